@@ -1,0 +1,1 @@
+//! The prepaid account's machine: the built-in processor.

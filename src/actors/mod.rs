@@ -1,0 +1,1 @@
+//! The shells around the machines: hosted actors, shards, timers, the journal's writer, the processors' registry.

@@ -1,0 +1,1 @@
+//! Composition: which parts make a running gate.

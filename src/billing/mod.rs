@@ -1,0 +1,1 @@
+//! CDR, receipt and invoice series.

@@ -1,0 +1,1 @@
+//! The charger's machine: its connectors, which of its sessions are open, what is repeated.

@@ -1,0 +1,1 @@
+//! Configuration: TOML with a default for everything.

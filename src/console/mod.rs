@@ -1,0 +1,1 @@
+//! The HTTP API, and the views that the command line prints.

@@ -1,0 +1,1 @@
+//! The log: records, stores, group commit, the gate, snapshots, recovery.

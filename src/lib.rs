@@ -1,0 +1,42 @@
+//! wattstile: the payment gatekeeper of a charging network.
+//!
+//! Chargers and payment processors speak to it over mutual-TLS TCP. Every charger, charging session and prepaid
+//! account is an actor that decides in memory; every fact is written ahead to a log before anybody hears of it.
+//!
+//! The rooms stand on floors, and imports go strictly downward:
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 0 | [`units`], [`machine`], [`limits`] |
+//! | 1 | [`tariff`], [`ledger`] |
+//! | 2 | [`payment`], [`billing`] |
+//! | 3 | [`session`], [`charger`], [`account`] |
+//! | 4 | [`wire`], [`journal`] |
+//! | 5 | [`actors`] |
+//! | 6 | [`transport`] |
+//! | 7 | [`console`], [`sim`] |
+//! | 8 | [`config`], [`app`], [`cli`] |
+
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod actors;
+pub mod app;
+pub mod billing;
+pub mod charger;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod journal;
+pub mod ledger;
+pub mod limits;
+pub mod machine;
+pub mod manual;
+pub mod metrics;
+pub mod payment;
+pub mod session;
+pub mod sim;
+pub mod tariff;
+pub mod transport;
+pub mod units;
+pub mod wire;

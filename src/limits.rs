@@ -1,0 +1,1 @@
+//! Every bound of the process: queues, tables, frames, retries.

@@ -1,0 +1,53 @@
+//! The shape that every machine shares: deciding never mutates, applying never fails.
+//!
+//! A machine is a room with `decide(&State, Command, …) -> Decision` and `apply(&mut State, &Event)`. The events of a
+//! decision are journaled and applied; its effects are released when those events are durable. A refusal is a decision
+//! without events and with one effect that tells the peer.
+
+use smallvec::SmallVec;
+
+/// What a machine decided: facts to record and things to do once they are recorded.
+///
+/// Room for one of each without a heap allocation, which is what a meter reading needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<Event, Effect> {
+    /// Facts, in the order in which they are to be applied and journaled.
+    pub events: SmallVec<[Event; 1]>,
+    /// What leaves the machine after the events are durable, in order.
+    pub effects: SmallVec<[Effect; 1]>,
+}
+
+impl<Event, Effect> Decision<Event, Effect> {
+    /// Nothing happens and nobody is told.
+    pub fn nothing() -> Self {
+        Decision { events: SmallVec::new(), effects: SmallVec::new() }
+    }
+
+    /// Nothing happens, and this one effect says why (a refusal, or a repeated answer).
+    pub fn reply(effect: Effect) -> Self {
+        Decision { events: SmallVec::new(), effects: SmallVec::from_iter([effect]) }
+    }
+
+    /// One fact.
+    pub fn event(event: Event) -> Self {
+        Decision { events: SmallVec::from_iter([event]), effects: SmallVec::new() }
+    }
+
+    /// Adds a fact.
+    pub fn and_event(mut self, event: Event) -> Self {
+        self.events.push(event);
+        self
+    }
+
+    /// Adds an effect.
+    pub fn and_effect(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+}
+
+impl<Event, Effect> Default for Decision<Event, Effect> {
+    fn default() -> Self {
+        Decision::nothing()
+    }
+}

@@ -1,0 +1,1 @@
+//! One hold and its operations.

@@ -1,0 +1,1 @@
+//! The charging session's machine.

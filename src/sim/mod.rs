@@ -1,0 +1,1 @@
+//! Simulated chargers and processors, replay of recorded sessions, load generation.

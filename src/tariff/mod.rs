@@ -1,0 +1,1 @@
+//! OCPI tariffs: reading, checking, rating, explaining.

@@ -1,0 +1,1 @@
+//! TLS, listeners, connections, certificates, shutdown.

@@ -1,0 +1,171 @@
+//! Energy, power and current as whole numbers, fine enough that no meter's resolution is lost.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Microwatt hours in a watt hour.
+const MICRO_PER_WH: i64 = 1_000_000;
+
+/// An amount of energy, or the value of a meter's lifetime register, in microwatt hours (10⁻⁹ kWh).
+///
+/// The range is ±9.2 TWh. Registers are lifetime counters: only a difference of two registers is ever billed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Energy(i64);
+
+impl Energy {
+    /// No energy.
+    pub const ZERO: Energy = Energy(0);
+
+    /// From microwatt hours.
+    pub const fn from_microwatt_hours(uwh: i64) -> Energy {
+        Energy(uwh)
+    }
+
+    /// From milliwatt hours; `None` when it does not fit.
+    pub const fn from_milliwatt_hours(mwh: i64) -> Option<Energy> {
+        match mwh.checked_mul(1_000) {
+            Some(uwh) => Some(Energy(uwh)),
+            None => None,
+        }
+    }
+
+    /// From watt hours; `None` when it does not fit.
+    pub const fn from_watt_hours(wh: i64) -> Option<Energy> {
+        match wh.checked_mul(MICRO_PER_WH) {
+            Some(uwh) => Some(Energy(uwh)),
+            None => None,
+        }
+    }
+
+    /// From kilowatt hours with at most nine decimals; `None` when it is finer than that or does not fit.
+    pub fn from_kwh(kwh: Decimal) -> Option<Energy> {
+        exact_scaled(kwh, 1_000_000_000).map(Energy)
+    }
+
+    /// In microwatt hours.
+    pub const fn microwatt_hours(self) -> i64 {
+        self.0
+    }
+
+    /// In whole watt hours, rounded towards zero.
+    pub const fn whole_watt_hours(self) -> i64 {
+        self.0 / MICRO_PER_WH
+    }
+
+    /// In kilowatt hours, exact.
+    pub fn kwh(self) -> Decimal {
+        Decimal::new(self.0, 9).normalize()
+    }
+
+    /// Sum, or `None` on overflow.
+    pub const fn checked_add(self, other: Energy) -> Option<Energy> {
+        match self.0.checked_add(other.0) {
+            Some(sum) => Some(Energy(sum)),
+            None => None,
+        }
+    }
+
+    /// Difference, or `None` on overflow.
+    pub const fn checked_sub(self, other: Energy) -> Option<Energy> {
+        match self.0.checked_sub(other.0) {
+            Some(difference) => Some(Energy(difference)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Energy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} kWh", self.kwh())
+    }
+}
+
+/// Power in milliwatts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Power(i64);
+
+impl Power {
+    /// From milliwatts.
+    pub const fn from_milliwatts(mw: i64) -> Power {
+        Power(mw)
+    }
+
+    /// From watts; `None` when it does not fit.
+    pub const fn from_watts(w: i64) -> Option<Power> {
+        match w.checked_mul(1_000) {
+            Some(mw) => Some(Power(mw)),
+            None => None,
+        }
+    }
+
+    /// From kilowatts with at most six decimals; `None` when it is finer than that or does not fit.
+    pub fn from_kw(kw: Decimal) -> Option<Power> {
+        exact_scaled(kw, 1_000_000).map(Power)
+    }
+
+    /// In milliwatts.
+    pub const fn milliwatts(self) -> i64 {
+        self.0
+    }
+
+    /// In kilowatts, exact.
+    pub fn kw(self) -> Decimal {
+        Decimal::new(self.0, 6).normalize()
+    }
+}
+
+/// Current in milliamperes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Current(i64);
+
+impl Current {
+    /// From milliamperes.
+    pub const fn from_milliamperes(ma: i64) -> Current {
+        Current(ma)
+    }
+
+    /// From amperes with at most three decimals; `None` when it is finer than that or does not fit.
+    pub fn from_amperes(a: Decimal) -> Option<Current> {
+        exact_scaled(a, 1_000).map(Current)
+    }
+
+    /// In milliamperes.
+    pub const fn milliamperes(self) -> i64 {
+        self.0
+    }
+
+    /// In amperes, exact.
+    pub fn amperes(self) -> Decimal {
+        Decimal::new(self.0, 3).normalize()
+    }
+}
+
+/// `value × scale` when that is a whole number that fits.
+fn exact_scaled(value: Decimal, scale: i64) -> Option<i64> {
+    let scaled = value.checked_mul(Decimal::from(scale))?.normalize();
+    if scaled.scale() != 0 {
+        return None;
+    }
+    i64::try_from(scaled.mantissa()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kilowatt_hours_are_exact_both_ways() {
+        let energy = Energy::from_kwh("18.402000001".parse().unwrap()).unwrap();
+        assert_eq!(energy.microwatt_hours(), 18_402_000_001);
+        assert_eq!(energy.kwh().to_string(), "18.402000001");
+        assert_eq!(Energy::from_watt_hours(1_500).unwrap().to_string(), "1.5 kWh");
+    }
+
+    #[test]
+    fn what_is_finer_than_the_unit_or_too_large_is_refused() {
+        assert_eq!(Energy::from_kwh("0.0000000001".parse().unwrap()), None);
+        assert_eq!(Energy::from_kwh("9300000000".parse().unwrap()), None);
+        assert_eq!(Energy::from_watt_hours(i64::MAX), None);
+    }
+}

@@ -1,0 +1,333 @@
+//! Names: what identifies a charger, a session, an operation, an account, a processor.
+//!
+//! Text ids come from configuration and certificates and are checked once. Numeric ids are made by the gate. A
+//! session's id carries its partition, and the ids of its operations differ from it only in their last 16 bits, so an
+//! answer from a processor finds its session without any table.
+
+use super::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// A text or number that cannot be an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// Nothing at all.
+    #[error("a {what} must not be empty")]
+    Empty {
+        /// The kind of id.
+        what: &'static str,
+    },
+    /// Longer than the kind allows.
+    #[error("a {what} has at most {max} characters, this one has {len}")]
+    TooLong {
+        /// The kind of id.
+        what: &'static str,
+        /// Characters found.
+        len: usize,
+        /// Characters allowed.
+        max: usize,
+    },
+    /// A character outside `A-Z a-z 0-9 * + - . : = @ _ |`.
+    #[error("a {what} may not contain {found:?}")]
+    Character {
+        /// The kind of id.
+        what: &'static str,
+        /// The first character that is not allowed.
+        found: char,
+    },
+    /// A numeric id that is not 32 hexadecimal digits (with or without its prefix).
+    #[error("a {what} is 32 hexadecimal digits after an optional `{prefix}`")]
+    Digits {
+        /// The kind of id.
+        what: &'static str,
+        /// The prefix it may carry.
+        prefix: &'static str,
+    },
+}
+
+/// Checks a text id: the characters that OCPP identifiers, EVSE ids and host names need, and none that a log, a path
+/// or a page could trip over.
+fn check_text(what: &'static str, max: usize, text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty { what });
+    }
+    if text.len() > max {
+        return Err(IdError::TooLong { what, len: text.chars().count(), max });
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "*+-.:=@_|".contains(c);
+    match text.chars().find(|c| !allowed(*c)) {
+        Some(found) => Err(IdError::Character { what, found }),
+        None => Ok(()),
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The longest text that is accepted, in characters.
+            pub const MAX_LEN: usize = $max;
+
+            /// Checks the text and makes the id.
+            pub fn new(text: &str) -> Result<$name, IdError> {
+                check_text($what, $max, text)?;
+                Ok($name(Arc::from(text)))
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<$name, IdError> {
+                $name::new(text)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                $name::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// A charging station, as its certificate names it (OCPP 2.0.1 allows 48 characters).
+    ChargerId, "charger id", 48
+);
+text_id!(
+    /// A place with chargers, and the controller that may speak for them.
+    SiteId, "site id", 48
+);
+text_id!(
+    /// A prepaid or postpaid account.
+    AccountId, "account id", 48
+);
+text_id!(
+    /// A payment processor, as its certificate names it.
+    ProcessorId, "processor id", 32
+);
+text_id!(
+    /// A tariff's own id (OCPI: CiString(36)); which text of it applies is told by its [`TariffHash`].
+    TariffId, "tariff id", 36
+);
+
+/// The connector of a charger, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConnectorId(pub u16);
+
+impl fmt::Display for ConnectorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A charger's own number for a session, unique on that charger for ever; it makes a repeated start recognisable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionKey(pub u64);
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A fixed slice of the id space: the unit of ordering, journaling, recovery and, later, of ownership by a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartitionId(pub u16);
+
+impl PartitionId {
+    /// The partition of a text id among `count`: CRC-32 of its bytes, modulo. Never changes for a data directory.
+    ///
+    /// # Panics
+    /// When `count` is zero.
+    pub fn of(id: &str, count: u16) -> PartitionId {
+        let slot = crc32fast::hash(id.as_bytes()) % u32::from(count);
+        PartitionId(u16::try_from(slot).expect("a remainder of a u16 fits a u16"))
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Bits of an id below a session that number its operations.
+const ORDINAL_BITS: u32 = 16;
+const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
+
+/// A charging session (or an account's own business, such as a top-up): 48 bits of time in milliseconds, 16 of
+/// partition, 48 of randomness, 16 zero bits where the ordinals of its operations go.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(u128);
+
+impl SessionId {
+    /// Makes an id; `dice` is random from outside (its lowest 48 bits are used), so that ids cannot be guessed.
+    pub fn new(at: Timestamp, partition: PartitionId, dice: u64) -> SessionId {
+        let time = u128::from(at.unix_ms().unsigned_abs() & 0xffff_ffff_ffff);
+        let dice = u128::from(dice & 0xffff_ffff_ffff);
+        SessionId(time << 80 | u128::from(partition.0) << 64 | dice << ORDINAL_BITS)
+    }
+
+    /// From its 128 bits; the ordinal is cut off.
+    pub const fn from_u128(bits: u128) -> SessionId {
+        SessionId(bits & !ORDINAL_MASK)
+    }
+
+    /// The 128 bits.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
+    /// The partition in which the session lives.
+    pub fn partition(self) -> PartitionId {
+        PartitionId(u16::try_from(self.0 >> 64 & 0xffff).expect("masked to 16 bits"))
+    }
+
+    /// The session's operation with this number, counted from 1.
+    pub fn operation(self, ordinal: u16) -> OpId {
+        OpId(self.0 | u128::from(ordinal))
+    }
+}
+
+/// One request to a processor. Made before the first byte is sent, and the same in every repetition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpId(u128);
+
+impl OpId {
+    /// From its 128 bits, as they come back from a processor.
+    pub const fn from_u128(bits: u128) -> OpId {
+        OpId(bits)
+    }
+
+    /// The 128 bits.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
+    /// The session that asked.
+    pub const fn session(self) -> SessionId {
+        SessionId::from_u128(self.0)
+    }
+
+    /// The operation's number in its session, counted from 1.
+    pub fn ordinal(self) -> u16 {
+        u16::try_from(self.0 & ORDINAL_MASK).expect("masked to 16 bits")
+    }
+}
+
+/// Funds reserved for one session; named by the operation that asked for them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HoldId(pub OpId);
+
+macro_rules! numeric_id_text {
+    ($name:ident, $what:literal, $prefix:literal, $bits:expr, $make:expr) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let bits: fn(&$name) -> u128 = $bits;
+                f.pad(&format!(concat!($prefix, "{:032x}"), bits(self)))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+            fn from_str(text: &str) -> Result<$name, IdError> {
+                let wrong = IdError::Digits { what: $what, prefix: $prefix };
+                let digits = text.strip_prefix($prefix).unwrap_or(text);
+                if digits.len() != 32 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(wrong);
+                }
+                let make: fn(u128) -> $name = $make;
+                u128::from_str_radix(digits, 16).map(make).map_err(|_| wrong)
+            }
+        }
+    };
+}
+
+numeric_id_text!(SessionId, "session id", "ses_", |id| id.0, SessionId::from_u128);
+numeric_id_text!(OpId, "operation id", "op_", |id| id.0, OpId);
+numeric_id_text!(HoldId, "hold id", "hold_", |id| id.0.0, |bits| HoldId(OpId(bits)));
+
+/// SHA-256 of a tariff's JSON text: which version of a tariff a session is pinned to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TariffHash(pub [u8; 32]);
+
+impl fmt::Display for TariffHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for TariffHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_leads_back_to_its_session_and_partition() {
+        let session = SessionId::new(Timestamp::from_unix_ms(1_763_833_500_123), PartitionId(513), u64::MAX);
+        let op = session.operation(7);
+        assert_eq!((op.session(), op.ordinal()), (session, 7));
+        assert_eq!(session.partition(), PartitionId(513));
+        assert_eq!(op.to_string().parse::<OpId>().unwrap(), op);
+        assert_eq!(session.to_string().parse::<SessionId>().unwrap(), session);
+    }
+
+    #[test]
+    fn text_ids_name_what_is_wrong_with_them() {
+        assert_eq!(ChargerId::new(""), Err(IdError::Empty { what: "charger id" }));
+        assert_eq!(ChargerId::new("a b"), Err(IdError::Character { what: "charger id", found: ' ' }));
+        assert_eq!(ProcessorId::new(&"x".repeat(33)), Err(IdError::TooLong { what: "processor id", len: 33, max: 32 }));
+        assert_eq!(ChargerId::new("NL*WST*E0007").unwrap().to_string(), "NL*WST*E0007");
+    }
+
+    #[test]
+    fn partitions_never_move() {
+        assert_eq!(PartitionId::of("NL*WST*E0007", 64), PartitionId(crc32_mod("NL*WST*E0007", 64)));
+        assert_eq!(PartitionId::of("123456789", 10_000), PartitionId(u16::try_from(0xcbf4_3926_u32 % 10_000).unwrap()));
+    }
+
+    fn crc32_mod(text: &str, count: u32) -> u16 {
+        u16::try_from(crc32fast::hash(text.as_bytes()) % count).unwrap()
+    }
+}

@@ -1,0 +1,29 @@
+//! The quantities and names that every other room speaks in.
+//!
+//! Floor 0: nothing here knows a tariff, a session, a disk or a socket. Bytes and text become one of these types
+//! once, at the door; inner code trusts them.
+//!
+//! | quantity | type | stored as |
+//! |---|---|---|
+//! | instant | [`Timestamp`] | milliseconds since 1970-01-01T00:00:00Z |
+//! | span of time | [`TimeSpan`] | milliseconds |
+//! | energy, meter register | [`Energy`] | microwatt hours |
+//! | power | [`Power`] | milliwatts |
+//! | current | [`Current`] | milliamperes |
+//! | what something costs, exact | [`Cost`] | 1/(9·10²⁴) of the currency's major unit |
+//! | what can be paid | [`Amount`] | minor units of the currency |
+
+mod energy;
+mod ids;
+mod meter;
+mod money;
+mod time;
+
+pub use energy::{Current, Energy, Power};
+pub use ids::{
+    AccountId, ChargerId, ConnectorId, HoldId, IdError, OpId, PartitionId, ProcessorId, SessionId, SessionKey, SiteId,
+    TariffHash, TariffId,
+};
+pub use meter::MeterReading;
+pub use money::{Amount, Cost, Currency, MoneyError, Rounding};
+pub use time::{Clock, Mono, Now, TimeError, TimeSpan, Timestamp};

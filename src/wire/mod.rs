@@ -1,0 +1,1 @@
+//! The native protocol, without any input or output of its own.
