@@ -1,0 +1,323 @@
+//! What is said between the gate and a processor: operations one way, answers and notifications the other.
+
+use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What the driver presents. Opaque to the gate: it is handed to a processor and shown only as a fingerprint.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credential {
+    /// What kind of thing it is; decides which processors can take it.
+    pub kind: CredentialKind,
+    /// The token itself, at most [`Credential::MAX_TOKEN`] bytes, never a card number.
+    pub token: Box<[u8]>,
+}
+
+impl Credential {
+    /// The longest token, in bytes.
+    pub const MAX_TOKEN: usize = 128;
+}
+
+/// The token never reaches a log.
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}(…{} bytes)", self.kind, self.token.len())
+    }
+}
+
+/// Kinds of credentials. The numbers are on the wire and in the journal, and are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum CredentialKind {
+    /// A token that stands for a payment card.
+    CardToken = 1,
+    /// A token from a device wallet.
+    WalletToken = 2,
+    /// An e-mobility account id (a contract), as in plug and charge.
+    EvAccount = 3,
+    /// The UID of an RFID card that belongs to an account.
+    Rfid = 4,
+}
+
+impl CredentialKind {
+    /// Every kind.
+    pub const ALL: [CredentialKind; 4] =
+        [CredentialKind::CardToken, CredentialKind::WalletToken, CredentialKind::EvAccount, CredentialKind::Rfid];
+}
+
+/// One request to a processor. Durable before its first byte is sent; repeated with the same `id` and the same body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// The idempotency key.
+    pub id: OpId,
+    /// The hold it acts on (for an authorization: the hold that it asks for).
+    pub hold: HoldId,
+    /// The processor it is pinned to.
+    pub processor: ProcessorId,
+    /// 1 for the first sending, counted up with each repetition.
+    pub attempt: u16,
+    /// Set when the processor may have seen it already: after a lost connection, silence or a restart of the gate.
+    pub possible_duplicate: bool,
+    /// When the gate wants to know at the latest; afterwards it treats the outcome as unknown.
+    pub decide_by: Timestamp,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// What an operation asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Reserve funds for a new hold.
+    Authorize {
+        /// What the driver presented.
+        credential: Credential,
+        /// How much to reserve.
+        amount: Amount,
+        /// Whether less than `amount` may be approved.
+        partial_ok: bool,
+        /// Set when energy was already given on the gate's own risk (floor limit) and this asks for it afterwards.
+        stand_in: bool,
+    },
+    /// Raise the reserved total.
+    Increment {
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// The whole new total, never the difference.
+        new_total: Amount,
+    },
+    /// Lower the reserved total.
+    Decrement {
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// The whole new total, never the difference.
+        new_total: Amount,
+    },
+    /// Take money out of the hold.
+    Capture {
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// How much to take.
+        amount: Amount,
+        /// Whether the rest of the hold is to be released.
+        last: bool,
+    },
+    /// Release the hold (or reverse an authorization whose outcome is unknown).
+    Void {
+        /// The operation that made the hold.
+        authorization: OpId,
+        /// The processor's name for the hold, where it is known.
+        processor_ref: Option<ProcessorRef>,
+        /// Why.
+        reason: VoidReason,
+    },
+    /// Give captured money back.
+    Refund {
+        /// The capture it refers to.
+        capture: OpId,
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// How much to give back.
+        amount: Amount,
+    },
+    /// Ask what became of an operation. Changes nothing at the processor.
+    Inquire {
+        /// The operation whose outcome is unknown.
+        target: OpId,
+    },
+}
+
+/// Kinds of operations, for capabilities, breakers, metrics and tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum OperationKind {
+    /// [`Request::Authorize`]
+    Authorize = 1,
+    /// [`Request::Increment`]
+    Increment = 2,
+    /// [`Request::Decrement`]
+    Decrement = 3,
+    /// [`Request::Capture`]
+    Capture = 4,
+    /// [`Request::Void`]
+    Void = 5,
+    /// [`Request::Refund`]
+    Refund = 6,
+    /// [`Request::Inquire`]
+    Inquire = 7,
+}
+
+impl Request {
+    /// Its kind.
+    pub const fn kind(&self) -> OperationKind {
+        match self {
+            Request::Authorize { .. } => OperationKind::Authorize,
+            Request::Increment { .. } => OperationKind::Increment,
+            Request::Decrement { .. } => OperationKind::Decrement,
+            Request::Capture { .. } => OperationKind::Capture,
+            Request::Void { .. } => OperationKind::Void,
+            Request::Refund { .. } => OperationKind::Refund,
+            Request::Inquire { .. } => OperationKind::Inquire,
+        }
+    }
+}
+
+/// Why a hold is released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum VoidReason {
+    /// The session never started, or ended without cost.
+    NoStart = 1,
+    /// The driver changed their mind before energy flowed.
+    DriverCancelled = 2,
+    /// The authorization's outcome is unknown; reverse it, whatever it was.
+    OutcomeUnknown = 3,
+    /// The authorization was approved after it had been given up.
+    LateApproval = 4,
+    /// The approved part is too small to be useful.
+    PartialTooSmall = 5,
+    /// The part of a hold that the capture did not take.
+    Remainder = 6,
+}
+
+/// A processor's own reference (at most 64 bytes of text), needed to speak of a hold again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProcessorRef(pub Box<str>);
+
+impl ProcessorRef {
+    /// The longest reference, in bytes.
+    pub const MAX_LEN: usize = 64;
+}
+
+/// A processor's answer to an operation. Acknowledged to the processor only when what follows from it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The processor's number for this message; a repeated number is the same message again.
+    pub callback: CallbackId,
+    /// The operation that is answered.
+    pub operation: OpId,
+    /// The hold that the processor believes it acted on; must be the operation's.
+    pub hold: HoldId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// A processor's number for one of its messages to the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallbackId(pub u128);
+
+/// What became of an operation, as the processor tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Done, for this amount: the total authorized (authorize, increment, decrement), the amount captured or refunded,
+    /// or the amount released (void). Less than asked is a partial approval.
+    Approved {
+        /// The amount that the processor acted on.
+        amount: Amount,
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// When the hold lapses by itself, where the processor tells.
+        expires_at: Option<Timestamp>,
+    },
+    /// Refused; nothing changed at the processor.
+    Declined(Decline),
+    /// Taken in; the outcome comes later.
+    Pending {
+        /// When the processor means to know.
+        decide_by: Timestamp,
+    },
+    /// The processor never saw the operation that was inquired after (or reversed).
+    NotFound,
+    /// The processor failed in a way that leaves the outcome open.
+    Error,
+}
+
+/// Why a processor refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decline {
+    /// What it means for what may be tried next.
+    pub class: DeclineClass,
+    /// The processor's own code (at most 16 bytes), kept and shown.
+    pub code: Box<str>,
+    /// How long to wait before another attempt, where the processor advises.
+    pub retry_after: Option<TimeSpan>,
+}
+
+/// Classes of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum DeclineClass {
+    /// May succeed later or for less: insufficient funds, limit reached.
+    Soft = 1,
+    /// Will never succeed: closed account, stolen card.
+    Hard = 2,
+    /// Suspicion of fraud.
+    Fraud = 3,
+    /// The processor or its network has a problem.
+    Technical = 4,
+    /// The operation is not possible in the hold's present state, or exceeds what it allows.
+    State = 5,
+}
+
+/// Something a processor reports without having been asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// The processor's number for this message.
+    pub callback: CallbackId,
+    /// The hold it is about.
+    pub hold: HoldId,
+    /// What happened.
+    pub kind: NotificationKind,
+    /// The amount concerned.
+    pub amount: Amount,
+    /// When it happened, by the processor's clock.
+    pub occurred_at: Timestamp,
+}
+
+/// What a processor reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum NotificationKind {
+    /// The hold lapsed.
+    AuthorizationExpired = 1,
+    /// A capture that had been approved failed after all.
+    CaptureFailed = 2,
+    /// A refund that had been approved failed after all.
+    RefundFailed = 3,
+    /// The issuer took the money back.
+    DisputeOpened = 4,
+    /// A dispute ended in our favour.
+    DisputeWon = 5,
+    /// A dispute ended against us.
+    DisputeLost = 6,
+}
+
+/// What a processor can do, declared when it dials in and kept with every hold it approves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Kinds of operations it takes.
+    pub kinds: Vec<OperationKind>,
+    /// Credentials it takes.
+    pub credentials: Vec<CredentialKind>,
+    /// Currencies it takes.
+    pub currencies: Vec<Currency>,
+    /// How long a repeated operation is recognised by its id; zero: never.
+    pub idempotent_replay: TimeSpan,
+    /// Whether a repetition after an error is worked on again (otherwise the stored error comes back).
+    pub replay_after_error_safe: bool,
+    /// The longest time an operation can be on its way and still take effect.
+    pub request_life_max: TimeSpan,
+    /// How old an operation must be for "not found" to mean that it never happened; `None`: it never means that.
+    pub inquiry_authoritative_after: Option<TimeSpan>,
+    /// Most increments of one hold.
+    pub increments_max: u8,
+    /// How much more than authorized may be captured, in percent.
+    pub overcapture_percent: u8,
+    /// Whether less than asked may be approved.
+    pub partial_approval: bool,
+    /// Whether several captures of one hold are possible.
+    pub multiple_captures: bool,
+    /// How long a hold lives, unless an approval says otherwise.
+    pub hold_validity: TimeSpan,
+    /// Most operations that may be unanswered at once.
+    pub inflight_max: u32,
+}
