@@ -1,0 +1,138 @@
+//! One timer wheel per shard: deadlines of a million hosted actors for a few bytes each.
+//!
+//! A single ring of buckets, each one tick wide. A deadline beyond the ring is put into the last bucket and comes back
+//! from there; re-arming to a later time costs nothing at all, because the actor's own deadline is asked when its
+//! wake-up fires (see [`Arena::disarm`](super::hosted::Arena::disarm)). A wake-up is never early and at most one tick late.
+
+use crate::units::Mono;
+
+/// Width of a bucket in milliseconds.
+const TICK_MS: u64 = 50;
+
+/// Buckets in the ring: 204 seconds ahead.
+const BUCKETS: u64 = 4_096;
+
+/// A wake-up: who, and the deadline with which it was armed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wake<T> {
+    /// Who is to be woken.
+    pub whom: T,
+    /// The deadline.
+    pub at: Mono,
+}
+
+/// The wheel.
+pub struct Wheel<T> {
+    buckets: Vec<Vec<Wake<T>>>,
+    /// The tick up to which everything has fired.
+    done: u64,
+    len: usize,
+}
+
+impl<T: Copy> Wheel<T> {
+    /// An empty wheel that begins at `now`.
+    pub fn new(now: Mono) -> Wheel<T> {
+        Wheel { buckets: (0..BUCKETS).map(|_| Vec::new()).collect(), done: now.0 / TICK_MS, len: 0 }
+    }
+
+    /// Wakes `whom` when `at` has come.
+    pub fn insert(&mut self, whom: T, at: Mono) {
+        let due = at.0.div_ceil(TICK_MS).clamp(self.done + 1, self.done + BUCKETS - 1);
+        self.bucket(due).push(Wake { whom, at });
+        self.len += 1;
+    }
+
+    /// Moves the wheel on to `now` and appends what is due to `fired`, in the order of ticks.
+    pub fn advance(&mut self, now: Mono, fired: &mut Vec<Wake<T>>) {
+        let target = now.0 / TICK_MS;
+        // A clock that jumped further than the ring is long visits every bucket once.
+        let first = self.done + 1;
+        let last = target.min(self.done + BUCKETS);
+        for tick in first..=last {
+            let due = std::mem::take(self.bucket(tick));
+            self.done = tick;
+            for wake in &due {
+                self.len -= 1;
+                if wake.at <= now { fired.push(*wake) } else { self.insert(wake.whom, wake.at) }
+            }
+            // Keep the bucket's memory for its next round, unless the bucket got wake-ups back meanwhile.
+            let bucket = self.bucket(tick);
+            if bucket.is_empty() {
+                *bucket = due;
+                bucket.clear();
+            }
+        }
+        self.done = self.done.max(target);
+    }
+
+    /// Wake-ups in the wheel, void ones included.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn bucket(&mut self, tick: u64) -> &mut Vec<Wake<T>> {
+        &mut self.buckets[(tick % BUCKETS) as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn fires_at_its_tick_and_not_before() {
+        let mut wheel = Wheel::new(Mono(1_000));
+        wheel.insert("a", Mono(1_120));
+        let mut fired = Vec::new();
+        wheel.advance(Mono(1_119), &mut fired);
+        assert!(fired.is_empty());
+        wheel.advance(Mono(1_150), &mut fired);
+        assert_eq!(fired, [Wake { whom: "a", at: Mono(1_120) }]);
+        assert!(wheel.is_empty());
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_ring_comes_in_its_time() {
+        let mut wheel = Wheel::new(Mono(0));
+        wheel.insert(1, Mono(1_000_000));
+        let mut fired = Vec::new();
+        let mut now = 0;
+        while fired.is_empty() {
+            now += 7_000;
+            wheel.advance(Mono(now), &mut fired);
+        }
+        assert!((1_000_000..1_000_000 + 7_000 + TICK_MS).contains(&now), "{now}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_wake_up_fires_once_and_never_early(
+            deadlines in prop::collection::vec(0_u64..600_000, 1..60),
+            steps in prop::collection::vec(1_u64..30_000, 1..60),
+        ) {
+            let mut wheel = Wheel::new(Mono(0));
+            for (index, deadline) in deadlines.iter().enumerate() {
+                wheel.insert(index, Mono(*deadline));
+            }
+            let mut times = vec![0_u32; deadlines.len()];
+            let mut now = 0;
+            for step in steps.into_iter().chain([700_000, 50]) {
+                now += step;
+                let mut fired = Vec::new();
+                wheel.advance(Mono(now), &mut fired);
+                for wake in fired {
+                    prop_assert!(wake.at.0 <= now);
+                    times[wake.whom] += 1;
+                }
+            }
+            prop_assert!(times.iter().all(|count| *count == 1), "{times:?}");
+            prop_assert!(wheel.is_empty());
+        }
+    }
+}

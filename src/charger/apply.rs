@@ -1,0 +1,32 @@
+//! What a fact does to a charger's state. Never fails.
+
+use super::{Charger, Event, OpenSession, PastSession};
+use crate::limits::KEYS_REMEMBERED;
+
+/// Folds one fact into the state.
+pub fn apply(charger: &mut Charger, event: &Event) {
+    match event {
+        Event::Described(description) => {
+            charger.connectors = description.connectors.iter().copied().collect();
+            charger.firmware = description.firmware.clone();
+        }
+        Event::SessionOpened { key, session, connector } => {
+            debug_assert!(charger.open_session(*key).is_none(), "session {session} opened twice");
+            charger.open.push(OpenSession { key: *key, session: *session, connector: *connector });
+        }
+        Event::SessionEnded { key, at, refused } => {
+            let Some(index) = charger.open.iter().position(|open| open.key == *key) else { return };
+            let ended = charger.open.swap_remove(index);
+            if charger.past.len() >= KEYS_REMEMBERED {
+                charger.past.remove(0);
+            }
+            charger.past.push(PastSession { key: ended.key, session: ended.session, refused: *refused });
+            if *refused {
+                charger.refusals = charger.refusals.saturating_add(1);
+                charger.refused_at = *at;
+            } else {
+                charger.refusals = 0;
+            }
+        }
+    }
+}

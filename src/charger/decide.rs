@@ -1,0 +1,150 @@
+//! What a charger's machine decides. Pure: it reads the state and changes nothing.
+
+use super::{Charger, Command, Decision, Description, Effect, Event, Rejection};
+use crate::units::{ConnectorId, SessionId, SessionKey, Timestamp};
+
+/// Decides one command at the gate's time `now`.
+pub fn decide(charger: &Charger, command: Command, now: Timestamp) -> Decision {
+    match command {
+        Command::Describe(description) => describe(charger, description),
+        Command::Start { key, connector, proposed: _ } => Decision::reply(start(charger, key, connector, now)),
+    }
+}
+
+/// The session to which a reading or a stop under this key belongs.
+pub fn route(charger: &Charger, key: SessionKey) -> Result<SessionId, Rejection> {
+    match charger.open_session(key) {
+        Some(open) => Ok(open.session),
+        None if charger.past_session(key).is_some() => Err(Rejection::SessionOver(key)),
+        None => Err(Rejection::UnknownSession(key)),
+    }
+}
+
+fn describe(charger: &Charger, description: Description) -> Decision {
+    let known = charger.firmware == description.firmware && charger.connectors.as_slice() == description.connectors;
+    match known {
+        true => Decision::nothing(),
+        false => Decision::event(Event::Described(description)),
+    }
+}
+
+fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timestamp) -> Effect {
+    let Some(described) = charger.connectors.iter().find(|described| described.id == connector) else {
+        return Effect::Refuse(Rejection::UnknownConnector(connector));
+    };
+    if let Some(open) = charger.open_session(key) {
+        return match open.connector == connector {
+            true => Effect::RepeatStart(open.session),
+            false => Effect::Refuse(Rejection::KeyOnOtherConnector(key, open.connector)),
+        };
+    }
+    if let Some(past) = charger.past_session(key) {
+        return Effect::RepeatEnd(*past);
+    }
+    if charger.is_stale(key) {
+        return Effect::Refuse(Rejection::StaleKey(key));
+    }
+    if let Some(open) = charger.open.iter().find(|open| open.connector == connector) {
+        return Effect::Refuse(Rejection::ConnectorOccupied(connector, open.key));
+    }
+    if let Some(left) = charger.pause_left(now) {
+        let seconds = u32::try_from(left.ms().div_euclid(1_000).saturating_add(1)).unwrap_or(u32::MAX);
+        return Effect::Refuse(Rejection::TooManyRefusals(seconds));
+    }
+    Effect::OpenSession { power_max: described.power_max }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Connector, apply};
+    use super::*;
+    use crate::limits::{KEYS_REMEMBERED, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
+    use crate::units::{ChargerId, PartitionId, Power};
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
+
+    fn session(n: u64) -> SessionId {
+        SessionId::new(NOW, PartitionId(3), n)
+    }
+
+    fn charger() -> Charger {
+        let mut charger = Charger::new(ChargerId::new("AMS-0007").unwrap());
+        let connectors =
+            [1, 2].map(|n| Connector { id: ConnectorId(n), power_max: Power::from_watts(22_000).unwrap() });
+        let description = Description { connectors: connectors.to_vec(), firmware: "1.0".into() };
+        for event in decide(&charger, Command::Describe(description), NOW).events {
+            apply(&mut charger, &event);
+        }
+        charger
+    }
+
+    fn open(charger: &mut Charger, key: u64, connector: u16) {
+        let event =
+            Event::SessionOpened { key: SessionKey(key), session: session(key), connector: ConnectorId(connector) };
+        apply(charger, &event);
+    }
+
+    fn end(charger: &mut Charger, key: u64, refused: bool) {
+        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, refused });
+    }
+
+    fn start_at(charger: &Charger, key: u64, connector: u16, now: Timestamp) -> Effect {
+        let command =
+            Command::Start { key: SessionKey(key), connector: ConnectorId(connector), proposed: session(key) };
+        decide(charger, command, now).effects.into_iter().next().expect("a start is always answered")
+    }
+
+    #[test]
+    fn the_same_description_again_is_no_fact() {
+        let charger = charger();
+        let description = Description { connectors: charger.connectors.to_vec(), firmware: "1.0".into() };
+        assert_eq!(decide(&charger, Command::Describe(description), NOW), Decision::nothing());
+    }
+
+    #[test]
+    fn a_start_opens_a_session_and_its_repetition_does_not() {
+        let mut charger = charger();
+        assert!(matches!(start_at(&charger, 7, 1, NOW), Effect::OpenSession { .. }));
+        open(&mut charger, 7, 1);
+        assert_eq!(start_at(&charger, 7, 1, NOW), Effect::RepeatStart(session(7)));
+        let other = Rejection::KeyOnOtherConnector(SessionKey(7), ConnectorId(1));
+        assert_eq!(start_at(&charger, 7, 2, NOW), Effect::Refuse(other));
+        let occupied = Rejection::ConnectorOccupied(ConnectorId(1), SessionKey(7));
+        assert_eq!(start_at(&charger, 8, 1, NOW), Effect::Refuse(occupied));
+        assert_eq!(start_at(&charger, 9, 5, NOW), Effect::Refuse(Rejection::UnknownConnector(ConnectorId(5))));
+    }
+
+    #[test]
+    fn a_start_that_comes_again_after_the_end_opens_nothing() {
+        let mut charger = charger();
+        open(&mut charger, 7, 1);
+        end(&mut charger, 7, false);
+        assert!(matches!(start_at(&charger, 7, 1, NOW), Effect::RepeatEnd(past) if past.session == session(7)));
+        assert_eq!(route(&charger, SessionKey(7)), Err(Rejection::SessionOver(SessionKey(7))));
+        assert_eq!(route(&charger, SessionKey(8)), Err(Rejection::UnknownSession(SessionKey(8))));
+    }
+
+    #[test]
+    fn a_key_older_than_the_memory_is_stale() {
+        let mut charger = charger();
+        for key in 10..10 + KEYS_REMEMBERED as u64 {
+            open(&mut charger, key, 1);
+            end(&mut charger, key, false);
+        }
+        assert_eq!(start_at(&charger, 9, 1, NOW), Effect::Refuse(Rejection::StaleKey(SessionKey(9))));
+        assert!(matches!(start_at(&charger, 100, 1, NOW), Effect::OpenSession { .. }));
+    }
+
+    #[test]
+    fn refused_credentials_in_a_row_make_the_charger_wait() {
+        let mut charger = charger();
+        for key in 0..u64::from(REFUSALS_BEFORE_PAUSE) {
+            assert!(matches!(start_at(&charger, 100 + key, 1, NOW), Effect::OpenSession { .. }));
+            open(&mut charger, 100 + key, 1);
+            end(&mut charger, 100 + key, true);
+        }
+        assert!(matches!(start_at(&charger, 200, 1, NOW), Effect::Refuse(Rejection::TooManyRefusals(_))));
+        let later = NOW.saturating_add(REFUSAL_PAUSE);
+        assert!(matches!(start_at(&charger, 200, 1, later), Effect::OpenSession { .. }));
+    }
+}
