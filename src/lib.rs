@@ -7,7 +7,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`units`], [`machine`], [`limits`] |
+//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`] |
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`] |
@@ -18,6 +18,8 @@
 //! | 8 | [`config`], [`app`], [`cli`] |
 
 #![forbid(unsafe_code)]
+// A refusal is typed and a broken promise says which (`expect`); a bare unwrap does neither.
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod account;
 pub mod actors;

@@ -1,6 +1,91 @@
-//! The command line.
+//! The command line: one file per verb, data on standard output, messages on standard error, `--json` everywhere.
+//!
+//! A verb is a module with `struct Args` (clap) and `fn run(args: Args, output: &Output) -> Result<Exit, CliError>`,
+//! one variant of [`Verb`] and one line in [`Verb::run`].
+
+pub mod exit;
+pub mod metrics;
+pub mod output;
+
+pub use exit::{CliError, Exit};
+pub use output::Output;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The payment gatekeeper of a charging network.
+#[derive(Debug, Parser)]
+#[command(name = "wattstile", version, max_term_width = 80, after_help = exit_codes())]
+struct Arguments {
+    #[command(flatten)]
+    manners: Manners,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How every verb speaks.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+struct Manners {
+    /// Give the answer as one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing on standard error but warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: output::Color,
+}
+
+/// What can be done.
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the metrics that the gate exports
+    Metrics(metrics::Args),
+}
+
+impl Verb {
+    fn run(self, output: &Output) -> Result<Exit, CliError> {
+        match self {
+            Verb::Metrics(args) => metrics::run(args, output),
+        }
+    }
+}
 
 /// Reads the arguments, does what they say, and returns the exit code.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let manners = arguments.manners;
+    let output = Output::new(manners.json, manners.quiet, manners.color);
+    match arguments.verb.run(&output) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+/// The table of exit codes, under the help text.
+fn exit_codes() -> String {
+    let rows: Vec<String> = Exit::ALL.iter().map(|(exit, what)| format!("  {:>3}  {what}", exit.code())).collect();
+    format!("Exit codes:\n{}", rows.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_of_verbs_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn json_can_stand_after_the_verb() {
+        let arguments = Arguments::try_parse_from(["wattstile", "metrics", "--json"]).unwrap();
+        assert!(arguments.manners.json);
+    }
 }

@@ -1,0 +1,170 @@
+//! Where the words go: data to standard output, messages to standard error, one JSON document with `--json`.
+
+use super::exit::CliError;
+use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// How data and messages leave the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+    quiet: bool,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set; `CLICOLOR_FORCE` is honoured.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Right and complete.
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// Needs attention.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// Wrong.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Present but unimportant: units, currency codes, paths.
+pub const DIM: Style = Style::new().dimmed();
+
+impl Output {
+    /// Chooses the form for the whole process; colours are decided here once.
+    pub fn new(json: bool, quiet: bool, color: Color) -> Output {
+        match color {
+            Color::Auto => anstream::ColorChoice::Auto.write_global(),
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+        }
+        Output { json, quiet }
+    }
+
+    /// Whether data is wanted as JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person looks at the messages: a terminal, and not asked to be quiet.
+    pub fn is_live(&self) -> bool {
+        !self.quiet && io::stderr().is_terminal()
+    }
+
+    /// Gives the answer of a verb: with `--json` the value as one document whose first member `schema` names its shape
+    /// (`wattstile.<schema>`), otherwise what `text` writes.
+    pub fn answer<T: Serialize>(
+        &self,
+        schema: &str,
+        value: &T,
+        text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        let written = if self.json {
+            document(schema, value).and_then(|document| writeln!(anstream::stdout(), "{document}"))
+        } else {
+            let mut out = anstream::stdout().lock();
+            text(&mut out).and_then(|()| out.flush())
+        };
+        standard_output(written)
+    }
+
+    /// Writes plain data: a file that was asked for, a text that is the same in both forms.
+    pub fn raw(&self, text: &str) -> Result<(), CliError> {
+        let mut out = anstream::stdout().lock();
+        standard_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+    }
+
+    /// Tells how things go, on standard error. Nothing depends on it.
+    pub fn say(&self, message: impl std::fmt::Display) {
+        if !self.quiet {
+            let _ = writeln!(anstream::stderr(), "{message}");
+        }
+    }
+
+    /// Warns on standard error, also when quiet.
+    pub fn warn(&self, message: impl std::fmt::Display) {
+        let _ = writeln!(anstream::stderr(), "{WARNING}warning{WARNING:#}: {message}");
+    }
+
+    /// Tells why a verb ends without having done what was asked.
+    pub fn error(&self, error: &CliError) {
+        let mut err = anstream::stderr().lock();
+        let _ = writeln!(err, "{BAD}error{BAD:#}: {}", error.message);
+        if let Some(help) = &error.help {
+            let _ = writeln!(err, "  = help: {help}");
+        }
+    }
+
+    /// A bar for `total` steps on a terminal; draws nothing elsewhere.
+    pub fn progress(&self, total: u64, what: &'static str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(total), self.draw_target());
+        if let Ok(style) = ProgressStyle::with_template("{msg:12} {wide_bar} {human_pos}/{human_len}  {per_sec}  {eta}")
+        {
+            bar.set_style(style);
+        }
+        bar.with_message(what)
+    }
+
+    /// A line that changes in place on a terminal; draws nothing elsewhere.
+    pub fn live_line(&self) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(None, self.draw_target());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    fn draw_target(&self) -> ProgressDrawTarget {
+        if self.is_live() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
+    }
+}
+
+/// The value as JSON text with its `schema` in front. A value that is not an object becomes the member `items`.
+fn document<T: Serialize>(schema: &str, value: &T) -> io::Result<String> {
+    let value = serde_json::to_value(value)?;
+    let mut document = serde_json::Map::new();
+    document.insert("schema".to_owned(), format!("wattstile.{schema}").into());
+    match value {
+        serde_json::Value::Object(members) => document.extend(members),
+        other => {
+            document.insert("items".to_owned(), other);
+        }
+    }
+    Ok(serde_json::to_string_pretty(&document)?)
+}
+
+/// A reader that went away (`wattstile … | head`) is no failure of ours.
+fn standard_output(written: io::Result<()>) -> Result<(), CliError> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::failed(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_says_first_what_shape_it_has() {
+        #[derive(Serialize)]
+        struct Receipt {
+            number: &'static str,
+        }
+        let text = document("receipt/1", &Receipt { number: "R-000001" }).unwrap();
+        assert_eq!(text, "{\n  \"schema\": \"wattstile.receipt/1\",\n  \"number\": \"R-000001\"\n}");
+    }
+
+    #[test]
+    fn a_list_becomes_one_document_too() {
+        let text = document("session-list/1", &[1, 2]).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["items"], serde_json::json!([1, 2]));
+    }
+}
