@@ -1,0 +1,79 @@
+//! Dice with a seed. Everything random in a simulation comes from here, so a seed repeats it.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// One stream of random numbers.
+#[derive(Clone, Debug)]
+pub struct Dice(ChaCha8Rng);
+
+impl Dice {
+    /// The stream of a seed.
+    pub fn new(seed: u64) -> Dice {
+        Dice(ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// The stream of a seed that belongs to one thing (a charger, an operation), whatever else is rolled before it.
+    ///
+    /// Two things with different names get unrelated streams, so a simulation's outcome does not depend on the order in
+    /// which concurrent things happen to be served.
+    pub fn of(seed: u64, thing: u128) -> Dice {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_le_bytes());
+        key[8..24].copy_from_slice(&thing.to_le_bytes());
+        Dice(ChaCha8Rng::from_seed(key))
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+
+    /// A number below `end`, or 0 when `end` is 0. The bias of the multiplication is below 2⁻³² for any practical range.
+    pub fn below(&mut self, end: u64) -> u64 {
+        let wide = u128::from(self.bits()) * u128::from(end);
+        u64::try_from(wide >> 64).expect("the upper half of a product of two u64")
+    }
+
+    /// A number from `low` to `high`, both included; `low` when the range is empty.
+    pub fn between(&mut self, low: i64, high: i64) -> i64 {
+        match high.checked_sub(low) {
+            Some(span) if span > 0 => {
+                let step = self.below(span.unsigned_abs() + 1);
+                low.saturating_add(i64::try_from(step).unwrap_or(i64::MAX))
+            }
+            _ => low,
+        }
+    }
+
+    /// True this many times in ten thousand.
+    pub fn chance(&mut self, per_ten_thousand: u16) -> bool {
+        self.below(10_000) < u64::from(per_ten_thousand)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_and_another_does_not() {
+        let roll = |mut dice: Dice| -> Vec<u64> { (0..4).map(|_| dice.bits()).collect() };
+        assert_eq!(roll(Dice::new(7)), roll(Dice::new(7)));
+        assert_ne!(roll(Dice::new(7)), roll(Dice::new(8)));
+        assert_ne!(roll(Dice::of(7, 1)), roll(Dice::of(7, 2)));
+    }
+
+    #[test]
+    fn ranges_hold_their_ends_and_chances_their_shares() {
+        let mut dice = Dice::new(1);
+        let rolls: Vec<i64> = (0..2_000).map(|_| dice.between(-2, 2)).collect();
+        assert_eq!(rolls.iter().min(), Some(&-2));
+        assert_eq!(rolls.iter().max(), Some(&2));
+        assert_eq!(dice.between(5, 5), 5);
+        let hits = (0..10_000).filter(|_| dice.chance(2_500)).count();
+        assert!((2_200..2_800).contains(&hits), "{hits}");
+        assert!(!dice.chance(0));
+        assert!(dice.chance(10_000));
+    }
+}
