@@ -1,1 +1,38 @@
 //! The log: records, stores, group commit, the gate, snapshots, recovery.
+//!
+//! Facts are written ahead and nothing leaves before they are durable. A shard reserves a place, decides, applies and
+//! appends; the writer commits what all shards have gathered with one sync; the watermark comes back and opens the gate
+//! for the effects behind it.
+//!
+//! ```text
+//!   shard 0: Appender --Batch--+                                     +--> committed -> Gate::release
+//!   shard 1: Appender --Batch--+--> Log::commit --blocks--> Store ---+
+//!   shard n: Appender --Batch--+      (one sync)
+//! ```
+//!
+//! Everything here is synchronous and knows no runtime, so the simulator runs it on a simulated disk.
+//!
+//! * `durable <= written <= appended`; the order of appending is the order of replay, per partition.
+//! * `Log::commit` returns when every record handed to it survives a loss of power.
+//! * A torn tail is cut; damage before the tail is [`Damage`]: the gate refuses to start and says where.
+//! * The log is trimmed only below verified snapshots.
+
+mod appender;
+mod block;
+mod failure;
+mod gate;
+mod log;
+mod record;
+mod scan;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
+pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
+pub use failure::{Damage, Failure, Lost, Place};
+pub use gate::Gate;
+pub use log::{Durable, Log, Recovered};
+pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
+pub use scan::Torn;
+pub use store::{Mark, MemoryStore, Store};

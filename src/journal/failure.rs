@@ -1,0 +1,202 @@
+//! What can go wrong with the disk, and what is lost when it does. None of it is a peer's fault: all of it ends the
+//! process, or keeps it from starting.
+
+use super::block::BlockFault;
+use crate::units::PartitionId;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The journal cannot go on. Nothing that was not confirmed before may be told to anybody.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The operating system refused.
+    #[error("{doing} {path}: {source}")]
+    Io {
+        /// What was being done, as in "reading".
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No room on the disk.
+    #[error("no space left on the disk of {path}; free some, or remove the ballast file, and start again")]
+    Full {
+        /// Where the room is missing.
+        path: PathBuf,
+    },
+    /// The store below could not do what it was asked.
+    #[error("the log store failed while {doing}: {what}")]
+    Store {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        what: String,
+    },
+    /// What was durable is damaged.
+    #[error(transparent)]
+    Damaged(#[from] Box<Damage>),
+    /// Another process uses the directory.
+    #[error("{path} is in use by another process")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory was written by another version of this program, or is no data directory.
+    #[error("{path}: {what}")]
+    Format {
+        /// The directory or its format file.
+        path: PathBuf,
+        /// What was found and what is expected.
+        what: String,
+    },
+    /// There should be data, and there is none.
+    #[error("{path}: {what}; not starting with empty books")]
+    Absent {
+        /// What is not there.
+        path: PathBuf,
+        /// Why it should be.
+        what: String,
+    },
+    /// A record out of order was handed to the log: our own bug.
+    #[error("record {found} of partition {partition} was handed to the log where {expected} belongs")]
+    OutOfOrder {
+        /// The partition.
+        partition: PartitionId,
+        /// The next one.
+        expected: u64,
+        /// Handed in.
+        found: u64,
+    },
+    /// The reader of the records could not take one.
+    #[error("record {sequence} of partition {partition}: {what}")]
+    Unreadable {
+        /// The partition.
+        partition: PartitionId,
+        /// The record, or the sequence of a snapshot.
+        sequence: u64,
+        /// What the reader said.
+        what: String,
+    },
+    /// The log failed before. What is on the disk is known only after a restart.
+    #[error("the log failed before and takes nothing more")]
+    Dead,
+}
+
+impl Failure {
+    /// An error of the operating system, with the two that have a meaning of their own told apart.
+    pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull => Failure::Full { path: path.to_owned() },
+            _ => Failure::Io { doing, path: path.to_owned(), source },
+        }
+    }
+
+    /// The exit code of the process that ends because of this: 65 for damaged data, 75 for what a restart may cure.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Damaged(_) | Failure::Unreadable { .. } => 65,
+            Failure::Format { .. } | Failure::Absent { .. } => 66,
+            Failure::OutOfOrder { .. } => 70,
+            Failure::Io { .. }
+            | Failure::Full { .. }
+            | Failure::Store { .. }
+            | Failure::InUse { .. }
+            | Failure::Dead => 75,
+        }
+    }
+}
+
+/// Where durable data is damaged and what is lost by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What is damaged.
+    pub place: Place,
+    /// How.
+    pub fault: String,
+    /// Records that are known to be lost, by partition. Those after the last whole block are not known.
+    pub lost: Vec<Lost>,
+}
+
+/// A part of the data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A block of the log.
+    Block {
+        /// Its number.
+        number: u64,
+        /// The byte in it at which the damage begins, as far as that can be told.
+        offset: usize,
+    },
+    /// The end of the log: it was longer once.
+    End {
+        /// Blocks that were known to be durable.
+        expected: u64,
+        /// Blocks that are there.
+        found: u64,
+    },
+    /// The start of the log does not meet the snapshot of a partition.
+    Start {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// A snapshot.
+    Snapshot {
+        /// Its file.
+        path: PathBuf,
+    },
+    /// An entry of the archive.
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// The byte at which the entry begins.
+        offset: u64,
+    },
+    /// The store below, before its blocks could be read.
+    Store {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// Records of one partition that are gone, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The first one lost.
+    pub first: u64,
+    /// The last one lost.
+    pub last: u64,
+}
+
+impl Damage {
+    pub(super) fn block(number: u64, offset: usize, fault: &BlockFault) -> Damage {
+        Damage { place: Place::Block { number, offset }, fault: fault.to_string(), lost: Vec::new() }
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Block { number, offset } => write!(f, "the log is damaged: block {number} at byte {offset} ")?,
+            Place::End { expected, found } => {
+                write!(f, "the log is damaged: it had {expected} blocks, {found} are left: ")?;
+            }
+            Place::Start { partition } => write!(f, "the log is damaged: the start of partition {partition} ")?,
+            Place::Snapshot { path } => write!(f, "the snapshot {} is damaged: ", path.display())?,
+            Place::Archive { path, offset } => {
+                write!(f, "the archive {} is damaged at byte {offset}: ", path.display())?;
+            }
+            Place::Store { path } => write!(f, "the log store {} is damaged: ", path.display())?,
+        }
+        f.write_str(&self.fault)?;
+        for lost in &self.lost {
+            write!(f, "; records {} to {} of partition {} are lost", lost.first, lost.last, lost.partition)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Damage {}

@@ -1,0 +1,277 @@
+//! The log: group commit over one store.
+//!
+//! One commit takes the batches of any number of shards, packs their records back to back into blocks, appends those and
+//! syncs once. What it confirms is durable; what it does not confirm may be there after a restart or not, but only as
+//! a whole. After any failure the log is dead, and the process that owns it ends.
+
+use super::appender::{Batch, Sequences};
+use super::block::{self, BLOCK_MAX, BlockHeader};
+use super::failure::Failure;
+use super::record::{self, Record};
+use super::scan::{self, Blocks, End, Torn};
+use super::store::{Mark, Store};
+use crate::limits;
+use std::collections::VecDeque;
+
+/// What one commit made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// Records.
+    pub records: u64,
+    /// Blocks that hold them.
+    pub blocks: u64,
+    /// Bytes of those blocks.
+    pub bytes: u64,
+}
+
+/// What was found in a log when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Whole blocks in the log.
+    pub blocks: u64,
+    /// Records in them, those below the snapshots included.
+    pub records: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// The torn tail that was cut away, if there was one.
+    pub torn: Option<Torn>,
+}
+
+/// The log of one node. One owner, no threads of its own beyond its store's.
+pub struct Log {
+    store: Box<dyn Store>,
+    block: Vec<u8>,
+    epoch: u32,
+    next_block: u64,
+    last_crc: u32,
+    /// The last record of each partition that was handed in.
+    sequences: Sequences,
+    /// The sequences at the end of each full generation that is kept.
+    generations: VecDeque<(u64, Sequences)>,
+    floor: Vec<u64>,
+    marked_block: u64,
+    dead: bool,
+}
+
+impl Log {
+    /// Opens the log in `store`, verifies all of it, cuts a torn tail away, and shows each record above `base` (the
+    /// sequences of the snapshots) to `visit`, in the order of its partition. A log that was never written is empty.
+    pub fn open(
+        mut store: Box<dyn Store>,
+        base: &Sequences,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
+    ) -> Result<(Log, Recovered), Failure> {
+        let end = scan::scan(store.as_mut(), base, &mut |blocks: &mut Blocks| visit_blocks(blocks, base, visit))?;
+        Log::continue_at(store, end)
+    }
+
+    /// The log behind an end that was found, ready to be written: the torn tail is cut, the epoch is ours.
+    pub(super) fn continue_at(mut store: Box<dyn Store>, end: End) -> Result<(Log, Recovered), Failure> {
+        if let Some(torn) = &end.torn {
+            store.cut(torn.from_block)?;
+        }
+        let floor = store.mark().map(|mark| mark.floor).unwrap_or_default();
+        let recovered = Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn };
+        let mut log = Log {
+            store,
+            block: Vec::with_capacity(BLOCK_MAX),
+            epoch: end.epoch + 1,
+            next_block: end.next_block,
+            last_crc: end.last_crc,
+            sequences: end.sequences,
+            generations: end.generations.into(),
+            floor,
+            marked_block: 0,
+            dead: false,
+        };
+        log.set_mark()?;
+        Ok((log, recovered))
+    }
+
+    /// Writes the records of these batches and makes them durable. They stand in the log in the order of the slice.
+    ///
+    /// Batches that are more than [`limits::GROUP_BYTES_MAX`] together take more than one sync. An error is final.
+    pub fn commit(&mut self, batches: &[Batch]) -> Result<Durable, Failure> {
+        self.while_alive(|log| {
+            let mut durable = Durable::default();
+            let mut rest = batches;
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fits = |batch: &&Batch| {
+                    bytes += batch.bytes();
+                    bytes <= limits::GROUP_BYTES_MAX
+                };
+                let (group, after) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+                log.commit_group(group, &mut durable)?;
+                rest = after;
+            }
+            Ok(durable)
+        })
+    }
+
+    /// Drops generations that lie wholly below the snapshots: `verified` says for each partition the last record that
+    /// a verified snapshot covers. Returns how many were dropped.
+    pub fn trim(&mut self, verified: &Sequences) -> Result<usize, Failure> {
+        self.while_alive(|log| {
+            let covered = |ends: &Sequences| ends.iter().all(|(partition, last)| last <= verified.last(partition));
+            let dropped = log.generations.iter().take_while(|(_, ends)| covered(ends)).count();
+            let Some((generation, ends)) = log.generations.drain(..dropped).last() else { return Ok(0) };
+            // First the word that it may be gone, then its end.
+            log.floor = ends.iter().map(|(_, last)| last.0).collect();
+            log.set_mark()?;
+            log.store.drop_below((generation + 1) * log.store.generation_blocks())?;
+            Ok(dropped)
+        })
+    }
+
+    /// Notes durably how far the log has come, so that the loss of its end would be seen. Worth doing after snapshots
+    /// and at an orderly end; the log does it by itself at the end of each generation.
+    pub fn set_mark(&mut self) -> Result<(), Failure> {
+        let mark =
+            Mark { epoch: self.epoch, next_block: self.next_block, last_crc: self.last_crc, floor: self.floor.clone() };
+        self.store.set_mark(mark)?;
+        self.marked_block = self.next_block;
+        Ok(())
+    }
+
+    /// An orderly end: notes how far the log has come and lets go of the store.
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.while_alive(Log::set_mark)
+    }
+
+    /// The last record of each partition.
+    pub fn sequences(&self) -> &Sequences {
+        &self.sequences
+    }
+
+    /// How many times the log has been opened for writing, this time included.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Bytes that the log takes in its store.
+    pub fn used_bytes(&self) -> u64 {
+        self.store.used_bytes()
+    }
+
+    /// Full generations that are kept, beside the one that is being written.
+    pub fn full_generations(&self) -> usize {
+        self.generations.len()
+    }
+
+    /// Runs `work` if nothing failed before, and takes nothing more if it fails.
+    fn while_alive<T>(&mut self, work: impl FnOnce(&mut Log) -> Result<T, Failure>) -> Result<T, Failure> {
+        if self.dead {
+            return Err(Failure::Dead);
+        }
+        self.dead = true;
+        let done = work(self)?;
+        self.dead = false;
+        Ok(done)
+    }
+
+    fn commit_group(&mut self, batches: &[Batch], durable: &mut Durable) -> Result<(), Failure> {
+        let group = self.next_block;
+        let mut packed = Packed { group, records: 0, durable };
+        block::begin(&mut self.block);
+        for batch in batches {
+            self.pack(&batch.bytes, &mut packed)?;
+        }
+        if packed.records == 0 && self.next_block == group {
+            return Ok(());
+        }
+        self.append(&mut packed, true)?;
+        self.store.sync()?;
+        let generation_blocks = self.store.generation_blocks();
+        if self.next_block / generation_blocks > self.marked_block / generation_blocks {
+            self.set_mark()?;
+        }
+        Ok(())
+    }
+
+    /// Copies records behind those in the block, and appends the block each time it is full.
+    fn pack(&mut self, records: &[u8], packed: &mut Packed<'_>) -> Result<(), Failure> {
+        let (mut start, mut at) = (0, 0);
+        while at < records.len() {
+            let head = record::peek(&records[at..]).expect("batches are encoded by the appender");
+            let expected = self.sequences.last(head.partition).next();
+            if head.sequence != expected {
+                let (expected, found) = (expected.0, head.sequence.0);
+                return Err(Failure::OutOfOrder { partition: head.partition, expected, found });
+            }
+            if self.block.len() + (at - start) + head.size > BLOCK_MAX {
+                self.block.extend_from_slice(&records[start..at]);
+                start = at;
+                self.append(packed, false)?;
+                block::begin(&mut self.block);
+            }
+            self.sequences.set_last(head.partition, head.sequence);
+            packed.records += 1;
+            at += head.size;
+        }
+        self.block.extend_from_slice(&records[start..]);
+        Ok(())
+    }
+
+    fn append(&mut self, packed: &mut Packed<'_>, last: bool) -> Result<(), Failure> {
+        let header = BlockHeader {
+            last,
+            records: packed.records,
+            epoch: self.epoch,
+            number: self.next_block,
+            group: packed.group,
+            previous: self.last_crc,
+            crc: 0,
+        };
+        self.last_crc = block::finish(&mut self.block, header).crc;
+        self.store.append(self.next_block, &self.block)?;
+        self.next_block += 1;
+        packed.durable.records += u64::from(packed.records);
+        packed.durable.blocks += 1;
+        packed.durable.bytes += self.block.len() as u64;
+        packed.records = 0;
+        let generation_blocks = self.store.generation_blocks();
+        if self.next_block.is_multiple_of(generation_blocks) {
+            self.generations.push_back((self.next_block / generation_blocks - 1, self.sequences.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// The group commit that is being packed.
+struct Packed<'a> {
+    group: u64,
+    /// Records in the block that is being filled.
+    records: u16,
+    durable: &'a mut Durable,
+}
+
+/// Shows each record above `base`, its own checksum verified too.
+fn visit_blocks(
+    blocks: &Blocks,
+    base: &Sequences,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
+) -> Result<(), Failure> {
+    for (header, mut records) in blocks.iter() {
+        while !records.is_empty() {
+            let (record, size) = take_record(header.number, records)?;
+            records = &records[size..];
+            if record.sequence > base.last(record.partition) {
+                visit(record).map_err(|what| Failure::Unreadable {
+                    partition: record.partition,
+                    sequence: record.sequence.0,
+                    what,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next record of a block whose own checksum was right.
+pub(super) fn take_record(block: u64, records: &[u8]) -> Result<(Record<'_>, usize), Failure> {
+    record::decode(records).map_err(|fault| {
+        let fault = super::block::BlockFault::Record(fault.to_string());
+        Failure::Damaged(Box::new(super::failure::Damage::block(block, 0, &fault)))
+    })
+}

@@ -1,0 +1,384 @@
+//! Reads a log from its first block to its end, believes nothing, and says where it ends or what is lost.
+//!
+//! Whoever replays, recovers or verifies goes through [`scan`]. It yields whole group commits only, each with every block
+//! checked against its own checksum, its neighbours and the sequences of the partitions. (The checksums of single
+//! records are left to whoever takes them, so that this part can be spread over threads.)
+//!
+//! A block that is missing or bad is a **torn tail** if nothing after it had been written later: the process was cut off
+//! before that group was durable, nobody was told of it, and it is cut away. If a later group follows, or the mark
+//! or a snapshot says that the log had been longer, or the store never tears blocks, it is **damage**: what was durable
+//! is not there, and the gate does not start.
+
+use super::appender::Sequences;
+use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader};
+use super::failure::{Damage, Failure, Lost, Place};
+use super::record::{self, Sequence};
+use super::store::{Mark, Store};
+use crate::units::PartitionId;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The blocks of one or more whole group commits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Blocks {
+    bytes: Vec<u8>,
+    blocks: Vec<(BlockHeader, Range<usize>)>,
+}
+
+impl Blocks {
+    /// Each block's header and its records, back to back.
+    pub fn iter(&self) -> impl Iterator<Item = (&BlockHeader, &[u8])> {
+        self.blocks.iter().map(|(header, range)| (header, &self.bytes[range.clone()]))
+    }
+
+    /// Bytes of all records.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    fn first(&self) -> Option<&BlockHeader> {
+        self.blocks.first().map(|(header, _)| header)
+    }
+
+    /// Takes the blocks of another one behind its own and leaves that one empty.
+    pub fn take_from(&mut self, other: &mut Blocks) {
+        let shift = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        self.blocks.extend(other.blocks.drain(..).map(|(header, at)| (header, at.start + shift..at.end + shift)));
+    }
+
+    fn push(&mut self, header: BlockHeader, records: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(records);
+        self.blocks.push((header, start..self.bytes.len()));
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.blocks.clear();
+    }
+}
+
+/// The end of a log that was read to its end.
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    /// The number of the next block.
+    pub next_block: u64,
+    /// The checksum of the last block, zero if there is none.
+    pub last_crc: u32,
+    /// The highest epoch seen in blocks or mark.
+    pub epoch: u32,
+    /// The last record of each partition.
+    pub sequences: Sequences,
+    /// For each full generation its number and the sequences at its end.
+    pub generations: Vec<(u64, Sequences)>,
+    /// The torn tail that is to be cut away, if there is one.
+    pub torn: Option<Torn>,
+    /// Whole blocks read.
+    pub blocks: u64,
+    /// Records read.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+}
+
+/// A group commit that was under way when the process ended, and of which nobody had been told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The first block of the group, from which everything is cut away.
+    pub from_block: u64,
+    /// Blocks of it that are there, whole or not.
+    pub blocks: u64,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// Reads the whole log. `base` are the sequences of the snapshots, from which the records must go on. `deliver` gets whole
+/// groups in order and may take their blocks.
+pub(super) fn scan(
+    store: &mut dyn Store,
+    base: &Sequences,
+    deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
+) -> Result<End, Failure> {
+    let mut scan = Scan::new(store, base);
+    store.replay(&mut |number, bytes| scan.block(number, bytes, deliver))?;
+    scan.end(store.whole_blocks())
+}
+
+struct Scan<'a> {
+    base: &'a Sequences,
+    mark: Mark,
+    first_block: u64,
+    generation_blocks: u64,
+    /// The next sequence of each partition; 0 as long as no record of it was seen.
+    next: Vec<u64>,
+    /// The same before the group that is being read, to go back to when it is torn.
+    settled: Vec<u64>,
+    /// The block and chain to go on with, within the group that is being read.
+    next_block: u64,
+    last_crc: Option<u32>,
+    newest_epoch: u32,
+    group: Blocks,
+    end: End,
+    broken: Option<Broken>,
+}
+
+/// The first block that is not what it should be.
+struct Broken {
+    number: u64,
+    offset: usize,
+    fault: BlockFault,
+    /// Blocks there at and after it.
+    blocks: u64,
+    /// Whether a later group proves that it had been durable.
+    proven: bool,
+    /// What is missing of each partition that has records after it.
+    lost: BTreeMap<PartitionId, Option<Lost>>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(store: &dyn Store, base: &'a Sequences) -> Scan<'a> {
+        let mark = store.mark().unwrap_or_default();
+        let first_block = store.first_block();
+        let last_crc = match first_block {
+            0 => Some(0),
+            _ if mark.next_block == first_block => Some(mark.last_crc),
+            // The blocks before were trimmed; the first one's word has to do.
+            _ => None,
+        };
+        let end = End {
+            next_block: first_block,
+            last_crc: last_crc.unwrap_or(0),
+            epoch: mark.epoch,
+            sequences: base.clone(),
+            generations: Vec::new(),
+            torn: None,
+            blocks: 0,
+            records: 0,
+            bytes: 0,
+        };
+        let next = vec![0; usize::from(base.partitions())];
+        Scan {
+            base,
+            first_block,
+            generation_blocks: store.generation_blocks(),
+            settled: next.clone(),
+            next,
+            next_block: first_block,
+            last_crc,
+            newest_epoch: 0,
+            group: Blocks::default(),
+            end,
+            broken: None,
+            mark,
+        }
+    }
+
+    fn block(
+        &mut self,
+        number: u64,
+        bytes: &[u8],
+        deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        if self.broken.is_none() {
+            match self.check(number, bytes) {
+                Ok(header) => return self.accept(header, bytes, deliver),
+                Err((number, offset, fault)) => {
+                    let (blocks, proven, lost) = (0, false, BTreeMap::new());
+                    self.broken = Some(Broken { number, offset, fault, blocks, proven, lost });
+                }
+            }
+        }
+        self.after_broken(number, bytes);
+        Ok(())
+    }
+
+    /// Whether this is the block that belongs here; otherwise the number of the bad block, the byte, and what is wrong.
+    fn check(&mut self, number: u64, bytes: &[u8]) -> Result<BlockHeader, (u64, usize, BlockFault)> {
+        let here = |fault| (number, 0, fault);
+        if number != self.next_block {
+            return Err((self.next_block, 0, BlockFault::Missing));
+        }
+        let header = block::parse(bytes).map_err(|fault| (number, first_bad_byte(bytes), fault))?;
+        if header.number != number {
+            return Err(here(BlockFault::Misplaced { found: header.number }));
+        }
+        if let Some(expected) = self.last_crc.filter(|expected| *expected != header.previous) {
+            return Err(here(BlockFault::Chain { expected, found: header.previous }));
+        }
+        if header.epoch < self.newest_epoch {
+            return Err(here(BlockFault::Epoch { expected: self.newest_epoch, found: header.epoch }));
+        }
+        let group = match self.group.first() {
+            Some(first) => first.group,
+            // A group may have begun in a generation that is trimmed away.
+            None if number == self.first_block => header.group.min(number),
+            None => number,
+        };
+        if header.group != group {
+            return Err(here(BlockFault::Group { expected: group, found: header.group }));
+        }
+        self.check_records(header, &bytes[BLOCK_HEADER..]).map_err(|(at, fault)| (number, BLOCK_HEADER + at, fault))?;
+        Ok(header)
+    }
+
+    fn check_records(&mut self, header: BlockHeader, records: &[u8]) -> Result<(), (usize, BlockFault)> {
+        let (mut at, mut count) = (0, 0);
+        while at < records.len() {
+            let head = record::peek(&records[at..]).map_err(|fault| (at, BlockFault::Record(fault.to_string())))?;
+            let (partition, found) = (head.partition, head.sequence.0);
+            let Some(next) = self.next.get_mut(usize::from(partition.0)) else {
+                return Err((at, BlockFault::Record(format!("there is no partition {partition}"))));
+            };
+            let after_base = self.base.last(partition).0 + 1;
+            let (expected, good) = match *next {
+                // The first one seen: the log may begin before the snapshot ends, but not after.
+                0 if self.first_block == 0 => (1, found == 1),
+                0 => (after_base, found <= after_base),
+                next => (next, found == next),
+            };
+            if !good {
+                return Err((at, BlockFault::Sequence { partition: partition.0, expected, found }));
+            }
+            *next = found + 1;
+            at += head.size;
+            count += 1;
+        }
+        match count == u32::from(header.records) {
+            true => Ok(()),
+            false => Err((0, BlockFault::Record(format!("{count} records where the header says {}", header.records)))),
+        }
+    }
+
+    fn accept(
+        &mut self,
+        header: BlockHeader,
+        bytes: &[u8],
+        deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.group.push(header, &bytes[BLOCK_HEADER..]);
+        self.next_block += 1;
+        self.last_crc = Some(header.crc);
+        self.newest_epoch = header.epoch;
+        if self.next_block.is_multiple_of(self.generation_blocks) {
+            let generation = header.number / self.generation_blocks;
+            self.end.generations.push((generation, self.sequences_from(&self.next)));
+        }
+        if header.last {
+            for (header, records) in self.group.iter() {
+                self.end.epoch = self.end.epoch.max(header.epoch);
+                self.end.blocks += 1;
+                self.end.records += u64::from(header.records);
+                self.end.bytes += (BLOCK_HEADER + records.len()) as u64;
+            }
+            (self.end.next_block, self.end.last_crc) = (self.next_block, header.crc);
+            self.settled.clone_from(&self.next);
+            deliver(&mut self.group)?;
+            self.group.clear();
+        }
+        Ok(())
+    }
+
+    /// Looks at a block behind the first bad one for what it tells of that one.
+    fn after_broken(&mut self, number: u64, bytes: &[u8]) {
+        let Some(broken) = &mut self.broken else { return };
+        broken.blocks += 1;
+        let Ok(header) = block::parse(bytes) else { return };
+        let misses_records = matches!(broken.fault, BlockFault::Sequence { .. });
+        if header.number != number || number < broken.number || (number == broken.number && !misses_records) {
+            return;
+        }
+        broken.proven |= header.group > broken.number;
+        let mut records = &bytes[BLOCK_HEADER..];
+        while let Ok(head) = record::peek(records) {
+            records = &records[head.size..];
+            let Some(next) = self.next.get(usize::from(head.partition.0)) else { continue };
+            let expected = (*next).max(self.base.last(head.partition).0 + 1);
+            broken.lost.entry(head.partition).or_insert_with(|| {
+                (head.sequence.0 > expected).then(|| Lost {
+                    partition: head.partition,
+                    first: expected,
+                    last: head.sequence.0 - 1,
+                })
+            });
+        }
+    }
+
+    fn end(mut self, whole_blocks: bool) -> Result<End, Failure> {
+        if let Some(broken) = self.broken.take() {
+            let torn = broken.fault.can_be_torn()
+                && !broken.proven
+                && (broken.fault == BlockFault::Missing || !whole_blocks)
+                && self.mark.next_block <= broken.number;
+            if !torn {
+                let mut damage = Damage::block(broken.number, broken.offset, &broken.fault);
+                damage.lost = broken.lost.into_values().flatten().collect();
+                return Err(Box::new(damage).into());
+            }
+            self.tear(broken.blocks, format!("block {} {}", broken.number, broken.fault));
+        } else if !self.group.is_empty() {
+            self.tear(0, "the last group commit does not end".to_owned());
+        }
+        self.end.sequences = self.sequences_from(&self.settled);
+        self.check_end()?;
+        Ok(self.end)
+    }
+
+    /// Forgets the group that was being read.
+    fn tear(&mut self, blocks: u64, why: String) {
+        let blocks = blocks + self.group.iter().count() as u64;
+        let from_block = self.end.next_block;
+        self.end.torn = Some(Torn { from_block, blocks, why });
+        let generation_blocks = self.generation_blocks;
+        self.end.generations.retain(|(generation, _)| (generation + 1) * generation_blocks <= from_block);
+    }
+
+    /// Holds the end against what is known from elsewhere: the mark, and the snapshots.
+    fn check_end(&self) -> Result<(), Failure> {
+        let (expected, found) = (self.mark.next_block, self.end.next_block);
+        if expected > found || (expected == found && self.mark.last_crc != self.end.last_crc) {
+            let fault = "blocks that were durable are gone".to_owned();
+            let place = Place::End { expected, found };
+            return Err(Box::new(Damage { place, fault, lost: Vec::new() }).into());
+        }
+        for (partition, base) in self.base.iter() {
+            let floor = self.mark.floor.get(usize::from(partition.0)).copied().unwrap_or(0);
+            if base.0 < floor {
+                let lost = vec![Lost { partition, first: base.0 + 1, last: floor }];
+                let fault = format!("has a snapshot at record {base}, but the log was trimmed up to record {floor}");
+                return Err(Box::new(Damage { place: Place::Start { partition }, fault, lost }).into());
+            }
+            let next = self.settled[usize::from(partition.0)];
+            let seen = if next == 0 && self.first_block > 0 { base.0 } else { next.saturating_sub(1) };
+            if seen < base.0 {
+                let lost = vec![Lost { partition, first: seen + 1, last: base.0 }];
+                let fault = format!("the log ends at record {seen} of partition {partition}, its snapshot at {base}");
+                return Err(Box::new(Damage { place: Place::End { expected, found }, fault, lost }).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn sequences_from(&self, next: &[u64]) -> Sequences {
+        let mut sequences = self.base.clone();
+        for (partition, next) in (0..).map(PartitionId).zip(next) {
+            if *next > sequences.last(partition).0 {
+                sequences.set_last(partition, Sequence(next - 1));
+            }
+        }
+        sequences
+    }
+}
+
+/// The byte in a bad block up to which its records are whole, or 0 when not even the first one is.
+fn first_bad_byte(bytes: &[u8]) -> usize {
+    let mut at = BLOCK_HEADER;
+    while let Some((_, size)) = bytes.get(at..).and_then(|rest| record::decode(rest).ok()) {
+        at += size;
+    }
+    if at == BLOCK_HEADER || at >= bytes.len() { 0 } else { at }
+}
