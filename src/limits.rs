@@ -31,3 +31,41 @@ pub const GATE_EFFECTS_MAX: usize = 64 * 1024;
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(PERMIT_BYTES_MAX <= BATCH_BYTES_MAX && BATCH_BYTES_MAX <= GROUP_BYTES_MAX);
+/// Most open holds of one account: so many sessions can it pay at once.
+pub const ACCOUNT_OPEN_HOLDS: usize = 16_384;
+
+/// Closed holds that an account remembers whatever their age.
+pub const ACCOUNT_CLOSED_HOLDS: usize = 64;
+
+/// Closed holds that an account remembers at most, while they are young enough.
+pub const ACCOUNT_CLOSED_HOLDS_MAX: usize = 4_096;
+
+/// How long an account remembers closed holds beyond the first few.
+pub const ACCOUNT_MEMORY: TimeSpan = TimeSpan::from_secs(48 * 3_600);
+
+/// Refused authorizations that an account remembers.
+pub const ACCOUNT_DECLINED_HOLDS: usize = 64;
+
+/// Operations that an account remembers of one hold.
+pub const ACCOUNT_OPERATIONS_PER_HOLD: usize = 32;
+
+/// Captures of one hold. They are never forgotten before their hold, so that they stay below the operations of a hold.
+pub const ACCOUNT_CAPTURES_PER_HOLD: usize = 16;
+
+/// Orders (top-ups, grants, changes) that an account remembers.
+pub const ACCOUNT_ORDERS: usize = 64;
+
+/// Movements that an account keeps for its statement; older ones are in the log.
+pub const ACCOUNT_MOVEMENTS: usize = 32;
+
+/// Grants of promotional money on one account.
+pub const ACCOUNT_GRANTS: usize = 16;
+
+/// Credentials of one account.
+pub const ACCOUNT_CREDENTIALS: usize = 256;
+
+/// The largest amount, balance and credit limit of an account, in minor units: sums of a few of them fit 64 bits.
+pub const ACCOUNT_AMOUNT_MAX: i64 = 1_000_000_000_000_000;
+
+const _: () = assert!(ACCOUNT_CAPTURES_PER_HOLD < ACCOUNT_OPERATIONS_PER_HOLD);
+const _: () = assert!(ACCOUNT_CLOSED_HOLDS <= ACCOUNT_CLOSED_HOLDS_MAX);

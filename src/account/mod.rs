@@ -1,1 +1,595 @@
-//! The prepaid account's machine: the built-in processor.
+//! The prepaid account's machine: the processor that is built in.
+//!
+//! An account is shared by any number of credentials and sessions; every hold, capture and refund on it passes this one
+//! machine, so that its limits are atomic. A session speaks to it with the same operations as to an outside
+//! processor ([`Command::from_operation`]) and cannot tell the difference.
+//!
+//! ```text
+//!   Unopened ──Open──▶ Open ──Close──▶ Closed          the account
+//!
+//!            Hold                Capture(last)
+//!   (none) ───────▶ Open ─────────────────────▶ Captured ──Refund──▶ Captured (refunded ≤ captured)
+//!      │            │  ▲ │   Release
+//!      │      Adjust└──┘ └─────────────────────▶ Released
+//!      ├─Hold refused──────────────────────────▶ Declined
+//!      └─Release (of a hold never seen)────────▶ Reversed    a hold that comes later is refused
+//! ```
+//!
+//! What holds after every event:
+//!
+//! * `posted − held ≥ −credit limit`, in paid and promotional money together and apart: promotional money never goes
+//!   below zero, paid money never below the credit limit.
+//! * `held` is the sum of the open holds; a hold reaches one terminal state, once.
+//! * An operation's id has one answer. The same id with the same body gets that answer again; with another body it gets
+//!   [`Rejection::ExistsWithDifferentAmount`] or one of its neighbours, and nothing changes.
+//!
+//! # How long an operation is remembered
+//!
+//! As long as its hold is open, and afterwards with its hold: an account keeps its last
+//! [`limits::ACCOUNT_CLOSED_HOLDS`] closed holds for ever, and more of them, up to
+//! [`limits::ACCOUNT_CLOSED_HOLDS_MAX`], while they are younger than [`limits::ACCOUNT_MEMORY`]. Of one hold the last
+//! [`limits::ACCOUNT_OPERATIONS_PER_HOLD`] operations are kept, its authorization and its captures always. What may have been
+//! forgotten is answered as such ([`Rejection::OperationForgotten`]; to an inquiry, an open outcome), never as "not found" and never
+//! by doing it again. An authorization is only taken until its `decide_by`, so that a repetition of a forgotten one
+//! can reserve nothing.
+
+mod apply;
+mod decide;
+mod operation;
+mod postings;
+mod resume;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use apply::apply;
+pub use decide::decide;
+pub use operation::{CAPABILITIES_INFLIGHT_MAX, capabilities};
+pub use postings::entries;
+pub use resume::{next_deadline, resume};
+pub use state::{Account, Balance, CredentialLink, Hold, HoldState, Movement, MovementKind, OpenAccount, Parts};
+
+#[cfg(doc)]
+use crate::limits;
+use crate::payment::{Answer, Decline, DeclineClass};
+use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What an account is asked to do. `op` is the idempotency key of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open the account. Opening it again with the same terms is the same opening.
+    Open {
+        /// The idempotency key.
+        op: OpId,
+        /// The account's name.
+        account: AccountId,
+        /// The one currency of the account.
+        currency: Currency,
+        /// How far paid money may go below zero; zero for a prepaid account.
+        credit_limit: Amount,
+    },
+    /// Reserve money for a session; the hold is named by `op`.
+    Hold {
+        /// The idempotency key, and the name of the hold.
+        op: OpId,
+        /// How much.
+        amount: Amount,
+        /// Whether less may be reserved when there is not enough.
+        partial_ok: bool,
+        /// What the driver presented. `None` when whoever routed the operation here has checked it.
+        credential: Option<Fingerprint>,
+        /// Until when this may take effect.
+        decide_by: Timestamp,
+    },
+    /// Change the total of a hold, upwards or downwards.
+    Adjust {
+        /// The idempotency key.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// Which way it is meant to go.
+        direction: Direction,
+        /// The whole new total, never the difference.
+        new_total: Amount,
+    },
+    /// Take money out of a hold.
+    Capture {
+        /// The idempotency key.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// How much.
+        amount: Amount,
+        /// Whether the rest is released.
+        last: bool,
+    },
+    /// Release what is still reserved by a hold.
+    Release {
+        /// The idempotency key.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Give captured money back.
+    Refund {
+        /// The idempotency key.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// The capture that is refunded.
+        capture: OpId,
+        /// How much.
+        amount: Amount,
+    },
+    /// Say what became of an operation. Changes nothing.
+    Inquire {
+        /// The inquiry's own id.
+        op: OpId,
+        /// How often this inquiry was sent.
+        attempt: u16,
+        /// The hold of the operation that is asked about.
+        hold: HoldId,
+        /// The operation that is asked about.
+        target: OpId,
+    },
+    /// Put paid money on the account.
+    TopUp {
+        /// The idempotency key.
+        op: OpId,
+        /// How much.
+        amount: Amount,
+        /// Where the money comes from.
+        source: TopUpSource,
+    },
+    /// Put promotional money on the account.
+    GrantPromotion {
+        /// The idempotency key.
+        op: OpId,
+        /// How much.
+        amount: Amount,
+        /// When what is left of it lapses; `None`: never.
+        expires_at: Option<Timestamp>,
+    },
+    /// Let promotional money lapse whose time has come ([`next_deadline`]).
+    ExpirePromotions,
+    /// Change how far paid money may go below zero.
+    SetCreditLimit {
+        /// The idempotency key.
+        op: OpId,
+        /// The new limit, zero or more.
+        limit: Amount,
+    },
+    /// Let a credential use the account.
+    LinkCredential {
+        /// The idempotency key.
+        op: OpId,
+        /// The credential.
+        credential: Fingerprint,
+    },
+    /// No longer let a credential use the account. Holds that it has stay.
+    UnlinkCredential {
+        /// The idempotency key.
+        op: OpId,
+        /// The credential.
+        credential: Fingerprint,
+    },
+    /// Pay out what is paid, forfeit what is promotional, and take nothing more.
+    Close {
+        /// The idempotency key.
+        op: OpId,
+    },
+}
+
+/// Which way a hold is adjusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Direction {
+    /// The new total is higher.
+    Up,
+    /// The new total is lower.
+    Down,
+}
+
+/// Where a top-up's money comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TopUpSource {
+    /// Captured by an outside processor.
+    Processor(crate::units::ProcessorId),
+    /// Received on a bank account.
+    Bank,
+}
+
+/// A fact about an account. The order of the variants is the journal's numbering and only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The account exists.
+    Opened {
+        /// When.
+        at: Timestamp,
+        /// By which operation.
+        op: OpId,
+        /// Its name.
+        account: AccountId,
+        /// Its currency.
+        currency: Currency,
+        /// How far paid money may go below zero.
+        credit_limit: Amount,
+    },
+    /// Money is reserved.
+    HoldPlaced {
+        /// When.
+        at: Timestamp,
+        /// The operation; it names the hold.
+        op: OpId,
+        /// What was asked: needed to recognise the operation again.
+        asked: Asked,
+        /// What is reserved, by kind of money.
+        reserved: Parts,
+    },
+    /// An operation was refused for a reason that could be gone later; its id is dead from now on.
+    Refused {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// Its hold.
+        hold: HoldId,
+        /// What was asked.
+        asked: Asked,
+        /// Why not.
+        rejection: Rejection,
+    },
+    /// A hold has another total.
+    HoldAdjusted {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// What was asked.
+        asked: Asked,
+        /// What is reserved now, beside what was captured.
+        reserved: Parts,
+    },
+    /// Money was taken out of a hold.
+    Captured {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// What was taken, by kind of money.
+        taken: Parts,
+        /// Whether the hold ended and its rest was released.
+        last: bool,
+        /// When the promotional money that was taken would have lapsed, for a refund.
+        promotion_expires_at: Option<Timestamp>,
+    },
+    /// What was still reserved was released, and the hold ended.
+    Released {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// What was released, by kind of money.
+        released: Parts,
+    },
+    /// A hold was reversed that was never seen; should it come after all, it is refused.
+    Reversed {
+        /// When.
+        at: Timestamp,
+        /// The operation that reversed it.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+    },
+    /// Captured money came back.
+    Refunded {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The hold.
+        hold: HoldId,
+        /// What was asked.
+        asked: Asked,
+        /// What came back, by kind of money.
+        returned: Parts,
+        /// When the promotional part lapses.
+        promotion_expires_at: Option<Timestamp>,
+    },
+    /// Paid money came in.
+    ToppedUp {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// How much.
+        amount: Amount,
+        /// Where from.
+        source: TopUpSource,
+    },
+    /// Promotional money was granted.
+    PromotionGranted {
+        /// When.
+        at: Timestamp,
+        /// The operation; it names the grant.
+        op: OpId,
+        /// How much.
+        amount: Amount,
+        /// When what is left of it lapses.
+        expires_at: Option<Timestamp>,
+    },
+    /// Promotional money lapsed.
+    PromotionExpired {
+        /// When.
+        at: Timestamp,
+        /// The grant.
+        grant: OpId,
+        /// Which of the parts in which this grant lapses, counted from 0.
+        part: u16,
+        /// How much of it.
+        amount: Amount,
+    },
+    /// The credit limit changed.
+    CreditLimitSet {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The new limit.
+        limit: Amount,
+    },
+    /// A credential may use the account.
+    CredentialLinked {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The credential.
+        credential: Fingerprint,
+    },
+    /// A credential may no longer use the account.
+    CredentialUnlinked {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The credential.
+        credential: Fingerprint,
+    },
+    /// The account takes nothing more.
+    Closed {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// Paid money that is paid out.
+        paid_out: Amount,
+        /// Promotional money that is forfeited.
+        forfeited: Amount,
+    },
+}
+
+/// The body of an operation on a hold, as far as it tells one request from another. Amounts in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Asked {
+    /// [`Command::Hold`]
+    Hold {
+        /// Minor units.
+        amount: i64,
+        /// Whether less was welcome.
+        partial_ok: bool,
+        /// The credential.
+        credential: Option<Fingerprint>,
+    },
+    /// [`Command::Adjust`]
+    Adjust {
+        /// Which way.
+        direction: Direction,
+        /// Minor units of the whole new total.
+        new_total: i64,
+    },
+    /// [`Command::Capture`]
+    Capture {
+        /// Minor units.
+        amount: i64,
+        /// Whether the rest was to be released.
+        last: bool,
+    },
+    /// [`Command::Release`]
+    Release,
+    /// [`Command::Refund`]
+    Refund {
+        /// The capture's number in its session.
+        capture: u16,
+        /// Minor units.
+        amount: i64,
+    },
+}
+
+/// What leaves an account once its events are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// To the session that asked: what an outside processor would have answered.
+    Answer(Answer),
+    /// To whoever gave an order that is not a payment operation: it is done (now, or it was already).
+    Done {
+        /// The operation.
+        op: OpId,
+        /// The balance at this moment.
+        balance: Balance,
+    },
+    /// To whoever gave an order that is not a payment operation: it is not done.
+    Refused {
+        /// The operation.
+        op: OpId,
+        /// Why.
+        rejection: Rejection,
+    },
+}
+
+/// Why an account refuses. The numbers are in the journal and are never reused.
+///
+/// When several apply, the one that is checked first is told, in this order: the account; the command's own figures; the
+/// operation's id; the hold; the money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
+#[repr(u8)]
+pub enum Rejection {
+    /// There is no such account.
+    #[error("there is no such account")]
+    NoSuchAccount = 1,
+    /// The account is closed.
+    #[error("the account is closed")]
+    AccountClosed = 2,
+    /// The account exists on other terms.
+    #[error("the account exists with other terms")]
+    AccountExists = 3,
+    /// An amount in another currency than the account's.
+    #[error("the amount is not in the account's currency")]
+    CurrencyDiffers = 4,
+    /// An amount of zero or less.
+    #[error("the amount is not above zero")]
+    AmountNotPositive = 5,
+    /// An amount, or a balance that would follow, above what an account can hold.
+    #[error("the amount is too large")]
+    AmountTooLarge = 6,
+    /// The operation belongs to another session than its hold.
+    #[error("the operation belongs to another session than its hold")]
+    OperationOfAnotherSession = 7,
+    /// The operation is older than what is remembered; whether it was done cannot be told here.
+    #[error("the operation may have been done and forgotten")]
+    OperationForgotten = 8,
+    /// The operation's id was used for another kind of request.
+    #[error("the operation exists with a different kind")]
+    ExistsWithDifferentKind = 9,
+    /// The operation's id was used with another amount.
+    #[error("the operation exists with a different amount")]
+    ExistsWithDifferentAmount = 10,
+    /// The operation's id was used for another hold.
+    #[error("the operation exists with a different hold")]
+    ExistsWithDifferentHold = 11,
+    /// The operation's id was used with another credential.
+    #[error("the operation exists with a different credential")]
+    ExistsWithDifferentCredential = 12,
+    /// The operation's id was used with another flag, direction, source, expiry or capture.
+    #[error("the operation exists with different terms")]
+    ExistsWithDifferentTerms = 13,
+    /// The credential is not one of the account's.
+    #[error("the credential is not linked to the account")]
+    CredentialNotLinked = 14,
+    /// The operation came after its `decide_by`.
+    #[error("the operation came too late")]
+    TooLate = 15,
+    /// The hold is not known.
+    #[error("the hold is not known")]
+    HoldUnknown = 16,
+    /// The hold has ended.
+    #[error("the hold has ended")]
+    HoldEnded = 17,
+    /// The new total is the present total.
+    #[error("the hold has this total already")]
+    SameTotal = 18,
+    /// The new total lies in the other direction, or below what was captured.
+    #[error("the new total lies in the wrong direction")]
+    WrongDirection = 19,
+    /// More than is reserved.
+    #[error("the amount exceeds the hold")]
+    ExceedsHold = 20,
+    /// The capture that is to be refunded is not known.
+    #[error("the capture is not known")]
+    CaptureUnknown = 21,
+    /// More than was captured and not yet refunded.
+    #[error("the amount exceeds what was captured")]
+    ExceedsCapture = 22,
+    /// Not enough money.
+    #[error("insufficient funds")]
+    InsufficientFunds = 23,
+    /// The account has as many open holds as it can have.
+    #[error("too many open holds")]
+    TooManyHolds = 24,
+    /// The account has as many grants or credentials as it can have, or the hold as many captures.
+    #[error("too many entries of this kind")]
+    TooMany = 25,
+    /// The new credit limit is below what is already used.
+    #[error("the credit limit is already used")]
+    LimitInUse = 26,
+    /// The account cannot be closed while sessions hold money.
+    #[error("there are open holds")]
+    HoldsOpen = 27,
+    /// The account cannot be closed while the driver owes money.
+    #[error("the account owes money")]
+    OwesMoney = 28,
+}
+
+impl Rejection {
+    /// A short text for machines: the `code` of a decline, at most 16 characters.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Rejection::NoSuchAccount => "no_account",
+            Rejection::AccountClosed => "account_closed",
+            Rejection::AccountExists => "account_differs",
+            Rejection::CurrencyDiffers => "currency_differs",
+            Rejection::AmountNotPositive => "amount_not_pos",
+            Rejection::AmountTooLarge => "amount_too_large",
+            Rejection::OperationOfAnotherSession => "other_session",
+            Rejection::OperationForgotten => "op_forgotten",
+            Rejection::ExistsWithDifferentKind => "different_kind",
+            Rejection::ExistsWithDifferentAmount => "different_amount",
+            Rejection::ExistsWithDifferentHold => "different_hold",
+            Rejection::ExistsWithDifferentCredential => "different_cred",
+            Rejection::ExistsWithDifferentTerms => "different_terms",
+            Rejection::CredentialNotLinked => "not_linked",
+            Rejection::TooLate => "too_late",
+            Rejection::HoldUnknown => "hold_unknown",
+            Rejection::HoldEnded => "hold_ended",
+            Rejection::SameTotal => "same_total",
+            Rejection::WrongDirection => "wrong_direction",
+            Rejection::ExceedsHold => "exceeds_hold",
+            Rejection::CaptureUnknown => "capture_unknown",
+            Rejection::ExceedsCapture => "exceeds_capture",
+            Rejection::InsufficientFunds => "no_funds",
+            Rejection::TooManyHolds => "too_many_holds",
+            Rejection::TooMany => "too_many",
+            Rejection::LimitInUse => "limit_in_use",
+            Rejection::HoldsOpen => "holds_open",
+            Rejection::OwesMoney => "owes_money",
+        }
+    }
+
+    /// The same refusal in the words that every processor uses.
+    pub fn to_decline(self) -> Decline {
+        let class = match self {
+            Rejection::InsufficientFunds | Rejection::TooManyHolds => DeclineClass::Soft,
+            Rejection::NoSuchAccount | Rejection::AccountClosed | Rejection::CredentialNotLinked => DeclineClass::Hard,
+            Rejection::TooLate => DeclineClass::Technical,
+            Rejection::AccountExists
+            | Rejection::CurrencyDiffers
+            | Rejection::AmountNotPositive
+            | Rejection::AmountTooLarge
+            | Rejection::OperationOfAnotherSession
+            | Rejection::OperationForgotten
+            | Rejection::ExistsWithDifferentKind
+            | Rejection::ExistsWithDifferentAmount
+            | Rejection::ExistsWithDifferentHold
+            | Rejection::ExistsWithDifferentCredential
+            | Rejection::ExistsWithDifferentTerms
+            | Rejection::HoldUnknown
+            | Rejection::HoldEnded
+            | Rejection::SameTotal
+            | Rejection::WrongDirection
+            | Rejection::ExceedsHold
+            | Rejection::CaptureUnknown
+            | Rejection::ExceedsCapture
+            | Rejection::TooMany
+            | Rejection::LimitInUse
+            | Rejection::HoldsOpen
+            | Rejection::OwesMoney => DeclineClass::State,
+        };
+        Decline { class, code: self.code().into(), retry_after: None }
+    }
+}

@@ -1,1 +1,18 @@
-//! CDR, receipt and invoice series.
+//! What is written down about a session when it is over: the record for other systems, the receipt for the driver, the
+//! invoice for the books of both, and the comparison with what the processor paid out.
+//!
+//! Everything starts from a [`ClosedSession`]: plain figures that were decided before. Nothing is priced here, and
+//! nothing is rounded: the one rounding has happened, and the difference it made is a line of its own.
+//!
+//! ```text
+//!                      ┌─▶ Cdr      OCPI JSON, for roaming partners
+//!   ClosedSession ─────┼─▶ Receipt  JSON, text, HTML; signed with Ed25519
+//!                      └─▶ Invoice  number in a series without gaps (its own machine)
+//!   captures + settlement lines ─▶ reconciliation: matched, missing, extra, amount differs
+//! ```
+
+mod session;
+
+pub use session::{
+    BillingError, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Place, Presented, Quantity, VatTotal,
+};

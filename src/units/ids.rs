@@ -132,6 +132,10 @@ text_id!(
     AccountId, "account id", 48
 );
 text_id!(
+    /// Whoever sells the energy: the operator that a session's net amount is owed to.
+    OperatorId, "operator id", 36
+);
+text_id!(
     /// A payment processor, as its certificate names it.
     ProcessorId, "processor id", 32
 );
@@ -294,6 +298,22 @@ impl fmt::Display for TariffHash {
 }
 
 impl fmt::Debug for TariffHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a credential is called wherever its token must not be seen: a keyed hash of kind and token, cut to 128 bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Fingerprint(pub [u8; 16]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("fp_{}", hex::encode(self.0)))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

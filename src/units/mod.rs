@@ -21,8 +21,8 @@ mod time;
 
 pub use energy::{Current, Energy, Power};
 pub use ids::{
-    AccountId, ChargerId, ConnectorId, HoldId, IdError, OpId, PartitionId, ProcessorId, SessionId, SessionKey, SiteId,
-    TariffHash, TariffId,
+    AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
+    SessionId, SessionKey, SiteId, TariffHash, TariffId,
 };
 pub use meter::MeterReading;
 pub use money::{Amount, Cost, Currency, MoneyError, Rounding};

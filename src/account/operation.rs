@@ -1,0 +1,66 @@
+//! The account as a processor: the same operations as every other, and what it declares about itself.
+
+use super::{Command, Direction};
+use crate::payment::{Capabilities, CredentialKind, Operation, OperationKind, Request};
+use crate::units::{Currency, Fingerprint, TimeSpan};
+
+/// Most operations of one account that may be unanswered at once; what limits them is the mailbox, not the account.
+pub const CAPABILITIES_INFLIGHT_MAX: u32 = 4_096;
+
+/// What the built-in processor declares, as an outside one does when it dials in.
+pub fn capabilities(currencies: Vec<Currency>) -> Capabilities {
+    Capabilities {
+        kinds: vec![
+            OperationKind::Authorize,
+            OperationKind::Increment,
+            OperationKind::Decrement,
+            OperationKind::Capture,
+            OperationKind::Void,
+            OperationKind::Refund,
+            OperationKind::Inquire,
+        ],
+        credentials: vec![CredentialKind::EvAccount, CredentialKind::Rfid],
+        currencies,
+        idempotent_replay: crate::limits::ACCOUNT_MEMORY,
+        replay_after_error_safe: true,
+        request_life_max: TimeSpan::from_secs(60),
+        inquiry_authoritative_after: Some(TimeSpan::from_secs(60)),
+        increments_max: u8::MAX,
+        overcapture_percent: 0,
+        partial_approval: true,
+        multiple_captures: true,
+        hold_validity: TimeSpan::from_secs(365 * 24 * 3_600),
+        inflight_max: CAPABILITIES_INFLIGHT_MAX,
+    }
+}
+
+impl Command {
+    /// Translates an operation. `credential` is the fingerprint of what an authorization carries, made by the actor
+    /// that knows the key; `None` when whoever routed the operation here has checked the credential already.
+    pub fn from_operation(operation: &Operation, credential: Option<Fingerprint>) -> Command {
+        let (op, hold) = (operation.id, operation.hold);
+        match &operation.request {
+            Request::Authorize { amount, partial_ok, credential: _, stand_in: _ } => Command::Hold {
+                op,
+                amount: *amount,
+                partial_ok: *partial_ok,
+                credential,
+                decide_by: operation.decide_by,
+            },
+            Request::Increment { new_total, processor_ref: _ } => {
+                Command::Adjust { op, hold, direction: Direction::Up, new_total: *new_total }
+            }
+            Request::Decrement { new_total, processor_ref: _ } => {
+                Command::Adjust { op, hold, direction: Direction::Down, new_total: *new_total }
+            }
+            Request::Capture { amount, last, processor_ref: _ } => {
+                Command::Capture { op, hold, amount: *amount, last: *last }
+            }
+            Request::Void { authorization: _, processor_ref: _, reason: _ } => Command::Release { op, hold },
+            Request::Refund { capture, amount, processor_ref: _ } => {
+                Command::Refund { op, hold, capture: *capture, amount: *amount }
+            }
+            Request::Inquire { target } => Command::Inquire { op, attempt: operation.attempt, hold, target: *target },
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! An account's events in the books.
+
+use super::{Event, OpenAccount, Parts, TopUpSource};
+use crate::ledger::{Entry, EntryError, EntryId};
+use crate::units::OpId;
+
+/// The number of the account's entry of an operation. The session that asked has an entry of its own under number 0.
+const ACCOUNT_SIDE: u16 = 1;
+
+/// The number of the entry for the first part of a grant that lapses.
+const FIRST_LAPSE: u16 = 2;
+
+fn entry_of(op: OpId) -> EntryId {
+    EntryId::of(op).number(ACCOUNT_SIDE)
+}
+
+/// The entries that follow from an event. `account` is the account as it is after the event (or before: only its name
+/// and currency are used).
+///
+/// Reserving money is no entry here: what is reserved stands in the memorandum ledger of the session that reserves it,
+/// whoever the processor is. A capture moves the money to the clearing account, from which the session's sale takes it.
+pub fn entries(account: &OpenAccount, event: &Event) -> Result<Option<Entry>, EntryError> {
+    let id = &account.id;
+    let amounts = |parts: &Parts| (account.amount(parts.paid), account.amount(parts.promotional));
+    let entry = match event {
+        Event::Captured { at, op, taken, .. } => {
+            let (paid, promotional) = amounts(taken);
+            Entry::prepaid_capture(entry_of(*op), *at, id, paid, promotional)?
+        }
+        Event::Refunded { at, op, returned, .. } => {
+            let (paid, promotional) = amounts(returned);
+            Entry::prepaid_refund(entry_of(*op), *at, id, paid, promotional)?
+        }
+        Event::ToppedUp { at, op, amount, source } => {
+            let processor = match source {
+                TopUpSource::Processor(processor) => Some(processor),
+                TopUpSource::Bank => None,
+            };
+            Entry::top_up(entry_of(*op), *at, id, processor, *amount)?
+        }
+        Event::PromotionGranted { at, op, amount, .. } => Entry::promotion_granted(entry_of(*op), *at, id, *amount)?,
+        Event::PromotionExpired { at, grant, part, amount } => {
+            Entry::promotion_expired(EntryId::of(*grant).number(FIRST_LAPSE + part), *at, id, *amount)?
+        }
+        Event::Closed { at, op, paid_out, forfeited } => match paid_out.minor + forfeited.minor {
+            0 => return Ok(None),
+            _ => Entry::account_paid_out(entry_of(*op), *at, id, *paid_out, *forfeited)?,
+        },
+        Event::Opened { .. }
+        | Event::HoldPlaced { .. }
+        | Event::Refused { .. }
+        | Event::HoldAdjusted { .. }
+        | Event::Released { .. }
+        | Event::Reversed { .. }
+        | Event::CreditLimitSet { .. }
+        | Event::CredentialLinked { .. }
+        | Event::CredentialUnlinked { .. } => return Ok(None),
+    };
+    Ok(Some(entry))
+}

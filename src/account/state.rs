@@ -1,0 +1,407 @@
+//! What an account is: money, holds, and what it remembers of operations.
+
+use super::{Asked, Direction, Rejection, TopUpSource};
+use crate::limits;
+use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// An account in each of its states.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Account {
+    /// Not opened yet.
+    #[default]
+    Unopened,
+    /// Takes holds.
+    Open(Box<OpenAccount>),
+    /// Takes nothing more; still answers for what it remembers.
+    Closed(Box<OpenAccount>),
+}
+
+impl Account {
+    /// The account's inner state, unless it was never opened.
+    pub fn opened(&self) -> Option<&OpenAccount> {
+        match self {
+            Account::Unopened => None,
+            Account::Open(account) | Account::Closed(account) => Some(account),
+        }
+    }
+}
+
+/// An amount in minor units of the account's currency, by kind of money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Money that the driver paid (or owes, on credit).
+    pub paid: i64,
+    /// Money that was granted.
+    pub promotional: i64,
+}
+
+impl Parts {
+    /// Both kinds together. Every part is bounded by [`limits::ACCOUNT_AMOUNT_MAX`], so the sum fits.
+    pub const fn total(self) -> i64 {
+        self.paid + self.promotional
+    }
+
+    pub(super) const fn plus(self, other: Parts) -> Parts {
+        Parts { paid: self.paid + other.paid, promotional: self.promotional + other.promotional }
+    }
+
+    pub(super) const fn minus(self, other: Parts) -> Parts {
+        Parts { paid: self.paid - other.paid, promotional: self.promotional - other.promotional }
+    }
+}
+
+/// Promotional money of one origin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The operation that granted it (or the refund that brought it back).
+    pub op: OpId,
+    /// What is left, in minor units; above zero.
+    pub remaining: i64,
+    /// In how many parts it has lapsed so far: what holds reserve lapses after the rest.
+    pub lapsed_parts: u16,
+    /// When it lapses; `None`: never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Grant {
+    /// The order in which grants are used: what lapses first goes first.
+    pub(super) fn rank(&self) -> (i64, OpId) {
+        (self.expires_at.map_or(i64::MAX, Timestamp::unix_ms), self.op)
+    }
+
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// One hold and what was answered about it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Where it stands.
+    pub state: HoldState,
+    /// The operations that are remembered, oldest first.
+    pub operations: Vec<Remembered>,
+    /// The highest number of an operation of this hold that was forgotten; 0: none.
+    pub forgotten_up_to: u16,
+}
+
+/// Where a hold stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HoldState {
+    /// Money is reserved.
+    Open {
+        /// What is reserved beside what was captured.
+        reserved: Parts,
+        /// What was captured so far.
+        taken: Taken,
+    },
+    /// Ended by a capture (or released after one).
+    Captured(Taken),
+    /// Ended without a capture.
+    Released,
+    /// Never placed: there was not enough money.
+    Declined,
+    /// Never placed: it was reversed before it came.
+    Reversed,
+}
+
+/// What was captured from a hold and what became of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Captured.
+    pub captured: Parts,
+    /// Given back.
+    pub refunded: Parts,
+    /// When the promotional part would have lapsed; `None`: never, or there is none.
+    pub promotion_expires_at: Option<Timestamp>,
+}
+
+/// An operation and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// The operation's number in its session.
+    pub ordinal: u16,
+    /// What was asked.
+    pub asked: Asked,
+    /// What was answered.
+    pub told: Told,
+}
+
+/// An answer, as remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Told {
+    /// Done, for this many minor units.
+    Done(i64),
+    /// Refused.
+    Refused(Rejection),
+    /// A release of a hold that was never seen.
+    NothingToRelease,
+}
+
+/// An order that is not a payment operation, as remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// [`super::Command::TopUp`]
+    TopUp(Amount, TopUpSource),
+    /// [`super::Command::GrantPromotion`]
+    Grant(Amount, Option<Timestamp>),
+    /// [`super::Command::SetCreditLimit`]
+    Limit(Amount),
+    /// [`super::Command::LinkCredential`]
+    Link(Fingerprint),
+    /// [`super::Command::UnlinkCredential`]
+    Unlink(Fingerprint),
+    /// [`super::Command::Close`]
+    Close,
+}
+
+/// One line of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Movement {
+    /// When.
+    pub at: Timestamp,
+    /// The operation that caused it.
+    pub op: OpId,
+    /// What it was.
+    pub kind: MovementKind,
+    /// What it did to the balance, in minor units; negative when money left.
+    pub change: Parts,
+    /// The balance (posted money, holds not deducted) afterwards.
+    pub balance: Parts,
+}
+
+/// Kinds of movements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MovementKind {
+    /// Paid money came in.
+    TopUp,
+    /// Promotional money was granted.
+    Promotion,
+    /// Promotional money lapsed.
+    Expiry,
+    /// A session was paid.
+    Capture,
+    /// A capture was given back.
+    Refund,
+    /// The rest was paid out at the end.
+    PayOut,
+}
+
+/// A credential that may use the account.
+pub type CredentialLink = Fingerprint;
+
+/// What an account has, in minor units of its currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// The currency.
+    pub currency: Currency,
+    /// Money on the account, holds not deducted.
+    pub posted: Parts,
+    /// Reserved by open holds.
+    pub held: Parts,
+    /// How far paid money may go below zero.
+    pub credit_limit: i64,
+}
+
+impl Balance {
+    /// What can still be reserved.
+    pub const fn available(&self) -> i64 {
+        self.posted.total() - self.held.total() + self.credit_limit
+    }
+}
+
+/// The state of an account that was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenAccount {
+    /// Its name.
+    pub id: AccountId,
+    /// By which operation it was opened.
+    pub opened_by: OpId,
+    /// Its currency.
+    pub currency: Currency,
+    /// The credit limit that it was opened with.
+    pub first_credit_limit: i64,
+    /// How far paid money may go below zero, in minor units.
+    pub credit_limit: i64,
+    /// Paid money, holds not deducted.
+    pub paid: i64,
+    /// Promotional money in the order in which it is used.
+    pub grants: Vec<Grant>,
+    /// What the open holds reserve: always their sum.
+    pub held: Parts,
+    /// How many holds are open.
+    pub open_holds: u32,
+    /// Open holds, and closed ones as long as they are remembered.
+    pub holds: BTreeMap<HoldId, Hold>,
+    /// Closed holds in the order in which they closed.
+    pub closed: VecDeque<(Timestamp, HoldId)>,
+    /// When the youngest of the forgotten holds was closed.
+    pub forgotten_until: Option<Timestamp>,
+    /// Refused authorizations in the order in which they were refused.
+    pub declined: VecDeque<HoldId>,
+    /// Credentials that may use the account; none: whoever routes operations here decides.
+    pub credentials: BTreeSet<CredentialLink>,
+    /// The last orders, oldest first.
+    pub orders: VecDeque<(OpId, Order)>,
+    /// The youngest session time (milliseconds) among the orders that were forgotten.
+    pub orders_forgotten_until_ms: Option<u64>,
+    /// The last movements, oldest first.
+    pub movements: VecDeque<Movement>,
+}
+
+impl OpenAccount {
+    /// What the account has.
+    pub fn balance(&self) -> Balance {
+        Balance { currency: self.currency, posted: self.posted(), held: self.held, credit_limit: self.credit_limit }
+    }
+
+    /// Money on the account, holds not deducted.
+    pub fn posted(&self) -> Parts {
+        Parts { paid: self.paid, promotional: self.grants.iter().map(|grant| grant.remaining).sum() }
+    }
+
+    /// Minor units as an amount of the account's currency.
+    pub fn amount(&self, minor: i64) -> Amount {
+        Amount::new(minor, self.currency)
+    }
+
+    /// What can be reserved at this moment, by kind of money: promotional money that is due to lapse does not count.
+    pub(super) fn available(&self, now: Timestamp) -> Parts {
+        let promotional =
+            self.unreserved_grants().filter(|(grant, _)| !grant.is_due(now)).map(|(_, unreserved)| unreserved).sum();
+        Parts { paid: self.paid + self.credit_limit - self.held.paid, promotional }
+    }
+
+    /// Grants that are due to lapse, with the part that no hold reserves. What a hold reserves lapses when the hold
+    /// ends without using it.
+    pub(super) fn lapsing(&self, now: Timestamp) -> impl Iterator<Item = (&Grant, i64)> {
+        self.unreserved_grants().filter(move |(grant, unreserved)| grant.is_due(now) && *unreserved > 0)
+    }
+
+    /// Every grant with the part that no hold reserves. Holds lie on the grants that are used first.
+    pub(super) fn unreserved_grants(&self) -> impl Iterator<Item = (&Grant, i64)> {
+        let mut reserved = self.held.promotional;
+        self.grants.iter().map(move |grant| {
+            let covered = reserved.min(grant.remaining);
+            reserved -= covered;
+            (grant, grant.remaining - covered)
+        })
+    }
+
+    /// Whether a hold that is not known may be one that was forgotten: its session is as old as one of those.
+    pub(super) fn may_have_forgotten(&self, hold: HoldId) -> bool {
+        let began_ms = session_time_ms(hold.0);
+        self.forgotten_until.is_some_and(|until| began_ms <= until.unix_ms().unsigned_abs())
+    }
+
+    /// Closed holds that are beyond what is remembered at this moment, oldest first.
+    pub(super) fn forgettable(&self, now: Timestamp) -> usize {
+        let surplus = self.closed.len().saturating_sub(limits::ACCOUNT_CLOSED_HOLDS);
+        let too_many = self.closed.len().saturating_sub(limits::ACCOUNT_CLOSED_HOLDS_MAX);
+        let too_old = self.closed.iter().take(surplus);
+        let too_old = too_old.take_while(|(at, _)| now.since(*at) > limits::ACCOUNT_MEMORY).count();
+        too_many.max(too_old)
+    }
+}
+
+impl Hold {
+    /// The operation of this hold with this number, if it is remembered.
+    pub(super) fn remembered(&self, ordinal: u16) -> Option<&Remembered> {
+        self.operations.iter().find(|operation| operation.ordinal == ordinal)
+    }
+
+    /// What is reserved, if the hold is open.
+    pub fn reserved(&self) -> Option<Parts> {
+        match self.state {
+            HoldState::Open { reserved, .. } => Some(reserved),
+            HoldState::Captured(_) | HoldState::Released | HoldState::Declined | HoldState::Reversed => None,
+        }
+    }
+
+    /// What was captured and given back.
+    pub fn taken(&self) -> Option<Taken> {
+        match self.state {
+            HoldState::Open { taken, .. } | HoldState::Captured(taken) => Some(taken),
+            HoldState::Released | HoldState::Declined | HoldState::Reversed => None,
+        }
+    }
+}
+
+impl Asked {
+    /// Compares with the body of another request under the same id.
+    pub(super) fn difference(&self, other: &Asked) -> Option<Rejection> {
+        use Asked::{Adjust, Capture, Hold, Refund, Release};
+        let pick = |same_amount: bool, same_terms: bool| match (same_amount, same_terms) {
+            (true, true) => None,
+            (false, _) => Some(Rejection::ExistsWithDifferentAmount),
+            (true, false) => Some(Rejection::ExistsWithDifferentTerms),
+        };
+        match (self, other) {
+            (
+                Hold { amount, partial_ok, credential },
+                Hold { amount: other, partial_ok: other_ok, credential: other_credential },
+            ) => match credential == other_credential {
+                true => pick(amount == other, partial_ok == other_ok),
+                false => Some(Rejection::ExistsWithDifferentCredential),
+            },
+            (Adjust { direction, new_total }, Adjust { direction: other_direction, new_total: other }) => {
+                pick(new_total == other, direction == other_direction)
+            }
+            (Capture { amount, last }, Capture { amount: other, last: other_last }) => {
+                pick(amount == other, last == other_last)
+            }
+            (Refund { capture, amount }, Refund { capture: other_capture, amount: other }) => {
+                pick(amount == other, capture == other_capture)
+            }
+            (Release, Release) => None,
+            (Hold { .. } | Adjust { .. } | Capture { .. } | Refund { .. } | Release, _) => {
+                Some(Rejection::ExistsWithDifferentKind)
+            }
+        }
+    }
+}
+
+impl Order {
+    /// Compares with another order under the same id.
+    pub(super) fn difference(&self, other: &Order) -> Option<Rejection> {
+        let amounts = match (self, other) {
+            (Order::TopUp(amount, _), Order::TopUp(other, _))
+            | (Order::Grant(amount, _), Order::Grant(other, _))
+            | (Order::Limit(amount), Order::Limit(other)) => amount == other,
+            (Order::Link(_), Order::Link(_)) | (Order::Unlink(_), Order::Unlink(_)) | (Order::Close, Order::Close) => {
+                true
+            }
+            (
+                Order::TopUp(..)
+                | Order::Grant(..)
+                | Order::Limit(_)
+                | Order::Link(_)
+                | Order::Unlink(_)
+                | Order::Close,
+                _,
+            ) => return Some(Rejection::ExistsWithDifferentKind),
+        };
+        match (amounts, self == other) {
+            (_, true) => None,
+            (false, false) => Some(Rejection::ExistsWithDifferentAmount),
+            (true, false) => Some(Rejection::ExistsWithDifferentTerms),
+        }
+    }
+}
+
+impl Direction {
+    /// Whether going from `old` to `new` goes this way.
+    pub(super) const fn fits(self, old: i64, new: i64) -> bool {
+        match self {
+            Direction::Up => new > old,
+            Direction::Down => new < old,
+        }
+    }
+}
+
+/// The time at which the session of an operation began, in milliseconds: the upper 48 bits of its id.
+pub(super) fn session_time_ms(op: OpId) -> u64 {
+    u64::try_from(op.as_u128() >> 80).expect("48 bits fit")
+}

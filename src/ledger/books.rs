@@ -1,0 +1,148 @@
+//! Balances as a fold of entries.
+
+use super::{Entry, Kind, Ledger, Name, Side};
+use crate::units::Currency;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The balances of a partition, or of several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    balances: BTreeMap<(Name, Currency), Balance>,
+    entries: u64,
+}
+
+/// What was debited and credited on one account in one currency, in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balance {
+    /// Sum of the debits.
+    pub debits: i128,
+    /// Sum of the credits.
+    pub credits: i128,
+}
+
+impl Balance {
+    /// Debits less credits.
+    pub const fn net_debit(self) -> i128 {
+        self.debits - self.credits
+    }
+
+    /// The balance in the direction in which an account of this kind grows.
+    pub const fn natural(self, kind: Kind) -> i128 {
+        if kind.grows_by_debit() { self.net_debit() } else { -self.net_debit() }
+    }
+}
+
+/// An account that is below zero and must not be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{account} is at {balance} minor units of {currency}")]
+pub struct BoundBroken {
+    /// The account.
+    pub account: Name,
+    /// The currency.
+    pub currency: Currency,
+    /// Its balance in minor units, in the direction in which it grows.
+    pub balance: i128,
+}
+
+/// Every account with its balance, and the sums.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialBalance {
+    /// The accounts in the order of the chart.
+    pub rows: Vec<TrialBalanceRow>,
+    /// Sums of debits and credits per ledger and currency, in minor units.
+    pub sums: BTreeMap<(Ledger, Currency), Balance>,
+}
+
+/// One account of a trial balance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialBalanceRow {
+    /// The account.
+    pub account: Name,
+    /// The currency.
+    pub currency: Currency,
+    /// Its balance.
+    pub balance: Balance,
+}
+
+impl TrialBalance {
+    /// How far the books are from balance, in minor units, added up over ledgers and currencies. Zero, or a defect.
+    pub fn imbalance(&self) -> i128 {
+        self.sums.values().map(|sum| sum.net_debit().abs()).sum()
+    }
+}
+
+impl Books {
+    /// Posts an entry. An entry is balanced, so the books stay so.
+    pub fn post(&mut self, entry: &Entry) {
+        for leg in entry.legs() {
+            let balance = self.balances.entry((leg.account.clone(), leg.amount.currency)).or_default();
+            match leg.side {
+                Side::Debit => balance.debits += i128::from(leg.amount.minor),
+                Side::Credit => balance.credits += i128::from(leg.amount.minor),
+            }
+        }
+        self.entries += 1;
+    }
+
+    /// Adds the books of another partition.
+    pub fn merge(&mut self, other: &Books) {
+        for (key, theirs) in &other.balances {
+            let ours = self.balances.entry(key.clone()).or_default();
+            ours.debits += theirs.debits;
+            ours.credits += theirs.credits;
+        }
+        self.entries += other.entries;
+    }
+
+    /// How many entries were posted.
+    pub const fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The balance of one account in one currency.
+    pub fn balance(&self, account: &Name, currency: Currency) -> Balance {
+        self.balances.get(&(account.clone(), currency)).copied().unwrap_or_default()
+    }
+
+    /// The balance in the direction in which the account grows, in minor units.
+    pub fn natural(&self, account: &Name, currency: Currency) -> i128 {
+        self.balance(account, currency).natural(account.kind())
+    }
+
+    /// Every account with its balance, in the order of the chart.
+    pub fn balances(&self) -> impl Iterator<Item = (&Name, Currency, Balance)> {
+        self.balances.iter().map(|((name, currency), balance)| (name, *currency, *balance))
+    }
+
+    /// Every account with its balance, and the sums.
+    pub fn trial_balance(&self) -> TrialBalance {
+        let mut sums: BTreeMap<(Ledger, Currency), Balance> = BTreeMap::new();
+        let rows = self.balances().map(|(account, currency, balance)| {
+            let sum = sums.entry((account.ledger(), currency)).or_default();
+            sum.debits += balance.debits;
+            sum.credits += balance.credits;
+            TrialBalanceRow { account: account.clone(), currency, balance }
+        });
+        TrialBalance { rows: rows.collect(), sums }
+    }
+
+    /// How far the books are from balance, in minor units. Zero, or a defect.
+    pub fn imbalance(&self) -> i128 {
+        self.trial_balance().imbalance()
+    }
+
+    /// Accounts that are below zero and must not be. Asked of the sum of all partitions: what one of them posts may be
+    /// covered by another.
+    pub fn broken_bounds(&self) -> Vec<BoundBroken> {
+        let below = self.balances().filter_map(|(account, currency, balance)| {
+            let balance = balance.natural(account.kind());
+            (account.never_negative() && balance < 0).then(|| BoundBroken {
+                account: account.clone(),
+                currency,
+                balance,
+            })
+        });
+        below.collect()
+    }
+}

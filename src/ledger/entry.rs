@@ -1,0 +1,258 @@
+//! One balanced fact.
+
+use super::{Ledger, Name};
+use crate::units::{Amount, Currency, OpId, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What an entry follows from. The same cause always gives the same entry, so that replaying makes the same books.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EntryId {
+    /// The operation that caused it; the operation with the number 0 stands for the session itself.
+    pub cause: OpId,
+    /// Which of the entries that this cause has.
+    pub number: u16,
+}
+
+impl EntryId {
+    /// The only (or first) entry of an operation.
+    pub const fn of(cause: OpId) -> EntryId {
+        EntryId { cause, number: 0 }
+    }
+
+    /// An entry that follows from a session and from none of its operations.
+    pub fn of_session(session: SessionId, number: u16) -> EntryId {
+        EntryId { cause: session.operation(0), number }
+    }
+
+    /// Another entry of the same cause.
+    pub const fn number(self, number: u16) -> EntryId {
+        EntryId { cause: self.cause, number }
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.cause, self.number))
+    }
+}
+
+impl fmt::Debug for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What happened. The numbers are in the journal and are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// A hold was approved.
+    HoldApproved = 1,
+    /// A hold has another total.
+    HoldAdjusted = 2,
+    /// A hold (or its rest) was released.
+    HoldReleased = 3,
+    /// A session was paid, in full or with a shortfall.
+    Sale = 4,
+    /// A session's price was taken from a prepaid account.
+    PrepaidCapture = 5,
+    /// Money came onto a prepaid account.
+    TopUp = 6,
+    /// Promotional money was granted.
+    PromotionGranted = 7,
+    /// Promotional money lapsed.
+    PromotionExpired = 8,
+    /// A processor paid out.
+    Settlement = 9,
+    /// A refund was asked for.
+    RefundAccepted = 10,
+    /// A refund was carried out.
+    RefundConfirmed = 11,
+    /// A refund was not carried out.
+    RefundFailed = 12,
+    /// A refund came onto a prepaid account.
+    PrepaidRefund = 13,
+    /// A processor took disputed money back.
+    DisputeOpened = 14,
+    /// The disputed money came back.
+    DisputeWon = 15,
+    /// The disputed money is lost.
+    DisputeLost = 16,
+    /// A driver paid a shortfall.
+    ShortfallPaid = 17,
+    /// A shortfall was given up.
+    ShortfallWrittenOff = 18,
+    /// An operator was paid.
+    OperatorPaid = 19,
+    /// A settlement line fits nothing.
+    Unmatched = 20,
+    /// A settlement line was matched after all.
+    Matched = 21,
+    /// An account's money was paid out to its holder.
+    AccountPaidOut = 22,
+    /// An earlier entry was wrong and is taken back.
+    Correction = 23,
+    /// A capture that had been approved failed after all.
+    CaptureFailed = 24,
+}
+
+/// The two sides of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Side {
+    /// Left.
+    Debit,
+    /// Right.
+    Credit,
+}
+
+impl Side {
+    /// The other side.
+    pub const fn opposite(self) -> Side {
+        match self {
+            Side::Debit => Side::Credit,
+            Side::Credit => Side::Debit,
+        }
+    }
+}
+
+/// One line of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// The account.
+    pub account: Name,
+    /// The side.
+    pub side: Side,
+    /// How much: always above zero.
+    pub amount: Amount,
+}
+
+/// A balanced fact. Cannot be made otherwise, and is never changed: an error is taken back by [`Entry::correction`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    id: EntryId,
+    at: Timestamp,
+    kind: EntryKind,
+    corrects: Option<EntryId>,
+    legs: SmallVec<[Leg; 4]>,
+}
+
+/// Why legs do not make an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// No legs at all.
+    #[error("an entry needs at least two legs")]
+    Empty,
+    /// A leg of zero or less.
+    #[error("the leg of {amount} on {account} is not above zero")]
+    NotPositive {
+        /// The leg's account.
+        account: Name,
+        /// Its amount.
+        amount: Amount,
+    },
+    /// Debits and credits differ.
+    #[error("debits of {debits} and credits of {credits} minor units of {currency} do not balance")]
+    Unbalanced {
+        /// In which currency.
+        currency: Currency,
+        /// Sum of the debits in minor units.
+        debits: i128,
+        /// Sum of the credits in minor units.
+        credits: i128,
+    },
+    /// The parts of what was sold do not add up to what was paid.
+    #[error("amounts of one fact do not fit each other: {0}")]
+    Money(#[from] crate::units::MoneyError),
+}
+
+impl Entry {
+    /// Makes an entry of legs that balance.
+    pub fn new(
+        id: EntryId,
+        at: Timestamp,
+        kind: EntryKind,
+        legs: impl IntoIterator<Item = Leg>,
+    ) -> Result<Entry, EntryError> {
+        let entry = Entry { id, at, kind, corrects: None, legs: legs.into_iter().collect() };
+        entry.check()?;
+        Ok(entry)
+    }
+
+    /// The entry that takes this one back, leg by leg.
+    pub fn correction(&self, id: EntryId, at: Timestamp) -> Entry {
+        self.reversed(id, at, EntryKind::Correction)
+    }
+
+    /// The same legs on the other sides.
+    pub(super) fn reversed(&self, id: EntryId, at: Timestamp, kind: EntryKind) -> Entry {
+        let legs = self.legs.iter().map(|leg| Leg { side: leg.side.opposite(), ..leg.clone() }).collect();
+        Entry { id, at, kind, corrects: Some(self.id), legs }
+    }
+
+    /// Which entry this is.
+    pub const fn id(&self) -> EntryId {
+        self.id
+    }
+
+    /// When it happened.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// What happened.
+    pub const fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// The entry that this one takes back.
+    pub const fn corrects(&self) -> Option<EntryId> {
+        self.corrects
+    }
+
+    /// The lines.
+    pub fn legs(&self) -> &[Leg] {
+        &self.legs
+    }
+
+    fn check(&self) -> Result<(), EntryError> {
+        if self.legs.len() < 2 {
+            return Err(EntryError::Empty);
+        }
+        let mut sums: BTreeMap<(Ledger, Currency), (i128, i128)> = BTreeMap::new();
+        for Leg { account, side, amount } in &self.legs {
+            if amount.minor <= 0 {
+                return Err(EntryError::NotPositive { account: account.clone(), amount: *amount });
+            }
+            let (debits, credits) = sums.entry((account.ledger(), amount.currency)).or_default();
+            match side {
+                Side::Debit => *debits += i128::from(amount.minor),
+                Side::Credit => *credits += i128::from(amount.minor),
+            }
+        }
+        match sums.into_iter().find(|(_, (debits, credits))| debits != credits) {
+            Some(((_, currency), (debits, credits))) => Err(EntryError::Unbalanced { currency, debits, credits }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is read from a disk or a peer is checked like what is made here.
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Entry, D::Error> {
+        #[derive(Deserialize)]
+        struct Unchecked {
+            id: EntryId,
+            at: Timestamp,
+            kind: EntryKind,
+            corrects: Option<EntryId>,
+            legs: SmallVec<[Leg; 4]>,
+        }
+        let Unchecked { id, at, kind, corrects, legs } = Unchecked::deserialize(deserializer)?;
+        let entry = Entry { id, at, kind, corrects, legs };
+        entry.check().map_err(serde::de::Error::custom)?;
+        Ok(entry)
+    }
+}

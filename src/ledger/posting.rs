@@ -1,0 +1,417 @@
+//! The entries of every money event.
+
+use super::{Debtor, Entry, EntryError, EntryId, EntryKind, Leg, Name, Side, Tax};
+use crate::units::{AccountId, Amount, MoneyError, OperatorId, ProcessorId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Where the money of a session comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Funding {
+    /// An outside processor.
+    Processor(ProcessorId),
+    /// An account of ours, by way of the built-in processor with this name. The account's own machine posts its side.
+    Prepaid(ProcessorId),
+}
+
+impl Funding {
+    fn processor(&self) -> &ProcessorId {
+        match self {
+            Funding::Processor(id) | Funding::Prepaid(id) => id,
+        }
+    }
+
+    /// The asset that a capture makes.
+    fn receivable(&self) -> Name {
+        match self {
+            Funding::Processor(id) => Name::ProcessorReceivable(id.clone()),
+            Funding::Prepaid(_) => Name::PrepaidClearing,
+        }
+    }
+
+    /// Where a refund waits to be carried out.
+    fn refunding(&self) -> Name {
+        match self {
+            Funding::Processor(id) => Name::RefundInFlight(id.clone()),
+            Funding::Prepaid(_) => Name::PrepaidClearing,
+        }
+    }
+}
+
+/// What a session's price consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Who sold the energy.
+    pub operator: OperatorId,
+    /// The operator's net amount.
+    pub net: Amount,
+    /// Our own fee.
+    pub fee: Amount,
+    /// Taxes by rate.
+    pub taxes: Vec<(Tax, Amount)>,
+    /// What rounding added to the price; negative when it took something away.
+    pub rounding: Amount,
+}
+
+impl Share {
+    /// All of it.
+    pub fn total(&self) -> Result<Amount, MoneyError> {
+        let sum = self.net.checked_add(self.fee)?.checked_add(self.rounding)?;
+        self.taxes.iter().try_fold(sum, |sum, (_, tax)| sum.checked_add(*tax))
+    }
+
+    /// The same mixture for a part of the total: taxes and fee in proportion, what remains is the operator's.
+    pub fn portion(&self, of: Amount) -> Result<Share, MoneyError> {
+        let total = self.total()?;
+        if total.minor <= 0 || of.minor < 0 || of.minor > total.minor {
+            return Err(MoneyError::Overflow);
+        }
+        let part = |amount: Amount| -> Result<Amount, MoneyError> {
+            let scaled = i128::from(amount.minor) * i128::from(of.minor) / i128::from(total.minor);
+            let minor = i64::try_from(scaled).map_err(|_| MoneyError::Overflow)?;
+            Ok(Amount::new(minor, amount.currency))
+        };
+        let taxes: Vec<(Tax, Amount)> =
+            self.taxes.iter().map(|(tax, amount)| Ok((*tax, part(*amount)?))).collect::<Result<_, MoneyError>>()?;
+        let (fee, rounding) = (part(self.fee)?, part(self.rounding)?);
+        let rest = taxes.iter().try_fold(of, |rest, (_, tax)| rest.checked_sub(*tax))?;
+        let net = rest.checked_sub(fee)?.checked_sub(rounding)?;
+        Ok(Share { operator: self.operator.clone(), net, fee, taxes, rounding })
+    }
+
+    fn legs(&self, side: Side) -> Vec<Leg> {
+        let taxes = self.taxes.iter().flat_map(|(tax, amount)| leg(Name::Tax(*tax), side, *amount));
+        leg(Name::OperatorPayable(self.operator.clone()), side, self.net)
+            .into_iter()
+            .chain(taxes)
+            .chain(leg(Name::FeeRevenue, side, self.fee))
+            .chain(leg(Name::Rounding, side, self.rounding))
+            .collect()
+    }
+}
+
+/// A session's end: what was consumed, how it was paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sale {
+    /// Which entry this is.
+    pub id: EntryId,
+    /// When.
+    pub at: Timestamp,
+    /// Who paid.
+    pub funding: Funding,
+    /// What the hold had reserved and this capture ends.
+    pub hold: Amount,
+    /// What was captured.
+    pub captured: Amount,
+    /// What was consumed and not captured.
+    pub shortfall: Amount,
+    /// Who owes the shortfall.
+    pub debtor: Debtor,
+    /// What the price consists of; its total is captured + shortfall.
+    pub share: Share,
+}
+
+impl Entry {
+    /// A hold was approved.
+    pub fn hold_approved(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        Entry::new(id, at, EntryKind::HoldApproved, held(processor, Side::Debit, amount))
+    }
+
+    /// A hold went from one total to another; refused when they are the same.
+    pub fn hold_adjusted(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        from: Amount,
+        to: Amount,
+    ) -> Result<Entry, EntryError> {
+        let change = to.checked_sub(from)?;
+        Entry::new(id, at, EntryKind::HoldAdjusted, held(processor, Side::Debit, change))
+    }
+
+    /// A hold, or what was left of it, was released.
+    pub fn hold_released(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        Entry::new(id, at, EntryKind::HoldReleased, held(processor, Side::Credit, amount))
+    }
+
+    /// A session was paid, in full or with a shortfall. Ends the hold in the memorandum ledger.
+    pub fn sale(sale: &Sale) -> Result<Entry, EntryError> {
+        let Sale { id, at, funding, hold, captured, shortfall, debtor, share } = sale;
+        let legs = leg(funding.receivable(), Side::Debit, *captured)
+            .into_iter()
+            .chain(leg(Name::Shortfall(debtor.clone()), Side::Debit, *shortfall))
+            .chain(share.legs(Side::Credit))
+            .chain(held(funding.processor(), Side::Credit, *hold));
+        Entry::new(*id, *at, EntryKind::Sale, legs)
+    }
+
+    /// A capture failed after it had been approved: the driver owes it.
+    pub fn capture_failed(
+        id: EntryId,
+        at: Timestamp,
+        funding: &Funding,
+        debtor: Debtor,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::Shortfall(debtor), funding.receivable(), amount);
+        Entry::new(id, at, EntryKind::CaptureFailed, legs)
+    }
+
+    /// A session's price left a prepaid account, paid and promotional money apart.
+    pub fn prepaid_capture(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        paid: Amount,
+        promotional: Amount,
+    ) -> Result<Entry, EntryError> {
+        let taken = paid.checked_add(promotional)?;
+        let legs = on_account(account, Side::Debit, paid, promotional).into_iter().chain(leg(
+            Name::PrepaidClearing,
+            Side::Credit,
+            taken,
+        ));
+        Entry::new(id, at, EntryKind::PrepaidCapture, legs)
+    }
+
+    /// A refund came back onto a prepaid account.
+    pub fn prepaid_refund(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        paid: Amount,
+        promotional: Amount,
+    ) -> Result<Entry, EntryError> {
+        let returned = paid.checked_add(promotional)?;
+        let legs = leg(Name::PrepaidClearing, Side::Debit, returned).into_iter().chain(on_account(
+            account,
+            Side::Credit,
+            paid,
+            promotional,
+        ));
+        Entry::new(id, at, EntryKind::PrepaidRefund, legs)
+    }
+
+    /// Money came onto a prepaid account: captured by a processor, or (`None`) received at the bank.
+    pub fn top_up(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        processor: Option<&ProcessorId>,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let from = processor.map_or(Name::Bank, |id| Name::ProcessorReceivable(id.clone()));
+        Entry::new(id, at, EntryKind::TopUp, transfer(from, Name::Prepaid(account.clone()), amount))
+    }
+
+    /// An account's paid money was paid out; what is promotional is forfeited.
+    pub fn account_paid_out(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        paid: Amount,
+        promotional: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = on_account(account, Side::Debit, paid, promotional)
+            .into_iter()
+            .chain(leg(Name::Bank, Side::Credit, paid))
+            .chain(leg(Name::Breakage, Side::Credit, promotional));
+        Entry::new(id, at, EntryKind::AccountPaidOut, legs)
+    }
+
+    /// Promotional money was granted.
+    pub fn promotion_granted(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::Promotion, Name::Promotional(account.clone()), amount);
+        Entry::new(id, at, EntryKind::PromotionGranted, legs)
+    }
+
+    /// Promotional money lapsed.
+    pub fn promotion_expired(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::Promotional(account.clone()), Name::Breakage, amount);
+        Entry::new(id, at, EntryKind::PromotionExpired, legs)
+    }
+
+    /// A processor paid out captured money and kept its fee.
+    pub fn settlement(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        gross: Amount,
+        fee: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = leg(Name::Bank, Side::Debit, gross.checked_sub(fee)?)
+            .into_iter()
+            .chain(leg(Name::ProcessorFee(processor.clone()), Side::Debit, fee))
+            .chain(leg(Name::ProcessorReceivable(processor.clone()), Side::Credit, gross));
+        Entry::new(id, at, EntryKind::Settlement, legs)
+    }
+
+    /// A refund was asked for: the sale is taken back by its parts, and the money is on its way.
+    pub fn refund_accepted(id: EntryId, at: Timestamp, funding: &Funding, share: &Share) -> Result<Entry, EntryError> {
+        let legs = share.legs(Side::Debit).into_iter().chain(leg(funding.refunding(), Side::Credit, share.total()?));
+        Entry::new(id, at, EntryKind::RefundAccepted, legs)
+    }
+
+    /// A processor carried the refund out. (Onto a prepaid account it is carried out by [`Entry::prepaid_refund`].)
+    pub fn refund_confirmed(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs =
+            transfer(Name::RefundInFlight(processor.clone()), Name::ProcessorReceivable(processor.clone()), amount);
+        Entry::new(id, at, EntryKind::RefundConfirmed, legs)
+    }
+
+    /// A refund was not carried out: what [`Entry::refund_accepted`] booked is taken back.
+    pub fn refund_failed(id: EntryId, at: Timestamp, accepted: &Entry) -> Entry {
+        accepted.reversed(id, at, EntryKind::RefundFailed)
+    }
+
+    /// A processor took disputed money back, and a fee for it.
+    pub fn dispute_opened(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+        fee: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = leg(Name::DisputeReceivable(processor.clone()), Side::Debit, amount)
+            .into_iter()
+            .chain(leg(Name::ProcessorFee(processor.clone()), Side::Debit, fee))
+            .chain(leg(Name::ProcessorReceivable(processor.clone()), Side::Credit, amount.checked_add(fee)?));
+        Entry::new(id, at, EntryKind::DisputeOpened, legs)
+    }
+
+    /// The disputed money came back.
+    pub fn dispute_won(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs =
+            transfer(Name::ProcessorReceivable(processor.clone()), Name::DisputeReceivable(processor.clone()), amount);
+        Entry::new(id, at, EntryKind::DisputeWon, legs)
+    }
+
+    /// The disputed money is lost: to us, or (`liable`) to the operator who sold the energy.
+    pub fn dispute_lost(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+        liable: Option<&OperatorId>,
+    ) -> Result<Entry, EntryError> {
+        let to = liable.map_or(Name::Chargeback, |operator| Name::OperatorPayable(operator.clone()));
+        let legs = transfer(to, Name::DisputeReceivable(processor.clone()), amount);
+        Entry::new(id, at, EntryKind::DisputeLost, legs)
+    }
+
+    /// A driver paid a shortfall through a processor.
+    pub fn shortfall_paid(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        debtor: Debtor,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::ProcessorReceivable(processor.clone()), Name::Shortfall(debtor), amount);
+        Entry::new(id, at, EntryKind::ShortfallPaid, legs)
+    }
+
+    /// A shortfall was given up.
+    pub fn shortfall_written_off(
+        id: EntryId,
+        at: Timestamp,
+        debtor: Debtor,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::WriteOff, Name::Shortfall(debtor), amount);
+        Entry::new(id, at, EntryKind::ShortfallWrittenOff, legs)
+    }
+
+    /// An operator was paid.
+    pub fn operator_paid(
+        id: EntryId,
+        at: Timestamp,
+        operator: &OperatorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::OperatorPayable(operator.clone()), Name::Bank, amount);
+        Entry::new(id, at, EntryKind::OperatorPaid, legs)
+    }
+
+    /// A settlement line that fits nothing: the money is there, and nobody knows what for. Negative when it was taken.
+    pub fn unmatched(id: EntryId, at: Timestamp, processor: &ProcessorId, net: Amount) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::Bank, Name::Suspense(processor.clone()), net);
+        Entry::new(id, at, EntryKind::Unmatched, legs)
+    }
+
+    /// A line that fitted nothing was matched with captured money after all.
+    pub fn matched(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        net: Amount,
+        fee: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = leg(Name::Suspense(processor.clone()), Side::Debit, net)
+            .into_iter()
+            .chain(leg(Name::ProcessorFee(processor.clone()), Side::Debit, fee))
+            .chain(leg(Name::ProcessorReceivable(processor.clone()), Side::Credit, net.checked_add(fee)?));
+        Entry::new(id, at, EntryKind::Matched, legs)
+    }
+}
+
+/// A leg, or none for zero; a negative amount goes to the other side.
+fn leg(account: Name, side: Side, amount: Amount) -> Option<Leg> {
+    match amount.minor.signum() {
+        0 => None,
+        1 => Some(Leg { account, side, amount }),
+        _ => {
+            // The smallest i64 has no opposite; as it is, the entry refuses it.
+            let minor = amount.minor.checked_neg().unwrap_or(amount.minor);
+            Some(Leg { account, side: side.opposite(), amount: Amount::new(minor, amount.currency) })
+        }
+    }
+}
+
+fn transfer(debit: Name, credit: Name, amount: Amount) -> Vec<Leg> {
+    leg(debit, Side::Debit, amount).into_iter().chain(leg(credit, Side::Credit, amount)).collect()
+}
+
+/// The two legs in the memorandum ledger; `side` is that of the account that shows what is reserved.
+fn held(processor: &ProcessorId, side: Side, amount: Amount) -> Vec<Leg> {
+    leg(Name::Held(processor.clone()), side, amount)
+        .into_iter()
+        .chain(leg(Name::HeldContra(processor.clone()), side.opposite(), amount))
+        .collect()
+}
+
+fn on_account(account: &AccountId, side: Side, paid: Amount, promotional: Amount) -> Vec<Leg> {
+    leg(Name::Prepaid(account.clone()), side, paid)
+        .into_iter()
+        .chain(leg(Name::Promotional(account.clone()), side, promotional))
+        .collect()
+}
