@@ -69,3 +69,17 @@ pub const ACCOUNT_AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 
 const _: () = assert!(ACCOUNT_CAPTURES_PER_HOLD < ACCOUNT_OPERATIONS_PER_HOLD);
 const _: () = assert!(ACCOUNT_CLOSED_HOLDS <= ACCOUNT_CLOSED_HOLDS_MAX);
+/// Levels of nesting that the JSON reader follows; OCPI objects need fewer than ten.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Bytes of a tariff's text.
+pub const TARIFF_BYTES_MAX: usize = 4 << 20;
+
+/// Price components of one tariff; their numbers are stored in 16 bits.
+pub const TARIFF_COMPONENTS_MAX: usize = 16_384;
+
+/// Bytes of a CDR, a run or a list of readings that is priced from a file.
+pub const CDR_BYTES_MAX: usize = 64 << 20;
+
+/// Pieces into which one meter interval may fall at price boundaries: a year of changes every quarter of an hour.
+pub const SLICES_PER_READING_MAX: usize = 40_000;

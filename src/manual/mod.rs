@@ -1,1 +1,4 @@
 //! The manual.
+
+#[doc = include_str!("pricing.md")]
+pub mod pricing {}

@@ -1,1 +1,36 @@
 //! OCPI tariffs: reading, checking, rating, explaining.
+//!
+//! A [`Tariff`] is an OCPI 2.2.1 or 2.3.0 Tariff object, read once and never changed. A [`Rating`] is the price of one
+//! session that is under way:
+//!
+//! ```text
+//!   Rating::open ──> price(reading) ──> Slices ──> apply ──> total
+//!                        pure         journaled   cannot     the one price: running cost, limit,
+//!                                                  fail      capture, CDR, receipt
+//! ```
+//!
+//! Volumes accumulate as whole numbers per price component and prices are multiplied in at the end, so a session priced
+//! reading by reading costs what it costs priced all at once, to the last digit.
+//!
+//! Rules and their sources: the manual's page on [pricing](crate::manual::pricing).
+
+mod bound;
+mod fields;
+mod finding;
+mod json;
+mod model;
+mod rating;
+mod read;
+mod segments;
+mod select;
+mod total;
+
+pub use finding::{Finding, Position, Severity};
+pub use model::{
+    AltText, Component, Dimension, Element, Parsed, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
+    TariffFault, TaxIncluded,
+};
+pub use rating::{Rating, RatingError, Reason, Slice, Slices};
+pub use segments::{BilledSegment, Segment, Segments};
+pub use select::Phase;
+pub use total::{Clamp, Price, Total, VatLine};

@@ -1,0 +1,196 @@
+//! How much dearer a session can become before somebody looks again: what a hold must cover ahead of time.
+
+use super::model::{Dimension, MS_PER_DAY, Restrictions, Tariff};
+use super::rating::{Rating, RatingError};
+use super::select::{Local, NONE, civil_holds};
+use super::total::parts_of;
+use crate::units::{Cost, MoneyError, Power, TimeSpan};
+use jiff::tz::TimeZone;
+
+/// What may happen within the span that is looked at.
+struct Window {
+    from_elapsed: i64,
+    to_elapsed: i64,
+    from_energy: i64,
+    to_energy: i64,
+    from_local: Local,
+    /// Local time at the end, on the clock of the beginning; a clock change inside makes the window unsure.
+    to_local: Local,
+    clock_changes: bool,
+}
+
+/// Whether an element's restrictions hold at no, some or every moment of a window.
+#[derive(PartialEq)]
+enum Reach {
+    Never,
+    Perhaps,
+    Always,
+}
+
+impl Rating {
+    /// An upper bound of how much the total after tax can grow within `span` from the last point on, when no more than
+    /// `power_max` flows. Sound for every course of the meter: price changes in the window, fees that may fall due and
+    /// block sizes are all counted at their dearest.
+    pub fn cost_ahead_at_most(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        power_max: Power,
+        span: TimeSpan,
+    ) -> Result<Cost, RatingError> {
+        self.guard(tariff)?;
+        let span_ms = span.ms().max(0);
+        let most_energy = most_energy(power_max, span_ms).ok_or(RatingError::Range)?;
+        let window = self.window(tariff, zone, span_ms, most_energy)?;
+        let mut bound = Bound { rating: self, tariff, window, most_energy, span_ms };
+        let energy = bound.dearest(Dimension::Energy)?;
+        // An interval is either charging or parking, so the dearer of the two covers both; each can round up.
+        let time = bound.dearest(Dimension::Time)?;
+        let parking = bound.dearest(Dimension::ParkingTime)?;
+        let fee = if self.flat == NONE { bound.dearest(Dimension::Flat)?.0 } else { 0 };
+        let minimum = bound.tax_on_minimum();
+        let sum = [minimum, energy.0, energy.1, time.0.max(parking.0), time.1.max(parking.1), fee]
+            .into_iter()
+            .try_fold(0_i128, i128::checked_add)
+            .ok_or(RatingError::Money(MoneyError::Overflow))?;
+        Ok(Cost::from_parts(sum, tariff.currency()))
+    }
+
+    fn window(&self, tariff: &Tariff, zone: &TimeZone, span: i64, energy: i64) -> Result<Window, RatingError> {
+        let end = self.at.saturating_add(TimeSpan::from_ms(span));
+        let (from_local, to_local) = match tariff.cuts.civil() {
+            true => (Local::at(zone, self.at), Local::at(zone, end)),
+            false => (Local::default(), Local::default()),
+        };
+        let from_elapsed = self.at.since(self.start).ms();
+        let from_energy = self.energy().ok_or(RatingError::Range)?.microwatt_hours();
+        Ok(Window {
+            from_elapsed,
+            to_elapsed: from_elapsed.saturating_add(span),
+            from_energy,
+            to_energy: from_energy.saturating_add(energy),
+            from_local,
+            to_local,
+            clock_changes: from_local.offset_ms != to_local.offset_ms,
+        })
+    }
+}
+
+struct Bound<'a> {
+    rating: &'a Rating,
+    tariff: &'a Tariff,
+    window: Window,
+    most_energy: i64,
+    span_ms: i64,
+}
+
+impl Bound<'_> {
+    /// A minimum that is written before tax only is taxed like the session; its tax can still rise to the highest rate.
+    fn tax_on_minimum(&self) -> i128 {
+        let limit = self.tariff.min_price;
+        let (Some(minimum), None) = (limit.excl_vat, limit.incl_vat) else { return 0 };
+        let highest = self.tariff.components.iter().filter_map(|component| component.vat).max().unwrap_or(0);
+        (minimum.parts().max(0) / 1_000_000 + 1).saturating_mul(i128::from(highest))
+    }
+
+    /// What the dearest component that can become active costs for the whole span, and for one block more.
+    fn dearest(&mut self, dimension: Dimension) -> Result<(i128, i128), RatingError> {
+        let amount = match dimension {
+            Dimension::Energy => self.most_energy,
+            Dimension::Time | Dimension::ParkingTime => self.span_ms,
+            Dimension::Flat => 1,
+        };
+        let mut dearest = (0, 0);
+        for element in &self.tariff.elements {
+            if element.restrictions.reservation.is_some() {
+                continue;
+            }
+            let reach = self.window.reach(&element.restrictions);
+            if reach == Reach::Never {
+                continue;
+            }
+            let mut found = false;
+            for index in element.components.clone() {
+                let component = &self.tariff.components[usize::from(index)];
+                if component.dimension == dimension && !found {
+                    found = true;
+                    let whole = parts_of(self.tariff, component, amount)?.incl.max(0);
+                    let block = parts_of(self.tariff, component, component.step)?.incl.max(0);
+                    dearest = (dearest.0.max(whole), dearest.1.max(block));
+                }
+            }
+            if found && reach == Reach::Always {
+                break;
+            }
+        }
+        // The component that was used last keeps rounding, also where it can no longer become active.
+        let last = match dimension {
+            Dimension::Energy => self.rating.last_energy,
+            Dimension::Time => self.rating.last_time,
+            Dimension::ParkingTime => self.rating.last_parking,
+            Dimension::Flat => NONE,
+        };
+        if last != NONE {
+            let component = &self.tariff.components[usize::from(last)];
+            dearest.1 = dearest.1.max(parts_of(self.tariff, component, component.step)?.incl.max(0));
+        }
+        Ok(dearest)
+    }
+}
+
+impl Window {
+    fn reach(&self, restrictions: &Restrictions) -> Reach {
+        let mut reach = Reach::Always;
+        for part in [
+            range(self.from_elapsed, self.to_elapsed, restrictions.min_duration, restrictions.max_duration),
+            range(self.from_energy, self.to_energy, restrictions.min_energy, restrictions.max_energy),
+            if restrictions.flow() { Reach::Perhaps } else { Reach::Always },
+            self.civil(restrictions),
+        ] {
+            match part {
+                Reach::Never => return Reach::Never,
+                Reach::Perhaps => reach = Reach::Perhaps,
+                Reach::Always => {}
+            }
+        }
+        reach
+    }
+
+    /// Certain only where the window stays between two changes of the clock-dependent restrictions.
+    fn civil(&self, restrictions: &Restrictions) -> Reach {
+        if !restrictions.civil() {
+            return Reach::Always;
+        }
+        let days = self.to_local.day - self.from_local.day;
+        if self.clock_changes || days > 1 {
+            return Reach::Perhaps;
+        }
+        let end = self.to_local.ms + days * MS_PER_DAY;
+        let minutes = [restrictions.start_minute, restrictions.end_minute].into_iter().flatten();
+        let mut cuts = minutes.map(|minute| i64::from(minute) * 60_000).chain([0, MS_PER_DAY]);
+        let changes =
+            cuts.any(|cut| [cut, cut + MS_PER_DAY].iter().any(|cut| *cut > self.from_local.ms && *cut <= end));
+        match (changes, civil_holds(restrictions, self.from_local)) {
+            (true, _) => Reach::Perhaps,
+            (false, true) => Reach::Always,
+            (false, false) => Reach::Never,
+        }
+    }
+}
+
+fn range(from: i64, to: i64, min: Option<i64>, max: Option<i64>) -> Reach {
+    let (min, max) = (min.unwrap_or(i64::MIN), max.unwrap_or(i64::MAX));
+    if to < min || from >= max || min >= max {
+        Reach::Never
+    } else if from >= min && to < max {
+        Reach::Always
+    } else {
+        Reach::Perhaps
+    }
+}
+
+/// µWh that flow at a power within a time, rounded up.
+fn most_energy(power: Power, ms: i64) -> Option<i64> {
+    let product = i128::from(power.milliwatts().max(0)) * i128::from(ms);
+    i64::try_from((product + 3_599) / 3_600).ok()
+}

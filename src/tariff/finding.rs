@@ -1,0 +1,78 @@
+//! What is said about a document: where, how bad, what, and what to do about it.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A place in a text as editors count it: both numbers from 1, the column in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+}
+
+impl Position {
+    /// The place of a byte offset.
+    pub fn of(text: &str, offset: usize) -> Position {
+        let before = &text.as_bytes()[..offset.min(text.len())];
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        // Bytes that continue a UTF-8 character are not columns of their own.
+        let columns = before[line_start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+        let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX - 1) + 1;
+        Position { line: counted(lines), column: counted(columns) }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Good to know; nothing is wrong.
+    Note,
+    /// The document can be used, but probably does not say what was meant.
+    Warning,
+    /// The document cannot be used.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Severity::Note => "note",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })
+    }
+}
+
+/// One thing to say about a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name for the kind of finding; the manual lists them.
+    pub code: &'static str,
+    /// The field, as a path from the root `$`: `$.elements[1].restrictions.min_kwh`.
+    pub path: String,
+    /// Byte offsets in the text.
+    pub span: Range<usize>,
+    /// Line and column of the first byte.
+    pub position: Position,
+    /// What was found.
+    pub message: String,
+    /// What to do about it, where there is something to do.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}[{}] {}: {}", self.position, self.severity, self.code, self.path, self.message)
+    }
+}

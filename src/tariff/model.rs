@@ -1,0 +1,393 @@
+//! A tariff as it is priced: elements, price components and restrictions as whole numbers, compiled once.
+//!
+//! Nothing in here changes after it was read. A session pins its tariff by [`Tariff::hash`], the SHA-256 of the text.
+
+use super::finding::{Finding, Position};
+use super::read;
+use crate::units::{Amount, Cost, Currency, MoneyError, Rounding, TariffHash, TariffId, Timestamp};
+use rust_decimal::Decimal;
+use std::fmt;
+use std::ops::Range;
+
+/// A tariff that can be priced. Made by [`Tariff::parse`] only.
+#[derive(Clone, Debug)]
+pub struct Tariff {
+    pub(super) text: String,
+    pub(super) hash: TariffHash,
+    pub(super) id: TariffId,
+    pub(super) currency: Currency,
+    pub(super) tax: TaxIncluded,
+    pub(super) rounding: Rounding,
+    pub(super) preauthorize_amount: Option<Amount>,
+    pub(super) min_price: PriceLimit,
+    pub(super) max_price: PriceLimit,
+    pub(super) valid_from: Option<Timestamp>,
+    pub(super) valid_until: Option<Timestamp>,
+    pub(super) alt_text: Vec<AltText>,
+    pub(super) elements: Vec<Element>,
+    pub(super) components: Vec<Component>,
+    pub(super) cuts: Cuts,
+}
+
+/// A tariff that was read, and what is to be said about its text.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The tariff.
+    pub tariff: Tariff,
+    /// Warnings and notes, in the order of the text.
+    pub warnings: Vec<Finding>,
+}
+
+/// Why a text cannot be used as a tariff, and where in the text the reason stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{position}: {path}: {reason}")]
+pub struct TariffError {
+    /// The field, as a path from the root `$`.
+    pub path: String,
+    /// Byte offsets in the text.
+    pub span: Range<usize>,
+    /// Line and column.
+    pub position: Position,
+    /// What is wrong.
+    pub reason: TariffFault,
+}
+
+/// What can be wrong with a tariff so that nobody may be charged by it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TariffFault {
+    /// Not JSON.
+    #[error("not JSON: {0}")]
+    Json(String),
+    /// Larger than the process accepts.
+    #[error("{what} is more than the {max} that are accepted")]
+    TooLarge {
+        /// What is counted.
+        what: String,
+        /// The bound.
+        max: usize,
+    },
+    /// A field without which there is no price.
+    #[error("the field `{0}` is missing")]
+    Missing(&'static str),
+    /// A field of another JSON type than the specification says.
+    #[error("{expected} was expected, this is {found}")]
+    Type {
+        /// What was expected.
+        expected: &'static str,
+        /// What was found.
+        found: &'static str,
+    },
+    /// A value outside what the specification allows.
+    #[error("`{value}` is not {expected}")]
+    Value {
+        /// The value found.
+        value: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// Only components of a kind that is not priced.
+    #[error("no price component of a known type: nothing could be charged by this tariff")]
+    NoPrice,
+    /// An amount that cannot be kept.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+/// Whether the prices contain tax (OCPI 2.3.0 `tax_included`; OCPI 2.2.1 tariffs never do).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaxIncluded {
+    /// Tax is added on top.
+    #[default]
+    No,
+    /// Tax is contained.
+    Yes,
+    /// No tax applies.
+    NotApplicable,
+}
+
+/// What a price component prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// Energy, per kWh.
+    Energy,
+    /// A fee that is due once.
+    Flat,
+    /// Time in which no energy flows, per hour.
+    ParkingTime,
+    /// Time in which energy flows, or for which a place was reserved, per hour.
+    Time,
+}
+
+impl Dimension {
+    /// The name in OCPI.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Dimension::Energy => "ENERGY",
+            Dimension::Flat => "FLAT",
+            Dimension::ParkingTime => "PARKING_TIME",
+            Dimension::Time => "TIME",
+        }
+    }
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The reservation that an element prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reservation {
+    /// `RESERVATION`: the time between reserving and starting.
+    Reserved,
+    /// `RESERVATION_EXPIRES`: a reservation that nobody came for.
+    Expires,
+}
+
+/// One price: so much per unit of one dimension.
+#[derive(Clone, Debug)]
+pub struct Component {
+    /// The element it stands in, counted from 0.
+    pub element: u16,
+    /// Its place among the element's components, counted from 0.
+    pub ordinal: u16,
+    /// What it prices.
+    pub dimension: Dimension,
+    /// Price in 10⁻⁹ of the major unit per kWh, per hour or once.
+    pub price_nano: i64,
+    /// VAT in 10⁻⁴ percent, where given.
+    pub vat: Option<u32>,
+    /// Block size in the unit of volumes: µWh for energy, ms for time; 0 when nothing is rounded.
+    pub step: i64,
+    /// `step_size` as written: Wh or seconds.
+    pub step_size: u32,
+    /// Byte offsets of the component in the tariff's text.
+    pub span: Range<usize>,
+}
+
+impl Component {
+    /// The price per kWh, per hour or once, in major units.
+    pub fn price(&self) -> Decimal {
+        Decimal::new(self.price_nano, 9).normalize()
+    }
+
+    /// VAT in percent, where given.
+    pub fn vat_percent(&self) -> Option<Decimal> {
+        self.vat.map(|vat| Decimal::new(i64::from(vat), 4).normalize())
+    }
+}
+
+/// A group of components that apply under the same conditions.
+#[derive(Clone, Debug)]
+pub struct Element {
+    /// The conditions.
+    pub restrictions: Restrictions,
+    /// Indexes of its components in [`Tariff::components`].
+    pub components: Range<u16>,
+    /// Byte offsets of the element in the tariff's text.
+    pub span: Range<usize>,
+}
+
+/// When an element applies; every restriction that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restrictions {
+    /// From this minute of the local day.
+    pub start_minute: Option<u16>,
+    /// Until this minute of the local day; 1,440 is its end. Before `start_minute` it wraps past midnight.
+    pub end_minute: Option<u16>,
+    /// From this local day on, in days since 1970-01-01.
+    pub start_day: Option<i32>,
+    /// Before this local day.
+    pub end_day: Option<i32>,
+    /// Days of the week, bit 0 is Monday; 0 when there is no such restriction.
+    pub weekdays: u8,
+    /// From this energy on, in µWh since the session's start.
+    pub min_energy: Option<i64>,
+    /// Below this energy.
+    pub max_energy: Option<i64>,
+    /// At this current or more, in mA.
+    pub min_current: Option<i64>,
+    /// Below this current.
+    pub max_current: Option<i64>,
+    /// At this power or more, in mW.
+    pub min_power: Option<i64>,
+    /// Below this power.
+    pub max_power: Option<i64>,
+    /// From this time since the session's start on, in ms.
+    pub min_duration: Option<i64>,
+    /// Before this time since the session's start.
+    pub max_duration: Option<i64>,
+    /// It prices reservations, not sessions.
+    pub reservation: Option<Reservation>,
+}
+
+/// A bound of the total, before and after tax; either may be missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PriceLimit {
+    /// Bound of the total before tax.
+    pub excl_vat: Option<Cost>,
+    /// Bound of the total after tax.
+    pub incl_vat: Option<Cost>,
+}
+
+/// A text for people in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AltText {
+    /// Language code (ISO 639-1).
+    pub language: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Where prices can change, over all elements: sorted, without repetition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cuts {
+    /// Milliseconds of the local day.
+    pub day_ms: Vec<i64>,
+    /// Milliseconds since the session's start.
+    pub duration_ms: Vec<i64>,
+    /// µWh since the session's start.
+    pub energy: Vec<i64>,
+    /// An element depends on power or current.
+    pub flow: bool,
+}
+
+impl Tariff {
+    /// Reads the OCPI 2.2.1 or 2.3.0 Tariff object and compiles it.
+    ///
+    /// Unknown fields and known vendor extensions give warnings. What could make a price wrong (a restriction that
+    /// cannot be understood, a price that is missing) is an error with its line and column.
+    pub fn parse(json: &str) -> Result<Parsed, TariffError> {
+        read::tariff(json)
+    }
+
+    /// SHA-256 of the exact text.
+    pub fn hash(&self) -> TariffHash {
+        self.hash
+    }
+
+    /// The tariff's id.
+    pub fn id(&self) -> &TariffId {
+        &self.id
+    }
+
+    /// The currency of every price.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// Whether prices contain tax.
+    pub fn tax_included(&self) -> TaxIncluded {
+        self.tax
+    }
+
+    /// How a total becomes an amount: the field `rounding` (`HALF_EVEN`, `HALF_UP`, `DOWN`), an extension of ours, as
+    /// OCPI leaves the rule to law and contract. Half-even when it is not there.
+    pub fn rounding(&self) -> Rounding {
+        self.rounding
+    }
+
+    /// What a payment terminal should reserve (OCPI 2.3.0, payments).
+    pub fn preauthorize_amount(&self) -> Option<Amount> {
+        self.preauthorize_amount
+    }
+
+    /// The text it was read from.
+    pub fn source(&self) -> &str {
+        &self.text
+    }
+
+    /// Alternative texts, as they stand in the tariff.
+    pub fn alt_texts(&self) -> &[AltText] {
+        &self.alt_text
+    }
+
+    /// Whether a session that starts at this instant may use it (`start_date_time`, `end_date_time`).
+    pub fn valid_at(&self, at: Timestamp) -> bool {
+        self.valid_from.is_none_or(|from| at >= from) && self.valid_until.is_none_or(|until| at < until)
+    }
+
+    /// The elements, in the order of the text.
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// All components, in the order of the text. Indexes in slices and segments point here.
+    pub fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// The least a session costs.
+    pub fn min_price(&self) -> PriceLimit {
+        self.min_price
+    }
+
+    /// The most a session costs.
+    pub fn max_price(&self) -> PriceLimit {
+        self.max_price
+    }
+
+    /// The first bytes of the hash: a cheap guard against pricing with another tariff than the one that was opened.
+    pub(super) fn fingerprint(&self) -> u32 {
+        u32::from_be_bytes([self.hash.0[0], self.hash.0[1], self.hash.0[2], self.hash.0[3]])
+    }
+}
+
+impl PriceLimit {
+    /// Whether no bound is set.
+    pub fn is_none(self) -> bool {
+        self.excl_vat.is_none() && self.incl_vat.is_none()
+    }
+}
+
+impl Restrictions {
+    /// Whether it depends on the local calendar.
+    pub(super) fn civil(&self) -> bool {
+        self.start_minute.is_some() || self.end_minute.is_some() || self.by_day()
+    }
+
+    /// Whether it depends on the local date or day of the week.
+    pub(super) fn by_day(&self) -> bool {
+        self.start_day.is_some() || self.end_day.is_some() || self.weekdays != 0
+    }
+
+    /// Whether it depends on power or current.
+    pub(super) fn flow(&self) -> bool {
+        self.min_power.is_some() || self.max_power.is_some() || self.min_current.is_some() || self.max_current.is_some()
+    }
+}
+
+impl Cuts {
+    pub(super) fn of(elements: &[Element]) -> Cuts {
+        let mut cuts = Cuts::default();
+        for restrictions in elements.iter().map(|element| &element.restrictions) {
+            for minute in [restrictions.start_minute, restrictions.end_minute].into_iter().flatten() {
+                cuts.day_ms.push(i64::from(minute) % MINUTES_PER_DAY * MS_PER_MINUTE);
+            }
+            if restrictions.by_day() || restrictions.start_minute.is_some() || restrictions.end_minute.is_some() {
+                // A day that has only a start (or wraps) also changes at midnight.
+                cuts.day_ms.push(0);
+            }
+            cuts.duration_ms.extend(restrictions.min_duration.into_iter().chain(restrictions.max_duration));
+            cuts.energy.extend(restrictions.min_energy.into_iter().chain(restrictions.max_energy));
+            cuts.flow |= restrictions.flow();
+        }
+        for list in [&mut cuts.day_ms, &mut cuts.duration_ms, &mut cuts.energy] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        cuts
+    }
+
+    pub(super) fn civil(&self) -> bool {
+        !self.day_ms.is_empty()
+    }
+}
+
+/// Minutes of a day on the clock; a day with a clock change has another number of real ones.
+pub(super) const MINUTES_PER_DAY: i64 = 1_440;
+/// Milliseconds of a minute.
+pub(super) const MS_PER_MINUTE: i64 = 60_000;
+/// Milliseconds of a day on the clock.
+pub(super) const MS_PER_DAY: i64 = MINUTES_PER_DAY * MS_PER_MINUTE;

@@ -1,0 +1,577 @@
+//! The running price of one session: what accrues per meter reading, kept as volumes per price component.
+//!
+//! Volumes are whole numbers (µWh and ms), so they add up exactly however a session is cut into readings; prices are
+//! multiplied in only when a total is asked for ([`Rating::total`]). An interval between two readings is split at
+//! every moment at which a price can change, at constant power; the register at such a moment is rounded down to the
+//! µWh, and the moment at which a threshold of energy is reached is the first millisecond at which it is.
+
+use super::model::{Dimension, Tariff};
+use super::select::{self, Active, Flow, Local, Moment, NONE, Phase};
+use crate::limits::SLICES_PER_READING_MAX;
+use crate::units::{Energy, MeterReading, MoneyError, Power, TimeSpan, Timestamp};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Everything needed to price a session that is under way; a value of about 150 bytes, without the tariff.
+///
+/// It is made by [`Rating::open`], changed by [`Rating::apply`] only, and can be stored as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rating {
+    pub(super) tariff: u32,
+    pub(super) phase: Phase,
+    pub(super) start: Timestamp,
+    pub(super) at: Timestamp,
+    pub(super) first_register: Energy,
+    pub(super) register: Energy,
+    pub(super) charging: TimeSpan,
+    pub(super) parked: TimeSpan,
+    pub(super) reserved: TimeSpan,
+    /// Active in the latest slice.
+    pub(super) now: Components,
+    pub(super) last_energy: u16,
+    pub(super) last_time: u16,
+    pub(super) last_parking: u16,
+    pub(super) last_reserved: u16,
+    pub(super) flat: u16,
+    pub(super) reservation_flat: u16,
+    pub(super) volumes: SmallVec<[Volume; 3]>,
+}
+
+/// Components that were active together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Components {
+    pub(super) energy: u16,
+    pub(super) time: u16,
+}
+
+/// What was consumed at the price of one component, in µWh or ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Volume {
+    pub(super) component: u16,
+    pub(super) amount: i64,
+}
+
+/// A stretch of a session in which no price changes. Journaled with the reading that completed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Its beginning; the end of the slice before.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+    /// Energy that flowed in it.
+    pub energy: Energy,
+    /// Index in [`Tariff::components`] of what prices the energy; [`Slice::NO_COMPONENT`] when nothing does.
+    pub energy_component: u16,
+    /// Index of what prices the time.
+    pub time_component: u16,
+    /// Index of the flat fee that fell due at its beginning.
+    pub flat_component: u16,
+    /// What its time is.
+    pub phase: Phase,
+    /// Why it is not part of the slice before.
+    pub reason: Reason,
+}
+
+impl Slice {
+    /// In place of an index: nothing is charged.
+    pub const NO_COMPONENT: u16 = NONE;
+
+    /// Its length.
+    pub const fn span(&self) -> TimeSpan {
+        self.to.since(self.from)
+    }
+}
+
+/// What a reading adds: one slice mostly, more where prices change on the way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slices(pub SmallVec<[Slice; 2]>);
+
+/// Why a slice begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Reason {
+    /// The session, or the reservation, begins.
+    Start = 0,
+    /// A further reading; no price changed.
+    Reading = 1,
+    /// Energy flows again.
+    ChargingResumed = 2,
+    /// Energy stopped flowing.
+    ChargingStopped = 3,
+    /// A time of day was reached.
+    TimeOfDay = 4,
+    /// A day began.
+    Day = 5,
+    /// The session has lasted so long.
+    Duration = 6,
+    /// So much energy was taken.
+    Energy = 7,
+    /// Power or current rose or fell past a threshold.
+    Power = 8,
+    /// The clocks were changed.
+    ClockChange = 9,
+}
+
+impl Reason {
+    /// The word in segments and documents.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::Start => "start",
+            Reason::Reading => "reading",
+            Reason::ChargingResumed => "charging_resumed",
+            Reason::ChargingStopped => "charging_stopped",
+            Reason::TimeOfDay => "time_of_day",
+            Reason::Day => "day",
+            Reason::Duration => "duration",
+            Reason::Energy => "energy",
+            Reason::Power => "power",
+            Reason::ClockChange => "clock_change",
+        }
+    }
+}
+
+/// Why a reading has no price. The reading is to blame unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RatingError {
+    /// It is older than the one before.
+    #[error("the reading of {at} is older than the one before ({last})")]
+    TimeWentBack {
+        /// When it was taken.
+        at: Timestamp,
+        /// When the one before was taken.
+        last: Timestamp,
+    },
+    /// The register is lower than before.
+    #[error("the register fell from {last} to {register}")]
+    RegisterFell {
+        /// The register.
+        register: Energy,
+        /// The register before.
+        last: Energy,
+    },
+    /// The interval falls into more pieces than are kept.
+    #[error("prices change more than {SLICES_PER_READING_MAX} times between two readings")]
+    TooManySlices,
+    /// The session was opened with another tariff (the caller's fault).
+    #[error("the session was opened with another tariff")]
+    WrongTariff,
+    /// Instants or energies out of range.
+    #[error("an instant or an energy is out of range")]
+    Range,
+    /// The total does not fit.
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+}
+
+impl Rating {
+    /// A session that begins. The flat fee that applies at the start is due at once, unless it depends on power or
+    /// current: then the first reading decides.
+    pub fn open(
+        tariff: &Tariff,
+        zone: &TimeZone,
+        start: Timestamp,
+        first_register: Energy,
+    ) -> Result<Rating, RatingError> {
+        let mut rating = Rating {
+            tariff: tariff.fingerprint(),
+            phase: Phase::Parked,
+            start,
+            at: start,
+            first_register,
+            register: first_register,
+            charging: TimeSpan::ZERO,
+            parked: TimeSpan::ZERO,
+            reserved: TimeSpan::ZERO,
+            now: Components { energy: NONE, time: NONE },
+            last_energy: NONE,
+            last_time: NONE,
+            last_parking: NONE,
+            last_reserved: NONE,
+            flat: NONE,
+            reservation_flat: NONE,
+            volumes: SmallVec::new(),
+        };
+        if !tariff.cuts.flow {
+            let local = rating.local(tariff, zone, start);
+            let moment = rating.moment(Phase::Parked, local, start, 0, Flow::default(), Flow::default());
+            rating.flat = select::active(tariff, &moment).flat;
+        }
+        Ok(rating)
+    }
+
+    /// What the time before the session cost in which a place was held. `expired`: nobody came.
+    ///
+    /// To be applied like the slices of a reading; the session's own start stays what it is.
+    pub fn reserve(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        from: Timestamp,
+        to: Timestamp,
+        expired: bool,
+    ) -> Result<Slices, RatingError> {
+        self.guard(tariff)?;
+        if to < from {
+            return Err(RatingError::TimeWentBack { at: to, last: from });
+        }
+        let phase = if expired { Phase::Expired } else { Phase::Reserved };
+        let interval = Interval {
+            from,
+            to,
+            energy: 0,
+            base_energy: 0,
+            origin: from,
+            phase,
+            power: Flow::default(),
+            current: Flow::default(),
+        };
+        self.cut(tariff, zone, &interval)
+    }
+
+    /// What accrues between the last point and this reading. Pure: nothing changes until it is applied.
+    ///
+    /// Energy flows when the register moved, or when it did not but the charger measures power: then the time is
+    /// `TIME`, else `PARKING_TIME`. Power inside the interval is what the registers say, energy over time; the measured
+    /// one counts only where the register is too coarse to move.
+    pub fn price(&self, tariff: &Tariff, zone: &TimeZone, to: &MeterReading) -> Result<Slices, RatingError> {
+        self.guard(tariff)?;
+        if to.at < self.at {
+            return Err(RatingError::TimeWentBack { at: to.at, last: self.at });
+        }
+        if to.register < self.register {
+            return Err(RatingError::RegisterFell { register: to.register, last: self.register });
+        }
+        let energy = to.register.checked_sub(self.register).ok_or(RatingError::Range)?.microwatt_hours();
+        let base_energy = self.energy().ok_or(RatingError::Range)?.microwatt_hours();
+        base_energy.checked_add(energy).ok_or(RatingError::Range)?;
+        let measured = to.power.map(Power::milliwatts);
+        let flows = energy > 0 || measured.is_some_and(|power| power > 0);
+        let (power, current) = if tariff.cuts.flow {
+            let power = average_power(energy, to.at.since(self.at).ms()).or(measured).or((!flows).then_some(0));
+            let current = to.current.map(|current| current.milliamperes()).or((!flows).then_some(0));
+            (Flow::exactly(power), Flow::exactly(current))
+        } else {
+            (Flow::default(), Flow::default())
+        };
+        let interval = Interval {
+            from: self.at,
+            to: to.at,
+            energy,
+            base_energy,
+            origin: self.start,
+            phase: if flows { Phase::Charging } else { Phase::Parked },
+            power,
+            current,
+        };
+        self.cut(tariff, zone, &interval)
+    }
+
+    /// Adds what a reading added. Cannot fail and needs no tariff, so replaying a journal never prices again.
+    pub fn apply(&mut self, slices: &Slices) {
+        for slice in &slices.0 {
+            self.apply_slice(slice);
+        }
+    }
+
+    /// Adds one slice.
+    pub fn apply_slice(&mut self, slice: &Slice) {
+        let span = slice.span();
+        let sum = |total: TimeSpan| TimeSpan::from_ms(total.ms().saturating_add(span.ms()));
+        if slice.energy_component != NONE {
+            self.add(slice.energy_component, slice.energy.microwatt_hours());
+            self.last_energy = slice.energy_component;
+        }
+        if slice.time_component != NONE {
+            self.add(slice.time_component, span.ms());
+        }
+        let flat = if slice.phase.is_reservation() { &mut self.reservation_flat } else { &mut self.flat };
+        if *flat == NONE {
+            *flat = slice.flat_component;
+        }
+        let last = match slice.phase {
+            Phase::Charging => {
+                self.charging = sum(self.charging);
+                &mut self.last_time
+            }
+            Phase::Parked => {
+                self.parked = sum(self.parked);
+                &mut self.last_parking
+            }
+            Phase::Reserved | Phase::Expired => {
+                self.reserved = sum(self.reserved);
+                &mut self.last_reserved
+            }
+        };
+        if slice.time_component != NONE {
+            *last = slice.time_component;
+        }
+        if slice.phase.is_reservation() {
+            return;
+        }
+        self.phase = slice.phase;
+        self.now = Components { energy: slice.energy_component, time: slice.time_component };
+        self.at = slice.to;
+        // Slices are made from a register that fits; only a forged journal could overflow, and it must not wrap.
+        self.register = self.register.checked_add(slice.energy).unwrap_or(self.register);
+    }
+
+    /// When the session began.
+    pub fn start(&self) -> Timestamp {
+        self.start
+    }
+
+    /// Up to when it is priced.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The register up to which it is priced.
+    pub fn register(&self) -> Energy {
+        self.register
+    }
+
+    /// Energy since the start; `None` on overflow, which `price` never lets happen.
+    pub fn energy(&self) -> Option<Energy> {
+        self.register.checked_sub(self.first_register)
+    }
+
+    /// Time in which energy flowed.
+    pub fn charging_time(&self) -> TimeSpan {
+        self.charging
+    }
+
+    /// Time in which none flowed.
+    pub fn parking_time(&self) -> TimeSpan {
+        self.parked
+    }
+
+    /// Time for which the place was reserved before.
+    pub fn reserved_time(&self) -> TimeSpan {
+        self.reserved
+    }
+
+    /// Whether energy flowed in the latest slice.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether any price applied so far.
+    pub fn any_price(&self) -> bool {
+        !self.volumes.is_empty() || self.flat != NONE || self.reservation_flat != NONE
+    }
+
+    pub(super) fn guard(&self, tariff: &Tariff) -> Result<(), RatingError> {
+        if self.tariff == tariff.fingerprint() { Ok(()) } else { Err(RatingError::WrongTariff) }
+    }
+
+    pub(super) fn add(&mut self, component: u16, amount: i64) {
+        let place = self.volumes.iter().position(|volume| volume.component >= component);
+        match place {
+            Some(place) if self.volumes[place].component == component => {
+                let volume = &mut self.volumes[place].amount;
+                *volume = volume.saturating_add(amount);
+            }
+            Some(place) => self.volumes.insert(place, Volume { component, amount }),
+            None => self.volumes.push(Volume { component, amount }),
+        }
+    }
+
+    fn local(&self, tariff: &Tariff, zone: &TimeZone, at: Timestamp) -> Local {
+        if tariff.cuts.civil() { Local::at(zone, at) } else { Local::default() }
+    }
+
+    fn moment(&self, phase: Phase, local: Local, at: Timestamp, energy: i64, power: Flow, current: Flow) -> Moment {
+        Moment { phase, local, elapsed_ms: at.since(self.start).ms(), energy, power, current }
+    }
+
+    /// Walks an interval from one possible change of price to the next.
+    fn cut(&self, tariff: &Tariff, zone: &TimeZone, interval: &Interval) -> Result<Slices, RatingError> {
+        let mut slices: SmallVec<[Slice; 2]> = SmallVec::new();
+        let reservation = interval.phase.is_reservation();
+        let charged_flat = if reservation { self.reservation_flat } else { self.flat };
+        let mut flat_due = charged_flat == NONE;
+        let mut before = (self.now, self.phase);
+        let (mut at, mut energy) = (interval.from, 0_i64);
+        let mut first = reservation || (self.at == self.start && self.energy() == Some(Energy::ZERO));
+        loop {
+            let local = self.local(tariff, zone, at);
+            let moment = Moment {
+                phase: interval.phase,
+                local,
+                elapsed_ms: at.since(interval.origin).ms(),
+                energy: interval.base_energy.saturating_add(energy),
+                power: interval.power,
+                current: interval.current,
+            };
+            let active = select::active(tariff, &moment);
+            let (end, end_energy) = interval.next_change(tariff, zone, &moment, at, energy);
+            let flat = if flat_due { active.flat } else { NONE };
+            if end > at || end_energy > energy || flat != NONE {
+                flat_due &= flat == NONE;
+                let moved = end_energy - energy;
+                let now = priced(&active, interval.phase);
+                let reason = match first {
+                    true => Reason::Start,
+                    false if (now, interval.phase) == before => Reason::Reading,
+                    false => reason(tariff, &moment, before.1),
+                };
+                first = false;
+                let slice = Slice {
+                    from: at,
+                    to: end,
+                    energy: Energy::from_microwatt_hours(moved),
+                    energy_component: now.energy,
+                    time_component: now.time,
+                    flat_component: flat,
+                    phase: interval.phase,
+                    reason,
+                };
+                push(&mut slices, slice)?;
+                before = (now, interval.phase);
+            }
+            if end == interval.to && end_energy == interval.energy {
+                return Ok(Slices(slices));
+            }
+            (at, energy) = (end, end_energy);
+        }
+    }
+}
+
+/// What lies between two points of a session.
+struct Interval {
+    from: Timestamp,
+    to: Timestamp,
+    /// µWh that flowed in it.
+    energy: i64,
+    /// µWh that flowed before it.
+    base_energy: i64,
+    /// From where durations count.
+    origin: Timestamp,
+    phase: Phase,
+    power: Flow,
+    current: Flow,
+}
+
+impl Interval {
+    /// The next point at which a price can change, or the end.
+    fn next_change(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        moment: &Moment,
+        at: Timestamp,
+        energy: i64,
+    ) -> (Timestamp, i64) {
+        let cuts = &tariff.cuts;
+        let mut end = select::next_civil_cut(tariff, zone, at, moment.local, self.to);
+        if let Some(duration) = select::next_cut(&cuts.duration_ms, moment.elapsed_ms) {
+            end = end.min(self.origin.saturating_add(TimeSpan::from_ms(duration)));
+        }
+        if self.energy > energy
+            && let Some(threshold) = select::next_cut(&cuts.energy, moment.energy)
+        {
+            let wanted = threshold - self.base_energy;
+            if wanted <= self.energy {
+                let reached = self.time_of(wanted).max(at);
+                if reached <= end {
+                    return (reached, wanted);
+                }
+            }
+        }
+        (end, self.energy_at(end).max(energy))
+    }
+
+    /// Energy since the beginning at a point of time, at constant power, rounded down to the µWh.
+    fn energy_at(&self, at: Timestamp) -> i64 {
+        if at >= self.to {
+            return self.energy;
+        }
+        let (part, whole) = (at.since(self.from).ms(), self.to.since(self.from).ms());
+        let energy = i128::from(self.energy) * i128::from(part) / i128::from(whole.max(1));
+        i64::try_from(energy).unwrap_or(self.energy)
+    }
+
+    /// The first millisecond at which so much energy has flowed.
+    fn time_of(&self, energy: i64) -> Timestamp {
+        let whole = self.to.since(self.from).ms();
+        let (product, total) = (i128::from(energy) * i128::from(whole), i128::from(self.energy.max(1)));
+        let part = (product + total - 1) / total;
+        self.from.saturating_add(TimeSpan::from_ms(i64::try_from(part).unwrap_or(whole)))
+    }
+}
+
+/// Adds a slice, or makes the last one longer when nothing changed.
+fn push(slices: &mut SmallVec<[Slice; 2]>, slice: Slice) -> Result<(), RatingError> {
+    if let Some(last) = slices.last_mut()
+        && slice.flat_component == NONE
+        && (last.energy_component, last.time_component) == (slice.energy_component, slice.time_component)
+    {
+        last.to = slice.to;
+        last.energy = last.energy.checked_add(slice.energy).ok_or(RatingError::Range)?;
+        return Ok(());
+    }
+    if slices.len() == SLICES_PER_READING_MAX {
+        return Err(RatingError::TooManySlices);
+    }
+    slices.push(slice);
+    Ok(())
+}
+
+/// While no energy flows, none is priced.
+fn priced(active: &Active, phase: Phase) -> Components {
+    let energy = if phase == Phase::Charging { active.energy } else { NONE };
+    Components { energy, time: active.time }
+}
+
+/// Mean power in mW: µWh/ms is 3.6 kW, rounded down.
+pub(super) fn average_power(energy: i64, ms: i64) -> Option<i64> {
+    if energy <= 0 || ms <= 0 {
+        return None;
+    }
+    i64::try_from(i128::from(energy) * 3_600 / i128::from(ms)).ok()
+}
+
+/// What made the price change at this moment.
+fn reason(tariff: &Tariff, moment: &Moment, before: Phase) -> Reason {
+    let cuts = &tariff.cuts;
+    if moment.phase != before && !moment.phase.is_reservation() {
+        return if moment.phase == Phase::Charging { Reason::ChargingResumed } else { Reason::ChargingStopped };
+    }
+    if cuts.duration_ms.binary_search(&moment.elapsed_ms).is_ok() {
+        return Reason::Duration;
+    }
+    if cuts.energy.binary_search(&moment.energy).is_ok() {
+        return Reason::Energy;
+    }
+    if cuts.civil() && cuts.day_ms.binary_search(&moment.local.ms).is_ok() {
+        return if moment.local.ms == 0 { Reason::Day } else { Reason::TimeOfDay };
+    }
+    if cuts.flow { Reason::Power } else { Reason::ClockChange }
+}
+
+/// The dimension under which a component's cost is reported.
+pub(super) fn reported(tariff: &Tariff, component: u16) -> Reported {
+    let component = &tariff.components[usize::from(component)];
+    let element = &tariff.elements[usize::from(component.element)];
+    match component.dimension {
+        _ if element.restrictions.reservation.is_some() => Reported::Reservation,
+        Dimension::Flat => Reported::Fixed,
+        Dimension::Energy => Reported::Energy,
+        Dimension::Time => Reported::Time,
+        Dimension::ParkingTime => Reported::Parking,
+    }
+}
+
+/// The lines of a total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reported {
+    Fixed = 0,
+    Energy = 1,
+    Time = 2,
+    Parking = 3,
+    Reservation = 4,
+}
+
+#[cfg(test)]
+mod tests;

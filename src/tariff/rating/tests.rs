@@ -1,0 +1,127 @@
+use super::*;
+use crate::tariff::{Segments, Total};
+
+pub(crate) fn zone() -> TimeZone {
+    TimeZone::get("Europe/Amsterdam").unwrap()
+}
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
+}
+
+fn tariff(elements: &str) -> Tariff {
+    let text = format!(r#"{{"id": "T", "currency": "EUR", "elements": {elements}}}"#);
+    Tariff::parse(&text).unwrap().tariff
+}
+
+fn wh(wh: i64) -> Energy {
+    Energy::from_watt_hours(wh).unwrap()
+}
+
+/// Takes readings (minutes after the start, register in Wh) and gives the rating, its segments and all slices.
+fn run(tariff: &Tariff, start: &str, readings: &[(i64, i64)]) -> (Rating, Segments, Vec<Slice>) {
+    let zone = zone();
+    let start = at(start);
+    let mut rating = Rating::open(tariff, &zone, start, wh(1_000_000)).unwrap();
+    let mut segments = Segments::open(&rating);
+    let mut all = Vec::new();
+    for (index, (minute, register)) in readings.iter().enumerate() {
+        let reading = MeterReading {
+            sequence: u32::try_from(index).unwrap() + 1,
+            at: start.saturating_add(TimeSpan::from_secs(minute * 60)),
+            register: wh(1_000_000 + register),
+            power: None,
+            current: None,
+        };
+        let slices = rating.price(tariff, &zone, &reading).unwrap();
+        rating.apply(&slices);
+        segments.add(&slices);
+        all.extend(slices.0);
+    }
+    (rating, segments, all)
+}
+
+fn total(rating: &Rating, tariff: &Tariff) -> Total {
+    rating.total(tariff).unwrap()
+}
+
+#[test]
+fn an_ordinary_session_has_one_slice_per_reading_and_a_small_state() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "FLAT", "price": 0.5, "vat": 20, "step_size": 1},
+                                  {"type": "ENERGY", "price": 0.25, "vat": 10, "step_size": 1}]}]"#,
+    );
+    let (rating, segments, slices) = run(&tariff, "2026-11-22T17:00:00Z", &[(1, 100), (2, 300), (30, 20_000)]);
+    assert_eq!(slices.len(), 3);
+    assert!(slices.iter().all(|slice| slice.time_component == Slice::NO_COMPONENT));
+    let total = total(&rating, &tariff);
+    assert_eq!((total.excl_vat.major().to_string(), total.incl_vat.major().to_string()), ("5.5".into(), "6.1".into()));
+    assert_eq!(total.payable().unwrap().to_string(), "EUR 6.10");
+    assert_eq!(segments.as_slice().len(), 2, "a fee, and one stretch of energy");
+    assert!(std::mem::size_of::<Rating>() <= 160, "{}", std::mem::size_of::<Rating>());
+    assert_eq!(std::mem::size_of::<Slice>(), 32);
+}
+
+#[test]
+fn an_interval_over_a_price_boundary_is_split_by_time_at_constant_power() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 0.20, "step_size": 1}],
+             "restrictions": {"start_time": "00:00", "end_time": "17:00"}},
+            {"price_components": [{"type": "ENERGY", "price": 0.30, "step_size": 1}]}]"#,
+    );
+    // 16:50 to 17:20 in Amsterdam with 3 kWh: one third before the boundary.
+    let (rating, _, slices) = run(&tariff, "2026-11-23T15:50:00Z", &[(30, 3_000)]);
+    assert_eq!(slices.len(), 2);
+    assert_eq!((slices[0].energy, slices[1].energy), (wh(1_000), wh(2_000)));
+    assert_eq!(slices[1].from, at("2026-11-23T16:00:00Z"));
+    assert_eq!((slices[0].reason, slices[1].reason), (Reason::Start, Reason::TimeOfDay));
+    assert_eq!(total(&rating, &tariff).excl_vat.major().to_string(), "0.8");
+}
+
+#[test]
+fn energy_and_duration_thresholds_split_too() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 0, "step_size": 1}], "restrictions": {"max_kwh": 2}},
+            {"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1}]},
+            {"price_components": [{"type": "TIME", "price": 6, "step_size": 1}], "restrictions": {"min_duration": 1800}}]"#,
+    );
+    let (rating, _, slices) = run(&tariff, "2026-11-23T15:00:00Z", &[(60, 6_000)]);
+    let reasons: Vec<Reason> = slices.iter().map(|slice| slice.reason).collect();
+    assert_eq!(reasons, [Reason::Start, Reason::Energy, Reason::Duration]);
+    assert_eq!(slices[0].to, at("2026-11-23T15:20:00Z"));
+    assert_eq!(total(&rating, &tariff).excl_vat.major().to_string(), "5", "4 kWh at 0.50 and half an hour at 6.00");
+}
+
+#[test]
+fn a_pause_is_parking_and_the_slice_says_why() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "TIME", "price": 1.2, "step_size": 1},
+                                  {"type": "PARKING_TIME", "price": 6, "step_size": 1}]}]"#,
+    );
+    let (rating, segments, slices) =
+        run(&tariff, "2026-11-23T15:00:00Z", &[(10, 1_000), (20, 1_000), (30, 1_000), (40, 1_500)]);
+    let reasons: Vec<Reason> = slices.iter().map(|slice| slice.reason).collect();
+    assert_eq!(reasons, [Reason::Start, Reason::ChargingStopped, Reason::Reading, Reason::ChargingResumed]);
+    let total = total(&rating, &tariff);
+    assert_eq!(total.time.unwrap().excl_vat.major().to_string(), "0.4");
+    assert_eq!(total.parking.unwrap().excl_vat.major().to_string(), "2");
+    assert_eq!(segments.as_slice().len(), 3);
+}
+
+#[test]
+fn what_no_meter_does_is_refused() {
+    let tariff = tariff(r#"[{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}]}]"#);
+    let (rating, ..) = run(&tariff, "2026-11-23T15:00:00Z", &[(10, 1_000)]);
+    let reading = |minute: i64, register: i64| MeterReading {
+        sequence: 9,
+        at: at("2026-11-23T15:00:00Z").saturating_add(TimeSpan::from_secs(minute * 60)),
+        register: wh(1_000_000 + register),
+        power: None,
+        current: None,
+    };
+    assert!(matches!(rating.price(&tariff, &zone(), &reading(9, 2_000)), Err(RatingError::TimeWentBack { .. })));
+    assert!(matches!(rating.price(&tariff, &zone(), &reading(11, 999)), Err(RatingError::RegisterFell { .. })));
+    let other = self::tariff(r#"[{"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}]"#);
+    assert_eq!(rating.price(&other, &zone(), &reading(11, 2_000)), Err(RatingError::WrongTariff));
+    assert_eq!(rating.total(&other), Err(RatingError::WrongTariff));
+}

@@ -1,0 +1,213 @@
+//! Which components are active at a moment, and when that can change next.
+//!
+//! The first element whose restrictions all hold and that has a component for a dimension prices that dimension
+//! (OCPI 2.3.0, mod_tariffs, Tariff object). Local time is asked of the zone at instants, so the repeated hour of an
+//! autumn night is never ambiguous: the clock change itself is one of the moments at which prices may change.
+
+use super::model::{Dimension, MS_PER_DAY, MS_PER_MINUTE, Reservation, Restrictions, Tariff};
+use crate::units::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// What the time of a slice is: it decides which dimension prices it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Phase {
+    /// Energy flows: `TIME`.
+    Charging = 0,
+    /// Connected, and no energy flows: `PARKING_TIME`.
+    Parked = 1,
+    /// Reserved, and the driver came: elements with `RESERVATION`.
+    Reserved = 2,
+    /// Reserved, and nobody came: `RESERVATION_EXPIRES` first, `RESERVATION` for what those leave open.
+    Expired = 3,
+}
+
+impl Phase {
+    /// Whether it is before (or instead of) a session.
+    pub const fn is_reservation(self) -> bool {
+        matches!(self, Phase::Reserved | Phase::Expired)
+    }
+}
+
+/// No component.
+pub(super) const NONE: u16 = u16::MAX;
+
+/// The components that price one moment, as indexes, [`NONE`] where nothing is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Active {
+    pub(super) energy: u16,
+    pub(super) time: u16,
+    pub(super) flat: u16,
+}
+
+/// Lowest and highest of a flow inside an interval, where known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flow {
+    pub(super) low: Option<i64>,
+    pub(super) high: Option<i64>,
+}
+
+impl Flow {
+    pub(super) fn exactly(value: Option<i64>) -> Flow {
+        Flow { low: value, high: value }
+    }
+}
+
+/// Everything that restrictions look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) phase: Phase,
+    /// Local clock; only looked at when the tariff depends on it.
+    pub(super) local: Local,
+    /// Since the start of the session, or of the reservation while reserved.
+    pub(super) elapsed_ms: i64,
+    /// Since the start of the session, in µWh.
+    pub(super) energy: i64,
+    /// In mW.
+    pub(super) power: Flow,
+    /// In mA, summed over the phases.
+    pub(super) current: Flow,
+}
+
+/// A reading of the local clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Local {
+    /// Days since 1970-01-01.
+    pub(super) day: i64,
+    /// Milliseconds since midnight on the clock.
+    pub(super) ms: i64,
+    /// What the clock is ahead of UTC, in ms.
+    pub(super) offset_ms: i64,
+}
+
+impl Local {
+    pub(super) fn at(zone: &TimeZone, at: Timestamp) -> Local {
+        let offset_ms = offset_ms(zone, at);
+        let local = at.unix_ms().saturating_add(offset_ms);
+        Local { day: local.div_euclid(MS_PER_DAY), ms: local.rem_euclid(MS_PER_DAY), offset_ms }
+    }
+
+    /// Monday is 0. 1970-01-01 was a Thursday.
+    fn weekday(self) -> i64 {
+        (self.day + 3).rem_euclid(7)
+    }
+}
+
+fn offset_ms(zone: &TimeZone, at: Timestamp) -> i64 {
+    // Outside the calendar's range there is no local time; UTC is as good as any.
+    match jiff::Timestamp::from_millisecond(at.unix_ms()) {
+        Ok(instant) => i64::from(zone.to_offset(instant).seconds()) * 1_000,
+        Err(_) => 0,
+    }
+}
+
+/// The active component of each dimension.
+pub(super) fn active(tariff: &Tariff, moment: &Moment) -> Active {
+    let mut active = Active { energy: NONE, time: NONE, flat: NONE };
+    match moment.phase {
+        Phase::Charging | Phase::Parked => fill(tariff, moment, None, &mut active),
+        Phase::Reserved => fill(tariff, moment, Some(Reservation::Reserved), &mut active),
+        Phase::Expired => {
+            fill(tariff, moment, Some(Reservation::Expires), &mut active);
+            fill(tariff, moment, Some(Reservation::Reserved), &mut active);
+        }
+    }
+    active
+}
+
+fn fill(tariff: &Tariff, moment: &Moment, reservation: Option<Reservation>, active: &mut Active) {
+    let time_dimension = if moment.phase == Phase::Parked { Dimension::ParkingTime } else { Dimension::Time };
+    for element in &tariff.elements {
+        if element.restrictions.reservation != reservation || !holds(&element.restrictions, moment) {
+            continue;
+        }
+        for index in element.components.clone() {
+            let dimension = tariff.components[usize::from(index)].dimension;
+            let slot = match dimension {
+                Dimension::Energy if reservation.is_none() => &mut active.energy,
+                Dimension::Flat => &mut active.flat,
+                _ if dimension == time_dimension => &mut active.time,
+                Dimension::Energy | Dimension::Time | Dimension::ParkingTime => continue,
+            };
+            if *slot == NONE {
+                *slot = index;
+            }
+        }
+        if active.energy != NONE && active.time != NONE && active.flat != NONE {
+            return;
+        }
+    }
+}
+
+/// Whether every restriction holds at a moment. The lower bound is inclusive, the upper one exclusive.
+fn holds(restrictions: &Restrictions, moment: &Moment) -> bool {
+    let within = |value: i64, min: Option<i64>, max: Option<i64>| {
+        min.is_none_or(|min| value >= min) && max.is_none_or(|max| value < max)
+    };
+    within(moment.elapsed_ms, restrictions.min_duration, restrictions.max_duration)
+        && within(moment.energy, restrictions.min_energy, restrictions.max_energy)
+        && (!restrictions.civil() || civil_holds(restrictions, moment.local))
+        && (!restrictions.flow()
+            || flow_holds(moment.power, restrictions.min_power, restrictions.max_power)
+                && flow_holds(moment.current, restrictions.min_current, restrictions.max_current))
+}
+
+/// A flow that is not known meets no bound: an element applies only if all its restrictions are seen to hold.
+fn flow_holds(flow: Flow, min: Option<i64>, max: Option<i64>) -> bool {
+    let low = flow.low.or(flow.high);
+    let high = flow.high.or(flow.low);
+    min.is_none_or(|min| low.is_some_and(|low| low >= min)) && max.is_none_or(|max| high.is_some_and(|high| high < max))
+}
+
+pub(super) fn civil_holds(restrictions: &Restrictions, local: Local) -> bool {
+    let ms_of = |minute: u16| i64::from(minute) * MS_PER_MINUTE;
+    let in_day = match (restrictions.start_minute, restrictions.end_minute) {
+        (None, None) => true,
+        (Some(start), None) => local.ms >= ms_of(start),
+        (None, Some(end)) => local.ms < ms_of(end),
+        // Equal ends are a whole day: a window that never opens would not be written.
+        (Some(start), Some(end)) if start < end => local.ms >= ms_of(start) && local.ms < ms_of(end),
+        (Some(start), Some(end)) => local.ms >= ms_of(start) || local.ms < ms_of(end),
+    };
+    in_day
+        && restrictions.start_day.is_none_or(|day| local.day >= i64::from(day))
+        && restrictions.end_day.is_none_or(|day| local.day < i64::from(day))
+        && (restrictions.weekdays == 0 || restrictions.weekdays & (1 << local.weekday()) != 0)
+}
+
+/// The next instant after `at`, but before `until`, at which the local clock can change a price; else `until`.
+pub(super) fn next_civil_cut(
+    tariff: &Tariff,
+    zone: &TimeZone,
+    at: Timestamp,
+    local: Local,
+    until: Timestamp,
+) -> Timestamp {
+    if !tariff.cuts.civil() {
+        return until;
+    }
+    let days = &tariff.cuts.day_ms;
+    let next_on_clock = match days.iter().find(|cut| **cut > local.ms) {
+        Some(cut) => *cut,
+        None => days[0] + MS_PER_DAY,
+    };
+    let next = Timestamp::from_unix_ms(at.unix_ms().saturating_add(next_on_clock - local.ms)).min(until);
+    if offset_ms(zone, next) == local.offset_ms {
+        return next;
+    }
+    // The clock is changed on the way: stop there and look at the new local time.
+    let change = jiff::Timestamp::from_millisecond(at.unix_ms())
+        .ok()
+        .and_then(|instant| zone.following(instant).next())
+        .map(|transition| Timestamp::from_unix_ms(transition.timestamp().as_millisecond()));
+    match change {
+        Some(change) if change > at && change < next => change,
+        _ => next,
+    }
+}
+
+/// The smallest cut above `value`.
+pub(super) fn next_cut(cuts: &[i64], value: i64) -> Option<i64> {
+    cuts.get(cuts.partition_point(|cut| *cut <= value)).copied()
+}

@@ -1,0 +1,330 @@
+//! From volumes to money: what a session costs if it ends now. The one place where a price is computed.
+//!
+//! The running cost, the limit, the capture, the CDR and the receipt all come from [`Rating::total`].
+
+use super::model::{Component, Dimension, Tariff, TaxIncluded};
+use super::rating::{Rating, RatingError, Reported, reported};
+use super::select::NONE;
+use crate::units::{Amount, Cost, Currency, Energy, MoneyError, Rounding, TimeSpan};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Parts of a [`Cost`] in µWh × 10⁻⁹ of the major unit per kWh × 10⁻⁶ (the fraction of VAT).
+const ENERGY_PARTS: i128 = 9;
+/// Parts of a [`Cost`] in ms × 10⁻⁹ of the major unit per hour × 10⁻⁶.
+const TIME_PARTS: i128 = 2_500;
+/// Parts of a [`Cost`] in 10⁻⁹ of the major unit × 10⁻⁶.
+const FLAT_PARTS: i128 = 9_000_000_000;
+/// One, in the fraction of VAT.
+const ONE: i128 = 1_000_000;
+
+/// A cost before and after tax.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Price {
+    /// Before tax.
+    pub excl_vat: Cost,
+    /// After tax.
+    pub incl_vat: Cost,
+}
+
+/// Which limit decided a total.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clamp {
+    /// None.
+    #[default]
+    None,
+    /// The tariff's `min_price`.
+    Min,
+    /// The tariff's `max_price`.
+    Max,
+}
+
+/// What a session costs, with its lines. A line is `None` when no component of its kind was ever active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    /// Before tax, within the tariff's price limits.
+    pub excl_vat: Cost,
+    /// After tax, within the tariff's price limits.
+    pub incl_vat: Cost,
+    /// Flat fees.
+    pub fixed: Option<Price>,
+    /// Energy.
+    pub energy: Option<Price>,
+    /// Time in which energy flowed.
+    pub time: Option<Price>,
+    /// Time in which none flowed.
+    pub parking: Option<Price>,
+    /// Reservations.
+    pub reservation: Option<Price>,
+    /// The limit that decided, if one did.
+    pub clamp: Clamp,
+    /// How the payable amount is rounded.
+    pub rounding: Rounding,
+}
+
+/// What is billed at the price of one component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Billed {
+    pub(super) component: u16,
+    /// µWh or ms that flowed or passed; 1 for a fee.
+    pub(super) consumed: i64,
+    /// The same after `step_size`.
+    pub(super) billed: i64,
+    pub(super) price: Parts,
+}
+
+/// A price in parts of a [`Cost`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) excl: i128,
+    pub(super) incl: i128,
+}
+
+/// Tax at one rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VatLine {
+    /// The rate in 10⁻⁴ percent; `None` where the tariff states none.
+    pub rate: Option<u32>,
+    /// What is taxed at that rate, before the tariff's price limits.
+    pub excl_vat: Cost,
+    /// The same with tax.
+    pub incl_vat: Cost,
+}
+
+impl Total {
+    /// The amount to pay: the total after tax, rounded once by the tariff's rule.
+    pub fn payable(&self) -> Result<Amount, MoneyError> {
+        self.incl_vat.round(self.rounding)
+    }
+
+    /// The currency.
+    pub fn currency(&self) -> Currency {
+        self.incl_vat.currency()
+    }
+}
+
+impl Rating {
+    /// What is owed if the session ends now, with step sizes, price limits and VAT. Takes as long as there are
+    /// components in use, whatever the session's length, and allocates nothing for an ordinary tariff.
+    pub fn total(&self, tariff: &Tariff) -> Result<Total, RatingError> {
+        let mut lines: [Option<Parts>; 5] = [None; 5];
+        let mut sum = Parts::default();
+        self.each_billed(tariff, |billed| {
+            let line = &mut lines[reported(tariff, billed.component) as usize];
+            *line = Some(line.unwrap_or_default().plus(billed.price)?);
+            sum = sum.plus(billed.price)?;
+            Ok(())
+        })?;
+        let currency = tariff.currency;
+        let (limited, clamp) = limited(tariff, sum);
+        let line = |kind: Reported| lines[kind as usize].map(|parts| parts.price(currency));
+        Ok(Total {
+            excl_vat: Cost::from_parts(limited.excl, currency),
+            incl_vat: Cost::from_parts(limited.incl, currency),
+            fixed: line(Reported::Fixed),
+            energy: line(Reported::Energy),
+            time: line(Reported::Time),
+            parking: line(Reported::Parking),
+            reservation: line(Reported::Reservation),
+            clamp,
+            rounding: tariff.rounding,
+        })
+    }
+
+    /// Tax per rate, in ascending order of rates; the sums are those of the total before its price limits.
+    pub fn vat_lines(&self, tariff: &Tariff) -> Result<SmallVec<[VatLine; 4]>, RatingError> {
+        let mut lines: SmallVec<[VatLine; 4]> = SmallVec::new();
+        self.each_billed(tariff, |billed| {
+            let rate = tariff.components[usize::from(billed.component)].vat;
+            let price = billed.price.price(tariff.currency);
+            let place = lines.partition_point(|line| line.rate < rate);
+            match lines.get_mut(place) {
+                Some(line) if line.rate == rate => {
+                    line.excl_vat = line.excl_vat.checked_add(price.excl_vat)?;
+                    line.incl_vat = line.incl_vat.checked_add(price.incl_vat)?;
+                }
+                _ => lines.insert(place, VatLine { rate, excl_vat: price.excl_vat, incl_vat: price.incl_vat }),
+            }
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    /// Energy and time that are billed beyond what was consumed, because of `step_size`.
+    pub fn rounded_up(&self, tariff: &Tariff) -> Result<(Energy, TimeSpan), RatingError> {
+        let (mut energy, mut time) = (0_i64, 0_i64);
+        self.each_billed(tariff, |billed| {
+            let extra = billed.billed - billed.consumed;
+            match tariff.components[usize::from(billed.component)].dimension {
+                Dimension::Energy => energy = energy.checked_add(extra).ok_or(RatingError::Range)?,
+                Dimension::Time | Dimension::ParkingTime => time = time.checked_add(extra).ok_or(RatingError::Range)?,
+                Dimension::Flat => {}
+            }
+            Ok(())
+        })?;
+        Ok((Energy::from_microwatt_hours(energy), TimeSpan::from_ms(time)))
+    }
+
+    /// Walks over everything that is billed: fees, then components in the order of the tariff.
+    pub(super) fn each_billed(
+        &self,
+        tariff: &Tariff,
+        mut each: impl FnMut(Billed) -> Result<(), RatingError>,
+    ) -> Result<(), RatingError> {
+        self.guard(tariff)?;
+        for component in [self.flat, self.reservation_flat] {
+            if component != NONE {
+                let price = parts_of(tariff, &tariff.components[usize::from(component)], 1)?;
+                each(Billed { component, consumed: 1, billed: 1, price })?;
+            }
+        }
+        // Energy, time, parking and reservations are rounded up once per session each, with the block size of the
+        // component that was used last; charging time only when no parking time is billed (OCPI 2.3.0, mod_cdrs,
+        // step_size: "only taken into account for the total parking duration").
+        let last_time = if self.last_parking == NONE { self.last_time } else { NONE };
+        let mut steps: [(u16, i64); 4] =
+            [(self.last_energy, 0), (last_time, 0), (self.last_parking, 0), (self.last_reserved, 0)];
+        for volume in &self.volumes {
+            if let Some(group) = group(tariff, volume.component) {
+                steps[group].1 = steps[group].1.checked_add(volume.amount).ok_or(RatingError::Range)?;
+            }
+        }
+        for (last, sum) in &mut steps {
+            *sum = if *last == NONE { 0 } else { round_up(*sum, tariff.components[usize::from(*last)].step)? };
+        }
+        for volume in &self.volumes {
+            let extra = steps.iter().find(|(last, _)| *last == volume.component).map_or(0, |(_, extra)| *extra);
+            let billed = volume.amount.checked_add(extra).ok_or(RatingError::Range)?;
+            let price = parts_of(tariff, &tariff.components[usize::from(volume.component)], billed)?;
+            each(Billed { component: volume.component, consumed: volume.amount, billed, price })?;
+        }
+        Ok(())
+    }
+}
+
+/// Which volumes are rounded up together.
+fn group(tariff: &Tariff, component: u16) -> Option<usize> {
+    match reported(tariff, component) {
+        Reported::Energy => Some(0),
+        Reported::Time => Some(1),
+        Reported::Parking => Some(2),
+        Reported::Reservation => Some(3),
+        Reported::Fixed => None,
+    }
+}
+
+/// What is missing to the next multiple of a block.
+fn round_up(sum: i64, step: i64) -> Result<i64, RatingError> {
+    if step <= 1 || sum <= 0 {
+        return Ok(0);
+    }
+    let over = sum % step;
+    let extra = if over == 0 { 0 } else { step - over };
+    sum.checked_add(extra).map(|_| extra).ok_or(RatingError::Range)
+}
+
+/// The price of so much at one component's price.
+pub(super) fn parts_of(tariff: &Tariff, component: &Component, amount: i64) -> Result<Parts, MoneyError> {
+    let unit = match component.dimension {
+        Dimension::Energy => ENERGY_PARTS,
+        Dimension::Time | Dimension::ParkingTime => TIME_PARTS,
+        Dimension::Flat => FLAT_PARTS,
+    };
+    // Two factors of 64 bits always fit; the unit and the tax are checked.
+    let stated =
+        (i128::from(amount) * i128::from(component.price_nano)).checked_mul(unit).ok_or(MoneyError::Overflow)?;
+    let plain = stated.checked_mul(ONE).ok_or(MoneyError::Overflow)?;
+    let vat = i128::from(component.vat.unwrap_or(0));
+    match tariff.tax {
+        TaxIncluded::No if vat > 0 => {
+            let incl = stated.checked_mul(ONE + vat).ok_or(MoneyError::Overflow)?;
+            Ok(Parts { excl: plain, incl })
+        }
+        TaxIncluded::Yes if vat > 0 => {
+            // The only quotient: what is before tax is known to half a part.
+            let excl = proportion(plain, ONE, ONE + vat).ok_or(MoneyError::Overflow)?;
+            Ok(Parts { excl, incl: plain })
+        }
+        TaxIncluded::No | TaxIncluded::Yes | TaxIncluded::NotApplicable => Ok(Parts { excl: plain, incl: plain }),
+    }
+}
+
+/// `value × numerator / denominator` to the nearest whole, a half to even; the fraction is at most one.
+fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
+    let whole = value.div_euclid(denominator).checked_mul(numerator)?;
+    let rest = value.rem_euclid(denominator) * numerator;
+    let (quotient, remainder) = (rest.div_euclid(denominator), rest.rem_euclid(denominator));
+    let nearest = match (remainder * 2).cmp(&denominator) {
+        std::cmp::Ordering::Less => quotient,
+        std::cmp::Ordering::Greater => quotient + 1,
+        std::cmp::Ordering::Equal => quotient + ((whole + quotient) & 1),
+    };
+    whole.checked_add(nearest)
+}
+
+/// The sum within the tariff's limits. The limits before and after tax hold independently of each other (OCPI 2.3.0,
+/// mod_tariffs, `min_price` and `max_price`); where only one is written, the other side keeps its proportion.
+fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
+    let mut result = (sum, Clamp::None);
+    for (limit, clamp) in [(tariff.max_price, Clamp::Max), (tariff.min_price, Clamp::Min)] {
+        let parts = result.0;
+        let beyond = |value: i128, limit: Option<Cost>| match clamp {
+            Clamp::Max => limit.is_some_and(|limit| value > limit.parts()),
+            Clamp::Min => limit.is_some_and(|limit| value < limit.parts()),
+            Clamp::None => false,
+        };
+        let held = |value: i128, limit: Option<Cost>| match limit {
+            Some(limit) if beyond(value, Some(limit)) => limit.parts(),
+            _ => value,
+        };
+        if !beyond(parts.excl, limit.excl_vat) && !beyond(parts.incl, limit.incl_vat) {
+            continue;
+        }
+        let (mut excl, mut incl) = (held(parts.excl, limit.excl_vat), held(parts.incl, limit.incl_vat));
+        let tax = (parts.incl - parts.excl).max(0);
+        if limit.incl_vat.is_none() {
+            incl = excl + share(excl, tax, parts.excl);
+        } else if limit.excl_vat.is_none() {
+            excl = incl - share(incl, tax, parts.incl);
+        }
+        result = (Parts { excl, incl }, clamp);
+    }
+    result
+}
+
+/// `value × part / whole`, rounded down, for a part of the whole; nothing where there is no whole.
+fn share(value: i128, part: i128, whole: i128) -> i128 {
+    if value <= 0 || whole <= 0 || part > whole {
+        return 0;
+    }
+    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side.
+    let (mut quotient, mut rest) = (0_i128, 0_i128);
+    let mut fold = |addend: i128, quotient: &mut i128| {
+        rest += addend;
+        if rest >= whole {
+            rest -= whole;
+            *quotient += 1;
+        }
+        rest
+    };
+    for bit in (0..127).rev() {
+        quotient *= 2;
+        let doubled = fold(0, &mut quotient);
+        fold(doubled, &mut quotient);
+        if value >> bit & 1 == 1 {
+            fold(part, &mut quotient);
+        }
+    }
+    quotient
+}
+
+impl Parts {
+    pub(super) fn plus(self, other: Parts) -> Result<Parts, MoneyError> {
+        let sum = |left: i128, right: i128| left.checked_add(right).ok_or(MoneyError::Overflow);
+        Ok(Parts { excl: sum(self.excl, other.excl)?, incl: sum(self.incl, other.incl)? })
+    }
+
+    pub(super) fn price(self, currency: Currency) -> Price {
+        Price { excl_vat: Cost::from_parts(self.excl, currency), incl_vat: Cost::from_parts(self.incl, currency) }
+    }
+}
