@@ -11,6 +11,54 @@ pub const REFUSALS_BEFORE_PAUSE: u16 = 5;
 /// How long it has to wait then.
 pub const REFUSAL_PAUSE: TimeSpan = TimeSpan::from_secs(60);
 
+/// Longest frame of the native protocol, counted in bytes after its length field.
+pub const FRAME_MAX: u32 = 64 * 1_024;
+
+/// Chargers that may speak over one site controller's connection.
+pub const CHANNELS_PER_LINK: usize = 1_024;
+
+/// Readings in one MeterValues frame.
+pub const READINGS_PER_FRAME: usize = 512;
+
+/// Connectors of one charger.
+pub const CONNECTORS_PER_CHARGER: usize = 64;
+
+/// Sessions that a charger may name in its Hello.
+pub const SESSIONS_PER_HELLO: usize = 1_024;
+
+/// Lines in one part of a settlement batch.
+pub const SETTLEMENT_LINES_PER_PART: usize = 512;
+
+/// Longest text of a message that is meant for a person, in bytes; longer ones of ours are cut.
+pub const MESSAGE_TEXT_MAX: usize = 256;
+
+/// Longest price text and receipt address, in bytes.
+pub const MESSAGE_LONG_TEXT_MAX: usize = 1_024;
+
+/// Longest firmware version and name of a processor's machine, in bytes.
+pub const MESSAGE_NAME_MAX: usize = 64;
+
+/// Readings of a session that a charger may have unacknowledged.
+pub const CHARGER_WINDOW: u32 = 1_024;
+
+/// Callbacks that a processor's connection may have unacknowledged.
+pub const PROCESSOR_WINDOW: u32 = 4_096;
+
+/// A peer says Hello within this time after its handshake, or is closed.
+pub const HELLO_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
+
+/// A frame that was begun is finished within this time, or its sender is closed.
+pub const FRAME_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
+
+/// A peer is heard at least this often.
+pub const HEARTBEAT: TimeSpan = TimeSpan::from_secs(30);
+
+/// Heartbeats that may be missed before a connection is closed.
+pub const HEARTBEATS_MISSED: i64 = 3;
+
+/// How long a draining connection may go on before it is closed.
+pub const DRAIN_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
+
 /// Bytes of encoded records that one turn of a machine may append under one permit of the journal.
 pub const PERMIT_BYTES_MAX: usize = 128 * 1024;
 

@@ -1,0 +1,169 @@
+//! Why a link ends, and whose fault it is.
+
+use super::charger_message::GoAway;
+use super::frame::{Channel, FrameError, FrameType};
+use super::payload::PayloadError;
+use super::{Code, Role};
+use crate::limits;
+use crate::units::{ChargerId, SiteId, TimeSpan};
+
+/// What ends a link. The text names the culprit's deed, never a secret; who the culprit is, the connection knows.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum LinkError {
+    /// The bytes are no frames.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A frame's payload is not what its type says.
+    #[error("{kind:?} on channel {channel}: {error}")]
+    Payload {
+        /// The frame's type.
+        kind: FrameType,
+        /// Its channel.
+        channel: Channel,
+        /// What is wrong with it.
+        error: PayloadError,
+    },
+    /// The certificate's role may not speak here.
+    #[error("a {0} may not speak on this listener")]
+    WrongRole(Role),
+    /// A Hello in somebody else's name.
+    #[error("the Hello names `{claimed}`, the certificate `{certified}`")]
+    IdentityDiffers {
+        /// In the Hello.
+        claimed: Box<str>,
+        /// In the certificate.
+        certified: Box<str>,
+    },
+    /// A site controller speaks for a charger that is not configured under it.
+    #[error("site {site} may not speak for charger {charger}")]
+    NotSpokenFor {
+        /// The site of the certificate.
+        site: SiteId,
+        /// The charger of the Hello.
+        charger: ChargerId,
+    },
+    /// Something else than a Hello came first.
+    #[error("{found:?} on channel {channel} before any Hello")]
+    HelloExpected {
+        /// What came.
+        found: FrameType,
+        /// Where.
+        channel: Channel,
+    },
+    /// A second Hello on a channel.
+    #[error("a second Hello on channel {0}")]
+    HelloTwice(Channel),
+    /// One charger on two channels.
+    #[error("charger {charger} says Hello on channel {again}, and already speaks on channel {first}")]
+    ChargerTwice {
+        /// Who.
+        charger: ChargerId,
+        /// The channel it has.
+        first: Channel,
+        /// The channel it asks for.
+        again: Channel,
+    },
+    /// A channel that this peer cannot have.
+    #[error("channel {0} is not one of this peer's")]
+    ChannelUnknown(Channel),
+    /// More channels than a connection may have.
+    #[error("more than {} channels", limits::CHANNELS_PER_LINK)]
+    TooManyChannels,
+    /// More callbacks than were granted.
+    #[error("more than {0} unacknowledged callbacks")]
+    WindowExceeded(u32),
+    /// No Hello in time.
+    #[error("no Hello within {} s", limits::HELLO_TIMEOUT.whole_secs())]
+    HelloTimeout,
+    /// A frame was begun and not finished in time.
+    #[error("a frame was begun and not finished within {} s", limits::FRAME_TIMEOUT.whole_secs())]
+    FrameTimeout,
+    /// Nothing was heard.
+    #[error("nothing was heard for {} s", .0.whole_secs())]
+    Silent(TimeSpan),
+    /// The peer said that it ends the connection.
+    #[error("the peer went away: {} {}", .0.code, .0.text.escape_debug())]
+    PeerLeft(GoAway),
+    /// We said that we end the connection, and the time for what was in flight is over.
+    #[error("closed from this side: {0}")]
+    Closed(Code),
+}
+
+/// Whose fault the end of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The peer broke the protocol: log it as a warning that names the peer, and count it.
+    Peer,
+    /// The peer, or the network, fell silent.
+    Network,
+    /// Nobody's: an orderly end.
+    Nobody,
+}
+
+impl LinkError {
+    /// The number that the peer is told.
+    pub const fn code(&self) -> Code {
+        match self {
+            LinkError::Frame(error) => error.code(),
+            LinkError::Payload { .. } => Code::Payload,
+            LinkError::WrongRole(_) => Code::WrongRole,
+            LinkError::IdentityDiffers { .. } => Code::IdentityDiffers,
+            LinkError::NotSpokenFor { .. } => Code::NotSpokenFor,
+            LinkError::HelloExpected { .. } => Code::HelloExpected,
+            LinkError::HelloTwice(_) | LinkError::ChargerTwice { .. } => Code::HelloTwice,
+            LinkError::ChannelUnknown(_) => Code::ChannelUnknown,
+            LinkError::TooManyChannels => Code::TooManyChannels,
+            LinkError::WindowExceeded(_) => Code::WindowExceeded,
+            LinkError::HelloTimeout => Code::HelloTimeout,
+            LinkError::FrameTimeout => Code::FrameTimeout,
+            LinkError::Silent(_) => Code::Silent,
+            LinkError::PeerLeft(_) => Code::PeerLeaves,
+            LinkError::Closed(code) => *code,
+        }
+    }
+
+    /// Whose fault it is.
+    pub const fn blame(&self) -> Blame {
+        match self {
+            LinkError::Frame(_)
+            | LinkError::Payload { .. }
+            | LinkError::WrongRole(_)
+            | LinkError::IdentityDiffers { .. }
+            | LinkError::NotSpokenFor { .. }
+            | LinkError::HelloExpected { .. }
+            | LinkError::HelloTwice(_)
+            | LinkError::ChargerTwice { .. }
+            | LinkError::ChannelUnknown(_)
+            | LinkError::TooManyChannels
+            | LinkError::WindowExceeded(_) => Blame::Peer,
+            LinkError::HelloTimeout | LinkError::FrameTimeout | LinkError::Silent(_) => Blame::Network,
+            LinkError::PeerLeft(_) | LinkError::Closed(_) => Blame::Nobody,
+        }
+    }
+
+    /// What the peer is told before the connection is closed; `None` when it left by itself or was told already.
+    pub fn farewell(&self) -> Option<GoAway> {
+        match self.blame() {
+            Blame::Nobody => None,
+            Blame::Peer | Blame::Network => Some(GoAway {
+                code: self.code(),
+                text: self.to_string().into_boxed_str(),
+                reconnect_after: TimeSpan::ZERO,
+            }),
+        }
+    }
+}
+
+/// A message of ours that cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The link has ended; what is not durable at the peer is said again on the next one.
+    #[error("the link is closed")]
+    Closed,
+    /// Nobody speaks on this channel (any longer).
+    #[error("nobody speaks on channel {0}")]
+    ChannelUnknown(Channel),
+    /// The message does not fit a frame.
+    #[error(transparent)]
+    TooLong(FrameError),
+}

@@ -1,0 +1,101 @@
+//! What both ends of every link share: where it stands, and who has been silent for how long.
+
+use super::{Code, LinkError};
+use crate::limits;
+use crate::units::{Mono, TimeSpan};
+
+/// Where a link stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The handshake is done, no Hello has come (at the client: no HelloAck).
+    AwaitingHello,
+    /// Messages flow.
+    Open,
+    /// One side said goodbye, or the link failed. Nothing more is read or sent.
+    Closed(Code),
+}
+
+/// The link's clockwork. Only whole frames count as a sign of life: who sends a byte now and then is silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    pub phase: Phase,
+    pub heartbeat: TimeSpan,
+    /// The last whole frame; before the first, when the link began.
+    last_heard: Mono,
+    /// Our last frame that asks for an answer or shows that we live.
+    last_spoken: Mono,
+    mid_frame_since: Option<Mono>,
+}
+
+impl Watch {
+    pub fn new(now: Mono) -> Watch {
+        Watch {
+            phase: Phase::AwaitingHello,
+            heartbeat: limits::HEARTBEAT,
+            last_heard: now,
+            last_spoken: now,
+            mid_frame_since: None,
+        }
+    }
+
+    /// Whole frames came.
+    pub fn heard(&mut self, now: Mono) {
+        self.last_heard = now;
+        self.mid_frame_since = None;
+    }
+
+    /// We said something that keeps the other side from taking us for dead.
+    pub fn spoke(&mut self, now: Mono) {
+        self.last_spoken = now;
+    }
+
+    /// After the bytes of one piece: is a frame unfinished?
+    pub fn mid_frame(&mut self, is_mid_frame: bool, now: Mono) {
+        match is_mid_frame {
+            true => self.mid_frame_since = self.mid_frame_since.or(Some(now)),
+            false => self.mid_frame_since = None,
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed(_))
+    }
+
+    /// When the peer has to be given up, unless it is heard before.
+    pub fn give_up_at(&self) -> Option<Mono> {
+        let silent = match self.phase {
+            Phase::AwaitingHello => self.last_heard.after(limits::HELLO_TIMEOUT),
+            Phase::Open => self.last_heard.after(self.patience()),
+            Phase::Closed(_) => return None,
+        };
+        let frame = self.mid_frame_since.map(|since| since.after(limits::FRAME_TIMEOUT));
+        Some(frame.map_or(silent, |frame| frame.min(silent)))
+    }
+
+    /// Whether the peer has to be given up now.
+    pub fn check(&self, now: Mono) -> Result<(), LinkError> {
+        match self.give_up_at() {
+            Some(at) if at <= now => {}
+            _ => return Ok(()),
+        }
+        if self.mid_frame_since.is_some_and(|since| since.after(limits::FRAME_TIMEOUT) <= now) {
+            return Err(LinkError::FrameTimeout);
+        }
+        Err(match self.phase {
+            Phase::AwaitingHello => LinkError::HelloTimeout,
+            Phase::Open | Phase::Closed(_) => LinkError::Silent(self.patience()),
+        })
+    }
+
+    /// When we have to say something, so that the other side hears us within a heartbeat.
+    pub fn speak_at(&self) -> Option<Mono> {
+        match self.phase {
+            Phase::Open => Some(self.last_spoken.after(TimeSpan::from_ms(self.heartbeat.ms() / 2))),
+            Phase::AwaitingHello | Phase::Closed(_) => None,
+        }
+    }
+
+    fn patience(&self) -> TimeSpan {
+        TimeSpan::from_ms(self.heartbeat.ms().saturating_mul(limits::HEARTBEATS_MISSED))
+    }
+}
