@@ -79,6 +79,10 @@ pub const GATE_EFFECTS_MAX: usize = 64 * 1024;
 pub const GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(PERMIT_BYTES_MAX <= BATCH_BYTES_MAX && BATCH_BYTES_MAX <= GROUP_BYTES_MAX);
+/// Bytes of the ballast file in the data directory: room to give back on a full disk, on which the log could not even
+/// be opened.
+pub const BALLAST_BYTES: usize = 64 * 1024 * 1024;
+
 /// Most open holds of one account: so many sessions can it pay at once.
 pub const ACCOUNT_OPEN_HOLDS: usize = 16_384;
 

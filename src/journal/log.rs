@@ -48,6 +48,7 @@ pub struct Log {
     sequences: Sequences,
     /// The sequences at the end of each full generation that is kept.
     generations: VecDeque<(u64, Sequences)>,
+    first_block: u64,
     floor: Vec<u64>,
     marked_block: u64,
     dead: bool,
@@ -70,7 +71,7 @@ impl Log {
         if let Some(torn) = &end.torn {
             store.cut(torn.from_block)?;
         }
-        let floor = store.mark().map(|mark| mark.floor).unwrap_or_default();
+        let Mark { first_block, floor, .. } = store.mark().unwrap_or_default();
         let recovered = Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn };
         let mut log = Log {
             store,
@@ -80,6 +81,7 @@ impl Log {
             last_crc: end.last_crc,
             sequences: end.sequences,
             generations: end.generations.into(),
+            first_block,
             floor,
             marked_block: 0,
             dead: false,
@@ -115,11 +117,12 @@ impl Log {
         self.while_alive(|log| {
             let covered = |ends: &Sequences| ends.iter().all(|(partition, last)| last <= verified.last(partition));
             let dropped = log.generations.iter().take_while(|(_, ends)| covered(ends)).count();
-            let Some((generation, ends)) = log.generations.drain(..dropped).last() else { return Ok(0) };
-            // First the word that it may be gone, then its end.
+            let Some((generation, ends)) = log.generations.drain(..dropped).next_back() else { return Ok(0) };
+            // First the word that they are gone, then their end.
             log.floor = ends.iter().map(|(_, last)| last.0).collect();
+            log.first_block = (generation + 1) * log.store.generation_blocks();
             log.set_mark()?;
-            log.store.drop_below((generation + 1) * log.store.generation_blocks())?;
+            log.store.drop_below(log.first_block)?;
             Ok(dropped)
         })
     }
@@ -127,8 +130,13 @@ impl Log {
     /// Notes durably how far the log has come, so that the loss of its end would be seen. Worth doing after snapshots
     /// and at an orderly end; the log does it by itself at the end of each generation.
     pub fn set_mark(&mut self) -> Result<(), Failure> {
-        let mark =
-            Mark { epoch: self.epoch, next_block: self.next_block, last_crc: self.last_crc, floor: self.floor.clone() };
+        let mark = Mark {
+            epoch: self.epoch,
+            first_block: self.first_block,
+            next_block: self.next_block,
+            last_crc: self.last_crc,
+            floor: self.floor.clone(),
+        };
         self.store.set_mark(mark)?;
         self.marked_block = self.next_block;
         Ok(())

@@ -19,20 +19,27 @@
 
 mod appender;
 mod block;
+pub mod conformance;
+mod directory;
 mod failure;
+mod files;
 mod gate;
 mod log;
+mod mark;
 mod record;
 mod scan;
+mod sled_store;
 mod store;
 #[cfg(test)]
 mod tests;
 
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
+pub use directory::{DATA_VERSION, DataDir, Layout};
 pub use failure::{Damage, Failure, Lost, Place};
 pub use gate::Gate;
 pub use log::{Durable, Log, Recovered};
 pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
 pub use scan::Torn;
-pub use store::{Mark, MemoryStore, Store};
+pub use sled_store::SledStore;
+pub use store::{BlockVisitor, Mark, MemoryStore, Store};

@@ -143,7 +143,7 @@ struct Broken {
 impl<'a> Scan<'a> {
     fn new(store: &dyn Store, base: &'a Sequences) -> Scan<'a> {
         let mark = store.mark().unwrap_or_default();
-        let first_block = store.first_block();
+        let first_block = mark.first_block;
         let last_crc = match first_block {
             0 => Some(0),
             _ if mark.next_block == first_block => Some(mark.last_crc),
@@ -184,6 +184,9 @@ impl<'a> Scan<'a> {
         bytes: &[u8],
         deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if number < self.first_block {
+            return Ok(());
+        }
         if self.broken.is_none() {
             match self.check(number, bytes) {
                 Ok(header) => return self.accept(header, bytes, deliver),

@@ -14,15 +14,18 @@
 //!    thrown the pages away.
 //! 4. **Cutting.** `cut(n)` removes every block from `n` on. It is durable when it returns.
 //! 5. **Trimming.** Blocks are kept in generations of a fixed number of blocks. `drop_below(n)` removes generations all of
-//!    whose blocks are below `n`, never a part of one. When it becomes durable is not promised: dropped blocks may
-//!    come back after a loss of power, but only as a run of whole generations that ends where the kept ones begin.
+//!    whose blocks are below `n`, never a part of one. When it becomes durable is not promised, and it may go on in the
+//!    background: dropped blocks may come back after a restart. The mark says where the log begins.
 //! 6. **The mark.** A small value of its own beside the blocks, replaced as a whole and durable when `set_mark` returns.
 //!
-//! The conformance suite holds a store to this.
+//! [`conformance`](super::conformance) holds a store to this.
 
 use super::Failure;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Is shown a block: its number and its bytes.
+pub type BlockVisitor<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Failure> + 'a;
 
 /// Keeps numbered blocks. The contract is in the documentation of the module.
 pub trait Store: Send {
@@ -33,7 +36,7 @@ pub trait Store: Send {
     fn sync(&mut self) -> Result<(), Failure>;
 
     /// Shows every block, in ascending order, until the visitor fails.
-    fn replay(&mut self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), Failure>) -> Result<(), Failure>;
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure>;
 
     /// Removes every block from this number on, durably.
     fn cut(&mut self, from: u64) -> Result<(), Failure>;
@@ -43,9 +46,6 @@ pub trait Store: Send {
 
     /// Blocks in a generation.
     fn generation_blocks(&self) -> u64;
-
-    /// The first block of the oldest generation that is kept.
-    fn first_block(&self) -> u64;
 
     /// Whether a block that comes back is the block that was appended or damaged at rest, never a part of it left by
     /// a loss of power.
@@ -57,7 +57,7 @@ pub trait Store: Send {
     /// Replaces the mark, durably.
     fn set_mark(&mut self, mark: Mark) -> Result<(), Failure>;
 
-    /// Bytes that the blocks take.
+    /// Bytes of the blocks that are kept, once they have been replayed.
     fn used_bytes(&self) -> u64;
 }
 
@@ -67,6 +67,8 @@ pub trait Store: Send {
 pub struct Mark {
     /// How often the log has been opened for writing.
     pub epoch: u32,
+    /// Where the log begins: the first block of a generation. Blocks below it are trimmed away or about to be.
+    pub first_block: u64,
     /// Blocks below this number were durable.
     pub next_block: u64,
     /// The checksum of the last of them.
@@ -86,7 +88,6 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Blocks {
     blocks: BTreeMap<u64, Vec<u8>>,
-    first_generation: u64,
     mark: Option<Mark>,
 }
 
@@ -99,11 +100,7 @@ impl MemoryStore {
     /// A copy of its own, which does not follow this one.
     pub fn deep_clone(&self) -> MemoryStore {
         let blocks = self.blocks();
-        let copy = Blocks {
-            blocks: blocks.blocks.clone(),
-            first_generation: blocks.first_generation,
-            mark: blocks.mark.clone(),
-        };
+        let copy = Blocks { blocks: blocks.blocks.clone(), mark: blocks.mark.clone() };
         MemoryStore { generation_blocks: self.generation_blocks, shared: Arc::new(Mutex::new(copy)) }
     }
 
@@ -139,7 +136,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn replay(&mut self, visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
         self.blocks().blocks.iter().try_for_each(|(number, block)| visit(*number, block))
     }
 
@@ -149,19 +146,14 @@ impl Store for MemoryStore {
     }
 
     fn drop_below(&mut self, number: u64) -> Result<(), Failure> {
-        let generation = number / self.generation_blocks;
+        let first = number / self.generation_blocks * self.generation_blocks;
         let mut inner = self.blocks();
-        inner.blocks = inner.blocks.split_off(&(generation * self.generation_blocks));
-        inner.first_generation = inner.first_generation.max(generation);
+        inner.blocks = inner.blocks.split_off(&first);
         Ok(())
     }
 
     fn generation_blocks(&self) -> u64 {
         self.generation_blocks
-    }
-
-    fn first_block(&self) -> u64 {
-        self.blocks().first_generation * self.generation_blocks
     }
 
     fn whole_blocks(&self) -> bool {

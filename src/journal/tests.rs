@@ -229,3 +229,11 @@ fn a_batch_that_outgrows_a_group_takes_more_than_one_sync_and_nothing_is_empty()
     assert_eq!(log.commit(&[]).unwrap(), Durable::default());
     assert_eq!(log.commit(&[Batch::default()]).unwrap(), Durable::default());
 }
+
+#[test]
+fn memory_keeps_the_contract_of_a_store() {
+    conformance::check(|| {
+        let store = MemoryStore::new(u64::from(conformance::GENERATION_BLOCKS));
+        move || -> Box<dyn Store> { Box::new(store.clone()) }
+    });
+}

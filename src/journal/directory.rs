@@ -1,0 +1,272 @@
+//! The data directory: whose it is, which format it has, and that it is not a fresh one in place of the one expected.
+//!
+//! ```text
+//!   DIR/
+//!     format.json   the version of all that is below and the number of partitions; written last when it is made
+//!     lock          held by the one process that uses the directory
+//!     mark          how far the log is known to have reached, where it begins
+//!     ballast       room that can be given back when the disk is full, without which the log cannot even be opened
+//!     log/          the log's own store
+//!     snapshots/    the state of partitions
+//!     archive/      settled sessions
+//! ```
+
+use super::failure::Failure;
+use super::files;
+use crate::limits;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The version of the data directory that this program makes, and the only one that it opens.
+pub const DATA_VERSION: u32 = 1;
+
+const FORMAT: &str = "format.json";
+const LOCK: &str = "lock";
+const BALLAST: &str = "ballast";
+const MARK: &str = "mark";
+const PARTS: [&str; 3] = ["log", "snapshots", "archive"];
+
+/// A data directory that this process holds. A clone is the same hold; the lock ends with the last one.
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    layout: Layout,
+    _lock: Arc<File>,
+}
+
+/// What is fixed when a data directory is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Partitions of the id space.
+    pub partitions: u16,
+    /// Blocks in a generation of the log.
+    pub generation_blocks: u32,
+}
+
+impl Layout {
+    /// This many partitions, and generations as they serve a node under load: 4,096 blocks, 128 MiB.
+    pub const fn new(partitions: u16) -> Layout {
+        Layout { partitions, generation_blocks: 4096 }
+    }
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Format {
+    format: String,
+    version: u32,
+    partitions: u16,
+    generation_blocks: u32,
+}
+
+impl DataDir {
+    /// Makes a new data directory and holds it. Refuses when there is data already.
+    pub fn create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
+        assert!(layout.partitions > 0 && layout.generation_blocks > 0, "a layout of nothing");
+        let format = path.join(FORMAT);
+        fs::create_dir_all(path).map_err(Failure::io("making", path))?;
+        for precious in [format.as_path(), &path.join(MARK)] {
+            if files::exists(precious)? {
+                let what = "there is data here already, not making new data in its place".to_owned();
+                return Err(Failure::Format { path: precious.to_owned(), what });
+            }
+        }
+        let lock = lock(path)?;
+        for part in PARTS {
+            let part = path.join(part);
+            fs::create_dir_all(&part).map_err(Failure::io("making", &part))?;
+        }
+        let Layout { partitions, generation_blocks } = layout;
+        let text = Format { format: "wattstile".to_owned(), version: DATA_VERSION, partitions, generation_blocks };
+        let text = serde_json::to_vec_pretty(&text).expect("a format is plain fields");
+        files::write_durably(&format, &[&text])?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            files::sync_dir(parent)?;
+        }
+        Ok(DataDir { path: path.to_owned(), layout, _lock: Arc::new(lock) })
+    }
+
+    /// Opens a data directory that was made before and holds it. Refuses when another process holds it, when another
+    /// version of this program made it, and when there is none.
+    pub fn open(path: &Path) -> Result<DataDir, Failure> {
+        let file = path.join(FORMAT);
+        let Some(text) = files::read_if_there(&file)? else {
+            let what = "there is no wattstile data here; it has to be made before it is used".to_owned();
+            return Err(Failure::Absent { path: path.to_owned(), what });
+        };
+        let wrong = |what: String| Failure::Format { path: file.clone(), what };
+        // The version first: the other fields of another version may be others.
+        let found: serde_json::Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        let version = found.get("version").and_then(serde_json::Value::as_u64);
+        if found.get("format").and_then(serde_json::Value::as_str) != Some("wattstile") {
+            return Err(wrong("this is not the format file of a wattstile data directory".to_owned()));
+        }
+        if version != Some(u64::from(DATA_VERSION)) {
+            let version = version.map_or_else(|| "unknown".to_owned(), |version| version.to_string());
+            return Err(wrong(format!("data of version {version}, this program uses version {DATA_VERSION}")));
+        }
+        let format: Format = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+        let lock = lock(path)?;
+        for part in PARTS {
+            let part = path.join(part);
+            if !files::exists(&part)? {
+                let what = "this part of the data directory is gone".to_owned();
+                return Err(Failure::Absent { path: part, what });
+            }
+        }
+        let layout = Layout { partitions: format.partitions, generation_blocks: format.generation_blocks };
+        if layout.partitions == 0 || layout.generation_blocks == 0 {
+            return Err(wrong("a data directory without partitions or blocks".to_owned()));
+        }
+        Ok(DataDir { path: path.to_owned(), layout, _lock: Arc::new(lock) })
+    }
+
+    /// Opens what is there, or makes it if the directory is not there or empty.
+    pub fn open_or_create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
+        let fresh = match fs::read_dir(path) {
+            Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)),
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => true,
+            Err(other) => return Err(Failure::io("reading", path)(other)),
+        };
+        if fresh { DataDir::create(path, layout) } else { DataDir::open(path) }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of partitions, fixed when the directory was made.
+    pub fn partitions(&self) -> u16 {
+        self.layout.partitions
+    }
+
+    /// What was fixed when the directory was made.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Puts the ballast in place if it is not there. Without room for it nothing is left behind, and the answer is no.
+    pub fn place_ballast(&self) -> Result<bool, Failure> {
+        let path = self.path.join(BALLAST);
+        let bytes = limits::BALLAST_BYTES;
+        if fs::metadata(&path).is_ok_and(|found| found.len() == bytes as u64) {
+            return Ok(true);
+        }
+        // Written, not merely declared: a hole takes no room that could be given back.
+        let chunk = vec![0x5a; 1024 * 1024];
+        let written = File::create(&path).and_then(|mut file| {
+            (0..bytes / chunk.len()).try_for_each(|_| file.write_all(&chunk))?;
+            file.sync_all()
+        });
+        match written {
+            Ok(()) => Ok(true),
+            Err(full) if full.kind() == std::io::ErrorKind::StorageFull => {
+                self.release_ballast()?;
+                Ok(false)
+            }
+            Err(other) => Err(Failure::io("writing", &path)(other)),
+        }
+    }
+
+    /// Gives the room of the ballast back, so that a log on a full disk can be opened and running sessions can end.
+    pub fn release_ballast(&self) -> Result<(), Failure> {
+        let path = self.path.join(BALLAST);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Failure::io("removing", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    pub(super) fn snapshots(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    pub(super) fn archive(&self) -> PathBuf {
+        self.path.join("archive")
+    }
+
+    pub(super) fn mark(&self) -> PathBuf {
+        self.path.join(MARK)
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, Failure> {
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Failure::io("opening", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Failure::InUse { path: dir.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(Failure::io("locking", &path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_held_by_one_and_keeps_its_partitions() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        assert!(matches!(DataDir::open(&path), Err(Failure::Absent { .. })));
+        let held = DataDir::open_or_create(&path, Layout::new(64)).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(Failure::InUse { .. })));
+        let clone = held.clone();
+        drop(held);
+        assert!(matches!(DataDir::open(&path), Err(Failure::InUse { .. })));
+        drop(clone);
+        assert_eq!(DataDir::open_or_create(&path, Layout::new(8)).unwrap().partitions(), 64);
+        assert!(matches!(DataDir::create(&path, Layout::new(64)), Err(Failure::Format { .. })));
+    }
+
+    #[test]
+    fn other_versions_and_strangers_are_refused_by_name() {
+        let place = tempfile::tempdir().unwrap();
+        let refusal = |text: &str| {
+            fs::write(place.path().join(FORMAT), text).unwrap();
+            DataDir::open(place.path()).unwrap_err().to_string()
+        };
+        let newer = refusal(r#"{"format":"wattstile","version":2,"shards":[1]}"#);
+        assert!(newer.contains("data of version 2, this program uses version 1"), "{newer}");
+        assert!(refusal(r#"{"version":1}"#).contains("not the format file"));
+        assert!(refusal("{").contains("EOF"));
+        assert!(
+            refusal(r#"{"format":"wattstile","version":1,"partitions":4,"generation_blocks":8,"x":1}"#)
+                .contains("unknown field")
+        );
+        let no_log = refusal(r#"{"format":"wattstile","version":1,"partitions":4,"generation_blocks":8}"#);
+        assert!(no_log.contains("log: this part of the data directory is gone"), "{no_log}");
+    }
+
+    #[test]
+    fn something_else_in_the_directory_is_not_taken_for_ours() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("notes.txt"), "mine").unwrap();
+        assert!(matches!(DataDir::open_or_create(place.path(), Layout::new(4)), Err(Failure::Absent { .. })));
+    }
+
+    #[test]
+    fn the_ballast_is_there_until_it_is_given_back() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(place.path(), Layout::new(4)).unwrap();
+        assert!(dir.place_ballast().unwrap());
+        let length = || fs::metadata(place.path().join(BALLAST)).map(|found| found.len()).unwrap_or(0);
+        assert_eq!(length(), limits::BALLAST_BYTES as u64);
+        dir.release_ballast().unwrap();
+        dir.release_ballast().unwrap();
+        assert_eq!(length(), 0);
+    }
+}
