@@ -1,5 +1,13 @@
 //! Simulated chargers and processors, replay of recorded sessions, load.
 
+pub mod backoff;
+pub mod charger;
 pub mod dice;
+pub mod driver;
+pub mod fleet;
+pub mod pace;
+pub mod pipe;
 pub mod processor;
 pub mod recording;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,207 @@
+//! One session at a simulated charger: its meter, and the readings that the gate has not acknowledged yet.
+
+use crate::payment::Credential;
+use crate::sim::driver::{Curve, Visit};
+use crate::units::{ConnectorId, Cost, Energy, MeterReading, Mono, SessionId, SessionKey, TimeSpan, Timestamp};
+use crate::wire::{FromCharger, Limit, StartSession, StopReason};
+use std::collections::VecDeque;
+
+/// Where a session stands at its charger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The gate was asked, or will be when the link is up. No energy flows.
+    Asked,
+    /// Energy may flow.
+    Open,
+    /// The last reading was taken; the receipt is awaited.
+    Stopped(StopReason),
+}
+
+/// A session from the credential to the receipt.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub key: SessionKey,
+    pub connector: ConnectorId,
+    pub phase: Phase,
+    /// The gate's id for it.
+    pub id: Option<SessionId>,
+    /// Sequence of the last reading taken.
+    pub taken: u32,
+    /// Everything up to here is durable at the gate, as it says.
+    pub acked: u32,
+    /// When the start was sent on this connection.
+    pub start_sent: Option<Mono>,
+    pub register: Energy,
+    pub register_start: Energy,
+    pub limit: Limit,
+    pub cost: Option<Cost>,
+    credential: Credential,
+    started: Timestamp,
+    flows_since: Timestamp,
+    curve: Curve,
+    idles: TimeSpan,
+    /// Readings behind `acked`, in order; the last one is the stop when the session is stopped.
+    unacked: VecDeque<MeterReading>,
+    /// How many of `unacked` were sent on this connection.
+    sent: usize,
+    next_reading: Timestamp,
+}
+
+impl Session {
+    pub fn new(key: SessionKey, connector: ConnectorId, visit: &Visit, at: Timestamp, register: Energy) -> Session {
+        Session {
+            key,
+            connector,
+            phase: Phase::Asked,
+            id: None,
+            taken: 0,
+            acked: 0,
+            start_sent: None,
+            register,
+            register_start: register,
+            limit: Limit::default(),
+            cost: None,
+            credential: visit.credential.clone(),
+            started: at,
+            flows_since: at,
+            curve: visit.curve,
+            idles: visit.idles,
+            unacked: VecDeque::new(),
+            sent: 0,
+            next_reading: at,
+        }
+    }
+
+    pub fn start(&self) -> FromCharger {
+        FromCharger::Start(StartSession {
+            session: self.key,
+            connector: self.connector,
+            credential: self.credential.clone(),
+            at: self.started,
+            register: self.register_start,
+        })
+    }
+
+    /// Energy flows from now on.
+    pub fn open(&mut self, now: Timestamp, interval: TimeSpan) {
+        self.phase = Phase::Open;
+        self.flows_since = now;
+        self.next_reading = now.saturating_add(interval);
+    }
+
+    /// When the next reading is due; `None` when none will be taken.
+    pub fn due(&self) -> Option<Timestamp> {
+        match self.phase {
+            Phase::Open => Some(self.next_reading.min(self.ends_at())),
+            Phase::Asked | Phase::Stopped(_) => None,
+        }
+    }
+
+    /// When the vehicle leaves, or the time limit is reached.
+    fn ends_at(&self) -> Timestamp {
+        let leaves = self.flows_since.saturating_add(self.curve.duration()).saturating_add(self.idles);
+        match self.limit.time {
+            Some(time) => leaves.min(self.started.saturating_add(time)),
+            None => leaves,
+        }
+    }
+
+    /// Takes every reading that is due. With `kept_max` readings unacknowledged no further one is taken until the end:
+    /// the register is a total, so a later reading covers what an earlier one would have told.
+    pub fn meter(&mut self, now: Timestamp, interval: TimeSpan, kept_max: usize) -> u32 {
+        let before = self.taken;
+        while let Some(at) = self.due()
+            && at <= now
+        {
+            if self.over_limit(at) {
+                self.stop(at, StopReason::LimitReached);
+            } else if at >= self.ends_at() {
+                let leaves = self.flows_since.saturating_add(self.curve.duration()).saturating_add(self.idles);
+                self.stop(at, if at < leaves { StopReason::LimitReached } else { StopReason::EvDisconnected });
+            } else {
+                if self.unacked.len() < kept_max {
+                    self.take(at);
+                }
+                self.next_reading = at.saturating_add(interval);
+            }
+        }
+        self.taken - before
+    }
+
+    fn over_limit(&self, at: Timestamp) -> bool {
+        let energy = self.limit.energy.is_some_and(|limit| self.delivered(at) >= limit);
+        let cost = match (self.limit.cost, self.cost) {
+            (Some(limit), Some(cost)) => {
+                limit.to_cost().compare(cost).is_ok_and(|ordering| ordering != std::cmp::Ordering::Greater)
+            }
+            _ => false,
+        };
+        energy || cost
+    }
+
+    /// Ends the energy with a last reading.
+    pub fn stop(&mut self, at: Timestamp, reason: StopReason) {
+        if self.phase == Phase::Open {
+            self.take(at);
+            self.phase = Phase::Stopped(reason);
+        }
+    }
+
+    fn delivered(&self, at: Timestamp) -> Energy {
+        let delivered = self.curve.delivered(at.since(self.flows_since));
+        match self.limit.energy {
+            Some(limit) => delivered.min(limit),
+            None => delivered,
+        }
+    }
+
+    fn take(&mut self, at: Timestamp) {
+        self.taken += 1;
+        // A lower limit that comes late does not turn the meter back.
+        let register = self.register_start.checked_add(self.delivered(at)).unwrap_or(self.register);
+        self.register = self.register.max(register);
+        let power = self.curve.power(at.since(self.flows_since));
+        let reading =
+            MeterReading { sequence: self.taken, at, register: self.register, power: Some(power), current: None };
+        self.unacked.push_back(reading);
+    }
+
+    /// Everything up to `up_to` is durable.
+    pub fn acknowledge(&mut self, up_to: u32) {
+        while self.unacked.front().is_some_and(|reading| reading.sequence <= up_to) {
+            self.unacked.pop_front();
+            self.sent = self.sent.saturating_sub(1);
+        }
+        self.acked = self.acked.max(up_to.min(self.taken));
+    }
+
+    /// Sends again behind this sequence: after a reconnect, or when the gate missed something.
+    pub fn rewind(&mut self, behind: u32) {
+        self.sent = self.unacked.iter().take_while(|reading| reading.sequence <= behind).count();
+    }
+
+    /// Whether there is nothing left that the gate has to acknowledge.
+    pub fn stop_is_durable(&self) -> bool {
+        matches!(self.phase, Phase::Stopped(_)) && self.unacked.is_empty()
+    }
+
+    pub fn energy(&self) -> Energy {
+        self.register.checked_sub(self.register_start).unwrap_or(Energy::ZERO)
+    }
+
+    /// The next message that the window has room for.
+    pub fn next(&mut self, window: usize) -> Option<FromCharger> {
+        if self.sent >= window {
+            return None;
+        }
+        let reading = *self.unacked.get(self.sent)?;
+        self.sent += 1;
+        let session = self.key;
+        match self.phase {
+            Phase::Stopped(reason) if reading.sequence == self.taken => {
+                Some(FromCharger::Stop { session, last: reading, reason })
+            }
+            Phase::Asked | Phase::Open | Phase::Stopped(_) => Some(FromCharger::Reading { session, reading }),
+        }
+    }
+}

@@ -1,0 +1,603 @@
+//! A fleet: many simulated chargers on many connections, or on a few through their site controllers.
+//!
+//! One task per connection owns the chargers that speak over it; nothing is shared but the order to stop and what is
+//! published for a live view. A broken connection is dialled again, later and later, and the chargers go on from what
+//! the gate has.
+
+use super::backoff::Backoff;
+use super::charger::{Charger, Finished, Settings, Tally};
+use super::dice::Dice;
+use super::pace::Pace;
+use super::pipe::{Dialler, Pipe, Turn};
+use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
+use crate::wire::{Channel, ChargerClientLink, FromCharger, Received, SendError, ToCharger};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// One connection: who is spoken for over it, and how it reaches the gate.
+pub struct Line {
+    /// How to connect, as the charger or the site controller.
+    pub dialler: Dialler,
+    /// The chargers on it.
+    pub chargers: Vec<Settings>,
+    /// Whether a site controller speaks, with a channel for each charger; otherwise there is one charger.
+    pub site: bool,
+}
+
+/// What a fleet is doing, or did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FleetReport {
+    /// Chargers in the fleet.
+    pub chargers: u64,
+    /// Chargers to whom the gate has said hello on the connection that is open now.
+    pub chargers_online: u64,
+    /// Sessions without a receipt.
+    pub sessions_open: u64,
+    /// Readings that the gate has not acknowledged.
+    pub readings_unacknowledged: u64,
+    /// What happened at all chargers.
+    #[serde(flatten)]
+    pub tally: Tally,
+    /// What the receipts say was paid, in minor units by currency.
+    pub paid_minor: BTreeMap<&'static str, i64>,
+    /// Energy of the sessions with receipts, in watt hours.
+    pub energy_wh: i64,
+    /// Attempts to connect.
+    pub dials: u64,
+    /// Attempts that failed.
+    pub dials_failed: u64,
+    /// Connections that broke.
+    pub disconnects: u64,
+    /// Why the last connection or attempt failed.
+    pub last_error: Option<String>,
+    /// Sessions with their receipts, where they are kept.
+    #[serde(skip)]
+    pub finished: Vec<Finished>,
+}
+
+/// What the fleet is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Run,
+    /// No new drivers; end when every session has its receipt.
+    Finish,
+    Stop,
+}
+
+/// A running fleet. Dropping it stops it.
+pub struct Fleet {
+    order: watch::Sender<Order>,
+    boards: Vec<Arc<Mutex<FleetReport>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Bytes that may wait for the gate before a charger holds its tongue.
+const BACKLOG_MAX: usize = 64 * 1_024;
+/// Messages that one charger says before the next one has its turn.
+const MESSAGES_PER_TURN: usize = 1_024;
+/// How often a connection tells how it stands.
+const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
+/// Waits between dials.
+const DIAL_AGAIN_FIRST: Duration = Duration::from_millis(100);
+const DIAL_AGAIN_MOST: Duration = Duration::from_secs(5);
+/// How long an attempt to connect may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+
+impl Fleet {
+    /// Starts the fleet on the current runtime. Connections are opened evenly over `within`; `keep_finished` keeps every
+    /// session with its receipt for the final report.
+    pub fn start(lines: Vec<Line>, pace: &Pace, within: Duration, keep_finished: bool) -> Fleet {
+        let (order, orders) = watch::channel(Order::Run);
+        let count = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
+        let (mut boards, mut tasks) = (Vec::new(), Vec::new());
+        for (line, place) in lines.into_iter().zip(0_u32..) {
+            let board = Arc::new(Mutex::new(FleetReport::default()));
+            boards.push(Arc::clone(&board));
+            let now = pace.now();
+            let seed = line.chargers.first().map_or(0, |settings| settings.seed);
+            let runner = Runner {
+                chargers: line.chargers.into_iter().map(|settings| Charger::new(settings, now.wall)).collect(),
+                site: line.site,
+                dialler: line.dialler,
+                pace: pace.clone(),
+                dice: Dice::of(seed, u128::from(place) | 1 << 100),
+                due: BTreeSet::new(),
+                due_of: Vec::new(),
+                dirty: BTreeSet::new(),
+                online: BTreeSet::new(),
+                report: FleetReport::default(),
+                board,
+                published: Instant::now(),
+                keep_finished,
+                orders: orders.clone(),
+            };
+            tasks.push(tokio::spawn(runner.run(within * place / count)));
+        }
+        Fleet { order, boards, tasks }
+    }
+
+    /// How it stands, as of a moment ago.
+    pub fn snapshot(&self) -> FleetReport {
+        let mut sum = FleetReport::default();
+        for board in &self.boards {
+            sum.add(&board.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        sum
+    }
+
+    /// Lets no new drivers come, sends those away that are there, and waits until every session has its receipt or the
+    /// patience is over; then stops.
+    pub async fn finish(mut self, patience: Duration) -> FleetReport {
+        self.order.send_replace(Order::Finish);
+        let deadline = Instant::now() + patience;
+        let mut tasks = std::mem::take(&mut self.tasks);
+        for task in &mut tasks {
+            if tokio::time::timeout_at(deadline, &mut *task).await.is_err() {
+                break;
+            }
+        }
+        self.stop_tasks(tasks).await;
+        self.snapshot()
+    }
+
+    /// Stops at once, without waiting for anything from the gate.
+    pub async fn stop(mut self) -> FleetReport {
+        let tasks = std::mem::take(&mut self.tasks);
+        self.stop_tasks(tasks).await;
+        self.snapshot()
+    }
+
+    async fn stop_tasks(&self, tasks: Vec<JoinHandle<()>>) {
+        self.order.send_replace(Order::Stop);
+        for task in tasks {
+            if !task.is_finished() {
+                // A task that panicked has published what it knew.
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+impl FleetReport {
+    fn add(&mut self, other: &FleetReport) {
+        self.chargers += other.chargers;
+        self.chargers_online += other.chargers_online;
+        self.sessions_open += other.sessions_open;
+        self.readings_unacknowledged += other.readings_unacknowledged;
+        self.tally.add(&other.tally);
+        for (currency, minor) in &other.paid_minor {
+            *self.paid_minor.entry(currency).or_default() += minor;
+        }
+        self.energy_wh += other.energy_wh;
+        self.dials += other.dials;
+        self.dials_failed += other.dials_failed;
+        self.disconnects += other.disconnects;
+        if other.last_error.is_some() {
+            self.last_error.clone_from(&other.last_error);
+        }
+        self.finished.extend(other.finished.iter().cloned());
+    }
+}
+
+/// One connection's task.
+struct Runner {
+    chargers: Vec<Charger>,
+    site: bool,
+    dialler: Dialler,
+    pace: Pace,
+    dice: Dice,
+    /// When which charger has something to do, by the chargers' clock.
+    due: BTreeSet<(Timestamp, usize)>,
+    due_of: Vec<Option<Timestamp>>,
+    /// Chargers that may have something to say.
+    dirty: BTreeSet<usize>,
+    online: BTreeSet<usize>,
+    report: FleetReport,
+    board: Arc<Mutex<FleetReport>>,
+    published: Instant,
+    keep_finished: bool,
+    orders: watch::Receiver<Order>,
+}
+
+/// Why a connection is not served any more.
+enum Over {
+    /// The fleet is to stop, or has nothing left to do.
+    Done,
+    /// The connection is gone; dial again, not before this long.
+    Lost(String, Duration),
+}
+
+impl Runner {
+    async fn run(mut self, delay: Duration) {
+        self.due_of = vec![None; self.chargers.len()];
+        for index in 0..self.chargers.len() {
+            self.schedule(index);
+        }
+        self.publish();
+        let mut backoff = Backoff::new(DIAL_AGAIN_FIRST, DIAL_AGAIN_MOST);
+        let mut wait = delay;
+        while self.pause(wait).await {
+            self.report.dials += 1;
+            let dialling = tokio::time::timeout(DIAL_TIMEOUT, self.dialler.dial()).await;
+            let outcome = match dialling {
+                Ok(Ok(stream)) => self.serve(Pipe::new(stream), &mut backoff).await,
+                Ok(Err(error)) => {
+                    self.report.dials_failed += 1;
+                    Over::Lost(error.to_string(), Duration::ZERO)
+                }
+                Err(_) => {
+                    self.report.dials_failed += 1;
+                    Over::Lost("no connection in time".to_owned(), Duration::ZERO)
+                }
+            };
+            self.online.clear();
+            for charger in &mut self.chargers {
+                charger.disconnected();
+            }
+            match outcome {
+                Over::Done => break,
+                Over::Lost(error, at_least) => {
+                    self.report.last_error = Some(error);
+                    wait = backoff.wait(&mut self.dice).max(at_least);
+                }
+            }
+            self.publish();
+        }
+        self.publish();
+    }
+
+    /// Waits, unless there is nothing left to wait for.
+    async fn pause(&mut self, wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        loop {
+            let order = *self.orders.borrow_and_update();
+            match order {
+                Order::Stop => return false,
+                Order::Finish => {
+                    let now = self.pace.now();
+                    for charger in &mut self.chargers {
+                        charger.close(now);
+                    }
+                    if self.is_finished() {
+                        return false;
+                    }
+                }
+                Order::Run => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return true,
+                changed = self.orders.changed() => if changed.is_err() { return false },
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.chargers.iter().all(|charger| charger.open_sessions() == 0)
+    }
+
+    /// Serves one connection until it ends.
+    async fn serve(&mut self, mut pipe: Pipe, backoff: &mut Backoff) -> Over {
+        let now = self.pace.now();
+        let mut link = ChargerClientLink::new(now.mono);
+        let mut messages: Vec<Received<ToCharger>> = Vec::new();
+        for index in 0..self.chargers.len() {
+            let hello = FromCharger::Hello(self.chargers[index].hello(now));
+            if let Err(error) = link.send(self.channel(index), &hello, now.mono, pipe.out()) {
+                return Over::Lost(error.to_string(), DIAL_AGAIN_MOST);
+            }
+        }
+        loop {
+            if !self.obey(&mut link).await {
+                pipe.close(Duration::from_secs(1)).await;
+                return Over::Done;
+            }
+            let now = self.pace.now();
+            self.pass_time(now);
+            if let Err(error) = self.say(&mut link, &mut pipe, now) {
+                return self.lost(error.to_string());
+            }
+            if self.published.elapsed() >= PUBLISHED_EVERY {
+                self.publish();
+            }
+            let deadline = self.next_wake(&link, now);
+            let received = tokio::select! {
+                turn = pipe.turn(deadline) => match turn {
+                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.pace.now(), &mut messages),
+                    Ok(Turn::Sent) => Ok(()),
+                    Ok(Turn::Time) => {
+                        let now = self.pace.now();
+                        if link.next_deadline().is_some_and(|at| at <= now.mono) {
+                            // Once per heartbeat everybody looks whether an unanswered start is to be repeated.
+                            self.dirty.extend(0..self.chargers.len());
+                            link.on_deadline(now, pipe.out())
+                        } else {
+                            Ok(())
+                        }
+                    }
+                    Err(error) => return self.lost(error.to_string()),
+                },
+                changed = self.orders.changed() => {
+                    if changed.is_err() { return Over::Done }
+                    Ok(())
+                }
+            };
+            let now = self.pace.now();
+            for message in messages.drain(..) {
+                self.hear(message, now, backoff);
+            }
+            if let Err(error) = received {
+                let wait = match &error {
+                    crate::wire::LinkError::PeerLeft(go) => {
+                        Duration::from_millis(go.reconnect_after.ms().max(0).unsigned_abs())
+                    }
+                    _ => Duration::ZERO,
+                };
+                let Over::Lost(text, _) = self.lost(error.to_string()) else { return Over::Done };
+                return Over::Lost(text, wait.min(DIAL_TIMEOUT));
+            }
+        }
+    }
+
+    fn lost(&mut self, error: String) -> Over {
+        self.report.disconnects += 1;
+        Over::Lost(error, Duration::ZERO)
+    }
+
+    /// Does what the fleet is told; false when this connection is no longer needed.
+    async fn obey(&mut self, link: &mut ChargerClientLink) -> bool {
+        let order = *self.orders.borrow_and_update();
+        let go_on = match order {
+            Order::Run => true,
+            Order::Stop => false,
+            Order::Finish => {
+                let now = self.pace.now();
+                for index in 0..self.chargers.len() {
+                    self.chargers[index].close(now);
+                    self.dirty.insert(index);
+                }
+                !self.is_finished()
+            }
+        };
+        if !go_on {
+            link.close();
+        }
+        go_on
+    }
+
+    fn channel(&self, index: usize) -> Channel {
+        match self.site {
+            true => Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)),
+            false => Channel::ZERO,
+        }
+    }
+
+    fn hear(&mut self, received: Received<ToCharger>, now: Now, backoff: &mut Backoff) {
+        let index = match (self.site, received.channel.0.checked_sub(1)) {
+            (true, Some(index)) => usize::try_from(index).unwrap_or(usize::MAX),
+            (true, None) => return,
+            (false, _) => 0,
+        };
+        let Some(charger) = self.chargers.get_mut(index) else { return };
+        match &received.message {
+            ToCharger::HelloAck(_) => {
+                self.online.insert(index);
+                backoff.succeeded();
+            }
+            ToCharger::GoAway(go) => {
+                self.online.remove(&index);
+                self.report.last_error = Some(format!("{}: {}: {}", charger.id(), go.code, go.text));
+            }
+            _ => {}
+        }
+        charger.hear(received.message, now);
+        for finished in charger.take_finished() {
+            *self.report.paid_minor.entry(finished.total.currency.code()).or_default() += finished.total.minor;
+            self.report.energy_wh += finished.energy.whole_watt_hours();
+            if self.keep_finished {
+                self.report.finished.push(finished);
+            }
+        }
+        self.dirty.insert(index);
+        self.schedule(index);
+    }
+
+    /// Lets the chargers do what is due.
+    fn pass_time(&mut self, now: Now) {
+        while let Some(&(at, index)) = self.due.first()
+            && at <= now.wall
+        {
+            self.chargers[index].advance(now);
+            self.dirty.insert(index);
+            self.schedule(index);
+        }
+    }
+
+    fn schedule(&mut self, index: usize) {
+        if let Some(at) = self.due_of[index].take() {
+            self.due.remove(&(at, index));
+        }
+        if let Some(at) = self.chargers[index].next_deadline() {
+            self.due.insert((at, index));
+            self.due_of[index] = Some(at);
+        }
+    }
+
+    /// Sends what the chargers have to say, as long as the gate keeps reading.
+    fn say(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, now: Now) -> Result<(), SendError> {
+        let mut messages = Vec::new();
+        let mut run = Vec::new();
+        while pipe.backlog() < BACKLOG_MAX
+            && let Some(index) = self.dirty.pop_first()
+        {
+            self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
+            if messages.len() == MESSAGES_PER_TURN {
+                self.dirty.insert(index);
+            }
+            send_all(link, self.channel(index), &mut messages, &mut run, now, pipe.out())?;
+        }
+        Ok(())
+    }
+
+    fn next_wake(&self, link: &ChargerClientLink, now: Now) -> Instant {
+        let mut wait = PUBLISHED_EVERY.saturating_sub(self.published.elapsed()).max(Duration::from_millis(1))
+            + Duration::from_secs(1);
+        if let Some((at, _)) = self.due.first() {
+            wait = wait.min(self.pace.until(*at, now));
+        }
+        if let Some(at) = link.next_deadline() {
+            wait = wait.min(self.pace.until_mono(at, now));
+        }
+        Instant::now() + wait
+    }
+
+    fn publish(&mut self) {
+        let mut tally = Tally::default();
+        let (mut open, mut unacknowledged) = (0, 0);
+        for charger in &self.chargers {
+            tally.add(charger.tally());
+            open += u64::try_from(charger.open_sessions()).unwrap_or(u64::MAX);
+            unacknowledged += charger.unacknowledged();
+        }
+        self.report.chargers = u64::try_from(self.chargers.len()).unwrap_or(u64::MAX);
+        self.report.chargers_online = u64::try_from(self.online.len()).unwrap_or(u64::MAX);
+        self.report.sessions_open = open;
+        self.report.readings_unacknowledged = unacknowledged;
+        self.report.tally = tally;
+        self.published = Instant::now();
+        let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        // Finished sessions move to the board; everything else is replaced.
+        let mut finished = std::mem::take(&mut board.finished);
+        finished.append(&mut self.report.finished);
+        *board = self.report.clone();
+        board.finished = finished;
+    }
+}
+
+/// Sends messages; readings of one session that follow each other share frames.
+fn send_all(
+    link: &mut ChargerClientLink,
+    channel: Channel,
+    messages: &mut Vec<FromCharger>,
+    run: &mut Vec<MeterReading>,
+    now: Now,
+    out: &mut Vec<u8>,
+) -> Result<(), SendError> {
+    let mut of: Option<SessionKey> = None;
+    for message in messages.drain(..) {
+        match message {
+            FromCharger::Reading { session, reading } => {
+                if let Some(other) = of.filter(|other| *other != session) {
+                    link.send_readings(channel, other, run, now.mono, out)?;
+                    run.clear();
+                }
+                of = Some(session);
+                run.push(reading);
+            }
+            other => {
+                if let Some(session) = of.take() {
+                    link.send_readings(channel, session, run, now.mono, out)?;
+                    run.clear();
+                }
+                link.send(channel, &other, now.mono, out)?;
+            }
+        }
+    }
+    if let Some(session) = of {
+        link.send_readings(channel, session, run, now.mono, out)?;
+        run.clear();
+    }
+    Ok(())
+}
+
+/// Names of simulated chargers: `<prefix>0001` and so on.
+pub fn charger_names(prefix: &str, count: u32) -> Result<Vec<ChargerId>, crate::units::IdError> {
+    let width = count.to_string().len().max(4);
+    (1..=count).map(|number| ChargerId::new(&format!("{prefix}{number:0width$}"))).collect()
+}
+
+/// Energy of all finished sessions.
+pub fn energy_of(finished: &[Finished]) -> Energy {
+    let sum = finished.iter().fold(0_i64, |sum, one| sum.saturating_add(one.energy.microwatt_hours()));
+    Energy::from_microwatt_hours(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::driver::Habits;
+    use crate::sim::testing::{FakeGate, cost_of, dialler};
+    use crate::units::{Power, SiteId, TimeSpan};
+    use crate::wire::Subject;
+
+    fn settings(id: &ChargerId) -> Settings {
+        let energy = Energy::from_microwatt_hours(5_000_000_000);
+        let habits = Habits {
+            pause_max: TimeSpan::from_secs(60),
+            energy: (energy, energy),
+            idle_max: TimeSpan::from_secs(60),
+            ..Habits::default()
+        };
+        Settings {
+            id: id.clone(),
+            connectors: vec![Power::from_milliwatts(22_000_000); 2],
+            interval: TimeSpan::from_secs(30),
+            habits,
+            seed: 3,
+            kept_max: 1_000,
+        }
+    }
+
+    /// Runs until at least this many receipts are there, then lets everybody finish.
+    async fn run(fleet: Fleet, receipts: u64) -> FleetReport {
+        while fleet.snapshot().tally.receipts < receipts {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fleet.finish(Duration::from_secs(60)).await
+    }
+
+    fn check(report: &FleetReport, gate: &FakeGate) {
+        assert_eq!((report.sessions_open, report.readings_unacknowledged), (0, 0));
+        assert_eq!((report.tally.readings_lost, report.tally.sessions_lost), (0, 0));
+        assert_eq!(report.tally.readings, report.tally.readings_acked);
+        assert_eq!(report.tally.rejected, BTreeMap::new());
+        assert_eq!(report.finished.len(), gate.sessions.lock().unwrap().len());
+        for finished in &report.finished {
+            assert_eq!(finished.cost, cost_of(finished.energy), "what the gate billed is what the meter showed");
+        }
+    }
+
+    #[tokio::test]
+    async fn chargers_on_their_own_connections() {
+        let gate = Arc::new(FakeGate::default());
+        let names = charger_names("SIM-", 5).unwrap();
+        let lines = names.iter().map(|id| Line {
+            dialler: dialler(&gate, Subject::Charger(id.clone())),
+            chargers: vec![settings(id)],
+            site: false,
+        });
+        let fleet = Fleet::start(lines.collect(), &Pace::new(3_600), Duration::from_millis(50), true);
+        let report = run(fleet, 20).await;
+        check(&report, &gate);
+        assert_eq!((report.chargers, report.dials), (5, 5));
+    }
+
+    #[tokio::test]
+    async fn broken_connections_lose_nothing() {
+        let gate = Arc::new(FakeGate { cut_after: 40, ..FakeGate::default() });
+        let names = charger_names("SIM-", 12).unwrap();
+        let line = Line {
+            dialler: dialler(&gate, Subject::Site(SiteId::new("depot").unwrap())),
+            chargers: names.iter().map(settings).collect(),
+            site: true,
+        };
+        let fleet = Fleet::start(vec![line], &Pace::new(3_600), Duration::ZERO, true);
+        let report = run(fleet, 30).await;
+        check(&report, &gate);
+        assert!(report.disconnects > 3, "{} disconnects", report.disconnects);
+    }
+}
