@@ -135,3 +135,13 @@ pub const CDR_BYTES_MAX: usize = 64 << 20;
 
 /// Pieces into which one meter interval may fall at price boundaries: a year of changes every quarter of an hour.
 pub const SLICES_PER_READING_MAX: usize = 40_000;
+/// Holds of one session: first credential, another one tapped later, a fresh one for an expiring one, a failover.
+pub const HOLDS_PER_SESSION: usize = 4;
+
+/// Operations of one session, inquiries not counted. Inquiries are numbered above, so this stays below 256.
+pub const OPERATIONS_PER_SESSION: u16 = 255;
+
+/// Reports of processors about one session that are remembered, to recognise repetitions.
+pub const NOTIFICATIONS_REMEMBERED: usize = 16;
+
+const _: () = assert!(OPERATIONS_PER_SESSION < 256, "inquiry numbers keep their target in eight bits");

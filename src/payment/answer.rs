@@ -1,0 +1,392 @@
+//! What a processor says: answers to operations and inquiries, repeated and late ones, and reports of its own.
+//!
+//! Nothing a processor says is refused with an error: it is taken in, recognised as a repetition, or set aside with an
+//! alarm, and acknowledged in each case, when what follows from it is durable.
+
+use super::draft::Draft;
+use super::state::{Seen, target_of};
+use super::{
+    AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Effect, Event, Final, Hold,
+    LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome, PastOperation,
+    ProcessorRef, Source, Stage, UnknownCause, VoidReason,
+};
+use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
+
+impl Draft<'_> {
+    /// A processor answers an operation, or an inquiry after one.
+    pub(super) fn answer(&mut self, from: ProcessorId, answer: Answer) {
+        let callback = answer.callback;
+        let code = self.take_in(&from, answer);
+        self.acknowledge(from, callback, code);
+    }
+
+    fn acknowledge(&mut self, to: ProcessorId, callback: CallbackId, code: AcknowledgeCode) {
+        self.effect(Effect::Acknowledge { to, callback, code });
+    }
+
+    fn take_in(&mut self, from: &ProcessorId, answer: Answer) -> AcknowledgeCode {
+        if answer.operation.session() != self.state().session() {
+            return AcknowledgeCode::UnknownOperation;
+        }
+        let (number, inquiry) = target_of(Ordinal(answer.operation.ordinal()));
+        let source = source_of(&answer);
+        if let Some(live) = self.state().live(number) {
+            let live = live.clone();
+            return self.answer_live(from, &live, inquiry, answer, source);
+        }
+        match self.state().past(number).copied() {
+            Some(past) => self.answer_past(from, past, answer, source),
+            None => AcknowledgeCode::UnknownOperation,
+        }
+    }
+
+    fn answer_live(
+        &mut self,
+        from: &ProcessorId,
+        live: &LiveOperation,
+        inquiry: bool,
+        answer: Answer,
+        source: Source,
+    ) -> AcknowledgeCode {
+        let hold = self.hold_of(live).clone();
+        if hold.processor != *from {
+            self.alarm(live.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
+            return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
+        }
+        if let Some(code) = repetition(live.seen, source) {
+            return code;
+        }
+        let checked = match answer.hold == self.state().hold_id(hold.number) {
+            true => self.check_amount(live.ask, live.amount_minor, &hold, &answer.outcome),
+            false => Err(Discrepancy::DifferentHold),
+        };
+        if let Err(discrepancy) = checked {
+            return self.quarantine(live.number, live.disputed, discrepancy, source);
+        }
+        match answer.outcome {
+            Outcome::Approved { amount, processor_ref, expires_at } => {
+                self.approved(live, &hold, amount, processor_ref, expires_at, source);
+            }
+            Outcome::Declined(decline) => self.declined(live, &hold, decline, source),
+            Outcome::Pending { decide_by } => {
+                self.fact(Event::Accepted { operation: live.number, decide_by, source });
+            }
+            Outcome::NotFound if inquiry => self.not_found(live, &hold),
+            Outcome::NotFound => match live.ask {
+                Ask::Void { .. } => self.void_refused(live, &hold, None, source),
+                Ask::Authorize { .. } | Ask::Increment | Ask::Decrement | Ask::Capture { .. } | Ask::Refund { .. } => {
+                    let decline = Decline { class: DeclineClass::State, code: "not_found".into(), retry_after: None };
+                    self.declined(live, &hold, decline, source);
+                }
+            },
+            // An inquiry that failed says nothing; the schedule goes on.
+            Outcome::Error if inquiry => {}
+            Outcome::Error => {
+                let at = self.now.wall;
+                self.fact(Event::OutcomeUnknown { operation: live.number, cause: UnknownCause::Error, at });
+            }
+        }
+        self.advance();
+        AcknowledgeCode::Ok
+    }
+
+    /// Sets an answer aside. The first one about an operation is journaled and makes its outcome unknown; more of them
+    /// change nothing, so that a confused processor cannot fill the journal.
+    fn quarantine(
+        &mut self,
+        operation: Ordinal,
+        disputed: bool,
+        discrepancy: Discrepancy,
+        source: Source,
+    ) -> AcknowledgeCode {
+        if !disputed {
+            self.fact(Event::AnswerQuarantined { operation, discrepancy, source, at: self.now.wall });
+            self.alarm(operation, Alarm::Discrepancy(discrepancy));
+        }
+        AcknowledgeCode::BodyMismatch(discrepancy)
+    }
+
+    /// Whether an approval is about the money that was asked for.
+    fn check_amount(&self, ask: Ask, asked: i64, hold: &Hold, outcome: &Outcome) -> Result<(), Discrepancy> {
+        let Outcome::Approved { amount, .. } = outcome else { return Ok(()) };
+        if amount.currency != self.state().currency() {
+            return Err(Discrepancy::DifferentCurrency);
+        }
+        let fits = match ask {
+            // Less is a partial approval.
+            Ask::Authorize { .. } | Ask::Capture { .. } => amount.minor > 0 && amount.minor <= asked,
+            Ask::Increment => amount.minor > hold.authorized_minor && amount.minor <= asked,
+            Ask::Decrement | Ask::Refund { .. } => amount.minor == asked,
+            // What a reversal released is not known before.
+            Ask::Void { .. } => amount.minor >= 0,
+        };
+        if fits { Ok(()) } else { Err(Discrepancy::DifferentAmount) }
+    }
+
+    fn approved(
+        &mut self,
+        live: &LiveOperation,
+        hold: &Hold,
+        amount: Amount,
+        processor_ref: ProcessorRef,
+        expires_at: Option<Timestamp>,
+        source: Source,
+    ) {
+        let (operation, at) = (live.number, self.now.wall);
+        match live.ask {
+            Ask::Authorize { partial_ok, stand_in } => {
+                let validity = TimeSpan::from_secs(i64::from(hold.capabilities.validity_s));
+                let expires_at = expires_at.unwrap_or(at.saturating_add(validity));
+                let total = amount;
+                if amount.minor == live.amount_minor {
+                    self.fact(Event::Approved { operation, total, processor_ref, expires_at, source });
+                    return;
+                }
+                self.fact(Event::PartiallyApproved { operation, total, processor_ref, expires_at, source });
+                let useful = partial_ok && amount.minor >= self.policy.partial_min_minor;
+                if !useful && !stand_in && !self.is_ending() {
+                    self.void_now(operation, VoidReason::PartialTooSmall);
+                }
+            }
+            Ask::Increment => self.fact(Event::IncrementApproved { operation, total: amount, expires_at, source }),
+            Ask::Decrement => self.fact(Event::DecrementApproved { operation, total: amount, source }),
+            Ask::Capture { .. } => {
+                let shortfall = self.state().amount(live.amount_minor.saturating_sub(amount.minor));
+                self.fact(Event::Captured { operation, amount, shortfall, source });
+            }
+            Ask::Void { .. } => self.fact(Event::Voided { operation, source, at }),
+            Ask::Refund { .. } => self.fact(Event::Refunded { operation, amount, source }),
+        }
+    }
+
+    fn void_now(&mut self, hold: Ordinal, reason: VoidReason) {
+        if self.void(hold, reason).is_err() {
+            self.alarm(hold, Alarm::Unresolved);
+        }
+    }
+
+    fn declined(&mut self, live: &LiveOperation, hold: &Hold, decline: Decline, source: Source) {
+        let operation = live.number;
+        match live.ask {
+            Ask::Authorize { .. } => self.fact(Event::Declined { operation, decline, source }),
+            Ask::Increment => self.fact(Event::IncrementDeclined { operation, decline, source }),
+            Ask::Decrement => self.fact(Event::DecrementDeclined { operation, decline, source }),
+            Ask::Capture { .. } => {
+                let passing = match decline.class {
+                    DeclineClass::Technical => true,
+                    DeclineClass::Soft => decline.retry_after.is_some(),
+                    DeclineClass::Hard | DeclineClass::Fraud | DeclineClass::State => false,
+                };
+                if passing && hold.refusals < self.policy.capture_refusals_max {
+                    self.fact(Event::CaptureDeclined { operation, decline, source });
+                } else {
+                    let amount = self.state().amount(live.amount_minor);
+                    self.fact(Event::CaptureFailed { operation, amount, decline, source });
+                    self.alarm(operation, Alarm::CaptureFailed);
+                }
+            }
+            Ask::Void { .. } => self.void_refused(live, hold, Some(decline), source),
+            Ask::Refund { .. } => self.fact(Event::RefundDeclined { operation, decline, source }),
+        }
+    }
+
+    /// A void found nothing, or was refused. For a hold that was never confirmed (or already ended) that is the end of
+    /// it, once the authorization is too old to arrive any more; a confirmed hold is pursued until it lapses.
+    fn void_refused(&mut self, live: &LiveOperation, hold: &Hold, decline: Option<Decline>, source: Source) {
+        let operation = live.number;
+        let nothing_there = match &decline {
+            None => true,
+            Some(decline) => matches!(decline.class, DeclineClass::State | DeclineClass::Hard),
+        };
+        let confirmed = hold.stage == Stage::Open;
+        let life = TimeSpan::from_ms(i64::from(hold.capabilities.request_life_ms));
+        let too_old = live.requested_at.since(hold.asked_at) > life;
+        if nothing_there && !confirmed && too_old {
+            self.fact(Event::Voided { operation, source, at: self.now.wall });
+            return;
+        }
+        self.fact(Event::VoidRefused { operation, decline, source });
+        if confirmed {
+            self.alarm(operation, Alarm::VoidRefused);
+        }
+    }
+
+    /// The processor never saw the operation, or does not know it yet.
+    fn not_found(&mut self, live: &LiveOperation, hold: &Hold) {
+        let operation = live.number;
+        let definite = match hold.capabilities.inquiry_authoritative_ms {
+            super::HoldCapabilities::NEVER => false,
+            after => self.now.wall.since(live.sent_at) > TimeSpan::from_ms(i64::from(after)),
+        };
+        match live.ask {
+            _ if !definite => {}
+            Ask::Authorize { stand_in: false, .. } | Ask::Increment | Ask::Decrement => {
+                let cause = NotExecutedCause::NotFound;
+                self.fact(Event::NotExecuted { operation, cause, at: self.now.wall });
+            }
+            // What has to happen is asked for again, under the same id: it can take effect once at most.
+            Ask::Authorize { stand_in: true, .. } | Ask::Capture { .. } | Ask::Void { .. } | Ask::Refund { .. } => {
+                self.repeat(operation);
+            }
+        }
+    }
+
+    /// An answer to an operation that has its outcome already: a repetition, a contradiction, or a late approval.
+    fn answer_past(
+        &mut self,
+        from: &ProcessorId,
+        past: PastOperation,
+        answer: Answer,
+        source: Source,
+    ) -> AcknowledgeCode {
+        let Some(hold) = self.state().hold(past.hold).cloned() else { return AcknowledgeCode::UnknownOperation };
+        if hold.processor != *from {
+            self.alarm(past.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
+            return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
+        }
+        if let Some(code) = repetition(past.seen, source) {
+            return code;
+        }
+        if answer.hold != self.state().hold_id(hold.number) {
+            return self.quarantine(past.number, past.disputed, Discrepancy::DifferentHold, source);
+        }
+        let done = matches!(past.result, Final::Approved | Final::Undone);
+        match answer.outcome {
+            Outcome::Approved { amount, .. } if amount.currency != self.state().currency() => {
+                self.quarantine(past.number, past.disputed, Discrepancy::DifferentCurrency, source)
+            }
+            Outcome::Approved { amount, .. } if done => {
+                match past.kind == OperationKind::Void || amount.minor == past.amount_minor {
+                    true => AcknowledgeCode::Duplicate,
+                    false => self.conflict(past, Discrepancy::DifferentAmount, source),
+                }
+            }
+            Outcome::Approved { amount, .. } if amount.minor < 0 || amount.minor > past.amount_minor => {
+                self.quarantine(past.number, past.disputed, Discrepancy::DifferentAmount, source)
+            }
+            Outcome::Approved { amount, processor_ref, .. } => {
+                self.late_approval(past, amount, processor_ref, source);
+                AcknowledgeCode::Ok
+            }
+            // Only a report of its own kind undoes what was approved; a plain refusal contradicts it.
+            Outcome::Declined(_) | Outcome::NotFound if done => {
+                self.conflict(past, Discrepancy::DifferentOutcome, source)
+            }
+            Outcome::Declined(_) | Outcome::NotFound | Outcome::Pending { .. } | Outcome::Error => {
+                AcknowledgeCode::Duplicate
+            }
+        }
+    }
+
+    fn conflict(&mut self, past: PastOperation, discrepancy: Discrepancy, source: Source) -> AcknowledgeCode {
+        self.quarantine(past.number, past.disputed, discrepancy, source);
+        AcknowledgeCode::Conflict(discrepancy)
+    }
+
+    fn late_approval(&mut self, past: PastOperation, amount: Amount, processor_ref: ProcessorRef, source: Source) {
+        let (operation, at) = (past.number, self.now.wall);
+        self.fact(Event::LateApproval { operation, amount, processor_ref, source, at });
+        self.alarm(operation, Alarm::LateApproval);
+        self.advance();
+    }
+
+    /// A processor reports something that it was not asked for.
+    pub(super) fn notification(&mut self, from: ProcessorId, notification: Notification) {
+        let callback = notification.callback;
+        let code = self.report(&from, notification);
+        self.acknowledge(from, callback, code);
+    }
+
+    fn report(&mut self, from: &ProcessorId, report: Notification) -> AcknowledgeCode {
+        let known = self.state().holds().iter().find(|hold| self.state().hold_id(hold.number) == report.hold);
+        let Some(hold) = known.cloned() else { return AcknowledgeCode::UnknownOperation };
+        if hold.processor != *from {
+            self.alarm(hold.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
+            return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
+        }
+        let source = Source { callback: report.callback, digest: digest(&(report.hold, report.kind, report.amount)) };
+        let remembered = self.state().rare.iter().flat_map(|rare| &rare.reports);
+        if let Some(seen) = remembered.copied().find(|seen| seen.callback == source.callback) {
+            return repetition(Some(Seen::from(seen)), source).unwrap_or(AcknowledgeCode::Duplicate);
+        }
+        if report.amount.currency != self.state().currency() || report.amount.minor < 0 {
+            return self.misfit(&hold, Discrepancy::DifferentCurrency);
+        }
+        let (number, amount) = (hold.number, report.amount);
+        let event = match report.kind {
+            NotificationKind::AuthorizationExpired => match self.expiry(&hold, source) {
+                Some(event) => event,
+                None => return AcknowledgeCode::Ok,
+            },
+            NotificationKind::CaptureFailed if self.has_done(number, OperationKind::Capture, amount) => {
+                Event::CaptureReversed { hold: number, amount, source }
+            }
+            NotificationKind::RefundFailed if self.has_done(number, OperationKind::Refund, amount) => {
+                Event::RefundReversed { hold: number, amount, source }
+            }
+            NotificationKind::DisputeOpened if amount.minor > 0 && amount.minor <= hold.captured_minor => {
+                Event::DisputeOpened { hold: number, amount, source }
+            }
+            NotificationKind::DisputeWon | NotificationKind::DisputeLost if self.is_disputed(number, amount) => {
+                let won = report.kind == NotificationKind::DisputeWon;
+                Event::DisputeClosed { hold: number, amount, won, source }
+            }
+            NotificationKind::CaptureFailed
+            | NotificationKind::RefundFailed
+            | NotificationKind::DisputeOpened
+            | NotificationKind::DisputeWon
+            | NotificationKind::DisputeLost => return self.misfit(&hold, Discrepancy::DifferentState),
+        };
+        let lost = matches!(event, Event::CaptureReversed { .. });
+        self.fact(event);
+        if lost {
+            self.alarm(number, Alarm::CaptureFailed);
+        }
+        self.advance();
+        AcknowledgeCode::Ok
+    }
+
+    /// The processor says that a hold lapsed: believed of an open hold from which no money is being taken. A hold whose
+    /// capture is under way ends with that capture's answer; a reversal goes on until it is answered.
+    fn expiry(&self, hold: &Hold, source: Source) -> Option<Event> {
+        let capturing = self.state().live_on(hold, OperationKind::Capture).is_some();
+        let open = hold.stage == Stage::Open && !capturing;
+        open.then_some(Event::HoldExpired { hold: hold.number, source: Some(source), at: self.now.wall })
+    }
+
+    fn misfit(&mut self, hold: &Hold, discrepancy: Discrepancy) -> AcknowledgeCode {
+        self.alarm(hold.number, Alarm::Discrepancy(discrepancy));
+        AcknowledgeCode::Conflict(discrepancy)
+    }
+
+    fn has_done(&self, hold: Ordinal, kind: OperationKind, amount: Amount) -> bool {
+        self.state().past_operations().iter().any(|past| {
+            let same = past.hold == hold && past.kind == kind && past.amount_minor == amount.minor;
+            same && past.result == Final::Approved
+        })
+    }
+
+    fn is_disputed(&self, hold: Ordinal, amount: Amount) -> bool {
+        let mut disputes = self.state().rare.iter().flat_map(|rare| &rare.disputes);
+        disputes.any(|(of, minor, open)| *open && *of == hold && *minor == amount.minor)
+    }
+}
+
+/// The verdict on a message that has the number of an earlier one; `None` when it has not.
+fn repetition(seen: Option<Seen>, source: Source) -> Option<AcknowledgeCode> {
+    let seen = seen.filter(|seen| seen.callback() == source.callback)?;
+    match seen.digest == source.digest {
+        true => Some(AcknowledgeCode::Duplicate),
+        false => Some(AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody)),
+    }
+}
+
+fn source_of(answer: &Answer) -> Source {
+    Source { callback: answer.callback, digest: digest(&(answer.operation, answer.hold, &answer.outcome)) }
+}
+
+/// CRC-32 of a message's postcard encoding.
+fn digest(body: &impl serde::Serialize) -> u32 {
+    let encoded = postcard::to_stdvec(body).expect("messages are plain values and always encode");
+    crc32fast::hash(&encoded)
+}

@@ -1,0 +1,119 @@
+//! A decision in the making: every fact is applied to a scratch copy at once, so that the next step sees it.
+//!
+//! The live payment is not touched; it becomes equal to the scratch copy when its owner applies the same events.
+
+use super::state::{Finish, inquiry_number};
+use super::{
+    Alarm, Ask, Decision, Effect, Event, Hold, LiveOperation, Operation, Ordinal, Payment, Policy, Rejection, Request,
+    apply,
+};
+use crate::limits::OPERATIONS_PER_SESSION;
+use crate::units::{Amount, Now};
+use std::borrow::Cow;
+
+pub(super) struct Draft<'a> {
+    state: Cow<'a, Payment>,
+    decision: Decision,
+    pub(super) now: Now,
+    pub(super) policy: &'a Policy,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(payment: &'a Payment, now: Now, policy: &'a Policy) -> Draft<'a> {
+        Draft { state: Cow::Borrowed(payment), decision: Decision::nothing(), now, policy }
+    }
+
+    /// The payment as it will be.
+    pub(super) fn state(&self) -> &Payment {
+        &self.state
+    }
+
+    pub(super) fn decided(self) -> Decision {
+        self.decision
+    }
+
+    /// Records a fact.
+    pub(super) fn fact(&mut self, event: Event) {
+        apply(self.state.to_mut(), &event);
+        self.decision.events.push(event);
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.decision.effects.push(effect);
+    }
+
+    pub(super) fn alarm(&mut self, operation: Ordinal, alarm: Alarm) {
+        let operation = self.state.operation_id(operation);
+        self.effect(Effect::Alarm { operation, alarm });
+    }
+
+    /// The number of the next operation.
+    pub(super) fn next_number(&self) -> Result<Ordinal, Rejection> {
+        match self.state.last < OPERATIONS_PER_SESSION {
+            true => Ok(Ordinal(self.state.last + 1)),
+            false => Err(Rejection::TooManyOperations),
+        }
+    }
+
+    /// Journals another operation on a hold and sends it.
+    pub(super) fn request(&mut self, hold: Ordinal, ask: Ask, minor: i64) -> Result<(), Rejection> {
+        let operation = self.next_number()?;
+        let amount = self.state.amount(minor);
+        self.fact(Event::OperationRequested { operation, hold, ask, amount, at: self.now.wall });
+        self.send(operation);
+        Ok(())
+    }
+
+    /// Sends an operation as it now stands.
+    pub(super) fn send(&mut self, operation: Ordinal) {
+        let Some(live) = self.state.live(operation) else { return };
+        let message = self.state.message(live, self.now, self.policy);
+        self.effect(Effect::Send(message));
+    }
+
+    /// Sends an operation once more, under the same id.
+    pub(super) fn repeat(&mut self, operation: Ordinal) {
+        self.fact(Event::OperationRepeated { operation, at: self.now.wall });
+        self.send(operation);
+    }
+
+    /// Asks the processor what became of an operation.
+    pub(super) fn inquire(&mut self, operation: Ordinal) {
+        let Some(live) = self.state.live(operation) else { return };
+        let (index, hold) = (live.inquiries, live.hold);
+        let id = self.state.operation_id(inquiry_number(operation, index));
+        let wait = self.policy.answer_within(super::OperationKind::Inquire, 1);
+        let Some(hold) = self.state.hold(hold) else { return };
+        let message = Operation {
+            id,
+            hold: self.state.hold_id(hold.number),
+            processor: hold.processor.clone(),
+            attempt: 1,
+            possible_duplicate: false,
+            decide_by: self.now.wall.saturating_add(wait),
+            request: Request::Inquire { target: self.state.operation_id(operation) },
+        };
+        self.fact(Event::Inquired { operation, at: self.now.wall });
+        self.effect(Effect::Send(message));
+    }
+
+    pub(super) fn hold_of(&self, operation: &LiveOperation) -> &Hold {
+        self.state.hold(operation.hold).expect("operations have a hold")
+    }
+
+    /// The same amount of money, if it is in the payment's currency and more than nothing.
+    pub(super) fn positive(&self, amount: Amount) -> Result<i64, Rejection> {
+        if amount.minor <= 0 {
+            return Err(Rejection::AmountNotPositive);
+        }
+        match amount.currency == self.state.currency {
+            true => Ok(amount.minor),
+            false => Err(Rejection::CurrencyDiffers { expected: self.state.currency, found: amount.currency }),
+        }
+    }
+
+    /// Whether the payment was ordered to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.state.finish != Finish::No
+    }
+}

@@ -1,0 +1,427 @@
+//! The facts of a payment, as they stand in the journal.
+//!
+//! Variants are encoded by their position: new ones are added at the end, none is removed or moved.
+
+use super::{CallbackId, Credential, Decline, Discrepancy, HoldCapabilities, Ordinal, ProcessorRef, VoidReason};
+use crate::units::{Amount, ProcessorId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One fact. Operations and holds are named by their number in the payment; a hold has the number of its authorization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Funds are asked for: a new hold and its authorization.
+    HoldRequested {
+        /// The authorization's number, and the hold's.
+        operation: Ordinal,
+        /// Where; the hold is pinned to it.
+        processor: ProcessorId,
+        /// What the processor could do at that moment.
+        capabilities: HoldCapabilities,
+        /// What the driver presented.
+        credential: Box<Credential>,
+        /// How much is asked for.
+        amount: Amount,
+        /// Whether less is useful.
+        partial_ok: bool,
+        /// For a stand-in: how much may be spent before the answer.
+        floor: Option<Amount>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Another operation on a hold.
+    OperationRequested {
+        /// Its number.
+        operation: Ordinal,
+        /// The hold.
+        hold: Ordinal,
+        /// What is asked.
+        ask: Ask,
+        /// The new total (increment, decrement), the amount to take or give back, or what is believed held (void).
+        amount: Amount,
+        /// When.
+        at: Timestamp,
+    },
+    /// The operation is sent again under the same id.
+    OperationRepeated {
+        /// Its number.
+        operation: Ordinal,
+        /// When.
+        at: Timestamp,
+    },
+    /// The processor is asked what became of an operation.
+    Inquired {
+        /// The operation that is inquired after.
+        operation: Ordinal,
+        /// When.
+        at: Timestamp,
+    },
+    /// What became of the operation is not known.
+    OutcomeUnknown {
+        /// Its number.
+        operation: Ordinal,
+        /// Why it is not known.
+        cause: UnknownCause,
+        /// Since when.
+        at: Timestamp,
+    },
+    /// The operation never left the gate and waits for a connection.
+    Queued {
+        /// Its number.
+        operation: Ordinal,
+        /// When.
+        at: Timestamp,
+    },
+    /// The processor took the operation in and decides later.
+    Accepted {
+        /// Its number.
+        operation: Ordinal,
+        /// When it means to know.
+        decide_by: Timestamp,
+        /// Who said so.
+        source: Source,
+    },
+    /// The whole amount is reserved. Energy may flow.
+    Approved {
+        /// The authorization.
+        operation: Ordinal,
+        /// What is reserved.
+        total: Amount,
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// When the hold lapses.
+        expires_at: Timestamp,
+        /// Who said so.
+        source: Source,
+    },
+    /// Less than asked is reserved. A part too small to be useful is released in the same decision.
+    PartiallyApproved {
+        /// The authorization.
+        operation: Ordinal,
+        /// What is reserved.
+        total: Amount,
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// When the hold lapses.
+        expires_at: Timestamp,
+        /// Who said so.
+        source: Source,
+    },
+    /// The authorization was refused. After a stand-in: energy must stop, what was spent is a shortfall.
+    Declined {
+        /// The authorization.
+        operation: Ordinal,
+        /// Why.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// The operation definitely never happened and will not be tried again under this number.
+    NotExecuted {
+        /// Its number.
+        operation: Ordinal,
+        /// How that is known.
+        cause: NotExecutedCause,
+        /// When it was known.
+        at: Timestamp,
+    },
+    /// An authorization is not waited for any longer; its reversal follows in the same decision.
+    GivenUp {
+        /// The authorization.
+        operation: Ordinal,
+        /// Why.
+        reason: VoidReason,
+        /// When.
+        at: Timestamp,
+    },
+    /// More is reserved.
+    IncrementApproved {
+        /// Its number.
+        operation: Ordinal,
+        /// The hold's new total.
+        total: Amount,
+        /// When the hold lapses now, where the processor changed that.
+        expires_at: Option<Timestamp>,
+        /// Who said so.
+        source: Source,
+    },
+    /// No more is reserved; what was reserved before is untouched.
+    IncrementDeclined {
+        /// Its number.
+        operation: Ordinal,
+        /// Why; kept and shown.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// Less is reserved.
+    DecrementApproved {
+        /// Its number.
+        operation: Ordinal,
+        /// The hold's new total.
+        total: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// The total stays as it was.
+    DecrementDeclined {
+        /// Its number.
+        operation: Ordinal,
+        /// Why.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// The session's owner ordered a capture.
+    CaptureOrdered {
+        /// Everything that is owed.
+        owed: Amount,
+        /// Whether the payment ends with it.
+        last: bool,
+        /// What no hold covers, as far as is known at this moment.
+        shortfall: Amount,
+        /// When.
+        at: Timestamp,
+    },
+    /// The session's owner ordered everything to be released.
+    ReleaseOrdered {
+        /// Why.
+        reason: VoidReason,
+        /// When.
+        at: Timestamp,
+    },
+    /// Money was taken.
+    Captured {
+        /// The capture.
+        operation: Ordinal,
+        /// How much.
+        amount: Amount,
+        /// How much less than asked.
+        shortfall: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// A capture was refused for now; another follows.
+    CaptureDeclined {
+        /// The capture.
+        operation: Ordinal,
+        /// Why.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// A capture was refused for good: the driver owes its amount, and the hold is released.
+    CaptureFailed {
+        /// The capture.
+        operation: Ordinal,
+        /// How much was not taken.
+        amount: Amount,
+        /// Why.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// Nothing is reserved by this hold any longer.
+    Voided {
+        /// The void.
+        operation: Ordinal,
+        /// Who said so.
+        source: Source,
+        /// When it was known.
+        at: Timestamp,
+    },
+    /// The processor did not release the hold; another void follows until the hold lapses.
+    VoidRefused {
+        /// The void.
+        operation: Ordinal,
+        /// Why; `None`: the processor knows no such hold (yet).
+        decline: Option<Decline>,
+        /// Who said so.
+        source: Source,
+    },
+    /// Money was given back.
+    Refunded {
+        /// The refund.
+        operation: Ordinal,
+        /// How much.
+        amount: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// A refund was refused; its amount can be refunded again.
+    RefundDeclined {
+        /// The refund.
+        operation: Ordinal,
+        /// Why.
+        decline: Decline,
+        /// Who said so.
+        source: Source,
+    },
+    /// An operation that had ended without effect was approved after all. Money that moved is booked; a reservation is
+    /// released in the same decision.
+    LateApproval {
+        /// Its number.
+        operation: Ordinal,
+        /// The amount that the processor acted on.
+        amount: Amount,
+        /// The processor's name for the hold.
+        processor_ref: ProcessorRef,
+        /// Who said so.
+        source: Source,
+        /// When.
+        at: Timestamp,
+    },
+    /// An answer contradicts its operation and is set aside; the outcome stays what it was, or becomes unknown.
+    AnswerQuarantined {
+        /// The operation.
+        operation: Ordinal,
+        /// What is wrong with it.
+        discrepancy: Discrepancy,
+        /// Which answer.
+        source: Source,
+        /// When.
+        at: Timestamp,
+    },
+    /// The outcome is unknown for so long that a person was called. Attempts go on.
+    Escalated {
+        /// Its number.
+        operation: Ordinal,
+        /// When.
+        at: Timestamp,
+    },
+    /// The hold lapses soon: its owner should capture what is owed so far, or stop.
+    HoldExpiring {
+        /// The hold.
+        hold: Ordinal,
+        /// When it lapses.
+        expires_at: Timestamp,
+    },
+    /// The hold lapsed, by the processor's word or by its age.
+    HoldExpired {
+        /// The hold.
+        hold: Ordinal,
+        /// The processor's message, if it said so.
+        source: Option<Source>,
+        /// When.
+        at: Timestamp,
+    },
+    /// A capture that had been approved failed after all.
+    CaptureReversed {
+        /// The hold.
+        hold: Ordinal,
+        /// The amount that is owed again.
+        amount: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// A refund that had been approved failed after all.
+    RefundReversed {
+        /// The hold.
+        hold: Ordinal,
+        /// The amount that did not reach the driver.
+        amount: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// The issuer took money back; that much cannot be refunded while it is disputed.
+    DisputeOpened {
+        /// The hold.
+        hold: Ordinal,
+        /// How much.
+        amount: Amount,
+        /// Who said so.
+        source: Source,
+    },
+    /// The dispute ended.
+    DisputeClosed {
+        /// The hold.
+        hold: Ordinal,
+        /// How much was disputed.
+        amount: Amount,
+        /// Whether the money came back.
+        won: bool,
+        /// Who said so.
+        source: Source,
+    },
+    /// A capture or its release is running out of time.
+    CaptureWindowPassed {
+        /// The capture.
+        operation: Ordinal,
+        /// How much of the time has passed, in percent: 50 or 90.
+        percent: u8,
+        /// When.
+        at: Timestamp,
+    },
+    /// Every hold ended and nothing is under way: the money facts of the payment stand.
+    Settled {
+        /// What was taken.
+        captured: Amount,
+        /// What is owed and was not taken.
+        shortfall: Amount,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What an operation on an existing hold asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// The authorization that makes the hold.
+    Authorize {
+        /// Whether less than asked is useful.
+        partial_ok: bool,
+        /// Whether energy is given before the answer.
+        stand_in: bool,
+    },
+    /// Raise the total.
+    Increment,
+    /// Lower the total.
+    Decrement,
+    /// Take money.
+    Capture {
+        /// Whether the rest is released with it.
+        last: bool,
+    },
+    /// Release the hold.
+    Void {
+        /// Why.
+        reason: VoidReason,
+    },
+    /// Give money back.
+    Refund {
+        /// The capture it refers to.
+        capture: Ordinal,
+    },
+}
+
+/// Which message of the processor a fact comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The processor's number for the message.
+    pub callback: CallbackId,
+    /// CRC-32 of its body: tells a repeated message from another one under the same number.
+    pub digest: u32,
+}
+
+/// Why an outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnknownCause {
+    /// No answer in time.
+    Silence,
+    /// The connection broke while the operation was on its way.
+    ConnectionLost,
+    /// The processor failed in a way that leaves it open.
+    Error,
+    /// The gate was restarted; the operation may or may not have been sent.
+    Restart,
+    /// The answer contradicted the operation.
+    Mismatch,
+}
+
+/// How it is known that an operation never happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NotExecutedCause {
+    /// No byte of it left the gate.
+    NotSent,
+    /// The processor never saw it, and it is too old to arrive any more.
+    NotFound,
+}

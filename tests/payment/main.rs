@@ -1,0 +1,4 @@
+//! The payment machine, from outside.
+
+mod conversation;
+mod desk;
