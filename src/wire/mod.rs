@@ -22,6 +22,9 @@ pub mod frame;
 mod identity;
 mod meter_values;
 mod payload;
+mod processor_client;
+mod processor_codec;
+mod processor_link;
 mod processor_message;
 mod schema;
 mod watch;
@@ -38,6 +41,8 @@ pub use error::{Blame, LinkError, SendError};
 pub use frame::{Channel, MacKey};
 pub use identity::{IdentityError, PeerIdentity, Role, Subject};
 pub use payload::PayloadError;
+pub use processor_client::ProcessorClientLink;
+pub use processor_link::ProcessorLink;
 pub use processor_message::{
     Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
     SettlementTrailer, ToProcessor,

@@ -1,0 +1,247 @@
+//! The gate's end of a payment processor's connection.
+//!
+//! ```text
+//!              Hello, checked against the certificate           GoAway, garbage, silence
+//!   awaiting ──────────────────────────────────────▶ open ────────────────────────────────────▶ closed
+//!   Hello                                             │ Drain sent                                ▲
+//!      │ 10 s                                         ▼                                           │
+//!      └──────────▶ closed                         open, until the drain's deadline ──────────────┘
+//! ```
+//!
+//! Several connections of one processor are several links; which operation goes to which is decided above.
+
+use super::charger_codec::put;
+use super::charger_message::{GoAway, Terms};
+use super::frame::{Channel, Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
+use super::payload::write_go_away;
+use super::processor_codec::{ProcessorPayload, read_from_processor, write_to_processor};
+use super::processor_message::{FromProcessor, ProcessorHello, ToProcessor};
+use super::watch::{Phase, Watch};
+use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
+use crate::units::{Mono, Now, ProcessorId, TimeSpan};
+
+/// The gate's end of one connection of a processor.
+#[derive(Debug)]
+pub struct ProcessorLink {
+    reader: FrameReader,
+    state: State,
+}
+
+#[derive(Debug)]
+struct State {
+    processor: ProcessorId,
+    mac: Option<MacKey>,
+    watch: Watch,
+    /// The Hello's own number, for the HelloAck.
+    hello: u64,
+    /// Callbacks that may be unacknowledged, and how many are.
+    window: u32,
+    unacknowledged: u32,
+    drain_until: Option<Mono>,
+    nonce: u64,
+}
+
+impl ProcessorLink {
+    /// A connection whose handshake is done, for the peer that its certificate names. With a key, every frame of both
+    /// sides carries a MAC by it.
+    ///
+    /// # Errors
+    /// [`LinkError::WrongRole`] when the peer is no processor.
+    pub fn new(peer: &PeerIdentity, mac: Option<MacKey>, now: Mono) -> Result<ProcessorLink, LinkError> {
+        let processor = match &peer.subject {
+            Subject::Processor(processor) => processor.clone(),
+            Subject::Charger(_) | Subject::Site(_) | Subject::Gate(_) => {
+                return Err(LinkError::WrongRole(peer.role()));
+            }
+        };
+        let reader = FrameReader::new(Direction::ProcessorToGate, mac.clone());
+        let state = State {
+            processor,
+            mac,
+            watch: Watch::new(now),
+            hello: 0,
+            window: Terms::PROCESSOR.window,
+            unacknowledged: 0,
+            drain_until: None,
+            nonce: 0,
+        };
+        Ok(ProcessorLink { reader, state })
+    }
+
+    /// Takes bytes as they came. Messages are appended to `messages`, bytes for the peer to `reply`.
+    ///
+    /// On an error the messages before it are still good, `reply` ends with a GoAway unless the peer said one, and the
+    /// connection is to be closed when that is written.
+    pub fn receive(
+        &mut self,
+        mut bytes: &[u8],
+        now: Now,
+        messages: &mut Vec<FromProcessor>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let ProcessorLink { reader, state } = self;
+        if let Phase::Closed(code) = state.watch.phase {
+            return Err(LinkError::Closed(code));
+        }
+        loop {
+            let outcome = match reader.next(&mut bytes) {
+                Ok(None) => break,
+                Ok(Some(frame)) => state.take(&frame, now.mono, messages, reply),
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = outcome {
+                return Err(state.fail(error, reply));
+            }
+        }
+        state.watch.mid_frame(reader.is_mid_frame(), now.mono);
+        Ok(())
+    }
+
+    /// Appends a message to `out`. A GoAway ends the link.
+    pub fn send(&mut self, message: &ToProcessor, now: Now, out: &mut Vec<u8>) -> Result<(), SendError> {
+        let state = &mut self.state;
+        if state.watch.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let mut correlation = 0;
+        match message {
+            ToProcessor::HelloAck(ack) => {
+                state.watch.heartbeat = ack.terms.heartbeat;
+                state.window = ack.terms.window;
+                correlation = state.hello;
+            }
+            ToProcessor::Ack { .. } | ToProcessor::Nack { .. } => {
+                state.unacknowledged = state.unacknowledged.saturating_sub(1);
+            }
+            ToProcessor::Drain(drain) => state.drain_until = Some(now.mono.after(drain.deadline.since(now.wall))),
+            ToProcessor::GoAway(go) => state.watch.phase = Phase::Closed(go.code),
+            ToProcessor::Operation(_) => {}
+        }
+        let (kind, payload) = write_to_processor(message);
+        write_frame(out, kind, Channel::ZERO, correlation, state.mac.as_ref(), payload).map_err(SendError::TooLong)?;
+        state.watch.spoke(now.mono);
+        Ok(())
+    }
+
+    /// When [`ProcessorLink::on_deadline`] is to be called next.
+    pub fn next_deadline(&self) -> Option<Mono> {
+        let watch = &self.state.watch;
+        [watch.give_up_at(), watch.speak_at(), self.state.drain_until].into_iter().flatten().min()
+    }
+
+    /// Time passed: sends a Ping when one is due, ends the link when the drain is over or the processor silent for too
+    /// long.
+    pub fn on_deadline(&mut self, now: Mono, reply: &mut Vec<u8>) -> Result<(), LinkError> {
+        let state = &mut self.state;
+        if let Phase::Closed(code) = state.watch.phase {
+            return Err(LinkError::Closed(code));
+        }
+        if state.drain_until.is_some_and(|until| until <= now) {
+            let go =
+                GoAway { code: Code::Draining, text: Code::Draining.meaning().into(), reconnect_after: TimeSpan::ZERO };
+            state.say_goodbye(&go, reply);
+            return Err(LinkError::Closed(Code::Draining));
+        }
+        if let Err(error) = state.watch.check(now) {
+            return Err(state.fail(error, reply));
+        }
+        if state.watch.speak_at().is_some_and(|at| at <= now) {
+            state.nonce += 1;
+            let ping = schema::Ping { nonce: state.nonce };
+            state.write(FrameType::GatePing, 0, reply, |out| put(&ping, out))?;
+            state.watch.spoke(now);
+        }
+        Ok(())
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.state.watch.phase
+    }
+
+    /// Who the peer is, by its certificate.
+    pub fn processor(&self) -> &ProcessorId {
+        &self.state.processor
+    }
+}
+
+impl State {
+    fn take(
+        &mut self,
+        frame: &Frame<'_>,
+        now: Mono,
+        messages: &mut Vec<FromProcessor>,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let (kind, channel) = (frame.kind, frame.channel);
+        if channel != Channel::ZERO {
+            return Err(LinkError::ChannelUnknown(channel));
+        }
+        match (self.watch.phase, kind) {
+            (Phase::AwaitingHello, FrameType::ProcessorHello) => {}
+            (Phase::AwaitingHello, found) => return Err(LinkError::HelloExpected { found, channel }),
+            (_, FrameType::ProcessorHello) => return Err(LinkError::HelloTwice(channel)),
+            _ => {}
+        }
+        let payload = read_from_processor(frame).map_err(|error| LinkError::Payload { kind, channel, error })?;
+        self.watch.heard(now);
+        let message = match payload {
+            ProcessorPayload::Ping(nonce) => {
+                let pong = schema::Pong { nonce };
+                return Ok(self.write(FrameType::GatePong, frame.correlation, reply, |out| put(&pong, out))?);
+            }
+            ProcessorPayload::Pong => return Ok(()),
+            ProcessorPayload::Message(message) => message,
+        };
+        match &message {
+            FromProcessor::Hello(hello) => self.open(hello, frame.correlation)?,
+            FromProcessor::Answer(_) | FromProcessor::Notification(_) | FromProcessor::Settlement(_) => {
+                self.unacknowledged += 1;
+                if self.unacknowledged > self.window {
+                    return Err(LinkError::WindowExceeded(self.window));
+                }
+            }
+            FromProcessor::GoAway(go) => return Err(LinkError::PeerLeft(go.clone())),
+            FromProcessor::Credit { .. } | FromProcessor::Drain(_) => {}
+        }
+        messages.push(message);
+        Ok(())
+    }
+
+    fn open(&mut self, hello: &ProcessorHello, correlation: u64) -> Result<(), LinkError> {
+        if hello.processor != self.processor {
+            return Err(LinkError::IdentityDiffers {
+                claimed: hello.processor.as_str().into(),
+                certified: self.processor.as_str().into(),
+            });
+        }
+        self.hello = correlation;
+        self.watch.phase = Phase::Open;
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        kind: FrameType,
+        correlation: u64,
+        out: &mut Vec<u8>,
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), super::frame::FrameError> {
+        write_frame(out, kind, Channel::ZERO, correlation, self.mac.as_ref(), payload)
+    }
+
+    fn say_goodbye(&mut self, go: &GoAway, reply: &mut Vec<u8>) {
+        self.watch.phase = Phase::Closed(go.code);
+        self.write(FrameType::ProcessorGoAway, 0, reply, |out| put(&write_go_away(go), out))
+            .expect("a farewell is cut to fit a frame");
+    }
+
+    /// Ends the link and tells the peer why.
+    fn fail(&mut self, error: LinkError, reply: &mut Vec<u8>) -> LinkError {
+        self.watch.phase = Phase::Closed(error.code());
+        if let Some(farewell) = error.farewell() {
+            self.say_goodbye(&farewell, reply);
+        }
+        error
+    }
+}
