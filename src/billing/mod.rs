@@ -11,8 +11,23 @@
 //!   captures + settlement lines ─▶ reconciliation: matched, missing, extra, amount differs
 //! ```
 
+mod cdr;
+mod page;
+mod pricing;
+mod receipt;
 mod session;
+mod signature;
+mod split;
+#[cfg(test)]
+mod tests;
+mod text;
 
+pub use cdr::{Cdr, OcpiVersion, Party};
+pub use pricing::Pricing;
+pub use receipt::{Issue, Issuer, Receipt, ReceiptCredential, ReceiptLine, ReceiptPayment, ReceiptVat, TariffRef};
 pub use session::{
-    BillingError, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Place, Presented, Quantity, VatTotal,
+    BillingError, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Place, Plug, Presented, PresentedKind,
+    Quantity, VatTotal,
 };
+pub use signature::{PublicKey, SignatureError, SignedReceipt, SigningKey, canonical_json, verify_receipt};
+pub use split::PayableSplit;

@@ -74,8 +74,28 @@ pub struct Place {
     pub country: Box<str>,
     /// Latitude and longitude in decimal degrees, as text.
     pub coordinates: Option<(Box<str>, Box<str>)>,
-    /// The EVSE's id by eMI3 or ISO 15118; derived from charger and connector where there is none.
+    /// The EVSE's id by eMI3 or ISO 15118; charger and connector where there is none.
     pub evse_id: Option<Box<str>>,
+    /// The connector.
+    pub plug: Plug,
+}
+
+/// What a connector is, in OCPI's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plug {
+    /// `ConnectorType`, such as `IEC_62196_T2`.
+    pub standard: Box<str>,
+    /// `SOCKET` or `CABLE`.
+    pub format: Box<str>,
+    /// `PowerType`, such as `AC_3_PHASE`.
+    pub power_type: Box<str>,
+}
+
+/// What public alternating-current chargers in Europe have to have.
+impl Default for Plug {
+    fn default() -> Plug {
+        Plug { standard: "IEC_62196_T2".into(), format: "SOCKET".into(), power_type: "AC_3_PHASE".into() }
+    }
 }
 
 /// The version of a tariff that priced the session.
@@ -179,10 +199,35 @@ pub struct PaymentSummary {
 /// What the driver presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
-    /// Its kind, in words (`card token`).
-    pub kind: Box<str>,
+    /// Its kind.
+    pub kind: PresentedKind,
     /// How it is shown. Never the credential.
     pub fingerprint: Box<str>,
+}
+
+/// Kinds of credentials, as documents name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PresentedKind {
+    /// A payment card, by its token.
+    Card,
+    /// A device wallet.
+    Wallet,
+    /// An e-mobility account.
+    EvAccount,
+    /// An RFID card.
+    Rfid,
+}
+
+impl PresentedKind {
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PresentedKind::Card => "payment card",
+            PresentedKind::Wallet => "wallet",
+            PresentedKind::EvAccount => "e-mobility account",
+            PresentedKind::Rfid => "RFID card",
+        }
+    }
 }
 
 /// Why nothing is issued for a session: its figures contradict each other, which is a defect and no fault of the driver.
@@ -230,6 +275,9 @@ pub enum BillingError {
     /// Money of two currencies, or a sum that does not fit.
     #[error(transparent)]
     Money(#[from] MoneyError),
+    /// The tariff's engine does not agree with what it rated.
+    #[error("the session could not be priced: {0}")]
+    Rating(String),
     /// The tariff's text is not JSON.
     #[error("the tariff's text is not JSON: {0}")]
     Tariff(String),
@@ -238,7 +286,25 @@ pub enum BillingError {
     Template(String),
 }
 
+impl Place {
+    /// Name, street and city in one line, as far as they are known.
+    pub fn one_line(&self) -> String {
+        let town = [self.postal_code.as_deref().unwrap_or(""), &self.city].join(" ");
+        let parts = [self.name.as_deref().unwrap_or(""), &self.address, town.trim()];
+        let known: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        known.join(", ")
+    }
+}
+
 impl ClosedSession {
+    /// The EVSE's id, or charger and connector where it has none.
+    pub fn evse_id(&self) -> String {
+        match &self.place.evse_id {
+            Some(id) => id.to_string(),
+            None => format!("{}*{}", self.charger, self.connector),
+        }
+    }
+
     /// The currency of all its money.
     pub fn currency(&self) -> Currency {
         self.payable.currency

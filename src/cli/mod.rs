@@ -6,6 +6,7 @@
 pub mod exit;
 pub mod metrics;
 pub mod output;
+pub mod receipt;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -43,12 +44,15 @@ struct Manners {
 enum Verb {
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
+    /// Check receipts
+    Receipt(receipt::Args),
 }
 
 impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
             Verb::Metrics(args) => metrics::run(args, output),
+            Verb::Receipt(args) => receipt::run(args, output),
         }
     }
 }

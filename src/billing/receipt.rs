@@ -1,0 +1,318 @@
+//! The receipt: what a driver reads, complete in itself, the same in JSON, text and HTML.
+//!
+//! Money and quantities are decimal text, never JSON numbers, so that no reader on the way can change a digit. Exact
+//! costs have up to twelve decimals; amounts have the decimals of their currency.
+
+use super::{BillingError, Cdr, ClosedSession, Dimension, OcpiVersion, Party, PayableSplit, Quantity};
+use crate::units::{Rounding, Timestamp};
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// A receipt. Its JSON form is versioned by [`Receipt::SCHEMA`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Always [`Receipt::SCHEMA`].
+    pub schema: String,
+    /// The invoice's number, where one was assigned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub number: Option<String>,
+    /// When the receipt was made; RFC 3339 with the charger's offset, like every time in it.
+    pub issued_at: String,
+    /// Who sells.
+    pub issuer: Issuer,
+    /// The session's id.
+    pub session: String,
+    /// The charger.
+    pub charger: String,
+    /// The connector.
+    pub connector: u16,
+    /// The EVSE's id.
+    pub evse_id: String,
+    /// Where it stands, in one line.
+    pub place: String,
+    /// When the session began.
+    pub started_at: String,
+    /// When it ended.
+    pub ended_at: String,
+    /// How long it took, in seconds.
+    pub duration_s: i64,
+    /// Why it ended.
+    pub end_reason: String,
+    /// Energy in kWh.
+    pub energy_kwh: Decimal,
+    /// The register at the start, in kWh.
+    pub first_register_kwh: Decimal,
+    /// The register at the end, in kWh.
+    pub last_register_kwh: Decimal,
+    /// Readings that were recorded.
+    pub readings: u32,
+    /// ISO 4217 code of all money.
+    pub currency: String,
+    /// The tariff's version.
+    pub tariff: TariffRef,
+    /// What was priced.
+    pub lines: Vec<ReceiptLine>,
+    /// Sums per VAT rate.
+    pub vat: Vec<ReceiptVat>,
+    /// The exact cost without VAT.
+    pub net: Decimal,
+    /// The exact cost with VAT.
+    pub gross: Decimal,
+    /// The rule of the one rounding: `half_even`, `half_up` or `down`.
+    pub rounding: String,
+    /// What that rounding added to the exact cost.
+    pub rounding_difference: Decimal,
+    /// What the driver pays.
+    pub total: Decimal,
+    /// How it was paid.
+    pub payment: ReceiptPayment,
+    /// What the driver presented: its kind and how it is shown.
+    pub credential: ReceiptCredential,
+    /// Where the receipt can be read again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub link: Option<String>,
+    /// The same session for other systems: an OCPI 2.2.1 CDR.
+    pub cdr: Cdr,
+}
+
+/// Who issues receipts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// Legal name.
+    pub name: String,
+    /// Postal address in one line.
+    #[serde(default)]
+    pub address: String,
+    /// VAT identification number.
+    #[serde(default)]
+    pub vat_id: String,
+}
+
+/// The version of a tariff.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TariffRef {
+    /// Its id.
+    pub id: String,
+    /// SHA-256 of its text, hexadecimal.
+    pub sha256: String,
+    /// Whether its prices contain VAT.
+    pub prices_include_vat: bool,
+}
+
+/// One priced stretch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptLine {
+    /// The tariff's element, counted from 1; 0 for a price limit.
+    pub element: u16,
+    /// `energy`, `flat`, `time`, `parking_time`, `reservation` or `price_limit`.
+    pub dimension: String,
+    /// Why this element applies.
+    pub reason: String,
+    /// From when.
+    pub from: String,
+    /// Until when.
+    pub to: String,
+    /// `kWh`, `s` or `once`.
+    pub unit: String,
+    /// What was measured.
+    pub measured: Decimal,
+    /// What is billed: rounded up by the tariff's step.
+    pub billed: Decimal,
+    /// Price per kWh, per hour or once.
+    pub price: Decimal,
+    /// VAT in percent, where there is any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub vat_percent: Option<Decimal>,
+    /// Exact cost without VAT.
+    pub net: Decimal,
+    /// Exact cost with VAT.
+    pub gross: Decimal,
+}
+
+/// The sums of one VAT rate: exact, and in payable amounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptVat {
+    /// The rate in percent, where there is any.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub percent: Option<Decimal>,
+    /// Exact cost without VAT.
+    pub net: Decimal,
+    /// Exact VAT.
+    pub vat: Decimal,
+    /// VAT as it is declared, in the decimals of the currency.
+    pub vat_amount: Decimal,
+}
+
+/// How it was paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptPayment {
+    /// The processor.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub processor: Option<String>,
+    /// The processor's references.
+    pub references: Vec<String>,
+    /// The most that was authorized.
+    pub authorized: Decimal,
+    /// What was taken.
+    pub captured: Decimal,
+    /// What was released again.
+    pub released: Decimal,
+    /// What is still owed.
+    pub shortfall: Decimal,
+    /// When the money was taken.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub captured_at: Option<String>,
+}
+
+/// What the driver presented.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptCredential {
+    /// Its kind.
+    pub kind: String,
+    /// How it is shown.
+    pub fingerprint: String,
+}
+
+/// What is added to a session's figures to make a receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// Who sells.
+    pub issuer: Issuer,
+    /// Who the sender is in OCPI.
+    pub party: Party,
+    /// When the receipt is made.
+    pub at: Timestamp,
+    /// The invoice's number.
+    pub number: Option<String>,
+    /// Where the receipt can be read again.
+    pub link: Option<String>,
+}
+
+impl Receipt {
+    /// The version of the JSON form.
+    pub const SCHEMA: &'static str = "wattstile.receipt/1";
+
+    /// Makes a session's receipt, after checking that its figures agree.
+    pub fn new(session: &ClosedSession, issue: &Issue) -> Result<Receipt, BillingError> {
+        session.check()?;
+        let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
+        let time = |at: Timestamp| local(at, &zone);
+        let split = PayableSplit::of(session)?;
+        let mut lines = Vec::with_capacity(session.lines.len());
+        for line in &session.lines {
+            let (unit, measured) = in_unit(line.measured);
+            let (_, billed) = in_unit(line.billed);
+            lines.push(ReceiptLine {
+                element: line.element,
+                dimension: word(line.dimension).to_owned(),
+                reason: line.reason.to_string(),
+                from: time(line.from)?,
+                to: time(line.to)?,
+                unit: unit.to_owned(),
+                measured,
+                billed,
+                price: line.price.normalize(),
+                vat_percent: line.vat_percent.map(|percent| percent.normalize()),
+                net: line.net.major(),
+                gross: line.gross.major(),
+            });
+        }
+        let vat = session.vat.iter().zip(&split.taxes).map(|(rate, (_, tax))| ReceiptVat {
+            percent: rate.percent.map(|percent| percent.normalize()),
+            net: rate.net.major(),
+            vat: rate.vat.major(),
+            vat_amount: tax.major(),
+        });
+        let payment = &session.payment;
+        let captured_at = payment.captured_at.map(time).transpose()?;
+        Ok(Receipt {
+            schema: Receipt::SCHEMA.to_owned(),
+            number: issue.number.clone(),
+            issued_at: time(issue.at)?,
+            issuer: issue.issuer.clone(),
+            session: session.id.to_string(),
+            charger: session.charger.to_string(),
+            connector: session.connector.0,
+            evse_id: session.evse_id(),
+            place: session.place.one_line(),
+            started_at: time(session.started_at)?,
+            ended_at: time(session.ended_at)?,
+            duration_s: session.ended_at.since(session.started_at).whole_secs(),
+            end_reason: session.end_reason.to_string(),
+            energy_kwh: session.energy.kwh(),
+            first_register_kwh: session.first_register.kwh(),
+            last_register_kwh: session.last_register.kwh(),
+            readings: session.readings,
+            currency: session.currency().code().to_owned(),
+            tariff: TariffRef {
+                id: session.tariff.id.to_string(),
+                sha256: session.tariff.hash.to_string(),
+                prices_include_vat: session.tariff.prices_include_vat,
+            },
+            lines,
+            vat: vat.collect(),
+            net: session.net.major(),
+            gross: session.gross.major(),
+            rounding: rule(session.rounding).to_owned(),
+            rounding_difference: session.rounding_difference()?.major(),
+            total: session.payable.major(),
+            payment: ReceiptPayment {
+                processor: payment.processor.as_ref().map(ToString::to_string),
+                references: payment.references.iter().map(ToString::to_string).collect(),
+                authorized: payment.authorized.major(),
+                captured: payment.captured.major(),
+                released: payment.released.major(),
+                shortfall: payment.shortfall.major(),
+                captured_at,
+            },
+            credential: ReceiptCredential {
+                kind: session.presented.kind.as_str().to_owned(),
+                fingerprint: session.presented.fingerprint.to_string(),
+            },
+            link: issue.link.clone(),
+            cdr: Cdr::new(session, issue, OcpiVersion::V2_2_1)?,
+        })
+    }
+}
+
+/// An instant on the charger's clocks, with its offset.
+fn local(at: Timestamp, zone: &TimeZone) -> Result<String, BillingError> {
+    let zoned = at.in_zone(zone).map_err(|error| BillingError::Time(error.to_string()))?;
+    Ok(zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string())
+}
+
+/// A quantity in the unit in which a receipt shows it. Seconds have at most three decimals.
+pub(super) fn in_unit(quantity: Quantity) -> (&'static str, Decimal) {
+    match quantity {
+        Quantity::Energy(energy) => ("kWh", energy.kwh()),
+        Quantity::Time(span) => ("s", Decimal::new(span.ms(), 3).normalize()),
+        Quantity::Once => ("once", Decimal::ONE),
+    }
+}
+
+const fn word(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Energy => "energy",
+        Dimension::Flat => "flat",
+        Dimension::Time => "time",
+        Dimension::ParkingTime => "parking_time",
+        Dimension::Reservation => "reservation",
+        Dimension::PriceLimit => "price_limit",
+    }
+}
+
+const fn rule(rounding: Rounding) -> &'static str {
+    match rounding {
+        Rounding::HalfEven => "half_even",
+        Rounding::HalfUp => "half_up",
+        Rounding::Down => "down",
+    }
+}

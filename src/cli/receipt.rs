@@ -1,0 +1,100 @@
+//! `wattstile receipt`: checks receipts without asking anybody.
+
+use super::output::GOOD;
+use super::{CliError, Exit, Output};
+use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
+use std::path::{Path, PathBuf};
+
+/// The largest receipt that is read, in bytes.
+const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Receipts.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Check a receipt's signature, offline
+    #[command(after_help = "Example:\n  wattstile receipt verify receipt.json --key operator.pem\n\n\
+        Ends with 0 when the receipt is as it was signed, with 1 when it was changed or\n\
+        another key signed it, with 65 when it is no receipt.")]
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The signed receipt, in JSON
+    file: PathBuf,
+    /// The public key that must have signed it: PEM, hexadecimal or base64
+    #[arg(long, value_name = "FILE", env = "WATTSTILE_RECEIPT_KEY")]
+    key: Option<PathBuf>,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    match args.verb {
+        Verb::Verify(verify) => verify.run(output),
+    }
+}
+
+impl Verify {
+    fn run(&self, output: &Output) -> Result<Exit, CliError> {
+        let key = self.key.as_deref().map(read_key).transpose()?;
+        let document = read(&self.file)?;
+        let receipt = match verify_receipt(&document, key.as_ref()) {
+            Ok(receipt) => receipt,
+            Err(error) => return Err(refusal(&self.file, &error)),
+        };
+        output.answer("receipt-check/1", &verdict(&receipt, key.is_some()), |out| {
+            writeln!(out, "{}", receipt.receipt.to_text())?;
+            writeln!(out, "  {:<12}{GOOD}OK{GOOD:#}  Ed25519 key {}", "signature", receipt.signature.key_id)
+        })?;
+        if key.is_none() {
+            output.say("the receipt is whole; to know who signed it, give the operator's public key with --key");
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+fn verdict(signed: &SignedReceipt, key_known: bool) -> serde_json::Value {
+    let receipt = &signed.receipt;
+    serde_json::json!({
+        "valid": true,
+        "key_id": signed.signature.key_id,
+        "key_expected": key_known,
+        "number": receipt.number,
+        "session": receipt.session,
+        "total": receipt.total,
+        "currency": receipt.currency,
+    })
+}
+
+fn refusal(file: &Path, error: &SignatureError) -> CliError {
+    let exit = match error {
+        SignatureError::Malformed(_) | SignatureError::PublicKey => Exit::Corrupt,
+        SignatureError::Broken | SignatureError::OtherKey { .. } | SignatureError::SigningKey(_) => Exit::Failed,
+    };
+    CliError::new(exit, format!("{}: {error}", file.display()))
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, CliError> {
+    let text = read(path)?;
+    let text = String::from_utf8_lossy(&text);
+    PublicKey::parse(&text).map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", path.display())))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(RECEIPT_BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(length) if length as u64 > RECEIPT_BYTES_MAX => {
+            Err(CliError::new(Exit::Corrupt, format!("{}: too large for a receipt", path.display())))
+        }
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(CliError::file(path, &error)),
+    }
+}
