@@ -195,7 +195,7 @@ pub(super) fn looks_like_card_number(credential: &Credential) -> bool {
             if at % 2 == parity { digit * 2 / 10 + digit * 2 % 10 } else { digit }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 pub(super) fn terms(found: Option<schema::Terms>) -> Parsed<Terms> {
