@@ -1,0 +1,10 @@
+//! The native protocol from outside: whole conversations, golden bytes, and everything that a peer can do wrong.
+
+mod charger;
+mod descriptor;
+mod garbage;
+mod golden;
+mod processor;
+mod round_trip;
+mod samples;
+mod site;
