@@ -7,6 +7,7 @@ pub mod exit;
 pub mod metrics;
 pub mod output;
 pub mod receipt;
+pub mod tariff;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -46,6 +47,8 @@ enum Verb {
     Metrics(metrics::Args),
     /// Check receipts
     Receipt(receipt::Args),
+    /// Check, explain and price tariffs
+    Tariff(tariff::Args),
 }
 
 impl Verb {
@@ -53,6 +56,7 @@ impl Verb {
         match self {
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
+            Verb::Tariff(args) => tariff::run(args, output),
         }
     }
 }

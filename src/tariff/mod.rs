@@ -15,22 +15,31 @@
 //! Rules and their sources: the manual's page on [pricing](crate::manual::pricing).
 
 mod bound;
+mod cases;
+mod cdr;
 mod fields;
 mod finding;
 mod json;
 mod model;
 mod rating;
 mod read;
+mod report;
+mod runs;
 mod segments;
 mod select;
 mod total;
+mod zones;
 
+pub use cases::{CaseOutcome, Mismatch, check_cdr, check_run};
+pub use cdr::{Cdr, Period, PricedCdr};
 pub use finding::{Finding, Position, Severity};
 pub use model::{
     AltText, Component, Dimension, Element, Parsed, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
     TariffFault, TaxIncluded,
 };
 pub use rating::{Rating, RatingError, Reason, Slice, Slices};
+pub use report::{PriceReport, PriceText, SegmentText, VatText, Warning};
+pub use runs::{PricedSession, RecordedSession, ReservedTime};
 pub use segments::{BilledSegment, Segment, Segments};
 pub use select::Phase;
 pub use total::{Clamp, Price, Total, VatLine};

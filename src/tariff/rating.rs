@@ -111,6 +111,8 @@ pub enum Reason {
     Power = 8,
     /// The clocks were changed.
     ClockChange = 9,
+    /// A charging period of a CDR begins.
+    Period = 10,
 }
 
 impl Reason {
@@ -127,6 +129,7 @@ impl Reason {
             Reason::Energy => "energy",
             Reason::Power => "power",
             Reason::ClockChange => "clock_change",
+            Reason::Period => "charging_period",
         }
     }
 }
@@ -314,6 +317,11 @@ impl Rating {
         self.at = slice.to;
         // Slices are made from a register that fits; only a forged journal could overflow, and it must not wrap.
         self.register = self.register.checked_add(slice.energy).unwrap_or(self.register);
+    }
+
+    /// Only a reservation expired: there was no session whose start could cost a fee.
+    pub(super) fn forget_fee(&mut self) {
+        self.flat = NONE;
     }
 
     /// When the session began.

@@ -65,6 +65,21 @@ impl Segments {
         &self.done
     }
 
+    /// Adds what a charging period of a CDR states; a period that goes on at the same price makes the line longer.
+    pub(super) fn stated(&mut self, component: u16, from: Timestamp, to: Timestamp, volume: i64, phase: Phase) {
+        if let Some(segment) = self.done.iter_mut().rev().find(|segment| segment.component == component)
+            && segment.to == from
+            && segment.phase == phase
+            && from < to
+        {
+            segment.to = to;
+            segment.volume = segment.volume.saturating_add(volume);
+            return;
+        }
+        let reason = if self.done.is_empty() { Reason::Start } else { Reason::Period };
+        self.done.push(Segment { component, from, to, volume, phase, reason });
+    }
+
     fn add_slice(&mut self, slice: &Slice) {
         if slice.flat_component != NONE {
             self.fee(slice.flat_component, slice.from, slice.phase, slice.reason);

@@ -153,11 +153,13 @@ fn holds(restrictions: &Restrictions, moment: &Moment) -> bool {
                 && flow_holds(moment.current, restrictions.min_current, restrictions.max_current))
 }
 
-/// A flow that is not known meets no bound: an element applies only if all its restrictions are seen to hold.
+/// A flow that nobody measured excludes nothing: a charger that reports no current must not make a tariff free.
 fn flow_holds(flow: Flow, min: Option<i64>, max: Option<i64>) -> bool {
     let low = flow.low.or(flow.high);
     let high = flow.high.or(flow.low);
-    min.is_none_or(|min| low.is_some_and(|low| low >= min)) && max.is_none_or(|max| high.is_some_and(|high| high < max))
+    let at_least = |min: i64| low.is_none_or(|low| low >= min);
+    let below = |max: i64| high.is_none_or(|high| high < max);
+    min.is_none_or(at_least) && max.is_none_or(below)
 }
 
 pub(super) fn civil_holds(restrictions: &Restrictions, local: Local) -> bool {

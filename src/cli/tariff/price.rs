@@ -1,0 +1,135 @@
+//! `wattstile tariff price`: what a session costs, line by line.
+
+use super::{at, read};
+use crate::cli::{CliError, Exit, Output};
+use crate::tariff::{Cdr, PriceReport, PriceText, RecordedSession, Tariff};
+use jiff::tz::TimeZone;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Price a CDR, a run or a list of readings
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("session").required(true),
+    after_help = "Examples:\n  wattstile tariff price --tariff T.json --cdr CDR.json --json\n  \
+                  wattstile tariff price --tariff T.json --readings R.json"
+)]
+pub struct Args {
+    /// The OCPI tariff; without it, the one inside the CDR
+    #[arg(long, value_name = "FILE", required_unless_present = "cdr")]
+    tariff: Option<PathBuf>,
+    /// An OCPI CDR
+    #[arg(long, value_name = "FILE", group = "session")]
+    cdr: Option<PathBuf>,
+    /// A session of which only power, energy and times are known
+    #[arg(long, value_name = "FILE", group = "session")]
+    run: Option<PathBuf>,
+    /// A session's meter readings
+    #[arg(long, value_name = "FILE", group = "session")]
+    readings: Option<PathBuf>,
+    /// The charger's time zone (IANA), instead of the one in the file
+    #[arg(long, value_name = "ZONE")]
+    timezone: Option<String>,
+}
+
+/// Prices and prints.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let zone = args.timezone.as_deref().map(zone_named).transpose()?;
+    let report = match (&args.cdr, &args.run, &args.readings) {
+        (Some(path), ..) => of_cdr(args.tariff.as_deref(), path, zone)?,
+        (_, Some(path), _) => of_session(&args, path, zone, RecordedSession::parse_run)?,
+        (_, _, Some(path)) => of_session(&args, path, zone, RecordedSession::parse_readings)?,
+        (None, None, None) => return Err(CliError::new(Exit::Usage, "nothing to price")),
+    };
+    output.answer("tariff-price/1", &report, |out| text(out, &report))?;
+    Ok(Exit::Ok)
+}
+
+fn of_cdr(tariff: Option<&Path>, path: &Path, zone: Option<TimeZone>) -> Result<PriceReport, CliError> {
+    let cdr = Cdr::parse(&read(path)?).map_err(|error| at(path, error))?;
+    let tariff = match tariff {
+        Some(file) => tariff_of(file)?,
+        None => match cdr.own_tariff() {
+            Some(tariff) => tariff.map_err(|error| at(path, format!("the tariff in the CDR: {error}")))?,
+            None => return Err(at(path, "there is no tariff in the CDR").help("name one with --tariff")),
+        },
+    };
+    let known = zone.or_else(|| cdr.zone.clone());
+    let priced = cdr.price(&tariff, &known.clone().unwrap_or(TimeZone::UTC)).map_err(|error| at(path, error))?;
+    let mut report = PriceReport::of_cdr(&cdr, &priced, &tariff).map_err(|error| at(path, error))?;
+    for finding in &cdr.findings {
+        report.warn(finding.code, &format!("{}: {}", finding.path, finding.message));
+    }
+    without_zone(&mut report, known.as_ref());
+    Ok(report)
+}
+
+fn of_session(
+    args: &Args,
+    path: &Path,
+    zone: Option<TimeZone>,
+    parse: fn(&str) -> Result<RecordedSession, crate::tariff::TariffError>,
+) -> Result<PriceReport, CliError> {
+    let Some(tariff) = &args.tariff else { return Err(CliError::new(Exit::Usage, "--tariff is needed")) };
+    let tariff = tariff_of(tariff)?;
+    let session = parse(&read(path)?).map_err(|error| at(path, error))?;
+    let known = zone.or_else(|| session.zone.clone());
+    let priced = session.price(&tariff, &known.clone().unwrap_or(TimeZone::UTC)).map_err(|error| at(path, error))?;
+    let mut report = PriceReport::of_session(&priced, &tariff).map_err(|error| at(path, error))?;
+    without_zone(&mut report, known.as_ref());
+    Ok(report)
+}
+
+fn without_zone(report: &mut PriceReport, zone: Option<&TimeZone>) {
+    if zone.is_none() {
+        report.warn("time_zone_unknown", "no time zone is given; UTC is used");
+    }
+}
+
+fn tariff_of(path: &Path) -> Result<Tariff, CliError> {
+    Tariff::parse(&read(path)?).map(|parsed| parsed.tariff).map_err(|error| at(path, error))
+}
+
+pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
+    TimeZone::get(name).map_err(|error| CliError::new(Exit::Usage, format!("time zone `{name}`: {error}")))
+}
+
+fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
+    let currency = &report.currency;
+    for segment in &report.segments {
+        let unit = match segment.dimension.as_str() {
+            "ENERGY" => "kWh",
+            dimension if dimension.ends_with("TIME") => "h",
+            _ => "x",
+        };
+        let vat = segment.vat.as_deref().map_or(String::new(), |vat| format!("  VAT {vat} %"));
+        let billed = match segment.billed_volume == segment.volume {
+            true => format!("{} {unit}", segment.volume),
+            false => format!("{} {unit} (billed {})", segment.volume, segment.billed_volume),
+        };
+        writeln!(
+            out,
+            "{}  {:<24} {billed} at {} = {} {currency}{vat}  [{}]",
+            segment.from, segment.dimension, segment.price, segment.cost_excl_vat, segment.reason
+        )?;
+    }
+    for (name, cost) in [
+        ("fees", &report.total_fixed_cost),
+        ("energy", &report.total_energy_cost),
+        ("time", &report.total_time_cost),
+        ("parking", &report.total_parking_cost),
+        ("reservation", &report.total_reservation_cost),
+        ("total", &report.total_cost),
+    ] {
+        if let Some(PriceText { excl_vat, incl_vat }) = cost {
+            writeln!(out, "{name:<12} {excl_vat} {currency} before tax, {incl_vat} {currency} after tax")?;
+        }
+    }
+    if let Some(payable) = &report.payable {
+        writeln!(out, "{:<12} {payable} {currency}", "to pay")?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "warning[{}]: {}", warning.code, warning.message)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Sessions from files: lists of meter readings, and runs of which only power, energy and times are known.
+//!
+//! Both become ordinary meter readings and are priced by the engine that prices live sessions.
+
+use super::fields::{Fields, Reader, rounded, scaled};
+use super::json::{self, Node, Value};
+use super::model::{Tariff, TariffError, TariffFault};
+use super::rating::{Rating, RatingError};
+use super::read::date_time;
+use super::segments::Segments;
+use crate::limits::CDR_BYTES_MAX;
+use crate::units::{Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+
+/// A session that can be priced: where it was, when it began, and what the meter showed.
+#[derive(Clone, Debug)]
+pub struct RecordedSession {
+    /// Time zone of the charger; `None` when the file names none.
+    pub zone: Option<TimeZone>,
+    /// Its beginning.
+    pub start: Timestamp,
+    /// Its end.
+    pub end: Timestamp,
+    /// The register at the beginning.
+    pub first_register: Energy,
+    /// What the meter showed, in order; the last one is at the end.
+    pub readings: Vec<MeterReading>,
+    /// A reservation before it.
+    pub reservation: Option<ReservedTime>,
+}
+
+/// Time for which the place was held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReservedTime {
+    /// When the reservation was made.
+    pub from: Timestamp,
+    /// When charging began, or when it expired.
+    pub to: Timestamp,
+    /// Nobody came.
+    pub expired: bool,
+}
+
+/// A priced session.
+#[derive(Clone, Debug)]
+pub struct PricedSession {
+    /// Volumes and components.
+    pub rating: Rating,
+    /// Line by line.
+    pub segments: Segments,
+}
+
+impl RecordedSession {
+    /// Reads `{timezone, start, end, readings: [{at, register_wh, power_w?, current_a?}], reservation?}`.
+    ///
+    /// The session's energy counts from the first reading's register, unless `start_register_wh` says otherwise.
+    pub fn parse_readings(text: &str) -> Result<RecordedSession, TariffError> {
+        let (mut reader, root) = open(text)?;
+        let root = object("$", &root, &reader)?;
+        let start = required_time(&mut reader, &root, &["start", "start_date_time"])?;
+        let end = required_time(&mut reader, &root, &["end", "end_date_time"])?;
+        let nodes = reader.list(&root, "readings")?;
+        let mut readings: Vec<MeterReading> = Vec::with_capacity(nodes.len() + 1);
+        for (index, node) in nodes.iter().enumerate() {
+            let fields = object(&format!("$.readings[{index}]"), node, &reader)?;
+            let reading = reading(&mut reader, &fields, index)?;
+            if readings.last().is_some_and(|last| last.at > reading.at) {
+                return Err(reader.value(&fields, "at", &reading.at.to_string(), "later than the reading before"));
+            }
+            readings.push(reading);
+        }
+        let first_register = match number(&mut reader, &root, "start_register_wh", 6)? {
+            Some(register) => Energy::from_microwatt_hours(register),
+            None => readings.first().map_or(Energy::ZERO, |first| first.register),
+        };
+        let mut session = RecordedSession {
+            zone: zone(&mut reader, &root)?,
+            start,
+            end,
+            first_register,
+            readings,
+            reservation: reservation(&mut reader, &root)?,
+        };
+        session.close();
+        Ok(session)
+    }
+
+    /// Reads a run: `{timezone, start_date_time, end_date_time, max_power_supply_kw, requested_kwh,
+    /// max_current_supply_amp}`, also below `input`. The car takes what it asked for at full power, then idles.
+    pub fn parse_run(text: &str) -> Result<RecordedSession, TariffError> {
+        let (mut reader, root) = open(text)?;
+        let outer = object("$", &root, &reader)?;
+        let root = match outer.get("input") {
+            Some(node) => object("$.input", node, &reader)?,
+            None => outer,
+        };
+        let start = required_time(&mut reader, &root, &["start_date_time", "start"])?;
+        let end = required_time(&mut reader, &root, &["end_date_time", "end"])?;
+        let mut positive = |name: &'static str, scale: u32| match number(&mut reader, &root, name, scale)? {
+            Some(value) if value >= 0 => Ok(value),
+            Some(value) => Err(reader.value(&root, name, &value.to_string(), "zero or more")),
+            None => Err(reader.fault(&root.path, root.span.clone(), TariffFault::Missing(name))),
+        };
+        let power_mw = positive("max_power_supply_kw", 6)?;
+        let requested = positive("requested_kwh", 9)?;
+        let current = number(&mut reader, &root, "max_current_supply_amp", 3)?.map(Current::from_milliamperes);
+        let (full_at, energy) = charge(start, end, power_mw, requested);
+        let reading = |at: Timestamp| MeterReading {
+            sequence: 0,
+            at,
+            register: Energy::from_microwatt_hours(energy),
+            power: None,
+            current,
+        };
+        let mut session = RecordedSession {
+            zone: zone(&mut reader, &root)?,
+            start,
+            end,
+            first_register: Energy::ZERO,
+            readings: vec![reading(full_at)],
+            reservation: reservation(&mut reader, &root)?,
+        };
+        session.close();
+        Ok(session)
+    }
+
+    /// Brings the readings to the end: later ones are left out, and a last one says that nothing flowed any more.
+    fn close(&mut self) {
+        self.readings.retain(|reading| reading.at >= self.start && reading.at <= self.end);
+        let register = self.readings.last().map_or(self.first_register, |last| last.register);
+        if self.readings.last().is_none_or(|last| last.at < self.end) && self.end > self.start {
+            self.readings.push(MeterReading { sequence: 0, at: self.end, register, power: None, current: None });
+        }
+        for (index, reading) in self.readings.iter_mut().enumerate() {
+            reading.sequence = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// Prices it, reading by reading.
+    pub fn price(&self, tariff: &Tariff, zone: &TimeZone) -> Result<PricedSession, RatingError> {
+        let mut rating = Rating::open(tariff, zone, self.start, self.first_register)?;
+        let expired = self.reservation.is_some_and(|reservation| reservation.expired);
+        if expired {
+            rating.forget_fee();
+        }
+        let mut segments = Segments::open(&rating);
+        if let Some(reserved) = self.reservation {
+            let slices = rating.reserve(tariff, zone, reserved.from, reserved.to, reserved.expired)?;
+            rating.apply(&slices);
+            segments.add(&slices);
+        }
+        // Nobody came: there is no session behind the reservation.
+        for reading in self.readings.iter().filter(|_| !expired) {
+            let slices = rating.price(tariff, zone, reading)?;
+            rating.apply(&slices);
+            segments.add(&slices);
+        }
+        Ok(PricedSession { rating, segments })
+    }
+}
+
+/// When the car is full, or unplugged, and what it took until then (µWh). The moment is rounded down to the
+/// millisecond, so that its mean power is never below the power that was stated.
+fn charge(start: Timestamp, end: Timestamp, power_mw: i64, requested: i64) -> (Timestamp, i64) {
+    let span = end.since(start).ms().max(0);
+    let available = i128::from(power_mw) * i128::from(span) / 3_600;
+    let available = i64::try_from(available).unwrap_or(i64::MAX);
+    if available <= requested {
+        return (end, available);
+    }
+    let needed = i128::from(requested) * 3_600 / i128::from(power_mw.max(1));
+    (start.saturating_add(TimeSpan::from_ms(i64::try_from(needed).unwrap_or(span))), requested)
+}
+
+fn open(text: &str) -> Result<(Reader<'_>, Node<'_>), TariffError> {
+    let reader = Reader::new(text);
+    if text.len() > CDR_BYTES_MAX {
+        let what = format!("a text of {} bytes", text.len());
+        return Err(reader.fault("$", 0..0, TariffFault::TooLarge { what, max: CDR_BYTES_MAX }));
+    }
+    let document = json::parse(text)
+        .map_err(|error| reader.fault("$", error.offset..error.offset, TariffFault::Json(error.what)))?;
+    Ok((reader, document.root))
+}
+
+fn object<'n, 'a>(path: &str, node: &'n Node<'a>, reader: &Reader<'_>) -> Result<Fields<'n, 'a>, TariffError> {
+    match &node.value {
+        Value::Object(members) => Ok(Fields { path: path.to_owned(), span: node.span.clone(), members }),
+        other => {
+            let reason = TariffFault::Type { expected: "an object", found: other.kind() };
+            Err(reader.fault(path, node.span.clone(), reason))
+        }
+    }
+}
+
+fn reading(reader: &mut Reader<'_>, fields: &Fields<'_, '_>, index: usize) -> Result<MeterReading, TariffError> {
+    let Some(register) = number(reader, fields, "register_wh", 6)? else {
+        return Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing("register_wh")));
+    };
+    Ok(MeterReading {
+        sequence: u32::try_from(index + 1).unwrap_or(u32::MAX),
+        at: required_time(reader, fields, &["at"])?,
+        register: Energy::from_microwatt_hours(register),
+        power: number(reader, fields, "power_w", 3)?.map(Power::from_milliwatts),
+        current: number(reader, fields, "current_a", 3)?.map(Current::from_milliamperes),
+    })
+}
+
+fn number(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_, '_>,
+    name: &'static str,
+    scale: u32,
+) -> Result<Option<i64>, TariffError> {
+    let Some(number) = reader.opt_number(fields, name)? else { return Ok(None) };
+    match scaled(rounded(number, scale), scale) {
+        Some(value) => Ok(Some(value)),
+        None => Err(reader.value(fields, name, &Decimal::to_string(&number), "a number that can be kept")),
+    }
+}
+
+fn zone(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<TimeZone>, TariffError> {
+    for name in ["timezone", "time_zone"] {
+        let Some(text) = reader.opt_text(root, name)? else { continue };
+        let zone = TimeZone::get(&text);
+        return zone.map(Some).map_err(|_| reader.value(root, name, &text, "a time zone (IANA)"));
+    }
+    Ok(None)
+}
+
+fn reservation(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<ReservedTime>, TariffError> {
+    let Some(node) = root.get("reservation") else { return Ok(None) };
+    let fields = object("$.reservation", node, reader)?;
+    let from = required_time(reader, &fields, &["from", "start"])?;
+    let to = required_time(reader, &fields, &["to", "end"])?;
+    let expired = matches!(fields.get("expired").map(|node| &node.value), Some(Value::Bool(true)));
+    Ok(Some(ReservedTime { from, to, expired }))
+}
+
+/// The first of some fields that is there, as an instant; without an offset it is UTC, as in OCPI.
+fn required_time(
+    reader: &mut Reader<'_>,
+    fields: &Fields<'_, '_>,
+    names: &[&'static str],
+) -> Result<Timestamp, TariffError> {
+    for name in names {
+        let Some(text) = reader.opt_text(fields, name)? else { continue };
+        return date_time(&text).ok_or_else(|| reader.value(fields, name, &text, "a date and time (RFC 3339)"));
+    }
+    Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing(names[0])))
+}
