@@ -145,3 +145,15 @@ pub const OPERATIONS_PER_SESSION: u16 = 255;
 pub const NOTIFICATIONS_REMEMBERED: usize = 16;
 
 const _: () = assert!(OPERATIONS_PER_SESSION < 256, "inquiry numbers keep their target in eight bits");
+
+/// Messages that may wait for a shard: turns (one for each connection) and inputs from other actors.
+pub const SHARD_MAILBOX: usize = 16 * 1024;
+
+/// Messages that may wait for a processor's actor.
+pub const PROCESSOR_MAILBOX: usize = 64 * 1024;
+
+/// Inputs for other shards that a shard keeps while their mailboxes are full.
+pub const UNDELIVERED_MAX: usize = 16 * 1024;
+
+/// Closed sessions that may wait for the archive.
+pub const ARCHIVE_MAILBOX: usize = 4 * 1024;

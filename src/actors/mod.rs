@@ -1,4 +1,36 @@
 //! The shells around the machines: hosted actors, shards, timers, the journal's writer, the processors' registry.
+//!
+//! ```text
+//!   connection ──Turn──▶ ShardActor ── Shard ── Partition ── Arena ── HostedCharger, HostedSession, HostedAccount
+//!                          ▲   │ Append                                   (decide, apply)
+//!                 Batch    │   ▼
+//!                          └─ JournalWriter ── Log ── sled
+//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor
+//! ```
+//!
+//! Chargers, sessions and accounts are actors hosted in arenas ([`hosted`]): millions of them, a cell each. Shards, the
+//! writer and processors are ordinary actix actors with bounded mailboxes.
 
+pub mod account;
+pub mod charger;
+mod codes;
+mod delivery;
+pub mod directory;
 pub mod hosted;
+pub mod house;
+pub mod output;
+mod outside;
+pub mod partition;
+pub mod processor;
+mod replay;
+pub mod session;
+pub mod shard;
+pub mod shard_actor;
+#[cfg(test)]
+mod tests;
+pub mod turn;
 pub mod wheel;
+pub mod writer;
+
+pub use charger::{ConnectionId, Link};
+pub use outside::Outside;

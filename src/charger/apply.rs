@@ -14,13 +14,18 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             debug_assert!(charger.open_session(*key).is_none(), "session {session} opened twice");
             charger.open.push(OpenSession { key: *key, session: *session, connector: *connector });
         }
-        Event::SessionEnded { key, at, refused } => {
+        Event::SessionEnded { key, at, sequence, refused } => {
             let Some(index) = charger.open.iter().position(|open| open.key == *key) else { return };
             let ended = charger.open.swap_remove(index);
             if charger.past.len() >= KEYS_REMEMBERED {
                 charger.past.remove(0);
             }
-            charger.past.push(PastSession { key: ended.key, session: ended.session, refused: *refused });
+            charger.past.push(PastSession {
+                key: ended.key,
+                session: ended.session,
+                sequence: *sequence,
+                refused: *refused,
+            });
             if *refused {
                 charger.refusals = charger.refusals.saturating_add(1);
                 charger.refused_at = *at;

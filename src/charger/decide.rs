@@ -85,7 +85,7 @@ mod tests {
     }
 
     fn end(charger: &mut Charger, key: u64, refused: bool) {
-        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, refused });
+        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, sequence: 0, refused });
     }
 
     fn start_at(charger: &Charger, key: u64, connector: u16, now: Timestamp) -> Effect {

@@ -71,6 +71,8 @@ pub enum Event {
         key: SessionKey,
         /// When the gate knew.
         at: Timestamp,
+        /// Sequence of the last reading that was recorded.
+        sequence: u32,
         /// Whether the credential was refused, which counts against the charger for a while.
         refused: bool,
     },

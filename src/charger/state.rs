@@ -51,6 +51,8 @@ pub struct PastSession {
     pub key: SessionKey,
     /// The gate's id for it.
     pub session: SessionId,
+    /// Sequence of its last reading.
+    pub sequence: u32,
     /// Whether it ended because the credential was refused.
     pub refused: bool,
 }

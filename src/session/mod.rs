@@ -1,1 +1,315 @@
-//! The charging session's machine.
+//! The charging session's machine: one driver, one connector, from the presented credential to the receipt.
+//!
+//! ```text
+//!             Begin            hold approved            Stop / limit reached / silence        hold settled
+//!  (Opened) ────────▶ Authorizing ─────────▶ Charging ───────────────────────▶ Settling ───────────▶ Closed
+//!                          │ declined, unknown, nobody reachable                 ▲
+//!                          └─────────────────────────────────────────────────────┘  (payable 0)
+//! ```
+//!
+//! * **Authorizing**: funds are asked for; no energy flows.
+//! * **Charging**: the charger has been told to start, with a limit. Each reading is priced when it comes, and the
+//!   session asks for more funds, or stops the energy, before the cost can exceed what is authorized.
+//! * **Settling**: the last register is known, the cost is rounded once, and the hold is captured or released.
+//! * **Closed**: every hold has ended; the receipt is final. Later corrections are new facts (refunds).
+//!
+//! The money side is the [`payment`] machine inside the session: its events travel inside the session's, so the
+//! session's stream is the only authority on both.
+
+mod apply;
+mod decide;
+mod meter;
+mod money;
+mod resume;
+mod state;
+
+pub use apply::apply;
+pub use decide::decide;
+pub use meter::{Doubt, Meter, Place, Verdict};
+pub use state::{Ended, Session, Stage};
+
+use crate::machine;
+use crate::payment;
+use crate::tariff::{Slices, Tariff};
+use crate::units::{
+    Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Now, Power, ProcessorId, SessionId, SessionKey,
+    TariffHash, TimeSpan, Timestamp,
+};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+/// What happens to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// First command of a new session: ask for funds.
+    Begin {
+        /// What the driver presented.
+        credential: payment::Credential,
+        /// The processor to ask, and what it can do.
+        route: Route,
+    },
+    /// The charger repeats its start: answer it again.
+    RepeatStart,
+    /// A meter reading.
+    Reading(MeterReading),
+    /// The charger ended the session.
+    Stop(Stop),
+    /// Something about the session's money.
+    Payment(payment::Command),
+    /// A deadline of the session or its money has passed.
+    Wake {
+        /// Whether the charger has been silent for too long.
+        silent: bool,
+    },
+    /// Someone other than the charger ends the session.
+    StopBy(StopReason),
+    /// The process began anew, and the session was rebuilt from its facts.
+    Resume,
+}
+
+/// The processor that is to hold a session's funds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which one.
+    pub processor: ProcessorId,
+    /// What it can do.
+    pub capabilities: payment::HoldCapabilities,
+}
+
+/// The fact that a session exists, with everything that is fixed for its whole life.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opening {
+    /// The gate's id.
+    pub id: SessionId,
+    /// The charger.
+    pub charger: ChargerId,
+    /// The connector.
+    pub connector: ConnectorId,
+    /// The charger's number for it.
+    pub key: SessionKey,
+    /// When it began, by the charger's clock.
+    pub at: Timestamp,
+    /// When the gate heard of it.
+    pub heard_at: Timestamp,
+    /// The register at the start.
+    pub register: Energy,
+    /// The most power that the connector can give.
+    pub power_max: Power,
+    /// The tariff's version, pinned for the whole session.
+    pub tariff: TariffHash,
+    /// The time zone of the charger, as an IANA name.
+    pub zone: Box<str>,
+    /// How the credential is shown, never the credential.
+    pub fingerprint: Box<str>,
+}
+
+/// The charger's last word on a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// The register at the end, as a reading with the next sequence number.
+    pub last: MeterReading,
+    /// Why it ended.
+    pub reason: StopReason,
+}
+
+/// Why a session ended. The numbers are in the journal and are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum StopReason {
+    /// The driver, at the charger.
+    Local = 1,
+    /// The car was unplugged.
+    Unplugged = 2,
+    /// The gate had ordered it.
+    Ordered = 3,
+    /// The charger reached the limit it was given.
+    LimitReached = 4,
+    /// Somebody pressed the emergency stop.
+    EmergencyStop = 5,
+    /// The charger lost its power.
+    PowerLoss = 6,
+    /// The charger restarted.
+    Reboot = 7,
+    /// Something is broken.
+    Fault = 8,
+    /// The charger gave no reason that is known.
+    Other = 9,
+    /// The authorized funds are used up.
+    FundsExhausted = 20,
+    /// The authorization lapsed or was taken back.
+    AuthorizationLost = 21,
+    /// An operator ended it.
+    Operator = 22,
+    /// The driver ended it, away from the charger.
+    Driver = 23,
+    /// The charger was silent for too long; ended on the last known total.
+    Silence = 24,
+    /// The credential was refused.
+    Declined = 30,
+    /// Less was approved than a session needs.
+    TooLittle = 31,
+    /// Nobody decided on the credential in time.
+    NoDecision = 32,
+    /// No processor could be reached.
+    NoProcessor = 33,
+}
+
+/// Facts of a session. The order of variants is their number in the journal: it only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// It exists.
+    Opened(Box<Opening>),
+    /// A good reading, and what it adds to the price.
+    Metered {
+        /// The reading.
+        reading: MeterReading,
+        /// What accrues, priced when it was decided: a replay never prices again.
+        slices: Slices,
+    },
+    /// The register jumped between the last good reading and the next `Metered`.
+    RegisterJumped(Energy),
+    /// A reading that was not believed: recorded, not billed.
+    Suspected {
+        /// The reading.
+        reading: Box<MeterReading>,
+        /// Why.
+        doubt: Doubt,
+    },
+    /// The charger may give energy for at most this cost.
+    Admitted {
+        /// The limit.
+        limit: Amount,
+    },
+    /// The charger was told to stop.
+    StopAsked(StopReason),
+    /// No more energy will be billed.
+    Ended(Box<Ended>),
+    /// Something about the money.
+    Payment(payment::Event),
+    /// Every hold has ended.
+    Closed,
+}
+
+/// What a session wants done once its facts are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the charger that the reading up to `up_to` is recorded, and what the session costs by now.
+    MeterAck {
+        /// The last recorded sequence number.
+        up_to: u32,
+        /// The running cost, VAT included.
+        running: Cost,
+    },
+    /// Tell the charger that a reading was not taken (or not believed).
+    MeterRejected(Rejection),
+    /// Let the charger start.
+    StartAccepted {
+        /// The most it may cost.
+        limit: Amount,
+    },
+    /// Tell the charger that there will be no energy.
+    StartRejected(StopReason),
+    /// Tell the charger that the limit is now this.
+    LimitChanged(Amount),
+    /// Tell the charger to stop.
+    StopNow(StopReason),
+    /// Tell the charger what the session came to.
+    Receipt {
+        /// What the driver pays.
+        payable: Amount,
+        /// The exact cost before the one rounding.
+        cost: Cost,
+    },
+    /// Something about the money: an operation to send, a callback to acknowledge, an alarm.
+    Payment(payment::Effect),
+    /// Put the closed session away.
+    Archive,
+}
+
+/// Why a reading or stop is refused. The numbers are stable; in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// The session has not been admitted: energy must not flow yet.
+    #[error("the session has not been admitted")]
+    NotAdmitted,
+    /// Readings before this one are missing.
+    #[error("readings are missing: {expected} is expected next")]
+    Gap {
+        /// The sequence number that is expected next.
+        expected: u32,
+    },
+    /// The session is over and this reading was not part of it.
+    #[error("the session is over")]
+    Over,
+    /// The reading was recorded but not believed, and is not billed.
+    #[error("reading {sequence} is not believed: {doubt}")]
+    NotBelieved {
+        /// The reading.
+        sequence: u32,
+        /// Why.
+        doubt: Doubt,
+    },
+}
+
+impl Rejection {
+    /// The sequence number that is expected next, where the refusal tells.
+    pub const fn expected(&self) -> Option<u32> {
+        match self {
+            Rejection::Gap { expected } => Some(*expected),
+            Rejection::NotBelieved { sequence, .. } => Some(sequence.saturating_add(1)),
+            Rejection::NotAdmitted | Rejection::Over => None,
+        }
+    }
+}
+
+/// How the gate deals with time and money in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How far a charger's clock may be ahead of the gate's; `None`: clocks are not compared.
+    pub clock_ahead_max: Option<TimeSpan>,
+    /// How old a reading may be when it arrives; `None`: any age.
+    pub backlog_max: Option<TimeSpan>,
+    /// Silence after which a session with readings is ended on its last known total.
+    pub silence: TimeSpan,
+    /// Silence after which an admitted session without readings is given up.
+    pub no_start: TimeSpan,
+    /// The longest time between the decision to stop and the end of energy, the interval of readings included.
+    pub stop_latency: TimeSpan,
+    /// Funds asked for when the tariff names no preauthorization amount, in major units of its currency.
+    pub first_hold_major: u32,
+    /// How long an increment is to last at the connector's full power.
+    pub increment_horizon: TimeSpan,
+    /// Timers of the money.
+    pub payment: payment::Policy,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy {
+            clock_ahead_max: Some(TimeSpan::from_secs(60)),
+            backlog_max: Some(TimeSpan::from_secs(7 * 86_400)),
+            silence: TimeSpan::from_secs(15 * 60),
+            no_start: TimeSpan::from_secs(120),
+            stop_latency: TimeSpan::from_secs(90),
+            first_hold_major: 45,
+            increment_horizon: TimeSpan::from_secs(30 * 60),
+            payment: payment::Policy::default(),
+        }
+    }
+}
+
+/// What a decision may look at besides the state: all of it handed in.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The clocks.
+    pub now: Now,
+    /// The session's tariff (of the hash in its opening).
+    pub tariff: &'a Tariff,
+    /// The charger's time zone.
+    pub zone: &'a TimeZone,
+    /// The rules of the house.
+    pub policy: &'a Policy,
+}
+
+/// What a session's machine decides.
+pub type Decision = machine::Decision<Event, Effect>;

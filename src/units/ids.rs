@@ -136,8 +136,8 @@ text_id!(
     OperatorId, "operator id", 36
 );
 text_id!(
-    /// A payment processor, as its certificate names it.
-    ProcessorId, "processor id", 32
+    /// A payment processor, as its certificate names it; or an account, as the processor of its own funds.
+    ProcessorId, "processor id", 64
 );
 text_id!(
     /// A tariff's own id (OCPI: CiString(36)); which text of it applies is told by its [`TariffHash`].
@@ -337,7 +337,7 @@ mod tests {
     fn text_ids_name_what_is_wrong_with_them() {
         assert_eq!(ChargerId::new(""), Err(IdError::Empty { what: "charger id" }));
         assert_eq!(ChargerId::new("a b"), Err(IdError::Character { what: "charger id", found: ' ' }));
-        assert_eq!(ProcessorId::new(&"x".repeat(33)), Err(IdError::TooLong { what: "processor id", len: 33, max: 32 }));
+        assert_eq!(ProcessorId::new(&"x".repeat(65)), Err(IdError::TooLong { what: "processor id", len: 65, max: 64 }));
         assert_eq!(ChargerId::new("NL*WST*E0007").unwrap().to_string(), "NL*WST*E0007");
     }
 

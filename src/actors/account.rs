@@ -1,0 +1,69 @@
+//! The actor of a prepaid account: the shell around [`crate::account`].
+
+use super::hosted::{Hostable, Hosted};
+use crate::account::{self, Account, Command, Effect, Event};
+use crate::units::{AccountId, Mono};
+use actix::{Actor, Handler, Message};
+
+/// An account, hosted in its partition.
+pub struct HostedAccount {
+    state: Account,
+    /// When promotional money lapses next.
+    due: Option<Mono>,
+}
+
+impl HostedAccount {
+    /// An account as it was put away, or one that is yet to be opened.
+    pub fn from_state(state: Account) -> HostedAccount {
+        HostedAccount { state, due: None }
+    }
+
+    /// What is known of it.
+    pub fn state(&self) -> &Account {
+        &self.state
+    }
+
+    /// Its name, once it is opened.
+    pub fn id(&self) -> Option<&AccountId> {
+        match &self.state {
+            Account::Unopened => None,
+            Account::Open(open) | Account::Closed(open) => Some(&open.id),
+        }
+    }
+
+    /// Folds a fact, while replaying.
+    pub fn replay(&mut self, event: &Event) {
+        account::apply(&mut self.state, event);
+    }
+}
+
+impl Actor for HostedAccount {
+    type Context = Hosted<HostedAccount>;
+}
+
+impl Hostable for HostedAccount {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.due
+    }
+}
+
+impl Message for Command {
+    type Result = ();
+}
+
+impl Handler<Command> for HostedAccount {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, context: &mut Hosted<HostedAccount>) {
+        let now = context.now();
+        let decision = account::decide(&self.state, command, now);
+        for event in &decision.events {
+            account::apply(&mut self.state, event);
+        }
+        self.due = account::next_deadline(&self.state).map(|at| now.mono.after(at.since(now.wall)));
+        context.commit(decision);
+    }
+}

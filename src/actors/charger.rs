@@ -1,0 +1,130 @@
+//! The actor of a charger: the shell around [`crate::charger`].
+
+use super::hosted::{Hostable, Hosted, Slot};
+use crate::charger::{self, Charger, Command, Effect, Event};
+use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
+use crate::wire::{Channel, ConnectorState};
+use actix::{Actor, Handler, Message};
+use smallvec::SmallVec;
+
+/// A charger, hosted in its partition.
+pub struct HostedCharger {
+    state: Charger,
+    /// Cells of its open sessions, by the charger's own numbers.
+    sessions: SmallVec<[(SessionKey, Slot); 1]>,
+    /// The connection that speaks for it now.
+    link: Option<Link>,
+    /// What its connectors say they are doing; for operators only.
+    statuses: SmallVec<[(ConnectorId, ConnectorState); 1]>,
+}
+
+/// Who speaks for a charger: a connection, and the channel on it. The number is unique in the life of the process, so
+/// that what an older connection still sends is told from the newer one's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Link {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The channel on it.
+    pub channel: Channel,
+}
+
+/// A connection to a peer, numbered in the order of arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl HostedCharger {
+    /// A charger that nobody speaks for yet.
+    pub fn new(id: ChargerId) -> HostedCharger {
+        HostedCharger::from_state(Charger::new(id))
+    }
+
+    /// A charger as it was put away.
+    pub fn from_state(state: Charger) -> HostedCharger {
+        HostedCharger { state, sessions: SmallVec::new(), link: None, statuses: SmallVec::new() }
+    }
+
+    /// What is known of it.
+    pub fn state(&self) -> &Charger {
+        &self.state
+    }
+
+    /// Who speaks for it now.
+    pub fn link(&self) -> Option<Link> {
+        self.link
+    }
+
+    /// Lets a connection speak for it, and returns the one that did before.
+    pub fn set_link(&mut self, link: Option<Link>) -> Option<Link> {
+        std::mem::replace(&mut self.link, link)
+    }
+
+    /// What a connector says it is doing. One that the charger did not describe is not listened to.
+    pub fn set_status(&mut self, connector: ConnectorId, state: ConnectorState) {
+        if !self.state.connectors.iter().any(|known| known.id == connector) {
+            return;
+        }
+        match self.statuses.iter_mut().find(|(known, _)| *known == connector) {
+            Some((_, known)) => *known = state,
+            None => self.statuses.push((connector, state)),
+        }
+    }
+
+    /// What its connectors say they are doing.
+    pub fn statuses(&self) -> &[(ConnectorId, ConnectorState)] {
+        &self.statuses
+    }
+
+    /// The cell of one of its open sessions.
+    pub fn session(&self, key: SessionKey) -> Option<Slot> {
+        self.sessions.iter().find(|(open, _)| *open == key).map(|(_, slot)| *slot)
+    }
+
+    /// Cells of its open sessions.
+    pub fn sessions(&self) -> &[(SessionKey, Slot)] {
+        &self.sessions
+    }
+
+    /// Folds a fact of its own, while replaying.
+    pub fn replay(&mut self, event: &Event) {
+        charger::apply(&mut self.state, event);
+    }
+
+    /// Folds a fact of one of its sessions into the projection, live and on replay.
+    pub fn project(&mut self, event: &Event, slot: Slot) {
+        charger::apply(&mut self.state, event);
+        match event {
+            Event::SessionOpened { key, .. } => self.sessions.push((*key, slot)),
+            Event::SessionEnded { key, .. } => self.sessions.retain(|(open, _)| open != key),
+            Event::Described(_) => {}
+        }
+    }
+}
+
+impl Actor for HostedCharger {
+    type Context = Hosted<HostedCharger>;
+}
+
+impl Hostable for HostedCharger {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn next_deadline(&self) -> Option<Mono> {
+        None
+    }
+}
+
+impl Message for Command {
+    type Result = ();
+}
+
+impl Handler<Command> for HostedCharger {
+    type Result = ();
+
+    fn handle(&mut self, command: Command, context: &mut Hosted<HostedCharger>) {
+        let decision = charger::decide(&self.state, command, context.now().wall);
+        for event in &decision.events {
+            charger::apply(&mut self.state, event);
+        }
+        context.commit(decision);
+    }
+}

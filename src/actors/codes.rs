@@ -1,0 +1,113 @@
+//! The machines' words in the protocol's: refusals, reasons, orders.
+
+use crate::charger;
+use crate::payment::AcknowledgeCode;
+use crate::payment::Discrepancy;
+use crate::session::{self, Doubt, StopReason};
+use crate::wire::{self, Code, StopOrder};
+
+/// Why a charger's machine refuses.
+pub fn of_charger(rejection: charger::Rejection) -> Code {
+    match rejection {
+        charger::Rejection::UnknownConnector(_) => Code::ConnectorUnknown,
+        charger::Rejection::KeyOnOtherConnector(..) => Code::SessionKeyInUse,
+        charger::Rejection::StaleKey(_) => Code::SessionKeyStale,
+        charger::Rejection::ConnectorOccupied(..) => Code::ConnectorOccupied,
+        charger::Rejection::TooManyRefusals(_) => Code::TooManyRefusals,
+        charger::Rejection::UnknownSession(_) => Code::SessionUnknown,
+        charger::Rejection::SessionOver(_) => Code::SessionOver,
+    }
+}
+
+/// Why a session's machine refuses.
+pub fn of_session(rejection: session::Rejection) -> Code {
+    match rejection {
+        session::Rejection::NotAdmitted => Code::SessionNotStarted,
+        session::Rejection::Gap { .. } => Code::SequenceGap,
+        session::Rejection::Over => Code::SessionOver,
+        session::Rejection::NotBelieved { doubt, .. } => match doubt {
+            Doubt::RegisterFell => Code::RegisterFalls,
+            Doubt::TooMuchEnergy => Code::RegisterJumps,
+            Doubt::TimeWentBack => Code::TimeBackwards,
+            Doubt::ClockOff | Doubt::Unpriceable => Code::TimeImplausible,
+        },
+    }
+}
+
+/// Why there is no energy.
+pub fn of_refused_start(reason: StopReason) -> Code {
+    match reason {
+        StopReason::Declined => Code::CredentialDeclined,
+        StopReason::TooLittle | StopReason::FundsExhausted => Code::FundsInsufficient,
+        StopReason::NoDecision => Code::OutcomeUnknown,
+        StopReason::NoProcessor => Code::NoProcessor,
+        StopReason::Operator | StopReason::Driver => Code::OutOfService,
+        StopReason::Local
+        | StopReason::Unplugged
+        | StopReason::Ordered
+        | StopReason::LimitReached
+        | StopReason::EmergencyStop
+        | StopReason::PowerLoss
+        | StopReason::Reboot
+        | StopReason::Fault
+        | StopReason::Other
+        | StopReason::AuthorizationLost
+        | StopReason::Silence => Code::SessionEnded,
+    }
+}
+
+/// Why the gate stops the energy.
+pub fn order(reason: StopReason) -> StopOrder {
+    match reason {
+        StopReason::FundsExhausted | StopReason::LimitReached => StopOrder::MoneyExhausted,
+        StopReason::Operator => StopOrder::Operator,
+        StopReason::Driver => StopOrder::Driver,
+        StopReason::Local
+        | StopReason::Unplugged
+        | StopReason::Ordered
+        | StopReason::EmergencyStop
+        | StopReason::PowerLoss
+        | StopReason::Reboot
+        | StopReason::Fault
+        | StopReason::Other
+        | StopReason::AuthorizationLost
+        | StopReason::Silence
+        | StopReason::Declined
+        | StopReason::TooLittle
+        | StopReason::NoDecision
+        | StopReason::NoProcessor => StopOrder::AuthorizationLost,
+    }
+}
+
+/// Why a charger says that a session ended.
+pub fn reason(reason: wire::StopReason) -> StopReason {
+    match reason {
+        wire::StopReason::Local => StopReason::Local,
+        wire::StopReason::EvDisconnected => StopReason::Unplugged,
+        wire::StopReason::Remote => StopReason::Ordered,
+        wire::StopReason::LimitReached => StopReason::LimitReached,
+        wire::StopReason::EmergencyStop => StopReason::EmergencyStop,
+        wire::StopReason::PowerLoss => StopReason::PowerLoss,
+        wire::StopReason::Reboot => StopReason::Reboot,
+        wire::StopReason::Fault => StopReason::Fault,
+        wire::StopReason::Other => StopReason::Other,
+    }
+}
+
+/// How a processor's message is answered; `None`: taken in, now or before.
+pub fn of_callback(code: AcknowledgeCode) -> Option<Code> {
+    match code {
+        AcknowledgeCode::Ok | AcknowledgeCode::Duplicate => None,
+        AcknowledgeCode::UnknownOperation => Some(Code::OperationUnknown),
+        AcknowledgeCode::BodyMismatch(discrepancy) | AcknowledgeCode::Conflict(discrepancy) => {
+            Some(match discrepancy {
+                Discrepancy::DifferentProcessor => Code::OperationOfAnother,
+                Discrepancy::DifferentHold => Code::HoldDiffers,
+                Discrepancy::DifferentCurrency => Code::CurrencyDiffers,
+                Discrepancy::DifferentAmount => Code::AmountDiffers,
+                Discrepancy::DifferentOutcome | Discrepancy::DifferentState => Code::OutcomeConflicts,
+                Discrepancy::DifferentBody => Code::CallbackDiffers,
+            })
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! One input on its way through the actors of a partition: what they decide is journaled under one permit, and what they
+//! want done is queued behind the gate.
+//!
+//! This is where a meter tick meets its charger, its session and the journal.
+
+use super::charger::Link;
+use super::codes;
+use super::hosted::Slot;
+use super::house::{House, account_processor};
+use super::output::{ChargerRef, OrderReply, Ordered, Output};
+use super::partition::Partition;
+use super::session::{Deliver, HostedSession};
+use super::shard::Sleeper;
+use super::wheel::Wheel;
+use crate::account;
+use crate::charger;
+use crate::journal::{Gate, Permit, RecordKind};
+use crate::payment::{self, Answer, Notification, Operation};
+use crate::session::{self, Command, Opening, Session, Stage, Stop};
+use crate::tariff::Rating;
+use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey};
+use crate::wire::{
+    ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionPosition, Standing,
+    StartSession, Terms, ToCharger,
+};
+use smallvec::SmallVec;
+
+/// The way of one input. The order of its fields' use is the rule of the house: decide, apply, append, queue, arm.
+pub(super) struct Delivery<'a> {
+    pub permit: Permit<'a>,
+    pub gate: &'a mut Gate<Output>,
+    pub wheel: &'a mut Wheel<Sleeper>,
+    pub house: &'a House,
+    /// Index of the partition in its shard.
+    pub local: u16,
+    pub now: Now,
+}
+
+impl Delivery<'_> {
+    /// A charger introduced itself: it is described, linked, and told how far each of its sessions is.
+    pub fn hello(&mut self, partition: &mut Partition, slot: Slot, link: Link, hello: &ChargerHello) -> Option<Link> {
+        let connectors =
+            hello.connectors.iter().map(|info| charger::Connector { id: info.id, power_max: info.power_max }).collect();
+        let description = charger::Description { connectors, firmware: hello.firmware.clone() };
+        self.charger(partition, slot, charger::Command::Describe(description));
+        let hosted = partition.chargers.get_mut(slot)?;
+        let before = hosted.set_link(Some(link));
+        let standing = |key: SessionKey| match hosted.session(key) {
+            Some(session) => match partition.sessions.get(session) {
+                Some(session) => Standing::Open { durable: session.state().meter.sequence },
+                None => Standing::Unknown,
+            },
+            None => match hosted.state().past_session(key) {
+                Some(past) => Standing::Over { durable: past.sequence },
+                None => Standing::Unknown,
+            },
+        };
+        let sessions = hello
+            .sessions
+            .iter()
+            .map(|mark| SessionPosition { session: mark.session, standing: standing(mark.session) })
+            .collect();
+        let ack = ChargerHelloAck { terms: Terms::CHARGER, server_time: self.now.wall, sessions };
+        self.tell(slot, ToCharger::HelloAck(ack));
+        for mark in &hello.sessions {
+            self.receipt_again(partition, slot, mark.session);
+        }
+        before
+    }
+
+    /// A charger that is back without a receipt gets it again, once the session is closed.
+    fn receipt_again(&mut self, partition: &Partition, slot: Slot, key: SessionKey) {
+        let past = partition.chargers.get(slot).and_then(|charger| charger.state().past_session(key));
+        let Some(past) = past.filter(|past| !past.refused) else { return };
+        let cell = partition.find_session(past.session);
+        match cell.and_then(|cell| partition.sessions.get(cell)).map(|session| &session.state().stage) {
+            Some(Stage::Closed(ended)) => {
+                let message = self.receipt(past.session, key, ended.payable, ended.cost);
+                self.tell(slot, message);
+            }
+            Some(Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_)) => {}
+            None => self.queue(Output::ReceiptAgain(self.charger_ref(slot), key, past.session)),
+        }
+    }
+
+    fn receipt(&self, id: SessionId, session: SessionKey, total: Amount, cost: Cost) -> ToCharger {
+        let url = self.house.receipt_url(id);
+        ToCharger::Receipt(ReceiptNotice { session, total, cost, receipt: id.to_string().into(), url })
+    }
+
+    /// A charger's message, to the charger's actor or to that of its session.
+    pub fn charger_says(&mut self, partition: &mut Partition, slot: Slot, message: FromCharger) {
+        match message {
+            FromCharger::Reading { session, reading } => {
+                self.for_session(partition, slot, session, Command::Reading(reading));
+            }
+            FromCharger::Stop { session, last, reason } => {
+                let stop = Stop { last, reason: codes::reason(reason) };
+                self.for_session(partition, slot, session, Command::Stop(stop));
+            }
+            FromCharger::Start(start) => self.start(partition, slot, start),
+            FromCharger::Hello(_) => debug_assert!(false, "a hello binds a channel and comes another way"),
+            FromCharger::Status(status) => {
+                if let Some(hosted) = partition.chargers.get_mut(slot) {
+                    hosted.set_status(status.connector, status.state);
+                }
+            }
+        }
+    }
+}
+
+impl Delivery<'_> {
+    /// A start: admitted as a new session, recognised as a repetition, or refused.
+    fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
+        let id = SessionId::new(self.now.wall, partition.id, (self.house.dice)());
+        let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
+        for effect in self.charger(partition, slot, command) {
+            match effect {
+                charger::Effect::OpenSession { power_max } => self.open(partition, slot, id, &start, power_max),
+                charger::Effect::RepeatStart(_) => {
+                    self.for_session(partition, slot, start.session, Command::RepeatStart);
+                }
+                charger::Effect::RepeatEnd(past) => {
+                    let code = if past.refused { Code::CredentialDeclined } else { Code::SessionEnded };
+                    self.refuse_start(slot, start.session, code);
+                }
+                charger::Effect::Refuse(rejection) => {
+                    self.refuse_start(slot, start.session, codes::of_charger(rejection));
+                }
+            }
+        }
+    }
+
+    /// Opens a session: the tariff is pinned, a processor chosen, and funds are asked for.
+    fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
+        let Some(hosted) = partition.chargers.get(slot) else { return };
+        let charger = hosted.state().id.clone();
+        let place = match self.house.place(&charger, start.connector, start.at) {
+            Ok(place) => place,
+            Err(code) => return self.refuse_start(slot, start.session, code),
+        };
+        let route = match self.house.route(&start.credential, place.tariff.currency()) {
+            Ok(route) => route,
+            Err(code) => return self.refuse_start(slot, start.session, code),
+        };
+        let Ok(rating) = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO) else {
+            return self.refuse_start(slot, start.session, Code::NoTariff);
+        };
+        let opening = Opening {
+            id,
+            charger,
+            connector: start.connector,
+            key: start.session,
+            at: start.at,
+            heard_at: self.now.wall,
+            register: start.register,
+            power_max,
+            tariff: place.tariff.hash(),
+            zone: place.zone_name,
+            fingerprint: self.house.fingerprint(&start.credential),
+        };
+        if partition.pinned(&opening.tariff).is_none() {
+            let pinned = (opening.tariff, place.tariff.source());
+            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(bytes, &pinned));
+            partition.pin(place.tariff.clone());
+        }
+        let state = Session::new(&opening, rating, place.tariff.currency());
+        let session = HostedSession::new(state, slot, place.tariff, place.zone, self.house.policy.clone(), self.now);
+        let cell = partition.insert_session(session);
+        self.append_session(id, &session::Event::Opened(Box::new(opening)));
+        self.project(
+            partition,
+            slot,
+            cell,
+            &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
+        );
+        self.session(partition, cell, Command::Begin { credential: start.credential.clone(), route });
+    }
+
+    /// A reading or a stop, to the session that the charger knows by this key.
+    fn for_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: Command) {
+        let Some(hosted) = partition.chargers.get(slot) else { return };
+        match hosted.session(key) {
+            Some(cell) => self.session(partition, cell, command),
+            None => self.for_past_session(partition, slot, key, &command),
+        }
+    }
+
+    /// What a charger still says of a session that is over. Its cell may be there until it is archived.
+    fn for_past_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: &Command) {
+        let Some(hosted) = partition.chargers.get(slot) else { return };
+        let rejection = match charger::route(hosted.state(), key) {
+            Ok(_) => return,
+            Err(rejection) => rejection,
+        };
+        let sequence = match command {
+            Command::Reading(reading) => reading.sequence,
+            Command::Stop(stop) => stop.last.sequence,
+            _ => 0,
+        };
+        match hosted.state().past_session(key) {
+            Some(past) if sequence <= past.sequence => {
+                let ack = MeterAck { session: key, up_to: past.sequence, cost: None };
+                self.tell(slot, ToCharger::MeterAck(ack));
+            }
+            _ => self.reject(slot, key, codes::of_charger(rejection), None, rejection.to_string()),
+        }
+    }
+
+    /// Delivers a command to a session, and carries out what it decided.
+    fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
+        let Some(delivered) = partition.sessions.deliver(cell, Deliver(command), self.now) else { return };
+        let Some(hosted) = partition.sessions.get(cell) else { return };
+        let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
+        for event in &delivered.decided.events {
+            self.append_session(id, event);
+            if let session::Event::Ended(ended) = event {
+                let sequence = partition.sessions.get(cell).map_or(0, |session| session.state().meter.sequence);
+                let fact = charger::Event::SessionEnded { key, at: ended.known_at, sequence, refused: !ended.admitted };
+                self.project(partition, slot, cell, &fact);
+            }
+        }
+        for effect in delivered.decided.effects {
+            self.carry_out(partition, cell, slot, id, key, effect);
+        }
+        if let Some(deadline) = delivered.deadline
+            && partition.sessions.arm(cell, deadline)
+        {
+            self.wheel.insert(Sleeper::Session(self.local, cell), deadline);
+        }
+    }
+
+    /// Queues what a session wants done.
+    fn carry_out(
+        &mut self,
+        partition: &Partition,
+        cell: Slot,
+        slot: Slot,
+        id: SessionId,
+        key: SessionKey,
+        effect: session::Effect,
+    ) {
+        let message = match effect {
+            session::Effect::MeterAck { up_to, running } => {
+                let charger = self.charger_ref(slot);
+                return self.queue(Output::MeterAck { charger, session: key, up_to, running });
+            }
+            session::Effect::Payment(effect) => return self.payment_effect(effect),
+            session::Effect::Archive => return self.queue(Output::Archive(id)),
+            session::Effect::MeterRejected(rejection) => {
+                let expected = rejection.expected();
+                return self.reject(slot, key, codes::of_session(rejection), expected, rejection.to_string());
+            }
+            session::Effect::StartAccepted { limit } => {
+                let price_text = match partition.sessions.get(cell) {
+                    Some(session) => session.price_text(),
+                    None => Box::default(),
+                };
+                ToCharger::StartAccepted { session: key, id, limit: cost_limit(limit), price_text }
+            }
+            session::Effect::StartRejected(reason) => {
+                return self.refuse_start(slot, key, codes::of_refused_start(reason));
+            }
+            session::Effect::LimitChanged(limit) => ToCharger::LimitChanged { session: key, limit: cost_limit(limit) },
+            session::Effect::StopNow(reason) => {
+                ToCharger::StopNow { session: key, reason: codes::order(reason), text: Box::default() }
+            }
+            session::Effect::Receipt { payable, cost } => self.receipt(id, key, payable, cost),
+        };
+        self.tell(slot, message);
+    }
+
+    /// Queues what a session's payment machine wants done.
+    fn payment_effect(&mut self, effect: payment::Effect) {
+        match effect {
+            payment::Effect::Send(operation) => match House::account_of(&operation) {
+                Some(account) => self.queue(Output::Account(Box::new((account, operation)))),
+                None => self.queue(Output::Operation(Box::new(operation))),
+            },
+            payment::Effect::Acknowledge { to, callback, code } => {
+                self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
+            }
+            payment::Effect::Refuse(_) => {}
+            payment::Effect::Alarm { operation, alarm } => {
+                tracing::warn!(%operation, ?alarm, "the money of a session needs a look");
+            }
+        }
+    }
+
+    /// A processor's answer, to the session that asked.
+    pub fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
+        let (session, callback) = (answer.operation.session(), answer.callback);
+        match partition.find_session(session) {
+            Some(cell) => {
+                let command = payment::Command::Answer { from, answer };
+                self.session(partition, cell, Command::Payment(command));
+            }
+            None => self.queue(Output::Callback { processor: from, callback, refused: Some(Code::OperationUnknown) }),
+        }
+    }
+
+    /// A processor's report, to the session whose hold it is about.
+    pub fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
+        let (session, callback) = (notification.hold.0.session(), notification.callback);
+        match partition.find_session(session) {
+            Some(cell) => {
+                let command = payment::Command::Notification { from, notification };
+                self.session(partition, cell, Command::Payment(command));
+            }
+            None => self.queue(Output::Callback { processor: from, callback, refused: Some(Code::HoldUnknown) }),
+        }
+    }
+
+    /// Something about a session's money.
+    pub fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
+        self.session_by_id(partition, session, Command::Payment(command));
+    }
+
+    /// A command for a session that is named by its id. One that is not live has nothing left to decide.
+    pub fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
+        if let Some(cell) = partition.find_session(session) {
+            self.session(partition, cell, command);
+        }
+    }
+
+    /// A session's operation, to the account that holds its funds.
+    pub fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
+        let command = account::Command::from_operation(operation, None);
+        self.account(partition, id, command, None);
+    }
+
+    /// An operator's order.
+    pub fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: OrderReply) {
+        self.account(partition, id, command, Some(reply));
+    }
+
+    fn account(
+        &mut self,
+        partition: &mut Partition,
+        id: &AccountId,
+        command: account::Command,
+        mut reply: Option<OrderReply>,
+    ) {
+        let cell = partition.account(id);
+        let Some(delivered) = partition.accounts.deliver(cell, command, self.now) else { return };
+        for event in &delivered.decided.events {
+            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(bytes, &(id, event)));
+        }
+        for effect in delivered.decided.effects {
+            match effect {
+                account::Effect::Answer(answer) => match account_processor(id) {
+                    Some(processor) => self.queue(Output::AccountAnswer(Box::new((processor, answer)))),
+                    None => debug_assert!(false, "an account that was asked has a processor's name"),
+                },
+                account::Effect::Done { op: _, balance } => self.reply(reply.take(), Ordered::Done(balance)),
+                account::Effect::Refused { op: _, rejection } => self.reply(reply.take(), Ordered::Refused(rejection)),
+            }
+        }
+        if let Some(deadline) = delivered.deadline
+            && partition.accounts.arm(cell, deadline)
+        {
+            self.wheel.insert(Sleeper::Account(self.local, cell), deadline);
+        }
+    }
+
+    fn reply(&mut self, reply: Option<OrderReply>, ordered: Ordered) {
+        if let Some(reply) = reply {
+            self.queue(Output::Ordered(Box::new((reply, ordered))));
+        }
+    }
+
+    /// A deadline has come.
+    pub fn wake(&mut self, partition: &mut Partition, whom: Sleeper) {
+        match whom {
+            Sleeper::Session(_, cell) => self.session(partition, cell, Command::Wake { silent: false }),
+            Sleeper::Account(_, cell) => {
+                let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
+                if let Some(id) = id {
+                    self.account(partition, &id, account::Command::ExpirePromotions, None);
+                }
+            }
+        }
+    }
+
+    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile.
+    pub fn archived(&mut self, partition: &mut Partition, session: SessionId) {
+        let Some(cell) = partition.find_session(session) else { return };
+        let closed =
+            partition.sessions.get(cell).is_some_and(|session| matches!(session.state().stage, Stage::Closed(_)));
+        if closed {
+            partition.remove_session(session);
+        }
+    }
+
+    /// What was in flight when the process ended is asked again.
+    pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
+        self.session(partition, cell, Command::Resume);
+    }
+
+    /// Delivers a command to a charger, journals what it decided, and returns what it wants done.
+    fn charger(
+        &mut self,
+        partition: &mut Partition,
+        slot: Slot,
+        command: charger::Command,
+    ) -> SmallVec<[charger::Effect; 1]> {
+        let delivered = partition.chargers.deliver(slot, command, self.now);
+        let decided = delivered.map(|delivered| delivered.decided).unwrap_or_default();
+        if let Some(hosted) = partition.chargers.get(slot) {
+            for event in &decided.events {
+                let record = (&hosted.state().id, event);
+                self.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| encode(bytes, &record));
+            }
+        }
+        decided.effects
+    }
+
+    fn append_session(&mut self, id: SessionId, event: &session::Event) {
+        self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| encode(bytes, &(id, event)));
+    }
+
+    fn project(&mut self, partition: &mut Partition, slot: Slot, cell: Slot, event: &charger::Event) {
+        if let Some(hosted) = partition.chargers.get_mut(slot) {
+            hosted.project(event, cell);
+        }
+    }
+
+    fn refuse_start(&mut self, slot: Slot, session: SessionKey, code: Code) {
+        self.tell(slot, ToCharger::StartRejected { session, code, text: code.meaning().into() });
+    }
+
+    fn reject(&mut self, slot: Slot, session: SessionKey, code: Code, expected: Option<u32>, text: String) {
+        self.tell(slot, ToCharger::SessionRejected { session, code, expected, text: text.into() });
+    }
+
+    fn tell(&mut self, slot: Slot, message: ToCharger) {
+        self.queue(Output::Charger(self.charger_ref(slot), Box::new(message)));
+    }
+
+    fn charger_ref(&self, slot: Slot) -> ChargerRef {
+        ChargerRef { partition: self.local, slot }
+    }
+
+    /// Everything leaves through the gate, refusals included: they are computed from the state.
+    fn queue(&mut self, output: Output) {
+        self.gate.push(self.permit.position(), output);
+    }
+}
+
+fn cost_limit(limit: Amount) -> Limit {
+    Limit { cost: Some(limit), energy: None, time: None }
+}
+
+/// Encodes a record's payload. A machine's events are plain data: encoding them cannot fail.
+fn encode<T: serde::Serialize>(bytes: &mut Vec<u8>, record: &T) {
+    postcard::to_io(record, bytes).expect("plain data into memory");
+}

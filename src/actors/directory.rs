@@ -1,0 +1,107 @@
+//! Who is where: shards by partition, processors by id.
+
+use super::house::{House, Listed, Roster};
+use super::processor::{Acknowledge, Dispatch, ProcessorActor};
+use super::shard::{Input, Shard};
+use super::shard_actor::{ShardActor, Take};
+use crate::payment::{CallbackId, Operation};
+use crate::units::{PartitionId, ProcessorId};
+use crate::wire::Code;
+use actix::Addr;
+use actix::prelude::SendError;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// The addresses of a gate. Made first, filled while the gate starts.
+pub struct Directory {
+    house: Arc<House>,
+    shards: OnceLock<Vec<Addr<ShardActor>>>,
+    processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
+}
+
+impl Directory {
+    /// A directory without addresses.
+    pub fn new(house: Arc<House>) -> Directory {
+        Directory { house, shards: OnceLock::new(), processors: ArcSwap::default() }
+    }
+
+    /// The rules of the house.
+    pub fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// Where the shards are, in their order.
+    ///
+    /// # Panics
+    /// When said twice.
+    pub fn set_shards(&self, shards: Vec<Addr<ShardActor>>) {
+        assert!(self.shards.set(shards).is_ok(), "shards are started once");
+    }
+
+    /// The shards, in their order; empty while the gate starts.
+    pub fn shards(&self) -> &[Addr<ShardActor>] {
+        self.shards.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The shard of a text id.
+    pub fn shard_of_id(&self, id: &str) -> Option<&Addr<ShardActor>> {
+        let partition = PartitionId::of(id, self.house.partitions);
+        self.shards().get(usize::from(Shard::of(partition, self.house.shards)))
+    }
+
+    /// The shard that an input is for; `None` when it names a partition that does not exist.
+    pub fn shard_of(&self, input: &Input) -> Option<u16> {
+        let partition = input.partition(self.house.partitions);
+        (partition.0 < self.house.partitions).then(|| Shard::of(partition, self.house.shards))
+    }
+
+    /// Hands an input to its shard; it comes back when the mailbox is full, or when no shard has that partition.
+    pub fn post(&self, input: Input) -> Result<(), Input> {
+        let Some(address) = self.shard_of(&input).and_then(|shard| self.shards().get(usize::from(shard))) else {
+            return Err(input);
+        };
+        address.try_send(Take(input)).map_err(|error| match error {
+            SendError::Full(Take(input)) | SendError::Closed(Take(input)) => input,
+        })
+    }
+
+    /// Hands an operation to its processor. `false`: nobody there can take it, and nothing was sent.
+    pub fn dispatch(&self, operation: Operation) -> bool {
+        let processors = self.processors.load();
+        let Some(address) = processors.get(&operation.processor) else { return false };
+        address.try_send(Dispatch(operation)).is_ok()
+    }
+
+    /// Tells a processor that its message is dealt with. When that is lost, the processor repeats the message.
+    pub fn acknowledge(&self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
+        if let Some(address) = self.processors.load().get(processor) {
+            let _ = address.try_send(Acknowledge { callback, refused });
+        }
+    }
+
+    /// The actor of a processor, started by `start` when it is not there yet.
+    pub fn processor(&self, id: &ProcessorId, start: impl Fn() -> Addr<ProcessorActor>) -> Addr<ProcessorActor> {
+        if let Some(address) = self.processors.load().get(id) {
+            return address.clone();
+        }
+        let started = start();
+        self.processors.rcu(|before| {
+            let mut after = BTreeMap::clone(before);
+            after.entry(id.clone()).or_insert_with(|| started.clone());
+            after
+        });
+        self.processors.load().get(id).cloned().unwrap_or(started)
+    }
+
+    /// Lists a processor for new sessions, or (with `None`) no longer.
+    pub fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
+        self.house.roster.rcu(|before| {
+            let mut after = Roster::clone(before);
+            after.processors.retain(|other| other.id != *id);
+            after.processors.extend(listed.cloned());
+            after.processors.sort_by(|a, b| a.id.cmp(&b.id));
+            after
+        });
+    }
+}

@@ -1,0 +1,74 @@
+//! What leaves a shard once the records that cause it are durable.
+
+use super::hosted::Slot;
+use crate::account;
+use crate::payment::{Answer, CallbackId, Operation};
+use crate::units::{AccountId, Cost, ProcessorId, SessionId, SessionKey};
+use crate::wire::{Code, ToCharger};
+use std::fmt;
+
+/// A charger of this shard: the index of its partition in the shard, and its cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ChargerRef {
+    /// Index of the partition in the shard.
+    pub partition: u16,
+    /// Its cell there.
+    pub slot: Slot,
+}
+
+/// Something to be sent. Small, because a million of them may wait: what is rare is boxed.
+#[derive(Debug)]
+pub enum Output {
+    /// A cumulative acknowledgement, the most frequent thing that a gate says.
+    MeterAck {
+        /// To whom.
+        charger: ChargerRef,
+        /// The charger's number for the session.
+        session: SessionKey,
+        /// Everything up to this sequence is durable.
+        up_to: u32,
+        /// The running cost.
+        running: Cost,
+    },
+    /// Anything else for a charger; sent on the connection that speaks for it when the gate opens.
+    Charger(ChargerRef, Box<ToCharger>),
+    /// An operation for a processor.
+    Operation(Box<Operation>),
+    /// An operation for an account, wherever it lives.
+    Account(Box<(AccountId, Operation)>),
+    /// An account's answer for the session that asked, wherever it lives.
+    AccountAnswer(Box<(ProcessorId, Answer)>),
+    /// A processor's message is dealt with.
+    Callback {
+        /// Whose message.
+        processor: ProcessorId,
+        /// Which.
+        callback: CallbackId,
+        /// `None`: what follows from it is durable. Else why it is refused.
+        refused: Option<Code>,
+    },
+    /// A closed session for the archive.
+    Archive(SessionId),
+    /// A charger is to get the receipt of a session that is in the archive.
+    ReceiptAgain(ChargerRef, SessionKey, SessionId),
+    /// An operator's order is carried out, or refused.
+    Ordered(Box<(OrderReply, Ordered)>),
+}
+
+/// What became of an operator's order to an account.
+#[derive(Clone, Debug)]
+pub enum Ordered {
+    /// Done (now, or it was already); the balance afterwards.
+    Done(account::Balance),
+    /// Not done.
+    Refused(account::Rejection),
+}
+
+/// Who is to be told.
+pub struct OrderReply(pub Box<dyn FnOnce(Ordered) + Send>);
+
+impl fmt::Debug for OrderReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OrderReply")
+    }
+}

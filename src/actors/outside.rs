@@ -1,0 +1,158 @@
+//! Where a shard's outputs go: to the connections of its chargers, to processors, to accounts and sessions of other
+//! shards, to the archive.
+
+use super::charger::{ConnectionId, Link};
+use super::directory::Directory;
+use super::output::{ChargerRef, Output};
+use super::shard::{Input, Shard};
+use super::turn::ChargerOutlet;
+use crate::limits;
+use crate::units::{Cost, SessionKey};
+use crate::wire::{Code, MeterAck, ToCharger};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The outside of one shard.
+pub struct Outside {
+    directory: Arc<Directory>,
+    shard: u16,
+    connections: HashMap<ConnectionId, Arc<dyn ChargerOutlet>>,
+    /// An acknowledgement that a later one of the same session may still replace.
+    ack: Option<Ack>,
+    /// Inputs for this very shard.
+    looped: VecDeque<Input>,
+    /// Inputs for shards whose mailbox was full.
+    undelivered: VecDeque<Input>,
+}
+
+struct Ack {
+    charger: ChargerRef,
+    session: SessionKey,
+    up_to: u32,
+    running: Cost,
+}
+
+impl Outside {
+    /// The outside of a shard.
+    pub fn new(directory: Arc<Directory>, shard: u16) -> Outside {
+        Outside {
+            directory,
+            shard,
+            connections: HashMap::new(),
+            ack: None,
+            looped: VecDeque::new(),
+            undelivered: VecDeque::new(),
+        }
+    }
+
+    /// A connection of a charger of this shard.
+    pub fn attach(&mut self, connection: ConnectionId, outlet: Arc<dyn ChargerOutlet>) {
+        self.connections.insert(connection, outlet);
+    }
+
+    /// The connection is gone.
+    pub fn detach(&mut self, connection: ConnectionId) {
+        self.connections.remove(&connection);
+    }
+
+    /// Lets a connection read on.
+    pub fn resume(&self, connection: ConnectionId) {
+        if let Some(outlet) = self.connections.get(&connection) {
+            outlet.resume();
+        }
+    }
+
+    /// Closes a channel, or all of a single charger's connection.
+    pub fn close(&self, link: Link, code: Code) {
+        if let Some(outlet) = self.connections.get(&link.connection) {
+            outlet.close(link.channel, code);
+        }
+    }
+
+    /// Carries one output to where it belongs.
+    pub fn carry(&mut self, shard: &Shard, output: Output) {
+        match output {
+            Output::MeterAck { charger, session, up_to, running } => {
+                let ack = Ack { charger, session, up_to, running };
+                // Acknowledgements are cumulative: of several in a row for one session the last one says it all.
+                let same = self.ack.as_ref().is_some_and(|ack| ack.charger == charger && ack.session == session);
+                if !same {
+                    self.flush(shard);
+                }
+                self.ack = Some(ack);
+            }
+            Output::Charger(charger, message) => {
+                self.flush(shard);
+                self.tell(shard, charger, &message);
+            }
+            Output::Operation(operation) => {
+                let (id, attempt) = (operation.id, operation.attempt);
+                if !self.directory.dispatch(*operation) {
+                    self.looped.push_back(Input::NotSent(id, attempt));
+                }
+            }
+            Output::Account(ask) => {
+                let (account, operation) = *ask;
+                self.post(Input::AskAccount(account, Box::new(operation)));
+            }
+            Output::AccountAnswer(answer) => {
+                let (processor, answer) = *answer;
+                self.post(Input::Answer(processor, Box::new(answer)));
+            }
+            Output::Callback { processor, callback, refused } => {
+                self.directory.acknowledge(&processor, callback, refused);
+            }
+            Output::Archive(_) | Output::ReceiptAgain(..) => {}
+            Output::Ordered(ordered) => {
+                let (reply, ordered) = *ordered;
+                (reply.0)(ordered);
+            }
+        }
+    }
+
+    /// Sends the acknowledgement that was held back.
+    pub fn flush(&mut self, shard: &Shard) {
+        if let Some(Ack { charger, session, up_to, running }) = self.ack.take() {
+            let ack = MeterAck { session, up_to, cost: Some(running) };
+            self.tell(shard, charger, &ToCharger::MeterAck(ack));
+        }
+    }
+
+    /// An input that came out of this shard for itself.
+    pub fn next_input(&mut self) -> Option<Input> {
+        self.looped.pop_front()
+    }
+
+    /// Tries again what found a full mailbox.
+    pub fn retry(&mut self) {
+        for _ in 0..self.undelivered.len() {
+            if let Some(input) = self.undelivered.pop_front() {
+                self.post(input);
+            }
+        }
+    }
+
+    /// Hands an input to the shard that it is for. What does not fit waits; what does not fit there either is asked again
+    /// by the payment machine that waits for the answer, under the same id.
+    fn post(&mut self, input: Input) {
+        if self.directory.shard_of(&input) == Some(self.shard) {
+            self.looped.push_back(input);
+            return;
+        }
+        if let Err(input) = self.directory.post(input)
+            && self.undelivered.len() < limits::UNDELIVERED_MAX
+        {
+            self.undelivered.push_back(input);
+        }
+    }
+
+    /// Sends a message to a charger, on whatever connection speaks for it now. With none it is lost: the charger asks
+    /// again when it is back.
+    fn tell(&self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
+        let Some(link) = shard.link(charger) else { return };
+        if let Some(outlet) = self.connections.get(&link.connection) {
+            outlet.send(link.channel, message);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! One partition: the cells of its chargers, sessions and accounts, and how they are found by id.
+
+use super::account::HostedAccount;
+use super::charger::HostedCharger;
+use super::hosted::{Arena, Slot};
+use super::session::HostedSession;
+use crate::account::Account;
+use crate::tariff::Tariff;
+use crate::units::{AccountId, ChargerId, Now, PartitionId, SessionId, TariffHash};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Everything that lives in one partition.
+pub struct Partition {
+    /// Which one.
+    pub id: PartitionId,
+    /// Charger actors.
+    pub chargers: Arena<HostedCharger>,
+    /// Session actors.
+    pub sessions: Arena<HostedSession>,
+    /// Account actors.
+    pub accounts: Arena<HostedAccount>,
+    charger_slots: HashMap<ChargerId, Slot>,
+    session_slots: HashMap<SessionId, Slot>,
+    account_slots: HashMap<AccountId, Slot>,
+    tariffs: HashMap<TariffHash, Arc<Tariff>>,
+}
+
+impl Partition {
+    /// An empty partition.
+    pub fn new(id: PartitionId, now: Now) -> Partition {
+        Partition {
+            id,
+            chargers: Arena::new(now),
+            sessions: Arena::new(now),
+            accounts: Arena::new(now),
+            charger_slots: HashMap::new(),
+            session_slots: HashMap::new(),
+            account_slots: HashMap::new(),
+            tariffs: HashMap::new(),
+        }
+    }
+
+    /// A tariff to which a session of this partition is pinned, and whose text is therefore in the journal.
+    pub fn pinned(&self, hash: &TariffHash) -> Option<Arc<Tariff>> {
+        self.tariffs.get(hash).cloned()
+    }
+
+    /// Keeps a pinned tariff.
+    pub fn pin(&mut self, tariff: Arc<Tariff>) {
+        self.tariffs.insert(tariff.hash(), tariff);
+    }
+
+    /// The cell of a charger, made when it is not known yet.
+    pub fn charger(&mut self, id: &ChargerId) -> Slot {
+        match self.charger_slots.get(id) {
+            Some(slot) => *slot,
+            None => {
+                let slot = self.chargers.insert(HostedCharger::new(id.clone()));
+                self.charger_slots.insert(id.clone(), slot);
+                slot
+            }
+        }
+    }
+
+    /// The cell of a charger, if it is known.
+    pub fn find_charger(&self, id: &ChargerId) -> Option<Slot> {
+        self.charger_slots.get(id).copied()
+    }
+
+    /// The cell of a session, if it is live.
+    pub fn find_session(&self, id: SessionId) -> Option<Slot> {
+        self.session_slots.get(&id).copied()
+    }
+
+    /// The cell of an account, if there is one.
+    pub fn find_account(&self, id: &AccountId) -> Option<Slot> {
+        self.account_slots.get(id).copied()
+    }
+
+    /// Gives a session a cell.
+    pub fn insert_session(&mut self, session: HostedSession) -> Slot {
+        let id = session.state().id;
+        let slot = self.sessions.insert(session);
+        self.session_slots.insert(id, slot);
+        slot
+    }
+
+    /// Vacates a session's cell.
+    pub fn remove_session(&mut self, id: SessionId) -> Option<HostedSession> {
+        let slot = self.session_slots.remove(&id)?;
+        self.sessions.remove(slot)
+    }
+
+    /// The cell of an account, made unopened when there is none yet.
+    pub fn account(&mut self, id: &AccountId) -> Slot {
+        match self.account_slots.get(id) {
+            Some(slot) => *slot,
+            None => self.insert_account(id.clone(), HostedAccount::from_state(Account::Unopened)),
+        }
+    }
+
+    /// Gives an account a cell.
+    pub fn insert_account(&mut self, id: AccountId, account: HostedAccount) -> Slot {
+        let slot = self.accounts.insert(account);
+        self.account_slots.insert(id, slot);
+        slot
+    }
+}

@@ -1,0 +1,110 @@
+//! A shard is rebuilt from its records: events are folded, nothing is decided and nothing leaves.
+
+use super::partition::Partition;
+use super::session::HostedSession;
+use super::shard::Shard;
+use crate::account;
+use crate::charger;
+use crate::journal::{Record, RecordKind};
+use crate::session::{self, Opening, Session};
+use crate::tariff::{Rating, Tariff};
+use crate::units::{AccountId, ChargerId, Energy, Now, SessionId, TariffHash};
+use jiff::tz::TimeZone;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+impl Shard {
+    /// Folds one record of one of this shard's partitions. The error says what cannot be understood.
+    pub fn replay(&mut self, record: Record<'_>, now: Now) -> Result<(), String> {
+        let policy = Arc::clone(&self.house().policy);
+        let partition = self.partition_mut(record.partition);
+        match record.kind {
+            RecordKind::SessionEvent => {
+                let (id, event): (SessionId, session::Event) = decode(record.payload)?;
+                replay_session(partition, id, &event, |state, charger, tariff, zone| {
+                    HostedSession::new(state, charger, tariff, zone, policy, now)
+                })
+            }
+            RecordKind::ChargerEvent => {
+                let (id, event): (ChargerId, charger::Event) = decode(record.payload)?;
+                let slot = partition.charger(&id);
+                let charger = partition.chargers.get_mut(slot).ok_or("a charger without a cell")?;
+                charger.replay(&event);
+                Ok(())
+            }
+            RecordKind::AccountEvent => {
+                let (id, event): (AccountId, account::Event) = decode(record.payload)?;
+                let slot = partition.account(&id);
+                let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
+                account.replay(&event);
+                Ok(())
+            }
+            RecordKind::TariffPinned => {
+                let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).map_err(unreadable)?;
+                let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
+                match tariff.hash() == hash {
+                    true => partition.pin(Arc::new(tariff)),
+                    false => return Err(format!("a tariff is pinned as {hash} but hashes to {}", tariff.hash())),
+                };
+                Ok(())
+            }
+            RecordKind::BillingEvent => Err("a billing event, which this version does not write".to_owned()),
+        }
+    }
+}
+
+fn replay_session(
+    partition: &mut Partition,
+    id: SessionId,
+    event: &session::Event,
+    host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
+) -> Result<(), String> {
+    if let session::Event::Opened(opening) = event {
+        return open(partition, opening, host);
+    }
+    let cell = partition.find_session(id).ok_or_else(|| format!("session {id} was never opened"))?;
+    let hosted = partition.sessions.get_mut(cell).ok_or("a session without a cell")?;
+    hosted.replay(event);
+    let (slot, state) = (hosted.charger(), hosted.state());
+    if let session::Event::Ended(ended) = event {
+        let fact = charger::Event::SessionEnded {
+            key: state.key,
+            at: ended.known_at,
+            sequence: state.meter.sequence,
+            refused: !ended.admitted,
+        };
+        project(partition, slot, cell, &fact);
+    }
+    Ok(())
+}
+
+fn open(
+    partition: &mut Partition,
+    opening: &Opening,
+    host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
+) -> Result<(), String> {
+    let tariff =
+        partition.pinned(&opening.tariff).ok_or_else(|| format!("tariff {} was never pinned", opening.tariff))?;
+    let zone = TimeZone::get(&opening.zone).map_err(|error| error.to_string())?;
+    let rating = Rating::open(&tariff, &zone, opening.at, Energy::ZERO).map_err(|error| error.to_string())?;
+    let slot = partition.charger(&opening.charger);
+    let state = Session::new(opening, rating, tariff.currency());
+    let cell = partition.insert_session(host(state, slot, tariff, zone));
+    let fact = charger::Event::SessionOpened { key: opening.key, session: opening.id, connector: opening.connector };
+    project(partition, slot, cell, &fact);
+    Ok(())
+}
+
+fn project(partition: &mut Partition, slot: u32, cell: u32, fact: &charger::Event) {
+    if let Some(charger) = partition.chargers.get_mut(slot) {
+        charger.project(fact, cell);
+    }
+}
+
+fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
+    postcard::from_bytes(payload).map_err(unreadable)
+}
+
+fn unreadable(error: postcard::Error) -> String {
+    format!("its payload cannot be read: {error}")
+}

@@ -1,0 +1,290 @@
+//! A shard: many partitions run by one thread, without any runtime of its own.
+//!
+//! An input is delivered to a hosted actor; what the actor decides is journaled, and what it wants done waits behind the
+//! gate. The actix actor around it ([`super::shard_actor`]) feeds it from mailboxes; a simulator feeds it from a script.
+//!
+//! ```text
+//!   input ─▶ reserve ─▶ charger ─▶ session ─▶ events ─▶ journal ─▶ (durable) ─▶ gate ─▶ output
+//! ```
+
+use super::charger::{ConnectionId, Link};
+use super::delivery::Delivery;
+use super::hosted::Slot;
+use super::house::House;
+use super::output::{ChargerRef, OrderReply, Output};
+use super::partition::Partition;
+use super::wheel::{Wake, Wheel};
+use crate::account;
+use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequences};
+use crate::payment::{self, Answer, Notification, Operation};
+use crate::session::{self, StopReason};
+use crate::units::{AccountId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
+use crate::wire::{Channel, ChargerHello, FromCharger};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Something that happened outside of the shard, other than a charger's message.
+#[derive(Debug)]
+pub enum Input {
+    /// A processor answered. It is the processor of the connection, not one that the answer claims.
+    Answer(ProcessorId, Box<Answer>),
+    /// A processor reported something.
+    Notification(ProcessorId, Notification),
+    /// No connection could take this attempt of an operation: it was certainly not sent.
+    NotSent(OpId, u16),
+    /// The connection was lost on which this attempt had been sent.
+    ConnectionLost(OpId, u16),
+    /// A session asks an account of this shard.
+    AskAccount(AccountId, Box<Operation>),
+    /// An operator's order for an account of this shard.
+    Order(AccountId, Box<account::Command>, OrderReply),
+    /// Someone other than the charger ends a session.
+    StopSession(SessionId, StopReason),
+    /// A closed session is in the archive, durably.
+    Archived(SessionId),
+}
+
+impl Input {
+    /// The partition that it is for, among `count`. An answer may name one that does not exist.
+    pub fn partition(&self, count: u16) -> PartitionId {
+        match self {
+            Input::Answer(_, answer) => answer.operation.session().partition(),
+            Input::Notification(_, notification) => notification.hold.0.session().partition(),
+            Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
+            Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
+            Input::StopSession(session, _) | Input::Archived(session) => session.partition(),
+        }
+    }
+}
+
+/// Which actor a wake-up is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleeper {
+    /// A session: the index of its partition, and its cell.
+    Session(u16, Slot),
+    /// An account: the index of its partition, and its cell.
+    Account(u16, Slot),
+}
+
+/// Partitions that are run by one thread.
+pub struct Shard {
+    house: Arc<House>,
+    /// This shard's place among `house.shards`.
+    index: u16,
+    partitions: Vec<Partition>,
+    appender: Appender,
+    gate: Gate<Output>,
+    wheel: Wheel<Sleeper>,
+    /// Which charger speaks on which channel of which connection, as far as they are of this shard.
+    channels: HashMap<ConnectionId, HashMap<Channel, ChargerRef>>,
+    fired: Vec<Wake<Sleeper>>,
+}
+
+impl Shard {
+    /// A shard with empty partitions.
+    pub fn new(house: Arc<House>, index: u16, now: Now) -> Shard {
+        let mine = (0..house.partitions).filter(|partition| partition % house.shards == index);
+        let partitions = mine.map(|partition| Partition::new(PartitionId(partition), now)).collect();
+        let appender = Appender::new(Sequences::new(house.partitions));
+        Shard {
+            house,
+            index,
+            partitions,
+            appender,
+            gate: Gate::new(),
+            wheel: Wheel::new(now.mono),
+            channels: HashMap::new(),
+            fired: Vec::new(),
+        }
+    }
+
+    /// The shard that runs a partition.
+    pub fn of(partition: PartitionId, shards: u16) -> u16 {
+        partition.0 % shards
+    }
+
+    /// Its place among the shards.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Its partitions.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// The rules of the house.
+    pub fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    pub(super) fn partition_mut(&mut self, partition: PartitionId) -> &mut Partition {
+        let local = usize::from(self.local(partition));
+        &mut self.partitions[local]
+    }
+
+    /// After replay: the records that come now continue these.
+    pub fn continue_after(&mut self, sequences: Sequences) {
+        self.appender = Appender::new(sequences);
+    }
+
+    /// A charger said hello on a channel: from now on that connection speaks for it, and no other. The connection that did
+    /// before is returned, to be closed.
+    pub fn hello(&mut self, link: Link, hello: &ChargerHello, now: Now) -> Result<Option<Link>, Busy> {
+        let local = self.local(PartitionId::of(hello.charger.as_str(), self.house.partitions));
+        let (partition, mut delivery) = self.begin(local, now)?;
+        let slot = partition.charger(&hello.charger);
+        let replaced = delivery.hello(partition, slot, link, hello);
+        self.channels.entry(link.connection).or_default().insert(link.channel, ChargerRef { partition: local, slot });
+        if let Some(before) = replaced.filter(|before| before.connection != link.connection) {
+            if let Some(channels) = self.channels.get_mut(&before.connection) {
+                channels.remove(&before.channel);
+            }
+            return Ok(Some(before));
+        }
+        Ok(None)
+    }
+
+    /// A message from a charger, on a channel on which it has said hello. From a channel that another connection has
+    /// taken over nothing is accepted any more: that is `false`.
+    pub fn charger_says(&mut self, link: Link, message: FromCharger, now: Now) -> Result<bool, Busy> {
+        let Some(charger) = self.channels.get(&link.connection).and_then(|channels| channels.get(&link.channel)) else {
+            return Ok(false);
+        };
+        let charger = *charger;
+        let (partition, mut delivery) = self.begin(charger.partition, now)?;
+        delivery.charger_says(partition, charger.slot, message);
+        Ok(true)
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&mut self, connection: ConnectionId) {
+        for charger in self.channels.remove(&connection).into_iter().flatten().map(|(_, charger)| charger) {
+            let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot) else {
+                continue;
+            };
+            if hosted.link().is_some_and(|link| link.connection == connection) {
+                hosted.set_link(None);
+            }
+        }
+    }
+
+    /// Anything else. When the journal is busy the input comes back, and nothing has changed.
+    pub fn take(&mut self, input: Input, now: Now) -> Result<(), Input> {
+        let local = self.local(input.partition(self.house.partitions));
+        let Ok((partition, mut delivery)) = self.begin(local, now) else { return Err(input) };
+        match input {
+            Input::Answer(processor, answer) => delivery.answer(partition, processor, *answer),
+            Input::Notification(processor, notification) => delivery.notification(partition, processor, notification),
+            Input::NotSent(operation, attempt) => {
+                delivery.payment(partition, operation.session(), payment::Command::NotSent { operation, attempt });
+            }
+            Input::ConnectionLost(operation, attempt) => {
+                let command = payment::Command::ConnectionLost { operation, attempt };
+                delivery.payment(partition, operation.session(), command);
+            }
+            Input::AskAccount(account, operation) => delivery.ask_account(partition, &account, &operation),
+            Input::Order(account, command, reply) => delivery.order(partition, &account, *command, reply),
+            Input::StopSession(session, reason) => {
+                delivery.session_by_id(partition, session, session::Command::StopBy(reason));
+            }
+            Input::Archived(session) => delivery.archived(partition, session),
+        }
+        Ok(())
+    }
+
+    /// Wakes the actors whose deadlines have come. What finds the journal busy is woken by the next tick.
+    pub fn tick(&mut self, now: Now) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(now.mono, &mut fired);
+        for wake in fired.drain(..) {
+            let (local, due) = match wake.whom {
+                Sleeper::Session(local, slot) => {
+                    (local, self.partitions[usize::from(local)].sessions.disarm(slot, wake.at))
+                }
+                Sleeper::Account(local, slot) => {
+                    (local, self.partitions[usize::from(local)].accounts.disarm(slot, wake.at))
+                }
+            };
+            match due {
+                None => {}
+                Some(deadline) if deadline > now.mono => self.rearm(wake.whom, deadline),
+                Some(deadline) => match self.begin(local, now) {
+                    Ok((partition, mut delivery)) => delivery.wake(partition, wake.whom),
+                    Err(_) => self.rearm(wake.whom, deadline.max(now.mono)),
+                },
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Records for the writer, when there are any and it can take them.
+    pub fn take_batch(&mut self) -> Option<Batch> {
+        self.appender.take_batch()
+    }
+
+    /// A batch came back: its records are durable.
+    pub fn committed(&mut self, batch: Batch) -> Position {
+        self.appender.committed(batch)
+    }
+
+    /// The next output whose records are durable.
+    pub fn release(&mut self) -> Option<Output> {
+        let durable = self.appender.durable();
+        self.gate.release(durable).next()
+    }
+
+    /// The connection that speaks for a charger now.
+    pub fn link(&self, charger: ChargerRef) -> Option<Link> {
+        self.partitions[usize::from(charger.partition)].chargers.get(charger.slot)?.link()
+    }
+
+    /// Whether a connection speaks on this channel for a charger of this shard.
+    pub fn knows(&self, link: Link) -> bool {
+        self.channels.get(&link.connection).is_some_and(|channels| channels.contains_key(&link.channel))
+    }
+
+    /// After replay: whatever was in flight is asked again. What finds the journal busy is asked by its own deadline.
+    pub fn resume(&mut self, now: Now) {
+        for local in 0..self.partitions.len() {
+            let cells: Vec<Slot> = self.partitions[local].sessions.iter().map(|(slot, _)| slot).collect();
+            let local = u16::try_from(local).expect("partitions are counted by a u16");
+            for cell in cells {
+                match self.begin(local, now) {
+                    Ok((partition, mut delivery)) => delivery.resume(partition, cell),
+                    Err(_) => self.rearm(Sleeper::Session(local, cell), now.mono),
+                }
+            }
+        }
+    }
+
+    /// Whether everything that was decided is durable and has left.
+    pub fn is_idle(&self) -> bool {
+        self.appender.is_idle() && self.gate.is_empty()
+    }
+
+    /// Reserves room in the journal and behind the gate for whatever one input may cause.
+    fn begin(&mut self, local: u16, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
+        let permit = self.appender.reserve_with(&self.gate)?;
+        let partition = &mut self.partitions[usize::from(local)];
+        let delivery =
+            Delivery { permit, gate: &mut self.gate, wheel: &mut self.wheel, house: &self.house, local, now };
+        Ok((partition, delivery))
+    }
+
+    fn rearm(&mut self, whom: Sleeper, deadline: Mono) {
+        let armed = match whom {
+            Sleeper::Session(local, slot) => self.partitions[usize::from(local)].sessions.arm(slot, deadline),
+            Sleeper::Account(local, slot) => self.partitions[usize::from(local)].accounts.arm(slot, deadline),
+        };
+        if armed {
+            self.wheel.insert(whom, deadline);
+        }
+    }
+
+    /// The index of a partition in this shard.
+    fn local(&self, partition: PartitionId) -> u16 {
+        debug_assert_eq!(Shard::of(partition, self.house.shards), self.index, "an input for another shard");
+        partition.0 / self.house.shards
+    }
+}

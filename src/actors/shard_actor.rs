@@ -1,0 +1,208 @@
+//! The actix actor around a [`Shard`]: one per core, alone on its thread.
+//!
+//! It takes turns from connections, answers from processors, committed batches from the journal's writer and ticks of
+//! the clock, and lets the shard decide. What the gate releases goes out through the [`Outside`].
+
+use super::charger::Link;
+use super::outside::Outside;
+use super::shard::{Input, Shard};
+use super::turn::{Attach, Detach, Turn};
+use super::writer::{Append, JournalWriter};
+use crate::journal::{Batch, Busy};
+use crate::limits;
+use crate::units::{Clock, Now};
+use crate::wire::{Code, FromCharger};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// How often a shard looks at its timer wheel.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A shard on its thread.
+pub struct ShardActor {
+    shard: Shard,
+    outside: Outside,
+    clock: Arc<dyn Clock>,
+    writer: Addr<JournalWriter>,
+    committed: mpsc::Sender<Batch>,
+    returning: Option<mpsc::Receiver<Batch>>,
+    /// Turns that found the journal busy. At most one for each connection: it reads no further until its turn is taken.
+    turns: VecDeque<Turn>,
+    /// Other inputs that found the journal busy; bounded by what processors and accounts may have in flight.
+    inputs: VecDeque<Input>,
+}
+
+/// Anything for the shard that is not a charger's turn.
+pub struct Take(pub Input);
+
+impl Message for Take {
+    type Result = ();
+}
+
+/// A look at the shard, for the console.
+pub struct Look(pub Box<dyn FnOnce(&Shard) + Send>);
+
+impl Message for Look {
+    type Result = ();
+}
+
+impl ShardActor {
+    /// A shard with its surroundings.
+    pub fn new(shard: Shard, outside: Outside, clock: Arc<dyn Clock>, writer: Addr<JournalWriter>) -> ShardActor {
+        let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
+        ShardActor {
+            shard,
+            outside,
+            clock,
+            writer,
+            committed,
+            returning: Some(returning),
+            turns: VecDeque::new(),
+            inputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes what waited for the journal, as far as it has room again. Older first, so that nobody is overtaken.
+    fn catch_up(&mut self, now: Now) {
+        while let Some(input) = self.inputs.pop_front() {
+            if let Err(input) = self.shard.take(input, now) {
+                self.inputs.push_front(input);
+                return;
+            }
+        }
+        while let Some(mut turn) = self.turns.pop_front() {
+            if self.take_turn(&mut turn, now).is_err() {
+                self.turns.push_front(turn);
+                return;
+            }
+        }
+    }
+
+    /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
+    fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
+        while let Some(received) = turn.messages.get_mut(turn.taken) {
+            let link = Link { connection: turn.connection, channel: received.channel };
+            if let FromCharger::Hello(hello) = &received.message {
+                if let Some(replaced) = self.shard.hello(link, hello, now)? {
+                    self.outside.close(replaced, Code::Replaced);
+                }
+            } else if !self.shard.knows(link) {
+                // A newer connection speaks for this charger: what the older one still says is not heard.
+                self.outside.close(link, Code::Replaced);
+            } else {
+                // Readings are copied, rare messages cloned; the original stays until it is taken.
+                self.shard.charger_says(link, received.message.clone(), now)?;
+            }
+            turn.taken += 1;
+        }
+        self.outside.resume(turn.connection);
+        Ok(())
+    }
+
+    /// Hands what has gathered to the writer, and what is durable to the outside.
+    fn pump(&mut self, now: Now) {
+        loop {
+            if let Some(batch) = self.shard.take_batch() {
+                let append = Append { batch, reply: self.committed.clone() };
+                self.writer.try_send(append).expect("the writer's mailbox has room for every shard's batches");
+            }
+            let mut looped = false;
+            while let Some(output) = self.shard.release() {
+                self.outside.carry(&self.shard, output);
+            }
+            self.outside.flush(&self.shard);
+            while let Some(input) = self.outside.next_input() {
+                looped = true;
+                if let Err(input) = self.shard.take(input, now) {
+                    self.inputs.push_back(input);
+                }
+            }
+            if !looped {
+                return;
+            }
+        }
+    }
+}
+
+impl Actor for ShardActor {
+    type Context = Context<ShardActor>;
+
+    fn started(&mut self, context: &mut Context<ShardActor>) {
+        context.set_mailbox_capacity(limits::SHARD_MAILBOX);
+        let returning = self.returning.take().expect("a shard starts once");
+        context.add_stream(ReceiverStream::new(returning));
+        context.run_interval(TICK, |actor, _| {
+            let now = actor.clock.now();
+            actor.catch_up(now);
+            actor.shard.tick(now);
+            actor.outside.retry();
+            actor.pump(now);
+        });
+        let now = self.clock.now();
+        self.shard.resume(now);
+        self.pump(now);
+    }
+}
+
+impl StreamHandler<Batch> for ShardActor {
+    fn handle(&mut self, batch: Batch, _: &mut Context<ShardActor>) {
+        let now = self.clock.now();
+        self.shard.committed(batch);
+        self.catch_up(now);
+        self.pump(now);
+    }
+}
+
+impl Handler<Attach> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, attach: Attach, _: &mut Context<ShardActor>) {
+        self.outside.attach(attach.connection, attach.outlet);
+    }
+}
+
+impl Handler<Detach> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Detach(connection): Detach, _: &mut Context<ShardActor>) {
+        self.turns.retain(|turn| turn.connection != connection);
+        self.shard.disconnected(connection);
+        self.outside.detach(connection);
+    }
+}
+
+impl Handler<Turn> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, mut turn: Turn, _: &mut Context<ShardActor>) {
+        let now = self.clock.now();
+        if !self.turns.is_empty() || self.take_turn(&mut turn, now).is_err() {
+            self.turns.push_back(turn);
+        }
+        self.pump(now);
+    }
+}
+
+impl Handler<Take> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Take(input): Take, _: &mut Context<ShardActor>) {
+        let now = self.clock.now();
+        if let Err(input) = self.shard.take(input, now) {
+            self.inputs.push_back(input);
+        }
+        self.pump(now);
+    }
+}
+
+impl Handler<Look> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Look(look): Look, _: &mut Context<ShardActor>) {
+        look(&self.shard);
+    }
+}

@@ -1,0 +1,439 @@
+//! Scenarios: a shard on a journal in memory, told what happens outside, and asked what it says.
+
+use super::charger::{ConnectionId, Link};
+use super::house::{House, Place, Places, Roster};
+use super::output::{OrderReply, Ordered, Output};
+use super::shard::{Input, Shard};
+use crate::account;
+use crate::journal::{Log, MemoryStore, Sequences};
+use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
+use crate::payment::{HoldCapabilities, ProcessorRef, Request};
+use crate::session::Policy;
+use crate::tariff::Tariff;
+use crate::units::{
+    AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
+    ProcessorId, SessionId, SessionKey, TimeSpan, Timestamp,
+};
+use crate::wire::{
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
+};
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use ring::hmac;
+use std::sync::{Arc, Mutex};
+
+const START: i64 = 1_763_800_000_000;
+
+/// 0.14 EUR/kWh without VAT: what the recorded sessions were billed with.
+const TARIFF: &str = r#"{
+    "country_code": "FR", "party_id": "SAP", "id": "FLAT-14", "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.14, "step_size": 1}]}],
+    "last_updated": "2017-06-01T00:00:00Z"
+}"#;
+
+struct OneTariff(Arc<Tariff>);
+
+impl Places for OneTariff {
+    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+        match charger.as_str() {
+            "NO-TARIFF" => Err(Code::NoTariff),
+            _ => Ok(Place { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() }),
+        }
+    }
+}
+
+fn house() -> Arc<House> {
+    let dice = Mutex::new(0x1234_5678_u64);
+    let tariff = Arc::new(Tariff::parse(TARIFF).unwrap().tariff);
+    let places: Box<dyn Places> = Box::new(OneTariff(tariff));
+    let roster = Roster {
+        processors: vec![super::house::Listed {
+            id: acme(),
+            credentials: vec![CredentialKind::CardToken],
+            currencies: vec![Currency::EUR],
+            capabilities: HoldCapabilities::of(&capabilities()),
+            weight: 1,
+        }],
+    };
+    Arc::new(House {
+        partitions: 8,
+        shards: 1,
+        policy: Arc::new(Policy::default()),
+        places: ArcSwap::from_pointee(places),
+        roster: ArcSwap::from_pointee(roster),
+        dice: Box::new(move || {
+            let mut state = dice.lock().unwrap();
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *state >> 8
+        }),
+        fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"test"),
+        receipt_base: String::new(),
+    })
+}
+
+fn acme() -> ProcessorId {
+    ProcessorId::new("acme-cards").unwrap()
+}
+
+fn capabilities() -> Capabilities {
+    use OperationKind::*;
+    Capabilities {
+        kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
+        credentials: vec![CredentialKind::CardToken],
+        currencies: vec![Currency::EUR],
+        idempotent_replay: TimeSpan::from_secs(86_400),
+        replay_after_error_safe: true,
+        request_life_max: TimeSpan::from_secs(20),
+        inquiry_authoritative_after: Some(TimeSpan::from_secs(30)),
+        increments_max: 10,
+        overcapture_percent: 0,
+        partial_approval: true,
+        multiple_captures: false,
+        hold_validity: TimeSpan::from_secs(7 * 86_400),
+        inflight_max: 64,
+    }
+}
+
+/// A shard, its log, and what it has said so far.
+struct Scene {
+    shard: Shard,
+    log: Log,
+    store: MemoryStore,
+    now: Now,
+    link: Link,
+    said: Vec<ToCharger>,
+    operations: Vec<Operation>,
+    callbacks: Vec<(CallbackId, Option<Code>)>,
+    ordered: Arc<Mutex<Vec<Ordered>>>,
+    next_callback: u128,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        Scene::on(MemoryStore::new(64))
+    }
+
+    /// Opens (or reopens) whatever the store holds.
+    fn on(store: MemoryStore) -> Scene {
+        let now = Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1_000) };
+        let mut shard = Shard::new(house(), 0, now);
+        let (log, _) = Log::open(Box::new(store.clone()), &Sequences::new(8), &mut |record| shard.replay(record, now))
+            .expect("the log opens");
+        shard.continue_after(log.sequences().clone());
+        let link = Link { connection: ConnectionId(1), channel: Channel::ZERO };
+        let mut scene = Scene {
+            shard,
+            log,
+            store,
+            now,
+            link,
+            said: Vec::new(),
+            operations: Vec::new(),
+            callbacks: Vec::new(),
+            ordered: Arc::default(),
+            next_callback: 1,
+        };
+        scene.shard.resume(now);
+        scene.settle();
+        scene
+    }
+
+    /// The process dies and begins anew on the same disk; chargers and processors are gone.
+    fn crash(self) -> Scene {
+        let mut after = Scene::on(self.store);
+        after.now = self.now;
+        after.next_callback = self.next_callback + 1_000;
+        after
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        let span = TimeSpan::from_secs(seconds);
+        self.now = Now { wall: self.now.wall.saturating_add(span), mono: self.now.mono.after(span) };
+        self.shard.tick(self.now);
+        self.settle();
+    }
+
+    /// Makes everything durable and lets it out, until nothing more happens.
+    fn settle(&mut self) {
+        loop {
+            while let Some(batch) = self.shard.take_batch() {
+                self.log.commit(std::slice::from_ref(&batch)).unwrap();
+                self.shard.committed(batch);
+            }
+            let Some(output) = self.shard.release() else { return };
+            match output {
+                Output::MeterAck { session, up_to, running, .. } => {
+                    let ack = crate::wire::MeterAck { session, up_to, cost: Some(running) };
+                    self.said.push(ToCharger::MeterAck(ack));
+                }
+                Output::Charger(charger, message) if self.shard.link(charger).is_some() => self.said.push(*message),
+                // Nobody speaks for the charger: what it does not hear it asks again.
+                Output::Charger(..) => {}
+                Output::Operation(operation) => self.operations.push(*operation),
+                Output::Account(ask) => self.take(Input::AskAccount(ask.0, Box::new(ask.1))),
+                Output::AccountAnswer(answer) => self.take(Input::Answer(answer.0, Box::new(answer.1))),
+                Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
+                Output::Archive(_) | Output::ReceiptAgain(..) => {}
+                Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
+            }
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        self.shard.take(input, self.now).expect("the journal has room");
+        self.settle();
+    }
+
+    fn hello(&mut self, charger: &str, sessions: Vec<SessionMark>) -> Option<Link> {
+        let hello = ChargerHello {
+            charger: ChargerId::new(charger).unwrap(),
+            connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
+            firmware: "1.0".into(),
+            clock: self.now.wall,
+            sessions,
+        };
+        let replaced = self.shard.hello(self.link, &hello, self.now).unwrap();
+        self.settle();
+        replaced
+    }
+
+    fn says(&mut self, message: FromCharger) {
+        assert!(self.shard.knows(self.link), "the channel is bound");
+        self.shard.charger_says(self.link, message, self.now).unwrap();
+        self.settle();
+    }
+
+    fn start(&mut self, key: u64, kind: CredentialKind, token: &str) {
+        let credential = Credential { kind, token: token.as_bytes().into() };
+        let register = Energy::from_watt_hours(909_000).unwrap();
+        let (session, connector) = (SessionKey(key), ConnectorId(1));
+        self.says(FromCharger::Start(StartSession { session, connector, credential, at: self.now.wall, register }));
+    }
+
+    fn reading(&mut self, key: u64, sequence: u32, wh: i64) {
+        self.pass(60);
+        let reading = self.reading_of(sequence, wh);
+        self.says(FromCharger::Reading { session: SessionKey(key), reading });
+    }
+
+    fn stop(&mut self, key: u64, sequence: u32, wh: i64) {
+        self.pass(60);
+        let last = self.reading_of(sequence, wh);
+        self.says(FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local });
+    }
+
+    fn reading_of(&self, sequence: u32, wh: i64) -> MeterReading {
+        let register = Energy::from_watt_hours(909_000 + wh).unwrap();
+        MeterReading { sequence, at: self.now.wall, register, power: None, current: None }
+    }
+
+    fn answer(&mut self, operation: &Operation, outcome: Outcome) {
+        let callback = CallbackId(self.next_callback);
+        self.next_callback += 1;
+        let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
+        self.take(Input::Answer(acme(), Box::new(answer)));
+    }
+
+    fn approve(&mut self, operation: &Operation) {
+        let amount = match &operation.request {
+            Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => {
+                *amount
+            }
+            Request::Increment { new_total, .. } | Request::Decrement { new_total, .. } => *new_total,
+            Request::Void { .. } | Request::Inquire { .. } => Amount::zero(Currency::EUR),
+        };
+        let outcome = Outcome::Approved { amount, processor_ref: ProcessorRef("auth-1".into()), expires_at: None };
+        self.answer(operation, outcome);
+    }
+
+    fn order(&mut self, account: &str, command: impl FnOnce(crate::units::OpId) -> account::Command) {
+        let account = AccountId::new(account).unwrap();
+        let op =
+            SessionId::new(self.now.wall, PartitionId::of(account.as_str(), 8), self.next_callback as u64).operation(1);
+        self.next_callback += 1;
+        let ordered = self.ordered.clone();
+        let reply = OrderReply(Box::new(move |done| ordered.lock().unwrap().push(done)));
+        self.take(Input::Order(account, Box::new(command(op)), reply));
+    }
+
+    /// What was said since the last time this was asked.
+    fn heard(&mut self) -> Vec<ToCharger> {
+        std::mem::take(&mut self.said)
+    }
+
+    fn asked(&mut self) -> Operation {
+        assert_eq!(self.operations.len(), 1, "one operation: {:?}", self.operations);
+        self.operations.remove(0)
+    }
+}
+
+#[test]
+fn a_card_session_from_the_credential_to_the_receipt() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_)]));
+
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    assert!(scene.heard().is_empty(), "no energy before the processor has spoken");
+    let authorize = scene.asked();
+    assert!(matches!(authorize.request, Request::Authorize { .. }));
+    scene.approve(&authorize);
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+
+    scene.reading(1, 1, 300);
+    let heard = scene.heard();
+    let [ToCharger::MeterAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((ack.up_to, ack.cost.unwrap().major().to_string().as_str()), (1, "0.042"));
+
+    scene.stop(1, 2, 650);
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 2));
+    let capture = scene.asked();
+    let Request::Capture { amount, last: true, .. } = capture.request else { panic!("{capture:?}") };
+    assert_eq!(amount, Amount::new(9, Currency::EUR), "0.65 kWh at 0.14 is 0.091, rounded once");
+
+    scene.approve(&capture);
+    let heard = scene.heard();
+    let [ToCharger::Receipt(receipt)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((receipt.total.minor, receipt.cost.major().to_string().as_str()), (9, "0.091"));
+    assert_eq!(scene.callbacks.len(), 2, "each answer is acknowledged");
+}
+
+#[test]
+fn a_prepaid_account_is_a_processor_like_any_other() {
+    let mut scene = Scene::new();
+    scene.order("driver-1", |op| account::Command::Open {
+        op,
+        account: AccountId::new("driver-1").unwrap(),
+        currency: Currency::EUR,
+        credit_limit: Amount::zero(Currency::EUR),
+    });
+    scene.order("driver-1", |op| account::Command::TopUp {
+        op,
+        amount: Amount::new(6_000, Currency::EUR),
+        source: account::TopUpSource::Bank,
+    });
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::EvAccount, "driver-1");
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_), ToCharger::StartAccepted { .. }]));
+    scene.stop(1, 1, 300);
+    let heard = scene.heard();
+    assert!(matches!(heard.as_slice(), [ToCharger::MeterAck(_), ToCharger::Receipt(_)]), "{heard:?}");
+    assert!(scene.operations.is_empty());
+}
+
+#[test]
+fn repeated_readings_are_acknowledged_again_and_gaps_are_refused() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    scene.reading(1, 1, 100);
+    scene.heard();
+    scene.reading(1, 1, 100);
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::MeterAck(ack)] if ack.up_to == 1));
+    scene.reading(1, 3, 300);
+    let heard = scene.heard();
+    let [ToCharger::SessionRejected { code, expected, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((*code, *expected), (Code::SequenceGap, Some(2)));
+    scene.says(FromCharger::Reading { session: SessionKey(77), reading: scene.reading_of(1, 0) });
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::SessionRejected { code: Code::SessionUnknown, .. }]));
+}
+
+#[test]
+fn a_register_that_falls_is_recorded_and_not_billed() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    scene.reading(1, 1, 300);
+    scene.heard();
+    scene.reading(1, 2, -5_000);
+    let heard = scene.heard();
+    let [ToCharger::SessionRejected { code, expected, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((*code, *expected), (Code::RegisterFalls, Some(3)));
+    scene.reading(1, 3, 400);
+    let heard = scene.heard();
+    let [ToCharger::MeterAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!((ack.up_to, ack.cost.unwrap().major().to_string().as_str()), (3, "0.056"));
+}
+
+#[test]
+fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+
+    // The gate dies after the authorization has left, before it is answered: it is asked again under the same id.
+    let mut scene = scene.crash();
+    let again = scene.asked();
+    assert!(again.id == authorize.id || matches!(again.request, Request::Inquire { target } if target == authorize.id));
+    scene.approve(&authorize);
+    scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 0 }]);
+    let heard = scene.heard();
+    let [ToCharger::HelloAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 0 });
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    scene.reading(1, 1, 300);
+
+    // It dies again while charging: the session goes on where it was.
+    let mut scene = scene.crash();
+    scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
+    let heard = scene.heard();
+    let [ToCharger::HelloAck(ack)] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!(ack.sessions[0].standing, Standing::Open { durable: 1 });
+    scene.stop(1, 2, 650);
+    let capture = scene.asked();
+
+    // And once more while the capture is under way: never under another id.
+    let mut scene = scene.crash();
+    let again = scene.asked();
+    assert!(again.id == capture.id || matches!(again.request, Request::Inquire { target } if target == capture.id));
+    scene.approve(&capture);
+    scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 2 }]);
+    let heard = scene.heard();
+    assert!(
+        heard.iter().any(|message| matches!(message, ToCharger::Receipt(receipt) if receipt.total.minor == 9)),
+        "{heard:?}"
+    );
+}
+
+#[test]
+fn without_a_tariff_there_is_no_session_and_no_price_of_zero() {
+    let mut scene = Scene::new();
+    scene.hello("NO-TARIFF", Vec::new());
+    scene.heard();
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartRejected { code: Code::NoTariff, .. }]));
+}
+
+#[test]
+fn a_newer_connection_takes_over_and_the_older_is_not_heard() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    let older = scene.link;
+    scene.link = Link { connection: ConnectionId(2), channel: Channel::ZERO };
+    assert_eq!(scene.hello("AMS-0007", Vec::new()), Some(older), "the older one is to be closed");
+    assert!(!scene.shard.knows(older));
+    scene.shard.disconnected(older.connection);
+    assert!(scene.shard.knows(scene.link));
+}
+
+#[test]
+fn silence_ends_a_session_on_its_last_known_total() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    scene.reading(1, 1, 300);
+    while scene.operations.is_empty() {
+        scene.pass(30);
+        assert!(scene.now.mono < Mono(3_600_000), "silence is not endless");
+    }
+    let capture = scene.asked();
+    assert!(matches!(capture.request, Request::Capture { amount, .. } if amount.minor == 4), "{capture:?}");
+}

@@ -1,0 +1,36 @@
+//! What a fact does to a session's state. Never fails.
+
+use super::{Event, Session, Stage};
+use crate::payment;
+
+/// Folds one fact into the state.
+pub fn apply(session: &mut Session, event: &Event) {
+    match event {
+        // The state was made from it.
+        Event::Opened(opening) => debug_assert_eq!(opening.id, session.id),
+        Event::Metered { reading, slices } => {
+            session.rating.apply(slices);
+            session.meter.record(reading);
+        }
+        Event::RegisterJumped(jump) => session.meter.jump(*jump),
+        Event::Suspected { reading, doubt: _ } => session.meter.doubt(reading),
+        Event::Admitted { limit } => {
+            let stop_asked = match &session.stage {
+                Stage::Charging { stop_asked, .. } => *stop_asked,
+                Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
+            };
+            session.stage = Stage::Charging { limit: *limit, stop_asked };
+        }
+        Event::StopAsked(reason) => {
+            if let Stage::Charging { stop_asked, .. } = &mut session.stage {
+                *stop_asked = Some(*reason);
+            }
+        }
+        Event::Ended(ended) => session.stage = Stage::Settling(ended.clone()),
+        Event::Payment(event) => payment::apply(&mut session.payment, event),
+        Event::Closed => {
+            let ended = session.ended().copied().expect("a session ends before it closes");
+            session.stage = Stage::Closed(Box::new(ended));
+        }
+    }
+}

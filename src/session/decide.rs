@@ -1,0 +1,239 @@
+//! What a session's machine decides. Pure: it reads the state and changes nothing.
+
+use super::{
+    Command, Decision, Doubt, Effect, Ended, Event, Place, Rejection, Session, Stage, Stop, StopReason, Surroundings,
+    Verdict, money, resume,
+};
+use crate::payment;
+use crate::tariff::{Rating, Slices};
+use crate::units::{Cost, Energy, MeterReading, Timestamp};
+
+/// Decides one command.
+pub fn decide(session: &Session, command: Command, around: &Surroundings<'_>) -> Decision {
+    match command {
+        Command::Begin { credential, route } => money::authorize(session, credential, route, around),
+        Command::RepeatStart => repeat_start(session),
+        Command::Reading(reading) => reading_came(session, &reading, around),
+        Command::Stop(stop) => stop_came(session, &stop, around),
+        Command::Payment(command) => money::step(session, command, around),
+        Command::Wake { silent } => wake(session, silent, around),
+        Command::StopBy(reason) => stop_by(session, reason, around),
+        Command::Resume => resume::resume(session, around),
+    }
+}
+
+/// The start is answered as it was before; while nothing is decided there is nothing to say.
+fn repeat_start(session: &Session) -> Decision {
+    match &session.stage {
+        Stage::Authorizing => Decision::nothing(),
+        Stage::Charging { limit, .. } => Decision::reply(Effect::StartAccepted { limit: *limit }),
+        Stage::Settling(ended) | Stage::Closed(ended) if ended.admitted => {
+            Decision::reply(Effect::StartAccepted { limit: ended.payable })
+        }
+        Stage::Settling(ended) | Stage::Closed(ended) => Decision::reply(Effect::StartRejected(ended.reason)),
+    }
+}
+
+/// A meter tick: placed in the sequence, believed or not, priced, and compared with what is authorized.
+fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Decision {
+    let stop_asked = match &session.stage {
+        Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
+        Stage::Charging { stop_asked, .. } => *stop_asked,
+        Stage::Settling(_) | Stage::Closed(_) => return late_reading(session, reading, around),
+    };
+    match session.meter.place(reading.sequence) {
+        Place::Repeated => return Decision::reply(acknowledge(session, around)),
+        Place::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
+        Place::Next => {}
+    }
+    match price(session, reading, around) {
+        Ok(priced) => {
+            let decision = priced.record(reading);
+            let decision = decision.and_effect(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
+            money::keep_covered(session, &priced, stop_asked, around, decision)
+        }
+        Err(doubt) => {
+            let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };
+            Decision::event(Event::Suspected { reading: Box::new(*reading), doubt })
+                .and_effect(Effect::MeterRejected(refused))
+        }
+    }
+}
+
+/// A reading after the end: one that was part of the session is acknowledged again, any other is refused.
+fn late_reading(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Decision {
+    match session.meter.place(reading.sequence) {
+        Place::Repeated => Decision::reply(acknowledge(session, around)),
+        Place::Next | Place::Gap => Decision::reply(Effect::MeterRejected(Rejection::Over)),
+    }
+}
+
+/// The charger ended the session: its last reading counts like any other, and the cost is final.
+fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decision {
+    match &session.stage {
+        Stage::Authorizing => return money::end(session, Final::without_energy(session, stop.reason, around), around),
+        Stage::Charging { .. } => {}
+        Stage::Settling(_) | Stage::Closed(_) => return late_reading(session, &stop.last, around),
+    }
+    match session.meter.place(stop.last.sequence) {
+        // The last reading was already sent as an ordinary one: its register stands.
+        Place::Repeated => {
+            let ended = Final::on_last_total(session, stop.reason, around);
+            money::end(session, ended, around).and_effect(acknowledge(session, around))
+        }
+        Place::Gap => Decision::reply(Effect::MeterRejected(gap(session))),
+        Place::Next => match price(session, &stop.last, around) {
+            Ok(priced) => {
+                let mut ended = Final::on_last_total(session, stop.reason, around);
+                ended.facts = priced.record(&stop.last);
+                ended.cost = priced.running;
+                ended.at = stop.last.at;
+                let ack = Effect::MeterAck { up_to: stop.last.sequence, running: priced.running };
+                money::end(session, ended, around).and_effect(ack)
+            }
+            Err(doubt) => {
+                let mut ended = Final::on_last_total(session, stop.reason, around);
+                let ack = Effect::MeterAck { up_to: stop.last.sequence, running: ended.cost };
+                ended.facts = Decision::event(Event::Suspected { reading: Box::new(stop.last), doubt });
+                money::end(session, ended, around).and_effect(ack)
+            }
+        },
+    }
+}
+
+/// Time has passed: for the money, and perhaps for the patience with a silent charger.
+fn wake(session: &Session, silent: bool, around: &Surroundings<'_>) -> Decision {
+    match &session.stage {
+        Stage::Charging { .. } if silent => {
+            let ended = match session.meter.sequence {
+                0 => Final::without_energy(session, StopReason::Silence, around),
+                _ => Final::on_last_total(session, StopReason::Silence, around),
+            };
+            money::end(session, ended, around).and_effect(Effect::StopNow(StopReason::Silence))
+        }
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => {
+            money::step(session, payment::Command::Tick, around)
+        }
+    }
+}
+
+/// Someone other than the charger ends it: energy is stopped, and the charger's last reading awaited.
+fn stop_by(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Decision {
+    match &session.stage {
+        Stage::Authorizing => money::end(session, Final::without_energy(session, reason, around), around)
+            .and_effect(Effect::StartRejected(reason)),
+        Stage::Charging { stop_asked: Some(asked), .. } => Decision::reply(Effect::StopNow(*asked)),
+        Stage::Charging { stop_asked: None, .. } => {
+            Decision::event(Event::StopAsked(reason)).and_effect(Effect::StopNow(reason))
+        }
+        Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
+    }
+}
+
+/// A reading with its price: the facts that it makes, and the session's accumulator as it will be.
+pub(super) struct Priced {
+    jumped: Option<Energy>,
+    slices: Slices,
+    /// The accumulator with the slices applied.
+    pub rating: Rating,
+    /// The running cost, VAT included.
+    pub running: Cost,
+}
+
+impl Priced {
+    fn record(&self, reading: &MeterReading) -> Decision {
+        let metered = Event::Metered { reading: *reading, slices: self.slices.clone() };
+        match self.jumped {
+            None => Decision::event(metered),
+            Some(jump) => Decision::event(Event::RegisterJumped(jump)).and_event(metered),
+        }
+    }
+}
+
+/// Believes and prices a reading that is next in sequence.
+fn price(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
+    check_clock(reading, around)?;
+    let mut meter = session.meter.clone();
+    let jumped = match meter.judge(reading, session.power_max) {
+        Verdict::Good => None,
+        Verdict::Jumped(jump) => {
+            meter.jump(jump);
+            Some(jump)
+        }
+        Verdict::Suspect(doubt) => return Err(doubt),
+    };
+    let energy = meter.counted(reading.register).ok_or(Doubt::Unpriceable)?;
+    let counted = MeterReading { register: energy, ..*reading };
+    let slices = session.rating.price(around.tariff, around.zone, &counted).map_err(|_| Doubt::Unpriceable)?;
+    let mut rating = session.rating.clone();
+    rating.apply(&slices);
+    let running = rating.total(around.tariff).map_err(|_| Doubt::Unpriceable)?.incl_vat;
+    Ok(Priced { jumped, slices, rating, running })
+}
+
+fn check_clock(reading: &MeterReading, around: &Surroundings<'_>) -> Result<(), Doubt> {
+    let ahead = reading.at.since(around.now.wall);
+    let behind = around.now.wall.since(reading.at);
+    let too_far = around.policy.clock_ahead_max.is_some_and(|max| ahead > max)
+        || around.policy.backlog_max.is_some_and(|max| behind > max);
+    if too_far { Err(Doubt::ClockOff) } else { Ok(()) }
+}
+
+fn gap(session: &Session) -> Rejection {
+    Rejection::Gap { expected: session.meter.sequence.saturating_add(1) }
+}
+
+fn acknowledge(session: &Session, around: &Surroundings<'_>) -> Effect {
+    Effect::MeterAck { up_to: session.meter.sequence, running: running_cost(session, around) }
+}
+
+/// The running cost as it stands. Every recorded slice was totalled when it was decided, so this cannot fail.
+pub(super) fn running_cost(session: &Session, around: &Surroundings<'_>) -> Cost {
+    match (&session.stage, session.rating.total(around.tariff)) {
+        (Stage::Settling(ended) | Stage::Closed(ended), _) => ended.cost,
+        (Stage::Authorizing | Stage::Charging { .. }, Ok(total)) => total.incl_vat,
+        (Stage::Authorizing | Stage::Charging { .. }, Err(_)) => Cost::zero(around.tariff.currency()),
+    }
+}
+
+/// How a session is about to end.
+pub(super) struct Final {
+    /// Facts of the last reading.
+    pub facts: Decision,
+    /// Why.
+    pub reason: StopReason,
+    /// When energy was last known, by the charger's clock.
+    pub at: Timestamp,
+    /// What it costs.
+    pub cost: Cost,
+    /// Whether energy was given.
+    pub admitted: bool,
+}
+
+impl Final {
+    /// Ends on what is known.
+    fn on_last_total(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Final {
+        let cost = running_cost(session, around);
+        Final { facts: Decision::nothing(), reason, at: session.meter.at, cost, admitted: true }
+    }
+
+    /// Ends without energy and without cost.
+    pub(super) fn without_energy(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Final {
+        let admitted = !matches!(session.stage, Stage::Authorizing);
+        let cost = Cost::zero(around.tariff.currency());
+        Final { facts: Decision::nothing(), reason, at: session.meter.at, cost, admitted }
+    }
+
+    /// The fact of the end, with the one rounding of the session's money.
+    pub(super) fn ended(&self, around: &Surroundings<'_>) -> Ended {
+        let payable = self.cost.round(around.tariff.rounding()).expect("the range of a cost fits minor units");
+        Ended {
+            reason: self.reason,
+            at: self.at,
+            known_at: around.now.wall,
+            cost: self.cost,
+            payable,
+            admitted: self.admitted,
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! What a reading may claim: sequence, time, plausibility, and registers that jump.
+//!
+//! A register is a lifetime counter. Only differences are billed, each bounded by what the connector can give in the
+//! time that passed. A reading that does not fit is kept as a *suspect*: recorded, acknowledged, not billed. The next
+//! reading decides: if it fits the last good reading, the suspect was a glitch; if it fits the suspect, the register
+//! really jumped (a reset, a replaced meter), and counting goes on from there. Energy across a jump is never billed.
+
+use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// The meter of one session, as far as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meter {
+    /// Register at the start.
+    pub first: Energy,
+    /// Sequence number of the last reading that was recorded, suspects included.
+    pub sequence: u32,
+    /// When the last good reading was taken.
+    pub at: Timestamp,
+    /// Register of the last good reading.
+    pub register: Energy,
+    /// What register jumps added (or took): `register − first − jumped` is the energy of the session.
+    pub jumped: Energy,
+    /// The last reading, when it did not fit.
+    pub suspect: Option<Box<MeterReading>>,
+    /// Readings that did not fit, in all.
+    pub suspects: u16,
+}
+
+/// Where a reading stands in the sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the one that is expected.
+    Next,
+    /// It was recorded before.
+    Repeated,
+    /// One or more before it are missing.
+    Gap,
+}
+
+/// What a reading that is next in sequence turns out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It continues the last good reading.
+    Good,
+    /// It continues the suspect before it: the register jumped by this much.
+    Jumped(Energy),
+    /// It fits neither.
+    Suspect(Doubt),
+}
+
+/// Why a reading is not believed. The numbers are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+pub enum Doubt {
+    /// The register is lower than before.
+    #[error("the register fell")]
+    RegisterFell,
+    /// The register rose by more than the connector can give in that time.
+    #[error("the register rose by more than the connector can give")]
+    TooMuchEnergy,
+    /// The reading was taken before the one before it.
+    #[error("the time went back")]
+    TimeWentBack,
+    /// The reading was taken in the future, or too long ago.
+    #[error("the time is too far from the gate's clock")]
+    ClockOff,
+    /// The energy or its price is beyond what can be computed.
+    #[error("the reading cannot be priced")]
+    Unpriceable,
+}
+
+/// Slack over the connector's nominal power, in thousandths: meters and nominal powers are not exact.
+const POWER_SLACK_PERMILLE: i128 = 100;
+
+/// Energy that is always plausible, whatever the time: the resolution of coarse meters (100 Wh).
+const ENERGY_SLACK_UWH: i128 = 100_000_000;
+
+impl Meter {
+    /// A meter at its first register.
+    pub fn new(at: Timestamp, register: Energy) -> Meter {
+        Meter { first: register, sequence: 0, at, register, jumped: Energy::ZERO, suspect: None, suspects: 0 }
+    }
+
+    /// Energy of the session so far.
+    pub fn energy(&self) -> Energy {
+        self.counted(self.register).unwrap_or(Energy::ZERO)
+    }
+
+    /// The energy of the session when the register stands at `register`; `None` when it does not fit.
+    pub fn counted(&self, register: Energy) -> Option<Energy> {
+        register.checked_sub(self.first)?.checked_sub(self.jumped)
+    }
+
+    /// Where a sequence number stands.
+    pub fn place(&self, sequence: u32) -> Place {
+        match sequence.checked_sub(self.sequence) {
+            None | Some(0) => Place::Repeated,
+            Some(1) => Place::Next,
+            Some(_) => Place::Gap,
+        }
+    }
+
+    /// Judges a reading that is next in sequence.
+    pub fn judge(&self, reading: &MeterReading, power_max: Power) -> Verdict {
+        match fits(self.at, self.register, reading, power_max) {
+            Ok(()) => Verdict::Good,
+            Err(doubt) => match &self.suspect {
+                Some(suspect) if fits(suspect.at, suspect.register, reading, power_max).is_ok() => {
+                    match suspect.register.checked_sub(self.register) {
+                        Some(jump) => Verdict::Jumped(jump),
+                        None => Verdict::Suspect(Doubt::Unpriceable),
+                    }
+                }
+                _ => Verdict::Suspect(doubt),
+            },
+        }
+    }
+
+    /// Records a reading that was judged good (or jumped).
+    pub fn record(&mut self, reading: &MeterReading) {
+        self.sequence = reading.sequence;
+        self.at = reading.at;
+        self.register = reading.register;
+        self.suspect = None;
+    }
+
+    /// Moves the base of counting over a jump.
+    pub fn jump(&mut self, jump: Energy) {
+        self.jumped = self.jumped.checked_add(jump).unwrap_or(self.jumped);
+    }
+
+    /// Records a reading that was not believed.
+    pub fn doubt(&mut self, reading: &MeterReading) {
+        self.sequence = reading.sequence;
+        self.suspect = Some(Box::new(*reading));
+        self.suspects = self.suspects.saturating_add(1);
+    }
+}
+
+/// Whether a reading can follow an earlier one at a connector with this power.
+fn fits(at: Timestamp, register: Energy, next: &MeterReading, power_max: Power) -> Result<(), Doubt> {
+    let span = next.at.since(at);
+    if span < TimeSpan::ZERO {
+        return Err(Doubt::TimeWentBack);
+    }
+    let risen = i128::from(next.register.microwatt_hours()) - i128::from(register.microwatt_hours());
+    if risen < 0 {
+        return Err(Doubt::RegisterFell);
+    }
+    // mW × ms = 10⁻⁶ Ws; one microwatt hour is 3.6·10⁻³ Ws, so mW·ms / 3600 is in microwatt hours.
+    let nominal = i128::from(power_max.milliwatts()) * i128::from(span.ms()) / 3_600;
+    if risen > nominal + nominal * POWER_SLACK_PERMILLE / 1_000 + ENERGY_SLACK_UWH {
+        return Err(Doubt::TooMuchEnergy);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(sequence: u32, minute: i64, wh: i64) -> MeterReading {
+        MeterReading {
+            sequence,
+            at: Timestamp::from_unix_ms(minute * 60_000),
+            register: Energy::from_watt_hours(wh).unwrap(),
+            power: None,
+            current: None,
+        }
+    }
+
+    fn meter() -> Meter {
+        Meter::new(Timestamp::from_unix_ms(0), Energy::from_watt_hours(909_000).unwrap())
+    }
+
+    const AC22: Power = Power::from_milliwatts(22_000_000);
+
+    #[test]
+    fn a_rise_within_the_connectors_power_is_good() {
+        assert_eq!(meter().judge(&reading(1, 60, 931_000), AC22), Verdict::Good);
+        assert_eq!(meter().judge(&reading(1, 60, 935_000), AC22), Verdict::Suspect(Doubt::TooMuchEnergy));
+        assert_eq!(meter().judge(&reading(1, 60, 908_999), AC22), Verdict::Suspect(Doubt::RegisterFell));
+        assert_eq!(meter().judge(&reading(1, -1, 909_000), AC22), Verdict::Suspect(Doubt::TimeWentBack));
+    }
+
+    #[test]
+    fn a_glitch_is_forgotten_when_the_next_reading_fits_again() {
+        let mut meter = meter();
+        meter.doubt(&reading(1, 1, 0));
+        assert_eq!(meter.judge(&reading(2, 2, 909_700), AC22), Verdict::Good);
+        meter.record(&reading(2, 2, 909_700));
+        assert_eq!(meter.energy(), Energy::from_watt_hours(700).unwrap());
+    }
+
+    #[test]
+    fn after_a_reset_counting_goes_on_from_the_new_register() {
+        let mut meter = meter();
+        meter.record(&reading(1, 1, 909_300));
+        meter.doubt(&reading(2, 2, 0));
+        let verdict = meter.judge(&reading(3, 3, 350), AC22);
+        let Verdict::Jumped(jump) = verdict else { panic!("{verdict:?}") };
+        meter.jump(jump);
+        meter.record(&reading(3, 3, 350));
+        assert_eq!(meter.energy(), Energy::from_watt_hours(650).unwrap(), "300 before the reset, 350 after it");
+    }
+
+    #[test]
+    fn the_sequence_tells_repetition_from_gap() {
+        let mut meter = meter();
+        meter.record(&reading(1, 1, 909_100));
+        assert_eq!(meter.place(1), Place::Repeated);
+        assert_eq!(meter.place(2), Place::Next);
+        assert_eq!(meter.place(4), Place::Gap);
+    }
+}

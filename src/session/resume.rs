@@ -1,0 +1,14 @@
+//! What was in flight when the process ended.
+
+use super::{Decision, Effect, Session, Stage, Surroundings, money};
+
+/// After a replay: what has to be asked or said again. Operations keep their ids; a stop that the charger may not have
+/// heard is repeated; a closed session that may not be in the archive is put there again.
+pub fn resume(session: &Session, around: &Surroundings<'_>) -> Decision {
+    let decision = money::resume(session, around);
+    match &session.stage {
+        Stage::Authorizing | Stage::Settling(_) | Stage::Charging { stop_asked: None, .. } => decision,
+        Stage::Charging { stop_asked: Some(reason), .. } => decision.and_effect(Effect::StopNow(*reason)),
+        Stage::Closed(_) => decision.and_effect(Effect::Archive),
+    }
+}

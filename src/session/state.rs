@@ -1,0 +1,104 @@
+//! What is known of a session. Each stage carries exactly what is legal in it.
+
+use super::{Meter, Opening, StopReason};
+use crate::payment::Payment;
+use crate::tariff::Rating;
+use crate::units::{
+    Amount, ChargerId, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// A charging session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The gate's id.
+    pub id: SessionId,
+    /// The charger.
+    pub charger: ChargerId,
+    /// The connector.
+    pub connector: ConnectorId,
+    /// The charger's number for it.
+    pub key: SessionKey,
+    /// When it began, by the charger's clock.
+    pub opened_at: Timestamp,
+    /// The most power that the connector can give.
+    pub power_max: Power,
+    /// The tariff's version.
+    pub tariff: TariffHash,
+    /// The charger's time zone, as an IANA name.
+    pub zone: Box<str>,
+    /// How the credential is shown.
+    pub fingerprint: Box<str>,
+    /// The meter.
+    pub meter: Meter,
+    /// What has accrued.
+    pub rating: Rating,
+    /// The money.
+    pub payment: Payment,
+    /// Where it stands.
+    pub stage: Stage,
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Funds have been asked for.
+    Authorizing,
+    /// Energy may flow.
+    Charging {
+        /// The most it may cost, as the charger was told.
+        limit: Amount,
+        /// Why the charger was told to stop, once it was.
+        stop_asked: Option<StopReason>,
+    },
+    /// The last register is known; the hold is being captured or released.
+    Settling(Box<Ended>),
+    /// Every hold has ended.
+    Closed(Box<Ended>),
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Why.
+    pub reason: StopReason,
+    /// When the last good reading was taken, by the charger's clock.
+    pub at: Timestamp,
+    /// When the gate knew.
+    pub known_at: Timestamp,
+    /// What it costs, exact, VAT included.
+    pub cost: Cost,
+    /// What the driver pays: the cost, rounded once.
+    pub payable: Amount,
+    /// Whether energy was given, or the session was refused before.
+    pub admitted: bool,
+}
+
+impl Session {
+    /// The session that an opening fact makes.
+    pub fn new(opening: &Opening, rating: Rating, currency: Currency) -> Session {
+        Session {
+            id: opening.id,
+            charger: opening.charger.clone(),
+            connector: opening.connector,
+            key: opening.key,
+            opened_at: opening.at,
+            power_max: opening.power_max,
+            tariff: opening.tariff,
+            zone: opening.zone.clone(),
+            fingerprint: opening.fingerprint.clone(),
+            meter: Meter::new(opening.at, opening.register),
+            rating,
+            payment: Payment::new(opening.id, currency),
+            stage: Stage::Authorizing,
+        }
+    }
+
+    /// How it ended, once it has.
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.stage {
+            Stage::Authorizing | Stage::Charging { .. } => None,
+            Stage::Settling(ended) | Stage::Closed(ended) => Some(ended),
+        }
+    }
+}
