@@ -8,10 +8,12 @@
 mod books;
 mod report;
 mod script;
+mod service;
 
 pub use books::{Books, Hold, HoldState, Violations};
 pub use report::{BooksReport, HoldLine, Totals};
 pub use script::{MAGIC_AMOUNT_MINOR, Misbehaviour, Rates};
+pub use service::{Lines, Service, ServiceReport};
 
 use crate::payment::{
     Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,

@@ -1,0 +1,592 @@
+//! A simulated processor at work: dials in on several connections, answers when it is time, repeats until acknowledged.
+//!
+//! All connections share one agenda, and an answer leaves on whichever of them is free: what was promised on a connection
+//! that broke is kept on the next one. Delays that [`Processor::decide`] asks for are taken as real time.
+
+use super::{Act, BooksReport, Processor, Settings};
+use crate::payment::CallbackId;
+use crate::sim::backoff::Backoff;
+use crate::sim::dice::Dice;
+use crate::sim::pace::Pace;
+use crate::sim::pipe::{Dialler, Pipe, Turn};
+use crate::units::{ProcessorId, TimeSpan};
+use crate::wire::{FromProcessor, LinkError, MacKey, ProcessorClientLink, ProcessorHello, SendError, ToProcessor};
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How a simulated processor is connected.
+pub struct Lines {
+    /// How to connect as the processor.
+    pub dialler: Dialler,
+    /// How many connections are held.
+    pub connections: u32,
+    /// The key that the gate has for this processor, if there is one.
+    pub mac: Option<MacKey>,
+}
+
+/// What a processor did and how its connections fared.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServiceReport {
+    /// Its books.
+    #[serde(flatten)]
+    pub books: BooksReport,
+    /// Connections that are open and greeted.
+    pub connections_open: u32,
+    /// Attempts to connect.
+    pub dials: u64,
+    /// Attempts that failed.
+    pub dials_failed: u64,
+    /// Connections that broke or were closed.
+    pub disconnects: u64,
+    /// Callbacks that the gate acknowledged.
+    pub callbacks_acked: u64,
+    /// Callbacks that it refused, by code.
+    pub callbacks_refused: BTreeMap<u16, u64>,
+    /// Callbacks that wait to be sent or acknowledged.
+    pub callbacks_pending: usize,
+    /// Why the last connection or attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// A running processor. Dropping it lets its tasks end.
+pub struct Service {
+    desk: Arc<Desk>,
+    order: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What all connections share.
+struct Desk {
+    state: Mutex<State>,
+    /// Something was put on the agenda for somebody else.
+    news: Notify,
+    id: ProcessorId,
+    pace: Pace,
+}
+
+struct State {
+    processor: Processor,
+    /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
+    agenda: BTreeMap<(Instant, u64), (u64, Act)>,
+    next_number: u64,
+    open: u32,
+    dials: u64,
+    dials_failed: u64,
+    disconnects: u64,
+    acked: u64,
+    refused: BTreeMap<u16, u64>,
+    unacked: usize,
+    last_error: Option<String>,
+}
+
+const BACKLOG_MAX: usize = 64 * 1_024;
+const DIAL_AGAIN_FIRST: Duration = Duration::from_millis(50);
+const DIAL_AGAIN_MOST: Duration = Duration::from_secs(2);
+const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
+/// A callback that is not acknowledged for this long is sent again.
+const REPEATED_AFTER: Duration = Duration::from_secs(15);
+/// How often a connection looks around when nothing happens.
+const LOOK_AROUND: Duration = Duration::from_secs(1);
+
+impl Service {
+    /// Starts the processor on the current runtime.
+    pub fn start(settings: Settings, lines: &Lines, pace: &Pace) -> Service {
+        let (order, orders) = watch::channel(true);
+        let seed = settings.seed;
+        let id = settings.id.clone();
+        let state = State {
+            processor: Processor::new(settings, pace.now().wall),
+            agenda: BTreeMap::new(),
+            next_number: 0,
+            open: 0,
+            dials: 0,
+            dials_failed: 0,
+            disconnects: 0,
+            acked: 0,
+            refused: BTreeMap::new(),
+            unacked: 0,
+            last_error: None,
+        };
+        let desk = Arc::new(Desk { state: Mutex::new(state), news: Notify::new(), id, pace: pace.clone() });
+        let tasks = (1..=u64::from(lines.connections.max(1)))
+            .map(|number| {
+                let line = Line {
+                    desk: Arc::clone(&desk),
+                    number,
+                    dialler: Arc::clone(&lines.dialler),
+                    mac: lines.mac.clone(),
+                    ready: VecDeque::new(),
+                    unacked: BTreeMap::new(),
+                    window: None,
+                    orders: orders.clone(),
+                };
+                tokio::spawn(line.run(Dice::of(seed, u128::from(number) | 1 << 100)))
+            })
+            .collect();
+        Service { desk, order, tasks }
+    }
+
+    /// Its books and connections; `every_hold` lists the holds.
+    pub fn report(&self, every_hold: bool) -> ServiceReport {
+        let state = self.desk.lock();
+        let waiting = state.agenda.values().filter(|(_, act)| matches!(act, Act::Answer(_) | Act::Notify(_))).count();
+        ServiceReport {
+            books: state.processor.report(every_hold),
+            connections_open: state.open,
+            dials: state.dials,
+            dials_failed: state.dials_failed,
+            disconnects: state.disconnects,
+            callbacks_acked: state.acked,
+            callbacks_refused: state.refused.clone(),
+            callbacks_pending: waiting + state.unacked,
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Whether nothing is promised any more: every answer was sent and acknowledged.
+    pub fn is_idle(&self) -> bool {
+        let state = self.desk.lock();
+        state.agenda.is_empty() && state.unacked == 0
+    }
+
+    /// Stops at once and gives the final report.
+    pub async fn stop(mut self, every_hold: bool) -> ServiceReport {
+        self.order.send_replace(false);
+        for task in std::mem::take(&mut self.tasks) {
+            // A task that panicked leaves the books as they were.
+            let _ = task.await;
+        }
+        self.report(every_hold)
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether others have to be told: what is due later than now may be due before they look.
+    fn schedule(&self, state: &mut State, line: u64, steps: Vec<super::Step>, ready: &mut VecDeque<FromProcessor>) {
+        for step in steps {
+            match (step.after.ms(), step.act) {
+                (0, Act::Answer(answer)) => ready.push_back(FromProcessor::Answer(answer)),
+                (0, Act::Notify(notification)) => ready.push_back(FromProcessor::Notification(notification)),
+                (ms, act) => {
+                    let at = Instant::now() + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+                    state.put(at, line, act);
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn put(&mut self, at: Instant, line: u64, act: Act) {
+        self.next_number += 1;
+        self.agenda.insert((at, self.next_number), (line, act));
+    }
+}
+
+/// One connection's task.
+struct Line {
+    desk: Arc<Desk>,
+    number: u64,
+    dialler: Dialler,
+    mac: Option<MacKey>,
+    /// To be sent as soon as the gate has room.
+    ready: VecDeque<FromProcessor>,
+    /// Sent on this connection and not acknowledged.
+    unacked: BTreeMap<CallbackId, (Instant, FromProcessor)>,
+    /// Callbacks that may be unacknowledged; `None` while the gate has not said hello.
+    window: Option<usize>,
+    orders: watch::Receiver<bool>,
+}
+
+impl Line {
+    async fn run(mut self, mut dice: Dice) {
+        let mut backoff = Backoff::new(DIAL_AGAIN_FIRST, DIAL_AGAIN_MOST);
+        while *self.orders.borrow() {
+            self.desk.lock().dials += 1;
+            let error = match tokio::time::timeout(DIAL_TIMEOUT, self.dialler.dial()).await {
+                Ok(Ok(stream)) => {
+                    let ended = self.serve(Pipe::new(stream)).await;
+                    if self.window.take().is_some() {
+                        backoff.succeeded();
+                        self.desk.lock().open -= 1;
+                    }
+                    self.hand_over();
+                    match ended {
+                        None => return,
+                        Some(error) => {
+                            self.desk.lock().disconnects += 1;
+                            error
+                        }
+                    }
+                }
+                Ok(Err(error)) => {
+                    self.desk.lock().dials_failed += 1;
+                    error.to_string()
+                }
+                Err(_) => {
+                    self.desk.lock().dials_failed += 1;
+                    "no connection in time".to_owned()
+                }
+            };
+            self.desk.lock().last_error = Some(error);
+            tokio::select! {
+                () = tokio::time::sleep(backoff.wait(&mut dice)) => {}
+                _ = self.orders.changed() => {}
+            }
+        }
+    }
+
+    /// What this connection did not get done is for the others, or for the next one.
+    fn hand_over(&mut self) {
+        let mut state = self.desk.lock();
+        state.unacked -= self.unacked.len();
+        let now = Instant::now();
+        let left = std::mem::take(&mut self.unacked).into_values().map(|(_, message)| message);
+        for message in left.chain(std::mem::take(&mut self.ready)) {
+            match message {
+                FromProcessor::Answer(answer) => state.put(now, self.number, Act::Answer(answer)),
+                FromProcessor::Notification(notification) => state.put(now, self.number, Act::Notify(notification)),
+                FromProcessor::Hello(_)
+                | FromProcessor::Settlement(_)
+                | FromProcessor::Credit { .. }
+                | FromProcessor::Drain(_)
+                | FromProcessor::GoAway(_) => {}
+            }
+        }
+        drop(state);
+        self.desk.news.notify_waiters();
+    }
+
+    /// Serves one connection until it ends; `None` when the processor is to stop.
+    async fn serve(&mut self, mut pipe: Pipe) -> Option<String> {
+        let now = self.desk.pace.now();
+        let mut link = ProcessorClientLink::new(self.desk.id.clone(), self.mac.clone(), now.mono);
+        let hello = FromProcessor::Hello(ProcessorHello {
+            processor: self.desk.id.clone(),
+            instance: format!("sim-{}", self.number).into(),
+            capabilities: self.desk.lock().processor.settings().capabilities.clone(),
+            clock: now.wall,
+        });
+        if let Err(error) = link.send(&hello, now.mono, pipe.out()) {
+            return Some(error.to_string());
+        }
+        let mut messages = Vec::new();
+        let mut reply = Vec::new();
+        loop {
+            if !*self.orders.borrow() {
+                pipe.close(Duration::from_secs(1)).await;
+                return None;
+            }
+            let next = match self.window {
+                Some(_) => match self.act() {
+                    Some(next) => next,
+                    None => return Some("closed as the script or the dice said".to_owned()),
+                },
+                None => Instant::now() + LOOK_AROUND,
+            };
+            if let Err(error) = self.send(&mut link, &mut pipe) {
+                return Some(error.to_string());
+            }
+            let now = self.desk.pace.now();
+            let until = match link.next_deadline() {
+                Some(at) => next.min(Instant::now() + self.desk.pace.until_mono(at, now)),
+                None => next,
+            };
+            let desk = Arc::clone(&self.desk);
+            let outcome: Result<(), LinkError> = tokio::select! {
+                turn = pipe.turn(until) => match turn {
+                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.desk.pace.now(), &mut messages, &mut reply),
+                    Ok(Turn::Sent) => Ok(()),
+                    Ok(Turn::Time) => {
+                        self.repeat();
+                        let now = self.desk.pace.now().mono;
+                        match link.next_deadline() {
+                            Some(at) if at <= now => link.on_deadline(now, pipe.out()),
+                            _ => Ok(()),
+                        }
+                    }
+                    Err(error) => return Some(error.to_string()),
+                },
+                () = desk.news.notified() => Ok(()),
+                _ = self.orders.changed() => Ok(()),
+            };
+            pipe.out().append(&mut reply);
+            self.hear(&mut messages);
+            if let Err(error) = outcome {
+                return Some(error.to_string());
+            }
+        }
+    }
+
+    /// Does what is due and says when to look again; `None` when this connection is to be closed.
+    fn act(&mut self) -> Option<Instant> {
+        let desk = Arc::clone(&self.desk);
+        let mut state = desk.lock();
+        let now = Instant::now();
+        let wall = desk.pace.now().wall;
+        let mut close = false;
+        while let Some(entry) = state.agenda.first_entry()
+            && entry.key().0 <= now
+        {
+            let (line, act) = entry.remove();
+            match act {
+                Act::Answer(answer) => self.ready.push_back(FromProcessor::Answer(answer)),
+                Act::Notify(notification) => self.ready.push_back(FromProcessor::Notification(notification)),
+                Act::Close => close |= line == self.number,
+                Act::Arrive(operation) => {
+                    let steps = state.processor.arrive(&operation, wall);
+                    desk.schedule(&mut state, self.number, steps, &mut self.ready);
+                }
+            }
+        }
+        let lapsed = state.processor.expire(wall);
+        self.ready.extend(lapsed.into_iter().map(FromProcessor::Notification));
+        let mut next = now + LOOK_AROUND;
+        if let Some(((at, _), _)) = state.agenda.first_key_value() {
+            next = next.min(*at);
+        }
+        (!close).then_some(next)
+    }
+
+    fn hear(&mut self, messages: &mut Vec<ToProcessor>) {
+        if messages.is_empty() {
+            return;
+        }
+        let desk = Arc::clone(&self.desk);
+        let wall = desk.pace.now().wall;
+        let mut state = desk.lock();
+        let before = state.next_number;
+        for message in messages.drain(..) {
+            match message {
+                ToProcessor::HelloAck(ack) => {
+                    self.window = Some(usize::try_from(ack.terms.window).unwrap_or(usize::MAX));
+                    state.open += 1;
+                }
+                ToProcessor::Operation(operation) => {
+                    let steps = state.processor.decide(&operation, wall);
+                    desk.schedule(&mut state, self.number, steps, &mut self.ready);
+                }
+                ToProcessor::Ack { callback } => {
+                    if self.unacked.remove(&callback).is_some() {
+                        state.unacked -= 1;
+                    }
+                    state.acked += 1;
+                }
+                ToProcessor::Nack { callback, code, text: _ } => {
+                    if self.unacked.remove(&callback).is_some() {
+                        state.unacked -= 1;
+                    }
+                    *state.refused.entry(code.number()).or_default() += 1;
+                }
+                // It goes on until the gate closes, and what is unanswered then is answered on another connection.
+                ToProcessor::Drain(_) => {}
+                // The link reports it as its end.
+                ToProcessor::GoAway(_) => {}
+            }
+        }
+        let put = state.next_number != before;
+        drop(state);
+        if put {
+            desk.news.notify_waiters();
+        }
+    }
+
+    /// Sends what is ready, as far as window and backlog allow.
+    fn send(&mut self, link: &mut ProcessorClientLink, pipe: &mut Pipe) -> Result<(), SendError> {
+        let Some(window) = self.window else { return Ok(()) };
+        let now = self.desk.pace.now().mono;
+        let before = self.unacked.len();
+        while pipe.backlog() < BACKLOG_MAX
+            && self.unacked.len() < window
+            && let Some(message) = self.ready.pop_front()
+        {
+            link.send(&message, now, pipe.out())?;
+            let callback = match &message {
+                FromProcessor::Answer(answer) => answer.callback,
+                FromProcessor::Notification(notification) => notification.callback,
+                FromProcessor::Hello(_)
+                | FromProcessor::Settlement(_)
+                | FromProcessor::Credit { .. }
+                | FromProcessor::Drain(_)
+                | FromProcessor::GoAway(_) => continue,
+            };
+            self.unacked.insert(callback, (Instant::now(), message));
+        }
+        let more = self.unacked.len() - before;
+        if more > 0 {
+            self.desk.lock().unacked += more;
+        }
+        Ok(())
+    }
+
+    /// Sends again what has not been acknowledged for too long.
+    fn repeat(&mut self) {
+        let now = Instant::now();
+        for (sent, message) in self.unacked.values_mut() {
+            if now.duration_since(*sent) >= REPEATED_AFTER {
+                *sent = now;
+                self.ready.push_back(message.clone());
+            }
+        }
+    }
+}
+
+impl Settings {
+    /// Answers faster by this factor: for accelerated clocks.
+    pub fn faster(mut self, factor: u32) -> Settings {
+        let factor = i64::from(factor.max(1));
+        self.latency.median = TimeSpan::from_ms(self.latency.median.ms() / factor);
+        self.latency.tail = TimeSpan::from_ms(self.latency.tail.ms() / factor);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{Credential, CredentialKind, Operation, Outcome, ProcessorRef, Request};
+    use crate::sim::pipe::{Dialling, Duplex};
+    use crate::sim::processor::{Latency, Violations};
+    use crate::units::{Amount, Currency, HoldId, OpId, PartitionId, SessionId, Timestamp};
+    use crate::wire::{PeerIdentity, ProcessorHelloAck, ProcessorLink, Subject, Terms};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    /// A gate that authorizes and captures, asks again whatever it has no answer to when a processor connects, and cuts
+    /// the connection after some answers.
+    struct FakeGate {
+        open: Mutex<BTreeMap<OpId, Operation>>,
+        approved: Mutex<BTreeMap<OpId, Outcome>>,
+        cut_after: u32,
+    }
+
+    fn operation(session: u64, ordinal: u16, request: Request) -> Operation {
+        let session = SessionId::new(Timestamp::from_unix_ms(0), PartitionId(0), session);
+        Operation {
+            id: session.operation(ordinal),
+            hold: HoldId(session.operation(1)),
+            processor: ProcessorId::new("acme").unwrap(),
+            attempt: 1,
+            possible_duplicate: false,
+            decide_by: Pace::new(1).now().wall.saturating_add(TimeSpan::from_secs(8)),
+            request,
+        }
+    }
+
+    fn gate(sessions: u64, cut_after: u32) -> Arc<FakeGate> {
+        let authorize = |session| {
+            let token: Box<[u8]> = format!("card-{session}").into_bytes().into();
+            let credential = Credential { kind: CredentialKind::CardToken, token };
+            let amount = Amount::new(4_500, Currency::EUR);
+            let operation =
+                operation(session, 1, Request::Authorize { credential, amount, partial_ok: false, stand_in: false });
+            (operation.id, operation)
+        };
+        let open = Mutex::new((0..sessions).map(authorize).collect());
+        Arc::new(FakeGate { open, approved: Mutex::default(), cut_after })
+    }
+
+    impl FakeGate {
+        async fn serve(&self, mut stream: DuplexStream) {
+            let pace = Pace::new(1);
+            let subject = Subject::Processor(ProcessorId::new("acme").unwrap());
+            let peer = PeerIdentity { trust_domain: "test".into(), subject };
+            let mut link = ProcessorLink::new(&peer, None, pace.now().mono).unwrap();
+            let (mut buffer, mut messages, mut answers) = ([0; 512], Vec::new(), 0_u32);
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                let mut out = Vec::new();
+                let now = pace.now();
+                link.receive(&buffer[..read], now, &mut messages, &mut out).expect("a simulated processor is sane");
+                for message in messages.drain(..) {
+                    match message {
+                        FromProcessor::Hello(_) => {
+                            let ack = ProcessorHelloAck { terms: Terms::PROCESSOR, server_time: now.wall };
+                            link.send(&ToProcessor::HelloAck(ack), now, &mut out).unwrap();
+                            let open: Vec<Operation> = self.open.lock().unwrap().values().cloned().collect();
+                            for operation in open {
+                                link.send(&ToProcessor::Operation(operation), now, &mut out).unwrap();
+                            }
+                        }
+                        FromProcessor::Answer(answer) => {
+                            answers += u32::from(self.open.lock().unwrap().contains_key(&answer.operation));
+                            for message in self.answered(answer) {
+                                link.send(&message, now, &mut out).unwrap();
+                            }
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                if (self.cut_after > 0 && answers >= self.cut_after) || stream.write_all(&out).await.is_err() {
+                    return;
+                }
+            }
+        }
+
+        fn answered(&self, answer: crate::payment::Answer) -> Vec<ToProcessor> {
+            let mut messages = vec![ToProcessor::Ack { callback: answer.callback }];
+            let done = self.open.lock().unwrap().remove(&answer.operation);
+            if let Some(done) = done
+                && matches!(done.request, Request::Authorize { .. })
+            {
+                let processor_ref = ProcessorRef("sim".into());
+                let amount = Amount::new(960, Currency::EUR);
+                let id = done.id.session().operation(2);
+                let request = Request::Capture { processor_ref, amount, last: true };
+                let capture = Operation { id, request, ..done };
+                self.open.lock().unwrap().insert(id, capture.clone());
+                messages.push(ToProcessor::Operation(capture));
+            }
+            self.approved.lock().unwrap().insert(answer.operation, answer.outcome);
+            messages
+        }
+    }
+
+    fn lines(gate: &Arc<FakeGate>, connections: u32) -> Lines {
+        let gate = Arc::clone(gate);
+        let dialler: Dialler = Arc::new(move || -> Dialling {
+            let (near, far) = tokio::io::duplex(2_000);
+            let gate = Arc::clone(&gate);
+            tokio::spawn(async move { gate.serve(far).await });
+            Box::pin(async move { Ok(Box::new(near) as Box<dyn Duplex>) })
+        });
+        Lines { dialler, connections, mac: None }
+    }
+
+    async fn run(gate: &Arc<FakeGate>, settings: Settings, connections: u32) -> ServiceReport {
+        let service = Service::start(settings, &lines(gate, connections), &Pace::new(1));
+        while !gate.open.lock().unwrap().is_empty() || !service.is_idle() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        service.stop(false).await
+    }
+
+    #[tokio::test]
+    async fn every_hold_is_captured_over_several_connections() {
+        let gate = gate(50, 0);
+        let report = run(&gate, Settings::instant(ProcessorId::new("acme").unwrap()), 3).await;
+        assert_eq!(report.books.holds, BTreeMap::from([("captured", 50)]));
+        assert_eq!(report.books.totals["EUR"].captured_minor, 50 * 960);
+        assert_eq!(report.books.violations, Violations::default());
+        assert_eq!((report.dials, report.disconnects), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn broken_connections_change_no_money() {
+        let gate = gate(30, 7);
+        let mut settings = Settings::new(ProcessorId::new("acme").unwrap(), 4);
+        settings.latency = Latency { median: TimeSpan::from_ms(3), tail: TimeSpan::from_ms(10) };
+        let report = run(&gate, settings, 2).await;
+        assert_eq!(report.books.holds, BTreeMap::from([("captured", 30)]));
+        assert_eq!(report.books.violations, Violations::default());
+        assert!(report.disconnects >= 5, "{} disconnects", report.disconnects);
+        assert!(gate.approved.lock().unwrap().values().all(|outcome| matches!(outcome, Outcome::Approved { .. })));
+    }
+}
