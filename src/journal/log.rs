@@ -71,6 +71,9 @@ impl Log {
         if let Some(torn) = &end.torn {
             store.cut(torn.from_block)?;
         }
+        // The last groups may be whole because the system still has them, not because the disk has: a process that was
+        // killed before its sync leaves that behind. Only after this may the mark, or anybody, build on them.
+        store.sync()?;
         let Mark { first_block, floor, .. } = store.mark().unwrap_or_default();
         let recovered = Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn };
         let mut log = Log {

@@ -18,10 +18,12 @@
 //! * The log is trimmed only below verified snapshots.
 
 mod appender;
+mod archive;
 mod block;
 pub mod conformance;
 mod directory;
 mod failure;
+mod faults;
 mod files;
 mod gate;
 mod log;
@@ -29,6 +31,7 @@ mod mark;
 mod record;
 mod recovery;
 mod scan;
+mod segment;
 mod sled_store;
 mod snapshot;
 mod store;
@@ -36,14 +39,17 @@ mod store;
 mod tests;
 
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
+pub use archive::{Archive, Archived};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
 pub use directory::{DATA_VERSION, DataDir, Layout};
 pub use failure::{Damage, Failure, Lost, Place};
+pub use faults::{Fault, Operations, SimulatedDisk};
 pub use gate::Gate;
 pub use log::{Durable, Log, Recovered};
 pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
 pub use recovery::{Progress, Replay, recover};
 pub use scan::Torn;
+pub use segment::DOSSIER_MAX;
 pub use sled_store::SledStore;
 pub use snapshot::{SNAPSHOT_VERSION, Snapshot, Snapshots};
 pub use store::{BlockVisitor, Mark, MemoryStore, Store};

@@ -1,0 +1,467 @@
+//! The archive: what is left of settled sessions, out of memory and out of the log, and readable for years.
+//!
+//! Files of some 64 MiB, written from front to back and never changed once they are full. A full one ends with an index
+//! sorted by session, so that opening the archive reads a few bytes of each file and finding a session reads a few more;
+//! only the file that is being written is read as a whole. Entries are synced before anybody forgets a session:
+//!
+//! ```text
+//!   put -> sync -> (durable) -> the session leaves memory -> its partition's next snapshot is without it -> trim
+//! ```
+//!
+//! To put the same session again is always right: the same dossier changes nothing, another one counts from then on.
+//! The format stands in [`segment`](super::segment).
+
+use super::directory::DataDir;
+use super::failure::Failure;
+use super::files;
+use super::segment::{self, Entry, Open, Sealed};
+use crate::units::{SessionId, Timestamp};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Bytes of entries after which a file is full.
+const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The archive of one node. Whoever has a reference may read it, also while another thread writes.
+#[derive(Debug)]
+pub struct Archive {
+    place: Where,
+}
+
+#[derive(Debug)]
+enum Where {
+    Directory(Mutex<Segments>),
+    Memory(Mutex<BTreeMap<SessionId, (Timestamp, Vec<u8>)>>),
+}
+
+#[derive(Debug)]
+struct Segments {
+    dir: PathBuf,
+    segment_bytes: u64,
+    /// The full files, the oldest first.
+    sealed: Vec<Arc<Sealed>>,
+    open: Open,
+    /// Sessions in all files, each counted once.
+    sessions: u64,
+    dead: bool,
+}
+
+/// A settled session as it was put away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Archived {
+    /// Which session.
+    pub session: SessionId,
+    /// When it was settled.
+    pub settled_at: Timestamp,
+    /// Its history, in the encoding of whoever put it away.
+    pub dossier: Vec<u8>,
+}
+
+impl Archive {
+    /// Opens the archive of a data directory, cutting away what was being written when the power failed.
+    pub fn open(dir: &DataDir) -> Result<Archive, Failure> {
+        Archive::open_with(dir, SEGMENT_BYTES)
+    }
+
+    fn open_with(dir: &DataDir, segment_bytes: u64) -> Result<Archive, Failure> {
+        let dir = dir.archive();
+        let (mut sealed, mut open) = (Vec::new(), None);
+        for (number, path, is_sealed) in segment::files_of(&dir)? {
+            match is_sealed {
+                true => sealed.push(Arc::new(Sealed::open(number, path)?)),
+                false => open = Some(Open::recover(number, path)?),
+            }
+        }
+        sealed.sort_unstable_by_key(|segment| segment.number());
+        let next = sealed.last().map_or(0, |segment| segment.number() + 1);
+        let open = match open {
+            Some(open) => open,
+            None => Open::create(&dir, next)?,
+        };
+        let sessions = sealed.iter().map(|segment| segment.fresh()).sum();
+        let mut segments = Segments { dir, segment_bytes, sealed, open, sessions, dead: false };
+        segments.count_open()?;
+        Ok(Archive { place: Where::Directory(Mutex::new(segments)) })
+    }
+
+    /// An archive in memory, for tests and simulation.
+    pub fn in_memory() -> Archive {
+        Archive { place: Where::Memory(Mutex::default()) }
+    }
+
+    /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Says whether that was news.
+    pub fn put(&self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<bool, Failure> {
+        if self.get(session)?.is_some_and(|known| known.dossier == dossier && known.settled_at == settled_at) {
+            return Ok(false);
+        }
+        match &self.place {
+            Where::Memory(sessions) => {
+                lock(sessions).insert(session, (settled_at, dossier.to_vec()));
+            }
+            Where::Directory(segments) => lock(segments).put(session, settled_at, dossier)?,
+        }
+        Ok(true)
+    }
+
+    /// Makes everything put away so far durable. An error is final.
+    pub fn sync(&self) -> Result<(), Failure> {
+        match &self.place {
+            Where::Memory(_) => Ok(()),
+            Where::Directory(segments) => lock(segments).sync(),
+        }
+    }
+
+    /// A session, if it was put away.
+    pub fn get(&self, session: SessionId) -> Result<Option<Archived>, Failure> {
+        let segments = match &self.place {
+            Where::Memory(sessions) => {
+                let found = lock(sessions).get(&session).cloned();
+                return Ok(found.map(|(settled_at, dossier)| Archived { session, settled_at, dossier }));
+            }
+            Where::Directory(segments) => segments,
+        };
+        // What is on its way is looked for under the lock, full files without it: they never change.
+        let sealed = {
+            let segments = lock(segments);
+            if let Some(found) = segments.open.get(session)? {
+                return Ok(Some(found));
+            }
+            segments.sealed.clone()
+        };
+        for segment in sealed.iter().rev().filter(|segment| segment.may_hold(session)) {
+            if let Some(found) = segment.get(session)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows the sessions that were settled from `from` (included) until `to` (not included), in the order of files, and in
+    /// each by the time of settlement, until the visitor says no. A session that was put away again is shown once, as
+    /// it is now.
+    pub fn range(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        visit: &mut dyn FnMut(Archived) -> bool,
+    ) -> Result<(), Failure> {
+        let segments = match &self.place {
+            Where::Memory(sessions) => {
+                let mut found: Vec<Archived> = lock(sessions)
+                    .iter()
+                    .filter(|(_, (at, _))| from <= *at && *at < to)
+                    .map(|(session, (at, dossier))| Archived {
+                        session: *session,
+                        settled_at: *at,
+                        dossier: dossier.clone(),
+                    })
+                    .collect();
+                found.sort_by_key(|archived| (archived.settled_at, archived.session));
+                found.into_iter().all(visit);
+                return Ok(());
+            }
+            Where::Directory(segments) => segments,
+        };
+        let (sealed, mut on_its_way) = {
+            let segments = lock(segments);
+            (segments.sealed.clone(), segments.open.entries())
+        };
+        let within = |entry: &Entry| from <= entry.settled_at && entry.settled_at < to;
+        for segment in sealed.iter().filter(|segment| segment.may_hold_time(from, to)) {
+            let mut entries = segment.entries()?;
+            entries.sort_unstable_by_key(|entry| (entry.settled_at, entry.session));
+            for entry in entries.iter().filter(|entry| within(entry)) {
+                if !self.is_newest(segment.number(), entry)? {
+                    continue;
+                }
+                if !visit(segment.read(entry)?) {
+                    return Ok(());
+                }
+            }
+        }
+        on_its_way.sort_unstable_by_key(|entry| (entry.settled_at, entry.session));
+        for entry in on_its_way.iter().filter(|entry| within(entry)) {
+            let found = self.get(entry.session)?;
+            if found.is_some_and(|archived| !visit(archived)) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many sessions were put away.
+    pub fn count(&self) -> u64 {
+        match &self.place {
+            Where::Memory(sessions) => lock(sessions).len() as u64,
+            Where::Directory(segments) => lock(segments).sessions,
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn used_bytes(&self) -> u64 {
+        match &self.place {
+            Where::Memory(sessions) => lock(sessions).values().map(|(_, dossier)| dossier.len() as u64).sum(),
+            Where::Directory(segments) => {
+                let segments = lock(segments);
+                segments.sealed.iter().map(|segment| segment.file_bytes()).sum::<u64>() + segments.open.bytes()
+            }
+        }
+    }
+
+    /// Reads every entry of every file and holds it against its checksum. Returns how many there are.
+    pub fn verify(&self) -> Result<u64, Failure> {
+        match &self.place {
+            Where::Memory(sessions) => Ok(lock(sessions).len() as u64),
+            Where::Directory(segments) => {
+                let (sealed, entries) = {
+                    let segments = lock(segments);
+                    let entries = segments.open.entries();
+                    entries.iter().try_for_each(|entry| segments.open.read(entry).map(drop))?;
+                    (segments.sealed.clone(), entries.len() as u64)
+                };
+                sealed.iter().try_fold(entries, |sum, segment| Ok(sum + segment.verify()?))
+            }
+        }
+    }
+
+    /// Whether no later file has the session of this entry.
+    fn is_newest(&self, number: u64, entry: &Entry) -> Result<bool, Failure> {
+        let Where::Directory(segments) = &self.place else { return Ok(true) };
+        let segments = lock(segments);
+        if segments.open.holds(entry.session) {
+            return Ok(false);
+        }
+        let later = segments.sealed.iter().rev().take_while(|segment| segment.number() > number);
+        for segment in later.filter(|segment| segment.may_hold(entry.session)) {
+            if segment.find(entry.session)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Segments {
+    fn put(&mut self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<(), Failure> {
+        self.while_alive(|segments| {
+            if segments.open.bytes() >= segments.segment_bytes {
+                segments.seal()?;
+            }
+            let known = segments.open.holds(session);
+            let fresh = !known && !segments.is_sealed(session)?;
+            segments.sessions += u64::from(fresh);
+            segments.open.append(session, settled_at, dossier, fresh)
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.while_alive(|segments| segments.open.sync())
+    }
+
+    /// Ends the file that is written and begins the next one.
+    fn seal(&mut self) -> Result<(), Failure> {
+        let number = self.open.number();
+        let path = self.open.seal(&self.dir)?;
+        files::sync_dir(&self.dir)?;
+        self.sealed.push(Arc::new(Sealed::open(number, path)?));
+        self.open = Open::create(&self.dir, number + 1)?;
+        Ok(())
+    }
+
+    fn is_sealed(&self, session: SessionId) -> Result<bool, Failure> {
+        for segment in self.sealed.iter().rev().filter(|segment| segment.may_hold(session)) {
+            if segment.find(session)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Counts the sessions of the file that is written, after it was found again.
+    fn count_open(&mut self) -> Result<(), Failure> {
+        for entry in self.open.entries() {
+            let fresh = !self.is_sealed(entry.session)?;
+            self.open.set_fresh(entry.session, fresh);
+            self.sessions += u64::from(fresh);
+        }
+        Ok(())
+    }
+
+    fn while_alive<T>(&mut self, work: impl FnOnce(&mut Segments) -> Result<T, Failure>) -> Result<T, Failure> {
+        if self.dead {
+            return Err(Failure::Dead);
+        }
+        self.dead = true;
+        let done = work(self)?;
+        self.dead = false;
+        Ok(done)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::directory::Layout;
+    use super::super::failure::Place;
+    use super::*;
+    use crate::units::PartitionId;
+    use std::fs;
+
+    fn session(number: u64) -> SessionId {
+        // Settled in another order than begun, as sessions are.
+        SessionId::new(
+            Timestamp::from_unix_ms(1_000 + i64::try_from(number * 7 % 101).unwrap()),
+            PartitionId(3),
+            number,
+        )
+    }
+
+    fn at(number: u64) -> Timestamp {
+        Timestamp::from_unix_ms(i64::try_from(number).unwrap() * 1000)
+    }
+
+    fn dossier(number: u64) -> Vec<u8> {
+        format!("{{\"session\":{number},\"segments\":[{}]}}", "0,".repeat(50)).into_bytes()
+    }
+
+    fn place() -> (tempfile::TempDir, DataDir) {
+        let place = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(place.path(), Layout::new(4)).unwrap();
+        (place, dir)
+    }
+
+    /// Small files, so that a few hundred sessions fill several.
+    fn open(dir: &DataDir) -> Archive {
+        Archive::open_with(dir, 4096).unwrap()
+    }
+
+    fn all(archive: &Archive) -> Vec<Archived> {
+        let mut found = Vec::new();
+        archive
+            .range(Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
+                found.push(archived);
+                true
+            })
+            .unwrap();
+        found
+    }
+
+    #[test]
+    fn what_was_put_away_is_found_after_years_of_files() {
+        let (_place, dir) = place();
+        for round in 0..4 {
+            let archive = open(&dir);
+            assert_eq!(archive.count(), round * 100);
+            for number in round * 100..round * 100 + 100 {
+                assert!(archive.put(session(number), at(number), &dossier(number)).unwrap());
+            }
+            archive.sync().unwrap();
+        }
+        let archive = open(&dir);
+        assert!(segment::files_of(&dir.archive()).unwrap().len() > 5);
+        assert_eq!((archive.count(), archive.verify().unwrap()), (400, 400));
+        for number in 0..400 {
+            let found = archive.get(session(number)).unwrap().unwrap();
+            assert_eq!((found.settled_at, found.dossier), (at(number), dossier(number)));
+        }
+        assert_eq!(archive.get(session(4000)).unwrap(), None);
+        assert!(archive.used_bytes() < 400 * 160, "dossiers are packed");
+        let mut seen = Vec::new();
+        archive
+            .range(at(90), at(310), &mut |archived| {
+                seen.push(archived.settled_at);
+                seen.len() < 200
+            })
+            .unwrap();
+        assert_eq!(seen, (90..290).map(at).collect::<Vec<_>>());
+        assert_eq!(all(&archive).len(), 400);
+    }
+
+    #[test]
+    fn the_same_again_changes_nothing_and_another_dossier_counts_from_then_on() {
+        for archive in [Archive::in_memory(), open(&place().1)] {
+            for number in 0..60 {
+                archive.put(session(number), at(number), &dossier(number)).unwrap();
+            }
+            let bytes = archive.used_bytes();
+            assert!(!archive.put(session(3), at(3), &dossier(3)).unwrap());
+            assert_eq!(archive.used_bytes(), bytes);
+            assert!(archive.put(session(3), at(100), b"refunded").unwrap());
+            assert_eq!(archive.get(session(3)).unwrap().unwrap().dossier, b"refunded");
+            assert_eq!(archive.count(), 60);
+            let shown = all(&archive);
+            assert_eq!(shown.len(), 60);
+            assert_eq!(shown.last().unwrap().dossier, b"refunded");
+        }
+    }
+
+    #[test]
+    fn a_torn_end_is_cut_and_written_anew() {
+        let (_place, dir) = place();
+        let archive = open(&dir);
+        for number in 0..5 {
+            archive.put(session(number), at(number), &dossier(number)).unwrap();
+        }
+        archive.sync().unwrap();
+        archive.put(session(5), at(5), &dossier(5)).unwrap();
+        drop(archive);
+        let (_, path, _) = segment::files_of(&dir.archive()).unwrap().pop().unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in 1..80 {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            let archive = open(&dir);
+            assert_eq!(archive.count(), 5, "{cut} bytes are missing");
+            assert!(archive.put(session(5), at(5), &dossier(5)).unwrap());
+            assert_eq!(archive.get(session(5)).unwrap().unwrap().dossier, dossier(5));
+        }
+        // Garbage of the size of a page in place of what was not synced.
+        let mut garbage = whole.clone();
+        let synced = whole.len() - 60;
+        garbage[synced..].fill(0xa5);
+        fs::write(&path, &garbage).unwrap();
+        assert_eq!(open(&dir).count(), 5);
+    }
+
+    #[test]
+    fn damage_below_what_was_synced_is_not_taken_for_a_torn_end() {
+        let (_place, dir) = place();
+        let archive = open(&dir);
+        for number in 0..5 {
+            archive.put(session(number), at(number), &dossier(number)).unwrap();
+            archive.sync().unwrap();
+        }
+        drop(archive);
+        let (_, path, _) = segment::files_of(&dir.archive()).unwrap().pop().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[100] ^= 4;
+        fs::write(&path, &bytes).unwrap();
+        let refused = Archive::open(&dir).err().unwrap();
+        let Failure::Damaged(damage) = refused else { panic!("{refused}") };
+        assert!(matches!(damage.place, Place::Archive { offset, .. } if offset <= 100), "{damage}");
+    }
+
+    #[test]
+    fn a_flipped_bit_in_any_byte_of_a_full_file_is_seen() {
+        let (_place, dir) = place();
+        let archive = Archive::open_with(&dir, 300).unwrap();
+        for number in 0..8 {
+            archive.put(session(number), at(number), &dossier(number)).unwrap();
+        }
+        archive.sync().unwrap();
+        drop(archive);
+        let (_, path, sealed) = segment::files_of(&dir.archive()).unwrap().swap_remove(0);
+        assert!(sealed);
+        let whole = fs::read(&path).unwrap();
+        for byte in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[byte] ^= 1 << (byte % 8);
+            fs::write(&path, damaged).unwrap();
+            let seen = Archive::open_with(&dir, 300).and_then(|archive| archive.verify());
+            assert!(matches!(seen, Err(Failure::Damaged(_) | Failure::Format { .. })), "byte {byte}: {seen:?}");
+        }
+    }
+}
