@@ -1,1 +1,24 @@
 //! TLS, listeners, connections, certificates, shutdown.
+
+pub mod certificate;
+mod client;
+mod connection;
+mod edge;
+mod failures;
+pub mod files;
+pub mod identity;
+mod live;
+mod outgoing;
+pub mod pki;
+pub mod refusal;
+mod signals;
+mod socket;
+pub mod tls;
+
+pub use client::{ConnectError, Connector, Trust};
+pub use connection::{Flow, Patience, PeerHandler, drive};
+pub use edge::{Bounds, Edge, Peer, Reception};
+pub use live::{Live, LivePeer};
+pub use outgoing::{Ended, Outgoing, SendError};
+pub use signals::{Signals, Wish};
+pub use socket::{HandshakeError, Socket};

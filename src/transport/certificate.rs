@@ -1,0 +1,217 @@
+//! Reading a certificate or a revocation list: what an operator wants to know of it, and what a connection remembers.
+
+use super::pki::DEVELOPMENT_MARK;
+use crate::units::Timestamp;
+use ring::digest::{SHA256, digest};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
+use serde::Serialize;
+use smallvec::SmallVec;
+use std::collections::HashSet;
+use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
+
+/// Bytes that are not a certificate or not a revocation list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// Not X.509.
+    #[error("not a certificate: {0}")]
+    Certificate(String),
+    /// Not a revocation list.
+    #[error("not a revocation list: {0}")]
+    Crl(String),
+    /// A revocation list without a time by which the next one is due never becomes stale, and is refused.
+    #[error("the revocation list of {issuer} says no time of its next update")]
+    CrlWithoutNextUpdate {
+        /// Who signed it.
+        issuer: String,
+    },
+}
+
+/// What a certificate says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Certificate {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// The serial number in hexadecimal.
+    pub serial: String,
+    /// SHA-256 of the whole certificate in hexadecimal.
+    pub fingerprint: String,
+    /// First instant of validity.
+    pub not_before: Timestamp,
+    /// Last instant of validity.
+    pub not_after: Timestamp,
+    /// URI names; a peer has exactly one.
+    pub uris: Vec<String>,
+    /// DNS names.
+    pub dns_names: Vec<String>,
+    /// IP addresses.
+    pub addresses: Vec<String>,
+    /// Whether it may sign certificates.
+    pub is_authority: bool,
+    /// Whether its extended key usage lets it act as a client.
+    pub for_clients: bool,
+    /// Whether its extended key usage lets it act as a server.
+    pub for_servers: bool,
+    /// Whether its key usage lets its key sign, which a TLS handshake takes.
+    pub may_sign: bool,
+    /// Whether it comes from a development PKI.
+    pub development: bool,
+}
+
+impl Certificate {
+    /// Reads one certificate. Nothing about it is verified.
+    pub fn read(der: &CertificateDer<'_>) -> Result<Certificate, ReadError> {
+        let certificate = parse(der)?;
+        let (mut uris, mut dns_names, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
+        let names = certificate.subject_alternative_name().map_err(wrong_certificate)?;
+        for name in names.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::URI(uri) => uris.push((*uri).to_owned()),
+                GeneralName::DNSName(name) => dns_names.push((*name).to_owned()),
+                GeneralName::IPAddress(bytes) => addresses.push(address(bytes)),
+                _ => {}
+            }
+        }
+        let usage = certificate.extended_key_usage().map_err(wrong_certificate)?;
+        let key_usage = certificate.key_usage().map_err(wrong_certificate)?;
+        let subject = certificate.subject().to_string();
+        let issuer = certificate.issuer().to_string();
+        Ok(Certificate {
+            serial: hex::encode(certificate.raw_serial()),
+            fingerprint: hex::encode(digest(&SHA256, der)),
+            not_before: instant(certificate.validity().not_before),
+            not_after: instant(certificate.validity().not_after),
+            uris,
+            dns_names,
+            addresses,
+            is_authority: certificate.is_ca(),
+            for_clients: usage.as_ref().is_some_and(|usage| usage.value.client_auth),
+            for_servers: usage.as_ref().is_some_and(|usage| usage.value.server_auth),
+            may_sign: key_usage.is_none_or(|usage| usage.value.digital_signature()),
+            development: subject.contains(DEVELOPMENT_MARK) || issuer.contains(DEVELOPMENT_MARK),
+            subject,
+            issuer,
+        })
+    }
+
+    /// Whole days until it expires; negative when it has.
+    pub fn days_left(&self, now: Timestamp) -> i64 {
+        self.not_after.since(now).ms().div_euclid(24 * 60 * 60 * 1000)
+    }
+}
+
+/// A short name for a distinguished name: the first half of its SHA-256.
+pub type NameDigest = [u8; 16];
+
+/// The serial number of a certificate, as its bytes stand in it.
+pub type Serial = SmallVec<[u8; 20]>;
+
+/// What is remembered of the certificates of a live connection, so that it can be found when they lose their worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// Issuer and serial number of every certificate of the chain, the leaf first.
+    pub links: SmallVec<[(NameDigest, Serial); 2]>,
+    /// When the first of them expires.
+    pub not_after: Timestamp,
+}
+
+impl Presented {
+    /// Reads the chain that a peer has shown.
+    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Presented, ReadError> {
+        let mut links = SmallVec::new();
+        let mut not_after = Timestamp::from_unix_ms(i64::MAX);
+        for der in chain {
+            let certificate = parse(der)?;
+            links.push((name_digest(certificate.issuer().as_raw()), Serial::from_slice(certificate.raw_serial())));
+            not_after = not_after.min(instant(certificate.validity().not_after));
+        }
+        Ok(Presented { links, not_after })
+    }
+
+    /// The leaf's serial number in hexadecimal.
+    pub fn serial(&self) -> String {
+        self.links.first().map(|(_, serial)| hex::encode(serial)).unwrap_or_default()
+    }
+}
+
+/// The digest of a certificate's subject: the name by which those that it signed refer to it.
+pub fn subject_digest(der: &CertificateDer<'_>) -> Result<NameDigest, ReadError> {
+    Ok(name_digest(parse(der)?.subject().as_raw()))
+}
+
+/// What a revocation list says.
+#[derive(Clone, Debug)]
+pub struct Crl {
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// When it becomes stale.
+    pub next_update: Timestamp,
+    /// Issuer and serial number of everything revoked.
+    pub revoked: HashSet<(NameDigest, Serial)>,
+}
+
+impl Crl {
+    /// Reads a revocation list. If it is in the name of one of the `authorities`, that one must have signed it; the
+    /// signature of another issuer is verified when one of its certificates is.
+    pub fn read(der: &CertificateRevocationListDer<'_>, authorities: &[CertificateDer<'_>]) -> Result<Crl, ReadError> {
+        let wrong = |error: &dyn std::fmt::Display| ReadError::Crl(error.to_string());
+        let (rest, list) = CertificateRevocationList::from_der(der).map_err(|error| wrong(&error))?;
+        if !rest.is_empty() {
+            return Err(wrong(&"trailing bytes"));
+        }
+        let issuer = list.issuer().to_string();
+        let (mut named, mut signed) = (false, false);
+        for authority in authorities {
+            let authority = parse(authority)?;
+            if authority.subject() == list.issuer() {
+                named = true;
+                signed |= list.verify_signature(authority.public_key()).is_ok();
+            }
+        }
+        if named && !signed {
+            return Err(ReadError::Crl(format!("`{issuer}` did not sign its list")));
+        }
+        let Some(next_update) = list.next_update() else {
+            return Err(ReadError::CrlWithoutNextUpdate { issuer });
+        };
+        let name = name_digest(list.issuer().as_raw());
+        let revoked =
+            list.iter_revoked_certificates().map(|entry| (name, Serial::from_slice(entry.raw_serial()))).collect();
+        Ok(Crl { issuer, next_update: instant(next_update), revoked })
+    }
+}
+
+fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, ReadError> {
+    match X509Certificate::from_der(der) {
+        Ok(([], certificate)) => Ok(certificate),
+        Ok(_) => Err(ReadError::Certificate("trailing bytes".to_owned())),
+        Err(error) => Err(ReadError::Certificate(error.to_string())),
+    }
+}
+
+fn wrong_certificate(error: impl std::fmt::Display) -> ReadError {
+    ReadError::Certificate(error.to_string())
+}
+
+fn name_digest(raw: &[u8]) -> NameDigest {
+    let whole = digest(&SHA256, raw);
+    let mut half = NameDigest::default();
+    let length = half.len();
+    half.copy_from_slice(&whole.as_ref()[..length]);
+    half
+}
+
+fn instant(time: x509_parser::time::ASN1Time) -> Timestamp {
+    Timestamp::from_unix_ms(time.timestamp().saturating_mul(1000))
+}
+
+fn address(bytes: &[u8]) -> String {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return std::net::Ipv4Addr::from(v4).to_string();
+    }
+    match <[u8; 16]>::try_from(bytes) {
+        Ok(v6) => std::net::Ipv6Addr::from(v6).to_string(),
+        Err(_) => hex::encode(bytes),
+    }
+}

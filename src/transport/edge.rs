@@ -1,0 +1,331 @@
+//! The edge of the gate: accepts connections, does their handshakes on threads of its own, and hands over peers.
+
+use super::certificate::Presented;
+use super::connection::{Patience, PeerHandler, drive};
+use super::failures::Failures;
+use super::live::{Live, Registration};
+use super::outgoing::{Ended, Outgoing};
+use super::refusal::{Refusal, Refused, wall_clock};
+use super::socket::{HandshakeError, Parked, Socket};
+use super::tls::{SHOWN, Shown, Tls, write_expiries};
+use crate::limits;
+use crate::metrics;
+use crate::wire::identity::PeerIdentity;
+use socket2::{Domain, Protocol, Type};
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A peer that came in: verified, named, and not heard yet.
+pub struct Peer {
+    /// Who it is.
+    pub identity: Arc<PeerIdentity>,
+    /// Where it comes from.
+    pub remote: SocketAddr,
+    /// The serial number of its certificate, for the log.
+    pub serial: String,
+    /// The way out to it, also the handle that ends the connection.
+    pub outgoing: Outgoing,
+    socket: Parked,
+    registration: Registration,
+}
+
+impl Peer {
+    /// Serves the connection until it ends, on the thread and runtime of whoever awaits it.
+    pub async fn serve<H: PeerHandler + Unpin>(self, mut handler: H, patience: Patience) -> Ended {
+        // Kept until the connection is over.
+        let _registration = self.registration;
+        match self.socket.unpark() {
+            Ok(socket) => drive(socket, handler, self.outgoing, patience).await,
+            Err(error) => {
+                let ended = Ended::Broken(error.to_string());
+                self.outgoing.over();
+                handler.ended(&ended);
+                ended
+            }
+        }
+    }
+}
+
+/// Takes a peer in, or gives it back when there is no room. Called on a handshake thread; must not block.
+pub type Reception = Arc<dyn Fn(Peer) -> Result<(), Peer> + Send + Sync>;
+
+/// Bounds of the edge.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// From the connection to the end of its handshake.
+    pub handshake: Duration,
+    /// Handshakes under way at once.
+    pub handshakes: usize,
+    /// Failed handshakes per address and minute.
+    pub failures_per_minute: u32,
+    /// Bytes that a connection holds back for a slow reader.
+    pub outgoing_bytes: usize,
+    /// How often files are looked at for changes, and connections for expired certificates.
+    pub look_around: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            handshake: limits::HANDSHAKE_DEADLINE,
+            handshakes: limits::HANDSHAKES_MAX,
+            failures_per_minute: limits::FAILED_HANDSHAKES_PER_MINUTE_MAX,
+            outgoing_bytes: limits::OUTGOING_BYTES_MAX,
+            look_around: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The listeners with their threads. Dropping it stops accepting and aborts handshakes; peers that are in stay.
+pub struct Edge {
+    runtime: Option<Runtime>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bounds: Bounds,
+    live: Live,
+    handshakes: Arc<Semaphore>,
+    failures: Mutex<Failures>,
+    listeners: Mutex<Vec<Arc<Tls>>>,
+}
+
+/// What one accept loop works with.
+struct Door {
+    shared: Arc<Shared>,
+    tls: Arc<Tls>,
+    connections_max: usize,
+    reception: Reception,
+    accepted: ::metrics::Counter,
+}
+
+impl Edge {
+    /// With so many handshake threads.
+    pub fn new(bounds: Bounds, threads: usize) -> io::Result<Edge> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("handshake")
+            .enable_all()
+            .build()?;
+        let shared = Arc::new(Shared {
+            bounds,
+            live: Live::default(),
+            handshakes: Arc::new(Semaphore::new(bounds.handshakes)),
+            failures: Mutex::new(Failures::new(bounds.failures_per_minute, Instant::now())),
+            listeners: Mutex::new(Vec::new()),
+        });
+        runtime.spawn(look_around(Arc::clone(&shared)));
+        Ok(Edge { runtime: Some(runtime), shared })
+    }
+
+    /// Opens a listener and says where (port 0 means any). At most `connections_max` peers are in at once.
+    pub fn listen(
+        &self,
+        address: SocketAddr,
+        tls: Arc<Tls>,
+        connections_max: usize,
+        reception: Reception,
+    ) -> io::Result<SocketAddr> {
+        let Some(runtime) = &self.runtime else { return Err(io::ErrorKind::NotConnected.into()) };
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(limits::LISTEN_BACKLOG)?;
+        let listener = {
+            let _in_runtime = runtime.enter();
+            TcpListener::from_std(socket.into())?
+        };
+        let local = listener.local_addr()?;
+        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
+        let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.door().peer_role(), "accepted", ""]);
+        let door = Door { shared: Arc::clone(&self.shared), tls, connections_max, reception, accepted };
+        runtime.spawn(accept(listener, Arc::new(door)));
+        Ok(local)
+    }
+
+    /// The connections that are up.
+    pub fn live(&self) -> Live {
+        self.shared.live.clone()
+    }
+
+    /// Loads the files of every listener again and cuts connections that would not come in any more. A listener whose
+    /// new files are wrong keeps the old ones, and the log says so.
+    pub fn reload(&self) {
+        self.shared.reload(|_| true);
+    }
+
+    /// What writes the expiry of certificates and lists into a scrape.
+    pub fn expiry_collector(&self) -> metrics::Collector {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |text| {
+            let listeners = shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            write_expiries(&listeners, text);
+        })
+    }
+}
+
+/// May be called from a thread of another runtime, so it does not wait for the handshake threads.
+impl Drop for Edge {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Shared {
+    fn reload(&self, wanted: impl Fn(&Tls) -> bool) {
+        let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for tls in listeners {
+            if wanted(&tls) {
+                match tls.reload() {
+                    Ok(()) => tracing::info!(listener = %tls.door(), "certificates and revocation lists loaded again"),
+                    Err(error) => {
+                        tracing::error!(listener = %tls.door(), "not loaded, the old ones stay in use: {error}");
+                    }
+                }
+            }
+            self.live.cut_worthless(&tls, wall_clock());
+        }
+    }
+
+    fn refused(&self, door: &Door, refused: &Refused) {
+        metrics::TLS_HANDSHAKES.counter(&[door.tls.door().peer_role(), "refused", refused.reason.label()]).increment(1);
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.reason.blames_peer() {
+            failures.count(refused.remote.ip(), Instant::now());
+        }
+        let Some(held_back) = failures.may_log(Instant::now()) else { return };
+        drop(failures);
+        if held_back > 0 {
+            tracing::warn!("{held_back} more peers were refused and not logged one by one");
+        }
+        tracing::warn!(listener = %door.tls.door(), reason = refused.reason.label(), "{refused}");
+    }
+}
+
+async fn look_around(shared: Arc<Shared>) {
+    let mut beat = tokio::time::interval(shared.bounds.look_around);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        shared.reload(Tls::is_outdated);
+    }
+}
+
+async fn accept(listener: TcpListener, door: Arc<Door>) {
+    let mut wait = ACCEPT_WAIT_MIN;
+    loop {
+        // Taken before accepting: when all are taken, peers wait in the kernel's backlog and cost nothing here.
+        let Ok(permit) = Arc::clone(&door.shared.handshakes).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((tcp, remote)) => {
+                wait = ACCEPT_WAIT_MIN;
+                if let Err(reason) = door.is_open_to(remote) {
+                    door.shared.refused(&door, &Refused { remote, who: None, serial: None, reason });
+                    continue;
+                }
+                tokio::spawn(Arc::clone(&door).take_in(tcp, remote, permit));
+            }
+            // No descriptor or memory left, or the peer has gone already: both pass.
+            Err(error) => {
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    tracing::error!(listener = %door.tls.door(), wait_ms = wait.as_millis(), "cannot accept: {error}");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(ACCEPT_WAIT_MAX);
+                }
+            }
+        }
+    }
+}
+
+const ACCEPT_WAIT_MIN: Duration = Duration::from_millis(10);
+const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
+
+impl Door {
+    /// Before a handshake costs anything.
+    fn is_open_to(&self, remote: SocketAddr) -> Result<(), Refusal> {
+        let failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.is_blocked(remote.ip(), Instant::now()) {
+            return Err(Refusal::TooManyFailures);
+        }
+        drop(failures);
+        match self.shared.live.count(self.tls.door()) < self.connections_max {
+            true => Ok(()),
+            false => Err(Refusal::Full),
+        }
+    }
+
+    async fn take_in(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
+        let shown = RefCell::new(Shown::default());
+        let (outcome, shown) = SHOWN
+            .scope(shown, async {
+                let outcome = self.shake_hands(tcp).await;
+                (outcome, SHOWN.with(RefCell::take))
+            })
+            .await;
+        drop(permit);
+        let reason = match outcome {
+            Ok((socket, identity, presented)) => match self.hand_over(socket, identity, presented, remote) {
+                Ok(()) => return self.accepted.increment(1),
+                Err(reason) => reason,
+            },
+            Err(refusal) => shown.reason.unwrap_or(refusal),
+        };
+        self.shared.refused(&self, &Refused { remote, who: shown.who, serial: shown.serial, reason });
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream) -> Result<(Socket, PeerIdentity, Presented), Refusal> {
+        let bounds = &self.shared.bounds;
+        let deadline = tokio::time::Instant::now() + bounds.handshake;
+        // When half of all places are taken, those who say nothing at all are given little time.
+        let crowded = self.shared.handshakes.available_permits() < bounds.handshakes / 2;
+        let first_byte = if crowded { bounds.handshake / 5 } else { bounds.handshake };
+        let hung_up = |_| Refusal::HungUp;
+        tokio::time::timeout(first_byte, tcp.readable()).await.map_err(|_| Refusal::TooSlow)?.map_err(hung_up)?;
+        tcp.set_nodelay(true).map_err(hung_up)?;
+        let mut socket = Socket::server(tcp, self.tls.config()).map_err(|error| Refusal::of_tls(&error))?;
+        match tokio::time::timeout_at(deadline, socket.handshake()).await {
+            Err(_) => return Err(Refusal::TooSlow),
+            Ok(Err(HandshakeError::Tls(error))) => return Err(Refusal::of_tls(&error)),
+            Ok(Err(HandshakeError::Io(_))) => return Err(Refusal::HungUp),
+            Ok(Ok(())) => {}
+        }
+        let (identity, presented) = self.tls.peer(socket.peer_certificates())?;
+        Ok((socket, identity, presented))
+    }
+
+    fn hand_over(
+        &self,
+        socket: Socket,
+        identity: PeerIdentity,
+        presented: Presented,
+        remote: SocketAddr,
+    ) -> Result<(), Refusal> {
+        let (identity, now, serial) = (Arc::new(identity), wall_clock(), presented.serial());
+        let outgoing = Outgoing::new(self.shared.bounds.outgoing_bytes);
+        let registration = self.shared.live.enter(
+            self.tls.door(),
+            Arc::clone(&identity),
+            remote,
+            presented.clone(),
+            outgoing.clone(),
+            now,
+        );
+        // The lists may have changed since the handshake began; those who are in the table now are found by the next
+        // change, and this one finds whoever was not in it yet.
+        if let Some(refusal) = self.tls.worthless(&presented, now) {
+            return Err(refusal);
+        }
+        let socket = socket.park().map_err(|_| Refusal::HungUp)?;
+        let peer = Peer { identity, remote, serial, outgoing, socket, registration };
+        (self.reception)(peer).map_err(|_| Refusal::Busy)
+    }
+}

@@ -1,0 +1,108 @@
+//! Who has failed too often: a bound on failed handshakes per address, and on what is logged about them.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// Failed handshakes of the last minute, per address.
+#[derive(Debug)]
+pub struct Failures {
+    per_minute: u32,
+    addresses: HashMap<IpAddr, Window>,
+    log: Window,
+    unlogged: u64,
+}
+
+/// Things counted since a moment.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    since: Instant,
+    count: u32,
+}
+
+const WINDOW: Duration = Duration::from_secs(60);
+/// Addresses that are remembered; when there are more, those whose window is over are forgotten, then all.
+const ADDRESSES_MAX: usize = 10_000;
+/// Lines about refused peers in the log, per second.
+const LOG_LINES_PER_SECOND: u32 = 20;
+
+impl Failures {
+    /// Allows so many failures per minute and address.
+    pub fn new(per_minute: u32, now: Instant) -> Failures {
+        Failures { per_minute, addresses: HashMap::new(), log: Window { since: now, count: 0 }, unlogged: 0 }
+    }
+
+    /// Counts a failure of this address.
+    pub fn count(&mut self, address: IpAddr, now: Instant) {
+        if self.addresses.len() >= ADDRESSES_MAX && !self.addresses.contains_key(&address) {
+            self.addresses.retain(|_, window| now.duration_since(window.since) < WINDOW);
+            if self.addresses.len() >= ADDRESSES_MAX {
+                self.addresses.clear();
+            }
+        }
+        let window = self.addresses.entry(address).or_insert(Window { since: now, count: 0 });
+        if now.duration_since(window.since) >= WINDOW {
+            *window = Window { since: now, count: 0 };
+        }
+        window.count = window.count.saturating_add(1);
+    }
+
+    /// Whether this address has to wait until its minute is over.
+    pub fn is_blocked(&self, address: IpAddr, now: Instant) -> bool {
+        let blocked = |window: &Window| window.count >= self.per_minute && now.duration_since(window.since) < WINDOW;
+        self.addresses.get(&address).is_some_and(blocked)
+    }
+
+    /// Whether a line may be logged now, and how many were held back before it.
+    pub fn may_log(&mut self, now: Instant) -> Option<u64> {
+        if now.duration_since(self.log.since) >= Duration::from_secs(1) {
+            self.log = Window { since: now, count: 0 };
+        }
+        if self.log.count >= LOG_LINES_PER_SECOND {
+            self.unlogged += 1;
+            return None;
+        }
+        self.log.count += 1;
+        Some(std::mem::take(&mut self.unlogged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_waits_out_its_minute_and_others_are_untouched() {
+        let start = Instant::now();
+        let (bad, good) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut failures = Failures::new(3, start);
+        for _ in 0..3 {
+            assert!(!failures.is_blocked(bad, start));
+            failures.count(bad, start);
+        }
+        assert!(failures.is_blocked(bad, start) && !failures.is_blocked(good, start));
+        let later = start + WINDOW;
+        assert!(!failures.is_blocked(bad, later));
+        failures.count(bad, later);
+        assert!(!failures.is_blocked(bad, later), "a new minute counts from one");
+    }
+
+    #[test]
+    fn memory_is_bounded_whoever_knocks() {
+        let start = Instant::now();
+        let mut failures = Failures::new(3, start);
+        for number in 0..50_000_u32 {
+            failures.count(IpAddr::from(number.to_be_bytes()), start);
+        }
+        assert!(failures.addresses.len() <= ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn what_is_not_logged_is_counted() {
+        let start = Instant::now();
+        let mut failures = Failures::new(3, start);
+        let logged = (0..100).filter(|_| failures.may_log(start).is_some()).count();
+        assert_eq!(logged, 20);
+        assert_eq!(failures.may_log(start + Duration::from_secs(1)), Some(80));
+    }
+}

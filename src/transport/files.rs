@@ -1,0 +1,178 @@
+//! Certificates, keys and revocation lists as PEM files. A private key that others can read is refused.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// A file that cannot be used, with its name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Not PEM, or PEM of something else.
+    #[error("{}: no {wanted} in it: {error}", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+        /// What the parser said.
+        error: pem::Error,
+    },
+    /// Something in the file is not what its label says.
+    #[error("{}: {error}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+    },
+    /// A private key that others than its owner can read.
+    #[error("{}: the private key can be read by others (mode {mode:04o}); make it 0600", path.display())]
+    KeyExposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+/// The largest PEM file that is read, in bytes: a revocation list of 100,000 entries has about 5 MB.
+const PEM_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Reads every certificate of a PEM file; at least one must be in it.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    read_all(path, "certificate")
+}
+
+/// Reads every revocation list of a PEM file; at least one must be in it.
+pub fn read_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
+    read_all(path, "revocation list")
+}
+
+/// Reads a private key (PKCS#8, SEC1 or PKCS#1). Only its owner may be able to read the file.
+pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    let text = read_secret(path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| FileError::Pem {
+        path: path.to_owned(),
+        wanted: "private key",
+        error,
+    })
+}
+
+/// Reads a file that only its owner may be able to read. The bytes are wiped when they are dropped.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let io = |error| FileError::Io { path: path.to_owned(), error };
+    let file = File::open(path).map_err(io)?;
+    let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(FileError::KeyExposed { path: path.to_owned(), mode });
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(PEM_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Writes a file as a whole or not at all: next to it, synced, then renamed over it.
+pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let io = |error| FileError::Io { path: path.to_owned(), error };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside).map_err(io)?;
+    // The mode above is only for a new file, and the umask has had its say.
+    file.set_permissions(Permissions::from_mode(mode)).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
+    fs::rename(&beside, path).map_err(io)
+}
+
+/// Makes a folder and its parents; a folder that is made is its owner's alone.
+pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| FileError::Io { path: path.to_owned(), error })
+}
+
+/// PEM text of one object.
+pub fn pem_text(label: &str, der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in body.as_bytes().chunks(64) {
+        text.extend(line.iter().map(|byte| char::from(*byte)));
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+/// PEM text of a chain, the leaf first.
+pub fn chain_text(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|certificate| pem_text("CERTIFICATE", certificate)).collect()
+}
+
+fn read_all<T: PemObject>(path: &Path, wanted: &'static str) -> Result<Vec<T>, FileError> {
+    let mut text = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(PEM_FILE_BYTES_MAX).read_to_end(&mut text))
+        .map_err(|error| FileError::Io { path: path.to_owned(), error })?;
+    let pem = |error| FileError::Pem { path: path.to_owned(), wanted, error };
+    let objects = T::pem_slice_iter(&text).collect::<Result<Vec<T>, pem::Error>>().map_err(pem)?;
+    if objects.is_empty() { Err(pem(pem::Error::NoItemsFound)) } else { Ok(objects) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.key");
+        write_whole(&path, b"secret", 0o644).unwrap();
+        let error = read_key(&path).unwrap_err();
+        assert!(matches!(error, FileError::KeyExposed { mode: 0o644, .. }), "{error}");
+        assert!(error.to_string().contains("server.key"), "{error}");
+    }
+
+    #[test]
+    fn writing_again_narrows_the_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.key");
+        write_whole(&path, b"old", 0o644).unwrap();
+        write_whole(&path, b"new", 0o600).unwrap();
+        assert_eq!(&*read_secret(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_of_something_else_says_what_was_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        write_whole(&path, b"hello", 0o644).unwrap();
+        let error = read_certificates(&path).unwrap_err().to_string();
+        assert!(error.contains("ca.pem: no certificate in it"), "{error}");
+    }
+
+    #[test]
+    fn pem_text_is_read_back() {
+        let der: Vec<u8> = (0..=200).collect();
+        let text = pem_text("CERTIFICATE", &der);
+        assert!(text.lines().all(|line| line.len() <= 64));
+        let read = CertificateDer::from_pem_slice(text.as_bytes()).unwrap();
+        assert_eq!(&*read, &der[..]);
+    }
+}

@@ -1,0 +1,126 @@
+//! Who a peer is: the one URI name of its certificate, in this gate's trust domain, with a role that may come in here.
+
+use crate::wire::identity::{PeerIdentity, Role};
+use std::fmt;
+
+/// Why a verified certificate does not open this door.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// No URI name.
+    #[error("the certificate names no peer (no URI among its names)")]
+    Missing,
+    /// More than one URI name: it would be unclear who it is.
+    #[error("the certificate has {count} URI names instead of one")]
+    Ambiguous {
+        /// How many there are.
+        count: usize,
+    },
+    /// The name is not one of a peer.
+    #[error(transparent)]
+    Name(#[from] crate::wire::identity::IdentityError),
+    /// A name in somebody else's trust domain.
+    #[error("its trust domain is `{found}` instead of `{ours}`")]
+    TrustDomain {
+        /// The trust domain found.
+        found: Box<str>,
+        /// The trust domain of this gate.
+        ours: Box<str>,
+    },
+    /// A good name with a role that has no business on this listener.
+    #[error("a {found} may not speak on the listener for {}", expected.what())]
+    Role {
+        /// The role found.
+        found: Role,
+        /// Whom the listener is for.
+        expected: Door,
+    },
+}
+
+/// Which peers a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// Chargers and site controllers.
+    Chargers,
+    /// Payment processors.
+    Processors,
+}
+
+impl Door {
+    /// Whether a peer of this role may come in.
+    pub const fn admits(self, role: Role) -> bool {
+        match (self, role) {
+            (Door::Chargers, Role::Charger | Role::Site) => true,
+            (Door::Processors, Role::Processor) => true,
+            (Door::Chargers, Role::Processor | Role::Gate) => false,
+            (Door::Processors, Role::Charger | Role::Site | Role::Gate) => false,
+        }
+    }
+
+    /// Its word in logs.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Door::Chargers => "chargers",
+            Door::Processors => "processors",
+        }
+    }
+
+    /// Its word in metrics, where a peer's role is not known yet.
+    pub const fn peer_role(self) -> &'static str {
+        match self {
+            Door::Chargers => "charger",
+            Door::Processors => "processor",
+        }
+    }
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.what())
+    }
+}
+
+/// The peer that these URI names of one certificate mean, if it may come in.
+pub fn admit(uris: &[String], trust_domain: &str, door: Door) -> Result<PeerIdentity, IdentityError> {
+    let uri = match uris {
+        [] => return Err(IdentityError::Missing),
+        [uri] => uri,
+        several => return Err(IdentityError::Ambiguous { count: several.len() }),
+    };
+    let identity = PeerIdentity::parse(uri)?;
+    if *identity.trust_domain != *trust_domain {
+        return Err(IdentityError::TrustDomain { found: identity.trust_domain, ours: trust_domain.into() });
+    }
+    match door.admits(identity.role()) {
+        true => Ok(identity),
+        false => Err(IdentityError::Role { found: identity.role(), expected: door }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit_one(uri: &str, door: Door) -> Result<PeerIdentity, IdentityError> {
+        admit(&[uri.to_owned()], "wattstile.test", door)
+    }
+
+    #[test]
+    fn each_door_admits_its_own_peers_only() {
+        let open = |role: &str, door| admit_one(&format!("spiffe://wattstile.test/{role}/A"), door).is_ok();
+        let doors = |role| (open(role, Door::Chargers), open(role, Door::Processors));
+        assert_eq!(doors("charger"), (true, false));
+        assert_eq!(doors("site"), (true, false));
+        assert_eq!(doors("processor"), (false, true));
+        assert_eq!(doors("gate"), (false, false));
+    }
+
+    #[test]
+    fn a_stranger_is_told_from_an_unclear_name() {
+        let two = ["spiffe://wattstile.test/charger/A".to_owned(), "spiffe://wattstile.test/charger/B".to_owned()];
+        assert_eq!(admit(&[], "wattstile.test", Door::Chargers), Err(IdentityError::Missing));
+        assert_eq!(admit(&two, "wattstile.test", Door::Chargers), Err(IdentityError::Ambiguous { count: 2 }));
+        let stranger = admit_one("spiffe://other.test/charger/A", Door::Chargers);
+        assert!(matches!(stranger, Err(IdentityError::TrustDomain { .. })), "{stranger:?}");
+        assert!(matches!(admit_one("https://a/b", Door::Chargers), Err(IdentityError::Name(_))));
+    }
+}

@@ -1,0 +1,415 @@
+//! The TLS side of a listener: TLS 1.3, client certificates, revocation lists, no resumption; replaced while running.
+//!
+//! Facts about rustls that this file is built on: revocation lists are not required to be fresh unless that is asked
+//! for; a resumed session would carry the old chain without verifying it again, so there are no tickets and no session
+//! cache; an open connection is never verified again, so [`Tls::worthless`] says which of them to cut after a reload.
+
+use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Serial, subject_digest};
+use super::files::{self, FileError};
+use super::identity::{Door, admit};
+use super::pki::Certified;
+use super::refusal::{Refusal, span, wall_clock};
+use crate::metrics;
+use crate::units::Timestamp;
+use crate::wire::identity::PeerIdentity;
+use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// What a listener's TLS is made of.
+#[derive(Clone, Debug)]
+pub struct Material {
+    /// The gate's own key and certificate.
+    pub own: Certified,
+    /// Whose signature on a peer's certificate counts. Several while an authority is being replaced.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// Revocation lists; without any, nothing can be revoked.
+    pub crls: Vec<CertificateRevocationListDer<'static>>,
+}
+
+/// Where the material comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// From files, read again when they change.
+    Files(Files),
+    /// From memory.
+    Memory(Material),
+}
+
+/// The files of a listener's TLS, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The gate's own certificate, and those that signed it except the root.
+    pub certificate: PathBuf,
+    /// The gate's own key; only its owner may be able to read it.
+    pub key: PathBuf,
+    /// The authorities of this listener's peers.
+    pub authorities: PathBuf,
+    /// Revocation lists, each file with one or more.
+    pub crls: Vec<PathBuf>,
+}
+
+/// What does not change while the gate runs.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The trust domain in which peers have their names.
+    pub trust_domain: String,
+    /// Whom the listener is for.
+    pub door: Door,
+    /// Whether TLS 1.2 is spoken beside TLS 1.3.
+    pub tls12: bool,
+    /// Whether certificates of a development PKI are refused.
+    pub production: bool,
+}
+
+/// Why the material makes no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A certificate or a list cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The authorities or the lists are not usable together.
+    #[error("the authorities and revocation lists for {door}: {error}")]
+    Verifier {
+        /// The listener.
+        door: Door,
+        /// What the library says.
+        error: VerifierBuilderError,
+    },
+    /// Key and certificate do not fit, or the key is of an unknown kind.
+    #[error("the gate's own key and certificate: {0}")]
+    Own(rustls::Error),
+    /// The gate's own certificate is of no use any more.
+    #[error("the gate's own certificate expired {} ago", span(*.0))]
+    OwnExpired(crate::units::TimeSpan),
+    /// A development certificate in production.
+    #[error("`{subject}` comes from a development PKI, which production mode refuses")]
+    Development {
+        /// The certificate's subject.
+        subject: String,
+    },
+}
+
+/// The TLS of one listener.
+pub struct Tls {
+    policy: Policy,
+    source: Mutex<Source>,
+    seen: Mutex<Vec<Option<SystemTime>>>,
+    current: ArcSwap<Loaded>,
+}
+
+/// One state of the files, ready for use.
+struct Loaded {
+    config: Arc<ServerConfig>,
+    authorities: HashSet<NameDigest>,
+    revoked: HashSet<(NameDigest, Serial)>,
+    certificates: Vec<(&'static str, Certificate)>,
+    crls: Vec<(String, Timestamp)>,
+}
+
+impl Tls {
+    /// Loads the material.
+    pub fn new(policy: Policy, source: Source) -> Result<Tls, TlsError> {
+        let seen = source.modified();
+        let loaded = Loaded::new(&policy, &source.read()?, wall_clock())?;
+        loaded.warn(&policy);
+        Ok(Tls { policy, source: Mutex::new(source), seen: Mutex::new(seen), current: ArcSwap::from_pointee(loaded) })
+    }
+
+    /// Whom the listener is for.
+    pub fn door(&self) -> Door {
+        self.policy.door
+    }
+
+    /// What a handshake that begins now uses.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.load().config)
+    }
+
+    /// Loads the files again. When something is wrong with them, what was loaded before stays in use.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = source.modified();
+        let loaded = Loaded::new(&self.policy, &source.read()?, wall_clock())?;
+        loaded.warn(&self.policy);
+        self.current.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// Takes other material from memory. When something is wrong with it, what was loaded before stays in use.
+    pub fn replace(&self, material: Material) -> Result<(), TlsError> {
+        let loaded = Loaded::new(&self.policy, &material, wall_clock())?;
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Memory(material);
+        self.current.store(Arc::new(loaded));
+        Ok(())
+    }
+
+    /// Whether a file has changed since it was loaded.
+    pub fn is_outdated(&self) -> bool {
+        let now = self.source.lock().unwrap_or_else(PoisonError::into_inner).modified();
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) != now
+    }
+
+    /// Why a connection with these certificates would not come in any more, if so.
+    pub fn worthless(&self, presented: &Presented, now: Timestamp) -> Option<Refusal> {
+        let loaded = self.current.load();
+        if presented.not_after < now {
+            return Some(Refusal::Expired(now.since(presented.not_after)));
+        }
+        if presented.links.iter().any(|link| loaded.revoked.contains(link)) {
+            return Some(Refusal::Revoked);
+        }
+        let trusted = presented.links.iter().any(|(issuer, _)| loaded.authorities.contains(issuer));
+        (!trusted).then_some(Refusal::UnknownAuthority)
+    }
+
+    /// The peer of a finished handshake, and what is remembered of its certificates.
+    pub fn peer(&self, chain: &[CertificateDer<'_>]) -> Result<(PeerIdentity, Presented), Refusal> {
+        let unreadable = |error: ReadError| Refusal::BadCertificate(error.to_string());
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let identity = check_leaf(&self.policy, &Certificate::read(leaf).map_err(unreadable)?)?;
+        Ok((identity, Presented::read(chain).map_err(unreadable)?))
+    }
+}
+
+/// Writes when the certificates and lists in use expire, for a scrape. What was replaced is not in it any more.
+pub fn write_expiries(listeners: &[Arc<Tls>], text: &mut String) {
+    let (mut certificates, mut crls) = (Vec::new(), Vec::new());
+    for listener in listeners {
+        let loaded = listener.current.load();
+        certificates.extend(loaded.certificates.iter().cloned());
+        crls.extend(loaded.crls.iter().cloned());
+    }
+    // Listeners share the gate's certificate, and a series may stand in a scrape only once.
+    certificates.sort_by(|a, b| (a.0, &a.1.serial).cmp(&(b.0, &b.1.serial)));
+    certificates.dedup_by(|a, b| (a.0, &a.1.serial) == (b.0, &b.1.serial));
+    crls.sort();
+    crls.dedup_by(|a, b| a.0 == b.0);
+    metrics::TLS_CERTIFICATE_NOT_AFTER.write_head(text);
+    for (role, certificate) in &certificates {
+        let expires = certificate.not_after.unix_ms() / 1000;
+        metrics::TLS_CERTIFICATE_NOT_AFTER.write_series(text, &[role, &certificate.serial], expires);
+    }
+    metrics::CRL_NEXT_UPDATE.write_head(text);
+    for (issuer, next_update) in &crls {
+        metrics::CRL_NEXT_UPDATE.write_series(text, &[issuer], next_update.unix_ms() / 1000);
+    }
+}
+
+impl Source {
+    fn read(&self) -> Result<Material, TlsError> {
+        match self {
+            Source::Memory(material) => Ok(material.clone()),
+            Source::Files(named) => {
+                let chain = files::read_certificates(&named.certificate)?;
+                let key = files::read_key(&named.key)?;
+                let mut crls = Vec::new();
+                for path in &named.crls {
+                    crls.extend(files::read_crls(path)?);
+                }
+                let authorities = files::read_certificates(&named.authorities)?;
+                Ok(Material { own: Certified { chain, key }, authorities, crls })
+            }
+        }
+    }
+
+    fn modified(&self) -> Vec<Option<SystemTime>> {
+        match self {
+            Source::Memory(_) => Vec::new(),
+            Source::Files(named) => [&named.certificate, &named.key, &named.authorities]
+                .into_iter()
+                .chain(&named.crls)
+                .map(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
+                .collect(),
+        }
+    }
+}
+
+impl Loaded {
+    fn new(policy: &Policy, material: &Material, now: Timestamp) -> Result<Loaded, TlsError> {
+        let mut certificates = Vec::new();
+        for (index, der) in material.own.chain.iter().enumerate() {
+            let certificate = Certificate::read(der)?;
+            if certificate.not_after < now {
+                return Err(TlsError::OwnExpired(now.since(certificate.not_after)));
+            }
+            certificates.push((if index == 0 { "server" } else { "authority" }, certificate));
+        }
+        let mut roots = RootCertStore::empty();
+        let mut authorities = HashSet::new();
+        for der in &material.authorities {
+            certificates.push(("authority", Certificate::read(der)?));
+            authorities.insert(subject_digest(der)?);
+            roots.add(der.clone()).map_err(TlsError::Own)?;
+        }
+        if policy.production
+            && let Some((_, certificate)) = certificates.iter().find(|(_, certificate)| certificate.development)
+        {
+            return Err(TlsError::Development { subject: certificate.subject.clone() });
+        }
+        let mut revoked = HashSet::new();
+        let mut crls = Vec::new();
+        for der in &material.crls {
+            let crl = Crl::read(der, &material.authorities)?;
+            revoked.extend(crl.revoked);
+            crls.push((crl.issuer, crl.next_update));
+        }
+        let config = Arc::new(server_config(policy, material, roots)?);
+        Ok(Loaded { config, authorities, revoked, certificates, crls })
+    }
+
+    /// Says what an operator should do something about.
+    fn warn(&self, policy: &Policy) {
+        let now = wall_clock();
+        for (role, certificate) in &self.certificates {
+            let days = certificate.days_left(now);
+            if days < 30 {
+                tracing::warn!(
+                    role,
+                    subject = certificate.subject,
+                    serial = certificate.serial,
+                    days,
+                    "certificate expires soon"
+                );
+            }
+        }
+        if self.crls.is_empty() {
+            tracing::warn!(listener = %policy.door, "no revocation list is configured: nothing can be revoked");
+        }
+        for (issuer, next_update) in &self.crls {
+            if next_update.since(now).whole_secs() < 24 * 60 * 60 {
+                tracing::warn!(issuer, %next_update, "a stale revocation list shuts out every peer of its authority");
+            }
+        }
+    }
+}
+
+/// The one crypto provider of the process.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
+}
+
+fn server_config(policy: &Policy, material: &Material, roots: RootCertStore) -> Result<ServerConfig, TlsError> {
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .with_crls(material.crls.iter().cloned())
+        .enforce_revocation_expiration()
+        .build()
+        .map_err(|error| TlsError::Verifier { door: policy.door, error })?;
+    let keeper = Arc::new(DoorKeeper { policy: policy.clone(), verifier });
+    let versions = if policy.tls12 { rustls::ALL_VERSIONS } else { &[&rustls::version::TLS13][..] };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)
+        .map_err(TlsError::Own)?
+        .with_client_cert_verifier(keeper)
+        .with_single_cert(material.own.chain.clone(), material.own.key.clone_key())
+        .map_err(TlsError::Own)?;
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// What a peer has shown in the handshake that runs in this task.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    /// Who the certificate says it is.
+    pub who: Option<String>,
+    /// The certificate's serial number.
+    pub serial: Option<String>,
+    /// Why it is not accepted, where the library's error does not say it.
+    pub reason: Option<Refusal>,
+}
+
+tokio::task_local! {
+    /// The verifier is shared by all handshakes; through this it tells its own what it saw.
+    pub(super) static SHOWN: RefCell<Shown>;
+}
+
+/// Verifies the chain as the library does, then whether this peer has business at this door, all before the handshake
+/// is done.
+#[derive(Debug)]
+struct DoorKeeper {
+    policy: Policy,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientCertVerifier for DoorKeeper {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.verifier.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let leaf = Certificate::read(end_entity).map_err(|_| CertificateError::BadEncoding)?;
+        let mut shown = Shown { who: Some(who(&leaf)), serial: Some(leaf.serial.clone()), reason: None };
+        let verified = self.verifier.verify_client_cert(end_entity, intermediates, now).and_then(|verified| {
+            match check_leaf(&self.policy, &leaf) {
+                Ok(_) => Ok(verified),
+                Err(refusal) => {
+                    shown.reason = Some(refusal);
+                    Err(CertificateError::ApplicationVerificationFailure.into())
+                }
+            }
+        });
+        // Outside of a listener's handshake nobody wants to know.
+        let _ = SHOWN.try_with(|slot| *slot.borrow_mut() = shown);
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// What the library does not ask of a leaf: that its purpose is written down, and that its one name may come in here.
+fn check_leaf(policy: &Policy, leaf: &Certificate) -> Result<PeerIdentity, Refusal> {
+    if !leaf.for_clients || !leaf.may_sign || leaf.is_authority {
+        return Err(Refusal::WrongPurpose);
+    }
+    Ok(admit(&leaf.uris, &policy.trust_domain, policy.door)?)
+}
+
+/// The name of a certificate for the log: the peer it means, or else its subject, escaped and cut.
+fn who(leaf: &Certificate) -> String {
+    match leaf.uris.first().map(|uri| PeerIdentity::parse(uri)) {
+        Some(Ok(identity)) => identity.subject.to_string(),
+        _ => leaf.subject.escape_debug().take(128).collect(),
+    }
+}
