@@ -157,3 +157,27 @@ pub const UNDELIVERED_MAX: usize = 16 * 1024;
 
 /// Closed sessions that may wait for the archive.
 pub const ARCHIVE_MAILBOX: usize = 4 * 1024;
+
+/// From a connection's arrival to the end of its TLS handshake.
+pub const HANDSHAKE_DEADLINE: TimeSpan = TimeSpan::from_secs(5);
+
+/// TLS handshakes under way at once; further connections wait in the kernel's backlog.
+pub const HANDSHAKES_MAX: usize = 4_096;
+
+/// Connections that wait in the kernel to be accepted, per listener.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+
+/// Failed handshakes per source address and minute; then the address waits until its minute is over.
+pub const FAILED_HANDSHAKES_PER_MINUTE_MAX: u32 = 100;
+
+/// Bytes that a connection holds back for a peer that reads slowly; then it is closed.
+pub const OUTGOING_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a peer may take nothing of what waits for it; then it is closed.
+pub const WRITE_STALL_MAX: TimeSpan = TimeSpan::from_secs(20);
+
+/// How long the last bytes of a connection may take to leave before it is closed without them.
+pub const FAREWELL_MAX: TimeSpan = TimeSpan::from_secs(5);
+
+/// Refused peers that are remembered for the console.
+pub const RECENT_REFUSALS: usize = 100;

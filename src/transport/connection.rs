@@ -5,6 +5,7 @@
 //! the TCP window closes, and the peer waits.
 
 use super::outgoing::{Ended, Ending, Outgoing, give_buffer};
+use crate::limits;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::future::Future;
@@ -31,25 +32,34 @@ pub trait PeerHandler {
     /// Takes bytes as they come, cut anywhere. All of them are taken, whatever is answered.
     fn received(&mut self, bytes: &[u8]) -> Flow;
 
-    /// How many complete messages have come so far. Bytes without a complete message do not count as a sign of life,
-    /// so a peer that sends one byte now and then is closed like a silent one.
-    fn messages(&self) -> u64;
+    /// How long until [`PeerHandler::deadline`] is to be called, if nothing comes before. Asked after everything that
+    /// was received, so it may change at any time. Not asked while reading is paused: a peer that is not read from is
+    /// not blamed for silence.
+    fn wait(&self) -> Option<Duration>;
+
+    /// That time has passed: the peer may have been silent for too long, or something is to be said to it.
+    fn deadline(&mut self) -> Flow;
 
     /// The connection is over. Called once, last.
     fn ended(&mut self, reason: &Ended);
 }
 
-/// How long a connection waits for what.
+/// How long a connection waits for a peer that does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
-    /// For the first complete message.
-    pub first_message: Duration,
-    /// For each further complete message.
-    pub silence: Duration,
-    /// For the peer to read some of what it is sent.
+    /// For the peer to take some of what waits for it.
     pub write_stall: Duration,
     /// For the last bytes to leave before a polite end.
     pub farewell: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            write_stall: Duration::from_millis(limits::WRITE_STALL_MAX.ms().unsigned_abs()),
+            farewell: Duration::from_millis(limits::FAREWELL_MAX.ms().unsigned_abs()),
+        }
+    }
 }
 
 /// Drives a connection until it ends, and says why it did.
@@ -60,7 +70,6 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     H: PeerHandler + Unpin,
 {
-    let now = Instant::now();
     let mut driver = Driver {
         stream,
         handler,
@@ -70,11 +79,9 @@ where
         written: 0,
         unflushed: false,
         paused: false,
-        messages: 0,
-        heard: now,
         stalled: None,
         leaving: None,
-        timer: Box::pin(sleep_until(now + patience.first_message)),
+        timer: Box::pin(sleep_until(Instant::now() + IDLE)),
     };
     let ended = std::future::poll_fn(|cx| driver.poll(cx)).await;
     driver.outgoing.over();
@@ -92,9 +99,6 @@ struct Driver<S, H> {
     written: usize,
     unflushed: bool,
     paused: bool,
-    messages: u64,
-    /// When the last complete message came.
-    heard: Instant,
     /// Since when the peer takes nothing of what waits for it.
     stalled: Option<Instant>,
     /// The polite end that is under way, and since when.
@@ -104,6 +108,8 @@ struct Driver<S, H> {
 
 /// Reads in a row before other tasks of the thread have their turn.
 const READS_PER_TURN: u32 = 16;
+/// When nothing has a deadline, the timer is looked at this often.
+const IDLE: Duration = Duration::from_secs(3600);
 /// Size of a thread's scratch buffer: four TLS records.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
@@ -127,9 +133,8 @@ where
                 }
                 Some(Ending::Politely(_)) | Some(Ending::Over) | None => {}
             }
-            if resumed && self.paused {
+            if resumed {
                 self.paused = false;
-                self.heard = Instant::now();
             }
             let drained = match self.poll_writing(cx, pending) {
                 Poll::Ready(Err(error)) => return Poll::Ready(broken(&error)),
@@ -152,7 +157,7 @@ where
                     Poll::Ready(Err(reason)) => return Poll::Ready(reason),
                     Poll::Pending => reads = 0,
                 }
-                if reads == READS_PER_TURN {
+                if reads >= READS_PER_TURN {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -160,8 +165,15 @@ where
                     continue;
                 }
             }
-            if let Poll::Ready(reason) = self.poll_deadline(cx) {
-                return Poll::Ready(reason);
+            match self.poll_deadline(cx) {
+                Poll::Ready(Ok(Flow::Continue)) => {
+                    reads += 1;
+                    continue;
+                }
+                Poll::Ready(Ok(Flow::Pause)) => self.paused = true,
+                Poll::Ready(Ok(Flow::Close(reason))) => self.outgoing.close(reason),
+                Poll::Ready(Err(reason)) => return Poll::Ready(reason),
+                Poll::Pending => {}
             }
             if self.outgoing.sleep(cx.waker(), drained, self.paused, self.leaving.is_some()) {
                 return Poll::Pending;
@@ -179,13 +191,7 @@ where
                 Poll::Ready(Ok(())) if buffer.filled().is_empty() => Poll::Ready(Err(Ended::ByPeer)),
                 Poll::Ready(Ok(())) => {
                     self.outgoing.forget_resume();
-                    let flow = self.handler.received(buffer.filled());
-                    let messages = self.handler.messages();
-                    if messages != self.messages {
-                        self.messages = messages;
-                        self.heard = Instant::now();
-                    }
-                    Poll::Ready(Ok(flow))
+                    Poll::Ready(Ok(self.handler.received(buffer.filled())))
                 }
             }
         })
@@ -236,43 +242,36 @@ where
         Poll::Pending
     }
 
-    /// Pending, unless a deadline has passed.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    /// Pending, unless the handler's deadline has passed and was told to it, or the peer's time is up.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<Flow, Ended>> {
         loop {
-            let (deadline, reason) = self.deadline();
-            // The timer is moved forward only when it fires: an active connection touches it rarely.
+            let now = Instant::now();
+            let listening = !self.paused && self.leaving.is_none();
+            let handler = if listening { self.handler.wait().map(|wait| now + wait) } else { None };
+            let stalled = self.stalled.map(|since| since + self.patience.write_stall);
+            let leaving = self.leaving.as_ref().map(|(_, since)| *since + self.patience.farewell);
+            // The timer is moved later only when it fires: an active connection touches it rarely.
+            let deadline = [handler, stalled, leaving].into_iter().flatten().min().unwrap_or(now + IDLE);
             if deadline < self.timer.deadline() {
                 self.timer.as_mut().reset(deadline);
             }
             if self.timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if deadline <= Instant::now() {
-                return Poll::Ready(reason);
+            if stalled.is_some_and(|at| at <= now) {
+                return Poll::Ready(Err(Ended::SlowReader));
             }
-            self.timer.as_mut().reset(deadline);
+            if let Some((reason, since)) = &self.leaving
+                && *since + self.patience.farewell <= now
+            {
+                return Poll::Ready(Err(reason.clone()));
+            }
+            self.timer.as_mut().reset(deadline.max(now + Duration::from_millis(1)));
+            if handler.is_some_and(|at| at <= now) {
+                return Poll::Ready(Ok(self.handler.deadline()));
+            }
         }
     }
-
-    /// The next moment at which it would be over, and why. A peer that is not read from is not blamed for silence.
-    fn deadline(&self) -> (Instant, Ended) {
-        let mut next = match (self.paused, self.messages) {
-            (true, _) => (Instant::now() + self.patience.silence, Ended::Silent),
-            (false, 0) => (self.heard + self.patience.first_message, Ended::NoHello),
-            (false, _) => (self.heard + self.patience.silence, Ended::Silent),
-        };
-        if let Some(since) = self.stalled {
-            next = earlier(next, (since + self.patience.write_stall, Ended::SlowReader));
-        }
-        if let Some((reason, since)) = &self.leaving {
-            next = earlier(next, (*since + self.patience.farewell, reason.clone()));
-        }
-        next
-    }
-}
-
-fn earlier(a: (Instant, Ended), b: (Instant, Ended)) -> (Instant, Ended) {
-    if b.0 < a.0 { b } else { a }
 }
 
 fn broken(error: &io::Error) -> Ended {

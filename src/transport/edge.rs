@@ -3,6 +3,7 @@
 use super::certificate::Presented;
 use super::connection::{Patience, PeerHandler, drive};
 use super::failures::Failures;
+use super::identity::Door;
 use super::live::{Live, Registration};
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused, wall_clock};
@@ -10,9 +11,11 @@ use super::socket::{HandshakeError, Parked, Socket};
 use super::tls::{SHOWN, Shown, Tls, write_expiries};
 use crate::limits;
 use crate::metrics;
-use crate::wire::identity::PeerIdentity;
+use crate::units::Timestamp;
+use crate::wire::PeerIdentity;
 use socket2::{Domain, Protocol, Type};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,7 +76,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
-            handshake: limits::HANDSHAKE_DEADLINE,
+            handshake: Duration::from_millis(limits::HANDSHAKE_DEADLINE.ms().unsigned_abs()),
             handshakes: limits::HANDSHAKES_MAX,
             failures_per_minute: limits::FAILED_HANDSHAKES_PER_MINUTE_MAX,
             outgoing_bytes: limits::OUTGOING_BYTES_MAX,
@@ -94,10 +97,22 @@ struct Shared {
     handshakes: Arc<Semaphore>,
     failures: Mutex<Failures>,
     listeners: Mutex<Vec<Arc<Tls>>>,
+    recent: Mutex<VecDeque<RecentRefusal>>,
+}
+
+/// A peer that did not come in lately, for the console.
+#[derive(Clone, Debug)]
+pub struct RecentRefusal {
+    /// When.
+    pub at: Timestamp,
+    /// At which listener.
+    pub door: Door,
+    /// Who and why.
+    pub refused: Refused,
 }
 
 /// What one accept loop works with.
-struct Door {
+struct Entrance {
     shared: Arc<Shared>,
     tls: Arc<Tls>,
     connections_max: usize,
@@ -119,6 +134,7 @@ impl Edge {
             handshakes: Arc::new(Semaphore::new(bounds.handshakes)),
             failures: Mutex::new(Failures::new(bounds.failures_per_minute, Instant::now())),
             listeners: Mutex::new(Vec::new()),
+            recent: Mutex::new(VecDeque::new()),
         });
         runtime.spawn(look_around(Arc::clone(&shared)));
         Ok(Edge { runtime: Some(runtime), shared })
@@ -145,14 +161,19 @@ impl Edge {
         let local = listener.local_addr()?;
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
         let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.door().peer_role(), "accepted", ""]);
-        let door = Door { shared: Arc::clone(&self.shared), tls, connections_max, reception, accepted };
-        runtime.spawn(accept(listener, Arc::new(door)));
+        let entrance = Entrance { shared: Arc::clone(&self.shared), tls, connections_max, reception, accepted };
+        runtime.spawn(accept(listener, Arc::new(entrance)));
         Ok(local)
     }
 
     /// The connections that are up.
     pub fn live(&self) -> Live {
         self.shared.live.clone()
+    }
+
+    /// The peers that did not come in lately, the latest first.
+    pub fn recent_refusals(&self) -> Vec<RecentRefusal> {
+        self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Loads the files of every listener again and cuts connections that would not come in any more. A listener whose
@@ -196,8 +217,14 @@ impl Shared {
         }
     }
 
-    fn refused(&self, door: &Door, refused: &Refused) {
-        metrics::TLS_HANDSHAKES.counter(&[door.tls.door().peer_role(), "refused", refused.reason.label()]).increment(1);
+    fn refused(&self, entrance: &Entrance, refused: Refused) {
+        metrics::TLS_HANDSHAKES
+            .counter(&[entrance.tls.door().peer_role(), "refused", refused.reason.label()])
+            .increment(1);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.truncate(limits::RECENT_REFUSALS - 1);
+        recent.push_front(RecentRefusal { at: wall_clock(), door: entrance.tls.door(), refused: refused.clone() });
+        drop(recent);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.reason.blames_peer() {
             failures.count(refused.remote.ip(), Instant::now());
@@ -207,7 +234,7 @@ impl Shared {
         if held_back > 0 {
             tracing::warn!("{held_back} more peers were refused and not logged one by one");
         }
-        tracing::warn!(listener = %door.tls.door(), reason = refused.reason.label(), "{refused}");
+        tracing::warn!(listener = %entrance.tls.door(), reason = refused.reason.label(), "{refused}");
     }
 }
 
@@ -220,24 +247,24 @@ async fn look_around(shared: Arc<Shared>) {
     }
 }
 
-async fn accept(listener: TcpListener, door: Arc<Door>) {
+async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
     let mut wait = ACCEPT_WAIT_MIN;
     loop {
         // Taken before accepting: when all are taken, peers wait in the kernel's backlog and cost nothing here.
-        let Ok(permit) = Arc::clone(&door.shared.handshakes).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&entrance.shared.handshakes).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, remote)) => {
                 wait = ACCEPT_WAIT_MIN;
-                if let Err(reason) = door.is_open_to(remote) {
-                    door.shared.refused(&door, &Refused { remote, who: None, serial: None, reason });
+                if let Err(reason) = entrance.is_open_to(remote) {
+                    entrance.shared.refused(&entrance, Refused { remote, who: None, serial: None, reason });
                     continue;
                 }
-                tokio::spawn(Arc::clone(&door).take_in(tcp, remote, permit));
+                tokio::spawn(Arc::clone(&entrance).take_in(tcp, remote, permit));
             }
             // No descriptor or memory left, or the peer has gone already: both pass.
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
-                    tracing::error!(listener = %door.tls.door(), wait_ms = wait.as_millis(), "cannot accept: {error}");
+                    tracing::error!(listener = %entrance.tls.door(), wait_ms = wait.as_millis(), "cannot accept: {error}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(ACCEPT_WAIT_MAX);
                 }
@@ -249,7 +276,7 @@ async fn accept(listener: TcpListener, door: Arc<Door>) {
 const ACCEPT_WAIT_MIN: Duration = Duration::from_millis(10);
 const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
 
-impl Door {
+impl Entrance {
     /// Before a handshake costs anything.
     fn is_open_to(&self, remote: SocketAddr) -> Result<(), Refusal> {
         let failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -279,7 +306,7 @@ impl Door {
             },
             Err(refusal) => shown.reason.unwrap_or(refusal),
         };
-        self.shared.refused(&self, &Refused { remote, who: shown.who, serial: shown.serial, reason });
+        self.shared.refused(&self, Refused { remote, who: shown.who, serial: shown.serial, reason });
     }
 
     async fn shake_hands(&self, tcp: TcpStream) -> Result<(Socket, PeerIdentity, Presented), Refusal> {

@@ -6,7 +6,7 @@ use super::outgoing::{Ended, Outgoing};
 use super::tls::Tls;
 use crate::metrics;
 use crate::units::Timestamp;
-use crate::wire::identity::{PeerIdentity, Role};
+use crate::wire::{PeerIdentity, Role};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

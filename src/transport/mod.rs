@@ -17,8 +17,11 @@ pub mod tls;
 
 pub use client::{ConnectError, Connector, Trust};
 pub use connection::{Flow, Patience, PeerHandler, drive};
-pub use edge::{Bounds, Edge, Peer, Reception};
+pub use edge::{Bounds, Edge, Peer, RecentRefusal, Reception};
 pub use live::{Live, LivePeer};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};
 pub use socket::{HandshakeError, Socket};
+
+#[cfg(test)]
+mod tests;

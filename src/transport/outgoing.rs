@@ -48,10 +48,6 @@ pub enum Ended {
     ByPeer,
     /// It broke: a reset, a broken TLS record, an end without goodbye.
     Broken(String),
-    /// No first message in time.
-    NoHello,
-    /// No complete message for too long.
-    Silent,
     /// It does not read what it is sent.
     SlowReader,
     /// The gate closed it, for this reason.
@@ -65,8 +61,6 @@ impl fmt::Display for Ended {
         match self {
             Ended::ByPeer => f.write_str("the peer closed it"),
             Ended::Broken(how) => write!(f, "it broke: {how}"),
-            Ended::NoHello => f.write_str("no first message in time"),
-            Ended::Silent => f.write_str("no message for too long"),
             Ended::SlowReader => f.write_str("the peer does not read what it is sent"),
             Ended::ByGate(reason) => f.write_str(reason),
             Ended::Cut(refusal) => write!(f, "cut: {refusal}"),

@@ -17,7 +17,7 @@
 use super::files::FileError;
 use super::identity::Door;
 use crate::units::Timestamp;
-use crate::wire::identity::{IdentityError, PeerIdentity, Role, Subject};
+use crate::wire::{IdentityError, PeerIdentity, Role, Subject};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
@@ -255,6 +255,29 @@ impl Pki {
     /// Every certificate that was issued to a peer.
     pub fn index(&self) -> &[Issued] {
         &self.index
+    }
+
+    /// A certificate that breaks rules: what `change` makes of a charger's, signed by the authority behind `door`.
+    #[cfg(test)]
+    pub(super) fn issue_changed(&self, door: Door, change: impl FnOnce(&mut CertificateParams)) -> Certified {
+        let validity = Validity::days(super::refusal::wall_clock(), 30);
+        let mut params = leaf("AMS-0007", ExtendedKeyUsagePurpose::ClientAuth, validity).unwrap();
+        let uri = format!("spiffe://{}/charger/AMS-0007", self.trust_domain);
+        params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.signer(door).issuer).unwrap();
+        let chain = vec![certificate.der().clone(), self.signer(door).certificate.clone()];
+        Certified { chain, key: private_key(&key) }
+    }
+
+    /// An authority below the one behind `door`, which must not sign for anybody.
+    #[cfg(test)]
+    pub(super) fn issue_authority(&self, door: Door, key: &KeyPair) -> CertificateDer<'static> {
+        let mut params = named("an authority of its own", Validity::days(super::refusal::wall_clock(), 30)).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        params.signed_by(key, &self.signer(door).issuer).unwrap().der().clone()
     }
 
     fn sign(

@@ -11,7 +11,7 @@ use super::pki::Certified;
 use super::refusal::{Refusal, span, wall_clock};
 use crate::metrics;
 use crate::units::Timestamp;
-use crate::wire::identity::PeerIdentity;
+use crate::wire::PeerIdentity;
 use arc_swap::ArcSwap;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;

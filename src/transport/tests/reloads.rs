@@ -1,0 +1,231 @@
+//! Certificates, authorities and revocation lists that change while peers are connected.
+
+use super::*;
+use crate::transport::files::{chain_text, pem_text, write_whole};
+use crate::transport::pki::Reason;
+use crate::transport::refusal::Refusal;
+use crate::transport::tls::{Files, TlsError, write_expiries};
+use crate::transport::{Ended, Flow, Patience, PeerHandler};
+use crate::units::Timestamp;
+use std::path::Path;
+
+/// Hears nothing and wants nothing.
+struct Deaf(mpsc::Sender<Ended>);
+
+impl PeerHandler for Deaf {
+    fn received(&mut self, _: &[u8]) -> Flow {
+        Flow::Continue
+    }
+    fn wait(&self) -> Option<Duration> {
+        None
+    }
+    fn deadline(&mut self) -> Flow {
+        Flow::Continue
+    }
+    fn ended(&mut self, reason: &Ended) {
+        let _ = self.0.send(reason.clone());
+    }
+}
+
+#[test]
+fn revoking_cuts_the_live_connection_and_no_other() {
+    let mut pki = new_pki();
+    let (lost, kept) = (issue(&mut pki, &charger("AMS-0007")), issue(&mut pki, &charger("AMS-0008")));
+    let gate = Gate::open(&pki, Door::Chargers);
+    let (ended, endings) = mpsc::channel();
+    in_runtime(async {
+        let mut sockets = Vec::new();
+        for own in [lost, kept] {
+            sockets.push(connector(&pki, own).connect(gate.address).await.unwrap());
+            tokio::spawn(gate.admitted().serve(Deaf(ended.clone()), Patience::default()));
+        }
+        assert_eq!(gate.edge.live().count(Door::Chargers), 2);
+        pki.revoke(&charger("AMS-0007"), Reason::KeyCompromise, wall_clock()).unwrap();
+        gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
+        let mut byte = [0];
+        assert!(!matches!(sockets[0].read(&mut byte).await, Ok(1..)));
+        assert_eq!(endings.try_recv(), Ok(Ended::Cut(Refusal::Revoked)));
+        let left = gate.edge.live().list();
+        assert_eq!(left.len(), 1);
+        assert_eq!(left[0].identity.subject, charger("AMS-0008"));
+    });
+}
+
+#[test]
+fn a_certificate_that_expires_in_mid_session_is_found() {
+    let mut pki = new_pki();
+    let own = issue(&mut pki, &charger("AMS-0007"));
+    let gate = Gate::open(&pki, Door::Chargers);
+    in_runtime(async {
+        let _socket = connector(&pki, own).connect(gate.address).await.unwrap();
+        let peer = gate.admitted();
+        let later = Timestamp::from_unix_ms(wall_clock().unix_ms() + 31 * 86_400_000);
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 0);
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, later), 1);
+        assert!(peer.outgoing.is_closed());
+    });
+}
+
+#[test]
+fn an_authority_that_is_removed_takes_its_peers_along_and_overlap_keeps_them() {
+    let mut old = new_pki();
+    let own = issue(&mut old, &charger("AMS-0007"));
+    let gate = Gate::open(&old, Door::Chargers);
+    in_runtime(async {
+        let _socket = connector(&old, own).connect(gate.address).await.unwrap();
+        let _peer = gate.admitted();
+        let mut overlap = material(&old, Door::Chargers);
+        let renamed = renamed_authority();
+        overlap.authorities.push(renamed.clone());
+        gate.tls.replace(overlap).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 0);
+        let mut removed = material(&old, Door::Chargers);
+        removed.authorities = vec![renamed];
+        removed.crls.clear();
+        gate.tls.replace(removed).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
+    });
+}
+
+/// An authority with a name that no development PKI has.
+fn renamed_authority() -> rustls_pki_types::CertificateDer<'static> {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "chargers CA 2027");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().der().clone()
+}
+
+#[test]
+fn a_stale_list_shuts_out_and_says_so() {
+    let mut pki = new_pki();
+    let own = issue(&mut pki, &charger("AMS-0007"));
+    let mut stale = material(&pki, Door::Chargers);
+    let long_ago = Timestamp::from_unix_ms(wall_clock().unix_ms() - 32 * 86_400_000);
+    stale.crls = pki.crls(long_ago).unwrap().to_vec();
+    let gate = Gate::with(stale, Door::Chargers, false, Bounds::default());
+    in_runtime(async {
+        if let Ok(socket) = connector(&pki, own).connect(gate.address).await {
+            assert!(is_turned_away(socket).await);
+        }
+    });
+    let refused = gate.refusal(&mut 0).refused;
+    assert!(matches!(refused.reason, Refusal::StaleRevocationList(_)), "{refused}");
+}
+
+#[test]
+fn a_list_by_somebody_else_is_not_loaded_and_the_old_one_stays() {
+    let mut pki = new_pki();
+    issue(&mut pki, &charger("AMS-0007"));
+    let gate = Gate::open(&pki, Door::Chargers);
+    let mut forged = material(&pki, Door::Chargers);
+    // Another PKI's authorities have the same names and other keys.
+    forged.crls = new_pki().crls(wall_clock()).unwrap().to_vec();
+    assert!(matches!(gate.tls.replace(forged), Err(TlsError::Read(_))));
+    let mut garbage = material(&pki, Door::Chargers);
+    garbage.crls = vec![vec![0x30, 0x03, 1, 2, 3].into()];
+    assert!(matches!(gate.tls.replace(garbage), Err(TlsError::Read(_))));
+    let own = issue(&mut pki, &charger("AMS-0008"));
+    in_runtime(async {
+        let _socket = connector(&pki, own).connect(gate.address).await.unwrap();
+        gate.admitted();
+    });
+}
+
+/// Writes what a listener for chargers needs.
+fn write_files(folder: &Path, material: &Material) -> Files {
+    let files = Files {
+        certificate: folder.join("server.pem"),
+        key: folder.join("server.key"),
+        authorities: folder.join("ca.pem"),
+        crls: vec![folder.join("crl.pem")],
+    };
+    let lists: String = material.crls.iter().map(|list| pem_text("X509 CRL", list)).collect();
+    write_whole(&files.certificate, chain_text(&material.own.chain).as_bytes(), 0o644).unwrap();
+    write_whole(&files.key, pem_text("PRIVATE KEY", material.own.key.secret_der()).as_bytes(), 0o600).unwrap();
+    write_whole(&files.authorities, chain_text(&material.authorities).as_bytes(), 0o644).unwrap();
+    write_whole(&files.crls[0], lists.as_bytes(), 0o644).unwrap();
+    files
+}
+
+#[test]
+fn files_that_change_are_loaded_by_themselves() {
+    let mut pki = new_pki();
+    let own = issue(&mut pki, &charger("AMS-0007"));
+    let folder = tempfile::tempdir().unwrap();
+    let files = write_files(folder.path(), &material(&pki, Door::Chargers));
+    let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: false };
+    let tls = Arc::new(Tls::new(policy, Source::Files(files)).unwrap());
+    let bounds = Bounds { look_around: Duration::from_millis(10), ..Bounds::default() };
+    let edge = Edge::new(bounds, 1).unwrap();
+    let (send, peers) = mpsc::channel();
+    let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|error| error.0));
+    let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 10, reception).unwrap();
+    let (ended, endings) = mpsc::channel();
+    in_runtime(async {
+        let mut socket = connector(&pki, own).connect(address).await.unwrap();
+        let before = socket.peer_certificates()[0].clone();
+        let peer = peers.recv_timeout(PATIENCE).unwrap();
+        let serving = tokio::spawn(peer.serve(Deaf(ended), Patience::default()));
+        pki.revoke(&charger("AMS-0007"), Reason::Superseded, wall_clock()).unwrap();
+        write_files(folder.path(), &material(&pki, Door::Chargers));
+        let mut byte = [0];
+        assert!(!matches!(tokio::time::timeout(PATIENCE, socket.read(&mut byte)).await.unwrap(), Ok(1..)));
+        serving.await.unwrap();
+        assert_eq!(endings.recv(), Ok(Ended::Cut(Refusal::Revoked)));
+        // A new handshake sees the gate's new certificate.
+        let again = issue(&mut pki, &charger("AMS-0007"));
+        let socket = connector(&pki, again).connect(address).await.unwrap();
+        assert_ne!(socket.peer_certificates()[0], before);
+        peers.recv_timeout(PATIENCE).unwrap();
+    });
+}
+
+#[test]
+fn a_thousand_reloads_under_load_fail_no_good_handshake() {
+    let mut pki = new_pki();
+    let own = issue(&mut pki, &charger("AMS-0007"));
+    let gate = Gate::open(&pki, Door::Chargers);
+    let material = material(&pki, Door::Chargers);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for _ in 0..1000 {
+                gate.tls.replace(material.clone()).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        in_runtime(async {
+            let connector = connector(&pki, own);
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                let _socket = connector.connect(gate.address).await.unwrap();
+                gate.admitted();
+            }
+        });
+    });
+    assert_eq!(gate.edge.recent_refusals().len(), 0);
+}
+
+#[test]
+fn production_refuses_a_development_pki() {
+    let pki = new_pki();
+    let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: true };
+    let refused = Tls::new(policy, Source::Memory(material(&pki, Door::Chargers)));
+    assert!(matches!(refused, Err(TlsError::Development { .. })));
+}
+
+#[test]
+fn a_certificate_that_was_replaced_leaves_the_metrics() {
+    let pki = new_pki();
+    let gate = Gate::open(&pki, Door::Chargers);
+    let scrape = || {
+        let mut text = String::new();
+        write_expiries(std::slice::from_ref(&gate.tls), &mut text);
+        text.lines().filter(|line| line.contains("role=\"server\"")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = scrape();
+    gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+    let after = scrape();
+    assert_eq!((before.len(), after.len()), (1, 1));
+    assert_ne!(before, after);
+}
