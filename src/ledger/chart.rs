@@ -198,47 +198,63 @@ impl Name {
         }
     }
 
-    /// The parts of its path, from the general to the particular: `["assets", "processor", "acme", "receivable"]`.
-    pub fn path(&self) -> Vec<String> {
-        let parts: Vec<String> = match self {
-            Name::Bank => vec!["bank".into()],
-            Name::ProcessorReceivable(id) => vec!["processor".into(), id.to_string(), "receivable".into()],
-            Name::ProcessorReserve(id) => vec!["processor".into(), id.to_string(), "reserve".into()],
-            Name::Shortfall(debtor) => vec!["shortfall".into(), debtor.to_string()],
-            Name::DisputeReceivable(id) => vec!["processor".into(), id.to_string(), "dispute".into()],
-            Name::PrepaidClearing => vec!["clearing".into(), "prepaid".into()],
-            Name::Prepaid(id) => vec!["account".into(), id.to_string(), "prepaid".into()],
-            Name::Promotional(id) => vec!["account".into(), id.to_string(), "promotional".into()],
-            Name::OperatorPayable(id) => vec!["operator".into(), id.to_string()],
-            Name::Tax(tax) => vec!["tax".into(), tax.country(), tax.rate.to_string()],
-            Name::RefundInFlight(id) => vec!["processor".into(), id.to_string(), "refunds".into()],
-            Name::Suspense(id) => vec!["processor".into(), id.to_string(), "suspense".into()],
-            Name::FeeRevenue => vec!["fee".into()],
-            Name::Breakage => vec!["breakage".into()],
-            Name::ProcessorFee(id) => vec!["processor".into(), id.to_string(), "fee".into()],
-            Name::Chargeback => vec!["chargeback".into()],
-            Name::WriteOff => vec!["write-off".into()],
-            Name::Rounding => vec!["rounding".into()],
-            Name::Promotion => vec!["promotion".into()],
-            Name::Held(id) => vec!["held".into(), id.to_string()],
-            Name::HeldContra(id) => vec!["contra".into(), id.to_string()],
-        };
-        let root = match self.kind() {
+    /// The parts of its path below its root.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        use Part::{Id, Word};
+        match self {
+            Name::Bank => vec![Word("bank")],
+            Name::ProcessorReceivable(id) => vec![Word("processor"), Id(id.to_string()), Word("receivable")],
+            Name::ProcessorReserve(id) => vec![Word("processor"), Id(id.to_string()), Word("reserve")],
+            Name::Shortfall(debtor) => vec![Word("shortfall"), Id(debtor.to_string())],
+            Name::DisputeReceivable(id) => vec![Word("processor"), Id(id.to_string()), Word("dispute")],
+            Name::PrepaidClearing => vec![Word("clearing"), Word("prepaid")],
+            Name::Prepaid(id) => vec![Word("account"), Id(id.to_string()), Word("prepaid")],
+            Name::Promotional(id) => vec![Word("account"), Id(id.to_string()), Word("promotional")],
+            Name::OperatorPayable(id) => vec![Word("operator"), Id(id.to_string())],
+            Name::Tax(tax) => vec![Word("tax"), Id(tax.country()), Id(tax.rate.to_string())],
+            Name::RefundInFlight(id) => vec![Word("processor"), Id(id.to_string()), Word("refunds")],
+            Name::Suspense(id) => vec![Word("processor"), Id(id.to_string()), Word("suspense")],
+            Name::FeeRevenue => vec![Word("fee")],
+            Name::Breakage => vec![Word("breakage")],
+            Name::ProcessorFee(id) => vec![Word("processor"), Id(id.to_string()), Word("fee")],
+            Name::Chargeback => vec![Word("chargeback")],
+            Name::WriteOff => vec![Word("write-off")],
+            Name::Rounding => vec![Word("rounding")],
+            Name::Promotion => vec![Word("promotion")],
+            Name::Held(id) => vec![Word("held"), Id(id.to_string())],
+            Name::HeldContra(id) => vec![Word("contra"), Id(id.to_string())],
+        }
+    }
+}
+
+/// A part of an account's path.
+pub(super) enum Part {
+    /// A word of the chart.
+    Word(&'static str),
+    /// A name from outside.
+    Id(String),
+}
+
+/// The path, from the general to the particular, with colons between: `assets:processor:acme:receivable`. A colon inside
+/// an id becomes a slash, which no id contains.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut path = match self.kind() {
             Kind::Asset => "assets",
             Kind::Liability => "liabilities",
             Kind::Income => "income",
             Kind::Expense => "expenses",
             Kind::Memorandum | Kind::Contra => "memorandum",
-        };
-        std::iter::once(root.to_owned()).chain(parts).collect()
-    }
-}
-
-/// The path with colons between its parts. A colon inside a part becomes a slash, which no id contains.
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts: Vec<String> = self.path().into_iter().map(|part| part.replace(':', "/")).collect();
-        f.pad(&parts.join(":"))
+        }
+        .to_owned();
+        for part in self.parts() {
+            path.push(':');
+            match part {
+                Part::Word(word) => path.push_str(word),
+                Part::Id(id) => path.push_str(&id.replace(':', "/")),
+            }
+        }
+        f.pad(&path)
     }
 }
 

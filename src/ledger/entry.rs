@@ -99,6 +99,38 @@ pub enum EntryKind {
     CaptureFailed = 24,
 }
 
+/// In a few words, without a comma: what an export calls it.
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            EntryKind::HoldApproved => "hold approved",
+            EntryKind::HoldAdjusted => "hold adjusted",
+            EntryKind::HoldReleased => "hold released",
+            EntryKind::Sale => "sale",
+            EntryKind::PrepaidCapture => "prepaid capture",
+            EntryKind::TopUp => "top-up",
+            EntryKind::PromotionGranted => "promotion granted",
+            EntryKind::PromotionExpired => "promotion expired",
+            EntryKind::Settlement => "settlement",
+            EntryKind::RefundAccepted => "refund accepted",
+            EntryKind::RefundConfirmed => "refund confirmed",
+            EntryKind::RefundFailed => "refund failed",
+            EntryKind::PrepaidRefund => "prepaid refund",
+            EntryKind::DisputeOpened => "dispute opened",
+            EntryKind::DisputeWon => "dispute won",
+            EntryKind::DisputeLost => "dispute lost",
+            EntryKind::ShortfallPaid => "shortfall paid",
+            EntryKind::ShortfallWrittenOff => "shortfall written off",
+            EntryKind::OperatorPaid => "operator paid",
+            EntryKind::Unmatched => "unmatched",
+            EntryKind::Matched => "matched",
+            EntryKind::AccountPaidOut => "account paid out",
+            EntryKind::Correction => "correction",
+            EntryKind::CaptureFailed => "capture failed",
+        })
+    }
+}
+
 /// The two sides of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Side {

@@ -35,10 +35,14 @@ mod books;
 mod chart;
 mod entry;
 
+mod export;
 mod posting;
+#[cfg(test)]
+mod tests;
 
 pub use books::{Balance, Books, BoundBroken, TrialBalance, TrialBalanceRow};
 pub use chart::{Debtor, Kind, Ledger, Name, Tax, TaxRate};
 pub use entry::{Entry, EntryError, EntryId, EntryKind, Leg, Side};
 
+pub use export::{Exporter, Format};
 pub use posting::{Funding, Sale, Share};

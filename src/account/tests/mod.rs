@@ -1,6 +1,8 @@
 //! What an account does, told as conversations, as tables, and against a naive model.
 
+mod model;
 mod scenarios;
+mod table;
 
 use super::{Account, Command, Effect, Event, apply, decide};
 use crate::payment::{Answer, Outcome};
