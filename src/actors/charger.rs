@@ -84,6 +84,13 @@ impl HostedCharger {
         &self.sessions
     }
 
+    /// Says in which cell one of its open sessions is, while its state is restored.
+    pub fn attach(&mut self, key: SessionKey, cell: Slot) {
+        if self.state.open_session(key).is_some() {
+            self.sessions.push((key, cell));
+        }
+    }
+
     /// Folds a fact of its own, while replaying.
     pub fn replay(&mut self, event: &Event) {
         charger::apply(&mut self.state, event);

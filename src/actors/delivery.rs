@@ -167,7 +167,9 @@ impl Delivery<'_> {
         let state = Session::new(&opening, rating, place.tariff.currency());
         let session = HostedSession::new(state, slot, place.tariff, place.zone, self.house.policy.clone(), self.now);
         let cell = partition.insert_session(session);
-        self.append_session(id, &session::Event::Opened(Box::new(opening)));
+        let opened = session::Event::Opened(Box::new(opening));
+        partition.tally.count(&opened);
+        self.append_session(id, &opened);
         self.project(
             partition,
             slot,
@@ -213,6 +215,7 @@ impl Delivery<'_> {
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         for event in &delivered.decided.events {
+            partition.tally.count(event);
             self.append_session(id, event);
             if let session::Event::Ended(ended) = event {
                 let sequence = partition.sessions.get(cell).map_or(0, |session| session.state().meter.sequence);

@@ -26,6 +26,7 @@ mod replay;
 pub mod session;
 pub mod shard;
 pub mod shard_actor;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod turn;

@@ -5,9 +5,11 @@ use super::charger::HostedCharger;
 use super::hosted::{Arena, Slot};
 use super::session::HostedSession;
 use crate::account::Account;
+use crate::session::Event;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Now, PartitionId, SessionId, TariffHash};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Everything that lives in one partition.
@@ -24,6 +26,38 @@ pub struct Partition {
     session_slots: HashMap<SessionId, Slot>,
     account_slots: HashMap<AccountId, Slot>,
     tariffs: HashMap<TariffHash, Arc<Tariff>>,
+    /// What has gone through this partition.
+    pub tally: Tally,
+}
+
+/// Counts of a partition since its first record: folded from its events, so a replay arrives at the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Sessions opened.
+    pub opened: u64,
+    /// Sessions whose credential was refused.
+    pub refused: u64,
+    /// Sessions whose every hold has ended after energy was given.
+    pub settled: u64,
+    /// Readings recorded, suspects included.
+    pub readings: u64,
+}
+
+impl Tally {
+    /// Counts a session's fact.
+    pub fn count(&mut self, event: &Event) {
+        match event {
+            Event::Metered { .. } | Event::Suspected { .. } => self.readings += 1,
+            Event::Opened(_) => self.opened += 1,
+            Event::Ended(ended) if !ended.admitted => self.refused += 1,
+            Event::Closed => self.settled += 1,
+            Event::Ended(_)
+            | Event::RegisterJumped(_)
+            | Event::Admitted { .. }
+            | Event::StopAsked(_)
+            | Event::Payment(_) => {}
+        }
+    }
 }
 
 impl Partition {
@@ -38,12 +72,20 @@ impl Partition {
             session_slots: HashMap::new(),
             account_slots: HashMap::new(),
             tariffs: HashMap::new(),
+            tally: Tally::default(),
         }
     }
 
     /// A tariff to which a session of this partition is pinned, and whose text is therefore in the journal.
     pub fn pinned(&self, hash: &TariffHash) -> Option<Arc<Tariff>> {
         self.tariffs.get(hash).cloned()
+    }
+
+    /// Every pinned tariff, in the order of their hashes.
+    pub fn pinned_all(&self) -> impl Iterator<Item = &Tariff> {
+        let mut pinned: Vec<&Tariff> = self.tariffs.values().map(Arc::as_ref).collect();
+        pinned.sort_by_key(|tariff| tariff.hash());
+        pinned.into_iter()
     }
 
     /// Keeps a pinned tariff.
@@ -55,12 +97,16 @@ impl Partition {
     pub fn charger(&mut self, id: &ChargerId) -> Slot {
         match self.charger_slots.get(id) {
             Some(slot) => *slot,
-            None => {
-                let slot = self.chargers.insert(HostedCharger::new(id.clone()));
-                self.charger_slots.insert(id.clone(), slot);
-                slot
-            }
+            None => self.insert_charger(HostedCharger::new(id.clone())),
         }
+    }
+
+    /// Gives a charger a cell.
+    pub fn insert_charger(&mut self, charger: HostedCharger) -> Slot {
+        let id = charger.state().id.clone();
+        let slot = self.chargers.insert(charger);
+        self.charger_slots.insert(id, slot);
+        slot
     }
 
     /// The cell of a charger, if it is known.

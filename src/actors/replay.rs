@@ -59,6 +59,7 @@ fn replay_session(
     event: &session::Event,
     host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
 ) -> Result<(), String> {
+    partition.tally.count(event);
     if let session::Event::Opened(opening) = event {
         return open(partition, opening, host);
     }

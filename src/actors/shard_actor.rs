@@ -50,6 +50,13 @@ impl Message for Look {
     type Result = ();
 }
 
+/// Finish: makes what was decided durable and lets it leave. Answers whether nothing is left; ask again if not.
+pub struct Drain(pub std::sync::mpsc::Sender<bool>);
+
+impl Message for Drain {
+    type Result = ();
+}
+
 impl ShardActor {
     /// A shard with its surroundings.
     pub fn new(shard: Shard, outside: Outside, clock: Arc<dyn Clock>, writer: Addr<JournalWriter>) -> ShardActor {
@@ -196,6 +203,17 @@ impl Handler<Take> for ShardActor {
             self.inputs.push_back(input);
         }
         self.pump(now);
+    }
+}
+
+impl Handler<Drain> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Drain(done): Drain, _: &mut Context<ShardActor>) {
+        let now = self.clock.now();
+        self.catch_up(now);
+        self.pump(now);
+        let _ = done.send(self.shard.is_idle() && self.inputs.is_empty() && self.turns.is_empty());
     }
 }
 

@@ -28,7 +28,7 @@ impl Message for Commit {
 }
 
 /// The log's last act: note how far it has come, and let go of the disk.
-pub struct CloseLog;
+pub struct CloseLog(pub std::sync::mpsc::Sender<()>);
 
 impl Message for CloseLog {
     type Result = ();
@@ -118,11 +118,13 @@ impl Handler<Commit> for JournalWriter {
 impl Handler<CloseLog> for JournalWriter {
     type Result = ();
 
-    fn handle(&mut self, _: CloseLog, _: &mut Context<JournalWriter>) {
+    fn handle(&mut self, CloseLog(closed): CloseLog, _: &mut Context<JournalWriter>) {
         if let Some(log) = self.log.take()
             && let Err(failure) = log.close()
         {
             (self.on_failure)(&failure);
         }
+        // Whoever asked may have lost patience.
+        let _ = closed.send(());
     }
 }

@@ -1,1 +1,0 @@
-//! Composition: which parts make a running gate.

@@ -1,0 +1,178 @@
+//! A charger's (or site controller's) connection: bytes in become turns for shards, messages out become bytes.
+
+use crate::actors::ConnectionId;
+use crate::actors::directory::Directory;
+use crate::actors::shard::Shard;
+use crate::actors::shard_actor::ShardActor;
+use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
+use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
+use crate::units::{Clock, PartitionId, TimeSpan};
+use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, LinkError, Received, Subject, ToCharger};
+use actix::prelude::SendError;
+use actix::{Addr, Handler, Message};
+use hashbrown::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The handler of one connection; lives on the thread of its first shard.
+pub struct ChargerConnection {
+    id: ConnectionId,
+    directory: Arc<Directory>,
+    clock: Arc<dyn Clock>,
+    outlet: Arc<Outlet>,
+    /// Which shard each channel's charger belongs to.
+    shards: HashMap<Channel, u16>,
+    attached: Vec<u16>,
+    received: Vec<Received<FromCharger>>,
+    reply: Vec<u8>,
+}
+
+/// The way back, shared with the shards.
+struct Outlet {
+    link: Mutex<ChargerLink>,
+    outgoing: Outgoing,
+    /// Turns that shards have not taken yet; nothing is read meanwhile.
+    turns: AtomicUsize,
+}
+
+impl ChargerConnection {
+    /// A connection whose handshake is done.
+    pub fn new(
+        id: ConnectionId,
+        link: ChargerLink,
+        outgoing: Outgoing,
+        directory: Arc<Directory>,
+        clock: Arc<dyn Clock>,
+    ) -> ChargerConnection {
+        let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
+        ChargerConnection {
+            id,
+            directory,
+            clock,
+            outlet,
+            shards: HashMap::new(),
+            attached: Vec::new(),
+            received: Vec::new(),
+            reply: Vec::new(),
+        }
+    }
+
+    /// Sends what the link itself has to say.
+    fn answer(&mut self) {
+        if !self.reply.is_empty() {
+            let reply = &mut self.reply;
+            let _ = self.outlet.outgoing.send(|out| out.append(reply));
+            self.reply.clear();
+        }
+    }
+
+    fn close(&self, error: &LinkError) -> Flow {
+        tracing::warn!(peer = %self.outlet.link().peer(), %error, "a connection is closed");
+        Flow::Close(error.to_string().into())
+    }
+
+    /// Hands what was received to its shards.
+    fn hand_over(&mut self) {
+        let mut turns: Vec<(u16, Vec<Received<FromCharger>>)> = Vec::with_capacity(1);
+        for received in self.received.drain(..) {
+            if let FromCharger::Hello(hello) = &received.message {
+                let house = self.directory.house();
+                let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
+                self.shards.insert(received.channel, Shard::of(partition, house.shards));
+            }
+            let Some(shard) = self.shards.get(&received.channel).copied() else { continue };
+            match turns.iter_mut().find(|(of, _)| *of == shard) {
+                Some((_, messages)) => messages.push(received),
+                None => turns.push((shard, vec![received])),
+            }
+        }
+        self.outlet.turns.fetch_add(turns.len(), Ordering::AcqRel);
+        for (shard, messages) in turns {
+            let Some(address) = self.directory.shards().get(usize::from(shard)).cloned() else { continue };
+            if !self.attached.contains(&shard) {
+                self.attached.push(shard);
+                deliver(&address, Attach { connection: self.id, outlet: self.outlet.clone() });
+            }
+            deliver(&address, Turn { connection: self.id, messages, taken: 0 });
+        }
+    }
+}
+
+/// Hands a message to a shard. When its mailbox is full the message waits for room; there is never more than one of a
+/// kind waiting for each connection.
+fn deliver<M>(address: &Addr<ShardActor>, message: M)
+where
+    M: Message<Result = ()> + Send + 'static,
+    ShardActor: Handler<M>,
+{
+    if let Err(SendError::Full(message)) = address.try_send(message) {
+        let address = address.clone();
+        actix_rt::spawn(async move { address.send(message).await });
+    }
+}
+
+impl PeerHandler for ChargerConnection {
+    fn received(&mut self, bytes: &[u8]) -> Flow {
+        let now = self.clock.now();
+        let outcome = self.outlet.link().receive(bytes, now, &mut self.received, &mut self.reply);
+        self.answer();
+        self.hand_over();
+        match outcome {
+            Err(error) => self.close(&error),
+            Ok(()) if self.outlet.turns.load(Ordering::Acquire) > 0 => Flow::Pause,
+            Ok(()) => Flow::Continue,
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let due = self.outlet.link().next_deadline()?;
+        Some(Duration::from_millis(due.0.saturating_sub(self.clock.now().mono.0)))
+    }
+
+    fn deadline(&mut self) -> Flow {
+        let outcome = self.outlet.link().on_deadline(self.clock.now().mono, &mut self.reply);
+        self.answer();
+        outcome.map_or_else(|error| self.close(&error), |()| Flow::Continue)
+    }
+
+    fn ended(&mut self, reason: &Ended) {
+        tracing::debug!(peer = %self.outlet.link().peer(), %reason, "a connection ended");
+        for shard in &self.attached {
+            if let Some(address) = self.directory.shards().get(usize::from(*shard)) {
+                deliver(address, Detach(self.id));
+            }
+        }
+    }
+}
+
+impl Outlet {
+    fn link(&self) -> MutexGuard<'_, ChargerLink> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ChargerOutlet for Outlet {
+    fn send(&self, channel: Channel, message: &ToCharger) {
+        // A closed link or a closed way out: the charger asks again when it is back.
+        let _ = self.outgoing.send(|out| {
+            let _ = self.link().send(channel, message, out);
+        });
+    }
+
+    fn resume(&self) {
+        if self.turns.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.outgoing.resume();
+        }
+    }
+
+    fn close(&self, channel: Channel, code: Code) {
+        let farewell = GoAway { code, text: code.meaning().into(), reconnect_after: TimeSpan::ZERO };
+        self.send(channel, &ToCharger::GoAway(farewell));
+        let single = matches!(self.link().peer().subject, Subject::Charger(_));
+        if single || channel == Channel::ZERO {
+            tracing::info!(peer = %self.link().peer(), %code, "a connection is closed");
+            self.outgoing.close(code.meaning());
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! A running gate: started from settings, stopped in good order.
+
+use super::charger_connection::ChargerConnection;
+use super::processor_connection::ProcessorConnection;
+use crate::actors::directory::Directory;
+use crate::actors::house::{ACCOUNT_PREFIX, House, Places};
+use crate::actors::processor::ProcessorActor;
+use crate::actors::shard::Shard;
+use crate::actors::shard_actor::{Drain, ShardActor};
+use crate::actors::writer::{CloseLog, Commitment, JournalWriter};
+use crate::actors::{ConnectionId, Outside};
+use crate::journal::{
+    DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
+};
+use crate::session;
+use crate::transport::tls::Tls;
+use crate::transport::{Bounds, Edge, Patience, Peer, Reception};
+use crate::units::{Clock, PartitionId, ProcessorId};
+use crate::wire::{ChargerLink, MacKey, MaySpeakFor, ProcessorLink, Subject};
+use actix::{Actor, Addr};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use arc_swap::ArcSwap;
+use hdrhistogram::Histogram;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// What a gate is made of.
+pub struct Settings {
+    /// Where its facts are kept.
+    pub data: Data,
+    /// Threads that run partitions.
+    pub shards: u16,
+    /// How sessions are dealt with.
+    pub policy: session::Policy,
+    /// Which tariff applies where.
+    pub places: Box<dyn Places>,
+    /// The listener for chargers and site controllers.
+    pub chargers: Option<Door>,
+    /// The listener for processors.
+    pub processors: Option<Door>,
+    /// Which site speaks for which charger.
+    pub may_speak_for: MaySpeakFor,
+    /// The key of a processor's MAC, where one is agreed on.
+    pub mac_of: Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>,
+    /// A processor's share of the sessions that it could take; `None` for one that is not configured.
+    pub weight_of: Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>,
+    /// The key under which credentials are shown.
+    pub fingerprint_key: Vec<u8>,
+    /// What receipts' addresses begin with.
+    pub receipt_base: String,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of the edge.
+    pub bounds: Bounds,
+    /// How recovery is shown.
+    pub progress: Box<dyn Fn(Progress) + Send + Sync>,
+    /// What happens when the disk fails; the default ends the process.
+    pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
+}
+
+/// Where facts are kept.
+pub enum Data {
+    /// In memory, gone with the process: for tests and measurements.
+    Memory {
+        /// Partitions of the id space.
+        partitions: u16,
+    },
+    /// In a directory.
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// How it is laid out if it is to be made.
+        layout: Layout,
+    },
+}
+
+/// A listener.
+pub struct Door {
+    /// Where; port 0 means any.
+    pub address: SocketAddr,
+    /// Who may come in.
+    pub tls: Arc<Tls>,
+    /// Most connections at once.
+    pub connections_max: usize,
+}
+
+/// Why a gate cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data.
+    #[error(transparent)]
+    Journal(#[from] Failure),
+    /// A thread or a listener.
+    #[error("{what}: {error}")]
+    System {
+        /// What was attempted.
+        what: String,
+        /// What the system said.
+        error: std::io::Error,
+    },
+}
+
+/// A running gate.
+pub struct Gate {
+    /// Where chargers connect.
+    pub chargers: Option<SocketAddr>,
+    /// Where processors dial in.
+    pub processors: Option<SocketAddr>,
+    /// What recovery found.
+    pub recovered: Recovered,
+    /// How long recovery took.
+    pub recovery: Duration,
+    directory: Arc<Directory>,
+    writer: Addr<JournalWriter>,
+    commits: Arc<Mutex<Histogram<u64>>>,
+    edge: Option<Edge>,
+    system: System,
+    threads: Option<JoinHandle<()>>,
+}
+
+impl Gate {
+    /// Recovers the state, starts the threads, opens the listeners. Ready when it returns.
+    pub fn start(settings: Settings) -> Result<Gate, StartError> {
+        let begun = Instant::now();
+        let now = settings.clock.now();
+        let (store, snapshots, partitions) = open(&settings.data)?;
+        let random = SystemRandom::new();
+        let house = Arc::new(House {
+            partitions,
+            shards: settings.shards.clamp(1, partitions),
+            policy: Arc::new(settings.policy),
+            places: ArcSwap::from_pointee(settings.places),
+            roster: ArcSwap::default(),
+            dice: Box::new(move || {
+                let mut bytes = [0; 8];
+                random.fill(&mut bytes).expect("the system gives random numbers");
+                u64::from_ne_bytes(bytes)
+            }),
+            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &settings.fingerprint_key),
+            receipt_base: settings.receipt_base,
+        });
+        let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
+        let (log, shards, recovered) = recover(store, &snapshots, shards.collect(), &settings.progress)?;
+        let sequences = log.sequences().clone();
+        let recovery = begun.elapsed();
+
+        let directory = Arc::new(Directory::new(house));
+        let commits = Arc::new(Mutex::new(histogram()));
+        let parts = Parts {
+            directory: directory.clone(),
+            shards: shards.into_iter().map(|rebuilt| rebuilt.shard).collect(),
+            sequences,
+            log,
+            clock: settings.clock.clone(),
+            on_failure: settings.on_failure,
+            commits: commits.clone(),
+        };
+        let Running { system, threads, writer, arbiters, io } = run(parts)?;
+
+        let (mut chargers, mut processors, mut edge) = (None, None, None);
+        if settings.chargers.is_some() || settings.processors.is_some() {
+            let failed = |what: &str| {
+                let what = what.to_owned();
+                move |error| StartError::System { what, error }
+            };
+            let opened = Edge::new(settings.bounds, 2).map_err(failed("handshake threads"))?;
+            let reception = Arc::new(Receiver {
+                directory: directory.clone(),
+                clock: settings.clock,
+                arbiters,
+                io,
+                may_speak_for: settings.may_speak_for,
+                mac_of: settings.mac_of,
+                weight_of: settings.weight_of,
+                next: AtomicU64::new(1),
+            });
+            if let Some(door) = settings.chargers {
+                chargers = Some(
+                    reception
+                        .listen(&opened, door, Receiver::take_in_charger)
+                        .map_err(failed("the chargers' listener"))?,
+                );
+            }
+            if let Some(door) = settings.processors {
+                processors = Some(
+                    reception
+                        .listen(&opened, door, Receiver::take_in_processor)
+                        .map_err(failed("the processors' listener"))?,
+                );
+            }
+            edge = Some(opened);
+        }
+        Ok(Gate {
+            chargers,
+            processors,
+            recovered,
+            recovery,
+            directory,
+            writer,
+            commits,
+            edge,
+            system,
+            threads: Some(threads),
+        })
+    }
+
+    /// The addresses of its actors.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Its listeners.
+    pub fn edge(&self) -> Option<&Edge> {
+        self.edge.as_ref()
+    }
+
+    /// How long group commits took since the last call, in microseconds.
+    pub fn take_commits(&self) -> Histogram<u64> {
+        std::mem::replace(&mut *self.commits.lock().unwrap_or_else(PoisonError::into_inner), histogram())
+    }
+
+    /// Stops in good order: nobody new comes in, what was decided becomes durable and leaves, connections say goodbye,
+    /// the log notes its end. What was acknowledged survives even if this never happens.
+    pub fn stop(mut self) {
+        if let Some(edge) = self.edge.take() {
+            edge.live().close_all("the gate is shutting down");
+            drop(edge);
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for shard in self.directory.shards() {
+            while Instant::now() < deadline {
+                let (done, idle) = mpsc::channel();
+                if shard.try_send(Drain(done)).is_ok() && idle.recv_timeout(Duration::from_secs(5)) == Ok(true) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let Some(threads) = self.threads.take() else { return };
+        let (closed, when) = mpsc::channel();
+        if self.writer.try_send(CloseLog(closed)).is_ok() {
+            let _ = when.recv_timeout(Duration::from_secs(10));
+        }
+        self.system.stop();
+        let _ = threads.join();
+    }
+}
+
+/// A gate that is dropped ends its threads, without the goodbyes.
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.edge.take();
+        self.end();
+    }
+}
+
+fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have")
+}
+
+fn open(data: &Data) -> Result<(Box<dyn crate::journal::Store>, Snapshots, u16), Failure> {
+    match data {
+        Data::Memory { partitions } => {
+            Ok((Box::new(MemoryStore::new(4_096)), Snapshots::in_memory(*partitions), *partitions))
+        }
+        Data::Directory { path, layout } => {
+            let directory = DataDir::open_or_create(path, *layout)?;
+            directory.place_ballast()?;
+            let store = SledStore::open(&directory)?;
+            let snapshots = Snapshots::open(&directory)?;
+            Ok((Box::new(store), snapshots, directory.partitions()))
+        }
+    }
+}
+
+/// A shard while its records are replayed.
+struct Rebuilding {
+    shard: Shard,
+    now: crate::units::Now,
+}
+
+impl crate::journal::Replay for Rebuilding {
+    fn snapshot(&mut self, partition: PartitionId, _: crate::journal::Sequence, state: &[u8]) -> Result<(), String> {
+        self.shard.restore(partition, state, self.now)
+    }
+
+    fn record(&mut self, record: crate::journal::Record<'_>) -> Result<(), String> {
+        self.shard.replay(record, self.now)
+    }
+}
+
+/// What the threads are started with.
+struct Parts {
+    directory: Arc<Directory>,
+    shards: Vec<Shard>,
+    sequences: Sequences,
+    log: Log,
+    clock: Arc<dyn Clock>,
+    on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
+    commits: Arc<Mutex<Histogram<u64>>>,
+}
+
+/// The threads of the actors.
+struct Running {
+    system: System,
+    threads: JoinHandle<()>,
+    writer: Addr<JournalWriter>,
+    arbiters: Vec<ArbiterHandle>,
+    io: ArbiterHandle,
+}
+
+/// Starts the actors, each shard and the writer on a thread of its own.
+fn run(parts: Parts) -> Result<Running, StartError> {
+    let (started, ready) = mpsc::channel();
+    let threads = std::thread::Builder::new()
+        .name("actors".to_owned())
+        .spawn(move || {
+            let runner = System::new();
+            runner.block_on(async {
+                let running = start_actors(parts);
+                let _ = started.send((System::current(), running));
+            });
+            if let Err(error) = runner.run() {
+                tracing::error!(%error, "the actors' system ended badly");
+            }
+        })
+        .map_err(|error| StartError::System { what: "the actors' thread".to_owned(), error })?;
+    let (system, (writer, arbiters, io)) = ready.recv().expect("the actors' thread says when it is ready");
+    Ok(Running { system, threads, writer, arbiters, io })
+}
+
+fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits } = parts;
+    let (count, commits) = (shards.len(), commits);
+    let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        let observe = move |commitment: Commitment| {
+            let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
+            commits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+        };
+        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe)
+    });
+    let mut arbiters = Vec::with_capacity(count);
+    let mut addresses = Vec::with_capacity(count);
+    for mut shard in shards {
+        shard.continue_after(sequences.clone());
+        let arbiter = Arbiter::new().handle();
+        let outside = Outside::new(directory.clone(), shard.index());
+        let (clock, writer) = (clock.clone(), writer.clone());
+        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, outside, clock, writer)));
+        arbiters.push(arbiter);
+    }
+    directory.set_shards(addresses);
+    (writer, arbiters, Arbiter::new().handle())
+}
+
+/// Takes peers in from the handshake threads and puts their connections where they are served.
+struct Receiver {
+    directory: Arc<Directory>,
+    clock: Arc<dyn Clock>,
+    /// Threads of the shards, in their order.
+    arbiters: Vec<ArbiterHandle>,
+    /// The thread of the processors.
+    io: ArbiterHandle,
+    may_speak_for: MaySpeakFor,
+    mac_of: Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>,
+    weight_of: Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>,
+    next: AtomicU64,
+}
+
+impl Receiver {
+    fn listen(
+        self: &Arc<Self>,
+        edge: &Edge,
+        door: Door,
+        take_in: fn(&Receiver, Peer) -> Result<(), Peer>,
+    ) -> std::io::Result<SocketAddr> {
+        let receiver = Arc::clone(self);
+        let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
+        edge.listen(door.address, door.tls, door.connections_max, reception)
+    }
+
+    /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
+    fn take_in_charger(&self, peer: Peer) -> Result<(), Peer> {
+        let house = self.directory.house();
+        let home = match &peer.identity.subject {
+            Subject::Charger(charger) => PartitionId::of(charger.as_str(), house.partitions),
+            Subject::Site(site) => PartitionId::of(site.as_str(), house.partitions),
+            Subject::Processor(_) | Subject::Gate(_) => return Err(peer),
+        };
+        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, house.shards))) else { return Err(peer) };
+        let Ok(link) = ChargerLink::new((*peer.identity).clone(), self.may_speak_for.clone(), self.clock.now().mono)
+        else {
+            return Err(peer);
+        };
+        let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
+        arbiter.spawn_fn(move || {
+            let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), directory, clock);
+            actix_rt::spawn(peer.serve(handler, Patience::default()));
+        });
+        Ok(())
+    }
+
+    fn take_in_processor(&self, peer: Peer) -> Result<(), Peer> {
+        let Subject::Processor(processor) = &peer.identity.subject else { return Err(peer) };
+        if processor.as_str().starts_with(ACCOUNT_PREFIX) {
+            return Err(peer);
+        }
+        let Some(weight) = (self.weight_of)(processor) else { return Err(peer) };
+        let mac = (self.mac_of)(processor);
+        let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(peer) };
+        let (directory, clock, id, io) = (self.directory.clone(), self.clock.clone(), self.next_id(), self.io.clone());
+        let processor = processor.clone();
+        self.io.spawn_fn(move || {
+            let start = || {
+                let (id, directory) = (processor.clone(), directory.clone());
+                ProcessorActor::start_in_arbiter(&io, move |_| ProcessorActor::new(id, weight, directory))
+            };
+            let actor = directory.processor(&processor, start);
+            let handler = ProcessorConnection::new(id, link, peer.outgoing.clone(), actor, clock);
+            actix_rt::spawn(peer.serve(handler, Patience::default()));
+        });
+        Ok(())
+    }
+
+    fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

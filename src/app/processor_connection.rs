@@ -1,0 +1,148 @@
+//! A processor's connection: bytes in become callbacks for the processor's actor, operations out become bytes.
+
+use crate::actors::ConnectionId;
+use crate::actors::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
+use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
+use crate::units::Clock;
+use crate::wire::{FromProcessor, LinkError, ProcessorHelloAck, ProcessorLink, Terms, ToProcessor};
+use actix::prelude::SendError;
+use actix::{Addr, Handler, Message};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The handler of one connection of a processor.
+pub struct ProcessorConnection {
+    id: ConnectionId,
+    actor: Addr<ProcessorActor>,
+    outlet: Arc<Outlet>,
+    received: Vec<FromProcessor>,
+    reply: Vec<u8>,
+}
+
+struct Outlet {
+    link: Mutex<ProcessorLink>,
+    clock: Arc<dyn Clock>,
+    outgoing: Outgoing,
+    /// Callbacks are with the actor; nothing is read meanwhile.
+    paused: AtomicBool,
+}
+
+impl ProcessorConnection {
+    /// A connection whose handshake is done.
+    pub fn new(
+        id: ConnectionId,
+        link: ProcessorLink,
+        outgoing: Outgoing,
+        actor: Addr<ProcessorActor>,
+        clock: Arc<dyn Clock>,
+    ) -> ProcessorConnection {
+        let outlet = Arc::new(Outlet { link: Mutex::new(link), clock, outgoing, paused: AtomicBool::new(false) });
+        ProcessorConnection { id, actor, outlet, received: Vec::new(), reply: Vec::new() }
+    }
+
+    /// Sends what the link itself has to say.
+    fn answer(&mut self) {
+        if !self.reply.is_empty() {
+            let reply = &mut self.reply;
+            let _ = self.outlet.outgoing.send(|out| out.append(reply));
+            self.reply.clear();
+        }
+    }
+
+    fn close(&self, error: &LinkError) -> Flow {
+        tracing::warn!(processor = %self.outlet.link().processor(), %error, "a processor's connection is closed");
+        Flow::Close(error.to_string().into())
+    }
+
+    fn hand_over(&mut self) {
+        let mut callbacks = Vec::with_capacity(self.received.len());
+        for message in self.received.drain(..) {
+            match message {
+                FromProcessor::Hello(hello) => {
+                    let now = self.outlet.clock.now();
+                    let ack = ProcessorHelloAck { terms: Terms::PROCESSOR, server_time: now.wall };
+                    self.outlet.send(&ToProcessor::HelloAck(ack));
+                    let outlet: Arc<dyn ProcessorOutlet> = self.outlet.clone();
+                    let connected = Connected { connection: self.id, outlet, capabilities: hello.capabilities };
+                    deliver(&self.actor, connected);
+                }
+                FromProcessor::Answer(answer) => callbacks.push(Callback::Answer(answer)),
+                FromProcessor::Notification(notification) => callbacks.push(Callback::Notification(notification)),
+                FromProcessor::Credit { operations } => callbacks.push(Callback::Credit(operations)),
+                FromProcessor::Drain(_) => callbacks.push(Callback::Drain),
+                FromProcessor::Settlement(part) => {
+                    let ack = ToProcessor::Ack { callback: part.callback };
+                    tracing::info!(part = part.part, lines = part.lines.len(), "part of a settlement batch");
+                    self.outlet.send(&ack);
+                }
+                FromProcessor::GoAway(go) => tracing::info!(code = %go.code, "a processor leaves"),
+            }
+        }
+        if !callbacks.is_empty() {
+            self.outlet.paused.store(true, Ordering::Release);
+            deliver(&self.actor, Callbacks { connection: self.id, callbacks });
+        }
+    }
+}
+
+fn deliver<M>(address: &Addr<ProcessorActor>, message: M)
+where
+    M: Message<Result = ()> + Send + 'static,
+    ProcessorActor: Handler<M>,
+{
+    if let Err(SendError::Full(message)) = address.try_send(message) {
+        let address = address.clone();
+        actix_rt::spawn(async move { address.send(message).await });
+    }
+}
+
+impl PeerHandler for ProcessorConnection {
+    fn received(&mut self, bytes: &[u8]) -> Flow {
+        let now = self.outlet.clock.now();
+        let outcome = self.outlet.link().receive(bytes, now, &mut self.received, &mut self.reply);
+        self.answer();
+        self.hand_over();
+        match outcome {
+            Err(error) => self.close(&error),
+            Ok(()) if self.outlet.paused.load(Ordering::Acquire) => Flow::Pause,
+            Ok(()) => Flow::Continue,
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        let due = self.outlet.link().next_deadline()?;
+        Some(Duration::from_millis(due.0.saturating_sub(self.outlet.clock.now().mono.0)))
+    }
+
+    fn deadline(&mut self) -> Flow {
+        let outcome = self.outlet.link().on_deadline(self.outlet.clock.now().mono, &mut self.reply);
+        self.answer();
+        outcome.map_or_else(|error| self.close(&error), |()| Flow::Continue)
+    }
+
+    fn ended(&mut self, reason: &Ended) {
+        tracing::info!(processor = %self.outlet.link().processor(), %reason, "a processor's connection ended");
+        deliver(&self.actor, Disconnected(self.id));
+    }
+}
+
+impl Outlet {
+    fn link(&self) -> MutexGuard<'_, ProcessorLink> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProcessorOutlet for Outlet {
+    fn send(&self, message: &ToProcessor) -> bool {
+        let now = self.clock.now();
+        let mut encoded = false;
+        let queued = self.outgoing.send(|out| encoded = self.link().send(message, now, out).is_ok());
+        queued.is_ok() && encoded
+    }
+
+    fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.outgoing.resume();
+    }
+}
