@@ -1,8 +1,10 @@
 //! Simulated drivers: who plugs in where, with what credential, how much the vehicle takes and how fast.
 
 use super::dice::Dice;
+use super::recording::RecordedSession;
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Energy, Power, TimeSpan};
+use std::sync::Arc;
 
 /// How a vehicle takes energy, in closed form: the meter can be read at any time, in any steps, with the same result.
 ///
@@ -89,10 +91,36 @@ pub struct Visit {
     pub comes_after: TimeSpan,
     /// What is presented.
     pub credential: Credential,
-    /// How the vehicle charges.
-    pub curve: Curve,
-    /// How long it stays plugged in after it has its energy.
-    pub idles: TimeSpan,
+    /// What the meter will show.
+    pub course: Course,
+}
+
+/// Where a session's readings come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// A vehicle that charges while time passes.
+    Vehicle {
+        /// How it charges.
+        curve: Curve,
+        /// How long it stays plugged in after it has its energy.
+        idles: TimeSpan,
+    },
+    /// A session of the past, which is told as fast as the gate listens, in the times of the recording.
+    Recorded(Arc<RecordedSession>),
+}
+
+/// Who comes to a charger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Visitors {
+    /// Drivers of these habits, without end.
+    Random(Habits),
+    /// The drivers of these sessions, in this order on each connector, and then nobody.
+    Recorded {
+        /// The sessions.
+        sessions: Vec<Arc<RecordedSession>>,
+        /// What all of them present.
+        credential: Credential,
+    },
 }
 
 /// What a fleet's drivers are like.
@@ -142,12 +170,9 @@ impl Habits {
         let most = power_max.milliwatts();
         let power = Power::from_milliwatts(dice.between(most / 2, most));
         let curve = if dice.chance(6_000) { Curve::tapering(power, energy) } else { Curve::constant(power, energy) };
-        Visit {
-            comes_after: TimeSpan::from_ms(dice.between(0, self.pause_max.ms())),
-            credential,
-            curve,
-            idles: TimeSpan::from_ms(dice.between(0, self.idle_max.ms())),
-        }
+        let idles = TimeSpan::from_ms(dice.between(0, self.idle_max.ms()));
+        let comes_after = TimeSpan::from_ms(dice.between(0, self.pause_max.ms()));
+        Visit { comes_after, credential, course: Course::Vehicle { curve, idles } }
     }
 
     fn credential(&self, dice: &mut Dice) -> Credential {

@@ -38,6 +38,8 @@ pub struct FleetReport {
     pub chargers_online: u64,
     /// Sessions without a receipt.
     pub sessions_open: u64,
+    /// Recorded sessions that were not begun yet.
+    pub sessions_to_come: u64,
     /// Readings that the gate has not acknowledged.
     pub readings_unacknowledged: u64,
     /// What happened at all chargers.
@@ -121,11 +123,20 @@ impl Fleet {
         Fleet { order, boards, tasks }
     }
 
-    /// How it stands, as of a moment ago.
-    pub fn snapshot(&self) -> FleetReport {
+    /// How it stands, as of a moment ago, without the list of finished sessions.
+    pub fn counts(&self) -> FleetReport {
         let mut sum = FleetReport::default();
         for board in &self.boards {
             sum.add(&board.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        sum
+    }
+
+    /// How it ended.
+    fn last_report(&self) -> FleetReport {
+        let mut sum = self.counts();
+        for board in &self.boards {
+            sum.finished.append(&mut board.lock().unwrap_or_else(PoisonError::into_inner).finished);
         }
         sum
     }
@@ -142,14 +153,14 @@ impl Fleet {
             }
         }
         self.stop_tasks(tasks).await;
-        self.snapshot()
+        self.last_report()
     }
 
     /// Stops at once, without waiting for anything from the gate.
     pub async fn stop(mut self) -> FleetReport {
         let tasks = std::mem::take(&mut self.tasks);
         self.stop_tasks(tasks).await;
-        self.snapshot()
+        self.last_report()
     }
 
     async fn stop_tasks(&self, tasks: Vec<JoinHandle<()>>) {
@@ -168,6 +179,7 @@ impl FleetReport {
         self.chargers += other.chargers;
         self.chargers_online += other.chargers_online;
         self.sessions_open += other.sessions_open;
+        self.sessions_to_come += other.sessions_to_come;
         self.readings_unacknowledged += other.readings_unacknowledged;
         self.tally.add(&other.tally);
         for (currency, minor) in &other.paid_minor {
@@ -180,7 +192,6 @@ impl FleetReport {
         if other.last_error.is_some() {
             self.last_error.clone_from(&other.last_error);
         }
-        self.finished.extend(other.finished.iter().cloned());
     }
 }
 
@@ -457,15 +468,17 @@ impl Runner {
 
     fn publish(&mut self) {
         let mut tally = Tally::default();
-        let (mut open, mut unacknowledged) = (0, 0);
+        let (mut open, mut to_come, mut unacknowledged) = (0, 0, 0);
         for charger in &self.chargers {
             tally.add(charger.tally());
             open += u64::try_from(charger.open_sessions()).unwrap_or(u64::MAX);
+            to_come += u64::try_from(charger.sessions_to_come()).unwrap_or(u64::MAX);
             unacknowledged += charger.unacknowledged();
         }
         self.report.chargers = u64::try_from(self.chargers.len()).unwrap_or(u64::MAX);
         self.report.chargers_online = u64::try_from(self.online.len()).unwrap_or(u64::MAX);
         self.report.sessions_open = open;
+        self.report.sessions_to_come = to_come;
         self.report.readings_unacknowledged = unacknowledged;
         self.report.tally = tally;
         self.published = Instant::now();
@@ -529,7 +542,7 @@ pub fn energy_of(finished: &[Finished]) -> Energy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::driver::Habits;
+    use crate::sim::driver::{Habits, Visitors};
     use crate::sim::testing::{FakeGate, cost_of, dialler};
     use crate::units::{Power, SiteId, TimeSpan};
     use crate::wire::Subject;
@@ -546,7 +559,7 @@ mod tests {
             id: id.clone(),
             connectors: vec![Power::from_milliwatts(22_000_000); 2],
             interval: TimeSpan::from_secs(30),
-            habits,
+            visitors: Visitors::Random(habits),
             seed: 3,
             kept_max: 1_000,
         }
@@ -554,7 +567,7 @@ mod tests {
 
     /// Runs until at least this many receipts are there, then lets everybody finish.
     async fn run(fleet: Fleet, receipts: u64) -> FleetReport {
-        while fleet.snapshot().tally.receipts < receipts {
+        while fleet.counts().tally.receipts < receipts {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         fleet.finish(Duration::from_secs(60)).await

@@ -9,5 +9,6 @@ pub mod pace;
 pub mod pipe;
 pub mod processor;
 pub mod recording;
+pub mod replay;
 #[cfg(test)]
 mod testing;

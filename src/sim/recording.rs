@@ -160,7 +160,7 @@ impl RecordedSession {
     }
 
     /// The constant power while energy flowed, rounded down to milliwatts.
-    fn power(&self) -> Power {
+    pub fn power(&self) -> Power {
         let active = self.active().ms().max(1);
         let milliwatts = i128::from(self.energy.microwatt_hours()) * 3_600 / i128::from(active);
         Power::from_milliwatts(i64::try_from(milliwatts).unwrap_or(i64::MAX))

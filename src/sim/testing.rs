@@ -2,7 +2,9 @@
 
 use super::pace::Pace;
 use super::pipe::{Dialler, Dialling, Duplex};
-use crate::units::{Amount, ChargerId, Cost, Currency, Energy, PartitionId, Rounding, SessionId, SessionKey, TimeSpan};
+use crate::units::{
+    Amount, ChargerId, ConnectorId, Cost, Currency, Energy, PartitionId, Rounding, SessionId, SessionKey, TimeSpan,
+};
 use crate::wire::{
     ChargerHelloAck, ChargerLink, Code, FromCharger, Limit, MeterAck, PeerIdentity, ReceiptNotice, Received,
     SessionPosition, Standing, Subject, Terms, ToCharger,
@@ -12,13 +14,13 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// What the gate knows of a session.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Known {
     pub start: Energy,
     pub last: Energy,
     pub durable: u32,
     pub over: bool,
-    pub starts: u32,
+    pub connector: ConnectorId,
 }
 
 /// The gate behind all its connections.
@@ -92,9 +94,18 @@ impl FakeGate {
                 std::iter::once(ToCharger::HelloAck(ack)).chain(over).collect()
             }
             FromCharger::Start(start) => {
-                let known = sessions.entry((charger.clone(), start.session)).or_default();
-                (known.start, known.last) = (start.register, known.last.max(start.register));
-                known.starts += 1;
+                let occupied = sessions.iter().any(|((of, key), known)| {
+                    of == charger && *key != start.session && !known.over && known.connector == start.connector
+                });
+                assert!(!occupied, "{charger} starts on a connector whose session is not over");
+                let known = sessions.entry((charger.clone(), start.session)).or_insert(Known {
+                    start: start.register,
+                    last: start.register,
+                    durable: 0,
+                    over: false,
+                    connector: start.connector,
+                });
+                assert_eq!(known.start, start.register, "a repeated start is the same start");
                 let id = SessionId::new(start.at, PartitionId(0), start.session.0);
                 vec![ToCharger::StartAccepted {
                     session: start.session,

@@ -17,7 +17,8 @@
 mod session;
 
 use super::dice::Dice;
-use super::driver::{Habits, Visit};
+use super::driver::{Course, Visit, Visitors};
+use super::recording::RecordedSession;
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, Mono, Now, Power, SessionId, SessionKey, TimeSpan, Timestamp,
 };
@@ -26,7 +27,8 @@ use crate::wire::{
 };
 use serde::Serialize;
 use session::{Phase, Session};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// What a charger is like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +40,7 @@ pub struct Settings {
     /// Time between two readings of a session, by the charger's clock.
     pub interval: TimeSpan,
     /// The drivers that come.
-    pub habits: Habits,
+    pub visitors: Visitors,
     /// Repeats its drivers.
     pub seed: u64,
     /// Most unacknowledged readings that are kept per session; while there are as many, none is taken.
@@ -115,6 +117,8 @@ pub struct Finished {
     pub cost: Cost,
     /// The receipt's number.
     pub receipt: Box<str>,
+    /// The recording that it told.
+    pub recording: Option<Arc<RecordedSession>>,
 }
 
 /// How long an unanswered start waits before it is repeated on the same connection.
@@ -129,7 +133,7 @@ pub struct Charger {
     dice: Dice,
     connectors: Vec<Connector>,
     sessions: BTreeMap<SessionKey, Session>,
-    recent: std::collections::VecDeque<SessionKey>,
+    recent: VecDeque<SessionKey>,
     finished: Vec<Finished>,
     tally: Tally,
     /// Most unacknowledged readings of a session that the gate wants in flight; `None` while it has not said hello.
@@ -146,10 +150,14 @@ struct Connector {
     /// The meter's lifetime register.
     register: Energy,
     state: ConnectorState,
+    /// Recorded sessions that are still to come.
+    recorded: VecDeque<Arc<RecordedSession>>,
 }
 
 #[derive(Clone, Debug)]
 enum ConnectorState {
+    /// Nobody comes any more.
+    Idle,
     /// Until this driver comes.
     Free { visit: Visit, from: Timestamp },
     /// By the session with this key.
@@ -171,18 +179,25 @@ impl Charger {
             .iter()
             .zip(1..)
             .map(|(power_max, id)| {
+                let id = ConnectorId(id);
                 let register = Energy::from_microwatt_hours(dice.between(0, 90_000_000_000_000));
-                let visit = settings.habits.visit(*power_max, &mut dice);
-                let from = now.saturating_add(visit.comes_after);
-                let state = ConnectorState::Free { visit, from };
-                Connector { id: ConnectorId(id), power_max: *power_max, register, state }
+                let recorded = match &settings.visitors {
+                    Visitors::Random(_) => VecDeque::new(),
+                    Visitors::Recorded { sessions, .. } => {
+                        sessions.iter().filter(|session| session.connector == id).cloned().collect()
+                    }
+                };
+                let mut connector =
+                    Connector { id, power_max: *power_max, register, state: ConnectorState::Idle, recorded };
+                connector.await_next(&settings.visitors, &mut dice, now);
+                connector
             })
             .collect();
         Charger {
             dice,
             connectors,
             sessions: BTreeMap::new(),
-            recent: std::collections::VecDeque::new(),
+            recent: VecDeque::new(),
             finished: Vec::new(),
             tally: Tally::default(),
             window: None,
@@ -200,6 +215,13 @@ impl Charger {
     /// What happened so far.
     pub fn tally(&self) -> &Tally {
         &self.tally
+    }
+
+    /// Recorded sessions that are still to come.
+    pub fn sessions_to_come(&self) -> usize {
+        let waiting = |connector: &Connector| usize::from(matches!(connector.state, ConnectorState::Free { .. }));
+        let recorded = matches!(self.settings.visitors, Visitors::Recorded { .. });
+        self.connectors.iter().filter(|_| recorded).map(|one| one.recorded.len() + waiting(one)).sum()
     }
 
     /// Sessions without a receipt.
@@ -281,10 +303,10 @@ impl Charger {
 
     /// When [`Charger::advance`] has something to do next, by the charger's clock.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let readings = self.sessions.values().filter_map(Session::due);
+        let readings = self.sessions.values().filter_map(|session| session.due(self.settings.kept_max));
         let visits = self.connectors.iter().filter_map(|connector| match &connector.state {
             ConnectorState::Free { from, .. } if !self.closing => Some(*from),
-            ConnectorState::Free { .. } | ConnectorState::Taken(_) => None,
+            ConnectorState::Idle | ConnectorState::Free { .. } | ConnectorState::Taken(_) => None,
         });
         readings.chain(visits).min()
     }
@@ -355,6 +377,7 @@ impl Charger {
                     total: receipt.total,
                     cost: receipt.cost,
                     receipt: receipt.receipt,
+                    recording: session.recording().cloned(),
                 });
             }
             ToCharger::GoAway(_) => self.window = None,
@@ -366,6 +389,8 @@ impl Charger {
     pub fn say(&mut self, now: Mono, most: usize, out: &mut Vec<FromCharger>) {
         let Some(window) = self.window else { return };
         let full = out.len() + most;
+        // A connector's next start waits until the stop before it was said, or the gate would find it occupied.
+        let mut busy = BTreeSet::new();
         for session in self.sessions.values_mut() {
             if out.len() >= full {
                 return;
@@ -373,7 +398,7 @@ impl Charger {
             match session.phase {
                 Phase::Asked => {
                     let again = session.start_sent.is_none_or(|sent| now.since(sent) >= START_REPEATED_AFTER);
-                    if again {
+                    if again && !busy.contains(&session.connector) {
                         session.start_sent = Some(now);
                         out.push(session.start());
                     }
@@ -383,6 +408,9 @@ impl Charger {
                         && let Some(message) = session.next(window)
                     {
                         out.push(message);
+                    }
+                    if !session.is_said() {
+                        busy.insert(session.connector);
                     }
                 }
             }
@@ -473,11 +501,27 @@ impl Charger {
     fn free_connector(&mut self, id: ConnectorId, key: SessionKey, register: Energy, now: Timestamp) {
         let Some(connector) = self.connectors.iter_mut().find(|connector| connector.id == id) else { return };
         if matches!(connector.state, ConnectorState::Taken(taken) if taken == key) {
-            let visit = self.settings.habits.visit(connector.power_max, &mut self.dice);
-            let from = now.saturating_add(visit.comes_after);
             connector.register = register;
-            connector.state = ConnectorState::Free { visit, from };
+            connector.await_next(&self.settings.visitors, &mut self.dice, now);
         }
+    }
+}
+
+impl Connector {
+    /// The connector is free: who comes next?
+    fn await_next(&mut self, visitors: &Visitors, dice: &mut Dice, now: Timestamp) {
+        let visit = match visitors {
+            Visitors::Random(habits) => Some(habits.visit(self.power_max, dice)),
+            Visitors::Recorded { credential, .. } => self.recorded.pop_front().map(|session| Visit {
+                comes_after: TimeSpan::ZERO,
+                credential: credential.clone(),
+                course: Course::Recorded(session),
+            }),
+        };
+        self.state = match visit {
+            Some(visit) => ConnectorState::Free { from: now.saturating_add(visit.comes_after), visit },
+            None => ConnectorState::Idle,
+        };
     }
 }
 

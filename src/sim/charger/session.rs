@@ -1,10 +1,12 @@
 //! One session at a simulated charger: its meter, and the readings that the gate has not acknowledged yet.
 
 use crate::payment::Credential;
-use crate::sim::driver::{Curve, Visit};
+use crate::sim::driver::{Course, Visit};
+use crate::sim::recording::RecordedSession;
 use crate::units::{ConnectorId, Cost, Energy, MeterReading, Mono, SessionId, SessionKey, TimeSpan, Timestamp};
 use crate::wire::{FromCharger, Limit, StartSession, StopReason};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Where a session stands at its charger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,9 @@ pub(super) struct Session {
     credential: Credential,
     started: Timestamp,
     flows_since: Timestamp,
-    curve: Curve,
-    idles: TimeSpan,
+    course: Course,
+    /// Readings of a recording that were not taken yet.
+    recorded: std::vec::IntoIter<MeterReading>,
     /// Readings behind `acked`, in order; the last one is the stop when the session is stopped.
     unacked: VecDeque<MeterReading>,
     /// How many of `unacked` were sent on this connection.
@@ -49,6 +52,10 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(key: SessionKey, connector: ConnectorId, visit: &Visit, at: Timestamp, register: Energy) -> Session {
+        let at = match &visit.course {
+            Course::Vehicle { .. } => at,
+            Course::Recorded(recorded) => recorded.start,
+        };
         Session {
             key,
             connector,
@@ -64,8 +71,8 @@ impl Session {
             credential: visit.credential.clone(),
             started: at,
             flows_since: at,
-            curve: visit.curve,
-            idles: visit.idles,
+            course: visit.course.clone(),
+            recorded: Vec::new().into_iter(),
             unacked: VecDeque::new(),
             sent: 0,
             next_reading: at,
@@ -87,22 +94,44 @@ impl Session {
         self.phase = Phase::Open;
         self.flows_since = now;
         self.next_reading = now.saturating_add(interval);
+        if let Course::Recorded(recorded) = &self.course {
+            self.recorded = recorded.readings(self.register_start, interval).collect::<Vec<_>>().into_iter();
+        }
     }
 
-    /// When the next reading is due; `None` when none will be taken.
-    pub fn due(&self) -> Option<Timestamp> {
-        match self.phase {
-            Phase::Open => Some(self.next_reading.min(self.ends_at())),
-            Phase::Asked | Phase::Stopped(_) => None,
+    /// The recording that it tells, if it does.
+    pub fn recording(&self) -> Option<&Arc<RecordedSession>> {
+        match &self.course {
+            Course::Vehicle { .. } => None,
+            Course::Recorded(recorded) => Some(recorded),
+        }
+    }
+
+    /// When the next reading is due; `None` when none will be taken, or there is no room for it.
+    pub fn due(&self, kept_max: usize) -> Option<Timestamp> {
+        match (self.phase, &self.course) {
+            (Phase::Asked | Phase::Stopped(_), _) => None,
+            (Phase::Open, Course::Vehicle { .. }) => Some(self.next_reading.min(self.ends_at())),
+            // A recording goes as fast as the gate listens.
+            (Phase::Open, Course::Recorded(_)) => (self.unacked.len() < kept_max).then_some(self.started),
+        }
+    }
+
+    /// When the vehicle leaves.
+    fn leaves_at(&self) -> Timestamp {
+        match &self.course {
+            Course::Vehicle { curve, idles } => {
+                self.flows_since.saturating_add(curve.duration()).saturating_add(*idles)
+            }
+            Course::Recorded(recorded) => recorded.end,
         }
     }
 
     /// When the vehicle leaves, or the time limit is reached.
     fn ends_at(&self) -> Timestamp {
-        let leaves = self.flows_since.saturating_add(self.curve.duration()).saturating_add(self.idles);
         match self.limit.time {
-            Some(time) => leaves.min(self.started.saturating_add(time)),
-            None => leaves,
+            Some(time) => self.leaves_at().min(self.started.saturating_add(time)),
+            None => self.leaves_at(),
         }
     }
 
@@ -110,14 +139,22 @@ impl Session {
     /// the register is a total, so a later reading covers what an earlier one would have told.
     pub fn meter(&mut self, now: Timestamp, interval: TimeSpan, kept_max: usize) -> u32 {
         let before = self.taken;
-        while let Some(at) = self.due()
+        if self.recording().is_some() {
+            while self.phase == Phase::Open && self.unacked.len() < kept_max {
+                self.take_recorded(StopReason::EvDisconnected);
+            }
+            return self.taken - before;
+        }
+        while let Some(at) = self.due(kept_max)
             && at <= now
         {
             if self.over_limit(at) {
                 self.stop(at, StopReason::LimitReached);
             } else if at >= self.ends_at() {
-                let leaves = self.flows_since.saturating_add(self.curve.duration()).saturating_add(self.idles);
-                self.stop(at, if at < leaves { StopReason::LimitReached } else { StopReason::EvDisconnected });
+                self.stop(
+                    at,
+                    if at < self.leaves_at() { StopReason::LimitReached } else { StopReason::EvDisconnected },
+                );
             } else {
                 if self.unacked.len() < kept_max {
                     self.take(at);
@@ -142,13 +179,31 @@ impl Session {
     /// Ends the energy with a last reading.
     pub fn stop(&mut self, at: Timestamp, reason: StopReason) {
         if self.phase == Phase::Open {
-            self.take(at);
+            match &self.course {
+                Course::Vehicle { .. } => self.take(at),
+                Course::Recorded(_) => self.take_recorded(reason),
+            }
+            self.phase = Phase::Stopped(reason);
+        }
+    }
+
+    /// Takes the next reading of the recording; the last one is the stop.
+    fn take_recorded(&mut self, reason: StopReason) {
+        if let Some(reading) = self.recorded.next() {
+            self.taken = reading.sequence;
+            self.register = reading.register;
+            self.unacked.push_back(reading);
+        }
+        if self.recorded.len() == 0 {
             self.phase = Phase::Stopped(reason);
         }
     }
 
     fn delivered(&self, at: Timestamp) -> Energy {
-        let delivered = self.curve.delivered(at.since(self.flows_since));
+        let delivered = match &self.course {
+            Course::Vehicle { curve, .. } => curve.delivered(at.since(self.flows_since)),
+            Course::Recorded(recorded) => recorded.delivered_after(at.since(recorded.start)),
+        };
         match self.limit.energy {
             Some(limit) => delivered.min(limit),
             None => delivered,
@@ -160,9 +215,11 @@ impl Session {
         // A lower limit that comes late does not turn the meter back.
         let register = self.register_start.checked_add(self.delivered(at)).unwrap_or(self.register);
         self.register = self.register.max(register);
-        let power = self.curve.power(at.since(self.flows_since));
-        let reading =
-            MeterReading { sequence: self.taken, at, register: self.register, power: Some(power), current: None };
+        let power = match &self.course {
+            Course::Vehicle { curve, .. } => Some(curve.power(at.since(self.flows_since))),
+            Course::Recorded(_) => None,
+        };
+        let reading = MeterReading { sequence: self.taken, at, register: self.register, power, current: None };
         self.unacked.push_back(reading);
     }
 
@@ -178,6 +235,11 @@ impl Session {
     /// Sends again behind this sequence: after a reconnect, or when the gate missed something.
     pub fn rewind(&mut self, behind: u32) {
         self.sent = self.unacked.iter().take_while(|reading| reading.sequence <= behind).count();
+    }
+
+    /// Whether everything that was taken so far was sent on this connection.
+    pub fn is_said(&self) -> bool {
+        self.sent == self.unacked.len() && self.phase != Phase::Open
     }
 
     /// Whether there is nothing left that the gate has to acknowledge.

@@ -1,6 +1,7 @@
 //! The charger in conversation with a gate that answers by hand.
 
 use super::*;
+use crate::sim::driver::Habits;
 use crate::units::{Currency, MeterReading, PartitionId};
 use crate::wire::{Limit, MeterAck, ReceiptNotice, SessionPosition, StartSession, StopOrder, Terms};
 
@@ -22,7 +23,7 @@ fn charger() -> Charger {
         id: ChargerId::new("SIM-1").unwrap(),
         connectors: vec![Power::from_milliwatts(22 * KW)],
         interval: MINUTE,
-        habits,
+        visitors: Visitors::Random(habits),
         seed: 5,
         kept_max: 100,
     };
