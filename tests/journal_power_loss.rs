@@ -1,0 +1,449 @@
+//! The proof that what the log confirms survives a loss of power, and that sled's own flush alone does not.
+//!
+//! Two kinds of power cut:
+//!
+//! * **Crash images** (everywhere). The real store runs on a directory. After each commit the file is copied; an image of
+//!   a crash during the next commit is the file as it was durable, with any subset of the pages (and parts of pages)
+//!   that changed since, as a disk with a volatile cache leaves it. `WATTSTILE_CRASH_IMAGES` sets how many.
+//! * **A file system that is shut down** (Linux, root, loop devices; skipped with a message elsewhere). A child process
+//!   writes to an ext4 of its own and says what was confirmed to it; in the midst of that the file system is shut down
+//!   with nothing flushed, unmounted, mounted and read. `WATTSTILE_POWER_CUTS` sets how often.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use wattstile::journal::{
+    Appender, BlockVisitor, DataDir, Failure, Layout, Log, Mark, RecordKind, Sequences, SledStore, Store,
+};
+use wattstile::units::PartitionId;
+
+const PARTITIONS: u16 = 4;
+/// Small generations, so that a short run fills, prepares and drops several.
+const LAYOUT: Layout = Layout { partitions: PARTITIONS, generation_blocks: 48 };
+const PAGE: usize = 4096;
+const SECTOR: usize = 512;
+
+#[test]
+fn crash_images_of_the_log_lose_nothing_that_was_confirmed() {
+    let images = from_environment("WATTSTILE_CRASH_IMAGES", 30);
+    let outcomes = crash_images(images, Sync::Ours);
+    let lost: Vec<&String> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(lost.is_empty(), "{} of {images} images: {lost:#?}", lost.len());
+}
+
+#[test]
+fn crash_images_of_the_flush_alone_lose_what_was_confirmed() {
+    let outcomes = crash_images(4, Sync::FlushAlone);
+    let survived = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+    assert_eq!(survived, 0, "the images would not show a sync that is missing: {outcomes:#?}");
+}
+
+/// What counts as having reached the platter.
+#[derive(Clone, Copy, PartialEq)]
+enum Sync {
+    /// Everything that was in the file when a commit returned.
+    Ours,
+    /// What was in the file when it was opened: sled's flush tells the system to begin writing, and not to tell the
+    /// disk to finish.
+    FlushAlone,
+}
+
+/// Runs the log and cuts the power in the midst of as many commits, spread over the run.
+fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let mut dice = Dice(0x5eed ^ images);
+    let dir = DataDir::create(&data, LAYOUT).unwrap();
+    let (mut log, _) = Log::open(Box::new(SledStore::open(&dir).unwrap()), &none(), &mut |_| Ok(())).unwrap();
+    let mut appender = Appender::new(log.sequences().clone());
+    let mut durable = Copy::of(&data);
+    let commits = images * 3;
+    let mut outcomes = Vec::new();
+    for commit in 0..commits {
+        let confirmed = log.sequences().clone();
+        commit_some(&mut log, &mut appender, &mut dice, 60_000);
+        let after = Copy::of(&data);
+        if commit % 3 == 2 {
+            let image = place.path().join("image");
+            durable.with_some_of(&after, &mut dice).write(&image);
+            outcomes.push(survives(&image, &confirmed).map_err(|what| format!("commit {commit}: {what}")));
+            fs::remove_dir_all(&image).unwrap();
+        }
+        if sync == Sync::Ours {
+            durable = after;
+        }
+        if commit % 40 == 39 && sync == Sync::Ours {
+            // Dropping goes on in the background while images are taken.
+            let dropped = log.trim(&log.sequences().clone()).unwrap();
+            assert!(dropped > 0);
+            durable = Copy::of(&data);
+        }
+    }
+    outcomes
+}
+
+/// Appends records of several partitions, some hundred bytes each, and commits them.
+fn commit_some(log: &mut Log, appender: &mut Appender, dice: &mut Dice, bytes_max: u64) {
+    let bytes = dice.below(bytes_max) + 100;
+    let mut written = 0;
+    while written < bytes {
+        let partition = PartitionId(u16::try_from(dice.below(u64::from(PARTITIONS))).unwrap());
+        let number = appender.sequence(partition).0 + 1;
+        let length = 8 + dice.below(700);
+        let mut permit = appender.reserve().unwrap();
+        permit.append(partition, RecordKind::SessionEvent, |out| out.extend(payload(partition.0, number, length)));
+        written += length;
+    }
+    let batch = appender.take_batch().unwrap();
+    log.commit(std::slice::from_ref(&batch)).unwrap();
+    appender.committed(batch);
+}
+
+/// A payload that tells its place: the number, then bytes that follow from it.
+fn payload(partition: u16, number: u64, length: u64) -> impl Iterator<Item = u8> {
+    let fill = Dice(number ^ u64::from(partition) << 48).roll().to_le_bytes();
+    number.to_le_bytes().into_iter().chain((8..length).map(move |at| fill[at as usize % 8]))
+}
+
+/// Opens what is left and holds it against what was confirmed. Then goes on with it, and opens it again.
+fn survives(data: &Path, confirmed: &Sequences) -> Result<(), String> {
+    for _ in 0..2 {
+        let opened = std::panic::catch_unwind(|| {
+            let dir = DataDir::open(data).map_err(|failure| failure.to_string())?;
+            let store = SledStore::open(&dir).map_err(|failure| failure.to_string())?;
+            replay(Box::new(store), confirmed)
+        });
+        let mut log = opened.map_err(|_| "opening panicked".to_owned())??;
+        let mut appender = Appender::new(log.sequences().clone());
+        commit_some(&mut log, &mut appender, &mut Dice(1), 5_000);
+    }
+    Ok(())
+}
+
+fn replay(store: Box<dyn Store>, confirmed: &Sequences) -> Result<Log, String> {
+    // What was trimmed is not there any more; what is there is whole.
+    let floor = store.mark().map(|mark| mark.floor).unwrap_or_default();
+    let mut base = none();
+    for (partition, floor) in (0..).map(PartitionId).zip(floor) {
+        base.set_last(partition, wattstile::journal::Sequence(floor));
+    }
+    let (log, _) = Log::open(store, &base, &mut |record| {
+        let length = record.payload.len() as u64;
+        let same = record.payload.iter().copied().eq(payload(record.partition.0, record.sequence.0, length));
+        if same { Ok(()) } else { Err("is not what was recorded".to_owned()) }
+    })
+    .map_err(|failure| failure.to_string())?;
+    for (partition, last) in confirmed.iter() {
+        let found = log.sequences().last(partition);
+        if found < last {
+            return Err(format!("partition {partition} ends at record {found}, {last} was confirmed"));
+        }
+    }
+    Ok(log)
+}
+
+fn none() -> Sequences {
+    Sequences::new(PARTITIONS)
+}
+
+/// A copy of a directory: the bytes of its files, nothing for directories in it.
+#[derive(Clone)]
+struct Copy(BTreeMap<PathBuf, Option<Vec<u8>>>);
+
+impl Copy {
+    fn of(dir: &Path) -> Copy {
+        let mut files = BTreeMap::new();
+        let mut to_do = vec![PathBuf::new()];
+        while let Some(below) = to_do.pop() {
+            for entry in fs::read_dir(dir.join(&below)).unwrap() {
+                let entry = entry.unwrap();
+                let name = below.join(entry.file_name());
+                if entry.file_type().unwrap().is_dir() {
+                    // Directories are made durable when they are made.
+                    files.insert(name.clone(), None);
+                    to_do.push(name);
+                } else {
+                    files.insert(name.clone(), Some(fs::read(dir.join(&name)).unwrap()));
+                }
+            }
+        }
+        Copy(files)
+    }
+
+    /// This one, with any subset of the pages of the log's file that are others in `later`.
+    fn with_some_of(&self, later: &Copy, dice: &mut Dice) -> Copy {
+        let name = Path::new("log/db");
+        let file_of = |copy: &Copy| copy.0[name].clone().expect("a file");
+        let (before, after) = (file_of(self), file_of(later));
+        let mut left = before.clone();
+        if after.len() > before.len() {
+            // How much of a longer file is there, and whether its new pages are: two different things.
+            let grown = dice.below((after.len() - before.len()) as u64 + 1) as usize;
+            left.resize(before.len() + grown, 0);
+        }
+        let (keep, of) = [(0, 1), (1, 2), (9, 10), (1, 10), (1, 1)][dice.below(5) as usize];
+        for (at, page) in left.chunks_mut(PAGE).enumerate() {
+            let Some(new) = after.get(at * PAGE..at * PAGE + page.len()).filter(|new| *new != page) else { continue };
+            if dice.below(of) >= keep {
+                continue;
+            }
+            // Mostly whole pages, sometimes some sectors of one.
+            let sectors = if dice.below(8) == 0 { dice.below((PAGE / SECTOR) as u64) as usize } else { PAGE / SECTOR };
+            let length = page.len().min(sectors * SECTOR);
+            page[..length].copy_from_slice(&new[..length]);
+        }
+        let mut image = self.clone();
+        image.0.insert(name.to_owned(), Some(left));
+        image
+    }
+
+    fn write(&self, dir: &Path) {
+        fs::create_dir(dir).unwrap();
+        for (name, bytes) in &self.0 {
+            let path = dir.join(name);
+            match bytes {
+                Some(bytes) => fs::write(path, bytes).unwrap(),
+                None => fs::create_dir(path).unwrap(),
+            }
+        }
+    }
+}
+
+/// SplitMix64.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit.max(1)
+    }
+}
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+// ---- a file system that is shut down ----
+
+const CHILD_DIR: &str = "WATTSTILE_POWER_CUT_CHILD";
+const CHILD_STORE: &str = "WATTSTILE_POWER_CUT_STORE";
+
+#[test]
+fn a_file_system_that_is_shut_down_keeps_what_was_confirmed() {
+    let cuts = from_environment("WATTSTILE_POWER_CUTS", 4);
+    let Some(machine) = Ext4::make() else { return };
+    for cut in 0..cuts {
+        let (confirmed, found) = machine.power_cut("ours", cut);
+        let found = found.unwrap_or_else(|what| panic!("cut {cut}: {confirmed} confirmed, {what}"));
+        assert!(found >= confirmed, "cut {cut}: {confirmed} records confirmed, {found} found");
+        println!("cut {cut}: {confirmed} records confirmed, {found} found");
+    }
+}
+
+#[test]
+fn a_file_system_that_is_shut_down_loses_what_was_only_flushed() {
+    let Some(machine) = Ext4::make() else { return };
+    let mut lost = 0;
+    for cut in 0..2 {
+        let (confirmed, found) = machine.power_cut("flush", cut);
+        println!("flush alone, cut {cut}: {confirmed} records confirmed, found {found:?}");
+        lost += u32::from(!found.is_ok_and(|found| found >= confirmed));
+    }
+    assert_eq!(lost, 2, "a flush without a sync survived: then this test proves nothing");
+}
+
+/// Not a test of its own: the process whose power is cut.
+#[test]
+fn child_process() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let mut log = open_child(Path::new(&dir)).unwrap();
+    let mut appender = Appender::new(log.sequences().clone());
+    let mut dice = Dice(std::process::id().into());
+    let mut out = std::io::stdout();
+    loop {
+        commit_some(&mut log, &mut appender, &mut dice, 100_000);
+        let total: u64 = log.sequences().iter().map(|(_, last)| last.0).sum();
+        // The line stands behind what the test harness writes; nobody reading means that it is over.
+        if writeln!(out, "\nconfirmed {total}").and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+fn open_child(path: &Path) -> Result<Log, String> {
+    let store: Box<dyn Store> = match std::env::var(CHILD_STORE).as_deref() {
+        Ok("flush") => Box::new(FlushAlone::open(path)),
+        _ => {
+            let dir = DataDir::open_or_create(path, LAYOUT).map_err(|failure| failure.to_string())?;
+            Box::new(SledStore::open(&dir).map_err(|failure| failure.to_string())?)
+        }
+    };
+    replay(store, &none())
+}
+
+/// Not a test of its own: the process that reads what is left, apart because sled may panic over it.
+#[test]
+fn child_reader() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let log = open_child(Path::new(&dir)).unwrap();
+    println!("\nconfirmed {}", log.sequences().iter().map(|(_, last)| last.0).sum::<u64>());
+}
+
+/// An ext4 in a file, mounted through a loop device.
+struct Ext4 {
+    place: tempfile::TempDir,
+}
+
+impl Ext4 {
+    /// Makes and mounts one, or says why that cannot be done here.
+    fn make() -> Option<Ext4> {
+        let machine = Ext4 { place: tempfile::tempdir().unwrap() };
+        fs::create_dir(machine.mounted()).unwrap();
+        let image = fs::File::create(machine.image()).unwrap();
+        image.set_len(512 * 1024 * 1024).unwrap();
+        let made = run("mkfs.ext4", &["-q", "-F", &machine.image().to_string_lossy()])
+            .and_then(|()| machine.mount())
+            .and_then(|()| run("python3", &["-c", "import fcntl"]));
+        match made {
+            Ok(()) => Some(machine),
+            Err(why) => {
+                eprintln!(
+                    "skipped: cutting the power of a file system takes root, mkfs.ext4, a loop device, python3: {why}"
+                );
+                None
+            }
+        }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.place.path().join("ext4.img")
+    }
+
+    fn mounted(&self) -> PathBuf {
+        self.place.path().join("mnt")
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run("mount", &["-o", "loop", &self.image().to_string_lossy(), &self.mounted().to_string_lossy()])
+    }
+
+    /// Lets a child write, cuts the power, and reads what is left: records confirmed, and records found.
+    fn power_cut(&self, store: &str, cut: u64) -> (u64, Result<u64, String>) {
+        let data = self.mounted().join(format!("{store}-{cut}"));
+        let mut child = spawn("child_process", store, &data);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut confirmed = 0;
+        for _ in 0..20 + Dice(cut).below(60) {
+            confirmed = lines.find_map(|line| line.strip_prefix("confirmed ")?.parse().ok()).expect("the child writes");
+        }
+        // EXT4_IOC_SHUTDOWN with NOLOGFLUSH: from here on nothing reaches the image any more.
+        let shutdown = "import fcntl,os,struct,sys\n\
+                        fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+        run("python3", &["-c", shutdown, &self.mounted().to_string_lossy()]).unwrap();
+        // What was confirmed before the power went counts, whether or not anybody had read it.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        run("umount", &[&self.mounted().to_string_lossy()]).unwrap();
+        self.mount().unwrap();
+        let output = command("child_reader", store, &data).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let found = text.lines().find_map(|line| line.strip_prefix("confirmed ")?.parse().ok());
+        let why = || String::from_utf8_lossy(&output.stderr).lines().take(6).collect::<Vec<_>>().join(" | ");
+        let found = found.ok_or_else(why);
+        fs::remove_dir_all(&data).unwrap_or_default();
+        (confirmed, found)
+    }
+}
+
+impl Drop for Ext4 {
+    fn drop(&mut self) {
+        // Nothing more can be done about a mount that stays.
+        let _ = run("umount", &[&self.mounted().to_string_lossy()]);
+    }
+}
+
+fn command(test: &str, store: &str, data: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD_DIR, data).env(CHILD_STORE, store);
+    command
+}
+
+fn spawn(test: &str, store: &str, data: &Path) -> Child {
+    command(test, store, data).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// How one would write it without having looked: the same blocks in sled, and its flush.
+struct FlushAlone {
+    db: sled::Db,
+}
+
+impl FlushAlone {
+    fn open(path: &Path) -> FlushAlone {
+        FlushAlone { db: sled::Config::new().path(path).flush_every_ms(None).open().unwrap() }
+    }
+}
+
+impl Store for FlushAlone {
+    fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
+        self.db.insert(number.to_be_bytes(), block).map(drop).map_err(|_| Failure::Dead)
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.db.flush().map(drop).map_err(|_| Failure::Dead)
+    }
+
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        for entry in self.db.iter() {
+            let (key, block) = entry.map_err(|_| Failure::Dead)?;
+            visit(u64::from_be_bytes(key.as_ref().try_into().unwrap()), &block)?;
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, from: u64) -> Result<(), Failure> {
+        let keys = self.db.range(from.to_be_bytes()..).keys();
+        keys.flatten().for_each(|key| drop(self.db.remove(key).unwrap()));
+        self.sync()
+    }
+
+    fn drop_below(&mut self, _number: u64) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn generation_blocks(&self) -> u64 {
+        u64::from(LAYOUT.generation_blocks)
+    }
+
+    fn whole_blocks(&self) -> bool {
+        true
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+
+    fn set_mark(&mut self, _mark: Mark) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.db.size_on_disk().unwrap_or(0)
+    }
+}
