@@ -209,7 +209,8 @@ impl Check<'_> {
         let (node, tolerance_kwh) = toleranced(node, "tolerance_kwh");
         if let Some(expected) = clock(node) {
             let tolerance = tolerance_kwh.unwrap_or(Decimal::ONE);
-            let seconds = decimal(got).unwrap_or_default() * Decimal::from(3_600);
+            // Hours have twelve decimals here; the engine counts whole milliseconds.
+            let seconds = (decimal(got).unwrap_or_default() * Decimal::from(3_600)).round_dp(3);
             if (seconds - expected).abs() > tolerance {
                 self.mismatch(name, &format!("{expected} s"), &format!("{} s", seconds.normalize()));
             }

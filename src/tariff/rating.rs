@@ -153,8 +153,8 @@ pub enum RatingError {
         /// The register before.
         last: Energy,
     },
-    /// The interval falls into more pieces than are kept.
-    #[error("prices change more than {SLICES_PER_READING_MAX} times between two readings")]
+    /// The interval would have to be cut into more pieces than are tried.
+    #[error("prices can change more than {SLICES_PER_READING_MAX} times between two readings")]
     TooManySlices,
     /// The session was opened with another tariff (the caller's fault).
     #[error("the session was opened with another tariff")]
@@ -402,7 +402,8 @@ impl Rating {
         let mut before = (self.now, self.phase);
         let (mut at, mut energy) = (interval.from, 0_i64);
         let mut first = reservation || (self.at == self.start && self.energy() == Some(Energy::ZERO));
-        loop {
+        // Steps are counted, not slices: changes that leave the price as it is take time, too.
+        for _ in 0..SLICES_PER_READING_MAX {
             let local = self.local(tariff, zone, at);
             let moment = Moment {
                 phase: interval.phase,
@@ -443,6 +444,7 @@ impl Rating {
             }
             (at, energy) = (end, end_energy);
         }
+        Err(RatingError::TooManySlices)
     }
 }
 
@@ -518,9 +520,6 @@ fn push(slices: &mut SmallVec<[Slice; 2]>, slice: Slice) -> Result<(), RatingErr
         last.to = slice.to;
         last.energy = last.energy.checked_add(slice.energy).ok_or(RatingError::Range)?;
         return Ok(());
-    }
-    if slices.len() == SLICES_PER_READING_MAX {
-        return Err(RatingError::TooManySlices);
     }
     slices.push(slice);
     Ok(())

@@ -71,7 +71,11 @@ impl RecordedSession {
         }
         let first_register = match number(&mut reader, &root, "start_register_wh", 6)? {
             Some(register) => Energy::from_microwatt_hours(register),
-            None => readings.first().map_or(Energy::ZERO, |first| first.register),
+            None => {
+                // What flowed before the session is not its energy; without a reading at the start the first one counts.
+                let before = readings.iter().rfind(|reading| reading.at <= start);
+                before.or(readings.first()).map_or(Energy::ZERO, |reading| reading.register)
+            }
         };
         let mut session = RecordedSession {
             zone: zone(&mut reader, &root)?,

@@ -125,3 +125,101 @@ fn what_no_meter_does_is_refused() {
     assert_eq!(rating.price(&other, &zone(), &reading(11, 2_000)), Err(RatingError::WrongTariff));
     assert_eq!(rating.total(&other), Err(RatingError::WrongTariff));
 }
+
+/// Two prices by the clock: a night rate of 1 from 22:00 to 06:00, else 2, per kWh.
+fn night_and_day() -> Tariff {
+    tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+             "restrictions": {"start_time": "22:00", "end_time": "06:00"}},
+            {"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}]"#,
+    )
+}
+
+#[track_caller]
+fn costs(tariff: &Tariff, start: &str, hours: i64, excl_vat: &str) -> Vec<Reason> {
+    // One kWh per hour, in one reading.
+    let (rating, _, slices) = run(tariff, start, &[(hours * 60, hours * 1_000)]);
+    assert_eq!(total(&rating, tariff).excl_vat.major().to_string(), excl_vat);
+    slices.iter().map(|slice| slice.reason).collect()
+}
+
+#[test]
+fn a_night_is_eight_hours_but_seven_and_nine_when_the_clocks_are_changed() {
+    // From 18:00 for 24 hours, in one reading: 16 hours of day and 8 of night.
+    costs(&night_and_day(), "2026-11-23T17:00:00Z", 24, "40");
+    // Spring forward in the night to 2026-03-29: from 20:00 on, 2 of day, 7 of night, 2 of day.
+    costs(&night_and_day(), "2026-03-28T19:00:00Z", 11, "15");
+    // Fall back in the night to 2026-10-25: 2 of day, 9 of night, 2 of day.
+    costs(&night_and_day(), "2026-10-24T18:00:00Z", 13, "17");
+}
+
+#[test]
+fn the_repeated_hour_is_priced_by_the_clock_both_times_and_the_lost_one_never() {
+    // The third hour of the night is cheap.
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+             "restrictions": {"start_time": "02:00", "end_time": "03:00"}},
+            {"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}]"#,
+    );
+    // 00:00 to 06:00 on the clock: 7 hours in autumn with two cheap ones, 5 in spring with none.
+    costs(&tariff, "2026-10-24T22:00:00Z", 7, "12");
+    costs(&tariff, "2026-03-28T23:00:00Z", 5, "10");
+    // A boundary inside the repeated hour is passed twice: cheap until 02:30, dear until the clocks go back, cheap again.
+    let half = self::tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}], "restrictions": {"end_time": "02:30"}},
+            {"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}]"#,
+    );
+    let reasons = costs(&half, "2026-10-24T23:00:00Z", 4, "6");
+    assert_eq!(reasons, [Reason::Start, Reason::TimeOfDay, Reason::ClockChange, Reason::TimeOfDay]);
+}
+
+#[test]
+fn leap_days_week_days_and_dates_are_local() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 1, "step_size": 1}],
+             "restrictions": {"start_date": "2028-02-29", "end_date": "2028-03-01"}},
+            {"price_components": [{"type": "ENERGY", "price": 3, "step_size": 1}], "restrictions": {"day_of_week": ["WEDNESDAY"]}},
+            {"price_components": [{"type": "ENERGY", "price": 2, "step_size": 1}]}]"#,
+    );
+    // Monday 18:00 to Wednesday 18:00: 6 hours, the leap day (a Tuesday), 18 hours.
+    let reasons = costs(&tariff, "2028-02-28T17:00:00Z", 48, "90");
+    assert_eq!(reasons, [Reason::Start, Reason::Day, Reason::Day]);
+}
+
+#[test]
+fn forty_days_in_one_reading_are_split_at_every_change() {
+    // From 2026-03-10 on, 40 days of 24 hours with the spring change: 40 nights, one of them an hour short.
+    let reasons = costs(&night_and_day(), "2026-03-10T11:00:00Z", 960, "1601");
+    assert_eq!(reasons.len(), 81);
+    // Hour by hour it costs the same.
+    let hourly: Vec<(i64, i64)> = (1..=960).map(|hour| (hour * 60, hour * 1_000)).collect();
+    let (rating, ..) = run(&night_and_day(), "2026-03-10T11:00:00Z", &hourly);
+    assert_eq!(total(&rating, &night_and_day()).excl_vat.major().to_string(), "1601");
+}
+
+#[test]
+fn prices_that_could_change_too_often_are_refused_not_walked_through() {
+    let tariff = night_and_day();
+    let rating = Rating::open(&tariff, &zone(), at("1970-01-01T00:00:00Z"), wh(0)).unwrap();
+    let at = Timestamp::from_unix_ms(i64::MAX / 2);
+    let reading = MeterReading { sequence: 1, at, register: wh(1), power: None, current: None };
+    assert_eq!(rating.price(&tariff, &zone(), &reading), Err(RatingError::TooManySlices));
+}
+
+#[test]
+fn where_a_register_is_too_coarse_the_measured_power_says_that_energy_flows() {
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "TIME", "price": 6, "step_size": 1},
+                                  {"type": "PARKING_TIME", "price": 60, "step_size": 1}]}]"#,
+    );
+    let rating = Rating::open(&tariff, &zone(), at("2026-11-23T15:00:00Z"), wh(0)).unwrap();
+    let reading = |power: Option<i64>| MeterReading {
+        sequence: 1,
+        at: at("2026-11-23T15:00:30Z"),
+        register: wh(0),
+        power: power.and_then(Power::from_watts),
+        current: None,
+    };
+    let phase = |power| rating.price(&tariff, &zone(), &reading(power)).unwrap().0[0].phase;
+    assert_eq!((phase(Some(90)), phase(Some(0)), phase(None)), (Phase::Charging, Phase::Parked, Phase::Parked));
+}

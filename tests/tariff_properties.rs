@@ -1,0 +1,296 @@
+//! What must hold for every tariff and every session, tried on random ones.
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use wattstile::tariff::{Clamp, Rating, Segments, Slices, Tariff};
+use wattstile::units::{Cost, Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
+
+/// A tariff as text, with or without block sizes and price limits.
+fn tariff_text(steps: bool, limits: bool) -> impl Strategy<Value = String> {
+    let elements = prop::collection::vec(element(steps), 1..6);
+    let tax = prop::sample::select(vec!["YES", "NO", "N/A"]);
+    let limit = move |low: u32, high: u32| {
+        prop::option::weighted(0.4, low..high).prop_map(move |cents| cents.filter(|_| limits))
+    };
+    (elements, tax, limit(1, 400), limit(400, 5_000)).prop_map(|(elements, tax, min, max)| {
+        let limit = |name: &str, cents: Option<u32>| {
+            let text = |cents: u32| format!("{}.{:02}", cents / 100, cents % 100);
+            cents.map_or(String::new(), |cents| {
+                let (before, after) = (text(cents), text(cents + cents / 5));
+                format!(r#""{name}": {{"before_taxes": {before}, "after_taxes": {after}}}, "#)
+            })
+        };
+        let (min, max) = (limit("min_price", min), limit("max_price", max));
+        let elements = elements.join(", ");
+        format!(r#"{{"id": "T", "currency": "EUR", "tax_included": "{tax}", {min}{max}"elements": [{elements}]}}"#)
+    })
+}
+
+fn element(steps: bool) -> impl Strategy<Value = String> {
+    (prop::collection::vec(component(steps), 1..4), restrictions()).prop_map(|(components, restrictions)| {
+        format!(r#"{{"price_components": [{}], "restrictions": {{{restrictions}}}}}"#, components.join(", "))
+    })
+}
+
+fn component(steps: bool) -> impl Strategy<Value = String> {
+    let kind = prop::sample::select(vec!["ENERGY", "ENERGY", "TIME", "PARKING_TIME", "FLAT"]);
+    let vat = prop::option::of(prop::sample::select(vec!["0", "5.2", "10", "21", "33.3333"]));
+    let step = prop::sample::select(if steps { vec![0_u32, 1, 7, 60, 500, 1_000] } else { vec![0] });
+    (kind, 0_u64..3_000_000_000, vat, step).prop_map(|(kind, price, vat, step)| {
+        let vat = vat.map_or(String::new(), |vat| format!(r#""vat": {vat}, "#));
+        let price = format!("{}.{:09}", price / 1_000_000_000, price % 1_000_000_000);
+        format!(r#"{{"type": "{kind}", "price": {price}, {vat}"step_size": {step}}}"#)
+    })
+}
+
+fn restrictions() -> impl Strategy<Value = String> {
+    let some = |share: f64| move |strategy: BoxedStrategy<String>| prop::option::weighted(share, strategy);
+    let time = || (0_u32..24, prop::sample::select(vec![0_u32, 15, 30])).prop_map(|(h, m)| format!("{h:02}:{m:02}"));
+    let start_time = time().prop_map(|time| format!(r#""start_time": "{time}""#)).boxed();
+    let end_time = time().prop_map(|time| format!(r#""end_time": "{time}""#)).boxed();
+    let date = |name: &'static str| (1_u32..29).prop_map(move |day| format!(r#""{name}": "2026-03-{day:02}""#)).boxed();
+    let number = |name: &'static str, max: u32| (0..max).prop_map(move |n| format!(r#""{name}": {n}"#)).boxed();
+    let days = prop::sample::subsequence(vec!["\"MONDAY\"", "\"SATURDAY\"", "\"SUNDAY\"", "\"FRIDAY\""], 1..4)
+        .prop_map(|days| format!(r#""day_of_week": [{}]"#, days.join(", ")))
+        .boxed();
+    (
+        (some(0.3)(start_time), some(0.3)(end_time), some(0.1)(date("start_date")), some(0.1)(date("end_date"))),
+        (some(0.2)(number("min_kwh", 40)), some(0.2)(number("max_kwh", 60)), some(0.15)(days)),
+        (some(0.1)(number("min_power", 60)), some(0.1)(number("max_power", 60)), some(0.1)(number("max_current", 64))),
+        (some(0.2)(number("min_duration", 30_000)), some(0.2)(number("max_duration", 60_000))),
+    )
+        .prop_map(|(a, b, c, d)| {
+            let all = [a.0, a.1, a.2, a.3, b.0, b.1, b.2, c.0, c.1, c.2, d.0, d.1];
+            all.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        })
+}
+
+/// Stretches of constant power: length in ms and µWh per ms (one is 3.6 kW), and where the meter is read on the way.
+#[derive(Clone, Debug)]
+struct Stretch {
+    ms: i64,
+    slope: i64,
+    read_at: Vec<i64>,
+}
+
+#[derive(Clone, Debug)]
+struct Session {
+    start: Timestamp,
+    stretches: Vec<Stretch>,
+}
+
+fn session(longest_ms: i64) -> impl Strategy<Value = Session> {
+    // From 2026-03-27 to 2026-03-30: the clocks of Amsterdam are changed in the night to the 29th; and around a
+    // leap day, and the autumn change.
+    let start = prop_oneof![
+        1_774_569_600_000_i64..1_774_828_800_000,
+        1_709_078_400_000_i64..1_709_251_200_000,
+        1_792_800_000_000_i64..1_793_059_200_000,
+    ];
+    let stretch =
+        (1..longest_ms, prop_oneof![Just(0), 1_i64..12, 12_i64..100], prop::collection::vec(0..1_000_i64, 0..5));
+    (start, prop::collection::vec(stretch, 1..5)).prop_map(|(start, stretches)| Session {
+        start: Timestamp::from_unix_ms(start),
+        stretches: stretches
+            .into_iter()
+            .map(|(ms, slope, parts)| {
+                let mut read_at: Vec<i64> = parts.into_iter().map(|part| ms * part / 1_000).collect();
+                read_at.sort_unstable();
+                Stretch { ms, slope, read_at }
+            })
+            .collect(),
+    })
+}
+
+impl Session {
+    /// The readings, with or without those on the way.
+    fn readings(&self, all: bool) -> Vec<MeterReading> {
+        let (mut at, mut register) = (self.start, 1_000_000_000_000_i64);
+        let mut readings = Vec::new();
+        for stretch in &self.stretches {
+            let points = stretch.read_at.iter().copied().filter(|_| all).chain([stretch.ms]);
+            for ms in points {
+                readings.push(MeterReading {
+                    sequence: 1,
+                    at: at.saturating_add(TimeSpan::from_ms(ms)),
+                    register: Energy::from_microwatt_hours(register + ms * stretch.slope),
+                    power: None,
+                    current: Some(Current::from_milliamperes(stretch.slope * 1_500)),
+                });
+            }
+            at = at.saturating_add(TimeSpan::from_ms(stretch.ms));
+            register += stretch.ms * stretch.slope;
+        }
+        readings
+    }
+
+    fn open(&self, tariff: &Tariff) -> Rating {
+        Rating::open(tariff, &zone(), self.start, Energy::from_microwatt_hours(1_000_000_000_000)).unwrap()
+    }
+}
+
+fn zone() -> TimeZone {
+    TimeZone::get("Europe/Amsterdam").unwrap()
+}
+
+fn parse(text: &str) -> Tariff {
+    Tariff::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}")).tariff
+}
+
+fn run(tariff: &Tariff, session: &Session, all: bool) -> (Rating, Segments, Vec<Slices>) {
+    let mut rating = session.open(tariff);
+    let mut segments = Segments::open(&rating);
+    let mut journal = Vec::new();
+    for reading in session.readings(all) {
+        let slices = rating.price(tariff, &zone(), &reading).unwrap();
+        rating.apply(&slices);
+        segments.add(&slices);
+        journal.push(slices);
+    }
+    (rating, segments, journal)
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    /// price(ticks one by one) = price(all at once), to the last digit, in every line and every segment.
+    #[test]
+    fn any_split_into_readings_gives_the_same_price(text in tariff_text(true, true), session in session(10 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let (one_by_one, ticks, _) = run(&tariff, &session, true);
+        let (at_once, whole, _) = run(&tariff, &session, false);
+        prop_assert_eq!(one_by_one.total(&tariff).unwrap(), at_once.total(&tariff).unwrap());
+        prop_assert_eq!(&one_by_one, &at_once);
+        let volumes = |segments: &Segments| segments.as_slice().iter().map(|s| (s.component, s.volume)).collect::<Vec<_>>();
+        prop_assert_eq!(volumes(&ticks), volumes(&whole));
+    }
+
+    /// A session of up to 40 days a stretch is split the same way as a short one.
+    #[test]
+    fn long_sessions_too(text in tariff_text(true, false), session in session(40 * DAY_MS)) {
+        let tariff = parse(&text);
+        let (one_by_one, ..) = run(&tariff, &session, true);
+        let (at_once, ..) = run(&tariff, &session, false);
+        prop_assert_eq!(one_by_one, at_once);
+    }
+
+    /// Without block sizes the running cost never falls while the register rises, limits or not.
+    #[test]
+    fn the_running_cost_never_falls(text in tariff_text(false, true), session in session(10 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let mut rating = session.open(&tariff);
+        let mut last = rating.total(&tariff).unwrap();
+        for reading in session.readings(true) {
+            let slices = rating.price(&tariff, &zone(), &reading).unwrap();
+            rating.apply(&slices);
+            let total = rating.total(&tariff).unwrap();
+            prop_assert!(total.excl_vat.parts() >= last.excl_vat.parts());
+            prop_assert!(total.incl_vat.parts() >= last.incl_vat.parts());
+            last = total;
+        }
+    }
+
+    /// Lines add up to the total, segments add up to the lines, tax per rate adds up to the tax.
+    #[test]
+    fn everything_adds_up(text in tariff_text(true, true), session in session(10 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let (rating, segments, _) = run(&tariff, &session, true);
+        let total = rating.total(&tariff).unwrap();
+        let lines = [total.fixed, total.energy, total.time, total.parking, total.reservation];
+        let zero = Cost::zero(tariff.currency());
+        let sum = |costs: Vec<Cost>| costs.into_iter().try_fold(zero, Cost::checked_add).unwrap();
+        let excl = sum(lines.iter().flatten().map(|line| line.excl_vat).collect());
+        let incl = sum(lines.iter().flatten().map(|line| line.incl_vat).collect());
+        let billed = segments.billed(&rating, &tariff).unwrap();
+        prop_assert_eq!(sum(billed.iter().map(|line| line.price.excl_vat).collect()), excl);
+        prop_assert_eq!(sum(billed.iter().map(|line| line.price.incl_vat).collect()), incl);
+        let vat = rating.vat_lines(&tariff).unwrap();
+        prop_assert_eq!(sum(vat.iter().map(|line| line.excl_vat).collect()), excl);
+        prop_assert_eq!(sum(vat.iter().map(|line| line.incl_vat).collect()), incl);
+        if total.clamp == Clamp::None {
+            prop_assert_eq!((total.excl_vat, total.incl_vat), (excl, incl));
+        }
+        let energy: i64 = session.stretches.iter().map(|stretch| stretch.ms * stretch.slope).sum();
+        prop_assert_eq!(rating.energy().unwrap().microwatt_hours(), energy);
+    }
+
+    /// What a session may cost more within a span is never more than was foreseen.
+    #[test]
+    fn no_session_outruns_its_bound(text in tariff_text(true, true), session in session(4 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let mut rating = session.open(&tariff);
+        let power = Power::from_milliwatts(session.stretches.iter().map(|s| s.slope).max().unwrap() * 3_600_000);
+        for reading in session.readings(true) {
+            let before = rating.total(&tariff).unwrap().incl_vat;
+            let span = reading.at.since(rating.at());
+            let bound = rating.cost_ahead_at_most(&tariff, &zone(), power, span).unwrap();
+            let slices = rating.price(&tariff, &zone(), &reading).unwrap();
+            rating.apply(&slices);
+            let grown = rating.total(&tariff).unwrap().incl_vat.checked_sub(before).unwrap();
+            prop_assert!(grown.parts() <= bound.parts(), "{grown} > {bound}\n{text}");
+        }
+    }
+
+    /// A journal of slices brings the rating back without the tariff, and both survive storage.
+    #[test]
+    fn replay_never_prices_again(text in tariff_text(true, true), session in session(10 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let (live, segments, journal) = run(&tariff, &session, true);
+        let stored = postcard::to_allocvec(&(session.open(&tariff), &journal)).unwrap();
+        let (mut rating, slices): (Rating, Vec<Slices>) = postcard::from_bytes(&stored).unwrap();
+        let mut replayed = Segments::open(&rating);
+        for slices in &slices {
+            rating.apply(slices);
+            replayed.add(slices);
+        }
+        prop_assert_eq!(&rating, &live);
+        prop_assert_eq!(&replayed, &segments);
+        let again: Rating = postcard::from_bytes(&postcard::to_allocvec(&live).unwrap()).unwrap();
+        prop_assert_eq!(again, live);
+    }
+
+    /// No number makes it panic or wrap: it is a price or a typed refusal.
+    #[test]
+    fn no_number_breaks_it(
+        text in tariff_text(true, true),
+        price in prop::sample::select(vec!["0", "0.000000001", "9000000000", "-5", "1e9", "123456789.123456789"]),
+        start in any::<i64>(),
+        at in any::<i64>(),
+        first in any::<i64>(),
+        register in any::<i64>(),
+    ) {
+        let end = text.len() - 2;
+        let text = format!(
+            r#"{}, {{"price_components": [{{"type": "ENERGY", "price": {price}, "vat": 100, "step_size": 4294967295}},
+               {{"type": "TIME", "price": {price}, "step_size": 4294967295}},
+               {{"type": "PARKING_TIME", "price": {price}, "step_size": 1}}]}}]}}"#,
+            &text[..end]
+        );
+        let tariff = parse(&text);
+        let first = Energy::from_microwatt_hours(first);
+        if let Ok(mut rating) = Rating::open(&tariff, &zone(), Timestamp::from_unix_ms(start), first) {
+            let register = Energy::from_microwatt_hours(register);
+            let at = Timestamp::from_unix_ms(at);
+            let reading = MeterReading { sequence: 1, at, register, power: None, current: None };
+            if let Ok(slices) = rating.price(&tariff, &zone(), &reading) {
+                rating.apply(&slices);
+                let _ = rating.total(&tariff);
+                let _ = rating.cost_ahead_at_most(&tariff, &zone(), Power::from_milliwatts(i64::MAX), TimeSpan::from_ms(i64::MAX));
+            }
+        }
+    }
+
+    /// Damaged texts are refused or read, never more.
+    #[test]
+    fn no_text_breaks_the_reader(text in tariff_text(true, true), cut in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = text.into_bytes();
+        let place = cut.index(bytes.len());
+        bytes[place] = byte;
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = Tariff::parse(&text);
+        let _ = Tariff::parse(&text[..text.floor_char_boundary(place)]);
+    }
+}
