@@ -6,9 +6,9 @@
 use super::draft::Draft;
 use super::state::{Seen, target_of};
 use super::{
-    AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Effect, Event, Final, Hold,
-    LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome, PastOperation,
-    ProcessorRef, Source, Stage, UnknownCause, VoidReason,
+    AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Effect, Ending, Event, Final,
+    Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome,
+    PastOperation, Phase, ProcessorRef, Source, Stage, UnknownCause, VoidReason,
 };
 use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
 
@@ -79,8 +79,8 @@ impl Draft<'_> {
                     self.declined(live, &hold, decline, source);
                 }
             },
-            // An inquiry that failed says nothing; the schedule goes on.
-            Outcome::Error if inquiry => {}
+            // An inquiry that failed says nothing, and neither does a second error; the schedule goes on.
+            Outcome::Error if inquiry || live.phase == (Phase::Unknown { cause: UnknownCause::Error }) => {}
             Outcome::Error => {
                 let at = self.now.wall;
                 self.fact(Event::OutcomeUnknown { operation: live.number, cause: UnknownCause::Error, at });
@@ -135,8 +135,7 @@ impl Draft<'_> {
         let (operation, at) = (live.number, self.now.wall);
         match live.ask {
             Ask::Authorize { partial_ok, stand_in } => {
-                let validity = TimeSpan::from_secs(i64::from(hold.capabilities.validity_s));
-                let expires_at = expires_at.unwrap_or(at.saturating_add(validity));
+                let expires_at = expires_at.unwrap_or(at.saturating_add(hold.capabilities.validity()));
                 let total = amount;
                 if amount.minor == live.amount_minor {
                     self.fact(Event::Approved { operation, total, processor_ref, expires_at, source });
@@ -199,9 +198,13 @@ impl Draft<'_> {
             Some(decline) => matches!(decline.class, DeclineClass::State | DeclineClass::Hard),
         };
         let confirmed = hold.stage == Stage::Open;
-        let life = TimeSpan::from_ms(i64::from(hold.capabilities.request_life_ms));
-        let too_old = live.requested_at.since(hold.asked_at) > life;
-        if nothing_there && !confirmed && too_old {
+        // An authorization that was answered in its time is not on its way any more; any other is not after one void
+        // was refused and the next one waited for as long as a request can live.
+        let answered = matches!(
+            hold.stage,
+            Stage::Closed(Ending::Captured | Ending::CaptureFailed | Ending::Expired | Ending::Voided)
+        );
+        if nothing_there && !confirmed && (answered || hold.refusals > 0) {
             self.fact(Event::Voided { operation, source, at: self.now.wall });
             return;
         }
@@ -216,7 +219,7 @@ impl Draft<'_> {
         let operation = live.number;
         let definite = match hold.capabilities.inquiry_authoritative_ms {
             super::HoldCapabilities::NEVER => false,
-            after => self.now.wall.since(live.sent_at) > TimeSpan::from_ms(i64::from(after)),
+            after => live.least_age(self.now) > TimeSpan::from_ms(i64::from(after)),
         };
         match live.ask {
             _ if !definite => {}
@@ -375,7 +378,7 @@ impl Draft<'_> {
 /// The verdict on a message that has the number of an earlier one; `None` when it has not.
 fn repetition(seen: Option<Seen>, source: Source) -> Option<AcknowledgeCode> {
     let seen = seen.filter(|seen| seen.callback() == source.callback)?;
-    match seen.digest == source.digest {
+    match seen == Seen::from(source) {
         true => Some(AcknowledgeCode::Duplicate),
         false => Some(AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody)),
     }

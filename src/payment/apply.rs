@@ -6,7 +6,7 @@ use super::{
     Stage, UnknownCause, VoidReason,
 };
 use crate::limits::NOTIFICATIONS_REMEMBERED;
-use crate::units::{TimeSpan, Timestamp};
+use crate::units::Timestamp;
 
 /// Folds one fact into the payment.
 pub fn apply(payment: &mut Payment, event: &Event) {
@@ -16,7 +16,14 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             debug_assert_eq!(amount.currency, payment.currency);
             if let Some(hold) = hold_mut(payment, *hold) {
                 match ask {
-                    Ask::Capture { .. } | Ask::Void { .. } => hold.again = Again::No,
+                    Ask::Capture { .. } => {
+                        hold.again = Again::No;
+                        hold.release = None;
+                    }
+                    Ask::Void { reason } => {
+                        hold.again = Again::No;
+                        hold.release = hold.release.or(Some(*reason));
+                    }
                     Ask::Increment => hold.increments = hold.increments.saturating_add(1),
                     Ask::Authorize { .. } | Ask::Decrement | Ask::Refund { .. } => {}
                 }
@@ -27,35 +34,36 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.attempts = live.attempts.saturating_add(1);
             live.sent_at = *at;
+            live.sent = Timer::OFF;
             live.phase = Phase::Asked;
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
             let (hold, authorize) = (live.hold, live.ask.kind() == OperationKind::Authorize);
             if let Some(hold) = hold_mut(payment, hold).filter(|_| authorize) {
-                hold.asked_at = *at;
+                hold.expires_at = at.saturating_add(hold.capabilities.validity());
             }
         }
         Event::Inquired { operation, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.inquiries = live.inquiries.wrapping_add(1);
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
         }
         Event::OutcomeUnknown { operation, cause, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.phase = Phase::Unknown { cause: *cause };
             live.possibly_sent = true;
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
         }
         Event::Queued { operation, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.phase = Phase::Queued;
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
         }
         Event::Accepted { operation, decide_by, source } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.phase = Phase::Accepted { decide_by: *decide_by };
             live.possibly_sent = true;
             live.seen = Some(Seen::from(*source));
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
         }
         Event::Approved { operation, total, processor_ref, expires_at, source }
         | Event::PartiallyApproved { operation, total, processor_ref, expires_at, source } => {
@@ -155,7 +163,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
                 live.phase = Phase::Unknown { cause: UnknownCause::Mismatch };
                 live.possibly_sent = true;
                 live.disputed = true;
-                live.timer = Timer(None);
+                live.timer = Timer::OFF;
             } else if let Some(past) = payment.past.iter_mut().find(|past| past.number == *operation) {
                 past.disputed = true;
             }
@@ -163,7 +171,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
         Event::Escalated { operation, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.escalated = true;
-            live.timer = Timer(None);
+            live.timer = Timer::OFF;
         }
         Event::HoldExpiring { hold, expires_at: _ } => {
             let Some(hold) = hold_mut(payment, *hold) else { return };
@@ -221,7 +229,7 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
         return;
     };
     debug_assert_eq!(amount.currency, payment.currency);
-    let validity = TimeSpan::from_secs(i64::from(capabilities.validity_s));
+    let validity = capabilities.validity();
     payment.holds.push(Hold {
         processor: processor.clone(),
         processor_ref: None,
@@ -229,12 +237,11 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
         captured_minor: 0,
         refunded_minor: 0,
         expires_at: at.saturating_add(validity),
-        asked_at: *at,
         stage: match floor {
             Some(floor) => Stage::StandIn { floor_minor: floor.minor },
             None => Stage::Authorizing,
         },
-        timer: Timer(None),
+        timer: Timer::OFF,
         capabilities: *capabilities,
         number: *operation,
         increments: 0,
@@ -321,8 +328,7 @@ fn live_mut(payment: &mut Payment, number: Ordinal) -> Option<&mut LiveOperation
 impl Hold {
     /// A hold that turned out to exist after it had been given up is pursued for a whole validity from now.
     fn outlive(&mut self, at: Timestamp) {
-        let validity = TimeSpan::from_secs(i64::from(self.capabilities.validity_s));
-        self.expires_at = self.expires_at.max(at.saturating_add(validity));
+        self.expires_at = self.expires_at.max(at.saturating_add(self.capabilities.validity()));
     }
 }
 
@@ -334,7 +340,9 @@ impl LiveOperation {
             sent_at: at,
             credential: None,
             seen: None,
-            timer: Timer(None),
+            timer: Timer::OFF,
+            clocked: Timer::OFF,
+            sent: Timer::OFF,
             phase: Phase::Asked,
             ask,
             number,
@@ -405,7 +413,7 @@ impl Payment {
         let Some(hold) = hold_mut(self, hold) else { return };
         hold.again = again;
         hold.refusals = hold.refusals.saturating_add(1);
-        hold.timer = Timer(None);
+        hold.timer = Timer::OFF;
     }
 
     /// Marks an approved operation of this amount as undone.

@@ -209,7 +209,9 @@ fn release_one(draft: &mut Draft<'_>, number: Ordinal) -> Result<(), Rejection> 
     let capturing = draft.state().live_on(hold, OperationKind::Capture).is_some();
     match hold.stage {
         Stage::Open if hold.captured_minor > 0 || capturing => Err(Rejection::CaptureUnderWay),
-        Stage::Open | Stage::Reversing => draft.void(number, VoidReason::DriverCancelled),
+        Stage::Open => draft.void(number, VoidReason::DriverCancelled),
+        // The next void waits until the authorization cannot arrive any more, and then goes out by itself.
+        Stage::Reversing => Err(Rejection::ReleaseUnderWay),
         Stage::Authorizing | Stage::StandIn { .. } => draft.give_up(number, VoidReason::DriverCancelled),
         Stage::Closed(Ending::Expired | Ending::CaptureFailed) => draft.void(number, VoidReason::Remainder),
         Stage::Closed(_) => Err(Rejection::NoOpenHold),

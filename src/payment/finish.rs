@@ -65,11 +65,10 @@ impl Draft<'_> {
     fn step_open(&self, hold: &Hold) -> Step {
         let payment = self.state();
         let take = payment.takeable_minor(hold);
-        let takes_money = take > 0 && hold.release.is_none();
         match (payment.finish, hold.again) {
             (_, Again::Capture) => Step::Nothing,
             // A void that was refused leaves a hold that can be captured, if something is owed by now.
-            (Finish::Capture, Again::No | Again::Void) if takes_money => Step::Capture(take),
+            (Finish::Capture, Again::No | Again::Void) if take > 0 => Step::Capture(take),
             (_, Again::Void) => Step::Nothing,
             (Finish::No, Again::No) => match hold.release {
                 Some(reason) => Step::Void(reason),
@@ -134,7 +133,7 @@ impl Payment {
 
     /// How much of a debt no open hold can cover, as far as is known.
     pub(super) fn uncovered(&self, owed_minor: i64) -> i64 {
-        let room = self.holds().iter().filter(|hold| hold.stage == Stage::Open && hold.release.is_none());
+        let room = self.holds().iter().filter(|hold| hold.stage == Stage::Open);
         let room = room.map(|hold| self.capturable_minor(hold).saturating_sub(hold.captured_minor));
         let closed = self.holds().iter().filter(|hold| hold.stage != Stage::Open);
         let taken = closed.map(|hold| hold.captured_minor).fold(0, i64::saturating_add);

@@ -36,6 +36,7 @@
 
 mod answer;
 mod apply;
+mod capabilities;
 pub mod credential;
 mod decide;
 mod draft;
@@ -47,8 +48,10 @@ mod rejection;
 mod resolve;
 mod resume;
 mod state;
+mod view;
 
 pub use apply::apply;
+pub use capabilities::HoldCapabilities;
 pub use decide::decide;
 pub use event::{Ask, Event, NotExecutedCause, Source, UnknownCause};
 pub use operation::{
@@ -58,7 +61,7 @@ pub use operation::{
 pub use policy::Policy;
 pub use rejection::{AcknowledgeCode, Discrepancy, Rejection};
 pub use resume::resume;
-pub use state::{Ending, Final, Hold, HoldCapabilities, LiveOperation, Ordinal, PastOperation, Payment, Phase, Stage};
+pub use state::{Ending, Final, Hold, LiveOperation, Ordinal, PastOperation, Payment, Phase, Stage};
 
 use crate::machine;
 use crate::units::{Amount, OpId, ProcessorId};

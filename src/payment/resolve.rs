@@ -10,23 +10,24 @@ impl Draft<'_> {
     pub(super) fn tick(&mut self) {
         let due = |timer: Option<crate::units::Mono>| timer.is_some_and(|timer| timer <= self.now.mono);
         let operations: Vec<Ordinal> =
-            self.state().live_operations().iter().filter(|op| due(op.timer.0)).map(|op| op.number).collect();
+            self.state().live_operations().iter().filter(|op| due(op.timer.due())).map(|op| op.number).collect();
         let again: Vec<Ordinal> = self
             .state()
             .holds()
             .iter()
-            .filter(|hold| hold.again != Again::No && due(hold.timer.0))
+            .filter(|hold| hold.again != Again::No && due(hold.timer.due()))
             .map(|hold| hold.number)
             .collect();
+        let dated: Vec<Ordinal> = self.state().holds().iter().map(|hold| hold.number).collect();
+        // Dates first: nothing is sent for a hold that has lapsed.
+        for hold in dated {
+            self.date_due(hold);
+        }
         for operation in operations {
             self.operation_due(operation);
         }
         for hold in again {
             self.again_due(hold);
-        }
-        let dated: Vec<Ordinal> = self.state().holds().iter().map(|hold| hold.number).collect();
-        for hold in dated {
-            self.date_due(hold);
         }
         self.advance();
     }
@@ -48,11 +49,11 @@ impl Draft<'_> {
         let Some(live) = self.state().live(operation) else { return };
         let hold = self.hold_of(live);
         let (number, steps) = (hold.number, live.attempts.saturating_add(u16::from(live.inquiries)));
-        let repeat = live.may_repeat(hold, self.now.wall);
+        let repeat = live.may_repeat(hold, self.now);
         let inquire = hold.capabilities.takes(OperationKind::Inquire);
         let escalated = live.escalated;
         let escalate = !escalated && steps >= self.policy.escalate_after;
-        let stuck = !live.has_next_step(hold, self.now.wall);
+        let stuck = !live.has_next_step(hold, self.now);
         match live.ask {
             Ask::Authorize { stand_in: false, .. } if steps >= self.policy.authorize_attempts => {
                 return self.abandon(number);

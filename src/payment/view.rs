@@ -1,0 +1,342 @@
+//! What can be read from a payment: sums, deadlines, and the message for an operation.
+
+use super::policy::step;
+use super::state::{Again, Finish, Timer};
+use super::{
+    Ask, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase, Policy, ProcessorRef,
+    Request, Stage, UnknownCause,
+};
+use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
+use smallvec::SmallVec;
+
+impl Payment {
+    /// A payment of which nothing was asked yet.
+    pub fn new(session: SessionId, currency: Currency) -> Payment {
+        Payment {
+            session,
+            holds: SmallVec::new(),
+            live: Vec::new(),
+            past: Vec::new(),
+            rare: None,
+            owed: 0,
+            currency,
+            last: 0,
+            finish: Finish::No,
+        }
+    }
+
+    /// The session, or top-up, that it belongs to.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Its currency.
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// Its holds, oldest first.
+    pub fn holds(&self) -> &[Hold] {
+        &self.holds
+    }
+
+    /// The operations without a final outcome.
+    pub fn live_operations(&self) -> &[LiveOperation] {
+        &self.live
+    }
+
+    /// The operations with a final outcome.
+    pub fn past_operations(&self) -> &[PastOperation] {
+        &self.past
+    }
+
+    /// The id of an operation.
+    pub fn operation_id(&self, number: Ordinal) -> OpId {
+        self.session.operation(number.0)
+    }
+
+    /// The id of a hold.
+    pub fn hold_id(&self, number: Ordinal) -> HoldId {
+        HoldId(self.operation_id(number))
+    }
+
+    /// Confirmed authorized over all open holds: what is reserved of the driver's money, as far as is known.
+    pub fn authorized(&self) -> Amount {
+        self.sum(|hold| if hold.stage == Stage::Open { hold.authorized_minor } else { 0 })
+    }
+
+    /// What the session may still count on: reserved and not being released, taken or lowered; for a stand-in its floor.
+    /// Pending increments never count.
+    pub fn spendable(&self) -> Amount {
+        self.sum(|hold| match hold.stage {
+            Stage::StandIn { floor_minor } if hold.release.is_none() => floor_minor,
+            Stage::Open if hold.release.is_none() && self.live_on(hold, OperationKind::Void).is_none() => {
+                self.usable_minor(hold).saturating_sub(hold.captured_minor).saturating_sub(self.capturing_minor(hold))
+            }
+            _ => 0,
+        })
+    }
+
+    /// Confirmed captured.
+    pub fn captured(&self) -> Amount {
+        self.sum(|hold| hold.captured_minor)
+    }
+
+    /// Captures without an outcome yet.
+    pub fn capturing(&self) -> Amount {
+        self.sum(|hold| self.capturing_minor(hold))
+    }
+
+    /// Confirmed given back.
+    pub fn refunded(&self) -> Amount {
+        self.sum(|hold| hold.refunded_minor)
+    }
+
+    /// What can still be given back: captured, less refunds made or under way, less what is disputed.
+    pub fn refundable(&self) -> Amount {
+        self.sum(|hold| self.refundable_minor(hold))
+    }
+
+    /// What is owed by the last order to capture and neither taken nor being taken.
+    pub fn shortfall(&self) -> Amount {
+        let open = self.owed.saturating_sub(self.captured().minor).saturating_sub(self.capturing().minor);
+        self.amount(open.max(0))
+    }
+
+    /// Whether nothing is under way and every hold ended.
+    pub fn is_settled(&self) -> bool {
+        self.live.is_empty() && self.holds.iter().all(Hold::is_over)
+    }
+
+    /// Whether an authorization is under way, or being reversed.
+    pub fn is_authorizing(&self) -> bool {
+        self.holds.iter().any(|hold| matches!(hold.stage, Stage::Authorizing | Stage::Reversing))
+    }
+
+    /// Starts the timers that are not running yet, and says when the next one is due. Called after every decision was
+    /// applied, and once after replay (after [`resume`](super::resume)).
+    pub fn arm(&mut self, now: Now, policy: &Policy) -> Option<Mono> {
+        for operation in &mut self.live {
+            operation.clocked.start(now);
+            operation.sent.start(now);
+            if operation.timer.due().is_none() {
+                let hold =
+                    self.holds.iter().find(|hold| hold.number == operation.hold).expect("operations have a hold");
+                operation.timer = Timer::after(now, operation.pause(hold, now, policy));
+            }
+        }
+        for hold in &mut self.holds {
+            if hold.timer.due().is_none() {
+                hold.timer = Timer::after(now, hold.pause(policy));
+            }
+        }
+        self.next_deadline(now, policy)
+    }
+
+    /// When [`Command::Tick`](super::Command::Tick) is due, as far as timers are running. Instants on the wall clock
+    /// (expiry) are translated with `now`.
+    pub fn next_deadline(&self, now: Now, policy: &Policy) -> Option<Mono> {
+        let timers = self.live.iter().map(|operation| operation.timer.due()).chain(self.holds.iter().map(Hold::due));
+        let dates = self.holds.iter().filter_map(|hold| self.next_date(hold, policy));
+        timers.flatten().chain(dates.map(|date| now.mono.after(date.since(now.wall)))).min()
+    }
+
+    /// The next instant on the wall clock at which something is to be decided about a hold.
+    pub(super) fn next_date(&self, hold: &Hold, policy: &Policy) -> Option<Timestamp> {
+        let capture = self.live_on(hold, OperationKind::Capture);
+        match (hold.stage, capture) {
+            (Stage::StandIn { .. } | Stage::Authorizing, _) => None,
+            (_, Some(capture)) => capture.window_ends(hold),
+            (Stage::Open, None) if !hold.expiry_announced => {
+                Some(hold.expires_at.saturating_add(TimeSpan::from_ms(-policy.expiry_guard.ms())))
+            }
+            (Stage::Open | Stage::Reversing, None) => Some(hold.expires_at),
+            (Stage::Closed(_), None) => hold.release.map(|_| hold.expires_at),
+        }
+    }
+
+    pub(super) fn amount(&self, minor: i64) -> Amount {
+        Amount::new(minor, self.currency)
+    }
+
+    fn sum(&self, of: impl Fn(&Hold) -> i64) -> Amount {
+        self.amount(self.holds.iter().map(of).fold(0, i64::saturating_add))
+    }
+
+    /// The hold with this number.
+    pub fn hold(&self, number: Ordinal) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.number == number)
+    }
+
+    pub(super) fn live(&self, number: Ordinal) -> Option<&LiveOperation> {
+        self.live.iter().find(|operation| operation.number == number)
+    }
+
+    pub(super) fn past(&self, number: Ordinal) -> Option<&PastOperation> {
+        self.past.iter().find(|operation| operation.number == number)
+    }
+
+    /// The operation of this kind that is under way on a hold.
+    pub(super) fn live_on(&self, hold: &Hold, kind: OperationKind) -> Option<&LiveOperation> {
+        self.live.iter().find(|operation| operation.hold == hold.number && operation.ask.kind() == kind)
+    }
+
+    /// The confirmed total, or the lower one that a decrement under way asks for.
+    pub(super) fn usable_minor(&self, hold: &Hold) -> i64 {
+        match self.live_on(hold, OperationKind::Decrement) {
+            Some(decrement) => hold.authorized_minor.min(decrement.amount_minor),
+            None => hold.authorized_minor,
+        }
+    }
+
+    /// What may be captured in all: the usable total and what the processor allows above it.
+    pub(super) fn capturable_minor(&self, hold: &Hold) -> i64 {
+        let usable = i128::from(self.usable_minor(hold));
+        let most = usable + usable * i128::from(hold.capabilities.overcapture_percent) / 100;
+        i64::try_from(most).unwrap_or(i64::MAX)
+    }
+
+    pub(super) fn capturing_minor(&self, hold: &Hold) -> i64 {
+        self.live_on(hold, OperationKind::Capture).map_or(0, |capture| capture.amount_minor)
+    }
+
+    /// Refunds under way on a hold, reserved until they are answered.
+    pub(super) fn refunding_minor(&self, hold: &Hold) -> i64 {
+        let refunds = self.live.iter().filter(|op| op.hold == hold.number && op.ask.kind() == OperationKind::Refund);
+        refunds.map(|refund| refund.amount_minor).fold(0, i64::saturating_add)
+    }
+
+    pub(super) fn refundable_minor(&self, hold: &Hold) -> i64 {
+        let disputes = self.rare.iter().flat_map(|rare| &rare.disputes);
+        let disputed = disputes.filter(|(number, _, _)| *number == hold.number).map(|(_, amount, _)| *amount);
+        let left = hold.captured_minor.saturating_sub(hold.refunded_minor).saturating_sub(self.refunding_minor(hold));
+        left.saturating_sub(disputed.fold(0, i64::saturating_add)).max(0)
+    }
+
+    /// The message for an operation as it stands.
+    pub(super) fn message(&self, operation: &LiveOperation, now: Now, policy: &Policy) -> Operation {
+        let hold = self.hold(operation.hold).expect("operations have a hold");
+        let wait = policy.answer_within(operation.ask.kind(), operation.attempts);
+        Operation {
+            id: self.operation_id(operation.number),
+            hold: self.hold_id(hold.number),
+            processor: hold.processor.clone(),
+            attempt: operation.attempts,
+            possible_duplicate: operation.possibly_sent,
+            decide_by: now.wall.saturating_add(wait),
+            request: self.request(operation, hold),
+        }
+    }
+
+    fn request(&self, operation: &LiveOperation, hold: &Hold) -> Request {
+        let amount = self.amount(operation.amount_minor);
+        // Requests that need the processor's name are made only on approved holds; an approval always brings one.
+        let processor_ref = || hold.processor_ref.clone().unwrap_or(ProcessorRef(Box::default()));
+        match operation.ask {
+            Ask::Authorize { partial_ok, stand_in } => Request::Authorize {
+                credential: *operation.credential.clone().expect("an authorization under way keeps its credential"),
+                amount,
+                partial_ok,
+                stand_in,
+            },
+            Ask::Increment => Request::Increment { processor_ref: processor_ref(), new_total: amount },
+            Ask::Decrement => Request::Decrement { processor_ref: processor_ref(), new_total: amount },
+            Ask::Capture { last } => Request::Capture { processor_ref: processor_ref(), amount, last },
+            Ask::Void { reason } => Request::Void {
+                authorization: self.operation_id(hold.number),
+                processor_ref: hold.processor_ref.clone(),
+                reason,
+            },
+            Ask::Refund { capture } => {
+                Request::Refund { capture: self.operation_id(capture), processor_ref: processor_ref(), amount }
+            }
+        }
+    }
+}
+
+impl Hold {
+    /// Whether it ended and nothing of it is left to release.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Closed(_)) && self.release.is_none()
+    }
+
+    fn due(&self) -> Option<Mono> {
+        self.timer.due().filter(|_| self.again != Again::No)
+    }
+
+    /// The pause before a refused capture or void is tried again.
+    fn pause(&self, policy: &Policy) -> Option<TimeSpan> {
+        let index = u16::from(self.refusals.saturating_sub(1));
+        match self.again {
+            Again::No => None,
+            Again::Capture => Some(step(&policy.capture_again_schedule, index)),
+            // A reversal that found nothing is meaningless until the original cannot arrive any more.
+            Again::Void => {
+                let life = TimeSpan::from_ms(i64::from(self.capabilities.request_life_ms));
+                Some(step(&policy.void_again_schedule, index).max(if self.refusals == 1 {
+                    life
+                } else {
+                    TimeSpan::ZERO
+                }))
+            }
+        }
+    }
+}
+
+impl LiveOperation {
+    /// The pause before its next step, or `None` when only the processor can move it.
+    fn pause(&self, hold: &Hold, now: Now, policy: &Policy) -> Option<TimeSpan> {
+        let kind = self.ask.kind();
+        match self.phase {
+            Phase::Asked => Some(policy.answer_within(kind, self.attempts)),
+            Phase::Queued => Some(step(&policy.queue_schedule, self.attempts.saturating_sub(1))),
+            Phase::Accepted { decide_by } => {
+                Some(decide_by.since(now.wall).max(policy.answer_within(kind, self.attempts)))
+            }
+            Phase::Unknown { .. } => match self.has_next_step(hold, now) || !self.escalated {
+                true => Some(step(&policy.inquiry_schedule, u16::from(self.inquiries))),
+                false => None,
+            },
+        }
+    }
+
+    /// How long ago it was requested, at most. A clock that was set back makes nothing younger.
+    fn most_age(&self, now: Now) -> TimeSpan {
+        let measured = self.clocked.due().map_or(TimeSpan::ZERO, |since| now.mono.since(since));
+        now.wall.since(self.requested_at).max(measured)
+    }
+
+    /// How long ago it was last sent, at least. A clock that was set forward, or a restart, makes nothing older.
+    pub(super) fn least_age(&self, now: Now) -> TimeSpan {
+        let measured = self.sent.due().map_or(TimeSpan::ZERO, |since| now.mono.since(since));
+        now.wall.since(self.sent_at).min(measured)
+    }
+
+    /// Whether the gate can do something about its unknown outcome.
+    pub(super) fn has_next_step(&self, hold: &Hold, now: Now) -> bool {
+        let gives_up = matches!(self.ask, Ask::Authorize { stand_in: false, .. } | Ask::Void { .. });
+        gives_up || hold.capabilities.takes(OperationKind::Inquire) || self.may_repeat(hold, now)
+    }
+
+    /// Whether the processor will recognise a repetition that is sent now, and work on it.
+    pub(super) fn may_repeat(&self, hold: &Hold, now: Now) -> bool {
+        if matches!(self.ask, Ask::Void { .. }) {
+            return true;
+        }
+        let error = matches!(self.phase, Phase::Unknown { cause: UnknownCause::Error });
+        let arrives = self.most_age(now).ms().saturating_add(i64::from(hold.capabilities.request_life_ms));
+        let recognised = arrives < i64::from(hold.capabilities.replay_s) * 1_000;
+        recognised && (!error || hold.capabilities.replay_after_error_safe())
+    }
+
+    /// When the next part of its capture window has passed: 50 and 90 percent of the time until the hold lapses.
+    pub(super) fn window_ends(&self, hold: &Hold) -> Option<Timestamp> {
+        let window = hold.expires_at.since(self.requested_at).ms().max(0);
+        let part = match self.window_percent {
+            0 => window / 2,
+            50 => window / 10 * 9,
+            _ => return None,
+        };
+        Some(self.requested_at.saturating_add(TimeSpan::from_ms(part)))
+    }
+}
