@@ -205,7 +205,7 @@ impl Draft<'_> {
             Stage::Closed(Ending::Captured | Ending::CaptureFailed | Ending::Expired | Ending::Voided)
         );
         if nothing_there && !confirmed && (answered || hold.refusals > 0) {
-            self.fact(Event::Voided { operation, source, at: self.now.wall });
+            self.fact(Event::NothingToVoid { operation, source, at: self.now.wall });
             return;
         }
         self.fact(Event::VoidRefused { operation, decline, source });
@@ -222,8 +222,17 @@ impl Draft<'_> {
             after => live.least_age(self.now) > TimeSpan::from_ms(i64::from(after)),
         };
         match live.ask {
+            // Releasing twice does no harm, so a fresh void may follow one that would only repeat its error.
+            Ask::Void { .. } if live.is_spoiled(hold) => {
+                self.fact(Event::VoidAbandoned { operation, at: self.now.wall });
+            }
             _ if !definite => {}
             Ask::Authorize { stand_in: false, .. } | Ask::Increment | Ask::Decrement => {
+                let cause = NotExecutedCause::NotFound;
+                self.fact(Event::NotExecuted { operation, cause, at: self.now.wall });
+            }
+            // It never happened, for certain; what has to happen goes out under a fresh id.
+            Ask::Authorize { .. } | Ask::Capture { .. } | Ask::Refund { .. } if live.is_spoiled(hold) => {
                 let cause = NotExecutedCause::NotFound;
                 self.fact(Event::NotExecuted { operation, cause, at: self.now.wall });
             }

@@ -50,6 +50,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
         Event::OutcomeUnknown { operation, cause, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.phase = Phase::Unknown { cause: *cause };
+            live.failed |= *cause == UnknownCause::Error;
             live.possibly_sent = true;
             live.timer = Timer::OFF;
         }
@@ -84,10 +85,16 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             payment.close(hold, ending);
         }
         Event::NotExecuted { operation, .. } => {
-            let authorize = live_mut(payment, *operation).is_some_and(|op| op.ask.kind() == OperationKind::Authorize);
+            let Some(kind) = live_mut(payment, *operation).map(|live| live.ask.kind()) else { return };
             let Some(hold) = payment.end(*operation, Final::NotExecuted, None, None) else { return };
-            if authorize {
-                payment.close(hold, Ending::NotExecuted);
+            match kind {
+                OperationKind::Authorize => payment.close(hold, Ending::NotExecuted),
+                OperationKind::Capture => payment.try_again(hold, Again::Capture),
+                OperationKind::Void => payment.try_again(hold, Again::Void),
+                OperationKind::Increment
+                | OperationKind::Decrement
+                | OperationKind::Refund
+                | OperationKind::Inquire => {}
             }
         }
         Event::GivenUp { operation, reason, at: _ } => {
@@ -145,7 +152,8 @@ pub fn apply(payment: &mut Payment, event: &Event) {
                 hold.release = Some(VoidReason::Remainder);
             }
         }
-        Event::Voided { operation, source, at: _ } => voided(payment, *operation, *source),
+        Event::Voided { operation, source, at: _ } => voided(payment, *operation, Final::Approved, *source),
+        Event::NothingToVoid { operation, source, at: _ } => voided(payment, *operation, Final::Declined, *source),
         Event::VoidRefused { operation, decline: _, source } => {
             let Some(hold) = payment.end(*operation, Final::Declined, None, Some(*source)) else { return };
             payment.try_again(hold, Again::Void);
@@ -159,7 +167,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
         }
         Event::LateApproval { .. } => late_approval(payment, event),
         Event::AnswerQuarantined { operation, discrepancy: _, source: _, at: _ } => {
-            if let Some(live) = live_mut(payment, *operation) {
+            if let Some(live) = payment.live.iter_mut().find(|live| live.number == *operation) {
                 live.phase = Phase::Unknown { cause: UnknownCause::Mismatch };
                 live.possibly_sent = true;
                 live.disputed = true;
@@ -219,6 +227,10 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.window_percent = *percent;
         }
+        Event::VoidAbandoned { operation, at: _ } => {
+            let Some(hold) = payment.end(*operation, Final::Superseded, None, None) else { return };
+            payment.try_again(hold, Again::Void);
+        }
         Event::Settled { .. } => payment.finish = Finish::Settled,
     }
 }
@@ -257,8 +269,8 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
     payment.begin(live);
 }
 
-fn voided(payment: &mut Payment, operation: Ordinal, source: Source) {
-    let Some(number) = payment.end(operation, Final::Approved, None, Some(source)) else { return };
+fn voided(payment: &mut Payment, operation: Ordinal, result: Final, source: Source) {
+    let Some(number) = payment.end(operation, result, None, Some(source)) else { return };
     let Some(hold) = hold_mut(payment, number) else { return };
     hold.again = Again::No;
     hold.refusals = 0;
@@ -350,6 +362,7 @@ impl LiveOperation {
             attempts: 1,
             inquiries: 0,
             possibly_sent: false,
+            failed: false,
             escalated: false,
             disputed: false,
             window_percent: 0,

@@ -360,6 +360,22 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// A void found nothing to release, and nothing can arrive any more: the hold ended as if by [`Event::Voided`].
+    NothingToVoid {
+        /// The void.
+        operation: Ordinal,
+        /// Who said so.
+        source: Source,
+        /// When it was known.
+        at: Timestamp,
+    },
+    /// A void whose outcome cannot be found out is replaced by a fresh one: releasing twice does no harm.
+    VoidAbandoned {
+        /// The void.
+        operation: Ordinal,
+        /// When.
+        at: Timestamp,
+    },
 }
 
 /// What an operation on an existing hold asks for.

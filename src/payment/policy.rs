@@ -94,7 +94,7 @@ impl Policy {
             OperationKind::Inquire => self.answer_void,
         };
         match (kind, attempt.checked_sub(2)) {
-            (OperationKind::Authorize, _) | (_, None) => least,
+            (OperationKind::Authorize, Some(0)) | (_, None) => least,
             (_, Some(repetition)) => least.max(step(&self.repeat_schedule, repetition)),
         }
     }

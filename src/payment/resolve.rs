@@ -65,13 +65,14 @@ impl Draft<'_> {
                 self.repeat(operation);
             }
             Ask::Increment | Ask::Decrement if repeat => self.repeat(operation),
-            Ask::Authorize { .. } | Ask::Capture { .. } | Ask::Refund { .. } if inquire => self.inquire(operation),
-            Ask::Authorize { .. }
-            | Ask::Increment
-            | Ask::Decrement
-            | Ask::Capture { .. }
-            | Ask::Void { .. }
-            | Ask::Refund { .. } => {}
+            Ask::Authorize { .. } | Ask::Capture { .. } | Ask::Void { .. } | Ask::Refund { .. } if inquire => {
+                self.inquire(operation);
+            }
+            Ask::Void { .. } => {
+                self.fact(Event::VoidAbandoned { operation, at: self.now.wall });
+                return;
+            }
+            Ask::Authorize { .. } | Ask::Increment | Ask::Decrement | Ask::Capture { .. } | Ask::Refund { .. } => {}
         }
         // Without a next step this fact stops the timer: only the processor, or its settlement, can tell.
         if escalate || stuck {

@@ -169,6 +169,8 @@ pub struct LiveOperation {
     pub inquiries: u8,
     /// Some attempt may have reached the processor without an answer.
     pub(super) possibly_sent: bool,
+    /// The processor answered with an error once; it may have stored that for ever.
+    pub(super) failed: bool,
     pub(super) escalated: bool,
     /// An answer was quarantined.
     pub(super) disputed: bool,

@@ -71,7 +71,8 @@ impl Payment {
         self.sum(|hold| match hold.stage {
             Stage::StandIn { floor_minor } if hold.release.is_none() => floor_minor,
             Stage::Open if hold.release.is_none() && self.live_on(hold, OperationKind::Void).is_none() => {
-                self.usable_minor(hold).saturating_sub(hold.captured_minor).saturating_sub(self.capturing_minor(hold))
+                let taken = hold.captured_minor.saturating_add(self.capturing_minor(hold));
+                self.usable_minor(hold).saturating_sub(taken).max(0)
             }
             _ => 0,
         })
@@ -320,13 +321,19 @@ impl LiveOperation {
 
     /// Whether the processor will recognise a repetition that is sent now, and work on it.
     pub(super) fn may_repeat(&self, hold: &Hold, now: Now) -> bool {
+        if self.is_spoiled(hold) {
+            return false;
+        }
         if matches!(self.ask, Ask::Void { .. }) {
             return true;
         }
-        let error = matches!(self.phase, Phase::Unknown { cause: UnknownCause::Error });
         let arrives = self.most_age(now).ms().saturating_add(i64::from(hold.capabilities.request_life_ms));
-        let recognised = arrives < i64::from(hold.capabilities.replay_s) * 1_000;
-        recognised && (!error || hold.capabilities.replay_after_error_safe())
+        arrives < i64::from(hold.capabilities.replay_s) * 1_000
+    }
+
+    /// Whether a repetition would only bring back a stored error.
+    pub(super) fn is_spoiled(&self, hold: &Hold) -> bool {
+        self.failed && !hold.capabilities.replay_after_error_safe()
     }
 
     /// When the next part of its capture window has passed: 50 and 90 percent of the time until the hold lapses.

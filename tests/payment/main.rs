@@ -2,3 +2,5 @@
 
 mod conversation;
 mod desk;
+mod model;
+mod processor;
