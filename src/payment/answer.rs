@@ -4,7 +4,7 @@
 //! alarm, and acknowledged in each case, when what follows from it is durable.
 
 use super::draft::Draft;
-use super::state::{Seen, target_of};
+use super::state::{INQUIRY_IDS, Seen, target_of};
 use super::{
     AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Effect, Ending, Event, Final,
     Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome,
@@ -44,7 +44,7 @@ impl Draft<'_> {
         &mut self,
         from: &ProcessorId,
         live: &LiveOperation,
-        inquiry: bool,
+        inquiry: Option<u8>,
         answer: Answer,
         source: Source,
     ) -> AcknowledgeCode {
@@ -71,7 +71,7 @@ impl Draft<'_> {
             Outcome::Pending { decide_by } => {
                 self.fact(Event::Accepted { operation: live.number, decide_by, source });
             }
-            Outcome::NotFound if inquiry => self.not_found(live, &hold),
+            Outcome::NotFound if let Some(index) = inquiry => self.not_found(live, &hold, index),
             Outcome::NotFound => match live.ask {
                 Ask::Void { .. } => self.void_refused(live, &hold, None, source),
                 Ask::Authorize { .. } | Ask::Increment | Ask::Decrement | Ask::Capture { .. } | Ask::Refund { .. } => {
@@ -80,7 +80,7 @@ impl Draft<'_> {
                 }
             },
             // An inquiry that failed says nothing, and neither does a second error; the schedule goes on.
-            Outcome::Error if inquiry || live.phase == (Phase::Unknown { cause: UnknownCause::Error }) => {}
+            Outcome::Error if inquiry.is_some() || live.phase == (Phase::Unknown { cause: UnknownCause::Error }) => {}
             Outcome::Error => {
                 let at = self.now.wall;
                 self.fact(Event::OutcomeUnknown { operation: live.number, cause: UnknownCause::Error, at });
@@ -215,12 +215,13 @@ impl Draft<'_> {
     }
 
     /// The processor never saw the operation, or does not know it yet.
-    fn not_found(&mut self, live: &LiveOperation, hold: &Hold) {
+    ///
+    /// It counts when the inquiry was binding at the time it was made. An answer to an earlier inquiry, delayed on its
+    /// way, says nothing about what was sent since.
+    fn not_found(&mut self, live: &LiveOperation, hold: &Hold, index: u8) {
         let operation = live.number;
-        let definite = match hold.capabilities.inquiry_authoritative_ms {
-            super::HoldCapabilities::NEVER => false,
-            after => live.least_age(self.now) > TimeSpan::from_ms(i64::from(after)),
-        };
+        let inquiries_since = live.inquiries.wrapping_sub(1).wrapping_sub(index) % INQUIRY_IDS;
+        let definite = inquiries_since < live.binding;
         match live.ask {
             // Releasing twice does no harm, so a fresh void may follow one that would only repeat its error.
             Ask::Void { .. } if live.is_spoiled(hold) => {

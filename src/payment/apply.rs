@@ -1,6 +1,6 @@
 //! What a fact does to a payment. Never fails; asserts what it believes.
 
-use super::state::{Again, Finish, Rare, Seen, Timer};
+use super::state::{Again, Finish, INQUIRY_IDS, Rare, Seen, Timer};
 use super::{
     Ask, Ending, Event, Final, Hold, LiveOperation, OperationKind, Ordinal, PastOperation, Payment, Phase, Source,
     Stage, UnknownCause, VoidReason,
@@ -35,6 +35,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             live.attempts = live.attempts.saturating_add(1);
             live.sent_at = *at;
             live.sent = Timer::OFF;
+            live.binding = 0;
             live.phase = Phase::Asked;
             live.timer = Timer::OFF;
             let (hold, authorize) = (live.hold, live.ask.kind() == OperationKind::Authorize);
@@ -42,9 +43,12 @@ pub fn apply(payment: &mut Payment, event: &Event) {
                 hold.expires_at = at.saturating_add(hold.capabilities.validity());
             }
         }
-        Event::Inquired { operation, at: _ } => {
+        Event::Inquired { operation, binding, at: _ } => {
             let Some(live) = live_mut(payment, *operation) else { return };
             live.inquiries = live.inquiries.wrapping_add(1);
+            if *binding {
+                live.binding = live.binding.saturating_add(1).min(INQUIRY_IDS);
+            }
             live.timer = Timer::OFF;
         }
         Event::OutcomeUnknown { operation, cause, at: _ } => {
@@ -361,6 +365,7 @@ impl LiveOperation {
             hold,
             attempts: 1,
             inquiries: 0,
+            binding: 0,
             possibly_sent: false,
             failed: false,
             escalated: false,

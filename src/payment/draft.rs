@@ -4,11 +4,11 @@
 
 use super::state::{Finish, inquiry_number};
 use super::{
-    Alarm, Ask, Decision, Effect, Event, Hold, LiveOperation, Operation, Ordinal, Payment, Policy, Rejection, Request,
-    apply,
+    Alarm, Ask, Decision, Effect, Event, Hold, HoldCapabilities, LiveOperation, Operation, Ordinal, Payment, Policy,
+    Rejection, Request, apply,
 };
 use crate::limits::OPERATIONS_PER_SESSION;
-use crate::units::{Amount, Now};
+use crate::units::{Amount, Now, TimeSpan};
 use std::borrow::Cow;
 
 pub(super) struct Draft<'a> {
@@ -84,6 +84,10 @@ impl<'a> Draft<'a> {
         let id = self.state.operation_id(inquiry_number(operation, index));
         let wait = self.policy.answer_within(super::OperationKind::Inquire, 1);
         let Some(hold) = self.state.hold(hold) else { return };
+        let binding = match hold.capabilities.inquiry_authoritative_ms {
+            HoldCapabilities::NEVER => false,
+            after => live.least_age(self.now) > TimeSpan::from_ms(i64::from(after)),
+        };
         let message = Operation {
             id,
             hold: self.state.hold_id(hold.number),
@@ -93,7 +97,7 @@ impl<'a> Draft<'a> {
             decide_by: self.now.wall.saturating_add(wait),
             request: Request::Inquire { target: self.state.operation_id(operation) },
         };
-        self.fact(Event::Inquired { operation, at: self.now.wall });
+        self.fact(Event::Inquired { operation, binding, at: self.now.wall });
         self.effect(Effect::Send(message));
     }
 

@@ -52,6 +52,8 @@ pub enum Event {
     Inquired {
         /// The operation that is inquired after.
         operation: Ordinal,
+        /// Whether "not found" will mean that it never happened: its last sending is old enough by now.
+        binding: bool,
         /// When.
         at: Timestamp,
     },

@@ -162,6 +162,6 @@ impl Draft<'_> {
         }
         let (number, inquiry) = target_of(Ordinal(id.ordinal()));
         let live = self.state().live(number)?;
-        (!inquiry && live.attempts == attempt && live.phase == Phase::Asked).then_some(number)
+        (inquiry.is_none() && live.attempts == attempt && live.phase == Phase::Asked).then_some(number)
     }
 }

@@ -167,6 +167,8 @@ pub struct LiveOperation {
     pub attempts: u16,
     /// How often the processor was asked what became of it.
     pub inquiries: u8,
+    /// How many of the last inquiries bind: asked so long after the last sending that "not found" means "never".
+    pub(super) binding: u8,
     /// Some attempt may have reached the processor without an answer.
     pub(super) possibly_sent: bool,
     /// The processor answered with an error once; it may have stored that for ever.
@@ -313,16 +315,19 @@ impl Ask {
 /// the target. So an answer to an inquiry leads to its operation without any table, however late it comes.
 const INQUIRY: u16 = 0x8000;
 
+/// Inquiries about one operation that have ids of their own; after as many the numbers start again.
+pub(super) const INQUIRY_IDS: u8 = 128;
+
 /// The number of the inquiry with this index (modulo 128) about an operation.
 pub(super) fn inquiry_number(target: Ordinal, index: u8) -> Ordinal {
     Ordinal(INQUIRY | u16::from(index & 0x7f) << 8 | (target.0 & 0xff))
 }
 
-/// The operation that a number is about, and whether it is the number of an inquiry.
-pub(super) fn target_of(number: Ordinal) -> (Ordinal, bool) {
+/// The operation that a number is about, and the index (modulo 128) if it is the number of an inquiry.
+pub(super) fn target_of(number: Ordinal) -> (Ordinal, Option<u8>) {
     match number.0 & INQUIRY {
-        0 => (number, false),
-        _ => (Ordinal(number.0 & 0xff), true),
+        0 => (number, None),
+        _ => (Ordinal(number.0 & 0xff), u8::try_from(number.0 >> 8 & 0x7f).ok()),
     }
 }
 
@@ -341,9 +346,9 @@ mod tests {
     fn an_inquiry_leads_to_its_operation() {
         for (target, index) in [(1, 0), (255, 0), (7, 127), (7, 128), (255, 255)] {
             let number = inquiry_number(Ordinal(target), index);
-            assert_eq!(target_of(number), (Ordinal(target), true));
+            assert_eq!(target_of(number), (Ordinal(target), Some(index % INQUIRY_IDS)));
         }
         assert_eq!(inquiry_number(Ordinal(7), 0), inquiry_number(Ordinal(7), 128));
-        assert_eq!(target_of(Ordinal(255)), (Ordinal(255), false));
+        assert_eq!(target_of(Ordinal(255)), (Ordinal(255), None));
     }
 }

@@ -423,7 +423,7 @@ fn random_payments_keep_every_promise() {
         let length = 20 + Seeded(seed ^ 0x5eed).roll(180);
         let (steps, history, outcome) = run(Seeded(seed), length);
         if let Err(panic) = outcome {
-            for line in history.iter().rev().take(60).rev() {
+            for line in history.iter().rev().take(150).rev() {
                 println!("{line}");
             }
             println!("repeat with WATTSTILE_MODEL_SEED={seed}");
