@@ -10,7 +10,7 @@ use super::{
     Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome,
     PastOperation, Phase, ProcessorRef, Source, Stage, UnknownCause, VoidReason,
 };
-use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
+use crate::units::{Amount, ProcessorId, Timestamp};
 
 impl Draft<'_> {
     /// A processor answers an operation, or an inquiry after one.

@@ -4,7 +4,7 @@ use super::policy::step;
 use super::state::{Again, Finish, Timer};
 use super::{
     Ask, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase, Policy, ProcessorRef,
-    Request, Stage, UnknownCause,
+    Request, Stage,
 };
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
 use smallvec::SmallVec;
