@@ -2,3 +2,7 @@
 
 #[doc = include_str!("pricing.md")]
 pub mod pricing {}
+
+#[doc = include_str!("protocol.md")]
+#[doc = concat!("\n# The schema\n\n```proto\n", include_str!("../wire/schema/wattstile.proto"), "\n```\n")]
+pub mod protocol {}

@@ -90,7 +90,7 @@ pub enum ToCharger {
         /// For a person.
         text: Box<str>,
     },
-    /// A reading or a stop was refused; nothing of it is recorded.
+    /// A reading or a stop was refused. The code tells whether it was recorded all the same (405 to 408) or not.
     SessionRejected {
         /// The charger's number for the session.
         session: SessionKey,

@@ -89,15 +89,16 @@ codes! {
     Busy = 315, "the gate takes no new sessions now; try again later";
     SessionEnded = 316, "the session of this start is over";
 
-    // 400: a reading or a stop is refused.
+    // 400: a reading or a stop is refused. Up to 404, and 409: nothing is recorded. 405 to 408: it is recorded and
+    // acknowledged, but not believed and not billed; the next one continues behind it.
     SessionUnknown = 401, "no session of this charger has this key";
     SessionOver = 402, "the session is over";
     SequenceGap = 403, "a sequence was skipped";
     RepeatDiffers = 404, "the sequence was used for another reading";
-    RegisterFalls = 405, "the register is lower than before";
-    RegisterJumps = 406, "the register rose by more than the connector can give";
-    TimeBackwards = 407, "the reading is older than the one before";
-    TimeImplausible = 408, "the reading's time cannot be right";
+    RegisterFalls = 405, "the register is lower than before; recorded, not billed";
+    RegisterJumps = 406, "the register rose by more than the connector can give; recorded, not billed";
+    TimeBackwards = 407, "the reading is older than the one before; recorded, not billed";
+    TimeImplausible = 408, "the reading's time cannot be right; recorded, not billed";
     SessionNotStarted = 409, "the start is not decided yet";
 
     // 500: a callback is refused.

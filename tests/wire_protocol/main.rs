@@ -4,6 +4,7 @@ mod charger;
 mod descriptor;
 mod garbage;
 mod golden;
+mod manual;
 mod processor;
 mod round_trip;
 mod samples;

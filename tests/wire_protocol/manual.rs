@@ -1,0 +1,77 @@
+//! The manual's page on the protocol says what the code does: its tables are compared with the code's.
+
+use wattstile::limits;
+use wattstile::payment::{Credential, ProcessorRef};
+use wattstile::wire::Code;
+use wattstile::wire::frame::{Direction, FrameType};
+
+const PAGE: &str = include_str!("../../src/manual/protocol.md");
+
+/// Cells of the table rows that begin with this.
+fn rows(start: &str) -> Vec<Vec<&str>> {
+    let rows = PAGE.lines().filter(|line| line.starts_with(start));
+    rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn every_code_is_in_the_table() {
+    let table: Vec<_> = rows("| ").into_iter().filter(|row| row[0].parse::<u16>().is_ok()).collect();
+    let expected: Vec<Vec<String>> = Code::ALL
+        .iter()
+        .map(|code| vec![code.number().to_string(), format!("{code:?}"), code.meaning().to_owned()])
+        .collect();
+    assert_eq!(table, expected);
+}
+
+#[test]
+fn every_type_of_frame_is_in_the_table() {
+    let table = rows("| 0x");
+    assert_eq!(table.len(), FrameType::ALL.len());
+    for (row, kind) in table.iter().zip(FrameType::ALL) {
+        assert_eq!(row[0], format!("{:#04x}", kind.number()));
+        let from = match kind.direction() {
+            Direction::ChargerToGate => "charger",
+            Direction::ProcessorToGate => "processor",
+            Direction::GateToCharger | Direction::GateToProcessor => "gate",
+        };
+        assert_eq!(row[2], from, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_heartbeat_that_is_taken_apart_is_the_golden_one() {
+    let golden =
+        include_str!("../golden/wire-v1.txt").lines().find_map(|line| line.strip_prefix("heartbeat = ")).unwrap();
+    let shown = PAGE.lines().find(|line| line.starts_with("0000001b")).unwrap();
+    assert_eq!(shown.replace(' ', ""), golden);
+}
+
+#[test]
+fn the_limits_are_the_codes() {
+    let with_commas = |number: u64| {
+        let digits = number.to_string();
+        match digits.split_at_checked(digits.len().saturating_sub(3)) {
+            Some((thousands, rest)) if !thousands.is_empty() => format!("{thousands},{rest}"),
+            _ => digits,
+        }
+    };
+    for (what, number) in [
+        ("frame, after its length field", u64::from(limits::FRAME_MAX)),
+        ("channels on a site's connection", limits::CHANNELS_PER_LINK as u64),
+        ("readings in one MeterValues", limits::READINGS_PER_FRAME as u64),
+        ("connectors of a charger", limits::CONNECTORS_PER_CHARGER as u64),
+        ("sessions in one Hello", limits::SESSIONS_PER_HELLO as u64),
+        ("unacknowledged readings of a session", limits::CHARGER_WINDOW.into()),
+        ("unacknowledged callbacks of a connection", limits::PROCESSOR_WINDOW.into()),
+        ("lines in one part of a settlement batch", limits::SETTLEMENT_LINES_PER_PART as u64),
+        ("token of a credential", Credential::MAX_TOKEN as u64),
+        ("processor's reference", ProcessorRef::MAX_LEN as u64),
+        ("Hello after the handshake", limits::HELLO_TIMEOUT.whole_secs().unsigned_abs()),
+        ("a frame from its first byte to its last", limits::FRAME_TIMEOUT.whole_secs().unsigned_abs()),
+        ("heartbeat", limits::HEARTBEAT.whole_secs().unsigned_abs()),
+    ] {
+        let row = rows("| ").into_iter().find(|row| row[0] == what).unwrap_or_else(|| panic!("no row for {what}"));
+        assert!(row[1].starts_with(&with_commas(number)), "{what}: {} is not {number}", row[1]);
+    }
+    assert_eq!(limits::HEARTBEATS_MISSED, 3);
+}
