@@ -3,6 +3,7 @@
 //! A verb is a module with `struct Args` (clap) and `fn run(args: Args, output: &Output) -> Result<Exit, CliError>`,
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
+pub mod cert;
 pub mod exit;
 pub mod metrics;
 pub mod output;
@@ -43,6 +44,8 @@ struct Manners {
 /// What can be done.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Make, show, check and revoke certificates
+    Cert(cert::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Check receipts
@@ -54,6 +57,7 @@ enum Verb {
 impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
+            Verb::Cert(args) => cert::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),

@@ -55,8 +55,12 @@ impl Peer {
     }
 }
 
-/// Takes a peer in, or gives it back when there is no room. Called on a handshake thread; must not block.
-pub type Reception = Arc<dyn Fn(Peer) -> Result<(), Peer> + Send + Sync>;
+/// Takes a peer in, or has no room for it; then its connection is closed. Called on a handshake thread; must not block.
+pub type Reception = Arc<dyn Fn(Peer) -> Result<(), NoRoom> + Send + Sync>;
+
+/// The part of the gate that would serve a peer is too busy to take it in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
 
 /// Bounds of the edge.
 #[derive(Clone, Copy, Debug)]
@@ -353,6 +357,6 @@ impl Entrance {
         }
         let socket = socket.park().map_err(|_| Refusal::HungUp)?;
         let peer = Peer { identity, remote, serial, outgoing, socket, registration };
-        (self.reception)(peer).map_err(|_| Refusal::Busy)
+        (self.reception)(peer).map_err(|NoRoom| Refusal::Busy)
     }
 }

@@ -10,6 +10,7 @@ pub mod identity;
 mod live;
 mod outgoing;
 pub mod pki;
+pub mod pki_folder;
 pub mod refusal;
 mod signals;
 mod socket;
@@ -17,7 +18,7 @@ pub mod tls;
 
 pub use client::{ConnectError, Connector, Trust};
 pub use connection::{Flow, Patience, PeerHandler, drive};
-pub use edge::{Bounds, Edge, Peer, RecentRefusal, Reception};
+pub use edge::{Bounds, Edge, NoRoom, Peer, RecentRefusal, Reception};
 pub use live::{Live, LivePeer};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};

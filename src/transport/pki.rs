@@ -54,6 +54,12 @@ pub enum PkiError {
     /// The trust domain cannot stand in a name.
     #[error(transparent)]
     Name(#[from] IdentityError),
+    /// A PKI has three authorities.
+    #[error("{found} authorities instead of three")]
+    Authorities {
+        /// How many there are.
+        found: usize,
+    },
     /// A line of the index cannot be read.
     #[error("{}: line {line}: {error}", path.display())]
     Index {
@@ -179,6 +185,31 @@ impl Pki {
         let chargers = Authority::new("wattstile DEV chargers CA", Some(&root), below)?;
         let processors = Authority::new("wattstile DEV processors CA", Some(&root), below)?;
         Ok(Pki { trust_domain: trust_domain.to_owned(), root, chargers, processors, index: Vec::new() })
+    }
+
+    /// From the authorities of another day: certificate and key of the root, the chargers' and the processors'.
+    pub(super) fn with_authorities(
+        trust_domain: &str,
+        authorities: Vec<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+        index: Vec<Issued>,
+    ) -> Result<Pki, PkiError> {
+        let mut read = Vec::new();
+        for (certificate, key) in authorities {
+            let key = KeyPair::try_from(&key)?;
+            let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
+            read.push(Authority { certificate, issuer });
+        }
+        let [root, chargers, processors] =
+            <[Authority; 3]>::try_from(read).map_err(|found| PkiError::Authorities { found: found.len() })?;
+        Ok(Pki { trust_domain: trust_domain.to_owned(), root, chargers, processors, index })
+    }
+
+    /// Certificate and key of the root, the chargers' and the processors' authority.
+    pub(super) fn authorities(&self) -> [(&CertificateDer<'static>, Certified); 3] {
+        [&self.root, &self.chargers, &self.processors].map(|authority| {
+            let key = private_key(authority.issuer.key());
+            (&authority.certificate, Certified { chain: Vec::new(), key })
+        })
     }
 
     /// The trust domain in every peer's name.

@@ -16,13 +16,13 @@ use tokio::net::TcpStream;
 /// One end of a TLS connection.
 pub struct Socket {
     tcp: TcpStream,
-    tls: Connection,
+    tls: Box<Connection>,
 }
 
 /// A socket between two runtimes: belongs to no reactor.
 pub struct Parked {
     tcp: std::net::TcpStream,
-    tls: Connection,
+    tls: Box<Connection>,
 }
 
 /// Why a handshake failed.
@@ -39,7 +39,7 @@ pub enum HandshakeError {
 impl Socket {
     /// The gate's end; no byte is exchanged yet.
     pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: ServerConnection::new(config)?.into() })
+        Ok(Socket { tcp, tls: Box::new(ServerConnection::new(config)?.into()) })
     }
 
     /// The peer's end; no byte is exchanged yet.
@@ -48,7 +48,7 @@ impl Socket {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: ClientConnection::new(config, name)?.into() })
+        Ok(Socket { tcp, tls: Box::new(ClientConnection::new(config, name)?.into()) })
     }
 
     /// Does the handshake. When it fails, the other side is told why before this returns, as far as it reads.

@@ -209,7 +209,7 @@ fn a_full_listener_and_a_busy_gate_say_so() {
     let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: false };
     let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, Door::Chargers))).unwrap());
     let edge = Edge::new(Bounds::default(), 1).unwrap();
-    let nobody_home: Reception = Arc::new(Err);
+    let nobody_home: Reception = Arc::new(|_| Err(NoRoom));
     let busy = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 10, nobody_home.clone()).unwrap();
     let full = edge.listen(([127, 0, 0, 1], 0).into(), tls, 0, nobody_home).unwrap();
     in_runtime(async {

@@ -8,7 +8,7 @@ use super::identity::Door;
 use super::pki::{Certified, Pki, Validity};
 use super::refusal::wall_clock;
 use super::tls::{Material, Policy, Source, Tls, provider};
-use super::{Bounds, Connector, Edge, Peer, RecentRefusal, Reception, Socket, Trust};
+use super::{Bounds, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
 use crate::wire::Subject;
 use rustls::ClientConfig;
 use std::net::SocketAddr;
@@ -38,7 +38,7 @@ impl Gate {
         let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();
-        let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|error| error.0));
+        let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
         let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 1000, reception).unwrap();
         Gate { edge, tls, address, peers }
     }

@@ -159,7 +159,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let bounds = Bounds { look_around: Duration::from_millis(10), ..Bounds::default() };
     let edge = Edge::new(bounds, 1).unwrap();
     let (send, peers) = mpsc::channel();
-    let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|error| error.0));
+    let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
     let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 10, reception).unwrap();
     let (ended, endings) = mpsc::channel();
     in_runtime(async {
