@@ -14,7 +14,7 @@ use crate::journal::{
 };
 use crate::session;
 use crate::transport::tls::Tls;
-use crate::transport::{Bounds, Edge, Patience, Peer, Reception};
+use crate::transport::{Bounds, Edge, NoRoom, Patience, Peer, Reception};
 use crate::units::{Clock, PartitionId, ProcessorId};
 use crate::wire::{ChargerLink, MacKey, MaySpeakFor, ProcessorLink, Subject};
 use actix::{Actor, Addr};
@@ -382,7 +382,7 @@ impl Receiver {
         self: &Arc<Self>,
         edge: &Edge,
         door: Door,
-        take_in: fn(&Receiver, Peer) -> Result<(), Peer>,
+        take_in: fn(&Receiver, Peer) -> Result<(), NoRoom>,
     ) -> std::io::Result<SocketAddr> {
         let receiver = Arc::clone(self);
         let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
@@ -390,17 +390,17 @@ impl Receiver {
     }
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
-    fn take_in_charger(&self, peer: Peer) -> Result<(), Peer> {
+    fn take_in_charger(&self, peer: Peer) -> Result<(), NoRoom> {
         let house = self.directory.house();
         let home = match &peer.identity.subject {
             Subject::Charger(charger) => PartitionId::of(charger.as_str(), house.partitions),
             Subject::Site(site) => PartitionId::of(site.as_str(), house.partitions),
-            Subject::Processor(_) | Subject::Gate(_) => return Err(peer),
+            Subject::Processor(_) | Subject::Gate(_) => return Err(NoRoom),
         };
-        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, house.shards))) else { return Err(peer) };
+        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, house.shards))) else { return Err(NoRoom) };
         let Ok(link) = ChargerLink::new((*peer.identity).clone(), self.may_speak_for.clone(), self.clock.now().mono)
         else {
-            return Err(peer);
+            return Err(NoRoom);
         };
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
         arbiter.spawn_fn(move || {
@@ -410,14 +410,14 @@ impl Receiver {
         Ok(())
     }
 
-    fn take_in_processor(&self, peer: Peer) -> Result<(), Peer> {
-        let Subject::Processor(processor) = &peer.identity.subject else { return Err(peer) };
+    fn take_in_processor(&self, peer: Peer) -> Result<(), NoRoom> {
+        let Subject::Processor(processor) = &peer.identity.subject else { return Err(NoRoom) };
         if processor.as_str().starts_with(ACCOUNT_PREFIX) {
-            return Err(peer);
+            return Err(NoRoom);
         }
-        let Some(weight) = (self.weight_of)(processor) else { return Err(peer) };
+        let Some(weight) = (self.weight_of)(processor) else { return Err(NoRoom) };
         let mac = (self.mac_of)(processor);
-        let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(peer) };
+        let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
         let (directory, clock, id, io) = (self.directory.clone(), self.clock.clone(), self.next_id(), self.io.clone());
         let processor = processor.clone();
         self.io.spawn_fn(move || {
