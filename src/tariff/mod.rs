@@ -14,12 +14,15 @@
 //!
 //! Rules and their sources: the manual's page on [pricing](crate::manual::pricing).
 
+mod book;
 mod bound;
 mod cases;
 mod cdr;
+mod explain;
 mod fields;
 mod finding;
 mod json;
+mod lint;
 mod model;
 mod rating;
 mod read;
@@ -30,9 +33,11 @@ mod select;
 mod total;
 mod zones;
 
+pub use book::{Assignment, BookError, TariffBook, TariffRefusal};
 pub use cases::{CaseOutcome, Mismatch, check_cdr, check_run};
 pub use cdr::{Cdr, Period, PricedCdr};
 pub use finding::{Finding, Position, Severity};
+pub use lint::{Profiles, lint};
 pub use model::{
     AltText, Component, Dimension, Element, Parsed, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
     TariffFault, TaxIncluded,

@@ -140,6 +140,16 @@ fn fill(tariff: &Tariff, moment: &Moment, reservation: Option<Reservation>, acti
     }
 }
 
+/// Whether an element applies at a moment, reservations told apart from sessions.
+pub(super) fn holds_at(restrictions: &Restrictions, moment: &Moment) -> bool {
+    let reservation = match moment.phase {
+        Phase::Charging | Phase::Parked => restrictions.reservation.is_none(),
+        Phase::Reserved => restrictions.reservation == Some(Reservation::Reserved),
+        Phase::Expired => restrictions.reservation.is_some(),
+    };
+    reservation && holds(restrictions, moment)
+}
+
 /// Whether every restriction holds at a moment. The lower bound is inclusive, the upper one exclusive.
 fn holds(restrictions: &Restrictions, moment: &Moment) -> bool {
     let within = |value: i64, min: Option<i64>, max: Option<i64>| {

@@ -1,0 +1,311 @@
+//! Which tariff applies where: the tariffs of a folder, and the rules that assign them.
+//!
+//! A book never changes. A reload makes a new one; sessions keep the `Arc` of the tariff that they were started with,
+//! and the new book still finds it by its hash as long as anybody holds it.
+
+use super::finding::Finding;
+use super::model::{Tariff, TariffError};
+use crate::units::{ChargerId, ConnectorId, SiteId, TariffHash, TariffId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A rule: where all that it names is so, this tariff applies. The rule that names the connector wins over the one that
+/// names the charger, that over the site's, that over the one that names nothing (the default).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Only at this site.
+    #[serde(default)]
+    pub site: Option<SiteId>,
+    /// Only at this charger.
+    #[serde(default)]
+    pub charger: Option<ChargerId>,
+    /// Only at this connector of the charger.
+    #[serde(default)]
+    pub connector: Option<ConnectorId>,
+    /// What applies.
+    pub tariff: TariffId,
+}
+
+/// All tariffs and rules at one time.
+#[derive(Clone, Debug, Default)]
+pub struct TariffBook {
+    by_id: BTreeMap<TariffId, Vec<Arc<Tariff>>>,
+    by_hash: BTreeMap<TariffHash, Arc<Tariff>>,
+    assignments: BTreeMap<Place, TariffId>,
+}
+
+/// What a rule names, most specific first in the order of look-up.
+type Place = (Option<SiteId>, Option<ChargerId>, Option<ConnectorId>);
+
+/// Why files and rules do not make a book. The old one stays in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BookError {
+    /// A file is no tariff that anybody may be charged by.
+    #[error("{file}: {error}")]
+    Tariff {
+        /// The file's name.
+        file: String,
+        /// What is wrong, and where.
+        error: Box<TariffError>,
+    },
+    /// Two files with one id that are valid from the same time on: which one applies?
+    #[error("{file}: tariff {id} from the same time on is also in {other}")]
+    SameId {
+        /// The second file.
+        file: String,
+        /// The first file.
+        other: String,
+        /// The id.
+        id: TariffId,
+    },
+    /// Two rules for one place.
+    #[error("two rules for one place: {first} and {second}")]
+    SamePlace {
+        /// The first rule's tariff.
+        first: TariffId,
+        /// The second rule's tariff.
+        second: TariffId,
+    },
+    /// A rule for a tariff that is in no file.
+    #[error("a rule assigns tariff {0}, which no file contains")]
+    Unknown(TariffId),
+    /// A connector without its charger.
+    #[error("a rule for connector {0} names no charger")]
+    ConnectorAlone(ConnectorId),
+}
+
+/// Why a session cannot start: there is no price. Never a price of zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum TariffRefusal {
+    /// No rule applies to the place.
+    #[error("no tariff is assigned to connector {connector} of {charger}")]
+    NotAssigned {
+        /// The charger.
+        charger: ChargerId,
+        /// The connector.
+        connector: ConnectorId,
+    },
+    /// The tariff that applies is not valid now (`start_date_time`, `end_date_time`).
+    #[error("tariff {tariff} is not valid at {at}")]
+    NotValid {
+        /// The tariff.
+        tariff: TariffId,
+        /// The session's start.
+        at: Timestamp,
+    },
+}
+
+impl TariffBook {
+    /// Reads files (name, text) and rules. What linting says about the files comes back with their names.
+    pub fn load<N: AsRef<str>, T: AsRef<str>>(
+        files: impl IntoIterator<Item = (N, T)>,
+        assignments: impl IntoIterator<Item = Assignment>,
+    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookError> {
+        let mut book = TariffBook::default();
+        let mut findings = Vec::new();
+        let mut names: BTreeMap<TariffHash, String> = BTreeMap::new();
+        for (name, text) in files {
+            let file = name.as_ref().to_owned();
+            let parsed = Tariff::parse(text.as_ref())
+                .map_err(|error| BookError::Tariff { file: file.clone(), error: Box::new(error) })?;
+            findings.extend(parsed.warnings.into_iter().map(|finding| (file.clone(), finding)));
+            let tariff = Arc::new(parsed.tariff);
+            if names.contains_key(&tariff.hash) {
+                continue;
+            }
+            let versions = book.by_id.entry(tariff.id.clone()).or_default();
+            if let Some(same) = versions.iter().find(|other| other.valid_from == tariff.valid_from) {
+                let other = names.get(&same.hash).cloned().unwrap_or_default();
+                return Err(BookError::SameId { file, other, id: tariff.id.clone() });
+            }
+            names.insert(tariff.hash, file);
+            versions.push(tariff.clone());
+            versions.sort_by_key(|version| version.valid_from);
+            book.by_hash.insert(tariff.hash, tariff);
+        }
+        for assignment in assignments {
+            book.assign(assignment)?;
+        }
+        Ok((book, findings))
+    }
+
+    /// The book that follows this one: new files and rules, and the tariffs that running sessions still hold.
+    pub fn reload<N: AsRef<str>, T: AsRef<str>>(
+        &self,
+        files: impl IntoIterator<Item = (N, T)>,
+        assignments: impl IntoIterator<Item = Assignment>,
+    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookError> {
+        let (mut next, findings) = TariffBook::load(files, assignments)?;
+        for (hash, tariff) in &self.by_hash {
+            // A text that has not changed keeps its Arc, so that sessions and book share one.
+            if next.by_hash.contains_key(hash) {
+                next.by_hash.insert(*hash, tariff.clone());
+                for version in next.by_id.values_mut().flatten().filter(|version| version.hash == *hash) {
+                    *version = tariff.clone();
+                }
+            } else if Arc::strong_count(tariff) > self.own_count(*hash) {
+                next.by_hash.insert(*hash, tariff.clone());
+            }
+        }
+        Ok((next, findings))
+    }
+
+    /// What a session that starts here and now is priced by.
+    pub fn tariff_for(
+        &self,
+        site: Option<&SiteId>,
+        charger: &ChargerId,
+        connector: ConnectorId,
+        at: Timestamp,
+    ) -> Result<Arc<Tariff>, TariffRefusal> {
+        let refusal = || TariffRefusal::NotAssigned { charger: charger.clone(), connector };
+        let id = self.assigned(site, charger, connector).ok_or_else(refusal)?;
+        let versions = self.by_id.get(id).ok_or_else(refusal)?;
+        // The latest version that is valid.
+        let version = versions.iter().rfind(|version| version.valid_at(at));
+        version.cloned().ok_or_else(|| TariffRefusal::NotValid { tariff: id.clone(), at })
+    }
+
+    /// A tariff by the hash of its text: for sessions that come back after a restart.
+    pub fn by_hash(&self, hash: &TariffHash) -> Option<&Arc<Tariff>> {
+        self.by_hash.get(hash)
+    }
+
+    /// Keeps a tariff that a running session is pinned to, though no file has it any more.
+    pub fn pin(&mut self, tariff: Arc<Tariff>) {
+        self.by_hash.entry(tariff.hash).or_insert(tariff);
+    }
+
+    /// The tariffs of the files, by id and time of validity.
+    pub fn tariffs(&self) -> impl Iterator<Item = &Arc<Tariff>> {
+        self.by_id.values().flatten()
+    }
+
+    /// The rules.
+    pub fn assignments(&self) -> impl Iterator<Item = Assignment> {
+        self.assignments.iter().map(|((site, charger, connector), tariff)| Assignment {
+            site: site.clone(),
+            charger: charger.clone(),
+            connector: *connector,
+            tariff: tariff.clone(),
+        })
+    }
+
+    fn assign(&mut self, rule: Assignment) -> Result<(), BookError> {
+        if let (None, Some(connector)) = (&rule.charger, rule.connector) {
+            return Err(BookError::ConnectorAlone(connector));
+        }
+        if !self.by_id.contains_key(&rule.tariff) {
+            return Err(BookError::Unknown(rule.tariff));
+        }
+        // A charger's id is unique: the site that a rule names beside it says nothing more.
+        let site = if rule.charger.is_some() { None } else { rule.site };
+        match self.assignments.insert((site, rule.charger, rule.connector), rule.tariff.clone()) {
+            Some(first) if first != rule.tariff => Err(BookError::SamePlace { first, second: rule.tariff }),
+            _ => Ok(()),
+        }
+    }
+
+    fn assigned(&self, site: Option<&SiteId>, charger: &ChargerId, connector: ConnectorId) -> Option<&TariffId> {
+        let places: [Place; 4] = [
+            (None, Some(charger.clone()), Some(connector)),
+            (None, Some(charger.clone()), None),
+            (site.cloned(), None, None),
+            (None, None, None),
+        ];
+        places.iter().find_map(|place| self.assignments.get(place))
+    }
+
+    /// How many times this book itself holds a tariff.
+    fn own_count(&self, hash: TariffHash) -> usize {
+        1 + self.by_id.values().flatten().filter(|version| version.hash == hash).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(id: &str, price: &str, fields: &str) -> String {
+        format!(
+            r#"{{"id": "{id}", "currency": "EUR", {fields} "elements": [{{"price_components": [
+                {{"type": "ENERGY", "price": {price}, "step_size": 1}}]}}]}}"#
+        )
+    }
+
+    fn rule(site: &str, charger: &str, connector: u16, tariff: &str) -> Assignment {
+        Assignment {
+            site: SiteId::new(site).ok(),
+            charger: ChargerId::new(charger).ok(),
+            connector: (connector > 0).then_some(ConnectorId(connector)),
+            tariff: TariffId::new(tariff).unwrap(),
+        }
+    }
+
+    fn at(time: &str) -> Timestamp {
+        Timestamp::parse_rfc3339(time).unwrap()
+    }
+
+    fn id_for(book: &TariffBook, site: &str, charger: &str, connector: u16) -> Result<String, TariffRefusal> {
+        let (site, charger) = (SiteId::new(site).ok(), ChargerId::new(charger).unwrap());
+        let found = book.tariff_for(site.as_ref(), &charger, ConnectorId(connector), at("2026-11-22T18:00:00Z"));
+        found.map(|tariff| tariff.id().to_string())
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins_and_without_one_the_start_is_refused() {
+        let files = ["A", "B", "C", "D"].map(|id| (format!("{id}.json"), text(id, "0.5", "")));
+        let rules = [rule("", "CP1", 2, "A"), rule("", "CP1", 0, "B"), rule("S", "", 0, "C")];
+        let (book, _) = TariffBook::load(files.clone(), rules.clone()).unwrap();
+        assert_eq!(id_for(&book, "S", "CP1", 2).unwrap(), "A");
+        assert_eq!(id_for(&book, "S", "CP1", 1).unwrap(), "B");
+        assert_eq!(id_for(&book, "S", "CP2", 1).unwrap(), "C");
+        let refused = id_for(&book, "", "CP3", 1).unwrap_err();
+        assert_eq!(refused.to_string(), "no tariff is assigned to connector 1 of CP3");
+        let (book, _) = TariffBook::load(files, rules.into_iter().chain([rule("", "", 0, "D")])).unwrap();
+        assert_eq!(id_for(&book, "", "CP3", 1).unwrap(), "D");
+    }
+
+    #[test]
+    fn versions_of_one_tariff_follow_each_other() {
+        let old = text("A", "0.5", r#""end_date_time": "2026-12-01T00:00:00Z","#);
+        let new =
+            text("A", "0.6", r#""start_date_time": "2026-12-01T00:00:00Z", "end_date_time": "2027-01-01T00:00:00Z","#);
+        let (book, _) = TariffBook::load([("old.json", &old), ("new.json", &new)], [rule("", "", 0, "A")]).unwrap();
+        let charger = ChargerId::new("CP1").unwrap();
+        let price = |time| {
+            let tariff = book.tariff_for(None, &charger, ConnectorId(1), at(time));
+            tariff.map(|tariff| tariff.components()[0].price().to_string())
+        };
+        assert_eq!(price("2026-11-30T23:59:59Z").unwrap(), "0.5");
+        assert_eq!(price("2026-12-01T00:00:00Z").unwrap(), "0.6");
+        assert!(matches!(price("2027-01-01T00:00:00Z"), Err(TariffRefusal::NotValid { .. })));
+    }
+
+    #[test]
+    fn a_reload_leaves_running_sessions_their_tariff() {
+        let rules = [rule("", "", 0, "A")];
+        let (book, _) = TariffBook::load([("a.json", text("A", "0.5", ""))], rules.clone()).unwrap();
+        let pinned = book.tariffs().next().unwrap().clone();
+        let (next, _) = book.reload([("a.json", text("A", "0.6", ""))], rules.clone()).unwrap();
+        assert_ne!(next.tariffs().next().unwrap().hash(), pinned.hash());
+        assert!(Arc::ptr_eq(next.by_hash(&pinned.hash()).unwrap(), &pinned));
+        let hash = pinned.hash();
+        drop((pinned, book));
+        let (last, _) = next.reload([("a.json", text("A", "0.6", ""))], rules).unwrap();
+        assert!(last.by_hash(&hash).is_none(), "nobody holds it any more");
+    }
+
+    #[test]
+    fn a_folder_with_a_mistake_names_it() {
+        let broken = [("a.json", text("A", "0.5", "")), ("b.json", "{\n 1}".to_owned())];
+        let error = TariffBook::load(broken, []).unwrap_err();
+        assert!(error.to_string().starts_with("b.json: line 2, column 2"), "{error}");
+        let twice = [("a.json", text("A", "0.5", "")), ("b.json", text("A", "0.6", ""))];
+        assert!(matches!(TariffBook::load(twice, []), Err(BookError::SameId { .. })));
+        let one = || [("a.json", text("A", "0.5", ""))];
+        assert!(matches!(TariffBook::load(one(), [rule("", "", 0, "B")]), Err(BookError::Unknown(_))));
+        assert!(matches!(TariffBook::load(one(), [rule("", "", 1, "A")]), Err(BookError::ConnectorAlone(_))));
+    }
+}
