@@ -7,7 +7,9 @@ pub mod cert;
 pub mod exit;
 pub mod metrics;
 pub mod output;
+mod own_gate;
 pub mod receipt;
+pub mod replay;
 pub mod tariff;
 
 pub use exit::{CliError, Exit};
@@ -50,6 +52,8 @@ enum Verb {
     Metrics(metrics::Args),
     /// Check receipts
     Receipt(receipt::Args),
+    /// Tell recorded sessions to a gate, and compare what it bills with what was billed
+    Replay(replay::Args),
     /// Check, explain and price tariffs
     Tariff(tariff::Args),
 }
@@ -60,6 +64,7 @@ impl Verb {
             Verb::Cert(args) => cert::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
+            Verb::Replay(args) => replay::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
         }
     }

@@ -12,3 +12,4 @@ pub mod recording;
 pub mod replay;
 #[cfg(test)]
 mod testing;
+pub mod tls;

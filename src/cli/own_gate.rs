@@ -1,0 +1,161 @@
+//! A gate of one's own for a verb that needs one: a temporary data directory, a PKI in memory, loopback only.
+
+use super::{CliError, Exit};
+use crate::app::{Assigned, Data, Door, Gate, Settings, SystemClock};
+use crate::journal::Layout;
+use crate::session::Policy;
+use crate::sim::pipe::Dialler;
+use crate::sim::tls::dialler;
+use crate::tariff::Tariff;
+use crate::transport::identity::Door as For;
+use crate::transport::pki::{Pki, Validity};
+use crate::transport::tls::{Material, Policy as TlsPolicy, Source, Tls};
+use crate::transport::{Bounds, Connector, Trust};
+use crate::units::{Clock, Now, ProcessorId};
+use crate::wire::Subject;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A running gate with everything that its peers need.
+pub struct OwnGate {
+    gate: Gate,
+    pki: Pki,
+    trust: Trust,
+    folder: TemporaryFolder,
+    now: Now,
+}
+
+/// How the gate is to be.
+pub struct Wishes {
+    /// What its temporary folder's name begins with.
+    pub name: &'static str,
+    /// The tariff of every charger.
+    pub tariff: Tariff,
+    /// The time zone of every charger.
+    pub zone: String,
+    /// How sessions are dealt with.
+    pub policy: Policy,
+    /// Threads that run partitions.
+    pub shards: u16,
+    /// Partitions of the id space.
+    pub partitions: u16,
+    /// Where its data lives; `None`: in a temporary folder that is removed afterwards.
+    pub data: Option<PathBuf>,
+}
+
+const TRUST_DOMAIN: &str = "wattstile.local";
+const CONNECTIONS_MAX: usize = 20_000;
+
+impl OwnGate {
+    /// Starts it.
+    pub fn start(wishes: Wishes) -> Result<OwnGate, CliError> {
+        let clock = Arc::new(SystemClock::new());
+        let now = clock.now();
+        let folder = TemporaryFolder::make(wishes.name, wishes.data)?;
+        let pki = Pki::new(TRUST_DOMAIN, now.wall).map_err(CliError::failed)?;
+        let trust = Trust::new(std::slice::from_ref(pki.root()), "localhost").map_err(CliError::failed)?;
+        let layout = Layout::new(wishes.partitions);
+        let places = Assigned::everywhere(wishes.tariff, &wishes.zone)
+            .map_err(|error| CliError::new(Exit::Usage, format!("time zone `{}`: {error}", wishes.zone)))?;
+        let settings = Settings {
+            data: Data::Directory { path: folder.path.clone(), layout },
+            shards: wishes.shards,
+            policy: wishes.policy,
+            places: Box::new(places),
+            chargers: Some(door(&pki, For::Chargers, now)?),
+            processors: Some(door(&pki, For::Processors, now)?),
+            may_speak_for: Arc::new(|_, _| true),
+            mac_of: Box::new(|_| None),
+            weight_of: Box::new(|_| Some(1)),
+            fingerprint_key: TRUST_DOMAIN.as_bytes().to_vec(),
+            receipt_base: String::new(),
+            clock,
+            bounds: Bounds::default(),
+            progress: Box::new(|_| ()),
+            on_failure: Arc::new(|failure| {
+                eprintln!("error: the gate's log failed: {failure}");
+                std::process::exit(i32::from(Exit::Temporary.code()));
+            }),
+        };
+        let gate = Gate::start(settings).map_err(CliError::failed)?;
+        Ok(OwnGate { gate, pki, trust, folder, now })
+    }
+
+    /// The running gate.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// A way for a charger or site controller to reach it.
+    pub fn charger(&mut self, subject: &Subject) -> Result<Dialler, CliError> {
+        let address = self.gate.chargers;
+        self.dialler(subject, address)
+    }
+
+    /// A way for a processor to reach it.
+    pub fn processor(&mut self, id: &ProcessorId) -> Result<Dialler, CliError> {
+        let address = self.gate.processors;
+        self.dialler(&Subject::Processor(id.clone()), address)
+    }
+
+    fn dialler(&mut self, subject: &Subject, address: Option<SocketAddr>) -> Result<Dialler, CliError> {
+        let own = self.pki.issue(subject, Validity::days(self.now.wall, 30)).map_err(CliError::failed)?;
+        let connector = Connector::new(&self.trust, own).map_err(CliError::failed)?;
+        let address = address.ok_or_else(|| CliError::failed("the gate has no listener for this peer"))?;
+        Ok(dialler(connector, address))
+    }
+
+    /// Stops it in good order and removes its temporary folder.
+    pub fn stop(self) {
+        self.gate.stop();
+    }
+}
+
+fn door(pki: &Pki, door: For, now: Now) -> Result<Door, CliError> {
+    let own = pki.issue_server(&["localhost".to_owned()], Validity::days(now.wall, 30)).map_err(CliError::failed)?;
+    let crls = pki.crls(now.wall).map_err(CliError::failed)?.to_vec();
+    let material = Material { own, authorities: vec![pki.authority(door).clone()], crls };
+    let policy = TlsPolicy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
+    let tls = Tls::new(policy, Source::Memory(material)).map_err(CliError::failed)?;
+    Ok(Door { address: ([127, 0, 0, 1], 0).into(), tls: Arc::new(tls), connections_max: CONNECTIONS_MAX })
+}
+
+/// A folder that is removed with everything in it, unless somebody named it.
+struct TemporaryFolder {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl TemporaryFolder {
+    fn make(name: &str, named: Option<PathBuf>) -> Result<TemporaryFolder, CliError> {
+        if let Some(path) = named {
+            return Ok(TemporaryFolder { path, kept: true });
+        }
+        let base = std::env::temp_dir();
+        for number in 0..1_000 {
+            let path = base.join(format!("{name}-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(TemporaryFolder { path: path.clone(), kept: false }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(CliError::file(&path, &error)),
+            }
+        }
+        Err(CliError::failed(format!("no free name for a temporary folder in {}", base.display())))
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What is left in the temporary directory is no reason to fail.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! `wattstile replay`: tells recorded sessions to a gate and compares what it bills with what was billed.
+
+use super::output::{BAD, GOOD};
+use super::own_gate::{OwnGate, Wishes};
+use super::{CliError, Exit, Output};
+use crate::payment::{Credential, CredentialKind};
+use crate::session::Policy;
+use crate::sim::fleet::FleetReport;
+use crate::sim::pace::Pace;
+use crate::sim::pipe::Dialler;
+use crate::sim::processor::{Lines, Service, Settings};
+use crate::sim::recording::{RecordedSession, read_sessions};
+use crate::sim::replay::{ReplayReport, Telling, by_charger, replay};
+use crate::tariff::Tariff;
+use crate::units::{ChargerId, ProcessorId, TimeSpan};
+use crate::wire::Subject;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tell recorded sessions to a gate, and compare what it bills with what was billed
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file has a header line and the columns session_id, charger_id, connector,\n\
+start, end, inactive_s, energy_wh, billed_eur, place. Every charger of the file\n\
+connects under its own name with a certificate of its own.\n\n\
+Example:\n  wattstile replay --sessions sessions.csv --tariff tariff.json --json\n\n\
+Ends with 0 when every session was settled at exactly the recorded cost and no\n\
+reading was lost, else with 1.")]
+pub struct Args {
+    /// Recorded sessions, in CSV
+    #[arg(long, value_name = "FILE", env = "WATTSTILE_REPLAY_SESSIONS")]
+    sessions: PathBuf,
+    /// The tariff by which they were billed, as OCPI JSON
+    #[arg(long, value_name = "FILE", env = "WATTSTILE_REPLAY_TARIFF")]
+    tariff: PathBuf,
+    /// Time between two readings, in seconds of session time
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    interval: u32,
+    /// Time zone of the chargers
+    #[arg(long, value_name = "IANA", default_value = "Europe/Paris")]
+    zone: String,
+    /// Keep the gate's data in this directory (new or empty)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Give up when nothing has happened for this long
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    patience: Duration,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let file = File::open(&args.sessions).map_err(|error| CliError::file(&args.sessions, &error))?;
+    let sessions = read_sessions(BufReader::new(file))
+        .map_err(|error| CliError::failed(format!("{}: {error}", args.sessions.display())))?;
+    let text = std::fs::read_to_string(&args.tariff).map_err(|error| CliError::file(&args.tariff, &error))?;
+    let tariff =
+        Tariff::parse(&text).map_err(|error| CliError::failed(format!("{}: {error}", args.tariff.display())))?.tariff;
+    let total = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
+    let bar = output.progress(total, "sessions");
+    let telling = Telling {
+        interval: TimeSpan::from_secs(i64::from(args.interval)),
+        credential: Credential { kind: CredentialKind::CardToken, token: (*b"replay").into() },
+        patience: args.patience,
+    };
+    let report = with_own_gate(sessions, tariff, &args, &telling, |fleet| bar.set_position(fleet.tally.receipts))?;
+    bar.finish_and_clear();
+    output.answer("replay/1", &report, |out| text_of(&report, out))?;
+    Ok(if report.is_exact() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Recorded sessions are years old, and no clock says so but their own.
+fn policy() -> Policy {
+    Policy { clock_ahead_max: None, backlog_max: None, ..Policy::default() }
+}
+
+fn with_own_gate(
+    sessions: Vec<RecordedSession>,
+    tariff: Tariff,
+    args: &Args,
+    telling: &Telling,
+    progress: impl FnMut(&FleetReport),
+) -> Result<ReplayReport, CliError> {
+    let mut gate = OwnGate::start(Wishes {
+        name: "wattstile-replay",
+        tariff,
+        zone: args.zone.clone(),
+        policy: policy(),
+        shards: 1,
+        partitions: 64,
+        data: args.data.clone(),
+    })?;
+    let chargers = by_charger(sessions);
+    let mut dials: BTreeMap<ChargerId, Dialler> = BTreeMap::new();
+    for id in chargers.keys() {
+        dials.insert(id.clone(), gate.charger(&Subject::Charger(id.clone()))?);
+    }
+    let processor = ProcessorId::new("replay-cards").map_err(CliError::failed)?;
+    let dialler = gate.processor(&processor)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("replay")
+        .enable_all()
+        .build()
+        .map_err(CliError::failed)?;
+    let report = runtime.block_on(async {
+        let lines = Lines { dialler, connections: 1, mac: None };
+        let service = Service::start(Settings::instant(processor), &lines, &Pace::new(1));
+        wait_for(&service, telling.patience).await?;
+        let report = replay(&chargers, |id| Arc::clone(&dials[id]), telling, progress).await;
+        service.stop(false).await;
+        Ok::<_, CliError>(report)
+    })?;
+    gate.stop();
+    Ok(report)
+}
+
+/// Waits until the gate has said hello to the processor, so that the first start finds it there.
+async fn wait_for(service: &Service, patience: Duration) -> Result<(), CliError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    loop {
+        let report = service.report(false);
+        if report.connections_open > 0 {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() > deadline {
+            let why = report.last_error.unwrap_or_else(|| "the gate says nothing".to_owned());
+            return Err(CliError::new(Exit::Unreachable, format!("the processor cannot reach the gate: {why}")));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl ReplayReport {
+    /// Whether everything was settled as recorded and nothing was lost.
+    pub fn is_exact(&self) -> bool {
+        self.cost_equal_to_billed == self.sessions && self.settled == self.sessions && self.ticks_lost == 0
+    }
+}
+
+fn text_of(report: &ReplayReport, out: &mut dyn Write) -> io::Result<()> {
+    let style = if report.is_exact() { GOOD } else { BAD };
+    writeln!(out, "{} sessions of {} chargers in {} s", report.sessions, report.chargers, report.seconds)?;
+    writeln!(out, "  settled              {}", report.settled)?;
+    writeln!(out, "  cost equal to billed {style}{}{style:#}", report.cost_equal_to_billed)?;
+    writeln!(out, "  largest difference   {}", report.max_difference)?;
+    writeln!(out, "  readings             {}, lost {}", report.ticks, report.ticks_lost)?;
+    for different in &report.different {
+        writeln!(
+            out,
+            "  session {} of {}: billed {}, receipt {}",
+            different.session, different.charger, different.billed, different.cost
+        )?;
+    }
+    for (code, count) in &report.refused {
+        writeln!(out, "  {count} starts refused: {}", crate::wire::Code::from_number(*code))?;
+    }
+    for (code, count) in &report.rejected {
+        writeln!(out, "  {count} readings refused: {}", crate::wire::Code::from_number(*code))?;
+    }
+    if let Some(error) = &report.last_error {
+        writeln!(out, "  last broken connection: {error}")?;
+    }
+    Ok(())
+}
