@@ -71,7 +71,11 @@ impl Gate {
                 return;
             }
             let (mut heard, mut out) = (Vec::new(), Vec::new());
-            link.receive(&buffer[..read], NOW, &mut heard, &mut out).unwrap();
+            if link.receive(&buffer[..read], NOW, &mut heard, &mut out).is_err() {
+                // The reply says why; what was heard before is not of interest in these tests.
+                stream.write_all(&out).unwrap();
+                return;
+            }
             for received in heard {
                 for answer in self.answers(received.message) {
                     link.send(Channel::ZERO, &answer, &mut out).unwrap();
@@ -103,6 +107,10 @@ impl Gate {
                     limit,
                     price_text: "".into(),
                 }]
+            }
+            FromCharger::Reading { session: stranger, .. } if stranger != session => {
+                let code = Code::SessionUnknown;
+                vec![ToCharger::SessionRejected { session: stranger, code, expected: None, text: "".into() }]
             }
             FromCharger::Reading { reading, .. } => {
                 self.keep(reading);
@@ -328,6 +336,26 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
     ] {
         assert_eq!(books[field], expected, "{field} in {books}");
     }
+}
+
+#[test]
+#[ignore = "needs WATTSTILE_PYTHON"]
+fn a_python_charger_that_misbehaves_is_told_why_each_time() {
+    let (listener, port) = listen();
+    let mut child = python("misbehave.py", &["--plain", "--port", &port, "--id", "PY-1"]);
+    listener.set_nonblocking(true).unwrap();
+    while child.try_wait().unwrap().is_none() {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                Gate::default().serve(stream);
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    let (exit, told) = finished(child);
+    assert_eq!(exit, 0, "{told}");
+    assert_eq!(told.as_object().unwrap().len(), 16);
 }
 
 #[test]
