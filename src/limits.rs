@@ -181,3 +181,6 @@ pub const FAREWELL_MAX: TimeSpan = TimeSpan::from_secs(5);
 
 /// Refused peers that are remembered for the console.
 pub const RECENT_REFUSALS: usize = 100;
+
+/// Documents that an invoice series remembers, to give the same number again.
+pub const INVOICES_REMEMBERED: usize = 16_384;

@@ -12,6 +12,7 @@
 //! ```
 
 mod cdr;
+pub mod invoice;
 mod page;
 mod pricing;
 mod receipt;

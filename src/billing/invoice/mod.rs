@@ -1,0 +1,281 @@
+//! Invoice numbers: one series, one machine, no gaps.
+//!
+//! A series belongs to a legal entity, a place or operator, a fiscal year and a kind of document. A document has no number
+//! until it is final; then it gets the next one by an event of the series, in the same batch of the log as the document
+//! itself. Nothing is ever taken back: what was wrong is followed by a credit note, a document of its own in a series of
+//! its own, with a negative total, that names what it corrects.
+//!
+//! ```text
+//!   Unopened ──Open──▶ Open ──Close──▶ Closed
+//!                      │  ▲
+//!                      └──┘ Finalize: number n, hash n = SHA-256(hash n−1, document n)
+//! ```
+//!
+//! Asking again for the same document gives the same number. A series remembers its last
+//! [`limits::INVOICES_REMEMBERED`] documents for that; a document that may have been numbered and forgotten is refused,
+//! never numbered twice.
+
+mod apply;
+mod decide;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use apply::apply;
+pub use decide::decide;
+pub use state::{OpenSeries, Series};
+pub use verify::{SeriesBroken, SeriesSummary, chain, verify_series};
+
+use crate::ledger::Tax;
+#[cfg(doc)]
+use crate::limits;
+use crate::units::{Amount, Currency, OpId, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// What a series is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Begin the series. Doing so again with the same terms is the same beginning.
+    Open {
+        /// Its name.
+        series: SeriesId,
+        /// What documents it numbers.
+        kind: SeriesKind,
+        /// The one currency of its documents.
+        currency: Currency,
+    },
+    /// Number a document that is final.
+    Finalize(Document),
+    /// End the series: the fiscal year is over.
+    Close,
+}
+
+/// A final document, as far as its series has to know it. The same `id` is the same document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// What it is about: a session (its operation number 0), or the refund that a credit note belongs to.
+    pub id: OpId,
+    /// When it became final, by the one who made it; the same in every repetition.
+    pub final_at: Timestamp,
+    /// What is to be paid; negative in a credit note.
+    pub total: Amount,
+    /// The taxes in it, with the sign of the total.
+    pub taxes: Vec<(Tax, Amount)>,
+    /// SHA-256 of the document's text without its number.
+    pub content: Digest,
+    /// The number of the invoice that a credit note corrects.
+    pub corrects: Option<InvoiceNumber>,
+}
+
+/// Facts of a series. The order of the variants is the journal's numbering and only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The series exists.
+    Opened {
+        /// When.
+        at: Timestamp,
+        /// Its name.
+        series: SeriesId,
+        /// What documents it numbers.
+        kind: SeriesKind,
+        /// Its currency.
+        currency: Currency,
+    },
+    /// A document has its number.
+    Finalized(Box<Issued>),
+    /// The series ended.
+    Closed {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A numbered document: a link of the chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    /// When it was numbered.
+    pub at: Timestamp,
+    /// Its number.
+    pub number: InvoiceNumber,
+    /// The document.
+    pub document: Document,
+    /// The hash of the document before it; of the first, that of the series' name.
+    pub previous: Digest,
+    /// Its own hash ([`chain`]).
+    pub hash: Digest,
+}
+
+/// What leaves a series once its events are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The series exists.
+    Opened(SeriesId),
+    /// The document has this number.
+    Numbered {
+        /// The document.
+        document: OpId,
+        /// Its number.
+        number: InvoiceNumber,
+        /// Its hash.
+        hash: Digest,
+    },
+    /// Nothing was done.
+    Refused {
+        /// The document, where it was about one.
+        document: Option<OpId>,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// The series ended.
+    Closed,
+}
+
+/// Why a series refuses. The numbers are stable; in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[repr(u8)]
+pub enum Rejection {
+    /// There is no such series.
+    #[error("there is no such series")]
+    NoSuchSeries = 1,
+    /// The series exists on other terms.
+    #[error("the series exists with other terms")]
+    SeriesExists = 2,
+    /// The document was numbered, with another content.
+    #[error("the document was numbered with another content")]
+    ExistsWithDifferentContent = 3,
+    /// The document may have been numbered and forgotten.
+    #[error("the document may have been numbered and forgotten")]
+    MayBeForgotten = 4,
+    /// The series has ended.
+    #[error("the series has ended")]
+    SeriesClosed = 5,
+    /// The document is in another currency.
+    #[error("the document is not in the series' currency")]
+    CurrencyDiffers = 6,
+    /// An invoice must not be negative, a credit note must be.
+    #[error("an invoice is not negative, and a credit note is")]
+    WrongSign = 7,
+    /// A credit note names what it corrects, and nothing else does.
+    #[error("a credit note names what it corrects, and an invoice does not")]
+    WrongReference = 8,
+    /// Taxes that are more than the total, or of the other sign.
+    #[error("the taxes do not fit the total")]
+    TaxesDoNotFit = 9,
+}
+
+/// The name of a series: what stands before its numbers, such as `R-2026`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct SeriesId(Box<str>);
+
+/// What documents a series numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SeriesKind {
+    /// Invoices (and receipts, which are simplified invoices).
+    Invoice,
+    /// Credit notes.
+    CreditNote,
+}
+
+/// A document's number: the series, and 1, 2, 3, … in it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InvoiceNumber {
+    /// The series.
+    pub series: SeriesId,
+    /// The number in it, counted from 1.
+    pub number: u64,
+}
+
+/// A SHA-256 value; hexadecimal in text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+/// A text that cannot name a series.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a series is named by 1 to {max} letters, digits, hyphens, dots and slashes; `{0}` is not", max = SeriesId::MAX_LEN)]
+pub struct SeriesIdError(String);
+
+impl SeriesId {
+    /// The longest name, in characters.
+    pub const MAX_LEN: usize = 24;
+
+    /// Checks the text and makes the name.
+    pub fn new(text: &str) -> Result<SeriesId, SeriesIdError> {
+        let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/'));
+        match allowed && (1..=SeriesId::MAX_LEN).contains(&text.len()) {
+            true => Ok(SeriesId(text.into())),
+            false => Err(SeriesIdError(text.to_owned())),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for SeriesId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SeriesId, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        SeriesId::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for SeriesId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for SeriesId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `R-2026-000001`: six digits, more where they are needed.
+impl fmt::Display for InvoiceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}-{:06}", self.series, self.number))
+    }
+}
+
+impl fmt::Debug for InvoiceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => self.0.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        if !deserializer.is_human_readable() {
+            return <[u8; 32]>::deserialize(deserializer).map(Digest);
+        }
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(&*text, &mut bytes).map_err(serde::de::Error::custom)?;
+        Ok(Digest(bytes))
+    }
+}
