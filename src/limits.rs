@@ -184,3 +184,6 @@ pub const RECENT_REFUSALS: usize = 100;
 
 /// Documents that an invoice series remembers, to give the same number again.
 pub const INVOICES_REMEMBERED: usize = 16_384;
+
+/// Lines of one settlement file.
+pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;

@@ -16,6 +16,7 @@ pub mod invoice;
 mod page;
 mod pricing;
 mod receipt;
+pub mod reconciliation;
 mod session;
 mod signature;
 mod split;

@@ -1,0 +1,195 @@
+//! Batches against operations.
+
+use super::*;
+use crate::ledger::{Books, Name};
+use crate::units::{PartitionId, SessionId};
+use proptest::prelude::*;
+
+const NOON: i64 = 1_763_812_800_000;
+const DAY: TimeSpan = TimeSpan::from_secs(24 * 3_600);
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_unix_ms(NOON + hours * 3_600_000)
+}
+
+fn eur(cents: i64) -> Amount {
+    Amount::new(cents, Currency::EUR)
+}
+
+fn op(number: u64) -> OpId {
+    SessionId::new(at(0), PartitionId(1), number).operation(3)
+}
+
+fn ours(number: u64, kind: Flow, cents: i64) -> Ours {
+    Ours { operation: op(number), kind, reference: format!("ref-{number}").into(), amount: eur(cents), at: at(0) }
+}
+
+fn line(row: u64, kind: LineKind, operation: Option<OpId>, gross: i64, fee: i64) -> SettlementLine {
+    let (gross, fee, net) = (eur(gross), eur(fee), eur(gross - fee));
+    SettlementLine { row, kind, operation, reference: None, gross, fee, net }
+}
+
+fn batch(lines: Vec<SettlementLine>) -> Batch {
+    let processor = ProcessorId::new("acme-cards").unwrap();
+    Batch { id: "2026-11-21".into(), processor, currency: Currency::EUR, at: at(48), lines, trailer: None }
+}
+
+#[test]
+fn every_line_and_every_operation_ends_on_one_pile() {
+    let operations = [
+        ours(1, Flow::Capture, 960),
+        ours(2, Flow::Capture, 500),
+        ours(3, Flow::Refund, 100),
+        ours(4, Flow::Capture, 700),
+        Ours { at: at(47), ..ours(5, Flow::Capture, 800) },
+    ];
+    let by_reference = SettlementLine { reference: Some("ref-3".into()), ..line(3, LineKind::Refund, None, -100, 0) };
+    let lines = vec![
+        line(1, LineKind::Capture, Some(op(1)), 960, 10),
+        line(2, LineKind::Capture, Some(op(2)), 499, 10),
+        by_reference,
+        line(4, LineKind::Capture, Some(op(9)), 50, 0),
+        line(5, LineKind::Capture, Some(op(1)), 960, 10),
+        line(6, LineKind::Refund, Some(op(4)), -700, 0),
+        line(7, LineKind::Payout, None, -1_000, 0),
+    ];
+    let report = reconcile(&operations, &batch(lines), DAY);
+    let numbers = |pairs: &[Pair]| pairs.iter().map(|pair| (pair.theirs.row, pair.difference)).collect::<Vec<_>>();
+    assert_eq!(numbers(&report.matched), [(1, 0), (3, 0)]);
+    assert_eq!(numbers(&report.differs), [(2, -1)]);
+    assert_eq!(report.missing, [operations[3].clone()]);
+    assert_eq!(report.in_flight, [operations[4].clone()]);
+    let extra: Vec<(u64, WhyExtra)> = report.extra.iter().map(|extra| (extra.theirs.row, extra.why)).collect();
+    assert_eq!(extra, [(4, WhyExtra::Unknown), (5, WhyExtra::SettledAlready), (6, WhyExtra::OtherKind)]);
+    assert_eq!(report.other.len(), 1);
+    assert!(report.faults.is_empty() && !report.is_clean());
+
+    let mut table = Vec::new();
+    report.write_csv(&mut table).unwrap();
+    let table = String::from_utf8(table).unwrap();
+    assert_eq!(table.lines().count(), 1 + 9);
+    assert!(table.contains("amount differs,") && table.contains(",5.00,4.99,-0.01,EUR"), "{table}");
+}
+
+#[test]
+fn captures_of_one_hold_are_told_apart_by_their_amounts() {
+    let same = |number, cents| Ours { reference: "hold-1".into(), ..ours(number, Flow::Capture, cents) };
+    let operations = [same(1, 300), same(2, 500)];
+    let by_reference = |row, cents| SettlementLine {
+        reference: Some("hold-1".into()),
+        ..line(row, LineKind::Capture, None, cents, 0)
+    };
+    let report =
+        reconcile(&operations, &batch(vec![by_reference(1, 500), by_reference(2, 300), by_reference(3, 1)]), DAY);
+    let pairs: Vec<(u64, OpId)> = report.matched.iter().map(|pair| (pair.theirs.row, pair.ours.operation)).collect();
+    assert_eq!(pairs, [(1, op(2)), (2, op(1))]);
+    assert_eq!(report.extra[0].why, WhyExtra::SettledAlready);
+}
+
+#[test]
+fn a_batch_that_contradicts_itself_is_named() {
+    let mut lines = vec![line(1, LineKind::Capture, Some(op(1)), 960, 10), line(2, LineKind::Fee, None, 0, 5)];
+    lines[0].net = eur(951);
+    lines.push(SettlementLine {
+        gross: Amount::new(5, "USD".parse().unwrap()),
+        ..line(3, LineKind::Capture, None, 5, 0)
+    });
+    let trailer = Some(Trailer { count: 3, gross: 965, fee: 16, net: 951 });
+    let report = reconcile(&[ours(1, Flow::Capture, 960)], &Batch { trailer, ..batch(lines) }, DAY);
+    let faults: Vec<String> = report.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        faults,
+        [
+            "row 1: 960 less a fee of 10 is not 951",
+            "row 3 is in USD",
+            "the trailer says 16 for fee, the lines come to 15",
+        ]
+    );
+}
+
+#[test]
+fn a_file_is_read_by_its_column_map() {
+    let map: ColumnMap = toml::from_str(
+        r#"
+        operation = "Merchant reference"
+        reference = "PSP ref"
+        kind = "Type"
+        kinds = { Settled = "capture", Refunded = "refund", MerchantPayout = "payout" }
+        gross = "Gross"
+        fee = "Fee"
+        separator = ";"
+        decimal_mark = "comma"
+        "#,
+    )
+    .unwrap();
+    let operation = op(1);
+    let file = format!(
+        "\u{feff}Type;Merchant reference;PSP ref;Gross;Fee\n\
+         Settled;{operation};8841;1.234,50;0,25\nRefunded;;\"88;41\";-1,00;0\nMerchantPayout;;;-5;0\n"
+    );
+    let lines = read_csv(file.as_bytes(), &map, Currency::EUR).unwrap();
+    let figures: Vec<(u64, LineKind, i64, i64, i64)> =
+        lines.iter().map(|line| (line.row, line.kind, line.gross.minor, line.fee.minor, line.net.minor)).collect();
+    assert_eq!(
+        figures,
+        [
+            (2, LineKind::Capture, 123_450, 25, 123_425),
+            (3, LineKind::Refund, -100, 0, -100),
+            (4, LineKind::Payout, -500, 0, -500),
+        ]
+    );
+    assert_eq!((lines[0].operation, lines[1].reference.as_deref()), (Some(operation), Some("88;41")));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_names_the_line_and_the_column() {
+    let map: ColumnMap = toml::from_str("gross = \"gross\"\nnet = \"net\"\noperation = \"op\"").unwrap();
+    let refused = |file: &str| read_csv(file.as_bytes(), &map, Currency::EUR).unwrap_err().to_string();
+    assert_eq!(refused("gross,op\n1,\n"), "there is no column `net`");
+    assert_eq!(
+        refused("gross,net,op\n1.00,1.00,\n1.005,1,\n"),
+        "line 3, column `gross`: `1.005` has more decimals than are kept"
+    );
+    assert_eq!(refused("gross,net,op\nmuch,1,\n"), "line 2, column `gross`: `much` is not an amount");
+    assert!(refused("gross,net,op\n1,1,xyz\n").starts_with("line 2, column `op`: "));
+    assert!(refused("gross,net,op\n1,1\n").starts_with("not a table"));
+    assert!(toml::from_str::<ColumnMap>("gros = \"gross\"").is_err());
+}
+
+proptest! {
+    /// L16: what is settled and what is in suspense is together what the batch paid out.
+    #[test]
+    fn l16_settled_and_suspense_are_the_whole_batch(
+        operations in proptest::collection::vec((any::<bool>(), 1_i64..500), 0..20),
+        lines in proptest::collection::vec((0_u64..25, any::<bool>(), 1_i64..500, 0_i64..20, any::<bool>(), 0_u8..9), 0..30),
+    ) {
+        let operations: Vec<Ours> = (0..).zip(operations).map(|(number, (refund, cents))| {
+            ours(number, if refund { Flow::Refund } else { Flow::Capture }, cents)
+        }).collect();
+        let lines: Vec<SettlementLine> = (1..).zip(lines).map(|(row, (number, refund, cents, fee, same, other))| {
+            let (kind, sign) = match (other, refund) {
+                (0, _) => (LineKind::Fee, -1),
+                (1, _) => (LineKind::Chargeback, -1),
+                (2, _) => (LineKind::Adjustment, 1),
+                (3, _) => (LineKind::Payout, -1),
+                (_, true) => (LineKind::Refund, -1),
+                (_, false) => (LineKind::Capture, 1),
+            };
+            let known = operations.get(usize::try_from(number).unwrap()).filter(|_| same);
+            let cents = known.map_or(cents, |ours| ours.amount.minor);
+            line(row, kind, Some(op(number)), sign * cents, fee)
+        }).collect();
+        let batch = batch(lines);
+        let report = reconcile(&operations, &batch, DAY);
+        let piles = report.matched.len() + report.differs.len() + report.extra.len() + report.other.len();
+        prop_assert_eq!(piles, batch.lines.len());
+        let of_ours = report.matched.len() + report.differs.len() + report.missing.len() + report.in_flight.len();
+        prop_assert_eq!(of_ours, operations.len());
+
+        let mut books = Books::default();
+        report.entries(&batch).unwrap().iter().for_each(|entry| books.post(entry));
+        prop_assert_eq!(books.imbalance(), 0);
+        let net: i128 = batch.lines.iter().filter(|line| line.kind != LineKind::Payout).map(|line| i128::from(line.net.minor)).sum();
+        prop_assert_eq!(books.natural(&Name::Bank, Currency::EUR), net);
+    }
+}
