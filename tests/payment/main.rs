@@ -1,6 +1,8 @@
 //! The payment machine, from outside.
 
+mod catalogue;
 mod conversation;
 mod desk;
 mod model;
 mod processor;
+mod transitions;
