@@ -3,24 +3,15 @@
 use crate::units::{Clock, Mono, Now, Timestamp};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// The system's clocks. For demonstrations the wall clock can run faster; time-outs always take their real time.
+/// The system's clocks: a wall clock that may be set while we run, and a monotonic one that may not.
 pub struct SystemClock {
     started: Instant,
-    wall_started: i64,
-    rate: i64,
 }
 
 impl SystemClock {
-    /// The real time.
+    /// The monotonic clock begins at zero.
     pub fn new() -> SystemClock {
-        SystemClock::at_rate(1)
-    }
-
-    /// From now on the wall clock runs `rate` times as fast.
-    pub fn at_rate(rate: u32) -> SystemClock {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall_started = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
-        SystemClock { started: Instant::now(), wall_started, rate: i64::from(rate.max(1)) }
+        SystemClock { started: Instant::now() }
     }
 }
 
@@ -32,19 +23,9 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        let elapsed = self.started.elapsed().as_millis();
-        let wall = match self.rate {
-            // The system's own wall clock, which may be set while we run.
-            1 => SystemClock::new_wall(),
-            rate => self.wall_started.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX).saturating_mul(rate)),
-        };
-        Now { wall: Timestamp::from_unix_ms(wall), mono: Mono(u64::try_from(elapsed).unwrap_or(u64::MAX)) }
-    }
-}
-
-impl SystemClock {
-    fn new_wall() -> i64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+        let wall = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+        let mono = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Now { wall: Timestamp::from_unix_ms(wall), mono: Mono(mono) }
     }
 }

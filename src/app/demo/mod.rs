@@ -1,0 +1,294 @@
+//! The demonstration: a gate with its own PKI and data, a fleet of chargers, two processors and a few accounts, all on
+//! this machine and over mutual TLS, on a clock that runs faster.
+
+use super::gate::{Data, Door, Gate, Settings, StartError};
+use super::places::Assigned;
+use super::view::Figures;
+use crate::account;
+use crate::actors::output::{OrderReply, Ordered};
+use crate::actors::shard::Input;
+use crate::journal::Layout;
+use crate::session::Policy;
+use crate::sim::charger;
+use crate::sim::driver::Habits;
+use crate::sim::fleet::{Fleet, FleetReport, Line};
+use crate::sim::pace::Pace;
+use crate::sim::pipe::{Dialler, Duplex};
+use crate::sim::processor::{self, Lines, Rates, Service, ServiceReport};
+use crate::tariff::{Tariff, TariffError};
+use crate::transport::pki::PkiError;
+use crate::transport::pki_folder::PkiFolder;
+use crate::transport::tls::{self, Source, Tls, TlsError};
+use crate::transport::{Bounds, ConnectError, Connector, Trust, identity};
+use crate::units::{
+    AccountId, Amount, ChargerId, Currency, PartitionId, Power, ProcessorId, SessionId, TimeSpan, Timestamp,
+};
+use crate::wire::Subject;
+use hdrhistogram::Histogram;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// What the demonstration is like.
+#[derive(Clone, Debug)]
+pub struct DemoSettings {
+    /// Where PKI and data are kept.
+    pub directory: PathBuf,
+    /// Simulated chargers, each on its own connection.
+    pub chargers: u16,
+    /// How much faster the wall clock runs.
+    pub speed: u32,
+    /// Repeats the drivers and the processors' moods.
+    pub seed: u64,
+}
+
+/// Why there is no demonstration.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// The gate.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The PKI.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The listeners' certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A simulated peer's certificate.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The built-in tariff.
+    #[error(transparent)]
+    Tariff(#[from] TariffError),
+    /// Something of the system.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
+}
+
+/// A running demonstration.
+pub struct Demo {
+    /// The gate.
+    pub gate: Gate,
+    /// When it was started.
+    pub started: Instant,
+    fleet: Option<Fleet>,
+    services: Vec<Service>,
+    runtime: tokio::runtime::Runtime,
+    first_receipt: Option<Duration>,
+    commits: Histogram<u64>,
+}
+
+/// How the demonstration stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The gate's figures.
+    pub figures: Figures,
+    /// The fleet's.
+    pub fleet: FleetReport,
+    /// How long after the start the first receipt reached its charger.
+    pub first_receipt: Option<Duration>,
+    /// The slowest of a hundred group commits, in microseconds.
+    pub sync_p99_us: u64,
+}
+
+const TRUST_DOMAIN: &str = "demo.wattstile";
+const TARIFF: &str = include_str!("highway.json");
+const ZONE: &str = "Europe/Amsterdam";
+const PARTITIONS: u16 = 16;
+const ACCOUNTS: u16 = 20;
+const TOP_UP_MINOR: i64 = 100_000;
+
+impl Demo {
+    /// Starts everything; energy flows a moment later.
+    pub fn start(settings: &DemoSettings) -> Result<Demo, DemoError> {
+        let started = Instant::now();
+        let pace = Pace::new(settings.speed);
+        let real = super::SystemClock::new();
+        let today = crate::units::Clock::now(&real).wall;
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let mut pki = PkiFolder::open_or_create(&settings.directory.join("pki"), TRUST_DOMAIN, &names, today)?;
+        let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
+        open_accounts(&gate, today);
+
+        let trust = Trust::new(&[pki.root().clone()], "localhost")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("simulation")
+            .enable_all()
+            .build()
+            .map_err(|error| DemoError::System("simulation threads", error))?;
+        let _in_runtime = runtime.enter();
+        let mut services = Vec::new();
+        for (name, rates) in [("acme-cards", moody()), ("wally-wallet", Rates::default())] {
+            let id = ProcessorId::new(name).expect("a name that an id can have");
+            let own = pki.peer(&Subject::Processor(id.clone()), 30, today)?;
+            let dialler = dialler(Connector::new(&trust, own)?, gate.processors);
+            let mut behaviour = processor::Settings::new(id, settings.seed);
+            behaviour.rates = rates;
+            services.push(Service::start(behaviour, &Lines { dialler, connections: 2, mac: None }, &pace));
+        }
+        let mut lines = Vec::new();
+        for number in 1..=settings.chargers {
+            let id = ChargerId::new(&format!("NL*WST*E{number:04}")).expect("a name that an id can have");
+            let own = pki.peer(&Subject::Charger(id.clone()), 30, today)?;
+            let dialler = dialler(Connector::new(&trust, own)?, gate.chargers);
+            lines.push(Line { dialler, chargers: vec![simulated(id, number, settings.seed)], site: false });
+        }
+        let fleet = Fleet::start(lines, &pace, Duration::from_secs(1), false);
+        drop(_in_runtime);
+        let commits = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
+        Ok(Demo { gate, started, fleet: Some(fleet), services, runtime, first_receipt: None, commits })
+    }
+
+    /// How it stands now.
+    pub fn standing(&mut self) -> Standing {
+        let fleet = self.fleet.as_ref().map(Fleet::report).unwrap_or_default();
+        if self.first_receipt.is_none() && fleet.tally.receipts > 0 {
+            self.first_receipt = Some(self.started.elapsed());
+        }
+        // Histograms of the same bounds always add up.
+        let _ = self.commits.add(self.gate.take_commits());
+        Standing {
+            figures: Figures::gather(self.gate.directory()),
+            fleet,
+            first_receipt: self.first_receipt,
+            sync_p99_us: self.commits.value_at_quantile(0.99),
+        }
+    }
+
+    /// Sends the drivers away, waits for their receipts, and stops in good order.
+    pub fn finish(mut self, patience: Duration) -> (Standing, Vec<ServiceReport>) {
+        let fleet = self.fleet.take().map(|fleet| self.runtime.block_on(fleet.finish(patience))).unwrap_or_default();
+        let mut standing = self.standing();
+        standing.fleet = fleet;
+        let services = std::mem::take(&mut self.services);
+        let reports = self.runtime.block_on(async {
+            let mut reports = Vec::new();
+            for service in services {
+                reports.push(service.stop(false).await);
+            }
+            reports
+        });
+        self.gate.stop();
+        (standing, reports)
+    }
+}
+
+fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Result<Settings, DemoError> {
+    let tls = |door: identity::Door| {
+        let policy = tls::Policy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
+        Tls::new(policy, Source::Files(pki.files(door))).map(Arc::new)
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let door = |door| Ok::<_, TlsError>(Door { address, tls: tls(door)?, connections_max: 10_000 });
+    let tariff = Tariff::parse(TARIFF)?.tariff;
+    Ok(Settings {
+        data: Data::Directory {
+            path: settings.directory.join("data"),
+            layout: Layout { partitions: PARTITIONS, generation_blocks: 256 },
+        },
+        shards: 2,
+        policy: Policy {
+            silence: TimeSpan::from_secs(60),
+            // Readings come every minute of a clock that runs faster.
+            stop_latency: TimeSpan::from_secs(120),
+            ..Policy::default()
+        },
+        places: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
+        chargers: Some(door(identity::Door::Chargers)?),
+        processors: Some(door(identity::Door::Processors)?),
+        may_speak_for: Arc::new(|_, _| false),
+        mac_of: Box::new(|_| None),
+        weight_of: Box::new(|_| Some(1)),
+        fingerprint_key: b"demonstration".to_vec(),
+        receipt_base: String::new(),
+        clock: pace.clock.clone(),
+        bounds: Bounds::default(),
+        progress: Box::new(|_| {}),
+        on_failure: Arc::new(super::end_process),
+    })
+}
+
+/// Twenty prepaid accounts with a thousand euro each. Opening and topping up again is the same order again.
+fn open_accounts(gate: &Gate, today: Timestamp) {
+    let (done, all) = mpsc::channel();
+    let mut orders = 0;
+    for number in 1..=ACCOUNTS {
+        let id = AccountId::new(&format!("driver-{number:03}")).expect("a name that an id can have");
+        let partition = PartitionId::of(id.as_str(), gate.directory().house().partitions);
+        // The same ids at every start: what was ordered once is not ordered twice.
+        let order = SessionId::new(Timestamp::from_unix_ms(1), partition, u64::from(number));
+        let open = account::Command::Open {
+            op: order.operation(1),
+            account: id.clone(),
+            currency: Currency::EUR,
+            credit_limit: Amount::zero(Currency::EUR),
+        };
+        let top_up = account::Command::TopUp {
+            op: order.operation(2),
+            amount: Amount::new(TOP_UP_MINOR, Currency::EUR),
+            source: account::TopUpSource::Bank,
+        };
+        for command in [open, top_up] {
+            let done = done.clone();
+            let reply = OrderReply(Box::new(move |ordered: Ordered| {
+                let _ = done.send(ordered);
+            }));
+            if gate.directory().post(Input::Order(id.clone(), Box::new(command), reply)).is_ok() {
+                orders += 1;
+            }
+        }
+    }
+    for _ in 0..orders {
+        match all.recv_timeout(Duration::from_secs(10)) {
+            Ok(Ordered::Done(_)) => {}
+            Ok(Ordered::Refused(rejection)) => tracing::warn!(%rejection, %today, "a demonstration account"),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Two in a hundred refused, a few slow, late or doubled.
+fn moody() -> Rates {
+    Rates { decline: 200, ..Rates::default() }
+}
+
+fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
+    let watts = [22_000, 50_000, 150_000][usize::from(number % 3)];
+    charger::Settings {
+        id,
+        connectors: vec![Power::from_watts(watts).expect("fits")],
+        interval: TimeSpan::from_secs(60),
+        habits: Habits {
+            pause_max: TimeSpan::from_secs(300),
+            energy: (
+                crate::units::Energy::from_watt_hours(1_500).expect("fits"),
+                crate::units::Energy::from_watt_hours(30_000).expect("fits"),
+            ),
+            rfid: (1..=ACCOUNTS).map(|number| format!("driver-{number:03}").into_bytes().into()).collect(),
+            rfid_per_ten_thousand: 3_000,
+            ..Habits::default()
+        },
+        seed: seed.wrapping_add(u64::from(number)),
+        kept_max: 10_000,
+    }
+}
+
+/// How a simulated peer reaches the gate over mutual TLS.
+pub fn dialler(connector: Connector, address: Option<SocketAddr>) -> Dialler {
+    Arc::new(move || {
+        let connector = connector.clone();
+        let dialling: crate::sim::pipe::Dialling = Box::pin(async move {
+            let address = address.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+            let socket = connector.connect(address).await.map_err(std::io::Error::other)?;
+            Ok(Box::new(socket) as Box<dyn Duplex>)
+        });
+        dialling
+    })
+}
+
+/// Where the demonstration keeps its things, unless told otherwise.
+pub fn default_directory() -> &'static Path {
+    Path::new(".wattstile")
+}
