@@ -7,7 +7,7 @@ use super::session::HostedSession;
 use crate::account::Account;
 use crate::session::Event;
 use crate::tariff::Tariff;
-use crate::units::{AccountId, ChargerId, Now, PartitionId, SessionId, TariffHash};
+use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -41,13 +41,21 @@ pub struct Tally {
     pub settled: u64,
     /// Readings recorded, suspects included.
     pub readings: u64,
+    /// Energy of good readings.
+    pub energy: Energy,
 }
 
 impl Tally {
     /// Counts a session's fact.
     pub fn count(&mut self, event: &Event) {
         match event {
-            Event::Metered { .. } | Event::Suspected { .. } => self.readings += 1,
+            Event::Metered { slices, .. } => {
+                self.readings += 1;
+                for slice in &slices.0 {
+                    self.energy = self.energy.checked_add(slice.energy).unwrap_or(self.energy);
+                }
+            }
+            Event::Suspected { .. } => self.readings += 1,
             Event::Opened(_) => self.opened += 1,
             Event::Ended(ended) if !ended.admitted => self.refused += 1,
             Event::Closed => self.settled += 1,

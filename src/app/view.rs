@@ -26,6 +26,8 @@ pub struct Figures {
     pub sessions_refused: u64,
     /// Readings recorded.
     pub readings: u64,
+    /// Energy delivered.
+    pub energy_wh: i64,
     /// Chargers that somebody speaks for now.
     pub chargers_online: u64,
     /// Money by currency.
@@ -60,7 +62,8 @@ impl Figures {
         for partition in shard.partitions() {
             figures.chargers_online +=
                 partition.chargers.iter().filter(|(_, charger)| charger.link().is_some()).count() as u64;
-            let Tally { opened: _, refused, settled, readings } = partition.tally;
+            let Tally { opened: _, refused, settled, readings, energy } = partition.tally;
+            figures.energy_wh += energy.whole_watt_hours();
             figures.sessions_settled += settled;
             figures.sessions_refused += refused;
             figures.readings += readings;
@@ -89,6 +92,7 @@ impl Figures {
         self.sessions_settled += other.sessions_settled;
         self.sessions_refused += other.sessions_refused;
         self.readings += other.readings;
+        self.energy_wh += other.energy_wh;
         self.chargers_online += other.chargers_online;
         for (currency, money) in &other.money {
             let sum = self.money.entry(currency).or_default();

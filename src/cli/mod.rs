@@ -4,7 +4,9 @@
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
 pub mod cert;
+pub mod demo;
 pub mod exit;
+pub mod interrupts;
 pub mod metrics;
 pub mod output;
 mod own_gate;
@@ -48,6 +50,8 @@ struct Manners {
 enum Verb {
     /// Make, show, check and revoke certificates
     Cert(cert::Args),
+    /// Run a gate with simulated chargers, drivers and processors
+    Demo(demo::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Check receipts
@@ -62,6 +66,7 @@ impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
             Verb::Cert(args) => cert::run(args, output),
+            Verb::Demo(args) => demo::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Replay(args) => replay::run(args, output),

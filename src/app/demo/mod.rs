@@ -10,7 +10,7 @@ use crate::actors::shard::Input;
 use crate::journal::Layout;
 use crate::session::Policy;
 use crate::sim::charger;
-use crate::sim::driver::Habits;
+use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line};
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Duplex};
@@ -120,7 +120,7 @@ impl Demo {
             .map_err(|error| DemoError::System("simulation threads", error))?;
         let _in_runtime = runtime.enter();
         let mut services = Vec::new();
-        for (name, rates) in [("acme-cards", moody()), ("wally-wallet", Rates::default())] {
+        for (name, rates) in [("acme-cards", Rates::everyday()), ("wally-wallet", Rates::default())] {
             let id = ProcessorId::new(name).expect("a name that an id can have");
             let own = pki.peer(&Subject::Processor(id.clone()), 30, today)?;
             let dialler = dialler(Connector::new(&trust, own)?, gate.processors);
@@ -143,7 +143,7 @@ impl Demo {
 
     /// How it stands now.
     pub fn standing(&mut self) -> Standing {
-        let fleet = self.fleet.as_ref().map(Fleet::report).unwrap_or_default();
+        let fleet = self.fleet.as_ref().map(Fleet::counts).unwrap_or_default();
         if self.first_receipt.is_none() && fleet.tally.receipts > 0 {
             self.first_receipt = Some(self.started.elapsed());
         }
@@ -249,27 +249,22 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
     }
 }
 
-/// Two in a hundred refused, a few slow, late or doubled.
-fn moody() -> Rates {
-    Rates { decline: 200, ..Rates::default() }
-}
-
 fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
     let watts = [22_000, 50_000, 150_000][usize::from(number % 3)];
     charger::Settings {
         id,
         connectors: vec![Power::from_watts(watts).expect("fits")],
         interval: TimeSpan::from_secs(60),
-        habits: Habits {
-            pause_max: TimeSpan::from_secs(300),
+        visitors: Visitors::Random(Habits {
+            pause_max: TimeSpan::from_secs(150),
             energy: (
-                crate::units::Energy::from_watt_hours(1_500).expect("fits"),
+                crate::units::Energy::from_watt_hours(500).expect("fits"),
                 crate::units::Energy::from_watt_hours(30_000).expect("fits"),
             ),
             rfid: (1..=ACCOUNTS).map(|number| format!("driver-{number:03}").into_bytes().into()).collect(),
             rfid_per_ten_thousand: 3_000,
             ..Habits::default()
-        },
+        }),
         seed: seed.wrapping_add(u64::from(number)),
         kept_max: 10_000,
     }

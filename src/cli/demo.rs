@@ -1,0 +1,202 @@
+//! `wattstile demo`: a whole network on this machine, to look at.
+
+use super::interrupts::{Interrupts, Wish};
+use super::{CliError, Exit, Output};
+use crate::app::demo::{Demo, DemoSettings, Standing, default_directory};
+use crate::sim::processor::ServiceReport;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Run a gate with simulated chargers, drivers and processors
+///
+/// Everything is made on this machine: development certificates, data, 40 chargers on 40 mutual-TLS connections, two
+/// payment processors that dial in, twenty prepaid accounts. Started again, it goes on with the same data.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  wattstile demo --for 30s --json")]
+pub struct Args {
+    /// Where certificates and data are kept
+    #[arg(long, value_name = "DIR", default_value_os_t = default_directory().to_owned(), env = "WATTSTILE_DEMO_DIR")]
+    dir: PathBuf,
+    /// End by itself after this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// Simulated chargers
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    chargers: u16,
+    /// How much faster the clock runs
+    #[arg(long, value_name = "TIMES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
+    speed: u32,
+    /// Repeats drivers and processors
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+/// How often the live line is drawn.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// How long the last receipts are waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a demonstration came to.
+#[derive(Debug, Serialize)]
+struct Document {
+    sessions_settled: u64,
+    sessions_open: u64,
+    sessions_refused: u64,
+    ticks_acked: u64,
+    ticks_durable: u64,
+    energy_wh: i64,
+    captured_minor: i64,
+    held_minor: i64,
+    released_minor: i64,
+    shortfall_minor: i64,
+    currency: &'static str,
+    first_receipt_ms: Option<u128>,
+    journal_sync_p99_us: u64,
+    recovered_records: u64,
+    recovery_ms: u128,
+    seconds: f64,
+    processors: Vec<ServiceReport>,
+}
+
+/// Runs the demonstration.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let interrupts = Interrupts::new().map_err(CliError::failed)?;
+    let settings =
+        DemoSettings { directory: args.dir.clone(), chargers: args.chargers, speed: args.speed, seed: args.seed };
+    let mut demo = Demo::start(&settings).map_err(CliError::failed)?;
+    banner(&demo, &args, output);
+    let (recovered, recovery) = (demo.gate.recovered.records, demo.gate.recovery);
+
+    let line = output.live_line();
+    let end = args.duration.map(|duration| demo.started + duration);
+    let mut last = None;
+    loop {
+        let beat = Instant::now() + BEAT;
+        let until = end.map_or(beat, |end| end.min(beat));
+        if interrupts.wait_until(until).is_some_and(|wish| wish != Wish::Reload) {
+            break;
+        }
+        let standing = demo.standing();
+        line.set_message(live(&standing, args.speed, &mut last));
+        line.tick();
+        if end.is_some_and(|end| Instant::now() >= end) {
+            break;
+        }
+    }
+    line.finish_and_clear();
+    output.say("drivers are sent away, last receipts are awaited");
+    let started = demo.started;
+    let (standing, processors) = demo.finish(PATIENCE);
+    let document = Document::new(standing, processors, recovered, recovery, started.elapsed());
+    output.answer("demo/1", &document, |out| document.write(out))?;
+    Ok(Exit::Ok)
+}
+
+fn banner(demo: &Demo, args: &Args, output: &Output) {
+    let address =
+        |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| address.to_string());
+    output.say(format_args!(
+        "  wattstile {}  ·  payment gatekeeper of a charging network                DEMO – not for production",
+        env!("CARGO_PKG_VERSION")
+    ));
+    output.say("");
+    let data = args.dir.display();
+    match demo.gate.recovered.records {
+        0 => output.say(format_args!("  data        {data}   (delete it any time)")),
+        records => output.say(format_args!(
+            "  data        {data}   {records} records recovered in {} ms",
+            demo.gate.recovery.as_millis()
+        )),
+    }
+    output.say(format_args!(
+        "  chargers    mTLS  {}   {} simulated, clock {}×",
+        address(demo.gate.chargers),
+        args.chargers,
+        args.speed
+    ));
+    output.say(format_args!("  processors  mTLS  {}   acme-cards · wally-wallet", address(demo.gate.processors)));
+    output.say("");
+}
+
+/// One line that says how the network is.
+fn live(standing: &Standing, speed: u32, last: &mut Option<(Instant, u64, i64)>) -> String {
+    let Standing { figures, sync_p99_us, .. } = standing;
+    let now = Instant::now();
+    let (ticks_per_s, kw) = match last.replace((now, figures.readings, figures.energy_wh)) {
+        Some((before, readings, energy_wh)) => {
+            let ms = i64::try_from(now.duration_since(before).as_millis()).unwrap_or(i64::MAX).max(1);
+            let readings = i64::try_from(figures.readings.saturating_sub(readings)).unwrap_or(i64::MAX);
+            let kw = (figures.energy_wh - energy_wh) * 3_600 / ms / i64::from(speed);
+            (readings * 1_000 / ms, kw)
+        }
+        None => (0, 0),
+    };
+    let money = figures.money.get("EUR").copied().unwrap_or_default();
+    format!(
+        "{} charging · {} settled · {} kW · held {} · captured {} · released {} EUR · {} ticks/s · sync p99 {} µs",
+        figures.sessions_charging,
+        figures.sessions_settled,
+        kw,
+        cents(money.held_minor),
+        cents(money.captured_minor),
+        cents(money.released_minor),
+        ticks_per_s,
+        sync_p99_us,
+    )
+}
+
+impl Document {
+    fn new(
+        standing: Standing,
+        processors: Vec<ServiceReport>,
+        recovered_records: u64,
+        recovery: Duration,
+        ran: Duration,
+    ) -> Document {
+        let Standing { figures, fleet, first_receipt, sync_p99_us } = standing;
+        let money = figures.money.get("EUR").copied().unwrap_or_default();
+        Document {
+            sessions_settled: figures.sessions_settled,
+            sessions_open: figures.sessions_charging + figures.sessions_authorizing + figures.sessions_settling,
+            sessions_refused: figures.sessions_refused,
+            ticks_acked: fleet.tally.readings_acked,
+            ticks_durable: figures.readings,
+            energy_wh: fleet.energy_wh,
+            captured_minor: money.captured_minor,
+            held_minor: money.held_minor,
+            released_minor: money.released_minor,
+            shortfall_minor: money.shortfall_minor,
+            currency: "EUR",
+            first_receipt_ms: first_receipt.map(|after| after.as_millis()),
+            journal_sync_p99_us: sync_p99_us,
+            recovered_records,
+            recovery_ms: recovery.as_millis(),
+            seconds: ran.as_secs_f64(),
+            processors,
+        }
+    }
+
+    fn write(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        writeln!(
+            out,
+            "sessions    {} settled, {} open, {} refused",
+            self.sessions_settled, self.sessions_open, self.sessions_refused
+        )?;
+        writeln!(out, "readings    {} acknowledged, {} durable", self.ticks_acked, self.ticks_durable)?;
+        writeln!(
+            out,
+            "money       EUR {} captured, {} held, {} released",
+            cents(self.captured_minor),
+            cents(self.held_minor),
+            cents(self.released_minor)
+        )?;
+        writeln!(out, "log         99 of 100 syncs within {} µs", self.journal_sync_p99_us)
+    }
+}
+
+/// Minor units of a currency with two decimals.
+fn cents(minor: i64) -> String {
+    crate::units::Amount::new(minor, crate::units::Currency::EUR).major().to_string()
+}
