@@ -138,7 +138,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("build.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !is_apart(&path) {
                 let text = fs::read_to_string(&path).unwrap();
                 found.push((path, text));
             }
@@ -146,6 +146,13 @@ fn sources() -> Vec<(PathBuf, String)> {
     }
     assert!(found.len() > 50, "the sources are where they are expected");
     found
+}
+
+/// Files that are not part of the library as it runs: the build script, and tests in files of their own.
+fn is_apart(path: &Path) -> bool {
+    path.ends_with("build.rs")
+        || path.ends_with("tests.rs")
+        || path.components().any(|part| part.as_os_str() == "tests")
 }
 
 /// The first folder below `src`, or the file's name.

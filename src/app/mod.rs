@@ -19,10 +19,13 @@ pub use gate::{Data, Door, Gate, Settings, StartError};
 pub use places::{Assigned, NoTariffs};
 pub use view::{Figures, Money, ask_all};
 
+/// How the process ends when the disk fails: `EX_TEMPFAIL` of sysexits.h, one of the documented exit codes.
+pub const DISK_FAILED: i32 = 75;
+
 /// What happens when the disk fails: memory is ahead of it, so nobody may be told anything any more. The process ends
 /// and starts again from what is durable.
 pub fn end_process(failure: &crate::journal::Failure) {
     tracing::error!("the journal failed, the process ends: {failure}");
     eprintln!("error: the journal failed, the process ends: {failure}");
-    std::process::exit(i32::from(crate::cli::Exit::Temporary.code()));
+    std::process::exit(DISK_FAILED);
 }
