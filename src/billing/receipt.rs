@@ -166,6 +166,9 @@ pub struct ReceiptPayment {
     pub released: Decimal,
     /// What is still owed.
     pub shortfall: Decimal,
+    /// What was taken beyond the total and is to be given back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub overpaid: Option<Decimal>,
     /// When the money was taken.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub captured_at: Option<String>,
@@ -271,6 +274,7 @@ impl Receipt {
                 captured: payment.captured.major(),
                 released: payment.released.major(),
                 shortfall: payment.shortfall.major(),
+                overpaid: session.overpaid()?.map(|amount| amount.major()),
                 captured_at,
             },
             credential: ReceiptCredential {

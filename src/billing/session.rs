@@ -259,7 +259,7 @@ pub enum BillingError {
         /// The total, rounded by the session's rule.
         rounded: Amount,
     },
-    /// Captured and shortfall are not what is payable.
+    /// Captured and shortfall do not come to what is payable.
     #[error("{captured} captured and {shortfall} short are not the {payable} that are payable")]
     Paid {
         /// Captured.
@@ -310,6 +310,12 @@ impl ClosedSession {
         self.payable.currency
     }
 
+    /// What was taken beyond what is payable, if anything was.
+    pub fn overpaid(&self) -> Result<Option<Amount>, MoneyError> {
+        let beyond = self.payment.captured.checked_sub(self.payable)?;
+        Ok((beyond.minor > 0).then_some(beyond))
+    }
+
     /// What rounding added to the exact cost; negative when it took something away. Shown on the receipt.
     pub fn rounding_difference(&self) -> Result<Cost, MoneyError> {
         self.payable.to_cost().checked_sub(self.gross)
@@ -343,7 +349,11 @@ impl ClosedSession {
             return Err(BillingError::Payable { payable: self.payable, total: self.gross, rounded });
         }
         let PaymentSummary { captured, shortfall, .. } = self.payment;
-        if captured.checked_add(shortfall)? != self.payable {
+        // More than is payable can have been taken: by a capture that was given up and came late. It is given back as a
+        // fact of its own; but then nothing is short.
+        let sum = captured.checked_add(shortfall)?;
+        let beyond = sum.checked_sub(self.payable)?.minor;
+        if beyond < 0 || (beyond > 0 && shortfall.minor > 0) {
             return Err(BillingError::Paid { captured, shortfall, payable: self.payable });
         }
         Ok(())

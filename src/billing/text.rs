@@ -64,6 +64,9 @@ impl Receipt {
         if !payment.shortfall.is_zero() {
             lines.push(("still owed", money(payment.shortfall)));
         }
+        if let Some(overpaid) = payment.overpaid {
+            lines.push(("given back", money(overpaid)));
+        }
         if let Some(processor) = &payment.processor {
             let references = payment.references.join(", ");
             lines.push(("processor", format!("{processor}  {references}").trim_end().to_owned()));

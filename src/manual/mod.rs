@@ -1,5 +1,8 @@
 //! The manual.
 
+#[doc = include_str!("money.md")]
+pub mod money {}
+
 #[doc = include_str!("pricing.md")]
 pub mod pricing {}
 

@@ -313,7 +313,7 @@ fn is_settled(answer: &Option<super::super::Effect>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::default())]
 
     /// F12-F17, F24, F25: no conversation makes the account, its books and a pencil disagree.
     #[test]

@@ -434,4 +434,9 @@ fn every_refusal_has_its_own_short_code() {
     assert_eq!(codes.len(), all.len());
     assert!(codes.iter().all(|code| code.len() <= 16), "a decline's code has at most 16 bytes");
     assert!(all.iter().enumerate().all(|(index, rejection)| *rejection as usize == index + 1));
+    let manual = include_str!("../../manual/money.md");
+    for rejection in all {
+        let row = format!("| `{}` | {} |", rejection.code(), rejection as u8);
+        assert!(manual.contains(&row), "the manual has no row {row}");
+    }
 }

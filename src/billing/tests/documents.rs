@@ -110,10 +110,19 @@ fn nothing_is_issued_for_figures_that_contradict_each_other() {
     assert!(matches!(refused(|it| it.payable = cents(961)), BillingError::Payable { .. }));
     assert!(matches!(refused(|it| it.payment.captured = cents(959)), BillingError::Paid { .. }));
     assert!(matches!(refused(|it| it.zone = "Mars/Olympus".into()), BillingError::Time(_)));
+    assert!(matches!(refused(|it| it.payment.shortfall = cents(1)), BillingError::Paid { .. }));
     let dollars = Amount::new(960, "USD".parse().unwrap());
     let mut session = session();
     session.payment.captured = dollars;
     assert!(matches!(Receipt::new(&session, &issue()), Err(BillingError::Money(_))));
+}
+
+#[test]
+fn what_was_taken_too_much_is_told_to_the_driver() {
+    let mut session = session();
+    session.payment.captured = cents(1_920);
+    let text = Receipt::new(&session, &issue()).unwrap().to_text();
+    assert!(text.contains("given back  EUR 9.60"), "{text}");
 }
 
 #[test]
