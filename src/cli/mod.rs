@@ -5,6 +5,7 @@
 
 pub mod cert;
 pub mod demo;
+pub mod config;
 pub mod exit;
 pub mod interrupts;
 pub mod metrics;
@@ -52,6 +53,8 @@ enum Verb {
     Cert(cert::Args),
     /// Run a gate with simulated chargers, drivers and processors
     Demo(demo::Args),
+    /// Make, check and show the configuration
+    Config(config::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Check receipts
@@ -67,6 +70,7 @@ impl Verb {
         match self {
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
+            Verb::Config(args) => config::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Replay(args) => replay::run(args, output),

@@ -1,0 +1,170 @@
+//! `wattstile config`, and how every verb gets its configuration.
+
+use super::output::{DIM, GOOD};
+use super::{CliError, Exit, Output};
+use crate::config::{Config, ConfigError, Layers, Loaded, Mode, commented_file};
+use crate::transport::files::write_whole;
+use crate::transport::identity::Door;
+use crate::transport::tls::{Source, Tls};
+use clap::Subcommand;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Where a verb finds its configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigArgs {
+    /// Configuration file (TOML); without it, everything is built in
+    #[arg(long, short, value_name = "FILE", env = "WATTSTILE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Set one value over file and environment (repeatable)
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// All layers, checked. What is wrong with them is told, and ends the verb with exit code 78.
+    pub fn load(&self) -> Result<Config, CliError> {
+        Ok(self.load_with_origins()?.config)
+    }
+
+    fn load_with_origins(&self) -> Result<Loaded, CliError> {
+        let layers = Layers::of_process(self.config.clone(), self.set.clone()).map_err(|error| {
+            let path = self.config.as_deref().unwrap_or_else(|| Path::new("the configuration"));
+            CliError::new(Exit::Config, format!("{}: {error}", path.display()))
+        })?;
+        layers.load().map_err(|error| invalid(&error))
+    }
+}
+
+/// Make, check and show the configuration
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a file with every setting, its meaning and its built-in value
+    #[command(after_help = "Example: wattstile config init > wattstile.toml")]
+    Init {
+        /// File to write; standard output without it
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Check the configuration, and the files that it names
+    #[command(after_help = "Example: wattstile config check --config wattstile.toml")]
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Look only at the configuration, not at the files that it names
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Show every setting and where it comes from
+    #[command(after_help = "Example: wattstile config show --origin")]
+    Show {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Say for each setting where it comes from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    section: &'static str,
+    key: &'static str,
+    value: Option<String>,
+    origin: Option<String>,
+}
+
+/// Does one of the verbs.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    match args.verb {
+        Verb::Init { file } => init(file.as_deref(), output),
+        Verb::Check { config, offline } => check(&config, offline, output),
+        Verb::Show { config, origin } => show(&config, origin, output),
+    }
+}
+
+fn init(file: Option<&Path>, output: &Output) -> Result<Exit, CliError> {
+    let text = commented_file();
+    let Some(file) = file else {
+        output.raw(&text)?;
+        return Ok(Exit::Ok);
+    };
+    if file.exists() {
+        return Err(CliError::new(Exit::Refused, format!("{} is there already", file.display())));
+    }
+    write_whole(file, text.as_bytes(), 0o644).map_err(CliError::failed)?;
+    output.say(format_args!("{GOOD}✓{GOOD:#} {}", file.display()));
+    Ok(Exit::Ok)
+}
+
+fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliError> {
+    let loaded = args.load_with_origins()?;
+    if !offline {
+        loaded.check_files().map_err(|error| invalid(&error))?;
+        certificates(&loaded.config)?;
+    }
+    output.answer("config-check/1", &serde_json::json!({ "valid": true, "offline": offline }), |out| {
+        writeln!(out, "{GOOD}✓{GOOD:#} the configuration is valid")
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The certificates make the TLS of both listeners. A development gate without a PKI makes one when it starts.
+fn certificates(config: &Config) -> Result<(), CliError> {
+    let named = config.tls.certificate_file.is_some() || config.tls.folder.is_some();
+    if config.gate.mode == Mode::Development && !named && !config.pki_folder().exists() {
+        return Ok(());
+    }
+    for door in [Door::Chargers, Door::Processors] {
+        Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))
+            .map_err(|error| CliError::new(Exit::Config, format!("the listener for {door}: {error}")))?;
+    }
+    Ok(())
+}
+
+fn show(args: &ConfigArgs, origins: bool, output: &Output) -> Result<Exit, CliError> {
+    let loaded = args.load_with_origins()?;
+    let sections = loaded.config.write();
+    let shown = sections.iter().flat_map(|section| {
+        section.settings.iter().map(|(key, value)| Shown {
+            section: section.key,
+            key,
+            value: value.clone(),
+            origin: (origins && !section.is_list).then(|| loaded.origin(section.key, key)),
+        })
+    });
+    let shown: Vec<Shown> = shown.collect();
+    output.answer("config/1", &shown, |out| {
+        for section in &sections {
+            match section.is_list {
+                true => writeln!(out, "[[{}]]", section.key)?,
+                false => writeln!(out, "[{}]", section.key)?,
+            }
+            for (key, value) in &section.settings {
+                let Some(value) = value else { continue };
+                match origins && !section.is_list {
+                    true => writeln!(out, "{key} = {value}  {DIM}# {}{DIM:#}", loaded.origin(section.key, key))?,
+                    false => writeln!(out, "{key} = {value}")?,
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn invalid(error: &ConfigError) -> CliError {
+    let count = match error.problems.len() {
+        1 => "1 problem in the configuration".to_owned(),
+        count => format!("{count} problems in the configuration"),
+    };
+    CliError::new(Exit::Config, format!("{count}\n{}", error.styled()))
+}

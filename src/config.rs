@@ -1,1 +1,0 @@
-//! Configuration: TOML with a default for everything.

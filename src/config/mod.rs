@@ -1,0 +1,483 @@
+//! Configuration: TOML with a default for everything, checked as a whole, every problem told at once with its line.
+//!
+//! Layers, each over the one before: built-in values, the file, environment variables (`WATTSTILE_CHARGERS__LISTEN` for
+//! `chargers.listen`), `--set chargers.listen=…`. Secrets are never values, only names of files. What a file says is
+//! checked wherever it comes from; what it names (certificates, tariffs) is checked by [`Config::missing_files`] and by
+//! whoever opens it.
+
+mod problem;
+mod section;
+mod sections;
+mod setting;
+mod tree;
+
+pub use problem::{ConfigError, Problem};
+pub use section::{Field, Section};
+pub use sections::{
+    Assignment, Chargers, Console, Gate, Log, Payment, Processor, Processors, Receipts, Site, Tariffs, Tls,
+};
+pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
+pub use tree::Origin;
+
+use crate::session;
+use crate::transport::identity::Door;
+use crate::transport::tls;
+use crate::units::{ChargerId, TariffId};
+use crate::wire::MaySpeakFor;
+use problem::did_you_mean;
+use section::{Reader, unknown};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tree::{Table, Value};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[gate]`
+    pub gate: Gate,
+    /// `[chargers]`
+    pub chargers: Chargers,
+    /// `[processors]`
+    pub processors: Processors,
+    /// `[[processor]]`
+    pub registry: Vec<Processor>,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[console]`
+    pub console: Console,
+    /// `[tariffs]`
+    pub tariffs: Tariffs,
+    /// `[[assignment]]`
+    pub assignments: Vec<Assignment>,
+    /// `[[site]]`
+    pub sites: Vec<Site>,
+    /// `[payment]`
+    pub payment: Payment,
+    /// `[receipts]`
+    pub receipts: Receipts,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// What a configuration is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// The file.
+    pub path: Option<PathBuf>,
+    /// Its text.
+    pub source: String,
+    /// Names and values of environment variables; those that are not ours are passed over.
+    pub environment: Vec<(String, String)>,
+    /// `section.key=value` from the command line.
+    pub flags: Vec<String>,
+}
+
+/// A configuration and where each value came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    root: Table,
+    layers: Layers,
+}
+
+const SECTIONS: [&str; 12] = [
+    Gate::KEY,
+    Chargers::KEY,
+    Processors::KEY,
+    Processor::KEY,
+    Tls::KEY,
+    Console::KEY,
+    Tariffs::KEY,
+    Assignment::KEY,
+    Site::KEY,
+    Payment::KEY,
+    Receipts::KEY,
+    Log::KEY,
+];
+
+const PREFIX: &str = "WATTSTILE_";
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::read(&Table::new(), &mut Vec::new())
+    }
+}
+
+impl Layers {
+    /// A file, what the environment of this process says, and flags.
+    pub fn of_process(path: Option<PathBuf>, flags: Vec<String>) -> std::io::Result<Layers> {
+        let source = path.as_ref().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Ok(Layers { path, source, environment, flags })
+    }
+
+    /// Reads all layers and checks the whole.
+    pub fn load(self) -> Result<Loaded, ConfigError> {
+        let mut problems = Vec::new();
+        let (file, errors) = toml::de::DeTable::parse_recoverable(&self.source);
+        for error in errors {
+            let end = self.source.len();
+            let span = error.span().map_or(end..end, |span| span.start.min(end)..span.end.min(end));
+            let (title, label) = ("this is not TOML".to_owned(), error.message().to_owned());
+            problems.push(Problem { origin: Origin::File(span), title, label, help: None });
+        }
+        let mut root = tree::of_file(file.get_ref());
+        let mut environment: Vec<_> = self.environment.iter().filter(|(name, _)| name.contains("__")).collect();
+        environment.sort();
+        for (name, value) in environment {
+            let Some(path) = name.strip_prefix(PREFIX) else { continue };
+            let path = path.to_lowercase();
+            let path: Vec<&str> = path.split("__").collect();
+            tree::set(&mut root, &path, value, &Origin::Environment(name.clone()));
+        }
+        for flag in &self.flags {
+            let origin = Origin::Flag(flag.clone());
+            match flag.split_once('=') {
+                Some((path, value)) if path.contains('.') => {
+                    tree::set(&mut root, &path.split('.').collect::<Vec<_>>(), value, &origin);
+                }
+                _ => {
+                    let label = "wanted section.key=value".to_owned();
+                    problems.push(Problem { origin, title: "not a setting".to_owned(), label, help: None });
+                }
+            }
+        }
+        let config = Config::read(&root, &mut problems);
+        if problems.is_empty() {
+            config.check(&root, &mut problems);
+        }
+        match problems.is_empty() {
+            true => Ok(Loaded { config, root, layers: self }),
+            false => Err(ConfigError { path: self.path, source: self.source, problems }),
+        }
+    }
+}
+
+impl Loaded {
+    /// Where a setting came from: a file and line, a variable, a flag, or the built-in value.
+    pub fn origin(&self, section: &str, key: &str) -> String {
+        match place(&self.root, section, key) {
+            Origin::Default => "built in".to_owned(),
+            Origin::Environment(name) => name,
+            Origin::Flag(text) => format!("--set {text}"),
+            Origin::File(span) => {
+                let line = self.layers.source.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1);
+                let path = self.layers.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+                format!("{path}:{line}")
+            }
+        }
+    }
+
+    /// Problems with what the configuration names: files that are not there.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let missing = |(section, key, path): (&str, &str, PathBuf)| Problem {
+            origin: place(&self.root, section, key),
+            title: format!("`{section}.{key}` names a file that is not there"),
+            label: format!("{} does not exist", path.display()),
+            help: None,
+        };
+        let problems: Vec<Problem> = self.config.missing_files().into_iter().map(missing).collect();
+        let Layers { path, source, .. } = self.layers.clone();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError { path, source, problems }) }
+    }
+}
+
+/// Where a setting stands in the tree.
+fn place(root: &Table, section: &str, key: &str) -> Origin {
+    match root.get(section).map(|entry| &entry.value) {
+        Some(Value::Table(table)) => table.get(key).map_or(Origin::Default, |entry| entry.place.clone()),
+        _ => Origin::Default,
+    }
+}
+
+impl Config {
+    fn read(root: &Table, problems: &mut Vec<Problem>) -> Config {
+        for (name, entry) in root {
+            if !SECTIONS.contains(&name.as_str()) {
+                problems.push(unknown(name, &entry.key, "the configuration", SECTIONS.into_iter()));
+            }
+        }
+        let mut names = BTreeSet::new();
+        let registry = Reader::sections::<Processor>(root, problems);
+        for (processor, origin) in &registry {
+            if !names.insert(processor.id.as_str()) {
+                problems.push(twice("processor", processor.id.as_str(), origin));
+            }
+        }
+        names.clear();
+        let sites = Reader::sections::<Site>(root, problems);
+        for (site, origin) in &sites {
+            if !names.insert(site.id.as_str()) {
+                problems.push(twice("site", site.id.as_str(), origin));
+            }
+        }
+        Config {
+            gate: Reader::section(root, problems),
+            chargers: Reader::section(root, problems),
+            processors: Reader::section(root, problems),
+            tls: Reader::section(root, problems),
+            console: Reader::section(root, problems),
+            tariffs: Reader::section(root, problems),
+            assignments: Reader::sections(root, problems).into_iter().map(|(assignment, _)| assignment).collect(),
+            payment: Reader::section(root, problems),
+            receipts: Reader::section(root, problems),
+            log: Reader::section(root, problems),
+            registry: registry.into_iter().map(|(processor, _)| processor).collect(),
+            sites: sites.into_iter().map(|(site, _)| site).collect(),
+        }
+    }
+
+    /// What no setting can know by itself.
+    fn check(&self, root: &Table, problems: &mut Vec<Problem>) {
+        let mut wrong = |section: &str, key: &str, title: &str, label: String, help: &str| {
+            let help = (!help.is_empty()).then(|| help.to_owned());
+            problems.push(Problem { origin: place(root, section, key), title: title.to_owned(), label, help });
+        };
+        if self.gate.partitions == 0 {
+            wrong("gate", "partitions", "there must be a partition", "wanted at least 1".to_owned(), "");
+        }
+        if self.gate.shards > self.gate.partitions {
+            let label = format!("{} shards for {} partitions", self.gate.shards, self.gate.partitions);
+            wrong("gate", "shards", "a shard without a partition has nothing to do", label, "");
+        }
+        for (section, connections) in
+            [("chargers", self.chargers.connections_max), ("processors", self.processors.connections_max)]
+        {
+            if connections == 0 {
+                wrong(section, "connections_max", "nobody could connect", "wanted at least 1".to_owned(), "");
+            }
+        }
+        let listeners = [
+            ("chargers", self.chargers.listen),
+            ("processors", self.processors.listen),
+            ("console", self.console.listen),
+        ];
+        for (index, (section, address)) in listeners.iter().enumerate() {
+            let taken = listeners[..index].iter().find(|(_, other)| other == address && address.port() != 0);
+            if let Some((other, _)) = taken {
+                let label = format!("`{other}.listen` has the same address");
+                wrong(section, "listen", "two listeners at one address", label, "");
+            }
+        }
+        for (key, amount) in [
+            ("total_max_minor", self.payment.total_max_minor),
+            ("partial_min_minor", self.payment.partial_min_minor),
+            ("floor_limit_minor", self.payment.floor_limit_minor),
+        ] {
+            if amount < 0 {
+                wrong("payment", key, "an amount below nothing", "wanted 0 or more".to_owned(), "");
+            }
+        }
+        if crate::wire::PeerIdentity::parse(&format!("spiffe://{}/gate/x", self.tls.trust_domain)).is_err() {
+            let label = "wanted a-z, 0-9, dots, dashes and underscores".to_owned();
+            wrong("tls", "trust_domain", "not a trust domain", label, "");
+        }
+        if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
+            let words = ["error", "warn", "info", "debug", "trace", "off"];
+            let label = match did_you_mean(&self.log.level, words) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "wanted a level or a filter".to_owned(),
+            };
+            wrong("log", "level", "not a level", label, "");
+        }
+        if self.gate.mode == Mode::Production {
+            if !self.console.listen.ip().is_loopback() && self.console.token_file.is_none() {
+                let label = "open to others than this machine, with a token that changes at each start".to_owned();
+                wrong("console", "listen", "the console needs a token of yours", label, "set `console.token_file`");
+            }
+            if self.tls.crl_files.is_empty() && self.tls.folder.is_none() {
+                let label = "without a list nothing can be revoked".to_owned();
+                let help = "set `tls.crl_files`, or `tls.folder`";
+                wrong("tls", "crl_files", "production needs revocation lists", label, help);
+            }
+        }
+    }
+
+    /// Files that are named and not there: section, key, path. In development a PKI may still be made.
+    pub fn missing_files(&self) -> Vec<(&'static str, &'static str, PathBuf)> {
+        let tls = &self.tls;
+        let mut named: Vec<(&str, &str, Option<&Path>)> = vec![
+            ("tls", "certificate_file", tls.certificate_file.as_deref()),
+            ("tls", "key_file", tls.key_file.as_deref()),
+            ("tls", "chargers_ca_file", tls.chargers_ca_file.as_deref()),
+            ("tls", "processors_ca_file", tls.processors_ca_file.as_deref()),
+            ("console", "token_file", self.console.token_file.as_deref()),
+            ("tariffs", "folder", self.tariffs.folder.as_deref()),
+        ];
+        named.extend(tls.crl_files.iter().map(|path| ("tls", "crl_files", Some(path.as_path()))));
+        named.extend(self.registry.iter().map(|entry| ("processor", "mac_key_file", entry.mac_key_file.as_deref())));
+        let missing = named.into_iter().filter_map(|(section, key, path)| Some((section, key, path?)));
+        missing.filter(|(_, _, path)| !path.exists()).map(|(section, key, path)| (section, key, path.into())).collect()
+    }
+
+    /// The folder of the PKI.
+    pub fn pki_folder(&self) -> PathBuf {
+        self.tls.folder.clone().unwrap_or_else(|| self.gate.data_dir.join("pki"))
+    }
+
+    /// The folder of the tariffs.
+    pub fn tariff_folder(&self) -> PathBuf {
+        self.tariffs.folder.clone().unwrap_or_else(|| self.gate.data_dir.join("tariffs"))
+    }
+
+    /// The files of a listener's TLS.
+    pub fn tls_files(&self, door: Door) -> tls::Files {
+        let folder = self.pki_folder();
+        let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| folder.join(name));
+        let authorities = match door {
+            Door::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
+            Door::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
+        };
+        let crls = match self.tls.crl_files.is_empty() {
+            true => vec![folder.join("crl.pem")],
+            false => self.tls.crl_files.clone(),
+        };
+        let (certificate, key) = (or(&self.tls.certificate_file, "server.pem"), or(&self.tls.key_file, "server.key"));
+        tls::Files { certificate, key, authorities, crls }
+    }
+
+    /// The rules of a listener's TLS.
+    pub fn tls_policy(&self, door: Door) -> tls::Policy {
+        tls::Policy {
+            trust_domain: self.tls.trust_domain.clone(),
+            door,
+            tls12: self.tls.min_version == MinTls::V12,
+            production: self.gate.mode == Mode::Production,
+        }
+    }
+
+    /// The rules for sessions and their money.
+    pub fn session_policy(&self) -> session::Policy {
+        let money = &self.payment;
+        let built_in = session::Policy::default();
+        session::Policy {
+            clock_ahead_max: self.chargers.clock_ahead_max.0,
+            backlog_max: self.chargers.backlog_max.0,
+            silence: self.chargers.silence,
+            no_start: self.chargers.no_start,
+            stop_latency: money.stop_latency,
+            first_hold_major: money.first_hold_major,
+            increment_horizon: money.increment_horizon,
+            payment: crate::payment::Policy {
+                answer_authorize: money.answer_authorize,
+                answer_increment: money.answer_increment,
+                answer_capture: money.answer_capture,
+                answer_void: money.answer_void,
+                answer_refund: money.answer_refund,
+                increments_max: money.increments_max,
+                total_max_minor: money.total_max_minor,
+                partial_min_minor: money.partial_min_minor,
+                floor_limit_minor: money.floor_limit_minor,
+                double_hold: money.double_hold,
+                ..built_in.payment
+            },
+        }
+    }
+
+    /// Which site may speak for which charger.
+    pub fn may_speak_for(&self) -> MaySpeakFor {
+        let sites = self.sites.clone();
+        Arc::new(move |site, charger| {
+            sites
+                .iter()
+                .any(|known| known.id == *site && known.chargers.iter().any(|pattern| pattern.fits(charger.as_str())))
+        })
+    }
+
+    /// The tariff that is assigned to a charger.
+    pub fn tariff_of(&self, charger: &ChargerId) -> Option<&TariffId> {
+        let fitting = self.assignments.iter().filter(|assignment| assignment.chargers.fits(charger.as_str()));
+        let closest = fitting.max_by_key(|assignment| assignment.chargers.specificity());
+        closest.map(|assignment| &assignment.tariff).or(self.tariffs.default.as_ref())
+    }
+
+    /// The time zone of a charger: of the site that names it most specifically, or the common one.
+    pub fn zone_of(&self, charger: &ChargerId) -> &ZoneName {
+        let fitting = self.sites.iter().filter_map(|site| {
+            let closest = site
+                .chargers
+                .iter()
+                .filter(|pattern| pattern.fits(charger.as_str()))
+                .max_by_key(|p| p.specificity())?;
+            Some((closest.specificity(), site.time_zone.as_ref()?))
+        });
+        fitting.max_by_key(|(specificity, _)| *specificity).map_or(&self.tariffs.time_zone, |(_, zone)| zone)
+    }
+
+    /// Every setting as TOML.
+    pub fn write(&self) -> Vec<Written> {
+        fn one<S: Section>(section: &S) -> Written {
+            Written { key: S::KEY, is_list: false, settings: section.write() }
+        }
+        fn each<S: Section>(sections: &[S]) -> impl Iterator<Item = Written> {
+            sections.iter().map(|section| Written { is_list: true, ..one(section) })
+        }
+        let mut all = vec![one(&self.gate), one(&self.chargers), one(&self.processors)];
+        all.extend(each(&self.registry));
+        all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
+        all.extend(each(&self.assignments));
+        all.extend(each(&self.sites));
+        all.extend([one(&self.payment), one(&self.receipts), one(&self.log)]);
+        all
+    }
+}
+
+/// A section as TOML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its key.
+    pub key: &'static str,
+    /// Whether there can be several of it.
+    pub is_list: bool,
+    /// Its keys and values; no value for what is not set.
+    pub settings: Vec<(&'static str, Option<String>)>,
+}
+
+fn twice(what: &str, id: &str, origin: &Origin) -> Problem {
+    let label = "and here again".to_owned();
+    Problem { origin: origin.clone(), title: format!("two {what}s are called `{id}`"), label, help: None }
+}
+
+/// A file with every setting, its meaning and its built-in value, all commented out.
+pub fn commented_file() -> String {
+    fn section<S: Section>(text: &mut String, list: bool) {
+        text.push('\n');
+        for line in S::ABOUT {
+            text.push_str(&format!("#{line}\n"));
+        }
+        text.push_str(&if list { format!("#[[{}]]\n", S::KEY) } else { format!("[{}]\n", S::KEY) });
+        for field in S::FIELDS {
+            for line in field.doc {
+                text.push_str(&format!("#{line}\n"));
+            }
+            match field.default.trim_start_matches('!') {
+                "" => text.push_str(&format!("#{} = \"...\"  # not set\n", field.name)),
+                value => text.push_str(&format!("#{} = {value}\n", field.name)),
+            }
+        }
+    }
+    let mut text = String::from(
+        "# wattstile. Everything is commented out and shows what is built in.\n\
+         # Environment variables (WATTSTILE_CHARGERS__LISTEN) and --set chargers.listen=... override this file.\n",
+    );
+    section::<Gate>(&mut text, false);
+    section::<Chargers>(&mut text, false);
+    section::<Processors>(&mut text, false);
+    section::<Processor>(&mut text, true);
+    section::<Tls>(&mut text, false);
+    section::<Console>(&mut text, false);
+    section::<Tariffs>(&mut text, false);
+    section::<Assignment>(&mut text, true);
+    section::<Site>(&mut text, true);
+    section::<Payment>(&mut text, false);
+    section::<Receipts>(&mut text, false);
+    section::<Log>(&mut text, false);
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! What is wrong with a configuration: all of it at once, each with its place and a way out.
+
+use super::tree::Origin;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::fmt;
+use std::path::PathBuf;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// What is wrong, in one line.
+    pub title: String,
+    /// What to write beside the caret.
+    pub label: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// A configuration that is not used, because of at least one problem.
+#[derive(Clone, Debug)]
+pub struct ConfigError {
+    /// The file, where there is one.
+    pub path: Option<PathBuf>,
+    /// Its text.
+    pub source: String,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for ConfigError {}
+
+/// All problems, without colours.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+impl ConfigError {
+    /// All problems, with the colours of a terminal.
+    pub fn styled(&self) -> String {
+        self.render(&Renderer::styled())
+    }
+
+    /// The line of a problem in the file, counted from 1.
+    pub fn line(&self, problem: &Problem) -> Option<usize> {
+        let Origin::File(span) = &problem.origin else { return None };
+        let before = self.source.get(..span.start)?;
+        Some(before.matches('\n').count() + 1)
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        let path = self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let reports: Vec<String> = self.problems.iter().map(|problem| self.report(problem, &path, renderer)).collect();
+        reports.join("\n\n")
+    }
+
+    fn report(&self, problem: &Problem, path: &str, renderer: &Renderer) -> String {
+        let title = Level::ERROR.primary_title(problem.title.as_str());
+        let elsewhere = match &problem.origin {
+            Origin::File(_) => String::new(),
+            Origin::Environment(name) => format!("environment variable {name}: {}", problem.label),
+            Origin::Flag(text) => format!("--set {text}: {}", problem.label),
+            Origin::Default => problem.label.clone(),
+        };
+        let mut group = match &problem.origin {
+            Origin::File(span) => title.element(
+                Snippet::source(self.source.as_str())
+                    .path(path)
+                    .annotation(AnnotationKind::Primary.span(span.clone()).label(problem.label.as_str())),
+            ),
+            Origin::Environment(_) | Origin::Flag(_) | Origin::Default => {
+                title.element(Level::NOTE.message(elsewhere.as_str()))
+            }
+        };
+        if let Some(help) = &problem.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        let report: [Group<'_>; 1] = [group];
+        renderer.render(&report)
+    }
+}
+
+/// The candidate that was probably meant: a distance of at most a third of its length.
+pub fn did_you_mean<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .into_iter()
+        .map(|candidate| (distance(found, candidate), candidate))
+        .filter(|(distance, candidate)| *distance * 3 <= candidate.len().max(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many characters have to be added, dropped, changed or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_recognised_and_strangers_are_not() {
+        let keys = ["listen", "connections_max", "silence"];
+        assert_eq!(did_you_mean("lisen", keys), Some("listen"));
+        assert_eq!(did_you_mean("conections_max", keys), Some("connections_max"));
+        assert_eq!(did_you_mean("silecne", keys), Some("silence"));
+        assert_eq!(did_you_mean("colour", keys), None);
+    }
+}

@@ -1,0 +1,168 @@
+//! Sections: written down once, with the words of the manual and the built-in value beside each setting.
+
+use super::problem::{Problem, did_you_mean};
+use super::setting::Setting;
+use super::tree::{Origin, Table, Value, of_value};
+
+/// A setting of a section, for the file that `config init` writes and for the list of known keys.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its key.
+    pub name: &'static str,
+    /// The built-in value as TOML; empty for a setting that is not set; with a leading `!` it has to be set, and this
+    /// only stands in until the problem is told.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static [&'static str],
+}
+
+/// Part of a configuration.
+pub trait Section: Sized {
+    /// Its key.
+    const KEY: &'static str;
+    /// What it is about.
+    const ABOUT: &'static [&'static str];
+    /// Its settings.
+    const FIELDS: &'static [Field];
+    /// Reads it; what is wrong is told to the reader, and a built-in value stands in.
+    fn read(reader: &mut Reader<'_>) -> Self;
+    /// Its settings as TOML, with their keys.
+    fn write(&self) -> Vec<(&'static str, Option<String>)>;
+}
+
+macro_rules! sections {
+    ($($(#[doc = $about:literal])+ $name:ident $key:literal {
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal;)*
+    })*) => {$(
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: $type,)*
+        }
+
+        impl $crate::config::section::Section for $name {
+            const KEY: &'static str = $key;
+            const ABOUT: &'static [&'static str] = &[$($about),+];
+            const FIELDS: &'static [$crate::config::section::Field] = &[$($crate::config::section::Field {
+                name: stringify!($field), default: $default, doc: &[$($doc),+],
+            }),*];
+
+            fn read(reader: &mut $crate::config::section::Reader<'_>) -> $name {
+                $name { $($field: reader.setting(stringify!($field), $default),)* }
+            }
+
+            fn write(&self) -> Vec<(&'static str, Option<String>)> {
+                vec![$((stringify!($field), $crate::config::setting::Setting::write(&self.$field)),)*]
+            }
+        }
+    )*};
+}
+pub(super) use sections;
+
+/// Reads one section of the tree.
+pub struct Reader<'a> {
+    table: Option<&'a Table>,
+    place: Origin,
+    key: &'static str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads the section `S` of the tree, or what is built in.
+    pub fn section<S: Section>(root: &Table, problems: &mut Vec<Problem>) -> S {
+        match root.get(S::KEY) {
+            None => Reader { table: None, place: Origin::Default, key: S::KEY, problems }.whole(),
+            Some(entry) => match &entry.value {
+                Value::Table(table) => {
+                    Reader { table: Some(table), place: entry.key.clone(), key: S::KEY, problems }.whole()
+                }
+                other => {
+                    problems.push(Problem {
+                        origin: entry.place.clone(),
+                        title: format!("`{}` is a section", S::KEY),
+                        label: format!("found {}", other.what()),
+                        help: Some(format!("write `[{}]` on a line of its own, and its settings below", S::KEY)),
+                    });
+                    Reader { table: None, place: Origin::Default, key: S::KEY, problems }.whole()
+                }
+            },
+        }
+    }
+
+    /// Reads every `[[S]]` of the tree, each with the place where it stands.
+    pub fn sections<S: Section>(root: &Table, problems: &mut Vec<Problem>) -> Vec<(S, Origin)> {
+        let Some(entry) = root.get(S::KEY) else { return Vec::new() };
+        let Value::Tables(tables) = &entry.value else {
+            problems.push(Problem {
+                origin: entry.place.clone(),
+                title: format!("`{}` is a list of sections", S::KEY),
+                label: format!("found {}", entry.value.what()),
+                help: Some(format!("write `[[{}]]`, in double brackets, once for each", S::KEY)),
+            });
+            return Vec::new();
+        };
+        let read = |(table, place): &(Table, Origin)| {
+            let reader = Reader { table: Some(table), place: place.clone(), key: S::KEY, problems: &mut *problems };
+            (reader.whole::<S>(), place.clone())
+        };
+        tables.iter().map(read).collect()
+    }
+
+    fn whole<S: Section>(mut self) -> S {
+        let section = S::read(&mut self);
+        for (name, entry) in self.table.into_iter().flatten() {
+            let known = S::FIELDS.iter().map(|field| field.name);
+            if !known.clone().any(|field| field == name) {
+                self.problems.push(unknown(name, &entry.key, &format!("[{}]", S::KEY), known));
+            }
+        }
+        section
+    }
+
+    /// Reads one setting.
+    pub fn setting<T: Setting>(&mut self, name: &'static str, default: &'static str) -> T {
+        let found = self.table.and_then(|table| table.get(name));
+        match found.map(|entry| (entry, T::read(&entry.value))) {
+            Some((_, Ok(value))) => return value,
+            Some((entry, Err(wanted))) => self.problems.push(Problem {
+                origin: entry.place.clone(),
+                title: format!("`{}.{name}` cannot be this", self.key),
+                label: format!("wanted {wanted}"),
+                help: None,
+            }),
+            None if default.starts_with('!') => self.problems.push(Problem {
+                origin: self.place.clone(),
+                title: format!("`{}.{name}` is missing", self.key),
+                label: format!("`{name}` has to be set here"),
+                help: None,
+            }),
+            None => {}
+        }
+        built_in(self.key, name, default)
+    }
+}
+
+/// A key that is not known, and the one that was probably meant.
+pub fn unknown<'a>(name: &str, origin: &Origin, place: &str, known: impl Iterator<Item = &'a str> + Clone) -> Problem {
+    let label = match did_you_mean(name, known.clone()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "unknown key".to_owned(),
+    };
+    let known: Vec<&str> = known.collect();
+    Problem {
+        origin: origin.clone(),
+        title: format!("unknown key `{}` in {place}", name.escape_debug()),
+        label,
+        help: Some(format!("known here: {}", known.join(", "))),
+    }
+}
+
+/// The built-in value of a setting. A test reads every one, so that what cannot be here is never here.
+fn built_in<T: Setting>(section: &str, name: &str, default: &str) -> T {
+    let text = default.trim_start_matches('!');
+    let value = match text.is_empty() {
+        true => T::unset(),
+        false => toml::de::DeValue::parse(text).ok().and_then(|value| T::read(&of_value(value.get_ref())).ok()),
+    };
+    value.unwrap_or_else(|| unreachable!("the built-in value of {section}.{name}"))
+}

@@ -1,0 +1,155 @@
+//! Every section and setting, with its meaning and its built-in value.
+
+use super::section::sections;
+use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, ZoneName};
+use crate::payment::CredentialKind;
+use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+sections! {
+    /// The gate itself.
+    Gate "gate" {
+        /// Its name in logs and on receipts.
+        name: String = "\"wattstile\"";
+        /// "development" makes certificates for itself; "production" refuses those.
+        mode: Mode = "\"development\"";
+        /// Where everything durable lives.
+        data_dir: PathBuf = "\".wattstile\"";
+        /// Slices of the id space; fixed when the data directory is made.
+        partitions: u16 = "64";
+        /// Threads that run partitions; 0 means one per core.
+        shards: u16 = "0";
+    }
+    /// The listener for chargers and site controllers, and how far a charger is trusted.
+    Chargers "chargers" {
+        /// Where chargers connect.
+        listen: SocketAddr = "\"127.0.0.1:7443\"";
+        /// Most connections at once.
+        connections_max: u32 = "16000";
+        /// How far a charger's clock may be ahead; "off" does not compare.
+        clock_ahead_max: Limit = "\"1min\"";
+        /// How old a reading may be when it arrives; "off" takes any age.
+        backlog_max: Limit = "\"7d\"";
+        /// Silence after which a session is ended on its last known reading.
+        silence: TimeSpan = "\"15min\"";
+        /// Silence after which an admitted session without readings is given up.
+        no_start: TimeSpan = "\"2min\"";
+    }
+    /// The listener to which processors dial in.
+    Processors "processors" {
+        /// Where processors connect.
+        listen: SocketAddr = "\"127.0.0.1:7444\"";
+        /// Most connections at once.
+        connections_max: u32 = "256";
+    }
+    /// A processor that may dial in, and which credentials are brought to it. Without any, every processor with a
+    /// certificate is taken, with weight 1.
+    Processor "processor" {
+        /// Its id, as its certificate names it.
+        id: ProcessorId = "!\"unnamed\"";
+        /// File with the key of its messages' MAC, in hexadecimal, readable by the owner only.
+        mac_key_file: Option<PathBuf> = "";
+        /// Kinds of credentials that it is asked about; empty means all that it takes.
+        credentials: Vec<CredentialKind> = "[]";
+        /// Currencies that it is asked for; empty means all that it takes.
+        currencies: Vec<Currency> = "[]";
+        /// Those with the lowest number are asked first.
+        priority: u8 = "100";
+        /// Share of the sessions among those with equal priority.
+        weight: u32 = "1";
+    }
+    /// Certificates of both listeners. Files that are not named are those of the folder, as `wattstile cert init`
+    /// makes them.
+    Tls "tls" {
+        /// The trust domain in the names of all peers.
+        trust_domain: String = "\"wattstile.local\"";
+        /// The folder of the PKI; without it, `pki` in the data directory.
+        folder: Option<PathBuf> = "";
+        /// The gate's own certificate, and those that signed it except the root.
+        certificate_file: Option<PathBuf> = "";
+        /// The gate's own key, readable by the owner only.
+        key_file: Option<PathBuf> = "";
+        /// Authorities of chargers and site controllers.
+        chargers_ca_file: Option<PathBuf> = "";
+        /// Authorities of processors.
+        processors_ca_file: Option<PathBuf> = "";
+        /// Revocation lists of these authorities.
+        crl_files: Vec<PathBuf> = "[]";
+        /// The oldest TLS that is spoken: "1.3", or "1.2" for chargers that know no better.
+        min_version: MinTls = "\"1.3\"";
+    }
+    /// The console, its API, and /metrics, /livez, /readyz.
+    Console "console" {
+        /// Where it listens.
+        listen: SocketAddr = "\"127.0.0.1:8490\"";
+        /// File with the token that opens it; without it, one is made at each start and printed.
+        token_file: Option<PathBuf> = "";
+    }
+    /// Prices.
+    Tariffs "tariffs" {
+        /// Folder with OCPI tariffs, one JSON file each; without it, `tariffs` in the data directory.
+        folder: Option<PathBuf> = "";
+        /// The tariff of chargers that no [[assignment]] fits; without it, they are refused.
+        default: Option<TariffId> = "";
+        /// The time zone of chargers whose site says nothing else.
+        time_zone: ZoneName = "\"UTC\"";
+    }
+    /// Which tariff applies to which chargers. Of several that fit, the most specific counts.
+    Assignment "assignment" {
+        /// Chargers, with * for any characters.
+        chargers: Pattern = "!\"x\"";
+        /// The id of the tariff.
+        tariff: TariffId = "!\"x\"";
+    }
+    /// A site, and the chargers for which its controller may speak.
+    Site "site" {
+        /// Its id, as its controller's certificate names it.
+        id: SiteId = "!\"unnamed\"";
+        /// Its chargers, with * for any characters.
+        chargers: Vec<Pattern> = "[]";
+        /// Its time zone.
+        time_zone: Option<ZoneName> = "";
+    }
+    /// Holds, and the timers of the money. Amounts are in minor units (cents) unless they say otherwise.
+    Payment "payment" {
+        /// First hold where the tariff names none, in major units.
+        first_hold_major: u32 = "45";
+        /// How long an increment is to last at the connector's full power.
+        increment_horizon: TimeSpan = "\"30min\"";
+        /// Most increments of one hold.
+        increments_max: u8 = "10";
+        /// Most that is reserved for one session.
+        total_max_minor: i64 = "100000";
+        /// A partial approval of less is released at once.
+        partial_min_minor: i64 = "200";
+        /// Most energy, in money, that is given before an answer.
+        floor_limit_minor: i64 = "2000";
+        /// Whether a second hold may be asked for while an earlier one is being reversed.
+        double_hold: bool = "false";
+        /// Longest time from the decision to stop until no energy flows.
+        stop_latency: TimeSpan = "\"90s\"";
+        /// How long to wait for the answer to an authorization.
+        answer_authorize: TimeSpan = "\"8s\"";
+        /// How long to wait for the answer to an increment.
+        answer_increment: TimeSpan = "\"15s\"";
+        /// How long to wait for the answer to a capture.
+        answer_capture: TimeSpan = "\"20s\"";
+        /// How long to wait for the answer to a void.
+        answer_void: TimeSpan = "\"10s\"";
+        /// How long to wait for the answer to a refund.
+        answer_refund: TimeSpan = "\"30s\"";
+    }
+    /// Receipts.
+    Receipts "receipts" {
+        /// What the addresses of receipts begin with; empty means that none is given.
+        address: String = "\"\"";
+    }
+    /// The log.
+    Log "log" {
+        /// "auto" writes text to a terminal and JSON elsewhere; or "text", "json".
+        format: LogFormat = "\"auto\"";
+        /// What is written: "error", "warn", "info", "debug", "trace", or a filter such as "info,wattstile::wire=debug".
+        level: String = "\"info\"";
+    }
+}

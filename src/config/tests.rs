@@ -1,0 +1,154 @@
+//! Mistakes that people make, and what they are told.
+
+use super::*;
+
+fn load(source: &str) -> Result<Config, ConfigError> {
+    let path = Some(PathBuf::from("wattstile.toml"));
+    Layers { path, source: source.to_owned(), ..Layers::default() }.load().map(|loaded| loaded.config)
+}
+
+/// Configuration, line, and what the message must contain.
+const MISTAKES: &[(&str, usize, &[&str])] = &[
+    ("[chargers]\nlisen = \"127.0.0.1:1\"", 2, &["unknown key `lisen` in [chargers]", "did you mean `listen`?"]),
+    ("[charger]\n", 1, &["unknown key `charger` in the configuration", "did you mean `chargers`?"]),
+    ("[gate]\nmode = \"prod\"", 2, &["`gate.mode` cannot be this", "\"development\" or \"production\""]),
+    ("[gate]\npartitions = 0", 2, &["there must be a partition"]),
+    ("[gate]\npartitions = 70000", 2, &["a whole number from 0 to 65535"]),
+    ("[gate]\npartitions = \"64\"", 2, &["a whole number from 0 to 65535, not a text"]),
+    ("[gate]\npartitions = 64.0", 2, &["not a number with a fraction"]),
+    ("[gate]\npartitions = 2\nshards = 3", 3, &["3 shards for 2 partitions"]),
+    ("[gate]\nname = 5", 2, &["a text, not a number"]),
+    ("[gate]\ndata_dir = \"\"", 2, &["a path, not nothing"]),
+    ("gate = true", 1, &["`gate` is a section", "write `[gate]`"]),
+    ("[chargers]\nlisten = 7443", 2, &["such as \"127.0.0.1:7443\"", "not a number"]),
+    ("[chargers]\nlisten = \"localhost\"", 2, &["an address and port"]),
+    ("[chargers]\nconnections_max = 0", 2, &["nobody could connect"]),
+    ("[chargers]\nsilence = \"15 parsecs\"", 2, &["a span of time such as"]),
+    ("[chargers]\nclock_ahead_max = \"of\"", 2, &["or \"off\""]),
+    ("[chargers]\nlisten = \"127.0.0.1:7444\"", 0, &["two listeners at one address", "chargers.listen"]),
+    ("[tls]\nmin_version = 1.2", 2, &["\"1.2\" or \"1.3\"", "not a number with a fraction"]),
+    ("[tls]\ntrust_domain = \"Our Domain\"", 2, &["not a trust domain"]),
+    ("[tls]\ncrl_files = \"crl.pem\"", 2, &["a list, not a text"]),
+    ("[processor]\nid = \"acme\"", 1, &["`processor` is a list of sections", "[[processor]]"]),
+    ("[[processor]]\nweight = 2", 1, &["`processor.id` is missing"]),
+    ("[[processor]]\nid = \"a b\"", 2, &["a processor's id", "may not contain"]),
+    ("[[processor]]\nid = \"acme\"\n[[processor]]\nid = \"acme\"", 3, &["two processors are called `acme`"]),
+    ("[[processor]]\nid = \"acme\"\ncredentials = [\"card\"]", 3, &["\"card-token\" or \"wallet-token\""]),
+    ("[[processor]]\nid = \"acme\"\ncurrencies = [\"EURO\"]", 3, &["a currency code such as \"EUR\""]),
+    ("[[site]]\nid = \"AMS\"\ntime_zone = \"Europe/Amsterdm\"", 3, &["a time zone such as"]),
+    ("[[site]]\nid = \"AMS\"\nchargers = [\"AMS 1\"]", 3, &["with * for any characters", "may not contain"]),
+    ("[[assignment]]\nchargers = \"AMS-*\"", 1, &["`assignment.tariff` is missing"]),
+    ("[payment]\nfloor_limit_minor = -1", 2, &["an amount below nothing"]),
+    ("[payment]\nfloor_limit_minor = 20.00", 2, &["not a number with a fraction"]),
+    ("[payment]\ndouble_hold = \"no\"", 2, &["true or false, not a text"]),
+    ("[log]\nlevel = \"wran,=\"", 2, &["not a level"]),
+    ("[log]\nformat = \"xml\"", 2, &["\"auto\" or \"text\" or \"json\""]),
+    ("[gate]\nmode = \"production\"\n[console]\nlisten = \"0.0.0.0:8490\"", 4, &["`console.token_file`"]),
+    ("[gate]\nname = \"a\"\nname = \"b\"", 3, &["not TOML", "duplicate key"]),
+    ("[gate\nname = \"a\"", 1, &["not TOML"]),
+    ("[gate]\nname = 'a", 2, &["not TOML"]),
+];
+
+#[test]
+fn every_mistake_has_its_line_and_a_way_out() {
+    for (source, line, expected) in MISTAKES {
+        let error = load(source).expect_err(source);
+        let text = error.to_string();
+        for part in *expected {
+            assert!(text.contains(part), "{source}\nshould say {part:?} and says\n{text}");
+        }
+        let lines: Vec<Option<usize>> = error.problems.iter().map(|problem| error.line(problem)).collect();
+        let expected = (*line > 0).then_some(*line);
+        assert!(lines.contains(&expected), "{source}\nshould point at line {line}, points at {lines:?}\n{text}");
+        if *line > 0 {
+            assert!(text.contains(&format!("wattstile.toml:{line}")) && text.contains('^'), "{text}");
+        }
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let source = "[gate]\nmode = \"prod\"\npartitons = 3\n[chargers]\nlisten = 1\n[tarifs]\n[[site]]\n";
+    let error = load(source).unwrap_err();
+    let mut lines: Vec<Option<usize>> = error.problems.iter().map(|problem| error.line(problem)).collect();
+    lines.sort();
+    assert_eq!(lines, [2, 3, 5, 6, 7].map(Some));
+}
+
+#[test]
+fn nothing_at_all_is_a_configuration() {
+    assert_eq!(load("").unwrap(), Config::default());
+    assert_eq!(Config::default().session_policy(), session::Policy::default());
+}
+
+#[test]
+fn the_commented_file_says_what_is_built_in() {
+    let file = commented_file();
+    assert_eq!(load(&file).unwrap(), Config::default());
+    // Without the comment signs in front of its settings it is the same configuration, spelled out.
+    let mut in_list = false;
+    let mut spelled = Vec::new();
+    for line in file.lines().filter(|line| !line.ends_with("# not set")) {
+        match line.strip_prefix('#').unwrap_or(line) {
+            section if section.starts_with('[') => {
+                in_list = section.starts_with("[[");
+                spelled.extend((!in_list).then_some(section));
+            }
+            setting if setting.starts_with(|first: char| first.is_ascii_lowercase()) && !in_list => {
+                spelled.push(setting);
+            }
+            _ => {}
+        }
+    }
+    assert!(spelled.len() > 40, "{spelled:?}");
+    assert_eq!(load(&spelled.join("\n")).unwrap(), Config::default());
+}
+
+#[test]
+fn later_layers_win_and_each_value_knows_where_it_came_from() {
+    let layers = Layers {
+        path: Some("wattstile.toml".into()),
+        source: "[gate]\nname = \"file\"\nshards = 1\n[chargers]\nconnections_max = 5".to_owned(),
+        environment: vec![
+            ("WATTSTILE_GATE__NAME".to_owned(), "environment".to_owned()),
+            ("WATTSTILE_CHARGERS__LISTEN".to_owned(), "127.0.0.1:1".to_owned()),
+            ("WATTSTILE_CONFIG".to_owned(), "not a setting".to_owned()),
+            ("HOME".to_owned(), "/home/gate".to_owned()),
+        ],
+        flags: vec!["gate.name=flag".to_owned(), "tls.crl_files=a.pem, b.pem".to_owned()],
+    };
+    let loaded = layers.load().unwrap();
+    assert_eq!(loaded.config.gate.name, "flag");
+    assert_eq!(loaded.config.tls.crl_files, [PathBuf::from("a.pem"), PathBuf::from("b.pem")]);
+    assert_eq!(loaded.origin("gate", "name"), "--set gate.name=flag");
+    assert_eq!(loaded.origin("gate", "shards"), "wattstile.toml:3");
+    assert_eq!(loaded.origin("chargers", "listen"), "WATTSTILE_CHARGERS__LISTEN");
+    assert_eq!(loaded.origin("chargers", "connections_max"), "wattstile.toml:5");
+    assert_eq!(loaded.origin("gate", "mode"), "built in");
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    let environment = vec![("WATTSTILE_GATE__PARTITONS".to_owned(), "3".to_owned())];
+    let error = Layers { environment, ..Layers::default() }.load().unwrap_err().to_string();
+    assert!(error.contains("WATTSTILE_GATE__PARTITONS") && error.contains("did you mean `partitions`?"), "{error}");
+}
+
+#[test]
+fn the_most_specific_assignment_counts() {
+    let config = load(
+        "[tariffs]\ndefault = \"COMMON\"\ntime_zone = \"Europe/Berlin\"\n\
+         [[assignment]]\nchargers = \"AMS-*\"\ntariff = \"AMS\"\n\
+         [[assignment]]\nchargers = \"AMS-DC-*\"\ntariff = \"FAST\"\n\
+         [[site]]\nid = \"AMS\"\nchargers = [\"AMS-*\"]\ntime_zone = \"Europe/Amsterdam\"",
+    )
+    .unwrap();
+    let charger = |id: &str| id.parse::<ChargerId>().unwrap();
+    let tariff = |id| config.tariff_of(&charger(id)).unwrap().as_str();
+    assert_eq!((tariff("AMS-DC-1"), tariff("AMS-AC-1"), tariff("UTR-1")), ("FAST", "AMS", "COMMON"));
+    assert_eq!(config.zone_of(&charger("AMS-1")).as_str(), "Europe/Amsterdam");
+    assert_eq!(config.zone_of(&charger("UTR-1")).as_str(), "Europe/Berlin");
+    let may = config.may_speak_for();
+    assert!(may(&"AMS".parse().unwrap(), &charger("AMS-1")) && !may(&"AMS".parse().unwrap(), &charger("UTR-1")));
+    assert!(!may(&"UTR".parse().unwrap(), &charger("UTR-1")));
+}
