@@ -4,8 +4,8 @@
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
 pub mod cert;
-pub mod demo;
 pub mod config;
+pub mod demo;
 pub mod exit;
 pub mod interrupts;
 pub mod metrics;
