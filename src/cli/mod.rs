@@ -13,6 +13,7 @@ pub mod output;
 mod own_gate;
 pub mod receipt;
 pub mod replay;
+pub mod sim;
 pub mod tariff;
 
 pub use exit::{CliError, Exit};
@@ -61,6 +62,8 @@ enum Verb {
     Receipt(receipt::Args),
     /// Tell recorded sessions to a gate, and compare what it bills with what was billed
     Replay(replay::Args),
+    /// Run simulated chargers and processors
+    Sim(sim::Args),
     /// Check, explain and price tariffs
     Tariff(tariff::Args),
 }
@@ -74,6 +77,7 @@ impl Verb {
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
+            Verb::Sim(args) => sim::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
         }
     }

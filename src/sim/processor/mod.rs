@@ -12,7 +12,7 @@ mod service;
 
 pub use books::{Books, Hold, HoldState, Violations};
 pub use report::{BooksReport, HoldLine, Totals};
-pub use script::{MAGIC_AMOUNT_MINOR, Misbehaviour, Rates};
+pub use script::{MAGIC_AMOUNT_MINOR, MAGIC_WORDS, Misbehaviour, Rates};
 pub use service::{Lines, Service, ServiceReport};
 
 use crate::payment::{

@@ -104,6 +104,32 @@ impl Misbehaviour {
         }
     }
 
+    /// What it does, in a line.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Misbehaviour::DeclineSoft => "declined softly (51; an increment 61)",
+            Misbehaviour::DeclineHard => "declined for good (14)",
+            Misbehaviour::DeclineFraud => "declined on suspicion of fraud (59)",
+            Misbehaviour::DeclineTechnical => "declined for a technical reason (96)",
+            Misbehaviour::Timeout => "lost on its way: not done, no answer",
+            Misbehaviour::Silent => "done, no answer",
+            Misbehaviour::Slow => "done, answered late but in time",
+            Misbehaviour::Late => "done, answered too late",
+            Misbehaviour::Delayed => "stuck until it is too late, then done and answered",
+            Misbehaviour::Duplicate => "done, the same message comes twice",
+            Misbehaviour::DuplicateOther => "done, the same answer comes in two messages",
+            Misbehaviour::ApprovedThenDeclined => "done and approved, then declined",
+            Misbehaviour::DeclinedThenApproved => "done, but declined (91), then approved",
+            Misbehaviour::Pending => "done, first answered \"pending\"",
+            Misbehaviour::Error => "done, but answered with an error",
+            Misbehaviour::ErrorLost => "not done, answered with an error",
+            Misbehaviour::Drop => "not done, the connection closes",
+            Misbehaviour::DropDone => "done, the connection closes",
+            Misbehaviour::WrongAmount => "done, answered with a wrong amount, then rightly",
+            Misbehaviour::WrongHold => "done, answered for another hold, then rightly",
+        }
+    }
+
     /// The refusal it stands for, if it is one.
     pub(super) const fn decline(self) -> Option<(DeclineClass, &'static str)> {
         match self {
@@ -204,6 +230,19 @@ pub(super) struct Script {
     pub aftermath: Option<Aftermath>,
 }
 
+/// The words of magic tokens that are no misbehaviours, and what they do.
+pub const MAGIC_WORDS: &[(&str, &str)] = &[
+    ("balance_N", "the credential can spend N minor units"),
+    ("partial_half", "half of what is asked for is approved"),
+    ("partial_small", "at most 100 minor units are approved"),
+    ("expires", "the hold lapses after a minute"),
+    ("capture_fails_later", "captured, and two seconds later it turns out to have failed"),
+    ("refund_fails_later", "refunded, and two seconds later it turns out to have failed"),
+    ("dispute", "captured, and two seconds later disputed"),
+    ("dispute_won", "the same, and won two seconds later"),
+    ("dispute_lost", "the same, and lost two seconds later"),
+];
+
 /// What every magic token starts with.
 const PREFIX: &str = "tok_";
 /// The amount (in minor units) above which the magic amounts lie: + 1 is the first misbehaviour, and so on.
@@ -300,6 +339,14 @@ mod tests {
         assert_eq!(of("decline_hard"), None);
         assert_eq!(Script::of(b"tok_balance_1234", 1).balance_minor, Some(1_234));
         assert_eq!(Script::of(b"tok_\xff", 1), Script::default());
+    }
+
+    #[test]
+    fn every_listed_word_is_understood() {
+        for (word, _) in MAGIC_WORDS {
+            let token = format!("tok_{}", word.replace("_N", "_7"));
+            assert_ne!(Script::of(token.as_bytes(), 1), Script::default(), "{token}");
+        }
     }
 
     #[test]

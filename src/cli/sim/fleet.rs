@@ -1,0 +1,167 @@
+//! `wattstile sim fleet`: simulated chargers with their drivers.
+
+use super::{Target, Ways, runtime, until_the_end};
+use crate::cli::output::{BAD, GOOD};
+use crate::cli::{CliError, Exit, Output};
+use crate::sim::charger::Settings;
+use crate::sim::driver::{Habits, Visitors};
+use crate::sim::fleet::{Fleet, FleetReport, Line, charger_names};
+use crate::sim::pace::Pace;
+use crate::units::{ChargerId, Power, SiteId, TimeSpan};
+use crate::wire::{Code, Subject};
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Run simulated chargers with their drivers
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:\n  wattstile sim fleet --gate 127.0.0.1:7443 --chargers 100 --speed 60 --for 1m\n\n\
+Ends by itself after --for, or on SIGINT or SIGTERM: no new drivers come, those that\n\
+charge leave, and their receipts are waited for. Ends with 1 when the gate lost\n\
+something that it had acknowledged.")]
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+    /// Chargers
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    chargers: u32,
+    /// Site controllers that speak for them; 0: every charger has its own connection
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sites: u32,
+    /// Connectors of each charger
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    connectors: u16,
+    /// Most power of a connector, in kW
+    #[arg(long, value_name = "KW", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    power: u32,
+    /// What the chargers' names begin with
+    #[arg(long, value_name = "TEXT", default_value = "SIM-")]
+    prefix: String,
+    /// Seconds between two readings of a session, by the chargers' clock
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    interval: u32,
+    /// How much faster the chargers' clock runs; the gate's has to run as fast
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    speed: u32,
+    /// Most minutes between two drivers at a connector
+    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
+    pause: u32,
+    /// Repeats the drivers
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// A magic token that one driver in twenty presents (repeatable; see `sim tokens`)
+    #[arg(long, value_name = "TOKEN")]
+    magic: Vec<String>,
+    /// The token of an account's card that one driver in three presents (repeatable)
+    #[arg(long, value_name = "TOKEN")]
+    rfid: Vec<String>,
+    /// End by itself after this long
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// How long the last receipts are waited for
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    patience: Duration,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let mut ways = args.target.open()?;
+    let lines = args.lines(&mut ways)?;
+    let line = output.live_line();
+    let report = runtime()?.block_on(async {
+        let pace = Pace::new(args.speed);
+        let within = Duration::from_millis(u64::from(args.chargers).min(5_000));
+        let fleet = Fleet::start(lines, &pace, within, false);
+        until_the_end(args.duration, || {
+            let now = fleet.counts();
+            line.set_message(format!(
+                "{} of {} online · {} sessions · {} readings acknowledged · {} receipts",
+                now.chargers_online, now.chargers, now.sessions_open, now.tally.readings_acked, now.tally.receipts
+            ));
+            line.tick();
+        })
+        .await?;
+        line.set_message("no new drivers; waiting for the last receipts");
+        Ok::<_, CliError>(fleet.finish(args.patience).await)
+    })?;
+    line.finish_and_clear();
+    output.answer("fleet/1", &report, |out| text_of(&report, out))?;
+    let lost = report.tally.readings_lost + report.tally.sessions_lost;
+    Ok(if lost == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+impl Args {
+    fn lines(&self, ways: &mut Ways) -> Result<Vec<Line>, CliError> {
+        let names = charger_names(&self.prefix, self.chargers).map_err(|error| CliError::new(Exit::Usage, error))?;
+        if self.sites == 0 {
+            return names
+                .iter()
+                .map(|id| {
+                    let dialler = ways.of(&Subject::Charger(id.clone()))?;
+                    Ok(Line { dialler, chargers: vec![self.settings(id)], site: false })
+                })
+                .collect();
+        }
+        let per_site = names.len().div_ceil(usize::try_from(self.sites).unwrap_or(1));
+        names
+            .chunks(per_site)
+            .zip(1..)
+            .map(|(names, number)| {
+                let site = SiteId::new(&format!("{}site-{number}", self.prefix))
+                    .map_err(|error| CliError::new(Exit::Usage, error))?;
+                let dialler = ways.of(&Subject::Site(site))?;
+                Ok(Line { dialler, chargers: names.iter().map(|id| self.settings(id)).collect(), site: true })
+            })
+            .collect()
+    }
+
+    fn settings(&self, id: &ChargerId) -> Settings {
+        let tokens = |texts: &[String]| texts.iter().map(|text| text.as_bytes().into()).collect::<Vec<Box<[u8]>>>();
+        let habits = Habits {
+            pause_max: TimeSpan::from_secs(i64::from(self.pause) * 60),
+            magic: tokens(&self.magic),
+            magic_per_ten_thousand: if self.magic.is_empty() { 0 } else { 500 },
+            rfid: tokens(&self.rfid),
+            rfid_per_ten_thousand: if self.rfid.is_empty() { 0 } else { 3_333 },
+            ..Habits::default()
+        };
+        let power = Power::from_milliwatts(i64::from(self.power) * 1_000_000);
+        Settings {
+            id: id.clone(),
+            connectors: vec![power; usize::from(self.connectors)],
+            interval: TimeSpan::from_secs(i64::from(self.interval)),
+            visitors: Visitors::Random(habits),
+            seed: self.seed,
+            kept_max: 2_048,
+        }
+    }
+}
+
+fn text_of(report: &FleetReport, out: &mut dyn Write) -> io::Result<()> {
+    let tally = &report.tally;
+    writeln!(out, "{} chargers, {} drivers, {} sessions accepted", report.chargers, tally.visits, tally.accepted)?;
+    writeln!(out, "  receipts   {}, {} sessions without one", tally.receipts, report.sessions_open)?;
+    writeln!(out, "  energy     {} Wh with receipts", report.energy_wh)?;
+    for (currency, minor) in &report.paid_minor {
+        writeln!(out, "  paid       {minor} minor units of {currency}")?;
+    }
+    writeln!(out, "  readings   {} taken, {} acknowledged", tally.readings, tally.readings_acked)?;
+    let lost = tally.readings_lost + tally.sessions_lost;
+    let style = if lost == 0 { GOOD } else { BAD };
+    writeln!(out, "  lost       {style}{} readings, {} sessions{style:#}", tally.readings_lost, tally.sessions_lost)?;
+    for (code, count) in &tally.refused {
+        writeln!(out, "  {count} starts refused: {}", Code::from_number(*code))?;
+    }
+    for (code, count) in &tally.rejected {
+        writeln!(out, "  {count} readings refused: {}", Code::from_number(*code))?;
+    }
+    writeln!(
+        out,
+        "  dials      {}, {} failed; {} connections broke",
+        report.dials, report.dials_failed, report.disconnects
+    )?;
+    match &report.last_error {
+        Some(error) => writeln!(out, "  the last: {error}"),
+        None => Ok(()),
+    }
+}
