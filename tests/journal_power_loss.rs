@@ -232,6 +232,60 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
+// ---- what the device takes ----
+
+/// sled writes each block about once because its pages were split before. That leans on its internals: a change shows here.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_device_takes_little_more_than_the_payload() {
+    let place = tempfile::tempdir().unwrap();
+    let output = command("child_payload", "ours", &place.path().join("data")).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figures: Vec<u64> = text
+        .lines()
+        .find_map(|line| line.strip_prefix("payload and written "))
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+        .split(' ')
+        .map(|figure| figure.parse().unwrap())
+        .collect();
+    let (payload, written) = (figures[0], figures[1]);
+    println!("{payload} bytes of blocks, {written} bytes to the device");
+    if written == 0 {
+        eprintln!("skipped: this system does not count what a process writes");
+        return;
+    }
+    assert!(written * 10 < payload * 13, "{payload} bytes of blocks took {written} bytes of the device");
+}
+
+/// Not a test of its own: a process that does nothing but write, so that what it wrote can be counted.
+#[test]
+fn child_payload() {
+    let Some(path) = std::env::var_os(CHILD_DIR) else { return };
+    let dir = DataDir::create(Path::new(&path), Layout::new(PARTITIONS)).unwrap();
+    let (mut log, _) = Log::open(Box::new(SledStore::open(&dir).unwrap()), &none(), &mut |_| Ok(())).unwrap();
+    let mut appender = Appender::new(log.sequences().clone());
+    let before = written_bytes();
+    let mut payload = 0;
+    // A generation and a half, in commits of a quarter of a MiB.
+    while payload < 192 * 1024 * 1024 {
+        for _ in 0..256 * 1024 / 1000 {
+            let mut permit = appender.reserve().unwrap();
+            permit.append(PartitionId(0), RecordKind::SessionEvent, |out| out.resize(out.len() + 980, 7));
+        }
+        let batch = appender.take_batch().unwrap();
+        payload += log.commit(std::slice::from_ref(&batch)).unwrap().bytes;
+        appender.committed(batch);
+    }
+    println!("\npayload and written {payload} {}", written_bytes() - before);
+}
+
+/// Bytes that this process has sent to storage; zero where the system does not say.
+fn written_bytes() -> u64 {
+    let counters = fs::read_to_string("/proc/self/io").unwrap_or_default();
+    let line = counters.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    line.and_then(|figure| figure.parse().ok()).unwrap_or(0)
+}
+
 // ---- a file system that is shut down ----
 
 const CHILD_DIR: &str = "WATTSTILE_POWER_CUT_CHILD";

@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod interrupts;
+pub mod journal;
 pub mod metrics;
 pub mod output;
 mod own_gate;
@@ -56,6 +57,8 @@ enum Verb {
     Demo(demo::Args),
     /// Make, check and show the configuration
     Config(config::Args),
+    /// Check and show the log of a gate that is not running
+    Journal(journal::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Check receipts
@@ -74,6 +77,7 @@ impl Verb {
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
+            Verb::Journal(args) => journal::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Replay(args) => replay::run(args, output),

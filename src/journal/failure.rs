@@ -93,13 +93,14 @@ impl Failure {
         }
     }
 
-    /// The exit code of the process that ends because of this: 65 for damaged data, 75 for what a restart may cure.
+    /// The exit code of the process that ends because of this: 65 for damaged data, 78 for a data directory that is not
+    /// what it should be, 75 for what a restart may cure.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Damaged(_) | Failure::Unreadable { .. } => 65,
-            Failure::Format { .. } | Failure::Absent { .. } => 66,
-            Failure::OutOfOrder { .. } => 70,
-            Failure::Io { .. }
+            Failure::Format { .. } | Failure::Absent { .. } => 78,
+            Failure::OutOfOrder { .. }
+            | Failure::Io { .. }
             | Failure::Full { .. }
             | Failure::Store { .. }
             | Failure::InUse { .. }

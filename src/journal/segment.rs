@@ -12,7 +12,8 @@
 //!
 //! The name is `00000007.open` while the file is written and `00000007.arc` when it is full. Dossiers are packed with LZ4
 //! (flag bit 0) when that makes them smaller. `synced` is the offset below which the file was durable when the entry was
-//! written: a bad entry below the `synced` of a later one is damage, any other is a torn end and cut away.
+//! written: a bad entry below the `synced` of a later one is damage, any other is a torn end and cut away. A sync is followed
+//! by an entry without a dossier (flag bit 1) that says so, or else the last entries could not be told from a torn end.
 
 use super::archive::Archived;
 use super::failure::{Damage, Failure, Place};
@@ -28,6 +29,7 @@ const MAGIC: [u8; 4] = *b"wARC";
 const FOOTER_MAGIC: [u8; 4] = *b"wEND";
 const VERSION: u8 = 1;
 const FLAG_PACKED: u8 = 1;
+const FLAG_SYNCED: u8 = 2;
 const ENTRY_HEADER: usize = 48;
 const CRC_AT: usize = 44;
 const INDEX_ENTRY: usize = 32;
@@ -75,6 +77,8 @@ pub(super) struct Open {
     file: File,
     length: u64,
     synced: u64,
+    /// Whether something was written since the last sync.
+    dirty: bool,
     entries: BTreeMap<SessionId, Entry>,
     buffer: Vec<u8>,
 }
@@ -86,7 +90,8 @@ impl Open {
         let file = options.create(true).truncate(true).read(true).write(true).open(&path);
         let file = file.map_err(Failure::io("making", &path))?;
         files::sync_dir(dir)?;
-        Ok(Open { number, path, file, length: 0, synced: 0, entries: BTreeMap::new(), buffer: Vec::new() })
+        let (entries, buffer) = (BTreeMap::new(), Vec::new());
+        Ok(Open { number, path, file, length: 0, synced: 0, dirty: false, entries, buffer })
     }
 
     /// Reads the whole file and cuts a torn end away.
@@ -100,8 +105,10 @@ impl Open {
             }
             match parse(&bytes[at..]) {
                 Ok(found) => {
-                    let entry = found.entry(at as u64);
-                    entries.insert(entry.session, entry);
+                    if !found.is_marker {
+                        let entry = found.entry(at as u64);
+                        entries.insert(entry.session, entry);
+                    }
                     at += found.size();
                 }
                 Err(fault) => break Some(fault),
@@ -120,7 +127,7 @@ impl Open {
             file.set_len(length).and_then(|()| file.sync_all()).map_err(Failure::io("cutting", &path))?;
         }
         // What is there may be there because the system still has it: it counts as durable after the next sync.
-        Ok(Open { number, path, file, length, synced: 0, entries, buffer: Vec::new() })
+        Ok(Open { number, path, file, length, synced: 0, dirty: true, entries, buffer: Vec::new() })
     }
 
     pub fn number(&self) -> u64 {
@@ -161,19 +168,26 @@ impl Open {
         fresh: bool,
     ) -> Result<(), Failure> {
         assert!(dossier.len() <= DOSSIER_MAX, "a dossier of {} bytes", dossier.len());
-        encode(&mut self.buffer, session, settled_at, dossier, self.synced);
+        encode(&mut self.buffer, session, settled_at, dossier, self.synced, 0);
         let written = self.file.write_all_at(&self.buffer, self.length);
         written.map_err(Failure::io("writing", &self.path))?;
         let fresh = self.entries.get(&session).map_or(fresh, |known| known.fresh);
         self.entries.insert(session, Entry { session, settled_at, offset: self.length, fresh });
         self.length += self.buffer.len() as u64;
+        self.dirty = true;
         Ok(())
     }
 
     pub fn sync(&mut self) -> Result<(), Failure> {
-        if self.synced < self.length {
+        if self.dirty {
             self.file.sync_data().map_err(Failure::io("syncing", &self.path))?;
             self.synced = self.length;
+            let (nobody, never) = (SessionId::from_u128(0), Timestamp::from_unix_ms(0));
+            encode(&mut self.buffer, nobody, never, &[], self.synced, FLAG_SYNCED);
+            let written = self.file.write_all_at(&self.buffer, self.length);
+            written.map_err(Failure::io("writing", &self.path))?;
+            self.length += self.buffer.len() as u64;
+            self.dirty = false;
         }
         Ok(())
     }
@@ -330,7 +344,9 @@ impl Sealed {
         let (mut at, mut newest) = (0, BTreeMap::new());
         while at < bytes.len() {
             let found = parse(&bytes[at..]).map_err(|fault| damaged(&self.path, at as u64, fault))?;
-            newest.insert(found.session, at as u64);
+            if !found.is_marker {
+                newest.insert(found.session, at as u64);
+            }
             at += found.size();
         }
         let same = newest.into_iter().eq(indexed.iter().map(|entry| (entry.session, entry.offset)));
@@ -356,6 +372,7 @@ struct Parsed<'a> {
     settled_at: Timestamp,
     synced: u64,
     is_packed: bool,
+    is_marker: bool,
     plain_len: usize,
     packed: &'a [u8],
 }
@@ -370,9 +387,10 @@ impl Parsed<'_> {
     }
 }
 
-fn encode(out: &mut Vec<u8>, session: SessionId, settled_at: Timestamp, dossier: &[u8], synced: u64) {
+fn encode(out: &mut Vec<u8>, session: SessionId, settled_at: Timestamp, dossier: &[u8], synced: u64, flags: u8) {
     let packed = lz4_flex::block::compress(dossier);
-    let (flags, stored) = if packed.len() < dossier.len() { (FLAG_PACKED, &packed[..]) } else { (0, dossier) };
+    let smaller = packed.len() < dossier.len();
+    let (flags, stored) = if smaller { (flags | FLAG_PACKED, &packed[..]) } else { (flags, dossier) };
     let u32_of = |length: usize| u32::try_from(length).expect("a dossier is at most DOSSIER_MAX");
     out.clear();
     out.extend(MAGIC);
@@ -411,6 +429,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
         settled_at: Timestamp::from_unix_ms(i64::from_le_bytes(array(header, 24))),
         synced: u64::from(u32::from_le_bytes(array(header, 40))),
         is_packed: header[5] & FLAG_PACKED != 0,
+        is_marker: header[5] & FLAG_SYNCED != 0,
         plain_len,
         packed,
     })

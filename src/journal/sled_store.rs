@@ -16,6 +16,7 @@ use super::directory::DataDir;
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::mark;
+use super::rebuild;
 use super::store::{BlockVisitor, Mark, Store};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -31,6 +32,8 @@ const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// The log's blocks in sled. Made from a data directory, whose lock it shares.
 pub struct SledStore {
     dir: DataDir,
+    /// Where sled's files are.
+    log: PathBuf,
     db: sled::Db,
     /// Our own descriptor of sled's file, for the sync that sled does not do.
     file: File,
@@ -46,12 +49,13 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the log of a data directory, or makes it if the directory has never had one.
+    /// Opens the log of a data directory, or makes it if the directory has never had one. A file that has grown far
+    /// beyond what is in it is written anew first.
     pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
+        rebuild::finish(dir)?;
         let log = dir.log();
-        let mark = mark::read(&dir.mark())?;
         let db_file = log.join("db");
-        if mark.is_none() {
+        if mark::read(&dir.mark())?.is_none() {
             // Not a word was ever promised here: what is left of a first start that was cut off goes.
             fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
             fs::create_dir_all(&log).map_err(Failure::io("making", &log))?;
@@ -59,6 +63,13 @@ impl SledStore {
             let what = "the log is gone, and there was one".to_owned();
             return Err(Failure::Absent { path: db_file, what });
         }
+        let store = SledStore::open_at(dir, log)?;
+        rebuild::if_outgrown(store, rebuild::FILE_BYTES_MAX)
+    }
+
+    /// Opens or makes the database in this directory.
+    pub(super) fn open_at(dir: &DataDir, log: PathBuf) -> Result<SledStore, Failure> {
+        let db_file = log.join("db");
         remove_unfinished_snapshots(&log)?;
         let db = sled::Config::new()
             .path(&log)
@@ -80,9 +91,10 @@ impl SledStore {
             generation_blocks: u64::from(dir.layout().generation_blocks),
             helper: Some(Helper::start(db.clone(), dir.layout().generation_blocks)),
             dir: dir.clone(),
+            log,
             db,
             file,
-            mark,
+            mark: mark::read(&dir.mark())?,
             current: None,
             asked: None,
             bytes: BTreeMap::new(),
@@ -97,8 +109,13 @@ impl SledStore {
 
     /// Bytes of sled's file, which never shrinks but is used again.
     pub fn file_bytes(&self) -> Result<u64, Failure> {
-        let length = self.file.metadata().map_err(Failure::io("looking at", &self.dir.log()))?;
+        let length = self.file.metadata().map_err(Failure::io("looking at", &self.log))?;
         Ok(length.len())
+    }
+
+    /// The data directory.
+    pub(super) fn dir(&self) -> &DataDir {
+        &self.dir
     }
 
     /// Numbers of the generations that have a tree.
@@ -144,7 +161,7 @@ impl SledStore {
     }
 
     fn refuse_blobs(&self) -> Result<(), Failure> {
-        let blobs = self.dir.log().join("blobs");
+        let blobs = self.log.join("blobs");
         let mut entries = fs::read_dir(&blobs).map_err(Failure::io("reading", &blobs))?;
         match entries.next() {
             None => Ok(()),
@@ -157,18 +174,15 @@ impl SledStore {
     }
 
     fn sync_file(&self) -> Result<(), Failure> {
-        let log = self.dir.log();
-        self.db.flush().map_err(failure("flushing", &log))?;
-        self.file.sync_data().map_err(Failure::io("syncing", &log.join("db")))
+        self.db.flush().map_err(failure("flushing", &self.log))?;
+        self.file.sync_data().map_err(Failure::io("syncing", &self.log.join("db")))
     }
 }
 
 impl Store for SledStore {
     fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
         let (generation, slot) = (number / self.generation_blocks, number % self.generation_blocks);
-        let log = self.dir.log();
-        let tree = self.tree(generation)?;
-        tree.insert(key(slot), block).map_err(failure("writing", &log))?;
+        self.tree(generation)?.insert(key(slot), block).map_err(failure_in("writing"))?;
         *self.bytes.entry(generation).or_default() += block.len() as u64;
         if slot >= self.generation_blocks / 2 && self.asked == Some(generation) {
             self.prepare(generation + 1)?;
@@ -181,7 +195,7 @@ impl Store for SledStore {
     }
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        let log = self.dir.log();
+        let log = self.log.clone();
         for generation in self.generations() {
             let tree = self.db.open_tree(name(generation)).map_err(failure("reading", &log))?;
             let mut bytes = 0;
@@ -202,7 +216,7 @@ impl Store for SledStore {
     }
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {
-        let log = self.dir.log();
+        let log = self.log.clone();
         let first = from / self.generation_blocks;
         for generation in self.generations().filter(|generation| *generation >= first) {
             let tree = self.db.open_tree(name(generation)).map_err(failure("cutting", &log))?;
@@ -291,9 +305,8 @@ impl Helper {
                         db.drop_tree(name(generation)).map(|_| Done::Dropped).map_err(failure_in("trimming"))
                     }
                 };
-                if tell.send(result).is_err() {
-                    return;
-                }
+                // Nobody listens any more when the store closes; what was asked for before is done all the same.
+                let _ = tell.send(result);
             }
         });
         Helper { jobs, done, thread: thread.expect("a thread at the start of the process") }

@@ -1,0 +1,190 @@
+//! `wattstile journal`: looks into the data directory of a gate that is not running.
+
+use super::output::{BAD, DIM, GOOD};
+use super::{CliError, Exit, Output};
+use crate::journal::{self, Failure, Inspection, Record, RecordKind};
+use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
+use crate::{account, charger, session};
+use serde_json::{Value, json};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+
+/// The log.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Check every record, snapshot and archived session
+    #[command(after_help = "Example:\n  wattstile journal verify .wattstile/data\n\n\
+        Ends with 0 when everything is as it was written, with 65 when something is\n\
+        damaged: each damage is named with its place and with what is lost.")]
+    Verify(Place),
+    /// Show every record of the log, one JSON document a line
+    #[command(after_help = "Example:\n  wattstile journal dump .wattstile/data --partition 7 | head")]
+    Dump(Dump),
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The gate's data directory
+    #[arg(env = "WATTSTILE_DATA")]
+    data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct Dump {
+    #[command(flatten)]
+    place: Place,
+    /// Only this partition
+    #[arg(long, value_name = "N")]
+    partition: Option<u16>,
+    /// Only records of this kind
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    kind: Option<RecordKind>,
+    /// Show payloads as bytes in hexadecimal, not as what they mean
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    end_when_the_store_panics();
+    match args.verb {
+        Verb::Verify(place) => verify(&place, output),
+        Verb::Dump(dump) => dump.run(output),
+    }
+}
+
+fn verify(place: &Place, output: &Output) -> Result<Exit, CliError> {
+    let found = journal::verify(&place.data).map_err(|failure| error(&failure))?;
+    output.answer("journal-check/1", &found, |out| show(&found, out))?;
+    Ok(if found.whole { Exit::Ok } else { Exit::Corrupt })
+}
+
+fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
+    for totals in &found.partitions {
+        let kinds: Vec<String> = totals.kinds.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        let snapshot = totals.snapshot_at.map_or_else(|| "none".to_owned(), |at| at.to_string());
+        writeln!(
+            out,
+            "partition {:>5}  last {:>12}  snapshot {snapshot:>12}  in the log {:>10}  {DIM}{}{DIM:#}",
+            totals.partition,
+            totals.last,
+            totals.records,
+            kinds.join(", ")
+        )?;
+    }
+    writeln!(
+        out,
+        "log        {} records in {} blocks, {} bytes, epoch {}",
+        found.records, found.blocks, found.bytes, found.epoch
+    )?;
+    if let Some(torn) = &found.torn_tail {
+        writeln!(out, "torn tail  {torn}; nobody was told of it, and the next start cuts it away")?;
+    }
+    writeln!(out, "snapshots  {} bytes", found.snapshot_bytes)?;
+    writeln!(out, "archive    {} sessions, {} bytes", found.archived_sessions, found.archive_bytes)?;
+    for damage in &found.damage {
+        writeln!(out, "{BAD}damaged{BAD:#}    {damage}")?;
+    }
+    if found.whole {
+        writeln!(out, "{GOOD}whole{GOOD:#}")?;
+    }
+    Ok(())
+}
+
+impl Dump {
+    fn run(&self, output: &Output) -> Result<Exit, CliError> {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let mut gone = false;
+        let torn = journal::dump(&self.place.data, &mut |record| {
+            let wanted = self.partition.is_none_or(|partition| partition == record.partition.0)
+                && self.kind.is_none_or(|kind| kind == record.kind);
+            if wanted && !gone {
+                // A reader that went away (`| head`) has seen enough; the rest is only checked.
+                gone = writeln!(out, "{}", line(record, self.raw)).is_err();
+            }
+            Ok(())
+        });
+        let flushed = out.flush();
+        let torn = torn.map_err(|failure| error(&failure))?;
+        if let Some(torn) = torn {
+            output.warn(format!("a torn tail from block {}: {}", torn.from_block, torn.why));
+        }
+        match flushed {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(CliError::failed(format!("standard output: {error}")))
+            }
+            _ => Ok(Exit::Ok),
+        }
+    }
+}
+
+/// A record as one line of JSON.
+fn line(record: Record<'_>, raw: bool) -> Value {
+    let mut line = json!({
+        "partition": record.partition.0,
+        "sequence": record.sequence.0,
+        "kind": record.kind.name(),
+    });
+    match (if raw { None } else { meaning(record) }, line.as_object_mut()) {
+        (Some(Value::Object(members)), Some(line)) => line.extend(members),
+        (_, Some(line)) => drop(line.insert("payload".to_owned(), hex::encode(record.payload).into())),
+        (_, None) => {}
+    }
+    line
+}
+
+/// What the payload says, if this program can read it.
+fn meaning(record: Record<'_>) -> Option<Value> {
+    fn of<'a, Id, Event>(payload: &'a [u8], name: &str) -> Option<Value>
+    where
+        Id: serde::Deserialize<'a> + ToString,
+        Event: serde::Deserialize<'a> + serde::Serialize,
+    {
+        let (id, event): (Id, Event) = postcard::from_bytes(payload).ok()?;
+        Some(json!({ name: id.to_string(), "event": serde_json::to_value(event).ok()? }))
+    }
+    match record.kind {
+        RecordKind::SessionEvent => of::<SessionId, session::Event>(record.payload, "session"),
+        RecordKind::ChargerEvent => of::<ChargerId, charger::Event>(record.payload, "charger"),
+        RecordKind::AccountEvent => of::<AccountId, account::Event>(record.payload, "account"),
+        RecordKind::TariffPinned => {
+            let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).ok()?;
+            Some(json!({ "tariff": hash.to_string(), "source": source }))
+        }
+        RecordKind::BillingEvent => None,
+    }
+}
+
+fn kind(text: &str) -> Result<RecordKind, String> {
+    RecordKind::ALL.iter().find(|kind| kind.name() == text).copied().ok_or_else(|| {
+        let names: Vec<&str> = RecordKind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("kinds are {}", names.join(", "))
+    })
+}
+
+fn error(failure: &Failure) -> CliError {
+    let exit = match failure.exit_code() {
+        65 => Exit::Corrupt,
+        78 => Exit::Config,
+        _ => Exit::Temporary,
+    };
+    let error = CliError::new(exit, failure);
+    match failure {
+        Failure::InUse { .. } => error.help("stop the gate first; a log is looked at while nobody writes it"),
+        _ => error,
+    }
+}
+
+/// sled panics over some damage instead of returning an error. That is damage too, and is told as such.
+fn end_when_the_store_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("error: the log cannot be read, its store gave up: {panic}");
+        std::process::exit(i32::from(Exit::Corrupt.code()));
+    }));
+}

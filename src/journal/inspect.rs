@@ -1,0 +1,174 @@
+//! Reads a data directory that no gate uses, checks everything in it, and shows what is there.
+
+use super::appender::Sequences;
+use super::archive::Archive;
+use super::directory::DataDir;
+use super::failure::Failure;
+use super::log::take_record;
+use super::record::{Record, RecordKind};
+use super::scan::{self, Torn};
+use super::sled_store::SledStore;
+use super::snapshot::Snapshots;
+use super::store::Store;
+use crate::units::PartitionId;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What was found in a data directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Inspection {
+    /// Whether everything is as it was written.
+    pub whole: bool,
+    /// What is wrong, one sentence each.
+    pub damage: Vec<String>,
+    /// Blocks in the log.
+    pub blocks: u64,
+    /// Records in the log.
+    pub records: u64,
+    /// Bytes of those blocks.
+    pub bytes: u64,
+    /// How many times the log had been opened for writing.
+    pub epoch: u32,
+    /// What a process that was cut off left at the end of the log. It is no damage: nobody was told of it.
+    pub torn_tail: Option<String>,
+    /// Sessions in the archive.
+    pub archived_sessions: u64,
+    /// Bytes of the archive.
+    pub archive_bytes: u64,
+    /// Bytes of the snapshots.
+    pub snapshot_bytes: u64,
+    /// The partitions that have anything.
+    pub partitions: Vec<PartitionTotals>,
+}
+
+/// What the log has of one partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartitionTotals {
+    /// Its number.
+    pub partition: u16,
+    /// The last record that its snapshot covers.
+    pub snapshot_at: Option<u64>,
+    /// The first record in the log.
+    pub first: Option<u64>,
+    /// The last record.
+    pub last: u64,
+    /// Records in the log.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Records of each kind.
+    pub kinds: BTreeMap<&'static str, u64>,
+}
+
+/// Checks a data directory: its format, every snapshot, every record of the log, every entry of the archive. Damage is part
+/// of the answer; an error means that it could not be looked at.
+pub fn verify(path: &Path) -> Result<Inspection, Failure> {
+    let dir = DataDir::open(path)?;
+    let mut found = Inspection::default();
+    let mut totals: Vec<PartitionTotals> =
+        (0..dir.partitions()).map(|partition| PartitionTotals { partition, ..PartitionTotals::default() }).collect();
+    let base = found.note(verify_snapshots(&dir, &mut totals))?.unwrap_or_else(|| Sequences::new(dir.partitions()));
+    if let Some(end) = found.note(read_log(&dir, &base, &mut |record| count(&mut totals, record)))?.flatten() {
+        found.take_end(end);
+        for totals in &mut totals {
+            totals.last = totals.last.max(base.last(PartitionId(totals.partition)).0);
+        }
+    }
+    let archive = Archive::open(&dir).and_then(|archive| {
+        archive.verify()?;
+        Ok((archive.count(), archive.used_bytes()))
+    });
+    if let Some((sessions, bytes)) = found.note(archive)? {
+        (found.archived_sessions, found.archive_bytes) = (sessions, bytes);
+    }
+    found.snapshot_bytes = Snapshots::open(&dir)?.used_bytes()?;
+    found.partitions = totals.into_iter().filter(|totals| totals.records > 0 || totals.snapshot_at.is_some()).collect();
+    found.whole = found.damage.is_empty();
+    Ok(found)
+}
+
+/// Shows every record of the log, in the order of each partition, as far as the log is whole. `None` for a directory
+/// whose log was never used.
+pub fn dump(path: &Path, visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>) -> Result<Option<Torn>, Failure> {
+    let dir = DataDir::open(path)?;
+    let base = verify_snapshots(&dir, &mut [])?;
+    Ok(read_log(&dir, &base, visit)?.and_then(|end| end.torn))
+}
+
+impl Inspection {
+    /// Damage is noted and gives nothing; any other failure stays one.
+    fn note<T>(&mut self, looked_at: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match looked_at {
+            Ok(found) => Ok(Some(found)),
+            Err(damage @ (Failure::Damaged(_) | Failure::Unreadable { .. })) => {
+                self.damage.push(damage.to_string());
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    fn take_end(&mut self, end: scan::End) {
+        (self.blocks, self.records, self.bytes, self.epoch) = (end.blocks, end.records, end.bytes, end.epoch);
+        self.torn_tail = end.torn.map(|torn| format!("from block {}: {}", torn.from_block, torn.why));
+    }
+}
+
+/// Reads every partition's newest snapshot; with `totals`, notes where it stands.
+fn verify_snapshots(dir: &DataDir, totals: &mut [PartitionTotals]) -> Result<Sequences, Failure> {
+    let snapshots = Snapshots::open(dir)?;
+    let mut damaged = None;
+    for partition in 0..dir.partitions() {
+        if let Some(found) = snapshots.load(PartitionId(partition))? {
+            if let Some(totals) = totals.get_mut(usize::from(partition)) {
+                totals.snapshot_at = Some(found.sequence.0);
+            }
+            damaged = damaged.or(found.instead_of);
+        }
+    }
+    match damaged {
+        Some(damage) => Err(Box::new(damage).into()),
+        None => Ok(snapshots.verified()),
+    }
+}
+
+fn read_log(
+    dir: &DataDir,
+    base: &Sequences,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
+) -> Result<Option<scan::End>, Failure> {
+    if !super::files::exists(&dir.mark())? {
+        return Ok(None);
+    }
+    let mut store = SledStore::open(dir)?;
+    read_store(&mut store, base, visit).map(Some)
+}
+
+fn read_store(
+    store: &mut dyn Store,
+    base: &Sequences,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
+) -> Result<scan::End, Failure> {
+    scan::scan(store, base, &mut |blocks| {
+        for (header, mut records) in blocks.iter() {
+            while !records.is_empty() {
+                let (record, size) = take_record(header.number, records)?;
+                records = &records[size..];
+                let (partition, sequence) = (record.partition, record.sequence.0);
+                visit(record).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn count(totals: &mut [PartitionTotals], record: Record<'_>) -> Result<(), String> {
+    let totals = totals.get_mut(usize::from(record.partition.0)).ok_or("there is no such partition")?;
+    totals.first.get_or_insert(record.sequence.0);
+    totals.last = record.sequence.0;
+    totals.records += 1;
+    totals.payload_bytes += record.payload.len() as u64;
+    *totals.kinds.entry(RecordKind::name(record.kind)).or_default() += 1;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `wattstile journal` as an operator runs it.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use wattstile::journal::{
+    Appender, Archive, DataDir, Layout, Log, RecordKind, Sequence, Sequences, SledStore, Snapshots,
+};
+use wattstile::units::{PartitionId, SessionId, Timestamp};
+
+/// Three records in two partitions, a snapshot, an archived session.
+fn make(path: &Path) {
+    let dir = DataDir::create(path, Layout { partitions: 4, generation_blocks: 16 }).unwrap();
+    let store = SledStore::open(&dir).unwrap();
+    let (mut log, _) = Log::open(Box::new(store), &Sequences::new(4), &mut |_| Ok(())).unwrap();
+    let mut appender = Appender::new(log.sequences().clone());
+    for (partition, text) in [(1, "open"), (1, "tick"), (3, "plug")] {
+        let mut permit = appender.reserve().unwrap();
+        permit.append(PartitionId(partition), RecordKind::BillingEvent, |out| out.extend(text.bytes()));
+    }
+    log.commit(&[appender.take_batch().unwrap()]).unwrap();
+    Snapshots::open(&dir).unwrap().write(PartitionId(1), Sequence(2), b"state").unwrap();
+    let archive = Archive::open(&dir).unwrap();
+    archive.put(SessionId::from_u128(1 << 16), Timestamp::from_unix_ms(1), b"history").unwrap();
+    archive.sync().unwrap();
+    log.close().unwrap();
+}
+
+fn journal(arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::cargo_bin("wattstile").unwrap();
+    let output = command.arg("journal").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_whole_directory_is_shown_with_its_totals() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make(&data);
+    let data = data.to_str().unwrap();
+    let (code, stdout, stderr) = journal(&["verify", data, "--json"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&found["schema"], &found["whole"]), (&"wattstile.journal-check/1".into(), &true.into()));
+    assert_eq!((&found["records"], &found["archived_sessions"]), (&3.into(), &1.into()));
+    let first = &found["partitions"][0];
+    assert_eq!((&first["partition"], &first["last"], &first["snapshot_at"]), (&1.into(), &2.into(), &2.into()));
+    let (code, stdout, _) = journal(&["verify", data]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("3 records in 1 blocks") && stdout.ends_with("whole\n"), "{stdout}");
+}
+
+#[test]
+fn records_are_dumped_a_line_each() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make(&data);
+    let (code, stdout, _) = journal(&["dump", data.to_str().unwrap(), "--partition", "1"]);
+    let lines: Vec<Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, lines.len()), (0, 2));
+    assert_eq!((&lines[1]["sequence"], &lines[1]["kind"]), (&2.into(), &"billing_event".into()));
+    assert_eq!(lines[1]["payload"], hex::encode("tick"));
+    assert_eq!(journal(&["dump", data.to_str().unwrap(), "--kind", "tea"]).0, 2);
+}
+
+#[test]
+fn damage_anywhere_ends_with_sixty_five_and_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    for (part, extension, at) in [("log", "db", 0), ("snapshots", "snap", 30), ("archive", "open", 50)] {
+        let data = place.path().join(part);
+        make(&data);
+        let file = fs::read_dir(data.join(part)).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
+            path.extension().is_some_and(|found| found == extension) || path.file_name().unwrap() == extension
+        });
+        let file = file.unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        // In the log the bytes of the block, wherever sled has put them.
+        let at = if part == "log" { bytes.windows(4).position(|window| window == b"wBLK").unwrap() + 60 } else { at };
+        bytes[at] ^= 0x10;
+        fs::write(&file, bytes).unwrap();
+        let (code, stdout, stderr) = journal(&["verify", data.to_str().unwrap()]);
+        assert_eq!(code, 65, "{part}: {stdout}{stderr}");
+        assert!(stdout.contains("damaged") || stderr.contains("cannot be read"), "{part}: {stdout}{stderr}");
+    }
+}
+
+#[test]
+fn a_directory_in_use_or_not_there_is_told_apart_from_damage() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    assert_eq!(journal(&["verify", data.to_str().unwrap()]).0, 78);
+    let _held = DataDir::create(&data, Layout::new(4)).unwrap();
+    let (code, _, stderr) = journal(&["verify", data.to_str().unwrap()]);
+    assert_eq!(code, 75);
+    assert!(stderr.contains("in use by another process"), "{stderr}");
+}
