@@ -96,3 +96,24 @@ fn a_directory_in_use_or_not_there_is_told_apart_from_damage() {
     assert_eq!(code, 75);
     assert!(stderr.contains("in use by another process"), "{stderr}");
 }
+
+#[test]
+fn a_backup_is_taken_checked_and_restored() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+    make(&place.path().join("data"));
+    let backup = |arguments: &[&str]| {
+        let output = Command::cargo_bin("wattstile").unwrap().arg("backup").args(arguments).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, taken) = backup(&["create", &at("data"), &at("backup"), "--json"]);
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert_eq!((code, &taken["records"]), (0, &3.into()));
+    let (code, checked) = backup(&["verify", &at("backup"), "--temporary", place.path().to_str().unwrap()]);
+    assert_eq!((code, checked.as_str()), (0, "whole: 3 records, 1 archived sessions\n"));
+    assert_eq!(backup(&["restore", &at("backup"), &at("again")]).0, 0);
+    assert_eq!(journal(&["verify", &at("again")]).0, 0);
+    assert_eq!(backup(&["restore", &at("backup"), &at("again")]).0, 78, "never over data that is there");
+    fs::write(place.path().join("backup/log.blocks"), "gone").unwrap();
+    assert_eq!(backup(&["verify", &at("backup"), "--temporary", place.path().to_str().unwrap()]).0, 65);
+}

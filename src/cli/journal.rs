@@ -168,7 +168,8 @@ fn kind(text: &str) -> Result<RecordKind, String> {
     })
 }
 
-fn error(failure: &Failure) -> CliError {
+/// A failure of the journal as the command line tells it.
+pub(super) fn error(failure: &Failure) -> CliError {
     let exit = match failure.exit_code() {
         65 => Exit::Corrupt,
         78 => Exit::Config,
@@ -182,7 +183,7 @@ fn error(failure: &Failure) -> CliError {
 }
 
 /// sled panics over some damage instead of returning an error. That is damage too, and is told as such.
-fn end_when_the_store_panics() {
+pub(super) fn end_when_the_store_panics() {
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("error: the log cannot be read, its store gave up: {panic}");
         std::process::exit(i32::from(Exit::Corrupt.code()));

@@ -3,6 +3,7 @@
 //! A verb is a module with `struct Args` (clap) and `fn run(args: Args, output: &Output) -> Result<Exit, CliError>`,
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
+pub mod backup;
 pub mod cert;
 pub mod config;
 pub mod demo;
@@ -57,6 +58,8 @@ enum Verb {
     Demo(demo::Args),
     /// Make, check and show the configuration
     Config(config::Args),
+    /// Back up, check and restore a data directory
+    Backup(backup::Args),
     /// Check and show the log of a gate that is not running
     Journal(journal::Args),
     /// List the metrics that the gate exports
@@ -77,6 +80,7 @@ impl Verb {
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
+            Verb::Backup(args) => backup::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Receipt(args) => receipt::run(args, output),

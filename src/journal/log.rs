@@ -150,6 +150,11 @@ impl Log {
         self.while_alive(Log::set_mark)
     }
 
+    /// The store, between two commits.
+    pub(super) fn store(&mut self) -> &mut dyn Store {
+        self.store.as_mut()
+    }
+
     /// The last record of each partition.
     pub fn sequences(&self) -> &Sequences {
         &self.sequences

@@ -19,6 +19,7 @@
 
 mod appender;
 mod archive;
+pub mod backup;
 mod block;
 pub mod conformance;
 mod directory;

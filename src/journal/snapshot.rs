@@ -64,14 +64,18 @@ pub struct Snapshot {
 impl Snapshots {
     /// The snapshots of a data directory.
     pub fn open(dir: &DataDir) -> Result<Snapshots, Failure> {
-        let path = dir.snapshots();
+        Snapshots::open_at(dir.snapshots(), dir.partitions())
+    }
+
+    /// The snapshots in a directory.
+    pub(super) fn open_at(path: PathBuf, partitions: u16) -> Result<Snapshots, Failure> {
         for entry in fs::read_dir(&path).map_err(Failure::io("reading", &path))? {
             let file = entry.map_err(Failure::io("reading", &path))?.path();
             if file.extension().is_some_and(|extension| extension == "new") {
                 fs::remove_file(&file).map_err(Failure::io("removing", &file))?;
             }
         }
-        let verified = Mutex::new(Sequences::new(dir.partitions()));
+        let verified = Mutex::new(Sequences::new(partitions));
         Ok(Snapshots { place: Where::Directory(path), verified })
     }
 

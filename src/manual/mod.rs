@@ -2,6 +2,8 @@
 
 #[doc = include_str!("money.md")]
 pub mod money {}
+#[doc = include_str!("journal.md")]
+pub mod journal {}
 
 #[doc = include_str!("pricing.md")]
 pub mod pricing {}

@@ -1,0 +1,354 @@
+//! Backups: everything that a data directory holds, in files that need no database to be read.
+//!
+//! ```text
+//!   TO/
+//!     snapshots/    copied first
+//!     log.blocks    then the log: its mark, and every block behind the last
+//!     archive/      then the archive, which has every session that the snapshots no longer have
+//!     manifest.json each file's length and CRC-32, and the layout; written last: without it there is no backup
+//! ```
+//!
+//! A backup is taken between two commits, so the log in it reaches at least as far as the snapshots in it. It is
+//! restored into a new data directory only. What a processor was told after the backup was taken is not in it: after
+//! a restore, operations are asked again before anything is decided.
+
+use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
+use super::directory::{DataDir, Layout};
+use super::failure::{Damage, Failure, Place};
+use super::files;
+use super::log::Log;
+use super::mark;
+use super::record::array;
+use super::scan;
+use super::sled_store::SledStore;
+use super::snapshot::Snapshots;
+use super::store::{Mark, Store};
+use crate::units::PartitionId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+const MANIFEST: &str = "manifest.json";
+const LOG: &str = "log.blocks";
+const MAGIC: [u8; 8] = *b"wBACKUP1";
+
+/// What a backup consists of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The version of the data directory it was taken from.
+    pub version: u32,
+    /// Partitions of the id space.
+    pub partitions: u16,
+    /// Blocks in a generation of the log.
+    pub generation_blocks: u32,
+    /// Blocks of the log.
+    pub blocks: u64,
+    /// Records of the log.
+    pub records: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Each file below the backup's directory with its length and checksum.
+    pub files: BTreeMap<String, FileSum>,
+}
+
+/// A file's length and checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileSum {
+    /// Bytes.
+    pub bytes: u64,
+    /// CRC-32/ISO-HDLC.
+    pub crc32: u32,
+}
+
+/// Backs a data directory up that no gate uses.
+pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
+    let dir = DataDir::open(data)?;
+    let mut store = SledStore::open(&dir)?;
+    write(&dir, &mut store, to)
+}
+
+impl Log {
+    /// Backs the data directory of this log up while it is in use. Commits wait until it is done: the log is read as a
+    /// whole, which takes about a second for half a GiB.
+    pub fn backup(&mut self, dir: &DataDir, to: &Path) -> Result<Manifest, Failure> {
+        write(dir, self.store(), to)
+    }
+}
+
+/// Holds every file of a backup against the manifest.
+pub fn check(from: &Path) -> Result<Manifest, Failure> {
+    let path = from.join(MANIFEST);
+    let Some(text) = files::read_if_there(&path)? else {
+        return Err(Failure::Absent { path, what: "this is no complete backup".to_owned() });
+    };
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| Failure::Format { path: path.clone(), what: error.to_string() })?;
+    if manifest.version != super::directory::DATA_VERSION {
+        let what =
+            format!("data of version {}, this program uses {}", manifest.version, super::directory::DATA_VERSION);
+        return Err(Failure::Format { path, what });
+    }
+    for (name, expected) in &manifest.files {
+        let path = from.join(name);
+        if !files::exists(&path)? {
+            return Err(damaged(&path, "it is missing".to_owned()));
+        }
+        let found = sum(&path)?;
+        if found != *expected {
+            let what = format!(
+                "{} bytes with checksum {:08x} where the manifest says {} bytes with {:08x}",
+                found.bytes, found.crc32, expected.bytes, expected.crc32
+            );
+            return Err(damaged(&path, what));
+        }
+    }
+    Ok(manifest)
+}
+
+/// Makes a new data directory from a backup, which is checked first.
+pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
+    let manifest = check(from)?;
+    let layout = Layout { partitions: manifest.partitions, generation_blocks: manifest.generation_blocks };
+    let dir = DataDir::create(data, layout)?;
+    for name in manifest.files.keys().filter(|name| *name != LOG) {
+        copy(&from.join(name), &dir.path().join(name))?;
+    }
+    files::sync_dir(&dir.snapshots())?;
+    files::sync_dir(&dir.archive())?;
+    let mut store = SledStore::open(&dir)?;
+    let mark = read_log(&from.join(LOG), &mut store)?;
+    store.sync()?;
+    // Last, because with it the directory counts.
+    store.set_mark(mark)?;
+    Ok(manifest)
+}
+
+fn write(dir: &DataDir, store: &mut dyn Store, to: &Path) -> Result<Manifest, Failure> {
+    fs::create_dir_all(to).map_err(Failure::io("making", to))?;
+    if fs::read_dir(to).map_err(Failure::io("reading", to))?.next().is_some() {
+        let what = "a backup goes into an empty directory".to_owned();
+        return Err(Failure::Format { path: to.to_owned(), what });
+    }
+    let mut sums = BTreeMap::new();
+    copy_all(&dir.snapshots(), to, "snapshots", &mut sums)?;
+    // The sequences of the snapshots that were copied, verified as they are read.
+    let snapshots = Snapshots::open_at(to.join("snapshots"), dir.partitions())?;
+    for partition in (0..dir.partitions()).map(PartitionId) {
+        snapshots.load(partition)?;
+    }
+    let end = write_log(store, &snapshots, &to.join(LOG))?;
+    sums.insert(LOG.to_owned(), sum(&to.join(LOG))?);
+    copy_all(&dir.archive(), to, "archive", &mut sums)?;
+    files::sync_dir(to)?;
+    let manifest = Manifest {
+        version: super::directory::DATA_VERSION,
+        partitions: dir.partitions(),
+        generation_blocks: dir.layout().generation_blocks,
+        blocks: end.blocks,
+        records: end.records,
+        bytes: sums.values().map(|sum| sum.bytes).sum(),
+        files: sums,
+    };
+    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain fields");
+    files::write_durably(&to.join(MANIFEST), &[&text])?;
+    Ok(manifest)
+}
+
+/// The mark's length, the mark, then each block behind its length.
+fn write_log(store: &mut dyn Store, snapshots: &Snapshots, path: &Path) -> Result<scan::End, Failure> {
+    let before = store.mark().unwrap_or_default();
+    let blocks_path = path.with_extension("part");
+    let file = File::create(&blocks_path).map_err(Failure::io("making", &blocks_path))?;
+    let mut out = BufWriter::new(file);
+    let mut bytes = Vec::with_capacity(BLOCK_MAX);
+    let end = scan::scan(store, &snapshots.verified(), &mut |blocks| {
+        for (header, records) in blocks.iter() {
+            block::begin(&mut bytes);
+            bytes.extend_from_slice(records);
+            block::finish(&mut bytes, *header);
+            let length = u32::try_from(bytes.len()).expect("a block is at most BLOCK_MAX").to_le_bytes();
+            let written = out
+                .write_all(&header.number.to_le_bytes())
+                .and_then(|()| out.write_all(&length))
+                .and_then(|()| out.write_all(&bytes));
+            written.map_err(Failure::io("writing", &blocks_path))?;
+        }
+        Ok(())
+    })?;
+    let file = out.into_inner().map_err(|error| Failure::io("writing", &blocks_path)(error.into_error()))?;
+    file.sync_all().map_err(Failure::io("syncing", &blocks_path))?;
+    let mark = Mark { epoch: end.epoch, next_block: end.next_block, last_crc: end.last_crc, ..before };
+    let mark = mark::encode(&mark);
+    let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
+    // The mark is known only now, and stands first: the reader wants it first.
+    let mut whole = File::create(path).map_err(Failure::io("making", path))?;
+    let mut blocks = File::open(&blocks_path).map_err(Failure::io("opening", &blocks_path))?;
+    let written = whole
+        .write_all(&MAGIC)
+        .and_then(|()| whole.write_all(&length))
+        .and_then(|()| whole.write_all(&mark))
+        .and_then(|()| std::io::copy(&mut blocks, &mut whole))
+        .and_then(|_| whole.sync_all());
+    written.map_err(Failure::io("writing", path))?;
+    fs::remove_file(&blocks_path).map_err(Failure::io("removing", &blocks_path))?;
+    Ok(end)
+}
+
+fn read_log(path: &Path, store: &mut dyn Store) -> Result<Mark, Failure> {
+    let io = || Failure::io("reading", path);
+    let mut file = BufReader::new(File::open(path).map_err(io())?);
+    let mut head = [0; 12];
+    file.read_exact(&mut head).map_err(io())?;
+    let mut encoded = vec![0; u32::from_le_bytes(array(&head, 8)) as usize];
+    file.read_exact(&mut encoded).map_err(io())?;
+    let mark = mark::decode(&encoded).filter(|_| head[..8] == MAGIC);
+    let mark = mark.ok_or_else(|| damaged(path, "it does not begin like a log".to_owned()))?;
+    let mut block = Vec::new();
+    loop {
+        let mut head = [0; 12];
+        match file.read_exact(&mut head) {
+            Err(end) if end.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(mark),
+            other => other.map_err(io())?,
+        }
+        let length = u32::from_le_bytes(array(&head, 8)) as usize;
+        if !(BLOCK_HEADER..=BLOCK_MAX).contains(&length) {
+            return Err(damaged(path, format!("a block of {length} bytes")));
+        }
+        block.resize(length, 0);
+        file.read_exact(&mut block).map_err(io())?;
+        store.append(u64::from_le_bytes(array(&head, 0)), &block)?;
+    }
+}
+
+/// Copies the files of a directory. A snapshot that a newer one replaces meanwhile is left out: the newer one is there.
+fn copy_all(from: &Path, to: &Path, name: &str, sums: &mut BTreeMap<String, FileSum>) -> Result<(), Failure> {
+    let below = to.join(name);
+    fs::create_dir(&below).map_err(Failure::io("making", &below))?;
+    let mut names: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(from).map_err(Failure::io("reading", from))? {
+        names.push(entry.map_err(Failure::io("reading", from))?.path());
+    }
+    names.sort_unstable();
+    for path in names.iter().filter(|path| path.extension().is_none_or(|extension| extension != "new")) {
+        let Some(file_name) = path.file_name() else { continue };
+        let target = below.join(file_name);
+        match copy(path, &target) {
+            Ok(()) => {}
+            Err(Failure::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(other) => return Err(other),
+        }
+        sums.insert(format!("{name}/{}", file_name.to_string_lossy()), sum(&target)?);
+    }
+    files::sync_dir(&below)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
+    let mut source = File::open(from).map_err(Failure::io("opening", from))?;
+    let mut target = File::create(to).map_err(Failure::io("making", to))?;
+    let copied = std::io::copy(&mut source, &mut target).and_then(|_| target.sync_all());
+    copied.map_err(Failure::io("copying to", to))
+}
+
+fn sum(path: &Path) -> Result<FileSum, Failure> {
+    let mut file = File::open(path).map_err(Failure::io("opening", path))?;
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut buffer).map_err(Failure::io("reading", path))? {
+            0 => return Ok(FileSum { bytes, crc32: hasher.finalize() }),
+            length => {
+                hasher.update(&buffer[..length]);
+                bytes += length as u64;
+            }
+        }
+    }
+}
+
+fn damaged(path: &Path, fault: String) -> Failure {
+    Box::new(Damage { place: Place::Store { path: path.to_owned() }, fault, lost: Vec::new() }).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Appender, Archive, RecordKind, Sequence, Sequences, verify};
+    use super::*;
+    use crate::units::{SessionId, Timestamp};
+
+    const LAYOUT: Layout = Layout { partitions: 3, generation_blocks: 4 };
+
+    fn commit(log: &mut Log, appender: &mut Appender, text: &str) {
+        for partition in (0..LAYOUT.partitions).map(PartitionId) {
+            let mut permit = appender.reserve().unwrap();
+            permit.append(partition, RecordKind::SessionEvent, |out| out.extend(text.bytes()));
+        }
+        let batch = appender.take_batch().unwrap();
+        log.commit(std::slice::from_ref(&batch)).unwrap();
+        appender.committed(batch);
+    }
+
+    #[test]
+    fn a_backup_of_a_log_in_use_restores_to_what_it_was() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let dir = DataDir::create(&at("data"), LAYOUT).unwrap();
+        let store = SledStore::open(&dir).unwrap();
+        let (mut log, _) = Log::open(Box::new(store), &Sequences::new(3), &mut |_| Ok(())).unwrap();
+        let mut appender = Appender::new(log.sequences().clone());
+        (0..20).for_each(|_| commit(&mut log, &mut appender, "tick"));
+        let snapshots = Snapshots::open(&dir).unwrap();
+        for partition in (0..3).map(PartitionId) {
+            snapshots.write(partition, Sequence(13), b"state").unwrap();
+        }
+        assert_eq!(log.trim(&snapshots.verified()).unwrap(), 3);
+        let archive = Archive::open(&dir).unwrap();
+        archive.put(SessionId::from_u128(1 << 20), Timestamp::from_unix_ms(5), b"history").unwrap();
+        archive.sync().unwrap();
+        let taken = log.backup(&dir, &at("backup")).unwrap();
+        assert_eq!((taken.blocks, taken.records), (8, 24));
+        // The log goes on; the backup does not.
+        commit(&mut log, &mut appender, "tock");
+        assert_eq!(check(&at("backup")).unwrap(), taken);
+        assert_eq!(restore(&at("backup"), &at("restored")).unwrap(), taken);
+        let found = verify(&at("restored")).unwrap();
+        assert!(found.whole, "{found:?}");
+        assert_eq!((found.records, found.archived_sessions), (24, 1));
+        assert!(found.partitions.iter().all(|totals| totals.last == 20 && totals.snapshot_at == Some(13)));
+        let dir = DataDir::open(&at("restored")).unwrap();
+        let store = SledStore::open(&dir).unwrap();
+        let (mut log, _) = Log::open(Box::new(store), &snapshots.verified(), &mut |_| Ok(())).unwrap();
+        let mut appender = Appender::new(log.sequences().clone());
+        commit(&mut log, &mut appender, "on it goes");
+    }
+
+    #[test]
+    fn a_backup_with_a_flipped_bit_or_a_missing_file_is_not_restored() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let dir = DataDir::create(&at("data"), LAYOUT).unwrap();
+        let (mut log, _) =
+            Log::open(Box::new(SledStore::open(&dir).unwrap()), &Sequences::new(3), &mut |_| Ok(())).unwrap();
+        commit(&mut log, &mut Appender::new(Sequences::new(3)), "tick");
+        log.close().unwrap();
+        drop(dir);
+        create(&at("data"), &at("backup")).unwrap();
+        assert!(matches!(create(&at("data"), &at("backup")), Err(Failure::Format { .. })), "never over another one");
+        let file = at("backup").join(LOG);
+        let whole = fs::read(&file).unwrap();
+        for byte in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[byte] ^= 1;
+            fs::write(&file, damaged).unwrap();
+            assert!(matches!(restore(&at("backup"), &at("new")), Err(Failure::Damaged(_))), "byte {byte}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(matches!(check(&at("backup")), Err(Failure::Damaged(_))));
+        fs::remove_file(at("backup").join(MANIFEST)).unwrap();
+        assert!(matches!(check(&at("backup")), Err(Failure::Absent { .. })));
+        assert!(!at("new").exists(), "nothing was made");
+    }
+}
