@@ -29,6 +29,9 @@ pub const SESSIONS_PER_HELLO: usize = 1_024;
 /// Lines in one part of a settlement batch.
 pub const SETTLEMENT_LINES_PER_PART: usize = 512;
 
+/// Entries in each list of a processor's capabilities.
+pub const CAPABILITIES_LISTED: usize = 256;
+
 /// Longest text of a message that is meant for a person, in bytes; longer ones of ours are cut.
 pub const MESSAGE_TEXT_MAX: usize = 256;
 

@@ -115,6 +115,9 @@ fn read_hello(found: schema::ProcessorHello) -> Parsed<ProcessorHello> {
 
 /// Kinds that this version does not know are left out: a processor may be ahead of the gate.
 fn read_capabilities(found: schema::Capabilities) -> Parsed<Capabilities> {
+    at_most("kinds", found.kinds.len(), limits::CAPABILITIES_LISTED)?;
+    at_most("credentials", found.credentials.len(), limits::CAPABILITIES_LISTED)?;
+    at_most("currencies", found.currencies.len(), limits::CAPABILITIES_LISTED)?;
     let currencies = found.currencies.iter().filter_map(|code| u16::try_from(*code).ok());
     Ok(Capabilities {
         kinds: found.kinds.iter().filter_map(|number| by_number(OPERATIONS, *number)).collect(),

@@ -63,6 +63,7 @@ fn the_limits_are_the_codes() {
         ("sessions in one Hello", limits::SESSIONS_PER_HELLO as u64),
         ("unacknowledged readings of a session", limits::CHARGER_WINDOW.into()),
         ("unacknowledged callbacks of a connection", limits::PROCESSOR_WINDOW.into()),
+        ("entries in each list of capabilities", limits::CAPABILITIES_LISTED as u64),
         ("lines in one part of a settlement batch", limits::SETTLEMENT_LINES_PER_PART as u64),
         ("token of a credential", Credential::MAX_TOKEN as u64),
         ("processor's reference", ProcessorRef::MAX_LEN as u64),

@@ -60,6 +60,16 @@ fn a_processor_speaks_only_for_itself() {
 }
 
 #[test]
+fn endless_capabilities_are_refused() {
+    let FromProcessor::Hello(mut hello) = processor_hello("acme-pay") else { unreachable!() };
+    hello.capabilities.currencies = vec![wattstile::units::Currency::EUR; 256];
+    assert!(Conversation::begin(None).processor_says(&FromProcessor::Hello(hello.clone())).is_ok());
+    hello.capabilities.currencies.push(wattstile::units::Currency::EUR);
+    let error = Conversation::begin(None).processor_says(&FromProcessor::Hello(hello)).unwrap_err();
+    assert!(error.to_string().ends_with("`currencies` is 257, which is out of range"), "{error}");
+}
+
+#[test]
 fn another_role_does_not_even_get_a_link() {
     for uri in [CHARGER_URI, SITE_URI, "spiffe://wattstile.example/gate/east"] {
         let error = ProcessorLink::new(&identity(uri), None, Mono(0)).unwrap_err();
