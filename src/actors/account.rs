@@ -1,7 +1,9 @@
 //! The actor of a prepaid account: the shell around [`crate::account`].
 
 use super::hosted::{Hostable, Hosted};
+use super::posting;
 use crate::account::{self, Account, Command, Effect, Event};
+use crate::ledger::Entry;
 use crate::units::{AccountId, Mono};
 use actix::{Actor, Handler, Message};
 
@@ -31,9 +33,10 @@ impl HostedAccount {
         }
     }
 
-    /// Folds a fact, while replaying.
-    pub fn replay(&mut self, event: &Event) {
+    /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
+    pub fn fold(&mut self, event: &Event, post: &mut dyn FnMut(Entry)) {
         account::apply(&mut self.state, event);
+        posting::of_account(&self.state, event, post);
     }
 }
 
@@ -61,7 +64,7 @@ impl Handler<Command> for HostedAccount {
         let now = context.now();
         let decision = account::decide(&self.state, command, now);
         for event in &decision.events {
-            account::apply(&mut self.state, event);
+            self.fold(event, &mut |entry| context.post(entry));
         }
         self.due = account::next_deadline(&self.state).map(|at| now.mono.after(at.since(now.wall)));
         context.commit(decision);

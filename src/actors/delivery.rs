@@ -10,7 +10,8 @@ use super::house::{House, account_processor};
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::session::{Deliver, HostedSession};
-use super::shard::Sleeper;
+use super::shard::{Input, Sleeper};
+use super::snapshot::insert_session;
 use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
@@ -37,6 +38,28 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
+    /// Anything that is not a charger's message.
+    pub fn take(&mut self, partition: &mut Partition, input: Input) {
+        match input {
+            Input::Answer(processor, answer) => self.answer(partition, processor, *answer),
+            Input::Notification(processor, notification) => self.notification(partition, processor, notification),
+            Input::NotSent(operation, attempt) => {
+                self.payment(partition, operation.session(), payment::Command::NotSent { operation, attempt });
+            }
+            Input::ConnectionLost(operation, attempt) => {
+                let command = payment::Command::ConnectionLost { operation, attempt };
+                self.payment(partition, operation.session(), command);
+            }
+            Input::AskAccount(account, operation) => self.ask_account(partition, &account, &operation),
+            Input::Order(account, command, reply) => self.order(partition, &account, *command, reply),
+            Input::StopSession(session, reason) => self.session_by_id(partition, session, Command::StopBy(reason)),
+            Input::Archived(session) => Delivery::archived(partition, &session),
+            Input::Revived(session, said) => self.revived(partition, *session, *said),
+            Input::NotArchived(said) => self.unknown(*said),
+            Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),
+        }
+    }
+
     /// A charger introduced itself: it is described, linked, and told how far each of its sessions is.
     pub fn hello(&mut self, partition: &mut Partition, slot: Slot, link: Link, hello: &ChargerHello) -> Option<Link> {
         let connectors =
@@ -212,6 +235,9 @@ impl Delivery<'_> {
     /// Delivers a command to a session, and carries out what it decided.
     fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
         let Some(delivered) = partition.sessions.deliver(cell, Deliver(command), self.now) else { return };
+        for entry in &delivered.entries {
+            partition.books.post(entry);
+        }
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         for event in &delivered.decided.events {
@@ -291,49 +317,50 @@ impl Delivery<'_> {
     }
 
     /// A processor's answer, to the session that asked.
-    pub fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
-        let (session, callback) = (answer.operation.session(), answer.callback);
+    fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
+        let session = answer.operation.session();
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Answer { from, answer };
                 self.session(partition, cell, Command::Payment(command));
             }
-            None => self.queue(Output::Callback { processor: from, callback, refused: Some(Code::OperationUnknown) }),
+            // It may be one that was put away: a processor repeats what it has no acknowledgement for.
+            None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
         }
     }
 
     /// A processor's report, to the session whose hold it is about.
-    pub fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
-        let (session, callback) = (notification.hold.0.session(), notification.callback);
+    fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
+        let session = notification.hold.0.session();
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Notification { from, notification };
                 self.session(partition, cell, Command::Payment(command));
             }
-            None => self.queue(Output::Callback { processor: from, callback, refused: Some(Code::HoldUnknown) }),
+            None => self.queue(Output::Recall(session, Box::new(Input::Notification(from, notification)))),
         }
     }
 
     /// Something about a session's money.
-    pub fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
+    fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
         self.session_by_id(partition, session, Command::Payment(command));
     }
 
     /// A command for a session that is named by its id. One that is not live has nothing left to decide.
-    pub fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
+    fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
         if let Some(cell) = partition.find_session(session) {
             self.session(partition, cell, command);
         }
     }
 
     /// A session's operation, to the account that holds its funds.
-    pub fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
+    fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
         let command = account::Command::from_operation(operation, None);
         self.account(partition, id, command, None);
     }
 
     /// An operator's order.
-    pub fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: OrderReply) {
+    fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: OrderReply) {
         self.account(partition, id, command, Some(reply));
     }
 
@@ -346,6 +373,9 @@ impl Delivery<'_> {
     ) {
         let cell = partition.account(id);
         let Some(delivered) = partition.accounts.deliver(cell, command, self.now) else { return };
+        for entry in &delivered.entries {
+            partition.books.post(entry);
+        }
         for event in &delivered.decided.events {
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(bytes, &(id, event)));
         }
@@ -386,13 +416,42 @@ impl Delivery<'_> {
     }
 
     /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile.
-    pub fn archived(&mut self, partition: &mut Partition, session: SessionId) {
-        let Some(cell) = partition.find_session(session) else { return };
-        let closed =
-            partition.sessions.get(cell).is_some_and(|session| matches!(session.state().stage, Stage::Closed(_)));
-        if closed {
-            partition.remove_session(session);
+    fn archived(partition: &mut Partition, put_away: &Session) {
+        let cell = partition.find_session(put_away.id);
+        if cell.and_then(|cell| partition.sessions.get(cell)).is_some_and(|live| live.state() == put_away) {
+            partition.remove_session(put_away.id);
         }
+    }
+
+    /// A session that had been put away is live again, for what was said about it; afterwards it is put away again.
+    fn revived(&mut self, partition: &mut Partition, session: Session, said: Input) {
+        let id = session.id;
+        if partition.find_session(id).is_none() {
+            let fact = session::Event::Revived(Box::new(session.clone()));
+            let (policy, now) = (self.house.policy.clone(), self.now);
+            let revived = insert_session(partition, session, |session, charger, tariff, zone| {
+                HostedSession::new(session, charger, tariff, zone, policy, now)
+            });
+            match revived {
+                Ok(_) => self.append_session(id, &fact),
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "an archived session cannot live again");
+                    return self.unknown(said);
+                }
+            }
+        }
+        self.take(partition, said);
+        self.queue(Output::Archive(id));
+    }
+
+    /// Nobody here knows what a processor speaks of.
+    fn unknown(&mut self, said: Input) {
+        let (processor, callback, code) = match said {
+            Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
+            Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
+            _ => return,
+        };
+        self.queue(Output::Callback { processor, callback, refused: Some(code) });
     }
 
     /// What was in flight when the process ended is asked again.

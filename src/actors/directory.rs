@@ -1,5 +1,6 @@
 //! Who is where: shards by partition, processors by id.
 
+use super::archivist::Archivist;
 use super::house::{House, Listed, Roster};
 use super::processor::{Acknowledge, Dispatch, ProcessorActor};
 use super::shard::{Input, Shard};
@@ -18,12 +19,13 @@ pub struct Directory {
     house: Arc<House>,
     shards: OnceLock<Vec<Addr<ShardActor>>>,
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
+    archivist: OnceLock<Addr<Archivist>>,
 }
 
 impl Directory {
     /// A directory without addresses.
     pub fn new(house: Arc<House>) -> Directory {
-        Directory { house, shards: OnceLock::new(), processors: ArcSwap::default() }
+        Directory { house, shards: OnceLock::new(), processors: ArcSwap::default(), archivist: OnceLock::new() }
     }
 
     /// The rules of the house.
@@ -42,6 +44,21 @@ impl Directory {
     /// The shards, in their order; empty while the gate starts.
     pub fn shards(&self) -> &[Addr<ShardActor>] {
         self.shards.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Says who puts closed sessions away; said once, before the shards are.
+    pub fn set_archivist(&self, archivist: Addr<Archivist>) {
+        let _ = self.archivist.set(archivist);
+    }
+
+    /// Who puts closed sessions away; without one they stay in memory.
+    pub fn archivist(&self) -> Option<&Addr<Archivist>> {
+        self.archivist.get()
+    }
+
+    /// Every processor that was ever connected.
+    pub fn processors(&self) -> Arc<BTreeMap<ProcessorId, Addr<ProcessorActor>>> {
+        self.processors.load_full()
     }
 
     /// The shard of a text id.

@@ -8,6 +8,7 @@
 //! A cell costs its state and 16 bytes, and a delivery a few nanoseconds, where an actor with a mailbox of its own costs
 //! a kilobyte and a microsecond.
 
+use crate::ledger::Entry;
 use crate::machine::Decision;
 use crate::units::{Mono, Now};
 use actix::{Actor, ActorContext, ActorState, Handler, Message};
@@ -29,6 +30,7 @@ pub trait Hostable: Actor<Context = Hosted<Self>> {
 pub struct Hosted<A: Hostable> {
     now: Now,
     decided: Decision<A::Event, A::Effect>,
+    entries: Vec<Entry>,
     state: ActorState,
 }
 
@@ -42,6 +44,11 @@ impl<A: Hostable> Hosted<A> {
     pub fn commit(&mut self, decision: Decision<A::Event, A::Effect>) {
         debug_assert!(self.decided.events.is_empty() && self.decided.effects.is_empty(), "one decision per delivery");
         self.decided = decision;
+    }
+
+    /// Leaves entries that follow from the events of this delivery, for the books of the partition.
+    pub fn post(&mut self, entry: Entry) {
+        self.entries.push(entry);
     }
 }
 
@@ -67,6 +74,8 @@ pub type Slot = u32;
 pub struct Delivered<A: Hostable> {
     /// What the actor decided; its events are already applied to its state.
     pub decided: Decision<A::Event, A::Effect>,
+    /// What follows from that for the books.
+    pub entries: Vec<Entry>,
     /// When it wants to be woken.
     pub deadline: Option<Mono>,
 }
@@ -86,7 +95,7 @@ pub struct Arena<A: Hostable> {
 impl<A: Hostable> Arena<A> {
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
-        let context = Hosted { now, decided: Decision::nothing(), state: ActorState::Running };
+        let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };
         Arena { cells: Slab::new(), context }
     }
 
@@ -107,11 +116,12 @@ impl<A: Hostable> Arena<A> {
         self.context.state = ActorState::Running;
         cell.actor.handle(message, &mut self.context);
         let decided = std::mem::take(&mut self.context.decided);
+        let entries = std::mem::take(&mut self.context.entries);
         if self.context.state != ActorState::Running {
             self.cells.remove(slot as usize);
-            return Some(Delivered { decided, deadline: None });
+            return Some(Delivered { decided, entries, deadline: None });
         }
-        Some(Delivered { decided, deadline: cell.actor.next_deadline() })
+        Some(Delivered { decided, entries, deadline: cell.actor.next_deadline() })
     }
 
     /// Reads an actor.

@@ -5,22 +5,25 @@
 //!                          ▲   │ Append                                   (decide, apply)
 //!                 Batch    │   ▼
 //!                          └─ JournalWriter ── Log ── sled
-//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor
+//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──PutAway──▶ Archivist ── receipt, archive
 //! ```
 //!
 //! Chargers, sessions and accounts are actors hosted in arenas ([`hosted`]): millions of them, a cell each. Shards, the
 //! writer and processors are ordinary actix actors with bounded mailboxes.
 
 pub mod account;
+pub mod archivist;
 pub mod charger;
 mod codes;
 mod delivery;
 pub mod directory;
+pub mod dossier;
 pub mod hosted;
 pub mod house;
 pub mod output;
 mod outside;
 pub mod partition;
+pub mod posting;
 pub mod processor;
 mod replay;
 pub mod session;

@@ -1,6 +1,7 @@
 //! What leaves a shard once the records that cause it are durable.
 
 use super::hosted::Slot;
+use super::shard::Input;
 use crate::account;
 use crate::payment::{Answer, CallbackId, Operation};
 use crate::units::{AccountId, Cost, ProcessorId, SessionId, SessionKey};
@@ -51,6 +52,8 @@ pub enum Output {
     Archive(SessionId),
     /// A charger is to get the receipt of a session that is in the archive.
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
+    /// A processor spoke of a session that is not live: it may be in the archive.
+    Recall(SessionId, Box<Input>),
     /// An operator's order is carried out, or refused.
     Ordered(Box<(OrderReply, Ordered)>),
 }

@@ -1,14 +1,17 @@
 //! Where a shard's outputs go: to the connections of its chargers, to processors, to accounts and sessions of other
 //! shards, to the archive.
 
+use super::archivist::{PutAway, Recall, SendReceipt};
 use super::charger::{ConnectionId, Link};
 use super::directory::Directory;
 use super::output::{ChargerRef, Output};
 use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
-use crate::units::{Cost, SessionKey};
+use crate::session::Stage;
+use crate::units::{Cost, SessionId, SessionKey};
 use crate::wire::{Code, MeterAck, ToCharger};
+use actix::prelude::SendError;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ pub struct Outside {
     looped: VecDeque<Input>,
     /// Inputs for shards whose mailbox was full.
     undelivered: VecDeque<Input>,
+    /// Closed sessions that found the archivist's mailbox full. They are live: no more than there are cells.
+    unarchived: VecDeque<SessionId>,
 }
 
 struct Ack {
@@ -43,6 +48,7 @@ impl Outside {
             ack: None,
             looped: VecDeque::new(),
             undelivered: VecDeque::new(),
+            unarchived: VecDeque::new(),
         }
     }
 
@@ -103,7 +109,18 @@ impl Outside {
             Output::Callback { processor, callback, refused } => {
                 self.directory.acknowledge(&processor, callback, refused);
             }
-            Output::Archive(_) | Output::ReceiptAgain(..) => {}
+            Output::Archive(session) => self.put_away(shard, session),
+            Output::ReceiptAgain(charger, key, session) => {
+                if let Some(archivist) = self.directory.archivist() {
+                    // A full mailbox: the charger asks again when it is back the next time.
+                    let _ = archivist.try_send(SendReceipt { charger, key, session });
+                }
+            }
+            Output::Recall(session, said) => match self.directory.archivist() {
+                // A full mailbox: what is not acknowledged the processor says again.
+                Some(archivist) => drop(archivist.try_send(Recall { session, said })),
+                None => self.looped.push_back(Input::NotArchived(said)),
+            },
             Output::Ordered(ordered) => {
                 let (reply, ordered) = *ordered;
                 (reply.0)(ordered);
@@ -124,8 +141,25 @@ impl Outside {
         self.looped.pop_front()
     }
 
+    /// Puts a closed session away. Without an archive it stays where it is.
+    fn put_away(&mut self, shard: &Shard, id: SessionId) {
+        let (Some(archivist), Some(hosted)) = (self.directory.archivist(), shard.session(id)) else { return };
+        if !matches!(hosted.state().stage, Stage::Closed(_)) {
+            return;
+        }
+        let session = Box::new(hosted.state().clone());
+        if let Err(SendError::Full(_)) = archivist.try_send(PutAway { session, tariff: hosted.tariff().clone() }) {
+            self.unarchived.push_back(id);
+        }
+    }
+
     /// Tries again what found a full mailbox.
-    pub fn retry(&mut self) {
+    pub fn retry(&mut self, shard: &Shard) {
+        for _ in 0..self.unarchived.len().min(limits::ARCHIVE_MAILBOX) {
+            if let Some(session) = self.unarchived.pop_front() {
+                self.put_away(shard, session);
+            }
+        }
         for _ in 0..self.undelivered.len() {
             if let Some(input) = self.undelivered.pop_front() {
                 self.post(input);

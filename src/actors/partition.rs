@@ -3,6 +3,7 @@
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
 use super::hosted::{Arena, Slot};
+use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use crate::account::Account;
 use crate::session::Event;
@@ -28,6 +29,8 @@ pub struct Partition {
     tariffs: HashMap<TariffHash, Arc<Tariff>>,
     /// What has gone through this partition.
     pub tally: Tally,
+    /// Its books.
+    pub books: PartitionBooks,
 }
 
 /// Counts of a partition since its first record: folded from its events, so a replay arrives at the same.
@@ -63,7 +66,8 @@ impl Tally {
             | Event::RegisterJumped(_)
             | Event::Admitted { .. }
             | Event::StopAsked(_)
-            | Event::Payment(_) => {}
+            | Event::Payment(_)
+            | Event::Revived(_) => {}
         }
     }
 }
@@ -81,6 +85,7 @@ impl Partition {
             account_slots: HashMap::new(),
             tariffs: HashMap::new(),
             tally: Tally::default(),
+            books: PartitionBooks::default(),
         }
     }
 

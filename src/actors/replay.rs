@@ -3,6 +3,7 @@
 use super::partition::Partition;
 use super::session::HostedSession;
 use super::shard::Shard;
+use super::snapshot::insert_session;
 use crate::account;
 use crate::charger;
 use crate::journal::{Record, RecordKind};
@@ -36,7 +37,7 @@ impl Shard {
                 let (id, event): (AccountId, account::Event) = decode(record.payload)?;
                 let slot = partition.account(&id);
                 let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
-                account.replay(&event);
+                account.fold(&event, &mut |entry| partition.books.post(&entry));
                 Ok(())
             }
             RecordKind::TariffPinned => {
@@ -63,9 +64,13 @@ fn replay_session(
     if let session::Event::Opened(opening) = event {
         return open(partition, opening, host);
     }
+    if let session::Event::Revived(put_away) = event {
+        partition.remove_session(id);
+        return insert_session(partition, Session::clone(put_away), host).map(drop);
+    }
     let cell = partition.find_session(id).ok_or_else(|| format!("session {id} was never opened"))?;
     let hosted = partition.sessions.get_mut(cell).ok_or("a session without a cell")?;
-    hosted.replay(event);
+    hosted.fold(event, &mut |entry| partition.books.post(&entry));
     let (slot, state) = (hosted.charger(), hosted.state());
     if let session::Event::Ended(ended) = event {
         let fact = charger::Event::SessionEnded {

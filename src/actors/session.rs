@@ -1,6 +1,8 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
 use super::hosted::{Hostable, Hosted, Slot};
+use super::posting;
+use crate::ledger::Entry;
 use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, Surroundings};
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
@@ -53,7 +55,7 @@ impl HostedSession {
     }
 
     /// Its tariff.
-    pub fn tariff(&self) -> &Tariff {
+    pub fn tariff(&self) -> &Arc<Tariff> {
         &self.tariff
     }
 
@@ -62,8 +64,11 @@ impl HostedSession {
         self.tariff.alt_texts().first().map_or_else(Box::default, |text| text.text.as_str().into())
     }
 
-    /// Folds a fact, while replaying.
-    pub fn replay(&mut self, event: &Event) {
+    /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
+    pub fn fold(&mut self, event: &Event, post: &mut dyn FnMut(Entry)) {
+        if let Event::Payment(fact) = event {
+            posting::of_session(&self.state, &self.tariff, fact, post);
+        }
         session::apply(&mut self.state, event);
     }
 
@@ -115,7 +120,7 @@ impl Handler<Deliver> for HostedSession {
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now));
         for event in &decision.events {
-            session::apply(&mut self.state, event);
+            self.fold(event, &mut |entry| context.post(entry));
         }
         if !matches!(decision.events.as_slice(), [Event::Metered { .. }]) {
             self.payment_due = self.state.payment.arm(now, &self.policy.payment);

@@ -13,13 +13,14 @@ use super::hosted::Slot;
 use super::house::House;
 use super::output::{ChargerRef, OrderReply, Output};
 use super::partition::Partition;
+use super::session::HostedSession;
 use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequences};
-use crate::payment::{self, Answer, Notification, Operation};
+use crate::payment::{Answer, Notification, Operation};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
-use crate::wire::{Channel, ChargerHello, FromCharger};
+use crate::wire::{Channel, ChargerHello, FromCharger, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -40,8 +41,14 @@ pub enum Input {
     Order(AccountId, Box<account::Command>, OrderReply),
     /// Someone other than the charger ends a session.
     StopSession(SessionId, StopReason),
-    /// A closed session is in the archive, durably.
-    Archived(SessionId),
+    /// A closed session is in the archive, durably, in this state.
+    Archived(Box<session::Session>),
+    /// A session that had been put away, and what was said about it.
+    Revived(Box<session::Session>, Box<Input>),
+    /// What was said about a session that is neither live nor in the archive.
+    NotArchived(Box<Input>),
+    /// A message for a charger, about this session.
+    Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
 
 impl Input {
@@ -52,7 +59,9 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.0.session().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
-            Input::StopSession(session, _) | Input::Archived(session) => session.partition(),
+            Input::StopSession(session, _) | Input::Tell(session, _, _) => session.partition(),
+            Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
+            Input::NotArchived(input) => input.partition(count),
         }
     }
 }
@@ -173,23 +182,7 @@ impl Shard {
     pub fn take(&mut self, input: Input, now: Now) -> Result<(), Input> {
         let local = self.local(input.partition(self.house.partitions));
         let Ok((partition, mut delivery)) = self.begin(local, now) else { return Err(input) };
-        match input {
-            Input::Answer(processor, answer) => delivery.answer(partition, processor, *answer),
-            Input::Notification(processor, notification) => delivery.notification(partition, processor, notification),
-            Input::NotSent(operation, attempt) => {
-                delivery.payment(partition, operation.session(), payment::Command::NotSent { operation, attempt });
-            }
-            Input::ConnectionLost(operation, attempt) => {
-                let command = payment::Command::ConnectionLost { operation, attempt };
-                delivery.payment(partition, operation.session(), command);
-            }
-            Input::AskAccount(account, operation) => delivery.ask_account(partition, &account, &operation),
-            Input::Order(account, command, reply) => delivery.order(partition, &account, *command, reply),
-            Input::StopSession(session, reason) => {
-                delivery.session_by_id(partition, session, session::Command::StopBy(reason));
-            }
-            Input::Archived(session) => delivery.archived(partition, session),
-        }
+        delivery.take(partition, input);
         Ok(())
     }
 
@@ -232,6 +225,12 @@ impl Shard {
     pub fn release(&mut self) -> Option<Output> {
         let durable = self.appender.durable();
         self.gate.release(durable).next()
+    }
+
+    /// A session, if it is live.
+    pub fn session(&self, id: SessionId) -> Option<&HostedSession> {
+        let partition = self.partitions.get(usize::from(id.partition().0 / self.house.shards))?;
+        partition.sessions.get(partition.find_session(id)?)
     }
 
     /// The connection that speaks for a charger now.

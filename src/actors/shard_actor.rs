@@ -146,7 +146,7 @@ impl Actor for ShardActor {
             let now = actor.clock.now();
             actor.catch_up(now);
             actor.shard.tick(now);
-            actor.outside.retry();
+            actor.outside.retry(&actor.shard);
             actor.pump(now);
         });
         let now = self.clock.now();

@@ -5,7 +5,9 @@
 
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
+use super::hosted::Slot;
 use super::partition::Partition;
+use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::shard::Shard;
 use crate::account::Account;
@@ -24,6 +26,7 @@ struct Written<'a> {
     sessions: Vec<&'a Session>,
     accounts: Vec<&'a Account>,
     tally: super::partition::Tally,
+    books: &'a PartitionBooks,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +37,7 @@ struct Read<'a> {
     sessions: Vec<Session>,
     accounts: Vec<Account>,
     tally: super::partition::Tally,
+    books: PartitionBooks,
 }
 
 impl Shard {
@@ -46,6 +50,7 @@ impl Shard {
             sessions: partition.sessions.iter().map(|(_, session)| session.state()).collect(),
             accounts: partition.accounts.iter().map(|(_, account)| account.state()).collect(),
             tally: partition.tally,
+            books: &partition.books,
         };
         postcard::to_stdvec(&written).expect("plain data into memory")
     }
@@ -56,6 +61,7 @@ impl Shard {
         let partition = self.partition_mut(partition);
         let read: Read<'_> = postcard::from_bytes(state).map_err(|error| error.to_string())?;
         partition.tally = read.tally;
+        partition.books = read.books;
         for source in read.tariffs {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));
@@ -78,11 +84,11 @@ impl Shard {
     }
 }
 
-fn insert_session(
+pub(super) fn insert_session(
     partition: &mut Partition,
     session: Session,
     host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
-) -> Result<(), String> {
+) -> Result<Slot, String> {
     let tariff = partition.pinned(&session.tariff).ok_or_else(|| format!("tariff {} is not pinned", session.tariff))?;
     let zone = TimeZone::get(&session.zone).map_err(|error| error.to_string())?;
     let (slot, key) = (partition.charger(&session.charger), session.key);
@@ -90,5 +96,5 @@ fn insert_session(
     if let Some(charger) = partition.chargers.get_mut(slot) {
         charger.attach(key, cell);
     }
-    Ok(())
+    Ok(cell)
 }

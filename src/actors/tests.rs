@@ -22,6 +22,8 @@ use jiff::tz::TimeZone;
 use ring::hmac;
 use std::sync::{Arc, Mutex};
 
+mod money;
+
 const START: i64 = 1_763_800_000_000;
 
 /// 0.14 EUR/kWh without VAT: what the recorded sessions were billed with.
@@ -174,6 +176,7 @@ impl Scene {
                 Output::AccountAnswer(answer) => self.take(Input::Answer(answer.0, Box::new(answer.1))),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
                 Output::Archive(_) | Output::ReceiptAgain(..) => {}
+                Output::Recall(_, said) => self.take(Input::NotArchived(said)),
                 Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
             }
         }

@@ -1,8 +1,8 @@
 //! The payable amount by its parts in whole minor units: what the books and a VAT return need.
 
-use super::{BillingError, ClosedSession};
+use super::{BillingError, ClosedSession, VatTotal};
 use crate::ledger::{Share, Tax, TaxRate};
-use crate::units::{Amount, MoneyError, OperatorId, Rounding};
+use crate::units::{Amount, Cost, MoneyError, OperatorId, Rounding};
 use rust_decimal::Decimal;
 
 /// Net, taxes and what rounding made of their sum: together exactly what is payable.
@@ -19,10 +19,15 @@ pub struct PayableSplit {
 impl PayableSplit {
     /// Splits a session's payable amount. Each part is rounded to the nearest minor unit, and the difference is kept.
     pub fn of(session: &ClosedSession) -> Result<PayableSplit, MoneyError> {
-        let net = session.net.round(Rounding::HalfEven)?;
-        let mut rounding = session.payable.checked_sub(net)?;
-        let mut taxes = Vec::with_capacity(session.vat.len());
-        for rate in &session.vat {
+        PayableSplit::new(session.net, &session.vat, session.payable)
+    }
+
+    /// The same of its parts: the exact net, the exact sums per rate, and what is payable.
+    pub fn new(net: Cost, vat: &[VatTotal], payable: Amount) -> Result<PayableSplit, MoneyError> {
+        let net = net.round(Rounding::HalfEven)?;
+        let mut rounding = payable.checked_sub(net)?;
+        let mut taxes = Vec::with_capacity(vat.len());
+        for rate in vat {
             let tax = rate.vat.round(Rounding::HalfEven)?;
             rounding = rounding.checked_sub(tax)?;
             taxes.push((rate.percent, tax));

@@ -8,8 +8,10 @@ pub fn apply(session: &mut Session, event: &Event) {
     match event {
         // The state was made from it.
         Event::Opened(opening) => debug_assert_eq!(opening.id, session.id),
+        Event::Revived(put_away) => debug_assert_eq!(put_away.id, session.id),
         Event::Metered { reading, slices } => {
             session.rating.apply(slices);
+            session.segments.add(slices);
             session.meter.record(reading);
         }
         Event::RegisterJumped(jump) => session.meter.jump(*jump),
@@ -27,7 +29,12 @@ pub fn apply(session: &mut Session, event: &Event) {
             }
         }
         Event::Ended(ended) => session.stage = Stage::Settling(ended.clone()),
-        Event::Payment(event) => payment::apply(&mut session.payment, event),
+        Event::Payment(event) => {
+            payment::apply(&mut session.payment, event);
+            if let payment::Event::Settled { at, .. } = event {
+                session.settled_at.get_or_insert(*at);
+            }
+        }
         Event::Closed => {
             let ended = session.ended().copied().expect("a session ends before it closes");
             session.stage = Stage::Closed(Box::new(ended));

@@ -188,6 +188,8 @@ pub enum Event {
     Payment(payment::Event),
     /// Every hold has ended.
     Closed,
+    /// It had been put away and is needed again: a processor still had something to say. The state as it was put away.
+    Revived(Box<Session>),
 }
 
 /// What a session wants done once its facts are durable.

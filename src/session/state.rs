@@ -2,14 +2,14 @@
 
 use super::{Meter, Opening, StopReason};
 use crate::payment::Payment;
-use crate::tariff::Rating;
+use crate::tariff::{Rating, Segments};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 /// A charging session.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The gate's id.
     pub id: SessionId,
@@ -33,14 +33,18 @@ pub struct Session {
     pub meter: Meter,
     /// What has accrued.
     pub rating: Rating,
+    /// The trail of the price: one line for every stretch at one component's price.
+    pub segments: Segments,
     /// The money.
     pub payment: Payment,
+    /// When every hold had ended for the first time: the books took what is owed in then.
+    pub settled_at: Option<Timestamp>,
     /// Where it stands.
     pub stage: Stage,
 }
 
 /// Where a session stands.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// Funds have been asked for.
     Authorizing,
@@ -88,8 +92,10 @@ impl Session {
             zone: opening.zone.clone(),
             fingerprint: opening.fingerprint.clone(),
             meter: Meter::new(opening.at, opening.register),
+            segments: Segments::open(&rating),
             rating,
             payment: Payment::new(opening.id, currency),
+            settled_at: None,
             stage: Stage::Authorizing,
         }
     }

@@ -15,6 +15,8 @@ pub struct Tariff {
     pub(super) text: String,
     pub(super) hash: TariffHash,
     pub(super) id: TariffId,
+    pub(super) country: [u8; 2],
+    pub(super) party: Box<str>,
     pub(super) currency: Currency,
     pub(super) tax: TaxIncluded,
     pub(super) rounding: Rounding,
@@ -270,6 +272,16 @@ impl Tariff {
     /// The tariff's id.
     pub fn id(&self) -> &TariffId {
         &self.id
+    }
+
+    /// The country of whoever sells by it: ISO 3166-1 alpha-2, `XX` where the tariff does not say.
+    pub fn country(&self) -> [u8; 2] {
+        self.country
+    }
+
+    /// The party that sells by it: three characters by ISO 15118, `???` where the tariff does not say.
+    pub fn party(&self) -> &str {
+        &self.party
     }
 
     /// The currency of every price.

@@ -69,10 +69,12 @@ pub(super) fn tariff(text: &str) -> Result<Parsed, TariffError> {
 }
 
 fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, TariffError> {
-    for (field, max) in [("country_code", 2), ("party_id", 3)] {
+    let mut seller = [None, None];
+    for (known, (field, max)) in seller.iter_mut().zip([("country_code", 2), ("party_id", 3)]) {
         if let Some(text) = reader.opt_text(root, field)? {
             reader.upper(root, field, &text);
             reader.length(root, field, &text, max);
+            *known = Some(text).filter(|text| !text.is_empty());
         } else {
             reader.missing(root, field);
         }
@@ -82,6 +84,7 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
             reader.missing(root, field);
         }
     }
+    let [country, party] = seller;
     let currency = currency(reader, root)?;
     let tax = tax_included(reader, root)?;
     let (elements, components) = elements(reader, root)?;
@@ -92,6 +95,8 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
         text: reader.text.to_owned(),
         hash,
         id: id(reader, root)?,
+        country: country.and_then(|text| text.as_bytes().try_into().ok()).unwrap_or(*b"XX"),
+        party: party.map_or_else(|| "???".into(), Into::into),
         currency,
         tax,
         rounding: rounding(reader, root)?,

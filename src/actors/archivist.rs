@@ -1,0 +1,202 @@
+//! The actor that puts closed sessions away: their receipts are made and signed, and when they are safe in the archive the
+//! shard forgets them.
+//!
+//! It lives alone on its thread, because signing takes time and a sync blocks. Sessions that arrive while one sync runs are
+//! put away together by the next. To put the same session away again changes nothing, so a restart may repeat it.
+//!
+//! ```text
+//!   shard ──PutAway──▶ archivist ── receipt ── put ── sync ──Input::Archived──▶ shard (the cell is vacated)
+//!   shard ──Recall───▶ archivist ── get ──Input::Revived, Input::NotArchived──▶ shard (a processor still spoke of it)
+//! ```
+
+use super::directory::Directory;
+use super::dossier::{self, Billing, Dossier};
+use super::output::ChargerRef;
+use super::shard::Input;
+use crate::journal::{Archive, Failure};
+use crate::limits;
+use crate::session::Session;
+use crate::tariff::Tariff;
+use crate::units::{SessionId, SessionKey};
+use crate::wire::{ReceiptNotice, ToCharger};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often shards whose mailbox was full are tried again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A closed session.
+pub struct PutAway {
+    /// Its last state.
+    pub session: Box<Session>,
+    /// What priced it.
+    pub tariff: Arc<Tariff>,
+}
+
+/// A processor said something about a session that is not live: is it in the archive?
+pub struct Recall {
+    /// Which session.
+    pub session: SessionId,
+    /// What was said.
+    pub said: Box<Input>,
+}
+
+/// A charger is to get the receipt of an archived session again.
+pub struct SendReceipt {
+    /// To whom.
+    pub charger: ChargerRef,
+    /// The charger's number for the session.
+    pub key: SessionKey,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// Write what has gathered.
+struct Flush;
+
+macro_rules! messages {
+    ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
+}
+messages!(PutAway, Recall, SendReceipt, Flush);
+
+/// The archivist.
+pub struct Archivist {
+    archive: Arc<Archive>,
+    billing: Arc<Billing>,
+    directory: Arc<Directory>,
+    on_failure: Box<dyn Fn(&Failure) + Send>,
+    /// At most a mailbox of them.
+    gathered: Vec<PutAway>,
+    /// What shards are to be told; a full mailbox makes it wait.
+    told: VecDeque<Input>,
+    failed: bool,
+}
+
+impl Archivist {
+    /// An archivist of this archive.
+    pub fn new(
+        archive: Arc<Archive>,
+        billing: Arc<Billing>,
+        directory: Arc<Directory>,
+        on_failure: Box<dyn Fn(&Failure) + Send>,
+    ) -> Archivist {
+        let (gathered, told) = (Vec::new(), VecDeque::new());
+        Archivist { archive, billing, directory, on_failure, gathered, told, failed: false }
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
+        let mut written = Vec::with_capacity(self.gathered.len());
+        for PutAway { session, tariff } in self.gathered.drain(..) {
+            let (id, at) = (session.id, dossier::settled_at(&session));
+            let dossier = Dossier::new(*session, &tariff, &self.billing);
+            self.archive.put(id, at, &dossier.to_bytes())?;
+            written.push(Input::Archived(Box::new(dossier.session)));
+        }
+        self.archive.sync()?;
+        self.told.extend(written);
+        Ok(())
+    }
+
+    fn read(&self, session: SessionId) -> Result<Option<Dossier>, Failure> {
+        let Some(archived) = self.archive.get(session)? else { return Ok(None) };
+        match Dossier::from_bytes(&archived.dossier) {
+            Ok(dossier) => Ok(Some(dossier)),
+            Err(error) => {
+                tracing::error!(%session, %error, "an archived session cannot be read");
+                Ok(None)
+            }
+        }
+    }
+
+    fn look_up<T>(&mut self, session: SessionId, found: impl FnOnce(&mut Archivist, Option<Dossier>) -> T) {
+        match self.read(session) {
+            Ok(dossier) => {
+                found(self, dossier);
+                self.tell();
+            }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    fn tell(&mut self) {
+        while let Some(input) = self.told.pop_front() {
+            if let Err(input) = self.directory.post(input) {
+                self.told.push_front(input);
+                return;
+            }
+        }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.failed = true;
+        (self.on_failure)(failure);
+    }
+}
+
+impl Actor for Archivist {
+    type Context = Context<Archivist>;
+
+    fn started(&mut self, context: &mut Context<Archivist>) {
+        context.set_mailbox_capacity(limits::ARCHIVE_MAILBOX);
+        context.run_interval(RETRY, |archivist, _| archivist.tell());
+    }
+}
+
+impl Handler<PutAway> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, closed: PutAway, context: &mut Context<Archivist>) {
+        if self.gathered.is_empty() {
+            context.notify(Flush);
+        }
+        self.gathered.push(closed);
+    }
+}
+
+impl Handler<Flush> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Context<Archivist>) {
+        if self.failed {
+            return;
+        }
+        match self.write() {
+            Ok(()) => self.tell(),
+            Err(failure) => self.fail(&failure),
+        }
+    }
+}
+
+impl Handler<Recall> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, Recall { session, said }: Recall, _: &mut Context<Archivist>) {
+        self.look_up(session, |archivist, found| {
+            archivist.told.push_back(match found {
+                Some(dossier) => Input::Revived(Box::new(dossier.session), said),
+                None => Input::NotArchived(said),
+            });
+        });
+    }
+}
+
+impl Handler<SendReceipt> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, wanted: SendReceipt, _: &mut Context<Archivist>) {
+        let SendReceipt { charger, key, session } = wanted;
+        self.look_up(session, |archivist, found| {
+            let Some(dossier) = found else { return };
+            let Some(ended) = dossier.session.ended().filter(|ended| ended.admitted) else { return };
+            let url = match archivist.billing.receipt_base.as_str() {
+                "" => Box::default(),
+                base => format!("{base}{session}").into(),
+            };
+            let receipt = session.to_string().into();
+            let notice = ReceiptNotice { session: key, total: ended.payable, cost: ended.cost, receipt, url };
+            archivist.told.push_back(Input::Tell(session, charger, Box::new(ToCharger::Receipt(notice))));
+        });
+    }
+}

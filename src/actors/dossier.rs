@@ -1,0 +1,211 @@
+//! What is left of a session when it is over: its state, the tariff that priced it, and its signed receipt.
+//!
+//! Pure: the same session makes the same receipt, to the last byte of its signature.
+
+use crate::billing::{
+    BillingError, ClosedSession, Issue, Issuer, Party, PaymentSummary, PinnedTariff, Place, Presented, PresentedKind,
+    Pricing, Receipt, SignedReceipt, SigningKey,
+};
+use crate::payment::Payment;
+use crate::session::{Session, StopReason};
+use crate::tariff::{Tariff, TaxIncluded};
+use crate::units::{Amount, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A session as it is put away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dossier {
+    version: u8,
+    /// Its last state.
+    pub session: Session,
+    /// The text of its tariff.
+    pub tariff: String,
+    /// The signed receipt in JSON; none when the session's figures contradicted each other, which is a defect.
+    pub receipt: Option<String>,
+}
+
+/// How receipts are made.
+#[derive(Debug)]
+pub struct Billing {
+    /// The key that signs them.
+    pub key: SigningKey,
+    /// Who sells.
+    pub issuer: Issuer,
+    /// What a receipt's address begins with; empty when it has none.
+    pub receipt_base: String,
+}
+
+/// Why a dossier cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DossierError {
+    /// Written by a newer version of the program.
+    #[error("a dossier of version {0}, which this program does not know")]
+    Version(u8),
+    /// Damaged, or no dossier.
+    #[error("a dossier cannot be read: {0}")]
+    Unreadable(#[from] postcard::Error),
+}
+
+impl Dossier {
+    const VERSION: u8 = 1;
+
+    /// The dossier of a session that is over.
+    pub fn new(session: Session, tariff: &Tariff, billing: &Billing) -> Dossier {
+        let receipt = match receipt(&session, tariff, billing) {
+            Ok(receipt) => Some(receipt.to_json()),
+            Err(error) => {
+                tracing::error!(session = %session.id, %error, "a session has no receipt");
+                None
+            }
+        };
+        Dossier { version: Dossier::VERSION, session, tariff: tariff.source().to_owned(), receipt }
+    }
+
+    /// As bytes for the archive.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        postcard::to_stdvec(self).expect("plain data into memory")
+    }
+
+    /// From the archive.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Dossier, DossierError> {
+        match bytes.first() {
+            Some(&Dossier::VERSION) => Ok(postcard::from_bytes(bytes)?),
+            Some(&other) => Err(DossierError::Version(other)),
+            None => Err(DossierError::Unreadable(postcard::Error::DeserializeUnexpectedEnd)),
+        }
+    }
+}
+
+/// When a session was settled, for the order of the archive.
+pub fn settled_at(session: &Session) -> Timestamp {
+    session.settled_at.or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at)
+}
+
+/// The signed receipt of a session that is over.
+pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<SignedReceipt, BillingError> {
+    let issue = Issue {
+        issuer: billing.issuer.clone(),
+        party: Party {
+            country_code: String::from_utf8_lossy(&tariff.country()).into_owned(),
+            party_id: tariff.party().to_owned(),
+        },
+        at: settled_at(session),
+        number: None,
+        link: link(&billing.receipt_base, session.id),
+    };
+    Ok(billing.key.sign(Receipt::new(&closed(session, tariff)?, &issue)?))
+}
+
+fn link(base: &str, session: SessionId) -> Option<String> {
+    (!base.is_empty()).then(|| format!("{base}{session}"))
+}
+
+/// What a session was priced at, with every line. A session that ended without energy costs nothing, whatever fee its
+/// tariff begins with.
+pub fn priced(session: &Session, tariff: &Tariff) -> Result<Pricing, BillingError> {
+    let mut pricing = Pricing::of(tariff, &session.rating, &session.segments, session.meter.at)?;
+    if let Some(ended) = session.ended().filter(|ended| ended.cost != pricing.gross) {
+        if ended.cost.parts() != 0 {
+            return Err(BillingError::Lines { lines: pricing.gross, total: ended.cost });
+        }
+        (pricing.net, pricing.gross) = (ended.cost, ended.cost);
+        pricing.lines.clear();
+        pricing.vat.clear();
+    }
+    Ok(pricing)
+}
+
+/// The figures of a session, in billing's words. Of one that still goes on: as if it ended now.
+pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, BillingError> {
+    let pricing = priced(session, tariff)?;
+    let payable = match session.ended() {
+        Some(ended) => ended.payable,
+        None => pricing.gross.round(pricing.rounding)?,
+    };
+    Ok(ClosedSession {
+        id: session.id,
+        key: session.key,
+        charger: session.charger.clone(),
+        connector: session.connector,
+        place: Place { location_id: session.charger.as_str().into(), ..Place::default() },
+        started_at: session.opened_at,
+        ended_at: session.ended().map_or(session.meter.at, |ended| ended.at),
+        zone: session.zone.clone(),
+        end_reason: session.ended().map_or("still going on", |ended| in_words(ended.reason)).into(),
+        first_register: session.meter.first,
+        last_register: session.meter.register,
+        energy: session.meter.energy(),
+        parking: session.rating.parking_time(),
+        readings: session.meter.sequence,
+        tariff: PinnedTariff {
+            id: tariff.id().clone(),
+            hash: tariff.hash(),
+            text: tariff.source().into(),
+            prices_include_vat: tariff.tax_included() == TaxIncluded::Yes,
+        },
+        lines: pricing.lines,
+        vat: pricing.vat,
+        net: pricing.net,
+        gross: pricing.gross,
+        rounding: pricing.rounding,
+        payable,
+        payment: paid(session),
+        presented: presented(&session.fingerprint),
+    })
+}
+
+fn paid(session: &Session) -> PaymentSummary {
+    let payment = &session.payment;
+    let approved = || payment.holds().iter().filter(|hold| hold.authorized_minor > 0);
+    let authorized = approved().map(|hold| hold.authorized_minor).fold(0, i64::saturating_add);
+    PaymentSummary {
+        processor: approved().next().map(|hold| hold.processor.clone()),
+        authorized: Amount::new(authorized, payment.currency()),
+        captured: payment.captured(),
+        released: released(payment),
+        shortfall: payment.shortfall(),
+        references: approved().filter_map(|hold| hold.processor_ref.as_ref().map(|name| name.0.clone())).collect(),
+        captured_at: session.settled_at.filter(|_| payment.captured().minor > 0),
+    }
+}
+
+/// What was reserved by holds that have ended, and not taken.
+pub fn released(payment: &Payment) -> Amount {
+    let ended = payment.holds().iter().filter(|hold| hold.is_over());
+    let minor = ended.map(|hold| hold.authorized_minor.saturating_sub(hold.captured_minor).max(0));
+    Amount::new(minor.fold(0, i64::saturating_add), payment.currency())
+}
+
+fn presented(shown: &str) -> Presented {
+    let kind = match shown.split(':').next() {
+        Some("card") => PresentedKind::Card,
+        Some("wallet") => PresentedKind::Wallet,
+        Some("rfid") => PresentedKind::Rfid,
+        _ => PresentedKind::EvAccount,
+    };
+    Presented { kind, fingerprint: shown.into() }
+}
+
+/// Why a session ended, for people.
+pub const fn in_words(reason: StopReason) -> &'static str {
+    match reason {
+        StopReason::Local => "stopped at the charger",
+        StopReason::Unplugged => "unplugged",
+        StopReason::Ordered => "stopped as ordered",
+        StopReason::LimitReached => "the limit was reached",
+        StopReason::EmergencyStop => "emergency stop",
+        StopReason::PowerLoss => "the charger lost its power",
+        StopReason::Reboot => "the charger restarted",
+        StopReason::Fault => "a fault at the charger",
+        StopReason::Other => "ended by the charger",
+        StopReason::FundsExhausted => "the authorized funds were used up",
+        StopReason::AuthorizationLost => "the authorization was lost",
+        StopReason::Operator => "stopped by the operator",
+        StopReason::Driver => "stopped by the driver",
+        StopReason::Silence => "the charger was silent for too long",
+        StopReason::Declined => "the credential was declined",
+        StopReason::TooLittle => "too little was authorized",
+        StopReason::NoDecision => "nobody decided on the credential in time",
+        StopReason::NoProcessor => "no processor could be reached",
+    }
+}

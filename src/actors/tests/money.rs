@@ -1,0 +1,214 @@
+//! The books and the receipts of a shard, after whatever happens to it.
+
+use super::*;
+use crate::actors::dossier::{self, Billing, Dossier};
+use crate::actors::posting::PartitionBooks;
+use crate::billing::{Issuer, SigningKey, verify_receipt};
+use crate::ledger::Name;
+use crate::payment::{Decline, DeclineClass};
+use crate::session::Stage;
+use crate::units::Cost;
+use proptest::prelude::*;
+
+fn books(scene: &Scene) -> PartitionBooks {
+    let mut sum = PartitionBooks::default();
+    for partition in scene.shard.partitions() {
+        sum.merge(&partition.books);
+    }
+    sum
+}
+
+/// What must hold after every step: the books balance, what they say is held is what the open holds hold, and what every
+/// closed session came to stands in its receipt, line by line.
+fn check(scene: &Scene) {
+    let books = books(scene);
+    assert_eq!(books.books.imbalance(), 0);
+    assert_eq!(books.books.broken_bounds(), []);
+    let balance = |counts: fn(&Name) -> bool| -> i128 {
+        let balances = books.books.balances().filter(|(name, _, _)| counts(name));
+        balances.map(|(name, _, balance)| balance.natural(name.kind())).sum()
+    };
+    let (mut held, mut captured, mut shortfall) = (0, 0, 0);
+    for partition in scene.shard.partitions() {
+        for (_, session) in partition.sessions.iter() {
+            let state = session.state();
+            held += i128::from(state.payment.authorized().minor);
+            captured += i128::from(state.payment.captured().minor);
+            shortfall += if state.settled_at.is_some() { i128::from(state.payment.shortfall().minor) } else { 0 };
+            if matches!(state.stage, Stage::Closed(_)) {
+                let closed = dossier::closed(state, session.tariff()).unwrap();
+                closed.check().unwrap();
+                assert_eq!(closed.gross, state.ended().unwrap().cost);
+            }
+        }
+    }
+    assert_eq!(balance(|name| matches!(name, Name::Held(_))), held);
+    assert_eq!(balance(|name| matches!(name, Name::ProcessorReceivable(_))), captured);
+    assert_eq!(balance(|name| matches!(name, Name::Shortfall(_))), shortfall);
+    let turnover = books.turnover.get(&Currency::EUR).copied().unwrap_or_default();
+    assert_eq!((turnover.captured, turnover.shortfall), (captured, shortfall));
+}
+
+fn billing() -> Billing {
+    let random = ring::rand::SystemRandom::new();
+    let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
+    Billing { key, issuer: Issuer { name: "Stadtwerke".into(), ..Issuer::default() }, receipt_base: String::new() }
+}
+
+#[test]
+fn a_session_stands_in_the_books_and_on_its_receipt_with_the_same_figures() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    check(&scene);
+    let hold = Name::Held(acme());
+    assert_eq!(books(&scene).books.natural(&hold, Currency::EUR), 4_500);
+    scene.reading(1, 1, 300);
+    scene.stop(1, 2, 650);
+    let capture = scene.asked();
+    scene.approve(&capture);
+    check(&scene);
+    let after = books(&scene);
+    assert_eq!(after.books.natural(&hold, Currency::EUR), 0);
+    assert_eq!(after.books.natural(&Name::ProcessorReceivable(acme()), Currency::EUR), 9);
+    let turnover = after.turnover[&Currency::EUR];
+    assert_eq!((turnover.captured, turnover.released), (9, 4_491));
+
+    let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
+    let (_, session) = partition.sessions.iter().next().unwrap();
+    let billing = billing();
+    let dossier = Dossier::new(session.state().clone(), session.tariff(), &billing);
+    assert_eq!(Dossier::from_bytes(&dossier.to_bytes()).unwrap(), dossier);
+    let signed = verify_receipt(dossier.receipt.unwrap().as_bytes(), Some(&billing.key.public_key())).unwrap();
+    let receipt = signed.receipt;
+    assert_eq!((receipt.gross.to_string().as_str(), receipt.total.to_string().as_str()), ("0.091", "0.09"));
+    assert_eq!(receipt.lines.len(), 1);
+    assert_eq!(receipt.lines[0].gross, receipt.gross);
+    assert_eq!(receipt.payment.captured.to_string(), "0.09");
+    assert_eq!(receipt.cdr.get("total_cost").unwrap()["incl_vat"].to_string(), "0.091");
+}
+
+#[test]
+fn a_prepaid_session_leaves_nothing_on_the_clearing_account() {
+    let mut scene = Scene::new();
+    scene.order("driver-1", |op| account::Command::Open {
+        op,
+        account: AccountId::new("driver-1").unwrap(),
+        currency: Currency::EUR,
+        credit_limit: Amount::zero(Currency::EUR),
+    });
+    scene.order("driver-1", |op| account::Command::TopUp {
+        op,
+        amount: Amount::new(6_000, Currency::EUR),
+        source: account::TopUpSource::Bank,
+    });
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::EvAccount, "driver-1");
+    scene.stop(1, 1, 300);
+    let before = books(&scene);
+    assert_eq!(before.books.imbalance(), 0);
+    let account = AccountId::new("driver-1").unwrap();
+    assert_eq!(before.books.natural(&Name::Prepaid(account), Currency::EUR), 5_996);
+    assert_eq!(before.books.natural(&Name::PrepaidClearing, Currency::EUR), 0);
+    assert_eq!(before.turnover[&Currency::EUR].captured, 4);
+    assert_eq!(books(&scene.crash()), before, "replay makes the same books");
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Start,
+    Approve,
+    Partly,
+    Decline,
+    Reading(i64),
+    Stop(i64),
+    Pass(i64),
+    Crash,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => Just(Step::Start),
+        6 => Just(Step::Approve),
+        1 => Just(Step::Partly),
+        1 => Just(Step::Decline),
+        5 => (0_i64..400).prop_map(Step::Reading),
+        3 => (0_i64..400).prop_map(Step::Stop),
+        2 => (1_i64..1_200).prop_map(Step::Pass),
+        1 => Just(Step::Crash),
+    ];
+    proptest::collection::vec(step, 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn the_books_balance_whatever_happens_and_replay_makes_the_same(steps in steps()) {
+        let mut scene = Scene::new();
+        scene.hello("AMS-0007", Vec::new());
+        let (mut key, mut sequence, mut register) = (0, 0, 0);
+        for step in steps {
+            match step {
+                Step::Start => {
+                    key += 1;
+                    sequence = 0;
+                    register = 0;
+                    scene.start(key, CredentialKind::CardToken, "tok_visa");
+                }
+                Step::Approve | Step::Partly | Step::Decline if scene.operations.is_empty() => {}
+                Step::Approve => {
+                    let operation = scene.operations.remove(0);
+                    scene.approve(&operation);
+                }
+                Step::Partly => {
+                    let operation = scene.operations.remove(0);
+                    let amount = Amount::new(3, Currency::EUR);
+                    let processor_ref = ProcessorRef("auth-2".into());
+                    scene.answer(&operation, Outcome::Approved { amount, processor_ref, expires_at: None });
+                }
+                Step::Decline => {
+                    let operation = scene.operations.remove(0);
+                    let decline = Decline { class: DeclineClass::Hard, code: "funds".into(), retry_after: None };
+                    scene.answer(&operation, Outcome::Declined(decline));
+                }
+                Step::Reading(wh) => {
+                    sequence += 1;
+                    register += wh;
+                    scene.reading(key, sequence, register);
+                }
+                Step::Stop(wh) => {
+                    sequence += 1;
+                    register += wh;
+                    scene.stop(key, sequence, register);
+                }
+                Step::Pass(seconds) => scene.pass(seconds),
+                Step::Crash => {
+                    let before = books(&scene);
+                    scene = scene.crash();
+                    let replayed = books(&scene);
+                    prop_assert_eq!(before, replayed);
+                    scene.hello("AMS-0007", Vec::new());
+                }
+            }
+            check(&scene);
+        }
+    }
+}
+
+#[test]
+fn a_session_that_never_got_energy_costs_nothing_and_has_a_receipt() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    let decline = Decline { class: DeclineClass::Hard, code: "stolen".into(), retry_after: None };
+    scene.answer(&authorize, Outcome::Declined(decline));
+    check(&scene);
+    let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
+    let (_, session) = partition.sessions.iter().next().unwrap();
+    let closed = dossier::closed(session.state(), session.tariff()).unwrap();
+    assert_eq!((closed.gross, closed.payable.minor), (Cost::zero(Currency::EUR), 0));
+    assert_eq!(&*closed.end_reason, "the credential was declined");
+}
