@@ -10,7 +10,9 @@ use ::metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// One metric: its name, what it measures, and the labels that every series of it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -146,6 +148,39 @@ impl Metric {
             let _ = write!(text, "{}{name}=\"{escaped}\"", if index == 0 { '{' } else { ',' });
         }
         let _ = writeln!(text, "{} {value}", if self.labels.is_empty() { "" } else { "}" });
+    }
+}
+
+/// Durations in buckets that anybody may count in, without a lock and without keeping samples.
+#[derive(Debug, Default)]
+pub struct Durations {
+    /// How many were in each bucket of [`SECONDS`], and above.
+    counts: [AtomicU64; SECONDS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Durations {
+    /// Counts one.
+    pub fn observe(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = SECONDS.partition_point(|bound| Duration::from_secs_f64(*bound) < took);
+        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Writes them as the histogram of a metric without labels.
+    pub fn write(&self, metric: &Metric, text: &mut String) {
+        metric.write_head(text);
+        let mut sum = 0;
+        for (count, bound) in
+            self.counts.iter().zip(SECONDS.iter().map(|bound| bound.to_string()).chain(["+Inf".into()]))
+        {
+            sum += count.load(Ordering::Relaxed);
+            let _ = writeln!(text, "{}_bucket{{le=\"{bound}\"}} {sum}", metric.name);
+        }
+        let micros = self.micros.load(Ordering::Relaxed);
+        let _ = writeln!(text, "{}_sum {}.{:06}", metric.name, micros / 1_000_000, micros % 1_000_000);
+        let _ = writeln!(text, "{}_count {sum}", metric.name);
     }
 }
 

@@ -2,17 +2,23 @@
 
 use super::charger_connection::ChargerConnection;
 use super::processor_connection::ProcessorConnection;
+use super::receipts::Receipts;
+use crate::actors::archivist::Archivist;
 use crate::actors::directory::Directory;
+use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places};
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
 use crate::actors::writer::{CloseLog, Commitment, JournalWriter};
 use crate::actors::{ConnectionId, Outside};
+use crate::console::{self, Console, Views};
 use crate::journal::{
-    DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
+    Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
 };
+use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SYNC_DURATION};
 use crate::session;
+use crate::transport::identity;
 use crate::transport::tls::Tls;
 use crate::transport::{Bounds, Edge, NoRoom, Patience, Peer, Reception};
 use crate::units::{Clock, PartitionId, ProcessorId};
@@ -54,6 +60,8 @@ pub struct Settings {
     pub fingerprint_key: Vec<u8>,
     /// What receipts' addresses begin with.
     pub receipt_base: String,
+    /// How closed sessions are put away; without it they stay in memory.
+    pub receipts: Option<Receipts>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Bounds of the edge.
@@ -117,8 +125,11 @@ pub struct Gate {
     /// How long recovery took.
     pub recovery: Duration,
     directory: Arc<Directory>,
+    archive: Option<Arc<Archive>>,
     writer: Addr<JournalWriter>,
     commits: Arc<Mutex<Histogram<u64>>>,
+    syncs: Arc<Durations>,
+    data: Option<PathBuf>,
     edge: Option<Edge>,
     system: System,
     threads: Option<JoinHandle<()>>,
@@ -129,7 +140,7 @@ impl Gate {
     pub fn start(settings: Settings) -> Result<Gate, StartError> {
         let begun = Instant::now();
         let now = settings.clock.now();
-        let (store, snapshots, partitions) = open(&settings.data)?;
+        let Opened { store, snapshots, archive, partitions } = open(&settings.data)?;
         let random = SystemRandom::new();
         let house = Arc::new(House {
             partitions,
@@ -151,7 +162,19 @@ impl Gate {
         let recovery = begun.elapsed();
 
         let directory = Arc::new(Directory::new(house));
+        let away = match settings.receipts {
+            None => None,
+            Some(receipts) => {
+                let billing = receipts.billing(settings.data.path(), &directory.house().receipt_base);
+                let billing =
+                    billing.map_err(|error| StartError::System { what: "the receipts' key".to_owned(), error })?;
+                Some((Arc::new(archive), Arc::new(billing)))
+            }
+        };
+        let archive = away.as_ref().map(|(archive, _)| archive.clone());
         let commits = Arc::new(Mutex::new(histogram()));
+        let syncs = Arc::new(Durations::default());
+        let data = settings.data.path().map(std::path::Path::to_path_buf);
         let parts = Parts {
             directory: directory.clone(),
             shards: shards.into_iter().map(|rebuilt| rebuilt.shard).collect(),
@@ -160,6 +183,8 @@ impl Gate {
             clock: settings.clock.clone(),
             on_failure: settings.on_failure,
             commits: commits.clone(),
+            syncs: syncs.clone(),
+            away,
         };
         let Running { system, threads, writer, arbiters, io } = run(parts)?;
 
@@ -202,8 +227,11 @@ impl Gate {
             recovered,
             recovery,
             directory,
+            archive,
             writer,
             commits,
+            syncs,
+            data,
             edge,
             system,
             threads: Some(threads),
@@ -213,6 +241,30 @@ impl Gate {
     /// The addresses of its actors.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// Opens a console on a loopback address: the API, health and metrics. The command line finds it by a file in the
+    /// data directory.
+    pub fn console(&self, address: SocketAddr, token: Option<String>) -> std::io::Result<Console> {
+        let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
+        let (syncs, recovery, live) = (self.syncs.clone(), self.recovery, self.edge.as_ref().map(Edge::live));
+        let collector: Collector = Arc::new(move |text: &mut String| {
+            syncs.write(&WAL_SYNC_DURATION, text);
+            RECOVERY_DURATION.write_head(text);
+            let ms = recovery.as_millis();
+            RECOVERY_DURATION.write_series(text, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
+            CONNECTIONS.write_head(text);
+            if let Some(live) = &live {
+                CONNECTIONS.write_series(text, &["charger"], live.count(identity::Door::Chargers));
+                CONNECTIONS.write_series(text, &["processor"], live.count(identity::Door::Processors));
+            }
+        });
+        console::start(views, console::Door { address, token, data: self.data.clone(), collectors: vec![collector] })
+    }
+
+    /// Where its closed sessions are, unless they stay in memory.
+    pub fn archive(&self) -> Option<&Arc<Archive>> {
+        self.archive.as_ref()
     }
 
     /// Its listeners.
@@ -268,25 +320,48 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have")
 }
 
-fn open(data: &Data) -> Result<(Box<dyn crate::journal::Store>, Snapshots, u16), Failure> {
-    match data {
-        Data::Memory { partitions } => {
-            Ok((Box::new(MemoryStore::new(4_096)), Snapshots::in_memory(*partitions), *partitions))
+impl Data {
+    fn path(&self) -> Option<&std::path::Path> {
+        match self {
+            Data::Memory { .. } => None,
+            Data::Directory { path, .. } => Some(path),
         }
+    }
+}
+
+/// The data, opened.
+struct Opened {
+    store: Box<dyn crate::journal::Store>,
+    snapshots: Snapshots,
+    archive: Archive,
+    partitions: u16,
+}
+
+fn open(data: &Data) -> Result<Opened, Failure> {
+    match data {
+        Data::Memory { partitions } => Ok(Opened {
+            store: Box::new(MemoryStore::new(4_096)),
+            snapshots: Snapshots::in_memory(*partitions),
+            archive: Archive::in_memory(),
+            partitions: *partitions,
+        }),
         Data::Directory { path, layout } => {
             let directory = DataDir::open_or_create(path, *layout)?;
             directory.place_ballast()?;
-            let store = SledStore::open(&directory)?;
-            let snapshots = Snapshots::open(&directory)?;
-            Ok((Box::new(store), snapshots, directory.partitions()))
+            Ok(Opened {
+                store: Box::new(SledStore::open(&directory)?),
+                snapshots: Snapshots::open(&directory)?,
+                archive: Archive::open(&directory)?,
+                partitions: directory.partitions(),
+            })
         }
     }
 }
 
 /// A shard while its records are replayed.
-struct Rebuilding {
-    shard: Shard,
-    now: crate::units::Now,
+pub(super) struct Rebuilding {
+    pub shard: Shard,
+    pub now: crate::units::Now,
 }
 
 impl crate::journal::Replay for Rebuilding {
@@ -308,6 +383,8 @@ struct Parts {
     clock: Arc<dyn Clock>,
     on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
     commits: Arc<Mutex<Histogram<u64>>>,
+    syncs: Arc<Durations>,
+    away: Option<(Arc<Archive>, Arc<Billing>)>,
 }
 
 /// The threads of the actors.
@@ -340,12 +417,20 @@ fn run(parts: Parts) -> Result<Running, StartError> {
 }
 
 fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
-    let Parts { directory, shards, sequences, log, clock, on_failure, commits } = parts;
-    let (count, commits) = (shards.len(), commits);
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, away } = parts;
+    let count = shards.len();
+    if let Some((archive, billing)) = away {
+        let (theirs, on_failure) = (directory.clone(), on_failure.clone());
+        let archivist = Archivist::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            Archivist::new(archive, billing, theirs, Box::new(move |failure| on_failure(failure)))
+        });
+        directory.set_archivist(archivist);
+    }
     let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         let observe = move |commitment: Commitment| {
             let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
             commits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+            syncs.observe(commitment.took);
         };
         JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe)
     });

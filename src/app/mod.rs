@@ -12,12 +12,17 @@ pub mod demo;
 mod gate;
 mod places;
 mod processor_connection;
-mod view;
+mod reading;
+mod receipts;
 
 pub use clock::SystemClock;
 pub use gate::{Data, Door, Gate, Settings, StartError};
 pub use places::{Assigned, NoTariffs};
-pub use view::{Figures, Money, ask_all};
+pub use reading::read;
+pub use receipts::Receipts;
+
+/// What is going on, gathered from the shards.
+pub use crate::console::{Figures, Money, ask_all};
 
 /// How the process ends when the disk fails: `EX_TEMPFAIL` of sysexits.h, one of the documented exit codes.
 pub const DISK_FAILED: i32 = 75;

@@ -26,7 +26,9 @@ mod text;
 
 pub use cdr::{Cdr, OcpiVersion, Party};
 pub use pricing::Pricing;
-pub use receipt::{Issue, Issuer, Receipt, ReceiptCredential, ReceiptLine, ReceiptPayment, ReceiptVat, TariffRef};
+pub use receipt::{
+    Issue, Issuer, Receipt, ReceiptCredential, ReceiptLine, ReceiptPayment, ReceiptVat, TariffRef, receipt_lines,
+};
 pub use session::{
     BillingError, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Place, Plug, Presented, PresentedKind,
     Quantity, VatTotal,

@@ -209,25 +209,7 @@ impl Receipt {
         let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
         let time = |at: Timestamp| local(at, &zone);
         let split = PayableSplit::of(session)?;
-        let mut lines = Vec::with_capacity(session.lines.len());
-        for line in &session.lines {
-            let (unit, measured) = in_unit(line.measured);
-            let (_, billed) = in_unit(line.billed);
-            lines.push(ReceiptLine {
-                element: line.element,
-                dimension: word(line.dimension).to_owned(),
-                reason: line.reason.to_string(),
-                from: time(line.from)?,
-                to: time(line.to)?,
-                unit: unit.to_owned(),
-                measured,
-                billed,
-                price: line.price.normalize(),
-                vat_percent: line.vat_percent.map(|percent| percent.normalize()),
-                net: line.net.major(),
-                gross: line.gross.major(),
-            });
-        }
+        let lines = receipt_lines(session)?;
         let vat = session.vat.iter().zip(&split.taxes).map(|(rate, (_, tax))| ReceiptVat {
             percent: rate.percent.map(|percent| percent.normalize()),
             net: rate.net.major(),
@@ -285,6 +267,31 @@ impl Receipt {
             cdr: Cdr::new(session, issue, OcpiVersion::V2_2_1)?,
         })
     }
+}
+
+/// The lines of a session's receipt; also of one that still goes on.
+pub fn receipt_lines(session: &ClosedSession) -> Result<Vec<ReceiptLine>, BillingError> {
+    let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
+    let mut lines = Vec::with_capacity(session.lines.len());
+    for line in &session.lines {
+        let (unit, measured) = in_unit(line.measured);
+        let (_, billed) = in_unit(line.billed);
+        lines.push(ReceiptLine {
+            element: line.element,
+            dimension: word(line.dimension).to_owned(),
+            reason: line.reason.to_string(),
+            from: local(line.from, &zone)?,
+            to: local(line.to, &zone)?,
+            unit: unit.to_owned(),
+            measured,
+            billed,
+            price: line.price.normalize(),
+            vat_percent: line.vat_percent.map(|percent| percent.normalize()),
+            net: line.net.major(),
+            gross: line.gross.major(),
+        });
+    }
+    Ok(lines)
 }
 
 /// An instant on the charger's clocks, with its offset.

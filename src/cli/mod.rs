@@ -4,19 +4,24 @@
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
 pub mod backup;
+pub mod account;
 pub mod cert;
 pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod interrupts;
 pub mod journal;
+pub mod ledger;
+mod look;
 pub mod metrics;
 pub mod output;
 mod own_gate;
 pub mod receipt;
 pub mod replay;
 pub mod sim;
+pub mod session;
 pub mod tariff;
+pub mod things;
 
 pub use exit::{CliError, Exit};
 pub use output::Output;
@@ -52,6 +57,8 @@ struct Manners {
 /// What can be done.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Open, fill and show accounts
+    Account(account::Args),
     /// Make, show, check and revoke certificates
     Cert(cert::Args),
     /// Run a gate with simulated chargers, drivers and processors
@@ -62,14 +69,24 @@ enum Verb {
     Backup(backup::Args),
     /// Check and show the log of a gate that is not running
     Journal(journal::Args),
+    /// Show chargers
+    Charger(things::Chargers),
+    /// Show holds
+    Hold(things::Holds),
+    /// Check and export the books
+    Ledger(ledger::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
-    /// Check receipts
+    /// Show and check receipts
     Receipt(receipt::Args),
     /// Tell recorded sessions to a gate, and compare what it bills with what was billed
     Replay(replay::Args),
     /// Run simulated chargers and processors
     Sim(sim::Args),
+    /// Show processors
+    Processor(things::Processors),
+    /// List, show, explain and stop sessions
+    Session(session::Args),
     /// Check, explain and price tariffs
     Tariff(tariff::Args),
 }
@@ -77,15 +94,21 @@ enum Verb {
 impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
+            Verb::Account(args) => account::run(args, output),
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
             Verb::Backup(args) => backup::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
+            Verb::Charger(args) => things::chargers(args, output),
+            Verb::Hold(args) => things::holds(args, output),
+            Verb::Ledger(args) => ledger::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
+            Verb::Processor(args) => things::processors(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
             Verb::Sim(args) => sim::run(args, output),
+            Verb::Session(args) => session::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
         }
     }

@@ -1,7 +1,7 @@
 //! A gate of one's own for a verb that needs one: a temporary data directory, a PKI in memory, loopback only.
 
 use super::{CliError, Exit};
-use crate::app::{Assigned, Data, Door, Gate, Settings, SystemClock};
+use crate::app::{Assigned, Data, Door, Gate, Receipts, Settings, SystemClock};
 use crate::journal::Layout;
 use crate::session::Policy;
 use crate::sim::pipe::Dialler;
@@ -71,6 +71,7 @@ impl OwnGate {
             weight_of: Box::new(|_| Some(1)),
             fingerprint_key: TRUST_DOMAIN.as_bytes().to_vec(),
             receipt_base: String::new(),
+            receipts: Some(Receipts::default()),
             clock,
             bounds: Bounds::default(),
             progress: Box::new(|_| ()),

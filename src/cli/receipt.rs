@@ -1,5 +1,6 @@
 //! `wattstile receipt`: checks receipts without asking anybody.
 
+use super::look::Which;
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
@@ -17,11 +18,40 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Show a session's receipt
+    #[command(
+        after_help = "Example:\n  wattstile receipt show --last\n  wattstile receipt show 0198c --format html > receipt.html"
+    )]
+    Show(Show),
     /// Check a receipt's signature, offline
     #[command(after_help = "Example:\n  wattstile receipt verify receipt.json --key operator.pem\n\n\
         Ends with 0 when the receipt is as it was signed, with 1 when it was changed or\n\
         another key signed it, with 65 when it is no receipt.")]
     Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Show {
+    #[command(flatten)]
+    which: Which,
+    /// The session's id, or the beginning of it
+    #[arg(required_unless_present = "last")]
+    id: Option<String>,
+    /// The youngest session
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
+    /// txt, html or json (the signed document)
+    #[arg(long, default_value = "txt")]
+    format: String,
+}
+
+impl Show {
+    fn run(&self, output: &Output) -> Result<Exit, CliError> {
+        let format = if output.is_json() { "json" } else { &self.format };
+        let name = self.id.as_deref().unwrap_or("last");
+        output.raw(&self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &[])?)?;
+        Ok(Exit::Ok)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -36,6 +66,7 @@ struct Verify {
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
+        Verb::Show(show) => show.run(output),
         Verb::Verify(verify) => verify.run(output),
     }
 }

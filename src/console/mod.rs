@@ -1,1 +1,31 @@
-//! The HTTP API, and the views that the command line prints.
+//! What people see of a gate: views gathered from shards and archive, and the HTTP API that shows them.
+//!
+//! ```text
+//!   shards ──Look──┐
+//!                  ├─▶ Views ─▶ api (path ─▶ JSON document) ─┬─▶ server (HTTP, loopback, token)
+//!   archive ───────┘                                         └─▶ the command line, also without a running gate
+//! ```
+//!
+//! Every document names its shape in its first member, `schema`. Views look and never change anything; orders (a top-up,
+//! a stop) go to the actors like everybody else's.
+
+mod accounts;
+mod api;
+mod figures;
+mod ledger;
+mod orders;
+mod prometheus;
+mod server;
+mod sessions;
+mod things;
+mod views;
+
+pub use accounts::{AccountRow, AccountSheet, MovementRow};
+pub use api::{Answer, Refused, Request, get};
+pub use figures::{Figures, Money};
+pub use ledger::{ExportFormat, TrialRow, TrialView};
+pub use orders::{Opening, TopUp, post};
+pub use server::{Console, Door, PLACE_FILE, Place, start};
+pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
+pub use things::{ChargerRow, HoldRow, ProcessorRow};
+pub use views::{Views, ask_all};

@@ -97,6 +97,8 @@ pub enum EntryKind {
     Correction = 23,
     /// A capture that had been approved failed after all.
     CaptureFailed = 24,
+    /// Balances as another program takes them over.
+    BroughtForward = 25,
 }
 
 /// In a few words, without a comma: what an export calls it.
@@ -127,6 +129,7 @@ impl fmt::Display for EntryKind {
             EntryKind::AccountPaidOut => "account paid out",
             EntryKind::Correction => "correction",
             EntryKind::CaptureFailed => "capture failed",
+            EntryKind::BroughtForward => "brought forward",
         })
     }
 }

@@ -1,9 +1,9 @@
 //! The demonstration: a gate with its own PKI and data, a fleet of chargers, two processors and a few accounts, all on
 //! this machine and over mutual TLS, on a clock that runs faster.
 
+use super::Figures;
 use super::gate::{Data, Door, Gate, Settings, StartError};
 use super::places::Assigned;
-use super::view::Figures;
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
@@ -203,6 +203,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         weight_of: Box::new(|_| Some(1)),
         fingerprint_key: b"demonstration".to_vec(),
         receipt_base: String::new(),
+        receipts: Some(super::Receipts::default()),
         clock: pace.clock.clone(),
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),

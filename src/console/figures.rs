@@ -1,15 +1,15 @@
-//! What is going on, gathered from the shards.
+//! The state of a gate in figures.
 
+use super::views::{Views, ask_all};
 use crate::actors::directory::Directory;
 use crate::actors::partition::Tally;
+use crate::actors::posting::PartitionBooks;
 use crate::actors::shard::Shard;
-use crate::actors::shard_actor::Look;
-use crate::payment::Payment;
+use crate::ledger::Name;
 use crate::session::Stage;
+use crate::units::Currency;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::mpsc;
-use std::time::Duration;
 
 /// The state of a gate in figures.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -30,8 +30,14 @@ pub struct Figures {
     pub energy_wh: i64,
     /// Chargers that somebody speaks for now.
     pub chargers_online: u64,
-    /// Money by currency.
+    /// Operations whose outcome is being found out.
+    pub operations_in_doubt: u64,
+    /// How far the books are from balance, in minor units: zero, or a defect.
+    pub books_imbalance_minor: i128,
+    /// Money by currency, from the books.
     pub money: BTreeMap<&'static str, Money>,
+    #[serde(skip)]
+    books: PartitionBooks,
 }
 
 /// Money in one currency, in minor units.
@@ -50,10 +56,21 @@ pub struct Money {
 impl Figures {
     /// Adds up all shards. Waits for them for a while; a shard that does not answer is left out.
     pub fn gather(directory: &Directory) -> Figures {
+        Figures::sum(ask_all(directory, Figures::of))
+    }
+
+    /// The books that the money is from.
+    pub fn books(&self) -> &PartitionBooks {
+        &self.books
+    }
+
+    fn sum(parts: Vec<Figures>) -> Figures {
         let mut figures = Figures::default();
-        for part in ask_all(directory, Figures::of) {
-            figures.add(&part);
+        for part in &parts {
+            figures.add(part);
         }
+        figures.books_imbalance_minor = figures.books.books.imbalance();
+        figures.money = money(&figures.books);
         figures
     }
 
@@ -67,6 +84,7 @@ impl Figures {
             figures.sessions_settled += settled;
             figures.sessions_refused += refused;
             figures.readings += readings;
+            figures.books.merge(&partition.books);
             for (_, session) in partition.sessions.iter() {
                 let state = session.state();
                 match &state.stage {
@@ -75,11 +93,9 @@ impl Figures {
                     Stage::Settling(_) => figures.sessions_settling += 1,
                     Stage::Closed(_) => {}
                 }
-                let money = figures.money.entry(state.payment.currency().code()).or_default();
-                money.held_minor += state.payment.authorized().minor;
-                money.captured_minor += state.payment.captured().minor;
-                money.released_minor += released_minor(&state.payment);
-                money.shortfall_minor += state.payment.shortfall().minor;
+                let doubted =
+                    |live: &&crate::payment::LiveOperation| matches!(live.phase, crate::payment::Phase::Unknown { .. });
+                figures.operations_in_doubt += state.payment.live_operations().iter().filter(doubted).count() as u64;
             }
         }
         figures
@@ -94,35 +110,32 @@ impl Figures {
         self.readings += other.readings;
         self.energy_wh += other.energy_wh;
         self.chargers_online += other.chargers_online;
-        for (currency, money) in &other.money {
-            let sum = self.money.entry(currency).or_default();
-            sum.held_minor += money.held_minor;
-            sum.captured_minor += money.captured_minor;
-            sum.released_minor += money.released_minor;
-            sum.shortfall_minor += money.shortfall_minor;
-        }
+        self.operations_in_doubt += other.operations_in_doubt;
+        self.books.merge(&other.books);
     }
 }
 
-/// What was reserved by holds that have ended, and not taken.
-fn released_minor(payment: &Payment) -> i64 {
-    let ended = payment.holds().iter().filter(|hold| hold.is_over());
-    ended.map(|hold| hold.authorized_minor.saturating_sub(hold.captured_minor).max(0)).sum()
+fn money(books: &PartitionBooks) -> BTreeMap<&'static str, Money> {
+    let minor = |value: i128| i64::try_from(value).unwrap_or(i64::MAX);
+    let held = |currency: Currency| -> i128 {
+        let held = books.books.balances().filter(|(name, of, _)| *of == currency && matches!(name, Name::Held(_)));
+        held.map(|(name, _, balance)| balance.natural(name.kind())).sum()
+    };
+    let rows = books.turnover.iter().map(|(currency, turnover)| {
+        let money = Money {
+            held_minor: minor(held(*currency)),
+            captured_minor: minor(turnover.captured),
+            released_minor: minor(turnover.released),
+            shortfall_minor: minor(turnover.shortfall),
+        };
+        (currency.code(), money)
+    });
+    rows.collect()
 }
 
-/// How long a shard may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Asks every shard the same, at the same time.
-pub fn ask_all<T: Send + 'static>(directory: &Directory, question: fn(&Shard) -> T) -> Vec<T> {
-    let (answers, answered) = mpsc::channel();
-    for shard in directory.shards() {
-        let answers = answers.clone();
-        let look = Look(Box::new(move |shard| {
-            let _ = answers.send(question(shard));
-        }));
-        let _ = shard.try_send(look);
+impl Views {
+    /// The state of the gate in figures.
+    pub fn figures(&self) -> Figures {
+        Figures::sum(self.ask(Figures::of))
     }
-    drop(answers);
-    std::iter::from_fn(|| answered.recv_timeout(PATIENCE).ok()).collect()
 }

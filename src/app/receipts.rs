@@ -1,0 +1,82 @@
+//! How a gate makes receipts: who sells, and the key that signs.
+
+use crate::actors::dossier::Billing;
+use crate::billing::{Issuer, SigningKey};
+use ring::rand::SystemRandom;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// How closed sessions are put away.
+#[derive(Debug, Default)]
+pub struct Receipts {
+    /// Who sells.
+    pub issuer: Issuer,
+    /// The key that signs; without one a key is made and kept beside the data.
+    pub key: Option<SigningKey>,
+}
+
+/// The private key in PKCS#8, readable only by its owner.
+const KEY_FILE: &str = "receipt-key.der";
+/// The public key in PEM, for whoever checks receipts.
+const PUBLIC_FILE: &str = "receipt-key.pem";
+
+impl Receipts {
+    /// The key is read from the data directory, or made there; without a directory it lives as long as the process.
+    pub(super) fn billing(self, directory: Option<&Path>, receipt_base: &str) -> io::Result<Billing> {
+        let key = match (self.key, directory) {
+            (Some(key), _) => key,
+            (None, Some(directory)) => kept_key(directory)?,
+            (None, None) => SigningKey::from_pkcs8(&fresh_key()?).map_err(io::Error::other)?,
+        };
+        Ok(Billing { key, issuer: self.issuer, receipt_base: receipt_base.to_owned() })
+    }
+}
+
+fn kept_key(directory: &Path) -> io::Result<SigningKey> {
+    let path = directory.join(KEY_FILE);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let der = match fs::read(&path) {
+        Ok(der) => der,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let der = fresh_key()?;
+            let unfinished = directory.join(format!("{KEY_FILE}.new"));
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.write_all(&der)?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &path).map_err(named)?;
+            fs::File::open(directory)?.sync_all()?;
+            der
+        }
+        Err(error) => return Err(named(error)),
+    };
+    let key = SigningKey::from_pkcs8(&der).map_err(|error| named(io::Error::other(error)))?;
+    let public = directory.join(PUBLIC_FILE);
+    if !public.exists() {
+        fs::write(&public, key.public_key().to_pem())?;
+    }
+    Ok(key)
+}
+
+fn fresh_key() -> io::Result<Vec<u8>> {
+    SigningKey::generate(&SystemRandom::new()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_key_is_made_once_and_only_its_owner_can_read_it() {
+        let place = tempfile::tempdir().unwrap();
+        let first = Receipts::default().billing(Some(place.path()), "").unwrap();
+        let again = Receipts::default().billing(Some(place.path()), "").unwrap();
+        assert_eq!(first.key.public_key(), again.key.public_key());
+        let mode = fs::metadata(place.path().join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let pem = fs::read_to_string(place.path().join(PUBLIC_FILE)).unwrap();
+        assert_eq!(crate::billing::PublicKey::parse(&pem).unwrap(), first.key.public_key());
+    }
+}

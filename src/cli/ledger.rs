@@ -1,0 +1,79 @@
+//! `wattstile ledger`: the books.
+
+use super::look::{Source, Which, give, table};
+use super::output::{BAD, GOOD};
+use super::{CliError, Exit, Output};
+use crate::console::{ExportFormat, TrialView};
+use serde_json::Value;
+
+/// The books.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Check that the books balance; ends with 1 when they do not
+    Check,
+    /// Show every account with its balance
+    TrialBalance,
+    /// Write the balances for another program
+    #[command(after_help = "Example:\n  wattstile ledger export --format hledger | hledger -f- bal")]
+    Export {
+        /// In which form
+        #[arg(long, default_value = "hledger")]
+        format: ExportFormat,
+    },
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    match args.verb {
+        Verb::Check => {
+            let (document, trial) = trial(&source)?;
+            let good = trial.imbalance_minor == 0 && trial.broken.is_empty();
+            give(output, &document, |out| {
+                match good {
+                    true => writeln!(out, "{GOOD}balanced{GOOD:#}  ±0  {} entries", trial.entries)?,
+                    false => writeln!(out, "{BAD}not balanced{BAD:#}  {} minor units off", trial.imbalance_minor)?,
+                }
+                trial.broken.iter().try_for_each(|broken| writeln!(out, "  {broken}"))
+            })?;
+            return Ok(if good { Exit::Ok } else { Exit::Failed });
+        }
+        Verb::TrialBalance => {
+            let (document, trial) = trial(&source)?;
+            give(output, &document, |out| {
+                let cells = trial.rows.iter().map(|row| {
+                    vec![
+                        row.code.clone(),
+                        row.account.clone(),
+                        row.debits.to_string(),
+                        row.credits.to_string(),
+                        row.balance.to_string(),
+                        row.currency.clone(),
+                    ]
+                });
+                let heads = ["code", "account", ">debits", ">credits", ">balance", ""];
+                table(out, &heads, &cells.collect::<Vec<_>>())?;
+                writeln!(out, "off by {} minor units after {} entries", trial.imbalance_minor, trial.entries)
+            })?;
+        }
+        Verb::Export { format } => {
+            let format = format!("{format:?}").to_lowercase();
+            output.raw(&source.text("ledger/export", &[("format", format)])?)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn trial(source: &Source) -> Result<(Value, TrialView), CliError> {
+    let document = source.get("ledger", &[])?;
+    let trial = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+    Ok((document, trial))
+}

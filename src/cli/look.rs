@@ -1,0 +1,197 @@
+//! Where verbs that show things get them from: a running gate, or its data when none runs.
+
+use super::{CliError, Exit, Output};
+use crate::app;
+use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Which gate is meant.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Which {
+    /// The gate's data directory
+    #[arg(long, value_name = "DIR", default_value = "./.wattstile", env = "WATTSTILE_DATA", global = true)]
+    data: PathBuf,
+}
+
+/// Where answers come from.
+pub enum Source {
+    /// A running gate, over its console.
+    Running(Place),
+    /// Its data, while no gate runs.
+    Reading(Box<Views>),
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Which {
+    /// Finds the gate.
+    pub fn open(&self, output: &Output) -> Result<Source, CliError> {
+        // The demonstration keeps certificates beside its data.
+        let below = self.data.join("data");
+        let data = if below.is_dir() { below } else { self.data.clone() };
+        let file = data.join(PLACE_FILE);
+        match fs::read(&file) {
+            Ok(text) => {
+                let place: Place = serde_json::from_slice(&text)
+                    .map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
+                let source = Source::Running(place);
+                // A gate that was killed leaves its file behind.
+                if source.is_alive() {
+                    return Ok(source);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(CliError::file(&file, &error)),
+        }
+        if !data.is_dir() {
+            let error = CliError::not_found(format!("{}: there is no gate's data here", self.data.display()));
+            return Err(error.help("name the data directory with --data DIR"));
+        }
+        let views = app::read(&data).map_err(|error| CliError::failed(format!("{}: {error}", self.data.display())))?;
+        output.say(format_args!("no gate is running; read from {}", data.display()));
+        Ok(Source::Reading(Box::new(views)))
+    }
+}
+
+impl Source {
+    fn is_alive(&self) -> bool {
+        match self {
+            Source::Running(place) => agent().get(format!("http://{}/livez", place.address)).call().is_ok(),
+            Source::Reading(_) => true,
+        }
+    }
+
+    /// A document.
+    pub fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, CliError> {
+        let text = self.text(path, query)?;
+        serde_json::from_str(&text).map_err(CliError::failed)
+    }
+
+    /// A document or text, as it is.
+    pub fn text(&self, path: &str, query: &[(&str, String)]) -> Result<String, CliError> {
+        match self {
+            Source::Running(place) => {
+                let mut request = agent().get(format!("http://{}/api/{path}", place.address));
+                for (name, value) in query {
+                    request = request.query(*name, value);
+                }
+                answered(request.header("Authorization", format!("Bearer {}", place.token)).call())
+            }
+            Source::Reading(views) => {
+                let query: BTreeMap<String, String> =
+                    query.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+                match console::get(views, &Request { path: path.to_owned(), query }) {
+                    Ok(console::Answer::Json(document)) => Ok(document.to_string()),
+                    Ok(console::Answer::Text(_, text)) => Ok(text),
+                    Err(refused) => Err(refusal(refused)),
+                }
+            }
+        }
+    }
+
+    /// An order; only a running gate carries it out.
+    pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> Result<Value, CliError> {
+        let Source::Running(place) = self else {
+            let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
+            return Err(error.help("start it with `wattstile serve`"));
+        };
+        let request = agent().post(format!("http://{}/api/{path}", place.address));
+        let request = request.header("Authorization", format!("Bearer {}", place.token));
+        let text = answered(request.send_json(body))?;
+        serde_json::from_str(&text).map_err(CliError::failed)
+    }
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .new_agent()
+}
+
+fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, CliError> {
+    let mut answer =
+        answer.map_err(|error| CliError::new(Exit::Unreachable, format!("the gate's console: {error}")))?;
+    let status = answer.status().as_u16();
+    let text = answer.body_mut().read_to_string().map_err(CliError::failed)?;
+    if status < 400 {
+        return Ok(text);
+    }
+    let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+    Err(refusal(Refused::new(status, problem["detail"].as_str().unwrap_or("refused"))))
+}
+
+fn refusal(refused: Refused) -> CliError {
+    let exit = match refused.status {
+        400 => Exit::Usage,
+        401 | 403 | 409 => Exit::Refused,
+        404 => Exit::NotFound,
+        503 | 504 => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    CliError::new(exit, refused.message)
+}
+
+/// The members of a list document as rows of this type.
+pub fn items<T: serde::de::DeserializeOwned>(document: &Value) -> Result<Vec<T>, CliError> {
+    serde_json::from_value(document["items"].clone()).map_err(CliError::failed)
+}
+
+/// Gives a document that already names its shape.
+pub fn give(
+    output: &Output,
+    document: &Value,
+    text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    match output.is_json() {
+        true => output.raw(&format!("{document:#}\n")),
+        false => {
+            let mut shown = Vec::new();
+            text(&mut shown).map_err(CliError::failed)?;
+            output.raw(&String::from_utf8_lossy(&shown))
+        }
+    }
+}
+
+/// Writes rows below their heads in aligned columns; columns whose head begins with `>` stand to the right.
+pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let names: Vec<String> = heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect();
+    let width = |column: usize| -> usize {
+        let cells = rows.iter().filter_map(|row| row.get(column)).chain(names.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    for row in std::iter::once(&names).chain(rows) {
+        let mut line = String::new();
+        for ((cell, head), width) in row.iter().zip(heads).zip(&widths) {
+            let blank = width.saturating_sub(cell.chars().count());
+            match head.starts_with('>') {
+                true => line.extend(std::iter::repeat_n(' ', blank).chain(cell.chars())),
+                false => line.extend(cell.chars().chain(std::iter::repeat_n(' ', blank))),
+            }
+            line.push_str("  ");
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_characters() {
+        let mut out = Vec::new();
+        let rows = [vec!["Zürich".to_owned(), "1.5".to_owned()], vec!["A".to_owned(), "12.25".to_owned()]];
+        table(&mut out, &["place", ">cost"], &rows).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "place    cost\nZürich    1.5\nA       12.25\n");
+    }
+}

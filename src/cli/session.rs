@@ -1,0 +1,245 @@
+//! `wattstile session`: what sessions there are, and one in full.
+
+use super::look::{Source, Which, give, items, table};
+use super::{CliError, Exit, Output};
+use crate::console::{SessionRow, SessionSheet};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::io::{self, Write};
+
+/// Sessions.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List sessions, the youngest first
+    #[command(after_help = "Example:\n  wattstile session ls --state charging --charger AMS-")]
+    Ls(Ls),
+    /// Show one session: figures and what was asked of processors
+    #[command(after_help = "Example:\n  wattstile session show 0198c")]
+    Show(One),
+    /// Explain a session's price, line by line
+    #[command(after_help = "Example:\n  wattstile session explain --last")]
+    Explain(One),
+    /// Stop a session
+    #[command(after_help = "Example:\n  wattstile session stop 0198c")]
+    Stop(One),
+}
+
+#[derive(Debug, clap::Args)]
+struct Ls {
+    /// authorizing, charging, settling or closed
+    #[arg(long)]
+    state: Option<String>,
+    /// The beginning of a charger's id
+    #[arg(long, value_name = "PREFIX")]
+    charger: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// The session's id, or the beginning of it
+    #[arg(required_unless_present = "last")]
+    id: Option<String>,
+    /// The youngest session
+    #[arg(long, conflicts_with = "id")]
+    last: bool,
+}
+
+impl One {
+    fn name(&self) -> &str {
+        self.id.as_deref().unwrap_or("last")
+    }
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    match args.verb {
+        Verb::Ls(ls) => list(&source, &ls, output)?,
+        Verb::Show(one) => {
+            let (document, sheet) = sheet(&source, &one)?;
+            give(output, &document, |out| show(out, &sheet))?;
+        }
+        Verb::Explain(one) => {
+            let (document, sheet) = sheet(&source, &one)?;
+            give(output, &document, |out| explain(out, &sheet))?;
+        }
+        Verb::Stop(one) => {
+            let (_, sheet) = sheet(&source, &one)?;
+            let document = source.post(&format!("sessions/{}/stop", sheet.row.id), &serde_json::json!({}))?;
+            give(output, &document, |out| match document["ordered"].as_bool() {
+                Some(true) => writeln!(out, "{}  is told to stop", sheet.row.id),
+                _ => writeln!(out, "{}  is over already ({})", sheet.row.id, sheet.row.state),
+            })?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn sheet(source: &Source, one: &One) -> Result<(Value, SessionSheet), CliError> {
+    let document = source.get(&format!("sessions/{}", one.name()), &[])?;
+    let sheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+    Ok((document, sheet))
+}
+
+fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
+    let mut query = vec![("limit", ls.limit.to_string())];
+    query.extend(ls.state.clone().map(|state| ("state", state)));
+    query.extend(ls.charger.clone().map(|charger| ("charger", charger)));
+    let document = source.get("sessions", &query)?;
+    let rows: Vec<SessionRow> = items(&document)?;
+    give(output, &document, |out| {
+        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
+        table(out, &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", ""], &cells)
+    })
+}
+
+fn cells(row: &SessionRow) -> Vec<String> {
+    vec![
+        row.id.clone(),
+        row.state.clone(),
+        format!("{}/{}", row.charger, row.connector),
+        row.started_at.clone(),
+        three(row.energy_kwh),
+        row.cost.normalize().to_string(),
+        row.held.to_string(),
+        row.captured.to_string(),
+        row.currency.clone(),
+    ]
+}
+
+fn head(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
+    let row = &sheet.row;
+    writeln!(
+        out,
+        "{}  {}/{}  tariff {} (sha256 {}…)  {}",
+        row.id,
+        row.charger,
+        row.connector,
+        sheet.tariff,
+        sheet.tariff_sha256.get(..8).unwrap_or_default(),
+        row.state
+    )?;
+    let until = match (&row.ended_at, &row.end_reason) {
+        (Some(at), Some(why)) => format!(" → {at}  {why}"),
+        _ => String::new(),
+    };
+    writeln!(out, "  {}{until}", row.started_at)
+}
+
+fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
+    head(out, sheet)?;
+    let (row, [first, last]) = (&sheet.row, sheet.register_kwh);
+    let money = |amount: Decimal| format!("{} {amount}", row.currency);
+    let mut facts = vec![
+        ("credential", row.credential.clone()),
+        ("energy", format!("{} kWh  (register {} to {})", three(row.energy_kwh), three(first), three(last))),
+        ("readings", format!("{}  ({} not believed)", row.readings, sheet.suspects)),
+        ("cost", format!("{} {}  exact", row.currency, sheet.gross.normalize())),
+        ("payable", money(sheet.payable)),
+        ("held", money(row.held)),
+        ("captured", money(row.captured)),
+        ("released", money(sheet.released)),
+    ];
+    facts.extend(sheet.limit.map(|limit| ("limit", money(limit))));
+    if !sheet.shortfall.is_zero() {
+        facts.push(("still owed", money(sheet.shortfall)));
+    }
+    facts.extend(sheet.settled_at.clone().map(|at| ("settled", at)));
+    writeln!(out)?;
+    for (name, value) in facts {
+        writeln!(out, "  {name:<12}{value}")?;
+    }
+    writeln!(out)?;
+    let rows: Vec<Vec<String>> = sheet
+        .operations
+        .iter()
+        .map(|operation| {
+            let blank = String::new();
+            vec![
+                format!("  {}", operation.kind),
+                operation.processor.clone(),
+                operation.amount.to_string(),
+                operation.state.clone(),
+                operation.reference.clone().unwrap_or(blank),
+                operation.id.clone(),
+            ]
+        })
+        .collect();
+    table(out, &["  operation", "processor", ">amount", "state", "reference", "id"], &rows)
+}
+
+fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
+    head(out, sheet)?;
+    writeln!(out)?;
+    let clock = |time: &str| time.get(11..16).unwrap_or(time).to_owned();
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    for line in &sheet.lines {
+        let name = line.dimension.replace('_', " ").to_uppercase();
+        let (unit, show): (&str, fn(Decimal) -> String) = match line.unit.as_str() {
+            "kWh" => ("kWh", three),
+            "s" => ("s", |seconds| seconds.normalize().to_string()),
+            _ => ("", |count| count.normalize().to_string()),
+        };
+        let quantity = match line.measured == line.billed {
+            true => format!("{} {unit}", show(line.billed)),
+            false => format!("{} → {} {unit}", show(line.measured), show(line.billed)),
+        };
+        let per = match line.unit.as_str() {
+            "kWh" => "/kWh",
+            "s" => "/h",
+            _ => "",
+        };
+        rows.push(vec![
+            format!("  {} {} {}", line.element, name, line.reason).trim_end().to_owned(),
+            clock(&line.from),
+            clock(&line.to),
+            quantity.trim_end().to_owned(),
+            format!("{}{per}", line.price),
+            four(line.net),
+        ]);
+    }
+    let sum = |name: String, figure: Decimal| {
+        vec![String::new(), String::new(), String::new(), String::new(), name, four(figure)]
+    };
+    rows.push(sum("subtotal".to_owned(), sheet.net));
+    for (percent, vat) in sheet.vat.iter().filter(|(_, vat)| !vat.is_zero()) {
+        rows.push(sum(percent.map_or("VAT".to_owned(), |percent| format!("VAT {percent} %")), *vat));
+    }
+    rows.push(sum("total".to_owned(), sheet.gross));
+    table(out, &["  element", "from", "to", ">quantity", ">price", ">excl. VAT"], &rows)?;
+    let currency = &sheet.row.currency;
+    writeln!(
+        out,
+        "  rounded once  →  {currency} {}    captured {currency} {}    released {currency} {}",
+        sheet.payable, sheet.row.captured, sheet.released
+    )?;
+    let receipt = if sheet.receipt { ", signed receipt in the archive" } else { "" };
+    writeln!(out, "  proof: {} readings{receipt}", sheet.row.readings)
+}
+
+fn three(value: Decimal) -> String {
+    at_least(value, 3)
+}
+
+fn four(value: Decimal) -> String {
+    at_least(value, 4)
+}
+
+fn at_least(value: Decimal, decimals: u32) -> String {
+    let mut value = value.normalize();
+    if value.scale() < decimals {
+        value.rescale(decimals);
+    }
+    value.to_string()
+}

@@ -1,0 +1,120 @@
+//! Accounts: the list, and one with its statement.
+
+use super::views::Views;
+use crate::account::{Account, MovementKind, OpenAccount, Parts};
+use crate::units::{AccountId, Amount};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+/// One account in a list. Money in major units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// Its name.
+    pub id: String,
+    /// `open` or `closed`.
+    pub state: String,
+    /// The currency.
+    pub currency: String,
+    /// Paid money, holds not deducted.
+    pub paid: Decimal,
+    /// Promotional money, holds not deducted.
+    pub promotional: Decimal,
+    /// Reserved by sessions.
+    pub held: Decimal,
+    /// How far paid money may go below zero.
+    pub credit_limit: Decimal,
+    /// What can still be reserved.
+    pub available: Decimal,
+    /// Holds that are open.
+    pub open_holds: u32,
+}
+
+/// One account in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountSheet {
+    /// `wattstile.account/1`
+    pub schema: String,
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: AccountRow,
+    /// The last movements, oldest first.
+    pub movements: Vec<MovementRow>,
+}
+
+/// One line of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovementRow {
+    /// When.
+    pub at: String,
+    /// What it was.
+    pub kind: String,
+    /// The operation that caused it.
+    pub operation: String,
+    /// What it did to the balance; negative when money left.
+    pub change: Decimal,
+    /// The balance afterwards.
+    pub balance: Decimal,
+}
+
+impl Views {
+    /// Every account, in the order of names.
+    pub fn accounts(&self) -> Vec<AccountRow> {
+        let found = self.ask(|shard| {
+            let accounts = shard.partitions().iter().flat_map(|partition| partition.accounts.iter());
+            accounts.filter_map(|(_, hosted)| row(hosted.state())).collect::<Vec<_>>()
+        });
+        let mut rows: Vec<AccountRow> = found.into_iter().flatten().collect();
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        rows
+    }
+
+    /// One account.
+    pub fn account(&self, id: &AccountId) -> Option<AccountSheet> {
+        let id = id.clone();
+        let found = self.ask(move |shard| {
+            shard.partitions().iter().find_map(|partition| {
+                let hosted = partition.accounts.get(partition.find_account(&id)?)?;
+                let (row, open) = (row(hosted.state())?, hosted.state().opened()?);
+                Some(AccountSheet { schema: "wattstile.account/1".to_owned(), row, movements: movements(open) })
+            })
+        });
+        found.into_iter().flatten().next()
+    }
+}
+
+fn row(account: &Account) -> Option<AccountRow> {
+    let open = account.opened()?;
+    let balance = open.balance();
+    let major = |minor: i64| Amount::new(minor, open.currency).major();
+    Some(AccountRow {
+        id: open.id.to_string(),
+        state: if matches!(account, Account::Closed(_)) { "closed" } else { "open" }.to_owned(),
+        currency: open.currency.code().to_owned(),
+        paid: major(balance.posted.paid),
+        promotional: major(balance.posted.promotional),
+        held: major(balance.held.total()),
+        credit_limit: major(balance.credit_limit),
+        available: major(balance.available()),
+        open_holds: open.open_holds,
+    })
+}
+
+fn movements(open: &OpenAccount) -> Vec<MovementRow> {
+    let major = |parts: Parts| Amount::new(parts.total(), open.currency).major();
+    let rows = open.movements.iter().map(|movement| MovementRow {
+        at: movement.at.to_string(),
+        kind: match movement.kind {
+            MovementKind::TopUp => "top-up",
+            MovementKind::Promotion => "promotion",
+            MovementKind::Expiry => "promotion lapsed",
+            MovementKind::Capture => "session",
+            MovementKind::Refund => "refund",
+            MovementKind::PayOut => "paid out",
+        }
+        .to_owned(),
+        operation: movement.op.to_string(),
+        change: major(movement.change),
+        balance: major(movement.balance),
+    });
+    rows.collect()
+}

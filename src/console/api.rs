@@ -1,0 +1,172 @@
+//! The API: a path is answered by a document. The same for a running gate (over HTTP) and for data that is only read.
+
+use super::ledger::ExportFormat;
+use super::sessions::Filter;
+use super::views::Views;
+use crate::actors::dossier::Dossier;
+use crate::billing::verify_receipt;
+use crate::units::{AccountId, SessionId, Timestamp};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The path, without `/api/` in front.
+    pub path: String,
+    /// What stands behind the question mark.
+    pub query: BTreeMap<String, String>,
+}
+
+/// What is answered.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A document.
+    Json(Value),
+    /// A text of this media type.
+    Text(&'static str, String),
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// HTTP's status.
+    pub status: u16,
+    /// In words.
+    pub message: String,
+}
+
+impl Refused {
+    /// With HTTP's status.
+    pub fn new(status: u16, message: impl ToString) -> Refused {
+        Refused { status, message: message.to_string() }
+    }
+
+    /// The request makes no sense.
+    pub fn usage(message: impl ToString) -> Refused {
+        Refused::new(400, message)
+    }
+
+    /// What is asked for does not exist.
+    pub fn not_found(message: impl ToString) -> Refused {
+        Refused::new(404, message)
+    }
+
+    /// A rule is against it.
+    pub fn conflict(message: impl ToString) -> Refused {
+        Refused::new(409, message)
+    }
+
+    /// Too much to do at the moment.
+    pub fn busy() -> Refused {
+        Refused::new(503, "the gate is busy; ask again")
+    }
+}
+
+/// Answers a question.
+pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
+    let value = |key: &str| request.query.get(key).map(String::as_str);
+    let parts: Vec<&str> = request.path.split('/').collect();
+    match parts.as_slice() {
+        ["figures"] => document("figures/1", &views.figures()),
+        ["sessions"] => list("session-list/1", &views.sessions(&filter(request)?)),
+        ["sessions", id] => {
+            let id = find(views, id)?;
+            match views.session(id) {
+                Some(Ok(sheet)) => Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?)),
+                Some(Err(error)) => Err(internal(error)),
+                None => Err(Refused::not_found(format!("there is no session {id}"))),
+            }
+        }
+        ["chargers"] => list("charger-list/1", &views.chargers(value("prefix").unwrap_or(""))),
+        ["accounts"] => list("account-list/1", &views.accounts()),
+        ["accounts", id] => {
+            let id = AccountId::new(id).map_err(Refused::usage)?;
+            let sheet = views.account(&id).ok_or_else(|| Refused::not_found(format!("there is no account {id}")))?;
+            Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
+        }
+        ["processors"] => list("processor-list/1", &views.processors()),
+        ["holds"] => list("hold-list/1", &views.holds()),
+        ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()).map_err(internal)?)),
+        ["ledger", "export"] => {
+            let format: ExportFormat = match value("format") {
+                None => ExportFormat::default(),
+                Some(name) => serde_json::from_value(name.into()).map_err(Refused::usage)?,
+            };
+            Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, now()).map_err(internal)?))
+        }
+        ["receipts", file] => receipt(views, file),
+        _ => Err(Refused::not_found("there is nothing under this address")),
+    }
+}
+
+/// A receipt: `ID` or `ID.json`, `ID.txt`, `ID.html`.
+fn receipt(views: &Views, file: &str) -> Result<Answer, Refused> {
+    let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
+    let id = find(views, id)?;
+    let missing = || Refused::not_found(format!("session {id} has no receipt (yet)"));
+    let Some(Dossier { receipt: Some(json), .. }) = views.archived(id) else { return Err(missing()) };
+    match form {
+        "json" => Ok(Answer::Text("application/json", json)),
+        "txt" | "html" => {
+            let signed = verify_receipt(json.as_bytes(), None).map_err(internal)?;
+            match form {
+                "txt" => Ok(Answer::Text("text/plain; charset=utf-8", signed.receipt.to_text())),
+                _ => Ok(Answer::Text("text/html; charset=utf-8", signed.to_html().map_err(internal)?)),
+            }
+        }
+        other => Err(Refused::not_found(format!("receipts are json, txt or html, not {other}"))),
+    }
+}
+
+/// The session that an id, the unique beginning of one, or `last` names.
+fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let filter = match text {
+        "last" => Filter { limit: Some(1), ..Filter::default() },
+        start => Filter { id: Some(start.to_owned()), limit: Some(2), ..Filter::default() },
+    };
+    let found = views.sessions(&filter);
+    match found.as_slice() {
+        [only] => only.id.parse().map_err(internal),
+        [] => Err(Refused::not_found(match text {
+            "last" => "there are no sessions yet".to_owned(),
+            start => format!("no session's id begins with {start}"),
+        })),
+        [..] => Err(Refused::conflict(format!("several sessions' ids begin with {text}"))),
+    }
+}
+
+fn filter(request: &Request) -> Result<Filter, Refused> {
+    let text = |key: &str| request.query.get(key).cloned();
+    let limit = text("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
+    Ok(Filter { state: text("state"), charger: text("charger"), id: text("id"), limit })
+}
+
+/// An object with its shape in front.
+fn document<T: Serialize>(schema: &str, value: &T) -> Result<Answer, Refused> {
+    let mut document = serde_json::Map::new();
+    document.insert("schema".to_owned(), format!("wattstile.{schema}").into());
+    if let Value::Object(members) = serde_json::to_value(value).map_err(internal)? {
+        document.extend(members);
+    }
+    Ok(Answer::Json(Value::Object(document)))
+}
+
+fn list<T: Serialize>(schema: &str, items: &[T]) -> Result<Answer, Refused> {
+    Ok(Answer::Json(json!({ "schema": format!("wattstile.{schema}"), "items": items })))
+}
+
+fn internal(error: impl ToString) -> Refused {
+    Refused::new(500, error)
+}
+
+fn now() -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,138 @@
+//! The books: the trial balance, and balances for other programs.
+
+use super::views::Views;
+use crate::ledger::{Books, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side};
+use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// Every account of the books with its balance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialView {
+    /// `wattstile.trial-balance/1`
+    pub schema: String,
+    /// Entries posted.
+    pub entries: u64,
+    /// How far the books are from balance, in minor units: 0, or a defect.
+    pub imbalance_minor: i64,
+    /// Accounts that are below zero and must not be.
+    pub broken: Vec<String>,
+    /// The accounts in the order of the chart.
+    pub rows: Vec<TrialRow>,
+}
+
+/// One account. Money in major units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRow {
+    /// Its number in the chart.
+    pub code: String,
+    /// Its name.
+    pub account: String,
+    /// The currency.
+    pub currency: String,
+    /// `main`, or `memorandum` for what is merely reserved.
+    pub ledger: String,
+    /// Sum of the debits.
+    pub debits: Decimal,
+    /// Sum of the credits.
+    pub credits: Decimal,
+    /// In the direction in which the account grows.
+    pub balance: Decimal,
+}
+
+/// In which form books leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    /// A journal of hledger.
+    #[default]
+    Hledger,
+    /// A ledger of beancount.
+    Beancount,
+    /// Comma-separated values.
+    Csv,
+}
+
+impl Views {
+    /// The trial balance of all partitions.
+    pub fn trial_balance(&self) -> TrialView {
+        let books = self.books();
+        let major = |minor: i128, currency: Currency| {
+            let minor = i64::try_from(minor).unwrap_or(i64::MAX);
+            Amount::new(minor, currency).major()
+        };
+        let rows = books.balances().map(|(name, currency, balance)| TrialRow {
+            code: name.code().to_owned(),
+            account: name.to_string(),
+            currency: currency.code().to_owned(),
+            ledger: match name.ledger() {
+                Ledger::Main => "main",
+                Ledger::Memorandum => "memorandum",
+            }
+            .to_owned(),
+            debits: major(balance.debits, currency),
+            credits: major(balance.credits, currency),
+            balance: major(balance.natural(name.kind()), currency),
+        });
+        TrialView {
+            schema: "wattstile.trial-balance/1".to_owned(),
+            entries: books.entries(),
+            imbalance_minor: i64::try_from(books.imbalance()).unwrap_or(i64::MAX),
+            broken: books.broken_bounds().iter().map(ToString::to_string).collect(),
+            rows: rows.collect(),
+        }
+    }
+
+    /// Balances brought forward into another program: one entry per currency and ledger, whose sums that program checks.
+    pub fn export(&self, format: ExportFormat, at: Timestamp) -> io::Result<String> {
+        let books = self.books();
+        let format = match format {
+            ExportFormat::Hledger => Format::Hledger,
+            ExportFormat::Beancount => Format::Beancount,
+            ExportFormat::Csv => Format::Csv,
+        };
+        let mut exporter = Exporter::new(Vec::new(), format)?;
+        for entry in &brought_forward(&books, at) {
+            exporter.entry(entry)?;
+        }
+        String::from_utf8(exporter.finish(&books)?).map_err(io::Error::other)
+    }
+
+    fn books(&self) -> Books {
+        let mut books = Books::default();
+        for part in self.ask(|shard| {
+            let mut books = Books::default();
+            shard.partitions().iter().for_each(|partition| books.merge(&partition.books.books));
+            books
+        }) {
+            books.merge(&part);
+        }
+        books
+    }
+}
+
+/// The balances as entries: one per currency and ledger.
+fn brought_forward(books: &Books, at: Timestamp) -> Vec<Entry> {
+    let mut groups: Vec<((Ledger, Currency), Vec<Leg>)> = Vec::new();
+    for (name, currency, balance) in books.balances() {
+        let net = balance.net_debit();
+        let side = if net > 0 { Side::Debit } else { Side::Credit };
+        let Ok(minor) = i64::try_from(net.abs()) else { continue };
+        if minor == 0 {
+            continue;
+        }
+        let leg = Leg { account: name.clone(), side, amount: Amount::new(minor, currency) };
+        let key = (name.ledger(), currency);
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, legs)) => legs.push(leg),
+            None => groups.push((key, vec![leg])),
+        }
+    }
+    let session = SessionId::new(at, PartitionId(0), 0);
+    let entries = groups.into_iter().enumerate().filter_map(|(number, (_, legs))| {
+        let id = EntryId::of_session(session, u16::try_from(number).unwrap_or(u16::MAX));
+        Entry::new(id, at, EntryKind::BroughtForward, legs).ok()
+    });
+    entries.collect()
+}

@@ -1,0 +1,71 @@
+//! What is true of a gate at the moment of a scrape, in Prometheus's text format.
+
+use super::views::Views;
+use crate::ledger::Name;
+use crate::metrics::{
+    CAPTURED, Collector, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE, PROCESSOR_UP, REFUNDED, RELEASED,
+    SESSIONS, SESSIONS_ACTIVE, TICKS,
+};
+use std::sync::{Arc, Weak};
+
+/// A collector that ends with the gate.
+pub(super) fn collector(views: &Arc<Views>) -> Collector {
+    let views: Weak<Views> = Arc::downgrade(views);
+    Arc::new(move |text| {
+        if let Some(views) = views.upgrade() {
+            collect(&views, text);
+        }
+    })
+}
+
+fn collect(views: &Views, text: &mut String) {
+    let figures = views.figures();
+    SESSIONS_ACTIVE.write_head(text);
+    SESSIONS_ACTIVE.write_series(text, &["authorizing"], figures.sessions_authorizing);
+    SESSIONS_ACTIVE.write_series(text, &["charging"], figures.sessions_charging);
+    SESSIONS_ACTIVE.write_series(text, &["settling"], figures.sessions_settling);
+    SESSIONS.write_head(text);
+    SESSIONS.write_series(text, &["settled"], figures.sessions_settled);
+    SESSIONS.write_series(text, &["refused"], figures.sessions_refused);
+    TICKS.write_head(text);
+    TICKS.write_series(text, &["recorded"], figures.readings);
+    let books = figures.books();
+    CAPTURED.write_head(text);
+    for (currency, turnover) in &books.turnover {
+        CAPTURED.write_series(text, &[currency.code()], turnover.captured);
+    }
+    RELEASED.write_head(text);
+    for (currency, turnover) in &books.turnover {
+        RELEASED.write_series(text, &[currency.code()], turnover.released);
+    }
+    REFUNDED.write_head(text);
+    for (currency, turnover) in &books.turnover {
+        REFUNDED.write_series(text, &[currency.code()], turnover.refunded);
+    }
+    // An account is its own processor; its name is nobody's label.
+    HOLDS_OUTSTANDING.write_head(text);
+    let mut on_accounts = std::collections::BTreeMap::new();
+    for (name, currency, balance) in books.books.balances() {
+        let Name::Held(processor) = name else { continue };
+        let held = balance.natural(name.kind());
+        match crate::actors::house::account_of(processor) {
+            Some(_) => *on_accounts.entry(currency).or_insert(0) += held,
+            None => HOLDS_OUTSTANDING.write_series(text, &[currency.code(), processor.as_str()], held),
+        }
+    }
+    for (currency, held) in on_accounts {
+        HOLDS_OUTSTANDING.write_series(text, &[currency.code(), "accounts"], held);
+    }
+    LEDGER_IMBALANCE.write_head(text);
+    let sums = books.books.trial_balance().sums;
+    for currency in books.turnover.keys() {
+        let off: i128 = sums.iter().filter(|((_, of), _)| of == currency).map(|(_, sum)| sum.net_debit().abs()).sum();
+        LEDGER_IMBALANCE.write_series(text, &[currency.code()], off);
+    }
+    IN_DOUBT_OPERATIONS.write_head(text);
+    IN_DOUBT_OPERATIONS.write_series(text, &["all"], figures.operations_in_doubt);
+    PROCESSOR_UP.write_head(text);
+    for processor in views.processors() {
+        PROCESSOR_UP.write_series(text, &[&processor.id], u8::from(processor.connections > 0));
+    }
+}

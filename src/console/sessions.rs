@@ -1,0 +1,331 @@
+//! Sessions: the list, and one in full.
+
+use super::views::Views;
+use crate::actors::dossier::{self, Dossier};
+use crate::actors::shard::Shard;
+use crate::billing::{BillingError, ReceiptLine, receipt_lines};
+use crate::payment::{Ending, Final, OperationKind, Payment, Phase};
+use crate::session::{Session, Stage};
+use crate::tariff::Tariff;
+use crate::units::{Amount, OpId, SessionId, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Which sessions are wanted.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Filter {
+    /// `authorizing`, `charging`, `settling` or `closed`.
+    pub state: Option<String>,
+    /// The beginning of a charger's id.
+    pub charger: Option<String>,
+    /// The beginning of the session's id.
+    pub id: Option<String>,
+    /// At most so many, the youngest first.
+    pub limit: Option<usize>,
+}
+
+/// Most sessions of one list.
+const ROWS_MAX: usize = 10_000;
+const ROWS: usize = 50;
+
+/// One session in a list. Money in major units of the currency, energy in kWh.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub state: String,
+    /// The charger.
+    pub charger: String,
+    /// The connector.
+    pub connector: u16,
+    /// How the credential is shown.
+    pub credential: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it ended.
+    pub ended_at: Option<String>,
+    /// Why it ended.
+    pub end_reason: Option<String>,
+    /// Energy that is billed.
+    pub energy_kwh: Decimal,
+    /// Readings recorded.
+    pub readings: u32,
+    /// The exact cost, VAT included.
+    pub cost: Decimal,
+    /// Reserved now.
+    pub held: Decimal,
+    /// Taken.
+    pub captured: Decimal,
+    /// The currency.
+    pub currency: String,
+    /// Whether it is in the archive.
+    pub archived: bool,
+}
+
+/// One session in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSheet {
+    /// `wattstile.session/1`
+    pub schema: String,
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: SessionRow,
+    /// The tariff's id.
+    pub tariff: String,
+    /// SHA-256 of its text.
+    pub tariff_sha256: String,
+    /// The charger's time zone.
+    pub zone: String,
+    /// The register at the start and at the last reading, in kWh.
+    pub register_kwh: [Decimal; 2],
+    /// Readings that were recorded and not believed.
+    pub suspects: u16,
+    /// What was priced, in order.
+    pub lines: Vec<ReceiptLine>,
+    /// The exact cost without VAT.
+    pub net: Decimal,
+    /// VAT per rate: percent and exact amount.
+    pub vat: Vec<(Option<Decimal>, Decimal)>,
+    /// The exact cost with VAT.
+    pub gross: Decimal,
+    /// What the driver pays (or would pay if it ended now): rounded once.
+    pub payable: Decimal,
+    /// Given free again.
+    pub released: Decimal,
+    /// Owed and not taken.
+    pub shortfall: Decimal,
+    /// The most that it may cost by now.
+    pub limit: Option<Decimal>,
+    /// When every hold had ended.
+    pub settled_at: Option<String>,
+    /// What was asked of processors, in order.
+    pub operations: Vec<OperationRow>,
+    /// Whether a signed receipt exists.
+    pub receipt: bool,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRow {
+    /// Its id.
+    pub id: String,
+    /// What was asked.
+    pub kind: String,
+    /// Of whom.
+    pub processor: String,
+    /// The amount.
+    pub amount: Decimal,
+    /// Where it stands, or how it ended.
+    pub state: String,
+    /// When it was asked, while that is still known.
+    pub requested_at: Option<String>,
+    /// The processor's name for the hold.
+    pub reference: Option<String>,
+    /// How the hold stands.
+    pub hold: String,
+}
+
+impl Views {
+    /// The sessions that fit, the youngest first.
+    pub fn sessions(&self, filter: &Filter) -> Vec<SessionRow> {
+        let limit = filter.limit.unwrap_or(ROWS).min(ROWS_MAX);
+        let wanted = filter.clone();
+        let live = self.ask(move |shard| rows(shard, &wanted, limit));
+        let mut rows: Vec<SessionRow> = live.into_iter().flatten().collect();
+        if filter.state.as_deref().is_none_or(|state| state == "closed") {
+            rows.extend(self.archived_rows(filter, limit));
+        }
+        rows.sort_by(|a, b| b.id.cmp(&a.id).then(a.archived.cmp(&b.archived)));
+        rows.dedup_by(|a, b| a.id == b.id);
+        rows.truncate(limit);
+        rows
+    }
+
+    /// One session, live or archived.
+    pub fn session(&self, id: SessionId) -> Option<Result<SessionSheet, BillingError>> {
+        let live = self.ask(move |shard| shard.session(id).map(|hosted| sheet(hosted.state(), hosted.tariff(), false)));
+        live.into_iter().flatten().next().or_else(|| {
+            let Dossier { session, tariff, receipt, .. } = self.archived(id)?;
+            let tariff = Tariff::parse(&tariff).ok()?.tariff;
+            Some(sheet(&session, &tariff, true).map(|sheet| SessionSheet { receipt: receipt.is_some(), ..sheet }))
+        })
+    }
+
+    /// The youngest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
+    fn archived_rows(&self, filter: &Filter, limit: usize) -> Vec<SessionRow> {
+        let Some(archive) = self.archive() else { return Vec::new() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let mut found: VecDeque<SessionRow> = VecDeque::new();
+        for minutes in [10, 360, 10_080, i64::MAX / 60_000] {
+            found.clear();
+            let from = Timestamp::from_unix_ms(now.saturating_sub(minutes.saturating_mul(60_000)));
+            let read = archive.range(from, Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
+                let Ok(dossier) = Dossier::from_bytes(&archived.dossier) else { return true };
+                if !fits(&dossier.session, filter) {
+                    return true;
+                }
+                found.push_back(row(&dossier.session, None, true));
+                if found.len() > limit {
+                    found.pop_front();
+                }
+                true
+            });
+            if let Err(error) = read {
+                tracing::error!(%error, "the archive cannot be read");
+            }
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.into()
+    }
+}
+
+fn rows(shard: &Shard, filter: &Filter, limit: usize) -> Vec<SessionRow> {
+    let mut found: Vec<SessionRow> = Vec::new();
+    for partition in shard.partitions() {
+        for (_, hosted) in partition.sessions.iter().filter(|(_, hosted)| fits(hosted.state(), filter)) {
+            found.push(row(hosted.state(), Some(hosted.tariff()), false));
+        }
+        if found.len() > limit {
+            found.sort_by(|a, b| b.id.cmp(&a.id));
+            found.truncate(limit);
+        }
+    }
+    found
+}
+
+fn fits(session: &Session, filter: &Filter) -> bool {
+    let Filter { state: wanted, charger, id, limit: _ } = filter;
+    wanted.as_deref().is_none_or(|wanted| wanted == state(session))
+        && charger.as_deref().is_none_or(|start| session.charger.as_str().starts_with(start))
+        && id.as_deref().is_none_or(|start| {
+            let text = session.id.to_string();
+            text.starts_with(start) || text.trim_start_matches("ses_").starts_with(start)
+        })
+}
+
+fn state(session: &Session) -> &'static str {
+    match session.stage {
+        Stage::Authorizing => "authorizing",
+        Stage::Charging { .. } => "charging",
+        Stage::Settling(_) => "settling",
+        Stage::Closed(_) => "closed",
+    }
+}
+
+fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow {
+    let ended = session.ended();
+    let running = || tariff.and_then(|tariff| session.rating.total(tariff).ok()).map(|total| total.incl_vat);
+    let cost = ended.map(|ended| ended.cost).or_else(running);
+    SessionRow {
+        id: session.id.to_string(),
+        state: state(session).to_owned(),
+        charger: session.charger.to_string(),
+        connector: session.connector.0,
+        credential: session.fingerprint.to_string(),
+        started_at: session.opened_at.to_string(),
+        ended_at: ended.map(|ended| ended.at.to_string()),
+        end_reason: ended.map(|ended| dossier::in_words(ended.reason).to_owned()),
+        energy_kwh: session.meter.energy().kwh(),
+        readings: session.meter.sequence,
+        cost: cost.map(|cost| cost.major()).unwrap_or_default(),
+        held: session.payment.authorized().major(),
+        captured: session.payment.captured().major(),
+        currency: session.payment.currency().code().to_owned(),
+        archived,
+    }
+}
+
+fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSheet, BillingError> {
+    let closed = dossier::closed(session, tariff)?;
+    Ok(SessionSheet {
+        schema: "wattstile.session/1".to_owned(),
+        row: row(session, Some(tariff), archived),
+        tariff: tariff.id().to_string(),
+        tariff_sha256: tariff.hash().to_string(),
+        zone: session.zone.to_string(),
+        register_kwh: [session.meter.first.kwh(), session.meter.register.kwh()],
+        suspects: session.meter.suspects,
+        lines: receipt_lines(&closed)?,
+        net: closed.net.major(),
+        vat: closed.vat.iter().map(|rate| (rate.percent, rate.vat.major())).collect(),
+        gross: closed.gross.major(),
+        payable: closed.payable.major(),
+        released: closed.payment.released.major(),
+        shortfall: closed.payment.shortfall.major(),
+        limit: match &session.stage {
+            Stage::Charging { limit, .. } => Some(limit.major()),
+            Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
+        },
+        settled_at: session.settled_at.map(|at| at.to_string()),
+        operations: operations(&session.payment),
+        receipt: false,
+    })
+}
+
+fn operations(payment: &Payment) -> Vec<OperationRow> {
+    let row = |id: OpId, kind: OperationKind, hold, minor, state: String, requested_at: Option<Timestamp>| {
+        let hold = payment.hold(hold);
+        OperationRow {
+            id: id.to_string(),
+            kind: format!("{kind:?}").to_lowercase(),
+            processor: hold.map(|hold| hold.processor.to_string()).unwrap_or_default(),
+            amount: Amount::new(minor, payment.currency()).major(),
+            state,
+            requested_at: requested_at.map(|at| at.to_string()),
+            reference: hold.and_then(|hold| hold.processor_ref.as_ref()).map(|name| name.0.to_string()),
+            hold: hold.map(|hold| hold_state(hold.stage).to_owned()).unwrap_or_default(),
+        }
+    };
+    let past = payment.past_operations().iter().map(|past| {
+        let ended = match past.result {
+            Final::Approved => "approved",
+            Final::Declined => "declined",
+            Final::NotExecuted => "not executed",
+            Final::GivenUp => "given up",
+            Final::Superseded => "superseded",
+            Final::Undone => "undone",
+        };
+        let id = payment.operation_id(past.number);
+        row(id, past.kind, past.hold, past.amount_minor, ended.to_owned(), None)
+    });
+    let live = payment.live_operations().iter().map(|live| {
+        let standing = match live.phase {
+            Phase::Asked => "asked".to_owned(),
+            Phase::Queued => "waits for a connection".to_owned(),
+            Phase::Accepted { decide_by } => format!("accepted, decided by {decide_by}"),
+            Phase::Unknown { cause } => format!("unknown ({cause:?})").to_lowercase(),
+        };
+        let id = payment.operation_id(live.number);
+        row(id, live.ask.kind(), live.hold, live.amount_minor, standing, Some(live.requested_at))
+    });
+    let mut rows: Vec<OperationRow> = past.chain(live).collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    rows
+}
+
+/// How a hold stands, in words.
+pub(super) const fn hold_state(stage: crate::payment::Stage) -> &'static str {
+    use crate::payment::Stage;
+    match stage {
+        Stage::Authorizing => "authorizing",
+        Stage::StandIn { .. } => "stand-in",
+        Stage::Open => "open",
+        Stage::Reversing => "reversing",
+        Stage::Closed(ending) => match ending {
+            Ending::Declined => "declined",
+            Ending::StandInLost => "stand-in lost",
+            Ending::NotExecuted => "not executed",
+            Ending::Reversed => "reversed",
+            Ending::Voided => "voided",
+            Ending::Captured => "captured",
+            Ending::CaptureFailed => "capture failed",
+            Ending::Expired => "expired",
+        },
+    }
+}
