@@ -3,8 +3,8 @@
 //! A verb is a module with `struct Args` (clap) and `fn run(args: Args, output: &Output) -> Result<Exit, CliError>`,
 //! one variant of [`Verb`] and one line in [`Verb::run`].
 
-pub mod backup;
 pub mod account;
+pub mod backup;
 pub mod cert;
 pub mod config;
 pub mod demo;
@@ -18,8 +18,8 @@ pub mod output;
 mod own_gate;
 pub mod receipt;
 pub mod replay;
-pub mod sim;
 pub mod session;
+pub mod sim;
 pub mod tariff;
 pub mod things;
 
