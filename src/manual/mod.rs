@@ -4,6 +4,8 @@
 pub mod money {}
 #[doc = include_str!("journal.md")]
 pub mod journal {}
+#[doc = include_str!("payments.md")]
+pub mod payments {}
 
 #[doc = include_str!("pricing.md")]
 pub mod pricing {}

@@ -1,9 +1,9 @@
 //! What a fact does to a payment. Never fails; asserts what it believes.
 
-use super::state::{Again, Finish, INQUIRY_IDS, Rare, Seen, Timer};
+use super::state::{Again, Finish, INQUIRY_IDS, Raise, Rare, Seen, Timer};
 use super::{
-    Ask, Ending, Event, Final, Hold, LiveOperation, OperationKind, Ordinal, PastOperation, Payment, Phase, Source,
-    Stage, UnknownCause, VoidReason,
+    Ask, DeclineClass, Ending, Event, Final, Hold, LiveOperation, OperationKind, Ordinal, PastOperation, Payment,
+    Phase, Source, Stage, UnknownCause, VoidReason,
 };
 use crate::limits::NOTIFICATIONS_REMEMBERED;
 use crate::units::Timestamp;
@@ -111,6 +111,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             let Some(hold) = payment.end(*operation, Final::Approved, Some(total.minor), Some(*source)) else { return };
             let Some(hold) = hold_mut(payment, hold) else { return };
             hold.authorized_minor = total.minor;
+            hold.raise = Raise::Free;
             if let Some(expires_at) = expires_at {
                 hold.expires_at = *expires_at;
                 hold.expiry_announced = false;
@@ -121,8 +122,20 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             let Some(hold) = hold_mut(payment, hold) else { return };
             hold.authorized_minor = total.minor;
         }
-        Event::IncrementDeclined { operation, decline: _, source }
-        | Event::DecrementDeclined { operation, decline: _, source }
+        Event::IncrementDeclined { operation, decline, source } => {
+            let Some(hold) = payment.end(*operation, Final::Declined, None, Some(*source)) else { return };
+            let Some(hold) = hold_mut(payment, hold) else { return };
+            hold.raise = match decline.class {
+                DeclineClass::Soft | DeclineClass::Technical if hold.raise == Raise::Free => Raise::Later,
+                DeclineClass::Soft
+                | DeclineClass::Technical
+                | DeclineClass::Hard
+                | DeclineClass::Fraud
+                | DeclineClass::State => Raise::Never,
+            };
+            hold.timer = Timer::OFF;
+        }
+        Event::DecrementDeclined { operation, decline: _, source }
         | Event::RefundDeclined { operation, decline: _, source } => {
             payment.end(*operation, Final::Declined, None, Some(*source));
         }
@@ -264,6 +277,7 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
         refusals: 0,
         release: None,
         again: Again::No,
+        raise: Raise::Free,
         expiry_announced: false,
         approved_late: false,
     });

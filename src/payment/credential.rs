@@ -1,5 +1,54 @@
 //! What a credential may not be, and what may be shown of it.
 
+use super::Credential;
+use ring::hmac;
+use std::fmt;
+
+/// The key of fingerprints: secret, and the same for as long as fingerprints are to be compared.
+pub struct FingerprintKey(hmac::Key);
+
+impl FingerprintKey {
+    /// From secret bytes; 32 random ones are right.
+    pub fn new(secret: &[u8]) -> FingerprintKey {
+        FingerprintKey(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// The fingerprint of a credential: HMAC-SHA-256 over its kind's number and its token, cut to 64 bits.
+    pub fn fingerprint(&self, credential: &Credential) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&self.0);
+        context.update(&[credential.kind as u8]);
+        context.update(&credential.token);
+        let tag = context.sign();
+        let mut first = [0; 8];
+        first.copy_from_slice(&tag.as_ref()[..8]);
+        Fingerprint(first)
+    }
+}
+
+/// Never shows its secret.
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey(…)")
+    }
+}
+
+/// What may be shown, logged and compared of a credential. Without the key it says nothing about the token, and tokens
+/// cannot be tried out against it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fingerprint(pub [u8; 8]);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("fp_{}", hex::encode(self.0)))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Whether text or bytes contain what looks like a payment card's number: 12 to 19 digits, as a whole run (single
 /// spaces or dashes between digits are skipped), that pass the Luhn check of ISO/IEC 7812-1.
 ///
@@ -53,6 +102,20 @@ mod tests {
         for number in numbers {
             assert!(looks_like_card_number(number.as_bytes()), "{number}");
         }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_credentials_apart_only_under_one_key() {
+        use super::super::CredentialKind::{CardToken, Rfid};
+        let credential = |kind, token: &str| Credential { kind, token: token.as_bytes().into() };
+        let key = FingerprintKey::new(b"a key of thirty-two secret bytes");
+        let same = key.fingerprint(&credential(CardToken, "tok_1"));
+        assert_eq!(key.fingerprint(&credential(CardToken, "tok_1")), same);
+        assert_ne!(key.fingerprint(&credential(CardToken, "tok_2")), same);
+        assert_ne!(key.fingerprint(&credential(Rfid, "tok_1")), same);
+        assert_ne!(FingerprintKey::new(b"another key").fingerprint(&credential(CardToken, "tok_1")), same);
+        assert_eq!(same.to_string().len(), 19);
+        assert_eq!(format!("{key:?}"), "FingerprintKey(…)");
     }
 
     #[test]

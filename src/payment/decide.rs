@@ -157,6 +157,9 @@ fn adjust(draft: &mut Draft<'_>, total: Amount, ask: Ask) -> Result<(), Rejectio
     if kind == OperationKind::Increment && hold.increments >= increments_max {
         return Err(Rejection::IncrementsExhausted);
     }
+    if kind == OperationKind::Increment {
+        hold.may_be_raised(draft.now)?;
+    }
     let number = hold.number;
     draft.request(number, ask, new_total)
 }

@@ -36,6 +36,7 @@
 
 mod answer;
 mod apply;
+pub mod breaker;
 mod capabilities;
 pub mod credential;
 mod decide;
@@ -47,6 +48,7 @@ mod policy;
 mod rejection;
 mod resolve;
 mod resume;
+pub mod routing;
 mod state;
 mod view;
 

@@ -40,6 +40,8 @@ pub struct Policy {
     pub escalate_after: u16,
     /// How long before a hold lapses its owner is told.
     pub expiry_guard: TimeSpan,
+    /// How long after a refused increment another one may be asked for. After a second refusal, or one for good, none.
+    pub increment_pause: TimeSpan,
     /// Most increments of one hold, whatever the processor allows.
     pub increments_max: u8,
     /// Most that may be reserved for one session, in minor units.
@@ -72,6 +74,7 @@ impl Default for Policy {
             capture_refusals_max: 8,
             escalate_after: 8,
             expiry_guard: secs(12 * 3_600),
+            increment_pause: secs(60),
             increments_max: 10,
             total_max_minor: 100_000,
             partial_min_minor: 200,

@@ -89,6 +89,12 @@ pub enum Rejection {
         /// What can be refunded, in minor units.
         refundable_minor: i64,
     },
+    /// An increment was refused a moment ago; another one may be asked for after a pause.
+    #[error("an increment was refused a moment ago")]
+    IncrementTooSoon,
+    /// Increments of this hold were refused for good; what is reserved can still be taken.
+    #[error("increments of this hold were refused for good")]
+    IncrementsRefused,
 }
 
 impl Rejection {
@@ -117,6 +123,8 @@ impl Rejection {
             Rejection::IncrementsExhausted => 20,
             Rejection::OwedFalls => 21,
             Rejection::RefundTooLarge { .. } => 22,
+            Rejection::IncrementTooSoon => 23,
+            Rejection::IncrementsRefused => 24,
         }
     }
 }

@@ -83,6 +83,7 @@ pub struct Hold {
     pub(super) release: Option<VoidReason>,
     /// A refused capture or void is tried again after a pause.
     pub(super) again: Again,
+    pub(super) raise: Raise,
     pub(super) expiry_announced: bool,
     /// It was approved while a void was under way, which may have overtaken the authorization: void once more.
     pub(super) approved_late: bool,
@@ -125,6 +126,15 @@ pub enum Ending {
     CaptureFailed,
     /// Lapsed.
     Expired,
+}
+
+/// Whether the hold's total may be raised, after increments that were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Raise {
+    Free,
+    /// After a pause, once more.
+    Later,
+    Never,
 }
 
 /// What follows a refusal, after a pause.

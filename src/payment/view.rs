@@ -1,10 +1,10 @@
 //! What can be read from a payment: sums, deadlines, and the message for an operation.
 
 use super::policy::step;
-use super::state::{Again, Finish, Timer};
+use super::state::{Again, Finish, Raise, Timer};
 use super::{
     Ask, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase, Policy, ProcessorRef,
-    Request, Stage,
+    Rejection, Request, Stage,
 };
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
 use smallvec::SmallVec;
@@ -261,15 +261,25 @@ impl Hold {
         matches!(self.stage, Stage::Closed(_)) && self.release.is_none()
     }
 
+    /// Whether its total may be raised, after increments that were refused.
+    pub(super) fn may_be_raised(&self, now: Now) -> Result<(), Rejection> {
+        match (self.raise, self.timer.due()) {
+            (Raise::Free, _) => Ok(()),
+            (Raise::Later, Some(due)) if due <= now.mono => Ok(()),
+            (Raise::Later, _) => Err(Rejection::IncrementTooSoon),
+            (Raise::Never, _) => Err(Rejection::IncrementsRefused),
+        }
+    }
+
     fn due(&self) -> Option<Mono> {
         self.timer.due().filter(|_| self.again != Again::No)
     }
 
-    /// The pause before a refused capture or void is tried again.
+    /// The pause before a refused capture or void is tried again, or a refused increment may be.
     fn pause(&self, policy: &Policy) -> Option<TimeSpan> {
         let index = u16::from(self.refusals.saturating_sub(1));
         match self.again {
-            Again::No => None,
+            Again::No => (self.raise == Raise::Later).then_some(policy.increment_pause),
             Again::Capture => Some(step(&policy.capture_again_schedule, index)),
             // A reversal that found nothing is meaningless until the original cannot arrive any more.
             Again::Void => {

@@ -246,6 +246,16 @@ impl Desk {
     }
 }
 
+/// A desk whose session ended with this capture.
+pub fn captured(minor: i64) -> Desk {
+    let mut desk = Desk::open(10_000);
+    desk.capture(minor);
+    let capture = desk.next();
+    desk.approve(&capture, minor);
+    desk.log.clear();
+    desk
+}
+
 pub fn approved(minor: i64) -> Outcome {
     Outcome::Approved { amount: eur(minor), processor_ref: ProcessorRef("ref-1".into()), expires_at: None }
 }

@@ -5,4 +5,5 @@ mod conversation;
 mod desk;
 mod model;
 mod processor;
+mod resolution;
 mod transitions;

@@ -1,0 +1,327 @@
+//! Which processor is asked for a new hold.
+//!
+//! Rules are tried by priority; among the candidates of one priority the dice decide by weight. A candidate must be
+//! there (connected, not draining), must have declared that it takes this kind of credential and money, and its breaker
+//! must pass. Only authorizations are routed: everything else belongs to the processor that has the hold.
+
+use super::breaker::Breakers;
+use super::{Capabilities, CredentialKind, OperationKind};
+use crate::units::{Amount, Currency, ProcessorId, SiteId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// When a processor may be asked. What is left empty does not restrict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Whom to ask.
+    pub processor: ProcessorId,
+    /// Lower is tried first.
+    #[serde(default)]
+    pub priority: u16,
+    /// Its share among rules of the same priority; zero: only when all others are out.
+    #[serde(default = "one")]
+    pub weight: u16,
+    /// Kinds of credentials.
+    #[serde(default)]
+    pub credentials: Vec<CredentialKind>,
+    /// Currencies.
+    #[serde(default)]
+    pub currencies: Vec<Currency>,
+    /// Sites.
+    #[serde(default)]
+    pub sites: Vec<SiteId>,
+    /// Least amount of a hold, in minor units.
+    #[serde(default)]
+    pub least_minor: Option<i64>,
+    /// Greatest amount of a hold, in minor units.
+    #[serde(default)]
+    pub greatest_minor: Option<i64>,
+}
+
+fn one() -> u16 {
+    1
+}
+
+/// A processor as the gate knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What it declared when it last dialled in.
+    pub capabilities: Capabilities,
+    /// Connections that are open.
+    pub connections: u32,
+    /// It finishes what it has and takes nothing new: its own wish, or an operator's.
+    pub draining: bool,
+    /// Operations that it has not answered yet.
+    pub inflight: u32,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// What the driver presented.
+    pub credential: CredentialKind,
+    /// How much is to be held.
+    pub amount: Amount,
+    /// Where.
+    pub site: Option<&'a SiteId>,
+    /// Processors that said no already, or whose outcome is unknown.
+    pub except: &'a [ProcessorId],
+}
+
+/// Why nobody can be asked: what stopped the candidate that came furthest. Numbered, in order of precedence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[repr(u16)]
+pub enum NoRoute {
+    /// No rule is about this credential, currency, site and amount.
+    #[error("no routing rule applies")]
+    NoRule = 201,
+    /// All that apply were asked already.
+    #[error("every processor was asked already")]
+    AllAsked = 202,
+    /// None of them has ever dialled in.
+    #[error("no processor that may be asked is known")]
+    NeverSeen = 203,
+    /// None of them takes this kind of credential or this currency.
+    #[error("no processor takes this credential in this currency")]
+    NotTaken = 204,
+    /// All of them are draining.
+    #[error("every processor is draining")]
+    Draining = 205,
+    /// None of them is connected. A stand-in may be possible.
+    #[error("no processor is connected")]
+    NotConnected = 206,
+    /// None of them answers at the moment. A stand-in may be possible.
+    #[error("no processor answers at the moment")]
+    NotAnswering = 207,
+    /// All of them have as much to do as they can take.
+    #[error("every processor is busy")]
+    Busy = 208,
+}
+
+impl NoRoute {
+    /// Its stable number.
+    pub const fn number(self) -> u16 {
+        self as u16
+    }
+
+    /// Whether the processors exist and take this, and only cannot be reached: the case for a stand-in.
+    pub const fn is_outage(self) -> bool {
+        matches!(self, NoRoute::NotConnected | NoRoute::NotAnswering)
+    }
+}
+
+/// The processors and the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// Every processor that ever dialled in.
+    pub processors: BTreeMap<ProcessorId, Listed>,
+    /// The rules. Without any, every processor may be asked for everything that it takes.
+    pub rules: Vec<Rule>,
+}
+
+impl Registry {
+    /// The processor to ask. `dice` is a random number from outside; the same dice give the same answer.
+    pub fn route(&self, wanted: Wanted<'_>, breakers: &Breakers, dice: u64) -> Result<&ProcessorId, NoRoute> {
+        let mut furthest = NoRoute::NoRule;
+        let mut best: Vec<(&ProcessorId, u16, u16)> = Vec::new();
+        for (processor, priority, weight) in self.candidates(wanted) {
+            match self.check(processor, wanted, breakers) {
+                Ok(()) => best.push((processor, priority, weight)),
+                Err(reason) => furthest = furthest.max(reason),
+            }
+        }
+        let first = best.iter().map(|(_, priority, _)| *priority).min().ok_or(furthest)?;
+        best.retain(|(_, priority, _)| *priority == first);
+        Ok(pick(&best, dice))
+    }
+
+    /// The processors that rules allow, with priority and weight.
+    fn candidates(&self, wanted: Wanted<'_>) -> Vec<(&ProcessorId, u16, u16)> {
+        match self.rules.is_empty() {
+            true => self.processors.keys().map(|processor| (processor, 0, 1)).collect(),
+            false => {
+                let rules = self.rules.iter().filter(|rule| rule.applies(wanted));
+                rules.map(|rule| (&rule.processor, rule.priority, rule.weight)).collect()
+            }
+        }
+    }
+
+    fn check(&self, processor: &ProcessorId, wanted: Wanted<'_>, breakers: &Breakers) -> Result<(), NoRoute> {
+        if wanted.except.contains(processor) {
+            return Err(NoRoute::AllAsked);
+        }
+        let listed = self.processors.get(processor).ok_or(NoRoute::NeverSeen)?;
+        let can = &listed.capabilities;
+        let takes = can.kinds.contains(&OperationKind::Authorize)
+            && can.credentials.contains(&wanted.credential)
+            && can.currencies.contains(&wanted.amount.currency);
+        if !takes {
+            return Err(NoRoute::NotTaken);
+        }
+        if listed.draining {
+            return Err(NoRoute::Draining);
+        }
+        if listed.connections == 0 {
+            return Err(NoRoute::NotConnected);
+        }
+        if !breakers.of(processor, OperationKind::Authorize).passes() {
+            return Err(NoRoute::NotAnswering);
+        }
+        match listed.inflight < can.inflight_max {
+            true => Ok(()),
+            false => Err(NoRoute::Busy),
+        }
+    }
+}
+
+impl Rule {
+    fn applies(&self, wanted: Wanted<'_>) -> bool {
+        let site = self.sites.is_empty() || wanted.site.is_some_and(|site| self.sites.contains(site));
+        (self.credentials.is_empty() || self.credentials.contains(&wanted.credential))
+            && (self.currencies.is_empty() || self.currencies.contains(&wanted.amount.currency))
+            && site
+            && self.least_minor.is_none_or(|least| wanted.amount.minor >= least)
+            && self.greatest_minor.is_none_or(|greatest| wanted.amount.minor <= greatest)
+    }
+}
+
+/// One of the candidates (at least one), each with a chance in proportion to its weight.
+fn pick<'a>(candidates: &[(&'a ProcessorId, u16, u16)], dice: u64) -> &'a ProcessorId {
+    let total: u64 = candidates.iter().map(|(_, _, weight)| u64::from(*weight)).sum();
+    let mut left = dice.checked_rem(total).unwrap_or(0);
+    for (processor, _, weight) in candidates {
+        match left.checked_sub(u64::from(*weight)) {
+            None => return processor,
+            Some(rest) => left = rest,
+        }
+    }
+    candidates[0].0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::breaker::Signal;
+    use super::*;
+    use crate::units::{Mono, Now, TimeSpan, Timestamp};
+
+    fn id(name: &str) -> ProcessorId {
+        ProcessorId::new(name).unwrap()
+    }
+
+    fn listed() -> Listed {
+        let capabilities = Capabilities {
+            kinds: vec![OperationKind::Authorize],
+            credentials: vec![CredentialKind::CardToken],
+            currencies: vec![Currency::EUR],
+            idempotent_replay: TimeSpan::ZERO,
+            replay_after_error_safe: false,
+            request_life_max: TimeSpan::ZERO,
+            inquiry_authoritative_after: None,
+            increments_max: 0,
+            overcapture_percent: 0,
+            partial_approval: false,
+            multiple_captures: false,
+            hold_validity: TimeSpan::from_secs(86_400),
+            inflight_max: 10,
+        };
+        Listed { capabilities, connections: 1, draining: false, inflight: 0 }
+    }
+
+    fn rule(name: &str, priority: u16, weight: u16) -> Rule {
+        Rule {
+            processor: id(name),
+            priority,
+            weight,
+            credentials: Vec::new(),
+            currencies: Vec::new(),
+            sites: Vec::new(),
+            least_minor: None,
+            greatest_minor: None,
+        }
+    }
+
+    fn registry(rules: Vec<Rule>) -> Registry {
+        let processors = ["acme", "other", "third"].map(|name| (id(name), listed())).into_iter().collect();
+        Registry { processors, rules }
+    }
+
+    fn wanted(minor: i64) -> Wanted<'static> {
+        let amount = Amount::new(minor, Currency::EUR);
+        Wanted { credential: CredentialKind::CardToken, amount, site: None, except: &[] }
+    }
+
+    #[test]
+    fn priority_comes_first_and_weight_shares_the_rest() {
+        let registry = registry(vec![rule("acme", 1, 3), rule("other", 1, 1), rule("third", 2, 100)]);
+        let chosen = |dice| registry.route(wanted(4_500), &Breakers::default(), dice).unwrap().as_str().to_owned();
+        let shares: Vec<String> = (0..8).map(chosen).collect();
+        assert_eq!(shares, ["acme", "acme", "acme", "other", "acme", "acme", "acme", "other"]);
+    }
+
+    #[test]
+    fn rules_restrict_by_amount_site_credential_and_currency() {
+        let mut cheap = rule("acme", 0, 1);
+        cheap.greatest_minor = Some(1_000);
+        let mut here = rule("other", 1, 1);
+        here.sites = vec![SiteId::new("AMS").unwrap()];
+        let mut rfid = rule("third", 2, 1);
+        rfid.credentials = vec![CredentialKind::Rfid];
+        let registry = registry(vec![cheap, here, rfid]);
+        let none = Breakers::default();
+        assert_eq!(registry.route(wanted(1_000), &none, 0), Ok(&id("acme")));
+        assert_eq!(registry.route(wanted(1_001), &none, 0), Err(NoRoute::NoRule));
+        let site = SiteId::new("AMS").unwrap();
+        assert_eq!(registry.route(Wanted { site: Some(&site), ..wanted(1_001) }, &none, 0), Ok(&id("other")));
+        let rfid = Wanted { credential: CredentialKind::Rfid, ..wanted(5_000) };
+        assert_eq!(
+            registry.route(rfid, &none, 0),
+            Err(NoRoute::NotTaken),
+            "the rule allows it, the processor does not"
+        );
+        let dollars = Wanted { amount: Amount::new(500, "USD".parse().unwrap()), ..wanted(0) };
+        assert_eq!(registry.route(dollars, &none, 0), Err(NoRoute::NotTaken));
+    }
+
+    #[test]
+    fn without_rules_everybody_is_asked_who_takes_it() {
+        let mut registry = registry(Vec::new());
+        registry.processors.get_mut(&id("acme")).unwrap().capabilities.credentials.clear();
+        let chosen: Vec<&str> =
+            (0..4).map(|dice| registry.route(wanted(1), &Breakers::default(), dice).unwrap().as_str()).collect();
+        assert_eq!(chosen, ["other", "third", "other", "third"]);
+    }
+
+    #[test]
+    fn the_reason_is_that_of_the_candidate_that_came_furthest() {
+        let mut registry = registry(vec![rule("acme", 0, 1), rule("other", 0, 1), rule("third", 0, 1)]);
+        let mut breakers = Breakers::default();
+        registry.processors.remove(&id("third"));
+        registry.processors.get_mut(&id("acme")).unwrap().draining = true;
+        registry.processors.get_mut(&id("other")).unwrap().connections = 0;
+        let reason = registry.route(wanted(1), &breakers, 0).unwrap_err();
+        assert_eq!((reason, reason.is_outage()), (NoRoute::NotConnected, true));
+        registry.processors.get_mut(&id("other")).unwrap().connections = 2;
+        for second in 0..5 {
+            let now = Now { wall: Timestamp::default(), mono: Mono(second) };
+            breakers.signal(&id("other"), OperationKind::Authorize, Signal::Fails, now);
+        }
+        assert_eq!(registry.route(wanted(1), &breakers, 0), Err(NoRoute::NotAnswering));
+        registry.processors.get_mut(&id("acme")).unwrap().draining = false;
+        assert_eq!(registry.route(wanted(1), &breakers, 0), Ok(&id("acme")));
+        let asked = [id("acme")];
+        let again = Wanted { except: &asked, ..wanted(1) };
+        assert_eq!(registry.route(again, &breakers, 0), Err(NoRoute::NotAnswering));
+        registry.processors.get_mut(&id("acme")).unwrap().inflight = 10;
+        assert_eq!(registry.route(wanted(1), &breakers, 0), Err(NoRoute::Busy));
+    }
+
+    #[test]
+    fn a_rule_of_no_weight_is_the_last_resort_of_its_priority() {
+        let mut registry = registry(vec![rule("acme", 0, 0), rule("other", 0, 1)]);
+        let none = Breakers::default();
+        assert!((0..100).all(|dice| registry.route(wanted(1), &none, dice) == Ok(&id("other"))));
+        registry.processors.get_mut(&id("other")).unwrap().connections = 0;
+        assert_eq!(registry.route(wanted(1), &none, 7), Ok(&id("acme")));
+    }
+}
