@@ -12,6 +12,7 @@ pub mod exit;
 pub mod interrupts;
 pub mod journal;
 pub mod ledger;
+pub mod log;
 mod look;
 pub mod metrics;
 pub mod output;

@@ -215,3 +215,65 @@ fn address(bytes: &[u8]) -> String {
         Err(_) => hex::encode(bytes),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::files::{read_certificates, read_crls};
+    use crate::transport::pki::{Pki, Validity};
+    use crate::transport::refusal::wall_clock;
+    use std::path::{Path, PathBuf};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/fixtures").join(name)
+    }
+
+    #[test]
+    fn a_certificate_by_openssl_is_read() {
+        let leaf = Certificate::read(&read_certificates(&fixture("charger.pem")).unwrap()[0]).unwrap();
+        let authority = Certificate::read(&read_certificates(&fixture("ca.pem")).unwrap()[0]).unwrap();
+        assert_eq!(leaf.uris, ["spiffe://fixture.test/charger/AMS-0007"]);
+        assert_eq!(leaf.serial, "0afe0123456789abcdef0123456789abcdef0001");
+        assert_eq!((leaf.subject.as_str(), &leaf.issuer), ("O=Fixture, CN=AMS-0007", &authority.subject));
+        assert!(leaf.for_clients && !leaf.for_servers && leaf.may_sign && !leaf.is_authority && !leaf.development);
+        assert!(authority.is_authority && !authority.may_sign && !authority.for_clients);
+        assert_eq!(leaf.not_after.since(leaf.not_before).whole_secs(), 7300 * 86_400);
+    }
+
+    #[test]
+    fn a_list_by_openssl_is_read_and_names_the_certificate() {
+        let authority = read_certificates(&fixture("ca.pem")).unwrap();
+        let leaf = read_certificates(&fixture("charger.pem")).unwrap();
+        let crl = Crl::read(&read_crls(&fixture("crl.pem")).unwrap()[0], &authority).unwrap();
+        let presented = Presented::read(&leaf).unwrap();
+        assert!(crl.revoked.contains(&presented.links[0]));
+        assert_eq!(presented.links[0].0, subject_digest(&authority[0]).unwrap());
+    }
+
+    #[test]
+    fn a_request_by_openssl_is_signed() {
+        let request = std::fs::read_to_string(fixture("charger.csr")).unwrap();
+        let mut pki = Pki::new("wattstile.test", wall_clock()).unwrap();
+        let subject = crate::wire::Subject::Charger("AMS-0041".parse().unwrap());
+        let chain = pki.issue_for_request(&request, &subject, Validity::days(wall_clock(), 30)).unwrap();
+        assert_eq!(Certificate::read(&chain[0]).unwrap().uris, ["spiffe://wattstile.test/charger/AMS-0041"]);
+    }
+
+    #[test]
+    fn every_damaged_byte_is_read_or_refused_and_nothing_else() {
+        let leaf = read_certificates(&fixture("charger.pem")).unwrap().remove(0);
+        let list = read_crls(&fixture("crl.pem")).unwrap().remove(0);
+        for place in 0..leaf.len() {
+            let mut damaged = leaf.to_vec();
+            damaged[place] ^= 0xff;
+            let _ = Certificate::read(&damaged.into());
+            assert!(Certificate::read(&leaf[..place].into()).is_err(), "cut at {place}");
+        }
+        for place in 0..list.len() {
+            let mut damaged = list.to_vec();
+            damaged[place] ^= 0xff;
+            let _ = Crl::read(&damaged.into(), &[]);
+            assert!(Crl::read(&list[..place].into(), &[]).is_err(), "cut at {place}");
+        }
+    }
+}
