@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod backup;
+pub mod bench;
 pub mod cert;
 pub mod config;
 pub mod demo;
@@ -60,6 +61,8 @@ struct Manners {
 enum Verb {
     /// Open, fill and show accounts
     Account(account::Args),
+    /// Measure how many readings per second a gate makes durable
+    Bench(bench::Args),
     /// Make, show, check and revoke certificates
     Cert(cert::Args),
     /// Run a gate with simulated chargers, drivers and processors
@@ -96,6 +99,7 @@ impl Verb {
     fn run(self, output: &Output) -> Result<Exit, CliError> {
         match self {
             Verb::Account(args) => account::run(args, output),
+            Verb::Bench(args) => bench::run(args, output),
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),

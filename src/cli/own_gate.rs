@@ -8,7 +8,7 @@ use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
 use crate::tariff::Tariff;
 use crate::transport::identity::Door as For;
-use crate::transport::pki::{Pki, Validity};
+use crate::transport::pki::{Certified, Pki, Validity};
 use crate::transport::tls::{Material, Policy as TlsPolicy, Source, Tls};
 use crate::transport::{Bounds, Connector, Trust};
 use crate::units::{Clock, Now, ProcessorId};
@@ -106,8 +106,18 @@ impl OwnGate {
         self.dialler(&Subject::Processor(id.clone()), address)
     }
 
+    /// A key and a certificate for a peer.
+    pub fn issue(&mut self, subject: &Subject) -> Result<Certified, CliError> {
+        self.pki.issue(subject, Validity::days(self.now.wall, 30)).map_err(CliError::failed)
+    }
+
+    /// The root by which its peers recognise it.
+    pub fn root(&self) -> Vec<u8> {
+        self.pki.root().to_vec()
+    }
+
     fn dialler(&mut self, subject: &Subject, address: Option<SocketAddr>) -> Result<Dialler, CliError> {
-        let own = self.pki.issue(subject, Validity::days(self.now.wall, 30)).map_err(CliError::failed)?;
+        let own = self.issue(subject)?;
         let connector = Connector::new(&self.trust, own).map_err(CliError::failed)?;
         let address = address.ok_or_else(|| CliError::failed("the gate has no listener for this peer"))?;
         Ok(dialler(connector, address))

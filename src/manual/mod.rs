@@ -13,3 +13,6 @@ pub mod pricing {}
 #[doc = include_str!("protocol.md")]
 #[doc = concat!("\n# The schema\n\n```proto\n", include_str!("../wire/schema/wattstile.proto"), "\n```\n")]
 pub mod protocol {}
+
+#[doc = include_str!("simulators.md")]
+pub mod simulators {}

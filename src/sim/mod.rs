@@ -5,6 +5,7 @@ pub mod charger;
 pub mod dice;
 pub mod driver;
 pub mod fleet;
+pub mod load;
 pub mod pace;
 pub mod pipe;
 pub mod processor;

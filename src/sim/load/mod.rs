@@ -1,0 +1,208 @@
+//! A load generator: sessions that tick at a fixed rate, whatever the gate does, and what it takes until they are heard.
+//!
+//! Open loop: reading number i of all is due i/rate after the start, whether earlier ones were acknowledged or not, and
+//! its latency counts from when it was due, so a gate that stalls is charged for everything that waited meanwhile. With
+//! no rate the loop is closed: every connection keeps a number of readings unacknowledged.
+
+mod line;
+mod page;
+
+pub use page::html;
+
+use super::pace::Pace;
+use super::pipe::Dialler;
+use crate::units::ChargerId;
+use hdrhistogram::Histogram;
+use line::{Board, LoadLine, Stage};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What is to be put on the gate.
+#[derive(Clone, Debug)]
+pub struct LoadSettings {
+    /// Sessions, spread evenly over the chargers.
+    pub sessions: u32,
+    /// Readings per second of all sessions; `None`: as many as the gate acknowledges.
+    pub rate: Option<u32>,
+    /// How long readings are measured.
+    pub duration: Duration,
+    /// How long the gate is given for the last acknowledgements, and for the sessions to open.
+    pub patience: Duration,
+    /// Unacknowledged readings per connection in a closed loop.
+    pub window: u32,
+}
+
+/// A connection of the load generator.
+pub struct LoadPeer {
+    /// How to connect.
+    pub dialler: Dialler,
+    /// Its chargers.
+    pub chargers: Vec<ChargerId>,
+    /// Whether a site controller speaks.
+    pub site: bool,
+}
+
+/// What came out, seen from the chargers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReport {
+    /// Sessions that were live when the measurement began.
+    pub sessions_live: u64,
+    /// Starts that were refused.
+    pub sessions_refused: u64,
+    /// How long it took to open them, in milliseconds.
+    pub opening_ms: u64,
+    /// Readings sent while it was measured.
+    pub readings_sent: u64,
+    /// Readings acknowledged, as a rate over the time from the first reading to the last acknowledgement in the
+    /// measured time.
+    pub readings_durable_per_s: u64,
+    /// Readings that were never acknowledged.
+    pub lost: u64,
+    /// Median time from when a reading was due to its acknowledgement, in microseconds.
+    pub ack_p50_us: u64,
+    /// 99th percentile.
+    pub ack_p99_us: u64,
+    /// 99.9th percentile.
+    pub ack_p999_us: u64,
+    /// The longest.
+    pub ack_max_us: u64,
+    /// How long it was measured, in milliseconds.
+    pub measured_ms: u64,
+    /// Connections that broke.
+    pub disconnects: u64,
+    /// Why the last one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Latencies at percentiles, for a curve: (percentile in thousandths, microseconds).
+    pub curve: Vec<(u32, u64)>,
+}
+
+/// Where a run stands, for a progress display.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoadStanding {
+    /// Live sessions.
+    pub live: u64,
+    /// Readings sent.
+    pub sent: u64,
+    /// Readings acknowledged.
+    pub acknowledged: u64,
+}
+
+/// A run in its steps, so that the gate can be looked at in between.
+pub struct Load {
+    settings: LoadSettings,
+    board: Arc<Board>,
+    stage: watch::Sender<Stage>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    begun: Instant,
+    opening: Duration,
+}
+
+/// Percentiles of the curve, in thousandths of a percent.
+const CURVE: [u32; 12] = [0, 10_000, 25_000, 50_000, 75_000, 90_000, 95_000, 99_000, 99_500, 99_900, 99_990, 100_000];
+
+impl Load {
+    /// Connects and opens the sessions; returns when all are decided or the patience is over.
+    pub async fn open(settings: LoadSettings, peers: Vec<LoadPeer>, mut show: impl FnMut(LoadStanding)) -> Load {
+        let begun = Instant::now();
+        let board = Arc::new(Board::new());
+        let (stage, stages) = watch::channel(Stage::Opening);
+        let pace = Pace::new(1);
+        let chargers: u64 = peers.iter().map(|peer| u64::try_from(peer.chargers.len()).unwrap_or(0)).sum();
+        let mut load = Load { board, stage, tasks: Vec::new(), begun, opening: Duration::ZERO, settings };
+        let (mut charger, sessions) = (0_u64, u64::from(load.settings.sessions));
+        for peer in peers {
+            // Session number n belongs to charger n·chargers/sessions: even, whatever the numbers.
+            let counts = peer.chargers.iter().map(|_| {
+                let (from, to) = (charger * sessions / chargers.max(1), (charger + 1) * sessions / chargers.max(1));
+                charger += 1;
+                from..to
+            });
+            let line = LoadLine::new(peer.chargers.clone(), counts.collect(), peer.site, &load.settings, &pace);
+            let (board, stages) = (Arc::clone(&load.board), stages.clone());
+            load.tasks.push(tokio::spawn(line.run(peer.dialler, board, stages)));
+        }
+        let deadline = begun + load.settings.patience;
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let standing = load.standing();
+            show(standing);
+            let decided = standing.live + load.board.refused.load(Ordering::Relaxed);
+            if decided >= sessions || Instant::now() >= deadline {
+                break;
+            }
+        }
+        load.opening = begun.elapsed();
+        load
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> LoadStanding {
+        LoadStanding {
+            live: self.board.live.load(Ordering::Relaxed),
+            sent: self.board.sent.load(Ordering::Relaxed),
+            acknowledged: self.board.acknowledged.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sends readings for the set time, waits for the last acknowledgements, and reports. The sessions stay open.
+    pub async fn measure(&mut self, mut show: impl FnMut(LoadStanding)) -> LoadReport {
+        // A moment for everybody to wake up before the first reading is due.
+        let start = Instant::now() + Duration::from_millis(50);
+        let end = start + self.settings.duration;
+        let live = self.standing().live;
+        self.stage.send_replace(Stage::Running { start, end });
+        while Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(100).min(end.saturating_duration_since(Instant::now()))).await;
+            show(self.standing());
+        }
+        let acknowledged_in_time = self.standing().acknowledged;
+        let deadline = end + self.settings.patience;
+        // Lines that were late in sending still send what was due.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        while self.standing().acknowledged < self.standing().sent && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.report(live, acknowledged_in_time)
+    }
+
+    /// Closes the connections.
+    pub async fn close(self) {
+        self.stage.send_replace(Stage::Over);
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+
+    fn report(&self, live: u64, acknowledged_in_time: u64) -> LoadReport {
+        let standing = self.standing();
+        let latencies: Histogram<u64> = self.board.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let at = |thousandths: u32| latencies.value_at_quantile(f64::from(thousandths) / 100_000.0);
+        let ms = u64::try_from(self.settings.duration.as_millis()).unwrap_or(u64::MAX).max(1);
+        LoadReport {
+            sessions_live: live,
+            sessions_refused: self.board.refused.load(Ordering::Relaxed),
+            opening_ms: u64::try_from(self.opening.as_millis()).unwrap_or(u64::MAX),
+            readings_sent: standing.sent,
+            readings_durable_per_s: acknowledged_in_time.saturating_mul(1_000) / ms,
+            lost: standing.sent - standing.acknowledged.min(standing.sent),
+            ack_p50_us: at(50_000),
+            ack_p99_us: at(99_000),
+            ack_p999_us: at(99_900),
+            ack_max_us: latencies.max(),
+            measured_ms: ms,
+            disconnects: self.board.disconnects.load(Ordering::Relaxed),
+            last_error: self.board.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            curve: CURVE.iter().map(|thousandths| (*thousandths, at(*thousandths))).collect(),
+        }
+    }
+
+    /// How long ago it began.
+    pub fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}
