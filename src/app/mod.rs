@@ -8,6 +8,7 @@
 
 mod charger_connection;
 mod clock;
+pub mod configured;
 pub mod demo;
 mod gate;
 mod places;

@@ -22,6 +22,7 @@ pub mod receipt;
 pub mod replay;
 pub mod session;
 pub mod sim;
+pub mod serve;
 pub mod tariff;
 pub mod things;
 
@@ -83,6 +84,8 @@ enum Verb {
     Metrics(metrics::Args),
     /// Show and check receipts
     Receipt(receipt::Args),
+    /// Run the gate
+    Serve(serve::Args),
     /// Tell recorded sessions to a gate, and compare what it bills with what was billed
     Replay(replay::Args),
     /// Run simulated chargers and processors
@@ -111,6 +114,7 @@ impl Verb {
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => things::processors(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
+            Verb::Serve(args) => serve::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
             Verb::Sim(args) => sim::run(args, output),
             Verb::Session(args) => session::run(args, output),

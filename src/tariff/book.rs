@@ -167,6 +167,12 @@ impl TariffBook {
         version.cloned().ok_or_else(|| TariffRefusal::NotValid { tariff: id.clone(), at })
     }
 
+    /// The latest version of a tariff that is valid at a moment.
+    pub fn valid(&self, id: &TariffId, at: Timestamp) -> Result<Arc<Tariff>, TariffRefusal> {
+        let version = self.by_id.get(id).and_then(|versions| versions.iter().rfind(|version| version.valid_at(at)));
+        version.cloned().ok_or_else(|| TariffRefusal::NotValid { tariff: id.clone(), at })
+    }
+
     /// A tariff by the hash of its text: for sessions that come back after a restart.
     pub fn by_hash(&self, hash: &TariffHash) -> Option<&Arc<Tariff>> {
         self.by_hash.get(hash)

@@ -13,8 +13,8 @@ use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line};
 use crate::sim::pace::Pace;
-use crate::sim::pipe::{Dialler, Duplex};
 use crate::sim::processor::{self, Lines, Rates, Service, ServiceReport};
+use crate::sim::tls::dialler;
 use crate::tariff::{Tariff, TariffError};
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
@@ -110,6 +110,7 @@ impl Demo {
         let mut pki = PkiFolder::open_or_create(&settings.directory.join("pki"), TRUST_DOMAIN, &names, today)?;
         let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
         open_accounts(&gate, today);
+        let (chargers, processors) = gate.chargers.zip(gate.processors).expect("both listeners are asked for");
 
         let trust = Trust::new(&[pki.root().clone()], "localhost")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,7 +124,7 @@ impl Demo {
         for (name, rates) in [("acme-cards", Rates::everyday()), ("wally-wallet", Rates::default())] {
             let id = ProcessorId::new(name).expect("a name that an id can have");
             let own = pki.peer(&Subject::Processor(id.clone()), 30, today)?;
-            let dialler = dialler(Connector::new(&trust, own)?, gate.processors);
+            let dialler = dialler(Connector::new(&trust, own)?, processors);
             let mut behaviour = processor::Settings::new(id, settings.seed);
             behaviour.rates = rates;
             services.push(Service::start(behaviour, &Lines { dialler, connections: 2, mac: None }, &pace));
@@ -132,7 +133,7 @@ impl Demo {
         for number in 1..=settings.chargers {
             let id = ChargerId::new(&format!("NL*WST*E{number:04}")).expect("a name that an id can have");
             let own = pki.peer(&Subject::Charger(id.clone()), 30, today)?;
-            let dialler = dialler(Connector::new(&trust, own)?, gate.chargers);
+            let dialler = dialler(Connector::new(&trust, own)?, chargers);
             lines.push(Line { dialler, chargers: vec![simulated(id, number, settings.seed)], site: false });
         }
         let fleet = Fleet::start(lines, &pace, Duration::from_secs(1), false);
@@ -269,19 +270,6 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
         seed: seed.wrapping_add(u64::from(number)),
         kept_max: 10_000,
     }
-}
-
-/// How a simulated peer reaches the gate over mutual TLS.
-pub fn dialler(connector: Connector, address: Option<SocketAddr>) -> Dialler {
-    Arc::new(move || {
-        let connector = connector.clone();
-        let dialling: crate::sim::pipe::Dialling = Box::pin(async move {
-            let address = address.ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-            let socket = connector.connect(address).await.map_err(std::io::Error::other)?;
-            Ok(Box::new(socket) as Box<dyn Duplex>)
-        });
-        dialling
-    })
 }
 
 /// Where the demonstration keeps its things, unless told otherwise.

@@ -1,0 +1,177 @@
+//! A gate from its configuration: certificates, tariffs, processors.
+
+use super::gate::{Data, Door, Settings};
+use crate::actors::house::{Place, Places};
+use crate::config::{Config, Mode};
+use crate::journal::{DataDir, Layout};
+use crate::tariff::{BookError, Finding, TariffBook};
+use crate::transport::Bounds;
+use crate::transport::files::{FileError, read_secret, write_whole};
+use crate::transport::identity;
+use crate::transport::pki::PkiError;
+use crate::transport::pki_folder::PkiFolder;
+use crate::transport::tls::{Source, Tls, TlsError};
+use crate::units::{ChargerId, Clock, ConnectorId, ProcessorId, Timestamp};
+use crate::wire::{Code, MacKey};
+use jiff::tz::TimeZone;
+use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why a configuration makes no gate.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The development PKI.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The listeners' certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A file with a secret.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The tariffs.
+    #[error(transparent)]
+    Tariffs(#[from] BookError),
+    /// A folder or file that cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A MAC key that is none.
+    #[error("{}: wanted 64 hexadecimal digits", .0.display())]
+    MacKey(PathBuf),
+}
+
+/// Everything that [`Gate::start`](super::Gate::start) needs, as the configuration has it. In development a PKI is made
+/// where there is none.
+pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, SetupError> {
+    let data = &config.gate.data_dir;
+    if config.gate.mode == Mode::Development && config.tls.certificate_file.is_none() {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        PkiFolder::open_or_create(&config.pki_folder(), &config.tls.trust_domain, &names, clock.now().wall)?;
+    }
+    let door = |door, address, connections_max: u32| {
+        let tls = Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?;
+        Ok::<_, SetupError>(Door { address, tls: Arc::new(tls), connections_max: connections_max as usize })
+    };
+    let mut macs = BTreeMap::new();
+    for entry in &config.registry {
+        if let Some(path) = &entry.mac_key_file {
+            macs.insert(entry.id.clone(), mac_key(path)?);
+        }
+    }
+    let weights: BTreeMap<ProcessorId, u32> =
+        config.registry.iter().map(|entry| (entry.id.clone(), entry.weight)).collect();
+    let (places, findings) = Tariffs::load(config)?;
+    for (file, finding) in findings {
+        tracing::warn!(%file, "{finding}");
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = match config.gate.shards {
+        0 => u16::try_from(cores).unwrap_or(u16::MAX).min(config.gate.partitions),
+        shards => shards,
+    };
+    Ok(Settings {
+        data: Data::Directory { path: data.join("data"), layout: Layout::new(config.gate.partitions) },
+        shards,
+        policy: config.session_policy(),
+        places: Box::new(places),
+        chargers: Some(door(identity::Door::Chargers, config.chargers.listen, config.chargers.connections_max)?),
+        processors: Some(door(
+            identity::Door::Processors,
+            config.processors.listen,
+            config.processors.connections_max,
+        )?),
+        may_speak_for: config.may_speak_for(),
+        mac_of: Box::new(move |id| macs.get(id).cloned()),
+        weight_of: Box::new(move |id| if weights.is_empty() { Some(1) } else { weights.get(id).copied() }),
+        fingerprint_key: fingerprint_key(data)?,
+        receipt_base: config.receipts.address.clone(),
+        clock,
+        bounds: Bounds::default(),
+        progress: Box::new(|_| {}),
+        on_failure: Arc::new(super::end_process),
+    })
+}
+
+/// The tariffs of a folder, and which chargers they are for.
+pub struct Tariffs {
+    config: Config,
+    book: TariffBook,
+}
+
+impl Tariffs {
+    /// Reads every `*.json` of the folder, in the order of their names. A folder that is not there has no tariffs.
+    pub fn load(config: &Config) -> Result<(Tariffs, Vec<(String, Finding)>), SetupError> {
+        let (book, findings) = TariffBook::load(tariff_files(&config.tariff_folder())?, [])?;
+        Ok((Tariffs { config: config.clone(), book }, findings))
+    }
+}
+
+impl Places for Tariffs {
+    fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
+        let refused = |refusal: &dyn std::fmt::Display| {
+            tracing::warn!(%charger, %connector, %refusal, "a start is refused");
+            Code::NoTariff
+        };
+        let id = self.config.tariff_of(charger).ok_or_else(|| refused(&"no tariff is assigned to the charger"))?;
+        let tariff = self.book.valid(id, at).map_err(|refusal| refused(&refusal))?;
+        let zone = self.config.zone_of(charger);
+        let time_zone = TimeZone::get(zone.as_str()).map_err(|error| refused(&error))?;
+        Ok(Place { tariff, zone: time_zone, zone_name: zone.as_str().into() })
+    }
+}
+
+fn tariff_files(folder: &Path) -> Result<Vec<(String, String)>, SetupError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| SetupError::Read { path, error }
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(folder)(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
+        Ok((path.display().to_string(), text))
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn mac_key(path: &Path) -> Result<MacKey, SetupError> {
+    let secret = read_secret(path)?;
+    let text = String::from_utf8_lossy(&secret);
+    let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(|bytes| MacKey::new(&bytes)).ok_or_else(|| SetupError::MacKey(path.to_owned()))
+}
+
+/// The key under which credentials are shown: made once, kept beside the data, readable by the owner only.
+fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
+    let path = data.join("fingerprint.key");
+    if !path.exists() {
+        let mut key = [0; 32];
+        SystemRandom::new().fill(&mut key).expect("the system gives random numbers");
+        std::fs::create_dir_all(data).map_err(|error| SetupError::Read { path: data.to_owned(), error })?;
+        write_whole(&path, hex::encode(key).as_bytes(), 0o600)?;
+    }
+    Ok(read_secret(&path)?.to_vec())
+}
+
+/// Whether there is a data directory where the configuration says.
+pub fn has_data(config: &Config) -> bool {
+    DataDir::open(&config.gate.data_dir.join("data")).is_ok()
+}

@@ -1,0 +1,141 @@
+//! A gate in a process of its own, and what its peers need to reach it.
+
+#![allow(dead_code)]
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use wattstile::sim::pipe::Dialler;
+use wattstile::sim::tls::dialler;
+use wattstile::transport::pki_folder::PkiFolder;
+use wattstile::transport::{Connector, Trust};
+use wattstile::units::{Clock, Timestamp};
+use wattstile::wire::Subject;
+
+/// 0.50 to start, 0.42 per kWh, and 21 % on top.
+pub const TARIFF: &str = r#"{
+  "country_code": "NL", "party_id": "WST", "id": "TEST", "currency": "EUR", "preauthorize_amount": 20.00,
+  "elements": [{"price_components": [
+    {"type": "FLAT", "price": 0.50, "vat": 21.0, "step_size": 1},
+    {"type": "ENERGY", "price": 0.42, "vat": 21.0, "step_size": 1}
+  ]}],
+  "last_updated": "2026-01-01T00:00:00Z"
+}"#;
+
+/// A gate that runs as `wattstile serve`, and can be killed and started again.
+pub struct Served {
+    folder: tempfile::TempDir,
+    pki: PkiFolder,
+    trust: Trust,
+    pub chargers: SocketAddr,
+    pub processors: SocketAddr,
+    more: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Served {
+    /// Makes certificates, a tariff and an empty data directory, and starts the gate.
+    pub fn start(more: &[&str]) -> Served {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = folder.path().join("pki");
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let pki = PkiFolder::open_or_create(&pki, "wattstile.local", &names, now()).unwrap();
+        let trust = Trust::new(&[pki.root().clone()], "localhost").unwrap();
+        fs::create_dir(folder.path().join("tariffs")).unwrap();
+        fs::write(folder.path().join("tariffs/test.json"), TARIFF).unwrap();
+        let (chargers, processors) = (free_address(), free_address());
+        let more = more.iter().map(|&more| more.to_owned()).collect();
+        let mut served = Served { folder, pki, trust, chargers, processors, more, child: None };
+        served.start_again();
+        served
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the process and waits until it accepts connections.
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
+        let set = [
+            format!("gate.data_dir={}", self.folder.path().display()),
+            format!("chargers.listen={}", self.chargers),
+            format!("processors.listen={}", self.processors),
+            "console.listen=127.0.0.1:0".to_owned(),
+            "tariffs.default=TEST".to_owned(),
+            "gate.partitions=8".to_owned(),
+            "gate.shards=2".to_owned(),
+        ];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        command.arg("serve").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        for setting in set.iter().chain(&self.more) {
+            command.args(["--set", setting]);
+        }
+        self.child = Some(command.spawn().unwrap());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(self.processors).is_err() {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none(), "the gate ended: {ended:?}\n{}", self.log());
+            assert!(Instant::now() < deadline, "the gate does not come up\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM, and its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("it runs");
+        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+        child.wait().unwrap().code()
+    }
+
+    /// A way for a peer to reach it.
+    pub fn dialler(&mut self, subject: &Subject) -> Dialler {
+        let own = self.pki.peer(subject, 30, now()).unwrap();
+        let address = match subject {
+            Subject::Processor(_) => self.processors,
+            _ => self.chargers,
+        };
+        dialler(Connector::new(&self.trust, own).unwrap(), address)
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("gate.log")
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the gate's log\n{}", self.log());
+        }
+    }
+}
+
+/// The wall clock.
+pub fn now() -> Timestamp {
+    wattstile::app::SystemClock::new().now().wall
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
