@@ -20,9 +20,9 @@ pub mod output;
 mod own_gate;
 pub mod receipt;
 pub mod replay;
+pub mod serve;
 pub mod session;
 pub mod sim;
-pub mod serve;
 pub mod tariff;
 pub mod things;
 
