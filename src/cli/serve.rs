@@ -2,13 +2,13 @@
 
 use super::config::ConfigArgs;
 use super::interrupts::{Interrupts, Wish};
-use super::{CliError, Exit, Output};
+use super::{CliError, Exit, Output, log};
 use crate::app::configured::{SetupError, Tariffs, settings};
 use crate::app::{Gate, StartError, SystemClock};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::journal::Failure;
+use crate::transport::files::read_secret;
 use serde::Serialize;
-use std::io::IsTerminal;
 use std::sync::Arc;
 
 /// Run the gate
@@ -27,6 +27,7 @@ pub struct Args {
 struct Ready {
     chargers: Option<String>,
     processors: Option<String>,
+    console: String,
     recovered_records: u64,
     recovery_ms: u128,
 }
@@ -34,20 +35,25 @@ struct Ready {
 /// Runs until a signal says otherwise.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.config.load()?;
-    start_log(&config);
+    log::start(&config.log)?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let settings = settings(&config, Arc::new(SystemClock::new())).map_err(setup_error)?;
     let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
+    let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
+    let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
+    let console = gate.console(config.console.listen, token).map_err(CliError::failed)?;
     let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
     let ready = Ready {
         chargers: text(gate.chargers),
         processors: text(gate.processors),
+        console: console.url(),
         recovered_records: gate.recovered.records,
         recovery_ms: gate.recovery.as_millis(),
     };
     output.answer("serve/1", &ready, |out| {
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
+        writeln!(out, "console     {}", ready.console)?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
     loop {
@@ -57,6 +63,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
     }
     output.say("what was decided becomes durable, connections say goodbye");
+    console.stop();
     gate.stop();
     Ok(Exit::Ok)
 }
@@ -77,22 +84,6 @@ fn reload(config: &Config, gate: &Gate) {
         }
         Err(error) => tracing::error!("tariffs not loaded, the old ones stay in force: {error}"),
     }
-}
-
-/// Starts the log on standard error.
-fn start_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::new(&config.log.level);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let json = match config.log.format {
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-    };
-    // A second start in one process (a test) keeps the first log.
-    let _ = match json {
-        true => log.json().try_init(),
-        false => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
-    };
 }
 
 fn setup_error(error: SetupError) -> CliError {
