@@ -303,6 +303,17 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_names_no_metric_that_does_not_exist() {
+        for page in [include_str!("manual/operations.md"), include_str!("manual/certificates.md")] {
+            let words = page.split(|character: char| !character.is_ascii_lowercase() && character != '_');
+            for word in words.filter(|word| word.starts_with("wattstile_")) {
+                let name = word.trim_end_matches("_bucket");
+                assert!(CATALOGUE.iter().any(|metric| metric.name == name), "{word}");
+            }
+        }
+    }
+
+    #[test]
     fn a_collector_speaks_the_text_format() {
         let mut text = String::new();
         TLS_CERTIFICATE_NOT_AFTER.write_head(&mut text);

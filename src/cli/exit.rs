@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_has_the_same_table() {
+        let manual = include_str!("../manual/operations.md");
+        for (exit, meaning) in Exit::ALL {
+            let row = format!("| {} | {meaning} |", exit.code());
+            assert!(manual.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn a_full_disk_is_a_failure_that_may_pass() {
         let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
         let error = CliError::file(std::path::Path::new("receipts/1.json"), &full);

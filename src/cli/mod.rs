@@ -1,7 +1,7 @@
 //! The command line: one file per verb, data on standard output, messages on standard error, `--json` everywhere.
 //!
 //! A verb is a module with `struct Args` (clap) and `fn run(args: Args, output: &Output) -> Result<Exit, CliError>`,
-//! one variant of [`Verb`] and one line in [`Verb::run`].
+//! one variant of `Verb` and one line in `Verb::run`.
 
 pub mod account;
 pub mod backup;

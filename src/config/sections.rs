@@ -90,7 +90,7 @@ sections! {
     Tariffs "tariffs" {
         /// Folder with OCPI tariffs, one JSON file each; without it, `tariffs` in the data directory.
         folder: Option<PathBuf> = "";
-        /// The tariff of chargers that no [[assignment]] fits; without it, they are refused.
+        /// The tariff of chargers that no `assignment` fits; without it, they are refused.
         default: Option<TariffId> = "";
         /// The time zone of chargers whose site says nothing else.
         time_zone: ZoneName = "\"UTC\"";

@@ -16,3 +16,8 @@ pub mod protocol {}
 
 #[doc = include_str!("simulators.md")]
 pub mod simulators {}
+#[doc = include_str!("certificates.md")]
+pub mod certificates {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}
