@@ -50,7 +50,7 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// Whether text or bytes contain what looks like a payment card's number: 12 to 19 digits, as a whole run (single
-/// spaces or dashes between digits are skipped), that pass the Luhn check of ISO/IEC 7812-1.
+/// spaces or dashes between digits are skipped), that do not begin with 0 and pass the Luhn check of ISO/IEC 7812-1.
 ///
 /// One in ten runs of random digits passes as well: tokens that an issuer makes of digits alone have to avoid these
 /// lengths or fail the check, as card networks' own tokenisation rules ask.
@@ -82,7 +82,7 @@ fn is_card_number(digits: &[u8]) -> bool {
         0 => u32::from(*digit),
         _ => u32::from(doubled(*digit)),
     });
-    (12..=19).contains(&digits.len()) && sum.sum::<u32>() % 10 == 0
+    (12..=19).contains(&digits.len()) && digits[0] != 0 && sum.sum::<u32>() % 10 == 0
 }
 
 #[cfg(test)]
@@ -126,5 +126,6 @@ mod tests {
             assert!(!looks_like_card_number(token.as_bytes()), "{token}");
         }
         assert!(!looks_like_card_number("4111111111111111000000".as_bytes()), "22 digits are no card number");
+        assert!(!looks_like_card_number(b"0000000000000000"), "no card begins with 0");
     }
 }

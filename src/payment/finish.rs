@@ -15,7 +15,7 @@ enum Step {
 impl Draft<'_> {
     /// Does for every hold, oldest first, what the orders so far ask for, and notices when all is done.
     pub(super) fn advance(&mut self) {
-        let numbers: Vec<Ordinal> = self.state().holds().iter().map(|hold| hold.number).collect();
+        let numbers = self.state().hold_numbers();
         for number in numbers {
             self.advance_hold(number);
         }
@@ -100,7 +100,7 @@ impl Draft<'_> {
 
     /// Takes what is owed by now while the session goes on.
     pub(super) fn capture_interim(&mut self) -> Result<(), Rejection> {
-        let numbers: Vec<Ordinal> = self.state().holds().iter().map(|hold| hold.number).collect();
+        let numbers = self.state().hold_numbers();
         for number in numbers {
             let Some(hold) = self.state().hold(number) else { continue };
             let busy = [OperationKind::Capture, OperationKind::Void];

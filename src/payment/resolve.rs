@@ -18,7 +18,7 @@ impl Draft<'_> {
             .filter(|hold| hold.again != Again::No && due(hold.timer.due()))
             .map(|hold| hold.number)
             .collect();
-        let dated: Vec<Ordinal> = self.state().holds().iter().map(|hold| hold.number).collect();
+        let dated = self.state().hold_numbers();
         // Dates first: nothing is sent for a hold that has lapsed.
         for hold in dated {
             self.date_due(hold);

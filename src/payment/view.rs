@@ -6,6 +6,7 @@ use super::{
     Ask, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase, Policy, ProcessorRef,
     Rejection, Request, Stage,
 };
+use crate::limits::HOLDS_PER_SESSION;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
 use smallvec::SmallVec;
 
@@ -109,6 +110,11 @@ impl Payment {
         self.live.is_empty() && self.holds.iter().all(Hold::is_over)
     }
 
+    /// CRC-32 of all that is stored of it: equal payments have equal ones.
+    pub fn fingerprint(&self) -> u32 {
+        crc32fast::hash(&postcard::to_stdvec(self).expect("a payment is a plain value and always encodes"))
+    }
+
     /// Whether an authorization is under way, or being reversed.
     pub fn is_authorizing(&self) -> bool {
         self.holds.iter().any(|hold| matches!(hold.stage, Stage::Authorizing | Stage::Reversing))
@@ -167,6 +173,11 @@ impl Payment {
     /// The hold with this number.
     pub fn hold(&self, number: Ordinal) -> Option<&Hold> {
         self.holds.iter().find(|hold| hold.number == number)
+    }
+
+    /// The numbers of all holds, oldest first.
+    pub(super) fn hold_numbers(&self) -> SmallVec<[Ordinal; HOLDS_PER_SESSION]> {
+        self.holds.iter().map(|hold| hold.number).collect()
     }
 
     pub(super) fn live(&self, number: Ordinal) -> Option<&LiveOperation> {

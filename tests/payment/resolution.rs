@@ -300,3 +300,44 @@ fn a_stored_error_is_never_repeated() {
     desk.approve(&fresh, 3_000);
     assert!(desk.payment.is_settled());
 }
+
+#[test]
+fn a_processor_that_takes_no_voids_leaves_holds_to_lapse() {
+    let mut desk = Desk::with(|can| can.kinds.retain(|kind| *kind != OperationKind::Void)).opened(4_500);
+    desk.release();
+    desk.silent();
+    assert_eq!(desk.payment.spendable(), eur(4_500), "it is still reserved");
+    let events = desk.wait_s(7 * 24 * 3_600);
+    assert!(matches!(events.last(), Some(Event::Settled { .. })), "{events:?}");
+    desk.silent();
+    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Expired));
+    let command = Command::ReleaseByOperator { hold: Ordinal(1) };
+    desk.say(command);
+    assert_eq!(desk.last_refused(), Rejection::NotSupported(OperationKind::Void));
+}
+
+#[test]
+fn an_operator_can_release_one_hold_until_money_is_taken_from_it() {
+    let mut desk = Desk::open(4_500);
+    let command = || Command::ReleaseByOperator { hold: Ordinal(1) };
+    desk.say(command());
+    let void = desk.next_is(OperationKind::Void);
+    desk.say(command());
+    assert_eq!(desk.last_refused(), Rejection::ReleaseUnderWay);
+    desk.approve(&void, 4_500);
+    assert!(desk.payment.is_settled());
+    let mut desk = Desk::open(4_500);
+    desk.capture(3_000);
+    desk.say(command());
+    assert_eq!(desk.last_refused(), Rejection::CaptureUnderWay);
+    desk.say(Command::ReleaseByOperator { hold: Ordinal(9) });
+    assert_eq!(desk.last_refused(), Rejection::UnknownHold);
+}
+
+#[test]
+fn equal_payments_have_equal_fingerprints() {
+    let (one, mut other) = (Desk::open(4_500), Desk::open(4_500));
+    assert_eq!(one.payment.fingerprint(), other.payment.fingerprint());
+    other.capture(1);
+    assert_ne!(one.payment.fingerprint(), other.payment.fingerprint());
+}
