@@ -1,6 +1,9 @@
 //! `wattstile tariff`: checks, explains and prices tariffs, on the engine that prices live sessions.
 
 mod cases;
+mod diff;
+mod explain;
+mod lint;
 mod price;
 
 use super::{CliError, Exit, Output};
@@ -15,17 +18,29 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Look for what a tariff says but does not mean
+    Lint(lint::Args),
+    /// Say in words what a tariff charges
+    Explain(explain::Args),
     /// Price a CDR, a run or a list of readings
     Price(price::Args),
+    /// Tell what recorded sessions would have cost under another tariff
+    Diff(diff::Args),
     /// Price published cases and compare with what they expect
     CheckCases(cases::Args),
+    /// List the tariffs of a folder
+    Ls(explain::ListArgs),
 }
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
+        Verb::Lint(args) => lint::run(args, output),
+        Verb::Explain(args) => explain::run(args, output),
         Verb::Price(args) => price::run(args, output),
+        Verb::Diff(args) => diff::run(args, output),
         Verb::CheckCases(args) => cases::run(args, output),
+        Verb::Ls(args) => explain::list(args, output),
     }
 }
 

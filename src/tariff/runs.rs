@@ -128,6 +128,21 @@ impl RecordedSession {
         Ok(session)
     }
 
+    /// A session of which only the totals are known: constant power until nothing flows any more. `None` when its end is
+    /// before its start.
+    pub fn of_total(start: Timestamp, end: Timestamp, energy: Energy, inactive: TimeSpan) -> Option<RecordedSession> {
+        if end < start {
+            return None;
+        }
+        let full_at = end.saturating_add(TimeSpan::from_ms(-inactive.ms())).max(start);
+        let reading = MeterReading { sequence: 1, at: full_at, register: energy, power: None, current: None };
+        let first_register = Energy::ZERO;
+        let mut session =
+            RecordedSession { zone: None, start, end, first_register, readings: vec![reading], reservation: None };
+        session.close();
+        Some(session)
+    }
+
     /// Brings the readings to the end: later ones are left out, and a last one says that nothing flowed any more.
     fn close(&mut self) {
         self.readings.retain(|reading| reading.at >= self.start && reading.at <= self.end);

@@ -1,0 +1,146 @@
+//! `wattstile tariff lint`: findings with their place in the text.
+
+use super::read;
+use crate::cli::{CliError, Exit, Output};
+use crate::tariff::{Finding, Profiles, Severity, Tariff, TariffError, lint};
+use crate::units::Power;
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Look for what a tariff says but does not mean
+#[derive(Debug, clap::Args)]
+#[command(after_help = "The exit code is 1 when there is an error, or with --strict a warning.\n\nExample: wattstile \
+                        tariff lint tariffs/*.json --profile afir --power-kw 150")]
+pub struct Args {
+    /// OCPI tariffs
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Rules to check beyond sense; may be given more than once
+    #[arg(long, value_enum, value_name = "PROFILE")]
+    profile: Vec<Profile>,
+    /// Power of the charging point, for profiles that depend on it
+    #[arg(long, value_name = "KW", default_value = "50")]
+    power_kw: Decimal,
+    /// Let warnings decide the exit code, too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Profile {
+    /// Ad hoc prices by Regulation (EU) 2023/1804
+    Afir,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    files: usize,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    findings: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    file: String,
+    severity: String,
+    code: String,
+    path: String,
+    line: u32,
+    column: u32,
+    message: String,
+    help: Option<String>,
+    #[serde(skip)]
+    span: std::ops::Range<usize>,
+    #[serde(skip)]
+    text: usize,
+}
+
+/// Reads, checks and prints.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let power = Power::from_kw(args.power_kw);
+    let power =
+        power.ok_or_else(|| CliError::new(Exit::Usage, format!("--power-kw {}: out of range", args.power_kw)))?;
+    let profiles = Profiles { afir: args.profile.contains(&Profile::Afir).then_some(power) };
+    let mut answer = Answer { files: args.files.len(), errors: 0, warnings: 0, notes: 0, findings: Vec::new() };
+    let mut texts = Vec::new();
+    for file in &args.files {
+        let text = read(file)?;
+        let found = match Tariff::parse(&text) {
+            Ok(parsed) => lint(&parsed, profiles),
+            Err(error) => vec![finding_of(error)],
+        };
+        for finding in found {
+            match finding.severity {
+                Severity::Error => answer.errors += 1,
+                Severity::Warning => answer.warnings += 1,
+                Severity::Note => answer.notes += 1,
+            }
+            answer.findings.push(Line {
+                file: file.display().to_string(),
+                severity: finding.severity.to_string(),
+                code: finding.code.to_owned(),
+                path: finding.path,
+                line: finding.position.line,
+                column: finding.position.column,
+                message: finding.message,
+                help: finding.help,
+                span: finding.span,
+                text: texts.len(),
+            });
+        }
+        texts.push(text);
+    }
+    output.answer("tariff-lint/1", &answer, |out| print(out, &answer, &texts))?;
+    let bad = answer.errors > 0 || args.strict && answer.warnings > 0;
+    Ok(if bad { Exit::Failed } else { Exit::Ok })
+}
+
+/// What makes a text unusable, as a finding like any other.
+fn finding_of(error: TariffError) -> Finding {
+    let message = error.reason.to_string();
+    Finding {
+        severity: Severity::Error,
+        code: "unusable",
+        path: error.path,
+        span: error.span,
+        position: error.position,
+        message,
+        help: Some("nobody can be charged by this tariff: a start that it applies to is refused".to_owned()),
+    }
+}
+
+fn print(out: &mut dyn Write, answer: &Answer, texts: &[String]) -> io::Result<()> {
+    let renderer = Renderer::styled();
+    for line in &answer.findings {
+        let level = match line.severity.as_str() {
+            "error" => Level::ERROR,
+            "warning" => Level::WARNING,
+            _ => Level::NOTE,
+        };
+        let text = &texts[line.text];
+        let span = shown(text, line.span.clone());
+        let title = format!("{}: {}", line.path, line.message);
+        let snippet =
+            Snippet::source(text.as_str()).path(line.file.as_str()).annotation(AnnotationKind::Primary.span(span));
+        let mut group = level.primary_title(title.as_str()).id(line.code.as_str()).element(snippet);
+        if let Some(help) = &line.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        writeln!(out, "{}\n", renderer.render(&[group]))?;
+    }
+    let Answer { files, errors, warnings, notes, .. } = answer;
+    writeln!(out, "{files} files: {errors} errors, {warnings} warnings, {notes} notes")
+}
+
+/// The first line of what a finding is about, inside the text.
+fn shown(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
+    let line = text[start..end].find('\n').map_or(end, |newline| start + newline);
+    start..line
+}
