@@ -2,7 +2,7 @@
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use wattstile::tariff::{Clamp, Rating, Segments, Slices, Tariff};
+use wattstile::tariff::{Clamp, Dimension, Rating, Segments, Slices, Tariff};
 use wattstile::units::{Cost, Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
 
 /// A tariff as text, with or without block sizes and price limits.
@@ -190,6 +190,32 @@ proptest! {
             prop_assert!(total.excl_vat.parts() >= last.excl_vat.parts());
             prop_assert!(total.incl_vat.parts() >= last.incl_vat.parts());
             last = total;
+        }
+    }
+
+    /// With block sizes it may fall where prices change, but never by more than a block of each kind.
+    #[test]
+    fn the_running_cost_falls_by_a_block_at_most(text in tariff_text(true, false), session in session(10 * HOUR_MS)) {
+        let tariff = parse(&text);
+        let dearest_block = |dimension: Dimension, unit: i128| {
+            let components = tariff.components().iter().filter(|component| component.dimension == dimension);
+            let block = |component: &wattstile::tariff::Component| {
+                let vat = 1_000_000 + i128::from(component.vat.unwrap_or(0));
+                i128::from(component.step) * i128::from(component.price_nano) * unit * vat
+            };
+            components.map(block).max().unwrap_or(0)
+        };
+        let blocks = dearest_block(Dimension::Energy, 9)
+            + dearest_block(Dimension::Time, 2_500)
+            + dearest_block(Dimension::ParkingTime, 2_500);
+        let mut rating = session.open(&tariff);
+        let mut highest = rating.total(&tariff).unwrap().incl_vat.parts();
+        for reading in session.readings(true) {
+            let slices = rating.price(&tariff, &zone(), &reading).unwrap();
+            rating.apply(&slices);
+            let now = rating.total(&tariff).unwrap().incl_vat.parts();
+            prop_assert!(now >= highest - blocks);
+            highest = highest.max(now);
         }
     }
 
