@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod interrupts;
+pub mod invoice;
 pub mod journal;
 pub mod ledger;
 pub mod log;
@@ -19,6 +20,7 @@ pub mod metrics;
 pub mod output;
 mod own_gate;
 pub mod receipt;
+pub mod recon;
 pub mod replay;
 pub mod serve;
 pub mod session;
@@ -80,12 +82,16 @@ enum Verb {
     Hold(things::Holds),
     /// Check and export the books
     Ledger(ledger::Args),
+    /// Check series of invoices
+    Invoice(invoice::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Show and check receipts
     Receipt(receipt::Args),
     /// Run the gate
     Serve(serve::Args),
+    /// Compare what processors settled with what was captured
+    Recon(recon::Args),
     /// Tell recorded sessions to a gate, and compare what it bills with what was billed
     Replay(replay::Args),
     /// Run simulated chargers and processors
@@ -111,10 +117,12 @@ impl Verb {
             Verb::Charger(args) => things::chargers(args, output),
             Verb::Hold(args) => things::holds(args, output),
             Verb::Ledger(args) => ledger::run(args, output),
+            Verb::Invoice(args) => invoice::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => things::processors(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Serve(args) => serve::run(args, output),
+            Verb::Recon(args) => recon::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
             Verb::Sim(args) => sim::run(args, output),
             Verb::Session(args) => session::run(args, output),

@@ -56,6 +56,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// What it is about: a session (its operation number 0), or the refund that a credit note belongs to.
+    #[serde(with = "id_text")]
     pub id: OpId,
     /// When it became final, by the one who made it; the same in every repetition.
     pub final_at: Timestamp,
@@ -190,6 +191,26 @@ pub struct InvoiceNumber {
 /// A SHA-256 value; hexadecimal in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+/// An operation's id: text in documents, because most readers of JSON do not keep so large a number.
+mod id_text {
+    use super::OpId;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &OpId, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(id),
+            false => id.serialize(serializer),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OpId, D::Error> {
+        match deserializer.is_human_readable() {
+            true => String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom),
+            false => OpId::deserialize(deserializer),
+        }
+    }
+}
 
 /// A text that cannot name a series.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

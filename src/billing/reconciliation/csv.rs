@@ -1,8 +1,8 @@
 //! Settlement files: every processor has its own columns, so a map says which is which.
 
-use super::{LineKind, SettlementLine, amount};
+use super::{Flow, LineKind, Ours, SettlementLine, amount};
 use crate::limits;
-use crate::units::{Amount, Currency, OpId};
+use crate::units::{Amount, Currency, MoneyError, OpId, Timestamp};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -100,6 +100,48 @@ pub fn read_csv(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<
     }
     Ok(lines)
 }
+
+/// Reads our side from a table with the columns `operation`, `kind` (`capture` or `refund`), `reference`, `amount` (major
+/// units, above zero), `currency` and `at` (RFC 3339).
+pub fn read_ours(file: impl Read) -> Result<Vec<Ours>, CsvError> {
+    let mut reader = ::csv::ReaderBuilder::new().trim(::csv::Trim::All).from_reader(file);
+    let table = |error: ::csv::Error| CsvError::Table(error.to_string());
+    let headers = reader.headers().map_err(table)?.clone();
+    let mut columns = [0; 6];
+    for (index, name) in columns.iter_mut().zip(OUR_COLUMNS) {
+        let found = headers.iter().position(|header| header == name);
+        *index = found.ok_or_else(|| CsvError::Column(name.to_owned()))?;
+    }
+    let mut ours = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(table)?;
+        if ours.len() >= limits::SETTLEMENT_LINES_MAX {
+            return Err(CsvError::TooLong(limits::SETTLEMENT_LINES_MAX));
+        }
+        let line = record.position().map_or(0, ::csv::Position::line);
+        let field = |column: usize| record.get(columns[column]).unwrap_or_default();
+        let wrong =
+            |column: usize, what: String| CsvError::Field { line, column: OUR_COLUMNS[column].to_owned(), what };
+        let operation = field(0).parse::<OpId>().map_err(|error| wrong(0, error.to_string()))?;
+        let kind = match field(1) {
+            "capture" => Flow::Capture,
+            "refund" => Flow::Refund,
+            other => return Err(wrong(1, format!("`{other}` is neither `capture` nor `refund`"))),
+        };
+        let currency: Currency = field(4).parse().map_err(|error: MoneyError| wrong(4, error.to_string()))?;
+        let figure: Decimal = field(3).parse().map_err(|_| wrong(3, format!("`{}` is not an amount", field(3))))?;
+        let amount = amount(figure, currency).map_err(|error| wrong(3, error.to_string()))?;
+        if amount.minor <= 0 {
+            return Err(wrong(3, format!("`{}` is not above zero", field(3))));
+        }
+        let at = Timestamp::parse_rfc3339(field(5)).map_err(|error| wrong(5, error.to_string()))?;
+        ours.push(Ours { operation, kind, reference: field(2).into(), amount, at });
+    }
+    Ok(ours)
+}
+
+/// The columns of our own side.
+const OUR_COLUMNS: [&str; 6] = ["operation", "kind", "reference", "amount", "currency", "at"];
 
 /// Where the columns are: name and index.
 struct Columns<'m> {

@@ -15,7 +15,7 @@ mod csv;
 #[cfg(test)]
 mod tests;
 
-pub use csv::{ColumnMap, CsvError, DecimalMark, read_csv};
+pub use csv::{ColumnMap, CsvError, DecimalMark, read_csv, read_ours};
 
 use crate::ledger::{Entry, EntryError, EntryId};
 use crate::units::{Amount, Currency, MoneyError, OpId, ProcessorId, TimeSpan, Timestamp};
@@ -31,6 +31,7 @@ const SETTLEMENT_ENTRY: u16 = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ours {
     /// The operation.
+    #[serde(serialize_with = "as_text")]
     pub operation: OpId,
     /// Capture or refund.
     pub kind: Flow,
@@ -80,6 +81,7 @@ pub struct SettlementLine {
     /// What it is about.
     pub kind: LineKind,
     /// Our operation, where the processor tells it.
+    #[serde(serialize_with = "as_optional_text")]
     pub operation: Option<OpId>,
     /// The processor's reference.
     pub reference: Option<Box<str>>,
@@ -428,6 +430,18 @@ fn guarded(text: &str) -> String {
     match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         true => format!("'{text}"),
         false => text.to_owned(),
+    }
+}
+
+/// Ids in documents are text, as everywhere else; as numbers they would not survive most readers.
+fn as_text<S: serde::Serializer>(id: &OpId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+fn as_optional_text<S: serde::Serializer>(id: &Option<OpId>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => serializer.collect_str(id),
+        None => serializer.serialize_none(),
     }
 }
 
