@@ -26,7 +26,6 @@ class Charger:
             "charger": args.id,
             "session_key": args.session_key,
             "connections": 0,
-            "gate": None,
             "session_id": None,
             "limit": None,
             "acked_up_to": 0,
@@ -49,8 +48,7 @@ class Charger:
             self.socket = raw
         else:
             context = native.tls_context(self.args.ca, self.args.cert, self.args.key)
-            self.socket = context.wrap_socket(raw)
-            self.seen["gate"] = native.check_gate(self.socket.getpeercert())
+            self.socket = context.wrap_socket(raw, server_hostname=self.args.server_name or self.args.host)
         self.buffer = b""
         self.seen["connections"] += 1
 

@@ -239,9 +239,8 @@ class Processor:
         if self.args.plain:
             return await asyncio.open_connection(self.args.host, self.args.port)
         context = native.tls_context(self.args.ca, self.args.cert, self.args.key)
-        reader, writer = await asyncio.open_connection(self.args.host, self.args.port, ssl=context)
-        native.check_gate(writer.get_extra_info("peercert"))
-        return reader, writer
+        name = self.args.server_name or self.args.host
+        return await asyncio.open_connection(self.args.host, self.args.port, ssl=context, server_hostname=name)
 
     async def serve_for_ever(self, number):
         """One of the connections, dialled again whenever it breaks."""
@@ -258,7 +257,10 @@ class Processor:
                     writer.close()
             except native.ProtocolError as error:
                 self.refusal = str(error)
-            except (OSError, EOFError):
+            except OSError as error:
+                # Refused by TLS, or nobody there yet.
+                self.refusal = f"{type(error).__name__}: {error}"
+            except EOFError:
                 pass
             await asyncio.sleep(pause)
             pause = min(2 * pause, 2.0)
