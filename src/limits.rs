@@ -62,15 +62,17 @@ pub const HEARTBEATS_MISSED: i64 = 3;
 /// How long a draining connection may go on before it is closed.
 pub const DRAIN_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
 
-/// Bytes of encoded records that one turn of a machine may append under one permit of the journal.
-pub const PERMIT_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of encoded records that one turn of a machine may append under one permit of the journal: a tariff that is pinned,
+/// or a reading after a year without any, cut at every change of price.
+pub const PERMIT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Effects that one turn of a machine may queue behind the journal's watermark.
 pub const PERMIT_EFFECTS_MAX: usize = 64;
 
-/// Bytes of encoded records in one batch from a shard to the journal writer. A shard holds at most
+/// Bytes of encoded records in one batch from a shard to the journal writer: a buffer is full when one more permit does not
+/// fit, so about 1 MiB gathers under load. A shard holds at most
 /// `(BATCHES_IN_FLIGHT_MAX + 1)` buffers of this size.
-pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+pub const BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Batches of one shard that the journal writer holds at a time; meanwhile the next one gathers.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
@@ -127,8 +129,10 @@ const _: () = assert!(ACCOUNT_CLOSED_HOLDS <= ACCOUNT_CLOSED_HOLDS_MAX);
 /// Levels of nesting that the JSON reader follows; OCPI objects need fewer than ten.
 pub const JSON_DEPTH_MAX: usize = 64;
 
-/// Bytes of a tariff's text.
-pub const TARIFF_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a tariff's text. It is written to the journal with the first session that is pinned to it.
+pub const TARIFF_BYTES_MAX: usize = 1 << 20;
+
+const _: () = assert!(TARIFF_BYTES_MAX + 256 * 1024 <= PERMIT_BYTES_MAX);
 
 /// Price components of one tariff; their numbers are stored in 16 bits.
 pub const TARIFF_COMPONENTS_MAX: usize = 16_384;

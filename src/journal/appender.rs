@@ -198,19 +198,20 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Appends a record whose payload `encode` writes at the end of the buffer it is given, and says where it stands.
+    /// Appends a record whose payload `encode` writes at the end of the buffer it is given, and says where it stands. A
+    /// payload longer than a block takes several places.
     ///
     /// # Panics
     /// When the turn's records are longer than the permit allows: a machine's events are bounded.
     #[inline]
     pub fn append(&mut self, partition: PartitionId, kind: RecordKind, encode: impl FnOnce(&mut Vec<u8>)) -> Position {
         let appender = &mut *self.appender;
-        let sequence = appender.sequences.last(partition).next();
-        record::encode(&mut appender.gathering.bytes, partition, sequence, kind, encode);
+        let last = appender.sequences.last(partition);
+        let records = record::encode(&mut appender.gathering.bytes, partition, last.next(), kind, encode);
         assert!(appender.gathering.bytes.len() <= self.bytes_max, "the records of one turn outgrow its permit");
-        appender.sequences.set_last(partition, sequence);
-        appender.appended = Position(appender.appended.0 + 1);
-        appender.gathering.records += 1;
+        appender.sequences.set_last(partition, Sequence(last.0 + records));
+        appender.appended = Position(appender.appended.0 + records);
+        appender.gathering.records += records;
         appender.gathering.last = appender.appended;
         appender.appended
     }

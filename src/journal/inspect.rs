@@ -5,7 +5,7 @@ use super::archive::Archive;
 use super::directory::DataDir;
 use super::failure::Failure;
 use super::log::take_record;
-use super::record::{Record, RecordKind};
+use super::record::{Assembly, Record, RecordKind};
 use super::scan::{self, Torn};
 use super::sled_store::SledStore;
 use super::snapshot::Snapshots;
@@ -53,7 +53,7 @@ pub struct PartitionTotals {
     pub first: Option<u64>,
     /// The last record.
     pub last: u64,
-    /// Records in the log.
+    /// Records in the log; one that is longer than a block counts once.
     pub records: u64,
     /// Bytes of their payloads.
     pub payload_bytes: u64,
@@ -150,13 +150,16 @@ fn read_store(
     base: &Sequences,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
 ) -> Result<scan::End, Failure> {
+    let mut assembly = Assembly::default();
     scan::scan(store, base, &mut |blocks| {
         for (header, mut records) in blocks.iter() {
             while !records.is_empty() {
                 let (record, size) = take_record(header.number, records)?;
                 records = &records[size..];
                 let (partition, sequence) = (record.partition, record.sequence.0);
-                visit(record).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
+                if let Some(whole) = assembly.take(record) {
+                    visit(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
+                }
             }
         }
         Ok(())

@@ -7,7 +7,7 @@
 use super::appender::{Batch, Sequences};
 use super::block::{self, BLOCK_MAX, BlockHeader};
 use super::failure::Failure;
-use super::record::{self, Record};
+use super::record::{self, Assembly, Record};
 use super::scan::{self, Blocks, End, Torn};
 use super::store::{Mark, Store};
 use crate::limits;
@@ -62,7 +62,9 @@ impl Log {
         base: &Sequences,
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
     ) -> Result<(Log, Recovered), Failure> {
-        let end = scan::scan(store.as_mut(), base, &mut |blocks: &mut Blocks| visit_blocks(blocks, base, visit))?;
+        let mut assembly = Assembly::default();
+        let mut deliver = |blocks: &mut Blocks| visit_blocks(blocks, base, &mut assembly, visit);
+        let end = scan::scan(store.as_mut(), base, &mut deliver)?;
         Log::continue_at(store, end)
     }
 
@@ -266,18 +268,18 @@ struct Packed<'a> {
 fn visit_blocks(
     blocks: &Blocks,
     base: &Sequences,
+    assembly: &mut Assembly,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
 ) -> Result<(), Failure> {
     for (header, mut records) in blocks.iter() {
         while !records.is_empty() {
             let (record, size) = take_record(header.number, records)?;
             records = &records[size..];
-            if record.sequence > base.last(record.partition) {
-                visit(record).map_err(|what| Failure::Unreadable {
-                    partition: record.partition,
-                    sequence: record.sequence.0,
-                    what,
-                })?;
+            let (partition, sequence) = (record.partition, record.sequence.0);
+            if record.sequence > base.last(partition)
+                && let Some(whole) = assembly.take(record)
+            {
+                visit(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
             }
         }
     }

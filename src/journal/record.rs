@@ -8,18 +8,21 @@
 //!     2 B     1 B   1 B   2 B         2 B         8 B                             4 B             length B
 //! ```
 //!
-//! Numbers are little-endian. The CRC covers the sixteen bytes before it and the payload. It is CRC-32/ISO-HDLC (the
+//! The highest bit of the kind says that the payload goes on in the next record of the partition: what is longer than a
+//! block stands in several records of one group commit, and comes back as one. Numbers are little-endian. The CRC covers the sixteen bytes before it and the payload. It is CRC-32/ISO-HDLC (the
 //! polynomial of Ethernet and zip), because that is what `crc32fast` computes with carry-less multiplication at memory
 //! speed without unsafe code of ours, and because every tool on every operator's machine can check it. It finds every
 //! error burst of up to 32 bits and every odd number of flipped bits in what fits a block.
 
 use crate::units::PartitionId;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Bytes before a record's payload.
 pub const RECORD_HEADER: usize = 20;
-/// The longest payload that fits a block.
+/// The longest payload that fits a block, and so a single record.
 pub const PAYLOAD_MAX: usize = super::block::BLOCK_MAX - super::block::BLOCK_HEADER - RECORD_HEADER;
+const GOES_ON: u8 = 0x80;
 /// The version of the record format that this program writes, and the highest that it reads.
 pub const RECORD_VERSION: u8 = 1;
 
@@ -110,6 +113,32 @@ pub struct Record<'a> {
     pub kind: RecordKind,
     /// The fact, in the encoding of its room.
     pub payload: &'a [u8],
+    /// Whether the payload goes on in the next record of the partition. Never so for a record that replay shows.
+    pub goes_on: bool,
+}
+
+/// Makes one record again of what was too long for one.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    begun: BTreeMap<PartitionId, Vec<u8>>,
+    whole: Vec<u8>,
+}
+
+impl Assembly {
+    /// The record, with what came before it of the same payload; nothing if more is to come.
+    pub fn take<'a>(&'a mut self, record: Record<'a>) -> Option<Record<'a>> {
+        if record.goes_on {
+            self.begun.entry(record.partition).or_default().extend_from_slice(record.payload);
+            return None;
+        }
+        if self.begun.is_empty() {
+            return Some(record);
+        }
+        let Some(begun) = self.begun.remove(&record.partition) else { return Some(record) };
+        self.whole = begun;
+        self.whole.extend_from_slice(record.payload);
+        Some(Record { payload: &self.whole, ..record })
+    }
 }
 
 /// Why bytes are not a record.
@@ -142,30 +171,58 @@ pub enum RecordFault {
     },
 }
 
-/// Appends a record to `out`: the header first, then whatever `payload` writes, then the header's length and checksum.
-///
-/// # Panics
-/// When the payload is longer than [`PAYLOAD_MAX`]: what is recorded is bounded where it enters the gate.
+/// Appends a record to `out`: the header first, then whatever `payload` writes, then the header's length and checksum. A
+/// payload that is longer than [`PAYLOAD_MAX`] becomes several records. Returns how many.
+#[inline]
 pub(super) fn encode(
     out: &mut Vec<u8>,
     partition: PartitionId,
     sequence: Sequence,
     kind: RecordKind,
     payload: impl FnOnce(&mut Vec<u8>),
-) {
+) -> u64 {
     let start = out.len();
+    out.extend_from_slice(&header(partition, sequence, kind.number()));
+    payload(out);
+    let length = out.len().checked_sub(start + RECORD_HEADER).expect("a payload is written behind its header");
+    if length > PAYLOAD_MAX {
+        return split(out, start, partition, sequence, kind);
+    }
+    seal(&mut out[start..]);
+    1
+}
+
+/// Makes several records of the one at `start`, which is too long.
+#[cold]
+fn split(out: &mut Vec<u8>, start: usize, partition: PartitionId, first: Sequence, kind: RecordKind) -> u64 {
+    let payload = out.split_off(start + RECORD_HEADER);
+    out.truncate(start);
+    let last = (payload.len() - 1) / PAYLOAD_MAX;
+    let mut sequence = first;
+    for (place, part) in payload.chunks(PAYLOAD_MAX).enumerate() {
+        let at = out.len();
+        let number = if place == last { kind.number() } else { kind.number() | GOES_ON };
+        out.extend_from_slice(&header(partition, sequence, number));
+        out.extend_from_slice(part);
+        seal(&mut out[at..]);
+        sequence = sequence.next();
+    }
+    sequence.0 - first.0
+}
+
+fn header(partition: PartitionId, sequence: Sequence, number: u8) -> [u8; RECORD_HEADER] {
     let mut header = [0; RECORD_HEADER];
     header[0..2].copy_from_slice(&MAGIC);
     header[2] = RECORD_VERSION;
-    header[3] = kind.number();
+    header[3] = number;
     header[4..6].copy_from_slice(&partition.0.to_le_bytes());
     header[8..16].copy_from_slice(&sequence.0.to_le_bytes());
-    out.extend_from_slice(&header);
-    payload(out);
-    let length = out.len().checked_sub(start + RECORD_HEADER).expect("a payload is written behind its header");
-    assert!(length <= PAYLOAD_MAX, "a {kind} record of {length} bytes, at most {PAYLOAD_MAX} fit");
-    let length = u16::try_from(length).expect("PAYLOAD_MAX fits 16 bits");
-    let record = &mut out[start..];
+    header
+}
+
+/// Writes length and checksum of a record whose payload is in place.
+fn seal(record: &mut [u8]) {
+    let length = u16::try_from(record.len() - RECORD_HEADER).expect("PAYLOAD_MAX fits 16 bits");
     record[6..8].copy_from_slice(&length.to_le_bytes());
     let crc = checksum(record);
     record[CRC_AT..RECORD_HEADER].copy_from_slice(&crc.to_le_bytes());
@@ -184,8 +241,10 @@ pub fn decode(bytes: &[u8]) -> Result<(Record<'_>, usize), RecordFault> {
     if record[2] != RECORD_VERSION {
         return Err(RecordFault::Version(record[2]));
     }
-    let kind = RecordKind::from_number(record[3]).ok_or(RecordFault::Kind(record[3]))?;
-    let record = Record { partition: head.partition, sequence: head.sequence, kind, payload: &record[RECORD_HEADER..] };
+    let (goes_on, number) = (record[3] & GOES_ON != 0, record[3] & !GOES_ON);
+    let kind = RecordKind::from_number(number).ok_or(RecordFault::Kind(number))?;
+    let (partition, sequence, payload) = (head.partition, head.sequence, &record[RECORD_HEADER..]);
+    let record = Record { partition, sequence, kind, payload, goes_on };
     Ok((record, head.size))
 }
 
@@ -270,10 +329,10 @@ mod tests {
         newer[CRC_AT..RECORD_HEADER].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(decode(&newer), Err(RecordFault::Version(2)));
         let mut stranger = sample();
-        stranger[3] = 200;
+        stranger[3] = 100;
         let crc = checksum(&stranger);
         stranger[CRC_AT..RECORD_HEADER].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(decode(&stranger), Err(RecordFault::Kind(200)));
+        assert_eq!(decode(&stranger), Err(RecordFault::Kind(100)));
     }
 
     #[test]
@@ -293,10 +352,22 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "at most")]
-    fn a_payload_that_fits_no_block_is_a_bug() {
-        encode(&mut Vec::new(), PartitionId(0), Sequence(1), RecordKind::TariffPinned, |out| {
-            out.resize(out.len() + PAYLOAD_MAX + 1, 0);
-        });
+    fn what_fits_no_block_stands_in_several_records_and_comes_back_as_one() {
+        for length in [PAYLOAD_MAX, PAYLOAD_MAX + 1, 3 * PAYLOAD_MAX, 100_000] {
+            let payload: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
+            let mut bytes = vec![1, 2, 3];
+            let records = encode(&mut bytes, PartitionId(4), Sequence(9), RecordKind::TariffPinned, |out| {
+                out.extend_from_slice(&payload);
+            });
+            assert_eq!(records, length.div_ceil(PAYLOAD_MAX) as u64);
+            let (mut rest, mut assembly, mut found) = (&bytes[3..], Assembly::default(), Vec::new());
+            while !rest.is_empty() {
+                let (record, size) = decode(rest).unwrap();
+                assert_eq!((record.kind, record.partition), (RecordKind::TariffPinned, PartitionId(4)));
+                rest = &rest[size..];
+                found.extend(assembly.take(record).map(|whole| (whole.sequence.0, whole.payload.to_vec())));
+            }
+            assert_eq!(found, [(8 + records, payload)]);
+        }
     }
 }

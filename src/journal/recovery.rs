@@ -7,7 +7,7 @@
 use super::appender::Sequences;
 use super::failure::{Damage, Failure};
 use super::log::{Log, Recovered, take_record};
-use super::record::{self, Record, Sequence};
+use super::record::{self, Assembly, Record, Sequence};
 use super::scan::{self, Blocks};
 use super::snapshot::Snapshots;
 use super::store::Store;
@@ -180,6 +180,7 @@ fn replay<R: Replay>(
     base: &Sequences,
     parcels: Receiver<Arc<Blocks>>,
 ) -> Result<R, Failure> {
+    let mut assembly = Assembly::default();
     for parcel in parcels {
         for (header, mut records) in parcel.iter() {
             while let Ok(head) = record::peek(records) {
@@ -188,7 +189,9 @@ fn replay<R: Replay>(
                 if share.has(head.partition) && head.sequence > base.last(head.partition) {
                     let (record, _) = take_record(header.number, bytes)?;
                     let (partition, sequence) = (record.partition, record.sequence.0);
-                    worker.record(record).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
+                    if let Some(whole) = assembly.take(record) {
+                        worker.record(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
+                    }
                 }
             }
         }

@@ -113,6 +113,18 @@ fn many_batches_share_blocks_and_one_group() {
 }
 
 #[test]
+fn a_record_longer_than_a_block_comes_back_as_one() {
+    let store = MemoryStore::new(2);
+    let (mut log, ..) = open(&store, &empty()).unwrap();
+    let long = "tariff ".repeat(30_000);
+    write(&mut log, &[(1, "open"), (1, &long), (2, "plug"), (2, &long), (1, "tick")]);
+    let (log, recovered, heard) = open(&store, &empty()).unwrap();
+    let texts: Vec<(u16, &str)> = heard.iter().map(|(partition, _, text)| (*partition, text.as_str())).collect();
+    assert_eq!(texts, [(1, "open"), (1, &long), (2, "plug"), (2, &long), (1, "tick")]);
+    assert_eq!((recovered.records, log.sequences().last(PartitionId(1))), (17, Sequence(9)));
+}
+
+#[test]
 fn a_group_that_is_not_whole_is_cut_away_and_stays_away() {
     let store = MemoryStore::new(64);
     let (mut log, ..) = open(&store, &empty()).unwrap();
