@@ -117,6 +117,9 @@ fn banner(demo: &Demo, args: &Args, output: &Output) {
         args.speed
     ));
     output.say(format_args!("  processors  mTLS  {}   acme-cards · wally-wallet", address(demo.gate.processors)));
+    if let Some(console) = &demo.console {
+        output.say(format_args!("  api         {}   metrics http://{}/metrics", console.url(), console.address));
+    }
     output.say("");
 }
 

@@ -7,6 +7,7 @@ use super::places::Assigned;
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
+use crate::console::Console;
 use crate::journal::Layout;
 use crate::session::Policy;
 use crate::sim::charger;
@@ -70,6 +71,8 @@ pub enum DemoError {
 pub struct Demo {
     /// The gate.
     pub gate: Gate,
+    /// Its console, until it ends.
+    pub console: Option<Console>,
     /// When it was started.
     pub started: Instant,
     fleet: Option<Fleet>,
@@ -139,7 +142,18 @@ impl Demo {
         let fleet = Fleet::start(lines, &pace, Duration::from_secs(1), false);
         drop(_in_runtime);
         let commits = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
-        Ok(Demo { gate, started, fleet: Some(fleet), services, runtime, first_receipt: None, commits })
+        let console = gate.console(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
+        let console = console.map_err(|error| DemoError::System("the console", error))?;
+        Ok(Demo {
+            gate,
+            console: Some(console),
+            started,
+            fleet: Some(fleet),
+            services,
+            runtime,
+            first_receipt: None,
+            commits,
+        })
     }
 
     /// How it stands now.
@@ -171,6 +185,7 @@ impl Demo {
             }
             reports
         });
+        drop(self.console.take());
         self.gate.stop();
         (standing, reports)
     }
