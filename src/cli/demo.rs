@@ -51,6 +51,7 @@ struct Document {
     held_minor: i64,
     released_minor: i64,
     shortfall_minor: i64,
+    books_imbalance_minor: i128,
     currency: &'static str,
     first_receipt_ms: Option<u128>,
     journal_sync_p99_us: u64,
@@ -138,13 +139,14 @@ fn live(standing: &Standing, speed: u32, last: &mut Option<(Instant, u64, i64)>)
     };
     let money = figures.money.get("EUR").copied().unwrap_or_default();
     format!(
-        "{} charging · {} settled · {} kW · held {} · captured {} · released {} EUR · {} ticks/s · sync p99 {} µs",
+        "{} charging · {} settled · {} kW · held {} · captured {} · released {} EUR · books ±{} · {} ticks/s · sync p99 {} µs",
         figures.sessions_charging,
         figures.sessions_settled,
         kw,
         cents(money.held_minor),
         cents(money.captured_minor),
         cents(money.released_minor),
+        cents_of(figures.books_imbalance_minor),
         ticks_per_s,
         sync_p99_us,
     )
@@ -171,6 +173,7 @@ impl Document {
             held_minor: money.held_minor,
             released_minor: money.released_minor,
             shortfall_minor: money.shortfall_minor,
+            books_imbalance_minor: figures.books_imbalance_minor,
             currency: "EUR",
             first_receipt_ms: first_receipt.map(|after| after.as_millis()),
             journal_sync_p99_us: sync_p99_us,
@@ -195,8 +198,13 @@ impl Document {
             cents(self.held_minor),
             cents(self.released_minor)
         )?;
+        writeln!(out, "books       {} off balance", cents_of(self.books_imbalance_minor))?;
         writeln!(out, "log         99 of 100 syncs within {} µs", self.journal_sync_p99_us)
     }
+}
+
+fn cents_of(minor: i128) -> String {
+    i64::try_from(minor).map_or_else(|_| minor.to_string(), cents)
 }
 
 /// Minor units of a currency with two decimals.

@@ -273,7 +273,8 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
         connectors: vec![Power::from_watts(watts).expect("fits")],
         interval: TimeSpan::from_secs(60),
         visitors: Visitors::Random(Habits {
-            pause_max: TimeSpan::from_secs(150),
+            pause_max: TimeSpan::from_secs(60),
+            idle_max: TimeSpan::from_secs(300),
             energy: (
                 crate::units::Energy::from_watt_hours(500).expect("fits"),
                 crate::units::Energy::from_watt_hours(30_000).expect("fits"),
