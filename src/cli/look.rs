@@ -29,6 +29,11 @@ pub enum Source {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Which {
+    /// The gate with this data directory.
+    pub fn at(data: &std::path::Path) -> Which {
+        Which { data: data.to_owned() }
+    }
+
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
         // The demonstration keeps certificates beside its data.

@@ -1,5 +1,6 @@
 //! `wattstile sim`: simulated peers in a process of their own, over the real protocol.
 
+mod chaos;
 mod fleet;
 mod processor;
 mod tokens;
@@ -29,6 +30,8 @@ enum Verb {
     Fleet(fleet::Args),
     /// Run a simulated payment processor
     Processor(processor::Args),
+    /// Kill a gate while everybody misbehaves, and compare the books afterwards
+    Chaos(chaos::Args),
     /// List the tokens and amounts that make a simulated processor misbehave
     Tokens,
 }
@@ -38,6 +41,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Fleet(args) => fleet::run(args, output),
         Verb::Processor(args) => processor::run(args, output),
+        Verb::Chaos(args) => chaos::run(args, output),
         Verb::Tokens => tokens::run(output),
     }
 }

@@ -88,16 +88,17 @@ pub(super) struct LoadLine {
     next: usize,
     /// Rounds over all sessions that are complete.
     rounds: u64,
-    /// Starts that were not answered yet.
+    /// Starts that were not answered yet, and how many there may be.
     starting: usize,
+    starting_max: usize,
     /// Sessions that were asked for.
     asked: usize,
     outstanding: u64,
     latencies: Vec<u64>,
 }
 
-/// Starts that a line has unanswered at most.
-const STARTS_IN_FLIGHT: usize = 256;
+/// Starts that all lines together have unanswered at most, and at least one per line.
+const STARTS_IN_FLIGHT: usize = 4_096;
 /// Bytes that may wait for the gate.
 const BACKLOG_MAX: usize = 256 * 1_024;
 /// A line that is always busy looks at its sessions this often, so that readings share records.
@@ -111,7 +112,7 @@ impl LoadLine {
         chargers: Vec<ChargerId>,
         sessions: Vec<Range<u64>>,
         site: bool,
-        settings: &LoadSettings,
+        (settings, lines): (&LoadSettings, usize),
         pace: &Pace,
     ) -> LoadLine {
         let mut first = Vec::with_capacity(chargers.len());
@@ -139,6 +140,7 @@ impl LoadLine {
             next: 0,
             rounds: 0,
             starting: 0,
+            starting_max: (STARTS_IN_FLIGHT / lines.max(1)).max(1),
             asked: 0,
             outstanding: 0,
             latencies: Vec::new(),
@@ -250,7 +252,7 @@ impl LoadLine {
     /// Asks for more sessions, while few starts are unanswered.
     fn open(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe) -> Result<(), String> {
         let now = self.pace.now();
-        while self.asked < self.sessions.len() && self.starting < STARTS_IN_FLIGHT && pipe.backlog() < BACKLOG_MAX {
+        while self.asked < self.sessions.len() && self.starting < self.starting_max && pipe.backlog() < BACKLOG_MAX {
             let place = self.asked;
             let charger = self.sessions[place].charger;
             let first = usize::try_from(self.first[usize::try_from(charger).unwrap_or(0)]).unwrap_or(0);

@@ -115,6 +115,7 @@ impl Load {
         let chargers: u64 = peers.iter().map(|peer| u64::try_from(peer.chargers.len()).unwrap_or(0)).sum();
         let mut load = Load { board, stage, tasks: Vec::new(), begun, opening: Duration::ZERO, settings };
         let (mut charger, sessions) = (0_u64, u64::from(load.settings.sessions));
+        let lines = peers.len();
         for peer in peers {
             // Session number n belongs to charger n·chargers/sessions: even, whatever the numbers.
             let counts = peer.chargers.iter().map(|_| {
@@ -122,7 +123,8 @@ impl Load {
                 charger += 1;
                 from..to
             });
-            let line = LoadLine::new(peer.chargers.clone(), counts.collect(), peer.site, &load.settings, &pace);
+            let line =
+                LoadLine::new(peer.chargers.clone(), counts.collect(), peer.site, (&load.settings, lines), &pace);
             let (board, stages) = (Arc::clone(&load.board), stages.clone());
             load.tasks.push(tokio::spawn(line.run(peer.dialler, board, stages)));
         }

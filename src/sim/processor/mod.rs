@@ -142,7 +142,9 @@ impl Settings {
     /// Answers at once and never misbehaves by itself: for replays and load.
     pub fn instant(id: ProcessorId) -> Settings {
         let latency = Latency { median: TimeSpan::ZERO, tail: TimeSpan::ZERO };
-        Settings { latency, opening_balance_minor: i64::MAX / 4, ..Settings::new(id, 0) }
+        let mut settings = Settings { latency, opening_balance_minor: i64::MAX / 4, ..Settings::new(id, 0) };
+        settings.capabilities.inflight_max = 65_536;
+        settings
     }
 }
 

@@ -1,0 +1,419 @@
+//! `wattstile sim chaos`: a fleet, processors that misbehave, and a gate that is killed; then the books are compared.
+
+use super::super::look::Which;
+use super::until_the_end;
+use crate::cli::output::{BAD, GOOD};
+use crate::cli::{CliError, Exit, Output};
+use crate::console::TrialView;
+use crate::sim::charger;
+use crate::sim::dice::Dice;
+use crate::sim::driver::{Habits, Visitors};
+use crate::sim::fleet::{Fleet, FleetReport, Line};
+use crate::sim::pace::Pace;
+use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings};
+use crate::sim::tls::dialler;
+use crate::transport::pki_folder::PkiFolder;
+use crate::transport::refusal::wall_clock;
+use crate::transport::{Connector, Trust};
+use crate::units::{ChargerId, Energy, Power, ProcessorId, TimeSpan};
+use crate::wire::Subject;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::Serialize;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Kill a gate while everybody misbehaves, and compare the books afterwards
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:\n  wattstile sim chaos --seed 7 --for 60s --json\n\n\
+The gate runs as a process of its own, with data and certificates in --dir, and is\n\
+killed with SIGKILL at random moments. Ends with 1 unless everything came out right.")]
+pub struct Args {
+    /// Repeats drivers, misbehaviour and moments
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How long there is chaos
+    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// How long there is peace afterwards, for everything to come to its end
+    #[arg(long, value_name = "DURATION", default_value = "150s", value_parser = humantime::parse_duration)]
+    grace: Duration,
+    /// Chargers, each on its own connection
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    chargers: u32,
+    /// Percent of the operations at which the worst of the three processors misbehaves
+    #[arg(long, value_name = "PERCENT", default_value_t = 40, value_parser = clap::value_parser!(u8).range(0..=100))]
+    misbehave: u8,
+    /// Most seconds between two kills; 0: no kills
+    #[arg(long, value_name = "SECONDS", default_value_t = 6)]
+    kill_within: u32,
+    /// Where data, certificates and the gate's log are kept (new or empty)
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+}
+
+/// What came out; the members from `readings_lost` to `processor_books_difference_minor` are 0 or something is wrong.
+#[derive(Debug, Serialize)]
+struct Report {
+    seed: u64,
+    kills: u32,
+    receipts: u64,
+    readings_acked: u64,
+    holds: u64,
+    misbehaved: u64,
+    /// Acknowledged readings that the gate did not have any more.
+    readings_lost: u64,
+    /// Accepted sessions that it did not know any more.
+    sessions_lost: u64,
+    /// Holds that are open in the processors' books.
+    orphan_holds: u64,
+    double_captures: u64,
+    over_captures: u64,
+    /// Everything else that a processor should never be asked.
+    other_violations: u64,
+    /// Sessions without a receipt, and callbacks that were never acknowledged.
+    unresolved_after_grace: u64,
+    /// How far the gate's books are from balance.
+    books_imbalance_minor: i64,
+    /// Captured minus refunded by the gate's books, against the processors' books; added up over processors.
+    processor_books_difference_minor: i64,
+    /// How long it took until everything had come to its end, in milliseconds.
+    settled_after_ms: u64,
+    fleet: FleetReport,
+    processors: Vec<ServiceReport>,
+}
+
+/// 0.42 per kWh and 21 % on top.
+const TARIFF: &str = r#"{
+  "country_code": "NL", "party_id": "WST", "id": "CHAOS", "currency": "EUR", "preauthorize_amount": 20.00,
+  "elements": [{"price_components": [{"type": "ENERGY", "price": 0.42, "vat": 21.0, "step_size": 1}]}],
+  "last_updated": "2026-01-01T00:00:00Z"
+}"#;
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let mut gate = Served::start(&args.dir)?;
+    let mut dice = Dice::of(args.seed, 1);
+    let pace = Pace::new(1);
+    let line = output.live_line();
+    let report = super::runtime()?.block_on(async {
+        let mut services = Vec::new();
+        for (name, percent) in [("chaos-a", args.misbehave), ("chaos-b", args.misbehave / 2), ("chaos-c", 0)] {
+            let id = ProcessorId::new(name).map_err(CliError::failed)?;
+            let dialler = gate.dialler(&Subject::Processor(id.clone()))?;
+            let lines = Lines { dialler, connections: 2, mac: None };
+            services.push(Service::start(processor(id, args.seed, percent), &lines, &pace));
+        }
+        let mut lines = Vec::new();
+        for number in 1..=args.chargers {
+            lines.push(charger_line(&mut gate, number, args.seed)?);
+        }
+        let fleet = Fleet::start(lines, &pace, Duration::from_millis(500), false);
+        let mut kills = 0;
+        let end = Instant::now() + args.duration;
+        while Instant::now() < end {
+            let most = i64::from(args.kill_within) * 1_000;
+            let wait = if most == 0 { args.duration } else { millis(dice.between(most.min(500), most)) };
+            let wait = wait.min(end.saturating_duration_since(Instant::now()));
+            until_the_end(Some(wait), || {
+                let now = fleet.counts();
+                line.set_message(format!(
+                    "{kills} kills · {} sessions · {} receipts",
+                    now.sessions_open, now.tally.receipts
+                ));
+                line.tick();
+            })
+            .await?;
+            if most > 0 && Instant::now() < end {
+                gate.kill();
+                gate.start_again()?;
+                kills += 1;
+            }
+        }
+        line.set_message("peace: waiting for everything to come to its end");
+        let peace = Instant::now();
+        let fleet = fleet.finish(args.grace).await;
+        while peace.elapsed() < args.grace && !services.iter().all(is_settled) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let settled_after_ms = u64::try_from(peace.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut processors = Vec::new();
+        for service in services {
+            processors.push(service.stop(false).await);
+        }
+        gate.terminate()?;
+        let books = books(&args.dir, output)?;
+        Ok::<_, CliError>(Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books))
+    })?;
+    line.finish_and_clear();
+    output.answer("chaos/1", &report, |out| text_of(&report, out))?;
+    Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Nothing is open and nothing is promised.
+fn is_settled(service: &Service) -> bool {
+    service.is_idle() && !service.report(false).books.holds.contains_key("open")
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+}
+
+/// A processor that misbehaves, whose requests do not stay on their way for long.
+fn processor(id: ProcessorId, seed: u64, percent: u8) -> Settings {
+    let rates = if percent == 0 { Rates::default() } else { Rates::hostile(percent) };
+    let mut settings = Settings { rates, ..Settings::new(id, seed) };
+    settings.capabilities.request_life_max = TimeSpan::from_secs(15);
+    settings.capabilities.inquiry_authoritative_after = Some(TimeSpan::from_secs(15));
+    settings
+}
+
+fn charger_line(gate: &mut Served, number: u32, seed: u64) -> Result<Line, CliError> {
+    let id = ChargerId::new(&format!("CHAOS-{number:04}")).map_err(CliError::failed)?;
+    let dialler = gate.dialler(&Subject::Charger(id.clone()))?;
+    let wh = |wh| Energy::from_watt_hours(wh).unwrap_or(Energy::ZERO);
+    let habits = Habits {
+        pause_max: TimeSpan::from_secs(2),
+        energy: (wh(20), wh(200)),
+        idle_max: TimeSpan::from_secs(1),
+        magic: magic(),
+        magic_per_ten_thousand: 2_000,
+        ..Habits::default()
+    };
+    let settings = charger::Settings {
+        id,
+        connectors: vec![Power::from_milliwatts(150_000_000)],
+        interval: TimeSpan::from_ms(200),
+        visitors: Visitors::Random(habits),
+        seed,
+        kept_max: 100_000,
+    };
+    Ok(Line { dialler, chargers: vec![settings], site: false })
+}
+
+/// A token for every misbehaviour at every operation that a session has, but for refusals of a capture or a void, which
+/// end in a receivable and not in peace.
+fn magic() -> Vec<Box<[u8]>> {
+    let mut tokens = Vec::new();
+    for misbehaviour in Misbehaviour::ALL {
+        let name = misbehaviour.name();
+        tokens.push(format!("tok_{name}"));
+        if !name.starts_with("decline_") {
+            tokens.extend([format!("tok_capture_{name}"), format!("tok_void_{name}")]);
+        }
+    }
+    tokens.extend(["tok_partial_half".to_owned(), "tok_partial_small".to_owned(), "tok_balance_300".to_owned()]);
+    tokens.into_iter().map(|token| token.into_bytes().into()).collect()
+}
+
+/// The gate's books, from its data.
+fn books(dir: &Path, output: &Output) -> Result<TrialView, CliError> {
+    let source = Which::at(dir).open(output)?;
+    serde_json::from_value(source.get("ledger", &[])?).map_err(CliError::failed)
+}
+
+impl Report {
+    fn new(
+        seed: u64,
+        kills: u32,
+        settled_after_ms: u64,
+        fleet: FleetReport,
+        processors: Vec<ServiceReport>,
+        books: &TrialView,
+    ) -> Report {
+        let sum = |count: &dyn Fn(&ServiceReport) -> u64| processors.iter().map(count).sum::<u64>();
+        let pending = sum(&|one| u64::try_from(one.callbacks_pending).unwrap_or(u64::MAX));
+        Report {
+            seed,
+            kills,
+            receipts: fleet.tally.receipts,
+            readings_acked: fleet.tally.readings_acked,
+            holds: sum(&|one| one.books.holds.values().sum()),
+            misbehaved: sum(&|one| one.books.misbehaved.values().sum()),
+            readings_lost: fleet.tally.readings_lost,
+            sessions_lost: fleet.tally.sessions_lost,
+            orphan_holds: sum(&|one| one.books.holds.get("open").copied().unwrap_or(0)),
+            double_captures: sum(&|one| one.books.violations.double_captures),
+            over_captures: sum(&|one| one.books.violations.over_captures),
+            other_violations: sum(&|one| {
+                let found = one.books.violations;
+                found.over_refunds
+                    + found.after_the_end
+                    + found.other_bodies
+                    + found.wrong_amounts
+                    + found.double_holds
+                    + found.wrong_processors
+            }),
+            unresolved_after_grace: fleet.sessions_open + pending,
+            books_imbalance_minor: books.imbalance_minor,
+            processor_books_difference_minor: processors.iter().map(|one| difference(books, one)).sum(),
+            settled_after_ms,
+            fleet,
+            processors,
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.readings_lost == 0
+            && self.sessions_lost == 0
+            && self.orphan_holds == 0
+            && self.double_captures == 0
+            && self.over_captures == 0
+            && self.other_violations == 0
+            && self.unresolved_after_grace == 0
+            && self.books_imbalance_minor == 0
+            && self.processor_books_difference_minor == 0
+    }
+}
+
+/// What the gate believes that a processor owes it, against what the processor took and kept.
+fn difference(books: &TrialView, processor: &ServiceReport) -> i64 {
+    let name = format!("processor:{}:receivable", processor.books.processor);
+    let owed = books.rows.iter().filter(|row| row.code == "1110" && row.account.ends_with(&name));
+    let owed: Decimal = owed.map(|row| row.balance).sum();
+    let taken: i64 = processor.books.totals.values().map(|sum| sum.captured_minor - sum.refunded_minor).sum();
+    // The only currency here has a hundred minor units.
+    let owed_minor = (owed * Decimal::ONE_HUNDRED).to_i64().unwrap_or(i64::MAX);
+    owed_minor.saturating_sub(taken).saturating_abs()
+}
+
+fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "seed {}: {} kills, {} receipts, {} holds, {} misbehaviours",
+        report.seed, report.kills, report.receipts, report.holds, report.misbehaved
+    )?;
+    let lines: [(&str, i128); 9] = [
+        ("readings lost", report.readings_lost.into()),
+        ("sessions lost", report.sessions_lost.into()),
+        ("orphan holds", report.orphan_holds.into()),
+        ("double captures", report.double_captures.into()),
+        ("over captures", report.over_captures.into()),
+        ("other violations", report.other_violations.into()),
+        ("unresolved", report.unresolved_after_grace.into()),
+        ("books off by", report.books_imbalance_minor.into()),
+        ("processors' books", report.processor_books_difference_minor.into()),
+    ];
+    for (what, count) in lines {
+        let style = if count == 0 { GOOD } else { BAD };
+        writeln!(out, "  {what:<18} {style}{count}{style:#}")?;
+    }
+    writeln!(out, "  settled after      {} ms", report.settled_after_ms)
+}
+
+/// A gate that runs as `wattstile serve`, and can be killed and started again.
+struct Served {
+    dir: PathBuf,
+    pki: PkiFolder,
+    trust: Trust,
+    chargers: SocketAddr,
+    processors: SocketAddr,
+    child: Option<Child>,
+}
+
+/// How long a gate may take to be ready.
+const READY: Duration = Duration::from_secs(60);
+
+impl Served {
+    fn start(dir: &Path) -> Result<Served, CliError> {
+        let file = |path: &Path, error: io::Error| CliError::file(path, &error);
+        let tariffs = dir.join("tariffs");
+        fs::create_dir_all(&tariffs).map_err(|error| file(&tariffs, error))?;
+        let tariff = tariffs.join("chaos.json");
+        fs::write(&tariff, TARIFF).map_err(|error| file(&tariff, error))?;
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let pki = PkiFolder::open_or_create(&dir.join("pki"), "wattstile.local", &names, wall_clock())
+            .map_err(CliError::failed)?;
+        let trust = Trust::new(std::slice::from_ref(pki.root()), "localhost").map_err(CliError::failed)?;
+        let (chargers, processors) = (free_address()?, free_address()?);
+        let mut served = Served { dir: dir.to_owned(), pki, trust, chargers, processors, child: None };
+        served.start_again()?;
+        Ok(served)
+    }
+
+    fn start_again(&mut self) -> Result<(), CliError> {
+        let path = self.dir.join("gate.log");
+        let log = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.map_err(|error| CliError::file(&path, &error))?;
+        let errors = log.try_clone().map_err(|error| CliError::file(&path, &error))?;
+        let set = [
+            format!("gate.data_dir={}", self.dir.display()),
+            format!("chargers.listen={}", self.chargers),
+            format!("processors.listen={}", self.processors),
+            "console.listen=127.0.0.1:0".to_owned(),
+            "tariffs.default=CHAOS".to_owned(),
+            "gate.partitions=8".to_owned(),
+            "gate.shards=2".to_owned(),
+            "payment.answer_authorize=2s".to_owned(),
+            "log.level=warn".to_owned(),
+        ];
+        let mut command = Command::new(std::env::current_exe().map_err(CliError::failed)?);
+        command.arg("serve").stdin(Stdio::null()).stdout(log).stderr(errors);
+        for setting in set {
+            command.arg("--set").arg(setting);
+        }
+        let mut child = command.spawn().map_err(CliError::failed)?;
+        let deadline = Instant::now() + READY;
+        while TcpStream::connect(self.processors).is_err() {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(CliError::failed(format!("the gate ended with {status}: see {}", path.display())));
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                return Err(CliError::new(
+                    Exit::Unreachable,
+                    format!("the gate does not come up: see {}", path.display()),
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM; it has to end well.
+    fn terminate(&mut self) -> Result<(), CliError> {
+        let Some(mut child) = self.child.take() else { return Ok(()) };
+        let asked = Command::new("kill").arg(child.id().to_string()).status().map_err(CliError::failed)?;
+        if !asked.success() {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(CliError::failed)?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(CliError::failed(format!("the gate ended with {status}"))),
+        }
+    }
+
+    fn dialler(&mut self, subject: &Subject) -> Result<crate::sim::pipe::Dialler, CliError> {
+        let own = self.pki.peer(subject, super::CERTIFICATE_DAYS, wall_clock()).map_err(CliError::failed)?;
+        let address = match subject {
+            Subject::Processor(_) => self.processors,
+            Subject::Charger(_) | Subject::Site(_) | Subject::Gate(_) => self.chargers,
+        };
+        Ok(dialler(Connector::new(&self.trust, own).map_err(CliError::failed)?, address))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_address() -> Result<SocketAddr, CliError> {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(CliError::failed)
+}
