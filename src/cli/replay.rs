@@ -11,12 +11,17 @@ use crate::sim::pipe::Dialler;
 use crate::sim::processor::{Lines, Service, Settings};
 use crate::sim::recording::{RecordedSession, read_sessions};
 use crate::sim::replay::{ReplayReport, Telling, by_charger, replay};
+use crate::sim::tls::dialler;
 use crate::tariff::Tariff;
+use crate::transport::pki_folder::PkiFolder;
+use crate::transport::refusal::wall_clock;
+use crate::transport::{Connector, Trust};
 use crate::units::{ChargerId, ProcessorId, TimeSpan};
 use crate::wire::Subject;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +48,16 @@ pub struct Args {
     /// Time zone of the chargers
     #[arg(long, value_name = "IANA", default_value = "Europe/Paris")]
     zone: String,
+    /// Tell them to a running gate: its listener for chargers. It has to know the
+    /// tariff, and must not doubt old readings
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "data")]
+    connect: Option<SocketAddr>,
+    /// Its listener for processors, when it has no processor yet
+    #[arg(long, value_name = "ADDRESS", requires = "connect")]
+    processors: Option<SocketAddr>,
+    /// The PKI of a running gate
+    #[arg(long, value_name = "DIR", default_value = ".wattstile/pki", env = "WATTSTILE_PKI")]
+    pki: PathBuf,
     /// Keep the gate's data in this directory (new or empty)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -66,7 +81,11 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         credential: Credential { kind: CredentialKind::CardToken, token: (*b"replay").into() },
         patience: args.patience,
     };
-    let report = with_own_gate(sessions, tariff, &args, &telling, |fleet| bar.set_position(fleet.tally.receipts))?;
+    let progress = |fleet: &FleetReport| bar.set_position(fleet.tally.receipts);
+    let report = match args.connect {
+        Some(gate) => with_running_gate(sessions, gate, &args, &telling, progress),
+        None => with_own_gate(sessions, tariff, &args, &telling, progress),
+    }?;
     bar.finish_and_clear();
     output.answer("replay/1", &report, |out| text_of(&report, out))?;
     Ok(if report.is_exact() { Exit::Ok } else { Exit::Failed })
@@ -98,24 +117,69 @@ fn with_own_gate(
     for id in chargers.keys() {
         dials.insert(id.clone(), gate.charger(&Subject::Charger(id.clone()))?);
     }
-    let processor = ProcessorId::new("replay-cards").map_err(CliError::failed)?;
-    let dialler = gate.processor(&processor)?;
+    let processor = gate.processor(&processor_id()?)?;
+    let report = tell(&chargers, &dials, Some(processor), telling, progress)?;
+    gate.stop();
+    Ok(report)
+}
+
+fn with_running_gate(
+    sessions: Vec<RecordedSession>,
+    gate: SocketAddr,
+    args: &Args,
+    telling: &Telling,
+    progress: impl FnMut(&FleetReport),
+) -> Result<ReplayReport, CliError> {
+    let mut folder = PkiFolder::open(&args.pki).map_err(|error| CliError::new(Exit::NotFound, error))?;
+    let trust = Trust::new(std::slice::from_ref(folder.root()), "localhost").map_err(CliError::failed)?;
+    let mut way = |subject: Subject, address: SocketAddr| {
+        let own = folder.peer(&subject, 30, wall_clock()).map_err(CliError::failed)?;
+        Ok::<_, CliError>(dialler(Connector::new(&trust, own).map_err(CliError::failed)?, address))
+    };
+    let chargers = by_charger(sessions);
+    let mut dials: BTreeMap<ChargerId, Dialler> = BTreeMap::new();
+    for id in chargers.keys() {
+        dials.insert(id.clone(), way(Subject::Charger(id.clone()), gate)?);
+    }
+    let processor = match args.processors {
+        Some(address) => Some(way(Subject::Processor(processor_id()?), address)?),
+        None => None,
+    };
+    tell(&chargers, &dials, processor, telling, progress)
+}
+
+fn processor_id() -> Result<ProcessorId, CliError> {
+    ProcessorId::new("replay-cards").map_err(CliError::failed)
+}
+
+/// Tells the recording, beside a processor that approves everything where one is to be brought along.
+fn tell(
+    chargers: &BTreeMap<ChargerId, Vec<Arc<RecordedSession>>>,
+    dials: &BTreeMap<ChargerId, Dialler>,
+    processor: Option<Dialler>,
+    telling: &Telling,
+    progress: impl FnMut(&FleetReport),
+) -> Result<ReplayReport, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("replay")
         .enable_all()
         .build()
         .map_err(CliError::failed)?;
-    let report = runtime.block_on(async {
-        let lines = Lines { dialler, connections: 1, mac: None };
-        let service = Service::start(Settings::instant(processor), &lines, &Pace::new(1));
-        wait_for(&service, telling.patience).await?;
-        let report = replay(&chargers, |id| Arc::clone(&dials[id]), telling, progress).await;
-        service.stop(false).await;
-        Ok::<_, CliError>(report)
-    })?;
-    gate.stop();
-    Ok(report)
+    runtime.block_on(async {
+        let mut service = None;
+        if let Some(dialler) = processor {
+            let lines = Lines { dialler, connections: 1, mac: None };
+            let started = Service::start(Settings::instant(processor_id()?), &lines, &Pace::new(1));
+            wait_for(&started, telling.patience).await?;
+            service = Some(started);
+        }
+        let report = replay(chargers, |id| Arc::clone(&dials[id]), telling, progress).await;
+        if let Some(service) = service {
+            service.stop(false).await;
+        }
+        Ok(report)
+    })
 }
 
 /// Waits until the gate has said hello to the processor, so that the first start finds it there.
