@@ -387,7 +387,7 @@ fn receivable(processor: &ProcessorId) -> Name {
 
 /// The eight bytes that a credential is shown with (`card:0011223344556677`), as a name in the books.
 fn fingerprint(shown: &str) -> Fingerprint {
-    let mut bytes = [0; 16];
+    let mut bytes = [0; 8];
     let digits = shown.rsplit(':').next().unwrap_or(shown);
     // Not the form that this house writes: still the same name for the same text.
     let known = hex::decode(digits).unwrap_or_else(|_| shown.as_bytes().to_vec());

@@ -48,7 +48,7 @@ fn share() -> Share {
 }
 
 fn sale(number: u64, hold: i64, captured: i64, shortfall: i64) -> Entry {
-    let debtor = Debtor::Credential(Fingerprint([7; 16]));
+    let debtor = Debtor::Credential(Fingerprint([7; 8]));
     let (hold, captured, shortfall) = (eur(hold), eur(captured), eur(shortfall));
     let funding = Funding::Processor(acme());
     Entry::sale(&Sale { id: id(number), at: at(2), funding, hold, captured, shortfall, debtor, share: share() })
@@ -58,7 +58,7 @@ fn sale(number: u64, hold: i64, captured: i64, shortfall: i64) -> Entry {
 /// One of each kind of entry.
 fn evening() -> Vec<Entry> {
     let prepaid = Funding::Prepaid(ProcessorId::new("prepaid").unwrap());
-    let debtor = || Debtor::Credential(Fingerprint([7; 16]));
+    let debtor = || Debtor::Credential(Fingerprint([7; 8]));
     let refund = Entry::refund_accepted(id(20), at(20), &Funding::Processor(acme()), &share()).unwrap();
     let unmatched = Entry::unmatched(id(30), at(30), &acme(), eur(777)).unwrap();
     let wrong = Entry::operator_paid(id(40), at(40), &operator(), eur(5_000)).unwrap();
@@ -154,7 +154,7 @@ fn a_session_with_a_shortfall_is_booked_as_if_it_had_been_paid() {
     let books = books(&[hold, sale(2, 3_000, 3_000, 210)]);
     let natural = |name: &Name| books.natural(name, Currency::EUR);
     assert_eq!(natural(&Name::ProcessorReceivable(acme())), 3_000);
-    assert_eq!(natural(&Name::Shortfall(Debtor::Credential(Fingerprint([7; 16])))), 210);
+    assert_eq!(natural(&Name::Shortfall(Debtor::Credential(Fingerprint([7; 8])))), 210);
     assert_eq!(natural(&Name::OperatorPayable(operator())), 2_597);
     assert_eq!(natural(&Name::Tax(vat19())), 513);
     assert_eq!(natural(&Name::FeeRevenue), 100);

@@ -1,6 +1,7 @@
 //! What a credential may not be, and what may be shown of it.
 
 use super::Credential;
+use crate::units::Fingerprint;
 use ring::hmac;
 use std::fmt;
 
@@ -29,23 +30,6 @@ impl FingerprintKey {
 impl fmt::Debug for FingerprintKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("FingerprintKey(…)")
-    }
-}
-
-/// What may be shown, logged and compared of a credential. Without the key it says nothing about the token, and tokens
-/// cannot be tried out against it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(pub [u8; 8]);
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("fp_{}", hex::encode(self.0)))
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

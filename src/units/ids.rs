@@ -303,9 +303,10 @@ impl fmt::Debug for TariffHash {
     }
 }
 
-/// What a credential is called wherever its token must not be seen: a keyed hash of kind and token, cut to 128 bits.
+/// What may be shown, logged and compared of a credential: a keyed hash of its kind and token, cut to 64 bits. Without the
+/// key it says nothing about the token, and tokens cannot be tried out against it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Fingerprint(pub [u8; 16]);
+pub struct Fingerprint(pub [u8; 8]);
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

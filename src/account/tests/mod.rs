@@ -138,5 +138,5 @@ pub(super) fn inquire(number: u64, target: u16) -> Command {
 }
 
 pub(super) fn fingerprint(number: u8) -> Fingerprint {
-    Fingerprint([number; 16])
+    Fingerprint([number; 8])
 }
