@@ -273,6 +273,7 @@ class Processor:
         ack = self.schema.ProcessorHelloAck.FromString(payload)
         heartbeat = ack.terms.heartbeat_ms / 1000
         self.writers.add(writer)
+        print("connected", file=sys.stderr, flush=True)
         for answer in list(self.unacknowledged.values()):
             writer.write(self.frame(0x82, answer))
         heard = time.monotonic()
