@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wattstile::sim::pipe::Dialler;
 use wattstile::sim::tls::dialler;
+use wattstile::transport::pki::Certified;
 use wattstile::transport::pki_folder::PkiFolder;
 use wattstile::transport::{Connector, Trust};
 use wattstile::units::{Clock, Timestamp};
@@ -107,6 +108,42 @@ impl Served {
             _ => self.chargers,
         };
         dialler(Connector::new(&self.trust, own).unwrap(), address)
+    }
+
+    /// A key and certificate for a peer.
+    pub fn certified(&mut self, subject: &Subject) -> Certified {
+        self.pki.peer(subject, 30, now()).unwrap()
+    }
+
+    /// A way to a listener with whatever certificate.
+    pub fn dialler_with(&self, own: Certified, address: SocketAddr) -> Dialler {
+        dialler(Connector::new(&self.trust, own).unwrap(), address)
+    }
+
+    /// The script's name and the arguments by which a peer in another language finds the gate.
+    pub fn peer_arguments(&mut self, script: &str, subject: &Subject) -> Vec<String> {
+        let own = self.certified(subject);
+        let out = self.folder.path().join("bundles").join(script);
+        let bundle = self.pki.write_bundle(&out, subject, &own.chain, Some(&own)).unwrap();
+        let (address, id) = match subject {
+            Subject::Processor(id) => (self.processors, id.to_string()),
+            Subject::Charger(id) => (self.chargers, id.to_string()),
+            other => panic!("{other:?}"),
+        };
+        let shown = |path: &Path| path.display().to_string();
+        let (cert, key, ca) = (shown(&bundle.certificate), shown(&bundle.key.unwrap()), shown(&bundle.authority));
+        let port = address.port().to_string();
+        let pairs = [
+            ("--host", "127.0.0.1"),
+            ("--port", &port),
+            ("--server-name", "localhost"),
+            ("--cert", &cert),
+            ("--key", &key),
+            ("--ca", &ca),
+            ("--id", &id),
+        ];
+        let arguments = pairs.iter().flat_map(|(name, value)| [(*name).to_owned(), (*value).to_owned()]);
+        std::iter::once(script.to_owned()).chain(arguments).collect()
     }
 
     /// What it has written to its log.
