@@ -196,7 +196,9 @@ impl Store for SledStore {
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
         let log = self.log.clone();
-        for generation in self.generations() {
+        // What lies before the log's beginning may be on its way out: the helper may be dropping it at this moment.
+        let first = self.mark.as_ref().map_or(0, |mark| mark.first_block / self.generation_blocks);
+        for generation in self.generations().filter(|generation| *generation >= first) {
             let tree = self.db.open_tree(name(generation)).map_err(failure("reading", &log))?;
             let mut bytes = 0;
             for entry in tree.iter() {
@@ -404,6 +406,29 @@ mod tests {
                 Box::new(SledStore::open(&dir).unwrap())
             }
         });
+    }
+
+    #[test]
+    fn what_was_being_dropped_when_the_process_ended_is_not_in_the_way_of_the_next_start() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        let mut store = SledStore::open(&dir).unwrap();
+        (0..400).for_each(|number| store.append(number, &[7; 9_000]).unwrap());
+        store.sync().unwrap();
+        // The mark is written, and nothing is dropped yet.
+        store.set_mark(Mark { first_block: 384, next_block: 400, ..Mark::default() }).unwrap();
+        drop(store);
+        for _ in 0..3 {
+            let mut store = SledStore::open(&dir).unwrap();
+            let mut seen = Vec::new();
+            let visit = &mut |number, _: &[u8]| {
+                seen.push(number);
+                Ok(())
+            };
+            store.replay(visit).unwrap();
+            assert_eq!(seen, (384..400).collect::<Vec<_>>());
+        }
+        assert_eq!(SledStore::open(&dir).unwrap().generations().next(), Some(48), "what was dropped stays away");
     }
 
     #[test]
