@@ -24,6 +24,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long closed sessions gather before they are written: nobody waits for the archive, and its syncs would compete with
+/// those of the log.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// So many are written at once, however early.
+const GATHERED_MAX: usize = 1_024;
+
 /// How often shards whose mailbox was full are tried again.
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -56,10 +63,13 @@ pub struct SendReceipt {
 /// Write what has gathered.
 struct Flush;
 
+/// Write what has gathered, and say so: the gate stops.
+pub struct Finish(pub std::sync::mpsc::Sender<()>);
+
 macro_rules! messages {
     ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
 }
-messages!(PutAway, Recall, SendReceipt, Flush);
+messages!(PutAway, Recall, SendReceipt, Flush, Finish);
 
 /// The archivist.
 pub struct Archivist {
@@ -67,7 +77,7 @@ pub struct Archivist {
     billing: Arc<Billing>,
     directory: Arc<Directory>,
     on_failure: Box<dyn Fn(&Failure) + Send>,
-    /// At most a mailbox of them.
+    /// No more than [`GATHERED_MAX`] and what one sync lets pile up in the mailbox.
     gathered: Vec<PutAway>,
     /// What shards are to be told; a full mailbox makes it wait.
     told: VecDeque<Input>,
@@ -148,10 +158,14 @@ impl Handler<PutAway> for Archivist {
     type Result = ();
 
     fn handle(&mut self, closed: PutAway, context: &mut Context<Archivist>) {
-        if self.gathered.is_empty() {
-            context.notify(Flush);
-        }
         self.gathered.push(closed);
+        match self.gathered.len() {
+            1 => {
+                context.notify_later(Flush, GATHER);
+            }
+            full if full % GATHERED_MAX == 0 => context.notify(Flush),
+            _ => {}
+        }
     }
 }
 
@@ -159,13 +173,23 @@ impl Handler<Flush> for Archivist {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Context<Archivist>) {
-        if self.failed {
+        if self.failed || self.gathered.is_empty() {
             return;
         }
         match self.write() {
             Ok(()) => self.tell(),
             Err(failure) => self.fail(&failure),
         }
+    }
+}
+
+impl Handler<Finish> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, Finish(written): Finish, context: &mut Context<Archivist>) {
+        self.handle(Flush, context);
+        // Whoever asked may have lost patience.
+        let _ = written.send(());
     }
 }
 

@@ -3,7 +3,7 @@
 use super::charger_connection::ChargerConnection;
 use super::processor_connection::ProcessorConnection;
 use super::receipts::Receipts;
-use crate::actors::archivist::Archivist;
+use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places};
@@ -292,6 +292,12 @@ impl Gate {
                     break;
                 }
                 std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        if let Some(archivist) = self.directory.archivist() {
+            let (written, when) = mpsc::channel();
+            if archivist.try_send(Finish(written)).is_ok() {
+                let _ = when.recv_timeout(Duration::from_secs(10));
             }
         }
         self.end();

@@ -53,7 +53,13 @@ impl Views {
     pub(super) fn archived(&self, session: SessionId) -> Option<Dossier> {
         let found = self.archive.as_ref()?.get(session);
         match found {
-            Ok(archived) => Dossier::from_bytes(&archived?.dossier).ok(),
+            Ok(archived) => match Dossier::from_bytes(&archived?.dossier) {
+                Ok(dossier) => Some(dossier),
+                Err(error) => {
+                    tracing::error!(%session, %error, "an archived session cannot be read");
+                    None
+                }
+            },
             Err(error) => {
                 tracing::error!(%session, %error, "the archive cannot be read");
                 None
