@@ -12,9 +12,7 @@ use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::sim::processor::{Lines, Service, Settings};
-use wattstile::units::{
-    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionKey, TimeSpan,
-};
+use wattstile::units::{ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionKey};
 use wattstile::wire::*;
 
 /// A charger that a test speaks for, message by message.

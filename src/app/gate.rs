@@ -53,9 +53,9 @@ pub struct Settings {
     /// Which site speaks for which charger.
     pub may_speak_for: MaySpeakFor,
     /// The key of a processor's MAC, where one is agreed on.
-    pub mac_of: Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>,
+    pub mac_of: MacOf,
     /// A processor's share of the sessions that it could take; `None` for one that is not configured.
-    pub weight_of: Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>,
+    pub weight_of: WeightOf,
     /// The key under which credentials are shown.
     pub fingerprint_key: Vec<u8>,
     /// What receipts' addresses begin with.
@@ -71,6 +71,12 @@ pub struct Settings {
     /// What happens when the disk fails; the default ends the process.
     pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
 }
+
+/// Tells the key of a processor's MAC.
+pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
+
+/// Tells a processor's share of the sessions.
+pub type WeightOf = Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>;
 
 /// Where facts are kept.
 pub enum Data {
@@ -463,8 +469,8 @@ struct Receiver {
     /// The thread of the processors.
     io: ArbiterHandle,
     may_speak_for: MaySpeakFor,
-    mac_of: Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>,
-    weight_of: Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>,
+    mac_of: MacOf,
+    weight_of: WeightOf,
     next: AtomicU64,
 }
 

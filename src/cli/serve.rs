@@ -56,11 +56,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         writeln!(out, "console     {}", ready.console)?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
-    loop {
-        match interrupts.wait() {
-            Wish::Reload => reload(&config, &gate),
-            Wish::Terminate | Wish::Interrupt => break,
-        }
+    while interrupts.wait() == Wish::Reload {
+        reload(&config, &gate);
     }
     output.say("what was decided becomes durable, connections say goodbye");
     console.stop();
