@@ -15,7 +15,9 @@
 //! | 5 | [`actors`] |
 //! | 6 | [`transport`] |
 //! | 7 | [`console`], [`sim`] |
-//! | 8 | [`config`], [`app`], [`cli`] |
+//! | 8 | [`config`] |
+//! | 9 | [`app`] |
+//! | 10 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]
 // A refusal is typed and a broken promise says which (`expect`); a bare unwrap does neither.

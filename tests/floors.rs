@@ -25,9 +25,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("console", 7),
     ("sim", 7),
     ("config", 8),
-    ("app", 8),
-    ("cli", 9),
-    ("manual", 9),
+    ("app", 9),
+    ("cli", 10),
+    ("manual", 10),
 ];
 
 /// Floor 0 is one room with three doors; metrics are names that everybody may use.

@@ -3,7 +3,7 @@
 use super::look::{Source, Which, give, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
-use crate::console::{ExportFormat, TrialView};
+use crate::console::TrialView;
 use serde_json::Value;
 
 /// The books.
@@ -25,8 +25,8 @@ enum Verb {
     #[command(after_help = "Example:\n  wattstile ledger export --format hledger | hledger -f- bal")]
     Export {
         /// In which form
-        #[arg(long, default_value = "hledger")]
-        format: ExportFormat,
+        #[arg(long, default_value = "hledger", value_parser = ["hledger", "beancount", "csv"])]
+        format: String,
     },
 }
 
@@ -65,7 +65,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Export { format } => {
-            let format = format!("{format:?}").to_lowercase();
             output.raw(&source.text("ledger/export", &[("format", format)])?)?;
         }
     }

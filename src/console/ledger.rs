@@ -42,7 +42,7 @@ pub struct TrialRow {
 }
 
 /// In which form books leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ExportFormat {
     /// A journal of hledger.
