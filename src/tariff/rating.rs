@@ -246,6 +246,9 @@ impl Rating {
             return Err(RatingError::RegisterFell { register: to.register, last: self.register });
         }
         let energy = to.register.checked_sub(self.register).ok_or(RatingError::Range)?.microwatt_hours();
+        if energy == 0 && to.at == self.at {
+            return Ok(Slices::default());
+        }
         let base_energy = self.energy().ok_or(RatingError::Range)?.microwatt_hours();
         base_energy.checked_add(energy).ok_or(RatingError::Range)?;
         let measured = to.power.map(Power::milliwatts);
@@ -281,11 +284,14 @@ impl Rating {
     pub fn apply_slice(&mut self, slice: &Slice) {
         let span = slice.span();
         let sum = |total: TimeSpan| TimeSpan::from_ms(total.ms().saturating_add(span.ms()));
-        if slice.energy_component != NONE {
+        // A component is in use when something was consumed at its price: an instant without length, or time in which
+        // the register did not move, must not decide whose `step_size` counts.
+        if slice.energy_component != NONE && slice.energy != Energy::ZERO {
             self.add(slice.energy_component, slice.energy.microwatt_hours());
             self.last_energy = slice.energy_component;
         }
-        if slice.time_component != NONE {
+        let timed = slice.time_component != NONE && span > TimeSpan::ZERO;
+        if timed {
             self.add(slice.time_component, span.ms());
         }
         let flat = if slice.phase.is_reservation() { &mut self.reservation_flat } else { &mut self.flat };
@@ -306,7 +312,7 @@ impl Rating {
                 &mut self.last_reserved
             }
         };
-        if slice.time_component != NONE {
+        if timed {
             *last = slice.time_component;
         }
         if slice.phase.is_reservation() {

@@ -106,6 +106,9 @@ impl Segments {
             segment.volume = segment.volume.saturating_add(volume);
             return;
         }
+        if volume == 0 {
+            return;
+        }
         // The slice began for another dimension's sake: for this one it is where its own price began.
         self.open[dimension] = u32::try_from(self.done.len()).ok();
         self.done.push(Segment {

@@ -223,3 +223,18 @@ fn where_a_register_is_too_coarse_the_measured_power_says_that_energy_flows() {
     let phase = |power| rating.price(&tariff, &zone(), &reading(power)).unwrap().0[0].phase;
     assert_eq!((phase(Some(90)), phase(Some(0)), phase(None)), (Phase::Charging, Phase::Parked, Phase::Parked));
 }
+
+#[test]
+fn an_instant_uses_no_component() {
+    // The fee waits for the first reading that tells the power; a reading at the very start tells nothing.
+    let tariff = tariff(
+        r#"[{"price_components": [{"type": "FLAT", "price": 1, "step_size": 1}], "restrictions": {"min_power": 1}},
+            {"price_components": [{"type": "TIME", "price": 6, "step_size": 600},
+                                  {"type": "PARKING_TIME", "price": 60, "step_size": 600}]}]"#,
+    );
+    let (rating, ..) = run(&tariff, "2026-11-23T15:00:00Z", &[(0, 0), (25, 5_000)]);
+    let total = total(&rating, &tariff);
+    assert_eq!(total.parking, None);
+    assert_eq!(total.time.unwrap().excl_vat.major().to_string(), "3", "25 minutes are billed as 30");
+    assert_eq!(total.fixed.unwrap().excl_vat.major().to_string(), "1");
+}
