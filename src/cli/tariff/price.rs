@@ -2,7 +2,7 @@
 
 use super::{at, read};
 use crate::cli::{CliError, Exit, Output};
-use crate::tariff::{Cdr, PriceReport, PriceText, RecordedSession, Tariff};
+use crate::tariff::{Cdr, Finding, Parsed, PriceReport, PriceText, RecordedSession, Severity, Tariff};
 use jiff::tz::TimeZone;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -50,16 +50,19 @@ fn of_cdr(tariff: Option<&Path>, path: &Path, zone: Option<TimeZone>) -> Result<
     let tariff = match tariff {
         Some(file) => tariff_of(file)?,
         None => match cdr.own_tariff() {
-            Some(tariff) => tariff.map_err(|error| at(path, format!("the tariff in the CDR: {error}")))?,
+            Some(tariff) => Parsed {
+                tariff: tariff.map_err(|error| at(path, format!("the tariff in the CDR: {error}")))?,
+                warnings: Vec::new(),
+            },
             None => return Err(at(path, "there is no tariff in the CDR").help("name one with --tariff")),
         },
     };
     let known = zone.or_else(|| cdr.zone.clone());
-    let priced = cdr.price(&tariff, &known.clone().unwrap_or(TimeZone::UTC)).map_err(|error| at(path, error))?;
-    let mut report = PriceReport::of_cdr(&cdr, &priced, &tariff).map_err(|error| at(path, error))?;
-    for finding in &cdr.findings {
-        report.warn(finding.code, &format!("{}: {}", finding.path, finding.message));
-    }
+    let zone = known.clone().unwrap_or(TimeZone::UTC);
+    let priced = cdr.price(&tariff.tariff, &zone).map_err(|error| at(path, error))?;
+    let mut report = PriceReport::of_cdr(&cdr, &priced, &tariff.tariff).map_err(|error| at(path, error))?;
+    findings(&mut report, "CDR", &cdr.findings);
+    findings(&mut report, "tariff", &tariff.warnings);
     without_zone(&mut report, known.as_ref());
     Ok(report)
 }
@@ -74,8 +77,10 @@ fn of_session(
     let tariff = tariff_of(tariff)?;
     let session = parse(&read(path)?).map_err(|error| at(path, error))?;
     let known = zone.or_else(|| session.zone.clone());
-    let priced = session.price(&tariff, &known.clone().unwrap_or(TimeZone::UTC)).map_err(|error| at(path, error))?;
-    let mut report = PriceReport::of_session(&priced, &tariff).map_err(|error| at(path, error))?;
+    let zone = known.clone().unwrap_or(TimeZone::UTC);
+    let priced = session.price(&tariff.tariff, &zone).map_err(|error| at(path, error))?;
+    let mut report = PriceReport::of_session(&priced, &tariff.tariff).map_err(|error| at(path, error))?;
+    findings(&mut report, "tariff", &tariff.warnings);
     without_zone(&mut report, known.as_ref());
     Ok(report)
 }
@@ -86,8 +91,15 @@ fn without_zone(report: &mut PriceReport, zone: Option<&TimeZone>) {
     }
 }
 
-fn tariff_of(path: &Path) -> Result<Tariff, CliError> {
-    Tariff::parse(&read(path)?).map(|parsed| parsed.tariff).map_err(|error| at(path, error))
+/// What was found in a file and may bear on the price; notes on spelling are left to `lint`.
+fn findings(report: &mut PriceReport, file: &str, findings: &[Finding]) {
+    for finding in findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
+        report.warn(finding.code, &format!("{file}: {}: {}", finding.path, finding.message));
+    }
+}
+
+fn tariff_of(path: &Path) -> Result<Parsed, CliError> {
+    Tariff::parse(&read(path)?).map_err(|error| at(path, error))
 }
 
 pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
