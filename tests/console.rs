@@ -65,7 +65,11 @@ fn a_running_gate_and_its_data_tell_the_same() {
     let data = place.path();
     let figures = json(data, &["session", "ls", "--state", "closed"]);
     assert_eq!(figures["schema"], "wattstile.session-list/1");
-    let closed = figures["items"].as_array().unwrap().iter().find(|row| decimal(&row["captured"]) > Decimal::ZERO);
+    let closed = figures["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["archived"] == true && decimal(&row["captured"]) > Decimal::ZERO);
     let id = closed.expect("a session was paid")["id"].as_str().unwrap().to_owned();
 
     // Explanation, receipt and books agree.

@@ -108,6 +108,8 @@ struct Scene {
     callbacks: Vec<(CallbackId, Option<Code>)>,
     ordered: Arc<Mutex<Vec<Ordered>>>,
     next_callback: u128,
+    /// What was put away; `None`: there is no archive.
+    archive: Option<std::collections::BTreeMap<SessionId, crate::session::Session>>,
 }
 
 impl Scene {
@@ -134,6 +136,7 @@ impl Scene {
             callbacks: Vec::new(),
             ordered: Arc::default(),
             next_callback: 1,
+            archive: None,
         };
         scene.shard.resume(now);
         scene.settle();
@@ -175,11 +178,25 @@ impl Scene {
                 Output::Account(ask) => self.take(Input::AskAccount(ask.0, Box::new(ask.1))),
                 Output::AccountAnswer(answer) => self.take(Input::Answer(answer.0, Box::new(answer.1))),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
-                Output::Archive(_) | Output::ReceiptAgain(..) => {}
-                Output::Recall(_, said) => self.take(Input::NotArchived(said)),
+                Output::Archive(id) => self.put_away(id),
+                Output::ReceiptAgain(..) => {}
+                Output::Recall(id, said) => {
+                    let found = self.archive.as_ref().and_then(|archive| archive.get(&id)).cloned();
+                    self.take(match found {
+                        Some(session) => Input::Revived(Box::new(session), said),
+                        None => Input::NotArchived(said),
+                    });
+                }
                 Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
             }
         }
+    }
+
+    fn put_away(&mut self, id: SessionId) {
+        let (Some(archive), Some(session)) = (&mut self.archive, self.shard.session(id)) else { return };
+        let session = session.state().clone();
+        archive.insert(id, session.clone());
+        self.take(Input::Archived(Box::new(session)));
     }
 
     fn take(&mut self, input: Input) {

@@ -2,11 +2,10 @@
 
 use super::config::ConfigArgs;
 use super::interrupts::{Interrupts, Wish};
-use super::{CliError, Exit, Output, log};
+use super::{CliError, Exit, Output, journal, log};
 use crate::app::configured::{SetupError, Tariffs, settings};
 use crate::app::{Gate, StartError, SystemClock};
 use crate::config::Config;
-use crate::journal::Failure;
 use crate::transport::files::read_secret;
 use serde::Serialize;
 use std::sync::Arc;
@@ -38,7 +37,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     log::start(&config.log)?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let settings = settings(&config, Arc::new(SystemClock::new())).map_err(setup_error)?;
+    journal::end_when_the_store_panics();
     let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
+    // From here on a panic is a bug, and ends the process as one.
+    drop(std::panic::take_hook());
     let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
     let console = gate.console(config.console.listen, token).map_err(CliError::failed)?;
@@ -88,14 +90,8 @@ fn setup_error(error: SetupError) -> CliError {
 }
 
 fn start_error(error: &StartError) -> CliError {
-    let exit = match error {
-        StartError::Journal(failure) => match failure {
-            Failure::Damaged(_) | Failure::Unreadable { .. } | Failure::Format { .. } | Failure::Absent { .. } => {
-                Exit::Corrupt
-            }
-            _ => Exit::Temporary,
-        },
-        StartError::System { .. } => Exit::Failed,
-    };
-    CliError::new(exit, error)
+    match error {
+        StartError::Journal(failure) => journal::error(failure),
+        StartError::System { .. } => CliError::failed(error),
+    }
 }

@@ -212,3 +212,44 @@ fn a_session_that_never_got_energy_costs_nothing_and_has_a_receipt() {
     assert_eq!((closed.gross, closed.payable.minor), (Cost::zero(Currency::EUR), 0));
     assert_eq!(&*closed.end_reason, "the credential was declined");
 }
+
+#[test]
+fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
+    let mut scene = Scene::new();
+    scene.archive = Some(Default::default());
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    scene.stop(1, 1, 300);
+    let capture = scene.asked();
+    let callback = scene.next_callback;
+    scene.approve(&capture);
+    let live = |scene: &Scene| scene.shard.session(capture.id.session()).is_some();
+    assert!(!live(&scene), "its cell is vacated");
+    let before = books(&scene);
+    assert_eq!(before.turnover[&Currency::EUR].captured, 4);
+
+    // The acknowledgement was lost: the processor says the same again, and it is taken as what it is.
+    scene.callbacks.clear();
+    scene.next_callback = callback;
+    scene.approve(&capture);
+    assert_eq!(scene.callbacks, [(CallbackId(callback), None)]);
+    assert!(!live(&scene), "it is put away again");
+    assert_eq!(books(&scene), before);
+
+    // Of a session that nobody knows nothing is taken.
+    scene.callbacks.clear();
+    let unknown = Operation { id: SessionId::new(scene.now.wall, PartitionId(1), 7).operation(1), ..capture.clone() };
+    scene.approve(&unknown);
+    assert!(matches!(scene.callbacks.as_slice(), [(_, Some(Code::OperationUnknown))]));
+
+    // The log has the session twice by now; a replay comes to the same books.
+    let archive = scene.archive.take();
+    let mut scene = scene.crash();
+    assert_eq!(books(&scene), before);
+    scene.archive = archive;
+    let id = capture.id.session();
+    scene.put_away(id);
+    assert!(!live(&scene), "what was live again after the restart is put away once more");
+}
