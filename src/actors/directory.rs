@@ -1,8 +1,8 @@
 //! Who is where: shards by partition, processors by id.
 
 use super::archivist::Archivist;
-use super::house::{House, Listed, Roster};
-use super::processor::{Acknowledge, Dispatch, ProcessorActor};
+use super::house::{House, Listed};
+use super::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
 use super::shard::{Input, Shard};
 use super::shard_actor::{ShardActor, Take};
 use crate::payment::{CallbackId, Operation};
@@ -110,15 +110,19 @@ impl Directory {
         });
         self.processors.load().get(id).cloned().unwrap_or(started)
     }
+}
 
-    /// Lists a processor for new sessions, or (with `None`) no longer.
-    pub fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
-        self.house.roster.rcu(|before| {
-            let mut after = Roster::clone(before);
-            after.processors.retain(|other| other.id != *id);
-            after.processors.extend(listed.cloned());
-            after.processors.sort_by(|a, b| a.id.cmp(&b.id));
-            after
-        });
+/// The house as the processors' actors see it.
+impl Reach for Directory {
+    fn reaches(&self, input: &Input) -> bool {
+        self.shard_of(input).is_some()
+    }
+
+    fn post(&self, input: Input) -> Result<(), Input> {
+        Directory::post(self, input)
+    }
+
+    fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
+        self.house.list(id, listed);
     }
 }

@@ -106,6 +106,17 @@ impl House {
         Err(Code::NoProcessor)
     }
 
+    /// Lists a processor for new sessions, or (with `None`) no longer.
+    pub fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
+        self.roster.rcu(|before| {
+            let mut after = Roster::clone(before);
+            after.processors.retain(|other| other.id != *id);
+            after.processors.extend(listed.cloned());
+            after.processors.sort_by(|a, b| a.id.cmp(&b.id));
+            after
+        });
+    }
+
     /// The account that an operation is for, when it is not for an outside processor.
     pub fn account_of(operation: &Operation) -> Option<AccountId> {
         account_of(&operation.processor)

@@ -3,9 +3,10 @@
 //! A processor holds one or more connections, and its work is spread over them. The actor keeps nothing that has to
 //! survive: what an operation is, and whether it is still waited for, is the session's to know. An operation that no
 //! connection can take comes straight back as "not sent".
+//!
+//! Its methods are all there is to it; as an actix actor it only has a mailbox in addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
-use super::directory::Directory;
 use super::house::Listed;
 use super::shard::Input;
 use crate::limits;
@@ -24,6 +25,18 @@ pub trait ProcessorOutlet: Send + Sync {
 
     /// The connection may read on.
     fn resume(&self);
+}
+
+/// What a processor's actor sees of the house.
+pub trait Reach: Send + Sync {
+    /// Whether there is a shard that an input is for.
+    fn reaches(&self, input: &Input) -> bool;
+
+    /// Hands an input to its shard; it comes back when there is no room now.
+    fn post(&self, input: Input) -> Result<(), Input>;
+
+    /// Lists a processor for new sessions, or (with `None`) no longer.
+    fn list(&self, id: &ProcessorId, listed: Option<&Listed>);
 }
 
 /// A processor's connection said hello.
@@ -83,7 +96,7 @@ messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report);
 pub struct ProcessorActor {
     id: ProcessorId,
     weight: u32,
-    directory: Arc<Directory>,
+    house: Arc<dyn Reach>,
     connections: BTreeMap<ConnectionId, Connection>,
     /// On which connection a callback came that is not acknowledged yet.
     unacknowledged: BTreeMap<CallbackId, ConnectionId>,
@@ -114,11 +127,11 @@ struct Connection {
 
 impl ProcessorActor {
     /// A processor without connections.
-    pub fn new(id: ProcessorId, weight: u32, directory: Arc<Directory>) -> ProcessorActor {
+    pub fn new(id: ProcessorId, weight: u32, house: Arc<dyn Reach>) -> ProcessorActor {
         ProcessorActor {
             id,
             weight,
-            directory,
+            house,
             connections: BTreeMap::new(),
             unacknowledged: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -159,10 +172,10 @@ impl ProcessorActor {
         if !self.waiting.is_empty() {
             return self.waiting.push_back((from, input));
         }
-        match self.directory.shard_of(&input) {
-            None => self.refuse_unknown(&input),
-            Some(_) => {
-                if let Err(input) = self.directory.post(input) {
+        match self.house.reaches(&input) {
+            false => self.refuse_unknown(&input),
+            true => {
+                if let Err(input) = self.house.post(input) {
                     self.waiting.push_back((from, input));
                 }
             }
@@ -180,7 +193,8 @@ impl ProcessorActor {
         }
     }
 
-    fn acknowledge(&mut self, callback: CallbackId, refused: Option<Code>) {
+    /// A callback is dealt with.
+    pub fn acknowledge(&mut self, callback: CallbackId, refused: Option<Code>) {
         let Some(connection) = self.unacknowledged.remove(&callback) else { return };
         let Some(connection) = self.connections.get(&connection) else { return };
         let message = match refused {
@@ -194,10 +208,10 @@ impl ProcessorActor {
     }
 
     /// Tries again what had to wait, and lets connections read on of which nothing waits any more.
-    fn retry(&mut self) {
+    pub fn retry(&mut self) {
         let waited: Vec<ConnectionId> = self.waiting.iter().map(|(from, _)| *from).collect();
         while let Some((from, input)) = self.waiting.pop_front() {
-            if let Err(input) = self.directory.post(input) {
+            if let Err(input) = self.house.post(input) {
                 self.waiting.push_front((from, input));
                 break;
             }
@@ -216,23 +230,9 @@ impl ProcessorActor {
     }
 }
 
-impl Actor for ProcessorActor {
-    type Context = Context<ProcessorActor>;
-
-    fn started(&mut self, context: &mut Context<ProcessorActor>) {
-        context.set_mailbox_capacity(limits::PROCESSOR_MAILBOX);
-        context.run_interval(Duration::from_millis(20), |actor, _| {
-            if !actor.waiting.is_empty() {
-                actor.retry();
-            }
-        });
-    }
-}
-
-impl Handler<Connected> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, connected: Connected, _: &mut Context<ProcessorActor>) {
+impl ProcessorActor {
+    /// A connection said hello: the processor is listed with what it declared there.
+    pub fn connect(&mut self, connected: Connected) {
         let Connected { connection, outlet, capabilities } = connected;
         let listed = Listed {
             id: self.id.clone(),
@@ -245,30 +245,24 @@ impl Handler<Connected> for ProcessorActor {
         let fresh =
             Connection { outlet, credit: capabilities.inflight_max, draining: false, in_flight: BTreeMap::new() };
         self.connections.insert(connection, fresh);
-        self.directory.list(&self.id, Some(&listed));
+        self.house.list(&self.id, Some(&listed));
     }
-}
 
-impl Handler<Disconnected> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Disconnected(gone): Disconnected, _: &mut Context<ProcessorActor>) {
+    /// A connection is gone; what was on its way on it may or may not have arrived.
+    pub fn disconnect(&mut self, gone: ConnectionId) {
         let Some(connection) = self.connections.remove(&gone) else { return };
         self.unacknowledged.retain(|_, came_on| *came_on != gone);
         if self.connections.is_empty() {
             tracing::warn!(processor = %self.id, "a processor's last connection is gone");
-            self.directory.list(&self.id, None);
+            self.house.list(&self.id, None);
         }
         for (operation, attempt) in connection.in_flight {
             self.post(gone, Input::ConnectionLost(operation, attempt));
         }
     }
-}
 
-impl Handler<Dispatch> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Dispatch(operation): Dispatch, _: &mut Context<ProcessorActor>) {
+    /// Sends an operation on the connection with the most room.
+    pub fn dispatch(&mut self, operation: Operation) {
         let (id, attempt) = (operation.id, operation.attempt);
         let message = ToProcessor::Operation(operation);
         let sent = match self.least_busy() {
@@ -286,12 +280,9 @@ impl Handler<Dispatch> for ProcessorActor {
             }
         }
     }
-}
 
-impl Handler<Callbacks> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, came: Callbacks, _: &mut Context<ProcessorActor>) {
+    /// Hands what came in on a connection to the shards.
+    pub fn hear(&mut self, came: Callbacks) {
         let Callbacks { connection: from, callbacks } = came;
         for callback in callbacks {
             match callback {
@@ -325,11 +316,56 @@ impl Handler<Callbacks> for ProcessorActor {
     }
 }
 
+impl Actor for ProcessorActor {
+    type Context = Context<ProcessorActor>;
+
+    fn started(&mut self, context: &mut Context<ProcessorActor>) {
+        context.set_mailbox_capacity(limits::PROCESSOR_MAILBOX);
+        context.run_interval(Duration::from_millis(20), |actor, _| {
+            if !actor.waiting.is_empty() {
+                actor.retry();
+            }
+        });
+    }
+}
+
+impl Handler<Connected> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, connected: Connected, _: &mut Context<ProcessorActor>) {
+        self.connect(connected);
+    }
+}
+
+impl Handler<Disconnected> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Disconnected(gone): Disconnected, _: &mut Context<ProcessorActor>) {
+        self.disconnect(gone);
+    }
+}
+
+impl Handler<Dispatch> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Dispatch(operation): Dispatch, _: &mut Context<ProcessorActor>) {
+        self.dispatch(operation);
+    }
+}
+
+impl Handler<Callbacks> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, came: Callbacks, _: &mut Context<ProcessorActor>) {
+        self.hear(came);
+    }
+}
+
 impl Handler<Acknowledge> for ProcessorActor {
     type Result = ();
 
-    fn handle(&mut self, acknowledge: Acknowledge, _: &mut Context<ProcessorActor>) {
-        self.acknowledge(acknowledge.callback, acknowledge.refused);
+    fn handle(&mut self, Acknowledge { callback, refused }: Acknowledge, _: &mut Context<ProcessorActor>) {
+        self.acknowledge(callback, refused);
     }
 }
 
