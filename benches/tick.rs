@@ -72,6 +72,7 @@ impl Scene {
             dice: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),
+            series: Default::default(),
         });
         let now = Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1) };
         let shard = Shard::new(house, 0, now);

@@ -189,8 +189,9 @@ pub const FAREWELL_MAX: TimeSpan = TimeSpan::from_secs(5);
 /// Refused peers that are remembered for the console.
 pub const RECENT_REFUSALS: usize = 100;
 
-/// Documents that an invoice series remembers, to give the same number again.
-pub const INVOICES_REMEMBERED: usize = 16_384;
+/// Documents that an invoice series remembers, to give the same number again. A session keeps its documents itself, so
+/// that this is only the second net.
+pub const INVOICES_REMEMBERED: usize = 256;
 
 /// Lines of one settlement file.
 pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;

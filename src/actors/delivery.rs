@@ -249,6 +249,7 @@ impl Delivery<'_> {
                 self.project(partition, slot, cell, &fact);
             }
         }
+        self.bill(partition, cell, &delivered.decided.events);
         for effect in delivered.decided.effects {
             self.carry_out(partition, cell, slot, id, key, effect);
         }
@@ -514,6 +515,6 @@ fn cost_limit(limit: Amount) -> Limit {
 }
 
 /// Encodes a record's payload. A machine's events are plain data: encoding them cannot fail.
-fn encode<T: serde::Serialize>(bytes: &mut Vec<u8>, record: &T) {
+pub(super) fn encode<T: serde::Serialize>(bytes: &mut Vec<u8>, record: &T) {
     postcard::to_io(record, bytes).expect("plain data into memory");
 }

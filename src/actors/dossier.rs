@@ -90,7 +90,7 @@ pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<
             party_id: tariff.party().to_owned(),
         },
         at: settled_at(session),
-        number: None,
+        number: session.documents.first().map(|invoice| invoice.number.to_string()),
         link: link(&billing.receipt_base, session.id),
     };
     Ok(billing.key.sign(Receipt::new(&closed(session, tariff)?, &issue)?))

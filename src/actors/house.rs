@@ -28,6 +28,28 @@ pub struct House {
     pub fingerprint_key: hmac::Key,
     /// Where receipts can be fetched: an address to which a session's id is appended; empty when nowhere.
     pub receipt_base: String,
+    /// What the names of invoice series begin with.
+    pub series: SeriesNames,
+}
+
+/// What the names of invoice series begin with. The year, the partition and the currency follow: `R-2026-07-EUR`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesNames {
+    /// Of invoices; at most [`SeriesNames::MAX_LEN`] letters and digits.
+    pub invoices: Box<str>,
+    /// Of credit notes; another than that of invoices.
+    pub credit_notes: Box<str>,
+}
+
+impl SeriesNames {
+    /// The longest beginning, so that the whole name is no longer than a series' name may be.
+    pub const MAX_LEN: usize = 8;
+}
+
+impl Default for SeriesNames {
+    fn default() -> SeriesNames {
+        SeriesNames { invoices: "R".into(), credit_notes: "C".into() }
+    }
 }
 
 /// Tells which tariff applies where.

@@ -20,6 +20,7 @@ pub mod directory;
 pub mod dossier;
 pub mod hosted;
 pub mod house;
+mod invoicing;
 pub mod output;
 mod outside;
 pub mod partition;

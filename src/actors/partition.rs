@@ -6,11 +6,13 @@ use super::hosted::{Arena, Slot};
 use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use crate::account::Account;
+use crate::billing::invoice::{Series, SeriesId};
 use crate::session::Event;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Everything that lives in one partition.
@@ -31,6 +33,8 @@ pub struct Partition {
     pub tally: Tally,
     /// Its books.
     pub books: PartitionBooks,
+    /// Its invoice series.
+    pub series: BTreeMap<SeriesId, Series>,
 }
 
 /// Counts of a partition since its first record: folded from its events, so a replay arrives at the same.
@@ -86,6 +90,7 @@ impl Partition {
             tariffs: HashMap::new(),
             tally: Tally::default(),
             books: PartitionBooks::default(),
+            series: BTreeMap::new(),
         }
     }
 

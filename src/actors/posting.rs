@@ -206,16 +206,20 @@ impl Posting<'_> {
     fn captured(&self, operation: Ordinal, amount: Amount, last: bool, post: Post<'_>) {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
         let ends = if last { Self::reserved(hold) } else { 0 };
-        let zero = self.amount(0);
-        post(self.sale(self.entry(operation), self.dated(operation), hold, self.amount(ends), amount, zero));
+        let before = self.payment.captured().minor;
+        let sold = self.sold(before, before.saturating_add(amount.minor));
+        let (id, at, zero) = (self.entry(operation), self.dated(operation), self.amount(0));
+        post(sold.and_then(|share| self.sale(id, at, hold, self.amount(ends), amount, zero, share)));
     }
 
     /// What no capture has brought is owed from now on; once for each session.
     fn settled(&self, shortfall: Amount, at: Timestamp, post: Post<'_>) {
         let Some(hold) = self.payment.holds().last() else { return };
         if self.session.settled_at.is_none() && shortfall.minor > 0 {
+            let before = self.payment.captured().minor;
+            let sold = self.sold(before, before.saturating_add(shortfall.minor));
             let (id, zero) = (EntryId::of_session(self.session.id, 0), self.amount(0));
-            post(self.sale(id, at, hold, zero, zero, shortfall));
+            post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, shortfall, share)));
         }
     }
 
@@ -223,7 +227,9 @@ impl Posting<'_> {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
         let (id, at) = (self.entry(operation), self.dated(operation));
         let funding = funding_of(&hold.processor);
-        post(self.share(amount).and_then(|share| Entry::refund_accepted(id, at, &funding, &share)));
+        let left = self.left();
+        let share = self.sold(left.saturating_sub(amount.minor), left);
+        post(share.and_then(|share| Entry::refund_accepted(id, at, &funding, &share)));
         if let Funding::Processor(processor) = &funding {
             post(Entry::refund_confirmed(id.number(1), at, processor, amount));
         }
@@ -267,7 +273,9 @@ impl Posting<'_> {
             let legs = legs.map(|(account, side)| Leg { account, side, amount: paid });
             post(Entry::new(id.number(1), at, EntryKind::ShortfallPaid, legs));
         }
-        post(self.sale(id, at, hold, zero, self.amount(amount.minor.saturating_sub(owed)), zero));
+        let (before, rest) = (self.payment.captured().minor.saturating_add(owed), amount.minor.saturating_sub(owed));
+        let sold = self.sold(before, before.saturating_add(rest));
+        post(sold.and_then(|share| self.sale(id, at, hold, zero, self.amount(rest), zero, share)));
     }
 
     /// A capture was undone: it is owed again; before the settlement nothing of it was sold yet.
@@ -277,7 +285,12 @@ impl Posting<'_> {
         let funding = funding_of(&hold.processor);
         post(match self.session.settled_at {
             Some(_) => Entry::capture_failed(id, at, &funding, self.debtor(&hold.processor), amount),
-            None => self.sale(id, at, hold, zero, amount, zero).map(|sale| sale.correction(id, at)),
+            None => {
+                let before = self.payment.captured().minor;
+                let sold = self.sold(before.saturating_sub(amount.minor), before);
+                let sale = sold.and_then(|share| self.sale(id, at, hold, zero, amount, zero, share));
+                sale.map(|sale| sale.correction(id, at))
+            }
         });
     }
 
@@ -285,7 +298,10 @@ impl Posting<'_> {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at) = (self.entry(hold.number).number(number), self.dated(hold.number));
         let funding = funding_of(&hold.processor);
-        let accepted = self.share(amount).and_then(|share| Entry::refund_accepted(id, at, &funding, &share));
+        let left = self.left();
+        let accepted = self
+            .sold(left, left.saturating_add(amount.minor))
+            .and_then(|share| Entry::refund_accepted(id, at, &funding, &share));
         post(accepted.map(|accepted| Entry::refund_failed(id, at, &accepted)));
         if let Funding::Processor(processor) = &funding {
             let confirmed = Entry::refund_confirmed(id, at, processor, amount);
@@ -293,6 +309,7 @@ impl Posting<'_> {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn sale(
         &self,
         id: EntryId,
@@ -301,28 +318,20 @@ impl Posting<'_> {
         ends: Amount,
         captured: Amount,
         shortfall: Amount,
+        share: Share,
     ) -> Result<Entry, EntryError> {
-        let share = self.share(captured.checked_add(shortfall)?)?;
         let funding = funding_of(&hold.processor);
         let debtor = self.debtor(&hold.processor);
         Entry::sale(&Sale { id, at, funding, hold: ends, captured, shortfall, debtor, share })
     }
 
-    /// What an amount consists of: the session's own mixture of net and taxes, as far as it was priced. What is more than
-    /// the session costs has no tax that could be named.
-    fn share(&self, of: Amount) -> Result<Share, EntryError> {
-        let operator = operator(self.tariff);
-        let zero = self.amount(0);
-        let plain = Share { operator: operator.clone(), net: of, fee: zero, taxes: Vec::new(), rounding: zero };
-        let Ok(pricing) = dossier::priced(self.session, self.tariff) else { return Ok(plain) };
-        let payable = pricing.gross.round(pricing.rounding)?;
-        let split = PayableSplit::new(pricing.net, &pricing.vat, payable)?;
-        let Ok(whole) = split.share(&operator, zero, self.tariff.country()) else { return Ok(plain) };
-        match whole.total()?.minor {
-            total if total == of.minor => Ok(whole),
-            total if of.minor > total || total <= 0 => Ok(plain),
-            _ => Ok(whole.portion(of)?),
-        }
+    /// The minor units that were sold and not given back.
+    fn left(&self) -> i64 {
+        left(self.session)
+    }
+
+    fn sold(&self, from: i64, to: i64) -> Result<Share, EntryError> {
+        sold(self.session, self.tariff, from, to)
     }
 
     fn live(&self, operation: Ordinal) -> Option<&payment::LiveOperation> {
@@ -359,6 +368,69 @@ impl Posting<'_> {
             Some(account) => Debtor::Account(account),
             None => Debtor::Credential(fingerprint(&self.session.fingerprint)),
         }
+    }
+}
+
+/// What a session was sold for and did not get back, in minor units: more than it costs when more was taken.
+pub(super) fn left(session: &Session) -> i64 {
+    let payable = session.ended().map_or(0, |ended| ended.payable.minor);
+    session.payment.captured().minor.max(payable).saturating_sub(session.payment.refunded().minor)
+}
+
+/// What the money of a session between its `from`-th and its `to`-th minor unit consists of. Parts of a session always add
+/// up to the whole, to the minor unit, in whatever pieces it was captured, owed and given back. What is taken beyond the
+/// price has no tax that could be named, and neither has what is taken while the price is not final yet: that is
+/// put right when it is ([`of_end`]).
+pub(super) fn sold(session: &Session, tariff: &Tariff, from: i64, to: i64) -> Result<Share, EntryError> {
+    let whole = match session.ended() {
+        Some(_) => whole(session, tariff)?,
+        None => None,
+    };
+    let (low, high) = (upto(session, tariff, whole.as_ref(), from)?, upto(session, tariff, whole.as_ref(), to)?);
+    Ok(high.less(&low)?)
+}
+
+/// What the first so many minor units consist of.
+fn upto(session: &Session, tariff: &Tariff, whole: Option<&Share>, minor: i64) -> Result<Share, EntryError> {
+    let amount = |minor| Amount::new(minor, session.payment.currency());
+    let plain = |minor| Share {
+        operator: operator(tariff),
+        net: amount(minor),
+        fee: amount(0),
+        taxes: Vec::new(),
+        rounding: amount(0),
+    };
+    let Some(whole) = whole else { return Ok(plain(minor)) };
+    let total = whole.total()?.minor;
+    match minor {
+        part if part < total => Ok(whole.portion(amount(part.max(0)))?),
+        more => Ok(Share { net: whole.net.checked_add(amount(more - total))?, ..whole.clone() }),
+    }
+}
+
+/// What the whole price consists of; nothing when it is zero, or when its parts cannot be named.
+fn whole(session: &Session, tariff: &Tariff) -> Result<Option<Share>, EntryError> {
+    let Ok(pricing) = dossier::priced(session, tariff) else { return Ok(None) };
+    let payable = pricing.gross.round(pricing.rounding)?;
+    let split = PayableSplit::new(pricing.net, &pricing.vat, payable)?;
+    let zero = Amount::zero(payable.currency);
+    let share = split.share(&operator(tariff), zero, tariff.country()).ok();
+    Ok(share.filter(|_| payable.minor > 0))
+}
+
+/// Posts what follows from the end of a session: what was captured before its price was final gets its taxes. `session`
+/// has just ended.
+pub fn of_end(session: &Session, tariff: &Tariff, post: &mut dyn FnMut(Entry)) {
+    let (captured, Some(ended)) = (session.payment.captured().minor, session.ended()) else { return };
+    if captured == 0 {
+        return;
+    }
+    let id = EntryId::of_session(session.id, 1);
+    let early = sold(session, tariff, 0, captured);
+    match early.and_then(|share| Entry::sold_early(id, ended.known_at, &share)) {
+        Ok(entry) => post(entry),
+        Err(EntryError::Empty) => {}
+        Err(error) => tracing::error!(session = %session.id, %error, "an early capture has no place in the books"),
     }
 }
 

@@ -5,6 +5,7 @@ use super::session::HostedSession;
 use super::shard::Shard;
 use super::snapshot::insert_session;
 use crate::account;
+use crate::billing::invoice::{self, SeriesId};
 use crate::charger;
 use crate::journal::{Record, RecordKind};
 use crate::session::{self, Opening, Session};
@@ -49,7 +50,11 @@ impl Shard {
                 };
                 Ok(())
             }
-            RecordKind::BillingEvent => Err("a billing event, which this version does not write".to_owned()),
+            RecordKind::BillingEvent => {
+                let (series, event): (SeriesId, invoice::Event) = decode(record.payload)?;
+                partition.billed(&series, &event);
+                Ok(())
+            }
         }
     }
 }

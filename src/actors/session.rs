@@ -2,6 +2,7 @@
 
 use super::hosted::{Hostable, Hosted, Slot};
 use super::posting;
+use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, Surroundings};
 use crate::tariff::Tariff;
@@ -69,7 +70,16 @@ impl HostedSession {
         if let Event::Payment(fact) = event {
             posting::of_session(&self.state, &self.tariff, fact, post);
         }
+        let ends = matches!(event, Event::Ended(_)) && self.state.ended().is_none();
         session::apply(&mut self.state, event);
+        if ends {
+            posting::of_end(&self.state, &self.tariff, post);
+        }
+    }
+
+    /// Keeps a document that a series has numbered, live and while replaying.
+    pub fn document(&mut self, issued: Issued) {
+        self.state.documents.push(issued);
     }
 
     fn surroundings(&self, now: Now) -> Surroundings<'_> {

@@ -11,12 +11,14 @@ use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::shard::Shard;
 use crate::account::Account;
+use crate::billing::invoice::{Series, SeriesId};
 use crate::charger::Charger;
 use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{Now, PartitionId};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Serialize)]
@@ -27,6 +29,7 @@ struct Written<'a> {
     accounts: Vec<&'a Account>,
     tally: super::partition::Tally,
     books: &'a PartitionBooks,
+    series: &'a BTreeMap<SeriesId, Series>,
 }
 
 #[derive(Deserialize)]
@@ -38,6 +41,7 @@ struct Read<'a> {
     accounts: Vec<Account>,
     tally: super::partition::Tally,
     books: PartitionBooks,
+    series: BTreeMap<SeriesId, Series>,
 }
 
 impl Shard {
@@ -51,6 +55,7 @@ impl Shard {
             accounts: partition.accounts.iter().map(|(_, account)| account.state()).collect(),
             tally: partition.tally,
             books: &partition.books,
+            series: &partition.series,
         };
         postcard::to_stdvec(&written).expect("plain data into memory")
     }
@@ -62,6 +67,7 @@ impl Shard {
         let read: Read<'_> = postcard::from_bytes(state).map_err(|error| error.to_string())?;
         partition.tally = read.tally;
         partition.books = read.books;
+        partition.series = read.series;
         for source in read.tariffs {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));

@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 use ring::hmac;
 use std::sync::{Arc, Mutex};
 
+mod invoices;
 mod money;
 
 const START: i64 = 1_763_800_000_000;
@@ -33,12 +34,23 @@ const TARIFF: &str = r#"{
     "last_updated": "2017-06-01T00:00:00Z"
 }"#;
 
+/// 0.59 EUR/kWh and 19 % VAT on top.
+const TARIFF_WITH_VAT: &str = r#"{
+    "country_code": "DE", "party_id": "TNM", "id": "VAT-59", "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.59, "vat": 19.0, "step_size": 1}]}],
+    "last_updated": "2025-06-01T00:00:00Z"
+}"#;
+
 struct OneTariff(Arc<Tariff>);
 
 impl Places for OneTariff {
     fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
         match charger.as_str() {
             "NO-TARIFF" => Err(Code::NoTariff),
+            taxed if taxed.starts_with("VAT-") => {
+                let tariff = Arc::new(Tariff::parse(TARIFF_WITH_VAT).unwrap().tariff);
+                Ok(Place { tariff, zone: TimeZone::UTC, zone_name: "UTC".into() })
+            }
             _ => Ok(Place { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() }),
         }
     }
@@ -70,6 +82,7 @@ fn house() -> Arc<House> {
         }),
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"test"),
         receipt_base: String::new(),
+        series: Default::default(),
     })
 }
 

@@ -92,7 +92,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         weight_of: Box::new(move |id| if weights.is_empty() { Some(1) } else { weights.get(id).copied() }),
         fingerprint_key: fingerprint_key(data)?,
         receipt_base: config.receipts.address.clone(),
-        receipts: Some(super::Receipts::default()),
+        receipts: Some(super::Receipts::of(&config.operator)),
         clock,
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),

@@ -161,6 +161,7 @@ impl Gate {
             }),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &settings.fingerprint_key),
             receipt_base: settings.receipt_base,
+            series: settings.receipts.as_ref().map(|receipts| receipts.series.clone()).unwrap_or_default(),
         });
         let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
         let (log, shards, recovered) = recover(store, &snapshots, shards.collect(), &settings.progress)?;

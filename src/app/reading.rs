@@ -27,6 +27,7 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         dice: Box::new(|| 0),
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
         receipt_base: String::new(),
+        series: Default::default(),
     });
     let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
     let rebuilding = Rebuilding { shard: Shard::new(house, 0, now), now };

@@ -1,7 +1,9 @@
 //! How a gate makes receipts: who sells, and the key that signs.
 
 use crate::actors::dossier::Billing;
+use crate::actors::house::SeriesNames;
 use crate::billing::{Issuer, SigningKey};
+use crate::config::Operator;
 use ring::rand::SystemRandom;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -9,12 +11,21 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How closed sessions are put away.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Receipts {
     /// Who sells.
     pub issuer: Issuer,
     /// The key that signs; without one a key is made and kept beside the data.
     pub key: Option<SigningKey>,
+    /// What the names of invoice series begin with.
+    pub series: SeriesNames,
+}
+
+/// As the configuration has it built in: an operator whom nobody can mistake for a real one.
+impl Default for Receipts {
+    fn default() -> Receipts {
+        Receipts::of(&Operator::default())
+    }
 }
 
 /// The private key in PKCS#8, readable only by its owner.
@@ -23,6 +34,13 @@ const KEY_FILE: &str = "receipt-key.der";
 const PUBLIC_FILE: &str = "receipt-key.pem";
 
 impl Receipts {
+    /// In the name of this operator.
+    pub fn of(operator: &Operator) -> Receipts {
+        let Operator { name, address, vat_id, invoice_prefix, credit_note_prefix } = operator.clone();
+        let series = SeriesNames { invoices: invoice_prefix.into(), credit_notes: credit_note_prefix.into() };
+        Receipts { issuer: Issuer { name, address, vat_id }, key: None, series }
+    }
+
     /// The key is read from the data directory, or made there; without a directory it lives as long as the process.
     pub(super) fn billing(self, directory: Option<&Path>, receipt_base: &str) -> io::Result<Billing> {
         let key = match (self.key, directory) {

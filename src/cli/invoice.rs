@@ -1,8 +1,10 @@
-//! `wattstile invoice`: checks series of invoices without asking anybody.
+//! `wattstile invoice`: invoices and credit notes, and the check of their series, with a gate, its data, or a file.
 
-use super::output::GOOD;
+use super::look::{Source, Which, give, items, table};
+use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::billing::invoice::{Issued, verify_series};
+use crate::console::{InvoiceRow, SeriesRow};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -10,60 +12,160 @@ use std::path::{Path, PathBuf};
 /// Invoices.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    which: Which,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Check that a series has no gap and that nothing in it was changed, offline
-    #[command(after_help = "Example:\n  wattstile invoice verify-series R-2026.jsonl\n\n\
-        Ends with 0 when the series is whole, with 1 when it is not, with 65 when the\n\
-        file is no series.")]
+    /// List invoices and credit notes, the youngest first
+    #[command(after_help = "Example:\n  wattstile invoice ls --series R-2026-07-EUR --limit 20")]
+    Ls(Ls),
+    /// Show one document
+    #[command(after_help = "Example:\n  wattstile invoice show R-2026-07-EUR-000123")]
+    Show {
+        /// Its number
+        number: String,
+    },
+    /// Check that series have no gap and that nothing in them was changed
+    #[command(after_help = "Examples:\n  wattstile invoice verify-series\n  \
+        wattstile invoice verify-series --series R-2026-07-EUR --out R-2026-07-EUR.jsonl\n  \
+        wattstile invoice verify-series R-2026-07-EUR.jsonl --head SHA256\n\n\
+        Without a file, the documents of the gate (or of its data) are checked up to the last number that was given.\n\
+        Ends with 0 when everything is whole, with 1 when it is not, with 65 when the file is no series.")]
     VerifySeries(VerifySeries),
 }
 
 #[derive(Debug, clap::Args)]
+struct Ls {
+    /// Only of this series
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
 struct VerifySeries {
-    /// The documents of one series from the first on, one JSON object per line
-    file: PathBuf,
-    /// The hash that the last document must have: proves that none is missing at the end
-    #[arg(long, value_name = "SHA256")]
+    /// The documents of one series from the first on, one JSON object per line; without it, those of the gate
+    file: Option<PathBuf>,
+    /// The hash that the last document must have: proves that none is missing at the end of a file
+    #[arg(long, value_name = "SHA256", requires = "file")]
     head: Option<String>,
+    /// Only this series of the gate
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    series: Option<String>,
+    /// Write the documents of that series to this file, one JSON object per line
+    #[arg(long, value_name = "FILE", requires = "series")]
+    out: Option<PathBuf>,
 }
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
-        Verb::VerifySeries(verify) => verify.run(output),
+        Verb::VerifySeries(VerifySeries { file: Some(file), head, .. }) => verify_file(&file, head.as_deref(), output),
+        Verb::VerifySeries(verify) => verify.run(&args.which.open(output)?, output),
+        Verb::Ls(Ls { series, limit }) => {
+            let mut query = vec![("limit", limit.to_string())];
+            query.extend(series.map(|series| ("series", series)));
+            let document = args.which.open(output)?.get("invoices", &query)?;
+            let rows: Vec<InvoiceRow> = items(&document)?;
+            give(output, &document, |out| {
+                let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
+                table(out, &["number", "document", "at", ">total", "", "session", "corrects"], &cells)
+            })?;
+            Ok(Exit::Ok)
+        }
+        Verb::Show { number } => {
+            let document = args.which.open(output)?.get(&format!("invoices/{number}"), &[])?;
+            let row: InvoiceRow = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+            give(output, &document, |out| {
+                writeln!(out, "{}  {}", row.number, row.kind)?;
+                writeln!(out, "  numbered at    {}", row.at)?;
+                writeln!(out, "  session        {}", row.session)?;
+                writeln!(out, "  total          {} {}", row.currency, row.total)?;
+                row.taxes.iter().try_for_each(|(tax, amount)| {
+                    writeln!(out, "  {:<15}{} {amount}", format!("VAT {tax}"), row.currency)
+                })?;
+                row.corrects.iter().try_for_each(|number| writeln!(out, "  corrects       {number}"))?;
+                writeln!(out, "  content        {}", row.content)?;
+                writeln!(out, "  hash           {}", row.hash)
+            })?;
+            Ok(Exit::Ok)
+        }
     }
 }
 
+fn cells(row: &InvoiceRow) -> Vec<String> {
+    let corrects = row.corrects.clone().unwrap_or_default();
+    let total = row.total.to_string();
+    vec![
+        row.number.clone(),
+        row.kind.clone(),
+        row.at.clone(),
+        total,
+        row.currency.clone(),
+        row.session.clone(),
+        corrects,
+    ]
+}
+
 impl VerifySeries {
-    fn run(&self, output: &Output) -> Result<Exit, CliError> {
-        let documents = read(&self.file)?;
-        let broken = |what: &dyn std::fmt::Display| CliError::failed(format!("{}: {what}", self.file.display()));
-        let summary = verify_series(&documents).map_err(|error| broken(&error))?;
-        let head = summary.head.map(|head| head.to_string()).unwrap_or_default();
-        if let Some(expected) = self.head.as_ref().filter(|expected| !expected.eq_ignore_ascii_case(&head)) {
-            return Err(broken(&format!("it ends with {head}, not with {expected}: documents are missing at the end")));
+    /// Checks what the gate has.
+    fn run(&self, source: &Source, output: &Output) -> Result<Exit, CliError> {
+        let query: Vec<(&str, String)> = self.series.iter().map(|series| ("series", series.clone())).collect();
+        let document = source.get("invoices/series", &query)?;
+        let rows: Vec<SeriesRow> = items(&document)?;
+        if let (Some(series), Some(path)) = (&self.series, &self.out) {
+            let lines = source.text(&format!("invoices/series/{series}"), &[])?;
+            std::fs::write(path, lines).map_err(|error| CliError::file(path, &error))?;
         }
-        let series = summary.series.map(|series| series.to_string()).unwrap_or_default();
-        let totals = summary.totals.iter().map(|(currency, minor)| {
-            let exponent = u32::from(currency.exponent());
-            (currency.code(), rust_decimal::Decimal::from_i128_with_scale(*minor, exponent).to_string())
-        });
-        let totals: std::collections::BTreeMap<&str, String> = totals.collect();
-        let document = serde_json::json!({
-            "whole": true, "series": series, "documents": summary.count, "head": head, "totals": totals,
-        });
-        output.answer("invoice-series/1", &document, |out| {
-            writeln!(out, "{GOOD}whole{GOOD:#}  {series}  {} documents, no gap, nothing changed", summary.count)?;
-            totals.iter().try_for_each(|(currency, total)| writeln!(out, "  total  {currency} {total}"))?;
-            writeln!(out, "  head   {head}")
+        give(output, &document, |out| {
+            for row in &rows {
+                let SeriesRow { series, documents, currency, total, head, fault, .. } = row;
+                match fault {
+                    None => writeln!(
+                        out,
+                        "{GOOD}whole{GOOD:#}   {series}  {documents} documents  {currency} {total}  {head}"
+                    )?,
+                    Some(fault) => writeln!(out, "{BAD}broken{BAD:#}  {series}  {fault}")?,
+                }
+            }
+            match rows.is_empty() {
+                true => writeln!(out, "no series yet"),
+                false => Ok(()),
+            }
         })?;
-        Ok(Exit::Ok)
+        Ok(if rows.iter().all(|row| row.fault.is_none()) { Exit::Ok } else { Exit::Failed })
     }
+}
+
+fn verify_file(path: &Path, head: Option<&str>, output: &Output) -> Result<Exit, CliError> {
+    let documents = read(path)?;
+    let broken = |what: &dyn std::fmt::Display| CliError::failed(format!("{}: {what}", path.display()));
+    let summary = verify_series(&documents).map_err(|error| broken(&error))?;
+    let found = summary.head.map(|head| head.to_string()).unwrap_or_default();
+    if let Some(expected) = head.filter(|expected| !expected.eq_ignore_ascii_case(&found)) {
+        return Err(broken(&format!("it ends with {found}, not with {expected}: documents are missing at the end")));
+    }
+    let series = summary.series.map(|series| series.to_string()).unwrap_or_default();
+    let totals = summary.totals.iter().map(|(currency, minor)| {
+        let exponent = u32::from(currency.exponent());
+        (currency.code(), rust_decimal::Decimal::from_i128_with_scale(*minor, exponent).to_string())
+    });
+    let totals: std::collections::BTreeMap<&str, String> = totals.collect();
+    let document = serde_json::json!({
+        "whole": true, "series": series, "documents": summary.count, "head": found, "totals": totals,
+    });
+    output.answer("invoice-series/1", &document, |out| {
+        writeln!(out, "{GOOD}whole{GOOD:#}  {series}  {} documents, no gap, nothing changed", summary.count)?;
+        totals.iter().try_for_each(|(currency, total)| writeln!(out, "  total  {currency} {total}"))?;
+        writeln!(out, "  head   {found}")
+    })?;
+    Ok(Exit::Ok)
 }
 
 /// Reads one document per line.

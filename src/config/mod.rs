@@ -14,11 +14,12 @@ mod tree;
 pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
-    Assignment, Chargers, Console, Gate, Log, Payment, Processor, Processors, Receipts, Site, Tariffs, Tls,
+    Assignment, Chargers, Console, Gate, Log, Operator, Payment, Processor, Processors, Receipts, Site, Tariffs, Tls,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
 
+use crate::actors::house::SeriesNames;
 use crate::session;
 use crate::transport::identity::Door;
 use crate::transport::tls;
@@ -54,6 +55,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// `[payment]`
     pub payment: Payment,
+    /// `[operator]`
+    pub operator: Operator,
     /// `[receipts]`
     pub receipts: Receipts,
     /// `[log]`
@@ -82,7 +85,7 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     Gate::KEY,
     Chargers::KEY,
     Processors::KEY,
@@ -93,6 +96,7 @@ const SECTIONS: [&str; 12] = [
     Assignment::KEY,
     Site::KEY,
     Payment::KEY,
+    Operator::KEY,
     Receipts::KEY,
     Log::KEY,
 ];
@@ -224,6 +228,7 @@ impl Config {
             tariffs: Reader::section(root, problems),
             assignments: Reader::sections(root, problems).into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
+            operator: Reader::section(root, problems),
             receipts: Reader::section(root, problems),
             log: Reader::section(root, problems),
             registry: registry.into_iter().map(|(processor, _)| processor).collect(),
@@ -284,7 +289,23 @@ impl Config {
             };
             wrong("log", "level", "not a level", label, "");
         }
+        let prefixes = [&self.operator.invoice_prefix, &self.operator.credit_note_prefix];
+        for (key, prefix) in ["invoice_prefix", "credit_note_prefix"].into_iter().zip(prefixes) {
+            let fits = (1..=SeriesNames::MAX_LEN).contains(&prefix.len());
+            if !fits || !prefix.chars().all(|letter| letter.is_ascii_alphanumeric()) {
+                wrong("operator", key, "no series can be called so", "wanted 1 to 8 letters and digits".to_owned(), "");
+            }
+        }
+        if prefixes[0] == prefixes[1] {
+            let label = "the same as that of invoices".to_owned();
+            wrong("operator", "credit_note_prefix", "credit notes have a series of their own", label, "");
+        }
         if self.gate.mode == Mode::Production {
+            if self.operator.name == Operator::default().name {
+                let label = "receipts would name nobody".to_owned();
+                let help = "set `operator.name`, `operator.address` and `operator.vat_id`";
+                wrong("operator", "name", "production needs an operator", label, help);
+            }
             if !self.console.listen.ip().is_loopback() && self.console.token_file.is_none() {
                 let label = "open to others than this machine, with a token that changes at each start".to_owned();
                 wrong("console", "listen", "the console needs a token of yours", label, "set `console.token_file`");
@@ -421,7 +442,7 @@ impl Config {
         all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
         all.extend(each(&self.sites));
-        all.extend([one(&self.payment), one(&self.receipts), one(&self.log)]);
+        all.extend([one(&self.payment), one(&self.operator), one(&self.receipts), one(&self.log)]);
         all
     }
 }
@@ -474,6 +495,7 @@ pub fn commented_file() -> String {
     section::<Assignment>(&mut text, true);
     section::<Site>(&mut text, true);
     section::<Payment>(&mut text, false);
+    section::<Operator>(&mut text, false);
     section::<Receipts>(&mut text, false);
     section::<Log>(&mut text, false);
     text

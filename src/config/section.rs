@@ -40,6 +40,12 @@ macro_rules! sections {
             $($(#[doc = $doc])+ pub $field: $type,)*
         }
 
+        impl Default for $name {
+            fn default() -> $name {
+                $crate::config::section::Reader::section(&Default::default(), &mut Vec::new())
+            }
+        }
+
         impl $crate::config::section::Section for $name {
             const KEY: &'static str = $key;
             const ABOUT: &'static [&'static str] = &[$($about),+];

@@ -140,6 +140,19 @@ sections! {
         /// How long to wait for the answer to a refund.
         answer_refund: TimeSpan = "\"30s\"";
     }
+    /// Who sells: what receipts and invoices name.
+    Operator "operator" {
+        /// Legal name. Production wants one of yours.
+        name: String = "\"Example Charging Ltd (demonstration)\"";
+        /// Postal address in one line.
+        address: String = "\"1 Example Street, 00000 Exampletown\"";
+        /// VAT identification number.
+        vat_id: String = "\"XX000000000\"";
+        /// What the names of invoice series begin with: 8 letters and digits at most; year, partition, currency follow.
+        invoice_prefix: String = "\"R\"";
+        /// The same of credit notes.
+        credit_note_prefix: String = "\"C\"";
+    }
     /// Receipts.
     Receipts "receipts" {
         /// What the addresses of receipts begin with; empty means that none is given.

@@ -90,6 +90,16 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         }
         ["processors"] => list("processor-list/1", &views.processors()),
         ["holds"] => list("hold-list/1", &views.holds()),
+        ["invoices"] => {
+            let limit = value("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
+            list("invoice-list/1", &views.invoices(value("series"), limit))
+        }
+        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(value("series"))),
+        ["invoices", "series", id] => Ok(Answer::Text("application/jsonl", views.series_lines(id)?)),
+        ["invoices", number] => {
+            let found = views.invoice(number);
+            document("invoice/1", &found.ok_or_else(|| Refused::not_found(format!("there is no document {number}")))?)
+        }
         ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()).map_err(internal)?)),
         ["ledger", "export"] => {
             let format: ExportFormat = match value("format") {

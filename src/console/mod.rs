@@ -12,6 +12,7 @@
 mod accounts;
 mod api;
 mod figures;
+mod invoices;
 mod ledger;
 mod orders;
 mod prometheus;
@@ -23,6 +24,7 @@ mod views;
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
 pub use api::{Answer, Refused, Request, get};
 pub use figures::{Figures, Money};
+pub use invoices::{InvoiceRow, SeriesRow};
 pub use ledger::{ExportFormat, TrialRow, TrialView};
 pub use orders::{Opening, TopUp, post};
 pub use server::{Console, Door, PLACE_FILE, Place, start};

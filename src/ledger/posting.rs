@@ -78,6 +78,24 @@ impl Share {
         Ok(Share { operator: self.operator.clone(), net, fee, taxes, rounding })
     }
 
+    /// What is in this and not in the smaller one of the same mixture.
+    pub fn less(&self, smaller: &Share) -> Result<Share, MoneyError> {
+        let mut taxes = self.taxes.clone();
+        for (tax, amount) in &smaller.taxes {
+            match taxes.iter_mut().find(|(known, _)| known == tax) {
+                Some((_, known)) => *known = known.checked_sub(*amount)?,
+                None => taxes.push((*tax, Amount::zero(amount.currency).checked_sub(*amount)?)),
+            }
+        }
+        Ok(Share {
+            operator: self.operator.clone(),
+            net: self.net.checked_sub(smaller.net)?,
+            fee: self.fee.checked_sub(smaller.fee)?,
+            taxes,
+            rounding: self.rounding.checked_sub(smaller.rounding)?,
+        })
+    }
+
     fn legs(&self, side: Side) -> Vec<Leg> {
         let taxes = self.taxes.iter().flat_map(|(tax, amount)| leg(Name::Tax(*tax), side, *amount));
         leg(Name::OperatorPayable(self.operator.clone()), side, self.net)
@@ -152,6 +170,15 @@ impl Entry {
             .chain(share.legs(Side::Credit))
             .chain(held(funding.processor(), Side::Credit, *hold));
         Entry::new(*id, *at, EntryKind::Sale, legs)
+    }
+
+    /// What was sold before its price was final was booked as the operator's alone: taxes, fee and rounding are taken out
+    /// of it.
+    pub fn sold_early(id: EntryId, at: Timestamp, share: &Share) -> Result<Entry, EntryError> {
+        let plain =
+            leg(Name::OperatorPayable(share.operator.clone()), Side::Debit, share.total()?.checked_sub(share.net)?);
+        let parts = share.legs(Side::Credit).into_iter().filter(|leg| !matches!(leg.account, Name::OperatorPayable(_)));
+        Entry::new(id, at, EntryKind::Sale, plain.into_iter().chain(parts))
     }
 
     /// A capture failed after it had been approved: the driver owes it.

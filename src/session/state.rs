@@ -1,6 +1,7 @@
 //! What is known of a session. Each stage carries exactly what is legal in it.
 
 use super::{Meter, Opening, StopReason};
+use crate::billing::invoice::Issued;
 use crate::payment::Payment;
 use crate::tariff::{Rating, Segments};
 use crate::units::{
@@ -41,6 +42,9 @@ pub struct Session {
     pub settled_at: Option<Timestamp>,
     /// Where it stands.
     pub stage: Stage,
+    /// Its numbered documents in the order of their numbers: the invoice, then what corrects it. Facts of the series that
+    /// numbered them; here as they concern the session.
+    pub documents: Vec<Issued>,
 }
 
 /// Where a session stands.
@@ -97,6 +101,7 @@ impl Session {
             payment: Payment::new(opening.id, currency),
             settled_at: None,
             stage: Stage::Authorizing,
+            documents: Vec::new(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::session::Stage;
 use crate::units::Cost;
 use proptest::prelude::*;
 
-fn books(scene: &Scene) -> PartitionBooks {
+pub(super) fn books(scene: &Scene) -> PartitionBooks {
     let mut sum = PartitionBooks::default();
     for partition in scene.shard.partitions() {
         sum.merge(&partition.books);

@@ -25,7 +25,7 @@ mod verify;
 pub use apply::apply;
 pub use decide::decide;
 pub use state::{OpenSeries, Series};
-pub use verify::{SeriesBroken, SeriesSummary, chain, verify_series};
+pub use verify::{SeriesBroken, SeriesSummary, chain, content, verify_series};
 
 use crate::ledger::Tax;
 #[cfg(doc)]

@@ -1,7 +1,8 @@
 //! The proof that a series has no gap and that nothing in it was changed.
 
 use super::{Digest, Document, InvoiceNumber, Issued, SeriesId};
-use crate::units::{Currency, OpId, Timestamp};
+use crate::billing::ClosedSession;
+use crate::units::{Amount, Currency, OpId, Timestamp};
 use ring::digest::{Context, SHA256};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,6 +113,32 @@ pub fn chain(number: &InvoiceNumber, at: Timestamp, document: &Document, previou
     hash.update(&content.0);
     text(&mut hash, &corrects.as_ref().map(ToString::to_string).unwrap_or_default());
     hash.update(&previous.0);
+    finish(hash)
+}
+
+/// What a document says, as its series knows it: SHA-256 over `wattstile content 1` and then, each on a line of its own and
+/// as the session's receipt shows it, session, charger, connector, start, end (both in UTC), energy in kWh, SHA-256 of the
+/// tariff, exact net cost, exact gross cost, what is payable, what this document is over. Every line ends with a line feed.
+pub fn content(session: &ClosedSession, over: Amount) -> Digest {
+    let lines = [
+        "wattstile content 1".to_owned(),
+        session.id.to_string(),
+        session.charger.to_string(),
+        session.connector.to_string(),
+        session.started_at.to_rfc3339(),
+        session.ended_at.to_rfc3339(),
+        session.energy.kwh().to_string(),
+        session.tariff.hash.to_string(),
+        session.net.major().to_string(),
+        session.gross.major().to_string(),
+        session.payable.major().to_string(),
+        over.major().to_string(),
+    ];
+    let mut hash = Context::new(&SHA256);
+    for line in lines {
+        hash.update(line.as_bytes());
+        hash.update(b"\n");
+    }
     finish(hash)
 }
 

@@ -1,0 +1,181 @@
+//! Invoices and credit notes: the list, one of them, and whole series to be checked.
+
+use super::api::Refused;
+use super::views::Views;
+use crate::actors::dossier::Dossier;
+use crate::billing::invoice::{Digest, Issued, Series, SeriesId, verify_series};
+use crate::units::{Amount, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One document in a list. Money in major units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvoiceRow {
+    /// Its number.
+    pub number: String,
+    /// `invoice` or `credit note`.
+    pub kind: String,
+    /// When it was numbered.
+    pub at: String,
+    /// The session that it is about.
+    pub session: String,
+    /// What is to be paid; negative in a credit note.
+    pub total: Decimal,
+    /// The taxes in it, by country and rate.
+    pub taxes: BTreeMap<String, Decimal>,
+    /// The currency.
+    pub currency: String,
+    /// The number of what it corrects.
+    pub corrects: Option<String>,
+    /// SHA-256 of what it says.
+    pub content: String,
+    /// Its link of the series' chain.
+    pub hash: String,
+}
+
+/// One series, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeriesRow {
+    /// Its name.
+    pub series: String,
+    /// Documents found.
+    pub documents: u64,
+    /// The last number that was given.
+    pub last: u64,
+    /// The hash of its last document.
+    pub head: String,
+    /// Sum of the totals.
+    pub total: Decimal,
+    /// The currency.
+    pub currency: String,
+    /// What is wrong with it.
+    pub fault: Option<String>,
+}
+
+/// Most documents of one list.
+const ROWS_MAX: usize = 10_000;
+const ROWS: usize = 50;
+
+impl Views {
+    /// The documents of a series (or of all), the youngest first.
+    pub fn invoices(&self, series: Option<&str>, limit: Option<usize>) -> Vec<InvoiceRow> {
+        let limit = limit.unwrap_or(ROWS).min(ROWS_MAX);
+        let mut documents = self.documents(|id| series.is_none_or(|wanted| id.as_str() == wanted));
+        documents.sort_by(|a, b| (b.at, &b.number).cmp(&(a.at, &a.number)));
+        documents.iter().take(limit).map(row).collect()
+    }
+
+    /// One document by its number.
+    pub fn invoice(&self, number: &str) -> Option<InvoiceRow> {
+        let found = self.documents(|id| number.starts_with(id.as_str()));
+        found.iter().find(|issued| issued.number.to_string() == number).map(row)
+    }
+
+    /// The documents of one series in their order, as `wattstile invoice verify-series` reads them.
+    pub fn series_lines(&self, series: &str) -> Result<String, Refused> {
+        let mut lines = String::new();
+        for issued in self.documents(|id| id.as_str() == series) {
+            lines.push_str(&serde_json::to_string(&issued).map_err(|error| Refused::new(500, error))?);
+            lines.push('\n');
+        }
+        match lines.is_empty() {
+            true => Err(Refused::not_found(format!("there is no series {series}"))),
+            false => Ok(lines),
+        }
+    }
+
+    /// Every series (or one): its documents, wherever they are by now, checked from the first to the last number given.
+    pub fn check_series(&self, only: Option<&str>) -> Vec<SeriesRow> {
+        let given = self.ask(|shard| {
+            let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
+            all.filter_map(|series| match series {
+                Series::Unopened => None,
+                Series::Open(open) | Series::Closed(open) => {
+                    Some((open.id.clone(), open.last, open.head, open.currency))
+                }
+            })
+            .collect::<Vec<_>>()
+        });
+        let mut by_series: BTreeMap<SeriesId, Vec<Issued>> = BTreeMap::new();
+        for issued in self.documents(|id| only.is_none_or(|wanted| id.as_str() == wanted)) {
+            by_series.entry(issued.number.series.clone()).or_default().push(issued);
+        }
+        let mut rows = Vec::new();
+        for (id, last, head, currency) in given.into_iter().flatten() {
+            if only.is_some_and(|wanted| id.as_str() != wanted) {
+                continue;
+            }
+            let documents = by_series.remove(&id).unwrap_or_default();
+            let sum: i64 = documents.iter().map(|issued| issued.document.total.minor).sum();
+            rows.push(SeriesRow {
+                series: id.to_string(),
+                documents: u64::try_from(documents.len()).unwrap_or(u64::MAX),
+                last,
+                head: head.to_string(),
+                total: Amount::new(sum, currency).major(),
+                currency: currency.code().to_owned(),
+                fault: fault(&documents, last, head),
+            });
+        }
+        rows.sort_by(|a, b| a.series.cmp(&b.series));
+        rows
+    }
+
+    /// Documents of live and archived sessions, each once, in the order of their numbers.
+    fn documents(&self, wanted: impl Fn(&SeriesId) -> bool) -> Vec<Issued> {
+        let live = self.ask(|shard| {
+            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
+            sessions.flat_map(|(_, hosted)| hosted.state().documents.clone()).collect::<Vec<_>>()
+        });
+        let mut found: BTreeMap<(SeriesId, u64), Issued> = BTreeMap::new();
+        let mut keep = |issued: Issued| {
+            if wanted(&issued.number.series) {
+                found.insert((issued.number.series.clone(), issued.number.number), issued);
+            }
+        };
+        if let Some(archive) = self.archive() {
+            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
+            let read = archive.range(first, last, &mut |archived| {
+                if let Ok(dossier) = Dossier::from_bytes(&archived.dossier) {
+                    dossier.session.documents.into_iter().for_each(&mut keep);
+                }
+                true
+            });
+            if let Err(error) = read {
+                tracing::error!(%error, "the archive cannot be read");
+            }
+        }
+        live.into_iter().flatten().for_each(keep);
+        found.into_values().collect()
+    }
+}
+
+/// What is wrong with the documents of a series whose last number and hash are these.
+fn fault(documents: &[Issued], last: u64, head: Digest) -> Option<String> {
+    match verify_series(documents) {
+        Err(broken) => Some(broken.to_string()),
+        Ok(summary) if summary.count != last => Some(format!("{last} numbers were given and {} found", summary.count)),
+        Ok(summary) if summary.head.is_some_and(|found| found != head) => {
+            Some("it does not end with the hash that the series has".to_owned())
+        }
+        Ok(_) => None,
+    }
+}
+
+fn row(issued: &Issued) -> InvoiceRow {
+    let document = &issued.document;
+    let taxes = document.taxes.iter().map(|(tax, amount)| (format!("{} {}", tax.country(), tax.rate), amount.major()));
+    InvoiceRow {
+        number: issued.number.to_string(),
+        kind: if document.total.minor < 0 { "credit note" } else { "invoice" }.to_owned(),
+        at: issued.at.to_string(),
+        session: document.id.session().to_string(),
+        total: document.total.major(),
+        taxes: taxes.collect(),
+        currency: document.total.currency.code().to_owned(),
+        corrects: document.corrects.as_ref().map(ToString::to_string),
+        content: document.content.to_string(),
+        hash: issued.hash.to_string(),
+    }
+}
