@@ -1,15 +1,13 @@
 //! A charger's (or site controller's) connection: bytes in become turns for shards, messages out become bytes.
 
+use super::connection::{self, deliver};
 use crate::actors::ConnectionId;
 use crate::actors::directory::Directory;
 use crate::actors::shard::Shard;
-use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::{Clock, PartitionId, TimeSpan};
-use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, LinkError, Received, Subject, ToCharger};
-use actix::prelude::SendError;
-use actix::{Addr, Handler, Message};
+use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, Received, Subject, ToCharger};
 use hashbrown::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,20 +56,6 @@ impl ChargerConnection {
         }
     }
 
-    /// Sends what the link itself has to say.
-    fn answer(&mut self) {
-        if !self.reply.is_empty() {
-            let reply = &mut self.reply;
-            let _ = self.outlet.outgoing.send(|out| out.append(reply));
-            self.reply.clear();
-        }
-    }
-
-    fn close(&self, error: &LinkError) -> Flow {
-        tracing::warn!(peer = %self.outlet.link().peer(), %error, "a connection is closed");
-        Flow::Close(error.to_string().into())
-    }
-
     /// Hands what was received to its shards.
     fn hand_over(&mut self) {
         let mut turns: Vec<(u16, Vec<Received<FromCharger>>)> = Vec::with_capacity(1);
@@ -99,27 +83,14 @@ impl ChargerConnection {
     }
 }
 
-/// Hands a message to a shard. When its mailbox is full the message waits for room; there is never more than one of a
-/// kind waiting for each connection.
-fn deliver<M>(address: &Addr<ShardActor>, message: M)
-where
-    M: Message<Result = ()> + Send + 'static,
-    ShardActor: Handler<M>,
-{
-    if let Err(SendError::Full(message)) = address.try_send(message) {
-        let address = address.clone();
-        actix_rt::spawn(async move { address.send(message).await });
-    }
-}
-
 impl PeerHandler for ChargerConnection {
     fn received(&mut self, bytes: &[u8]) -> Flow {
         let now = self.clock.now();
         let outcome = self.outlet.link().receive(bytes, now, &mut self.received, &mut self.reply);
-        self.answer();
+        connection::answer(&self.outlet.outgoing, &mut self.reply);
         self.hand_over();
         match outcome {
-            Err(error) => self.close(&error),
+            Err(error) => connection::close(self.outlet.link().peer(), &error),
             Ok(()) if self.outlet.turns.load(Ordering::Acquire) > 0 => Flow::Pause,
             Ok(()) => Flow::Continue,
         }
@@ -132,8 +103,8 @@ impl PeerHandler for ChargerConnection {
 
     fn deadline(&mut self) -> Flow {
         let outcome = self.outlet.link().on_deadline(self.clock.now().mono, &mut self.reply);
-        self.answer();
-        outcome.map_or_else(|error| self.close(&error), |()| Flow::Continue)
+        connection::answer(&self.outlet.outgoing, &mut self.reply);
+        outcome.map_or_else(|error| connection::close(self.outlet.link().peer(), &error), |()| Flow::Continue)
     }
 
     fn ended(&mut self, reason: &Ended) {

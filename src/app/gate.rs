@@ -1,6 +1,7 @@
 //! A running gate: started from settings, stopped in good order.
 
 use super::charger_connection::ChargerConnection;
+use super::connection::Connection;
 use super::processor_connection::ProcessorConnection;
 use super::receipts::Receipts;
 use crate::actors::archivist::{Archivist, Finish};
@@ -20,7 +21,7 @@ use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_S
 use crate::session;
 use crate::transport::identity;
 use crate::transport::tls::Tls;
-use crate::transport::{Bounds, Edge, NoRoom, Patience, Peer, Reception};
+use crate::transport::{Bounds, Edge, NoRoom, Peer, Reception};
 use crate::units::{Clock, PartitionId, ProcessorId};
 use crate::wire::{ChargerLink, MacKey, MaySpeakFor, ProcessorLink, Subject};
 use actix::{Actor, Addr};
@@ -503,7 +504,7 @@ impl Receiver {
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
         arbiter.spawn_fn(move || {
             let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), directory, clock);
-            actix_rt::spawn(peer.serve(handler, Patience::default()));
+            Connection::serve(peer, handler);
         });
         Ok(())
     }
@@ -525,7 +526,7 @@ impl Receiver {
             };
             let actor = directory.processor(&processor, start);
             let handler = ProcessorConnection::new(id, link, peer.outgoing.clone(), actor, clock);
-            actix_rt::spawn(peer.serve(handler, Patience::default()));
+            Connection::serve(peer, handler);
         });
         Ok(())
     }

@@ -9,6 +9,7 @@
 mod charger_connection;
 mod clock;
 pub mod configured;
+mod connection;
 pub mod demo;
 mod gate;
 mod places;

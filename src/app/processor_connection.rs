@@ -1,12 +1,12 @@
 //! A processor's connection: bytes in become callbacks for the processor's actor, operations out become bytes.
 
+use super::connection::{self, deliver};
 use crate::actors::ConnectionId;
 use crate::actors::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::Clock;
-use crate::wire::{FromProcessor, LinkError, ProcessorHelloAck, ProcessorLink, Terms, ToProcessor};
-use actix::prelude::SendError;
-use actix::{Addr, Handler, Message};
+use crate::wire::{FromProcessor, ProcessorHelloAck, ProcessorLink, Terms, ToProcessor};
+use actix::Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,20 +41,6 @@ impl ProcessorConnection {
         ProcessorConnection { id, actor, outlet, received: Vec::new(), reply: Vec::new() }
     }
 
-    /// Sends what the link itself has to say.
-    fn answer(&mut self) {
-        if !self.reply.is_empty() {
-            let reply = &mut self.reply;
-            let _ = self.outlet.outgoing.send(|out| out.append(reply));
-            self.reply.clear();
-        }
-    }
-
-    fn close(&self, error: &LinkError) -> Flow {
-        tracing::warn!(processor = %self.outlet.link().processor(), %error, "a processor's connection is closed");
-        Flow::Close(error.to_string().into())
-    }
-
     fn hand_over(&mut self) {
         let mut callbacks = Vec::with_capacity(self.received.len());
         for message in self.received.drain(..) {
@@ -86,25 +72,14 @@ impl ProcessorConnection {
     }
 }
 
-fn deliver<M>(address: &Addr<ProcessorActor>, message: M)
-where
-    M: Message<Result = ()> + Send + 'static,
-    ProcessorActor: Handler<M>,
-{
-    if let Err(SendError::Full(message)) = address.try_send(message) {
-        let address = address.clone();
-        actix_rt::spawn(async move { address.send(message).await });
-    }
-}
-
 impl PeerHandler for ProcessorConnection {
     fn received(&mut self, bytes: &[u8]) -> Flow {
         let now = self.outlet.clock.now();
         let outcome = self.outlet.link().receive(bytes, now, &mut self.received, &mut self.reply);
-        self.answer();
+        connection::answer(&self.outlet.outgoing, &mut self.reply);
         self.hand_over();
         match outcome {
-            Err(error) => self.close(&error),
+            Err(error) => connection::close(self.outlet.link().processor(), &error),
             Ok(()) if self.outlet.paused.load(Ordering::Acquire) => Flow::Pause,
             Ok(()) => Flow::Continue,
         }
@@ -117,8 +92,8 @@ impl PeerHandler for ProcessorConnection {
 
     fn deadline(&mut self) -> Flow {
         let outcome = self.outlet.link().on_deadline(self.outlet.clock.now().mono, &mut self.reply);
-        self.answer();
-        outcome.map_or_else(|error| self.close(&error), |()| Flow::Continue)
+        connection::answer(&self.outlet.outgoing, &mut self.reply);
+        outcome.map_or_else(|error| connection::close(self.outlet.link().processor(), &error), |()| Flow::Continue)
     }
 
     fn ended(&mut self, reason: &Ended) {
