@@ -1,10 +1,11 @@
-//! `wattstile bench`: how many readings a gate makes durable, and how long each waits for its acknowledgement.
+//! Over mutual TLS: how many readings a gate makes durable, and how long each waits for its acknowledgement.
 //!
 //! The gate runs in this process, the chargers in another one that is started for it, so that what the gate costs can be
 //! told apart from what its load costs. The other process is given its certificates on its standard input.
 
-use super::own_gate::{OwnGate, Wishes};
-use super::{CliError, Exit, Output};
+use super::super::own_gate::{OwnGate, Wishes};
+use super::super::{CliError, Exit, Output};
+use super::usage::Snapshot;
 use crate::app::Figures;
 use crate::sim::load::{Load, LoadPeer, LoadReport, LoadSettings, html};
 use crate::sim::pace::Pace;
@@ -18,16 +19,12 @@ use crate::wire::Subject;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Measure how many readings per second a gate makes durable
+/// How the load is made.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n\n\
-The loop is open: a reading's latency counts from when it was due. With --rate max\n\
-it is closed, and every connection keeps --window readings unacknowledged.")]
 pub struct Args {
     /// Live sessions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -312,45 +309,6 @@ fn generate() -> Result<Exit, CliError> {
 fn say_line(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(CliError::failed)
-}
-
-/// What this process uses at a moment.
-struct Snapshot {
-    rss_bytes: u64,
-    cpu_ms: u64,
-    data_bytes: u64,
-}
-
-impl Snapshot {
-    fn take(data: &Path) -> Snapshot {
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let status = text("/proc/self/status");
-        let rss_kb =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
-        // After the name in brackets: fields 14 and 15 are user and system time, in hundredths of a second.
-        let stat = text("/proc/self/stat");
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        Snapshot {
-            rss_bytes: rss_kb.unwrap_or(0_u64) * 1_024,
-            cpu_ms: (ticks(11) + ticks(12)) * 10,
-            data_bytes: bytes_below(data),
-        }
-    }
-}
-
-/// Bytes that the files below a folder occupy.
-fn bytes_below(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
-            Ok(metadata) => metadata.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
 }
 
 fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
