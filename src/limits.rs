@@ -162,6 +162,12 @@ pub const PROCESSOR_MAILBOX: usize = 64 * 1024;
 /// Inputs for other shards that a shard keeps while their mailboxes are full.
 pub const UNDELIVERED_MAX: usize = 16 * 1024;
 
+/// Answers, backups and requests that may wait for the keeper of snapshots.
+pub const KEEPER_MAILBOX: usize = 512;
+
+/// Cells that a shard writes for a snapshot between other work: some 0.2 ms, after which it pauses.
+pub const SNAPSHOT_CELLS_AT_ONCE: usize = 256;
+
 /// Closed sessions that may wait for the archive.
 pub const ARCHIVE_MAILBOX: usize = 4 * 1024;
 

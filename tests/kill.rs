@@ -1,9 +1,11 @@
-//! The gate is killed under load, again and again: no acknowledged reading is lost, and every hold ends once.
+//! The gate is killed under load, again and again: no acknowledged reading is lost, and every hold ends once. Meanwhile it
+//! takes snapshots all the time and lets the log go behind them, so that most of its starts need both.
 
 mod common;
 
 use common::Served;
 use std::time::{Duration, Instant};
+use wattstile::journal::{self, DataDir, Layout, SledStore, Store};
 use wattstile::sim::charger;
 use wattstile::sim::dice::Dice;
 use wattstile::sim::driver::{Habits, Visitors};
@@ -30,7 +32,9 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     let (kills, seed) = (kills(), seed());
     println!("WATTSTILE_KILLS={kills} WATTSTILE_SEED={seed}");
     let mut dice = Dice::of(seed, 7);
-    let mut gate = Served::start(&["payment.answer_authorize=2s", "log.level=warn"]);
+    let layout = Layout { partitions: 8, generation_blocks: 32 };
+    let mut gate =
+        Served::start_on(layout, &["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"]);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let pace = Pace::new(1);
     let (fleet, service) = {
@@ -70,6 +74,19 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     let taken: i64 = books.totals.values().map(|totals| totals.captured_minor).sum();
     assert_eq!(taken, paid, "what was taken is what the receipts say");
     assert_eq!(gate.terminate(), Some(0));
+
+    let data = gate.data_dir().join("data");
+    let found = journal::verify(&data).unwrap();
+    assert!(found.whole, "{:?}", found.damage);
+    assert!(found.partitions.iter().all(|totals| totals.snapshot_at.is_some()), "{:?}", found.partitions);
+    {
+        let log = SledStore::open(&DataDir::open(&data).unwrap()).unwrap();
+        let mark = log.mark().unwrap();
+        println!("the log begins at block {} of {}, epoch {}", mark.first_block, mark.next_block, mark.epoch);
+        assert!(mark.first_block > 0, "the log was let go behind snapshots");
+    }
+    let figures = wattstile::app::read(&data).unwrap().figures();
+    assert_eq!(figures.books().books.imbalance(), 0, "the books balance after the last start");
 }
 
 fn line(gate: &mut Served, number: u16, seed: u64) -> Line {

@@ -1,7 +1,7 @@
 //! The actor of a prepaid account: the shell around [`crate::account`].
 
 use super::hosted::{Hostable, Hosted};
-use super::posting;
+use super::{posting, snapshot};
 use crate::account::{self, Account, Command, Effect, Event};
 use crate::ledger::Entry;
 use crate::units::{AccountId, Mono};
@@ -50,6 +50,10 @@ impl Hostable for HostedAccount {
 
     fn next_deadline(&self) -> Option<Mono> {
         self.due
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        snapshot::write(&self.state, bytes);
     }
 }
 

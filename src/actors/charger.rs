@@ -1,6 +1,7 @@
 //! The actor of a charger: the shell around [`crate::charger`].
 
 use super::hosted::{Hostable, Hosted, Slot};
+use super::snapshot;
 use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 use crate::wire::{Channel, ConnectorState};
@@ -117,6 +118,10 @@ impl Hostable for HostedCharger {
 
     fn next_deadline(&self) -> Option<Mono> {
         None
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        snapshot::write(&self.state, bytes);
     }
 }
 

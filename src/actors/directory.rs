@@ -2,6 +2,7 @@
 
 use super::archivist::Archivist;
 use super::house::{House, Listed};
+use super::keeper::Keeper;
 use super::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
 use super::shard::{Input, Shard};
 use super::shard_actor::{ShardActor, Take};
@@ -20,12 +21,19 @@ pub struct Directory {
     shards: OnceLock<Vec<Addr<ShardActor>>>,
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
     archivist: OnceLock<Addr<Archivist>>,
+    keeper: OnceLock<Addr<Keeper>>,
 }
 
 impl Directory {
     /// A directory without addresses.
     pub fn new(house: Arc<House>) -> Directory {
-        Directory { house, shards: OnceLock::new(), processors: ArcSwap::default(), archivist: OnceLock::new() }
+        Directory {
+            house,
+            shards: OnceLock::new(),
+            processors: ArcSwap::default(),
+            archivist: OnceLock::new(),
+            keeper: OnceLock::new(),
+        }
     }
 
     /// The rules of the house.
@@ -54,6 +62,16 @@ impl Directory {
     /// Who puts closed sessions away; without one they stay in memory.
     pub fn archivist(&self) -> Option<&Addr<Archivist>> {
         self.archivist.get()
+    }
+
+    /// Says who keeps snapshots; said once, after the shards are there.
+    pub fn set_keeper(&self, keeper: Addr<Keeper>) {
+        let _ = self.keeper.set(keeper);
+    }
+
+    /// Who keeps snapshots and takes backups.
+    pub fn keeper(&self) -> Option<&Addr<Keeper>> {
+        self.keeper.get()
     }
 
     /// Every processor that was ever connected.

@@ -23,6 +23,9 @@ pub trait Hostable: Actor<Context = Hosted<Self>> {
 
     /// When the actor next wants to be woken, if nothing else happens before.
     fn next_deadline(&self) -> Option<Mono>;
+
+    /// Writes its state behind what is in `bytes`, as a snapshot keeps it.
+    fn write(&self, bytes: &mut Vec<u8>);
 }
 
 /// The context that a hosted actor is handed with each message. One per arena, not one per actor: it holds nothing
@@ -90,18 +93,102 @@ struct Cell<A> {
 pub struct Arena<A: Hostable> {
     cells: Slab<Cell<A>>,
     context: Hosted<A>,
+    /// The snapshot that is being taken, if one is.
+    sweep: Option<Sweep>,
+}
+
+/// A snapshot of an arena that is taken a few cells at a time, while the actors go on. It holds every cell as it was when
+/// the sweep began: a cell that is about to change is written first, if its turn has not come yet.
+struct Sweep {
+    /// Cells below are dealt with.
+    next: usize,
+    /// Cells from here on were made later.
+    end: usize,
+    /// One bit for each cell up to `end`: it was written before its turn, or made after the beginning.
+    dealt_with: Vec<u64>,
+    written: Written,
+}
+
+/// The states of all cells of an arena at one moment.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// How many.
+    pub count: u64,
+    /// One behind the other.
+    pub bytes: Vec<u8>,
+}
+
+impl Sweep {
+    /// Says that a cell is dealt with from now on, and whether it still has to be written.
+    fn take(&mut self, slot: usize) -> bool {
+        if !(self.next..self.end).contains(&slot) {
+            return false;
+        }
+        let (word, bit) = (&mut self.dealt_with[slot / 64], 1 << (slot % 64));
+        let open = *word & bit == 0;
+        *word |= bit;
+        open
+    }
+
+    fn write<A: Hostable>(&mut self, cell: &Cell<A>) {
+        self.written.count += 1;
+        cell.actor.write(&mut self.written.bytes);
+    }
 }
 
 impl<A: Hostable> Arena<A> {
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
         let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };
-        Arena { cells: Slab::new(), context }
+        Arena { cells: Slab::new(), context, sweep: None }
+    }
+
+    /// Begins a snapshot of all cells as they are now.
+    pub fn begin_sweep(&mut self) {
+        let end = self.cells.capacity();
+        let dealt_with = vec![0; end.div_ceil(64)];
+        self.sweep = Some(Sweep { next: 0, end, dealt_with, written: Written::default() });
+    }
+
+    /// Writes up to `cells` cells, and returns how many of those are left; the sweep is over when some are.
+    pub fn sweep(&mut self, cells: usize) -> usize {
+        let Some(sweep) = &mut self.sweep else { return cells };
+        let mut left = cells;
+        while left > 0 && sweep.next < sweep.end {
+            let slot = sweep.next;
+            if let Some(cell) = self.cells.get(slot)
+                && sweep.take(slot)
+            {
+                sweep.write(cell);
+                left -= 1;
+            }
+            sweep.next += 1;
+        }
+        left
+    }
+
+    /// What the sweep has written.
+    pub fn end_sweep(&mut self) -> Written {
+        self.sweep.take().map(|sweep| sweep.written).unwrap_or_default()
+    }
+
+    /// A cell is about to change: a snapshot that is being taken wants it as it is.
+    #[inline]
+    fn before_change(&mut self, slot: Slot) {
+        if let Some(sweep) = &mut self.sweep
+            && let Some(cell) = self.cells.get(slot as usize)
+            && sweep.take(slot as usize)
+        {
+            sweep.write(cell);
+        }
     }
 
     /// Puts an actor into a cell.
     pub fn insert(&mut self, actor: A) -> Slot {
         let index = self.cells.insert(Cell { actor, armed: None });
+        if let Some(sweep) = &mut self.sweep {
+            sweep.take(index);
+        }
         Slot::try_from(index).expect("an arena holds fewer than 2^32 cells")
     }
 
@@ -111,6 +198,7 @@ impl<A: Hostable> Arena<A> {
         M: Message,
         A: Handler<M>,
     {
+        self.before_change(slot);
         let cell = self.cells.get_mut(slot as usize)?;
         self.context.now = now;
         self.context.state = ActorState::Running;
@@ -131,11 +219,13 @@ impl<A: Hostable> Arena<A> {
 
     /// Changes an actor outside of a delivery: while replaying, and for projections that its shell keeps.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut A> {
+        self.before_change(slot);
         self.cells.get_mut(slot as usize).map(|cell| &mut cell.actor)
     }
 
     /// Takes an actor out of its cell.
     pub fn remove(&mut self, slot: Slot) -> Option<A> {
+        self.before_change(slot);
         self.cells.try_remove(slot as usize).map(|cell| cell.actor)
     }
 
@@ -205,6 +295,9 @@ mod tests {
         fn next_deadline(&self) -> Option<Mono> {
             Some(Mono(u64::from(self.count)))
         }
+        fn write(&self, bytes: &mut Vec<u8>) {
+            bytes.extend(self.count.to_le_bytes());
+        }
     }
 
     impl Handler<Count> for Counter {
@@ -230,6 +323,31 @@ mod tests {
         assert_eq!(delivered.decided, Decision::event(5).and_effect("up"));
         assert_eq!(delivered.deadline, Some(Mono(5)));
         assert_eq!(arena.deliver(slot, Count::Up, NOW).unwrap().decided.events.as_slice(), [6]);
+    }
+
+    #[test]
+    fn a_snapshot_holds_every_cell_as_it_was_when_it_began() {
+        for step in 1..=9 {
+            let mut arena = Arena::new(NOW);
+            let slots: Vec<Slot> = (0..8).map(|count| arena.insert(Counter { count: count * 10 })).collect();
+            arena.remove(slots[3]);
+            arena.begin_sweep();
+            assert_eq!(arena.sweep(step) == 0, step < 8);
+            // Behind the sweep and before it: changes, farewells, and newcomers in new and in vacated cells.
+            for slot in [slots[0], slots[5], slots[5], slots[7]] {
+                arena.deliver(slot, Count::Up, NOW);
+            }
+            arena.deliver(slots[6], Count::Stop, NOW);
+            arena.remove(slots[1]);
+            for count in 100..104 {
+                arena.insert(Counter { count });
+            }
+            while arena.sweep(2) == 0 {}
+            let Written { count, bytes } = arena.end_sweep();
+            let mut seen: Vec<u32> = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+            seen.sort_unstable();
+            assert_eq!((count, seen), (7, vec![0, 10, 20, 40, 50, 60, 70]), "{step} cells at first");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //!                          ▲   │ Append                                   (decide, apply)
 //!                 Batch    │   ▼
 //!                          └─ JournalWriter ── Log ── sled
+//!   Keeper ──TakeSnapshot──▶ ShardActor ──Taken──▶ Keeper ── snapshots ──Trim──▶ JournalWriter
 //!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──PutAway──▶ Archivist ── receipt, archive
 //! ```
 //!
@@ -21,6 +22,7 @@ pub mod dossier;
 pub mod hosted;
 pub mod house;
 mod invoicing;
+pub mod keeper;
 pub mod output;
 mod outside;
 pub mod partition;
@@ -30,7 +32,7 @@ mod replay;
 pub mod session;
 pub mod shard;
 pub mod shard_actor;
-mod snapshot;
+pub mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod turn;

@@ -5,6 +5,7 @@ use super::charger::HostedCharger;
 use super::hosted::{Arena, Slot};
 use super::posting::PartitionBooks;
 use super::session::HostedSession;
+use super::snapshot::Snapping;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
 use crate::session::Event;
@@ -35,6 +36,8 @@ pub struct Partition {
     pub books: PartitionBooks,
     /// Its invoice series.
     pub series: BTreeMap<SeriesId, Series>,
+    /// The snapshot that is being taken of it, if one is.
+    pub(super) snapping: Option<Snapping>,
 }
 
 /// Counts of a partition since its first record: folded from its events, so a replay arrives at the same.
@@ -91,6 +94,7 @@ impl Partition {
             tally: Tally::default(),
             books: PartitionBooks::default(),
             series: BTreeMap::new(),
+            snapping: None,
         }
     }
 

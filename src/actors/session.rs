@@ -1,7 +1,7 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
 use super::hosted::{Hostable, Hosted, Slot};
-use super::posting;
+use super::{posting, snapshot};
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, Surroundings};
@@ -112,6 +112,10 @@ impl Hostable for HostedSession {
 
     fn next_deadline(&self) -> Option<Mono> {
         [self.silence_deadline(), self.payment_due].into_iter().flatten().min()
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        snapshot::write(&self.state, bytes);
     }
 }
 

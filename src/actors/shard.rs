@@ -16,7 +16,7 @@ use super::partition::Partition;
 use super::session::HostedSession;
 use super::wheel::{Wake, Wheel};
 use crate::account;
-use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequences};
+use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
 use crate::payment::{Answer, Notification, Operation};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
@@ -130,6 +130,21 @@ impl Shard {
     pub(super) fn partition_mut(&mut self, partition: PartitionId) -> &mut Partition {
         let local = usize::from(self.local(partition));
         &mut self.partitions[local]
+    }
+
+    /// The last record of a partition.
+    pub fn last(&self, partition: PartitionId) -> Sequence {
+        self.appender.sequence(partition)
+    }
+
+    /// The last record of a partition, and where it stands among those of the shard.
+    pub(super) fn place_of(&self, partition: PartitionId) -> (Sequence, Position) {
+        (self.appender.sequence(partition), self.appender.appended())
+    }
+
+    /// Up to where the records of the shard are durable.
+    pub(super) fn durable(&self) -> Position {
+        self.appender.durable()
     }
 
     /// After replay: the records that come now continue these.
@@ -260,6 +275,11 @@ impl Shard {
     /// Whether everything that was decided is durable and has left.
     pub fn is_idle(&self) -> bool {
         self.appender.is_idle() && self.gate.is_empty()
+    }
+
+    /// Whether the next input finds room in the journal.
+    pub fn has_room(&mut self) -> Result<(), Busy> {
+        self.appender.reserve_with(&self.gate).map(drop)
     }
 
     /// Reserves room in the journal and behind the gate for whatever one input may cause.

@@ -4,14 +4,16 @@
 //! the clock, and lets the shard decide. What the gate releases goes out through the [`Outside`].
 
 use super::charger::Link;
+use super::keeper::{Keeper, Swept};
 use super::outside::Outside;
 use super::shard::{Input, Shard};
+use super::snapshot::Sweep;
 use super::turn::{Attach, Detach, Turn};
 use super::writer::{Append, JournalWriter};
-use crate::journal::{Batch, Busy};
+use crate::journal::{Batch, Busy, Sequence};
 use crate::limits;
-use crate::units::{Clock, Now};
-use crate::wire::{Code, FromCharger};
+use crate::units::{Clock, Now, PartitionId};
+use crate::wire::{Code, FromCharger, Received};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +23,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// How often a shard looks at its timer wheel.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How long a shard does other things between two pieces of a snapshot.
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 
 /// A shard on its thread.
 pub struct ShardActor {
@@ -34,6 +39,29 @@ pub struct ShardActor {
     turns: VecDeque<Turn>,
     /// Other inputs that found the journal busy; bounded by what processors and accounts may have in flight.
     inputs: VecDeque<Input>,
+    /// The snapshot that is being taken, and for whom.
+    snapshot: Option<(PartitionId, Addr<Keeper>)>,
+}
+
+/// Take a snapshot of a partition, beside everything else.
+pub struct TakeSnapshot {
+    /// Which partition.
+    pub partition: PartitionId,
+    /// Not if this is its last record.
+    pub unless: Option<Sequence>,
+    /// Who keeps it.
+    pub reply: Addr<Keeper>,
+}
+
+impl Message for TakeSnapshot {
+    type Result = ();
+}
+
+/// Go on with the snapshot.
+struct GoOn;
+
+impl Message for GoOn {
+    type Result = ();
 }
 
 /// Anything for the shard that is not a charger's turn.
@@ -70,6 +98,24 @@ impl ShardActor {
             returning: Some(returning),
             turns: VecDeque::new(),
             inputs: VecDeque::new(),
+            snapshot: None,
+        }
+    }
+
+    /// Writes up to `cells` more cells of the snapshot. Says whether there are more.
+    fn sweep(&mut self, cells: usize) -> bool {
+        let Some((partition, _)) = &self.snapshot else { return false };
+        match self.shard.sweep(*partition, cells) {
+            Sweep::Going => true,
+            // Looked at again after the next commit.
+            Sweep::Waiting => false,
+            Sweep::Done(taken) => {
+                if let Some((partition, keeper)) = self.snapshot.take() {
+                    // The keeper has room for an answer of each shard.
+                    let _ = keeper.try_send(Swept { partition, taken: Some(taken) });
+                }
+                false
+            }
         }
     }
 
@@ -91,20 +137,24 @@ impl ShardActor {
 
     /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
     fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
-        while let Some(received) = turn.messages.get_mut(turn.taken) {
-            let link = Link { connection: turn.connection, channel: received.channel };
-            if let FromCharger::Hello(hello) = &received.message {
-                if let Some(replaced) = self.shard.hello(link, hello, now)? {
-                    self.outside.close(replaced, Code::Replaced);
+        loop {
+            // Before a message is taken, so that none is lost or copied.
+            self.shard.has_room()?;
+            let Some(Received { channel, message }) = turn.messages.next() else { break };
+            let link = Link { connection: turn.connection, channel };
+            match message {
+                FromCharger::Hello(hello) => {
+                    if let Some(replaced) = self.shard.hello(link, &hello, now)? {
+                        self.outside.close(replaced, Code::Replaced);
+                    }
                 }
-            } else if !self.shard.knows(link) {
-                // A newer connection speaks for this charger: what the older one still says is not heard.
-                self.outside.close(link, Code::Replaced);
-            } else {
-                // Readings are copied, rare messages cloned; the original stays until it is taken.
-                self.shard.charger_says(link, received.message.clone(), now)?;
+                message => {
+                    if !self.shard.charger_says(link, message, now)? {
+                        // A newer connection speaks for this charger: what the older one still says is not heard.
+                        self.outside.close(link, Code::Replaced);
+                    }
+                }
             }
-            turn.taken += 1;
         }
         self.outside.resume(turn.connection);
         Ok(())
@@ -161,6 +211,33 @@ impl StreamHandler<Batch> for ShardActor {
         self.shard.committed(batch);
         self.catch_up(now);
         self.pump(now);
+        // A snapshot may have waited for these records.
+        self.sweep(1);
+    }
+}
+
+impl Handler<TakeSnapshot> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, wanted: TakeSnapshot, context: &mut Context<ShardActor>) {
+        let TakeSnapshot { partition, unless, reply } = wanted;
+        if unless == Some(self.shard.last(partition)) {
+            let _ = reply.try_send(Swept { partition, taken: None });
+            return;
+        }
+        self.shard.begin_snapshot(partition);
+        self.snapshot = Some((partition, reply));
+        context.notify(GoOn);
+    }
+}
+
+impl Handler<GoOn> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
+        if self.sweep(limits::SNAPSHOT_CELLS_AT_ONCE) {
+            context.notify_later(GoOn, SWEEP_PAUSE);
+        }
     }
 }
 

@@ -1,18 +1,25 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
-//! States are written as they are, in the order of cells; where cells were is not kept, because projections (which charger
-//! has which session) are rebuilt from the states.
+//! ```text
+//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series
+//! ```
+//!
+//! States are written as they are; where cells were is not kept, because projections (which charger has which session)
+//! are rebuilt from the states. A snapshot of a partition that is in use is taken a few cells at a time between inputs
+//! ([`Shard::begin_snapshot`], [`Shard::sweep`]) and still holds the state at one moment: whatever is about to change is
+//! written first. It may be kept when everything up to that moment is durable in the log.
 
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
-use super::hosted::Slot;
-use super::partition::Partition;
+use super::hosted::{Arena, Hostable, Slot, Written};
+use super::partition::{Partition, Tally};
 use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::shard::Shard;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
 use crate::charger::Charger;
+use crate::journal::{Position, Sequence};
 use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{Now, PartitionId};
@@ -21,15 +28,41 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-#[derive(Serialize)]
-struct Written<'a> {
-    tariffs: Vec<&'a str>,
-    chargers: Vec<&'a Charger>,
-    sessions: Vec<&'a Session>,
-    accounts: Vec<&'a Account>,
-    tally: super::partition::Tally,
-    books: &'a PartitionBooks,
-    series: &'a BTreeMap<SeriesId, Series>,
+/// The snapshot of a partition that is being taken.
+pub struct Snapping {
+    /// The last record that it includes.
+    sequence: Sequence,
+    /// Where that stands among the records of the shard.
+    position: Position,
+    tariffs: Vec<u8>,
+    rest: Vec<u8>,
+}
+
+/// A snapshot that may be kept.
+#[derive(Debug)]
+pub struct Taken {
+    /// Of which partition.
+    pub partition: PartitionId,
+    /// The last record that it includes, which is durable.
+    pub sequence: Sequence,
+    /// The state.
+    pub state: Vec<u8>,
+}
+
+/// How far a snapshot has come.
+#[derive(Debug)]
+pub enum Sweep {
+    /// Cells are left.
+    Going,
+    /// Everything is written; some of its records are not durable yet.
+    Waiting,
+    /// It may be kept.
+    Done(Taken),
+}
+
+/// Writes a state behind what is in `bytes`.
+pub(super) fn write<T: Serialize>(state: &T, bytes: &mut Vec<u8>) {
+    postcard::to_io(state, bytes).expect("plain data into memory");
 }
 
 #[derive(Deserialize)]
@@ -39,25 +72,56 @@ struct Read<'a> {
     chargers: Vec<Charger>,
     sessions: Vec<Session>,
     accounts: Vec<Account>,
-    tally: super::partition::Tally,
+    tally: Tally,
     books: PartitionBooks,
     series: BTreeMap<SeriesId, Series>,
 }
 
 impl Shard {
-    /// The state of a partition after its last record.
+    /// The state of a partition after its last record, all at once.
     pub fn snapshot(&self, partition: PartitionId) -> Vec<u8> {
         let Some(partition) = self.partitions().iter().find(|known| known.id == partition) else { return Vec::new() };
-        let written = Written {
-            tariffs: partition.pinned_all().map(|tariff| tariff.source()).collect(),
-            chargers: partition.chargers.iter().map(|(_, charger)| charger.state()).collect(),
-            sessions: partition.sessions.iter().map(|(_, session)| session.state()).collect(),
-            accounts: partition.accounts.iter().map(|(_, account)| account.state()).collect(),
-            tally: partition.tally,
-            books: &partition.books,
-            series: &partition.series,
-        };
-        postcard::to_stdvec(&written).expect("plain data into memory")
+        fn all<A: Hostable>(arena: &Arena<A>) -> Written {
+            let mut written = Written::default();
+            for (_, actor) in arena.iter() {
+                written.count += 1;
+                actor.write(&mut written.bytes);
+            }
+            written
+        }
+        let cells = [all(&partition.chargers), all(&partition.sessions), all(&partition.accounts)];
+        assemble(partition.pinned_text(), &cells, &partition.rest())
+    }
+
+    /// Begins a snapshot of a partition as it is now. One that had begun before is given up.
+    pub fn begin_snapshot(&mut self, partition: PartitionId) {
+        let (sequence, position) = self.place_of(partition);
+        let partition = self.partition_mut(partition);
+        let (tariffs, rest) = (partition.pinned_text(), partition.rest());
+        partition.snapping = Some(Snapping { sequence, position, tariffs, rest });
+        partition.chargers.begin_sweep();
+        partition.sessions.begin_sweep();
+        partition.accounts.begin_sweep();
+    }
+
+    /// Writes up to `cells` more cells of a snapshot that has begun.
+    pub fn sweep(&mut self, partition: PartitionId, cells: usize) -> Sweep {
+        let durable = self.durable();
+        let id = partition;
+        let partition = self.partition_mut(partition);
+        let left = partition.chargers.sweep(cells);
+        let left = partition.sessions.sweep(left);
+        if partition.accounts.sweep(left) == 0 {
+            return Sweep::Going;
+        }
+        match partition.snapping.take_if(|snapping| snapping.position <= durable) {
+            None => Sweep::Waiting,
+            Some(Snapping { sequence, tariffs, rest, .. }) => {
+                let cells =
+                    [partition.chargers.end_sweep(), partition.sessions.end_sweep(), partition.accounts.end_sweep()];
+                Sweep::Done(Taken { partition: id, sequence, state: assemble(tariffs, &cells, &rest) })
+            }
+        }
     }
 
     /// Takes a partition's state. Comes before any record of that partition.
@@ -88,6 +152,34 @@ impl Shard {
         }
         Ok(())
     }
+}
+
+impl Partition {
+    fn pinned_text(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&self.pinned_all().map(Tariff::source).collect::<Vec<_>>(), &mut bytes);
+        bytes
+    }
+
+    fn rest(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&self.tally, &mut bytes);
+        write(&self.books, &mut bytes);
+        write(&self.series, &mut bytes);
+        bytes
+    }
+}
+
+/// As a struct of sequences would be written: each behind its length.
+fn assemble(tariffs: Vec<u8>, cells: &[Written; 3], rest: &[u8]) -> Vec<u8> {
+    let mut state = tariffs;
+    state.reserve_exact(cells.iter().map(|written| written.bytes.len() + 10).sum::<usize>() + rest.len());
+    for written in cells {
+        write(&written.count, &mut state);
+        state.extend_from_slice(&written.bytes);
+    }
+    state.extend_from_slice(rest);
+    state
 }
 
 pub(super) fn insert_session(

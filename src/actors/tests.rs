@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex};
 
 mod invoices;
 mod money;
+mod snapshots;
 
 const START: i64 = 1_763_800_000_000;
 

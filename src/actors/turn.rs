@@ -41,10 +41,8 @@ impl Message for Detach {
 pub struct Turn {
     /// The connection.
     pub connection: ConnectionId,
-    /// Its messages, in order.
-    pub messages: Vec<Received<FromCharger>>,
-    /// How many of them have been taken already.
-    pub taken: usize,
+    /// Its messages that are not taken yet, in order.
+    pub messages: std::vec::IntoIter<Received<FromCharger>>,
 }
 
 impl Message for Turn {

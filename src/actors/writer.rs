@@ -3,8 +3,10 @@
 //! It lives alone on its thread, because a commit blocks. Batches that arrive while one commit runs are written
 //! together by the next: with one message to itself, which comes after everything that waits in the mailbox already.
 
-use crate::journal::{Batch, Failure, Log};
+use crate::journal::{Batch, Failure, Log, LogView, Recovered, Sequences};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -27,6 +29,55 @@ impl Message for Commit {
     type Result = ();
 }
 
+/// Drop what the log no longer needs. Below these records every partition has its snapshots.
+pub struct Trim(pub Sequences);
+
+impl Message for Trim {
+    type Result = ();
+}
+
+/// The log as it is now, to be read by another thread; nothing may be trimmed meanwhile.
+pub struct View(pub std::sync::mpsc::Sender<LogView>);
+
+impl Message for View {
+    type Result = ();
+}
+
+/// What the log is like, for everybody who is interested: written by its writer, read without a lock.
+#[derive(Debug, Default)]
+pub struct LogFigures {
+    /// Bytes written since the start, and those that were found at the start.
+    written: AtomicU64,
+    used: AtomicU64,
+    records: AtomicU64,
+}
+
+impl LogFigures {
+    /// Figures of a log in which this was found.
+    pub fn new(recovered: &Recovered, used: u64) -> LogFigures {
+        LogFigures {
+            written: AtomicU64::new(recovered.bytes),
+            used: AtomicU64::new(used),
+            records: AtomicU64::new(recovered.records),
+        }
+    }
+
+    /// Bytes that were ever written to it, as far as they were still there at the start.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it takes.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Records that were ever written to it, as far as they were still there at the start.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+}
+
 /// The log's last act: note how far it has come, and let go of the disk.
 pub struct CloseLog(pub std::sync::mpsc::Sender<()>);
 
@@ -45,6 +96,7 @@ pub struct JournalWriter {
     replies: Vec<mpsc::Sender<Batch>>,
     on_failure: OnFailure,
     observe: Box<dyn Fn(Commitment) + Send>,
+    figures: Arc<LogFigures>,
     mailbox: usize,
 }
 
@@ -66,10 +118,17 @@ impl JournalWriter {
         shards: usize,
         on_failure: OnFailure,
         observe: impl Fn(Commitment) + Send + 'static,
+        figures: Arc<LogFigures>,
     ) -> JournalWriter {
-        let mailbox = shards * (crate::limits::BATCHES_IN_FLIGHT_MAX + 1) + 1;
+        // Batches of every shard, and what its keeper and the end of the process ask for.
+        let mailbox = shards * (crate::limits::BATCHES_IN_FLIGHT_MAX + 1) + 4;
         let (batches, replies) = (Vec::new(), Vec::new());
-        JournalWriter { log: Some(log), batches, replies, on_failure, observe: Box::new(observe), mailbox }
+        JournalWriter { log: Some(log), batches, replies, on_failure, observe: Box::new(observe), figures, mailbox }
+    }
+
+    fn fail(&mut self, failure: &Failure) {
+        self.log = None;
+        (self.on_failure)(failure);
     }
 }
 
@@ -102,15 +161,41 @@ impl Handler<Commit> for JournalWriter {
         match log.commit(&self.batches) {
             Ok(durable) => {
                 (self.observe)(Commitment { took: begun.elapsed(), records: durable.records, bytes: durable.bytes });
+                self.figures.written.fetch_add(durable.bytes, Ordering::Relaxed);
+                self.figures.records.fetch_add(durable.records, Ordering::Relaxed);
+                self.figures.used.store(log.used_bytes(), Ordering::Relaxed);
                 for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
                     // A shard that is gone has nobody to tell.
                     let _ = reply.try_send(batch);
                 }
             }
-            Err(failure) => {
-                self.log = None;
-                (self.on_failure)(&failure);
+            Err(failure) => self.fail(&failure),
+        }
+    }
+}
+
+impl Handler<Trim> for JournalWriter {
+    type Result = ();
+
+    fn handle(&mut self, Trim(reach): Trim, _: &mut Context<JournalWriter>) {
+        let Some(log) = &mut self.log else { return };
+        match log.trim(&reach) {
+            Ok(dropped) => {
+                self.figures.used.store(log.used_bytes(), Ordering::Relaxed);
+                tracing::debug!(dropped, kept_bytes = log.used_bytes(), "the log is trimmed");
             }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+}
+
+impl Handler<View> for JournalWriter {
+    type Result = ();
+
+    fn handle(&mut self, View(reply): View, _: &mut Context<JournalWriter>) {
+        if let Some(log) = &self.log {
+            // Whoever asked may have lost patience.
+            let _ = reply.send(log.view());
         }
     }
 }

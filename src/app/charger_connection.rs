@@ -78,7 +78,7 @@ impl ChargerConnection {
                 self.attached.push(shard);
                 deliver(&address, Attach { connection: self.id, outlet: self.outlet.clone() });
             }
-            deliver(&address, Turn { connection: self.id, messages, taken: 0 });
+            deliver(&address, Turn { connection: self.id, messages: messages.into_iter() });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::gate::{Data, Door, Settings};
 use crate::actors::house::{Place, Places};
+use crate::actors::keeper::Rhythm;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::tariff::{BookError, Finding, TariffBook};
@@ -18,6 +19,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a configuration makes no gate.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +96,10 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         receipt_base: config.receipts.address.clone(),
         receipts: Some(super::Receipts::of(&config.operator)),
         clock,
+        rhythm: Rhythm::log_below(
+            u64::from(config.journal.log_mib_max) << 20,
+            Duration::from_millis(u64::try_from(config.journal.snapshot_every.ms()).unwrap_or(u64::MAX)),
+        ),
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),

@@ -8,16 +8,17 @@ use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places};
+use crate::actors::keeper::{self, Keeper, Rhythm};
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
-use crate::actors::writer::{CloseLog, Commitment, JournalWriter};
+use crate::actors::writer::{CloseLog, Commitment, JournalWriter, LogFigures};
 use crate::actors::{ConnectionId, Outside};
 use crate::console::{self, Console, Views};
 use crate::journal::{
     Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
 };
-use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SYNC_DURATION};
+use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SIZE, WAL_SYNC_DURATION};
 use crate::session;
 use crate::transport::identity;
 use crate::transport::tls::Tls;
@@ -67,6 +68,8 @@ pub struct Settings {
     pub clock: Arc<dyn Clock>,
     /// Bounds of the edge.
     pub bounds: Bounds,
+    /// When snapshots are taken.
+    pub rhythm: Rhythm,
     /// How recovery is shown.
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
     /// What happens when the disk fails; the default ends the process.
@@ -136,6 +139,7 @@ pub struct Gate {
     writer: Addr<JournalWriter>,
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<Durations>,
+    figures: Arc<LogFigures>,
     data: Option<PathBuf>,
     edge: Option<Edge>,
     system: System,
@@ -147,7 +151,8 @@ impl Gate {
     pub fn start(settings: Settings) -> Result<Gate, StartError> {
         let begun = Instant::now();
         let now = settings.clock.now();
-        let Opened { store, snapshots, archive, partitions } = open(&settings.data)?;
+        let Opened { store, snapshots, archive, partitions, directory: data } = open(&settings.data)?;
+        let snapshots = Arc::new(snapshots);
         let random = SystemRandom::new();
         let house = Arc::new(House {
             partitions,
@@ -166,7 +171,11 @@ impl Gate {
         });
         let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
         let (log, shards, recovered) = recover(store, &snapshots, shards.collect(), &settings.progress)?;
+        for damage in &recovered.damaged {
+            tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
+        }
         let sequences = log.sequences().clone();
+        let figures = Arc::new(LogFigures::new(&recovered, log.used_bytes()));
         let recovery = begun.elapsed();
 
         let directory = Arc::new(Directory::new(house));
@@ -182,6 +191,7 @@ impl Gate {
         let archive = away.as_ref().map(|(archive, _)| archive.clone());
         let commits = Arc::new(Mutex::new(histogram()));
         let syncs = Arc::new(Durations::default());
+        let kept = Kept { snapshots, data, figures: figures.clone(), rhythm: settings.rhythm };
         let data = settings.data.path().map(std::path::Path::to_path_buf);
         let parts = Parts {
             directory: directory.clone(),
@@ -193,6 +203,7 @@ impl Gate {
             commits: commits.clone(),
             syncs: syncs.clone(),
             away,
+            kept,
         };
         let Running { system, threads, writer, arbiters, io } = run(parts)?;
 
@@ -239,6 +250,7 @@ impl Gate {
             writer,
             commits,
             syncs,
+            figures,
             data,
             edge,
             system,
@@ -256,8 +268,11 @@ impl Gate {
     pub fn console(&self, address: SocketAddr, token: Option<String>) -> std::io::Result<Console> {
         let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
         let (syncs, recovery, live) = (self.syncs.clone(), self.recovery, self.edge.as_ref().map(Edge::live));
+        let figures = self.figures.clone();
         let collector: Collector = Arc::new(move |text: &mut String| {
             syncs.write(&WAL_SYNC_DURATION, text);
+            WAL_SIZE.write_head(text);
+            WAL_SIZE.write_series(text, &[], figures.used());
             RECOVERY_DURATION.write_head(text);
             let ms = recovery.as_millis();
             RECOVERY_DURATION.write_series(text, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
@@ -349,6 +364,7 @@ struct Opened {
     snapshots: Snapshots,
     archive: Archive,
     partitions: u16,
+    directory: Option<DataDir>,
 }
 
 fn open(data: &Data) -> Result<Opened, Failure> {
@@ -358,6 +374,7 @@ fn open(data: &Data) -> Result<Opened, Failure> {
             snapshots: Snapshots::in_memory(*partitions),
             archive: Archive::in_memory(),
             partitions: *partitions,
+            directory: None,
         }),
         Data::Directory { path, layout } => {
             let directory = DataDir::open_or_create(path, *layout)?;
@@ -367,6 +384,7 @@ fn open(data: &Data) -> Result<Opened, Failure> {
                 snapshots: Snapshots::open(&directory)?,
                 archive: Archive::open(&directory)?,
                 partitions: directory.partitions(),
+                directory: Some(directory),
             })
         }
     }
@@ -399,6 +417,15 @@ struct Parts {
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<Durations>,
     away: Option<(Arc<Archive>, Arc<Billing>)>,
+    kept: Kept,
+}
+
+/// What snapshots are kept with.
+struct Kept {
+    snapshots: Arc<Snapshots>,
+    data: Option<DataDir>,
+    figures: Arc<LogFigures>,
+    rhythm: Rhythm,
 }
 
 /// The threads of the actors.
@@ -431,7 +458,7 @@ fn run(parts: Parts) -> Result<Running, StartError> {
 }
 
 fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
-    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, away } = parts;
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, away, kept } = parts;
     let count = shards.len();
     if let Some((archive, billing)) = away {
         let (theirs, on_failure) = (directory.clone(), on_failure.clone());
@@ -440,13 +467,15 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         });
         directory.set_archivist(archivist);
     }
+    let Kept { snapshots, data, figures, rhythm } = kept;
+    let written = figures.clone();
     let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         let observe = move |commitment: Commitment| {
             let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
             commits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
             syncs.observe(commitment.took);
         };
-        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe)
+        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, written)
     });
     let mut arbiters = Vec::with_capacity(count);
     let mut addresses = Vec::with_capacity(count);
@@ -459,6 +488,9 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         arbiters.push(arbiter);
     }
     directory.set_shards(addresses);
+    let around =
+        keeper::Surroundings { snapshots, data, directory: directory.clone(), writer: writer.clone(), figures };
+    directory.set_keeper(Keeper::start_in_arbiter(&Arbiter::new().handle(), move |_| Keeper::new(around, rhythm)));
     (writer, arbiters, Arbiter::new().handle())
 }
 

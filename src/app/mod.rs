@@ -17,6 +17,7 @@ mod processor_connection;
 mod reading;
 mod receipts;
 
+pub use crate::actors::keeper::Rhythm;
 pub use clock::SystemClock;
 pub use gate::{Data, Door, Gate, Settings, StartError};
 pub use places::{Assigned, NoTariffs};

@@ -1,7 +1,7 @@
 //! A gate of one's own for a verb that needs one: a temporary data directory, a PKI in memory, loopback only.
 
 use super::{CliError, Exit};
-use crate::app::{Assigned, Data, Door, Gate, Receipts, Settings, SystemClock};
+use crate::app::{Assigned, Data, Door, Gate, Receipts, Rhythm, Settings, SystemClock};
 use crate::journal::Layout;
 use crate::session::Policy;
 use crate::sim::pipe::Dialler;
@@ -73,6 +73,7 @@ impl OwnGate {
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),
             clock,
+            rhythm: Rhythm::default(),
             bounds: Bounds::default(),
             progress: Box::new(|_| ()),
             on_failure: Arc::new(|failure| {

@@ -14,7 +14,8 @@ mod tree;
 pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
-    Assignment, Chargers, Console, Gate, Log, Operator, Payment, Processor, Processors, Receipts, Site, Tariffs, Tls,
+    Assignment, Chargers, Console, Gate, Journal, Log, Operator, Payment, Processor, Processors, Receipts, Site,
+    Tariffs, Tls,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
@@ -23,7 +24,7 @@ use crate::actors::house::SeriesNames;
 use crate::session;
 use crate::transport::identity::Door;
 use crate::transport::tls;
-use crate::units::{ChargerId, TariffId};
+use crate::units::{ChargerId, TariffId, TimeSpan};
 use crate::wire::MaySpeakFor;
 use problem::did_you_mean;
 use section::{Reader, unknown};
@@ -57,6 +58,8 @@ pub struct Config {
     pub payment: Payment,
     /// `[operator]`
     pub operator: Operator,
+    /// `[journal]`
+    pub journal: Journal,
     /// `[receipts]`
     pub receipts: Receipts,
     /// `[log]`
@@ -85,7 +88,7 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 14] = [
     Gate::KEY,
     Chargers::KEY,
     Processors::KEY,
@@ -97,6 +100,7 @@ const SECTIONS: [&str; 13] = [
     Site::KEY,
     Payment::KEY,
     Operator::KEY,
+    Journal::KEY,
     Receipts::KEY,
     Log::KEY,
 ];
@@ -229,6 +233,7 @@ impl Config {
             assignments: Reader::sections(root, problems).into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
             operator: Reader::section(root, problems),
+            journal: Reader::section(root, problems),
             receipts: Reader::section(root, problems),
             log: Reader::section(root, problems),
             registry: registry.into_iter().map(|(processor, _)| processor).collect(),
@@ -267,6 +272,12 @@ impl Config {
                 let label = format!("`{other}.listen` has the same address");
                 wrong(section, "listen", "two listeners at one address", label, "");
             }
+        }
+        if self.journal.log_mib_max == 0 {
+            wrong("journal", "log_mib_max", "a log needs room", "wanted at least 1".to_owned(), "");
+        }
+        if self.journal.snapshot_every <= TimeSpan::ZERO {
+            wrong("journal", "snapshot_every", "no time between snapshots", "wanted more than 0".to_owned(), "");
         }
         for (key, amount) in [
             ("total_max_minor", self.payment.total_max_minor),
@@ -442,7 +453,8 @@ impl Config {
         all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
         all.extend(each(&self.sites));
-        all.extend([one(&self.payment), one(&self.operator), one(&self.receipts), one(&self.log)]);
+        all.extend([one(&self.payment), one(&self.operator), one(&self.journal)]);
+        all.extend([one(&self.receipts), one(&self.log)]);
         all
     }
 }
@@ -496,6 +508,7 @@ pub fn commented_file() -> String {
     section::<Site>(&mut text, true);
     section::<Payment>(&mut text, false);
     section::<Operator>(&mut text, false);
+    section::<Journal>(&mut text, false);
     section::<Receipts>(&mut text, false);
     section::<Log>(&mut text, false);
     text

@@ -153,6 +153,13 @@ sections! {
         /// The same of credit notes.
         credit_note_prefix: String = "\"C\"";
     }
+    /// The journal: what is durable.
+    Journal "journal" {
+        /// What the log may take on the disk, in MiB; snapshots are taken so often that it stays below.
+        log_mib_max: u32 = "512";
+        /// Snapshots are taken at least this often if anything happened.
+        snapshot_every: TimeSpan = "\"15min\"";
+    }
     /// Receipts.
     Receipts "receipts" {
         /// What the addresses of receipts begin with; empty means that none is given.

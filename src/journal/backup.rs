@@ -8,27 +8,30 @@
 //!     manifest.json each file's length and CRC-32, and the layout; written last: without it there is no backup
 //! ```
 //!
-//! A backup is taken between two commits, so the log in it reaches at least as far as the snapshots in it. It is
+//! While a gate runs, the log is read up to one commit and goes on being written behind it; no snapshot is taken and nothing
+//! is trimmed meanwhile. So the log in a backup reaches at least as far as the snapshots in it. It is
 //! restored into a new data directory only. What a processor was told after the backup was taken is not in it: after
 //! a restore, operations are asked again before anything is decided.
 
+use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
 use super::directory::{DataDir, Layout};
 use super::failure::{Damage, Failure, Place};
 use super::files;
-use super::log::Log;
+use super::log::LogView;
 use super::mark;
 use super::record::array;
-use super::scan;
+use super::scan::{self, Blocks, End};
 use super::sled_store::SledStore;
 use super::snapshot::Snapshots;
 use super::store::{Mark, Store};
 use crate::units::PartitionId;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const MANIFEST: &str = "manifest.json";
 const LOG: &str = "log.blocks";
@@ -68,16 +71,20 @@ pub struct FileSum {
 pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
     let dir = DataDir::open(data)?;
     let mut store = SledStore::open(&dir)?;
-    write(&dir, &mut store, to)
+    write(&dir, &mut |base, deliver| scan::scan(&mut store, base, deliver), to)
 }
 
-impl Log {
-    /// Backs the data directory of this log up while it is in use. Commits wait until it is done: the log is read as a
-    /// whole, which takes about a second for half a GiB.
+impl LogView {
+    /// Backs the data directory of this log up while it is in use. Until it is done nothing is trimmed from the log, and no
+    /// snapshot written.
     pub fn backup(&mut self, dir: &DataDir, to: &Path) -> Result<Manifest, Failure> {
-        write(dir, self.store(), to)
+        write(dir, &mut |base, deliver| scan::scan_view(self, base, deliver), to)
     }
 }
+
+/// Reads a log of which these are the snapshots.
+type ReadLog<'a> =
+    dyn FnMut(&Sequences, &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>) -> Result<End, Failure> + 'a;
 
 /// Holds every file of a backup against the manifest.
 pub fn check(from: &Path) -> Result<Manifest, Failure> {
@@ -127,7 +134,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
-fn write(dir: &DataDir, store: &mut dyn Store, to: &Path) -> Result<Manifest, Failure> {
+fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Failure> {
     fs::create_dir_all(to).map_err(Failure::io("making", to))?;
     if fs::read_dir(to).map_err(Failure::io("reading", to))?.next().is_some() {
         let what = "a backup goes into an empty directory".to_owned();
@@ -140,7 +147,7 @@ fn write(dir: &DataDir, store: &mut dyn Store, to: &Path) -> Result<Manifest, Fa
     for partition in (0..dir.partitions()).map(PartitionId) {
         snapshots.load(partition)?;
     }
-    let end = write_log(store, &snapshots, &to.join(LOG))?;
+    let end = write_log(log, &snapshots, &to.join(LOG))?;
     sums.insert(LOG.to_owned(), sum(&to.join(LOG))?);
     copy_all(&dir.archive(), to, "archive", &mut sums)?;
     files::sync_dir(to)?;
@@ -159,13 +166,12 @@ fn write(dir: &DataDir, store: &mut dyn Store, to: &Path) -> Result<Manifest, Fa
 }
 
 /// The mark's length, the mark, then each block behind its length.
-fn write_log(store: &mut dyn Store, snapshots: &Snapshots, path: &Path) -> Result<scan::End, Failure> {
-    let before = store.mark().unwrap_or_default();
+fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Result<End, Failure> {
     let blocks_path = path.with_extension("part");
     let file = File::create(&blocks_path).map_err(Failure::io("making", &blocks_path))?;
     let mut out = BufWriter::new(file);
     let mut bytes = Vec::with_capacity(BLOCK_MAX);
-    let end = scan::scan(store, &snapshots.verified(), &mut |blocks| {
+    let end = log(&snapshots.verified(), &mut |blocks| {
         for (header, records) in blocks.iter() {
             block::begin(&mut bytes);
             bytes.extend_from_slice(records);
@@ -181,7 +187,8 @@ fn write_log(store: &mut dyn Store, snapshots: &Snapshots, path: &Path) -> Resul
     })?;
     let file = out.into_inner().map_err(|error| Failure::io("writing", &blocks_path)(error.into_error()))?;
     file.sync_all().map_err(Failure::io("syncing", &blocks_path))?;
-    let mark = Mark { epoch: end.epoch, next_block: end.next_block, last_crc: end.last_crc, ..before };
+    let Mark { first_block, floor, .. } = end.mark.clone();
+    let mark = Mark { epoch: end.epoch, first_block, next_block: end.next_block, last_crc: end.last_crc, floor };
     let mark = mark::encode(&mark);
     let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
     // The mark is known only now, and stands first: the reader wants it first.
@@ -224,26 +231,44 @@ fn read_log(path: &Path, store: &mut dyn Store) -> Result<Mark, Failure> {
     }
 }
 
-/// Copies the files of a directory. A snapshot that a newer one replaces meanwhile is left out: the newer one is there.
+/// Copies the files of a directory. When one gets another name meanwhile (a file of the archive that is full), everything
+/// that is there under a name that was not copied yet is copied, until nothing is left.
 fn copy_all(from: &Path, to: &Path, name: &str, sums: &mut BTreeMap<String, FileSum>) -> Result<(), Failure> {
     let below = to.join(name);
     fs::create_dir(&below).map_err(Failure::io("making", &below))?;
-    let mut names: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(from).map_err(Failure::io("reading", from))? {
-        names.push(entry.map_err(Failure::io("reading", from))?.path());
-    }
-    names.sort_unstable();
-    for path in names.iter().filter(|path| path.extension().is_none_or(|extension| extension != "new")) {
-        let Some(file_name) = path.file_name() else { continue };
-        let target = below.join(file_name);
-        match copy(path, &target) {
-            Ok(()) => {}
-            Err(Failure::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(other) => return Err(other),
+    let mut copied = BTreeMap::new();
+    loop {
+        let there = names(from)?;
+        // What is not there any more has another name, under which it is copied as a whole.
+        for gone in copied.extract_if(.., |file, _| !there.contains(file)).map(|(file, _)| below.join(file)) {
+            fs::remove_file(&gone).map_err(Failure::io("removing", &gone))?;
         }
-        sums.insert(format!("{name}/{}", file_name.to_string_lossy()), sum(&target)?);
+        let missing: Vec<&OsString> = there.iter().filter(|file| !copied.contains_key(*file)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        for file in missing {
+            let target = below.join(file);
+            match copy(&from.join(file), &target) {
+                Ok(()) => drop(copied.insert(file.clone(), sum(&target)?)),
+                Err(Failure::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                Err(other) => return Err(other),
+            }
+        }
     }
+    sums.extend(copied.into_iter().map(|(file, sum)| (format!("{name}/{}", file.to_string_lossy()), sum)));
     files::sync_dir(&below)
+}
+
+/// The files of a directory that count.
+fn names(dir: &Path) -> Result<BTreeSet<OsString>, Failure> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(dir).map_err(Failure::io("reading", dir))? {
+        let path = entry.map_err(Failure::io("reading", dir))?.path();
+        let unfinished = path.extension().is_some_and(|extension| extension == "new" || extension == "damaged");
+        names.extend(path.file_name().filter(|_| !unfinished).map(OsStr::to_owned));
+    }
+    Ok(names)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
@@ -275,7 +300,7 @@ fn damaged(path: &Path, fault: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Appender, Archive, RecordKind, Sequence, Sequences, verify};
+    use super::super::{Appender, Archive, Log, RecordKind, Sequence, Sequences, verify};
     use super::*;
     use crate::units::{SessionId, Timestamp};
 
@@ -302,13 +327,15 @@ mod tests {
         (0..20).for_each(|_| commit(&mut log, &mut appender, "tick"));
         let snapshots = Snapshots::open(&dir).unwrap();
         for partition in (0..3).map(PartitionId) {
+            // Twice: one is the other's copy, and the log need not reach back any further.
+            snapshots.write(partition, Sequence(13), b"state").unwrap();
             snapshots.write(partition, Sequence(13), b"state").unwrap();
         }
-        assert_eq!(log.trim(&snapshots.verified()).unwrap(), 3);
+        assert_eq!(log.trim(&snapshots.reach()).unwrap(), 3);
         let archive = Archive::open(&dir).unwrap();
         archive.put(SessionId::from_u128(1 << 20), Timestamp::from_unix_ms(5), b"history").unwrap();
         archive.sync().unwrap();
-        let taken = log.backup(&dir, &at("backup")).unwrap();
+        let taken = log.view().backup(&dir, &at("backup")).unwrap();
         assert_eq!((taken.blocks, taken.records), (8, 24));
         // The log goes on; the backup does not.
         commit(&mut log, &mut appender, "tock");

@@ -5,7 +5,7 @@
 //! n-th operation, once or for good.
 
 use super::failure::Failure;
-use super::store::{BlockVisitor, Mark, Store};
+use super::store::{BlockReader, BlockVisitor, Mark, Store};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -203,6 +203,18 @@ fn failure(doing: &'static str, kind: io::ErrorKind) -> Failure {
     Failure::io(doing, &PathBuf::from("the simulated disk"))(kind.into())
 }
 
+impl BlockReader for SimulatedStore {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        let seen = {
+            let disk = self.disk()?;
+            let mut seen = disk.platter.clone();
+            seen.extend(disk.cache.iter().map(|(number, block)| (*number, block.clone())));
+            seen
+        };
+        seen.iter().try_for_each(|(number, block)| visit(*number, block))
+    }
+}
+
 impl Store for SimulatedStore {
     fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
         let mut disk = self.disk()?;
@@ -240,13 +252,11 @@ impl Store for SimulatedStore {
     }
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        let seen = {
-            let disk = self.disk()?;
-            let mut seen = disk.platter.clone();
-            seen.extend(disk.cache.iter().map(|(number, block)| (*number, block.clone())));
-            seen
-        };
-        seen.iter().try_for_each(|(number, block)| visit(*number, block))
+        BlockReader::replay(self, visit)
+    }
+
+    fn reader(&self) -> Box<dyn BlockReader> {
+        Box::new(SimulatedStore { life: self.life, disk: self.disk.clone() })
     }
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {

@@ -7,10 +7,20 @@ use std::path::Path;
 
 /// Replaces a file as a whole: written under another name, synced, renamed, and its directory synced.
 pub(super) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
+    write_in_pieces(path, parts, usize::MAX)
+}
+
+/// The same, synced each time that so many bytes have been written.
+pub(super) fn write_in_pieces(path: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary).map_err(Failure::io("making", &temporary))?;
     for part in parts {
-        file.write_all(part).map_err(Failure::io("writing", &temporary))?;
+        for (number, piece) in part.chunks(piece).enumerate() {
+            if number > 0 {
+                file.sync_data().map_err(Failure::io("syncing", &temporary))?;
+            }
+            file.write_all(piece).map_err(Failure::io("writing", &temporary))?;
+        }
     }
     file.sync_all().map_err(Failure::io("syncing", &temporary))?;
     drop(file);

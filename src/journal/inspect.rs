@@ -3,7 +3,7 @@
 use super::appender::Sequences;
 use super::archive::Archive;
 use super::directory::DataDir;
-use super::failure::Failure;
+use super::failure::{Damage, Failure};
 use super::log::take_record;
 use super::record::{Assembly, Record, RecordKind};
 use super::scan::{self, Torn};
@@ -68,7 +68,8 @@ pub fn verify(path: &Path) -> Result<Inspection, Failure> {
     let mut found = Inspection::default();
     let mut totals: Vec<PartitionTotals> =
         (0..dir.partitions()).map(|partition| PartitionTotals { partition, ..PartitionTotals::default() }).collect();
-    let base = found.note(verify_snapshots(&dir, &mut totals))?.unwrap_or_else(|| Sequences::new(dir.partitions()));
+    let (base, damaged) = verify_snapshots(&dir, &mut totals)?;
+    found.damage.extend(damaged.iter().map(Damage::to_string));
     if let Some(end) = found.note(read_log(&dir, &base, &mut |record| count(&mut totals, record)))?.flatten() {
         found.take_end(end);
         for totals in &mut totals {
@@ -92,7 +93,7 @@ pub fn verify(path: &Path) -> Result<Inspection, Failure> {
 /// whose log was never used.
 pub fn dump(path: &Path, visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>) -> Result<Option<Torn>, Failure> {
     let dir = DataDir::open(path)?;
-    let base = verify_snapshots(&dir, &mut [])?;
+    let (base, _) = verify_snapshots(&dir, &mut [])?;
     Ok(read_log(&dir, &base, visit)?.and_then(|end| end.torn))
 }
 
@@ -115,22 +116,18 @@ impl Inspection {
     }
 }
 
-/// Reads every partition's newest snapshot; with `totals`, notes where it stands.
-fn verify_snapshots(dir: &DataDir, totals: &mut [PartitionTotals]) -> Result<Sequences, Failure> {
+/// Reads every partition's newest whole snapshot; with `totals`, notes where it stands. Newer ones that are damaged are named.
+fn verify_snapshots(dir: &DataDir, totals: &mut [PartitionTotals]) -> Result<(Sequences, Vec<Damage>), Failure> {
     let snapshots = Snapshots::open(dir)?;
-    let mut damaged = None;
+    let mut damaged = Vec::new();
     for partition in 0..dir.partitions() {
-        if let Some(found) = snapshots.load(PartitionId(partition))? {
-            if let Some(totals) = totals.get_mut(usize::from(partition)) {
-                totals.snapshot_at = Some(found.sequence.0);
-            }
-            damaged = damaged.or(found.instead_of);
+        let found = snapshots.load(PartitionId(partition))?;
+        if let (Some(newest), Some(totals)) = (found.newest, totals.get_mut(usize::from(partition))) {
+            totals.snapshot_at = Some(newest.sequence.0);
         }
+        damaged.extend(found.instead_of);
     }
-    match damaged {
-        Some(damage) => Err(Box::new(damage).into()),
-        None => Ok(snapshots.verified()),
-    }
+    Ok((snapshots.verified(), damaged))
 }
 
 fn read_log(

@@ -6,10 +6,10 @@
 
 use super::appender::{Batch, Sequences};
 use super::block::{self, BLOCK_MAX, BlockHeader};
-use super::failure::Failure;
+use super::failure::{Damage, Failure};
 use super::record::{self, Assembly, Record};
 use super::scan::{self, Blocks, End, Torn};
-use super::store::{Mark, Store};
+use super::store::{BlockReader, Mark, Store};
 use crate::limits;
 use std::collections::VecDeque;
 
@@ -35,6 +35,16 @@ pub struct Recovered {
     pub bytes: u64,
     /// The torn tail that was cut away, if there was one.
     pub torn: Option<Torn>,
+    /// Snapshots that could not be used, and in whose place older ones (and more of the log) were.
+    pub damaged: Vec<Damage>,
+}
+
+/// The log as it is between two commits, for another thread to read while it goes on being written. Nothing may be trimmed
+/// until it has been read.
+pub struct LogView {
+    pub(super) mark: Mark,
+    pub(super) generation_blocks: u64,
+    pub(super) reader: Box<dyn BlockReader>,
 }
 
 /// The log of one node. One owner, no threads of its own beyond its store's.
@@ -77,7 +87,9 @@ impl Log {
         // killed before its sync leaves that behind. Only after this may the mark, or anybody, build on them.
         store.sync()?;
         let Mark { first_block, floor, .. } = store.mark().unwrap_or_default();
-        let recovered = Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn };
+        let damaged = Vec::new();
+        let recovered =
+            Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn, damaged };
         let mut log = Log {
             store,
             block: Vec::with_capacity(BLOCK_MAX),
@@ -135,26 +147,31 @@ impl Log {
     /// Notes durably how far the log has come, so that the loss of its end would be seen. Worth doing after snapshots
     /// and at an orderly end; the log does it by itself at the end of each generation.
     pub fn set_mark(&mut self) -> Result<(), Failure> {
-        let mark = Mark {
-            epoch: self.epoch,
-            first_block: self.first_block,
-            next_block: self.next_block,
-            last_crc: self.last_crc,
-            floor: self.floor.clone(),
-        };
+        let mark = self.mark();
         self.store.set_mark(mark)?;
         self.marked_block = self.next_block;
         Ok(())
     }
 
+    fn mark(&self) -> Mark {
+        Mark {
+            epoch: self.epoch,
+            first_block: self.first_block,
+            next_block: self.next_block,
+            last_crc: self.last_crc,
+            floor: self.floor.clone(),
+        }
+    }
+
+    /// Everything that is durable by now, to be read beside further commits.
+    pub fn view(&self) -> LogView {
+        let (mark, generation_blocks) = (self.mark(), self.store.generation_blocks());
+        LogView { mark, generation_blocks, reader: self.store.reader() }
+    }
+
     /// An orderly end: notes how far the log has come and lets go of the store.
     pub fn close(mut self) -> Result<(), Failure> {
         self.while_alive(Log::set_mark)
-    }
-
-    /// The store, between two commits.
-    pub(super) fn store(&mut self) -> &mut dyn Store {
-        self.store.as_mut()
     }
 
     /// The last record of each partition.
@@ -290,6 +307,6 @@ fn visit_blocks(
 pub(super) fn take_record(block: u64, records: &[u8]) -> Result<(Record<'_>, usize), Failure> {
     record::decode(records).map_err(|fault| {
         let fault = super::block::BlockFault::Record(fault.to_string());
-        Failure::Damaged(Box::new(super::failure::Damage::block(block, 0, &fault)))
+        Failure::Damaged(Box::new(Damage::block(block, 0, &fault)))
     })
 }

@@ -15,7 +15,7 @@
 //! * `durable <= written <= appended`; the order of appending is the order of replay, per partition.
 //! * `Log::commit` returns when every record handed to it survives a loss of power.
 //! * A torn tail is cut; damage before the tail is [`Damage`]: the gate refuses to start and says where.
-//! * The log is trimmed only below verified snapshots.
+//! * The log is trimmed only below verified snapshots, and so that the one before the newest can stand in for it.
 
 mod appender;
 mod archive;
@@ -49,11 +49,11 @@ pub use failure::{Damage, Failure, Lost, Place};
 pub use faults::{Fault, Operations, SimulatedDisk};
 pub use gate::Gate;
 pub use inspect::{Inspection, PartitionTotals, dump, verify};
-pub use log::{Durable, Log, Recovered};
+pub use log::{Durable, Log, LogView, Recovered};
 pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
 pub use recovery::{Progress, Replay, recover};
 pub use scan::Torn;
 pub use segment::DOSSIER_MAX;
 pub use sled_store::SledStore;
-pub use snapshot::{SNAPSHOT_VERSION, Snapshot, Snapshots};
-pub use store::{BlockVisitor, Mark, MemoryStore, Store};
+pub use snapshot::{Found, SNAPSHOT_VERSION, Snapshot, Snapshots};
+pub use store::{BlockReader, BlockVisitor, Mark, MemoryStore, Store};

@@ -5,11 +5,11 @@
 //! commits to every worker, and each takes the records of its own partitions above its snapshots, in order.
 
 use super::appender::Sequences;
-use super::failure::{Damage, Failure};
+use super::failure::{Damage, Failure, Lost};
 use super::log::{Log, Recovered, take_record};
 use super::record::{self, Assembly, Record, Sequence};
 use super::scan::{self, Blocks};
-use super::snapshot::Snapshots;
+use super::snapshot::{Snapshot, Snapshots};
 use super::store::Store;
 use crate::units::PartitionId;
 use std::sync::Arc;
@@ -64,11 +64,16 @@ pub fn recover<R: Replay>(
     let mark = store.mark().unwrap_or_default();
     let instead_of = take_snapshots(snapshots, &mut workers, progress)?;
     let base = snapshots.verified();
-    for (partition, damage) in instead_of {
-        // An older snapshot stands in, unless the log above it is trimmed away.
-        if mark.floor.get(usize::from(partition.0)).is_some_and(|floor| base.last(partition).0 < *floor) {
+    let mut damaged = Vec::new();
+    for (partition, mut damage) in instead_of {
+        // An older snapshot (or the log from its beginning) stands in, unless the log above it is trimmed away.
+        let (have, floor) = (base.last(partition).0, mark.floor.get(usize::from(partition.0)).copied().unwrap_or(0));
+        if have < floor {
+            damage.fault = format!("{}; no older one reaches the log, which was trimmed", damage.fault);
+            damage.lost = vec![Lost { partition, first: have + 1, last: floor }];
             return Err(Box::new(damage).into());
         }
+        damaged.push(damage);
     }
     let count = workers.len();
     let (end, workers) = thread::scope(|scope| {
@@ -89,7 +94,7 @@ pub fn recover<R: Replay>(
         Ok::<_, Failure>((end?, workers))
     })?;
     let (log, recovered) = Log::continue_at(store, end)?;
-    Ok((log, workers, recovered))
+    Ok((log, workers, Recovered { damaged, ..recovered }))
 }
 
 /// The partitions of one worker.
@@ -120,14 +125,14 @@ fn take_snapshots<R: Replay>(
                 let mut instead_of = Vec::new();
                 let share = Share { place, count };
                 for partition in (0..of).map(PartitionId).filter(|partition| share.has(*partition)) {
-                    if let Some(found) = snapshots.load(partition)? {
-                        let sequence = found.sequence;
-                        worker.snapshot(partition, sequence, &found.state).map_err(|what| Failure::Unreadable {
+                    let found = snapshots.load(partition)?;
+                    instead_of.extend(found.instead_of.map(|damage| (partition, damage)));
+                    if let Some(Snapshot { sequence, state }) = found.newest {
+                        worker.snapshot(partition, sequence, &state).map_err(|what| Failure::Unreadable {
                             partition,
                             sequence: sequence.0,
-                            what,
+                            what: format!("the snapshot after it: {what}"),
                         })?;
-                        instead_of.extend(found.instead_of.map(|damage| (partition, damage)));
                     }
                     let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
                     progress(Progress::Snapshots { done, of });

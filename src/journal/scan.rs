@@ -12,6 +12,7 @@
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader};
 use super::failure::{Damage, Failure, Lost, Place};
+use super::log::LogView;
 use super::record::{self, Sequence};
 use super::store::{Mark, Store};
 use crate::units::PartitionId;
@@ -66,6 +67,8 @@ impl Blocks {
 /// The end of a log that was read to its end.
 #[derive(Clone, Debug)]
 pub(super) struct End {
+    /// The mark as it was found.
+    pub mark: Mark,
     /// The number of the next block.
     pub next_block: u64,
     /// The checksum of the last block, zero if there is none.
@@ -104,9 +107,22 @@ pub(super) fn scan(
     base: &Sequences,
     deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
 ) -> Result<End, Failure> {
-    let mut scan = Scan::new(store, base);
+    let mut scan = Scan::new(store.mark().unwrap_or_default(), store.generation_blocks(), base);
     store.replay(&mut |number, bytes| scan.block(number, bytes, deliver))?;
     scan.end(store.whole_blocks())
+}
+
+/// Reads a log that goes on being written, up to where it was when the view was taken.
+pub(super) fn scan_view(
+    view: &mut LogView,
+    base: &Sequences,
+    deliver: &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>,
+) -> Result<End, Failure> {
+    let below = view.mark.next_block;
+    let mut scan = Scan::new(view.mark.clone(), view.generation_blocks, base);
+    view.reader
+        .replay(&mut |number, bytes| if number < below { scan.block(number, bytes, deliver) } else { Ok(()) })?;
+    scan.end(true)
 }
 
 struct Scan<'a> {
@@ -141,8 +157,7 @@ struct Broken {
 }
 
 impl<'a> Scan<'a> {
-    fn new(store: &dyn Store, base: &'a Sequences) -> Scan<'a> {
-        let mark = store.mark().unwrap_or_default();
+    fn new(mark: Mark, generation_blocks: u64, base: &'a Sequences) -> Scan<'a> {
         let first_block = mark.first_block;
         let last_crc = match first_block {
             0 => Some(0),
@@ -151,6 +166,7 @@ impl<'a> Scan<'a> {
             _ => None,
         };
         let end = End {
+            mark: mark.clone(),
             next_block: first_block,
             last_crc: last_crc.unwrap_or(0),
             epoch: mark.epoch,
@@ -165,7 +181,7 @@ impl<'a> Scan<'a> {
         Scan {
             base,
             first_block,
-            generation_blocks: store.generation_blocks(),
+            generation_blocks,
             settled: next.clone(),
             next,
             next_block: first_block,

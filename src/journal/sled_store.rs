@@ -17,7 +17,7 @@ use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::mark;
 use super::rebuild;
-use super::store::{BlockVisitor, Mark, Store};
+use super::store::{BlockReader, BlockVisitor, Mark, Store};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -120,9 +120,14 @@ impl SledStore {
 
     /// Numbers of the generations that have a tree.
     fn generations(&self) -> impl Iterator<Item = u64> + use<> {
-        let mut numbers: Vec<u64> = self.db.tree_names().iter().filter_map(|name| generation_of(name)).collect();
-        numbers.sort_unstable();
-        numbers.into_iter()
+        generations(&self.db)
+    }
+
+    fn reading(&self) -> Reader {
+        // What lies before the log's beginning may be on its way out: the helper may be dropping it at this moment.
+        let first = self.mark.as_ref().map_or(0, |mark| mark.first_block / self.generation_blocks);
+        let (log, db, generation_blocks) = (self.log.clone(), self.db.clone(), self.generation_blocks);
+        Reader { _dir: self.dir.clone(), log, db, first, generation_blocks, bytes: BTreeMap::new() }
     }
 
     /// The tree of a generation, prepared. Asks for the next one when half of this one will have been written.
@@ -195,26 +200,14 @@ impl Store for SledStore {
     }
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        let log = self.log.clone();
-        // What lies before the log's beginning may be on its way out: the helper may be dropping it at this moment.
-        let first = self.mark.as_ref().map_or(0, |mark| mark.first_block / self.generation_blocks);
-        for generation in self.generations().filter(|generation| *generation >= first) {
-            let tree = self.db.open_tree(name(generation)).map_err(failure("reading", &log))?;
-            let mut bytes = 0;
-            for entry in tree.iter() {
-                let (key, block) = entry.map_err(failure("reading", &log))?;
-                let slot = slot_of(&key).filter(|slot| *slot < self.generation_blocks);
-                let Some(slot) = slot else { return Err(foreign_key(&log, generation, &key)) };
-                if !block.is_empty() {
-                    bytes += block.len() as u64;
-                    visit(generation * self.generation_blocks + slot, &block)?;
-                }
-            }
-            if bytes > 0 {
-                self.bytes.insert(generation, bytes);
-            }
-        }
+        let mut reader = self.reading();
+        BlockReader::replay(&mut reader, visit)?;
+        self.bytes.extend(reader.bytes);
         Ok(())
+    }
+
+    fn reader(&self) -> Box<dyn BlockReader> {
+        Box::new(self.reading())
     }
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {
@@ -263,6 +256,43 @@ impl Store for SledStore {
     fn used_bytes(&self) -> u64 {
         self.bytes.values().sum()
     }
+}
+
+/// Reads blocks beside whoever writes them.
+struct Reader {
+    /// The directory stays ours as long as its database is open.
+    _dir: DataDir,
+    log: PathBuf,
+    db: sled::Db,
+    /// The first generation that is read.
+    first: u64,
+    generation_blocks: u64,
+    /// Bytes of blocks that were read, by generation.
+    bytes: BTreeMap<u64, u64>,
+}
+
+impl BlockReader for Reader {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        for generation in generations(&self.db).filter(|generation| *generation >= self.first) {
+            let tree = self.db.open_tree(name(generation)).map_err(failure("reading", &self.log))?;
+            for entry in tree.iter() {
+                let (key, block) = entry.map_err(failure("reading", &self.log))?;
+                let slot = slot_of(&key).filter(|slot| *slot < self.generation_blocks);
+                let Some(slot) = slot else { return Err(foreign_key(&self.log, generation, &key)) };
+                if !block.is_empty() {
+                    *self.bytes.entry(generation).or_default() += block.len() as u64;
+                    visit(generation * self.generation_blocks + slot, &block)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn generations(db: &sled::Db) -> impl Iterator<Item = u64> + use<> {
+    let mut numbers: Vec<u64> = db.tree_names().iter().filter_map(|name| generation_of(name)).collect();
+    numbers.sort_unstable();
+    numbers.into_iter()
 }
 
 impl Drop for SledStore {

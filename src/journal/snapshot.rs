@@ -8,8 +8,9 @@
 //! ```
 //!
 //! The CRC covers the header before it and the state. A snapshot is written under another name, synced, renamed, and read
-//! back before it counts. The last two of each partition are kept: as long as the log reaches back to the older one, it
-//! can stand in for a newer one that is damaged.
+//! back before it counts. The last two of each partition are kept, and the log is kept as far back as the older one
+//! reaches ([`Snapshots::reach`]): it stands in for a newer one that is damaged. A partition in which nothing happened
+//! since its last snapshot gets a second copy of it instead of a new one, so that it does not hold the log.
 //!
 //! A snapshot may only hold what is durable in the log: the state after `sequence`, taken when that record is below
 //! the watermark.
@@ -34,11 +35,25 @@ const HEADER: usize = 28;
 /// Snapshots of a partition that are kept.
 const KEPT: usize = 2;
 
+/// Bytes that are written before they are synced: a large snapshot must not make the log's own syncs wait behind it.
+const PIECE: usize = 1024 * 1024;
+
 /// The snapshots of one node. Several threads may write at a time, each for partitions of its own.
 #[derive(Debug)]
 pub struct Snapshots {
     place: Where,
-    verified: Mutex<Sequences>,
+    table: Mutex<Table>,
+}
+
+/// What is known of the snapshots that are kept.
+#[derive(Debug)]
+struct Table {
+    /// The last record that each partition's newest one covers.
+    newest: Sequences,
+    /// The same of the one before it.
+    older: Sequences,
+    /// Files that were found damaged.
+    damaged: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -57,7 +72,14 @@ pub struct Snapshot {
     pub sequence: Sequence,
     /// The state, in the encoding of whoever took it.
     pub state: Vec<u8>,
-    /// A newer one that could not be used.
+}
+
+/// What was found of a partition's snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The newest one that is whole, if there is one.
+    pub newest: Option<Snapshot>,
+    /// One newer than that, which could not be used.
     pub instead_of: Option<Damage>,
 }
 
@@ -75,60 +97,97 @@ impl Snapshots {
                 fs::remove_file(&file).map_err(Failure::io("removing", &file))?;
             }
         }
-        let verified = Mutex::new(Sequences::new(partitions));
-        Ok(Snapshots { place: Where::Directory(path), verified })
+        Ok(Snapshots { place: Where::Directory(path), table: Table::new(partitions) })
     }
 
     /// Snapshots in memory, for tests and simulation: written as a whole or not at all.
     pub fn in_memory(partitions: u16) -> Snapshots {
-        let place = Where::Memory(Mutex::default());
-        Snapshots { place, verified: Mutex::new(Sequences::new(partitions)) }
+        Snapshots { place: Where::Memory(Mutex::default()), table: Table::new(partitions) }
     }
 
     /// Writes the state of a partition after `sequence`, which must be durable in the log, and verifies what was written.
     pub fn write(&self, partition: PartitionId, sequence: Sequence, state: &[u8]) -> Result<(), Failure> {
+        if let Where::Directory(dir) = &self.place {
+            let first = dir.join(file_name(partition, sequence, ""));
+            let path = match self.verified().last(partition) == sequence && files::exists(&first)? {
+                true => dir.join(file_name(partition, sequence, COPY)),
+                false => first,
+            };
+            files::write_in_pieces(&path, &[&header(partition, sequence, state), state], PIECE)?;
+            let written = read(&path, partition)?;
+            if written.0 != sequence || written.1 != state {
+                return Err(damaged(&path, "what was read back is not what was written".to_owned()));
+            }
+        }
+        let mut table = self.table();
+        let before = table.newest.last(partition);
         match &self.place {
             Where::Memory(newest) => {
                 newest.lock().expect("no holder panics").insert(partition, (sequence, state.to_vec()));
+                table.older.set_last(partition, sequence);
             }
             Where::Directory(dir) => {
-                let path = dir.join(file_name(partition, sequence));
-                files::write_durably(&path, &[&header(partition, sequence, state), state])?;
-                let written = read(&path, partition)?;
-                if written.0 != sequence || written.1 != state {
-                    return Err(damaged(&path, "what was read back is not what was written".to_owned()));
-                }
-                for (_, older) in files_of(dir, partition)?.into_iter().rev().skip(KEPT) {
-                    fs::remove_file(&older).map_err(Failure::io("removing", &older))?;
+                table.set_damaged_aside(dir, partition)?;
+                table.older.set_last(partition, before);
+                for older in files_of(dir, partition)?.into_iter().rev().skip(KEPT) {
+                    fs::remove_file(&older.path).map_err(Failure::io("removing", &older.path))?;
                 }
             }
         }
-        self.table().set_last(partition, sequence);
+        table.newest.set_last(partition, sequence);
         Ok(())
     }
 
-    /// The newest snapshot of a partition that is whole, or nothing if there never was one. It counts as verified.
-    pub fn load(&self, partition: PartitionId) -> Result<Option<Snapshot>, Failure> {
-        let found = match &self.place {
+    /// The newest snapshot of a partition that is whole, if there is one. It counts as verified.
+    pub fn load(&self, partition: PartitionId) -> Result<Found, Failure> {
+        let dir = match &self.place {
             Where::Memory(newest) => {
                 let newest = newest.lock().expect("no holder panics");
-                newest.get(&partition).map(|(sequence, state)| Snapshot {
-                    sequence: *sequence,
-                    state: state.clone(),
-                    instead_of: None,
-                })
+                let newest = newest
+                    .get(&partition)
+                    .map(|(sequence, state)| Snapshot { sequence: *sequence, state: state.clone() });
+                if let Some(Snapshot { sequence, .. }) = newest {
+                    self.table().count(partition, sequence, sequence);
+                }
+                return Ok(Found { newest, instead_of: None });
             }
-            Where::Directory(dir) => newest_whole(dir, partition)?,
+            Where::Directory(dir) => dir,
         };
-        if let Some(found) = &found {
-            self.table().set_last(partition, found.sequence);
+        let mut found = Found::default();
+        let mut files = files_of(dir, partition)?;
+        while let Some(file) = files.pop() {
+            let damage = match read(&file.path, partition) {
+                Ok((sequence, state)) if sequence == file.sequence => {
+                    found.newest = Some(Snapshot { sequence, state });
+                    let older = files.last().map_or(Sequence(0), |older| older.sequence);
+                    self.table().count(partition, sequence, older);
+                    break;
+                }
+                Ok((sequence, _)) => damage(&file.path, format!("it holds the state after record {sequence}")),
+                Err(Failure::Damaged(damage)) => *damage,
+                Err(other) => return Err(other),
+            };
+            self.table().damaged.push(file.path);
+            found.instead_of.get_or_insert(damage);
         }
         Ok(found)
     }
 
-    /// The last record that a verified snapshot covers, for each partition: below that the log can be trimmed.
+    /// The last record that a verified snapshot covers, for each partition.
     pub fn verified(&self) -> Sequences {
-        self.table().clone()
+        self.table().newest.clone()
+    }
+
+    /// How far back the log has to reach, for each partition: to its older snapshot, which stands in when the newer one is
+    /// damaged. Below that the log can be trimmed.
+    pub fn reach(&self) -> Sequences {
+        self.table().older.clone()
+    }
+
+    /// Whether a partition has both its snapshots at this record: another one would be the same.
+    pub fn is_settled(&self, partition: PartitionId, sequence: Sequence) -> bool {
+        let table = self.table();
+        table.newest.last(partition) == sequence && table.older.last(partition) == sequence
     }
 
     /// Bytes of all snapshots that are kept.
@@ -144,50 +203,63 @@ impl Snapshots {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Sequences> {
-        self.verified.lock().expect("no holder panics")
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("no holder panics")
     }
 }
 
-fn newest_whole(dir: &Path, partition: PartitionId) -> Result<Option<Snapshot>, Failure> {
-    let mut instead_of = None;
-    for (sequence, path) in files_of(dir, partition)?.into_iter().rev() {
-        match read(&path, partition) {
-            Ok((found, state)) if found == sequence => return Ok(Some(Snapshot { sequence, state, instead_of })),
-            Ok((found, _)) => {
-                let fault = format!("it holds the state after record {found}");
-                instead_of.get_or_insert(damage(&path, fault));
-            }
-            Err(Failure::Damaged(damage)) => {
-                instead_of.get_or_insert(*damage);
-            }
-            Err(other) => return Err(other),
-        }
+impl Table {
+    fn new(partitions: u16) -> Mutex<Table> {
+        let none = Sequences::new(partitions);
+        Mutex::new(Table { newest: none.clone(), older: none, damaged: Vec::new() })
     }
-    match instead_of {
-        Some(damage) => Err(Box::new(damage).into()),
-        None => Ok(None),
+
+    fn count(&mut self, partition: PartitionId, newest: Sequence, older: Sequence) {
+        self.newest.set_last(partition, newest);
+        self.older.set_last(partition, older);
+    }
+
+    /// Damaged files of a partition get another name: they are not one of the two any more, and can still be looked at.
+    fn set_damaged_aside(&mut self, dir: &Path, partition: PartitionId) -> Result<(), Failure> {
+        for file in files_of(dir, partition)? {
+            if self.damaged.contains(&file.path) {
+                let aside = file.path.with_extension("damaged");
+                fs::rename(&file.path, &aside).map_err(Failure::io("renaming", &file.path))?;
+            }
+        }
+        Ok(())
     }
 }
+
+/// A file that should be a snapshot. Their order is that of the records they cover.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Kept {
+    sequence: Sequence,
+    path: PathBuf,
+}
+
+/// What a second copy of a snapshot has behind its sequence.
+const COPY: &str = "-copy";
 
 /// The snapshots of a partition, the oldest first.
-fn files_of(dir: &Path, partition: PartitionId) -> Result<Vec<(Sequence, PathBuf)>, Failure> {
+fn files_of(dir: &Path, partition: PartitionId) -> Result<Vec<Kept>, Failure> {
     let prefix = format!("p{:05}-", partition.0);
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(Failure::io("reading", dir))? {
         let entry = entry.map_err(Failure::io("reading", dir))?;
         let name = entry.file_name();
-        let sequence = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".snap")?.parse().ok());
+        let sequence = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(".snap"));
+        let sequence = sequence.and_then(|name| name.strip_suffix(COPY).unwrap_or(name).parse().ok());
         if let Some(sequence) = sequence {
-            found.push((Sequence(sequence), entry.path()));
+            found.push(Kept { sequence: Sequence(sequence), path: entry.path() });
         }
     }
     found.sort_unstable();
     Ok(found)
 }
 
-fn file_name(partition: PartitionId, sequence: Sequence) -> String {
-    format!("p{:05}-{:020}.snap", partition.0, sequence.0)
+fn file_name(partition: PartitionId, sequence: Sequence, copy: &str) -> String {
+    format!("p{:05}-{:020}{copy}.snap", partition.0, sequence.0)
 }
 
 fn header(partition: PartitionId, sequence: Sequence, state: &[u8]) -> [u8; HEADER] {
@@ -252,23 +324,55 @@ mod tests {
 
     const P: PartitionId = PartitionId(3);
 
+    fn kept(dir: &DataDir) -> Vec<u64> {
+        files_of(&dir.snapshots(), P).unwrap().into_iter().map(|kept| kept.sequence.0).collect()
+    }
+
+    fn newest(snapshots: &Snapshots) -> (Sequence, Vec<u8>) {
+        let found = snapshots.load(P).unwrap();
+        assert_eq!(found.instead_of, None);
+        found.newest.map(|newest| (newest.sequence, newest.state)).unwrap()
+    }
+
     #[test]
     fn the_newest_comes_back_and_two_are_kept() {
         let (_place, dir) = place();
         let snapshots = Snapshots::open(&dir).unwrap();
-        assert_eq!(snapshots.load(P).unwrap(), None);
-        for sequence in [9, 10, 11] {
+        assert_eq!(snapshots.load(P).unwrap(), Found::default());
+        for (sequence, reach) in [(9, 0), (10, 9), (11, 10)] {
             snapshots.write(P, Sequence(sequence), format!("after {sequence}").as_bytes()).unwrap();
+            assert_eq!(snapshots.verified().last(P), Sequence(sequence));
+            assert_eq!(snapshots.reach().last(P), Sequence(reach), "the log reaches back to the older one");
         }
         snapshots.write(PartitionId(1), Sequence(2), b"").unwrap();
-        let names: Vec<Sequence> = files_of(&dir.snapshots(), P).unwrap().into_iter().map(|(n, _)| n).collect();
-        assert_eq!(names, [Sequence(10), Sequence(11)]);
+        assert_eq!(kept(&dir), [10, 11]);
         let again = Snapshots::open(&dir).unwrap();
         assert_eq!(again.verified().last(P), Sequence(0), "not looked at yet");
-        let found = again.load(P).unwrap().unwrap();
-        assert_eq!((found.sequence, found.state.as_slice(), found.instead_of), (Sequence(11), &b"after 11"[..], None));
-        assert_eq!(again.verified().last(P), Sequence(11));
-        assert_eq!(again.load(PartitionId(1)).unwrap().unwrap().state, b"");
+        assert_eq!(newest(&again), (Sequence(11), b"after 11".to_vec()));
+        assert_eq!((again.verified().last(P), again.reach().last(P)), (Sequence(11), Sequence(10)));
+        assert_eq!(again.load(PartitionId(1)).unwrap().newest.unwrap().state, b"");
+        assert_eq!(again.reach().last(PartitionId(1)), Sequence(0), "there is no older one");
+    }
+
+    #[test]
+    fn a_partition_in_which_nothing_happens_gets_a_copy_and_does_not_hold_the_log() {
+        let (_place, dir) = place();
+        let snapshots = Snapshots::open(&dir).unwrap();
+        snapshots.write(P, Sequence(5), b"five").unwrap();
+        assert!(!snapshots.is_settled(P, Sequence(5)));
+        snapshots.write(P, Sequence(5), b"five").unwrap();
+        assert!(snapshots.is_settled(P, Sequence(5)));
+        assert_eq!((kept(&dir), snapshots.reach().last(P)), (vec![5, 5], Sequence(5)));
+        for name in [file_name(P, Sequence(5), ""), file_name(P, Sequence(5), COPY)] {
+            let path = dir.snapshots().join(name);
+            let whole = fs::read(&path).unwrap();
+            fs::write(&path, "damaged").unwrap();
+            let again = Snapshots::open(&dir).unwrap();
+            assert_eq!(again.load(P).unwrap().newest.unwrap().state, b"five", "either stands in for the other");
+            fs::write(&path, whole).unwrap();
+        }
+        snapshots.write(P, Sequence(6), b"six").unwrap();
+        assert_eq!((kept(&dir), newest(&snapshots)), (vec![5, 6], (Sequence(6), b"six".to_vec())));
     }
 
     #[test]
@@ -277,18 +381,27 @@ mod tests {
         let snapshots = Snapshots::open(&dir).unwrap();
         snapshots.write(P, Sequence(1), b"old").unwrap();
         snapshots.write(P, Sequence(2), b"new").unwrap();
-        let newest = dir.snapshots().join(file_name(P, Sequence(2)));
+        let newest = dir.snapshots().join(file_name(P, Sequence(2), ""));
         let whole = fs::read(&newest).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             fs::write(&newest, damaged).unwrap();
-            let found = snapshots.load(P).unwrap().unwrap();
-            assert_eq!((found.sequence, found.state.as_slice()), (Sequence(1), &b"old"[..]), "bit {bit}");
+            let found = snapshots.load(P).unwrap();
+            let older = found.newest.unwrap();
+            assert_eq!((older.sequence, older.state.as_slice()), (Sequence(1), &b"old"[..]), "bit {bit}");
             assert_eq!(found.instead_of.unwrap().place, Place::Snapshot { path: newest.clone() });
+            assert_eq!(snapshots.reach().last(P), Sequence(0), "behind that there is no other");
         }
-        fs::write(dir.snapshots().join(file_name(P, Sequence(1))), &whole).unwrap();
-        assert!(matches!(snapshots.load(P), Err(Failure::Damaged(_))), "neither is what its name says");
+        // The next one takes the place of the damaged one, which can still be looked at.
+        snapshots.write(P, Sequence(3), b"next").unwrap();
+        assert_eq!((kept(&dir), snapshots.reach().last(P)), (vec![1, 3], Sequence(1)));
+        assert!(newest.with_extension("damaged").exists());
+        for name in [1, 3] {
+            fs::write(dir.snapshots().join(file_name(P, Sequence(name), "")), &whole).unwrap();
+        }
+        let found = snapshots.load(P).unwrap();
+        assert!(found.newest.is_none() && found.instead_of.is_some(), "neither is what its name says");
     }
 
     #[test]
@@ -296,7 +409,7 @@ mod tests {
         let (_place, dir) = place();
         let left = dir.snapshots().join("p00003-00000000000000000009.new");
         fs::write(&left, "half").unwrap();
-        assert_eq!(Snapshots::open(&dir).unwrap().load(P).unwrap(), None);
+        assert_eq!(Snapshots::open(&dir).unwrap().load(P).unwrap(), Found::default());
         assert!(!left.exists());
     }
 }

@@ -27,6 +27,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Is shown a block: its number and its bytes.
 pub type BlockVisitor<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Failure> + 'a;
 
+/// Reads the blocks of a store that goes on being written: those that were there when the reader was made, and perhaps
+/// later ones. Nothing may be dropped from the store while it reads.
+pub trait BlockReader: Send {
+    /// Shows every block from the mark's first one on, in ascending order, until the visitor fails.
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure>;
+}
+
 /// Keeps numbered blocks. The contract is in the documentation of the module.
 pub trait Store: Send {
     /// Takes the next block.
@@ -37,6 +44,9 @@ pub trait Store: Send {
 
     /// Shows every block, in ascending order, until the visitor fails.
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure>;
+
+    /// A reader for another thread.
+    fn reader(&self) -> Box<dyn BlockReader>;
 
     /// Removes every block from this number on, durably.
     fn cut(&mut self, from: u64) -> Result<(), Failure>;
@@ -126,6 +136,13 @@ impl MemoryStore {
     }
 }
 
+impl BlockReader for MemoryStore {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        let blocks = self.blocks().blocks.clone();
+        blocks.iter().try_for_each(|(number, block)| visit(*number, block))
+    }
+}
+
 impl Store for MemoryStore {
     fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
         self.blocks().blocks.insert(number, block.to_vec());
@@ -138,6 +155,10 @@ impl Store for MemoryStore {
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
         self.blocks().blocks.iter().try_for_each(|(number, block)| visit(*number, block))
+    }
+
+    fn reader(&self) -> Box<dyn BlockReader> {
+        Box::new(self.clone())
     }
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use wattstile::journal::{DataDir, Layout};
 use wattstile::sim::pipe::Dialler;
 use wattstile::sim::tls::dialler;
 use wattstile::transport::pki::Certified;
@@ -39,6 +40,11 @@ pub struct Served {
 impl Served {
     /// Makes certificates, a tariff and an empty data directory, and starts the gate.
     pub fn start(more: &[&str]) -> Served {
+        Served::start_on(Layout { partitions: 8, generation_blocks: 4_096 }, more)
+    }
+
+    /// The same with a log in generations of another size: small ones are let go soon.
+    pub fn start_on(layout: Layout, more: &[&str]) -> Served {
         let folder = tempfile::tempdir().unwrap();
         let pki = folder.path().join("pki");
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
@@ -46,6 +52,7 @@ impl Served {
         let trust = Trust::new(&[pki.root().clone()], "localhost").unwrap();
         fs::create_dir(folder.path().join("tariffs")).unwrap();
         fs::write(folder.path().join("tariffs/test.json"), TARIFF).unwrap();
+        DataDir::create(&folder.path().join("data"), layout).unwrap();
         let (chargers, processors) = (free_address(), free_address());
         let more = more.iter().map(|&more| more.to_owned()).collect();
         let mut served = Served { folder, pki, trust, chargers, processors, more, child: None };

@@ -1,0 +1,169 @@
+//! Snapshots that are taken beside everything else, and what comes out of them again.
+
+use super::*;
+use crate::account::Account;
+use crate::actors::posting::PartitionBooks;
+use crate::actors::snapshot::{Sweep, Taken};
+use crate::charger::Charger;
+use crate::journal::{Progress, Record, Replay, Sequence, Snapshots, recover};
+use crate::session::Session;
+
+/// All that a shard knows, in an order that does not depend on cells.
+#[derive(Debug, PartialEq)]
+struct Known {
+    chargers: Vec<Charger>,
+    sessions: Vec<Session>,
+    accounts: Vec<Account>,
+    books: PartitionBooks,
+    readings: u64,
+}
+
+fn known(shard: &Shard) -> Known {
+    let partitions = || shard.partitions().iter();
+    let mut chargers: Vec<Charger> =
+        partitions().flat_map(|each| each.chargers.iter().map(|(_, charger)| charger.state().clone())).collect();
+    chargers.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut sessions: Vec<Session> =
+        partitions().flat_map(|each| each.sessions.iter().map(|(_, session)| session.state().clone())).collect();
+    sessions.sort_by_key(|session| session.id);
+    let mut accounts: Vec<(AccountId, Account)> = partitions()
+        .flat_map(|each| each.accounts.iter().filter_map(|(_, a)| Some((a.id()?.clone(), a.state().clone()))))
+        .collect();
+    accounts.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut books = PartitionBooks::default();
+    partitions().for_each(|each| books.merge(&each.books));
+    let readings = partitions().map(|each| each.tally.readings).sum();
+    Known { chargers, sessions, accounts: accounts.into_iter().map(|(_, account)| account).collect(), books, readings }
+}
+
+fn restored(taken: &[Taken], now: Now) -> Shard {
+    let mut shard = Shard::new(house(), 0, now);
+    for Taken { partition, state, .. } in taken {
+        shard.restore(*partition, state, now).unwrap();
+    }
+    shard
+}
+
+/// A day at a few chargers, cut into steps: sessions begin, go on, end and are put away, accounts are filled.
+fn step(scene: &mut Scene, number: u32) {
+    let charger = format!("AMS-{:04}", number % 5);
+    let account = format!("driver-{}", number % 3);
+    scene.link = Link { connection: ConnectionId(u64::from(number % 5) + 1), channel: Channel::ZERO };
+    let (round, key) = (number / 5 % 4, u64::from(number / 20 + 1));
+    match round {
+        0 => {
+            scene.order(&account, |op| account::Command::Open {
+                op,
+                account: AccountId::new(&account).unwrap(),
+                currency: Currency::EUR,
+                credit_limit: Amount::zero(Currency::EUR),
+            });
+            let source = account::TopUpSource::Bank;
+            scene.order(&account, |op| account::Command::TopUp {
+                op,
+                amount: Amount::new(9_000, Currency::EUR),
+                source,
+            });
+            scene.hello(&charger, Vec::new());
+            scene.start(key, CredentialKind::EvAccount, &account);
+        }
+        1 | 2 => scene.reading(key, round, i64::from(round) * 300),
+        _ => scene.stop(key, 3, 950),
+    }
+}
+
+#[test]
+fn a_snapshot_beside_running_sessions_is_the_state_at_one_moment() {
+    for (begins, cells) in [(0, 1), (7, 1), (21, 2), (33, 3), (50, 1), (58, 100)] {
+        let mut scene = Scene::new();
+        scene.archive = Some(std::collections::BTreeMap::new());
+        (0..begins).for_each(|number| step(&mut scene, number));
+        let at_that_moment = known(&scene.shard);
+        let partitions: Vec<PartitionId> = (0..8).map(PartitionId).collect();
+        partitions.iter().for_each(|partition| scene.shard.begin_snapshot(*partition));
+        let mut taken: Vec<Taken> = Vec::new();
+        for number in begins..begins + 60 {
+            step(&mut scene, number);
+            for partition in partitions
+                .iter()
+                .filter(|id| taken.iter().all(|taken| taken.partition != **id))
+                .copied()
+                .collect::<Vec<_>>()
+            {
+                if let Sweep::Done(done) = scene.shard.sweep(partition, cells) {
+                    taken.push(done);
+                }
+            }
+        }
+        assert_eq!(taken.len(), 8, "every partition came to its end");
+        let shard = restored(&taken, scene.now);
+        assert_eq!(known(&shard), at_that_moment, "begun after {begins} steps");
+        assert_eq!(at_that_moment.books.books.imbalance(), 0);
+    }
+}
+
+#[test]
+fn a_snapshot_waits_until_its_records_are_durable() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    // A reading that is decided and not yet written.
+    scene.pass(60);
+    let reading = scene.reading_of(1, 300);
+    let message = FromCharger::Reading { session: SessionKey(1), reading };
+    scene.shard.charger_says(scene.link, message, scene.now).unwrap();
+    let partition = PartitionId::of("AMS-0007", 8);
+    scene.shard.begin_snapshot(partition);
+    assert!(matches!(scene.shard.sweep(partition, 100), Sweep::Waiting));
+    let batch = scene.shard.take_batch().unwrap();
+    assert!(matches!(scene.shard.sweep(partition, 100), Sweep::Waiting), "under way is not durable");
+    scene.log.commit(std::slice::from_ref(&batch)).unwrap();
+    scene.shard.committed(batch);
+    let Sweep::Done(taken) = scene.shard.sweep(partition, 100) else { panic!("it is durable now") };
+    assert_eq!(taken.sequence, scene.log.sequences().last(partition));
+    assert_eq!(known(&restored(&[taken], scene.now)).readings, 1);
+}
+
+struct Rebuilt(Shard, Now);
+
+impl Replay for Rebuilt {
+    fn snapshot(&mut self, partition: PartitionId, _: Sequence, state: &[u8]) -> Result<(), String> {
+        self.0.restore(partition, state, self.1)
+    }
+
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        self.0.replay(record, self.1)
+    }
+}
+
+/// Snapshots at different moments, a log that is trimmed below the older ones, and a restart: nothing is different.
+#[test]
+fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
+    let snapshots = Snapshots::in_memory(8);
+    let mut scene = Scene::on(MemoryStore::new(4));
+    scene.archive = Some(std::collections::BTreeMap::new());
+    let mut trimmed = 0;
+    for number in 0..120 {
+        step(&mut scene, number);
+        let partition = PartitionId(u16::try_from(number % 8).unwrap());
+        scene.shard.begin_snapshot(partition);
+        let Sweep::Done(Taken { sequence, state, .. }) = scene.shard.sweep(partition, 1_000) else {
+            panic!("everything is durable between two steps")
+        };
+        snapshots.write(partition, sequence, &state).unwrap();
+        trimmed += scene.log.trim(&snapshots.reach()).unwrap();
+
+        let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+        let store = Box::new(scene.store.deep_clone());
+        let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
+        // A session that was put away may come back from the log; it is put away again.
+        let mut after = known(&rebuilt[0].0);
+        after
+            .sessions
+            .retain(|session| scene.archive.as_ref().is_none_or(|archive| !archive.contains_key(&session.id)));
+        assert_eq!(after, known(&scene.shard), "after step {number}");
+    }
+    assert!(trimmed > 20, "the log was let go: {trimmed} generations");
+}
