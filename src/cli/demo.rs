@@ -70,7 +70,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     banner(&demo, &args, output);
     let (recovered, recovery) = (demo.gate.recovered.records, demo.gate.recovery);
 
-    let line = output.live_line();
+    let line = output.live_lines();
     let end = args.duration.map(|duration| demo.started + duration);
     let mut last = None;
     loop {
@@ -139,16 +139,15 @@ fn live(standing: &Standing, speed: u32, last: &mut Option<(Instant, u64, i64)>)
     };
     let money = figures.money.get("EUR").copied().unwrap_or_default();
     format!(
-        "{} charging · {} settled · {} kW · held {} · captured {} · released {} EUR · books ±{} · {} ticks/s · sync p99 {} µs",
+        // Two lines that fit a terminal of 80 columns.
+        "{} charging · {} settled · {kw} kW · {ticks_per_s} ticks/s · log sync p99 {sync_p99_us} µs\n  \
+         EUR {} held · {} captured · {} released · books ±{}",
         figures.sessions_charging,
         figures.sessions_settled,
-        kw,
         cents(money.held_minor),
         cents(money.captured_minor),
         cents(money.released_minor),
         cents_of(figures.books_imbalance_minor),
-        ticks_per_s,
-        sync_p99_us,
     )
 }
 

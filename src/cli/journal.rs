@@ -1,7 +1,7 @@
 //! `wattstile journal`: looks into the data directory of a gate that is not running.
 
 use super::output::{BAD, DIM, GOOD};
-use super::{CliError, Exit, Output};
+use super::{CliError, Exit, Output, look};
 use crate::journal::{self, Failure, Inspection, Record, RecordKind};
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
 use crate::{account, charger, session};
@@ -19,20 +19,26 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Check every record, snapshot and archived session
-    #[command(after_help = "Example:\n  wattstile journal verify .wattstile/data\n\n\
+    #[command(after_help = "Example:\n  wattstile journal verify\n\n\
         Ends with 0 when everything is as it was written, with 65 when something is\n\
         damaged: each damage is named with its place and with what is lost.")]
     Verify(Place),
     /// Show every record of the log, one JSON document a line
-    #[command(after_help = "Example:\n  wattstile journal dump .wattstile/data --partition 7 | head")]
+    #[command(after_help = "Example:\n  wattstile journal dump --partition 7 | head")]
     Dump(Dump),
 }
 
 #[derive(Debug, clap::Args)]
 struct Place {
     /// The gate's data directory
-    #[arg(env = "WATTSTILE_DATA")]
+    #[arg(env = "WATTSTILE_DATA", default_value = "./.wattstile")]
     data: PathBuf,
+}
+
+impl Place {
+    fn data(&self) -> PathBuf {
+        look::data_below(&self.data)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -60,7 +66,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 }
 
 fn verify(place: &Place, output: &Output) -> Result<Exit, CliError> {
-    let found = journal::verify(&place.data).map_err(|failure| error(&failure))?;
+    let found = journal::verify(&place.data()).map_err(|failure| error(&failure))?;
     output.answer("journal-check/1", &found, |out| show(&found, out))?;
     Ok(if found.whole { Exit::Ok } else { Exit::Corrupt })
 }
@@ -101,7 +107,7 @@ impl Dump {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut gone = false;
-        let torn = journal::dump(&self.place.data, &mut |record| {
+        let torn = journal::dump(&self.place.data(), &mut |record| {
             let wanted = self.partition.is_none_or(|partition| partition == record.partition.0)
                 && self.kind.is_none_or(|kind| kind == record.kind);
             if wanted && !gone {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Which gate is meant.
@@ -28,17 +28,21 @@ pub enum Source {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The data directory that is meant: the demonstration keeps certificates beside its data.
+pub fn data_below(directory: &Path) -> PathBuf {
+    let below = directory.join("data");
+    if below.is_dir() { below } else { directory.to_owned() }
+}
+
 impl Which {
     /// The gate with this data directory.
-    pub fn at(data: &std::path::Path) -> Which {
+    pub fn at(data: &Path) -> Which {
         Which { data: data.to_owned() }
     }
 
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
-        // The demonstration keeps certificates beside its data.
-        let below = self.data.join("data");
-        let data = if below.is_dir() { below } else { self.data.clone() };
+        let data = data_below(&self.data);
         let file = data.join(PLACE_FILE);
         match fs::read(&file) {
             Ok(text) => {

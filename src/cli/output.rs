@@ -109,10 +109,10 @@ impl Output {
         bar.with_message(what)
     }
 
-    /// A line that changes in place on a terminal; draws nothing elsewhere.
-    pub fn live_line(&self) -> ProgressBar {
+    /// A few lines that change in place on a terminal; draws nothing elsewhere.
+    pub fn live_lines(&self) -> ProgressBar {
         let bar = ProgressBar::with_draw_target(None, self.draw_target());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }
         bar

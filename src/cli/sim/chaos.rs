@@ -100,7 +100,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut gate = Served::start(&args.dir)?;
     let mut dice = Dice::of(args.seed, 1);
     let pace = Pace::new(1);
-    let line = output.live_line();
+    let line = output.live_lines();
     let report = super::runtime()?.block_on(async {
         let mut services = Vec::new();
         for (name, percent) in [("chaos-a", args.misbehave), ("chaos-b", args.misbehave / 2), ("chaos-c", 0)] {

@@ -67,7 +67,7 @@ pub struct Args {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut ways = args.target.open()?;
     let lines = args.lines(&mut ways)?;
-    let line = output.live_line();
+    let line = output.live_lines();
     let report = runtime()?.block_on(async {
         let pace = Pace::new(args.speed);
         let within = Duration::from_millis(u64::from(args.chargers).min(5_000));

@@ -61,7 +61,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         },
         ..Settings::new(args.id.clone(), args.seed)
     };
-    let line = output.live_line();
+    let line = output.live_lines();
     let report = runtime()?.block_on(async {
         let lines = Lines { dialler, connections: args.connections, mac: None };
         let service = Arc::new(Service::start(settings, &lines, &Pace::new(args.speed)));
