@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use ring::hmac;
 use std::sync::Arc;
 use wattstile::account;
-use wattstile::actors::house::{House, Place, Places, Roster};
+use wattstile::actors::house::{House, Place, Places};
 use wattstile::actors::output::{OrderReply, Output};
 use wattstile::actors::shard::{Input, Shard};
 use wattstile::actors::{ConnectionId, Link};
@@ -68,7 +68,8 @@ impl Scene {
             shards: 1,
             policy: policy.clone(),
             places: ArcSwap::from_pointee(places),
-            roster: ArcSwap::from_pointee(Roster::default()),
+            routes: ArcSwap::default(),
+            stand_ins: Default::default(),
             dice: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),
@@ -175,7 +176,8 @@ fn decide(c: &mut Criterion) {
     let zone = TimeZone::UTC;
     scene.now.wall = Timestamp::from_unix_ms(START + 120_000);
     let reading = scene.reading(2);
-    let around = Surroundings { now: scene.now, tariff: &scene.tariff, zone: &zone, policy: &scene.policy };
+    let router: &dyn session::Router = &**scene.shard.house();
+    let around = Surroundings { now: scene.now, tariff: &scene.tariff, zone: &zone, policy: &scene.policy, router };
     let mut group = c.benchmark_group("session");
     group.throughput(Throughput::Elements(1));
     group.bench_function("decide one reading", |b| {

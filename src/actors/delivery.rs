@@ -6,7 +6,7 @@
 use super::charger::Link;
 use super::codes;
 use super::hosted::Slot;
-use super::house::{House, account_processor};
+use super::house::{self, House, account_processor};
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::session::{Deliver, HostedSession};
@@ -17,9 +17,9 @@ use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
 use crate::payment::{self, Answer, Notification, Operation};
-use crate::session::{self, Command, Opening, Session, Stage, Stop};
+use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::Rating;
-use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey};
+use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey, TimeSpan};
 use crate::wire::{
     ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionPosition, Standing,
     StartSession, Terms, ToCharger,
@@ -85,6 +85,9 @@ impl Delivery<'_> {
             .collect();
         let ack = ChargerHelloAck { terms: Terms::CHARGER, server_time: self.now.wall, sessions };
         self.tell(slot, ToCharger::HelloAck(ack));
+        for (_, cell) in partition.chargers.get(slot).map(|charger| charger.sessions().to_vec()).unwrap_or_default() {
+            self.session(partition, cell, Command::Back);
+        }
         for mark in &hello.sessions {
             self.receipt_again(partition, slot, mark.session);
         }
@@ -140,9 +143,7 @@ impl Delivery<'_> {
         for effect in self.charger(partition, slot, command) {
             match effect {
                 charger::Effect::OpenSession { power_max } => self.open(partition, slot, id, &start, power_max),
-                charger::Effect::RepeatStart(_) => {
-                    self.for_session(partition, slot, start.session, Command::RepeatStart);
-                }
+                charger::Effect::RepeatStart(_) => self.start_again(partition, slot, &start),
                 charger::Effect::RepeatEnd(past) => {
                     let code = if past.refused { Code::CredentialDeclined } else { Code::SessionEnded };
                     self.refuse_start(slot, start.session, code);
@@ -154,6 +155,24 @@ impl Delivery<'_> {
         }
     }
 
+    /// The same start again; or, with another credential while energy flows, a further hold for the same session.
+    fn start_again(&mut self, partition: &mut Partition, slot: Slot, start: &StartSession) {
+        let session = partition.chargers.get(slot).and_then(|charger| charger.session(start.session));
+        let hosted = session.and_then(|cell| partition.sessions.get(cell));
+        let command = hosted.and_then(|hosted| {
+            let state = hosted.state();
+            if !matches!(state.stage, Stage::Charging { .. })
+                || state.fingerprint == self.house.fingerprint(&start.credential)
+            {
+                return None;
+            }
+            let amount = session::first_hold(hosted.tariff(), &self.house.policy);
+            let route = self.house.route(&state.charger, &start.credential, amount, &[]).ok()?;
+            Some(Command::Tap { credential: start.credential.clone(), route })
+        });
+        self.for_session(partition, slot, start.session, command.unwrap_or(Command::RepeatStart));
+    }
+
     /// Opens a session: the tariff is pinned, a processor chosen, and funds are asked for.
     fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
@@ -162,9 +181,13 @@ impl Delivery<'_> {
             Ok(place) => place,
             Err(code) => return self.refuse_start(slot, start.session, code),
         };
-        let route = match self.house.route(&start.credential, place.tariff.currency()) {
+        let amount = session::first_hold(&place.tariff, &self.house.policy);
+        let route = match self.house.route(&charger, &start.credential, amount, &[]) {
             Ok(route) => route,
-            Err(code) => return self.refuse_start(slot, start.session, code),
+            Err(reason) => {
+                let (session, code) = (start.session, house::code_of(reason));
+                return self.tell(slot, ToCharger::StartRejected { session, code, text: reason.to_string().into() });
+            }
         };
         let Ok(rating) = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO) else {
             return self.refuse_start(slot, start.session, Code::NoTariff);
@@ -234,12 +257,16 @@ impl Delivery<'_> {
 
     /// Delivers a command to a session, and carries out what it decided.
     fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
-        let Some(delivered) = partition.sessions.deliver(cell, Deliver(command), self.now) else { return };
+        let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
+        if delivered.decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
+            let state = hosted.state();
+            self.house.stand_ins.set(id, &state.fingerprint, state.payment.stands_in());
+        }
         for event in &delivered.decided.events {
             partition.tally.count(event);
             self.append_session(id, event);
@@ -406,7 +433,9 @@ impl Delivery<'_> {
     /// A deadline has come.
     pub fn wake(&mut self, partition: &mut Partition, whom: Sleeper) {
         match whom {
-            Sleeper::Session(_, cell) => self.session(partition, cell, Command::Wake { silent: false }),
+            Sleeper::Session(_, cell) => {
+                self.session(partition, cell, Command::Wake { silent: false, quiet: TimeSpan::ZERO })
+            }
             Sleeper::Account(_, cell) => {
                 let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
                 if let Some(id) = id {
@@ -457,6 +486,9 @@ impl Delivery<'_> {
 
     /// What was in flight when the process ended is asked again.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
+        if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
+            self.house.stand_ins.set(state.id, &state.fingerprint, state.payment.stands_in());
+        }
         self.session(partition, cell, Command::Resume);
     }
 

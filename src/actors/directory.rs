@@ -1,13 +1,15 @@
 //! Who is where: shards by partition, processors by id.
 
 use super::archivist::Archivist;
-use super::house::{House, Listed};
+use super::house::House;
 use super::keeper::Keeper;
 use super::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
 use super::shard::{Input, Shard};
 use super::shard_actor::{ShardActor, Take};
+use crate::payment::breaker::Breakers;
+use crate::payment::routing::Listed;
 use crate::payment::{CallbackId, Operation};
-use crate::units::{PartitionId, ProcessorId};
+use crate::units::{Clock, Now, PartitionId, ProcessorId};
 use crate::wire::Code;
 use actix::Addr;
 use actix::prelude::SendError;
@@ -22,17 +24,19 @@ pub struct Directory {
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
     archivist: OnceLock<Addr<Archivist>>,
     keeper: OnceLock<Addr<Keeper>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Directory {
     /// A directory without addresses.
-    pub fn new(house: Arc<House>) -> Directory {
+    pub fn new(house: Arc<House>, clock: Arc<dyn Clock>) -> Directory {
         Directory {
             house,
             shards: OnceLock::new(),
             processors: ArcSwap::default(),
             archivist: OnceLock::new(),
             keeper: OnceLock::new(),
+            clock,
         }
     }
 
@@ -132,6 +136,14 @@ impl Directory {
 
 /// The house as the processors' actors see it.
 impl Reach for Directory {
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn dice(&self) -> u64 {
+        (self.house.dice)()
+    }
+
     fn reaches(&self, input: &Input) -> bool {
         self.shard_of(input).is_some()
     }
@@ -140,7 +152,11 @@ impl Reach for Directory {
         Directory::post(self, input)
     }
 
-    fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
+    fn list(&self, id: &ProcessorId, listed: &Listed) {
         self.house.list(id, listed);
+    }
+
+    fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
+        self.house.judge(id, breakers);
     }
 }

@@ -1,9 +1,12 @@
-//! What all shards share and none of them changes: the rules of the house, the tariffs, the processors that are there.
+//! What all shards share: the rules of the house, the tariffs, the processors that are there.
 
+use super::stand_ins::StandIns;
+use crate::payment::breaker::Breakers;
+use crate::payment::routing::{Listed, NoRoute, Registry, Wanted};
 use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation};
-use crate::session::{Policy, Route};
+use crate::session::{Policy, Route, Router};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, ChargerId, ConnectorId, Currency, ProcessorId, SessionId, Timestamp};
+use crate::units::{AccountId, Amount, ChargerId, ConnectorId, ProcessorId, SessionId, SiteId, Timestamp};
 use crate::wire::Code;
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
@@ -20,8 +23,10 @@ pub struct House {
     pub policy: Arc<Policy>,
     /// Which tariff applies where; exchanged as a whole when tariffs are reloaded.
     pub places: ArcSwap<Box<dyn Places>>,
-    /// Which processors can be asked; exchanged as a whole when one comes or goes.
-    pub roster: ArcSwap<Roster>,
+    /// Which processors can be asked for what; exchanged as a whole when one comes or goes, drains, or answers no longer.
+    pub routes: ArcSwap<Routes>,
+    /// Sessions that get energy on our own risk.
+    pub stand_ins: StandIns,
     /// Randomness, from outside.
     pub dice: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The key under which credentials are shown.
@@ -59,6 +64,11 @@ pub trait Places: Send + Sync {
     /// # Errors
     /// The code of the refusal: there is no tariff, which is never a price of zero.
     fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code>;
+
+    /// The site of a charger, where it has one.
+    fn site(&self, _charger: &ChargerId) -> Option<SiteId> {
+        None
+    }
 }
 
 /// What applies at a connector.
@@ -71,26 +81,13 @@ pub struct Place {
     pub zone_name: Box<str>,
 }
 
-/// The processors that can be asked now, in the order in which they are to be asked.
+/// Processors, the rules by which they are chosen, and who is not asked for a while.
 #[derive(Clone, Debug, Default)]
-pub struct Roster {
-    /// Processors that are connected.
-    pub processors: Vec<Listed>,
-}
-
-/// A processor that is connected.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Its id.
-    pub id: ProcessorId,
-    /// Kinds of credentials that it takes.
-    pub credentials: Vec<CredentialKind>,
-    /// Currencies that it takes.
-    pub currencies: Vec<Currency>,
-    /// What else it can do.
-    pub capabilities: HoldCapabilities,
-    /// Its share of the sessions among those that could take them.
-    pub weight: u32,
+pub struct Routes {
+    /// Processors that ever dialled in, and the rules.
+    pub registry: Registry,
+    /// Their circuit breakers.
+    pub breakers: Breakers,
 }
 
 /// What the id of an account as a processor begins with; no certificate may name such a processor.
@@ -102,39 +99,20 @@ impl House {
         self.places.load().place(charger, connector, at)
     }
 
-    /// Where the funds for a credential are to be held.
-    pub fn route(&self, credential: &Credential, currency: Currency) -> Result<Route, Code> {
-        match credential.kind {
-            CredentialKind::EvAccount | CredentialKind::Rfid => account_route(credential),
-            CredentialKind::CardToken | CredentialKind::WalletToken => self.processor_route(credential, currency),
-        }
+    /// Says how a processor stands, for those who choose one.
+    pub fn list(&self, id: &ProcessorId, listed: &Listed) {
+        self.routes.rcu(|before| {
+            let mut after = Routes::clone(before);
+            after.registry.processors.insert(id.clone(), listed.clone());
+            after
+        });
     }
 
-    fn processor_route(&self, credential: &Credential, currency: Currency) -> Result<Route, Code> {
-        let roster = self.roster.load();
-        let fits =
-            |listed: &&Listed| listed.credentials.contains(&credential.kind) && listed.currencies.contains(&currency);
-        let total: u64 = roster.processors.iter().filter(fits).map(|listed| u64::from(listed.weight)).sum();
-        if total == 0 {
-            return Err(Code::NoProcessor);
-        }
-        let mut thrown = (self.dice)() % total;
-        for listed in roster.processors.iter().filter(fits) {
-            match thrown.checked_sub(u64::from(listed.weight)) {
-                Some(rest) => thrown = rest,
-                None => return Ok(Route { processor: listed.id.clone(), capabilities: listed.capabilities }),
-            }
-        }
-        Err(Code::NoProcessor)
-    }
-
-    /// Lists a processor for new sessions, or (with `None`) no longer.
-    pub fn list(&self, id: &ProcessorId, listed: Option<&Listed>) {
-        self.roster.rcu(|before| {
-            let mut after = Roster::clone(before);
-            after.processors.retain(|other| other.id != *id);
-            after.processors.extend(listed.cloned());
-            after.processors.sort_by(|a, b| a.id.cmp(&b.id));
+    /// Says what its answers, or their absence, say about a processor.
+    pub fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
+        self.routes.rcu(|before| {
+            let mut after = Routes::clone(before);
+            after.breakers.adopt(id, breakers);
             after
         });
     }
@@ -166,6 +144,60 @@ impl House {
     }
 }
 
+impl Router for House {
+    fn route(
+        &self,
+        charger: &ChargerId,
+        credential: &Credential,
+        amount: Amount,
+        except: &[ProcessorId],
+    ) -> Result<Route, NoRoute> {
+        if let CredentialKind::EvAccount | CredentialKind::Rfid = credential.kind {
+            return account_route(credential)
+                .filter(|route| !except.contains(&route.processor))
+                .ok_or(NoRoute::NotTaken);
+        }
+        let site = self.places.load().site(charger);
+        let wanted =
+            Wanted { credential: credential.kind, amount, site: site.as_ref(), except, token: &credential.token };
+        let routes = self.routes.load();
+        let Routes { registry, breakers } = &**routes;
+        let (processor, stand_in) = match registry.route(wanted, breakers, (self.dice)()) {
+            Ok(processor) => (processor, false),
+            Err(reason) if reason.is_outage() && self.stands_in_for(credential) => {
+                (registry.absent(wanted, breakers).ok_or(reason)?, true)
+            }
+            Err(reason) => return Err(reason),
+        };
+        let listed = registry.processors.get(processor).ok_or(NoRoute::NeverSeen)?;
+        let capabilities = HoldCapabilities::of(&listed.capabilities);
+        Ok(Route { processor: processor.clone(), capabilities, stand_in })
+    }
+}
+
+impl House {
+    /// Whether energy may be given to this credential on our own risk: by policy, once at a time, and within what may be
+    /// at stake in all.
+    fn stands_in_for(&self, credential: &Credential) -> bool {
+        let policy = &self.policy;
+        let floor = policy.payment.floor_limit_minor;
+        policy.stand_in
+            && floor > 0
+            && self.stand_ins.allows(&self.fingerprint(credential), floor, policy.stand_in_exposure_minor)
+    }
+}
+
+/// Why nobody can be asked, in the protocol's words.
+pub fn code_of(reason: NoRoute) -> Code {
+    match reason {
+        NoRoute::NoRule | NoRoute::NotTaken | NoRoute::HoldIsPurchase => Code::CredentialNotAccepted,
+        NoRoute::Busy => Code::Busy,
+        NoRoute::AllAsked | NoRoute::NeverSeen | NoRoute::Draining | NoRoute::NotConnected | NoRoute::NotAnswering => {
+            Code::NoProcessor
+        }
+    }
+}
+
 /// The account that a processor's id stands for.
 pub fn account_of(processor: &ProcessorId) -> Option<AccountId> {
     AccountId::new(processor.as_str().strip_prefix(ACCOUNT_PREFIX)?).ok()
@@ -176,9 +208,9 @@ pub fn account_processor(account: &AccountId) -> Option<ProcessorId> {
     ProcessorId::new(&format!("{ACCOUNT_PREFIX}{account}")).ok()
 }
 
-fn account_route(credential: &Credential) -> Result<Route, Code> {
-    let named = std::str::from_utf8(&credential.token).ok().and_then(|text| AccountId::new(text).ok());
-    let processor = named.as_ref().and_then(account_processor).ok_or(Code::CredentialDeclined)?;
+fn account_route(credential: &Credential) -> Option<Route> {
+    let named = std::str::from_utf8(&credential.token).ok().and_then(|text| AccountId::new(text).ok())?;
+    let processor = account_processor(&named)?;
     let capabilities = HoldCapabilities::of(&crate::account::capabilities(Vec::new()));
-    Ok(Route { processor, capabilities })
+    Some(Route { processor, capabilities, stand_in: false })
 }

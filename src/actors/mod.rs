@@ -23,6 +23,7 @@ pub mod hosted;
 pub mod house;
 mod invoicing;
 pub mod keeper;
+mod lines;
 pub mod output;
 mod outside;
 pub mod partition;
@@ -33,6 +34,7 @@ pub mod session;
 pub mod shard;
 pub mod shard_actor;
 pub mod snapshot;
+pub mod stand_ins;
 #[cfg(test)]
 mod tests;
 pub mod turn;

@@ -4,14 +4,23 @@
 //! survive: what an operation is, and whether it is still waited for, is the session's to know. An operation that no
 //! connection can take comes straight back as "not sent".
 //!
-//! Its methods are all there is to it; as an actix actor it only has a mailbox in addition. A simulator calls the methods.
+//! It also judges: answers, and their absence, move a circuit breaker for each kind of operation. What is new is not sent
+//! while its breaker is open, and comes back as "not sent" too; what may have been sent before is asked about as ever. A
+//! probe, which is an inquiry about nothing, finds out whether it works again.
+//!
+//! Its methods are all there is to it; as an actix actor it only has a mailbox and a pulse in addition. A simulator calls
+//! the methods.
 
 use super::charger::ConnectionId;
-use super::house::Listed;
+use super::lines::{Line, Lines, Sent};
 use super::shard::Input;
 use crate::limits;
-use crate::payment::{Answer, CallbackId, Capabilities, HoldCapabilities, Notification, Operation};
-use crate::units::{OpId, ProcessorId};
+use crate::payment::breaker::{BreakerPolicy, Breakers, Signal};
+use crate::payment::routing::Listed;
+use crate::payment::{
+    Answer, CallbackId, Capabilities, DeclineClass, Notification, Operation, OperationKind, Outcome, Request,
+};
+use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
 use crate::wire::{Code, ToProcessor};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, VecDeque};
@@ -29,14 +38,23 @@ pub trait ProcessorOutlet: Send + Sync {
 
 /// What a processor's actor sees of the house.
 pub trait Reach: Send + Sync {
+    /// The clocks.
+    fn now(&self) -> Now;
+
+    /// A random number.
+    fn dice(&self) -> u64;
+
     /// Whether there is a shard that an input is for.
     fn reaches(&self, input: &Input) -> bool;
 
     /// Hands an input to its shard; it comes back when there is no room now.
     fn post(&self, input: Input) -> Result<(), Input>;
 
-    /// Lists a processor for new sessions, or (with `None`) no longer.
-    fn list(&self, id: &ProcessorId, listed: Option<&Listed>);
+    /// Says how a processor stands, for those who choose one.
+    fn list(&self, id: &ProcessorId, listed: &Listed);
+
+    /// Says what its answers, or their absence, say about a processor.
+    fn judge(&self, id: &ProcessorId, breakers: &Breakers);
 }
 
 /// A processor's connection said hello.
@@ -87,17 +105,41 @@ pub struct Acknowledge {
 /// What an operator wants to know of a processor.
 pub struct Report(pub Box<dyn FnOnce(&ProcessorActor) + Send>);
 
+/// An operator wants it to get no new holds, or to get them again.
+pub struct SetDraining(pub bool);
+
+/// An operator wants to know whether it answers: it is sent a probe.
+pub struct Test(pub Box<dyn FnOnce(Tested) + Send>);
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tested {
+    /// It answered, after this long.
+    Answered(TimeSpan),
+    /// It did not answer in time.
+    Silent,
+    /// There is no connection that could take a probe, or it takes no inquiries.
+    NotSent,
+}
+
 macro_rules! messages {
     ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
 }
-messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report);
+messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report, SetDraining, Test);
 
 /// A processor.
 pub struct ProcessorActor {
     id: ProcessorId,
-    weight: u32,
     house: Arc<dyn Reach>,
-    connections: BTreeMap<ConnectionId, Connection>,
+    lines: Lines,
+    /// What it declared when it last dialled in.
+    capabilities: Option<Capabilities>,
+    /// An operator wants it to get no new holds.
+    drained: bool,
+    breakers: Breakers,
+    probes: BTreeMap<OpId, Probe>,
+    /// What was last told to those who choose a processor.
+    listed: Option<Listed>,
     /// On which connection a callback came that is not acknowledged yet.
     unacknowledged: BTreeMap<CallbackId, ConnectionId>,
     /// What a full mailbox of a shard did not take; its connection reads no further meanwhile.
@@ -115,24 +157,31 @@ pub struct Counts {
     pub answers: u64,
     /// Operations that no connection could take.
     pub not_sent: u64,
+    /// Operations that were not answered in time.
+    pub overdue: u64,
 }
 
-struct Connection {
-    outlet: Arc<dyn ProcessorOutlet>,
-    credit: u32,
-    draining: bool,
-    /// Operations without an answer, with the attempt.
-    in_flight: BTreeMap<OpId, u16>,
+/// An inquiry about nothing.
+struct Probe {
+    since: Mono,
+    asked: Option<Test>,
 }
+
+/// How often silence is looked for.
+pub const SWEEP: Duration = Duration::from_millis(500);
 
 impl ProcessorActor {
     /// A processor without connections.
-    pub fn new(id: ProcessorId, weight: u32, house: Arc<dyn Reach>) -> ProcessorActor {
+    pub fn new(id: ProcessorId, house: Arc<dyn Reach>) -> ProcessorActor {
         ProcessorActor {
             id,
-            weight,
             house,
-            connections: BTreeMap::new(),
+            lines: Lines::default(),
+            capabilities: None,
+            drained: false,
+            breakers: Breakers::new(BreakerPolicy::default()),
+            probes: BTreeMap::new(),
+            listed: None,
             unacknowledged: BTreeMap::new(),
             waiting: VecDeque::new(),
             counts: Counts::default(),
@@ -146,12 +195,12 @@ impl ProcessorActor {
 
     /// Connections that are up.
     pub fn connections(&self) -> usize {
-        self.connections.len()
+        self.lines.len()
     }
 
     /// Operations that wait for an answer.
     pub fn in_flight(&self) -> usize {
-        self.connections.values().map(|connection| connection.in_flight.len()).sum()
+        self.lines.in_flight()
     }
 
     /// What went through.
@@ -159,12 +208,139 @@ impl ProcessorActor {
         self.counts
     }
 
-    /// The connection with the most room, among those that take new work.
-    fn least_busy(&mut self) -> Option<&mut Connection> {
-        let free = |connection: &&mut Connection| {
-            !connection.draining && connection.in_flight.len() < connection.credit as usize
+    /// What it declared when it last dialled in.
+    pub fn capabilities(&self) -> Option<&Capabilities> {
+        self.capabilities.as_ref()
+    }
+
+    /// Whether it gets no new holds: its own wish, or an operator's.
+    pub fn is_draining(&self) -> bool {
+        self.drained || (!self.lines.is_empty() && self.lines.all_draining())
+    }
+
+    /// Kinds of operations that are not sent now, because they failed.
+    pub fn open_breakers(&self) -> Vec<OperationKind> {
+        self.breakers.open_at(&self.id)
+    }
+
+    /// Tells those who choose a processor how it stands, when that has changed.
+    fn publish(&mut self) {
+        let Some(capabilities) = &self.capabilities else { return };
+        let (in_flight, credit) = (self.lines.in_flight(), self.lines.credit() as usize);
+        // Once it is full it is asked again when an eighth is free: the list is not exchanged with every answer.
+        let was_full = self.listed.as_ref().is_some_and(|listed| listed.inflight >= listed.capabilities.inflight_max);
+        let full = in_flight >= if was_full { credit - credit / 8 } else { credit };
+        let listed = Listed {
+            capabilities: capabilities.clone(),
+            connections: u32::try_from(self.lines.len()).unwrap_or(u32::MAX),
+            draining: self.is_draining(),
+            inflight: if full { capabilities.inflight_max } else { 0 },
         };
-        self.connections.values_mut().filter(free).min_by_key(|connection| connection.in_flight.len())
+        if self.listed.as_ref() != Some(&listed) {
+            self.house.list(&self.id, &listed);
+            self.listed = Some(listed);
+        }
+    }
+
+    /// What an operation's answer, or its absence, says about the processor.
+    fn signal(&mut self, kind: OperationKind, signal: Signal, now: Now) {
+        let (before, after) = self.breakers.signal(&self.id, kind, signal, now);
+        if before.passes() != after.passes() {
+            match after.passes() {
+                true => tracing::info!(processor = %self.id, ?kind, "a processor answers again"),
+                false => tracing::warn!(processor = %self.id, ?kind, "a processor is not asked for a while"),
+            }
+            self.house.judge(&self.id, &self.breakers);
+        }
+    }
+
+    /// Sends an operation on the connection with the most room.
+    fn send(&mut self, operation: Operation, now: Now) -> bool {
+        let (id, kind) = (operation.id, operation.request.kind());
+        let wait = operation.decide_by.since(now.wall).max(TimeSpan::from_secs(1));
+        let sent = Sent { attempt: operation.attempt, kind, until: now.mono.after(wait) };
+        let message = ToProcessor::Operation(operation);
+        match self.lines.pick(kind) {
+            Some(line) if line.outlet.send(&message) => {
+                line.sent(id, sent);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Looks for silence, and sends the probes that are due; every [`SWEEP`].
+    pub fn sweep(&mut self) {
+        let now = self.house.now();
+        for (id, sent) in self.lines.overdue(now.mono) {
+            self.counts.overdue += 1;
+            match self.probes.remove(&id) {
+                None => self.signal(sent.kind, Signal::Fails, now),
+                Some(probe) => self.probed(probe, Tested::Silent, now),
+            }
+        }
+        if !self.lines.is_empty() && !self.breakers.probes(now).is_empty() {
+            self.probe(None, now);
+        }
+        self.publish();
+    }
+
+    fn probe(&mut self, asked: Option<Test>, now: Now) {
+        // No partition has this number, so an answer to it can be no other operation's.
+        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.house.dice()).operation(1);
+        let inquiry = Operation {
+            id,
+            hold: HoldId(id),
+            processor: self.id.clone(),
+            attempt: 1,
+            possible_duplicate: false,
+            decide_by: now.wall.saturating_add(BreakerPolicy::default().probe_wait),
+            request: Request::Inquire { target: id },
+        };
+        let takes = self.capabilities.as_ref().is_some_and(|can| can.kinds.contains(&OperationKind::Inquire));
+        let probe = Probe { since: now.mono, asked };
+        if takes && self.send(inquiry, now) {
+            self.probes.insert(id, probe);
+        } else if !takes && probe.asked.is_none() {
+            // It cannot be asked about nothing, so the next operation is the probe.
+            self.probed(probe, Tested::Answered(TimeSpan::ZERO), now);
+        } else {
+            self.probed(probe, Tested::NotSent, now);
+        }
+    }
+
+    fn probed(&mut self, probe: Probe, tested: Tested, now: Now) {
+        match tested {
+            Tested::Answered(_) => self.breakers.probe_answered(&self.id, Signal::Works, now),
+            Tested::Silent => self.breakers.probe_answered(&self.id, Signal::Fails, now),
+            Tested::NotSent => {}
+        }
+        self.house.judge(&self.id, &self.breakers);
+        if let Some(Test(reply)) = probe.asked {
+            reply(tested);
+        }
+    }
+
+    /// An answer came in: whose it is, and what it says about the processor.
+    fn answered(&mut self, from: ConnectionId, answer: Answer, now: Now) {
+        self.counts.answers += 1;
+        let sent = self.lines.answered(answer.operation);
+        self.unacknowledged.insert(answer.callback, from);
+        if let Some(probe) = self.probes.remove(&answer.operation) {
+            self.acknowledge(answer.callback, None);
+            let took = now.mono.since(probe.since);
+            return self.probed(probe, Tested::Answered(took), now);
+        }
+        if let Some(sent) = sent {
+            let fails = match &answer.outcome {
+                Outcome::Error => true,
+                Outcome::Declined(decline) => decline.class == DeclineClass::Technical,
+                Outcome::Approved { .. } | Outcome::Pending { .. } | Outcome::NotFound => false,
+            };
+            self.signal(sent.kind, if fails { Signal::Fails } else { Signal::Works }, now);
+        }
+        let id = self.id.clone();
+        self.post(from, Input::Answer(id, Box::new(answer)));
     }
 
     /// Hands an input to its shard. A full mailbox makes it wait, and everything behind it.
@@ -196,7 +372,7 @@ impl ProcessorActor {
     /// A callback is dealt with.
     pub fn acknowledge(&mut self, callback: CallbackId, refused: Option<Code>) {
         let Some(connection) = self.unacknowledged.remove(&callback) else { return };
-        let Some(connection) = self.connections.get(&connection) else { return };
+        let Some(line) = self.lines.get(connection) else { return };
         let message = match refused {
             None => ToProcessor::Ack { callback },
             Some(code) => {
@@ -204,7 +380,7 @@ impl ProcessorActor {
                 ToProcessor::Nack { callback, code, text: code.meaning().into() }
             }
         };
-        connection.outlet.send(&message);
+        line.outlet.send(&message);
     }
 
     /// Tries again what had to wait, and lets connections read on of which nothing waits any more.
@@ -223,9 +399,9 @@ impl ProcessorActor {
 
     fn resume(&self, connection: ConnectionId) {
         if self.waiting.iter().all(|(from, _)| *from != connection)
-            && let Some(connection) = self.connections.get(&connection)
+            && let Some(line) = self.lines.get(connection)
         {
-            connection.outlet.resume();
+            line.outlet.resume();
         }
     }
 }
@@ -234,83 +410,84 @@ impl ProcessorActor {
     /// A connection said hello: the processor is listed with what it declared there.
     pub fn connect(&mut self, connected: Connected) {
         let Connected { connection, outlet, capabilities } = connected;
-        let listed = Listed {
-            id: self.id.clone(),
-            credentials: capabilities.credentials.clone(),
-            currencies: capabilities.currencies.clone(),
-            capabilities: HoldCapabilities::of(&capabilities),
-            weight: self.weight,
-        };
-        tracing::info!(processor = %self.id, connections = self.connections.len() + 1, "a processor dialled in");
-        let fresh =
-            Connection { outlet, credit: capabilities.inflight_max, draining: false, in_flight: BTreeMap::new() };
-        self.connections.insert(connection, fresh);
-        self.house.list(&self.id, Some(&listed));
+        tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor dialled in");
+        self.lines.insert(connection, Line::new(outlet, capabilities.inflight_max));
+        self.capabilities = Some(capabilities);
+        self.publish();
     }
 
     /// A connection is gone; what was on its way on it may or may not have arrived.
     pub fn disconnect(&mut self, gone: ConnectionId) {
-        let Some(connection) = self.connections.remove(&gone) else { return };
+        let now = self.house.now();
+        let Some(in_flight) = self.lines.remove(gone) else { return };
         self.unacknowledged.retain(|_, came_on| *came_on != gone);
-        if self.connections.is_empty() {
+        if self.lines.is_empty() {
             tracing::warn!(processor = %self.id, "a processor's last connection is gone");
-            self.house.list(&self.id, None);
         }
-        for (operation, attempt) in connection.in_flight {
-            self.post(gone, Input::ConnectionLost(operation, attempt));
+        self.publish();
+        let mut failed = Vec::new();
+        for (operation, sent) in in_flight {
+            match self.probes.remove(&operation) {
+                Some(probe) => self.probed(probe, Tested::Silent, now),
+                None => {
+                    // One broken connection is one failure, however much was on its way.
+                    if !failed.contains(&sent.kind) {
+                        failed.push(sent.kind);
+                        self.signal(sent.kind, Signal::Fails, now);
+                    }
+                    self.post(gone, Input::ConnectionLost(operation, sent.attempt));
+                }
+            }
         }
     }
 
     /// Sends an operation on the connection with the most room.
     pub fn dispatch(&mut self, operation: Operation) {
-        let (id, attempt) = (operation.id, operation.attempt);
-        let message = ToProcessor::Operation(operation);
-        let sent = match self.least_busy() {
-            Some(connection) if connection.outlet.send(&message) => {
-                connection.in_flight.insert(id, attempt);
-                true
-            }
-            Some(_) | None => false,
-        };
-        match sent {
+        let now = self.house.now();
+        let (id, attempt, kind) = (operation.id, operation.attempt, operation.request.kind());
+        // What may have been sent before has to be asked about, whatever the breaker says; an inquiry is such a question.
+        let asks = operation.possible_duplicate || kind == OperationKind::Inquire;
+        let passes = asks || self.breakers.of(&self.id, kind).passes();
+        match passes && self.send(operation, now) {
             true => self.counts.sent += 1,
             false => {
                 self.counts.not_sent += 1;
                 self.post(ConnectionId(0), Input::NotSent(id, attempt));
             }
         }
+        if self.lines.in_flight() >= self.lines.credit() as usize {
+            self.publish();
+        }
     }
 
     /// Hands what came in on a connection to the shards.
     pub fn hear(&mut self, came: Callbacks) {
+        let now = self.house.now();
         let Callbacks { connection: from, callbacks } = came;
         for callback in callbacks {
             match callback {
-                Callback::Answer(answer) => {
-                    self.counts.answers += 1;
-                    for connection in self.connections.values_mut() {
-                        connection.in_flight.remove(&answer.operation);
-                    }
-                    self.unacknowledged.insert(answer.callback, from);
-                    let id = self.id.clone();
-                    self.post(from, Input::Answer(id, Box::new(answer)));
-                }
+                Callback::Answer(answer) => self.answered(from, answer, now),
                 Callback::Notification(notification) => {
                     self.unacknowledged.insert(notification.callback, from);
                     let id = self.id.clone();
                     self.post(from, Input::Notification(id, notification));
                 }
                 Callback::Credit(credit) => {
-                    if let Some(connection) = self.connections.get_mut(&from) {
-                        connection.credit = credit;
+                    if let Some(line) = self.lines.get_mut(from) {
+                        line.credit = credit;
                     }
+                    self.publish();
                 }
                 Callback::Drain => {
-                    if let Some(connection) = self.connections.get_mut(&from) {
-                        connection.draining = true;
+                    if let Some(line) = self.lines.get_mut(from) {
+                        line.draining = true;
                     }
+                    self.publish();
                 }
             }
+        }
+        if self.listed.as_ref().is_some_and(|listed| listed.inflight > 0) {
+            self.publish();
         }
         self.resume(from);
     }
@@ -326,6 +503,7 @@ impl Actor for ProcessorActor {
                 actor.retry();
             }
         });
+        context.run_interval(SWEEP, |actor, _| actor.sweep());
     }
 }
 
@@ -374,5 +552,23 @@ impl Handler<Report> for ProcessorActor {
 
     fn handle(&mut self, Report(report): Report, _: &mut Context<ProcessorActor>) {
         report(self);
+    }
+}
+
+impl Handler<SetDraining> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, SetDraining(drained): SetDraining, _: &mut Context<ProcessorActor>) {
+        self.drained = drained;
+        self.publish();
+    }
+}
+
+impl Handler<Test> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, test: Test, _: &mut Context<ProcessorActor>) {
+        let now = self.house.now();
+        self.probe(Some(test), now);
     }
 }

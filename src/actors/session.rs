@@ -1,6 +1,7 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
 use super::hosted::{Hostable, Hosted, Slot};
+use super::house::House;
 use super::{posting, snapshot};
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
@@ -21,14 +22,18 @@ pub struct HostedSession {
     policy: Arc<Policy>,
     /// When its charger was last heard.
     heard: Mono,
+    /// When its cost was last compared with its funds: by a good reading, or by the clock.
+    compared: Mono,
+    /// When the last good reading came.
+    metered: Mono,
     /// When its payment wants to be woken.
     payment_due: Option<Mono>,
 }
 
-/// A command for a session.
-pub struct Deliver(pub Command);
+/// A command for a session, and the house in which a processor may have to be found.
+pub struct Deliver<'a>(pub Command, pub &'a House);
 
-impl Message for Deliver {
+impl Message for Deliver<'_> {
     type Result = ();
 }
 
@@ -42,7 +47,9 @@ impl HostedSession {
         policy: Arc<Policy>,
         now: Now,
     ) -> HostedSession {
-        HostedSession { state, charger, tariff, zone, policy, heard: now.mono, payment_due: None }
+        let heard = now.mono;
+        let (compared, metered) = (heard, heard);
+        HostedSession { state, charger, tariff, zone, policy, heard, compared, metered, payment_due: None }
     }
 
     /// What is known of it.
@@ -82,8 +89,8 @@ impl HostedSession {
         self.state.documents.push(issued);
     }
 
-    fn surroundings(&self, now: Now) -> Surroundings<'_> {
-        Surroundings { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy }
+    fn surroundings<'a>(&'a self, now: Now, house: &'a House) -> Surroundings<'a> {
+        Surroundings { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: house }
     }
 
     /// When silence has lasted too long, if silence matters now.
@@ -91,6 +98,17 @@ impl HostedSession {
         match &self.state.stage {
             Stage::Charging { .. } => Some(self.heard.after(self.silence_allowed())),
             Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
+        }
+    }
+
+    /// When the funds are to be looked at although no good reading has come.
+    fn watch_deadline(&self) -> Option<Mono> {
+        match &self.state.stage {
+            Stage::Charging { stop_asked: None, .. } => {
+                let wait = TimeSpan::from_ms(self.policy.stop_latency.ms().saturating_mul(2) / 3);
+                Some(self.compared.after(wait))
+            }
+            Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => None,
         }
     }
 
@@ -111,7 +129,7 @@ impl Hostable for HostedSession {
     type Effect = Effect;
 
     fn next_deadline(&self) -> Option<Mono> {
-        [self.silence_deadline(), self.payment_due].into_iter().flatten().min()
+        [self.silence_deadline(), self.watch_deadline(), self.payment_due].into_iter().flatten().min()
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
@@ -119,22 +137,30 @@ impl Hostable for HostedSession {
     }
 }
 
-impl Handler<Deliver> for HostedSession {
+impl Handler<Deliver<'_>> for HostedSession {
     type Result = ();
 
-    fn handle(&mut self, Deliver(command): Deliver, context: &mut Hosted<HostedSession>) {
+    fn handle(&mut self, Deliver(command, house): Deliver<'_>, context: &mut Hosted<HostedSession>) {
         let now = context.now();
         let command = match command {
-            Command::Wake { .. } => Command::Wake { silent: self.silence_deadline().is_some_and(|at| at <= now.mono) },
-            Command::Reading(_) | Command::Stop(_) | Command::RepeatStart => {
+            Command::Wake { .. } => {
+                self.compared = now.mono;
+                let silent = self.silence_deadline().is_some_and(|at| at <= now.mono);
+                Command::Wake { silent, quiet: now.mono.since(self.metered) }
+            }
+            Command::Reading(_) | Command::Stop(_) | Command::RepeatStart | Command::Tap { .. } | Command::Back => {
                 self.heard = now.mono;
                 command
             }
             Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) | Command::Resume => command,
         };
-        let decision = session::decide(&self.state, command, &self.surroundings(now));
+        let decision = session::decide(&self.state, command, &self.surroundings(now, house));
         for event in &decision.events {
             self.fold(event, &mut |entry| context.post(entry));
+        }
+        let metered = |event: &Event| matches!(event, Event::Metered { .. } | Event::Admitted { .. });
+        if decision.events.iter().any(metered) {
+            (self.metered, self.compared) = (now.mono, now.mono);
         }
         if !matches!(decision.events.as_slice(), [Event::Metered { .. }]) {
             self.payment_due = self.state.payment.arm(now, &self.policy.payment);

@@ -1,13 +1,15 @@
 //! Scenarios: a shard on a journal in memory, told what happens outside, and asked what it says.
 
 use super::charger::{ConnectionId, Link};
-use super::house::{House, Place, Places, Roster};
+use super::house::{House, Place, Places, Routes};
 use super::output::{OrderReply, Ordered, Output};
 use super::shard::{Input, Shard};
+use super::stand_ins::StandIns;
 use crate::account;
 use crate::journal::{Log, MemoryStore, Sequences};
+use crate::payment::routing::Listed;
 use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
-use crate::payment::{HoldCapabilities, ProcessorRef, Request};
+use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
 use crate::session::Policy;
 use crate::tariff::Tariff;
 use crate::units::{
@@ -24,6 +26,7 @@ use std::sync::{Arc, Mutex};
 
 mod invoices;
 mod money;
+mod routing;
 mod snapshots;
 
 const START: i64 = 1_763_800_000_000;
@@ -58,24 +61,27 @@ impl Places for OneTariff {
 }
 
 fn house() -> Arc<House> {
+    house_with(Policy::default())
+}
+
+/// A processor as it stands when it has dialled in.
+fn listed() -> Listed {
+    Listed { capabilities: capabilities(), connections: 1, draining: false, inflight: 0 }
+}
+
+fn house_with(policy: Policy) -> Arc<House> {
     let dice = Mutex::new(0x1234_5678_u64);
     let tariff = Arc::new(Tariff::parse(TARIFF).unwrap().tariff);
     let places: Box<dyn Places> = Box::new(OneTariff(tariff));
-    let roster = Roster {
-        processors: vec![super::house::Listed {
-            id: acme(),
-            credentials: vec![CredentialKind::CardToken],
-            currencies: vec![Currency::EUR],
-            capabilities: HoldCapabilities::of(&capabilities()),
-            weight: 1,
-        }],
-    };
+    let mut routes = Routes::default();
+    routes.registry.processors.insert(acme(), listed());
     Arc::new(House {
         partitions: 8,
         shards: 1,
-        policy: Arc::new(Policy::default()),
+        policy: Arc::new(policy),
         places: ArcSwap::from_pointee(places),
-        roster: ArcSwap::from_pointee(roster),
+        routes: ArcSwap::from_pointee(routes),
+        stand_ins: StandIns::default(),
         dice: Box::new(move || {
             let mut state = dice.lock().unwrap();
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -128,13 +134,23 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        Scene::on(MemoryStore::new(64))
+        Scene::on(MemoryStore::new(64), house(), Scene::beginning())
+    }
+
+    /// A gate with rules of its own.
+    fn with(change: impl FnOnce(&mut Policy)) -> Scene {
+        let mut policy = Policy::default();
+        change(&mut policy);
+        Scene::on(MemoryStore::new(64), house_with(policy), Scene::beginning())
+    }
+
+    fn beginning() -> Now {
+        Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1_000) }
     }
 
     /// Opens (or reopens) whatever the store holds.
-    fn on(store: MemoryStore) -> Scene {
-        let now = Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1_000) };
-        let mut shard = Shard::new(house(), 0, now);
+    fn on(store: MemoryStore, house: Arc<House>, now: Now) -> Scene {
+        let mut shard = Shard::new(house, 0, now);
         let (log, _) = Log::open(Box::new(store.clone()), &Sequences::new(8), &mut |record| shard.replay(record, now))
             .expect("the log opens");
         shard.continue_after(log.sequences().clone());
@@ -159,8 +175,8 @@ impl Scene {
 
     /// The process dies and begins anew on the same disk; chargers and processors are gone.
     fn crash(self) -> Scene {
-        let mut after = Scene::on(self.store);
-        after.now = self.now;
+        let house = house_with(Policy::clone(&self.shard.house().policy));
+        let mut after = Scene::on(self.store, house, self.now);
         after.next_callback = self.next_callback + 1_000;
         after
     }
@@ -265,7 +281,7 @@ impl Scene {
         let callback = CallbackId(self.next_callback);
         self.next_callback += 1;
         let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
-        self.take(Input::Answer(acme(), Box::new(answer)));
+        self.take(Input::Answer(operation.processor.clone(), Box::new(answer)));
     }
 
     fn approve(&mut self, operation: &Operation) {
@@ -288,6 +304,37 @@ impl Scene {
         let ordered = self.ordered.clone();
         let reply = OrderReply(Box::new(move |done| ordered.lock().unwrap().push(done)));
         self.take(Input::Order(account, Box::new(command(op)), reply));
+    }
+
+    fn decline(&mut self, operation: &Operation, class: DeclineClass) {
+        self.answer(operation, Outcome::Declined(Decline { class, code: "no".into(), retry_after: None }));
+    }
+
+    /// Changes what is known of the processors.
+    fn routes(&self, change: impl Fn(&mut Routes)) {
+        self.shard.house().routes.rcu(|before| {
+            let mut after = Routes::clone(before);
+            change(&mut after);
+            after
+        });
+    }
+
+    /// A processor's last connection is gone, or it is back.
+    fn connections(&self, id: &ProcessorId, connections: u32) {
+        self.routes(|routes| routes.registry.processors.get_mut(id).unwrap().connections = connections);
+    }
+
+    /// No connection could take this operation.
+    fn not_sent(&mut self, operation: &Operation) {
+        self.take(Input::NotSent(operation.id, operation.attempt));
+    }
+
+    /// The only session there is.
+    fn session(&self) -> &crate::session::Session {
+        let mut live = self.shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
+        let (_, only) = live.next().expect("a session");
+        assert!(live.next().is_none(), "one session");
+        only.state()
     }
 
     /// What was said since the last time this was asked.

@@ -12,7 +12,7 @@ use crate::transport::identity;
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls, TlsError};
-use crate::units::{ChargerId, Clock, ConnectorId, ProcessorId, Timestamp};
+use crate::units::{ChargerId, Clock, ConnectorId, SiteId, Timestamp};
 use crate::wire::{Code, MacKey};
 use jiff::tz::TimeZone;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -67,8 +67,6 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             macs.insert(entry.id.clone(), mac_key(path)?);
         }
     }
-    let weights: BTreeMap<ProcessorId, u32> =
-        config.registry.iter().map(|entry| (entry.id.clone(), entry.weight)).collect();
     let (places, findings) = Tariffs::load(config)?;
     for (file, finding) in findings {
         tracing::warn!(%file, "{finding}");
@@ -91,7 +89,8 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         )?),
         may_speak_for: config.may_speak_for(),
         mac_of: Box::new(move |id| macs.get(id).cloned()),
-        weight_of: Box::new(move |id| if weights.is_empty() { Some(1) } else { weights.get(id).copied() }),
+        rules: config.routing_rules(),
+        no_holds: config.payment.no_holds.iter().map(|start| start.as_str().into()).collect(),
         fingerprint_key: fingerprint_key(data)?,
         receipt_base: config.receipts.address.clone(),
         receipts: Some(super::Receipts::of(&config.operator)),
@@ -131,6 +130,10 @@ impl Places for Tariffs {
         let zone = self.config.zone_of(charger);
         let time_zone = TimeZone::get(zone.as_str()).map_err(|error| refused(&error))?;
         Ok(Place { tariff, zone: time_zone, zone_name: zone.as_str().into() })
+    }
+
+    fn site(&self, charger: &ChargerId) -> Option<SiteId> {
+        self.config.site_of(charger).map(|site| site.id.clone())
     }
 }
 

@@ -7,11 +7,12 @@ use super::receipts::Receipts;
 use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
-use crate::actors::house::{ACCOUNT_PREFIX, House, Places};
+use crate::actors::house::{ACCOUNT_PREFIX, House, Places, Routes};
 use crate::actors::keeper::{self, Keeper, Rhythm};
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
+use crate::actors::stand_ins::StandIns;
 use crate::actors::writer::{CloseLog, Commitment, JournalWriter, LogFigures};
 use crate::actors::{ConnectionId, Outside};
 use crate::console::{self, Console, Views};
@@ -19,6 +20,7 @@ use crate::journal::{
     Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
 };
 use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SIZE, WAL_SYNC_DURATION};
+use crate::payment::routing::{Registry, Rule};
 use crate::session;
 use crate::transport::identity;
 use crate::transport::tls::Tls;
@@ -56,8 +58,11 @@ pub struct Settings {
     pub may_speak_for: MaySpeakFor,
     /// The key of a processor's MAC, where one is agreed on.
     pub mac_of: MacOf,
-    /// A processor's share of the sessions that it could take; `None` for one that is not configured.
-    pub weight_of: WeightOf,
+    /// Which processor is asked for what. Without a rule, every one with a certificate for all that it takes; with some,
+    /// no other may dial in.
+    pub rules: Vec<Rule>,
+    /// Beginnings of tokens of products that treat a hold as a purchase.
+    pub no_holds: Vec<Box<str>>,
     /// The key under which credentials are shown.
     pub fingerprint_key: Vec<u8>,
     /// What receipts' addresses begin with.
@@ -78,9 +83,6 @@ pub struct Settings {
 
 /// Tells the key of a processor's MAC.
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
-
-/// Tells a processor's share of the sessions.
-pub type WeightOf = Box<dyn Fn(&ProcessorId) -> Option<u32> + Send + Sync>;
 
 /// Where facts are kept.
 pub enum Data {
@@ -154,12 +156,14 @@ impl Gate {
         let Opened { store, snapshots, archive, partitions, directory: data } = open(&settings.data)?;
         let snapshots = Arc::new(snapshots);
         let random = SystemRandom::new();
+        let registry = Registry { rules: settings.rules, no_holds: settings.no_holds, ..Registry::default() };
         let house = Arc::new(House {
             partitions,
             shards: settings.shards.clamp(1, partitions),
             policy: Arc::new(settings.policy),
             places: ArcSwap::from_pointee(settings.places),
-            roster: ArcSwap::default(),
+            routes: ArcSwap::from_pointee(Routes { registry, ..Routes::default() }),
+            stand_ins: StandIns::default(),
             dice: Box::new(move || {
                 let mut bytes = [0; 8];
                 random.fill(&mut bytes).expect("the system gives random numbers");
@@ -178,7 +182,7 @@ impl Gate {
         let figures = Arc::new(LogFigures::new(&recovered, log.used_bytes()));
         let recovery = begun.elapsed();
 
-        let directory = Arc::new(Directory::new(house));
+        let directory = Arc::new(Directory::new(house, settings.clock.clone()));
         let away = match settings.receipts {
             None => None,
             Some(receipts) => {
@@ -221,7 +225,6 @@ impl Gate {
                 io,
                 may_speak_for: settings.may_speak_for,
                 mac_of: settings.mac_of,
-                weight_of: settings.weight_of,
                 next: AtomicU64::new(1),
             });
             if let Some(door) = settings.chargers {
@@ -504,7 +507,6 @@ struct Receiver {
     io: ArbiterHandle,
     may_speak_for: MaySpeakFor,
     mac_of: MacOf,
-    weight_of: WeightOf,
     next: AtomicU64,
 }
 
@@ -546,7 +548,9 @@ impl Receiver {
         if processor.as_str().starts_with(ACCOUNT_PREFIX) {
             return Err(NoRoom);
         }
-        let Some(weight) = (self.weight_of)(processor) else { return Err(NoRoom) };
+        if !self.directory.house().routes.load().registry.admits(processor) {
+            return Err(NoRoom);
+        }
         let mac = (self.mac_of)(processor);
         let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
         let (directory, clock, id, io) = (self.directory.clone(), self.clock.clone(), self.next_id(), self.io.clone());
@@ -554,7 +558,7 @@ impl Receiver {
         self.io.spawn_fn(move || {
             let start = || {
                 let (id, directory) = (processor.clone(), directory.clone());
-                ProcessorActor::start_in_arbiter(&io, move |_| ProcessorActor::new(id, weight, directory))
+                ProcessorActor::start_in_arbiter(&io, move |_| ProcessorActor::new(id, directory))
             };
             let actor = directory.processor(&processor, start);
             let handler = ProcessorConnection::new(id, link, peer.outgoing.clone(), actor, clock);

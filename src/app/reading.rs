@@ -4,6 +4,7 @@ use super::gate::{Rebuilding, StartError};
 use super::places::NoTariffs;
 use crate::actors::house::{House, Places};
 use crate::actors::shard::Shard;
+use crate::actors::stand_ins::StandIns;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
 use crate::session::Policy;
@@ -23,7 +24,8 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         shards: 1,
         policy: Arc::new(Policy::default()),
         places: ArcSwap::from_pointee(places),
-        roster: ArcSwap::default(),
+        routes: ArcSwap::default(),
+        stand_ins: StandIns::default(),
         dice: Box::new(|| 0),
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
         receipt_base: String::new(),

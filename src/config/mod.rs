@@ -21,6 +21,7 @@ pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
 
 use crate::actors::house::SeriesNames;
+use crate::payment::routing::Rule;
 use crate::session;
 use crate::transport::identity::Door;
 use crate::transport::tls;
@@ -283,6 +284,7 @@ impl Config {
             ("total_max_minor", self.payment.total_max_minor),
             ("partial_min_minor", self.payment.partial_min_minor),
             ("floor_limit_minor", self.payment.floor_limit_minor),
+            ("stand_in_exposure_minor", self.payment.stand_in_exposure_minor),
         ] {
             if amount < 0 {
                 wrong("payment", key, "an amount below nothing", "wanted 0 or more".to_owned(), "");
@@ -394,6 +396,10 @@ impl Config {
             stop_latency: money.stop_latency,
             first_hold_major: money.first_hold_major,
             increment_horizon: money.increment_horizon,
+            closing: money.closing,
+            stand_in: money.stand_in,
+            stand_in_exposure_minor: money.stand_in_exposure_minor,
+            release_early: money.release_early,
             payment: crate::payment::Policy {
                 answer_authorize: money.answer_authorize,
                 answer_increment: money.answer_increment,
@@ -425,6 +431,30 @@ impl Config {
         let fitting = self.assignments.iter().filter(|assignment| assignment.chargers.fits(charger.as_str()));
         let closest = fitting.max_by_key(|assignment| assignment.chargers.specificity());
         closest.map(|assignment| &assignment.tariff).or(self.tariffs.default.as_ref())
+    }
+
+    /// The rules by which processors are chosen.
+    pub fn routing_rules(&self) -> Vec<Rule> {
+        let rule = |entry: &Processor| Rule {
+            processor: entry.id.clone(),
+            priority: u16::from(entry.priority),
+            weight: entry.weight,
+            credentials: entry.credentials.clone(),
+            currencies: entry.currencies.clone(),
+            sites: entry.sites.clone(),
+            least_minor: entry.least_minor,
+            greatest_minor: entry.greatest_minor,
+        };
+        self.registry.iter().map(rule).collect()
+    }
+
+    /// The site that names a charger most specifically.
+    pub fn site_of(&self, charger: &ChargerId) -> Option<&Site> {
+        let fitting = self.sites.iter().filter_map(|site| {
+            let patterns = site.chargers.iter().filter(|pattern| pattern.fits(charger.as_str()));
+            Some((patterns.map(Pattern::specificity).max()?, site))
+        });
+        fitting.max_by_key(|(specificity, _)| *specificity).map(|(_, site)| site)
     }
 
     /// The time zone of a charger: of the site that names it most specifically, or the common one.

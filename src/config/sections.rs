@@ -43,8 +43,9 @@ sections! {
         /// Most connections at once.
         connections_max: u32 = "256";
     }
-    /// A processor that may dial in, and which credentials are brought to it. Without any, every processor with a
-    /// certificate is taken, with weight 1.
+    /// A processor that may dial in, and what it is asked for. Without any, every processor with a certificate is taken,
+    /// and asked for all that it takes. A hold goes to the processors that fit: those with the lowest `priority`, by
+    /// their `weight`; to others when these are not connected, draining, busy, or do not answer.
     Processor "processor" {
         /// Its id, as its certificate names it.
         id: ProcessorId = "!\"unnamed\"";
@@ -54,10 +55,16 @@ sections! {
         credentials: Vec<CredentialKind> = "[]";
         /// Currencies that it is asked for; empty means all that it takes.
         currencies: Vec<Currency> = "[]";
+        /// Sites for whose chargers it is asked; empty means all.
+        sites: Vec<SiteId> = "[]";
+        /// Least hold that it is asked for, in minor units.
+        least_minor: Option<i64> = "";
+        /// Greatest hold that it is asked for, in minor units.
+        greatest_minor: Option<i64> = "";
         /// Those with the lowest number are asked first.
         priority: u8 = "100";
-        /// Share of the sessions among those with equal priority.
-        weight: u32 = "1";
+        /// Share of the sessions among those with equal priority; 0 means only when the others are out.
+        weight: u16 = "1";
     }
     /// Certificates of both listeners. Files that are not named are those of the folder, as `wattstile cert init`
     /// makes them.
@@ -115,7 +122,7 @@ sections! {
     Payment "payment" {
         /// First hold where the tariff names none, in major units.
         first_hold_major: u32 = "45";
-        /// How long an increment is to last at the connector's full power.
+        /// How long an increment is to last, at the rate at which the session costs money.
         increment_horizon: TimeSpan = "\"30min\"";
         /// Most increments of one hold.
         increments_max: u8 = "10";
@@ -123,11 +130,22 @@ sections! {
         total_max_minor: i64 = "100000";
         /// A partial approval of less is released at once.
         partial_min_minor: i64 = "200";
+        /// Whether energy is given on our own risk when no processor can be reached: it is asked for the money when it
+        /// is back.
+        stand_in: bool = "false";
         /// Most energy, in money, that is given before an answer.
         floor_limit_minor: i64 = "2000";
+        /// Most that is at stake in all such sessions together.
+        stand_in_exposure_minor: i64 = "100000";
+        /// Beginnings of tokens of products that treat a hold as a purchase (buy now, pay later): they are refused.
+        no_holds: Vec<String> = "[]";
+        /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.
+        closing: TimeSpan = "\"1h\"";
+        /// Whether a hold is lowered when the car takes far less than it did.
+        release_early: bool = "true";
         /// Whether a second hold may be asked for while an earlier one is being reversed.
         double_hold: bool = "false";
-        /// Longest time from the decision to stop until no energy flows.
+        /// Longest time from a reading that is still covered until no energy flows, should the next one not be.
         stop_latency: TimeSpan = "\"90s\"";
         /// How long to wait for the answer to an authorization.
         answer_authorize: TimeSpan = "\"8s\"";

@@ -95,10 +95,16 @@ pub fn apply(payment: &mut Payment, event: &Event) {
                 OperationKind::Authorize => payment.close(hold, Ending::NotExecuted),
                 OperationKind::Capture => payment.try_again(hold, Again::Capture),
                 OperationKind::Void => payment.try_again(hold, Again::Void),
-                OperationKind::Increment
-                | OperationKind::Decrement
-                | OperationKind::Refund
-                | OperationKind::Inquire => {}
+                // It never was, so it counts for nothing; but whoever could not be reached is not asked at once.
+                OperationKind::Increment => {
+                    let Some(hold) = hold_mut(payment, hold) else { return };
+                    hold.increments = hold.increments.saturating_sub(1);
+                    if hold.raise == Raise::Free {
+                        hold.raise = Raise::Paused;
+                    }
+                    hold.timer = Timer::OFF;
+                }
+                OperationKind::Decrement | OperationKind::Refund | OperationKind::Inquire => {}
             }
         }
         Event::GivenUp { operation, reason, at: _ } => {
@@ -126,7 +132,9 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             let Some(hold) = payment.end(*operation, Final::Declined, None, Some(*source)) else { return };
             let Some(hold) = hold_mut(payment, hold) else { return };
             hold.raise = match decline.class {
-                DeclineClass::Soft | DeclineClass::Technical if hold.raise == Raise::Free => Raise::Later,
+                DeclineClass::Soft | DeclineClass::Technical if matches!(hold.raise, Raise::Free | Raise::Paused) => {
+                    Raise::Later
+                }
                 DeclineClass::Soft
                 | DeclineClass::Technical
                 | DeclineClass::Hard

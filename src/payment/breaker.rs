@@ -182,6 +182,19 @@ impl Breakers {
         }
     }
 
+    /// Takes over what is known of one processor elsewhere: its breakers replace those that are here.
+    pub fn adopt(&mut self, processor: &ProcessorId, from: &Breakers) {
+        self.forget(processor);
+        let known = from.breakers.iter().filter(|((of, _), _)| of == processor);
+        self.breakers.extend(known.map(|(key, breaker)| (key.clone(), *breaker)));
+    }
+
+    /// The kinds of operation that are not sent to a processor now.
+    pub fn open_at(&self, processor: &ProcessorId) -> Vec<OperationKind> {
+        let open = self.breakers.iter().filter(|((of, _), breaker)| of == processor && !breaker.passes());
+        open.map(|((_, kind), _)| *kind).collect()
+    }
+
     /// Forgets a processor that was removed.
     pub fn forget(&mut self, processor: &ProcessorId) {
         self.breakers.retain(|(of, _), _| of != processor);

@@ -67,6 +67,8 @@ pub struct Wanted<'a> {
     pub site: Option<&'a SiteId>,
     /// Processors that said no already, or whose outcome is unknown.
     pub except: &'a [ProcessorId],
+    /// What the driver presented, for products that are not taken for holds.
+    pub token: &'a [u8],
 }
 
 /// Why nobody can be asked: what stopped the candidate that came furthest. Numbered, in order of precedence.
@@ -97,6 +99,9 @@ pub enum NoRoute {
     /// All of them have as much to do as they can take.
     #[error("every processor is busy")]
     Busy = 208,
+    /// With this product a hold is a purchase (buy now, pay later): an account that is topped up can be used instead.
+    #[error("a hold on this product is a purchase; an account can be topped up with it instead")]
+    HoldIsPurchase = 209,
 }
 
 impl NoRoute {
@@ -118,12 +123,17 @@ pub struct Registry {
     pub processors: BTreeMap<ProcessorId, Listed>,
     /// The rules. Without any, every processor may be asked for everything that it takes.
     pub rules: Vec<Rule>,
+    /// Beginnings of tokens of products that treat a hold as a purchase: none is asked for.
+    pub no_holds: Vec<Box<str>>,
 }
 
 impl Registry {
     /// The processor to ask. `dice` is a random number from outside; the same dice give the same answer.
     pub fn route(&self, wanted: Wanted<'_>, breakers: &Breakers, dice: u64) -> Result<&ProcessorId, NoRoute> {
-        let mut furthest = NoRoute::NoRule;
+        if self.no_holds.iter().any(|start| wanted.token.starts_with(start.as_bytes())) {
+            return Err(NoRoute::HoldIsPurchase);
+        }
+        let mut furthest = if self.rules.is_empty() { NoRoute::NeverSeen } else { NoRoute::NoRule };
         let mut best: Vec<(&ProcessorId, u16, u16)> = Vec::new();
         for (processor, priority, weight) in self.candidates(wanted) {
             match self.check(processor, wanted, breakers) {
@@ -134,6 +144,18 @@ impl Registry {
         let first = best.iter().map(|(_, priority, _)| *priority).min().ok_or(furthest)?;
         best.retain(|(_, priority, _)| *priority == first);
         Ok(pick(&best, dice))
+    }
+
+    /// The processor that would be asked if it could be reached: where a stand-in is to be resolved later.
+    pub fn absent(&self, wanted: Wanted<'_>, breakers: &Breakers) -> Option<&ProcessorId> {
+        let candidates = self.candidates(wanted).into_iter();
+        let out = candidates.filter(|(id, _, _)| self.check(id, wanted, breakers).is_err_and(NoRoute::is_outage));
+        out.min_by_key(|(id, priority, weight)| (*priority, std::cmp::Reverse(*weight), *id)).map(|(id, _, _)| id)
+    }
+
+    /// Whether a processor may dial in: it has a rule, or nobody has one.
+    pub fn admits(&self, processor: &ProcessorId) -> bool {
+        self.rules.is_empty() || self.rules.iter().any(|rule| rule.processor == *processor)
     }
 
     /// The processors that rules allow, with priority and weight.
@@ -243,12 +265,12 @@ mod tests {
 
     fn registry(rules: Vec<Rule>) -> Registry {
         let processors = ["acme", "other", "third"].map(|name| (id(name), listed())).into_iter().collect();
-        Registry { processors, rules }
+        Registry { processors, rules, no_holds: vec!["bnpl_".into()] }
     }
 
     fn wanted(minor: i64) -> Wanted<'static> {
         let amount = Amount::new(minor, Currency::EUR);
-        Wanted { credential: CredentialKind::CardToken, amount, site: None, except: &[] }
+        Wanted { credential: CredentialKind::CardToken, amount, site: None, except: &[], token: b"tok_1" }
     }
 
     #[test]
@@ -314,6 +336,25 @@ mod tests {
         assert_eq!(registry.route(again, &breakers, 0), Err(NoRoute::NotAnswering));
         registry.processors.get_mut(&id("acme")).unwrap().inflight = 10;
         assert_eq!(registry.route(wanted(1), &breakers, 0), Err(NoRoute::Busy));
+    }
+
+    #[test]
+    fn f30_a_product_whose_holds_are_purchases_is_never_asked_for_one() {
+        let registry = registry(Vec::new());
+        let bnpl = Wanted { token: b"bnpl_7", ..wanted(4_500) };
+        assert_eq!(registry.route(bnpl, &Breakers::default(), 0), Err(NoRoute::HoldIsPurchase));
+        assert!(!NoRoute::HoldIsPurchase.is_outage(), "and energy is not given on our own risk instead");
+        assert!(registry.route(wanted(4_500), &Breakers::default(), 0).is_ok());
+    }
+
+    #[test]
+    fn the_processor_of_a_stand_in_is_one_that_is_only_out_of_reach() {
+        let mut registry = registry(vec![rule("acme", 1, 1), rule("other", 0, 1), rule("third", 0, 5)]);
+        assert_eq!(registry.absent(wanted(1), &Breakers::default()), None, "all are there");
+        registry.processors.remove(&id("third"));
+        registry.processors.get_mut(&id("other")).unwrap().draining = true;
+        registry.processors.get_mut(&id("acme")).unwrap().connections = 0;
+        assert_eq!(registry.absent(wanted(1), &Breakers::default()), Some(&id("acme")));
     }
 
     #[test]

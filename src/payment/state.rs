@@ -135,6 +135,8 @@ pub(super) enum Raise {
     /// After a pause, once more.
     Later,
     Never,
+    /// After a pause, as if nothing had been asked: the last increment never left the gate.
+    Paused,
 }
 
 /// What follows a refusal, after a pause.

@@ -3,8 +3,8 @@
 use super::policy::step;
 use super::state::{Again, Finish, Raise, Timer};
 use super::{
-    Ask, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase, Policy, ProcessorRef,
-    Rejection, Request, Stage,
+    Ask, Credential, Final, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase,
+    Policy, ProcessorRef, Rejection, Request, Stage,
 };
 use crate::limits::HOLDS_PER_SESSION;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
@@ -105,6 +105,67 @@ impl Payment {
         self.amount(open.max(0))
     }
 
+    /// Whether energy flows on our own risk: an authorization is asked for afterwards, and not answered yet.
+    pub fn stands_in(&self) -> bool {
+        self.holds.iter().any(|hold| matches!(hold.stage, Stage::StandIn { .. }))
+    }
+
+    /// Whether it was ordered to end, or has ended.
+    pub fn is_ending(&self) -> bool {
+        self.finish != Finish::No
+    }
+
+    /// Whether money can be taken from some open hold more than once.
+    pub fn takes_several_captures(&self) -> bool {
+        self.holds.iter().any(|hold| hold.stage == Stage::Open && hold.capabilities.multiple_captures())
+    }
+
+    /// What is owed in all, as far as a capture was ordered.
+    pub fn owed(&self) -> Amount {
+        self.amount(self.owed)
+    }
+
+    /// Refunds without an outcome yet.
+    pub fn refunding(&self) -> Amount {
+        self.sum(|hold| self.refunding_minor(hold))
+    }
+
+    /// What the driver presented for an authorization that has no outcome yet.
+    pub fn credential(&self, authorization: Ordinal) -> Option<&Credential> {
+        self.live(authorization)?.credential.as_deref()
+    }
+
+    /// When the energy has to stop so that what is owed can still be taken: `closing`, or an eighth of the processor's
+    /// validity if that is shorter, before the first open hold lapses.
+    pub fn closing_at(&self, closing: TimeSpan) -> Option<Timestamp> {
+        let open = self.holds.iter().filter(|hold| hold.stage == Stage::Open && hold.release.is_none());
+        open.map(|hold| {
+            let closing = closing.min(TimeSpan::from_ms(hold.capabilities.validity().ms() / 8));
+            hold.expires_at.saturating_add(TimeSpan::from_ms(-closing.ms()))
+        })
+        .min()
+    }
+
+    /// The total that was asked for by the last increment, if that was refused: less may be had.
+    pub fn refused_total(&self) -> Option<Amount> {
+        let last = self.past.iter().rev().find(|past| past.kind == OperationKind::Increment)?;
+        let refused = (last.result == Final::Declined).then_some(last)?;
+        let others = self.holds.iter().filter(|hold| hold.stage == Stage::Open && hold.number != last.hold);
+        let others = others.map(|hold| hold.authorized_minor).fold(0, i64::saturating_add);
+        Some(self.amount(refused.amount_minor.saturating_add(others)))
+    }
+
+    /// How often a total was asked to be lowered.
+    pub fn decrements(&self) -> usize {
+        let past = self.past.iter().filter(|past| past.kind == OperationKind::Decrement).count();
+        past + self.live.iter().filter(|live| live.ask == Ask::Decrement).count()
+    }
+
+    /// Whether an operation of this kind is under way.
+    pub fn is_under_way(&self, kind: OperationKind) -> bool {
+        self.live.iter().any(|live| live.ask.kind() == kind)
+    }
+
     /// Whether nothing is under way and every hold ended.
     pub fn is_settled(&self) -> bool {
         self.live.is_empty() && self.holds.iter().all(Hold::is_over)
@@ -154,9 +215,7 @@ impl Payment {
         match (hold.stage, capture) {
             (Stage::StandIn { .. } | Stage::Authorizing, _) => None,
             (_, Some(capture)) => capture.window_ends(hold),
-            (Stage::Open, None) if !hold.expiry_announced => {
-                Some(hold.expires_at.saturating_add(TimeSpan::from_ms(-policy.expiry_guard.ms())))
-            }
+            (Stage::Open, None) if !hold.expiry_announced => Some(hold.before_its_end(policy.expiry_guard)),
             (Stage::Open | Stage::Reversing, None) => Some(hold.expires_at),
             (Stage::Closed(_), None) => hold.release.map(|_| hold.expires_at),
         }
@@ -272,12 +331,18 @@ impl Hold {
         matches!(self.stage, Stage::Closed(_)) && self.release.is_none()
     }
 
+    /// So long before it lapses, or a quarter of its processor's validity if that is shorter.
+    fn before_its_end(&self, guard: TimeSpan) -> Timestamp {
+        let guard = guard.min(TimeSpan::from_ms(self.capabilities.validity().ms() / 4));
+        self.expires_at.saturating_add(TimeSpan::from_ms(-guard.ms()))
+    }
+
     /// Whether its total may be raised, after increments that were refused.
     pub(super) fn may_be_raised(&self, now: Now) -> Result<(), Rejection> {
         match (self.raise, self.timer.due()) {
             (Raise::Free, _) => Ok(()),
-            (Raise::Later, Some(due)) if due <= now.mono => Ok(()),
-            (Raise::Later, _) => Err(Rejection::IncrementTooSoon),
+            (Raise::Later | Raise::Paused, Some(due)) if due <= now.mono => Ok(()),
+            (Raise::Later | Raise::Paused, _) => Err(Rejection::IncrementTooSoon),
             (Raise::Never, _) => Err(Rejection::IncrementsRefused),
         }
     }
@@ -290,7 +355,7 @@ impl Hold {
     fn pause(&self, policy: &Policy) -> Option<TimeSpan> {
         let index = u16::from(self.refusals.saturating_sub(1));
         match self.again {
-            Again::No => (self.raise == Raise::Later).then_some(policy.increment_pause),
+            Again::No => matches!(self.raise, Raise::Later | Raise::Paused).then_some(policy.increment_pause),
             Again::Capture => Some(step(&policy.capture_again_schedule, index)),
             // A reversal that found nothing is meaningless until the original cannot arrive any more.
             Again::Void => {

@@ -2,28 +2,41 @@
 
 use super::{
     Command, Decision, Doubt, Effect, Ended, Event, Place, Rejection, Session, Stage, Stop, StopReason, Surroundings,
-    Verdict, money, resume,
+    Verdict, funds, money, resume,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
-use crate::units::{Cost, Energy, MeterReading, Timestamp};
+use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
 
 /// Decides one command.
 pub fn decide(session: &Session, command: Command, around: &Surroundings<'_>) -> Decision {
     match command {
         Command::Begin { credential, route } => money::authorize(session, credential, route, around),
         Command::RepeatStart => repeat_start(session),
+        Command::Tap { credential, route } => money::tap(session, credential, route, around),
+        Command::Back => back(session),
         Command::Reading(reading) => reading_came(session, &reading, around),
         Command::Stop(stop) => stop_came(session, &stop, around),
         Command::Payment(command) => money::step(session, command, around),
-        Command::Wake { silent } => wake(session, silent, around),
+        Command::Wake { silent, quiet } => wake(session, silent, quiet, around),
         Command::StopBy(reason) => stop_by(session, reason, around),
         Command::Resume => resume::resume(session, around),
     }
 }
 
+/// What a charger may not have heard while its link was down.
+fn back(session: &Session) -> Decision {
+    match &session.stage {
+        Stage::Charging { stop_asked: Some(reason), .. } => Decision::reply(Effect::StopNow(*reason)),
+        Stage::Charging { limit, stop_asked: None } if session.payment.past_operations().len() > 1 => {
+            Decision::reply(Effect::LimitChanged(*limit))
+        }
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
+    }
+}
+
 /// The start is answered as it was before; while nothing is decided there is nothing to say.
-fn repeat_start(session: &Session) -> Decision {
+pub(super) fn repeat_start(session: &Session) -> Decision {
     match &session.stage {
         Stage::Authorizing => Decision::nothing(),
         Stage::Charging { limit, .. } => Decision::reply(Effect::StartAccepted { limit: *limit }),
@@ -50,7 +63,11 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
         Ok(priced) => {
             let decision = priced.record(reading);
             let decision = decision.and_effect(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
-            money::keep_covered(session, &priced, stop_asked, around, decision)
+            match stop_asked {
+                // It goes on although it was told to stop: the order may have been lost.
+                Some(reason) => decision.and_effect(Effect::StopNow(reason)),
+                None => funds::keep_covered(session, &priced, around, decision),
+            }
         }
         Err(doubt) => {
             let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };
@@ -102,7 +119,7 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
 }
 
 /// Time has passed: for the money, and perhaps for the patience with a silent charger.
-fn wake(session: &Session, silent: bool, around: &Surroundings<'_>) -> Decision {
+fn wake(session: &Session, silent: bool, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
     match &session.stage {
         Stage::Charging { .. } if silent => {
             let ended = match session.meter.sequence {
@@ -110,6 +127,11 @@ fn wake(session: &Session, silent: bool, around: &Surroundings<'_>) -> Decision 
                 _ => Final::on_last_total(session, StopReason::Silence, around),
             };
             money::end(session, ended, around).and_effect(Effect::StopNow(StopReason::Silence))
+        }
+        Stage::Charging { stop_asked: None, .. } => {
+            let ticked = money::step(session, payment::Command::Tick, around);
+            // One thing at a time: what the money had to do comes first, and the funds are looked at right afterwards.
+            if ticked.events.is_empty() { funds::watch(session, quiet, around) } else { ticked }
         }
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => {
             money::step(session, payment::Command::Tick, around)
@@ -132,6 +154,8 @@ fn stop_by(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> 
 
 /// A reading with its price: the facts that it makes, and the session's accumulator as it will be.
 pub(super) struct Priced {
+    /// The reading.
+    pub reading: MeterReading,
     jumped: Option<Energy>,
     slices: Slices,
     /// The accumulator with the slices applied.
@@ -168,7 +192,7 @@ fn price(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -
     let mut rating = session.rating.clone();
     rating.apply(&slices);
     let running = rating.total(around.tariff).map_err(|_| Doubt::Unpriceable)?.incl_vat;
-    Ok(Priced { jumped, slices, rating, running })
+    Ok(Priced { reading: *reading, jumped, slices, rating, running })
 }
 
 fn check_clock(reading: &MeterReading, around: &Surroundings<'_>) -> Result<(), Doubt> {

@@ -18,6 +18,7 @@
 
 mod apply;
 mod decide;
+mod funds;
 mod meter;
 mod money;
 mod resume;
@@ -25,11 +26,13 @@ mod state;
 
 pub use apply::apply;
 pub use decide::decide;
+pub use funds::first_hold;
 pub use meter::{Doubt, Meter, Place, Verdict};
 pub use state::{Ended, Session, Stage};
 
 use crate::machine;
 use crate::payment;
+use crate::payment::routing::NoRoute;
 use crate::tariff::{Slices, Tariff};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Now, Power, ProcessorId, SessionId, SessionKey,
@@ -50,6 +53,15 @@ pub enum Command {
     },
     /// The charger repeats its start: answer it again.
     RepeatStart,
+    /// The driver presented another credential while the session goes on: more funds, from there.
+    Tap {
+        /// What the driver presented.
+        credential: payment::Credential,
+        /// The processor to ask, and what it can do.
+        route: Route,
+    },
+    /// The charger is back after its link was down: it may not have heard the last limit, or the order to stop.
+    Back,
     /// A meter reading.
     Reading(MeterReading),
     /// The charger ended the session.
@@ -60,6 +72,8 @@ pub enum Command {
     Wake {
         /// Whether the charger has been silent for too long.
         silent: bool,
+        /// How long it has been silent.
+        quiet: TimeSpan,
     },
     /// Someone other than the charger ends the session.
     StopBy(StopReason),
@@ -74,6 +88,23 @@ pub struct Route {
     pub processor: ProcessorId,
     /// What it can do.
     pub capabilities: payment::HoldCapabilities,
+    /// It cannot be reached: energy is given up to the floor, and it is asked when it is back.
+    pub stand_in: bool,
+}
+
+/// Finds the processor for a hold. What it says is recorded with the hold, so a replay never asks it.
+pub trait Router {
+    /// The processor to ask for this much; none of `except`, which were asked already.
+    ///
+    /// # Errors
+    /// Why nobody can be asked.
+    fn route(
+        &self,
+        charger: &ChargerId,
+        credential: &payment::Credential,
+        amount: Amount,
+        except: &[ProcessorId],
+    ) -> Result<Route, NoRoute>;
 }
 
 /// The fact that a session exists, with everything that is fixed for its whole life.
@@ -275,12 +306,23 @@ pub struct Policy {
     pub silence: TimeSpan,
     /// Silence after which an admitted session without readings is given up.
     pub no_start: TimeSpan,
-    /// The longest time between the decision to stop and the end of energy, the interval of readings included.
+    /// The longest time between a reading that is still covered and the end of energy, should the next one not be. Two
+    /// thirds of it are for the next reading to come (a charger that is quiet for longer is stopped when its funds might
+    /// run out), a third for the order to stop to take effect. What this long may cost at the connector's full power is
+    /// kept back, always.
     pub stop_latency: TimeSpan,
     /// Funds asked for when the tariff names no preauthorization amount, in major units of its currency.
     pub first_hold_major: u32,
-    /// How long an increment is to last at the connector's full power.
+    /// How long an increment is to last, at the rate at which the session costs money.
     pub increment_horizon: TimeSpan,
+    /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.
+    pub closing: TimeSpan,
+    /// Whether energy is given up to the floor limit when no processor can be reached.
+    pub stand_in: bool,
+    /// Most that is at stake in all stand-ins together, in minor units of each currency.
+    pub stand_in_exposure_minor: i64,
+    /// Whether a hold is lowered when the car takes far less than it did.
+    pub release_early: bool,
     /// Timers of the money.
     pub payment: payment::Policy,
 }
@@ -295,6 +337,10 @@ impl Default for Policy {
             stop_latency: TimeSpan::from_secs(90),
             first_hold_major: 45,
             increment_horizon: TimeSpan::from_secs(30 * 60),
+            closing: TimeSpan::from_secs(3_600),
+            stand_in: false,
+            stand_in_exposure_minor: 100_000,
+            release_early: true,
             payment: payment::Policy::default(),
         }
     }
@@ -311,6 +357,8 @@ pub struct Surroundings<'a> {
     pub zone: &'a TimeZone,
     /// The rules of the house.
     pub policy: &'a Policy,
+    /// Who is asked for funds.
+    pub router: &'a dyn Router,
 }
 
 /// What a session's machine decides.

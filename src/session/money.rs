@@ -3,29 +3,59 @@
 //! Down: ask for funds, ask for more, take what is owed, release. Up: the events of the payment machine, to which the
 //! session reacts in the same decision, so that both are journaled together or not at all.
 
-use super::decide::{Final, Priced};
-use super::{Decision, Effect, Event, Route, Session, Stage, StopReason, Surroundings};
-use crate::payment::{self, Credential, Extent, Payment, VoidReason};
-use crate::units::{Amount, Cost, MoneyError};
-use rust_decimal::Decimal;
+use super::decide::{Final, repeat_start};
+use super::{Decision, Effect, Event, Route, Session, Stage, StopReason, Surroundings, first_hold, funds};
+use crate::payment::{self, Credential, DeclineClass, Extent, Ordinal, Payment, VoidReason};
+use crate::units::Amount;
 use smallvec::SmallVec;
-use std::cmp::Ordering;
 
-/// Asks for the first hold.
+/// Asks for the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
 pub(super) fn authorize(
     session: &Session,
     credential: Credential,
     route: Route,
     around: &Surroundings<'_>,
 ) -> Decision {
-    let command = payment::Command::Authorize {
-        processor: route.processor,
-        capabilities: route.capabilities,
-        credential,
-        amount: first_hold(around),
-        partial_ok: true,
-    };
-    step(session, command, around)
+    let floor = floor(around);
+    if route.stand_in && !funds::is_covered(session, floor, around) {
+        return give_up(session, &session.payment, StopReason::NoProcessor, around);
+    }
+    let command = ask(credential, route, around);
+    let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
+    match decided.events.is_empty() {
+        // The machine refuses (a token that is none, an amount beyond all bounds): nobody was asked, nobody will be.
+        true => give_up(session, &session.payment, StopReason::Declined, around),
+        false => react(session, decided, around, Decision::nothing()),
+    }
+}
+
+/// Another credential while the session goes on: a further hold of the same group. It is answered like a repeated start;
+/// the limit is raised when the funds are there.
+pub(super) fn tap(session: &Session, credential: Credential, route: Route, around: &Surroundings<'_>) -> Decision {
+    let answer = repeat_start(session);
+    match &session.stage {
+        Stage::Charging { stop_asked: None, .. } if !route.stand_in => {
+            let decided =
+                payment::decide(&session.payment, ask(credential, route, around), around.now, &around.policy.payment);
+            react(session, decided, around, answer)
+        }
+        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => answer,
+    }
+}
+
+fn ask(credential: Credential, route: Route, around: &Surroundings<'_>) -> payment::Command {
+    let Route { processor, capabilities, stand_in } = route;
+    let amount = first_hold(around.tariff, around.policy);
+    match stand_in {
+        true => payment::Command::StandIn { processor, capabilities, credential, amount, floor: floor(around) },
+        false => payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok: true },
+    }
+}
+
+/// What may be spent before anybody answered.
+fn floor(around: &Surroundings<'_>) -> Amount {
+    let limit = around.policy.payment.floor_limit_minor;
+    Amount::new(first_hold(around.tariff, around.policy).minor.min(limit), around.tariff.currency())
 }
 
 /// Lets the payment machine decide, and reacts to what it decided.
@@ -53,59 +83,13 @@ pub(super) fn end(session: &Session, ended: Final, around: &Surroundings<'_>) ->
     react(&after, decided, around, ended.facts.and_event(Event::Ended(Box::new(fact))))
 }
 
-/// Keeps the cost below what is authorized: asks for more in time, and stops the energy where there is no more.
-pub(super) fn keep_covered(
-    session: &Session,
-    priced: &Priced,
-    stop_asked: Option<StopReason>,
-    around: &Surroundings<'_>,
-    decision: Decision,
-) -> Decision {
-    if stop_asked.is_some() {
-        return decision;
-    }
-    let reserve =
-        priced.rating.cost_ahead_at_most(around.tariff, around.zone, session.power_max, around.policy.stop_latency);
-    let Ok(reserve) = reserve else { return stop(StopReason::FundsExhausted, decision) };
-    let spendable = session.payment.spendable().to_cost();
-    // Three reserves ahead there is still time for an answer; one reserve ahead there is none.
-    let covers = |reserves: i128| covers(spendable, priced.running, reserve, reserves);
-    if covers(3) {
-        return decision;
-    }
-    if !covers(1) {
-        return stop(StopReason::FundsExhausted, decision);
-    }
-    match raise(session, priced, around) {
-        Some(decided) => react(session, decided, around, decision),
-        None => decision,
-    }
-}
-
-/// Whether `spendable` covers the running cost and so many reserves on top.
-fn covers(spendable: Cost, running: Cost, reserve: Cost, reserves: i128) -> bool {
-    let ahead = reserve.parts().checked_mul(reserves).map(|parts| Cost::from_parts(parts, reserve.currency()));
-    let needed = ahead.ok_or(MoneyError::Overflow).and_then(|ahead| running.checked_add(ahead));
-    needed.and_then(|needed| spendable.compare(needed)).is_ok_and(|order| order != Ordering::Less)
-}
-
-/// Asks for a higher total, if the payment machine sees a way.
-fn raise(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Option<payment::Decision> {
-    let horizon = around.policy.increment_horizon;
-    let ahead = priced.rating.cost_ahead_at_most(around.tariff, around.zone, session.power_max, horizon).ok()?;
-    let new_total = priced.running.checked_add(ahead).and_then(Cost::ceiling).ok()?;
-    let command = payment::Command::IncreaseTo(new_total);
-    let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
-    // A refusal is its way of saying that there is nothing more to get: the energy is stopped when the time has come.
-    (!decided.events.is_empty()).then_some(decided)
-}
-
-fn stop(reason: StopReason, decision: Decision) -> Decision {
-    decision.and_event(Event::StopAsked(reason)).and_effect(Effect::StopNow(reason))
-}
-
 /// Takes over what the payment machine decided, and draws the session's conclusions.
-fn react(session: &Session, decided: payment::Decision, around: &Surroundings<'_>, mut decision: Decision) -> Decision {
+pub(super) fn react(
+    session: &Session,
+    decided: payment::Decision,
+    around: &Surroundings<'_>,
+    mut decision: Decision,
+) -> Decision {
     if decided.events.is_empty() {
         decision.effects.extend(effects_of(decided.effects));
         return decision;
@@ -131,7 +115,14 @@ fn effects_of(effects: SmallVec<[payment::Effect; 1]>) -> impl Iterator<Item = E
 fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], around: &Surroundings<'_>) -> Decision {
     match &session.stage {
         Stage::Authorizing => conclude_authorization(session, payment, events, around),
-        Stage::Charging { limit, stop_asked } => conclude_change(payment, *limit, *stop_asked),
+        Stage::Charging { limit, stop_asked } => {
+            let changed = conclude_change(session, payment, *limit, *stop_asked, around);
+            let expiring = events.iter().any(|event| matches!(event, payment::Event::HoldExpiring { .. }));
+            match expiring && stop_asked.is_none() && changed.events.is_empty() {
+                true => funds::renew(session, payment, around).map_or(changed, plain),
+                false => changed,
+            }
+        }
         Stage::Settling(ended) if payment.is_settled() => {
             let closed = Decision::event(Event::Closed);
             let closed = match ended.admitted {
@@ -153,47 +144,110 @@ fn conclude_authorization(
     events: &[payment::Event],
     around: &Surroundings<'_>,
 ) -> Decision {
-    let refused = |reason| {
-        let fact = Final::without_energy(session, reason, around).ended(around);
-        let decision = Decision::event(Event::Ended(Box::new(fact))).and_effect(Effect::StartRejected(reason));
-        match payment.is_settled() {
-            true => decision.and_event(Event::Closed).and_effect(Effect::Archive),
-            false => decision,
-        }
-    };
     for event in events {
-        match event {
-            payment::Event::Approved { .. } | payment::Event::PartiallyApproved { .. } => {
+        let (reason, again) = match event {
+            payment::Event::Approved { .. }
+            | payment::Event::PartiallyApproved { .. }
+            | payment::Event::HoldRequested { floor: Some(_), .. } => {
                 let limit = payment.spendable();
-                return match limit.minor {
-                    1.. => Decision::event(Event::Admitted { limit }).and_effect(Effect::StartAccepted { limit }),
-                    ..=0 => refused(StopReason::TooLittle),
+                return match limit.minor > 0 && funds::is_covered(session, limit, around) {
+                    true => Decision::event(Event::Admitted { limit }).and_effect(Effect::StartAccepted { limit }),
+                    false => give_up(session, payment, StopReason::TooLittle, around),
                 };
             }
-            payment::Event::Declined { .. } => return refused(StopReason::Declined),
-            payment::Event::NotExecuted { .. } => return refused(StopReason::NoProcessor),
-            payment::Event::GivenUp { .. } => return refused(StopReason::NoDecision),
-            _ => {}
-        }
+            payment::Event::Declined { operation, decline, .. } => {
+                let soft = matches!(decline.class, DeclineClass::Soft | DeclineClass::Technical);
+                (StopReason::Declined, soft.then_some(*operation))
+            }
+            payment::Event::NotExecuted { operation, .. } => (StopReason::NoProcessor, Some(*operation)),
+            // Only by policy may a second hold be asked for beside one that is being reversed.
+            payment::Event::GivenUp { operation, .. } => {
+                (StopReason::NoDecision, around.policy.payment.double_hold.then_some(*operation))
+            }
+            _ => continue,
+        };
+        let elsewhere = again.and_then(|operation| fail_over(session, payment, operation, around));
+        return elsewhere.unwrap_or_else(|| give_up(session, payment, reason, around));
     }
     Decision::nothing()
 }
 
-/// The funds changed while energy flows: the charger learns its new limit, or has to stop.
-fn conclude_change(payment: &Payment, limit: Amount, stop_asked: Option<StopReason>) -> Decision {
-    let spendable = payment.spendable();
-    if spendable.minor > limit.minor {
-        return Decision::event(Event::Admitted { limit: spendable }).and_effect(Effect::LimitChanged(spendable));
+/// Asks another processor, once, under a new id: only after the first one certainly holds nothing. If none can be reached,
+/// not even the one that was asked, energy may be given on our own risk.
+fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surroundings<'_>) -> Option<Decision> {
+    if payment.holds().len() != 1 {
+        return None;
     }
-    match spendable.minor < limit.minor && stop_asked.is_none() {
-        true => stop(StopReason::AuthorizationLost, Decision::nothing()),
-        false => Decision::nothing(),
+    let credential = session.payment.credential(asked)?;
+    let amount = first_hold(around.tariff, around.policy);
+    let route = |except: &[_]| around.router.route(&session.charger, credential, amount, except);
+    let first = &payment.holds().first()?.processor;
+    let route = match route(std::slice::from_ref(first)) {
+        Ok(route) => route,
+        Err(_) => route(&[]).ok().filter(|route| route.stand_in)?,
+    };
+    if route.stand_in && !funds::is_covered(session, floor(around), around) {
+        return None;
+    }
+    let command = ask(credential.clone(), route, around);
+    let decided = payment::decide(payment, command, around.now, &around.policy.payment);
+    let floor = decided.events.iter().find_map(|event| match event {
+        payment::Event::HoldRequested { floor, .. } => Some(*floor),
+        _ => None,
+    })?;
+    let decision = plain(decided);
+    Some(match floor {
+        None => decision,
+        Some(limit) => decision.and_event(Event::Admitted { limit }).and_effect(Effect::StartAccepted { limit }),
+    })
+}
+
+/// There will be no energy: the session ends before it began, and what is reserved is released.
+fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Surroundings<'_>) -> Decision {
+    let fact = Final::without_energy(session, reason, around).ended(around);
+    let mut decision = Decision::event(Event::Ended(Box::new(fact)));
+    let mut settled = payment.is_settled();
+    if payment.authorized().minor > 0 && !payment.is_ending() {
+        let command = payment::Command::Release(VoidReason::PartialTooSmall);
+        let released = payment::decide(payment, command, around.now, &around.policy.payment);
+        settled &= released.events.is_empty();
+        let released = plain(released);
+        decision.events.extend(released.events);
+        decision.effects.extend(released.effects);
+    }
+    let decision = decision.and_effect(Effect::StartRejected(reason));
+    match settled {
+        true => decision.and_event(Event::Closed).and_effect(Effect::Archive),
+        false => decision,
     }
 }
 
-/// What to ask for at the start: the tariff's own amount, or the house's.
-fn first_hold(around: &Surroundings<'_>) -> Amount {
-    let currency = around.tariff.currency();
-    let house = || Amount::from_major(Decimal::from(around.policy.first_hold_major), currency);
-    around.tariff.preauthorize_amount().map_or_else(house, Ok).expect("a u32 of major units fits")
+/// The funds changed while energy flows: the charger learns its new limit, or has to stop.
+fn conclude_change(
+    session: &Session,
+    payment: &Payment,
+    limit: Amount,
+    stop_asked: Option<StopReason>,
+    around: &Surroundings<'_>,
+) -> Decision {
+    let spendable = payment.spendable();
+    if spendable.minor == limit.minor {
+        return Decision::nothing();
+    }
+    // Once the energy was told to stop, a higher limit would only confuse, and a lower one says nothing new.
+    match (stop_asked, spendable.minor > limit.minor || funds::is_covered(session, spendable, around)) {
+        (None, true) => {
+            Decision::event(Event::Admitted { limit: spendable }).and_effect(Effect::LimitChanged(spendable))
+        }
+        (None, false) => funds::stop(StopReason::AuthorizationLost, Decision::nothing()),
+        (Some(_), _) => Decision::nothing(),
+    }
+}
+
+/// What the payment machine decided, with nothing to conclude from it.
+fn plain(decided: payment::Decision) -> Decision {
+    Decision {
+        events: decided.events.into_iter().map(Event::Payment).collect(),
+        effects: effects_of(decided.effects).collect(),
+    }
 }

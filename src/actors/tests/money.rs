@@ -5,7 +5,6 @@ use crate::actors::dossier::{self, Billing, Dossier};
 use crate::actors::posting::PartitionBooks;
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
-use crate::payment::{Decline, DeclineClass};
 use crate::session::Stage;
 use crate::units::Cost;
 use proptest::prelude::*;

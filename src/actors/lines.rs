@@ -1,0 +1,197 @@
+//! The connections of one processor, and what is on its way on each of them.
+
+use super::charger::ConnectionId;
+use super::processor::ProcessorOutlet;
+use crate::payment::OperationKind;
+use crate::units::{Mono, OpId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Connections by their numbers.
+#[derive(Default)]
+pub struct Lines {
+    lines: BTreeMap<ConnectionId, Line>,
+}
+
+/// A connection.
+pub struct Line {
+    /// The way back.
+    pub outlet: Arc<dyn ProcessorOutlet>,
+    /// Most unanswered operations on it.
+    pub credit: u32,
+    /// No new holds on it.
+    pub draining: bool,
+    in_flight: BTreeMap<OpId, Sent>,
+}
+
+/// An operation that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Which sending.
+    pub attempt: u16,
+    /// What it asks.
+    pub kind: OperationKind,
+    /// When its answer is waited for no longer; it is asked about then, and does not count as unanswered any more.
+    pub until: Mono,
+}
+
+impl Line {
+    /// A connection with nothing on it.
+    pub fn new(outlet: Arc<dyn ProcessorOutlet>, credit: u32) -> Line {
+        Line { outlet, credit, draining: false, in_flight: BTreeMap::new() }
+    }
+
+    /// Notes what was sent on it.
+    pub fn sent(&mut self, operation: OpId, sent: Sent) {
+        self.in_flight.insert(operation, sent);
+    }
+
+    fn has_room(&self) -> bool {
+        self.in_flight.len() < self.credit as usize
+    }
+}
+
+impl Lines {
+    /// A connection that said hello.
+    pub fn insert(&mut self, connection: ConnectionId, line: Line) {
+        self.lines.insert(connection, line);
+    }
+
+    /// A connection that is gone, and what was on its way on it.
+    pub fn remove(&mut self, connection: ConnectionId) -> Option<BTreeMap<OpId, Sent>> {
+        self.lines.remove(&connection).map(|line| line.in_flight)
+    }
+
+    /// A connection.
+    pub fn get(&self, connection: ConnectionId) -> Option<&Line> {
+        self.lines.get(&connection)
+    }
+
+    /// A connection.
+    pub fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Line> {
+        self.lines.get_mut(&connection)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Whether all of them are draining.
+    pub fn all_draining(&self) -> bool {
+        self.lines.values().all(|line| line.draining)
+    }
+
+    /// Operations without an answer.
+    pub fn in_flight(&self) -> usize {
+        self.lines.values().map(|line| line.in_flight.len()).sum()
+    }
+
+    /// Operations that may be unanswered at once, on all of them.
+    pub fn credit(&self) -> u32 {
+        self.lines.values().map(|line| line.credit).fold(0, u32::saturating_add)
+    }
+
+    /// The connection for an operation: the one with the fewest unanswered ones that has room. A draining connection takes
+    /// no new hold, and everything else only when there is no other.
+    pub fn pick(&mut self, kind: OperationKind) -> Option<&mut Line> {
+        let takes = |line: &Line| line.has_room() && (!line.draining || kind != OperationKind::Authorize);
+        let lines = self.lines.values_mut().filter(|line| takes(line));
+        lines.min_by_key(|line| (line.draining, line.in_flight.len()))
+    }
+
+    /// An answer came, on whatever connection: what it answers.
+    pub fn answered(&mut self, operation: OpId) -> Option<Sent> {
+        let mut found = None;
+        for line in self.lines.values_mut() {
+            found = line.in_flight.remove(&operation).or(found);
+        }
+        found
+    }
+
+    /// What is waited for no longer, and counts no longer.
+    pub fn overdue(&mut self, now: Mono) -> Vec<(OpId, Sent)> {
+        let mut overdue = Vec::new();
+        for line in self.lines.values_mut() {
+            line.in_flight.retain(|operation, sent| {
+                let waits = sent.until > now;
+                if !waits {
+                    overdue.push((*operation, *sent));
+                }
+                waits
+            });
+        }
+        overdue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{PartitionId, SessionId, Timestamp};
+    use crate::wire::ToProcessor;
+
+    struct Nowhere;
+
+    impl ProcessorOutlet for Nowhere {
+        fn send(&self, _: &ToProcessor) -> bool {
+            true
+        }
+
+        fn resume(&self) {}
+    }
+
+    fn operation(number: u16) -> OpId {
+        SessionId::new(Timestamp::default(), PartitionId(0), 7).operation(number)
+    }
+
+    fn sent(kind: OperationKind, until: u64) -> Sent {
+        Sent { attempt: 1, kind, until: Mono(until) }
+    }
+
+    fn two() -> Lines {
+        let mut lines = Lines::default();
+        lines.insert(ConnectionId(1), Line::new(Arc::new(Nowhere), 2));
+        lines.insert(ConnectionId(2), Line::new(Arc::new(Nowhere), 1));
+        lines
+    }
+
+    #[test]
+    fn work_is_spread_and_credits_are_kept() {
+        let mut lines = two();
+        for number in 1..=3 {
+            lines.pick(OperationKind::Authorize).unwrap().sent(operation(number), sent(OperationKind::Authorize, 10));
+        }
+        assert!(lines.pick(OperationKind::Capture).is_none(), "three may be unanswered");
+        assert_eq!(lines.answered(operation(2)), Some(sent(OperationKind::Authorize, 10)));
+        assert_eq!(lines.answered(operation(2)), None);
+        assert!(lines.pick(OperationKind::Capture).is_some());
+    }
+
+    #[test]
+    fn what_is_never_answered_does_not_stop_up_the_line() {
+        let mut lines = two();
+        for number in 1..=3 {
+            lines.pick(OperationKind::Void).unwrap().sent(operation(number), sent(OperationKind::Void, 10));
+        }
+        assert_eq!(lines.overdue(Mono(9)), []);
+        assert_eq!(lines.overdue(Mono(10)).len(), 3);
+        assert_eq!(lines.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_draining_line_takes_no_new_hold_and_finishes_the_rest() {
+        let mut lines = two();
+        for connection in [1, 2] {
+            lines.get_mut(ConnectionId(connection)).unwrap().draining = true;
+        }
+        assert!(lines.all_draining());
+        assert!(lines.pick(OperationKind::Authorize).is_none());
+        assert!(lines.pick(OperationKind::Capture).is_some());
+    }
+}

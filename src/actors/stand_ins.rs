@@ -1,0 +1,53 @@
+//! Sessions that get energy on our own risk, because no processor could be reached: how many there are, and whose.
+//!
+//! One at a time for each credential, and all of them together within a bound. The table is rebuilt from the sessions
+//! when they resume after a restart.
+
+use crate::units::SessionId;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Stand-ins that are not resolved yet, by how their credential is shown.
+#[derive(Debug, Default)]
+pub struct StandIns {
+    open: Mutex<BTreeMap<SessionId, Box<str>>>,
+    /// How many there are: almost always none, and then nobody waits for the lock.
+    count: AtomicUsize,
+}
+
+impl StandIns {
+    /// Whether one more may be begun for this credential, at a floor, within a bound for all of them.
+    pub fn allows(&self, fingerprint: &str, floor_minor: i64, exposure_minor: i64) -> bool {
+        let open = self.lock();
+        let at_stake = i64::try_from(open.len() + 1).unwrap_or(i64::MAX).saturating_mul(floor_minor);
+        at_stake <= exposure_minor && open.values().all(|other| **other != *fingerprint)
+    }
+
+    /// Says whether a session stands in now.
+    pub fn set(&self, session: SessionId, fingerprint: &str, stands_in: bool) {
+        if !stands_in && self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut open = self.lock();
+        match stands_in {
+            true => drop(open.insert(session, fingerprint.into())),
+            false => drop(open.remove(&session)),
+        }
+        self.count.store(open.len(), Ordering::Relaxed);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Box<str>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

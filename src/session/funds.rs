@@ -1,0 +1,262 @@
+//! Keeping the cost below what is authorized: how much is kept back, when more is asked for, when the energy is stopped.
+//!
+//! ```text
+//!   0 ─────────── K ───────┬──────── 3 reserves ────────┬──────────────── A
+//!            running cost  │ reserve                    │
+//!                          │                            └ nearer than this: an increment is asked for
+//!                          └ nearer than this: the energy is stopped
+//! ```
+//!
+//! The *reserve* is what the session can cost at most within [`Policy::stop_latency`](super::Policy) at the connector's full
+//! power, by the dearest price that may come to apply. It is compared at every good reading, and by the clock when none
+//! comes. So, for any course of the meter within the connector's power, when the charger stops in time: `K ≤ A`.
+//!
+//! Increments are sized by the rate at which the session costs money, and become larger the more of them there were, so
+//! that the few that a processor allows last for a long session. After a refused one half as much more is asked for,
+//! once, after a pause; then the session ends with what it has.
+
+use super::decide::{Priced, running_cost};
+use super::{Decision, Effect, Event, Policy, Session, StopReason, Surroundings, money};
+use crate::payment::{self, OperationKind, Payment};
+use crate::tariff::{Rating, Tariff};
+use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan};
+use rust_decimal::Decimal;
+use std::cmp::Ordering;
+
+/// Reserves ahead at which more is asked for: there is still time for an answer.
+const RESERVES_TO_ASK: i128 = 3;
+
+/// Reserves that an increment brings at least.
+const RESERVES_TO_GET: i128 = 6;
+
+/// Reserves that a lowered hold keeps at least.
+const RESERVES_TO_KEEP: i128 = 12;
+
+/// An early release of less is not worth an operation, in minor units.
+const RELEASE_LEAST_MINOR: i64 = 1_000;
+
+/// A session younger than this has not shown yet what its car takes.
+const RELEASE_AFTER: TimeSpan = TimeSpan::from_secs(600);
+
+/// What to ask for at the start: the tariff's own amount, or the house's; never more than may be reserved at all.
+pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
+    let currency = tariff.currency();
+    let house = || Amount::from_major(Decimal::from(policy.first_hold_major), currency);
+    let wanted = tariff.preauthorize_amount().map_or_else(house, Ok).expect("a u32 of major units fits");
+    Amount::new(wanted.minor.min(policy.payment.total_max_minor), currency)
+}
+
+/// How far the funds reach.
+enum Reach {
+    /// Far enough; this much is kept back.
+    Far(Cost),
+    /// It is time to ask for more.
+    Short(Cost),
+    /// The energy has to stop, for this reason.
+    Out(StopReason),
+}
+
+/// After a good reading: asks for more in time, stops the energy where there is no more, and gives back early what a car
+/// that takes little will not need.
+pub(super) fn keep_covered(
+    session: &Session,
+    priced: &Priced,
+    around: &Surroundings<'_>,
+    decision: Decision,
+) -> Decision {
+    match reach(session, &priced.rating, priced.running, TimeSpan::ZERO, around) {
+        Reach::Far(reserve) => match lower(session, priced, reserve, around) {
+            Some(decided) => money::react(session, decided, around, decision),
+            None => decision,
+        },
+        Reach::Short(reserve) => {
+            let burn = Burn::last(session, priced, around);
+            match ask(session, &session.payment, priced.running, burn, reserve, around) {
+                Some(decided) => money::react(session, decided, around, decision),
+                None => decision,
+            }
+        }
+        Reach::Out(reason) => stop(reason, decision),
+    }
+}
+
+/// When no good reading has come for a while: the same, with what may have been used meanwhile.
+pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
+    let running = running_cost(session, around);
+    match reach(session, &session.rating, running, quiet, around) {
+        Reach::Far(_) => Decision::nothing(),
+        Reach::Short(reserve) => {
+            match ask(session, &session.payment, running, Burn::average(session, running), reserve, around) {
+                Some(decided) => money::react(session, decided, around, Decision::nothing()),
+                None => Decision::nothing(),
+            }
+        }
+        Reach::Out(reason) => stop(reason, Decision::nothing()),
+    }
+}
+
+/// Whether `spendable` covers what the session has cost and what it may cost until it is stopped.
+pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surroundings<'_>) -> bool {
+    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around);
+    reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, around), reserve, 1))
+}
+
+/// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
+pub(super) fn renew(session: &Session, payment: &Payment, around: &Surroundings<'_>) -> Option<payment::Decision> {
+    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around)?;
+    let running = running_cost(session, around);
+    ask(session, payment, running, Burn::average(session, running), reserve, around)
+}
+
+pub(super) fn stop(reason: StopReason, decision: Decision) -> Decision {
+    decision.and_event(Event::StopAsked(reason)).and_effect(Effect::StopNow(reason))
+}
+
+fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, around: &Surroundings<'_>) -> Reach {
+    let policy = around.policy;
+    if session.payment.closing_at(policy.closing).is_some_and(|at| at <= around.now.wall) {
+        return Reach::Out(StopReason::AuthorizationLost);
+    }
+    let spendable = session.payment.spendable().to_cost();
+    let span =
+        |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
+    let Some(reserve) = ahead(session, rating, span(1), around) else {
+        return Reach::Out(StopReason::FundsExhausted);
+    };
+    if !covers(spendable, running, reserve, 1) {
+        return Reach::Out(StopReason::FundsExhausted);
+    }
+    let far = match quiet > TimeSpan::ZERO {
+        false => covers(spendable, running, reserve, RESERVES_TO_ASK),
+        true => ahead(session, rating, span(3), around).is_some_and(|more| covers(spendable, running, more, 1)),
+    };
+    if far { Reach::Far(reserve) } else { Reach::Short(reserve) }
+}
+
+/// What the session can cost at most within `span`; `None` when that is beyond all figures.
+fn ahead(session: &Session, rating: &Rating, span: TimeSpan, around: &Surroundings<'_>) -> Option<Cost> {
+    rating.cost_ahead_at_most(around.tariff, around.zone, session.power_max, span).ok()
+}
+
+/// Whether `spendable` covers the running cost and so many reserves on top.
+fn covers(spendable: Cost, running: Cost, reserve: Cost, reserves: i128) -> bool {
+    let needed = times(reserve, reserves).and_then(|ahead| running.checked_add(ahead).ok());
+    needed.and_then(|needed| spendable.compare(needed).ok()).is_some_and(|order| order != Ordering::Less)
+}
+
+fn times(cost: Cost, factor: i128) -> Option<Cost> {
+    cost.parts().checked_mul(factor).map(|parts| Cost::from_parts(parts, cost.currency()))
+}
+
+/// What a session cost over some time.
+#[derive(Clone, Copy)]
+struct Burn {
+    cost: Cost,
+    over: TimeSpan,
+}
+
+impl Burn {
+    /// Over the whole session, up to its last good reading.
+    fn average(session: &Session, running: Cost) -> Burn {
+        Burn { cost: running, over: session.meter.at.since(session.opened_at) }
+    }
+
+    /// The faster of the whole session and its last interval.
+    fn last(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Burn {
+        let whole = Burn { cost: priced.running, over: priced.reading.at.since(session.opened_at) };
+        let Ok(grown) = priced.running.checked_sub(running_cost(session, around)) else { return whole };
+        let last = Burn { cost: grown, over: priced.reading.at.since(session.meter.at) };
+        let an_hour = TimeSpan::from_secs(3_600);
+        if last.within(an_hour).map(Cost::parts) > whole.within(an_hour).map(Cost::parts) { last } else { whole }
+    }
+
+    /// What it comes to within `span`, if it goes on like that.
+    fn within(self, span: TimeSpan) -> Option<Cost> {
+        let parts = self.cost.parts().checked_mul(i128::from(span.ms()))?.checked_div(i128::from(self.over.ms()))?;
+        (parts >= 0).then(|| Cost::from_parts(parts, self.cost.currency()))
+    }
+}
+
+/// Asks for a higher total, as the payment machine decides it. A refusal is its way of saying that there is nothing more
+/// to get: the energy is stopped when the time has come.
+fn ask(
+    session: &Session,
+    payment: &Payment,
+    running: Cost,
+    burn: Burn,
+    reserve: Cost,
+    around: &Surroundings<'_>,
+) -> Option<payment::Decision> {
+    let total = total_to_ask(session, payment, running, burn, reserve, around).ok()?;
+    if total <= payment.authorized().minor {
+        return None;
+    }
+    let command = payment::Command::IncreaseTo(Amount::new(total, payment.currency()));
+    let decided = payment::decide(payment, command, around.now, &around.policy.payment);
+    (!decided.events.is_empty()).then_some(decided)
+}
+
+/// The total that lasts for the horizon: by the rate of the session, at most at full power, and at least a quarter more
+/// than now. In minor units.
+fn total_to_ask(
+    session: &Session,
+    payment: &Payment,
+    running: Cost,
+    burn: Burn,
+    reserve: Cost,
+    around: &Surroundings<'_>,
+) -> Result<i64, MoneyError> {
+    let horizon = around.policy.increment_horizon;
+    let least = times(reserve, RESERVES_TO_GET).ok_or(MoneyError::Overflow)?;
+    let most = ahead(session, &session.rating, horizon, around);
+    let predicted = match (burn.within(horizon), most) {
+        (Some(burnt), Some(most)) if burnt.parts() < most.parts() => burnt,
+        (Some(_), Some(most)) => most,
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => least,
+    };
+    let more = if predicted.parts() > least.parts() { predicted } else { least };
+    let needed = running.checked_add(more)?.ceiling()?.minor;
+    let authorized = payment.authorized().minor;
+    let grown = authorized.saturating_add(authorized / 4);
+    let total = needed.max(grown).min(around.policy.payment.total_max_minor);
+    Ok(match payment.refused_total() {
+        Some(refused) => total.min(authorized.saturating_add(refused.minor.saturating_sub(authorized) / 2)),
+        None => total,
+    })
+}
+
+/// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
+fn lower(session: &Session, priced: &Priced, reserve: Cost, around: &Surroundings<'_>) -> Option<payment::Decision> {
+    let payment = &session.payment;
+    let left = payment.spendable().minor.checked_sub(priced.running.ceiling().ok()?.minor)?;
+    if left < RELEASE_LEAST_MINOR || !around.policy.release_early || !tapers(session, &priced.reading) {
+        return None;
+    }
+    let busy = [OperationKind::Authorize, OperationKind::Increment, OperationKind::Decrement];
+    if payment.decrements() > 0 || busy.into_iter().any(|kind| payment.is_under_way(kind)) {
+        return None;
+    }
+    let horizon = TimeSpan::from_ms(around.policy.increment_horizon.ms().saturating_mul(2));
+    let kept = times(reserve, RESERVES_TO_KEEP)?;
+    let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
+    let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);
+    let total = priced.running.checked_add(kept).and_then(Cost::ceiling).ok()?;
+    if payment.spendable().minor.saturating_sub(total.minor) < RELEASE_LEAST_MINOR {
+        return None;
+    }
+    let decided = payment::decide(payment, payment::Command::DecreaseTo(total), around.now, &around.policy.payment);
+    (!decided.events.is_empty()).then_some(decided)
+}
+
+/// Whether the car takes less than a quarter of what it took on average.
+fn tapers(session: &Session, reading: &MeterReading) -> bool {
+    let whole = session.meter.at.since(session.opened_at);
+    let last = reading.at.since(session.meter.at);
+    if whole < RELEASE_AFTER || last <= TimeSpan::ZERO {
+        return false;
+    }
+    let average = i128::from(session.meter.energy().microwatt_hours()) * i128::from(last.ms());
+    let risen = i128::from(reading.register.microwatt_hours()) - i128::from(session.meter.register.microwatt_hours());
+    risen >= 0 && risen * i128::from(whole.ms()) * 4 <= average
+}
