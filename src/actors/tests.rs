@@ -134,22 +134,26 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
-        Scene::on(MemoryStore::new(64), house(), Scene::beginning())
+        Scene::on(MemoryStore::new(64))
+    }
+
+    /// Opens (or reopens) whatever the store holds.
+    fn on(store: MemoryStore) -> Scene {
+        Scene::in_house(store, house(), Scene::beginning())
     }
 
     /// A gate with rules of its own.
     fn with(change: impl FnOnce(&mut Policy)) -> Scene {
         let mut policy = Policy::default();
         change(&mut policy);
-        Scene::on(MemoryStore::new(64), house_with(policy), Scene::beginning())
+        Scene::in_house(MemoryStore::new(64), house_with(policy), Scene::beginning())
     }
 
     fn beginning() -> Now {
         Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1_000) }
     }
 
-    /// Opens (or reopens) whatever the store holds.
-    fn on(store: MemoryStore, house: Arc<House>, now: Now) -> Scene {
+    fn in_house(store: MemoryStore, house: Arc<House>, now: Now) -> Scene {
         let mut shard = Shard::new(house, 0, now);
         let (log, _) = Log::open(Box::new(store.clone()), &Sequences::new(8), &mut |record| shard.replay(record, now))
             .expect("the log opens");
@@ -176,7 +180,7 @@ impl Scene {
     /// The process dies and begins anew on the same disk; chargers and processors are gone.
     fn crash(self) -> Scene {
         let house = house_with(Policy::clone(&self.shard.house().policy));
-        let mut after = Scene::on(self.store, house, self.now);
+        let mut after = Scene::in_house(self.store, house, self.now);
         after.next_callback = self.next_callback + 1_000;
         after
     }
