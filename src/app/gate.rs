@@ -8,14 +8,14 @@ use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places, Routes};
-use crate::actors::keeper::{self, Keeper, Rhythm};
+use crate::actors::keeper::{self, Keeper, Rhythm, Round};
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
 use crate::actors::stand_ins::StandIns;
 use crate::actors::writer::{CloseLog, Commitment, JournalWriter, LogFigures};
 use crate::actors::{ConnectionId, Outside};
-use crate::console::{self, Console, Views};
+use crate::console::{Console, Views};
 use crate::journal::{
     Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
 };
@@ -79,6 +79,32 @@ pub struct Settings {
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
     /// What happens when the disk fails; the default ends the process.
     pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
+}
+
+impl Settings {
+    /// A gate without doors, tariffs and receipts: for measurements.
+    pub fn bare(data: Data) -> Settings {
+        Settings {
+            data,
+            shards: 1,
+            policy: session::Policy::default(),
+            places: Box::new(super::NoTariffs),
+            chargers: None,
+            processors: None,
+            may_speak_for: Arc::new(|_, _| true),
+            mac_of: Box::new(|_| None),
+            rules: Vec::new(),
+            no_holds: Vec::new(),
+            fingerprint_key: b"bare".to_vec(),
+            receipt_base: String::new(),
+            receipts: None,
+            clock: Arc::new(super::SystemClock::new()),
+            bounds: Bounds::default(),
+            rhythm: Rhythm::default(),
+            progress: Box::new(|_| ()),
+            on_failure: Arc::new(super::end_process),
+        }
+    }
 }
 
 /// Tells the key of a processor's MAC.
@@ -269,6 +295,13 @@ impl Gate {
     /// Opens a console on a loopback address: the API, health and metrics. The command line finds it by a file in the
     /// data directory.
     pub fn console(&self, address: SocketAddr, token: Option<String>) -> std::io::Result<Console> {
+        let mut console = Console::listen(address, token, Box::new(String::new))?;
+        self.show_in(&mut console)?;
+        Ok(console)
+    }
+
+    /// Shows this gate in a console that listens already.
+    pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
         let (syncs, recovery, live) = (self.syncs.clone(), self.recovery, self.edge.as_ref().map(Edge::live));
         let figures = self.figures.clone();
@@ -285,7 +318,15 @@ impl Gate {
                 CONNECTIONS.write_series(text, &["processor"], live.count(identity::Door::Processors));
             }
         });
-        console::start(views, console::Door { address, token, data: self.data.clone(), collectors: vec![collector] })
+        console.show(views, vec![collector], self.data.as_deref())
+    }
+
+    /// Takes snapshots of all partitions now, and lets the log go behind the ones before them. Says whether that was done in
+    /// time.
+    pub fn take_snapshots(&self, patience: Duration) -> bool {
+        let (over, when) = mpsc::channel();
+        let asked = self.directory.keeper().is_some_and(|keeper| keeper.try_send(Round(over)).is_ok());
+        asked && when.recv_timeout(patience) == Ok(true)
     }
 
     /// Where its closed sessions are, unless they stay in memory.

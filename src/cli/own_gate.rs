@@ -141,13 +141,14 @@ fn door(pki: &Pki, door: For, now: Now) -> Result<Door, CliError> {
 }
 
 /// A folder that is removed with everything in it, unless somebody named it.
-struct TemporaryFolder {
+pub(super) struct TemporaryFolder {
     path: PathBuf,
     kept: bool,
 }
 
 impl TemporaryFolder {
-    fn make(name: &str, named: Option<PathBuf>) -> Result<TemporaryFolder, CliError> {
+    /// A fresh one, or the one that was named.
+    pub fn make(name: &str, named: Option<PathBuf>) -> Result<TemporaryFolder, CliError> {
         if let Some(path) = named {
             return Ok(TemporaryFolder { path, kept: true });
         }
@@ -161,6 +162,13 @@ impl TemporaryFolder {
             }
         }
         Err(CliError::failed(format!("no free name for a temporary folder in {}", base.display())))
+    }
+}
+
+impl TemporaryFolder {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

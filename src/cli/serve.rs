@@ -6,9 +6,13 @@ use super::{CliError, Exit, Output, journal, log};
 use crate::app::configured::{SetupError, Tariffs, settings};
 use crate::app::{Gate, StartError, SystemClock};
 use crate::config::Config;
+use crate::console::Console;
+use crate::journal::Progress;
 use crate::transport::files::read_secret;
 use serde::Serialize;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Run the gate
 ///
@@ -36,14 +40,20 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.config.load()?;
     log::start(&config.log)?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
-    let settings = settings(&config, Arc::new(SystemClock::new())).map_err(setup_error)?;
+    let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
+    let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
+    let mut settings = settings(&config, Arc::new(SystemClock::new())).map_err(setup_error)?;
+    // Health is answered from the first moment: live, and not ready.
+    let starting = Arc::new(Starting::new());
+    let how_far = starting.clone();
+    let console = Console::listen(config.console.listen, token, Box::new(move || how_far.to_string()));
+    let mut console = console.map_err(|error| CliError::failed(format!("{}: {error}", config.console.listen)))?;
+    settings.progress = Box::new(move |progress| starting.note(progress));
     journal::end_when_the_store_panics();
     let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
     // From here on a panic is a bug, and ends the process as one.
     drop(std::panic::take_hook());
-    let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
-    let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
-    let console = gate.console(config.console.listen, token).map_err(CliError::failed)?;
+    gate.show_in(&mut console).map_err(CliError::failed)?;
     let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
     let ready = Ready {
         chargers: text(gate.chargers),
@@ -82,6 +92,41 @@ fn reload(config: &Config, gate: &Gate) {
             tracing::info!("tariffs loaded again");
         }
         Err(error) => tracing::error!("tariffs not loaded, the old ones stay in force: {error}"),
+    }
+}
+
+/// How far the start has come, for whoever asks, and in the log now and then.
+struct Starting {
+    begun: Instant,
+    seen: Mutex<(String, Instant)>,
+}
+
+/// How often the log tells of it.
+const TELL: Duration = Duration::from_secs(1);
+
+impl Starting {
+    fn new() -> Starting {
+        let now = Instant::now();
+        Starting { begun: now, seen: Mutex::new(("the store is opened".to_owned(), now)) }
+    }
+
+    fn note(&self, progress: Progress) {
+        let now = match progress {
+            Progress::Snapshots { done, of } => format!("{done} of {of} snapshots taken in"),
+            Progress::Log { blocks, of_at_least } => format!("{blocks} of {of_at_least} blocks of the log read"),
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.0 = now;
+        if seen.1.elapsed() >= TELL {
+            seen.1 = Instant::now();
+            tracing::info!(after_ms = self.begun.elapsed().as_millis(), "starting: {}", seen.0);
+        }
+    }
+}
+
+impl fmt::Display for Starting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.seen.lock().unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 

@@ -27,7 +27,7 @@ pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, SeriesRow};
 pub use ledger::{ExportFormat, TrialRow, TrialView};
 pub use orders::{Opening, TopUp, post};
-pub use server::{Console, Door, PLACE_FILE, Place, start};
+pub use server::{Console, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
 pub use things::{ChargerRow, HoldRow, ProcessorRow};
 pub use views::{Views, ask_all};

@@ -19,22 +19,10 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How a console is opened.
-pub struct Door {
-    /// Where; port 0 means any. Loopback addresses only.
-    pub address: SocketAddr,
-    /// The token; none: one is made.
-    pub token: Option<String>,
-    /// The data directory, where the command line finds the address and the token.
-    pub data: Option<PathBuf>,
-    /// What is measured beside what the views show.
-    pub collectors: Vec<Collector>,
-}
 
 /// Where a running gate's console is: what stands in [`PLACE_FILE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,54 +43,74 @@ const BODY_MAX: usize = 64 * 1024;
 /// How often recorded samples are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// Says how far the start has come.
+pub type Starting = Box<dyn Fn() -> String + Send + Sync>;
+
 /// An open console.
 pub struct Console {
     /// Where.
     pub address: SocketAddr,
     /// The token.
     pub token: String,
+    shared: Arc<Shared>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     file: Option<PathBuf>,
 }
 
 struct Shared {
-    views: Arc<Views>,
+    /// The gate, once it has started.
+    views: OnceLock<Arc<Views>>,
+    starting: Starting,
     exporter: Exporter,
     /// SHA-256 of the token: compared in a time that tells nothing about the token.
     token: [u8; 32],
 }
 
-/// Opens a console. Ready when it returns.
-pub fn start(views: Arc<Views>, door: Door) -> io::Result<Console> {
-    if !door.address.ip().is_loopback() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a loopback address", door.address)));
+impl Console {
+    /// Listens on a loopback address (port 0 means any), before there is a gate to show: it is live and not ready. Without a
+    /// token one is made.
+    pub fn listen(address: SocketAddr, token: Option<String>, starting: Starting) -> io::Result<Console> {
+        if !address.ip().is_loopback() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
+        }
+        let token = match token {
+            Some(token) => token,
+            None => fresh_token()?,
+        };
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let exporter = crate::metrics::install().map_err(io::Error::other)?;
+        let shared = Arc::new(Shared { views: OnceLock::new(), starting, exporter, token: hash(&token) });
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("console")
+            .enable_all()
+            .build()?;
+        let (stop, stopped) = oneshot::channel();
+        let serving = shared.clone();
+        let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
+            runtime.block_on(serve(listener, serving, stopped));
+            runtime.shutdown_timeout(Duration::from_secs(1));
+        })?;
+        Ok(Console { address, token, shared, stop: Some(stop), thread: Some(thread), file: None })
     }
-    let token = match door.token {
-        Some(token) => token,
-        None => fresh_token()?,
-    };
-    let listener = std::net::TcpListener::bind(door.address)?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let exporter = crate::metrics::install().map_err(io::Error::other)?;
-    exporter.collect(prometheus::collector(&views));
-    for collector in door.collectors {
-        exporter.collect(collector);
+
+    /// Shows a gate, with what is measured beside its views. The command line finds it by a file in the data directory.
+    pub fn show(&mut self, views: Arc<Views>, collectors: Vec<Collector>, data: Option<&Path>) -> io::Result<()> {
+        self.shared.exporter.collect(prometheus::collector(&views));
+        for collector in collectors {
+            self.shared.exporter.collect(collector);
+        }
+        self.file = data.map(|data| data.join(PLACE_FILE));
+        if let Some(file) = &self.file {
+            write_place(file, &Place { address: self.address, token: self.token.clone(), pid: std::process::id() })?;
+        }
+        // A second gate in the same console is none that anybody asked for.
+        let _ = self.shared.views.set(views);
+        Ok(())
     }
-    let shared = Arc::new(Shared { views, exporter, token: hash(&token) });
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("console").enable_all().build()?;
-    let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
-        runtime.block_on(serve(listener, shared, stopped));
-        runtime.shutdown_timeout(Duration::from_secs(1));
-    })?;
-    let file = door.data.map(|data| data.join(PLACE_FILE));
-    if let Some(file) = &file {
-        write_place(file, &Place { address, token: token.clone(), pid: std::process::id() })?;
-    }
-    Ok(Console { address, token, stop: Some(stop), thread: Some(thread), file })
 }
 
 async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
@@ -176,9 +184,12 @@ async fn answer(
             Some(_) if !shared.lets_in(&headers, token.as_deref()) => {
                 Err(Refused::new(401, "the token is missing or wrong"))
             }
-            Some(path) if method == Method::GET => api::get(&shared.views, &Request { path: path.to_owned(), query }),
-            Some(path) if method == Method::POST => super::orders::post(&shared.views, path, &body).map(Answer::Json),
-            Some(_) => Err(Refused::new(405, "GET or POST")),
+            Some(path) => match shared.views.get() {
+                None => Err(shared.not_yet()),
+                Some(views) if method == Method::GET => api::get(views, &Request { path: path.to_owned(), query }),
+                Some(views) if method == Method::POST => super::orders::post(views, path, &body).map(Answer::Json),
+                Some(_) => Err(Refused::new(405, "GET or POST")),
+            },
         },
     });
     match answered.await {
@@ -204,8 +215,9 @@ fn refusal(refused: &Refused) -> Response {
 
 /// Ready when every shard answers: recovery is over by then.
 fn readiness(shared: &Shared) -> Result<Answer, Refused> {
-    let expected = shared.views.directory().map_or(0, |directory| directory.shards().len());
-    let answered = shared.views.ask(|_| ()).len();
+    let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
+    let expected = views.directory().map_or(0, |directory| directory.shards().len());
+    let answered = views.ask(|_| ()).len();
     match answered == expected && expected > 0 {
         true => Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n"))),
         false => Err(Refused::new(503, format!("{answered} of {expected} shards answer"))),
@@ -213,6 +225,10 @@ fn readiness(shared: &Shared) -> Result<Answer, Refused> {
 }
 
 impl Shared {
+    fn not_yet(&self) -> Refused {
+        Refused::new(503, format!("the gate is starting: {}", (self.starting)()))
+    }
+
     /// The token comes as a bearer's or in the address.
     fn lets_in(&self, headers: &HeaderMap, in_address: Option<&str>) -> bool {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));

@@ -1,5 +1,6 @@
 //! `wattstile bench`: measurements of a gate, made by the program itself.
 
+mod recover;
 mod tls;
 mod usage;
 
@@ -11,12 +12,30 @@ use super::{CliError, Exit, Output};
 Example:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n\n\
 The loop is open: a reading's latency counts from when it was due. With --rate max\n\
 it is closed, and every connection keeps --window readings unacknowledged.")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(flatten)]
     tls: tls::Args,
+    #[command(subcommand)]
+    verb: Option<Verb>,
 }
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Recover(recover::Args),
+}
+
+/// A flat price: the load is about the way of a reading, not about tariffs.
+const TARIFF: &str = r#"{
+    "country_code": "NL", "party_id": "WST", "id": "BENCH", "currency": "EUR",
+    "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.29, "vat": 21, "step_size": 1 }] }],
+    "last_updated": "2026-01-01T00:00:00Z"
+}"#;
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    tls::run(args.tls, output)
+    match args.verb {
+        None => tls::run(args.tls, output),
+        Some(Verb::Recover(args)) => recover::run(args, output),
+    }
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 /// How the load is made.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Live sessions
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -142,15 +143,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(if report.load.lost == 0 && report.load.disconnects == 0 { Exit::Ok } else { Exit::Failed })
 }
 
-/// A flat price: the load is about the way of a reading, not about tariffs.
-const TARIFF: &str = r#"{
-    "country_code": "NL", "party_id": "WST", "id": "BENCH", "currency": "EUR",
-    "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.29, "vat": 21, "step_size": 1 }] }],
-    "last_updated": "2026-01-01T00:00:00Z"
-}"#;
-
 fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Report, CliError> {
-    let tariff = Tariff::parse(TARIFF).map_err(CliError::failed)?.tariff;
+    let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
     let mut gate = OwnGate::start(Wishes {
         name: "wattstile-bench",
         tariff,
