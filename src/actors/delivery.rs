@@ -16,7 +16,7 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
-use crate::payment::{self, Answer, Notification, Operation};
+use crate::payment::{self, Answer, Notification, Operation, Request};
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::Rating;
 use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey, TimeSpan};
@@ -138,6 +138,9 @@ impl Delivery<'_> {
 impl Delivery<'_> {
     /// A start: admitted as a new session, recognised as a repetition, or refused.
     fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
+        if let Some(code) = self.house.refuses(&start.credential) {
+            return self.refuse_start(slot, start.session, code);
+        }
         let id = SessionId::new(self.now.wall, partition.id, (self.house.dice)());
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
         for effect in self.charger(partition, slot, command) {
@@ -257,6 +260,7 @@ impl Delivery<'_> {
 
     /// Delivers a command to a session, and carries out what it decided.
     fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
+        let command = self.sealed(partition, cell, command);
         let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
         for entry in &delivered.entries {
             partition.books.post(entry);
@@ -284,6 +288,19 @@ impl Delivery<'_> {
             && partition.sessions.arm(cell, deadline)
         {
             self.wheel.insert(Sleeper::Session(self.local, cell), deadline);
+        }
+    }
+
+    /// The command as a session may keep it: with a sealed token.
+    fn sealed(&self, partition: &Partition, cell: Slot, command: Command) -> Command {
+        match (command, partition.sessions.get(cell)) {
+            (Command::Begin { credential, route }, Some(hosted)) => {
+                Command::Begin { credential: self.house.seal(hosted.state().id, credential), route }
+            }
+            (Command::Tap { credential, route }, Some(hosted)) => {
+                Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }
+            }
+            (command, _) => command,
         }
     }
 
@@ -330,9 +347,11 @@ impl Delivery<'_> {
     /// Queues what a session's payment machine wants done.
     fn payment_effect(&mut self, effect: payment::Effect) {
         match effect {
-            payment::Effect::Send(operation) => match House::account_of(&operation) {
-                Some(account) => self.queue(Output::Account(Box::new((account, operation)))),
-                None => self.queue(Output::Operation(Box::new(operation))),
+            payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
+                (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
+                (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
+                // Silence, as far as the session is concerned: its time-out has an answer to that.
+                (_, None) => {}
             },
             payment::Effect::Acknowledge { to, callback, code } => {
                 self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
@@ -383,7 +402,11 @@ impl Delivery<'_> {
 
     /// A session's operation, to the account that holds its funds.
     fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
-        let command = account::Command::from_operation(operation, None);
+        let credential = match &operation.request {
+            Request::Authorize { credential, .. } => Some(self.house.mark(credential)),
+            _ => None,
+        };
+        let command = account::Command::from_operation(operation, credential);
         self.account(partition, id, command, None);
     }
 
@@ -405,6 +428,7 @@ impl Delivery<'_> {
             partition.books.post(entry);
         }
         for event in &delivered.decided.events {
+            self.house.links.fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(bytes, &(id, event)));
         }
         for effect in delivered.decided.effects {

@@ -1,16 +1,19 @@
 //! What all shards share: the rules of the house, the tariffs, the processors that are there.
 
+use super::links::Links;
 use super::stand_ins::StandIns;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::{Listed, NoRoute, Registry, Wanted};
-use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation};
+use crate::payment::vault::{Keyring, is_sealed};
+use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation, Request};
 use crate::session::{Policy, Route, Router};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, Amount, ChargerId, ConnectorId, ProcessorId, SessionId, SiteId, Timestamp};
-use crate::wire::Code;
+use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Fingerprint, ProcessorId, SessionId, SiteId, Timestamp};
+use crate::wire::{Code, looks_like_card_number};
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use ring::hmac;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The house.
@@ -35,6 +38,10 @@ pub struct House {
     pub receipt_base: String,
     /// What the names of invoice series begin with.
     pub series: SeriesNames,
+    /// The keys under which tokens are kept.
+    pub keys: Keyring,
+    /// Which account a credential pays from.
+    pub links: Links,
 }
 
 /// What the names of invoice series begin with. The year, the partition and the currency follow: `R-2026-07-EUR`.
@@ -99,6 +106,53 @@ impl House {
         self.places.load().place(charger, connector, at)
     }
 
+    /// A credential that must not come in: one that may be a card's number, or one that looks like a sealed token.
+    pub fn refuses(&self, credential: &Credential) -> Option<Code> {
+        if is_sealed(&credential.token) {
+            return Some(Code::CredentialDeclined);
+        }
+        looks_like_card_number(credential).then_some(Code::CardNumber)
+    }
+
+    /// The credential, sealed for a session: how it is kept.
+    pub fn seal(&self, session: SessionId, credential: Credential) -> Credential {
+        let mut nonce = [0; 12];
+        nonce[..8].copy_from_slice(&(self.dice)().to_be_bytes());
+        nonce[8..].copy_from_slice(&(self.dice)().to_be_bytes()[4..]);
+        self.keys.vault().seal(session, credential, nonce)
+    }
+
+    /// The operation as it leaves: with the clear token, if it has one. Nothing when that cannot be opened.
+    pub fn unseal(&self, mut operation: Operation) -> Option<Operation> {
+        let session = operation.id.session();
+        if let Request::Authorize { credential, .. } = &mut operation.request {
+            match self.keys.vault().open_for(session, credential) {
+                Ok(Cow::Borrowed(_)) => {}
+                Ok(Cow::Owned(clear)) => *credential = clear,
+                Err(error) => {
+                    tracing::error!(operation = %operation.id, %error, "an authorization cannot be sent");
+                    return None;
+                }
+            }
+        }
+        Some(operation)
+    }
+
+    /// By what a credential is recognised. RFID UIDs and contracts are the same whatever their letters and separators.
+    pub fn mark(&self, credential: &Credential) -> Fingerprint {
+        let clear = self.keys.vault();
+        let clear = clear.open(credential).unwrap_or(Cow::Borrowed(credential));
+        let tag = match clear.kind {
+            CredentialKind::CardToken | CredentialKind::WalletToken => hmac::sign(&self.fingerprint_key, &clear.token),
+            CredentialKind::EvAccount | CredentialKind::Rfid => {
+                let told = clear.token.iter().filter(|byte| !b" :-*".contains(byte));
+                let plain: Vec<u8> = told.map(u8::to_ascii_uppercase).collect();
+                hmac::sign(&self.fingerprint_key, &plain)
+            }
+        };
+        Fingerprint(*tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"))
+    }
+
     /// Says how a processor stands, for those who choose one.
     pub fn list(&self, id: &ProcessorId, listed: &Listed) {
         self.routes.rcu(|before| {
@@ -124,15 +178,13 @@ impl House {
 
     /// How a credential is shown: the kind, and a keyed fingerprint from which the token cannot be told.
     pub fn fingerprint(&self, credential: &Credential) -> Box<str> {
-        let tag = hmac::sign(&self.fingerprint_key, &credential.token);
         let kind = match credential.kind {
             CredentialKind::CardToken => "card",
             CredentialKind::WalletToken => "wallet",
             CredentialKind::EvAccount => "account",
             CredentialKind::Rfid => "rfid",
         };
-        let shown = tag.as_ref().get(..8).map(hex::encode).unwrap_or_default();
-        format!("{kind}:{shown}").into()
+        format!("{kind}:{}", hex::encode(self.mark(credential).0)).into()
     }
 
     /// Where a session's receipt can be fetched.
@@ -152,10 +204,15 @@ impl Router for House {
         amount: Amount,
         except: &[ProcessorId],
     ) -> Result<Route, NoRoute> {
-        if let CredentialKind::EvAccount | CredentialKind::Rfid = credential.kind {
-            return account_route(credential)
-                .filter(|route| !except.contains(&route.processor))
-                .ok_or(NoRoute::NotTaken);
+        let vault = self.keys.vault();
+        let credential = &*vault.open(credential).map_err(|_| NoRoute::NotTaken)?;
+        let account = match (self.links.find(self.mark(credential)), credential.kind) {
+            (Some(linked), _) => Some(account_processor(&linked).map(to_account)),
+            (None, CredentialKind::EvAccount | CredentialKind::Rfid) => Some(account_route(credential)),
+            (None, CredentialKind::CardToken | CredentialKind::WalletToken) => None,
+        };
+        if let Some(route) = account {
+            return route.filter(|route| !except.contains(&route.processor)).ok_or(NoRoute::NotTaken);
         }
         let site = self.places.load().site(charger);
         let wanted =
@@ -210,7 +267,10 @@ pub fn account_processor(account: &AccountId) -> Option<ProcessorId> {
 
 fn account_route(credential: &Credential) -> Option<Route> {
     let named = std::str::from_utf8(&credential.token).ok().and_then(|text| AccountId::new(text).ok())?;
-    let processor = account_processor(&named)?;
+    account_processor(&named).map(to_account)
+}
+
+fn to_account(processor: ProcessorId) -> Route {
     let capabilities = HoldCapabilities::of(&crate::account::capabilities(Vec::new()));
-    Some(Route { processor, capabilities, stand_in: false })
+    Route { processor, capabilities, stand_in: false }
 }

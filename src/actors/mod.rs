@@ -24,6 +24,7 @@ pub mod house;
 mod invoicing;
 pub mod keeper;
 mod lines;
+pub mod links;
 pub mod output;
 mod outside;
 pub mod partition;

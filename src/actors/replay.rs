@@ -18,7 +18,7 @@ use std::sync::Arc;
 impl Shard {
     /// Folds one record of one of this shard's partitions. The error says what cannot be understood.
     pub fn replay(&mut self, record: Record<'_>, now: Now) -> Result<(), String> {
-        let policy = Arc::clone(&self.house().policy);
+        let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
         let partition = self.partition_mut(record.partition);
         match record.kind {
             RecordKind::SessionEvent => {
@@ -36,6 +36,7 @@ impl Shard {
             }
             RecordKind::AccountEvent => {
                 let (id, event): (AccountId, account::Event) = decode(record.payload)?;
+                house.links.fold(&id, &event);
                 let slot = partition.account(&id);
                 let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
                 account.fold(&event, &mut |entry| partition.books.post(&entry));

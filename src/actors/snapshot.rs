@@ -126,7 +126,7 @@ impl Shard {
 
     /// Takes a partition's state. Comes before any record of that partition.
     pub fn restore(&mut self, partition: PartitionId, state: &[u8], now: Now) -> Result<(), String> {
-        let policy = Arc::clone(&self.house().policy);
+        let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
         let partition = self.partition_mut(partition);
         let read: Read<'_> = postcard::from_bytes(state).map_err(|error| error.to_string())?;
         partition.tally = read.tally;
@@ -140,6 +140,7 @@ impl Shard {
             partition.insert_charger(HostedCharger::from_state(charger));
         }
         for account in read.accounts {
+            house.links.restore(&account);
             let hosted = HostedAccount::from_state(account);
             if let Some(id) = hosted.id().cloned() {
                 partition.insert_account(id, hosted);

@@ -24,6 +24,7 @@ use jiff::tz::TimeZone;
 use ring::hmac;
 use std::sync::{Arc, Mutex};
 
+mod credentials;
 mod invoices;
 mod money;
 mod routing;
@@ -90,6 +91,8 @@ fn house_with(policy: Policy) -> Arc<House> {
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"test"),
         receipt_base: String::new(),
         series: Default::default(),
+        keys: crate::payment::vault::Keyring::fixed([7; 32]),
+        links: Default::default(),
     })
 }
 

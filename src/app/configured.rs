@@ -1,6 +1,7 @@
 //! A gate from its configuration: certificates, tariffs, processors.
 
 use super::gate::{Data, Door, Settings};
+use super::keys::{self, KeysError};
 use crate::actors::house::{Place, Places};
 use crate::actors::keeper::Rhythm;
 use crate::config::{Config, Mode};
@@ -44,6 +45,9 @@ pub enum SetupError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// The keys under which tokens are kept.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// A MAC key that is none.
     #[error("{}: wanted 64 hexadecimal digits", .0.display())]
     MacKey(PathBuf),
@@ -92,6 +96,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         rules: config.routing_rules(),
         no_holds: config.payment.no_holds.iter().map(|start| start.as_str().into()).collect(),
         fingerprint_key: fingerprint_key(data)?,
+        keys: keys::kept(&config.keys_file())?,
         receipt_base: config.receipts.address.clone(),
         receipts: Some(super::Receipts::of(&config.operator)),
         clock,

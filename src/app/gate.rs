@@ -21,6 +21,7 @@ use crate::journal::{
 };
 use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SIZE, WAL_SYNC_DURATION};
 use crate::payment::routing::{Registry, Rule};
+use crate::payment::vault::Keyring;
 use crate::session;
 use crate::transport::identity;
 use crate::transport::tls::Tls;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub no_holds: Vec<Box<str>>,
     /// The key under which credentials are shown.
     pub fingerprint_key: Vec<u8>,
+    /// The keys under which tokens are kept.
+    pub keys: Keyring,
     /// What receipts' addresses begin with.
     pub receipt_base: String,
     /// How closed sessions are put away; without it they stay in memory.
@@ -96,6 +99,7 @@ impl Settings {
             rules: Vec::new(),
             no_holds: Vec::new(),
             fingerprint_key: b"bare".to_vec(),
+            keys: Keyring::fixed([0x77; 32]),
             receipt_base: String::new(),
             receipts: None,
             clock: Arc::new(super::SystemClock::new()),
@@ -198,6 +202,8 @@ impl Gate {
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &settings.fingerprint_key),
             receipt_base: settings.receipt_base,
             series: settings.receipts.as_ref().map(|receipts| receipts.series.clone()).unwrap_or_default(),
+            keys: settings.keys,
+            links: Default::default(),
         });
         let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
         let (log, shards, recovered) = recover(store, &snapshots, shards.collect(), &settings.progress)?;

@@ -13,6 +13,7 @@ mod connection;
 pub mod demo;
 mod gate;
 mod inside;
+pub mod keys;
 mod places;
 mod processor_connection;
 mod reading;

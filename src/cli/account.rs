@@ -1,8 +1,8 @@
 //! `wattstile account`: prepaid and postpaid accounts.
 
-use super::look::{Which, give, items, table};
+use super::look::{Source, Which, give, items, table};
 use super::{CliError, Exit, Output};
-use crate::console::{AccountRow, AccountSheet, Opening, TopUp};
+use crate::console::{AccountRow, AccountSheet, Closing, Linking, Opening, PresentedCredential, Promotion, TopUp};
 use rust_decimal::Decimal;
 use std::io::{self, Write};
 
@@ -25,6 +25,18 @@ enum Verb {
     /// Put paid money on an account
     #[command(after_help = "Example:\n  wattstile account topup driver-1 25.00 --dry-run")]
     Topup(Topup),
+    /// Put promotional money on an account
+    #[command(after_help = "Example:\n  wattstile account promote driver-1 5.00 --until 2027-01-01T00:00:00Z")]
+    Promote(Promote),
+    /// Let a credential pay from an account
+    #[command(after_help = "Examples:\n  wattstile account link driver-1 --rfid 04:A2:B3:C4\n  \
+        wattstile account link fleet-7 --contract DE-TNM-C12345678-9\n  \
+        wattstile account link driver-1 --card - < token.txt")]
+    Link(Link),
+    /// No longer let a credential pay from an account; what it holds stays held
+    Unlink(Link),
+    /// Pay out what is paid, forfeit what is promotional, and take nothing more
+    Close(Close),
     /// Show what is on an account
     Show(One),
     /// Show the last movements of an account
@@ -72,6 +84,96 @@ struct Topup {
     operation: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+struct Promote {
+    /// The account
+    id: String,
+    /// How much, in the account's currency
+    amount: Decimal,
+    /// When what is left of it lapses (RFC 3339); without it: never
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+    /// The idempotency key, to repeat an order
+    #[arg(long, value_name = "ID")]
+    operation: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Link {
+    /// The account
+    id: String,
+    #[command(flatten)]
+    what: Credential,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+    /// The idempotency key, to repeat an order
+    #[arg(long, value_name = "ID")]
+    operation: Option<String>,
+}
+
+/// A credential; `-` instead of a token reads it from standard input, so that it stands in no list of processes.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Credential {
+    /// The UID of an RFID card
+    #[arg(long, value_name = "UID")]
+    rfid: Option<String>,
+    /// An e-mobility account id (a contract)
+    #[arg(long, value_name = "ID")]
+    contract: Option<String>,
+    /// A card's token
+    #[arg(long, value_name = "TOKEN")]
+    card: Option<String>,
+    /// A wallet's token
+    #[arg(long, value_name = "TOKEN")]
+    wallet: Option<String>,
+    /// What is shown of a credential, such as rfid:0011223344556677
+    #[arg(long, value_name = "FINGERPRINT")]
+    fingerprint: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Close {
+    /// The account
+    id: String,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+    /// The idempotency key, to repeat an order
+    #[arg(long, value_name = "ID")]
+    operation: Option<String>,
+}
+
+impl Link {
+    fn order(self, source: &Source, verb: &str, output: &Output) -> Result<(), CliError> {
+        let Link { id, what: Credential { rfid, contract, card, wallet, fingerprint }, dry_run, operation } = self;
+        let told = [("rfid", rfid), ("contract", contract), ("card", card), ("wallet", wallet)];
+        let presented = told.into_iter().find_map(|(kind, token)| Some((kind, token?)));
+        let credential = match presented {
+            Some((kind, token)) => Some(PresentedCredential { kind: kind.to_owned(), token: typed(token)? }),
+            None => None,
+        };
+        let wish = Linking { credential, fingerprint, dry_run, operation };
+        let document = source.post(&format!("accounts/{id}/{verb}"), &wish)?;
+        give(output, &document, |out| {
+            let would = if dry_run { "would be " } else { "" };
+            let credential = document["credential"].as_str().unwrap_or("?");
+            writeln!(out, "{credential}  {would}{verb}ed  {id}")
+        })
+    }
+}
+
+fn typed(token: String) -> Result<String, CliError> {
+    match token.as_str() {
+        "-" => io::read_to_string(io::stdin()).map_err(CliError::failed),
+        _ => Ok(token),
+    }
+}
+
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
@@ -112,10 +214,38 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 }
             })?;
         }
+        Verb::Promote(Promote { id, amount, until, dry_run, operation }) => {
+            let wish = Promotion { amount, until, dry_run, operation };
+            let document = source.post(&format!("accounts/{id}/promotion"), &wish)?;
+            let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
+            give(output, &document, |out| {
+                let (key, note) =
+                    if dry_run { ("promotional_after", "  (nothing was changed)") } else { ("promotional", "") };
+                writeln!(out, "{id}  {} {} promotional{note}", text("currency"), text(key))
+            })?;
+        }
+        Verb::Link(link) => link.order(&source, "link", output)?,
+        Verb::Unlink(link) => link.order(&source, "unlink", output)?,
+        Verb::Close(Close { id, dry_run, operation }) => {
+            let document = source.post(&format!("accounts/{id}/close"), &Closing { dry_run, operation })?;
+            let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
+            give(output, &document, |out| match dry_run {
+                true => writeln!(
+                    out,
+                    "{id}  would pay out {} {}  (nothing was changed)",
+                    text("currency"),
+                    text("paid_out")
+                ),
+                false => writeln!(out, "{id}  is closed"),
+            })?;
+        }
         Verb::Show(One { id }) => {
             let document = source.get(&format!("accounts/{id}"), &[])?;
             let sheet: AccountSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
-            give(output, &document, |out| show(out, &sheet.row))?;
+            give(output, &document, |out| {
+                show(out, &sheet.row)?;
+                sheet.credentials.iter().try_for_each(|shown| writeln!(out, "  {:<14}{shown}", "credential"))
+            })?;
         }
         Verb::Statement(One { id }) => {
             let document = source.get(&format!("accounts/{id}"), &[])?;

@@ -40,6 +40,19 @@ impl Which {
         Which { data: data.to_owned() }
     }
 
+    /// The data directory as it was named.
+    pub fn folder(&self) -> &std::path::Path {
+        &self.data
+    }
+
+    /// The gate, if one is running.
+    pub fn running(&self) -> Option<Source> {
+        let below = self.data.join("data");
+        let data = if below.is_dir() { below } else { self.data.clone() };
+        let place: Place = serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()?;
+        Some(Source::Running(place)).filter(Source::is_alive)
+    }
+
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
         let data = data_below(&self.data);

@@ -13,6 +13,7 @@ pub mod exit;
 pub mod interrupts;
 pub mod invoice;
 pub mod journal;
+pub mod keys;
 pub mod ledger;
 pub mod log;
 mod look;
@@ -82,8 +83,10 @@ enum Verb {
     Hold(things::Holds),
     /// Check and export the books
     Ledger(ledger::Args),
-    /// Check series of invoices
+    /// Invoices and credit notes, and the check of their series
     Invoice(invoice::Args),
+    /// Keys under which tokens are kept
+    Keys(keys::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Show and check receipts
@@ -118,6 +121,7 @@ impl Verb {
             Verb::Hold(args) => things::holds(args, output),
             Verb::Ledger(args) => ledger::run(args, output),
             Verb::Invoice(args) => invoice::run(args, output),
+            Verb::Keys(args) => keys::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => things::processors(args, output),
             Verb::Receipt(args) => receipt::run(args, output),

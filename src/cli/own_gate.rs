@@ -1,8 +1,10 @@
 //! A gate of one's own for a verb that needs one: a temporary data directory, a PKI in memory, loopback only.
 
 use super::{CliError, Exit};
+use crate::app::keys;
 use crate::app::{Assigned, Data, Door, Gate, Receipts, Rhythm, Settings, SystemClock};
 use crate::journal::Layout;
+use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
@@ -71,6 +73,10 @@ impl OwnGate {
             rules: Vec::new(),
             no_holds: Vec::new(),
             fingerprint_key: TRUST_DOMAIN.as_bytes().to_vec(),
+            keys: match folder.kept {
+                true => keys::kept(&folder.path.with_extension("keys")).map_err(CliError::failed)?,
+                false => Keyring::fixed([0x77; 32]),
+            },
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),
             clock,

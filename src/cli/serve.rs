@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Run the gate
 ///
 /// Chargers and processors connect over mutual TLS. In development mode certificates are made where there are none.
-/// SIGTERM or SIGINT end it in good order; SIGHUP loads certificates, revocation lists and tariffs again.
+/// SIGTERM or SIGINT end it in good order; SIGHUP loads certificates, revocation lists, tariffs and keys of tokens again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile serve --config wattstile.toml")]
 pub struct Args {
@@ -82,6 +82,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 fn reload(config: &Config, gate: &Gate) {
     if let Some(edge) = gate.edge() {
         edge.reload();
+    }
+    match gate.directory().house().keys.reload() {
+        Ok(_) => tracing::info!("keys of tokens loaded again"),
+        Err(error) => tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}"),
     }
     match Tariffs::load(config) {
         Ok((tariffs, findings)) => {

@@ -14,8 +14,8 @@ mod tree;
 pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
-    Assignment, Chargers, Console, Gate, Journal, Log, Operator, Payment, Processor, Processors, Receipts, Site,
-    Tariffs, Tls,
+    Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Operator, Payment, Processor, Processors, Receipts,
+    Site, Tariffs, Tls,
 };
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
@@ -57,6 +57,8 @@ pub struct Config {
     pub sites: Vec<Site>,
     /// `[payment]`
     pub payment: Payment,
+    /// `[credentials]`
+    pub credentials: Credentials,
     /// `[operator]`
     pub operator: Operator,
     /// `[journal]`
@@ -89,7 +91,7 @@ pub struct Loaded {
     layers: Layers,
 }
 
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     Gate::KEY,
     Chargers::KEY,
     Processors::KEY,
@@ -100,6 +102,7 @@ const SECTIONS: [&str; 14] = [
     Assignment::KEY,
     Site::KEY,
     Payment::KEY,
+    Credentials::KEY,
     Operator::KEY,
     Journal::KEY,
     Receipts::KEY,
@@ -233,6 +236,7 @@ impl Config {
             tariffs: Reader::section(root, problems),
             assignments: Reader::sections(root, problems).into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
+            credentials: Reader::section(root, problems),
             operator: Reader::section(root, problems),
             journal: Reader::section(root, problems),
             receipts: Reader::section(root, problems),
@@ -314,6 +318,11 @@ impl Config {
             wrong("operator", "credit_note_prefix", "credit notes have a series of their own", label, "");
         }
         if self.gate.mode == Mode::Production {
+            if self.credentials.keys_file.is_none() {
+                let label = "the keys would lie beside the data that they lock".to_owned();
+                let help = "set `credentials.keys_file`; `wattstile keys init --file FILE` makes one";
+                wrong("credentials", "keys_file", "production keeps its keys elsewhere", label, help);
+            }
             if self.operator.name == Operator::default().name {
                 let label = "receipts would name nobody".to_owned();
                 let help = "set `operator.name`, `operator.address` and `operator.vat_id`";
@@ -342,6 +351,9 @@ impl Config {
             ("console", "token_file", self.console.token_file.as_deref()),
             ("tariffs", "folder", self.tariffs.folder.as_deref()),
         ];
+        if self.gate.mode == Mode::Production {
+            named.push(("credentials", "keys_file", self.credentials.keys_file.as_deref()));
+        }
         named.extend(tls.crl_files.iter().map(|path| ("tls", "crl_files", Some(path.as_path()))));
         named.extend(self.registry.iter().map(|entry| ("processor", "mac_key_file", entry.mac_key_file.as_deref())));
         let missing = named.into_iter().filter_map(|(section, key, path)| Some((section, key, path?)));
@@ -351,6 +363,11 @@ impl Config {
     /// The folder of the PKI.
     pub fn pki_folder(&self) -> PathBuf {
         self.tls.folder.clone().unwrap_or_else(|| self.gate.data_dir.join("pki"))
+    }
+
+    /// The file of the keys under which tokens are kept.
+    pub fn keys_file(&self) -> PathBuf {
+        self.credentials.keys_file.clone().unwrap_or_else(|| self.gate.data_dir.join("credential.keys"))
     }
 
     /// The folder of the tariffs.
@@ -483,7 +500,7 @@ impl Config {
         all.extend([one(&self.tls), one(&self.console), one(&self.tariffs)]);
         all.extend(each(&self.assignments));
         all.extend(each(&self.sites));
-        all.extend([one(&self.payment), one(&self.operator), one(&self.journal)]);
+        all.extend([one(&self.payment), one(&self.credentials), one(&self.operator), one(&self.journal)]);
         all.extend([one(&self.receipts), one(&self.log)]);
         all
     }
@@ -537,6 +554,7 @@ pub fn commented_file() -> String {
     section::<Assignment>(&mut text, true);
     section::<Site>(&mut text, true);
     section::<Payment>(&mut text, false);
+    section::<Credentials>(&mut text, false);
     section::<Operator>(&mut text, false);
     section::<Journal>(&mut text, false);
     section::<Receipts>(&mut text, false);

@@ -158,6 +158,12 @@ sections! {
         /// How long to wait for the answer to a refund.
         answer_refund: TimeSpan = "\"30s\"";
     }
+    /// What drivers present.
+    Credentials "credentials" {
+        /// File with the keys under which tokens are kept, readable by the owner only; without it, `credential.keys` in the
+        /// data directory, made at the first start.
+        keys_file: Option<PathBuf> = "";
+    }
     /// Who sells: what receipts and invoices name.
     Operator "operator" {
         /// Legal name. Production wants one of yours.

@@ -39,6 +39,8 @@ pub struct AccountSheet {
     pub row: AccountRow,
     /// The last movements, oldest first.
     pub movements: Vec<MovementRow>,
+    /// The fingerprints of the credentials that may use it; with none, whoever knows its name may.
+    pub credentials: Vec<String>,
 }
 
 /// One line of a statement.
@@ -75,7 +77,9 @@ impl Views {
             shard.partitions().iter().find_map(|partition| {
                 let hosted = partition.accounts.get(partition.find_account(&id)?)?;
                 let (row, open) = (row(hosted.state())?, hosted.state().opened()?);
-                Some(AccountSheet { schema: "wattstile.account/1".to_owned(), row, movements: movements(open) })
+                let credentials = open.credentials.iter().map(ToString::to_string).collect();
+                let movements = movements(open);
+                Some(AccountSheet { schema: "wattstile.account/1".to_owned(), row, movements, credentials })
             })
         });
         found.into_iter().flatten().next()

@@ -1,13 +1,15 @@
 //! Orders of operators: an account is opened, money is put on it, a session is stopped.
 
+use super::accounts::AccountSheet;
 use super::api::Refused;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
+use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
-use crate::units::{AccountId, Amount, Currency, OpId, PartitionId, ProcessorId, SessionId, Timestamp};
+use crate::units::{AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,70 @@ pub struct Opening {
     pub operation: Option<String>,
 }
 
+/// A credential is linked to an account, or no longer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linking {
+    /// What the driver presents; it is looked at and forgotten.
+    #[serde(default)]
+    pub credential: Option<PresentedCredential>,
+    /// Instead of the credential: how it is shown, such as `rfid:0011223344556677`.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The idempotency key, for a repetition.
+    #[serde(default)]
+    pub operation: Option<String>,
+}
+
+/// A credential as an operator types it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresentedCredential {
+    /// `card`, `wallet`, `contract` or `rfid`.
+    pub kind: String,
+    /// The token, the contract's id or the card's UID.
+    pub token: String,
+}
+
+/// The token never reaches a log.
+impl std::fmt::Debug for PresentedCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}(…)", self.kind)
+    }
+}
+
+/// Promotional money is granted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promotion {
+    /// How much, in major units of the account's currency.
+    pub amount: Decimal,
+    /// When what is left of it lapses (RFC 3339); none: never.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The idempotency key, for a repetition.
+    #[serde(default)]
+    pub operation: Option<String>,
+}
+
+/// An account is closed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The idempotency key, for a repetition.
+    #[serde(default)]
+    pub operation: Option<String>,
+}
+
 /// How long an order may take until it is durable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,6 +127,11 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
     match parts.as_slice() {
         ["accounts"] => open(views, directory, &parse(body)?),
         ["accounts", id, "topup"] => top_up(views, directory, id, &parse(body)?),
+        ["accounts", id, "promotion"] => promote(views, directory, id, &parse(body)?),
+        ["accounts", id, "link"] => link(views, directory, id, &parse(body)?, true),
+        ["accounts", id, "unlink"] => link(views, directory, id, &parse(body)?, false),
+        ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
+        ["keys", "reload"] => reload_keys(directory),
         ["sessions", id, "stop"] => stop(views, directory, id),
         _ => Err(Refused::not_found("there is nothing that could be ordered")),
     }
@@ -83,8 +154,7 @@ fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value
 }
 
 fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Result<Value, Refused> {
-    let account = AccountId::new(id).map_err(Refused::usage)?;
-    let known = views.account(&account).ok_or_else(|| Refused::not_found(format!("there is no account {account}")))?;
+    let (account, known) = known(views, id)?;
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let amount = Amount::from_major(wish.amount, currency).map_err(Refused::usage)?;
     let source = match &wish.processor {
@@ -104,6 +174,117 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
     }
     let op = operation(directory, &account, wish.operation.as_deref())?;
     order(directory, &account, op, Command::TopUp { op, amount, source })
+}
+
+fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> Result<Value, Refused> {
+    let (account, known) = known(views, id)?;
+    let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
+    let amount = Amount::from_major(wish.amount, currency).map_err(Refused::usage)?;
+    let until = wish.until.as_deref().map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
+    if amount.minor <= 0 {
+        return Err(Refused::usage("the amount is not above zero"));
+    }
+    if wish.dry_run {
+        return Ok(json!({
+            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
+            "amount": amount.major(), "promotional": known.row.promotional,
+            "promotional_after": known.row.promotional + amount.major(),
+        }));
+    }
+    let op = operation(directory, &account, wish.operation.as_deref())?;
+    order(directory, &account, op, Command::GrantPromotion { op, amount, expires_at: until })
+}
+
+fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool) -> Result<Value, Refused> {
+    let (account, known) = known(views, id)?;
+    let house = directory.house();
+    let credential = match (&wish.credential, wish.fingerprint.as_deref()) {
+        (Some(presented), None) => {
+            let credential = credential(presented)?;
+            if let Some(code) = house.refuses(&credential) {
+                return Err(Refused::usage(code.meaning()));
+            }
+            house.mark(&credential)
+        }
+        (None, Some(shown)) => fingerprint(shown)?,
+        _ => return Err(Refused::usage("name a credential or a fingerprint")),
+    };
+    let linked_to = house.links.find(credential);
+    if let Some(other) = linked_to.as_ref().filter(|other| on && **other != account) {
+        return Err(Refused::conflict(format!("{credential} is linked to {other}")));
+    }
+    let shown = credential.to_string();
+    let mut document = match wish.dry_run {
+        true => json!({
+            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
+            "linked": linked_to.is_some(), "credentials": known.credentials.len(),
+        }),
+        false => {
+            let op = operation(directory, &account, wish.operation.as_deref())?;
+            let (command, free) = match on {
+                true => {
+                    let claimed = house.links.claim(credential, &account);
+                    claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
+                    (Command::LinkCredential { op, credential }, linked_to.is_none())
+                }
+                false => (Command::UnlinkCredential { op, credential }, false),
+            };
+            let ordered = order(directory, &account, op, command);
+            if ordered.as_ref().is_err_and(|refused| refused.status == 409) && free {
+                house.links.release(credential, &account);
+            }
+            ordered?
+        }
+    };
+    document["credential"] = shown.into();
+    Ok(document)
+}
+
+fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Result<Value, Refused> {
+    let (account, known) = known(views, id)?;
+    if wish.dry_run {
+        return Ok(json!({
+            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": known.row.currency,
+            "paid_out": known.row.paid, "forfeited": known.row.promotional, "open_holds": known.row.open_holds,
+        }));
+    }
+    let op = operation(directory, &account, wish.operation.as_deref())?;
+    order(directory, &account, op, Command::Close { op })
+}
+
+fn reload_keys(directory: &Directory) -> Result<Value, Refused> {
+    let vault = directory.house().keys.reload().map_err(|error| Refused::new(500, error))?;
+    Ok(json!({ "schema": "wattstile.order/1", "keys": vault.ids().collect::<Vec<_>>() }))
+}
+
+fn known(views: &Views, id: &str) -> Result<(AccountId, AccountSheet), Refused> {
+    let account = AccountId::new(id).map_err(Refused::usage)?;
+    let known = views.account(&account).ok_or_else(|| Refused::not_found(format!("there is no account {account}")))?;
+    Ok((account, known))
+}
+
+fn credential(presented: &PresentedCredential) -> Result<Credential, Refused> {
+    let kind = match presented.kind.as_str() {
+        "card" => CredentialKind::CardToken,
+        "wallet" => CredentialKind::WalletToken,
+        "contract" => CredentialKind::EvAccount,
+        "rfid" => CredentialKind::Rfid,
+        _ => return Err(Refused::usage("a credential is a card, wallet, contract or rfid")),
+    };
+    let token = presented.token.trim().as_bytes();
+    match token.len() {
+        1..=Credential::MAX_TOKEN => Ok(Credential { kind, token: token.into() }),
+        _ => Err(Refused::usage(format!("a token has 1 to {} bytes", Credential::MAX_TOKEN))),
+    }
+}
+
+/// A fingerprint as it is shown: `rfid:0011223344556677`, `fp_0011223344556677`, or its digits alone.
+fn fingerprint(shown: &str) -> Result<Fingerprint, Refused> {
+    let digits = shown.rsplit([':', '_']).next().unwrap_or(shown);
+    let mut bytes = [0; 8];
+    hex::decode_to_slice(digits, &mut bytes)
+        .map_err(|_| Refused::usage("a fingerprint has 16 hexadecimal digits, such as rfid:0011223344556677"))?;
+    Ok(Fingerprint(bytes))
 }
 
 fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused> {

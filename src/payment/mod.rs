@@ -50,6 +50,7 @@ mod resolve;
 mod resume;
 pub mod routing;
 mod state;
+pub mod vault;
 mod view;
 
 pub use apply::apply;

@@ -4,12 +4,13 @@ use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timest
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the driver presents. Opaque to the gate: it is handed to a processor and shown only as a fingerprint.
+/// What the driver presents. Opaque to the gate: it is handed to a processor and shown only as a fingerprint. Between the
+/// door and the processor its token is sealed ([`vault`](super::vault)).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// What kind of thing it is; decides which processors can take it.
     pub kind: CredentialKind,
-    /// The token itself, at most [`Credential::MAX_TOKEN`] bytes, never a card number.
+    /// The token itself, at most [`Credential::MAX_TOKEN`] bytes, never a card number; or the same, sealed.
     pub token: Box<[u8]>,
 }
 

@@ -40,7 +40,7 @@ pub use code::Code;
 pub use error::{Blame, LinkError, SendError};
 pub use frame::{Channel, MacKey};
 pub use identity::{IdentityError, PeerIdentity, Role, Subject};
-pub use payload::PayloadError;
+pub use payload::{PayloadError, looks_like_card_number};
 pub use processor_client::ProcessorClientLink;
 pub use processor_link::ProcessorLink;
 pub use processor_message::{

@@ -5,6 +5,7 @@
 use super::charger_message::{GoAway, Terms};
 use super::{Code, schema};
 use crate::limits;
+use crate::payment::credential::looks_like_card_number as contains_card_number;
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Amount, Currency, Energy, IdError, MoneyError, TimeSpan, Timestamp};
 
@@ -175,27 +176,12 @@ pub(super) fn credential_kind(number: i32) -> Option<CredentialKind> {
     CredentialKind::ALL.into_iter().find(|kind| i32::from(*kind as u8) == number)
 }
 
-/// Whether a token is a card number: 12 to 19 digits, spaces and dashes aside, that pass the Luhn check. The UID of an
-/// RFID card may look like that by chance, and is let through.
-pub(super) fn looks_like_card_number(credential: &Credential) -> bool {
-    if credential.kind == CredentialKind::Rfid {
-        return false;
-    }
-    let symbols = || credential.token.iter().copied().filter(|symbol| !b" -".contains(symbol));
-    let digits = symbols().count();
-    if !(12..=19).contains(&digits) || !symbols().all(|symbol| symbol.is_ascii_digit()) {
-        return false;
-    }
-    // From the right, every second digit counts twice, and its two digits are added.
-    let parity = digits % 2;
-    let sum: u32 = symbols()
-        .enumerate()
-        .map(|(at, symbol)| {
-            let digit = u32::from(symbol - b'0');
-            if at % 2 == parity { digit * 2 / 10 + digit * 2 % 10 } else { digit }
-        })
-        .sum();
-    sum.is_multiple_of(10)
+/// Whether a token is a card's number, or has one in it. An RFID card's UID is 8, 14 or 20 hexadecimal digits, of which a
+/// few happen to be decimal: 14 digits are let through, other lengths are not a UID.
+pub fn looks_like_card_number(credential: &Credential) -> bool {
+    let digits = || credential.token.iter().filter(|symbol| symbol.is_ascii_digit()).count();
+    let uid = credential.kind == CredentialKind::Rfid && credential.token.len() == 14 && digits() == 14;
+    !uid && contains_card_number(&credential.token)
 }
 
 pub(super) fn terms(found: Option<schema::Terms>) -> Parsed<Terms> {
@@ -246,10 +232,12 @@ mod tests {
         for number in ["4111111111111111", "4111 1111 1111 1111", "3782-822463-10005", "6011000990139424"] {
             assert!(looks(CredentialKind::CardToken, number), "{number}");
         }
-        for token in ["4111111111111112", "tok_4111111111111111", "12345678", "04A2B3C4D5E6F7", ""] {
+        assert!(looks(CredentialKind::WalletToken, "tok_4111111111111111"), "also when it is wrapped");
+        for token in ["4111111111111112", "tok_4111111111111112", "12345678", "04A2B3C4D5E6F7", ""] {
             assert!(!looks(CredentialKind::CardToken, token), "{token}");
         }
-        assert!(!looks(CredentialKind::Rfid, "4111111111111111"));
+        assert!(looks(CredentialKind::Rfid, "4111111111111111"), "no UID has 16 digits");
+        assert!(!looks(CredentialKind::Rfid, "30569309025904"), "a UID of seven bytes");
     }
 
     #[test]

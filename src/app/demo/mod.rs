@@ -3,6 +3,7 @@
 
 use super::Figures;
 use super::gate::{Data, Door, Gate, Settings, StartError};
+use super::keys::{self, KeysError};
 use super::places::Assigned;
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
@@ -62,6 +63,9 @@ pub enum DemoError {
     /// The built-in tariff.
     #[error(transparent)]
     Tariff(#[from] TariffError),
+    /// The keys under which tokens are kept.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Something of the system.
     #[error("{0}: {1}")]
     System(&'static str, std::io::Error),
@@ -219,6 +223,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         rules: Vec::new(),
         no_holds: Vec::new(),
         fingerprint_key: b"demonstration".to_vec(),
+        keys: keys::kept(&settings.directory.join(keys::KEYS_FILE))?,
         receipt_base: String::new(),
         receipts: Some(super::Receipts::default()),
         clock: pace.clock.clone(),

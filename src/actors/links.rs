@@ -1,0 +1,82 @@
+//! Which account a credential pays from: a projection of the accounts' own facts, so that a session finds its account
+//! without asking anybody.
+//!
+//! An account's machine is the authority on who may use it. This map only says whom to ask; what it says is gone after a
+//! crash as far as it was not durable, and comes back with the accounts.
+
+use crate::account::{Account, Event};
+use crate::units::{AccountId, Fingerprint};
+use hashbrown::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Accounts by the fingerprints of the credentials that are linked to them.
+#[derive(Debug, Default)]
+pub struct Links(RwLock<HashMap<Fingerprint, AccountId>>);
+
+impl Links {
+    /// The account that a credential is linked to.
+    pub fn find(&self, credential: Fingerprint) -> Option<AccountId> {
+        self.read().get(&credential).cloned()
+    }
+
+    /// Says that a credential is about to be linked to an account, unless it is linked to another one: that one is told.
+    pub fn claim(&self, credential: Fingerprint, account: &AccountId) -> Result<(), AccountId> {
+        let mut links = self.write();
+        match links.get(&credential) {
+            Some(other) if other != account => Err(other.clone()),
+            _ => {
+                links.insert(credential, account.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A credential is not linked to this account (any more).
+    pub fn release(&self, credential: Fingerprint, account: &AccountId) {
+        let mut links = self.write();
+        if links.get(&credential) == Some(account) {
+            links.remove(&credential);
+        }
+    }
+
+    /// Folds a fact of an account, live and while replaying.
+    pub fn fold(&self, account: &AccountId, event: &Event) {
+        match event {
+            Event::CredentialLinked { credential, .. } => {
+                self.write().entry(*credential).or_insert_with(|| account.clone());
+            }
+            Event::CredentialUnlinked { credential, .. } => self.release(*credential, account),
+            Event::Closed { .. } => self.write().retain(|_, linked| linked != account),
+            Event::Opened { .. }
+            | Event::HoldPlaced { .. }
+            | Event::Refused { .. }
+            | Event::HoldAdjusted { .. }
+            | Event::Captured { .. }
+            | Event::Released { .. }
+            | Event::Reversed { .. }
+            | Event::Refunded { .. }
+            | Event::ToppedUp { .. }
+            | Event::PromotionGranted { .. }
+            | Event::PromotionExpired { .. }
+            | Event::CreditLimitSet { .. } => {}
+        }
+    }
+
+    /// Takes the links of an account that is restored.
+    pub fn restore(&self, account: &Account) {
+        if let Account::Open(open) = account {
+            let mut links = self.write();
+            for credential in &open.credentials {
+                links.insert(*credential, open.id.clone());
+            }
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Fingerprint, AccountId>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Fingerprint, AccountId>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,150 @@
+//! What a driver presents: never kept clear, never a card's number, and linked to accounts.
+
+use super::*;
+use crate::journal::Store;
+use crate::payment::vault::is_sealed;
+use crate::units::Fingerprint;
+
+/// Every byte that the log holds.
+fn log_bytes(scene: &Scene) -> Vec<u8> {
+    let (mut store, mut bytes) = (scene.store.deep_clone(), Vec::new());
+    let mut keep = |_: u64, block: &[u8]| {
+        bytes.extend_from_slice(block);
+        Ok(())
+    };
+    store.replay(&mut keep).unwrap();
+    assert!(!bytes.is_empty());
+    bytes
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn mark(scene: &Scene, kind: CredentialKind, token: &str) -> Fingerprint {
+    scene.shard.house().mark(&Credential { kind, token: token.as_bytes().into() })
+}
+
+fn open_account(scene: &mut Scene, name: &str, cents: i64) {
+    let account = AccountId::new(name).unwrap();
+    let (currency, credit_limit) = (Currency::EUR, Amount::zero(Currency::EUR));
+    scene.order(name, |op| account::Command::Open { op, account, currency, credit_limit });
+    let (amount, source) = (Amount::new(cents, Currency::EUR), account::TopUpSource::Bank);
+    scene.order(name, |op| account::Command::TopUp { op, amount, source });
+}
+
+fn link(scene: &mut Scene, name: &str, kind: CredentialKind, token: &str) {
+    let credential = mark(scene, kind, token);
+    scene.order(name, |op| account::Command::LinkCredential { op, credential });
+}
+
+fn refused_with(scene: &mut Scene) -> Code {
+    match scene.heard().as_slice() {
+        [ToCharger::StartRejected { code, .. }] => *code,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_token_is_clear_on_its_way_out_and_nowhere_that_lasts() {
+    const TOKEN: &str = "tok_4f9d2c7be1aa8830";
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, TOKEN);
+    let authorize = scene.asked();
+    let Request::Authorize { credential, .. } = &authorize.request else { panic!("{authorize:?}") };
+    assert_eq!(&*credential.token, TOKEN.as_bytes());
+
+    let partition = authorize.id.session().partition();
+    assert!(!contains(&log_bytes(&scene), TOKEN.as_bytes()));
+    let snapshot = scene.shard.snapshot(partition);
+    assert!(!contains(&snapshot, TOKEN.as_bytes()), "an authorization under way stands in it, sealed");
+
+    // What is asked again after a crash is the same, from what was sealed before it.
+    let mut scene = scene.crash();
+    let again = scene.asked();
+    let Request::Authorize { credential, .. } = &again.request else { panic!("{again:?}") };
+    assert_eq!((&*credential.token, again.id), (TOKEN.as_bytes(), authorize.id));
+}
+
+#[test]
+fn a_card_number_is_refused_at_the_door_in_every_disguise() {
+    let mut scene = Scene::new();
+    scene.hello("AMS-0007", Vec::new());
+    scene.heard();
+    let disguises = [
+        (CredentialKind::CardToken, "4111111111111111"),
+        (CredentialKind::WalletToken, "pan=5555 5555 5555 4444"),
+        (CredentialKind::EvAccount, "3782-822463-10005"),
+        (CredentialKind::Rfid, "6011111111111117"),
+    ];
+    for (key, (kind, token)) in disguises.into_iter().enumerate() {
+        let key = u64::try_from(key).unwrap() + 1;
+        scene.start(key, kind, token);
+        assert_eq!(refused_with(&mut scene), Code::CardNumber, "{token}");
+        assert!(!contains(&log_bytes(&scene), token.as_bytes()));
+    }
+    let sealed = scene.shard.house().seal(
+        SessionId::from_u128(0),
+        Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
+    );
+    assert!(is_sealed(&sealed.token));
+    assert!(scene.shard.house().refuses(&sealed).is_some(), "nobody outside seals");
+}
+
+#[test]
+fn a_linked_card_pays_from_its_account_whatever_its_letters() {
+    let mut scene = Scene::new();
+    open_account(&mut scene, "fleet-7", 10_000);
+    link(&mut scene, "fleet-7", CredentialKind::Rfid, "04:a2:b3:c4");
+    link(&mut scene, "fleet-7", CredentialKind::CardToken, "tok_fleet");
+    scene.hello("AMS-0007", Vec::new());
+    scene.heard();
+    for (key, kind, token) in [(1, CredentialKind::Rfid, "04A2B3C4"), (2, CredentialKind::CardToken, "tok_fleet")] {
+        scene.start(key, kind, token);
+        assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]), "{token}");
+        assert!(scene.operations.is_empty(), "no processor is asked");
+        scene.stop(key, 1, 300);
+        scene.heard();
+    }
+    // The links come back with the accounts.
+    let mut scene = scene.crash();
+    scene.hello("AMS-0007", Vec::new());
+    scene.heard();
+    scene.start(3, CredentialKind::Rfid, "04a2b3c4");
+    assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    scene.stop(3, 1, 300);
+    scene.heard();
+
+    // Its own name is no credential any more, and neither is a card that was unlinked.
+    scene.start(4, CredentialKind::EvAccount, "fleet-7");
+    assert_eq!(refused_with(&mut scene), Code::CredentialDeclined);
+    let credential = mark(&scene, CredentialKind::Rfid, "04A2B3C4");
+    scene.order("fleet-7", |op| account::Command::UnlinkCredential { op, credential });
+    scene.start(5, CredentialKind::Rfid, "04A2B3C4");
+    assert_eq!(refused_with(&mut scene), Code::CredentialDeclined);
+}
+
+/// Two cards of one account charge at the same time: what one has reserved the other cannot have.
+#[test]
+fn credentials_that_share_an_account_share_its_limit() {
+    let mut scene = Scene::new();
+    open_account(&mut scene, "fleet-7", 6_000);
+    link(&mut scene, "fleet-7", CredentialKind::Rfid, "04A2B3C4");
+    link(&mut scene, "fleet-7", CredentialKind::Rfid, "04A2B3C5");
+    let mut held = 0;
+    for (charger, token) in [("AMS-0007", "04A2B3C4"), ("AMS-0008", "04A2B3C5"), ("AMS-0009", "04A2B3C4")] {
+        scene.hello(charger, Vec::new());
+        scene.heard();
+        scene.start(1, CredentialKind::Rfid, token);
+        match scene.heard().as_slice() {
+            [ToCharger::StartAccepted { limit, .. }] => held += limit.cost.unwrap().minor,
+            [ToCharger::StartRejected { code, .. }] => {
+                assert_eq!((*code, charger), (Code::CredentialDeclined, "AMS-0009"));
+            }
+            other => panic!("{other:?}"),
+        }
+        scene.link.connection = ConnectionId(scene.link.connection.0 + 1);
+    }
+    assert_eq!(held, 6_000, "all of it, and not a cent more");
+}

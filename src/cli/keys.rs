@@ -1,0 +1,101 @@
+//! `wattstile keys`: the keys under which tokens are kept.
+
+use super::look::{Source, Which, give};
+use super::{CliError, Exit, Output};
+use crate::app::keys::{self, KEYS_FILE, KeysError};
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Keys under which tokens are kept.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// The file of the keys; without it, credential.keys in the data directory
+    #[arg(long, value_name = "FILE", global = true)]
+    file: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Make a file with a first key, where there is none
+    #[command(after_help = "Example:\n  wattstile keys init --file /etc/wattstile/credential.keys")]
+    Init,
+    /// List the numbers of the keys; the last one seals
+    Ls,
+    /// Add a fresh key and let a running gate seal with it; older ones stay to open what they sealed
+    #[command(after_help = "Example:\n  wattstile keys rotate --file /etc/wattstile/credential.keys")]
+    Rotate {
+        /// Only say what would happen
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take an older key away. What was sealed with it and is still to be sent cannot be opened any more: wait until the
+    /// authorizations from before the rotation are decided, a few minutes
+    Retire {
+        /// Its number
+        id: u32,
+        /// Only say what would happen
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let path = args.file.unwrap_or_else(|| args.which.folder().join(KEYS_FILE));
+    if matches!(args.verb, Verb::Init) {
+        drop(keys::kept(&path).map_err(wrong)?);
+    }
+    let mut ids: Vec<u32> = keys::read(&path).map_err(wrong)?.ids().collect();
+    let (changed, dry_run) = match args.verb {
+        Verb::Init | Verb::Ls => (false, false),
+        Verb::Rotate { dry_run } => {
+            let next = match dry_run {
+                true => ids.last().copied().unwrap_or_default().saturating_add(1),
+                false => keys::rotate(&path).map_err(wrong)?,
+            };
+            ids.push(next);
+            (!dry_run, dry_run)
+        }
+        Verb::Retire { id, dry_run } => {
+            if !dry_run {
+                keys::retire(&path, id).map_err(wrong)?;
+            }
+            ids.retain(|known| *known != id);
+            (!dry_run, dry_run)
+        }
+    };
+    let loaded = match args.which.running() {
+        Some(running) if changed => load(&running)?,
+        _ => false,
+    };
+    let document = json!({
+        "schema": "wattstile.keys/1", "file": path.display().to_string(), "keys": ids, "seals": ids.last(),
+        "dry_run": dry_run, "loaded": loaded,
+    });
+    give(output, &document, |out| {
+        let said = if dry_run { "  (nothing was changed)" } else { "" };
+        ids.iter().try_for_each(|id| match ids.last() == Some(id) {
+            true => writeln!(out, "{id}  seals and opens{said}"),
+            false => writeln!(out, "{id}  opens"),
+        })?;
+        match (changed, loaded) {
+            (true, true) => writeln!(out, "the running gate has loaded them"),
+            (true, false) => writeln!(out, "no gate is running; they are loaded when it starts"),
+            (false, _) => Ok(()),
+        }
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn load(gate: &Source) -> Result<bool, CliError> {
+    gate.post("keys/reload", &json!({}))?;
+    Ok(true)
+}
+
+fn wrong(error: KeysError) -> CliError {
+    CliError::new(Exit::Config, error)
+}
