@@ -4,16 +4,10 @@
 mod common;
 
 use common::Served;
-use std::time::{Duration, Instant};
+use common::business::Business;
+use std::time::Duration;
 use wattstile::journal::{self, DataDir, Layout, SledStore, Store};
-use wattstile::sim::charger;
 use wattstile::sim::dice::Dice;
-use wattstile::sim::driver::{Habits, Visitors};
-use wattstile::sim::fleet::{Fleet, Line};
-use wattstile::sim::pace::Pace;
-use wattstile::sim::processor::{Lines, Service, Settings};
-use wattstile::units::{ChargerId, Energy, Power, ProcessorId, TimeSpan};
-use wattstile::wire::Subject;
 
 const CHARGERS: u16 = 24;
 
@@ -35,16 +29,7 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     let layout = Layout { partitions: 8, generation_blocks: 32 };
     let mut gate =
         Served::start_on(layout, &["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let pace = Pace::new(1);
-    let (fleet, service) = {
-        let _in_runtime = runtime.enter();
-        let id = ProcessorId::new("acme-cards").unwrap();
-        let dialler = gate.dialler(&Subject::Processor(id.clone()));
-        let service = Service::start(Settings::new(id, seed), &Lines { dialler, connections: 2, mac: None }, &pace);
-        let lines = (1..=CHARGERS).map(|number| line(&mut gate, number, seed)).collect();
-        (Fleet::start(lines, &pace, Duration::from_millis(200), false), service)
-    };
+    let business = Business::begin(&mut gate, CHARGERS, seed);
 
     for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(u64::try_from(dice.between(300, 1_500)).unwrap()));
@@ -52,27 +37,10 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
         gate.start_again();
     }
 
-    let fleet = runtime.block_on(fleet.finish(Duration::from_secs(120)));
-    let quiet = Instant::now() + Duration::from_secs(60);
-    while service.report(false).books.holds.contains_key("open") && Instant::now() < quiet {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    let processor = runtime.block_on(service.stop(true));
-    println!("{}", serde_json::to_string_pretty(&fleet).unwrap());
-    println!("{}", serde_json::to_string(&processor.books.totals).unwrap());
-
-    assert!(fleet.tally.receipts >= 20, "there was work: {:?}", fleet.tally);
-    assert!(fleet.disconnects >= u64::from(kills), "the kills were felt");
-    assert_eq!(fleet.tally.readings_lost, 0, "an acknowledged reading was lost");
-    assert_eq!(fleet.tally.sessions_lost, 0, "an accepted session was lost");
-    assert_eq!((fleet.sessions_open, fleet.readings_unacknowledged), (0, 0), "everything came to its end");
-
-    let books = &processor.books;
-    assert_eq!(books.violations, Default::default(), "the gate asked for something it should not");
-    assert!(!books.holds.contains_key("open"), "orphan holds: {:?}", books.holds);
-    let paid: i64 = fleet.paid_minor.values().sum();
-    let taken: i64 = books.totals.values().map(|totals| totals.captured_minor).sum();
-    assert_eq!(taken, paid, "what was taken is what the receipts say");
+    let outcome = business.finish();
+    assert!(outcome.fleet.tally.receipts >= 20, "there was work: {:?}", outcome.fleet.tally);
+    assert!(outcome.fleet.disconnects >= u64::from(kills), "the kills were felt");
+    outcome.assert_nothing_lost();
     assert_eq!(gate.terminate(), Some(0));
 
     let data = gate.data_dir().join("data");
@@ -87,24 +55,4 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     }
     let figures = wattstile::app::read(&data).unwrap().figures();
     assert_eq!(figures.books().books.imbalance(), 0, "the books balance after the last start");
-}
-
-fn line(gate: &mut Served, number: u16, seed: u64) -> Line {
-    let id = ChargerId::new(&format!("KILL-{number:03}")).unwrap();
-    let dialler = gate.dialler(&Subject::Charger(id.clone()));
-    let habits = Habits {
-        pause_max: TimeSpan::from_ms(1_500),
-        energy: (Energy::from_watt_hours(20).unwrap(), Energy::from_watt_hours(150).unwrap()),
-        idle_max: TimeSpan::from_ms(500),
-        ..Habits::default()
-    };
-    let settings = charger::Settings {
-        id,
-        connectors: vec![Power::from_watts(150_000).unwrap()],
-        interval: TimeSpan::from_ms(100),
-        visitors: Visitors::Random(habits),
-        seed: seed.wrapping_add(u64::from(number)),
-        kept_max: 100_000,
-    };
-    Line { dialler, chargers: vec![settings], site: false }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod business;
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,8 @@ pub struct Served {
     pub chargers: SocketAddr,
     pub processors: SocketAddr,
     more: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -45,7 +49,13 @@ impl Served {
 
     /// The same with a log in generations of another size: small ones are let go soon.
     pub fn start_on(layout: Layout, more: &[&str]) -> Served {
-        let folder = tempfile::tempdir().unwrap();
+        let mut served = Served::stopped(tempfile::tempdir().unwrap(), layout, more);
+        served.start_again();
+        served
+    }
+
+    /// Everything that a gate needs, in this folder; it does not run yet.
+    pub fn stopped(folder: tempfile::TempDir, layout: Layout, more: &[&str]) -> Served {
         let pki = folder.path().join("pki");
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let pki = PkiFolder::open_or_create(&pki, "wattstile.local", &names, now()).unwrap();
@@ -55,9 +65,7 @@ impl Served {
         DataDir::create(&folder.path().join("data"), layout).unwrap();
         let (chargers, processors) = (free_address(), free_address());
         let more = more.iter().map(|&more| more.to_owned()).collect();
-        let mut served = Served { folder, pki, trust, chargers, processors, more, child: None };
-        served.start_again();
-        served
+        Served { folder, pki, trust, chargers, processors, more, environment: Vec::new(), child: None }
     }
 
     /// Where its data is.
@@ -79,6 +87,7 @@ impl Served {
             "gate.shards=2".to_owned(),
         ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("serve").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         for setting in set.iter().chain(&self.more) {
             command.args(["--set", setting]);
@@ -98,6 +107,19 @@ impl Served {
         let mut child = self.child.take().expect("it runs");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Its exit code, when it ends by itself.
+    pub fn ended(&mut self, patience: Duration) -> Option<i32> {
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.as_mut().expect("it runs").try_wait().unwrap() {
+                self.child = None;
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
     }
 
     /// SIGTERM, and its exit code.
