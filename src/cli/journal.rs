@@ -195,3 +195,18 @@ pub(super) fn end_when_the_store_panics() {
         std::process::exit(i32::from(Exit::Corrupt.code()));
     }));
 }
+
+/// While the gate runs, sled panics over some failures of the disk (its own threads write, and unwrap). That is a failure
+/// of the journal like any other. Every other panic is a bug and ends the process as one.
+pub(super) fn end_when_the_store_cannot_write() {
+    drop(std::panic::take_hook());
+    let otherwise = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let of_the_store = panic.location().is_some_and(|at| at.file().contains("/sled-0.34"));
+        if of_the_store && panic.payload_as_str().is_some_and(|text| text.contains("Os {")) {
+            eprintln!("error: the journal failed, the process ends: its store gave up: {panic}");
+            std::process::exit(i32::from(Exit::Temporary.code()));
+        }
+        otherwise(panic);
+    }));
+}

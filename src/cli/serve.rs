@@ -51,8 +51,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     settings.progress = Box::new(move |progress| starting.note(progress));
     journal::end_when_the_store_panics();
     let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
-    // From here on a panic is a bug, and ends the process as one.
-    drop(std::panic::take_hook());
+    journal::end_when_the_store_cannot_write();
     gate.show_in(&mut console).map_err(CliError::failed)?;
     let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
     let ready = Ready {
