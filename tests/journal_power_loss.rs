@@ -15,7 +15,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use wattstile::journal::{
-    Appender, BlockVisitor, DataDir, Failure, Layout, Log, Mark, RecordKind, Sequences, SledStore, Store,
+    Appender, BlockReader, BlockVisitor, DataDir, Failure, Layout, Log, Mark, RecordKind, Sequences, SledStore, Store,
 };
 use wattstile::units::PartitionId;
 
@@ -454,6 +454,16 @@ impl FlushAlone {
     }
 }
 
+impl BlockReader for FlushAlone {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        for entry in self.db.iter() {
+            let (key, block) = entry.map_err(|_| Failure::Dead)?;
+            visit(u64::from_be_bytes(key.as_ref().try_into().unwrap()), &block)?;
+        }
+        Ok(())
+    }
+}
+
 impl Store for FlushAlone {
     fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
         self.db.insert(number.to_be_bytes(), block).map(drop).map_err(|_| Failure::Dead)
@@ -464,11 +474,11 @@ impl Store for FlushAlone {
     }
 
     fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        for entry in self.db.iter() {
-            let (key, block) = entry.map_err(|_| Failure::Dead)?;
-            visit(u64::from_be_bytes(key.as_ref().try_into().unwrap()), &block)?;
-        }
-        Ok(())
+        self.reader().replay(visit)
+    }
+
+    fn reader(&self) -> Box<dyn BlockReader> {
+        Box::new(FlushAlone { db: self.db.clone() })
     }
 
     fn cut(&mut self, from: u64) -> Result<(), Failure> {
