@@ -79,23 +79,17 @@ catalogue! {
     REFUNDED = Counter "wattstile_refunded_minor_units_total" ["currency"] "Money given back after a capture.";
     HOLDS_OUTSTANDING = Gauge "wattstile_holds_outstanding_minor_units" ["currency", "processor"]
         "Money held and neither captured nor released.";
-    UNSECURED_EXPOSURE = Gauge "wattstile_unsecured_exposure_minor_units" ["currency"]
-        "Running cost above the holds that secure it.";
     IN_DOUBT_OPERATIONS = Gauge "wattstile_in_doubt_operations" ["processor"]
         "Operations whose outcome is unknown and is being asked for.";
     PROCESSOR_UP = Gauge "wattstile_processor_up" ["processor"] "1 while a processor's connection is up.";
     PROCESSOR_BREAKER_STATE = Gauge "wattstile_processor_breaker_state" ["processor", "state"]
         "1 for the state that the processor's breaker is in.";
-    WAL_APPEND_DURATION = Histogram "wattstile_wal_append_duration_seconds" []
-        "Writing one batch of records to the log, without the sync.";
     WAL_SYNC_DURATION = Histogram "wattstile_wal_sync_duration_seconds" [] "Making one batch durable.";
     WAL_SIZE = Gauge "wattstile_wal_size_bytes" [] "Size of the log on disk.";
-    WAL_LAST_SEQUENCE = Gauge "wattstile_wal_last_sequence" [] "Position of the last durable record.";
+    WAL_RECORDS = Counter "wattstile_wal_records_total" []
+        "Records that became durable, and those found at the start.";
     LEDGER_IMBALANCE = Gauge "wattstile_ledger_imbalance_minor_units" ["currency"]
         "Debits minus credits; anything but 0 is a defect.";
-    MAILBOX_DEPTH = Gauge "wattstile_mailbox_depth" ["actor"] "Messages that wait, by kind of actor.";
-    MAILBOX_REJECTED = Counter "wattstile_mailbox_rejected_total" ["actor"]
-        "Messages that found a mailbox full and were held back.";
     CONNECTIONS = Gauge "wattstile_connections" ["peer_role"] "Connections that are up, by the peer's role.";
     TLS_HANDSHAKES = Counter "wattstile_tls_handshakes_total" ["peer_role", "result", "reason"]
         "TLS handshakes that ended, by how.";
@@ -162,10 +156,15 @@ pub struct Durations {
 impl Durations {
     /// Counts one.
     pub fn observe(&self, took: Duration) {
+        self.observe_many(took, 1);
+    }
+
+    /// Counts several that took the same time.
+    pub fn observe_many(&self, took: Duration, times: u64) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = SECONDS.partition_point(|bound| Duration::from_secs_f64(*bound) < took);
-        self.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.counts[bucket].fetch_add(times, Ordering::Relaxed);
+        self.micros.fetch_add(micros.saturating_mul(times), Ordering::Relaxed);
     }
 
     /// Writes them as the histogram of a metric without labels.
@@ -287,8 +286,6 @@ mod tests {
             "_operations",
             "_up",
             "_state",
-            "_sequence",
-            "_depth",
             "_connections",
             "_sessions",
             "_fds",

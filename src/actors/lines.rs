@@ -31,6 +31,8 @@ pub struct Sent {
     pub attempt: u16,
     /// What it asks.
     pub kind: OperationKind,
+    /// When it was sent.
+    pub since: Mono,
     /// When its answer is waited for no longer; it is asked about then, and does not count as unanswered any more.
     pub until: Mono,
 }
@@ -151,7 +153,7 @@ mod tests {
     }
 
     fn sent(kind: OperationKind, until: u64) -> Sent {
-        Sent { attempt: 1, kind, until: Mono(until) }
+        Sent { attempt: 1, kind, since: Mono(0), until: Mono(until) }
     }
 
     fn two() -> Lines {

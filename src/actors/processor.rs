@@ -15,6 +15,7 @@ use super::charger::ConnectionId;
 use super::lines::{Line, Lines, Sent};
 use super::shard::Input;
 use crate::limits;
+use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
 use crate::payment::breaker::{BreakerPolicy, Breakers, Signal};
 use crate::payment::routing::Listed;
 use crate::payment::{
@@ -258,7 +259,7 @@ impl ProcessorActor {
     fn send(&mut self, operation: Operation, now: Now) -> bool {
         let (id, kind) = (operation.id, operation.request.kind());
         let wait = operation.decide_by.since(now.wall).max(TimeSpan::from_secs(1));
-        let sent = Sent { attempt: operation.attempt, kind, until: now.mono.after(wait) };
+        let sent = Sent { attempt: operation.attempt, kind, since: now.mono, until: now.mono.after(wait) };
         let message = ToProcessor::Operation(operation);
         match self.lines.pick(kind) {
             Some(line) if line.outlet.send(&message) => {
@@ -332,6 +333,7 @@ impl ProcessorActor {
             return self.probed(probe, Tested::Answered(took), now);
         }
         if let Some(sent) = sent {
+            self.measure(&sent, &answer.outcome, now);
             let fails = match &answer.outcome {
                 Outcome::Error => true,
                 Outcome::Declined(decline) => decline.class == DeclineClass::Technical,
@@ -341,6 +343,37 @@ impl ProcessorActor {
         }
         let id = self.id.clone();
         self.post(from, Input::Answer(id, Box::new(answer)));
+    }
+
+    /// Counts an answer, by what it says and how long it took.
+    fn measure(&self, sent: &Sent, outcome: &Outcome, now: Now) {
+        let (outcome, reason) = match outcome {
+            Outcome::Approved { .. } => ("approved", ""),
+            Outcome::Declined(decline) => (
+                "declined",
+                match decline.class {
+                    DeclineClass::Soft => "soft",
+                    DeclineClass::Hard => "hard",
+                    DeclineClass::Fraud => "fraud",
+                    DeclineClass::Technical => "technical",
+                    DeclineClass::State => "state",
+                },
+            ),
+            Outcome::NotFound => ("not_found", ""),
+            Outcome::Error => ("error", ""),
+            // No answer yet.
+            Outcome::Pending { .. } => return,
+        };
+        let took = Duration::from_millis(u64::try_from(now.mono.since(sent.since).ms()).unwrap_or(0)).as_secs_f64();
+        let id = self.id.as_str();
+        match sent.kind {
+            OperationKind::Authorize => {
+                AUTHORIZATION_DURATION.histogram(&[id, outcome]).record(took);
+                AUTHORIZATIONS.counter(&[id, outcome, reason]).increment(1);
+            }
+            OperationKind::Capture => CAPTURE_DURATION.histogram(&[id, outcome]).record(took),
+            _ => {}
+        }
     }
 
     /// Hands an input to its shard. A full mailbox makes it wait, and everything behind it.

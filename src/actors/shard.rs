@@ -142,6 +142,11 @@ impl Shard {
         (self.appender.sequence(partition), self.appender.appended())
     }
 
+    /// Up to where the shard has records.
+    pub fn appended(&self) -> Position {
+        self.appender.appended()
+    }
+
     /// Up to where the records of the shard are durable.
     pub(super) fn durable(&self) -> Position {
         self.appender.durable()

@@ -10,14 +10,15 @@ use super::shard::{Input, Shard};
 use super::snapshot::Sweep;
 use super::turn::{Attach, Detach, Turn};
 use super::writer::{Append, JournalWriter};
-use crate::journal::{Batch, Busy, Sequence};
+use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
+use crate::metrics::Durations;
 use crate::units::{Clock, Now, PartitionId};
 use crate::wire::{Code, FromCharger, Received};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -39,6 +40,9 @@ pub struct ShardActor {
     turns: VecDeque<Turn>,
     /// Other inputs that found the journal busy; bounded by what processors and accounts may have in flight.
     inputs: VecDeque<Input>,
+    /// Turns whose records are not durable yet: up to where, since when, and how many readings.
+    under_way: VecDeque<(Position, Instant, u64)>,
+    ticks: Arc<Durations>,
     /// The snapshot that is being taken, and for whom.
     snapshot: Option<(PartitionId, Addr<Keeper>)>,
 }
@@ -86,8 +90,14 @@ impl Message for Drain {
 }
 
 impl ShardActor {
-    /// A shard with its surroundings.
-    pub fn new(shard: Shard, outside: Outside, clock: Arc<dyn Clock>, writer: Addr<JournalWriter>) -> ShardActor {
+    /// A shard with its surroundings. How long readings took from their arrival until they were durable is counted in `ticks`.
+    pub fn new(
+        shard: Shard,
+        outside: Outside,
+        clock: Arc<dyn Clock>,
+        writer: Addr<JournalWriter>,
+        ticks: Arc<Durations>,
+    ) -> ShardActor {
         let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
         ShardActor {
             shard,
@@ -98,6 +108,8 @@ impl ShardActor {
             returning: Some(returning),
             turns: VecDeque::new(),
             inputs: VecDeque::new(),
+            under_way: VecDeque::new(),
+            ticks,
             snapshot: None,
         }
     }
@@ -137,6 +149,7 @@ impl ShardActor {
 
     /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
     fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
+        let mut readings = 0;
         loop {
             // Before a message is taken, so that none is lost or copied.
             self.shard.has_room()?;
@@ -149,12 +162,16 @@ impl ShardActor {
                     }
                 }
                 message => {
+                    readings += u64::from(matches!(message, FromCharger::Reading { .. }));
                     if !self.shard.charger_says(link, message, now)? {
                         // A newer connection speaks for this charger: what the older one still says is not heard.
                         self.outside.close(link, Code::Replaced);
                     }
                 }
             }
+        }
+        if readings > 0 {
+            self.under_way.push_back((self.shard.appended(), turn.arrived, readings));
         }
         self.outside.resume(turn.connection);
         Ok(())
@@ -208,7 +225,10 @@ impl Actor for ShardActor {
 impl StreamHandler<Batch> for ShardActor {
     fn handle(&mut self, batch: Batch, _: &mut Context<ShardActor>) {
         let now = self.clock.now();
-        self.shard.committed(batch);
+        let durable = self.shard.committed(batch);
+        while let Some((_, arrived, readings)) = self.under_way.pop_front_if(|(last, ..)| *last <= durable) {
+            self.ticks.observe_many(arrived.elapsed(), readings);
+        }
         self.catch_up(now);
         self.pump(now);
         // A snapshot may have waited for these records.

@@ -4,6 +4,7 @@ use super::charger::ConnectionId;
 use crate::wire::{Channel, Code, FromCharger, Received, ToCharger};
 use actix::Message;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The way back to a charger's connection. Never blocks: a peer that does not read is cut off by its connection.
 pub trait ChargerOutlet: Send + Sync {
@@ -41,6 +42,8 @@ impl Message for Detach {
 pub struct Turn {
     /// The connection.
     pub connection: ConnectionId,
+    /// When they came.
+    pub arrived: Instant,
     /// Its messages that are not taken yet, in order.
     pub messages: std::vec::IntoIter<Received<FromCharger>>,
 }

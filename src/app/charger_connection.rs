@@ -11,7 +11,7 @@ use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, Received, Sub
 use hashbrown::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The handler of one connection; lives on the thread of its first shard.
 pub struct ChargerConnection {
@@ -78,7 +78,7 @@ impl ChargerConnection {
                 self.attached.push(shard);
                 deliver(&address, Attach { connection: self.id, outlet: self.outlet.clone() });
             }
-            deliver(&address, Turn { connection: self.id, messages: messages.into_iter() });
+            deliver(&address, Turn { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() });
         }
     }
 }

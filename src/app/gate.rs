@@ -19,7 +19,10 @@ use crate::console::{Console, Views};
 use crate::journal::{
     Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
 };
-use crate::metrics::{CONNECTIONS, Collector, Durations, RECOVERY_DURATION, WAL_SIZE, WAL_SYNC_DURATION};
+use crate::metrics::{
+    CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, TICK_DURATION, WAL_RECORDS, WAL_SIZE,
+    WAL_SYNC_DURATION,
+};
 use crate::payment::routing::{Registry, Rule};
 use crate::payment::vault::Keyring;
 use crate::session;
@@ -166,11 +169,14 @@ pub struct Gate {
     pub recovered: Recovered,
     /// How long recovery took.
     pub recovery: Duration,
+    /// Live sessions that it found.
+    pub recovered_sessions: usize,
     directory: Arc<Directory>,
     archive: Option<Arc<Archive>>,
     writer: Addr<JournalWriter>,
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<Durations>,
+    ticks: Arc<Durations>,
     figures: Arc<LogFigures>,
     data: Option<PathBuf>,
     edge: Option<Edge>,
@@ -213,6 +219,9 @@ impl Gate {
         let sequences = log.sequences().clone();
         let figures = Arc::new(LogFigures::new(&recovered, log.used_bytes()));
         let recovery = begun.elapsed();
+        let live =
+            |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
+        let recovered_sessions = shards.iter().map(live).sum();
 
         let directory = Arc::new(Directory::new(house, settings.clock.clone()));
         let away = match settings.receipts {
@@ -226,7 +235,7 @@ impl Gate {
         };
         let archive = away.as_ref().map(|(archive, _)| archive.clone());
         let commits = Arc::new(Mutex::new(histogram()));
-        let syncs = Arc::new(Durations::default());
+        let (syncs, ticks) = (Arc::new(Durations::default()), Arc::new(Durations::default()));
         let kept = Kept { snapshots, data, figures: figures.clone(), rhythm: settings.rhythm };
         let data = settings.data.path().map(std::path::Path::to_path_buf);
         let parts = Parts {
@@ -238,6 +247,7 @@ impl Gate {
             on_failure: settings.on_failure,
             commits: commits.clone(),
             syncs: syncs.clone(),
+            ticks: ticks.clone(),
             away,
             kept,
         };
@@ -280,11 +290,13 @@ impl Gate {
             processors,
             recovered,
             recovery,
+            recovered_sessions,
             directory,
             archive,
             writer,
             commits,
             syncs,
+            ticks,
             figures,
             data,
             edge,
@@ -310,11 +322,16 @@ impl Gate {
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
         let (syncs, recovery, live) = (self.syncs.clone(), self.recovery, self.edge.as_ref().map(Edge::live));
-        let figures = self.figures.clone();
+        let (figures, ticks, sessions) = (self.figures.clone(), self.ticks.clone(), self.recovered_sessions);
         let collector: Collector = Arc::new(move |text: &mut String| {
             syncs.write(&WAL_SYNC_DURATION, text);
+            ticks.write(&TICK_DURATION, text);
             WAL_SIZE.write_head(text);
             WAL_SIZE.write_series(text, &[], figures.used());
+            WAL_RECORDS.write_head(text);
+            WAL_RECORDS.write_series(text, &[], figures.records());
+            RECOVERED_SESSIONS.write_head(text);
+            RECOVERED_SESSIONS.write_series(text, &[], sessions);
             RECOVERY_DURATION.write_head(text);
             let ms = recovery.as_millis();
             RECOVERY_DURATION.write_series(text, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
@@ -324,7 +341,13 @@ impl Gate {
                 CONNECTIONS.write_series(text, &["processor"], live.count(identity::Door::Processors));
             }
         });
-        console.show(views, vec![collector], self.data.as_deref())
+        let expiries = self.edge.as_ref().map(Edge::expiry_collector);
+        console.show(views, [collector].into_iter().chain(expiries).collect(), self.data.as_deref())
+    }
+
+    /// How its log is.
+    pub fn log(&self) -> &LogFigures {
+        &self.figures
     }
 
     /// Takes snapshots of all partitions now, and lets the log go behind the ones before them. Says whether that was done in
@@ -466,6 +489,7 @@ struct Parts {
     on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<Durations>,
+    ticks: Arc<Durations>,
     away: Option<(Arc<Archive>, Arc<Billing>)>,
     kept: Kept,
 }
@@ -508,7 +532,7 @@ fn run(parts: Parts) -> Result<Running, StartError> {
 }
 
 fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
-    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, away, kept } = parts;
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, ticks, away, kept } = parts;
     let count = shards.len();
     if let Some((archive, billing)) = away {
         let (theirs, on_failure) = (directory.clone(), on_failure.clone());
@@ -533,8 +557,10 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         shard.continue_after(sequences.clone());
         let arbiter = Arbiter::new().handle();
         let outside = Outside::new(directory.clone(), shard.index());
-        let (clock, writer) = (clock.clone(), writer.clone());
-        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, outside, clock, writer)));
+        let (clock, writer, ticks) = (clock.clone(), writer.clone(), ticks.clone());
+        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| {
+            ShardActor::new(shard, outside, clock, writer, ticks)
+        }));
         arbiters.push(arbiter);
     }
     directory.set_shards(addresses);

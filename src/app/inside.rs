@@ -227,7 +227,7 @@ impl Line {
         }
         let messages: Vec<_> =
             self.chargers.iter().enumerate().map(|(number, charger)| message(number, charger)).collect();
-        deliver(&self.shard, Turn { connection: self.id, messages: messages.into_iter() });
+        deliver(&self.shard, Turn { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() });
     }
 }
 

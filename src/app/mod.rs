@@ -18,6 +18,8 @@ mod places;
 mod processor_connection;
 mod reading;
 mod receipts;
+#[cfg(test)]
+mod tests;
 
 pub use crate::actors::keeper::Rhythm;
 pub use clock::SystemClock;

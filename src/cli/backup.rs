@@ -1,11 +1,14 @@
 //! `wattstile backup`: takes, checks and restores backups of a data directory.
 
 use super::journal::{end_when_the_store_panics, error};
+use super::look::{Which, data_below};
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
+use crate::app;
+use crate::console::{BACKUP_PATIENCE, BackUp};
 use crate::journal::backup::{self, Manifest};
 use crate::journal::{self, Inspection};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Backups.
 #[derive(Debug, clap::Args)]
@@ -16,7 +19,9 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Back up the data directory of a gate that is not running
+    /// Back up a data directory
+    ///
+    /// A gate that runs takes the backup itself and goes on meanwhile.
     #[command(after_help = "Example:\n  wattstile backup create .wattstile/data /mnt/backup/2026-11-22")]
     Create {
         /// The gate's data directory
@@ -24,7 +29,7 @@ enum Verb {
         /// Where the backup goes: a directory that is empty or not there
         to: PathBuf,
     },
-    /// Check a backup: its files, and what comes out of them in a temporary place
+    /// Check a backup: its files, what comes out of them in a temporary place, and the books
     #[command(after_help = "Ends with 0 when the backup can be restored, with 65 when it is damaged.")]
     Verify {
         /// The backup
@@ -47,15 +52,26 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     end_when_the_store_panics();
     match args.verb {
         Verb::Create { data, to } => {
-            let manifest = backup::create(&data, &to).map_err(|failure| error(&failure))?;
+            let data = data_below(&data);
+            let manifest = match Which::at(&data).running() {
+                None => backup::create(&data, &to).map_err(|failure| error(&failure))?,
+                Some(gate) => {
+                    let to = std::path::absolute(&to).map_err(|error| CliError::file(&to, &error))?;
+                    let mut taken = gate.post_patiently("backup", &BackUp { to }, BACKUP_PATIENCE)?;
+                    if let Some(members) = taken.as_object_mut() {
+                        members.remove("schema");
+                    }
+                    serde_json::from_value(taken).map_err(CliError::failed)?
+                }
+            };
             tell(&manifest, output)
         }
         Verb::Verify { from, temporary } => {
             let place = temporary.join(format!("wattstile-backup-{}", std::process::id()));
-            let checked = backup::restore(&from, &place).and_then(|_| journal::verify(&place));
+            let checked = check(&from, &place);
             // What is left of the check is in the way of nobody but the disk.
             let removed = std::fs::remove_dir_all(&place);
-            let found = checked.map_err(|failure| error(&failure))?;
+            let found = checked?;
             if let Err(left) = removed {
                 output.warn(format!("{}: {left}", place.display()));
             }
@@ -68,6 +84,33 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
+/// What came out of a backup.
+#[derive(Debug, serde::Serialize)]
+struct Checked {
+    #[serde(flatten)]
+    found: Inspection,
+    /// Live sessions that a gate would go on with.
+    sessions_live: u64,
+    /// How far the books are from balance, in minor units: zero, or a defect.
+    books_imbalance_minor: i128,
+    /// Accounts that are below zero and must not be.
+    accounts_below_zero: Vec<String>,
+}
+
+/// Restores a backup, checks every record of it, and balances the books.
+fn check(from: &Path, place: &Path) -> Result<Checked, CliError> {
+    backup::restore(from, place).map_err(|failure| error(&failure))?;
+    let found = journal::verify(place).map_err(|failure| error(&failure))?;
+    let figures = app::read(place).map_err(|error| CliError::new(Exit::Corrupt, error))?.figures();
+    let books = &figures.books().books;
+    Ok(Checked {
+        found,
+        sessions_live: figures.sessions_authorizing + figures.sessions_charging + figures.sessions_settling,
+        books_imbalance_minor: books.imbalance(),
+        accounts_below_zero: books.broken_bounds().iter().map(|broken| format!("{:?}", broken.account)).collect(),
+    })
+}
+
 fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
     output.answer("backup/1", manifest, |out| {
         let Manifest { blocks, records, bytes, files, .. } = manifest;
@@ -76,14 +119,23 @@ fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-fn show(found: &Inspection, output: &Output) -> Result<Exit, CliError> {
-    output.answer("backup-check/1", found, |out| {
+fn show(checked: &Checked, output: &Output) -> Result<Exit, CliError> {
+    let found = &checked.found;
+    let balanced = checked.books_imbalance_minor == 0 && checked.accounts_below_zero.is_empty();
+    output.answer("backup-check/1", checked, |out| {
         for damage in &found.damage {
             writeln!(out, "damaged: {damage}")?;
         }
-        let (records, sessions) = (found.records, found.archived_sessions);
+        let (records, sessions, live) = (found.records, found.archived_sessions, checked.sessions_live);
         let word = if found.whole { format!("{GOOD}whole{GOOD:#}") } else { "not whole".to_owned() };
-        writeln!(out, "{word}: {records} records, {sessions} archived sessions")
+        writeln!(out, "{word}: {records} records, {live} live and {sessions} archived sessions")?;
+        for account in &checked.accounts_below_zero {
+            writeln!(out, "below zero: {account}")?;
+        }
+        match balanced {
+            true => writeln!(out, "{GOOD}balanced{GOOD:#}: debits are credits in every currency"),
+            false => writeln!(out, "the books are off by {} minor units", checked.books_imbalance_minor),
+        }
     })?;
-    Ok(if found.whole { Exit::Ok } else { Exit::Corrupt })
+    Ok(if found.whole && balanced { Exit::Ok } else { Exit::Corrupt })
 }

@@ -6,7 +6,7 @@ use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,31 +45,18 @@ impl Which {
         &self.data
     }
 
-    /// The gate, if one is running.
+    /// The gate, if one is running. One that was killed leaves its file behind, and does not answer.
     pub fn running(&self) -> Option<Source> {
-        let below = self.data.join("data");
-        let data = if below.is_dir() { below } else { self.data.clone() };
-        let place: Place = serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()?;
+        let place: Place = serde_json::from_slice(&fs::read(data_below(&self.data).join(PLACE_FILE)).ok()?).ok()?;
         Some(Source::Running(place)).filter(Source::is_alive)
     }
 
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
-        let data = data_below(&self.data);
-        let file = data.join(PLACE_FILE);
-        match fs::read(&file) {
-            Ok(text) => {
-                let place: Place = serde_json::from_slice(&text)
-                    .map_err(|error| CliError::failed(format!("{}: {error}", file.display())))?;
-                let source = Source::Running(place);
-                // A gate that was killed leaves its file behind.
-                if source.is_alive() {
-                    return Ok(source);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(CliError::file(&file, &error)),
+        if let Some(source) = self.running() {
+            return Ok(source);
         }
+        let data = data_below(&self.data);
         if !data.is_dir() {
             let error = CliError::not_found(format!("{}: there is no gate's data here", self.data.display()));
             return Err(error.help("name the data directory with --data DIR"));
@@ -118,11 +105,21 @@ impl Source {
 
     /// An order; only a running gate carries it out.
     pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> Result<Value, CliError> {
+        self.post_patiently(path, body, PATIENCE)
+    }
+
+    /// An order that may take so long.
+    pub fn post_patiently<T: serde::Serialize>(
+        &self,
+        path: &str,
+        body: &T,
+        patience: Duration,
+    ) -> Result<Value, CliError> {
         let Source::Running(place) = self else {
             let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
             return Err(error.help("start it with `wattstile serve`"));
         };
-        let request = agent().post(format!("http://{}/api/{path}", place.address));
+        let request = agent_with(patience).post(format!("http://{}/api/{path}", place.address));
         let request = request.header("Authorization", format!("Bearer {}", place.token));
         let text = answered(request.send_json(body))?;
         serde_json::from_str(&text).map_err(CliError::failed)
@@ -130,8 +127,12 @@ impl Source {
 }
 
 fn agent() -> ureq::Agent {
+    agent_with(PATIENCE)
+}
+
+fn agent_with(patience: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_global(Some(PATIENCE))
+        .timeout_global(Some(patience))
         .http_status_as_error(false)
         .proxy(None)
         .build()

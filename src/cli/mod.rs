@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cert;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod exit;
 pub mod interrupts;
 pub mod invoice;
@@ -73,6 +74,8 @@ enum Verb {
     Demo(demo::Args),
     /// Make, check and show the configuration
     Config(config::Args),
+    /// Check that everything is there that a gate needs
+    Doctor(doctor::Args),
     /// Back up, check and restore a data directory
     Backup(backup::Args),
     /// Check and show the log of a gate that is not running
@@ -115,6 +118,7 @@ impl Verb {
             Verb::Cert(args) => cert::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
+            Verb::Doctor(args) => doctor::run(args, output),
             Verb::Backup(args) => backup::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
             Verb::Charger(args) => things::chargers(args, output),

@@ -26,7 +26,7 @@ pub use api::{Answer, Refused, Request, get};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, SeriesRow};
 pub use ledger::{ExportFormat, TrialRow, TrialView};
-pub use orders::{Closing, Linking, Opening, PresentedCredential, Promotion, TopUp, post};
+pub use orders::{BACKUP_PATIENCE, BackUp, Closing, Linking, Opening, PresentedCredential, Promotion, TopUp, post};
 pub use server::{Console, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
 pub use things::{ChargerRow, HoldRow, ProcessorRow};

@@ -5,6 +5,7 @@ use super::api::Refused;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
+use crate::actors::keeper::Backup;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::payment::{Credential, CredentialKind};
@@ -14,6 +15,7 @@ use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -117,6 +119,17 @@ pub struct Closing {
     pub operation: Option<String>,
 }
 
+/// A backup of the running gate is taken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackUp {
+    /// Where to: a directory on the gate's machine, with its whole path, that is empty or not there.
+    pub to: PathBuf,
+}
+
+/// How long a backup may take.
+pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
+
 /// How long an order may take until it is durable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -133,6 +146,7 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
         ["keys", "reload"] => reload_keys(directory),
         ["sessions", id, "stop"] => stop(views, directory, id),
+        ["backup"] => back_up(directory, parse(body)?),
         _ => Err(Refused::not_found("there is nothing that could be ordered")),
     }
 }
@@ -298,6 +312,28 @@ fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused
     Ok(json!({
         "schema": "wattstile.order/1", "session": session.to_string(), "state": state, "ordered": !over,
     }))
+}
+
+/// Has a backup taken beside everything else, and waits for it.
+fn back_up(directory: &Directory, BackUp { to }: BackUp) -> Result<Value, Refused> {
+    if !to.is_absolute() {
+        return Err(Refused::usage(format!("{}: wanted a whole path", to.display())));
+    }
+    let keeper = directory.keeper().ok_or_else(Refused::busy)?;
+    let (reply, taken) = mpsc::channel();
+    keeper.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
+    match taken.recv_timeout(BACKUP_PATIENCE) {
+        Ok(Ok(manifest)) => {
+            let mut document = json!({ "schema": "wattstile.backup/1" });
+            let manifest = serde_json::to_value(manifest).map_err(|error| Refused::new(500, error))?;
+            if let (Value::Object(document), Value::Object(manifest)) = (&mut document, manifest) {
+                document.extend(manifest);
+            }
+            Ok(document)
+        }
+        Ok(Err(failure)) => Err(Refused::new(if failure.exit_code() == 78 { 409 } else { 500 }, failure)),
+        Err(_) => Err(Refused::new(504, "the backup was not ready in time")),
+    }
 }
 
 /// Hands an order to its account and waits until what follows from it is durable.

@@ -3,8 +3,8 @@
 use super::views::Views;
 use crate::ledger::Name;
 use crate::metrics::{
-    CAPTURED, Collector, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE, PROCESSOR_UP, REFUNDED, RELEASED,
-    SESSIONS, SESSIONS_ACTIVE, TICKS,
+    CAPTURED, Collector, ENERGY_DELIVERED, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE,
+    PROCESSOR_BREAKER_STATE, PROCESSOR_UP, REFUNDED, RELEASED, SESSIONS, SESSIONS_ACTIVE, TICKS,
 };
 use std::sync::{Arc, Weak};
 
@@ -64,8 +64,17 @@ fn collect(views: &Views, text: &mut String) {
     }
     IN_DOUBT_OPERATIONS.write_head(text);
     IN_DOUBT_OPERATIONS.write_series(text, &["all"], figures.operations_in_doubt);
+    let processors = views.processors();
     PROCESSOR_UP.write_head(text);
-    for processor in views.processors() {
+    for processor in &processors {
         PROCESSOR_UP.write_series(text, &[&processor.id], u8::from(processor.connections > 0));
     }
+    PROCESSOR_BREAKER_STATE.write_head(text);
+    for processor in &processors {
+        let open = !processor.breakers_open.is_empty();
+        PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "open"], u8::from(open));
+        PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "closed"], u8::from(!open));
+    }
+    ENERGY_DELIVERED.write_head(text);
+    ENERGY_DELIVERED.write_series(text, &[], i128::from(figures.energy_wh) * 3_600);
 }

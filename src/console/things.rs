@@ -39,6 +39,9 @@ pub struct ProcessorRow {
     pub answers: u64,
     /// Operations that no connection could take.
     pub not_sent: u64,
+    /// Kinds of operations that are not sent now, because they failed.
+    #[serde(default)]
+    pub breakers_open: Vec<String>,
 }
 
 /// Funds that are reserved, or being asked for or released.
@@ -147,5 +150,6 @@ fn processor(actor: &ProcessorActor) -> ProcessorRow {
         sent: counts.sent,
         answers: counts.answers,
         not_sent: counts.not_sent,
+        breakers_open: actor.open_breakers().iter().map(|kind| format!("{kind:?}").to_lowercase()).collect(),
     }
 }

@@ -158,6 +158,17 @@ impl Tls {
         Ok(())
     }
 
+    /// What is in use and when it expires: certificates by what they are for, and revocation lists.
+    pub fn expiries(&self) -> Vec<(String, Timestamp)> {
+        let loaded = self.current.load();
+        let certificates = loaded.certificates.iter();
+        let certificates = certificates.map(|(role, certificate)| {
+            (format!("the certificate of {} ({role})", certificate.subject), certificate.not_after)
+        });
+        let lists = loaded.crls.iter().map(|(issuer, next)| (format!("the revocation list of {issuer}"), *next));
+        certificates.chain(lists).collect()
+    }
+
     /// Whether a file has changed since it was loaded.
     pub fn is_outdated(&self) -> bool {
         let now = self.source.lock().unwrap_or_else(PoisonError::into_inner).modified();

@@ -5,7 +5,7 @@ use crate::account::Account;
 use crate::actors::posting::PartitionBooks;
 use crate::actors::snapshot::{Sweep, Taken};
 use crate::charger::Charger;
-use crate::journal::{Progress, Record, Replay, Sequence, Snapshots, recover};
+use crate::journal::{DataDir, Layout, Progress, Record, Replay, Sequence, Snapshots, Store, recover};
 use crate::session::Session;
 
 /// All that a shard knows, in an order that does not depend on cells.
@@ -166,4 +166,72 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
         assert_eq!(after, known(&scene.shard), "after step {number}");
     }
     assert!(trimmed > 20, "the log was let go: {trimmed} generations");
+}
+
+/// A process that dies between any two steps of a round starts again with the same state; and so does one that finds the
+/// newest snapshot of any partition damaged, which is named.
+#[test]
+fn a_crash_at_any_step_of_a_round_changes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let layout = Layout { partitions: 8, generation_blocks: 4 };
+    let dir = DataDir::create(place.path(), layout).unwrap();
+    let folder = place.path().join("snapshots");
+    let snapshots = Snapshots::open(&dir).unwrap();
+    let mut scene = Scene::on(MemoryStore::new(4));
+    scene.archive = Some(std::collections::BTreeMap::new());
+    let dies_here = |scene: &Scene, store: &MemoryStore| -> Vec<String> {
+        let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+        let fresh = Snapshots::open(&dir).unwrap();
+        let store = Box::new(store.deep_clone());
+        let (_, rebuilt, recovered) = recover(store, &fresh, vec![rebuilt], &|_: Progress| ()).unwrap();
+        let mut after = known(&rebuilt[0].0);
+        after
+            .sessions
+            .retain(|session| scene.archive.as_ref().is_none_or(|archive| !archive.contains_key(&session.id)));
+        assert_eq!(after, known(&scene.shard));
+        assert_eq!(after.books.books.imbalance(), 0);
+        recovered.damaged.iter().map(ToString::to_string).collect()
+    };
+    let (mut trimmed, mut stood_in) = (0, 0);
+    for round in 0..6 {
+        (round * 20..round * 20 + 20).for_each(|number| step(&mut scene, number));
+        for partition in (0..8).map(PartitionId) {
+            scene.shard.begin_snapshot(partition);
+            let Sweep::Done(Taken { sequence, state, .. }) = scene.shard.sweep(partition, 1_000) else {
+                panic!("everything is durable between two steps")
+            };
+            // Cut off while it is written under its other name: half of it, or all.
+            let unfinished = folder.join(format!("p{:05}-{:020}.new", partition.0, sequence.0));
+            for length in [state.len() / 2, state.len()] {
+                std::fs::write(&unfinished, &state[..length]).unwrap();
+                assert!(dies_here(&scene, &scene.store).is_empty());
+                assert!(!unfinished.exists(), "it was cleared away");
+            }
+            snapshots.write(partition, sequence, &state).unwrap();
+            assert!(dies_here(&scene, &scene.store).is_empty(), "some partitions have it, others not yet");
+        }
+        // Cut off between the word that the log begins later and the end of what lies before.
+        let mut before = scene.store.deep_clone();
+        trimmed += scene.log.trim(&snapshots.reach()).unwrap();
+        before.set_mark(scene.store.mark().unwrap()).unwrap();
+        assert!(dies_here(&scene, &before).is_empty());
+        assert!(dies_here(&scene, &scene.store).is_empty());
+        // The newest of one partition is not what was written.
+        let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for pair in files.chunk_by(|a, b| {
+            a.file_name().unwrap().as_encoded_bytes()[..6] == b.file_name().unwrap().as_encoded_bytes()[..6]
+        }) {
+            let newest = pair.last().unwrap();
+            let whole = std::fs::read(newest).unwrap();
+            let mut damaged = whole.clone();
+            damaged[whole.len() / 2] ^= 1;
+            std::fs::write(newest, damaged).unwrap();
+            let told = dies_here(&scene, &scene.store);
+            assert!(told.len() == 1 && told[0].contains(newest.to_str().unwrap()), "{told:?}");
+            std::fs::write(newest, whole).unwrap();
+            stood_in += 1;
+        }
+    }
+    assert!(trimmed > 10 && stood_in > 40, "{trimmed} generations went, {stood_in} times an older one stood in");
 }

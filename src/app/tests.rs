@@ -1,0 +1,100 @@
+//! A living gate, without a network: load from inside, snapshots, backups.
+
+use super::{Data, Gate, Inside, Rhythm, Settings, SystemClock};
+use crate::actors::keeper::Backup;
+use crate::app::Figures;
+use crate::journal::{self, Layout, backup};
+use crate::tariff::Tariff;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+const TARIFF: &str = r#"{
+    "country_code": "NL", "party_id": "WST", "id": "TEST", "currency": "EUR",
+    "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.29, "vat": 21, "step_size": 1 }] }],
+    "last_updated": "2026-01-01T00:00:00Z"
+}"#;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn gate(data: &Path, rhythm: Rhythm) -> Gate {
+    let tariff = Tariff::parse(TARIFF).unwrap().tariff;
+    let data = Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 } };
+    Gate::start(Settings {
+        shards: 2,
+        places: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),
+        rhythm,
+        ..Settings::bare(data)
+    })
+    .unwrap()
+}
+
+fn wait_for(inside: &Inside, readings: u64) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while inside.durable() < readings {
+        assert!(std::time::Instant::now() < deadline, "{} of {readings} readings came", inside.durable());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// What was said long ago is in the state, not in the log: the directory grows with what lives, not with what was said.
+#[test]
+fn the_log_stays_below_its_bound_while_the_gate_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let bound = 2 * 1024 * 1024;
+    let gate = gate(&data, Rhythm::log_below(bound, Duration::from_secs(3_600)));
+    let mut inside = Inside::new(&gate, 200, Arc::new(SystemClock::new())).unwrap();
+    inside.open(&gate, PATIENCE).unwrap();
+    let (mut readings, mut most) = (0, 0);
+    while gate.log().written() < 4 * bound {
+        inside.round(|_| ());
+        readings += 200;
+        wait_for(&inside, readings);
+        most = most.max(gate.log().used());
+    }
+    assert!(most <= bound, "{most} bytes of log, {} were written", gate.log().written());
+    // Nothing is different afterwards.
+    drop(gate);
+    let found = journal::verify(&data).unwrap();
+    assert!(found.whole && found.bytes <= bound, "{found:?}");
+    assert!(found.snapshot_bytes < 2 * 200 * 2_048, "two snapshots of two hundred sessions: {}", found.snapshot_bytes);
+    let figures = super::read(&data).unwrap().figures();
+    assert_eq!((figures.sessions_charging, figures.readings), (200, readings));
+    assert_eq!(figures.books_imbalance_minor, 0);
+}
+
+#[test]
+fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    let running = gate(&at("data"), Rhythm::default());
+    let mut inside = Inside::new(&running, 60, Arc::new(SystemClock::new())).unwrap();
+    inside.open(&running, PATIENCE).unwrap();
+    inside.round(|_| ());
+    wait_for(&inside, 60);
+    assert!(running.take_snapshots(PATIENCE));
+    inside.round(|_| ());
+    wait_for(&inside, 120);
+    let (reply, taken) = mpsc::channel();
+    assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
+    // It goes on meanwhile.
+    for round in 3..10 {
+        inside.round(|_| ());
+        wait_for(&inside, round * 60);
+    }
+    let manifest = taken.recv_timeout(PATIENCE).unwrap().unwrap();
+    assert_eq!(backup::check(&at("backup")).unwrap(), manifest);
+    let (reply, again) = mpsc::channel();
+    assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
+    assert!(again.recv_timeout(PATIENCE).unwrap().is_err(), "never over another one");
+    running.stop();
+
+    backup::restore(&at("backup"), &at("restored")).unwrap();
+    assert!(journal::verify(&at("restored")).unwrap().whole);
+    let again = gate(&at("restored"), Rhythm::default());
+    let figures = Figures::gather(again.directory());
+    assert_eq!((figures.sessions_charging, figures.books_imbalance_minor), (60, 0));
+    assert!((120..=540).contains(&figures.readings), "what was durable when it was taken: {}", figures.readings);
+    again.stop();
+}
