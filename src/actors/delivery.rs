@@ -19,7 +19,7 @@ use crate::journal::{Gate, Permit, RecordKind};
 use crate::payment::{self, Answer, Notification, Operation, Request};
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::Rating;
-use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey, TimeSpan};
+use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey};
 use crate::wire::{
     ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionPosition, Standing,
     StartSession, Terms, ToCharger,
@@ -138,6 +138,9 @@ impl Delivery<'_> {
 impl Delivery<'_> {
     /// A start: admitted as a new session, recognised as a repetition, or refused.
     fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
+        if let Some(code) = self.house.refuses(&start.credential) {
+            return self.refuse_start(slot, start.session, code);
+        }
         if let Some(code) = self.house.refuses(&start.credential) {
             return self.refuse_start(slot, start.session, code);
         }
@@ -300,6 +303,9 @@ impl Delivery<'_> {
             (Command::Tap { credential, route }, Some(hosted)) => {
                 Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }
             }
+            (Command::Tap { credential, route }, Some(hosted)) => {
+                Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }
+            }
             (command, _) => command,
         }
     }
@@ -457,9 +463,7 @@ impl Delivery<'_> {
     /// A deadline has come.
     pub fn wake(&mut self, partition: &mut Partition, whom: Sleeper) {
         match whom {
-            Sleeper::Session(_, cell) => {
-                self.session(partition, cell, Command::Wake { silent: false, quiet: TimeSpan::ZERO })
-            }
+            Sleeper::Session(_, cell) => self.session(partition, cell, Command::Wake { silent: false, quiet: None }),
             Sleeper::Account(_, cell) => {
                 let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
                 if let Some(id) = id {

@@ -144,9 +144,14 @@ impl Handler<Deliver<'_>> for HostedSession {
         let now = context.now();
         let command = match command {
             Command::Wake { .. } => {
-                self.compared = now.mono;
-                let silent = self.silence_deadline().is_some_and(|at| at <= now.mono);
-                Command::Wake { silent, quiet: now.mono.since(self.metered) }
+                let due = |deadline: Option<Mono>| deadline.is_some_and(|at| at <= now.mono);
+                // One thing at a time: what the money has to do comes first, and the funds are looked at right after it.
+                let watch = due(self.watch_deadline()) && !due(self.payment_due);
+                if watch {
+                    self.compared = now.mono;
+                }
+                let quiet = watch.then(|| now.mono.since(self.metered));
+                Command::Wake { silent: due(self.silence_deadline()), quiet }
             }
             Command::Reading(_) | Command::Stop(_) | Command::RepeatStart | Command::Tap { .. } | Command::Back => {
                 self.heard = now.mono;

@@ -119,21 +119,17 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
 }
 
 /// Time has passed: for the money, and perhaps for the patience with a silent charger.
-fn wake(session: &Session, silent: bool, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
-    match &session.stage {
-        Stage::Charging { .. } if silent => {
+fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Surroundings<'_>) -> Decision {
+    match (&session.stage, quiet) {
+        (Stage::Charging { .. }, _) if silent => {
             let ended = match session.meter.sequence {
                 0 => Final::without_energy(session, StopReason::Silence, around),
                 _ => Final::on_last_total(session, StopReason::Silence, around),
             };
             money::end(session, ended, around).and_effect(Effect::StopNow(StopReason::Silence))
         }
-        Stage::Charging { stop_asked: None, .. } => {
-            let ticked = money::step(session, payment::Command::Tick, around);
-            // One thing at a time: what the money had to do comes first, and the funds are looked at right afterwards.
-            if ticked.events.is_empty() { funds::watch(session, quiet, around) } else { ticked }
-        }
-        Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => {
+        (Stage::Charging { stop_asked: None, .. }, Some(quiet)) => funds::watch(session, quiet, around),
+        (Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_), _) => {
             money::step(session, payment::Command::Tick, around)
         }
     }

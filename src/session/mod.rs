@@ -72,8 +72,8 @@ pub enum Command {
     Wake {
         /// Whether the charger has been silent for too long.
         silent: bool,
-        /// How long it has been silent.
-        quiet: TimeSpan,
+        /// When the funds are to be looked at: how long no good reading has come.
+        quiet: Option<TimeSpan>,
     },
     /// Someone other than the charger ends the session.
     StopBy(StopReason),

@@ -1,0 +1,337 @@
+//! Whatever the car takes and whatever the processor says: the cost stays within what is authorized.
+//!
+//! The slack that physics needs is `stop_latency`: what the session may cost in that time at the connector's full power is
+//! kept back. Two thirds of it are for the next reading to come, or for the clock to notice that none does; in the last
+//! third a reading is on its way, the order to stop travels, and the contactor opens.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+/// How a processor takes an operation that raises or lowers a total.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    Approves,
+    ApprovesPart(u16),
+    Declines(DeclineClass),
+    NeverReached,
+    Silent,
+}
+
+/// A stretch between two readings.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    seconds: u16,
+    /// Power, in thousandths of the connector's.
+    power: u16,
+    /// How long the reading is on its way, in thousandths of a third of the stop latency.
+    lag: u16,
+}
+
+#[derive(Clone, Debug)]
+struct Course {
+    tariff: String,
+    power_kw: i64,
+    first_hold_major: u32,
+    stop_latency: u16,
+    /// How long the charger takes to stop, in thousandths of a third of the stop latency less what its readings lag.
+    stopping: u16,
+    stretches: Vec<Stretch>,
+    manners: Vec<(Manner, u16)>,
+    increments_max: u8,
+}
+
+fn tariffs() -> impl Strategy<Value = String> {
+    let price = |most: u32| (0..most).prop_map(|cents| format!("{}.{:02}", cents / 100, cents % 100));
+    let steps = prop_oneof![Just(1_u32), Just(60), Just(900)];
+    (price(120), price(400), price(1_500), price(300), steps, price(120), 1_u32..6).prop_map(
+        |(energy, time, parking, flat, step, later, hours)| {
+            format!(
+                r#"{{"country_code": "NL", "party_id": "WST", "id": "T", "currency": "EUR",
+                "elements": [
+                  {{"price_components": [{{"type": "FLAT", "price": {flat}, "vat": 21.0, "step_size": 1}}]}},
+                  {{"price_components": [{{"type": "ENERGY", "price": {energy}, "vat": 21.0, "step_size": {step}}},
+                                         {{"type": "TIME", "price": {time}, "vat": 21.0, "step_size": {step}}}],
+                    "restrictions": {{"max_duration": {}}}}},
+                  {{"price_components": [{{"type": "ENERGY", "price": {later}, "vat": 21.0, "step_size": 1}},
+                                         {{"type": "PARKING_TIME", "price": {parking}, "vat": 21.0, "step_size": 60}}]}}
+                ], "last_updated": "2026-01-01T00:00:00Z"}}"#,
+                hours * 1_800
+            )
+        },
+    )
+}
+
+fn courses() -> impl Strategy<Value = Course> {
+    let manner = prop_oneof![
+        6 => Just(Manner::Approves),
+        2 => (1_u16..1_000).prop_map(Manner::ApprovesPart),
+        2 => Just(Manner::Declines(DeclineClass::Soft)),
+        1 => Just(Manner::Declines(DeclineClass::Hard)),
+        1 => Just(Manner::NeverReached),
+        1 => Just(Manner::Silent),
+    ];
+    let first = prop_oneof![4 => Just(Manner::Approves), 1 => (200_u16..1_000).prop_map(Manner::ApprovesPart)];
+    let seconds = prop_oneof![8 => 1_u16..60, 2 => 60_u16..400];
+    let power = prop_oneof![4 => Just(1_000_u16), 3 => 0_u16..1_000, 1 => Just(0_u16)];
+    let stretch = (seconds, power, 0_u16..1_000).prop_map(|(seconds, power, lag)| Stretch { seconds, power, lag });
+    (
+        tariffs(),
+        prop_oneof![Just(4_i64), Just(11), Just(22), Just(150), Just(350)],
+        1_u32..40,
+        prop_oneof![Just(30_u16), Just(90), Just(180)],
+        0_u16..1_000,
+        proptest::collection::vec(stretch, 1..60),
+        (first, proptest::collection::vec((manner, 0_u16..40), 0..12)),
+        0_u8..12,
+    )
+        .prop_map(
+            |(tariff, power_kw, first_hold_major, stop_latency, stopping, stretches, manners, increments_max)| Course {
+                manners: std::iter::once((manners.0, 1)).chain(manners.1).collect(),
+                tariff,
+                power_kw,
+                first_hold_major,
+                stop_latency,
+                stopping,
+                stretches,
+                increments_max,
+            },
+        )
+}
+
+/// A charger, its meter, and a processor that answers in its own time.
+struct Drive {
+    scene: Scene,
+    course: Course,
+    /// µWh since the start, in thousandths.
+    register: i128,
+    sequence: u32,
+    asked: usize,
+    answers: VecDeque<(i64, Operation, Manner)>,
+    /// Readings on their way, by the second in which they arrive.
+    on_the_way: VecDeque<(i64, MeterReading)>,
+    second: i64,
+    stop_at: Option<i64>,
+}
+
+impl Drive {
+    fn new(course: Course) -> Drive {
+        let policy = Policy {
+            first_hold_major: course.first_hold_major,
+            stop_latency: TimeSpan::from_secs(i64::from(course.stop_latency)),
+            ..Policy::default()
+        };
+        let house = house_of(policy, &course.tariff);
+        let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+        scene.routes(|routes| {
+            let can = &mut routes.registry.processors.get_mut(&acme()).unwrap().capabilities;
+            can.increments_max = course.increments_max;
+        });
+        let hello = ChargerHello {
+            charger: ChargerId::new("AMS-0007").unwrap(),
+            connectors: vec![ConnectorInfo {
+                id: ConnectorId(1),
+                power_max: Power::from_watts(course.power_kw * 1_000).unwrap(),
+            }],
+            firmware: "1.0".into(),
+            clock: scene.now.wall,
+            sessions: Vec::new(),
+        };
+        scene.shard.hello(scene.link, &hello, scene.now).unwrap();
+        scene.settle();
+        scene.start(1, CredentialKind::CardToken, "tok_visa");
+        Drive {
+            scene,
+            course,
+            register: 0,
+            sequence: 0,
+            asked: 0,
+            answers: VecDeque::new(),
+            on_the_way: VecDeque::new(),
+            second: 0,
+            stop_at: None,
+        }
+    }
+
+    fn third(&self) -> i64 {
+        i64::from(self.course.stop_latency) / 3
+    }
+
+    fn lag(&self, stretch: Stretch) -> i64 {
+        i64::from(stretch.lag) * (self.third() / 2) / 1_000
+    }
+
+    /// Drives to the end of the session, and says whether energy was ever given.
+    fn run(&mut self, lateness: i64) -> bool {
+        self.listen(lateness);
+        while !self.answers.is_empty() && !self.admitted() {
+            self.pass(0, lateness);
+            if self.second > 200 || self.scene.session().ended().is_some() {
+                return false;
+            }
+        }
+        if !self.admitted() {
+            return false;
+        }
+        for stretch in self.course.stretches.clone() {
+            for _ in 0..stretch.seconds {
+                self.pass(stretch.power, lateness);
+                if self.over(false) {
+                    return true;
+                }
+            }
+            let reading = self.reading();
+            self.on_the_way.push_back((self.second + self.lag(stretch), reading));
+        }
+        self.over(true);
+        true
+    }
+
+    fn admitted(&self) -> bool {
+        matches!(self.scene.session().stage, crate::session::Stage::Charging { .. })
+    }
+
+    fn reading(&mut self) -> MeterReading {
+        self.sequence += 1;
+        let uwh = i64::try_from(self.register / 1_000).unwrap();
+        let register =
+            Energy::from_watt_hours(909_000).unwrap().checked_add(Energy::from_microwatt_hours(uwh)).unwrap();
+        MeterReading { sequence: self.sequence, at: self.scene.now.wall, register, power: None, current: None }
+    }
+
+    /// A second: the car takes what it takes, answers and readings arrive.
+    fn pass(&mut self, power: u16, lateness: i64) {
+        self.second += 1;
+        let milliwatts = i128::from(self.course.power_kw) * 1_000_000 * i128::from(power) / 1_000;
+        self.register += milliwatts * 1_000 * 1_000 / 3_600;
+        self.scene.pass(1);
+        self.listen(lateness);
+        while let Some((_, reading)) = self.on_the_way.pop_front_if(|(at, _)| *at <= self.second) {
+            self.scene.says(FromCharger::Reading { session: SessionKey(1), reading });
+            self.listen(lateness);
+        }
+        let due: Vec<usize> = (0..self.answers.len()).rev().filter(|n| self.answers[*n].0 <= self.second).collect();
+        for index in due {
+            let (_, operation, manner) = self.answers.remove(index).unwrap();
+            self.answer(&operation, manner);
+            self.listen(lateness);
+        }
+    }
+
+    fn listen(&mut self, lateness: i64) {
+        for operation in std::mem::take(&mut self.scene.operations) {
+            let (manner, delay) = self.course.manners[self.asked % self.course.manners.len()];
+            self.asked += 1;
+            self.answers.push_back((self.second + i64::from(delay), operation, manner));
+        }
+        for said in self.scene.heard() {
+            if matches!(said, ToCharger::StopNow { .. }) && self.stop_at.is_none() {
+                let longest = (self.third() - self.third() / 2).max(0);
+                let wait = longest * i64::from(self.course.stopping) / 1_000;
+                self.stop_at = Some(self.second + wait + lateness);
+            }
+        }
+    }
+
+    fn answer(&mut self, operation: &Operation, manner: Manner) {
+        let kind = operation.request.kind();
+        let raising = matches!(kind, OperationKind::Authorize | OperationKind::Increment);
+        match manner {
+            _ if kind == OperationKind::Inquire => self.scene.answer(operation, Outcome::NotFound),
+            Manner::ApprovesPart(part) if raising => {
+                let (Request::Authorize { amount: asked, .. } | Request::Increment { new_total: asked, .. }) =
+                    operation.request
+                else {
+                    return;
+                };
+                let minor = (asked.minor * i64::from(part) / 1_000).max(1);
+                let outcome = Outcome::Approved {
+                    amount: Amount::new(minor, Currency::EUR),
+                    processor_ref: ProcessorRef("auth-1".into()),
+                    expires_at: None,
+                };
+                self.scene.answer(operation, outcome);
+            }
+            Manner::Declines(class) if raising || kind == OperationKind::Decrement => {
+                self.scene.decline(operation, class);
+            }
+            Manner::NeverReached if raising => self.scene.not_sent(operation),
+            Manner::Silent if raising => {}
+            _ => self.scene.approve(operation),
+        }
+    }
+
+    /// The energy has stopped as ordered, or (`now`) the driver ends it: the last reading is on its way.
+    fn over(&mut self, now: bool) -> bool {
+        if self.scene.session().ended().is_some() {
+            return true;
+        }
+        if !now && self.stop_at.is_none_or(|at| self.second < at) {
+            return false;
+        }
+        while let Some((_, reading)) = self.on_the_way.pop_front() {
+            self.scene.says(FromCharger::Reading { session: SessionKey(1), reading });
+        }
+        let last = self.reading();
+        self.scene.says(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Remote });
+        // Whatever is still asked is answered in the end.
+        for _ in 0..400 {
+            self.pass(0, 0);
+        }
+        true
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_cost_never_exceeds_what_is_authorized_for_any_course_of_the_meter(course in courses()) {
+        let mut drive = Drive::new(course);
+        if drive.run(0) {
+            let session = drive.scene.session();
+            let payable = session.ended().expect("it is over").payable;
+            prop_assert_eq!(session.payment.shortfall().minor, 0, "nothing is owed beyond what was held");
+            prop_assert_eq!(session.payment.captured(), payable, "and all of it is taken");
+        }
+    }
+
+    #[test]
+    fn not_even_a_charger_that_does_not_stop_makes_the_gate_take_more_than_is_authorized(
+        course in courses(),
+        lateness in 60_i64..2_000,
+    ) {
+        let mut drive = Drive::new(course);
+        if drive.run(lateness) {
+            let session = drive.scene.session();
+            let payable = session.ended().expect("it is over").payable;
+            for hold in session.payment.holds() {
+                prop_assert!(hold.captured_minor <= hold.authorized_minor);
+            }
+            let (captured, shortfall) = (session.payment.captured(), session.payment.shortfall());
+            prop_assert_eq!(captured.checked_add(shortfall).unwrap(), payable, "the rest is owed, and not forgotten");
+        }
+    }
+}
+
+/// The reserve is what makes the difference: without it the same course ends with a debt.
+#[test]
+fn without_a_reserve_the_same_course_ends_with_a_debt() {
+    let course = |stop_latency| Course {
+        tariff: TARIFF.replace("0.14", "1.00"),
+        power_kw: 350,
+        first_hold_major: 30,
+        stop_latency,
+        stopping: 999,
+        stretches: vec![Stretch { seconds: 55, power: 1_000, lag: 0 }; 10],
+        manners: vec![(Manner::Approves, 0), (Manner::Declines(DeclineClass::Hard), 0), (Manner::Approves, 0)],
+        increments_max: 10,
+    };
+    let owed = |stop_latency, lateness| {
+        let mut drive = Drive::new(course(stop_latency));
+        assert!(drive.run(lateness));
+        drive.scene.session().payment.shortfall().minor
+    };
+    assert_eq!(owed(90, 0), 0);
+    assert!(owed(3, 30) > 0, "a charger that needs half a minute, and a gate that believes in three seconds");
+}
