@@ -141,9 +141,6 @@ impl Delivery<'_> {
         if let Some(code) = self.house.refuses(&start.credential) {
             return self.refuse_start(slot, start.session, code);
         }
-        if let Some(code) = self.house.refuses(&start.credential) {
-            return self.refuse_start(slot, start.session, code);
-        }
         let id = SessionId::new(self.now.wall, partition.id, (self.house.dice)());
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
         for effect in self.charger(partition, slot, command) {
@@ -167,13 +164,12 @@ impl Delivery<'_> {
         let hosted = session.and_then(|cell| partition.sessions.get(cell));
         let command = hosted.and_then(|hosted| {
             let state = hosted.state();
-            if !matches!(state.stage, Stage::Charging { .. })
-                || state.fingerprint == self.house.fingerprint(&start.credential)
-            {
+            let shown = self.house.fingerprint(&start.credential);
+            if !matches!(state.stage, Stage::Charging { .. }) || state.fingerprint == shown {
                 return None;
             }
             let amount = session::first_hold(hosted.tariff(), &self.house.policy);
-            let route = self.house.route(&state.charger, &start.credential, amount, &[]).ok()?;
+            let route = self.house.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
             Some(Command::Tap { credential: start.credential.clone(), route })
         });
         self.for_session(partition, slot, start.session, command.unwrap_or(Command::RepeatStart));
@@ -188,7 +184,8 @@ impl Delivery<'_> {
             Err(code) => return self.refuse_start(slot, start.session, code),
         };
         let amount = session::first_hold(&place.tariff, &self.house.policy);
-        let route = match self.house.route(&charger, &start.credential, amount, &[]) {
+        let fingerprint = self.house.fingerprint(&start.credential);
+        let route = match self.house.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
             Ok(route) => route,
             Err(reason) => {
                 let (session, code) = (start.session, house::code_of(reason));
@@ -209,7 +206,7 @@ impl Delivery<'_> {
             power_max,
             tariff: place.tariff.hash(),
             zone: place.zone_name,
-            fingerprint: self.house.fingerprint(&start.credential),
+            fingerprint,
         };
         if partition.pinned(&opening.tariff).is_none() {
             let pinned = (opening.tariff, place.tariff.source());
@@ -299,9 +296,6 @@ impl Delivery<'_> {
         match (command, partition.sessions.get(cell)) {
             (Command::Begin { credential, route }, Some(hosted)) => {
                 Command::Begin { credential: self.house.seal(hosted.state().id, credential), route }
-            }
-            (Command::Tap { credential, route }, Some(hosted)) => {
-                Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }
             }
             (Command::Tap { credential, route }, Some(hosted)) => {
                 Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }

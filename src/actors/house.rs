@@ -200,7 +200,7 @@ impl Router for House {
     fn route(
         &self,
         charger: &ChargerId,
-        credential: &Credential,
+        (credential, fingerprint): (&Credential, &str),
         amount: Amount,
         except: &[ProcessorId],
     ) -> Result<Route, NoRoute> {
@@ -221,7 +221,7 @@ impl Router for House {
         let Routes { registry, breakers } = &**routes;
         let (processor, stand_in) = match registry.route(wanted, breakers, (self.dice)()) {
             Ok(processor) => (processor, false),
-            Err(reason) if reason.is_outage() && self.stands_in_for(credential) => {
+            Err(reason) if reason.is_outage() && self.stands_in_for(fingerprint) => {
                 (registry.absent(wanted, breakers).ok_or(reason)?, true)
             }
             Err(reason) => return Err(reason),
@@ -235,12 +235,10 @@ impl Router for House {
 impl House {
     /// Whether energy may be given to this credential on our own risk: by policy, once at a time, and within what may be
     /// at stake in all.
-    fn stands_in_for(&self, credential: &Credential) -> bool {
+    fn stands_in_for(&self, fingerprint: &str) -> bool {
         let policy = &self.policy;
         let floor = policy.payment.floor_limit_minor;
-        policy.stand_in
-            && floor > 0
-            && self.stand_ins.allows(&self.fingerprint(credential), floor, policy.stand_in_exposure_minor)
+        policy.stand_in && floor > 0 && self.stand_ins.allows(fingerprint, floor, policy.stand_in_exposure_minor)
     }
 }
 

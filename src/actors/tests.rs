@@ -24,11 +24,9 @@ use jiff::tz::TimeZone;
 use ring::hmac;
 use std::sync::{Arc, Mutex};
 
-<<<<<<< HEAD
-mod credentials;
-=======
 mod covered;
->>>>>>> fe02c99 (For any course of the meter the cost stays within what is authorized; the clock's look at the funds is never put off by the money's own timers)
+mod credentials;
+mod funds;
 mod invoices;
 mod money;
 mod routing;

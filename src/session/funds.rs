@@ -101,6 +101,13 @@ pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surround
     reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, around), reserve, 1))
 }
 
+/// Whether more funds would be welcome.
+pub(super) fn is_short(session: &Session, around: &Surroundings<'_>) -> bool {
+    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around);
+    let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, around));
+    reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
+}
+
 /// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
 pub(super) fn renew(session: &Session, payment: &Payment, around: &Surroundings<'_>) -> Option<payment::Decision> {
     let reserve = ahead(session, &session.rating, around.policy.stop_latency, around)?;

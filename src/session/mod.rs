@@ -94,14 +94,15 @@ pub struct Route {
 
 /// Finds the processor for a hold. What it says is recorded with the hold, so a replay never asks it.
 pub trait Router {
-    /// The processor to ask for this much; none of `except`, which were asked already.
+    /// The processor to ask for this much; none of `except`, which were asked already. The token may be sealed by now, so
+    /// how the credential is shown is told beside it.
     ///
     /// # Errors
     /// Why nobody can be asked.
     fn route(
         &self,
         charger: &ChargerId,
-        credential: &payment::Credential,
+        presented: (&payment::Credential, &str),
         amount: Amount,
         except: &[ProcessorId],
     ) -> Result<Route, NoRoute>;

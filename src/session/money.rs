@@ -34,7 +34,8 @@ pub(super) fn authorize(
 pub(super) fn tap(session: &Session, credential: Credential, route: Route, around: &Surroundings<'_>) -> Decision {
     let answer = repeat_start(session);
     match &session.stage {
-        Stage::Charging { stop_asked: None, .. } if !route.stand_in => {
+        // Said twice it is one hold more: with the first one there, the funds are not short any longer.
+        Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, around) => {
             let decided =
                 payment::decide(&session.payment, ask(credential, route, around), around.now, &around.policy.payment);
             react(session, decided, around, answer)
@@ -180,7 +181,8 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surr
     }
     let credential = session.payment.credential(asked)?;
     let amount = first_hold(around.tariff, around.policy);
-    let route = |except: &[_]| around.router.route(&session.charger, credential, amount, except);
+    let shown = (credential, &*session.fingerprint);
+    let route = |except: &[_]| around.router.route(&session.charger, shown, amount, except);
     let first = &payment.holds().first()?.processor;
     let route = match route(std::slice::from_ref(first)) {
         Ok(route) => route,
