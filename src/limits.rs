@@ -199,5 +199,9 @@ pub const RECENT_REFUSALS: usize = 100;
 /// that this is only the second net.
 pub const INVOICES_REMEMBERED: usize = 256;
 
+/// Settlement batches that a partition keeps, those that are not booked yet included. A partition has those of all processors
+/// that live in it.
+pub const SETTLEMENT_BATCHES_KEPT: usize = 64;
+
 /// Lines of one settlement file.
 pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;

@@ -56,6 +56,8 @@ impl Delivery<'_> {
             Input::Archived(session) => Delivery::archived(partition, &session),
             Input::Revived(session, said) => self.revived(partition, *session, *said),
             Input::NotArchived(said) => self.unknown(*said),
+            Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
+            Input::Booked(booking) => self.booked(partition, &booking),
             Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),
         }
     }
@@ -559,7 +561,7 @@ impl Delivery<'_> {
     }
 
     /// Everything leaves through the gate, refusals included: they are computed from the state.
-    fn queue(&mut self, output: Output) {
+    pub(super) fn queue(&mut self, output: Output) {
         self.gate.push(self.permit.position(), output);
     }
 }

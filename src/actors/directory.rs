@@ -17,12 +17,16 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+/// What is done when a settlement batch is whole.
+pub type OnBatch = Box<dyn Fn() + Send + Sync>;
+
 /// The addresses of a gate. Made first, filled while the gate starts.
 pub struct Directory {
     house: Arc<House>,
     shards: OnceLock<Vec<Addr<ShardActor>>>,
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
     archivist: OnceLock<Addr<Archivist>>,
+    on_batch: OnceLock<OnBatch>,
     keeper: OnceLock<Addr<Keeper>>,
     clock: Arc<dyn Clock>,
 }
@@ -35,6 +39,7 @@ impl Directory {
             shards: OnceLock::new(),
             processors: ArcSwap::default(),
             archivist: OnceLock::new(),
+            on_batch: OnceLock::new(),
             keeper: OnceLock::new(),
             clock,
         }
@@ -76,6 +81,18 @@ impl Directory {
     /// Who keeps snapshots and takes backups.
     pub fn keeper(&self) -> Option<&Addr<Keeper>> {
         self.keeper.get()
+    }
+
+    /// Says what is done when a settlement batch is whole; said once.
+    pub fn set_on_batch(&self, on_batch: OnBatch) {
+        let _ = self.on_batch.set(on_batch);
+    }
+
+    /// A settlement batch is whole.
+    pub fn batch_whole(&self) {
+        if let Some(on_batch) = self.on_batch.get() {
+            on_batch();
+        }
     }
 
     /// Every processor that was ever connected.

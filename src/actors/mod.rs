@@ -32,6 +32,7 @@ pub mod posting;
 pub mod processor;
 mod replay;
 pub mod session;
+pub mod settling;
 pub mod shard;
 pub mod shard_actor;
 pub mod snapshot;

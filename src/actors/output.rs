@@ -4,7 +4,7 @@ use super::hosted::Slot;
 use super::shard::Input;
 use crate::account;
 use crate::payment::{Answer, CallbackId, Operation};
-use crate::units::{AccountId, Cost, ProcessorId, SessionId, SessionKey};
+use crate::units::{AccountId, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Code, ToCharger};
 use std::fmt;
 
@@ -54,6 +54,10 @@ pub enum Output {
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
     /// A processor spoke of a session that is not live: it may be in the archive.
     Recall(SessionId, Box<Input>),
+    /// A settlement batch of this partition is whole and not booked yet.
+    BatchWhole(PartitionId),
+    /// A part of a settlement batch that an operator brought is durable, or refused.
+    SettlementTold(SettlementTold, Option<Code>),
     /// An operator's order is carried out, or refused.
     Ordered(Box<(OrderReply, Ordered)>),
 }
@@ -65,6 +69,24 @@ pub enum Ordered {
     Done(account::Balance),
     /// Not done.
     Refused(account::Rejection),
+}
+
+/// Who is to be told about a part of a settlement batch.
+#[derive(Debug)]
+pub enum SettlementReply {
+    /// The processor that sent it.
+    Callback(ProcessorId, CallbackId),
+    /// An operator.
+    Order(SettlementTold),
+}
+
+/// The operator who brought a part.
+pub struct SettlementTold(pub Box<dyn FnOnce(Option<Code>) + Send>);
+
+impl fmt::Debug for SettlementTold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SettlementTold")
+    }
 }
 
 /// Who is to be told.

@@ -121,6 +121,8 @@ impl Outside {
                 Some(archivist) => drop(archivist.try_send(Recall { session, said })),
                 None => self.looped.push_back(Input::NotArchived(said)),
             },
+            Output::BatchWhole(_) => self.directory.batch_whole(),
+            Output::SettlementTold(told, refused) => (told.0)(refused),
             Output::Ordered(ordered) => {
                 let (reply, ordered) = *ordered;
                 (reply.0)(ordered);

@@ -8,6 +8,7 @@ use super::session::HostedSession;
 use super::snapshot::Snapping;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
+use crate::billing::reconciliation::register::Register;
 use crate::session::Event;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
@@ -36,6 +37,8 @@ pub struct Partition {
     pub books: PartitionBooks,
     /// Its invoice series.
     pub series: BTreeMap<SeriesId, Series>,
+    /// What the processors that live in it have settled.
+    pub settlements: Register,
     /// The snapshot that is being taken of it, if one is.
     pub(super) snapping: Option<Snapping>,
 }
@@ -94,6 +97,7 @@ impl Partition {
             tally: Tally::default(),
             books: PartitionBooks::default(),
             series: BTreeMap::new(),
+            settlements: Register::default(),
             snapping: None,
         }
     }

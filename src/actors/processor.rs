@@ -13,6 +13,8 @@
 
 use super::charger::ConnectionId;
 use super::lines::{Line, Lines, Sent};
+use super::output::SettlementReply;
+use super::settling;
 use super::shard::Input;
 use crate::limits;
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
@@ -22,7 +24,7 @@ use crate::payment::{
     Answer, CallbackId, Capabilities, DeclineClass, Notification, Operation, OperationKind, Outcome, Request,
 };
 use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
-use crate::wire::{Code, ToProcessor};
+use crate::wire::{Code, SettlementPart, ToProcessor};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -86,6 +88,8 @@ pub enum Callback {
     Answer(Answer),
     /// A report.
     Notification(Notification),
+    /// A part of a settlement batch.
+    Settlement(Box<SettlementPart>),
     /// Most unanswered operations on this connection from now on.
     Credit(u32),
     /// No new holds on this connection.
@@ -510,6 +514,16 @@ impl ProcessorActor {
                         line.credit = credit;
                     }
                     self.publish();
+                }
+                Callback::Settlement(part) => {
+                    self.unacknowledged.insert(part.callback, from);
+                    match settling::read(&self.id, &part) {
+                        Some(read) => {
+                            let reply = SettlementReply::Callback(self.id.clone(), part.callback);
+                            self.post(from, Input::Settlement(Box::new(read), reply));
+                        }
+                        None => self.acknowledge(part.callback, Some(Code::SettlementDiffers)),
+                    }
                 }
                 Callback::Drain => {
                     if let Some(line) = self.lines.get_mut(from) {

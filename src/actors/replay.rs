@@ -6,6 +6,7 @@ use super::shard::Shard;
 use super::snapshot::insert_session;
 use crate::account;
 use crate::billing::invoice::{self, SeriesId};
+use crate::billing::reconciliation;
 use crate::charger;
 use crate::journal::{Record, RecordKind};
 use crate::session::{self, Opening, Session};
@@ -49,6 +50,11 @@ impl Shard {
                     true => partition.pin(Arc::new(tariff)),
                     false => return Err(format!("a tariff is pinned as {hash} but hashes to {}", tariff.hash())),
                 };
+                Ok(())
+            }
+            RecordKind::SettlementEvent => {
+                let event: reconciliation::register::Event = decode(record.payload)?;
+                partition.settled(&event);
                 Ok(())
             }
             RecordKind::BillingEvent => {

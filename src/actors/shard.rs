@@ -11,11 +11,13 @@ use super::charger::{ConnectionId, Link};
 use super::delivery::Delivery;
 use super::hosted::Slot;
 use super::house::House;
-use super::output::{ChargerRef, OrderReply, Output};
+use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
 use super::partition::Partition;
 use super::session::HostedSession;
+use super::settling;
 use super::wheel::{Wake, Wheel};
 use crate::account;
+use crate::billing::reconciliation::register::{Booking, Part};
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
 use crate::payment::{Answer, Notification, Operation};
 use crate::session::{self, StopReason};
@@ -47,6 +49,10 @@ pub enum Input {
     Revived(Box<session::Session>, Box<Input>),
     /// What was said about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
+    /// A part of a settlement batch, and who is to be told that it is durable.
+    Settlement(Box<Part>, SettlementReply),
+    /// A part of a settlement batch was laid beside our operations.
+    Booked(Box<Booking>),
     /// A message for a charger, about this session.
     Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
@@ -62,6 +68,8 @@ impl Input {
             Input::StopSession(session, _) | Input::Tell(session, _, _) => session.partition(),
             Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
+            Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
+            Input::Booked(booking) => settling::partition_of(&booking.processor, count),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
 //! ```text
-//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series
+//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements
 //! ```
 //!
 //! States are written as they are; where cells were is not kept, because projections (which charger has which session)
@@ -18,6 +18,7 @@ use super::session::HostedSession;
 use super::shard::Shard;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
+use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
 use crate::session::Session;
@@ -75,6 +76,7 @@ struct Read<'a> {
     tally: Tally,
     books: PartitionBooks,
     series: BTreeMap<SeriesId, Series>,
+    settlements: Register,
 }
 
 impl Shard {
@@ -132,6 +134,7 @@ impl Shard {
         partition.tally = read.tally;
         partition.books = read.books;
         partition.series = read.series;
+        partition.settlements = read.settlements;
         for source in read.tariffs {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));
@@ -167,6 +170,7 @@ impl Partition {
         write(&self.tally, &mut bytes);
         write(&self.books, &mut bytes);
         write(&self.series, &mut bytes);
+        write(&self.settlements, &mut bytes);
         bytes
     }
 }

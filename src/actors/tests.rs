@@ -30,6 +30,7 @@ mod funds;
 mod invoices;
 mod money;
 mod routing;
+mod settlement;
 mod snapshots;
 
 const START: i64 = 1_763_800_000_000;
@@ -137,6 +138,7 @@ struct Scene {
     callbacks: Vec<(CallbackId, Option<Code>)>,
     ordered: Arc<Mutex<Vec<Ordered>>>,
     next_callback: u128,
+    whole_batches: usize,
     /// What was put away; `None`: there is no archive.
     archive: Option<std::collections::BTreeMap<SessionId, crate::session::Session>>,
 }
@@ -179,6 +181,7 @@ impl Scene {
             callbacks: Vec::new(),
             ordered: Arc::default(),
             next_callback: 1,
+            whole_batches: 0,
             archive: None,
         };
         scene.shard.resume(now);
@@ -230,6 +233,8 @@ impl Scene {
                         None => Input::NotArchived(said),
                     });
                 }
+                Output::BatchWhole(_) => self.whole_batches += 1,
+                Output::SettlementTold(told, refused) => (told.0)(refused),
                 Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
             }
         }

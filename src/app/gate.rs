@@ -4,6 +4,7 @@ use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
 use super::processor_connection::ProcessorConnection;
 use super::receipts::Receipts;
+use super::reconciler::Reconciler;
 use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
@@ -180,6 +181,7 @@ pub struct Gate {
     figures: Arc<LogFigures>,
     data: Option<PathBuf>,
     edge: Option<Edge>,
+    reconciler: Option<Reconciler>,
     system: System,
     threads: Option<JoinHandle<()>>,
 }
@@ -285,6 +287,8 @@ impl Gate {
             }
             edge = Some(opened);
         }
+        let reconciler = Reconciler::start(directory.clone(), archive.clone())
+            .map_err(|error| StartError::System { what: "the reconciler's thread".to_owned(), error })?;
         Ok(Gate {
             chargers,
             processors,
@@ -300,6 +304,7 @@ impl Gate {
             figures,
             data,
             edge,
+            reconciler: Some(reconciler),
             system,
             threads: Some(threads),
         })
@@ -380,6 +385,7 @@ impl Gate {
             edge.live().close_all("the gate is shutting down");
             drop(edge);
         }
+        drop(self.reconciler.take());
         let deadline = Instant::now() + Duration::from_secs(10);
         for shard in self.directory.shards() {
             while Instant::now() < deadline {
@@ -414,6 +420,7 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         self.edge.take();
+        self.reconciler.take();
         self.end();
     }
 }

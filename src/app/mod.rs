@@ -18,6 +18,7 @@ mod places;
 mod processor_connection;
 mod reading;
 mod receipts;
+mod reconciler;
 #[cfg(test)]
 mod tests;
 

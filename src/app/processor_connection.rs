@@ -57,11 +57,7 @@ impl ProcessorConnection {
                 FromProcessor::Notification(notification) => callbacks.push(Callback::Notification(notification)),
                 FromProcessor::Credit { operations } => callbacks.push(Callback::Credit(operations)),
                 FromProcessor::Drain(_) => callbacks.push(Callback::Drain),
-                FromProcessor::Settlement(part) => {
-                    let ack = ToProcessor::Ack { callback: part.callback };
-                    tracing::info!(part = part.part, lines = part.lines.len(), "part of a settlement batch");
-                    self.outlet.send(&ack);
-                }
+                FromProcessor::Settlement(part) => callbacks.push(Callback::Settlement(Box::new(part))),
                 FromProcessor::GoAway(go) => tracing::info!(code = %go.code, "a processor leaves"),
             }
         }

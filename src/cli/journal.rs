@@ -2,6 +2,8 @@
 
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
+use crate::billing::invoice::{self, SeriesId};
+use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Record, RecordKind};
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
 use crate::{account, charger, session};
@@ -163,7 +165,11 @@ fn meaning(record: Record<'_>) -> Option<Value> {
             let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).ok()?;
             Some(json!({ "tariff": hash.to_string(), "source": source }))
         }
-        RecordKind::BillingEvent => None,
+        RecordKind::BillingEvent => of::<SeriesId, invoice::Event>(record.payload, "series"),
+        RecordKind::SettlementEvent => {
+            let event: reconciliation::register::Event = postcard::from_bytes(record.payload).ok()?;
+            Some(json!({ "event": serde_json::to_value(event).ok()? }))
+        }
     }
 }
 

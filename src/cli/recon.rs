@@ -1,8 +1,11 @@
 //! `wattstile recon`: what a processor settled against what was captured and refunded.
 
+use super::look::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
 use super::{CliError, Exit, Output};
-use crate::billing::reconciliation::{Batch, ColumnMap, Report, read_csv, read_ours, reconcile};
+use crate::billing::reconciliation::{Batch, ColumnMap, Report, SettlementLine, read_csv, read_ours, reconcile};
+use crate::console::{BatchLine, BatchPart, BatchRow, SettledRow, SettledView};
+use crate::limits;
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use std::fs::File;
@@ -11,32 +14,38 @@ use std::path::{Path, PathBuf};
 /// Reconciliation.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    #[command(flatten)]
+    which: Which,
     #[command(subcommand)]
     verb: Verb,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Lay a settlement file beside our captures and refunds; moves no money
+    /// Hand a settlement file to the gate, which books it
     #[command(
-        after_help = "Example:\n  wattstile recon report settlement.csv --map acme.toml --ours captures.csv \\\n    \
+        after_help = "Example:\n  wattstile recon import settlement.csv --map acme.toml --processor acme-cards \\\n    \
+        --at 2026-11-21T23:00:00Z --dry-run\n\n\
+        The same batch may be handed over again: what was taken is not taken twice.\n\
+        Ends with 0 when every line matches, with 1 when one does not, with 65 when a file cannot be read."
+    )]
+    Import(Box<Import>),
+    /// Show every session priced, captured and settled; or lay a settlement file beside a file of ours
+    #[command(after_help = "Examples:\n  wattstile recon report --csv > sessions.csv\n  \
+        wattstile recon report settlement.csv --map acme.toml --ours captures.csv \\\n    \
         --processor acme-cards --at 2026-11-21T23:00:00Z\n\n\
         Ends with 0 when everything matches, with 1 when something does not, with 65 when\n\
-        a file cannot be read."
-    )]
-    Report(Box<Compare>),
+        a file cannot be read.")]
+    Report(Box<ReportArgs>),
 }
 
 #[derive(Debug, clap::Args)]
-struct Compare {
+struct Import {
     /// The processor's settlement file
     file: PathBuf,
     /// Which of its columns is what: a TOML file
     #[arg(long, value_name = "FILE")]
     map: PathBuf,
-    /// Our side: a table with the columns operation, kind, reference, amount, currency, at
-    #[arg(long, value_name = "FILE")]
-    ours: PathBuf,
     /// The processor
     #[arg(long, value_name = "ID")]
     processor: ProcessorId,
@@ -46,39 +55,215 @@ struct Compare {
     /// The batch's currency
     #[arg(long, value_name = "CODE", default_value = "EUR")]
     currency: Currency,
+    /// The batch's name; without it, that of the file
+    #[arg(long, value_name = "NAME")]
+    batch: Option<String>,
+    /// Only say what would be matched
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReportArgs {
+    /// A settlement file; without it, what the gate was told
+    #[arg(requires_all = ["map", "ours", "processor", "at"])]
+    file: Option<PathBuf>,
+    /// Which columns of the file are what: a TOML file
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Our side: a table with the columns operation, kind, reference, amount, currency, at
+    #[arg(long, value_name = "FILE")]
+    ours: Option<PathBuf>,
+    /// The processor; without it, all of them
+    #[arg(long, value_name = "ID")]
+    processor: Option<ProcessorId>,
+    /// When the file's batch was paid out (RFC 3339)
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
+    at: Option<Timestamp>,
+    /// The batch's currency
+    #[arg(long, value_name = "CODE", default_value = "EUR")]
+    currency: Currency,
     /// How old an operation must be to be missed
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     grace_hours: u32,
     /// Write every pile to this file as a table
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "file")]
+    out: Option<PathBuf>,
+    /// Give the sessions as comma-separated values
+    #[arg(long, conflicts_with = "file")]
+    csv: bool,
+}
+
+/// A settlement file and a file of ours.
+struct Compare {
+    file: PathBuf,
+    map: PathBuf,
+    ours: PathBuf,
+    processor: ProcessorId,
+    at: Timestamp,
+    currency: Currency,
+    grace_hours: u32,
     out: Option<PathBuf>,
 }
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
-        Verb::Report(compare) => compare.run(output),
+        Verb::Import(import) => import.run(&args.which.open(output)?, output),
+        Verb::Report(report) => {
+            let ReportArgs { file, map, ours, processor, at, currency, grace_hours, out, csv } = *report;
+            match (file, map, ours, processor, at) {
+                (Some(file), Some(map), Some(ours), Some(processor), Some(at)) => {
+                    Compare { file, map, ours, processor, at, currency, grace_hours, out }.run(output)
+                }
+                (_, _, _, processor, _) => {
+                    let source = args.which.open(output)?;
+                    whole(&source, processor.as_ref(), grace_hours, csv, output)
+                }
+            }
+        }
     }
+}
+
+/// Every session of the gate.
+fn whole(
+    source: &Source,
+    processor: Option<&ProcessorId>,
+    grace_hours: u32,
+    csv: bool,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let mut query = vec![("grace_hours", grace_hours.to_string())];
+    query.extend(processor.map(|id| ("processor", id.to_string())));
+    let document = source.get("settlement", &query)?;
+    let view: SettledView = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+    let clean = view.extra.is_empty()
+        && view.batches.iter().all(|batch| batch.faults.is_empty())
+        && view.sessions.iter().all(|row| matches!(row.state.as_str(), "matched" | "in flight"));
+    if csv {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let heads = ["session", "state", "processors", "priced", "captured", "settled", "currency"];
+        table.write_record(heads).map_err(CliError::failed)?;
+        for row in &view.sessions {
+            let processors = row.processors.join(" ");
+            let (priced, captured, settled) =
+                (row.priced.to_string(), row.captured.to_string(), row.settled.to_string());
+            let record = [&row.session, &row.state, &processors, &priced, &captured, &settled, &row.currency];
+            table.write_record(record).map_err(CliError::failed)?;
+        }
+        for extra in &view.extra {
+            let (gross, named) = (extra.gross.to_string(), extra.operation.clone().unwrap_or_default());
+            let record = [&named, "extra", &extra.processor, "", "", &gross, &extra.currency];
+            table.write_record(record).map_err(CliError::failed)?;
+        }
+        let bytes = table.into_inner().map_err(CliError::failed)?;
+        output.raw(&String::from_utf8_lossy(&bytes))?;
+    } else {
+        give(output, &document, |out| {
+            view.states.iter().try_for_each(|(state, count)| writeln!(out, "{state:<22}{count:>8}"))?;
+            writeln!(out, "{:<22}{:>8}", "lines without session", view.extra.len())?;
+            for row in view.sessions.iter().filter(|row| !matches!(row.state.as_str(), "matched" | "in flight")) {
+                let SettledRow { session, state, priced, captured, settled, currency, .. } = row;
+                writeln!(
+                    out,
+                    "  {BAD}{state}{BAD:#}  {session}  {currency} priced {priced}, captured {captured}, settled {settled}"
+                )?;
+            }
+            for extra in &view.extra {
+                let named = extra.operation.as_deref().or(extra.reference.as_deref()).unwrap_or("-");
+                writeln!(out, "  {BAD}extra{BAD:#}  {} row {}  {named}  {}", extra.batch, extra.row, extra.gross)?;
+            }
+            for batch in &view.batches {
+                let BatchRow { processor, batch, state, lines, net, currency, faults, .. } = batch;
+                writeln!(out, "batch  {processor}  {batch}  {state}  {lines} lines  net {currency} {net}")?;
+                faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}  {fault}"))?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(if clean { Exit::Ok } else { Exit::Failed })
+}
+
+impl Import {
+    fn run(&self, source: &Source, output: &Output) -> Result<Exit, CliError> {
+        let batch = read_batch(&self.file, &self.map, &self.processor, self.at, self.currency)?;
+        let name = self.batch.clone().unwrap_or_else(|| batch.id.to_string());
+        let ours = source.text("settlement/ours", &[("processor", self.processor.to_string())])?;
+        let ours = read_ours(ours.as_bytes()).map_err(CliError::failed)?;
+        let report = reconcile(&ours, &batch, crate::console::GRACE);
+        if !self.dry_run {
+            let parts: Vec<&[SettlementLine]> = batch.lines.chunks(limits::SETTLEMENT_LINES_PER_PART).collect();
+            for (index, lines) in parts.iter().enumerate() {
+                let part = BatchPart {
+                    processor: self.processor.to_string(),
+                    batch: name.clone(),
+                    part: u32::try_from(index + 1).map_err(CliError::failed)?,
+                    last: index + 1 == parts.len(),
+                    at: self.at.to_rfc3339(),
+                    currency: self.currency.code().to_owned(),
+                    lines: lines.iter().map(line).collect(),
+                };
+                source.post("settlement/parts", &part)?;
+            }
+        }
+        let ours_only = |extra: &crate::billing::reconciliation::Extra| extra.theirs.gross;
+        let clean = report.differs.is_empty() && report.extra.is_empty() && report.faults.is_empty();
+        let document = serde_json::json!({
+            "schema": "wattstile.settlement-import/1", "processor": self.processor.as_str(), "batch": name,
+            "dry_run": self.dry_run, "lines": batch.lines.len(), "matched": report.matched.len(),
+            "differs": report.differs.len(), "extra": report.extra.len(), "other": report.other.len(),
+            "faults": report.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        give(output, &document, |out| {
+            let said = if self.dry_run { "  (nothing was changed)" } else { "" };
+            writeln!(out, "{name}  {} lines{said}", batch.lines.len())?;
+            writeln!(out, "  matched         {:>8}", report.matched.len())?;
+            writeln!(out, "  amount differs  {:>8}", report.differs.len())?;
+            writeln!(out, "  extra           {:>8}", report.extra.len())?;
+            writeln!(out, "  fees, payouts   {:>8}", report.other.len())?;
+            for extra in &report.extra {
+                writeln!(out, "  {BAD}extra{BAD:#}    line {}  {}", extra.theirs.row, ours_only(extra))?;
+            }
+            report.faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}    {fault}"))
+        })?;
+        Ok(if clean { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+fn line(line: &SettlementLine) -> BatchLine {
+    BatchLine {
+        kind: line.kind,
+        operation: line.operation.map(|id| id.to_string()),
+        reference: line.reference.as_deref().map(str::to_owned),
+        gross: line.gross.minor,
+        fee: line.fee.minor,
+        net: line.net.minor,
+    }
+}
+
+fn read_batch(
+    file: &Path,
+    map: &Path,
+    processor: &ProcessorId,
+    at: Timestamp,
+    currency: Currency,
+) -> Result<Batch, CliError> {
+    let text = std::fs::read_to_string(map).map_err(|error| CliError::file(map, &error))?;
+    let columns: ColumnMap =
+        toml::from_str(&text).map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", map.display())))?;
+    let lines = read_csv(open(file)?, &columns, currency).map_err(|error| corrupt(file, &error))?;
+    let id = file.file_name().unwrap_or_default().to_string_lossy().into();
+    Ok(Batch { id, processor: processor.clone(), currency, at, lines, trailer: None })
+}
+
+fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> CliError {
+    CliError::new(Exit::Corrupt, format!("{}: {error}", path.display()))
 }
 
 impl Compare {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
-        let corrupt = |path: &Path, error: &dyn std::fmt::Display| {
-            CliError::new(Exit::Corrupt, format!("{}: {error}", path.display()))
-        };
-        let map = std::fs::read_to_string(&self.map).map_err(|error| CliError::file(&self.map, &error))?;
-        let map: ColumnMap = toml::from_str(&map)
-            .map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", self.map.display())))?;
-        let lines = read_csv(open(&self.file)?, &map, self.currency).map_err(|error| corrupt(&self.file, &error))?;
         let ours = read_ours(open(&self.ours)?).map_err(|error| corrupt(&self.ours, &error))?;
-        let batch = Batch {
-            id: self.file.file_name().unwrap_or_default().to_string_lossy().into(),
-            processor: self.processor.clone(),
-            currency: self.currency,
-            at: self.at,
-            lines,
-            trailer: None,
-        };
+        let batch = read_batch(&self.file, &self.map, &self.processor, self.at, self.currency)?;
         let report = reconcile(&ours, &batch, TimeSpan::from_secs(i64::from(self.grace_hours) * 3_600));
         if let Some(path) = &self.out {
             let file = File::create(path).map_err(|error| CliError::file(path, &error))?;

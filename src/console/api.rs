@@ -2,10 +2,11 @@
 
 use super::ledger::ExportFormat;
 use super::sessions::Filter;
+use super::settled::GRACE;
 use super::views::Views;
 use crate::actors::dossier::Dossier;
 use crate::billing::verify_receipt;
-use crate::units::{AccountId, SessionId, Timestamp};
+use crate::units::{AccountId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -100,6 +101,15 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
             let found = views.invoice(number);
             document("invoice/1", &found.ok_or_else(|| Refused::not_found(format!("there is no document {number}")))?)
         }
+        ["settlement"] => {
+            let hours = value("grace_hours").map(|hours| hours.parse::<u32>().map_err(Refused::usage)).transpose()?;
+            let grace = hours.map_or(GRACE, |hours| TimeSpan::from_secs(i64::from(hours) * 3_600));
+            let view = views.settled(processor(value("processor"))?.as_ref(), grace, now());
+            Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
+        }
+        ["settlement", "ours"] => {
+            Ok(Answer::Text("text/csv", views.ours_csv(processor(value("processor"))?.as_ref())?))
+        }
         ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()).map_err(internal)?)),
         ["ledger", "export"] => {
             let format: ExportFormat = match value("format") {
@@ -111,6 +121,10 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         ["receipts", file] => receipt(views, file),
         _ => Err(Refused::not_found("there is nothing under this address")),
     }
+}
+
+fn processor(named: Option<&str>) -> Result<Option<ProcessorId>, Refused> {
+    named.map(|id| ProcessorId::new(id).map_err(Refused::usage)).transpose()
 }
 
 /// A receipt: `ID` or `ID.json`, `ID.txt`, `ID.html`.

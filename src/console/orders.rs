@@ -8,6 +8,9 @@ use crate::actors::directory::Directory;
 use crate::actors::keeper::Backup;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
+use crate::billing::reconciliation::LineKind;
+use crate::billing::reconciliation::register::{Line, Part};
+use crate::limits;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp};
@@ -130,6 +133,46 @@ pub struct BackUp {
 /// How long a backup may take.
 pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
 
+/// A part of a settlement batch that an operator brings. Amounts in minor units.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchPart {
+    /// Whose.
+    pub processor: String,
+    /// Its name.
+    pub batch: String,
+    /// Counted from 1.
+    pub part: u32,
+    /// Whether no part comes after it.
+    pub last: bool,
+    /// When the money moves (RFC 3339).
+    pub at: String,
+    /// Of every line.
+    pub currency: String,
+    /// The lines.
+    pub lines: Vec<BatchLine>,
+}
+
+/// A line of a settlement batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchLine {
+    /// What it is about.
+    pub kind: LineKind,
+    /// Our operation, where the processor tells it.
+    #[serde(default)]
+    pub operation: Option<String>,
+    /// The processor's reference.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Before fees.
+    pub gross: i64,
+    /// The processor's fee; above zero when it takes something.
+    pub fee: i64,
+    /// What is paid out.
+    pub net: i64,
+}
+
 /// How long an order may take until it is durable.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -144,6 +187,7 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["accounts", id, "link"] => link(views, directory, id, &parse(body)?, true),
         ["accounts", id, "unlink"] => link(views, directory, id, &parse(body)?, false),
         ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
+        ["settlement", "parts"] => bring(views, parse(body)?),
         ["keys", "reload"] => reload_keys(directory),
         ["sessions", id, "stop"] => stop(views, directory, id),
         ["backup"] => back_up(directory, parse(body)?),
@@ -264,6 +308,33 @@ fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Resu
     }
     let op = operation(directory, &account, wish.operation.as_deref())?;
     order(directory, &account, op, Command::Close { op })
+}
+
+fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+    let BatchPart { processor, batch, part, last, at, currency, lines } = wish;
+    if lines.len() > limits::SETTLEMENT_LINES_PER_PART || batch.is_empty() || batch.len() > 64 || part == 0 {
+        return Err(Refused::usage(
+            "a part has a batch's name of 1 to 64 bytes, a number from 1 on, and 512 lines at most",
+        ));
+    }
+    let line = |line: BatchLine| -> Result<Line, Refused> {
+        let BatchLine { kind, operation, reference, gross, fee, net } = line;
+        let operation = operation.map(|id| id.parse().map_err(Refused::usage)).transpose()?;
+        Ok(Line { kind, operation, reference: reference.map(Into::into), gross, fee, net })
+    };
+    let lines = lines.into_iter().map(line).collect::<Result<Vec<Line>, Refused>>()?;
+    let read = Part {
+        processor: ProcessorId::new(&processor).map_err(Refused::usage)?,
+        batch: batch.as_str().into(),
+        part,
+        at: Timestamp::parse_rfc3339(&at).map_err(Refused::usage)?,
+        currency: currency.parse().map_err(Refused::usage)?,
+        lines,
+        last,
+        trailer: None,
+    };
+    views.bring(read)?;
+    Ok(json!({ "schema": "wattstile.order/1", "processor": processor, "batch": batch, "part": part }))
 }
 
 fn reload_keys(directory: &Directory) -> Result<Value, Refused> {

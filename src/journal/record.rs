@@ -94,6 +94,8 @@ record_kinds! {
     TariffPinned = 4, "tariff_pinned";
     /// A fact of billing: a number of the invoice series given out, a receipt issued.
     BillingEvent = 5, "billing_event";
+    /// A fact of settlement: a part of a processor's batch, or what was booked of it.
+    SettlementEvent = 6, "settlement_event";
 }
 
 impl fmt::Display for RecordKind {
@@ -345,7 +347,8 @@ mod tests {
                 (2, "charger_event"),
                 (3, "account_event"),
                 (4, "tariff_pinned"),
-                (5, "billing_event")
+                (5, "billing_event"),
+                (6, "settlement_event")
             ]
         );
         assert_eq!(RecordKind::from_number(0), None);

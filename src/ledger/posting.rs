@@ -389,6 +389,12 @@ impl Entry {
         Entry::new(id, at, EntryKind::OperatorPaid, legs)
     }
 
+    /// A processor withheld money for later (negative), or released it.
+    pub fn reserved(id: EntryId, at: Timestamp, processor: &ProcessorId, net: Amount) -> Result<Entry, EntryError> {
+        let legs = transfer(Name::Bank, Name::ProcessorReserve(processor.clone()), net);
+        Entry::new(id, at, EntryKind::Settlement, legs)
+    }
+
     /// A settlement line that fits nothing: the money is there, and nobody knows what for. Negative when it was taken.
     pub fn unmatched(id: EntryId, at: Timestamp, processor: &ProcessorId, net: Amount) -> Result<Entry, EntryError> {
         let legs = transfer(Name::Bank, Name::Suspense(processor.clone()), net);

@@ -12,6 +12,7 @@
 //! | other | | fees, chargebacks, payouts: not about an operation of ours |
 
 mod csv;
+pub mod register;
 #[cfg(test)]
 mod tests;
 
@@ -71,6 +72,8 @@ pub enum LineKind {
     Adjustment,
     /// A payment to the bank.
     Payout,
+    /// Withheld for later, or released.
+    Reserve,
 }
 
 /// A line of a settlement batch. Amounts have the sign of what happens to our claim: a refund is negative.
@@ -253,6 +256,7 @@ impl Report {
                     };
                     Entry::settlement(id, batch.at, processor, gross, fee)
                 }
+                LineKind::Reserve => Entry::reserved(id, batch.at, processor, line.net),
                 LineKind::Adjustment => Entry::unmatched(id, batch.at, processor, line.net),
                 // The way to the bank is part of every settlement.
                 LineKind::Payout | LineKind::Capture | LineKind::Refund => continue,
@@ -331,6 +335,7 @@ pub fn reconcile(ours: &[Ours], batch: &Batch, grace: TimeSpan) -> Report {
             | LineKind::Chargeback
             | LineKind::ChargebackReversal
             | LineKind::Adjustment
+            | LineKind::Reserve
             | LineKind::Payout => {
                 report.other.push(line.clone());
                 continue;

@@ -37,6 +37,9 @@ pub struct Args {
     /// Percent of the operations at which it misbehaves; without it, a few declines
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     misbehave: Option<u8>,
+    /// Send a settlement batch of what moved since the last one this often
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    settle_every: Option<Duration>,
     /// How much faster its clock runs; the gate's has to run as fast
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     speed: u32,
@@ -65,6 +68,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let report = runtime()?.block_on(async {
         let lines = Lines { dialler, connections: args.connections, mac: None };
         let service = Arc::new(Service::start(settings, &lines, &Pace::new(args.speed)));
+        let settling = args.settle_every.map(|every| tokio::spawn(settle_every(Arc::clone(&service), every)));
         let asked = tokio::spawn(tell_when_asked(Arc::clone(&service), args.holds, *output));
         until_the_end(args.duration, || {
             let now = service.report(false);
@@ -80,6 +84,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             line.tick();
         })
         .await?;
+        if let Some(settling) = settling {
+            settling.abort();
+            let _ = settling.await;
+        }
         asked.abort();
         let _ = asked.await;
         let report = service.report(args.holds);
@@ -88,6 +96,15 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     line.finish_and_clear();
     output.answer("processor/1", &report, |out| text_of(&report, out))?;
     Ok(if report.books.violations == Violations::default() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Sends a settlement batch again and again.
+async fn settle_every(service: Arc<Service>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let lines = service.settle();
+        tracing::info!(lines, "a settlement batch");
+    }
 }
 
 /// Tells what is in the books whenever SIGUSR1 comes.

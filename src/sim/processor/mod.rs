@@ -9,6 +9,7 @@ mod books;
 mod report;
 mod script;
 mod service;
+mod settle;
 
 pub use books::{Books, Hold, HoldState, Violations};
 pub use report::{BooksReport, HoldLine, Totals};
@@ -21,9 +22,10 @@ use crate::payment::{
 };
 use crate::sim::dice::Dice;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
+use crate::wire::SettlementPart;
 use books::{Refused, Reservation, Worked};
 use script::{Aftermath, Script};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a simulated processor is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub enum Act {
     Answer(Answer),
     /// Reports something unasked.
     Notify(Notification),
+    /// Sends a part of a settlement batch.
+    Settle(SettlementPart),
     /// Closes the connection on which the operation came.
     Close,
     /// Gives this operation to [`Processor::arrive`]: it was stuck until now.
@@ -82,6 +86,8 @@ pub struct Processor {
     tally: BTreeMap<OperationKind, u64>,
     misbehaved: BTreeMap<Misbehaviour, u64>,
     next_callback: u128,
+    /// Operations that a batch has.
+    settled: BTreeSet<OpId>,
 }
 
 /// What is known of an operation id.
@@ -158,6 +164,7 @@ impl Processor {
             tally: BTreeMap::new(),
             misbehaved: BTreeMap::new(),
             next_callback: u128::from(born.unix_ms().unsigned_abs()) << 64,
+            settled: BTreeSet::new(),
         }
     }
 

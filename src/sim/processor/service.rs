@@ -134,7 +134,11 @@ impl Service {
     /// Its books and connections; `every_hold` lists the holds.
     pub fn report(&self, every_hold: bool) -> ServiceReport {
         let state = self.desk.lock();
-        let waiting = state.agenda.values().filter(|(_, act)| matches!(act, Act::Answer(_) | Act::Notify(_))).count();
+        let waiting = state
+            .agenda
+            .values()
+            .filter(|(_, act)| matches!(act, Act::Answer(_) | Act::Notify(_) | Act::Settle(_)))
+            .count();
         ServiceReport {
             books: state.processor.report(every_hold),
             connections_open: state.open,
@@ -146,6 +150,19 @@ impl Service {
             callbacks_pending: waiting + state.unacked,
             last_error: state.last_error.clone(),
         }
+    }
+
+    /// Sends a settlement batch of what moved since the last one; how many operations it settles.
+    pub fn settle(&self) -> usize {
+        let mut state = self.desk.lock();
+        let parts = state.processor.settle(self.desk.pace.now().wall);
+        let lines = parts.iter().map(|part| part.lines.len()).sum();
+        for part in parts {
+            state.put(Instant::now(), 0, Act::Settle(part));
+        }
+        drop(state);
+        self.desk.news.notify_waiters();
+        lines
     }
 
     /// Whether nothing is promised any more: every answer was sent and acknowledged.
@@ -175,6 +192,7 @@ impl Desk {
         for step in steps {
             match (step.after.ms(), step.act) {
                 (0, Act::Answer(answer)) => ready.push_back(FromProcessor::Answer(answer)),
+                (0, Act::Settle(part)) => ready.push_back(FromProcessor::Settlement(part)),
                 (0, Act::Notify(notification)) => ready.push_back(FromProcessor::Notification(notification)),
                 (ms, act) => {
                     let at = Instant::now() + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
@@ -255,8 +273,8 @@ impl Line {
             match message {
                 FromProcessor::Answer(answer) => state.put(now, self.number, Act::Answer(answer)),
                 FromProcessor::Notification(notification) => state.put(now, self.number, Act::Notify(notification)),
+                FromProcessor::Settlement(part) => state.put(now, self.number, Act::Settle(part)),
                 FromProcessor::Hello(_)
-                | FromProcessor::Settlement(_)
                 | FromProcessor::Credit { .. }
                 | FromProcessor::Drain(_)
                 | FromProcessor::GoAway(_) => {}
@@ -341,6 +359,7 @@ impl Line {
             match act {
                 Act::Answer(answer) => self.ready.push_back(FromProcessor::Answer(answer)),
                 Act::Notify(notification) => self.ready.push_back(FromProcessor::Notification(notification)),
+                Act::Settle(part) => self.ready.push_back(FromProcessor::Settlement(part)),
                 Act::Close => close |= line == self.number,
                 Act::Arrive(operation) => {
                     let steps = state.processor.arrive(&operation, wall);
@@ -413,8 +432,8 @@ impl Line {
             let callback = match &message {
                 FromProcessor::Answer(answer) => answer.callback,
                 FromProcessor::Notification(notification) => notification.callback,
+                FromProcessor::Settlement(part) => part.callback,
                 FromProcessor::Hello(_)
-                | FromProcessor::Settlement(_)
                 | FromProcessor::Credit { .. }
                 | FromProcessor::Drain(_)
                 | FromProcessor::GoAway(_) => continue,

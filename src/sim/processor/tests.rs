@@ -98,7 +98,7 @@ fn outcomes(steps: &[Step]) -> Vec<Outcome> {
         .iter()
         .filter_map(|step| match &step.act {
             Act::Answer(answer) => Some(answer.outcome.clone()),
-            Act::Notify(_) | Act::Close | Act::Arrive(_) => None,
+            Act::Notify(_) | Act::Settle(_) | Act::Close | Act::Arrive(_) => None,
         })
         .collect()
 }
@@ -244,6 +244,7 @@ fn each_misbehaviour_shows() {
                 Outcome::Error => "error".to_owned(),
             },
             Act::Notify(_) => "notify".to_owned(),
+            Act::Settle(_) => "settle".to_owned(),
             Act::Close => "close".to_owned(),
             Act::Arrive(_) => "arrive".to_owned(),
         };
@@ -306,7 +307,7 @@ fn money_that_never_came_and_disputes_are_reported_later() {
             .iter()
             .filter_map(|step| match &step.act {
                 Act::Notify(notification) => Some(notification.kind),
-                Act::Answer(_) | Act::Close | Act::Arrive(_) => None,
+                Act::Answer(_) | Act::Settle(_) | Act::Close | Act::Arrive(_) => None,
             })
             .collect()
     };

@@ -1,0 +1,392 @@
+//! Settlement: what processors said they settled beside what sessions came to.
+
+use super::api::Refused;
+use super::views::Views;
+use crate::actors::dossier::Dossier;
+use crate::actors::output::{SettlementReply, SettlementTold};
+use crate::actors::shard::Input;
+use crate::billing::reconciliation::register::{BatchKey, Booking, Part, Received};
+use crate::billing::reconciliation::{Flow, Ours, Report, WhyExtra, reconcile};
+use crate::ledger::EntryError;
+use crate::payment::{Final, OperationKind};
+use crate::session::Session;
+use crate::units::{Amount, Currency, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// How old an operation is when it is missed, unless somebody says otherwise.
+pub const GRACE: TimeSpan = TimeSpan::from_secs(72 * 3_600);
+
+/// How long a part of a batch may take until it is durable.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Every session priced, captured and settled, and what fits none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledView {
+    /// `wattstile.settlement-report/1`
+    pub schema: String,
+    /// How many sessions are in which state.
+    pub states: BTreeMap<String, u64>,
+    /// The sessions of which money was taken, in the order of their ids.
+    pub sessions: Vec<SettledRow>,
+    /// Lines of processors that fit no operation.
+    pub extra: Vec<ExtraRow>,
+    /// The batches, in the order in which they came.
+    pub batches: Vec<BatchRow>,
+}
+
+/// One session. Money in major units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledRow {
+    /// Its id.
+    pub session: String,
+    /// `matched`, `in flight`, `missing`, `amount differs` (settled another amount than captured), or `not covered` (captured
+    /// another amount than it was priced at).
+    pub state: String,
+    /// The processors that took money.
+    pub processors: Vec<String>,
+    /// What it was priced at.
+    pub priced: Decimal,
+    /// Taken, less what was given back.
+    pub captured: Decimal,
+    /// Settled, less what was settled back.
+    pub settled: Decimal,
+    /// The currency.
+    pub currency: String,
+}
+
+/// A line that fits no operation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtraRow {
+    /// Whose.
+    pub processor: String,
+    /// The batch.
+    pub batch: String,
+    /// Its place there, counted from 1.
+    pub row: u64,
+    /// The operation that it names.
+    pub operation: Option<String>,
+    /// The reference that it names.
+    pub reference: Option<String>,
+    /// `unknown`, `settled already`, `other kind`.
+    pub why: String,
+    /// Before fees.
+    pub gross: Decimal,
+    /// The currency.
+    pub currency: String,
+}
+
+/// A batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchRow {
+    /// Whose.
+    pub processor: String,
+    /// Its name.
+    pub batch: String,
+    /// When the money moves.
+    pub at: String,
+    /// Lines.
+    pub lines: u64,
+    /// What is paid out.
+    pub net: Decimal,
+    /// The currency.
+    pub currency: String,
+    /// `incomplete`, `received` or `booked`.
+    pub state: String,
+    /// What is wrong with it.
+    pub faults: Vec<String>,
+}
+
+/// What a processor has settled by now, laid beside what it took.
+struct Laid {
+    ours: Vec<Ours>,
+    reports: Vec<(BatchKey, Received, Report)>,
+    /// Ours that no line has settled.
+    rest: Vec<Ours>,
+}
+
+impl Views {
+    /// Whole batches with a part that is not booked.
+    pub fn unbooked(&self) -> Vec<BatchKey> {
+        let found = self.batches();
+        found.into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked()).map(|(key, _)| key).collect()
+    }
+
+    /// What follows from the parts of a batch that are not booked.
+    pub fn bookings(&self, processor: &ProcessorId, batch: &str) -> Result<Vec<Booking>, EntryError> {
+        let batches = self.batches();
+        let of_processor = || batches.iter().filter(|((id, _), _)| id == processor);
+        let mut settled: BTreeSet<OpId> =
+            of_processor().flat_map(|(_, found)| found.settled().iter().copied()).collect();
+        let Some((key, received)) = of_processor().find(|((_, name), _)| **name == *batch) else {
+            return Ok(Vec::new());
+        };
+        let ours = self.ours(Some(processor));
+        let mut bookings = Vec::new();
+        for part in received.unbooked() {
+            let open: Vec<Ours> = ours.iter().filter(|ours| !settled.contains(&ours.operation)).cloned().collect();
+            let lines = received.batch(key, Some(part));
+            let report = reconcile(&open, &lines, GRACE);
+            let fresh: Vec<OpId> =
+                report.matched.iter().chain(&report.differs).map(|pair| pair.ours.operation).collect();
+            settled.extend(&fresh);
+            let (processor, batch) = key.clone();
+            bookings.push(Booking { processor, batch, part, entries: report.entries(&lines)?, settled: fresh });
+        }
+        Ok(bookings)
+    }
+
+    /// Every session priced, captured and settled; operations that are younger than `grace` at `now` are in flight.
+    pub fn settled(&self, processor: Option<&ProcessorId>, grace: TimeSpan, now: Timestamp) -> SettledView {
+        let mut rows: BTreeMap<SessionId, SettledRow> = BTreeMap::new();
+        let prices = self.prices();
+        let (mut extra, mut batches) = (Vec::new(), Vec::new());
+        for (id, laid) in self.laid(processor) {
+            for ours in &laid.ours {
+                let session = ours.operation.session();
+                let (payable, net) = prices.get(&session).copied().unwrap_or((0, 0));
+                let major = |minor| Amount::new(minor, ours.amount.currency).major();
+                let row = rows.entry(session).or_insert_with(|| SettledRow {
+                    session: session.to_string(),
+                    state: if payable == net { "matched" } else { "not covered" }.to_owned(),
+                    processors: Vec::new(),
+                    priced: major(payable),
+                    captured: major(net),
+                    settled: Decimal::ZERO,
+                    currency: ours.amount.currency.code().to_owned(),
+                });
+                if !row.processors.contains(&id.to_string()) {
+                    row.processors.push(id.to_string());
+                }
+            }
+            let mut say = |operation: OpId, state: &str| {
+                if let Some(row) = rows.get_mut(&operation.session()) {
+                    row.state = worse(&row.state, state).to_owned();
+                }
+            };
+            for ours in &laid.rest {
+                say(ours.operation, if now.since(ours.at) < grace { "in flight" } else { "missing" });
+            }
+            for (_, _, report) in &laid.reports {
+                report.differs.iter().for_each(|pair| say(pair.ours.operation, "amount differs"));
+            }
+            for ((_, batch), received, report) in &laid.reports {
+                for pair in report.matched.iter().chain(&report.differs) {
+                    if let Some(row) = rows.get_mut(&pair.ours.operation.session()) {
+                        row.settled += pair.theirs.gross.major();
+                    }
+                }
+                extra.extend(report.extra.iter().map(|found| ExtraRow {
+                    processor: id.to_string(),
+                    batch: batch.to_string(),
+                    row: found.theirs.row,
+                    operation: found.theirs.operation.map(|id| id.to_string()),
+                    reference: found.theirs.reference.as_deref().map(str::to_owned),
+                    why: in_words(found.why).to_owned(),
+                    gross: found.theirs.gross.major(),
+                    currency: found.theirs.gross.currency.code().to_owned(),
+                }));
+                batches.push(batch_row(&id, batch, received, report));
+            }
+        }
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        for row in rows.values() {
+            *states.entry(row.state.clone()).or_default() += 1;
+        }
+        let (schema, sessions) = ("wattstile.settlement-report/1".to_owned(), rows.into_values().collect());
+        SettledView { schema, states, sessions, extra, batches }
+    }
+
+    /// Our captures and refunds at outside processors (or at one), as [`read_ours`](crate::billing::reconciliation::read_ours)
+    /// reads them.
+    pub fn ours_csv(&self, processor: Option<&ProcessorId>) -> Result<String, Refused> {
+        let mut table = ::csv::Writer::from_writer(Vec::new());
+        let failed = |error: ::csv::Error| Refused::new(500, error);
+        table.write_record(["operation", "kind", "reference", "amount", "currency", "at"]).map_err(failed)?;
+        for ours in self.ours(processor) {
+            let kind = match ours.kind {
+                Flow::Capture => "capture",
+                Flow::Refund => "refund",
+            };
+            let (operation, amount) = (ours.operation.to_string(), ours.amount.major().to_string());
+            let at = ours.at.to_rfc3339();
+            let record = [&operation, kind, &ours.reference, &amount, ours.amount.currency.code(), &at];
+            table.write_record(record).map_err(failed)?;
+        }
+        let bytes = table.into_inner().map_err(|error| Refused::new(500, error))?;
+        String::from_utf8(bytes).map_err(|error| Refused::new(500, error))
+    }
+
+    /// Hands a part of a batch that an operator brings to its partition; it is durable when this returns.
+    pub(super) fn bring(&self, part: Part) -> Result<(), Refused> {
+        let directory = self.directory().ok_or_else(|| Refused::conflict("no gate is running"))?;
+        let (tell, told) = mpsc::channel();
+        let reply = SettlementReply::Order(SettlementTold(Box::new(move |refused| {
+            let _ = tell.send(refused);
+        })));
+        if directory.post(Input::Settlement(Box::new(part), reply)).is_err() {
+            return Err(Refused::busy());
+        }
+        match told.recv_timeout(PATIENCE) {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => Err(Refused::conflict(code.meaning())),
+            Err(_) => Err(Refused::new(504, "no answer in time; ask again, it is the same batch")),
+        }
+    }
+
+    fn batches(&self) -> Vec<(BatchKey, Received)> {
+        let found = self.ask(|shard| {
+            let all = shard.partitions().iter().flat_map(|partition| partition.settlements.batches());
+            all.map(|(key, batch)| (key.clone(), batch.clone())).collect::<Vec<_>>()
+        });
+        found.into_iter().flatten().collect()
+    }
+
+    /// Lays each processor's batches beside our operations, in the order in which they came: an operation is settled once.
+    fn laid(&self, only: Option<&ProcessorId>) -> BTreeMap<ProcessorId, Laid> {
+        let mut all: BTreeMap<ProcessorId, Laid> = BTreeMap::new();
+        let empty = || Laid { ours: Vec::new(), reports: Vec::new(), rest: Vec::new() };
+        for (processor, ours) in self.operations() {
+            if only.is_none_or(|only| *only == processor) {
+                let laid = all.entry(processor).or_insert_with(empty);
+                laid.rest.push(ours.clone());
+                laid.ours.push(ours);
+            }
+        }
+        for (key, received) in self.batches() {
+            if only.is_some_and(|only| *only != key.0) {
+                continue;
+            }
+            let laid = all.entry(key.0.clone()).or_insert_with(empty);
+            let mut report = reconcile(&laid.rest, &received.batch(&key, None), GRACE);
+            let settled: BTreeSet<OpId> =
+                report.matched.iter().chain(&report.differs).map(|pair| pair.ours.operation).collect();
+            for found in &mut report.extra {
+                let known = |id: &OpId| laid.ours.iter().any(|ours| ours.operation == *id);
+                if found.why == WhyExtra::Unknown && found.theirs.operation.as_ref().is_some_and(known) {
+                    found.why = WhyExtra::SettledAlready;
+                }
+            }
+            laid.rest.retain(|ours| !settled.contains(&ours.operation));
+            laid.reports.push((key, received, report));
+        }
+        all
+    }
+
+    fn ours(&self, only: Option<&ProcessorId>) -> Vec<Ours> {
+        let all = self.operations().into_iter();
+        all.filter(|(processor, _)| only.is_none_or(|only| only == processor)).map(|(_, ours)| ours).collect()
+    }
+
+    /// Captures and refunds of all sessions at outside processors, in the order of their ids.
+    fn operations(&self) -> Vec<(ProcessorId, Ours)> {
+        let mut found: BTreeMap<OpId, (ProcessorId, Ours)> = BTreeMap::new();
+        self.each_session(operations, |(processor, ours)| {
+            found.insert(ours.operation, (processor, ours));
+        });
+        found.into_values().collect()
+    }
+
+    /// What each session was priced at, and what was taken and not given back, in minor units.
+    fn prices(&self) -> BTreeMap<SessionId, (i64, i64)> {
+        let mut found = BTreeMap::new();
+        let price = |session: &Session| {
+            let payable = session.ended().map_or(0, |ended| ended.payable.minor);
+            let net = session.payment.captured().minor.saturating_sub(session.payment.refunded().minor);
+            vec![(session.id, (payable, net))]
+        };
+        self.each_session(price, |(id, prices)| {
+            found.insert(id, prices);
+        });
+        found
+    }
+
+    /// Looks at every session, archived ones first: what is live is younger.
+    fn each_session<T: Send + 'static>(
+        &self,
+        look: impl Fn(&Session) -> Vec<T> + Copy + Send + 'static,
+        mut keep: impl FnMut(T),
+    ) {
+        if let Some(archive) = self.archive() {
+            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
+            let read = archive.range(first, last, &mut |archived| {
+                if let Ok(dossier) = Dossier::from_bytes(&archived.dossier) {
+                    look(&dossier.session).into_iter().for_each(&mut keep);
+                }
+                true
+            });
+            if let Err(error) = read {
+                tracing::error!(%error, "the archive cannot be read");
+            }
+        }
+        let live = self.ask(move |shard| {
+            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
+            sessions.flat_map(|(_, hosted)| look(hosted.state())).collect::<Vec<_>>()
+        });
+        live.into_iter().flatten().for_each(keep);
+    }
+}
+
+fn operations(session: &Session) -> Vec<(ProcessorId, Ours)> {
+    let payment = &session.payment;
+    let at = session.settled_at.or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at);
+    let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
+    let moved = approved.filter_map(|past| {
+        let kind = match past.kind {
+            OperationKind::Capture => Flow::Capture,
+            OperationKind::Refund => Flow::Refund,
+            _ => return None,
+        };
+        let hold = payment.hold(past.hold)?;
+        if crate::actors::house::account_of(&hold.processor).is_some() {
+            return None;
+        }
+        let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
+        let amount = Amount::new(past.amount_minor, payment.currency());
+        let operation = payment.operation_id(past.number);
+        Some((hold.processor.clone(), Ours { operation, kind, reference, amount, at }))
+    });
+    moved.collect()
+}
+
+fn batch_row(processor: &ProcessorId, batch: &str, received: &Received, report: &Report) -> BatchRow {
+    let found = received.batch(&(processor.clone(), batch.into()), None);
+    let (count, net) = report.sums.map_or((0, 0), |sums| (sums.count, sums.net));
+    BatchRow {
+        processor: processor.to_string(),
+        batch: batch.to_owned(),
+        at: found.at.to_string(),
+        lines: count,
+        net: decimal(net, found.currency),
+        currency: found.currency.code().to_owned(),
+        state: match (received.is_whole(), received.is_booked()) {
+            (_, true) => "booked",
+            (true, false) => "received",
+            (false, false) => "incomplete",
+        }
+        .to_owned(),
+        faults: report.faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn decimal(minor: i128, currency: Currency) -> Decimal {
+    Decimal::from_i128_with_scale(minor, u32::from(currency.exponent()))
+}
+
+/// The state that needs more attention.
+fn worse<'s>(one: &'s str, other: &'s str) -> &'s str {
+    const ORDER: [&str; 5] = ["matched", "in flight", "not covered", "missing", "amount differs"];
+    let rank = |state: &str| ORDER.iter().position(|known| *known == state).unwrap_or(0);
+    if rank(other) > rank(one) { other } else { one }
+}
+
+const fn in_words(why: WhyExtra) -> &'static str {
+    match why {
+        WhyExtra::Unknown => "unknown",
+        WhyExtra::SettledAlready => "settled already",
+        WhyExtra::OtherKind => "other kind",
+    }
+}
