@@ -204,7 +204,10 @@ impl Draft<'_> {
             hold.stage,
             Stage::Closed(Ending::Captured | Ending::CaptureFailed | Ending::Expired | Ending::Voided)
         );
-        if nothing_there && !confirmed && (answered || hold.refusals > 0) {
+        // A capture that was approved after its refusal ended the hold at the processor, and here it is still open.
+        let taken = confirmed && hold.captured_minor > 0;
+        let taken = taken && (!hold.capabilities.multiple_captures() || hold.refusals > 0);
+        if nothing_there && (taken || (!confirmed && (answered || hold.refusals > 0))) {
             self.fact(Event::NothingToVoid { operation, source, at: self.now.wall });
             return;
         }

@@ -47,6 +47,22 @@ fn o13_a_reversal_that_finds_nothing_waits_until_the_original_cannot_arrive() {
 }
 
 #[test]
+fn o18_a_capture_approved_after_its_refusal_leaves_nothing_to_release() {
+    let mut desk = Desk::with(|can| can.multiple_captures = false).opened(4_500);
+    desk.capture(3_000);
+    let capture = desk.next();
+    desk.decline(&capture, DeclineClass::Technical, "91");
+    // Before it is asked for again the processor says that it was done after all.
+    desk.approve(&capture, 3_000);
+    desk.wait_s(5);
+    let void = desk.next_is(OperationKind::Void);
+    // To the processor the hold ended with the capture: it is not pursued until it lapses.
+    let events = desk.decline(&void, DeclineClass::State, "captured");
+    assert!(matches!(events[..], [Event::NothingToVoid { .. }, Event::Settled { .. }]), "{events:?}");
+    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Captured));
+}
+
+#[test]
 fn o18_what_was_approved_too_late_is_compensated() {
     // A refused authorization is approved after all: released.
     let mut desk = Desk::new();
