@@ -469,10 +469,11 @@ impl Delivery<'_> {
         }
     }
 
-    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile.
+    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile, or its money
+    /// is under way again (a late approval that is being released, a refund): then somebody has to ask until it is done.
     fn archived(partition: &mut Partition, put_away: &Session) {
-        let cell = partition.find_session(put_away.id);
-        if cell.and_then(|cell| partition.sessions.get(cell)).is_some_and(|live| live.state() == put_away) {
+        let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
+        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled()) {
             partition.remove_session(put_away.id);
         }
     }

@@ -22,6 +22,7 @@ use crate::wire::{
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use ring::hmac;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 mod covered;
@@ -78,7 +79,9 @@ fn house_with(policy: Policy) -> Arc<House> {
 }
 
 fn house_of(policy: Policy, tariff: &str) -> Arc<House> {
-    let dice = Mutex::new(0x1234_5678_u64);
+    // Each house throws its own numbers, as a gate does that begins anew: else two sessions would have one id.
+    static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
+    let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
     let places: Box<dyn Places> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();

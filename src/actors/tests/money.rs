@@ -252,3 +252,26 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     scene.put_away(id);
     assert!(!live(&scene), "what was live again after the restart is put away once more");
 }
+
+#[test]
+fn a_session_is_not_forgotten_while_its_money_is_under_way() {
+    let mut scene = Scene::new();
+    scene.archive = Some(Default::default());
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    let decline = Decline { class: DeclineClass::Hard, code: "stolen".into(), retry_after: None };
+    scene.answer(&authorize, Outcome::Declined(decline));
+    let live = |scene: &Scene| scene.shard.session(authorize.id.session()).is_some();
+    assert!(!live(&scene), "it is closed and put away");
+
+    // It was approved after all: the hold is released, and the processor does not answer at once.
+    scene.approve(&authorize);
+    let void = scene.asked();
+    assert!(matches!(void.request, Request::Void { .. }), "{void:?}");
+    assert!(live(&scene), "somebody has to ask again");
+    scene.pass(60);
+    assert_eq!(scene.asked().id, void.id);
+    scene.approve(&void);
+    assert!(!live(&scene), "and now nothing is left to do");
+}
