@@ -115,25 +115,25 @@ enum Verdict {
 /// Runs an operation on a hold: the checks that all share, the repeated operation, then `decide_new`.
 fn on_hold(account: &Account, request: Request, decide_new: impl FnOnce(&OpenAccount) -> Verdict) -> Decision {
     let Some(open) = account.opened() else {
-        return refuse(&request, None, Rejection::NoSuchAccount);
+        return refuse(&request, Rejection::NoSuchAccount);
     };
     if let Some(Err(rejection)) = request.amount.map(|amount| check_amount(open, amount)) {
-        return refuse(&request, Some(open), rejection);
+        return refuse(&request, rejection);
     }
     match lookup(open, &request) {
         Lookup::Same(told) => return Decision::reply(answer(&request, open, told)),
-        Lookup::Different(rejection) => return refuse(&request, Some(open), rejection),
+        Lookup::Different(rejection) => return refuse(&request, rejection),
         Lookup::New => {}
     }
     if let Account::Closed(_) = account {
-        return refuse(&request, Some(open), Rejection::AccountClosed);
+        return refuse(&request, Rejection::AccountClosed);
     }
     match decide_new(open) {
         Verdict::Done(decision, minor) => decision.and_effect(answer(&request, open, Told::Done(minor))),
         Verdict::NothingToRelease(event) => {
             Decision::event(event).and_effect(answer(&request, open, Told::NothingToRelease))
         }
-        Verdict::Never(rejection) => refuse(&request, Some(open), rejection),
+        Verdict::Never(rejection) => refuse(&request, rejection),
         Verdict::NotNow(rejection) => {
             let Request { op, hold, asked, at, .. } = request;
             Decision::event(Event::Refused { at, op, hold, asked, rejection }).and_effect(answer(
@@ -185,7 +185,8 @@ fn place(account: &OpenAccount, request: Request, decide_by: Timestamp) -> Verdi
         return Verdict::Never(Rejection::HoldEnded);
     }
     if at > decide_by {
-        return Verdict::Never(Rejection::TooLate);
+        // A repetition may come in time (it has another deadline, or the clock was set back): the answer stays the same.
+        return Verdict::NotNow(Rejection::TooLate);
     }
     if !may_use(account, credential) {
         return Verdict::NotNow(Rejection::CredentialNotLinked);
@@ -456,21 +457,17 @@ fn refuse_if(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
     if condition { Err(rejection) } else { Ok(()) }
 }
 
-fn refuse(request: &Request, account: Option<&OpenAccount>, rejection: Rejection) -> Decision {
-    let told = Told::Refused(rejection);
-    Decision::reply(match account {
-        Some(account) => answer(request, account, told),
-        None => to_session(request, Outcome::Declined(rejection.to_decline())),
-    })
+/// A refusal that leaves no record: the same operation may be answered otherwise later (the account is opened, the clock is
+/// set back), and then that must not look like this message again. So it has a number of its own.
+fn refuse(request: &Request, rejection: Rejection) -> Decision {
+    let callback = CallbackId(request.op.as_u128() ^ u128::from(u16::MAX) << 112);
+    let outcome = Outcome::Declined(rejection.to_decline());
+    Decision::reply(Effect::Answer(Answer { callback, operation: request.op, hold: request.hold, outcome }))
 }
 
+/// An operation has one recorded answer, so that the answer's number is the operation's.
 fn answer(request: &Request, account: &OpenAccount, told: Told) -> Effect {
-    to_session(request, outcome(account, told))
-}
-
-/// An operation has one answer, so that the answer's number is the operation's.
-fn to_session(request: &Request, outcome: Outcome) -> Effect {
-    let callback = CallbackId(request.op.as_u128());
+    let (callback, outcome) = (CallbackId(request.op.as_u128()), outcome(account, told));
     Effect::Answer(Answer { callback, operation: request.op, hold: request.hold, outcome })
 }
 

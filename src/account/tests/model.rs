@@ -302,7 +302,6 @@ fn is_settled(answer: &Option<super::super::Effect>) -> bool {
             "amount_not_pos"
                 | "hold_unknown"
                 | "hold_ended"
-                | "too_late"
                 | "different_kind"
                 | "different_amount"
                 | "different_terms"

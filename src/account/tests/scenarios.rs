@@ -207,6 +207,28 @@ fn an_authorization_after_its_time_reserves_nothing() {
     bench.now_ms = NOON + 60_001;
     assert_eq!(bench.ask(hold(1, 3_000)), Err("too_late".into()));
     assert_eq!(bench.available(), 5_000);
+    // Its session takes that for final. A repetition that comes in time by its own deadline hears the same, and so does one
+    // after the clock was set back: else money would be reserved for nobody.
+    let Command::Hold { op, amount, partial_ok, credential, .. } = hold(1, 3_000) else { unreachable!() };
+    let decide_by = Timestamp::from_unix_ms(NOON + 120_000);
+    assert_eq!(bench.ask(Command::Hold { op, amount, partial_ok, credential, decide_by }), Err("too_late".into()));
+    bench.now_ms = NOON;
+    assert_eq!(bench.ask(hold(1, 3_000)), Err("too_late".into()));
+    assert_eq!(bench.available(), 5_000);
+}
+
+#[test]
+fn a_refusal_that_is_not_recorded_is_another_message_than_the_answer_that_is() {
+    let account = crate::account::Account::default();
+    let number = |effect: Option<crate::account::Effect>| match effect {
+        Some(crate::account::Effect::Answer(answer)) => answer.callback,
+        other => panic!("{other:?}"),
+    };
+    let now = crate::units::Now { wall: Timestamp::from_unix_ms(NOON), mono: crate::units::Mono(0) };
+    // Nobody has opened the account yet.
+    let refused = number(crate::account::decide(&account, hold(1, 3_000), now).effects.pop());
+    let placed = number(Bench::with(5_000).tell(hold(1, 3_000)));
+    assert_ne!(refused, placed, "the session has to hear of the hold to release it");
 }
 
 #[test]
@@ -238,7 +260,9 @@ fn what_may_be_forgotten_is_never_called_unknown() {
     assert_eq!(bench.ask(release(1, 3)), Err("op_forgotten".into()));
     assert_eq!(bench.ask(hold(1, 100)), Err("too_late".into()));
     assert_eq!(bench.ask(capture(all, 2, 100)), Ok(100), "the last ones are remembered whatever their age");
-    assert_eq!(bench.account.opened().unwrap().holds.len(), limits::ACCOUNT_CLOSED_HOLDS);
+    let holds = &bench.account.opened().unwrap().holds;
+    let refused = holds.values().filter(|hold| hold.state == HoldState::Declined).count();
+    assert_eq!((holds.len() - refused, refused), (limits::ACCOUNT_CLOSED_HOLDS, 1));
 }
 
 #[test]
