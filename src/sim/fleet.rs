@@ -492,7 +492,7 @@ impl Runner {
 }
 
 /// Sends messages; readings of one session that follow each other share frames.
-fn send_all(
+pub(super) fn send_all(
     link: &mut ChargerClientLink,
     channel: Channel,
     messages: &mut Vec<FromCharger>,

@@ -14,3 +14,4 @@ pub mod replay;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+pub mod world;

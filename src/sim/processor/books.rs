@@ -49,6 +49,8 @@ pub struct Hold {
     pub(super) script: super::Script,
     captures: BTreeMap<OpId, Captured>,
     token: Box<[u8]>,
+    /// The processor said of a capture that it was refused, and had done it: another attempt is no fault of the gate.
+    pub(super) denied: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,7 @@ pub struct Violations {
     pub over_captures: u64,
     /// A refund of more than was captured.
     pub over_refunds: u64,
-    /// A capture, change or second authorization of a hold that had ended without capture.
+    /// A capture of a hold that had been released.
     pub after_the_end: u64,
     /// An operation id used again with another body.
     pub other_bodies: u64,
@@ -195,6 +197,7 @@ impl Books {
                 script: ask.script,
                 captures: BTreeMap::new(),
                 token: ask.token.into(),
+                denied: false,
             },
         );
         Ok(Done { amount, processor_ref, expires_at: Some(expires_at) })
@@ -203,7 +206,8 @@ impl Books {
     /// Raises or lowers the reserved total.
     pub(super) fn adjust(&mut self, id: HoldId, total: Amount, raise: bool, caps: &Capabilities) -> Worked {
         let Books { holds, violations, accounts, .. } = self;
-        let hold = open(holds, violations, id)?;
+        // A change may still be on its way when the hold is released: one that comes too late is no fault.
+        let hold = open(holds, &mut Violations::default(), id)?;
         if total.minor <= 0 || total.currency != hold.authorized.currency {
             violations.wrong_amounts += 1;
             return Err(state("amount"));
@@ -237,8 +241,8 @@ impl Books {
         caps: &Capabilities,
     ) -> Worked {
         let Books { holds, violations, accounts, by_expiry, .. } = self;
-        if holds.get(&id).is_some_and(|hold| hold.state == HoldState::Captured) {
-            violations.double_captures += 1;
+        if let Some(hold) = holds.get(&id).filter(|hold| hold.state == HoldState::Captured) {
+            violations.double_captures += u64::from(!hold.denied);
             return Err(state("captured"));
         }
         let hold = open(holds, violations, id)?;

@@ -173,6 +173,11 @@ impl Processor {
         &self.settings
     }
 
+    /// How often it misbehaves by itself from now on.
+    pub fn set_rates(&mut self, rates: Rates) {
+        self.settings.rates = rates;
+    }
+
     /// Its books.
     pub fn books(&self) -> &Books {
         &self.books
@@ -348,6 +353,9 @@ impl Processor {
             }
             Misbehaviour::DeclinedThenApproved => {
                 let outcome = self.work(operation, now, &mut steps);
+                if let Some(hold) = self.books.holds.get_mut(&operation.hold) {
+                    hold.denied = true;
+                }
                 steps.push(self.answer(operation, declined(DeclineClass::Technical, "91"), latency));
                 steps.push(self.answer(operation, outcome, moment));
             }

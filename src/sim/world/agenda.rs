@@ -1,0 +1,103 @@
+//! What is to happen when: the one scheduler of a simulated world, and its clock.
+
+use super::faults::Fault;
+use super::network::Side;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Something that happens at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Event {
+    /// Bytes may have arrived at a side of a connection.
+    Arrive(u64, Side),
+    /// A side of a connection learns that it is gone.
+    Ended(u64, Side),
+    /// A charger's or site controller's own deadline.
+    Fleet(usize),
+    /// A charger or site controller dials.
+    DialFleet(usize),
+    /// A processor's own deadline.
+    Bank(usize),
+    /// A processor dials on one of its connections.
+    DialBank(usize, usize),
+    /// The gate's clock ticks.
+    Tick,
+    /// The gate's links look at their deadlines.
+    Sweep,
+    /// The disk has done a commit.
+    Commit(u32),
+    /// The archivist writes what has gathered.
+    PutAway(u32),
+    /// Snapshots are taken and the log is trimmed.
+    Snapshot,
+    /// The gate is started.
+    Start,
+    /// Something goes wrong.
+    Strike(Fault),
+    /// A disk that was full has room again.
+    Room,
+    /// The gate's wall clock is set right again.
+    ClockRight,
+    /// Faults stop for a while, or may happen again.
+    Calm(bool),
+}
+
+/// The scheduler. Events of the same millisecond happen in the order in which they were put here.
+#[derive(Default)]
+pub(super) struct Agenda {
+    now: u64,
+    number: u64,
+    heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
+}
+
+impl Agenda {
+    /// Milliseconds since the world began.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Puts an event on the agenda; what is past happens now.
+    pub fn at(&mut self, at: u64, event: Event) {
+        self.number += 1;
+        self.heap.push(Reverse((at.max(self.now), self.number, event)));
+    }
+
+    /// Puts an event on the agenda, so many milliseconds from now.
+    pub fn after(&mut self, ms: u64, event: Event) {
+        self.at(self.now.saturating_add(ms), event);
+    }
+
+    /// The next event until `end`; the clock moves on to it, or to `end`.
+    pub fn next(&mut self, end: u64) -> Option<Event> {
+        match self.heap.peek() {
+            Some(Reverse((at, _, _))) if *at <= end => {
+                let Reverse((at, _, event)) = self.heap.pop()?;
+                self.now = at;
+                Some(event)
+            }
+            _ => {
+                self.now = self.now.max(end);
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_moves_from_event_to_event_and_equals_keep_their_order() {
+        let mut agenda = Agenda::default();
+        agenda.at(30, Event::Tick);
+        agenda.at(10, Event::Sweep);
+        agenda.at(10, Event::Snapshot);
+        assert_eq!(agenda.next(20), Some(Event::Sweep));
+        assert_eq!((agenda.now(), agenda.next(20)), (10, Some(Event::Snapshot)));
+        assert_eq!((agenda.next(20), agenda.now()), (None, 20));
+        agenda.after(5, Event::Start);
+        assert_eq!((agenda.next(40), agenda.now()), (Some(Event::Start), 25));
+        assert_eq!(agenda.next(40), Some(Event::Tick));
+    }
+}

@@ -1,0 +1,365 @@
+//! The great reckoning, when everything has come to its end: the gate's books, its sessions, the processors' books and the
+//! chargers' receipts tell the same story, and a gate that begins anew on the same disk tells it again.
+
+use super::process::Process;
+use super::world::{World, live_sessions};
+use crate::account::{Account, HoldState};
+use crate::actors::dossier::Dossier;
+use crate::actors::partition::Partition;
+use crate::actors::posting::PartitionBooks;
+use crate::actors::shard::Shard;
+use crate::ledger::Name;
+use crate::payment::{Ending, Stage as HoldStage};
+use crate::session::{Session, Stage};
+use crate::sim::processor::HoldState as TheirState;
+use crate::units::{Currency, SessionId};
+use ring::digest;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What has to be zero in the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reckoning {
+    /// Holds that are open in a processor's books.
+    pub orphan_holds: u64,
+    /// Captures of holds that had been captured to the end.
+    pub double_captures: u64,
+    /// Captures of more than was authorized.
+    pub over_captures: u64,
+    /// Everything else that a processor should never be asked.
+    pub other_violations: u64,
+    /// Sessions without an end or a receipt, operations without an outcome, callbacks without an acknowledgement.
+    pub unresolved_after_grace: u64,
+    /// How far the books are from balance.
+    pub books_imbalance_minor: u64,
+    /// Captured less refunded by the gate's sessions against the processors' books, added up over holds.
+    pub processor_books_difference_minor: u64,
+    /// Acknowledged readings that the gate did not have any more.
+    pub readings_lost: u64,
+    /// Accepted sessions that it did not know any more.
+    pub sessions_lost: u64,
+}
+
+impl Reckoning {
+    /// Adds another world's.
+    pub fn add(&mut self, other: &Reckoning) {
+        self.orphan_holds += other.orphan_holds;
+        self.double_captures += other.double_captures;
+        self.over_captures += other.over_captures;
+        self.other_violations += other.other_violations;
+        self.unresolved_after_grace += other.unresolved_after_grace;
+        self.books_imbalance_minor += other.books_imbalance_minor;
+        self.processor_books_difference_minor += other.processor_books_difference_minor;
+        self.readings_lost += other.readings_lost;
+        self.sessions_lost += other.sessions_lost;
+    }
+}
+
+/// Whether everything has come to its end.
+pub(super) fn is_at_rest(world: &World) -> bool {
+    let Some(process) = &world.process else { return false };
+    process.is_idle()
+        && world.fleet.iter().flat_map(|one| &one.chargers).all(|charger| charger.open_sessions() == 0)
+        && world.banks.iter().all(|bank| bank.is_idle() && open_holds(bank) == 0)
+        && live_sessions(process).next().is_none()
+}
+
+fn open_holds(bank: &super::bank::Bank) -> u64 {
+    bank.processor.books().holds().filter(|(_, hold)| hold.state == TheirState::Open).count() as u64
+}
+
+/// Books of a gate: all partitions together.
+pub(super) fn books(process: &Process) -> PartitionBooks {
+    let mut books = PartitionBooks::default();
+    for partition in process.shards().iter().flat_map(Shard::partitions) {
+        books.merge(&partition.books);
+    }
+    books
+}
+
+/// SHA-256 of the books and of what every session came to.
+pub(super) fn ledger_hash(world: &World) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    if let Some(process) = &world.process {
+        context.update(&postcard::to_stdvec(&books(process)).expect("plain data into memory"));
+    }
+    let closed: BTreeMap<_, _> = world.witness.closed.iter().collect();
+    for (id, closed) in closed {
+        context.update(&id.as_u128().to_le_bytes());
+        context.update(&closed.payable.to_le_bytes());
+        context.update(&closed.cost.parts().to_le_bytes());
+        context.update(&closed.energy.to_le_bytes());
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// Compares everything with everything, and notes what does not agree.
+pub(super) fn reckon(world: &mut World) -> Reckoning {
+    let mut result = Reckoning::default();
+    for charger in world.fleet.iter().flat_map(|one| &one.chargers) {
+        result.unresolved_after_grace += charger.open_sessions() as u64;
+        result.readings_lost += charger.tally().readings_lost;
+        result.sessions_lost += charger.tally().sessions_lost;
+    }
+    for bank in &world.banks {
+        let found = bank.processor.books().violations();
+        result.orphan_holds += open_holds(bank);
+        result.double_captures += found.double_captures;
+        result.over_captures += found.over_captures;
+        result.other_violations += found.over_refunds
+            + found.after_the_end
+            + found.other_bodies
+            + found.wrong_amounts
+            + found.double_holds
+            + found.wrong_processors
+            + bank.counts.believed;
+        result.unresolved_after_grace += bank.pending() as u64;
+        if found != crate::sim::processor::Violations::default() {
+            let what = format!("{} was asked what it should never be: {found:?}", bank.id);
+            world.witness.violated(|| what);
+        }
+        if bank.counts.believed > 0 {
+            let what = format!("{} lies of {} were believed", bank.counts.believed, bank.id);
+            world.witness.violated(|| what);
+        }
+    }
+    let Some(process) = world.process.take() else {
+        world.witness.violated(|| "there is no gate in the end".to_owned());
+        return result;
+    };
+    let lost = (result.readings_lost, result.sessions_lost);
+    if lost != (0, 0) {
+        world
+            .witness
+            .violated(|| format!("{} acknowledged readings and {} accepted sessions are lost", lost.0, lost.1));
+    }
+    let open: Vec<String> =
+        sessions_of(&process).filter(|session| !matches!(session.stage, Stage::Closed(_))).map(story).collect();
+    result.unresolved_after_grace += open.len() as u64;
+    for open in open {
+        world.witness.violated(|| format!("without an end: {open}"));
+    }
+    result.books_imbalance_minor = u64::try_from(balance(world, &process)).unwrap_or(u64::MAX);
+    result.processor_books_difference_minor = compare_holds(world, &process);
+    compare_receipts(world);
+    for bank in 0..world.banks.len() {
+        let bank = &world.banks[bank];
+        let (open, pending) = (open_holds(bank), bank.pending());
+        let id = bank.id.clone();
+        if open + pending as u64 > 0 {
+            world.witness.violated(|| format!("{id}: {open} holds are open, {pending} callbacks wait"));
+        }
+    }
+    world.process = Some(process);
+    result
+}
+
+/// The books as a whole; returns how far they are from balance.
+fn balance(world: &mut World, process: &Process) -> u128 {
+    let books = books(process).books;
+    let imbalance = books.imbalance();
+    if imbalance != 0 {
+        world.witness.violated(|| format!("the books are off by {imbalance}"));
+    }
+    for broken in books.broken_bounds() {
+        // An account with a credit limit may owe; its own machine keeps it to the limit.
+        if !matches!(broken.account, Name::Prepaid(_)) {
+            world.witness.violated(|| broken.to_string());
+        }
+    }
+    for (name, currency, balance) in books.balances() {
+        let rests =
+            matches!(name, Name::Held(_) | Name::HeldContra(_) | Name::PrepaidClearing | Name::RefundInFlight(_));
+        if rests && balance.net_debit() != 0 {
+            world.witness.violated(|| format!("{name} rests at {} {currency}", balance.net_debit()));
+        }
+    }
+    for partition in process.shards().iter().flat_map(Shard::partitions) {
+        for (_, account) in partition.accounts.iter() {
+            let Account::Open(open) = account.state() else { continue };
+            for (hold, placed) in open.holds.iter().filter(|(_, placed)| matches!(placed.state, HoldState::Open { .. }))
+            {
+                let archived = archived(world, hold.0.session());
+                let found = process.session(hold.0.session()).or(archived.as_ref());
+                let story = found.map(story).unwrap_or_default();
+                let what = format!("{hold} is open on account {}: {:?}: {story}", open.id, placed.operations);
+                world.witness.violated(|| what);
+            }
+        }
+    }
+    imbalance.unsigned_abs()
+}
+
+/// Hold by hold, the gate against its processors.
+fn compare_holds(world: &mut World, process: &Process) -> u64 {
+    let mut difference = 0;
+    let mut wrong = Vec::new();
+    for bank in &world.banks {
+        for (id, hold) in bank.processor.books().holds() {
+            let session = id.0.session();
+            let archived = archived(world, session);
+            let found = process.session(session).or(archived.as_ref());
+            let ours = found.and_then(|session| {
+                session.payment.holds().iter().find(|hold| session.payment.hold_id(hold.number) == *id)
+            });
+            let Some(ours) = ours else {
+                difference += hold.captured_minor.unsigned_abs();
+                wrong.push(format!("{id} is at {} and nowhere here", bank.id));
+                continue;
+            };
+            let theirs = hold.captured_minor - hold.refunded_minor;
+            let mine = ours.captured_minor - ours.refunded_minor;
+            if theirs != mine || ours.captured_minor != hold.captured_minor {
+                difference += theirs.abs_diff(mine);
+                let story = found.map(story).unwrap_or_default();
+                wrong.push(format!(
+                    "{id}: {} has captured {} and refunded {}, the gate {} and {}: {story}",
+                    bank.id, hold.captured_minor, hold.refunded_minor, ours.captured_minor, ours.refunded_minor
+                ));
+            }
+            let agrees = match hold.state {
+                // A processor that said that a capture was refused, and had done it, leaves another word for the end.
+                TheirState::Captured => {
+                    matches!(ours.stage, HoldStage::Closed(Ending::Captured | Ending::CaptureFailed))
+                }
+                TheirState::Voided | TheirState::Expired | TheirState::CaptureFailed => {
+                    matches!(ours.stage, HoldStage::Closed(_)) && ours.captured_minor == 0
+                }
+                TheirState::Open => false,
+            };
+            if !agrees {
+                let story = found.map(story).unwrap_or_default();
+                wrong.push(format!("{id} ended as {:?} at {}, here {:?}: {story}", hold.state, bank.id, ours.stage));
+            }
+        }
+    }
+    for what in wrong {
+        world.witness.violated(|| what);
+    }
+    difference
+}
+
+/// What chargers have in their hands, against the sessions that were put away.
+fn compare_receipts(world: &mut World) {
+    let finished = std::mem::take(&mut world.witness.finished);
+    for one in &finished {
+        let Some(id) = one.id else { continue };
+        let Some(closed) = world.witness.closed.get(&id).copied() else {
+            world.witness.violated(|| format!("{id} has a receipt at its charger and was never put away"));
+            continue;
+        };
+        // The wire carries a cost with twelve decimals, and so does its text.
+        if one.total.minor != closed.payable || one.cost.to_string() != closed.cost.to_string() {
+            world.witness.violated(|| {
+                format!("{id}: the charger's receipt says {} and {}, the session {closed:?}", one.total, one.cost)
+            });
+        }
+        // A session that ended with the charger's last reading was billed for what the charger gave.
+        let whole = closed.suspects == 0 && closed.sequence == one.readings && closed.payable > 0;
+        if whole && one.energy.microwatt_hours() != closed.energy {
+            world.witness.violated(|| {
+                format!("{id}: the charger gave {} µWh, the session has {closed:?}", one.energy.microwatt_hours())
+            });
+        }
+    }
+    world.witness.finished = finished;
+}
+
+/// A gate that is killed while nothing is under way and begins anew is the same: state for state, entry for entry.
+pub(super) fn compare_replay(world: &mut World, again: &Process) {
+    let Some(process) = world.process.take() else { return };
+    let mut wrong = Vec::new();
+    let partitions = |process: &Process| -> BTreeMap<u16, usize> {
+        let numbered = process.shards().iter().enumerate();
+        numbered.flat_map(|(shard, of)| of.partitions().iter().map(move |one| (one.id.0, shard))).collect()
+    };
+    for (number, shard) in partitions(&process) {
+        let find = |process: &Process| -> usize {
+            let partitions = process.shards()[shard].partitions();
+            partitions.iter().position(|partition| partition.id.0 == number).unwrap_or(0)
+        };
+        let (live, replayed) =
+            (&process.shards()[shard].partitions()[find(&process)], &again.shards()[shard].partitions()[find(again)]);
+        wrong.extend(differences(live, replayed));
+    }
+    for what in wrong {
+        world.witness.violated(|| what);
+    }
+    world.process = Some(process);
+}
+
+fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let id = live.id;
+    if live.books != replayed.books {
+        wrong.push(format!("partition {id}: replay has other books"));
+    }
+    if live.tally != replayed.tally {
+        wrong.push(format!("partition {id}: replay counts {:?}, not {:?}", replayed.tally, live.tally));
+    }
+    for (_, session) in live.sessions.iter() {
+        let found = replayed.find_session(session.state().id).and_then(|cell| replayed.sessions.get(cell));
+        if found.map(|found| found.state()) != Some(session.state()) {
+            wrong.push(format!("{}: replay has another state", session.state().id));
+        }
+    }
+    for (_, session) in replayed.sessions.iter() {
+        let is_live = live.find_session(session.state().id).is_some();
+        if !is_live && !matches!(session.state().stage, Stage::Closed(_)) {
+            wrong.push(format!("{}: replay has a session that is not there", session.state().id));
+        }
+    }
+    for (_, charger) in live.chargers.iter() {
+        let found = replayed.find_charger(&charger.state().id).and_then(|cell| replayed.chargers.get(cell));
+        if found.map(|found| found.state()) != Some(charger.state()) {
+            wrong.push(format!("charger {}: replay has another state", charger.state().id));
+        }
+    }
+    for (_, account) in live.accounts.iter() {
+        let Some(name) = account.id() else { continue };
+        let found = replayed.find_account(name).and_then(|cell| replayed.accounts.get(cell));
+        if found.map(|found| found.state()) != Some(account.state()) {
+            wrong.push(format!("account {name}: replay has another state"));
+        }
+    }
+    wrong
+}
+
+fn sessions_of(process: &Process) -> impl Iterator<Item = &Session> {
+    let partitions = process.shards().iter().flat_map(Shard::partitions);
+    partitions.flat_map(|partition| partition.sessions.iter().map(|(_, session)| session.state()))
+}
+
+fn archived(world: &World, id: SessionId) -> Option<Session> {
+    let found = world.estate.archive.get(id).ok()??;
+    Dossier::from_bytes(&found.dossier).ok().map(|dossier| dossier.session)
+}
+
+/// A session in one line, for whoever has to find out.
+fn story(session: &Session) -> String {
+    let holds: Vec<String> = session
+        .payment
+        .holds()
+        .iter()
+        .map(|hold| {
+            format!(
+                "hold {} at {} {:?} {}/{}",
+                hold.number, hold.processor, hold.stage, hold.captured_minor, hold.authorized_minor
+            )
+        })
+        .collect();
+    let live: Vec<String> = session
+        .payment
+        .live_operations()
+        .iter()
+        .map(|live| format!("{} {:?} {:?} attempt {}", live.number, live.ask, live.phase, live.attempts))
+        .collect();
+    format!("{} {:?}; {}; {}", session.id, session.stage, holds.join(", "), live.join(", "))
+}
+
+/// Everything captured less refunded by the books, of one currency.
+pub(super) fn turnover(process: &Process) -> (i128, i128) {
+    let books = books(process);
+    let euro = books.turnover.get(&Currency::EUR).copied().unwrap_or_default();
+    (euro.captured, euro.refunded)
+}

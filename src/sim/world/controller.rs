@@ -1,0 +1,180 @@
+//! Chargers of a simulated world, each on its own connection or several behind a site controller.
+
+use crate::sim::charger::{Charger, Finished};
+use crate::sim::dice::Dice;
+use crate::sim::fleet::send_all;
+use crate::units::{Mono, Now, Timestamp};
+use crate::wire::{Channel, ChargerClientLink, FromCharger, LinkError, Received, Subject, ToCharger};
+use std::collections::BTreeSet;
+
+/// One connection's worth of chargers.
+pub(super) struct Controller {
+    pub subject: Subject,
+    pub chargers: Vec<Charger>,
+    /// The connection that is up, and how it stands on this side.
+    pub line: Option<u64>,
+    link: Option<ChargerClientLink>,
+    /// When each charger has something to do, by the chargers' clock.
+    due: Vec<Option<Timestamp>>,
+    /// Chargers that may have something to say.
+    dirty: BTreeSet<usize>,
+    /// How far the chargers' clock is from the world's, in milliseconds.
+    pub skew: i64,
+    /// When the agenda will call next.
+    pub wake: u64,
+    /// It does not dial before this moment.
+    pub offline_until: u64,
+    failures: u32,
+    dice: Dice,
+}
+
+/// Messages of one charger in a turn.
+const MESSAGES_PER_TURN: usize = 512;
+/// How long a controller without anything to do sleeps, in milliseconds.
+const SLEEP_MAX: u64 = 60_000;
+
+impl Controller {
+    pub fn new(subject: Subject, chargers: Vec<Charger>, skew: i64, dice: Dice) -> Controller {
+        let due = chargers.iter().map(Charger::next_deadline).collect();
+        Controller {
+            subject,
+            chargers,
+            line: None,
+            link: None,
+            due,
+            dirty: BTreeSet::new(),
+            skew,
+            wake: 0,
+            offline_until: 0,
+            failures: 0,
+            dice,
+        }
+    }
+
+    fn is_site(&self) -> bool {
+        matches!(self.subject, Subject::Site(_))
+    }
+
+    fn channel(&self, index: usize) -> Channel {
+        match self.is_site() {
+            true => Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)),
+            false => Channel::ZERO,
+        }
+    }
+
+    /// The clocks of this controller at a moment of the world.
+    fn now(&self, world: Timestamp, ms: u64) -> Now {
+        Now { wall: Timestamp::from_unix_ms(world.unix_ms().saturating_add(self.skew)), mono: Mono(ms) }
+    }
+
+    /// The connection is up: everybody introduces themselves.
+    pub fn connected(&mut self, line: u64, world: Timestamp, ms: u64, out: &mut Vec<u8>) {
+        let now = self.now(world, ms);
+        let mut link = ChargerClientLink::new(now.mono);
+        for index in 0..self.chargers.len() {
+            let channel = self.channel(index);
+            let hello = FromCharger::Hello(self.chargers[index].hello(now));
+            link.send(channel, &hello, now.mono, out).expect("a Hello fits a frame");
+        }
+        (self.line, self.link) = (Some(line), Some(link));
+    }
+
+    /// The connection is gone: how long to wait before dialling, in milliseconds.
+    pub fn disconnected(&mut self) -> u64 {
+        (self.line, self.link) = (None, None);
+        for charger in &mut self.chargers {
+            charger.disconnected();
+        }
+        self.failures = (self.failures + 1).min(7);
+        let most = 500_u64 << self.failures;
+        most / 2 + self.dice.below(most)
+    }
+
+    /// Takes in what the gate says. An error is the end of the connection.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        world: Timestamp,
+        ms: u64,
+        finished: &mut dyn FnMut(&Charger, Finished),
+    ) -> Result<(), LinkError> {
+        let now = self.now(world, ms);
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let mut messages = Vec::new();
+        let outcome = link.receive(bytes, now, &mut messages);
+        for Received { channel, message } in messages {
+            let index = match (self.is_site(), channel.0.checked_sub(1)) {
+                (true, Some(index)) => usize::try_from(index).unwrap_or(usize::MAX),
+                (true, None) => continue,
+                (false, _) => 0,
+            };
+            let Some(charger) = self.chargers.get_mut(index) else { continue };
+            if let ToCharger::HelloAck(_) = message {
+                self.failures = 0;
+            }
+            charger.hear(message, now);
+            for one in charger.take_finished() {
+                finished(charger, one);
+            }
+            self.dirty.insert(index);
+            self.due[index] = charger.next_deadline();
+        }
+        outcome
+    }
+
+    /// Does what is due, says what there is to say, and tells when to be called again. An error is the end of the
+    /// connection.
+    pub fn drive(&mut self, world: Timestamp, ms: u64, out: &mut Vec<u8>) -> (u64, Result<(), LinkError>) {
+        let now = self.now(world, ms);
+        for index in 0..self.chargers.len() {
+            if self.due[index].is_some_and(|at| at <= now.wall) {
+                self.chargers[index].advance(now);
+                self.due[index] = self.chargers[index].next_deadline();
+                self.dirty.insert(index);
+            }
+        }
+        let mut outcome = Ok(());
+        let mut deadline = None;
+        if self.link.as_ref().is_some_and(|link| link.next_deadline().is_some_and(|at| at <= now.mono)) {
+            // Once per heartbeat everybody looks whether an unanswered start is to be repeated.
+            self.dirty.extend(0..self.chargers.len());
+        }
+        let site = self.is_site();
+        if let Some(link) = &mut self.link {
+            let (mut messages, mut run) = (Vec::new(), Vec::new());
+            while let Some(index) = self.dirty.pop_first() {
+                self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
+                if messages.is_empty() {
+                    continue;
+                }
+                if messages.len() == MESSAGES_PER_TURN {
+                    self.dirty.insert(index);
+                }
+                let channel = if site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO };
+                if send_all(link, channel, &mut messages, &mut run, now, out).is_err() {
+                    // The gate said goodbye on this channel: a new connection brings a new Hello.
+                    outcome = Err(LinkError::Closed(crate::wire::Code::ChannelUnknown));
+                    run.clear();
+                }
+            }
+            if outcome.is_ok() && link.next_deadline().is_some_and(|at| at <= now.mono) {
+                outcome = link.on_deadline(now, out);
+            }
+            deadline = link.next_deadline();
+        }
+        let chargers = self.due.iter().flatten().min();
+        let chargers = chargers.map(|at| ms + u64::try_from(at.since(now.wall).ms().max(1)).unwrap_or(1));
+        let next = [chargers, deadline.map(|at| at.0.max(ms + 1)), Some(ms + SLEEP_MAX)];
+        (next.into_iter().flatten().min().unwrap_or(ms + SLEEP_MAX), outcome)
+    }
+
+    /// No new drivers come, and those who are there leave.
+    pub fn close(&mut self, world: Timestamp, ms: u64) {
+        let now = self.now(world, ms);
+        for (index, charger) in self.chargers.iter_mut().enumerate() {
+            charger.close(now);
+            self.due[index] = charger.next_deadline();
+            self.dirty.insert(index);
+        }
+    }
+}

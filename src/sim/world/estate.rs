@@ -1,0 +1,122 @@
+//! What outlives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the dice of ids.
+
+use crate::actors::dossier::Billing;
+use crate::actors::house::{House, Place, Places, Routes, SeriesNames};
+use crate::actors::links::Links;
+use crate::actors::stand_ins::StandIns;
+use crate::billing::{Issuer, SigningKey};
+use crate::journal::{Archive, Snapshots};
+use crate::payment::vault::Keyring;
+use crate::session::Policy;
+use crate::sim::dice::Dice;
+use crate::tariff::Tariff;
+use crate::units::{ChargerId, ConnectorId, PartitionId, Timestamp};
+use crate::wire::Code;
+use arc_swap::ArcSwap;
+use jiff::tz::TimeZone;
+use ring::hmac;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Partitions of the id space.
+pub(super) const PARTITIONS: u16 = 8;
+/// Shards that run them.
+pub(super) const SHARDS: u16 = 2;
+
+/// Three prices: by the time of day with a fee, flat, and with an amount of its own to reserve.
+const TARIFFS: [&str; 3] = [
+    r#"{"country_code": "NL", "party_id": "WST", "id": "DAY-NIGHT", "currency": "EUR",
+        "elements": [
+          {"price_components": [{"type": "ENERGY", "price": 0.31, "vat": 21.0, "step_size": 1}],
+           "restrictions": {"start_time": "23:00", "end_time": "06:00"}},
+          {"price_components": [{"type": "FLAT", "price": 0.50, "vat": 21.0, "step_size": 1},
+                                {"type": "ENERGY", "price": 0.42, "vat": 21.0, "step_size": 1},
+                                {"type": "PARKING_TIME", "price": 3.00, "vat": 21.0, "step_size": 60}]}],
+        "last_updated": "2026-01-01T00:00:00Z"}"#,
+    r#"{"country_code": "NL", "party_id": "WST", "id": "FLAT", "currency": "EUR",
+        "elements": [{"price_components": [{"type": "ENERGY", "price": 0.29, "vat": 21.0, "step_size": 1}]}],
+        "last_updated": "2026-01-01T00:00:00Z"}"#,
+    r#"{"country_code": "NL", "party_id": "SUN", "id": "SMALL-HOLD", "currency": "EUR", "preauthorize_amount": 8.00,
+        "elements": [{"price_components": [{"type": "ENERGY", "price": 0.55, "vat": 9.0, "step_size": 1}]}],
+        "last_updated": "2026-01-01T00:00:00Z"}"#,
+];
+
+/// An Ed25519 key in PKCS#8 (RFC 5958) whose secret is public: it signs receipts of worlds that do not exist.
+const KEY: &str = "302e020100300506032b657004220420";
+
+/// What outlives the process.
+pub(super) struct Estate {
+    pub policy: Arc<Policy>,
+    pub snapshots: Snapshots,
+    pub archive: Archive,
+    pub billing: Billing,
+    places: Arc<Tariffs>,
+    dice: Arc<AtomicU64>,
+}
+
+/// Which tariff applies where: by the charger's name.
+struct Tariffs {
+    tariffs: Vec<Arc<Tariff>>,
+    zone: TimeZone,
+}
+
+impl Places for Arc<Tariffs> {
+    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+        let count = u16::try_from(self.tariffs.len()).unwrap_or(u16::MAX);
+        let which = usize::from(PartitionId::of(charger.as_str(), count.max(1)).0);
+        let tariff = self.tariffs.get(which).cloned().ok_or(Code::NoTariff)?;
+        Ok(Place { tariff, zone: self.zone.clone(), zone_name: ZONE.into() })
+    }
+}
+
+const ZONE: &str = "Europe/Amsterdam";
+
+impl Estate {
+    pub fn new(dice: &mut Dice) -> Estate {
+        let parse = |text: &&str| Arc::new(Tariff::parse(text).expect("a tariff").tariff);
+        let zone = TimeZone::get(ZONE).expect("the zone is bundled");
+        let mut key = hex::decode(KEY).expect("digits");
+        key.extend([7; 32]);
+        let key = signing_key(&key);
+        Estate {
+            policy: Arc::new(Policy { stand_in: dice.chance(5_000), ..Policy::default() }),
+            snapshots: Snapshots::in_memory(PARTITIONS),
+            archive: Archive::in_memory(),
+            billing: Billing { key, issuer: Issuer::default(), receipt_base: String::new() },
+            places: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
+            dice: Arc::new(AtomicU64::new(dice.bits())),
+        }
+    }
+
+    /// The house of one life of the gate. The dice go on where the life before left them.
+    pub fn house(&self) -> House {
+        let dice = self.dice.clone();
+        let places: Box<dyn Places> = Box::new(self.places.clone());
+        House {
+            partitions: PARTITIONS,
+            shards: SHARDS,
+            policy: self.policy.clone(),
+            places: ArcSwap::from_pointee(places),
+            routes: ArcSwap::from_pointee(Routes::default()),
+            stand_ins: StandIns::default(),
+            dice: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
+            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"a world that does not exist"),
+            receipt_base: String::new(),
+            series: SeriesNames::default(),
+            keys: Keyring::fixed([7; 32]),
+            links: Links::default(),
+        }
+    }
+}
+
+/// SplitMix64's output function.
+fn mixed(state: u64) -> u64 {
+    let mut x = state;
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn signing_key(der: &[u8]) -> SigningKey {
+    SigningKey::from_pkcs8(der).expect("a key")
+}

@@ -1,0 +1,239 @@
+//! What goes wrong in a simulated world, and how often: drawn anew for each world, so that many kinds of weather are seen.
+
+use crate::sim::dice::Dice;
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $mean:expr;)*) => {
+        /// Kinds of faults.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Fault { $($(#[$doc])* $name = $number,)* }
+
+        impl Fault {
+            /// Every kind.
+            pub const ALL: &[Fault] = &[$(Fault::$name),*];
+
+            /// Its name on the command line and in reports.
+            pub const fn name(self) -> &'static str {
+                match self { $(Fault::$name => $text,)* }
+            }
+
+            /// How often it happens in ordinary weather.
+            const fn mean(self) -> Often {
+                match self { $(Fault::$name => $mean,)* }
+            }
+        }
+    };
+}
+
+/// How often something goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Often {
+    /// Once in so many seconds of the world, on average.
+    Seconds(u64),
+    /// With so many in a million of the things that it can befall.
+    PerMillion(u32),
+}
+
+faults! {
+    /// The gate is killed; its page cache lives on.
+    Kill = 0, "kill", Often::Seconds(2_400);
+    /// The power fails: of what was not synced any part survives.
+    PowerCut = 1, "power-cut", Often::Seconds(2_400);
+    /// The power fails while a commit is being written.
+    TornCommit = 2, "torn-commit", Often::Seconds(2_400);
+    /// Writing or syncing fails once; the gate ends and is started again.
+    DiskError = 3, "disk-error", Often::Seconds(5_000);
+    /// The disk is full for a while.
+    DiskFull = 4, "disk-full", Often::Seconds(9_000);
+    /// A commit takes up to half a minute.
+    SlowDisk = 5, "slow-disk", Often::PerMillion(300);
+    /// A restart is killed again before it has come far.
+    Nested = 6, "nested", Often::PerMillion(250_000);
+    /// Bytes are delivered late, by up to a minute.
+    Delay = 7, "delay", Often::PerMillion(300);
+    /// Bytes are lost; the connection breaks some time later.
+    Loss = 8, "loss", Often::PerMillion(60);
+    /// Bytes arrive twice; the connection breaks some time later.
+    Duplicate = 9, "duplicate", Often::PerMillion(60);
+    /// Bytes overtake others; the connection breaks some time later.
+    Reorder = 10, "reorder", Often::PerMillion(60);
+    /// A bit is flipped on the way.
+    Corrupt = 11, "corrupt", Often::PerMillion(60);
+    /// A connection breaks.
+    Cut = 12, "cut", Often::Seconds(120);
+    /// A connection breaks, and one side only finds out by silence.
+    HalfOpen = 13, "half-open", Often::Seconds(900);
+    /// The gate's wall clock is set wrong for a while, by up to a day.
+    Clock = 14, "clock", Often::Seconds(7_200);
+    /// A charger or a whole site is cut off for up to an hour.
+    Offline = 15, "offline", Often::Seconds(600);
+    /// A processor is cut off for up to half an hour.
+    ProcessorOffline = 16, "processor-offline", Often::Seconds(5_400);
+    /// Processors answer late, twice, wrongly or not at all.
+    Processor = 17, "processor", Often::PerMillion(100_000);
+    /// A processor speaks of operations that are not its own, or that never were.
+    Forgery = 18, "forgery", Often::Seconds(1_200);
+    /// Notices of disputes, failed captures and failed refunds; partial approvals, low balances.
+    Aftermath = 19, "aftermath", Often::PerMillion(80_000);
+    /// Operators stop sessions and give money back.
+    Operator = 20, "operator", Often::Seconds(120);
+}
+
+/// Which faults there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults(u32);
+
+/// A word that names no fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no fault; there are all, none, {names}", names = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", "))]
+pub struct UnknownFault(String);
+
+impl Faults {
+    /// None.
+    pub const NONE: Faults = Faults(0);
+
+    /// All of them.
+    pub const ALL: Faults = Faults((1 << Fault::ALL.len()) - 1);
+
+    /// Whether this kind may happen.
+    pub const fn has(self, fault: Fault) -> bool {
+        self.0 & 1 << fault as u8 != 0
+    }
+
+    /// These and one more.
+    pub const fn with(self, fault: Fault) -> Faults {
+        Faults(self.0 | 1 << fault as u8)
+    }
+
+    /// These without one.
+    pub const fn without(self, fault: Fault) -> Faults {
+        Faults(self.0 & !(1 << fault as u8))
+    }
+}
+
+/// `all`, `none`, or names with commas between; a name with a minus in front is taken away.
+impl FromStr for Faults {
+    type Err = UnknownFault;
+
+    fn from_str(text: &str) -> Result<Faults, UnknownFault> {
+        let mut faults = if text.trim_start().starts_with('-') { Faults::ALL } else { Faults::NONE };
+        for word in text.split(',').map(str::trim) {
+            let find = |name: &str| Fault::ALL.iter().copied().find(|fault| fault.name() == name);
+            faults = match (word, word.strip_prefix('-')) {
+                ("all", _) => Faults::ALL,
+                ("none", _) => Faults::NONE,
+                (_, Some(name)) => faults.without(find(name).ok_or_else(|| UnknownFault(word.to_owned()))?),
+                (name, None) => faults.with(find(name).ok_or_else(|| UnknownFault(word.to_owned()))?),
+            };
+        }
+        Ok(faults)
+    }
+}
+
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Faults::ALL => f.write_str("all"),
+            Faults::NONE => f.write_str("none"),
+            some => {
+                let names: Vec<_> = Fault::ALL.iter().filter(|fault| some.has(**fault)).map(|one| one.name()).collect();
+                f.write_str(&names.join(","))
+            }
+        }
+    }
+}
+
+/// The weather of one world: each allowed fault is on or off, and rare, ordinary or frequent.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    /// Tenths of the ordinary rate; 0: off.
+    rates: [u32; Fault::ALL.len()],
+    /// No fault happens while this is set.
+    pub calm: bool,
+    counts: BTreeMap<Fault, u64>,
+    dice: Dice,
+}
+
+impl Weather {
+    pub fn new(faults: Faults, dice: &mut Dice) -> Weather {
+        let mut rates = [0; Fault::ALL.len()];
+        for fault in Fault::ALL {
+            let rolled = dice.below(10);
+            // Rolled for all, so that one fault more or less does not change the rest of the world.
+            if faults.has(*fault) {
+                rates[*fault as usize] = match rolled {
+                    0 | 1 => 0,
+                    2..=4 => 2,
+                    5..=7 => 10,
+                    _ => 40,
+                };
+            }
+        }
+        Weather { rates, calm: false, counts: BTreeMap::new(), dice: Dice::new(dice.bits()) }
+    }
+
+    /// When a fault that comes by itself comes next, in milliseconds from now; `None`: never.
+    pub fn next(&mut self, fault: Fault) -> Option<u64> {
+        let Often::Seconds(mean) = fault.mean() else { return None };
+        let rate = u64::from(self.rates[fault as usize]);
+        (rate > 0).then(|| 1 + self.dice.below(mean * 20_000 / rate))
+    }
+
+    /// Whether this thing is befallen by a fault now.
+    pub fn strikes(&mut self, fault: Fault) -> bool {
+        let Often::PerMillion(mean) = fault.mean() else { return false };
+        let rate = u64::from(self.rates[fault as usize]);
+        let struck = rate > 0 && !self.calm && self.dice.below(10_000_000) < u64::from(mean) * rate;
+        if struck {
+            self.happened(fault);
+        }
+        struck
+    }
+
+    /// A share of the ordinary rate, in ten thousandths of whatever it befalls.
+    pub fn share(&self, fault: Fault) -> u16 {
+        let Often::PerMillion(mean) = fault.mean() else { return 0 };
+        u16::try_from(u64::from(mean) * u64::from(self.rates[fault as usize]) / 1_000).unwrap_or(u16::MAX).min(8_000)
+    }
+
+    pub fn happened(&mut self, fault: Fault) {
+        *self.counts.entry(fault).or_default() += 1;
+    }
+
+    pub fn counts(&self) -> &BTreeMap<Fault, u64> {
+        &self.counts
+    }
+
+    /// Where misfortune throws its dice.
+    pub fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named_added_and_taken_away() {
+        assert_eq!("all".parse(), Ok(Faults::ALL));
+        assert_eq!("none".parse(), Ok(Faults::NONE));
+        let some: Faults = "kill,delay".parse().unwrap();
+        assert!(some.has(Fault::Kill) && some.has(Fault::Delay) && !some.has(Fault::Cut));
+        assert_eq!(some.to_string(), "kill,delay");
+        assert_eq!("-kill".parse(), Ok(Faults::ALL.without(Fault::Kill)));
+        assert_eq!("all,-kill".parse(), Ok(Faults::ALL.without(Fault::Kill)));
+        assert!("rain".parse::<Faults>().unwrap_err().to_string().contains("kill, power-cut"));
+    }
+
+    #[test]
+    fn every_world_has_another_weather() {
+        let weather = |seed| Weather::new(Faults::ALL, &mut Dice::new(seed)).rates;
+        assert_eq!(weather(1), weather(1));
+        assert_ne!(weather(1), weather(2));
+        assert_eq!(Weather::new(Faults::NONE, &mut Dice::new(1)).rates, [0; Fault::ALL.len()]);
+    }
+}

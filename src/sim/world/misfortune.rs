@@ -1,0 +1,186 @@
+//! Misfortune in a simulated world, and orders of those who run it.
+
+use super::agenda::Event;
+use super::estate::PARTITIONS;
+use super::faults::Fault;
+use super::network::Side;
+use super::world::{HOUR, MINUTE, SECOND, World, live_sessions};
+use crate::account;
+use crate::actors::output::{OrderReply, Ordered};
+use crate::actors::shard::Input;
+use crate::journal;
+use crate::session::StopReason;
+use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
+use std::sync::atomic::Ordering;
+
+impl World {
+    pub(super) fn strike(&mut self, fault: Fault) {
+        let roll = self.weather.dice().bits();
+        let struck = match fault {
+            Fault::Kill => self.strike_gate(false),
+            Fault::PowerCut => self.strike_gate(true),
+            Fault::TornCommit | Fault::DiskError | Fault::DiskFull => self.strike_disk(fault, roll),
+            Fault::Cut | Fault::HalfOpen => self.strike_line(fault, roll),
+            Fault::Clock => {
+                let most = if roll.is_multiple_of(4) { 24 * HOUR } else { 10 * MINUTE };
+                let most = i64::try_from(most).unwrap_or(0);
+                self.clock_off = self.weather.dice().between(-most, most);
+                let right = MINUTE + self.weather.dice().below(HOUR);
+                self.agenda.after(right, Event::ClockRight);
+                true
+            }
+            Fault::Offline => {
+                let place = usize::try_from(roll % self.fleet.len() as u64).unwrap_or(0);
+                let until = self.agenda.now() + self.weather.dice().below(HOUR);
+                let controller = &mut self.fleet[place];
+                controller.offline_until = until;
+                controller.line.is_some_and(|line| self.cut(line))
+            }
+            Fault::ProcessorOffline => {
+                let place = usize::try_from(roll % self.banks.len() as u64).unwrap_or(0);
+                self.banks[place].offline_until = self.agenda.now() + self.weather.dice().below(HOUR / 2);
+                let lines: Vec<u64> = self.banks[place].lines.iter().filter_map(|line| line.line).collect();
+                lines.into_iter().map(|line| self.cut(line)).filter(|cut| *cut).count() > 0
+            }
+            Fault::Forgery => self.forge(roll),
+            Fault::Operator => self.operate(roll),
+            Fault::SlowDisk
+            | Fault::Nested
+            | Fault::Delay
+            | Fault::Loss
+            | Fault::Duplicate
+            | Fault::Reorder
+            | Fault::Corrupt
+            | Fault::Processor
+            | Fault::Aftermath => false,
+        };
+        if struck {
+            self.weather.happened(fault);
+        }
+    }
+
+    fn strike_gate(&mut self, power: bool) -> bool {
+        let lives = self.process.is_some();
+        self.die("struck", power);
+        lives
+    }
+
+    fn strike_disk(&mut self, fault: Fault, roll: u64) -> bool {
+        use journal::Fault as DiskFault;
+        let operations = self.disk.operations();
+        let at = operations.appends + operations.syncs + roll % 4;
+        match fault {
+            // The write or sync fails because the power does: what was appended is torn.
+            Fault::TornCommit => {
+                self.power_fails = true;
+                self.disk.plan(at, DiskFault::Full, false);
+            }
+            Fault::DiskError => self.disk.plan(at, DiskFault::InputOutput, false),
+            _ => {
+                self.disk.plan(at, DiskFault::Full, true);
+                let room = MINUTE + self.weather.dice().below(9 * MINUTE);
+                self.agenda.after(room, Event::Room);
+            }
+        }
+        true
+    }
+
+    fn strike_line(&mut self, fault: Fault, roll: u64) -> bool {
+        let Some(process) = &self.process else { return false };
+        let lines = process.lines();
+        let Some(line) = lines.get(usize::try_from(roll % (lines.len() as u64).max(1)).unwrap_or(0)).copied() else {
+            return false;
+        };
+        match fault {
+            Fault::HalfOpen => {
+                self.network.silence(line);
+                // One side learns of it, the other one has to notice the silence.
+                let side = if self.weather.dice().chance(5_000) { Side::Gate } else { Side::Peer };
+                let after = 1 + self.weather.dice().below(2 * SECOND);
+                self.agenda.after(after, Event::Ended(line, side));
+                true
+            }
+            _ => self.cut(line),
+        }
+    }
+
+    /// A connection breaks; its sides learn of it at moments of their own.
+    fn cut(&mut self, line: u64) -> bool {
+        let lives = self.network.peer(line).is_some();
+        self.network.silence(line);
+        for side in [Side::Gate, Side::Peer] {
+            let after = 1 + self.weather.dice().below(20 * SECOND);
+            self.agenda.after(after, Event::Ended(line, side));
+        }
+        lives
+    }
+
+    /// A processor speaks of what is not its own.
+    fn forge(&mut self, roll: u64) -> bool {
+        let Some(operation) = self.witness.last_sent() else { return false };
+        let owner =
+            self.process.as_ref().and_then(|process| process.session(operation.session())).and_then(|session| {
+                let numbered =
+                    session.payment.live_operations().iter().find(|live| live.number.0 == operation.ordinal());
+                numbered.and_then(|live| session.payment.hold(live.hold)).map(|hold| hold.processor.clone())
+            });
+        let Some(liar) = self.banks.iter_mut().find(|bank| Some(&bank.id) != owner.as_ref()) else { return false };
+        let operation = match roll % 3 {
+            // An operation of another processor, or one that never was, or one in a partition that does not exist.
+            0 => operation,
+            1 => SessionId::new(self.epoch, PartitionId(3), roll).operation(1),
+            _ => SessionId::new(self.epoch, PartitionId(60_000), roll).operation(1),
+        };
+        liar.forge(operation, HoldId(operation), Currency::EUR);
+        true
+    }
+
+    /// Somebody at a desk: stops a session, puts money on an account, gives money back.
+    fn operate(&mut self, roll: u64) -> bool {
+        let Some(process) = &self.process else { return false };
+        match roll % 4 {
+            0 => {
+                let sessions: Vec<SessionId> = live_sessions(process).collect();
+                let which = usize::try_from((roll >> 8) % (sessions.len() as u64).max(1)).unwrap_or(0);
+                let Some(session) = sessions.get(which).copied() else { return false };
+                self.input(Input::StopSession(session, StopReason::Operator));
+            }
+            _ => {
+                let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
+                let account = self.accounts[which].clone();
+                let minor = self.dice.between(100, 20_000);
+                self.top_up(&account, minor);
+            }
+        }
+        true
+    }
+
+    pub(super) fn order_id(&mut self, account: &AccountId) -> SessionId {
+        self.orders += 1;
+        SessionId::new(self.epoch, PartitionId::of(account.as_str(), PARTITIONS), self.orders)
+    }
+
+    pub(super) fn top_up(&mut self, account: &AccountId, minor: i64) {
+        let op = self.order_id(account).operation(1);
+        let amount = Amount::new(minor, Currency::EUR);
+        self.order(account, account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
+    }
+
+    pub(super) fn order(&mut self, account: &AccountId, command: account::Command) {
+        let done = self.ordered.clone();
+        let reply = OrderReply(Box::new(move |ordered| {
+            if let Ordered::Done(_) = ordered {
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        self.input(Input::Order(account.clone(), Box::new(command), reply));
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        let now = self.now();
+        if let Some(process) = &mut self.process {
+            process.order(input, now, &mut self.witness);
+        }
+        self.after_gate();
+    }
+}

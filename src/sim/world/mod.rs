@@ -1,0 +1,106 @@
+//! Deterministic simulation: a whole gate with its fleet and its processors, run by one seeded scheduler on a virtual clock,
+//! a simulated disk and a simulated network.
+//!
+//! ```text
+//!   controller ──bytes──▶ network ──▶ ChargerLink ──▶ Shard ──▶ Log ──▶ SimulatedDisk
+//!   (chargers)  ◀─bytes── (faults) ◀── ChargerLink ◀── gate  ◀── durable
+//!   bank       ◀─bytes──▶ network ◀─▶ ProcessorLink ◀─▶ ProcessorActor ◀─▶ Shard
+//!                                   witness: after every step        audit: when all is over
+//! ```
+//!
+//! Everything that decides is the real thing: shards with their machines, timers and gates, log, recovery, snapshots and
+//! trimming, links with real frames, processors' actors, dossiers and receipts. What is simulated is what surrounds
+//! them: threads and mailboxes (method calls in the agenda's order), sockets, the disk, clocks, and the peers.
+//!
+//! The same settings make the same world, to the last byte: there is one thread, one stream of dice for each purpose, and
+//! no look at any clock. A world lasts at most a day; longer simulations are many worlds, each with another seed and
+//! another weather of faults.
+
+mod agenda;
+mod audit;
+mod bank;
+mod controller;
+mod estate;
+mod faults;
+mod misfortune;
+mod network;
+mod peers;
+mod process;
+mod report;
+#[cfg(test)]
+mod tests;
+mod witness;
+#[allow(clippy::module_inception)]
+mod world;
+
+pub use audit::Reckoning;
+pub use faults::{Fault, Faults, UnknownFault};
+pub use report::{Percentiles, Report, Settling};
+pub use witness::Violation;
+
+use faults::Weather;
+use process::Process;
+use world::World;
+
+/// A world to be simulated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Repeats everything.
+    pub seed: u64,
+    /// How long things go wrong and drivers come, in minutes; afterwards everything comes to its end.
+    pub minutes: u64,
+    /// Chargers.
+    pub chargers: u32,
+    /// What may go wrong.
+    pub faults: Faults,
+}
+
+/// The longest that one world lasts, in minutes.
+pub const WORLD_MINUTES_MAX: u64 = 24 * 60;
+
+impl Settings {
+    /// The worlds that a long simulation consists of: seeds count up.
+    pub fn worlds(&self) -> Vec<Settings> {
+        let count = self.minutes.div_ceil(WORLD_MINUTES_MAX).max(1);
+        let world = |number: u64| Settings {
+            seed: self.seed.wrapping_add(number),
+            minutes: (self.minutes - number * WORLD_MINUTES_MAX).min(WORLD_MINUTES_MAX),
+            ..self.clone()
+        };
+        (0..count).map(world).collect()
+    }
+
+    /// Percent of the operations at which processors misbehave in some weather.
+    fn misbehave(&self, weather: &Weather) -> u8 {
+        u8::try_from(weather.share(Fault::Processor) / 100).unwrap_or(u8::MAX).min(60)
+    }
+}
+
+/// Simulates one world from its beginning to its end.
+pub fn simulate(settings: &Settings) -> Report {
+    let mut world = World::new(settings);
+    world.run_until(settings.minutes * 60_000);
+    let rested = world.come_to_rest();
+    if !rested {
+        world.witness.violated(|| "not everything has come to its end in time".to_owned());
+    }
+    let reckoning = audit::reckon(&mut world);
+    world.begin_anew();
+    let hash = audit::ledger_hash(&world);
+    Report::of(&world, &reckoning, &hash)
+}
+
+impl World {
+    /// The gate is killed while nothing is under way, and begins anew: nothing may differ.
+    fn begin_anew(&mut self) {
+        let now = self.now();
+        let store = self.kill_disk();
+        match Process::start(&self.estate, store, u32::MAX, now) {
+            Ok(again) => {
+                audit::compare_replay(self, &again);
+                self.witness.recovered(&again);
+            }
+            Err(failure) => self.witness.violated(|| format!("the gate cannot begin anew: {failure}")),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Connections of a simulated world: bytes on their way in both directions, and what befalls them.
+//!
+//! A healthy connection keeps order and loses nothing, as TCP does. One on which bytes were lost, doubled or swapped is
+//! *sick*: it breaks within a minute, so that whatever waits for an answer is asked again on the next one.
+
+use super::agenda::{Agenda, Event};
+use super::faults::{Fault, Weather};
+use std::collections::{HashMap, VecDeque};
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Gate,
+    Peer,
+}
+
+impl Side {
+    const fn other(self) -> Side {
+        match self {
+            Side::Gate => Side::Peer,
+            Side::Peer => Side::Gate,
+        }
+    }
+}
+
+/// Who holds the far end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Peer {
+    /// A charger or a site controller, by its place in the fleet.
+    Fleet(usize),
+    /// A processor, and which of its connections.
+    Bank(usize, usize),
+}
+
+/// All connections.
+#[derive(Default)]
+pub(super) struct Network {
+    /// Looked up by number only: the order of a map never shows.
+    lines: HashMap<u64, Line>,
+    opened: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+struct Line {
+    peer: Peer,
+    to_gate: Way,
+    to_peer: Way,
+    sick: bool,
+    /// Sides that know that it is gone.
+    gate_knows: bool,
+    peer_knows: bool,
+}
+
+/// One direction.
+#[derive(Default)]
+struct Way {
+    on_their_way: VecDeque<(u64, Vec<u8>)>,
+    /// When the last of them arrives.
+    last: u64,
+    /// Whoever should hear is gone, or hears nothing any more.
+    deaf: bool,
+}
+
+/// The longest that a delayed piece is on its way, in milliseconds.
+const DELAY_MAX: u64 = 60_000;
+/// Buffers that are kept for use again.
+const SPARE_MAX: usize = 4_096;
+
+impl Network {
+    /// Opens a connection and numbers it. Numbers are never used twice.
+    pub fn open(&mut self, peer: Peer) -> u64 {
+        self.opened += 1;
+        let (to_gate, to_peer) = (Way::default(), Way::default());
+        let line = Line { peer, to_gate, to_peer, sick: false, gate_knows: false, peer_knows: false };
+        self.lines.insert(self.opened, line);
+        self.opened
+    }
+
+    /// Who is at the far end.
+    pub fn peer(&self, line: u64) -> Option<Peer> {
+        self.lines.get(&line).map(|line| line.peer)
+    }
+
+    /// An empty buffer.
+    pub fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// A buffer that is not needed any more.
+    pub fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < SPARE_MAX {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Sends bytes to one side of a connection.
+    pub fn send(&mut self, line: u64, to: Side, bytes: Vec<u8>, agenda: &mut Agenda, weather: &mut Weather) {
+        let Network { lines, spare, .. } = self;
+        let Some(connection) = lines.get_mut(&line) else { return };
+        let sick = &mut connection.sick;
+        let way = match to {
+            Side::Gate => &mut connection.to_gate,
+            Side::Peer => &mut connection.to_peer,
+        };
+        if bytes.is_empty() || way.deaf {
+            return;
+        }
+        let mut sicken = |agenda: &mut Agenda, weather: &mut Weather| {
+            if !std::mem::replace(sick, true) {
+                let breaks = 1 + weather.dice().below(60_000);
+                agenda.after(breaks, Event::Ended(line, Side::Gate));
+                agenda.after(breaks + weather.dice().below(2_000), Event::Ended(line, Side::Peer));
+            }
+        };
+        if weather.strikes(Fault::Loss) {
+            sicken(agenda, weather);
+            spare.push(bytes);
+            return;
+        }
+        let late = if weather.strikes(Fault::Delay) { weather.dice().below(DELAY_MAX) } else { 0 };
+        let at = way.last.max(agenda.now() + 5 + weather.dice().below(120) + late);
+        let again = if weather.strikes(Fault::Duplicate) { Some(bytes.clone()) } else { None };
+        // Now and then in two pieces, cut anywhere.
+        let mut first = bytes;
+        let rest = match weather.dice().below(50) {
+            0 if first.len() > 1 => {
+                let place = 1 + weather.dice().below(first.len() as u64 - 1);
+                Some(first.split_off(usize::try_from(place).unwrap_or(1)))
+            }
+            _ => None,
+        };
+        if weather.strikes(Fault::Corrupt) {
+            let bit = usize::try_from(weather.dice().below(first.len() as u64 * 8)).unwrap_or(0);
+            first[bit / 8] ^= 1 << (bit % 8);
+        }
+        way.push(at, first);
+        agenda.at(at, Event::Arrive(line, to));
+        if let Some(rest) = rest {
+            let at = at + weather.dice().below(40);
+            way.push(at, rest);
+            agenda.at(at, Event::Arrive(line, to));
+        }
+        if weather.strikes(Fault::Reorder) {
+            way.swap_last();
+            sicken(agenda, weather);
+        }
+        if let Some(again) = again {
+            let at = way.last + weather.dice().below(1_000);
+            way.push(at, again);
+            agenda.at(at, Event::Arrive(line, to));
+            sicken(agenda, weather);
+        }
+    }
+
+    /// The next bytes that have arrived at one side.
+    pub fn arrived(&mut self, line: u64, at: Side, now: u64) -> Option<Vec<u8>> {
+        let way = self.lines.get_mut(&line)?.way(at);
+        match way.on_their_way.front() {
+            Some((due, _)) if *due <= now && !way.deaf => way.on_their_way.pop_front().map(|(_, bytes)| bytes),
+            _ => None,
+        }
+    }
+
+    /// One side lets go of a connection: it hears nothing more, and the other side learns of it after what is on its way
+    /// to it.
+    pub fn close(&mut self, line: u64, by: Side, agenda: &mut Agenda) {
+        let Some(connection) = self.lines.get_mut(&line) else { return };
+        let at = connection.way(by.other()).last.max(agenda.now() + 20);
+        if !*connection.knows(by.other()) {
+            agenda.at(at, Event::Ended(line, by.other()));
+        }
+        self.ended(line, by);
+    }
+
+    /// Nothing passes any more in either direction. Who learns of it is for the caller to say.
+    pub fn silence(&mut self, line: u64) {
+        if let Some(connection) = self.lines.get_mut(&line) {
+            connection.to_gate.make_deaf();
+            connection.to_peer.make_deaf();
+        }
+    }
+
+    /// One side has learnt that the connection is gone.
+    pub fn ended(&mut self, line: u64, side: Side) {
+        let Some(connection) = self.lines.get_mut(&line) else { return };
+        connection.way(side).make_deaf();
+        *connection.knows(side) = true;
+        if connection.gate_knows && connection.peer_knows {
+            self.lines.remove(&line);
+        }
+    }
+}
+
+impl Line {
+    fn knows(&mut self, side: Side) -> &mut bool {
+        match side {
+            Side::Gate => &mut self.gate_knows,
+            Side::Peer => &mut self.peer_knows,
+        }
+    }
+
+    /// The direction towards a side.
+    fn way(&mut self, to: Side) -> &mut Way {
+        match to {
+            Side::Gate => &mut self.to_gate,
+            Side::Peer => &mut self.to_peer,
+        }
+    }
+}
+
+impl Way {
+    fn push(&mut self, at: u64, bytes: Vec<u8>) {
+        self.last = at;
+        self.on_their_way.push_back((at, bytes));
+    }
+
+    fn swap_last(&mut self) {
+        if let [.., (_, before), (_, last)] = self.on_their_way.make_contiguous() {
+            std::mem::swap(before, last);
+        }
+    }
+
+    fn make_deaf(&mut self) {
+        self.deaf = true;
+        self.on_their_way.clear();
+    }
+}

@@ -1,0 +1,227 @@
+//! The peers of a simulated world and their connections: who there is, how they dial, and how bytes reach them.
+
+use super::Settings;
+use super::agenda::Event;
+use super::bank::Bank;
+use super::controller::Controller;
+use super::faults::{Fault, Weather};
+use super::network::{Peer, Side};
+use super::world::World;
+use crate::sim::charger::{self, Charger};
+use crate::sim::dice::Dice;
+use crate::sim::driver::{Habits, Visitors};
+use crate::sim::processor::{self, Processor};
+use crate::units::{AccountId, ChargerId, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
+use crate::wire::Subject;
+
+/// Chargers behind one site controller; every tenth charger has a connection of its own.
+const PER_SITE: usize = 36;
+
+impl World {
+    pub(super) fn arrive_at_peer(&mut self, line: u64) {
+        let Some(peer) = self.network.peer(line) else { return };
+        let Some(bytes) = self.network.arrived(line, Side::Peer, self.agenda.now()) else { return };
+        let (world, now) = (self.wall(), self.agenda.now());
+        let mut out = self.network.buffer();
+        let outcome = match peer {
+            Peer::Fleet(place) => {
+                let witness = &mut self.witness;
+                self.fleet[place].receive(&bytes, world, now, &mut |charger, one| witness.finished(charger, one))
+            }
+            Peer::Bank(place, connection) => self.banks[place].receive(connection, &bytes, world, now, &mut out),
+        };
+        self.network.give_back(bytes);
+        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        match outcome {
+            Ok(()) => match peer {
+                Peer::Fleet(place) => self.drive_fleet(place),
+                Peer::Bank(place, _) => self.drive_bank(place),
+            },
+            Err(_) => {
+                self.network.close(line, Side::Peer, &mut self.agenda);
+                self.peer_lost(line, peer);
+            }
+        }
+    }
+
+    /// A peer has learnt that its connection is gone, and will dial again.
+    pub(super) fn peer_lost(&mut self, line: u64, peer: Peer) {
+        match peer {
+            Peer::Fleet(place) => {
+                let controller = &mut self.fleet[place];
+                if controller.line == Some(line) {
+                    let wait = controller.disconnected();
+                    self.agenda.after(wait, Event::DialFleet(place));
+                }
+            }
+            Peer::Bank(place, connection) => {
+                let now = self.agenda.now();
+                let bank = &mut self.banks[place];
+                if bank.lines[connection].line == Some(line) {
+                    let wait = bank.disconnected(connection, now);
+                    self.agenda.after(wait, Event::DialBank(place, connection));
+                    self.drive_bank(place);
+                }
+            }
+        }
+    }
+
+    pub(super) fn dial_fleet(&mut self, place: usize) {
+        let (world, at, now) = (self.wall(), self.agenda.now(), self.now());
+        let controller = &mut self.fleet[place];
+        if controller.line.is_some() {
+            return;
+        }
+        if controller.offline_until > at {
+            return self.agenda.at(controller.offline_until, Event::DialFleet(place));
+        }
+        let Some(process) = &mut self.process else {
+            let wait = controller.disconnected();
+            return self.agenda.after(wait, Event::DialFleet(place));
+        };
+        let peer = Peer::Fleet(place);
+        let line = self.network.open(peer);
+        process.accept(line, peer, controller.subject.clone(), now);
+        let mut out = self.network.buffer();
+        controller.connected(line, world, at, &mut out);
+        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        self.drive_fleet(place);
+    }
+
+    pub(super) fn dial_bank(&mut self, place: usize, connection: usize) {
+        let (world, at, now) = (self.wall(), self.agenda.now(), self.now());
+        let bank = &mut self.banks[place];
+        if bank.lines[connection].line.is_some() {
+            return;
+        }
+        if bank.offline_until > at {
+            return self.agenda.at(bank.offline_until, Event::DialBank(place, connection));
+        }
+        let Some(process) = &mut self.process else {
+            let wait = bank.disconnected(connection, at);
+            return self.agenda.after(wait, Event::DialBank(place, connection));
+        };
+        let peer = Peer::Bank(place, connection);
+        let line = self.network.open(peer);
+        process.accept(line, peer, Subject::Processor(bank.id.clone()), now);
+        let mut out = self.network.buffer();
+        bank.connected(connection, line, world, at, &mut out);
+        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        self.drive_bank(place);
+    }
+
+    pub(super) fn drive_fleet(&mut self, place: usize) {
+        let (world, now) = (self.wall(), self.agenda.now());
+        let mut out = self.network.buffer();
+        let controller = &mut self.fleet[place];
+        let (wake, outcome) = controller.drive(world, now, &mut out);
+        let sleeping = controller.wake;
+        let line = controller.line;
+        if sleeping <= now || wake < sleeping {
+            controller.wake = wake;
+            self.agenda.at(wake, Event::Fleet(place));
+        }
+        match line {
+            Some(line) => {
+                self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+                if outcome.is_err() {
+                    self.network.close(line, Side::Peer, &mut self.agenda);
+                    self.peer_lost(line, Peer::Fleet(place));
+                }
+            }
+            None => self.network.give_back(out),
+        }
+    }
+
+    pub(super) fn drive_bank(&mut self, place: usize) {
+        let (world, now) = (self.wall(), self.agenda.now());
+        let mut said = Vec::new();
+        let bank = &mut self.banks[place];
+        let wake = bank.drive(world, now, &mut said);
+        if bank.wake <= now || wake < bank.wake {
+            bank.wake = wake;
+            self.agenda.at(wake, Event::Bank(place));
+        }
+        for (line, bytes) in said {
+            match bytes {
+                Some(bytes) => self.network.send(line, Side::Gate, bytes, &mut self.agenda, &mut self.weather),
+                None => {
+                    let Some(peer) = self.network.peer(line) else { continue };
+                    self.network.close(line, Side::Peer, &mut self.agenda);
+                    self.peer_lost(line, peer);
+                }
+            }
+        }
+    }
+}
+
+/// Who charges: sites, and chargers on connections of their own.
+pub(super) fn fleet(
+    settings: &Settings,
+    weather: &Weather,
+    accounts: &[AccountId],
+    epoch: Timestamp,
+    dice: &mut Dice,
+) -> Vec<Controller> {
+    let magic = ["partial_half", "partial_small", "capture_fails_later", "dispute", "dispute_won", "dispute_lost"];
+    let magic =
+        magic.iter().map(|word| format!("tok_{word}")).chain((0..4).map(|n| format!("tok_balance_{}", 300 + n * 400)));
+    let habits = Habits {
+        rfid: accounts.iter().map(|account| account.as_str().as_bytes().into()).collect(),
+        rfid_per_ten_thousand: 2_500,
+        magic: magic.map(|token| token.into_bytes().into()).collect(),
+        magic_per_ten_thousand: weather.share(Fault::Aftermath),
+        ..Habits::default()
+    };
+    let powers = [11_000_000, 22_000_000, 50_000_000, 150_000_000].map(Power::from_milliwatts);
+    let mut chargers: Vec<Charger> = (1..=settings.chargers)
+        .map(|number| {
+            let id = ChargerId::new(&format!("WORLD-{number:05}")).expect("an id");
+            let connectors = usize::try_from(1 + dice.below(2)).unwrap_or(1);
+            let power = powers[usize::try_from(dice.below(powers.len() as u64)).unwrap_or(0)];
+            let interval = TimeSpan::from_secs([30, 60, 60, 120][usize::try_from(dice.below(4)).unwrap_or(0)]);
+            let visitors = Visitors::Random(habits.clone());
+            let connectors = vec![power; connectors];
+            Charger::new(
+                charger::Settings { id, connectors, interval, visitors, seed: settings.seed, kept_max: 2_000 },
+                epoch,
+            )
+        })
+        .collect();
+    let singles = chargers.split_off(chargers.len() - chargers.len().div_ceil(10));
+    let mut fleet = Vec::new();
+    let skew = |dice: &mut Dice| dice.between(-30_000, 30_000);
+    let mut rest = chargers;
+    let mut number = 0;
+    while !rest.is_empty() {
+        number += 1;
+        let after = rest.split_off(rest.len().min(PER_SITE));
+        let subject = Subject::Site(SiteId::new(&format!("site-{number}")).expect("an id"));
+        let skew = skew(dice);
+        fleet.push(Controller::new(subject, rest, skew, Dice::new(dice.bits())));
+        rest = after;
+    }
+    for charger in singles {
+        let subject = Subject::Charger(charger.id().clone());
+        let skew = skew(dice);
+        fleet.push(Controller::new(subject, vec![charger], skew, Dice::new(dice.bits())));
+    }
+    fleet
+}
+
+/// Who pays: three processors that declare different things.
+pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> Vec<Bank> {
+    let bank = |name: &str, dice: &mut Dice| {
+        let id = ProcessorId::new(name).expect("an id");
+        let mut own = processor::Settings::new(id, settings.seed);
+        own.capabilities.request_life_max = TimeSpan::from_secs(60);
+        own.capabilities.inquiry_authoritative_after = match dice.below(3) {
+            0 => None,
+            _ => Some(TimeSpan::from_secs(60)),
+        };
+        own.capabilities.replay_after_error_safe = dice.chance(7_000);
+        let connections = usize::try_from(1 + dice.below(3)).unwrap_or(1);
+        Bank::new(Processor::new(own, epoch), connections, Dice::new(dice.bits()))
+    };
+    ["bank-a", "bank-b", "bank-c"].iter().map(|name| bank(name, dice)).collect()
+}

@@ -1,0 +1,46 @@
+//! Worlds that everybody who builds this sees: few, small, with everything that can go wrong.
+
+use super::*;
+
+fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
+    simulate(&Settings { seed, minutes, chargers, faults })
+}
+
+#[track_caller]
+fn is_good(report: &Report) {
+    assert!(report.is_good(), "seed {}: {:#?}\n{:#?}", report.seed, report.violations, report.reckoning);
+}
+
+#[test]
+fn in_good_weather_every_driver_gets_a_receipt() {
+    let report = world(1, 180, 12, Faults::NONE);
+    is_good(&report);
+    assert!(report.receipts > 20 && report.captured_minor > 0, "{report:#?}");
+    assert_eq!((report.crashes, report.readings_acked), (0, report.readings));
+}
+
+#[test]
+fn the_same_seed_is_the_same_world_and_another_is_another() {
+    let story = |seed| world(seed, 120, 12, Faults::ALL);
+    let first = story(7);
+    assert_eq!(first, story(7));
+    assert_ne!(first.ledger_hash, story(8).ledger_hash);
+}
+
+#[test]
+fn whatever_goes_wrong_every_promise_is_kept() {
+    let mut crashes = 0;
+    for seed in 100..116 {
+        let report = world(seed, 240, 16, Faults::ALL);
+        is_good(&report);
+        crashes += report.crashes;
+    }
+    assert!(crashes > 50, "{crashes} crashes");
+}
+
+#[test]
+fn a_long_simulation_is_many_worlds() {
+    let worlds = Settings { seed: 5, minutes: 2 * WORLD_MINUTES_MAX + 60, chargers: 1, faults: Faults::NONE }.worlds();
+    let told: Vec<(u64, u64)> = worlds.iter().map(|world| (world.seed, world.minutes)).collect();
+    assert_eq!(told, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
+}

@@ -1,0 +1,412 @@
+//! Who watches a simulated world: what the gate lets out is compared with what it was allowed to, step by step.
+//!
+//! The cheap checks run on whatever a step touched; what they need to remember is kept here, outside of the gate, so that a
+//! gate that forgets is found out.
+
+use super::process::Process;
+use crate::actors::dossier::Dossier;
+use crate::actors::output::ChargerRef;
+use crate::actors::shard::Shard;
+use crate::billing::verify_receipt;
+use crate::ledger::Ledger;
+use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};
+use crate::session::{Session, Stage};
+use crate::sim::charger::{Charger, Finished};
+use crate::units::{ChargerId, Cost, OpId, PartitionId, SessionId, SessionKey};
+use crate::wire::{Code, ToCharger};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The seed of the world.
+    pub seed: u64,
+    /// The step at which it was noticed.
+    pub step: u64,
+    /// The moment of the world, in milliseconds.
+    pub at_ms: u64,
+    /// What was broken.
+    pub what: String,
+}
+
+/// The promises that were kept so far, and those that were not.
+pub(super) struct Witness {
+    pub seed: u64,
+    pub step: u64,
+    pub now: u64,
+    pub violations: Vec<Violation>,
+    pub tally: Tally,
+    /// Readings that were acknowledged, of sessions without a receipt, with the running cost.
+    acknowledged: HashMap<(ChargerId, SessionKey), (u32, Cost)>,
+    /// Operations that were sent in this life of the gate.
+    sent: Vec<OpId>,
+    /// Receipts that were given out in this life.
+    receipts: Vec<SessionId>,
+    /// What became of the holds of live sessions.
+    seen: HashMap<SessionId, Seen>,
+    /// Entries in the books of each partition when they were last found balanced.
+    entries: BTreeMap<PartitionId, u64>,
+    /// Sessions that were put away, as they were the last time.
+    pub closed: HashMap<SessionId, Closed>,
+    /// What chargers say of sessions with receipts.
+    pub finished: Vec<Finished>,
+    /// Whether times to settle are measured now.
+    pub is_calm_since: Option<u64>,
+}
+
+/// What went through the gate.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub operations: BTreeMap<&'static str, u64>,
+    pub callbacks: u64,
+    pub refused_callbacks: u64,
+    pub looks: u64,
+    pub settle: Settle,
+}
+
+/// How long it took from the end of a session until its hold had ended, in milliseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settle {
+    pub captures: Vec<u32>,
+    pub voids: Vec<u32>,
+    pub calm_captures: Vec<u32>,
+    pub calm_voids: Vec<u32>,
+}
+
+/// A session that was put away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Closed {
+    pub payable: i64,
+    pub cost: Cost,
+    pub admitted: bool,
+    pub energy: i64,
+    pub suspects: u16,
+    pub sequence: u32,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    sequence: u32,
+    operations: (usize, usize),
+    endings: Vec<(Ordinal, Ending)>,
+}
+
+/// Violations that are told; more of them say nothing new.
+const VIOLATIONS_MAX: usize = 50;
+/// One receipt in so many has its signature checked.
+const SIGNATURES_CHECKED: u64 = 16;
+
+impl Witness {
+    pub fn new(seed: u64) -> Witness {
+        Witness {
+            seed,
+            step: 0,
+            now: 0,
+            violations: Vec::new(),
+            tally: Tally::default(),
+            acknowledged: HashMap::new(),
+            sent: Vec::new(),
+            receipts: Vec::new(),
+            seen: HashMap::new(),
+            entries: BTreeMap::new(),
+            closed: HashMap::new(),
+            finished: Vec::new(),
+            is_calm_since: None,
+        }
+    }
+
+    /// Notes a broken promise.
+    pub fn violated(&mut self, what: impl FnOnce() -> String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation { seed: self.seed, step: self.step, at_ms: self.now, what: what() });
+        }
+    }
+
+    fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.violated(what);
+        }
+    }
+
+    /// Readings are acknowledged: never fewer than before, never more than there are, at a cost that never falls.
+    pub fn acknowledged(&mut self, shard: &Shard, charger: ChargerRef, key: SessionKey, up_to: u32, running: Cost) {
+        let partition = &shard.partitions()[usize::from(charger.partition)];
+        let Some(hosted) = partition.chargers.get(charger.slot) else { return };
+        let id = hosted.state().id.clone();
+        let session = hosted.session(key).and_then(|cell| partition.sessions.get(cell)).map(|hosted| hosted.state());
+        if let Some(session) = session {
+            self.check(up_to <= session.meter.sequence, || {
+                format!("{} acknowledges {up_to} of {} readings", session.id, session.meter.sequence)
+            });
+            self.look(session);
+        }
+        let ended = session.is_none();
+        match self.acknowledged.get_mut(&(id.clone(), key)) {
+            Some((before, cost)) => {
+                let (was, cost_was) = (*before, *cost);
+                (*before, *cost) = (was.max(up_to), running);
+                self.check(was <= up_to, || format!("{id} {key:?}: {was} was acknowledged, now {up_to}"));
+                self.check(cost_was.parts() <= running.parts(), || {
+                    format!("{id} {key:?}: the running cost falls from {cost_was} to {running}")
+                });
+            }
+            None if ended => {}
+            None => {
+                self.acknowledged.insert((id, key), (up_to, running));
+            }
+        }
+    }
+
+    /// Something else is told to a charger.
+    pub fn told(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
+        let partition = &shard.partitions()[usize::from(charger.partition)];
+        let Some(hosted) = partition.chargers.get(charger.slot) else { return };
+        match message {
+            ToCharger::Receipt(receipt) => {
+                self.acknowledged.remove(&(hosted.state().id.clone(), receipt.session));
+                if let Ok(id) = receipt.receipt.parse() {
+                    self.receipts.push(id);
+                }
+            }
+            ToCharger::StartAccepted { session, .. }
+            | ToCharger::LimitChanged { session, .. }
+            | ToCharger::StopNow { session, .. }
+            | ToCharger::SessionRejected { session, .. } => {
+                let cell = hosted.session(*session);
+                if let Some(session) = cell.and_then(|cell| partition.sessions.get(cell)) {
+                    self.look(session.state());
+                }
+            }
+            ToCharger::StartRejected { .. }
+            | ToCharger::HelloAck(_)
+            | ToCharger::MeterAck(_)
+            | ToCharger::GoAway(_)
+            | ToCharger::HeartbeatAck { .. } => {}
+        }
+    }
+
+    /// An operation is sent: its session knows of it, and will after a crash.
+    pub fn sent(&mut self, shard: &Shard, operation: &Operation) {
+        let kind = match operation.request.kind() {
+            OperationKind::Authorize => "authorize",
+            OperationKind::Increment => "increment",
+            OperationKind::Decrement => "decrement",
+            OperationKind::Capture => "capture",
+            OperationKind::Void => "void",
+            OperationKind::Refund => "refund",
+            OperationKind::Inquire => "inquire",
+        };
+        *self.tally.operations.entry(kind).or_default() += 1;
+        let Some(hosted) = shard.session(operation.id.session()) else { return };
+        let known = knows(&hosted.state().payment, operation.id);
+        self.check(known, || format!("{} is sent, and its session does not know it", operation.id));
+        self.look(hosted.state());
+        self.sent.push(operation.id);
+    }
+
+    /// A processor's message was dealt with.
+    pub fn callback(&mut self, refused: Option<Code>) {
+        match refused {
+            None => self.tally.callbacks += 1,
+            Some(_) => self.tally.refused_callbacks += 1,
+        }
+    }
+
+    /// The guards on one session's money and meter.
+    pub fn look(&mut self, session: &Session) {
+        self.tally.looks += 1;
+        let payment = &session.payment;
+        let operations = (payment.live_operations().len(), payment.past_operations().len());
+        let seen = self.seen.entry(session.id).or_default();
+        let (sequence_was, same) = (seen.sequence, seen.operations == operations);
+        (seen.sequence, seen.operations) = (session.meter.sequence, operations);
+        if sequence_was > session.meter.sequence {
+            self.violated(|| format!("{}: the meter goes back to reading {}", session.id, session.meter.sequence));
+        }
+        if !same {
+            self.look_at_money(session);
+        }
+    }
+
+    fn look_at_money(&mut self, session: &Session) {
+        let (id, payment) = (session.id, &session.payment);
+        let mut room = 0_i128;
+        for hold in payment.holds() {
+            let over = i128::from(hold.authorized_minor) * i128::from(hold.capabilities.overcapture_percent) / 100;
+            let most = i128::from(hold.authorized_minor) + over;
+            room += most;
+            self.check(i128::from(hold.captured_minor) <= most, || {
+                format!("{id}: hold {} captured {} of {}", hold.number, hold.captured_minor, hold.authorized_minor)
+            });
+            self.check(0 <= hold.refunded_minor && hold.refunded_minor <= hold.captured_minor, || {
+                format!("{id}: hold {} gave back {} of {}", hold.number, hold.refunded_minor, hold.captured_minor)
+            });
+            let now = match hold.stage {
+                HoldStage::Closed(ending) => Some(ending),
+                _ => None,
+            };
+            let seen = self.seen.entry(id).or_default();
+            let was = seen.endings.iter_mut().find(|(number, _)| *number == hold.number);
+            match (was, now) {
+                (Some((_, was)), Some(now)) => {
+                    let before = std::mem::replace(was, now);
+                    self.check(may_become(before, now), || {
+                        format!("{id}: hold {} ended as {before:?} and then as {now:?}", hold.number)
+                    });
+                }
+                (Some((_, was)), None) => {
+                    let was = *was;
+                    self.violated(|| format!("{id}: hold {} ended as {was:?} and lives again", hold.number));
+                }
+                (None, Some(now)) => seen.endings.push((hold.number, now)),
+                (None, None) => {}
+            }
+        }
+        let taking = i128::from(payment.captured().minor) + i128::from(payment.capturing().minor);
+        self.check(taking <= room, || format!("{id}: {taking} captured or being captured of {room}"));
+        self.check(session.meter.energy().microwatt_hours() >= 0, || format!("{id}: negative energy"));
+    }
+
+    /// The books of every partition balance, entry by entry.
+    pub fn look_at_books(&mut self, shards: &[Shard]) {
+        for partition in shards.iter().flat_map(Shard::partitions) {
+            let entries = partition.books.books.entries();
+            if self.entries.insert(partition.id, entries) == Some(entries) {
+                continue;
+            }
+            let (mut main, mut memo) = (0, 0);
+            for (name, _, balance) in partition.books.books.balances() {
+                match name.ledger() {
+                    Ledger::Main => main += balance.net_debit(),
+                    Ledger::Memorandum => memo += balance.net_debit(),
+                }
+            }
+            self.check(main == 0 && memo == 0, || {
+                format!("the books of partition {} are off by {main}, {memo}", partition.id)
+            });
+        }
+    }
+
+    /// A closed session is put away: its hold has ended once, and its figures agree with its receipt.
+    pub fn put_away(&mut self, dossier: &Dossier) {
+        let session = &dossier.session;
+        self.look(session);
+        self.seen.remove(&session.id);
+        let (Stage::Closed(ended), id) = (&session.stage, session.id) else {
+            return self.violated(|| format!("{} is put away and not closed", session.id));
+        };
+        let closed = Closed {
+            payable: ended.payable.minor,
+            cost: ended.cost,
+            admitted: ended.admitted,
+            energy: session.meter.energy().microwatt_hours(),
+            suspects: session.meter.suspects,
+            sequence: session.meter.sequence,
+        };
+        match self.closed.insert(id, closed) {
+            Some(before) => self
+                .check(before == closed, || format!("{id} has changed since it was put away: {before:?} {closed:?}")),
+            None => self.settled(session, ended),
+        }
+        match &dossier.receipt {
+            None => self.violated(|| format!("{id} has no receipt")),
+            Some(receipt) if (id.as_u128() >> 16) % u128::from(SIGNATURES_CHECKED) == 0 => {
+                match verify_receipt(receipt.as_bytes(), None) {
+                    Ok(signed) => {
+                        let total = ended.payable.major();
+                        self.check(signed.receipt.total == total, || {
+                            format!("{id}: the receipt says {}, the session {total}", signed.receipt.total)
+                        });
+                    }
+                    Err(error) => self.violated(|| format!("{id}: {error}")),
+                }
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn settled(&mut self, session: &Session, ended: &crate::session::Ended) {
+        let Some(at) = session.settled_at else { return };
+        let took = u32::try_from(at.since(ended.known_at).ms().max(0)).unwrap_or(u32::MAX);
+        let settle = &mut self.tally.settle;
+        let calm = self.is_calm_since.is_some_and(|since| self.now.saturating_sub(u64::from(took)) >= since + 300_000);
+        let captured = session.payment.captured().minor > 0;
+        let approved = session.payment.holds().iter().any(|hold| hold.authorized_minor > 0);
+        if captured {
+            settle.captures.push(took);
+            if calm {
+                settle.calm_captures.push(took);
+            }
+        } else if approved {
+            settle.voids.push(took);
+            if calm {
+                settle.calm_voids.push(took);
+            }
+        }
+    }
+
+    /// A charger has its receipt.
+    pub fn finished(&mut self, charger: &Charger, finished: Finished) {
+        self.acknowledged.remove(&(charger.id().clone(), finished.key));
+        self.finished.push(finished);
+    }
+
+    /// The gate began anew: everything that it had told anybody is there.
+    pub fn recovered(&mut self, process: &Process) {
+        self.seen.clear();
+        self.entries.clear();
+        let mut lost = Vec::new();
+        for ((charger, key), (up_to, _)) in &self.acknowledged {
+            let partition_id = PartitionId::of(charger.as_str(), super::estate::PARTITIONS);
+            let shard = process.shard_of(partition_id);
+            let found =
+                shard.partitions().iter().find(|partition| partition.id == partition_id).and_then(|partition| {
+                    let hosted = partition.chargers.get(partition.find_charger(charger)?)?;
+                    match hosted.session(*key).and_then(|cell| partition.sessions.get(cell)) {
+                        Some(session) => Some(session.state().meter.sequence),
+                        None => hosted.state().past_session(*key).map(|past| past.sequence),
+                    }
+                });
+            if found.is_none_or(|found| found < *up_to) {
+                lost.push((charger.clone(), *key, *up_to, found));
+            }
+        }
+        lost.sort();
+        for (charger, key, up_to, found) in lost {
+            self.violated(|| format!("{charger} {key:?}: {up_to} readings were acknowledged, {found:?} are there"));
+        }
+        for operation in std::mem::take(&mut self.sent) {
+            let known = match process.session(operation.session()) {
+                Some(session) => knows(&session.payment, operation),
+                None => self.closed.contains_key(&operation.session()),
+            };
+            self.check(known, || format!("{operation} was sent, and is not known after the restart"));
+        }
+        for receipt in std::mem::take(&mut self.receipts) {
+            let closed = match process.session(receipt) {
+                Some(session) => matches!(session.stage, Stage::Closed(_)),
+                None => self.closed.contains_key(&receipt),
+            };
+            self.check(closed, || format!("{receipt} had its receipt, and is not closed after the restart"));
+        }
+    }
+
+    /// The last operation that was sent, for somebody to lie about.
+    pub fn last_sent(&self) -> Option<OpId> {
+        self.sent.last().copied()
+    }
+}
+
+/// Whether a payment knows an operation; inquiries have numbers of their own and leave no trace.
+fn knows(payment: &Payment, operation: OpId) -> bool {
+    let number = operation.ordinal();
+    number >= 0x8000
+        || payment.live_operations().iter().any(|live| live.number.0 == number)
+        || payment.past_operations().iter().any(|past| past.number.0 == number)
+}
+
+/// A hold ends once; what is learnt later may only correct what its end was about.
+fn may_become(before: Ending, now: Ending) -> bool {
+    before == now
+}

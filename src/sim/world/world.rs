@@ -1,0 +1,427 @@
+//! A simulated world: one agenda, one gate, a fleet, a few processors, and whatever goes wrong between them.
+
+use super::agenda::{Agenda, Event};
+use super::bank::Bank;
+use super::controller::Controller;
+use super::estate::Estate;
+use super::faults::{Fault, Weather};
+use super::network::{Network, Side};
+use super::process::Process;
+use super::witness::Witness;
+use super::{Settings, audit, peers};
+use crate::account;
+use crate::journal::{Failure, SimulatedDisk, Store};
+use crate::sim::dice::Dice;
+use crate::sim::processor::Rates;
+use crate::units::{AccountId, Amount, Currency, Mono, Now, SessionId, TimeSpan, Timestamp};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// A world.
+pub(super) struct World {
+    pub settings: Settings,
+    pub agenda: Agenda,
+    pub network: Network,
+    pub weather: Weather,
+    pub witness: Witness,
+    pub process: Option<Process>,
+    pub fleet: Vec<Controller>,
+    pub banks: Vec<Bank>,
+    pub estate: Arc<Estate>,
+    pub accounts: Vec<AccountId>,
+    pub disk: SimulatedDisk,
+    pub dice: Dice,
+    /// When the world began.
+    pub epoch: Timestamp,
+    /// How far the gate's wall clock is off, in milliseconds.
+    pub clock_off: i64,
+    /// The monotonic clock of this life of the gate began here.
+    mono_from: u64,
+    life: u32,
+    /// What will fail on the disk is a loss of power.
+    pub power_fails: bool,
+    /// Nothing goes wrong any more.
+    resting: bool,
+    /// Orders of operators so far: each has an id of its own.
+    pub orders: u64,
+    pub counts: Counts,
+    /// Orders that were carried out.
+    pub ordered: Arc<AtomicU64>,
+}
+
+/// What happened to the gate's process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    pub starts: u64,
+    pub deaths: u64,
+    pub failed_starts: u64,
+    pub commits: u64,
+    pub snapshots: u64,
+    pub generations_dropped: u64,
+}
+
+pub(super) const SECOND: u64 = 1_000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(super) const HOUR: u64 = 60 * MINUTE;
+const TICK: u64 = 250;
+const SWEEP: u64 = 5 * SECOND;
+const SNAPSHOT: u64 = 10 * MINUTE;
+/// Cells of a partition that are written to its snapshot at each tick.
+const CELLS_AT_ONCE: usize = 32;
+/// How long everything may take to come to its end when nothing goes wrong any more.
+pub(super) const GRACE: u64 = 96 * HOUR;
+/// Generations of the simulated disk are short, so that many are dropped.
+const GENERATION_BLOCKS: u64 = 64;
+
+impl World {
+    pub fn new(settings: &Settings) -> World {
+        let mut dice = Dice::of(settings.seed, 0x0077_6f72_6c64);
+        let weather = Weather::new(settings.faults, &mut dice);
+        // Somewhere in 2026, changes of summer time included.
+        let epoch = Timestamp::from_unix_ms(1_767_225_600_000 + dice.between(0, 364 * 24 * 3_600_000));
+        let accounts: Vec<AccountId> = (0..=settings.chargers / 4)
+            .map(|number| AccountId::new(&format!("driver-{number:05}")).expect("an id"))
+            .collect();
+        let fleet = peers::fleet(settings, &weather, &accounts, epoch, &mut dice);
+        let banks = peers::banks(settings, epoch, &mut dice);
+        let mut world = World {
+            agenda: Agenda::default(),
+            network: Network::default(),
+            witness: Witness::new(settings.seed),
+            process: None,
+            fleet,
+            banks,
+            estate: Arc::new(Estate::new(&mut dice)),
+            accounts,
+            disk: SimulatedDisk::new(dice.bits(), GENERATION_BLOCKS),
+            epoch,
+            clock_off: 0,
+            mono_from: dice.below(1_000_000_000),
+            life: 0,
+            power_fails: false,
+            resting: false,
+            orders: 0,
+            counts: Counts::default(),
+            ordered: Arc::default(),
+            settings: settings.clone(),
+            weather,
+            dice,
+        };
+        world.begin();
+        world
+    }
+
+    /// The gate starts, accounts are opened, everybody dials, and misfortune is put on the agenda.
+    fn begin(&mut self) {
+        self.start();
+        for account in self.accounts.clone() {
+            let limit = if self.dice.chance(2_000) { 5_000 } else { 0 };
+            let id = self.order_id(&account);
+            let currency = Currency::EUR;
+            let credit_limit = Amount::new(limit, currency);
+            self.order(
+                &account,
+                account::Command::Open { op: id.operation(1), account: account.clone(), currency, credit_limit },
+            );
+            let minor = self.dice.between(500, 60_000);
+            self.top_up(&account, minor);
+        }
+        for place in 0..self.fleet.len() {
+            let after = self.dice.below(30 * SECOND);
+            self.agenda.after(after, Event::DialFleet(place));
+            self.agenda.after(after, Event::Fleet(place));
+        }
+        for place in 0..self.banks.len() {
+            for line in 0..self.banks[place].lines.len() {
+                let after = self.dice.below(SECOND);
+                self.agenda.after(after, Event::DialBank(place, line));
+            }
+            self.agenda.after(SECOND, Event::Bank(place));
+        }
+        self.agenda.after(TICK, Event::Tick);
+        self.agenda.after(SWEEP, Event::Sweep);
+        self.agenda.after(SNAPSHOT, Event::Snapshot);
+        self.agenda.after(48 * MINUTE, Event::Calm(true));
+        for fault in Fault::ALL {
+            if let Some(after) = self.weather.next(*fault) {
+                self.agenda.after(after, Event::Strike(*fault));
+            }
+        }
+    }
+
+    /// Runs until a moment, in milliseconds since the beginning.
+    pub fn run_until(&mut self, end: u64) {
+        while let Some(event) = self.agenda.next(end) {
+            self.witness.now = self.agenda.now();
+            self.witness.step += 1;
+            self.happen(event);
+        }
+    }
+
+    /// Nothing goes wrong any more, nobody new comes, and everything comes to its end: whether it did in time.
+    pub fn come_to_rest(&mut self) -> bool {
+        self.resting = true;
+        self.calm(true);
+        self.disk.repair();
+        self.power_fails = false;
+        let deadline = self.agenda.now() + GRACE;
+        let mut step = 30 * SECOND;
+        loop {
+            for place in 0..self.fleet.len() {
+                let (world, now) = (self.wall(), self.agenda.now());
+                self.fleet[place].close(world, now);
+                self.drive_fleet(place);
+            }
+            self.run_until(self.agenda.now() + step);
+            if audit::is_at_rest(self) {
+                return true;
+            }
+            if self.agenda.now() >= deadline {
+                return false;
+            }
+            step = (step * 2).min(HOUR);
+        }
+    }
+
+    /// The world's time.
+    pub fn wall(&self) -> Timestamp {
+        let ms = i64::try_from(self.agenda.now()).unwrap_or(i64::MAX);
+        self.epoch.saturating_add(TimeSpan::from_ms(ms))
+    }
+
+    /// The gate's clocks.
+    pub fn now(&self) -> Now {
+        let wall = self.wall().saturating_add(TimeSpan::from_ms(self.clock_off));
+        Now { wall, mono: Mono(self.mono_from + self.agenda.now()) }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrive(line, Side::Gate) => {
+                let Some(bytes) = self.network.arrived(line, Side::Gate, self.agenda.now()) else { return };
+                let now = self.now();
+                if let Some(process) = &mut self.process {
+                    process.receive(line, &bytes, now, &mut self.witness);
+                }
+                self.network.give_back(bytes);
+                self.after_gate();
+            }
+            Event::Arrive(line, Side::Peer) => self.arrive_at_peer(line),
+            Event::Ended(line, Side::Gate) => {
+                self.network.ended(line, Side::Gate);
+                let now = self.now();
+                if let Some(process) = &mut self.process {
+                    process.ended(line, now, &mut self.witness);
+                }
+                self.after_gate();
+            }
+            Event::Ended(line, Side::Peer) => {
+                let Some(peer) = self.network.peer(line) else { return };
+                self.network.ended(line, Side::Peer);
+                self.peer_lost(line, peer);
+            }
+            Event::Fleet(place) => {
+                if self.fleet[place].wake <= self.agenda.now() {
+                    self.drive_fleet(place);
+                }
+            }
+            Event::Bank(place) => {
+                if self.banks[place].wake <= self.agenda.now() {
+                    self.drive_bank(place);
+                }
+            }
+            Event::DialFleet(place) => self.dial_fleet(place),
+            Event::DialBank(place, line) => self.dial_bank(place, line),
+            Event::Tick => {
+                let now = self.now();
+                if let Some(process) = &mut self.process {
+                    process.tick(now, &mut self.witness);
+                    match process.go_on_with_snapshots(CELLS_AT_ONCE) {
+                        Ok(None) => {}
+                        Ok(Some(dropped)) => {
+                            self.counts.snapshots += 1;
+                            self.counts.generations_dropped += u64::try_from(dropped).unwrap_or(0);
+                        }
+                        Err(_) => self.die("the disk", false),
+                    }
+                }
+                self.after_gate();
+                let jitter = self.dice.below(TICK);
+                self.agenda.after(TICK / 2 + jitter, Event::Tick);
+            }
+            Event::Sweep => {
+                let now = self.now();
+                if let Some(process) = &mut self.process {
+                    let lines = process.lines();
+                    process.sweep(&lines, now, &mut self.witness);
+                }
+                self.after_gate();
+                self.agenda.after(SWEEP, Event::Sweep);
+            }
+            Event::Commit(life) => self.commit(life),
+            Event::PutAway(life) => {
+                let now = self.now();
+                if let Some(process) = self.process.as_mut().filter(|process| process.life == life) {
+                    process.put_away(now, &mut self.witness);
+                }
+                self.after_gate();
+            }
+            Event::Snapshot => {
+                if let Some(process) = &mut self.process {
+                    process.begin_snapshots();
+                    for partition in process.shards().iter().flat_map(crate::actors::shard::Shard::partitions) {
+                        for (_, session) in partition.sessions.iter() {
+                            self.witness.look(session.state());
+                        }
+                    }
+                }
+                self.agenda.after(SNAPSHOT, Event::Snapshot);
+            }
+            Event::Start => self.start(),
+            Event::Room => self.disk.repair(),
+            Event::ClockRight => self.clock_off = 0,
+            Event::Calm(_) if self.resting => {}
+            Event::Calm(calm) => {
+                self.calm(calm);
+                self.agenda.after(if calm { 12 * MINUTE } else { 48 * MINUTE }, Event::Calm(!calm));
+            }
+            Event::Strike(fault) => {
+                if !self.weather.calm {
+                    self.strike(fault);
+                }
+                if let Some(after) = self.weather.next(fault) {
+                    self.agenda.after(after, Event::Strike(fault));
+                }
+            }
+        }
+    }
+
+    /// What the gate has to say is sent, and what it has to write is written.
+    pub(super) fn after_gate(&mut self) {
+        let Some(process) = &mut self.process else { return };
+        let (told, closed) = process.take_told();
+        for (line, bytes) in told {
+            self.network.send(line, Side::Peer, bytes, &mut self.agenda, &mut self.weather);
+        }
+        for line in closed {
+            self.network.close(line, Side::Gate, &mut self.agenda);
+        }
+        if process.begin_commit() {
+            let slow = if self.weather.strikes(Fault::SlowDisk) { self.weather.dice().below(30 * SECOND) } else { 0 };
+            let takes = 1 + self.dice.below(8) + slow;
+            self.agenda.after(takes, Event::Commit(process.life));
+        }
+        if process.archivist_wakes() {
+            self.agenda.after(200, Event::PutAway(process.life));
+        }
+    }
+
+    /// The process is gone, the system and its page cache are not: what the next process opens.
+    pub fn kill_disk(&mut self) -> Box<dyn Store> {
+        self.disk.kill();
+        self.disk.store()
+    }
+
+    fn commit(&mut self, life: u32) {
+        let now = self.now();
+        let Some(process) = self.process.as_mut().filter(|process| process.life == life) else { return };
+        self.counts.commits += 1;
+        match process.commit(now, &mut self.witness) {
+            Ok(()) => self.after_gate(),
+            Err(Failure::Io { .. } | Failure::Full { .. }) => {
+                let power = std::mem::take(&mut self.power_fails);
+                if power {
+                    self.disk.repair();
+                }
+                self.die("the disk", power);
+            }
+            Err(other) => {
+                self.witness.violated(|| format!("a commit fails: {other}"));
+                self.die("the disk", false);
+            }
+        }
+    }
+
+    /// The gate's process ends; it is started again some time later.
+    pub(super) fn die(&mut self, _why: &str, power: bool) {
+        let Some(process) = self.process.take() else { return };
+        match power {
+            true => self.disk.power_cut(),
+            false => self.disk.kill(),
+        }
+        self.counts.deaths += 1;
+        for line in process.lines() {
+            self.network.ended(line, Side::Gate);
+            let after = 10 + self.dice.below(2 * SECOND);
+            self.agenda.after(after, Event::Ended(line, Side::Peer));
+        }
+        let after = SECOND + self.dice.below(40 * SECOND);
+        self.agenda.after(after, Event::Start);
+    }
+
+    /// The gate is started on what its disk has.
+    fn start(&mut self) {
+        if self.process.is_some() {
+            return;
+        }
+        self.life += 1;
+        // The monotonic clock begins anywhere in each life.
+        self.mono_from = self.dice.below(1_000_000_000);
+        let now = self.now();
+        let started = Process::start(&self.estate, self.disk.store(), self.life, now);
+        match started {
+            Ok(mut process) => {
+                self.counts.starts += 1;
+                self.witness.recovered(&process);
+                if self.weather.strikes(Fault::Nested) && self.life > 1 {
+                    // It asks again what was in flight, and dies before any of that is durable.
+                    process.resume(now, &mut self.witness);
+                    self.process = Some(process);
+                    self.die("killed while it began", self.life.is_multiple_of(2));
+                    return;
+                }
+                process.resume(now, &mut self.witness);
+                self.process = Some(process);
+                self.after_gate();
+            }
+            Err(Failure::Io { .. } | Failure::Full { .. }) => {
+                self.counts.failed_starts += 1;
+                let power = std::mem::take(&mut self.power_fails);
+                if power {
+                    self.disk.repair();
+                    self.disk.power_cut();
+                }
+                let after = 2 * SECOND + self.dice.below(20 * SECOND);
+                self.agenda.after(after, Event::Start);
+            }
+            Err(other) => self.witness.violated(|| format!("the gate cannot start: {other}")),
+        }
+    }
+
+    /// Faults stop, or may happen again.
+    fn calm(&mut self, calm: bool) {
+        self.weather.calm = calm;
+        self.witness.is_calm_since = calm.then_some(self.agenda.now());
+        if calm {
+            self.clock_off = 0;
+        }
+        for bank in &mut self.banks {
+            let percent = if calm { 0 } else { self.settings.misbehave(&self.weather) };
+            bank.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });
+            if calm {
+                bank.offline_until = 0;
+            }
+        }
+        if calm {
+            for controller in &mut self.fleet {
+                controller.offline_until = 0;
+            }
+        }
+    }
+}
+
+/// Live sessions, in the order of partitions and cells.
+pub(super) fn live_sessions(process: &Process) -> impl Iterator<Item = SessionId> + '_ {
+    let partitions = process.shards().iter().flat_map(crate::actors::shard::Shard::partitions);
+    partitions.flat_map(|partition| partition.sessions.iter().map(|(_, session)| session.state().id))
+}
