@@ -137,6 +137,10 @@ impl Sweep {
 }
 
 impl<A: Hostable> Arena<A> {
+    /// What a cell takes: the actor, and when it is to be woken.
+    #[cfg(test)]
+    pub(super) const CELL_BYTES: usize = size_of::<Option<Cell<A>>>();
+
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
         let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };

@@ -24,7 +24,7 @@ use crate::journal::backup::Manifest;
 use crate::journal::{DataDir, Failure, Snapshots};
 use crate::units::PartitionId;
 use actix::prelude::SendError;
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -77,6 +77,13 @@ impl Message for Backup {
 pub struct Round(pub mpsc::Sender<bool>);
 
 impl Message for Round {
+    type Result = ();
+}
+
+/// The gate ends: nothing more is kept, and the data directory is let go of.
+pub struct Dismiss(pub mpsc::Sender<()>);
+
+impl Message for Dismiss {
     type Result = ();
 }
 
@@ -308,6 +315,17 @@ impl Handler<Backup> for Keeper {
             None => self.back_up(backup),
             Some(_) => self.backups.push_back(backup),
         }
+    }
+}
+
+impl Handler<Dismiss> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, Dismiss(dismissed): Dismiss, context: &mut Context<Keeper>) {
+        (self.data, self.round) = (None, None);
+        context.stop();
+        // Whoever asked may have lost patience.
+        let _ = dismissed.send(());
     }
 }
 

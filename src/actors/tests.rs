@@ -32,6 +32,7 @@ mod invoices;
 mod money;
 mod routing;
 mod settlement;
+mod sizes;
 mod snapshots;
 
 const START: i64 = 1_763_800_000_000;

@@ -9,7 +9,7 @@ use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places, Routes};
-use crate::actors::keeper::{self, Keeper, Rhythm, Round};
+use crate::actors::keeper::{self, Dismiss, Keeper, Rhythm, Round};
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
@@ -407,6 +407,12 @@ impl Gate {
 
     fn end(&mut self) {
         let Some(threads) = self.threads.take() else { return };
+        if let Some(keeper) = self.directory.keeper() {
+            let (dismissed, when) = mpsc::channel();
+            if keeper.try_send(Dismiss(dismissed)).is_ok() {
+                let _ = when.recv_timeout(Duration::from_secs(10));
+            }
+        }
         let (closed, when) = mpsc::channel();
         if self.writer.try_send(CloseLog(closed)).is_ok() {
             let _ = when.recv_timeout(Duration::from_secs(10));

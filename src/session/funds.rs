@@ -48,8 +48,8 @@ pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
 
 /// How far the funds reach.
 enum Reach {
-    /// Far enough; this much is kept back.
-    Far(Cost),
+    /// Far enough.
+    Far,
     /// It is time to ask for more.
     Short(Cost),
     /// The energy has to stop, for this reason.
@@ -65,7 +65,7 @@ pub(super) fn keep_covered(
     decision: Decision,
 ) -> Decision {
     match reach(session, &priced.rating, priced.running, TimeSpan::ZERO, around) {
-        Reach::Far(reserve) => match lower(session, priced, reserve, around) {
+        Reach::Far => match lower(session, priced, around) {
             Some(decided) => money::react(session, decided, around, decision),
             None => decision,
         },
@@ -84,7 +84,7 @@ pub(super) fn keep_covered(
 pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
     let running = running_cost(session, around);
     match reach(session, &session.rating, running, quiet, around) {
-        Reach::Far(_) => Decision::nothing(),
+        Reach::Far => Decision::nothing(),
         Reach::Short(reserve) => {
             match ask(session, &session.payment, running, Burn::average(session, running), reserve, around) {
                 Some(decided) => money::react(session, decided, around, Decision::nothing()),
@@ -125,6 +125,11 @@ fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, aro
         return Reach::Out(StopReason::AuthorizationLost);
     }
     let spendable = session.payment.spendable().to_cost();
+    // Nearly every reading ends here: what no session of this tariff can exceed needs no look at the clock.
+    let most = around.tariff.cost_ahead_of_any(session.power_max, policy.stop_latency);
+    if quiet == TimeSpan::ZERO && most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
+        return Reach::Far;
+    }
     let span =
         |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
     let Some(reserve) = ahead(session, rating, span(1), around) else {
@@ -137,7 +142,7 @@ fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, aro
         false => covers(spendable, running, reserve, RESERVES_TO_ASK),
         true => ahead(session, rating, span(3), around).is_some_and(|more| covers(spendable, running, more, 1)),
     };
-    if far { Reach::Far(reserve) } else { Reach::Short(reserve) }
+    if far { Reach::Far } else { Reach::Short(reserve) }
 }
 
 /// What the session can cost at most within `span`; `None` when that is beyond all figures.
@@ -234,7 +239,7 @@ fn total_to_ask(
 }
 
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
-fn lower(session: &Session, priced: &Priced, reserve: Cost, around: &Surroundings<'_>) -> Option<payment::Decision> {
+fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Option<payment::Decision> {
     let payment = &session.payment;
     let left = payment.spendable().minor.checked_sub(priced.running.ceiling().ok()?.minor)?;
     if left < RELEASE_LEAST_MINOR || !around.policy.release_early || !tapers(session, &priced.reading) {
@@ -245,6 +250,7 @@ fn lower(session: &Session, priced: &Priced, reserve: Cost, around: &Surrounding
         return None;
     }
     let horizon = TimeSpan::from_ms(around.policy.increment_horizon.ms().saturating_mul(2));
+    let reserve = ahead(session, &priced.rating, around.policy.stop_latency, around)?;
     let kept = times(reserve, RESERVES_TO_KEEP)?;
     let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
     let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);

@@ -27,6 +27,63 @@ enum Reach {
     Always,
 }
 
+/// The dearest prices of a tariff, whatever the hour and the course of a session: after tax, for one unit and for one
+/// block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Dearest {
+    energy: (i128, i128),
+    time: (i128, i128),
+    parking: (i128, i128),
+    flat: i128,
+    minimum: i128,
+}
+
+impl Dearest {
+    /// Of this tariff; `None` when its prices are beyond all figures.
+    pub(super) fn of(tariff: &Tariff) -> Option<Dearest> {
+        let mut dearest = Dearest { minimum: tax_on_minimum(tariff), ..Dearest::default() };
+        for component in &tariff.components {
+            let one = parts_of(tariff, component, 1).ok()?.incl.max(0);
+            let block = parts_of(tariff, component, component.step).ok()?.incl.max(0);
+            let slot = match component.dimension {
+                Dimension::Energy => &mut dearest.energy,
+                Dimension::Time => &mut dearest.time,
+                Dimension::ParkingTime => &mut dearest.parking,
+                Dimension::Flat => {
+                    dearest.flat = dearest.flat.max(one);
+                    continue;
+                }
+            };
+            *slot = (slot.0.max(one), slot.1.max(block));
+        }
+        Some(dearest)
+    }
+}
+
+impl Tariff {
+    /// An upper bound of how much any session of this tariff can become dearer within `span`, when no more than `power_max`
+    /// flows: never less than [`Rating::cost_ahead_at_most`] tells of one, and found without looking at any clock.
+    pub fn cost_ahead_of_any(&self, power_max: Power, span: TimeSpan) -> Option<Cost> {
+        let Dearest { energy, time, parking, flat, minimum } = self.dearest?;
+        let span_ms = span.ms().max(0);
+        let most_energy = i128::from(most_energy(power_max, span_ms)?);
+        let span_ms = i128::from(span_ms);
+        let spent = energy.0.checked_mul(most_energy)?;
+        let timed = time.0.max(parking.0).checked_mul(span_ms)?;
+        let blocks = energy.1.checked_add(time.1.max(parking.1))?;
+        let sum = spent.checked_add(timed)?.checked_add(blocks)?.checked_add(flat)?.checked_add(minimum)?;
+        Some(Cost::from_parts(sum, self.currency()))
+    }
+}
+
+/// A minimum that is written before tax only is taxed like the session; its tax can still rise to the highest rate.
+fn tax_on_minimum(tariff: &Tariff) -> i128 {
+    let limit = tariff.min_price;
+    let (Some(minimum), None) = (limit.excl_vat, limit.incl_vat) else { return 0 };
+    let highest = tariff.components.iter().filter_map(|component| component.vat).max().unwrap_or(0);
+    (minimum.parts().max(0) / 1_000_000 + 1).saturating_mul(i128::from(highest))
+}
+
 impl Rating {
     /// An upper bound of how much the total after tax can grow within `span` from the last point on, when no more than
     /// `power_max` flows. Sound for every course of the meter: price changes in the window, fees that may fall due and
@@ -48,11 +105,15 @@ impl Rating {
         let time = bound.dearest(Dimension::Time)?;
         let parking = bound.dearest(Dimension::ParkingTime)?;
         let fee = if self.flat == NONE { bound.dearest(Dimension::Flat)?.0 } else { 0 };
-        let minimum = bound.tax_on_minimum();
+        let minimum = tax_on_minimum(tariff);
         let sum = [minimum, energy.0, energy.1, time.0.max(parking.0), time.1.max(parking.1), fee]
             .into_iter()
             .try_fold(0_i128, i128::checked_add)
             .ok_or(RatingError::Money(MoneyError::Overflow))?;
+        debug_assert!(
+            tariff.cost_ahead_of_any(power_max, span).is_none_or(|most| sum <= most.parts()),
+            "a bound of all"
+        );
         Ok(Cost::from_parts(sum, tariff.currency()))
     }
 
@@ -85,14 +146,6 @@ struct Bound<'a> {
 }
 
 impl Bound<'_> {
-    /// A minimum that is written before tax only is taxed like the session; its tax can still rise to the highest rate.
-    fn tax_on_minimum(&self) -> i128 {
-        let limit = self.tariff.min_price;
-        let (Some(minimum), None) = (limit.excl_vat, limit.incl_vat) else { return 0 };
-        let highest = self.tariff.components.iter().filter_map(|component| component.vat).max().unwrap_or(0);
-        (minimum.parts().max(0) / 1_000_000 + 1).saturating_mul(i128::from(highest))
-    }
-
     /// What the dearest component that can become active costs for the whole span, and for one block more.
     fn dearest(&mut self, dimension: Dimension) -> Result<(i128, i128), RatingError> {
         let amount = match dimension {

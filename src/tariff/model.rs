@@ -2,6 +2,7 @@
 //!
 //! Nothing in here changes after it was read. A session pins its tariff by [`Tariff::hash`], the SHA-256 of the text.
 
+use super::bound::Dearest;
 use super::finding::{Finding, Position};
 use super::read;
 use crate::units::{Amount, Cost, Currency, MoneyError, Rounding, TariffHash, TariffId, Timestamp};
@@ -29,6 +30,7 @@ pub struct Tariff {
     pub(super) elements: Vec<Element>,
     pub(super) components: Vec<Component>,
     pub(super) cuts: Cuts,
+    pub(super) dearest: Option<Dearest>,
 }
 
 /// A tariff that was read, and what is to be said about its text.

@@ -1,5 +1,6 @@
 //! From text to a compiled tariff: tolerant of spelling, strict about what decides a price.
 
+use super::bound::Dearest;
 use super::fields::{Fields, Reader, rounded};
 use super::finding::Severity;
 use super::json::{self, Node, Value};
@@ -91,7 +92,7 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
     let cuts = Cuts::of(&elements);
     let hash = ring::digest::digest(&ring::digest::SHA256, reader.text.as_bytes());
     let hash = TariffHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"));
-    Ok(Tariff {
+    let mut tariff = Tariff {
         text: reader.text.to_owned(),
         hash,
         id: id(reader, root)?,
@@ -109,7 +110,10 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
         elements,
         components,
         cuts,
-    })
+        dearest: None,
+    };
+    tariff.dearest = Dearest::of(&tariff);
+    Ok(tariff)
 }
 
 /// The id in the characters that ids have here; real tariffs carry all sorts.

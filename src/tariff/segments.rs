@@ -88,8 +88,16 @@ impl Segments {
         self.grow(1, slice.time_component, slice, slice.span().ms());
     }
 
+    /// Most sessions have one or two, and millions are live: for the first ones no more room is made than they take.
+    fn push(&mut self, segment: Segment) {
+        if self.done.len() < 2 {
+            self.done.reserve_exact(1);
+        }
+        self.done.push(segment);
+    }
+
     fn fee(&mut self, component: u16, at: Timestamp, phase: Phase, reason: Reason) {
-        self.done.push(Segment { component, from: at, to: at, volume: 1, phase, reason });
+        self.push(Segment { component, from: at, to: at, volume: 1, phase, reason });
     }
 
     fn grow(&mut self, dimension: usize, component: u16, slice: &Slice, volume: i64) {
@@ -111,7 +119,7 @@ impl Segments {
         }
         // The slice began for another dimension's sake: for this one it is where its own price began.
         self.open[dimension] = u32::try_from(self.done.len()).ok();
-        self.done.push(Segment {
+        self.push(Segment {
             component,
             from: slice.from,
             to: slice.to,

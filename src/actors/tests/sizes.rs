@@ -1,0 +1,36 @@
+//! What a live session with its charger takes in memory, beside what it holds on the heap. Millions are live at once: a field
+//! that is added here is paid for millions of times.
+
+use crate::actors::charger::HostedCharger;
+use crate::actors::hosted::Arena;
+use crate::actors::session::HostedSession;
+use crate::charger::Charger;
+use crate::payment::{Hold, LiveOperation, PastOperation, Payment};
+use crate::session::{Meter, Session, Stage};
+use crate::tariff::{Rating, Segments};
+
+#[test]
+fn a_live_session_and_its_charger_stay_small() {
+    let rows = [
+        ("cell of a session", Arena::<HostedSession>::CELL_BYTES, 736),
+        ("  hosted session", size_of::<HostedSession>(), 720),
+        ("    session", size_of::<Session>(), 640),
+        ("      meter", size_of::<Meter>(), 48),
+        ("      rating", size_of::<Rating>(), 136),
+        ("      segments", size_of::<Segments>(), 40),
+        ("      payment", size_of::<Payment>(), 224),
+        ("        hold", size_of::<Hold>(), 120),
+        ("        live operation (heap, while it lives)", size_of::<LiveOperation>(), 120),
+        ("        past operation (heap)", size_of::<PastOperation>(), 48),
+        ("      stage", size_of::<Stage>(), 24),
+        ("cell of a charger", Arena::<HostedCharger>::CELL_BYTES, 240),
+        ("  hosted charger", size_of::<HostedCharger>(), 224),
+        ("    charger", size_of::<Charger>(), 144),
+    ];
+    for (name, bytes, most) in rows {
+        println!("{name:<48} {bytes:>5} B (at most {most})");
+    }
+    for (name, bytes, most) in rows {
+        assert!(bytes <= most, "{name} takes {bytes} bytes");
+    }
+}
