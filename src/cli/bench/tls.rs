@@ -7,7 +7,7 @@ use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use super::usage::Snapshot;
 use crate::app::Figures;
-use crate::sim::load::{Load, LoadPeer, LoadReport, LoadSettings, html};
+use crate::sim::load::{Load, LoadPeer, LoadReport, LoadSettings, StormReport, html};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Service, Settings};
 use crate::sim::tls::dialler;
@@ -60,6 +60,9 @@ pub struct Args {
     /// Write a page with the figures to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// In the end drop all connections at once, and measure until everybody is back and served
+    #[arg(long)]
+    storm: bool,
     /// Be the other process
     #[arg(long, hide = true)]
     generator: bool,
@@ -76,6 +79,7 @@ struct Job {
     duration_ms: u64,
     patience_ms: u64,
     window: u32,
+    storm: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +103,9 @@ struct Report {
     rate: Option<u32>,
     #[serde(flatten)]
     load: LoadReport,
+    /// How everybody came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storm: Option<StormReport>,
     /// Readings in the gate's journal, by its own count.
     readings_recorded: u64,
     /// Resident memory of the gate's process while everything is live.
@@ -140,7 +147,16 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         std::fs::write(path, html("wattstile bench", &value)).map_err(|error| CliError::file(path, &error))?;
     }
     output.answer("bench/1", &report, |out| text_of(&report, out))?;
-    Ok(if report.load.lost == 0 && report.load.disconnects == 0 { Exit::Ok } else { Exit::Failed })
+    Ok(
+        if report.load.lost == 0
+            && report.load.disconnects == 0
+            && report.storm.is_none_or(|storm| storm.sessions_failed == 0)
+        {
+            Exit::Ok
+        } else {
+            Exit::Failed
+        },
+    )
 }
 
 fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Report, CliError> {
@@ -195,15 +211,22 @@ fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Report, Cl
         let after = Snapshot::take(gate.data());
         let commits = gate.gate().take_commits();
         let figures = Figures::gather(gate.gate().directory());
+        let storm = match args.storm {
+            true => {
+                output.say(format_args!("everybody leaves, and comes back"));
+                Some(serde_json::from_str(&next()?)?)
+            }
+            false => None,
+        };
         // The sessions stay live until the other process is told to end.
         drop(input);
-        Ok::<_, io::Error>((load, open, after, commits, figures))
+        Ok::<_, io::Error>((load, open, after, commits, figures, storm))
     })();
     if result.is_err() {
         let _ = child.kill();
     }
     let _ = child.wait();
-    let (load, open, after, commits, figures) = result.map_err(CliError::failed)?;
+    let (load, open, after, commits, figures, storm) = result.map_err(CliError::failed)?;
     runtime.block_on(service.stop(false));
     gate.stop();
     let cpu_ms = after.cpu_ms.saturating_sub(open.cpu_ms);
@@ -223,6 +246,7 @@ fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Report, Cl
         journal_bytes_per_reading: after.data_bytes.saturating_sub(open.data_bytes) / acknowledged.max(1),
         commit_p50_us: commits.value_at_quantile(0.5),
         commit_p99_us: commits.value_at_quantile(0.99),
+        storm,
         load,
     })
 }
@@ -261,6 +285,7 @@ fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliErr
         duration_ms: ms(args.duration),
         patience_ms: ms(args.patience),
         window: args.window,
+        storm: args.storm,
     })
 }
 
@@ -293,6 +318,9 @@ fn generate() -> Result<Exit, CliError> {
         io::stdin().read_line(&mut line).map_err(CliError::failed)?;
         let report = load.measure(|_| ()).await;
         say_line(&serde_json::to_string(&report).map_err(CliError::failed)?)?;
+        if job.storm {
+            say_line(&serde_json::to_string(&load.storm().await).map_err(CliError::failed)?)?;
+        }
         line.clear();
         io::stdin().read_line(&mut line).map_err(CliError::failed)?;
         load.close().await;
@@ -323,6 +351,13 @@ fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         report.cpu_seconds
     )?;
     writeln!(out, "  journal    {} bytes per reading", report.journal_bytes_per_reading)?;
+    if let Some(storm) = &report.storm {
+        writeln!(
+            out,
+            "  storm      {} of {} connections back, all served after {} ms, p50 {} µs, {} sessions failed",
+            storm.returned, storm.connections, storm.served_ms, storm.back_p50_us, storm.sessions_failed
+        )?;
+    }
     match &load.last_error {
         Some(error) => writeln!(out, "  last error {error}"),
         None => Ok(()),

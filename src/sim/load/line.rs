@@ -6,7 +6,8 @@ use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Power, SessionKey, Timestamp};
 use crate::wire::{
-    Channel, ChargerClientLink, ChargerHello, Code, ConnectorInfo, FromCharger, Received, StartSession, ToCharger,
+    Channel, ChargerClientLink, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, StartSession,
+    ToCharger,
 };
 use hdrhistogram::Histogram;
 use std::ops::Range;
@@ -23,6 +24,8 @@ pub(super) enum Stage {
     Opening,
     /// Send readings.
     Running { start: Instant, end: Instant },
+    /// Drop the connection, come back with whatever is open, and send one reading of every session.
+    Storm { since: Instant },
     /// Close.
     Over,
 }
@@ -34,6 +37,10 @@ pub(super) struct Board {
     pub sent: AtomicU64,
     pub acknowledged: AtomicU64,
     pub disconnects: AtomicU64,
+    /// Lines that said hello again after the storm.
+    pub returned: AtomicU64,
+    /// Dials that failed in the storm, and were repeated.
+    pub redials: AtomicU64,
     pub latencies: Mutex<Histogram<u64>>,
     pub last_error: Mutex<Option<String>>,
 }
@@ -47,6 +54,8 @@ impl Board {
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             disconnects: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            redials: AtomicU64::new(0),
             latencies: Mutex::new(latencies),
             last_error: Mutex::new(None),
         }
@@ -95,6 +104,18 @@ pub(super) struct LoadLine {
     asked: usize,
     outstanding: u64,
     latencies: Vec<u64>,
+    /// It has left in the storm and is coming back.
+    returning: bool,
+    /// It is back.
+    returned: bool,
+}
+
+/// Why a line left its connection.
+enum Left {
+    /// All is over.
+    Over,
+    /// To come back at once.
+    Storm,
 }
 
 /// Starts that all lines together have unanswered at most, and at least one per line.
@@ -103,6 +124,8 @@ const STARTS_IN_FLIGHT: usize = 4_096;
 const BACKLOG_MAX: usize = 256 * 1_024;
 /// A line that is always busy looks at its sessions this often, so that readings share records.
 const QUANTUM: Duration = Duration::from_millis(2);
+/// After a dial that failed.
+const REDIAL: Duration = Duration::from_millis(50);
 /// What every session draws.
 const POWER: Power = Power::from_milliwatts(11_000_000);
 const POWER_MAX: Power = Power::from_milliwatts(22_000_000);
@@ -144,14 +167,29 @@ impl LoadLine {
             asked: 0,
             outstanding: 0,
             latencies: Vec::new(),
+            returning: false,
+            returned: false,
         }
     }
 
     pub async fn run(mut self, dialler: Dialler, board: Arc<Board>, mut stages: watch::Receiver<Stage>) {
-        let outcome = match dialler.dial().await {
+        let mut outcome = match dialler.dial().await {
             Ok(stream) => self.serve(Pipe::new(stream), &board, &mut stages).await,
             Err(error) => Err(error.to_string()),
         };
+        while let Ok(Left::Storm) = outcome {
+            outcome = match dialler.dial().await {
+                Ok(stream) => {
+                    self.returning = true;
+                    self.serve(Pipe::new(stream), &board, &mut stages).await
+                }
+                Err(_) => {
+                    board.redials.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(REDIAL).await;
+                    Ok(Left::Storm)
+                }
+            };
+        }
         if let Err(error) = outcome {
             board.disconnects.fetch_add(1, Ordering::Relaxed);
             *board.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
@@ -163,7 +201,7 @@ impl LoadLine {
         mut pipe: Pipe,
         board: &Board,
         stages: &mut watch::Receiver<Stage>,
-    ) -> Result<(), String> {
+    ) -> Result<Left, String> {
         let mut link = ChargerClientLink::new(self.pace.now().mono);
         for charger in 0..self.chargers.len() {
             self.hello(charger, &mut link, pipe.out())?;
@@ -174,7 +212,7 @@ impl LoadLine {
             let stage = *stages.borrow_and_update();
             if stage == Stage::Over {
                 pipe.close(Duration::from_millis(200)).await;
-                return Ok(());
+                return Ok(Left::Over);
             }
             let mut wake = Instant::now() + Duration::from_secs(1);
             match stage {
@@ -183,6 +221,13 @@ impl LoadLine {
                 Stage::Running { start, end } => {
                     wake = wake.min(self.tick(&mut link, &mut pipe, board, (start, end))?);
                 }
+                Stage::Storm { .. } if !self.returning => return Ok(Left::Storm),
+                Stage::Storm { .. } if greeted == self.chargers.len() && !self.returned => {
+                    self.returned = true;
+                    board.returned.fetch_add(1, Ordering::Relaxed);
+                    self.one_reading_each(&mut link, &mut pipe, board)?;
+                }
+                Stage::Storm { .. } => {}
             }
             if let Some(at) = link.next_deadline() {
                 wake = wake.min(Instant::now() + self.pace.until_mono(at, self.pace.now()));
@@ -200,13 +245,13 @@ impl LoadLine {
                         }
                     }
                 },
-                changed = stages.changed() => if changed.is_err() { return Ok(()) },
+                changed = stages.changed() => if changed.is_err() { return Ok(Left::Over) },
             }
             if messages.is_empty() {
                 continue;
             }
             let start = match stage {
-                Stage::Running { start, .. } => Some(start),
+                Stage::Running { start, .. } | Stage::Storm { since: start } => Some(start),
                 Stage::Opening | Stage::Over => None,
             };
             let since_start = start.map_or(0, |start| micros(Instant::now().saturating_duration_since(start)));
@@ -230,23 +275,59 @@ impl LoadLine {
     fn hello(&self, charger: usize, link: &mut ChargerClientLink, out: &mut Vec<u8>) -> Result<(), String> {
         let now = self.pace.now();
         let place = u32::try_from(charger).unwrap_or(u32::MAX);
-        let connectors = (1..=self.sessions_of(place))
+        let connectors = (1..=self.sessions_of(place).len())
             .map(|id| ConnectorInfo { id: ConnectorId(u16::try_from(id).unwrap_or(u16::MAX)), power_max: POWER_MAX });
         let hello = FromCharger::Hello(ChargerHello {
             charger: self.chargers[charger].clone(),
             connectors: connectors.collect(),
             firmware: concat!("wattstile-load/", env!("CARGO_PKG_VERSION")).into(),
             clock: now.wall,
-            sessions: Vec::new(),
+            sessions: self.open_sessions(place),
         });
         link.send(self.channel(place), &hello, now.mono, out).map_err(|error| error.to_string())
     }
 
-    fn sessions_of(&self, charger: u32) -> usize {
+    fn sessions_of(&self, charger: u32) -> Range<usize> {
         let place = usize::try_from(charger).unwrap_or(usize::MAX);
-        let from = self.first.get(place).copied().unwrap_or(0);
+        let from = self.first.get(place).copied().map_or(0, |from| usize::try_from(from).unwrap_or(0));
         let to = self.first.get(place + 1).copied().map_or(self.sessions.len(), |to| usize::try_from(to).unwrap_or(0));
-        to.saturating_sub(usize::try_from(from).unwrap_or(0))
+        from..to.max(from)
+    }
+
+    /// How far a charger's sessions are, for a hello after the first.
+    fn open_sessions(&self, charger: u32) -> Vec<SessionMark> {
+        let open = self.sessions_of(charger).filter(|place| self.sessions[*place].live);
+        open.map(|place| SessionMark { session: self.key(place), last_sequence: self.sessions[place].sent }).collect()
+    }
+
+    /// After the storm: every session says where its register stands.
+    fn one_reading_each(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, board: &Board) -> Result<(), String> {
+        // Latencies count from when everybody left.
+        self.rate = None;
+        let now = self.pace.now();
+        for place in 0..self.sessions.len() {
+            let charger = self.sessions[place].charger;
+            if !self.sessions[place].live {
+                continue;
+            }
+            let reading = self.reading(place, now.wall, 0);
+            link.send_readings(self.channel(charger), self.key(place), &[reading], now.mono, pipe.out())
+                .map_err(|error| error.to_string())?;
+            self.outstanding += 1;
+            board.sent.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The next reading of a session.
+    fn reading(&mut self, place: usize, at: Timestamp, due_us: u64) -> MeterReading {
+        let session = &mut self.sessions[place];
+        session.sent += 1;
+        session.due_us = due_us;
+        // A watt hour of a session at 11 kW takes a third of a second; the register follows the wall clock.
+        let elapsed = at.since(self.born).ms();
+        let register = Energy::from_microwatt_hours(POWER.milliwatts() / 3_600 * elapsed);
+        MeterReading { sequence: session.sent, at, register, power: Some(POWER), current: None }
     }
 
     /// Asks for more sessions, while few starts are unanswered.
@@ -319,8 +400,7 @@ impl LoadLine {
                 self.next = 0;
                 self.rounds = number + 1;
             }
-            let session = &mut self.sessions[next];
-            if !session.live {
+            if !self.sessions[next].live {
                 skipped += 1;
                 if skipped > self.sessions.len() {
                     return Ok(far);
@@ -328,13 +408,8 @@ impl LoadLine {
                 continue;
             }
             skipped = 0;
-            session.sent += 1;
-            session.due_us = due_us;
-            // A watt hour of a session at 11 kW takes a third of a second; the register follows the wall clock.
-            let elapsed = now.wall.since(self.born).ms();
-            let register = Energy::from_microwatt_hours(POWER.milliwatts() / 3_600 * elapsed);
-            let (sequence, charger) = (session.sent, session.charger);
-            let reading = MeterReading { sequence, at: now.wall, register, power: Some(POWER), current: None };
+            let charger = self.sessions[next].charger;
+            let reading = self.reading(next, now.wall, due_us);
             link.send_readings(self.channel(charger), self.key(next), &[reading], now.mono, pipe.out())
                 .map_err(|error| error.to_string())?;
             sent += 1;

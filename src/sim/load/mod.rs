@@ -81,6 +81,25 @@ pub struct LoadReport {
     pub curve: Vec<(u32, u64)>,
 }
 
+/// What came out when all connections were dropped at once and came back at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StormReport {
+    /// Connections that left.
+    pub connections: u64,
+    /// Those that were greeted again.
+    pub returned: u64,
+    /// Dials that failed and were repeated.
+    pub redials: u64,
+    /// Live sessions whose next reading was not acknowledged.
+    pub sessions_failed: u64,
+    /// From when everybody left until the last session's next reading was acknowledged, in milliseconds.
+    pub served_ms: u64,
+    /// The same for the median session, in microseconds.
+    pub back_p50_us: u64,
+    /// And for the slowest in a hundred.
+    pub back_p99_us: u64,
+}
+
 /// Where a run stands, for a progress display.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadStanding {
@@ -170,6 +189,32 @@ impl Load {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.report(live, acknowledged_in_time)
+    }
+
+    /// Drops every connection at once; all come back at once, with a handshake, a hello that names their sessions, and one
+    /// reading of each.
+    pub async fn storm(&mut self) -> StormReport {
+        self.board.latencies.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        let before = self.standing();
+        let connections = u64::try_from(self.tasks.len()).unwrap_or(u64::MAX);
+        let since = Instant::now();
+        let deadline = since + self.settings.patience;
+        self.stage.send_replace(Stage::Storm { since });
+        let served = |load: &Load| load.standing().acknowledged - before.acknowledged.min(before.sent);
+        while served(self) < before.live && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let served_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let latencies = self.board.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+        StormReport {
+            connections,
+            returned: self.board.returned.load(Ordering::Relaxed),
+            redials: self.board.redials.load(Ordering::Relaxed),
+            sessions_failed: before.live.saturating_sub(served(self)),
+            served_ms,
+            back_p50_us: latencies.value_at_quantile(0.5),
+            back_p99_us: latencies.value_at_quantile(0.99),
+        }
     }
 
     /// Closes the connections.
