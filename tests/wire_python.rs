@@ -301,6 +301,26 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
     let refund = Request::Refund { capture: capture.id, processor_ref, amount: eur(80) };
     assert_eq!(approved(&desk.ask(&operation(0x15, 0x10, refund))).0, 80);
 
+    // What moved is settled, and the batch adds up; asked again, there is nothing left to settle.
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
+    }
+    let FromProcessor::Settlement(batch) = desk.next() else { panic!("a settlement batch") };
+    let line = |id: u128, kind, gross: i64, fee: i64| SettlementLine {
+        operation: Some(OpId::from_u128(id)),
+        kind,
+        gross,
+        fee,
+        net: gross + fee,
+    };
+    assert_eq!(
+        batch.lines,
+        [line(0x12, SettlementKind::Capture, 1_580, -32), line(0x15, SettlementKind::Refund, -80, 0)]
+    );
+    assert_eq!((batch.part, batch.currency), (1, Currency::EUR));
+    assert_eq!(batch.trailer, SettlementTrailer::of(&batch.lines));
+    desk.say(&ToProcessor::Ack { callback: batch.callback });
+
     // Refused, partly approved, voided.
     let declined = desk.ask(&authorize(0x20, b"tok_decline", 3_000));
     assert!(matches!(declined.outcome, Outcome::Declined(decline) if decline.class == DeclineClass::Hard));
@@ -339,6 +359,7 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
         ("connections", 2),
         ("unacknowledged", 0),
         ("repetitions", 1),
+        ("settled", 2),
     ] {
         assert_eq!(books[field], expected, "{field} in {books}");
     }

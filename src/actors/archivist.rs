@@ -12,12 +12,13 @@
 use super::directory::Directory;
 use super::dossier::{self, Billing, Dossier};
 use super::output::ChargerRef;
+use super::pages::Page;
 use super::shard::Input;
 use crate::journal::{Archive, Failure};
 use crate::limits;
 use crate::session::Session;
 use crate::tariff::Tariff;
-use crate::units::{SessionId, SessionKey};
+use crate::units::{PartitionId, SessionId, SessionKey};
 use crate::wire::{ReceiptNotice, ToCharger};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::collections::VecDeque;
@@ -40,6 +41,14 @@ pub struct PutAway {
     pub session: Box<Session>,
     /// What priced it.
     pub tariff: Arc<Tariff>,
+}
+
+/// A full page of the books.
+pub struct PutPage {
+    /// Whose.
+    pub partition: PartitionId,
+    /// The page.
+    pub page: Box<Page>,
 }
 
 /// A processor said something about a session that is not live: is it in the archive?
@@ -69,7 +78,7 @@ pub struct Finish(pub std::sync::mpsc::Sender<()>);
 macro_rules! messages {
     ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
 }
-messages!(PutAway, Recall, SendReceipt, Flush, Finish);
+messages!(PutAway, PutPage, Recall, SendReceipt, Flush, Finish);
 
 /// The archivist.
 pub struct Archivist {
@@ -79,6 +88,7 @@ pub struct Archivist {
     on_failure: Box<dyn Fn(&Failure) + Send>,
     /// No more than [`GATHERED_MAX`] and what one sync lets pile up in the mailbox.
     gathered: Vec<PutAway>,
+    pages: Vec<PutPage>,
     /// What shards are to be told; a full mailbox makes it wait.
     told: VecDeque<Input>,
     failed: bool,
@@ -92,8 +102,8 @@ impl Archivist {
         directory: Arc<Directory>,
         on_failure: Box<dyn Fn(&Failure) + Send>,
     ) -> Archivist {
-        let (gathered, told) = (Vec::new(), VecDeque::new());
-        Archivist { archive, billing, directory, on_failure, gathered, told, failed: false }
+        let (gathered, pages, told) = (Vec::new(), Vec::new(), VecDeque::new());
+        Archivist { archive, billing, directory, on_failure, gathered, pages, told, failed: false }
     }
 
     fn write(&mut self) -> Result<(), Failure> {
@@ -103,6 +113,11 @@ impl Archivist {
             let dossier = Dossier::new(*session, &tariff, &self.billing);
             self.archive.put(id, at, &dossier.to_bytes())?;
             written.push(Input::Archived(Box::new(dossier.session)));
+        }
+        for PutPage { partition, page } in self.pages.drain(..) {
+            let id = Page::id(partition, page.number);
+            self.archive.put(id, page.last_at, &page.to_bytes(partition))?;
+            written.push(Input::PageArchived(partition, page.number));
         }
         self.archive.sync()?;
         self.told.extend(written);
@@ -169,11 +184,22 @@ impl Handler<PutAway> for Archivist {
     }
 }
 
+impl Handler<PutPage> for Archivist {
+    type Result = ();
+
+    fn handle(&mut self, full: PutPage, context: &mut Context<Archivist>) {
+        self.pages.push(full);
+        if self.pages.len() == 1 {
+            context.notify_later(Flush, GATHER);
+        }
+    }
+}
+
 impl Handler<Flush> for Archivist {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Context<Archivist>) {
-        if self.failed || self.gathered.is_empty() {
+        if self.failed || (self.gathered.is_empty() && self.pages.is_empty()) {
             return;
         }
         match self.write() {

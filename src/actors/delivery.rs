@@ -56,6 +56,7 @@ impl Delivery<'_> {
             Input::Archived(session) => Delivery::archived(partition, &session),
             Input::Revived(session, said) => self.revived(partition, *session, *said),
             Input::NotArchived(said) => self.unknown(*said),
+            Input::PageArchived(_, number) => partition.books.pages.put_away(number),
             Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
             Input::Booked(booking) => self.booked(partition, &booking),
             Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),
@@ -267,6 +268,7 @@ impl Delivery<'_> {
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
+        self.put_pages_away(partition);
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         if delivered.decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
@@ -429,6 +431,7 @@ impl Delivery<'_> {
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
+        self.put_pages_away(partition);
         for event in &delivered.decided.events {
             self.house.links.fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(bytes, &(id, event)));
@@ -559,6 +562,13 @@ impl Delivery<'_> {
 
     fn charger_ref(&self, slot: Slot) -> ChargerRef {
         ChargerRef { partition: self.local, slot }
+    }
+
+    /// Full pages of the books are for the archive.
+    pub fn put_pages_away(&mut self, partition: &mut Partition) {
+        while let Some(number) = partition.books.pages.hand_over() {
+            self.queue(Output::ArchivePage(partition.id, number));
+        }
     }
 
     /// Everything leaves through the gate, refusals included: they are computed from the state.

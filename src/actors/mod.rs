@@ -27,6 +27,7 @@ mod lines;
 pub mod links;
 pub mod output;
 mod outside;
+pub mod pages;
 pub mod partition;
 pub mod posting;
 pub mod processor;

@@ -54,6 +54,8 @@ pub enum Output {
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
     /// A processor spoke of a session that is not live: it may be in the archive.
     Recall(SessionId, Box<Input>),
+    /// A page of the books of a partition is full: it is for the archive.
+    ArchivePage(PartitionId, u64),
     /// A settlement batch of this partition is whole and not booked yet.
     BatchWhole(PartitionId),
     /// A part of a settlement batch that an operator brought is durable, or refused.

@@ -1,7 +1,7 @@
 //! Where a shard's outputs go: to the connections of its chargers, to processors, to accounts and sessions of other
 //! shards, to the archive.
 
-use super::archivist::{PutAway, Recall, SendReceipt};
+use super::archivist::{PutAway, PutPage, Recall, SendReceipt};
 use super::charger::{ConnectionId, Link};
 use super::directory::Directory;
 use super::output::{ChargerRef, Output};
@@ -9,7 +9,7 @@ use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
 use crate::session::Stage;
-use crate::units::{Cost, SessionId, SessionKey};
+use crate::units::{Cost, PartitionId, SessionId, SessionKey};
 use crate::wire::{Code, MeterAck, ToCharger};
 use actix::prelude::SendError;
 use hashbrown::HashMap;
@@ -29,6 +29,8 @@ pub struct Outside {
     undelivered: VecDeque<Input>,
     /// Closed sessions that found the archivist's mailbox full. They are live: no more than there are cells.
     unarchived: VecDeque<SessionId>,
+    /// The same of pages of the books.
+    unarchived_pages: VecDeque<(PartitionId, u64)>,
 }
 
 struct Ack {
@@ -49,6 +51,7 @@ impl Outside {
             looped: VecDeque::new(),
             undelivered: VecDeque::new(),
             unarchived: VecDeque::new(),
+            unarchived_pages: VecDeque::new(),
         }
     }
 
@@ -121,6 +124,7 @@ impl Outside {
                 Some(archivist) => drop(archivist.try_send(Recall { session, said })),
                 None => self.looped.push_back(Input::NotArchived(said)),
             },
+            Output::ArchivePage(partition, number) => self.put_page_away(shard, partition, number),
             Output::BatchWhole(_) => self.directory.batch_whole(),
             Output::SettlementTold(told, refused) => (told.0)(refused),
             Output::Ordered(ordered) => {
@@ -155,11 +159,28 @@ impl Outside {
         }
     }
 
+    /// Puts a page of the books away. Without an archive nobody could read it later: it goes.
+    fn put_page_away(&mut self, shard: &Shard, partition: PartitionId, number: u64) {
+        let Some(archivist) = self.directory.archivist() else {
+            return self.looped.push_back(Input::PageArchived(partition, number));
+        };
+        let Some(page) = shard.page(partition, number) else { return };
+        let page = PutPage { partition, page: Box::new(page.clone()) };
+        if let Err(SendError::Full(_)) = archivist.try_send(page) {
+            self.unarchived_pages.push_back((partition, number));
+        }
+    }
+
     /// Tries again what found a full mailbox.
     pub fn retry(&mut self, shard: &Shard) {
         for _ in 0..self.unarchived.len().min(limits::ARCHIVE_MAILBOX) {
             if let Some(session) = self.unarchived.pop_front() {
                 self.put_away(shard, session);
+            }
+        }
+        for _ in 0..self.unarchived_pages.len() {
+            if let Some((partition, number)) = self.unarchived_pages.pop_front() {
+                self.put_page_away(shard, partition, number);
             }
         }
         for _ in 0..self.undelivered.len() {

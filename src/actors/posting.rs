@@ -12,6 +12,7 @@
 
 use super::dossier;
 use super::house::account_of;
+use super::pages::Pages;
 use crate::account::{self, Account};
 use crate::billing::PayableSplit;
 use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side};
@@ -29,6 +30,8 @@ pub struct PartitionBooks {
     pub books: Books,
     /// What moved, by currency.
     pub turnover: BTreeMap<Currency, Turnover>,
+    /// The entries that are not in the archive yet; not those of other partitions that were merged.
+    pub pages: Pages,
 }
 
 /// What moved since the first record, in minor units of one currency.
@@ -48,6 +51,7 @@ impl PartitionBooks {
     /// Posts an entry.
     pub fn post(&mut self, entry: &Entry) {
         self.books.post(entry);
+        self.pages.write(entry);
         let Some(currency) = entry.legs().first().map(|leg| leg.amount.currency) else { return };
         let sum = |counts: fn(&Name) -> bool, side: Side| -> i128 {
             let legs = entry.legs().iter().filter(|leg| leg.side == side && counts(&leg.account));

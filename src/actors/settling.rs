@@ -41,6 +41,7 @@ impl Delivery<'_> {
     pub(super) fn booked(&mut self, partition: &mut Partition, booking: &Booking) {
         if let Some(event) = partition.settlements.book(booking) {
             self.settle(partition, &event);
+            self.put_pages_away(partition);
         }
     }
 

@@ -12,6 +12,7 @@ use super::delivery::Delivery;
 use super::hosted::Slot;
 use super::house::House;
 use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
+use super::pages::Page;
 use super::partition::Partition;
 use super::session::HostedSession;
 use super::settling;
@@ -53,6 +54,8 @@ pub enum Input {
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
     Booked(Box<Booking>),
+    /// A page of the books is in the archive, durably.
+    PageArchived(PartitionId, u64),
     /// A message for a charger, about this session.
     Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
@@ -68,6 +71,7 @@ impl Input {
             Input::StopSession(session, _) | Input::Tell(session, _, _) => session.partition(),
             Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
+            Input::PageArchived(partition, _) => *partition,
             Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
             Input::Booked(booking) => settling::partition_of(&booking.processor, count),
         }
@@ -261,6 +265,12 @@ impl Shard {
         partition.sessions.get(partition.find_session(id)?)
     }
 
+    /// A full page of the books of one of its partitions.
+    pub fn page(&self, partition: PartitionId, number: u64) -> Option<&Page> {
+        let partition = self.partitions.get(usize::from(partition.0 / self.house.shards))?;
+        partition.books.pages.full(number)
+    }
+
     /// The connection that speaks for a charger now.
     pub fn link(&self, charger: ChargerRef) -> Option<Link> {
         self.partitions[usize::from(charger.partition)].chargers.get(charger.slot)?.link()
@@ -276,6 +286,9 @@ impl Shard {
         for local in 0..self.partitions.len() {
             let cells: Vec<Slot> = self.partitions[local].sessions.iter().map(|(slot, _)| slot).collect();
             let local = u16::try_from(local).expect("partitions are counted by a u16");
+            if let Ok((partition, mut delivery)) = self.begin(local, now) {
+                delivery.put_pages_away(partition);
+            }
             for cell in cells {
                 match self.begin(local, now) {
                     Ok((partition, mut delivery)) => delivery.resume(partition, cell),

@@ -237,6 +237,7 @@ impl Scene {
                         None => Input::NotArchived(said),
                     });
                 }
+                Output::ArchivePage(..) => {}
                 Output::BatchWhole(_) => self.whole_batches += 1,
                 Output::SettlementTold(told, refused) => (told.0)(refused),
                 Output::Ordered(ordered) => (ordered.0.0)(ordered.1),

@@ -21,12 +21,16 @@ enum Verb {
     Check,
     /// Show every account with its balance
     TrialBalance,
-    /// Write the balances for another program
-    #[command(after_help = "Example:\n  wattstile ledger export --format hledger | hledger -f- bal")]
+    /// Write every entry for another program, with the balances, which it checks
+    #[command(after_help = "Examples:\n  wattstile ledger export --format hledger | hledger -f- bal\n  \
+        wattstile ledger export --format csv --since 2026-11-01T00:00:00Z > november.csv")]
     Export {
         /// In which form
         #[arg(long, default_value = "hledger", value_parser = ["hledger", "beancount", "csv"])]
         format: String,
+        /// Only entries from then on (RFC 3339); what came before is brought forward in one
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
     },
 }
 
@@ -64,8 +68,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 writeln!(out, "off by {} minor units after {} entries", trial.imbalance_minor, trial.entries)
             })?;
         }
-        Verb::Export { format } => {
-            output.raw(&source.text("ledger/export", &[("format", format)])?)?;
+        Verb::Export { format, since } => {
+            let mut query = vec![("format", format)];
+            query.extend(since.map(|since| ("since", since)));
+            output.raw(&source.text("ledger/export", &query)?)?;
         }
     }
     Ok(Exit::Ok)

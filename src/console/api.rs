@@ -116,7 +116,8 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
                 None => ExportFormat::default(),
                 Some(name) => serde_json::from_value(name.into()).map_err(Refused::usage)?,
             };
-            Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, now()).map_err(internal)?))
+            let since = value("since").map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
+            Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, since).map_err(internal)?))
         }
         ["receipts", file] => receipt(views, file),
         _ => Err(Refused::not_found("there is nothing under this address")),

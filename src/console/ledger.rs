@@ -1,10 +1,12 @@
 //! The books: the trial balance, and balances for other programs.
 
 use super::views::Views;
+use crate::actors::pages::Page;
 use crate::ledger::{Books, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side};
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
 
 /// Every account of the books with its balance.
@@ -84,19 +86,60 @@ impl Views {
         }
     }
 
-    /// Balances brought forward into another program: one entry per currency and ledger, whose sums that program checks.
-    pub fn export(&self, format: ExportFormat, at: Timestamp) -> io::Result<String> {
-        let books = self.books();
+    /// The books for another program: every entry from `since` on, behind one that brings forward what came before, and
+    /// the balances, which that program checks.
+    pub fn export(&self, format: ExportFormat, since: Option<Timestamp>) -> io::Result<String> {
         let format = match format {
             ExportFormat::Hledger => Format::Hledger,
             ExportFormat::Beancount => Format::Beancount,
             ExportFormat::Csv => Format::Csv,
         };
+        let (books, mut entries) = self.entries();
+        entries.retain(|entry| since.is_none_or(|since| entry.at() >= since));
+        entries.sort_by_key(Entry::at);
+        let mut told = Books::default();
+        entries.iter().for_each(|entry| told.post(entry));
         let mut exporter = Exporter::new(Vec::new(), format)?;
-        for entry in &brought_forward(&books, at) {
+        let first = since.or(entries.first().map(Entry::at)).unwrap_or_default();
+        for entry in brought_forward(&books, &told, first).iter().chain(&entries) {
             exporter.entry(entry)?;
         }
         String::from_utf8(exporter.finish(&books)?).map_err(io::Error::other)
+    }
+
+    /// The balances, and every entry that makes them, as far as pages of them were kept.
+    fn entries(&self) -> (Books, Vec<Entry>) {
+        let seen = self.ask(|shard| {
+            let partitions = shard.partitions().iter();
+            partitions
+                .map(|partition| {
+                    let pages: Vec<Page> = partition.books.pages.all().cloned().collect();
+                    (partition.id, partition.books.books.clone(), pages)
+                })
+                .collect::<Vec<_>>()
+        });
+        let (mut books, mut pages, mut open) = (Books::default(), BTreeMap::new(), BTreeMap::new());
+        for (partition, theirs, live) in seen.into_iter().flatten() {
+            books.merge(&theirs);
+            open.insert(partition, live.last().map_or(0, |page| page.number));
+            pages.extend(live.into_iter().map(|page| ((partition, page.number), page)));
+        }
+        if let Some(archive) = self.archive() {
+            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
+            let read = archive.range(first, last, &mut |archived| {
+                if let Some((partition, page)) = Page::from_bytes(&archived.dossier) {
+                    // What was filled after the balances were read is not in them.
+                    if open.get(&partition).is_some_and(|open| page.number < *open) {
+                        pages.entry((partition, page.number)).or_insert(page);
+                    }
+                }
+                true
+            });
+            if let Err(error) = read {
+                tracing::error!(%error, "the archive cannot be read");
+            }
+        }
+        (books, pages.values().flat_map(Page::entries).collect())
     }
 
     fn books(&self) -> Books {
@@ -112,11 +155,11 @@ impl Views {
     }
 }
 
-/// The balances as entries: one per currency and ledger.
-fn brought_forward(books: &Books, at: Timestamp) -> Vec<Entry> {
+/// What the balances have beyond these entries: one entry per currency and ledger.
+fn brought_forward(books: &Books, told: &Books, at: Timestamp) -> Vec<Entry> {
     let mut groups: Vec<((Ledger, Currency), Vec<Leg>)> = Vec::new();
     for (name, currency, balance) in books.balances() {
-        let net = balance.net_debit();
+        let net = balance.net_debit() - told.balance(name, currency).net_debit();
         let side = if net > 0 { Side::Debit } else { Side::Credit };
         let Ok(minor) = i64::try_from(net.abs()) else { continue };
         if minor == 0 {

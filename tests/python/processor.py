@@ -2,7 +2,8 @@
 
 Dials in with its certificate, says Hello, and works on operations: it keeps books, answers a repeated operation with the
 same answer, repeats answers until they are acknowledged, and dials again when the line breaks. Stopped by SIGTERM,
-SIGINT or --for; prints its books as one JSON document. Exit code 0 when nothing in them is wrong, 1 otherwise.
+SIGINT or --for; prints its books as one JSON document. On SIGUSR1, or every --settle seconds, it settles what moved since
+the last time: one batch, repeated until it is acknowledged. Exit code 0 when nothing in them is wrong, 1 otherwise.
 
     python3 processor.py --port 7802 --ca ca.pem --cert processor.pem --key processor.key --id acme-pay
 
@@ -12,6 +13,7 @@ What a token does: `decline` in it: refused for good; `insufficient`: refused fo
 
 import argparse
 import asyncio
+import hashlib
 import json
 import secrets
 import signal
@@ -40,6 +42,7 @@ class Books:
         self.operations = {}
         self.problems = []
         self.repetitions = 0
+        self.settled = set()
 
     def answer(self, operation):
         """The answer to an operation: a new one, or for a repetition the one that was given. None: silence."""
@@ -155,6 +158,43 @@ class Books:
         answer.operation_id = operation.operation_id
         return answer
 
+    def settle(self, lines_per_part=512):
+        """The parts of a batch with every capture and refund that no batch had yet; none when nothing moved."""
+        kinds = {"capture": "CAPTURE", "refund": "REFUND"}
+        lines, told = [], ""
+        for identifier, operation in self.operations.items():
+            answer = operation["answer"]
+            if operation["kind"] not in kinds or not answer.HasField("approved") or identifier in self.settled:
+                continue
+            self.settled.add(identifier)
+            kind = self.schema.enum("SettlementKind", f"SETTLEMENT_KIND_{kinds[operation['kind']]}")
+            taken = operation["kind"] == "capture"
+            gross = answer.approved.amount.minor if taken else -answer.approved.amount.minor
+            # Positive is towards the operator of the gate: a fee is below zero.
+            fee = -(10 + gross * 14 // 1000) if taken else 0
+            lines.append((identifier, kind, gross, fee, gross + fee, answer.approved.amount.currency))
+            told += f"{identifier.hex()},{kind},{gross},{fee},{gross + fee}\n"
+        batch, parts = secrets.token_bytes(16), []
+        for start in range(0, len(lines), lines_per_part):
+            part = self.schema.SettlementBatch(
+                callback_id=secrets.token_bytes(16),
+                batch_id=batch,
+                part=len(parts) + 1,
+                value_day=int(time.time() // 86400),
+                currency=lines[0][5],
+            )
+            for identifier, kind, gross, fee, net, _ in lines[start : start + lines_per_part]:
+                part.lines.add(operation_id=identifier, kind=kind, gross_minor=gross, fee_minor=fee, net_minor=net)
+            parts.append(part)
+        if parts:
+            trailer = parts[-1].trailer
+            trailer.lines = len(lines)
+            trailer.gross_minor = sum(line[2] for line in lines)
+            trailer.fee_minor = sum(line[3] for line in lines)
+            trailer.net_minor = sum(line[4] for line in lines)
+            trailer.sha256 = hashlib.sha256(told.encode()).digest()
+        return parts
+
     def outcome(self, operation, **outcome):
         return self.schema.Answer(
             callback_id=secrets.token_bytes(16),
@@ -207,7 +247,7 @@ class Processor:
         self.schema = native.Schema(args.schema)
         self.books = Books(self.schema, args.id)
         self.mac_key = bytes.fromhex(args.mac_key) if args.mac_key else None
-        # Answers that the gate has not acknowledged, by callback id: said again on the next connection.
+        # Answers and parts of batches that the gate has not acknowledged, by callback id: said again on the next connection.
         self.unacknowledged = {}
         self.nacks = []
         self.connections = 0
@@ -216,6 +256,21 @@ class Processor:
 
     def frame(self, kind, message, correlation=0):
         return native.encode(kind, message.SerializeToString(), correlation=correlation, mac_key=self.mac_key)
+
+    def said_again(self, message):
+        return self.frame(0x84 if message.DESCRIPTOR.name == "SettlementBatch" else 0x82, message)
+
+    def settle(self):
+        """Settles on whatever connection there is; without one, on the next."""
+        for part in self.books.settle():
+            self.unacknowledged[part.callback_id] = part
+            for writer in list(self.writers)[:1]:
+                writer.write(self.said_again(part))
+
+    async def settle_every(self, seconds):
+        while True:
+            await asyncio.sleep(seconds)
+            self.settle()
 
     def hello(self, instance):
         message = self.schema.ProcessorHello(
@@ -274,8 +329,8 @@ class Processor:
         heartbeat = ack.terms.heartbeat_ms / 1000
         self.writers.add(writer)
         print("connected", file=sys.stderr, flush=True)
-        for answer in list(self.unacknowledged.values()):
-            writer.write(self.frame(0x82, answer))
+        for message in list(self.unacknowledged.values()):
+            writer.write(self.said_again(message))
         heard = time.monotonic()
         while True:
             try:
@@ -321,7 +376,10 @@ class Processor:
         stop = asyncio.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, self.settle)
         tasks = [asyncio.create_task(self.serve_for_ever(number)) for number in range(self.args.connections)]
+        if self.args.settle:
+            tasks.append(asyncio.create_task(self.settle_every(self.args.settle)))
         try:
             await asyncio.wait_for(stop.wait(), self.args.lifetime)
         except asyncio.TimeoutError:
@@ -337,6 +395,7 @@ class Processor:
         report["connections"] = self.connections
         report["unacknowledged"] = len(self.unacknowledged)
         report["nacks"] = self.nacks
+        report["settled"] = len(self.books.settled)
         report["refusal"] = self.refusal
         return report
 
@@ -348,6 +407,7 @@ def main():
     parser.add_argument("--mac-key", help="32 bytes in hexadecimal: the frames' MAC key")
     parser.add_argument("--connections", type=int, default=2)
     parser.add_argument("--currency", type=int, action="append", help="ISO 4217 numeric; default 978 (EUR)")
+    parser.add_argument("--settle", type=float, help="seconds between two settlement batches; default: on SIGUSR1 only")
     parser.add_argument("--for", type=float, dest="lifetime", help="seconds to live; default: until a signal")
     args = parser.parse_args()
     args.currency = args.currency or [978]

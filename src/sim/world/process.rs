@@ -601,6 +601,8 @@ impl Process {
                 Some(dossier) => Input::Revived(Box::new(dossier.session), said),
                 None => Input::NotArchived(said),
             }),
+            // Nobody reads entries here: the balances are compared.
+            Output::ArchivePage(partition, number) => self.inputs.push_back(Input::PageArchived(partition, number)),
             // Nobody keeps the books of settlements here: a batch stays whole and unbooked.
             Output::BatchWhole(_) => {}
             Output::SettlementTold(told, refused) => (told.0)(refused),

@@ -1,0 +1,147 @@
+//! The entries of the books themselves: written down page by page, and put away like closed sessions when a page is full.
+//!
+//! Balances are a fold of everything since the first day; the log that tells of it is trimmed. Pages keep the entries: the
+//! open one and those on their way lie in the partition's state (and so in its snapshots), the full ones in the archive. A
+//! replay writes the same entries on the same pages, so to put one away again changes nothing.
+
+use crate::ledger::Entry;
+use crate::units::{PartitionId, SessionId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Bytes after which a page is full: some hundreds of entries.
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// The pages of a partition that are not in the archive yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pages {
+    open: Page,
+    full: BTreeMap<u64, Page>,
+    /// Full pages below this number were handed over since the process began.
+    #[serde(skip)]
+    handed_over: u64,
+}
+
+/// Entries in the order in which they were posted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Counted from 0 in its partition.
+    pub number: u64,
+    /// The latest date of an entry on it.
+    pub last_at: Timestamp,
+    /// How many entries are on it.
+    pub entries: u64,
+    bytes: Vec<u8>,
+}
+
+/// What distinguishes a page from a dossier in the archive.
+const PAGE_VERSION: u8 = 0x80;
+
+impl Pages {
+    /// Writes an entry down.
+    pub fn write(&mut self, entry: &Entry) {
+        let page = &mut self.open;
+        let bytes = std::mem::take(&mut page.bytes);
+        page.bytes = postcard::to_extend(entry, bytes).expect("plain data into memory");
+        page.last_at = if page.entries == 0 { entry.at() } else { page.last_at.max(entry.at()) };
+        page.entries += 1;
+        if page.bytes.len() >= PAGE_BYTES {
+            let next = Page { number: page.number + 1, ..Page::default() };
+            let full = std::mem::replace(page, next);
+            self.full.insert(full.number, full);
+        }
+    }
+
+    /// The next full page that was not handed over since the process began.
+    pub fn hand_over(&mut self) -> Option<u64> {
+        let (number, _) = self.full.range(self.handed_over..).next()?;
+        self.handed_over = *number + 1;
+        Some(*number)
+    }
+
+    /// A full page is safe in the archive.
+    pub fn put_away(&mut self, number: u64) {
+        self.full.remove(&number);
+    }
+
+    /// A full page.
+    pub fn full(&self, number: u64) -> Option<&Page> {
+        self.full.get(&number)
+    }
+
+    /// Every page that is not in the archive, in order; the last one is open.
+    pub fn all(&self) -> impl Iterator<Item = &Page> {
+        self.full.values().chain(std::iter::once(&self.open))
+    }
+}
+
+impl Page {
+    /// Under which name a page lies in the archive: no session has that time.
+    pub fn id(partition: PartitionId, number: u64) -> SessionId {
+        SessionId::new(Timestamp::from_unix_ms(0), partition, number)
+    }
+
+    /// As bytes for the archive.
+    pub fn to_bytes(&self, partition: PartitionId) -> Vec<u8> {
+        let begun = vec![PAGE_VERSION];
+        postcard::to_extend(&(partition, self), begun).expect("plain data into memory")
+    }
+
+    /// A page from the archive; nothing for what is no page.
+    pub fn from_bytes(bytes: &[u8]) -> Option<(PartitionId, Page)> {
+        let (first, rest) = bytes.split_first()?;
+        (*first == PAGE_VERSION).then(|| postcard::from_bytes(rest).ok()).flatten()
+    }
+
+    /// The entries on it, in their order. What cannot be read ends them.
+    pub fn entries(&self) -> Vec<Entry> {
+        let (mut rest, mut entries) = (self.bytes.as_slice(), Vec::new());
+        while let Ok((entry, left)) = postcard::take_from_bytes::<Entry>(rest) {
+            entries.push(entry);
+            rest = left;
+        }
+        entries
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::EntryId;
+    use crate::units::{Amount, Currency, ProcessorId};
+
+    fn entry(number: u64) -> Entry {
+        let at = Timestamp::from_unix_ms(1_763_800_000_000 + i64::try_from(number).unwrap());
+        let id = EntryId::of_session(SessionId::new(at, PartitionId(1), number), 0);
+        let processor = ProcessorId::new("acme-cards").unwrap();
+        Entry::hold_approved(id, at, &processor, Amount::new(4_500, Currency::EUR)).unwrap()
+    }
+
+    #[test]
+    fn every_entry_is_on_one_page_whatever_was_put_away_meanwhile() {
+        let mut pages = Pages::default();
+        let mut archive = BTreeMap::new();
+        for number in 0..5_000 {
+            pages.write(&entry(number));
+            while let Some(full) = pages.hand_over() {
+                archive.insert(full, pages.full(full).unwrap().to_bytes(PartitionId(3)));
+                if full % 2 == 0 {
+                    pages.put_away(full);
+                }
+            }
+        }
+        assert!(archive.len() > 2, "{} pages", archive.len());
+        let mut found: BTreeMap<u64, Vec<Entry>> = archive
+            .values()
+            .map(|bytes| {
+                let (partition, page) = Page::from_bytes(bytes).unwrap();
+                assert_eq!(partition, PartitionId(3));
+                (page.number, page.entries())
+            })
+            .collect();
+        found.extend(pages.all().map(|page| (page.number, page.entries())));
+        let found: Vec<Entry> = found.into_values().flatten().collect();
+        assert_eq!(found, (0..5_000).map(entry).collect::<Vec<_>>());
+        assert_eq!(Page::from_bytes(&[1, 2, 3]), None, "a dossier is no page");
+    }
+}

@@ -1,0 +1,267 @@
+//! Money at a real gate: credentials and accounts, numbered documents, settlement, and books that another program checks.
+
+mod common;
+
+use common::Served;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+use wattstile::payment::{Credential, CredentialKind};
+use wattstile::sim::pace::Pace;
+use wattstile::sim::pipe::{Dialler, Duplex};
+use wattstile::sim::processor::{Lines, Service, Settings};
+use wattstile::units::{
+    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionKey, TimeSpan,
+};
+use wattstile::wire::*;
+
+const TOKEN: &str = "tok_9b1e77aa42c0d3f5";
+const CARD_NUMBER: &str = "4111111111111111";
+const UID: &str = "04A2B3C4D5E6F7";
+
+/// A charger that the test speaks for.
+struct Charger {
+    stream: Box<dyn Duplex>,
+    link: ChargerClientLink,
+    heard: VecDeque<ToCharger>,
+}
+
+impl Charger {
+    async fn dial(dialler: &Dialler, id: &str) -> Charger {
+        let stream = dialler.dial().await.unwrap();
+        let mut charger = Charger { stream, link: ChargerClientLink::new(Mono(0)), heard: VecDeque::new() };
+        charger
+            .says(&FromCharger::Hello(ChargerHello {
+                charger: ChargerId::new(id).unwrap(),
+                connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
+                firmware: "test".into(),
+                clock: common::now(),
+                sessions: Vec::new(),
+            }))
+            .await;
+        assert!(matches!(charger.hears().await, ToCharger::HelloAck(_)));
+        charger
+    }
+
+    async fn says(&mut self, message: &FromCharger) {
+        let mut out = Vec::new();
+        self.link.send(Channel::ZERO, message, Mono(0), &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    async fn hears(&mut self) -> ToCharger {
+        let mut buffer = [0; 4_096];
+        while self.heard.is_empty() {
+            let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer)).await;
+            let read = reading.expect("an answer in time").unwrap();
+            assert!(read > 0, "the connection is open");
+            let mut messages = Vec::new();
+            let now = Now { wall: common::now(), mono: Mono(0) };
+            self.link.receive(&buffer[..read], now, &mut messages).unwrap();
+            self.heard.extend(messages.into_iter().map(|received| received.message));
+        }
+        self.heard.pop_front().unwrap()
+    }
+
+    async fn start(&mut self, key: u64, kind: CredentialKind, token: &str) -> ToCharger {
+        self.says(&FromCharger::Start(StartSession {
+            session: SessionKey(key),
+            connector: ConnectorId(1),
+            credential: Credential { kind, token: token.as_bytes().into() },
+            at: common::now().saturating_add(TimeSpan::from_secs(-600)),
+            register: Energy::from_watt_hours(1_000).unwrap(),
+        }))
+        .await;
+        self.hears().await
+    }
+
+    /// A session of ten minutes that is over already; its id.
+    async fn session(&mut self, key: u64, kind: CredentialKind, token: &str, wh: i64) -> String {
+        let started = self.start(key, kind, token).await;
+        let ToCharger::StartAccepted { id, .. } = started else { panic!("{started:?}") };
+        let register = Energy::from_watt_hours(1_000 + wh).unwrap();
+        let last = MeterReading { sequence: 1, at: common::now(), register, power: None, current: None };
+        self.says(&FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local }).await;
+        while !matches!(self.hears().await, ToCharger::Receipt(_)) {}
+        id.to_string()
+    }
+}
+
+struct Bench {
+    gate: Served,
+    runtime: Runtime,
+}
+
+impl Bench {
+    fn verb(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        let ran = command.args(arguments).arg("--data").arg(self.gate.data_dir()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (ran.status.code().unwrap(), text(ran.stdout), text(ran.stderr))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let (code, out, error) = self.verb(&[arguments, &["--json"]].concat());
+        assert_eq!(code, 0, "{arguments:?}: {error}\n{out}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// Asks until it is so.
+    fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !so() {
+            assert!(Instant::now() < deadline, "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// Every file below a folder.
+fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+fn assert_nowhere(folder: &Path, secret: &str) {
+    let mut all = Vec::new();
+    files(folder, &mut all);
+    assert!(all.iter().any(|path| path.ends_with("log/db")), "the log is among them: {all:?}");
+    for path in all {
+        let bytes = std::fs::read(&path).unwrap();
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{secret} stands in {}", path.display());
+    }
+}
+
+fn hledger_balances(journal: &str) -> Option<String> {
+    let mut child = Command::new("hledger")
+        .args(["-f-", "balance", "--flat", "-N"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let child = child.as_mut().ok()?;
+    child.stdin.take().unwrap().write_all(journal.as_bytes()).unwrap();
+    let mut out = String::new();
+    std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut out).unwrap();
+    assert!(child.wait().unwrap().success(), "hledger finds fault with it:\n{journal}");
+    Some(out)
+}
+
+#[test]
+fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere() {
+    let mut gate = Served::start(&["log.level=info", "operator.name=Stadtwerke Musterstadt"]);
+    let id = ProcessorId::new("acme-cards").unwrap();
+    let lines = Lines { dialler: gate.dialler(&Subject::Processor(id.clone())), connections: 1, mac: None };
+    let charger = gate.dialler(&Subject::Charger(ChargerId::new("AMS-0007").unwrap()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut bench = Bench { gate, runtime };
+    let service = {
+        let _in_runtime = bench.runtime.enter();
+        Service::start(Settings::new(id, 1), &lines, &Pace::new(1))
+    };
+    bench.until("the processor dials in", || service.report(false).connections_open == 1);
+
+    // Two drivers with cards, one of whom is refused for showing its number.
+    let mut at_charger = bench.runtime.block_on(Charger::dial(&charger, "AMS-0007"));
+    let first = bench.runtime.block_on(at_charger.session(1, CredentialKind::CardToken, TOKEN, 1_500));
+    bench.runtime.block_on(at_charger.session(2, CredentialKind::WalletToken, TOKEN, 700));
+    let refused = bench.runtime.block_on(at_charger.start(3, CredentialKind::CardToken, CARD_NUMBER));
+    assert!(matches!(refused, ToCharger::StartRejected { code: Code::CardNumber, .. }), "{refused:?}");
+
+    // A fleet's account: an RFID card is linked to it, and pays from it.
+    bench.json(&["account", "open", "fleet-7"]);
+    let dry = bench.json(&["account", "topup", "fleet-7", "50.00", "--dry-run"]);
+    assert_eq!((&dry["dry_run"], &dry["paid_after"]), (&true.into(), &"50.00".into()));
+    bench.json(&["account", "topup", "fleet-7", "50.00"]);
+    bench.json(&["account", "promote", "fleet-7", "1.00"]);
+    let linked = bench.json(&["account", "link", "fleet-7", "--rfid", "04:a2:b3:c4:d5:e6:f7"]);
+    let shown = linked["credential"].as_str().unwrap().to_owned();
+    assert!(shown.starts_with("fp_"), "{linked}");
+    let (code, _, error) = bench.verb(&["account", "link", "fleet-7", "--card", CARD_NUMBER]);
+    assert_eq!(code, 2, "{error}");
+    bench.json(&["account", "open", "fleet-8"]);
+    let (code, _, error) = bench.verb(&["account", "link", "fleet-8", "--rfid", UID]);
+    assert!(code != 0 && error.contains("is linked to fleet-7"), "{error}");
+    bench.runtime.block_on(at_charger.session(4, CredentialKind::Rfid, UID, 1_000));
+    let sheet = bench.json(&["account", "show", "fleet-7"]);
+    // 0.50 + 1 kWh at 0.42, and 21 %: 1.1132, of which promotional money paid 1.00.
+    assert_eq!((&sheet["paid"], &sheet["promotional"]), (&"49.89".into(), &"0.00".into()), "{sheet}");
+    assert_eq!(sheet["credentials"][0], shown.as_str());
+
+    // Keys are rotated while the gate runs.
+    let keys = bench.json(&["keys", "rotate"]);
+    assert_eq!((&keys["seals"], &keys["loaded"]), (&2.into(), &true.into()));
+    bench.runtime.block_on(at_charger.session(5, CredentialKind::CardToken, TOKEN, 300));
+
+    // The processor settles; what it paid out meets what was captured.
+    assert_eq!(service.settle(), 3);
+    bench.until("the batch is booked", || {
+        bench.verb(&["recon", "report", "--json"]).1.contains("\"state\": \"booked\"")
+    });
+    let report = bench.json(&["recon", "report"]);
+    assert_eq!(report["states"]["matched"], 3, "{report}");
+    let operation = bench.json(&["session", "show", &first])["operations"][1]["id"].as_str().unwrap().to_owned();
+    let map = bench.gate.data_dir().join("map.toml");
+    std::fs::write(&map, "operation = \"op\"\nreference = \"ref\"\ngross = \"gross\"\nfee = \"fee\"\n").unwrap();
+    let file = bench.gate.data_dir().join("twice.csv");
+    std::fs::write(&file, format!("op,ref,gross,fee\n{operation},,1.37,0.10\n")).unwrap();
+    let (file, map) = (file.display().to_string(), map.display().to_string());
+    let import = ["recon", "import", &file, "--map", &map, "--processor", "acme-cards", "--at", "2026-11-21T23:00:00Z"];
+    let (code, out, error) = bench.verb(&[&import[..], &["--dry-run", "--json"]].concat());
+    assert!(code == 0 && out.contains("\"dry_run\": true"), "{out}{error}");
+    assert_eq!(bench.json(&["recon", "report"])["batches"].as_array().unwrap().len(), 1, "nothing was handed over");
+    bench.verb(&import);
+    bench.until("the second batch is booked", || {
+        bench.verb(&["recon", "report", "--json"]).1.matches("\"state\": \"booked\"").count() == 2
+    });
+    let (code, out, _) = bench.verb(&["recon", "report", "--json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &report["extra"][0]["why"]), (1, &"settled already".into()), "{report}");
+
+    // Every priced session has a number, and the books stand in another program with the same balances.
+    let invoices = bench.json(&["invoice", "ls"]);
+    assert_eq!(invoices["items"].as_array().unwrap().len(), 4, "{invoices}");
+    let whole = bench.verb(&["invoice", "verify-series"]);
+    assert_eq!(whole.0, 0, "{whole:?}");
+    let receipt = bench.json(&["receipt", "show", &first]);
+    assert_eq!(receipt["receipt"]["issuer"]["name"], "Stadtwerke Musterstadt", "{receipt}");
+    assert!(receipt["receipt"]["number"].as_str().unwrap().starts_with("R-"));
+    let (_, journal, _) = bench.verb(&["ledger", "export", "--format", "hledger"]);
+    let trial = bench.json(&["ledger", "trial-balance"]);
+    assert_eq!(trial["imbalance_minor"], 0);
+    let sales = journal.matches(") sale").count();
+    assert_eq!(sales, 4, "every entry is written, not only balances:\n{journal}");
+    assert!(!journal.contains("brought forward"));
+    if let Some(balances) = hledger_balances(&journal) {
+        for row in trial["rows"].as_array().unwrap() {
+            let balance = row["balance"].as_str().unwrap();
+            if balance.chars().any(|digit| ('1'..='9').contains(&digit)) {
+                let line = balances.lines().find(|line| line.ends_with(row["account"].as_str().unwrap()));
+                let line = line.unwrap_or_else(|| panic!("{row} is not in\n{balances}"));
+                assert!(line.contains(balance.trim_start_matches('-')), "{row}: {line}");
+            }
+        }
+    }
+
+    // Killed and started again, it says the same.
+    bench.gate.kill();
+    bench.gate.start_again();
+    assert_eq!(bench.json(&["invoice", "ls"]), invoices);
+    assert_eq!(bench.verb(&["invoice", "verify-series"]).0, 0);
+    assert_eq!(bench.verb(&["ledger", "export", "--format", "hledger"]).1, journal);
+    assert_eq!(bench.json(&["account", "show", "fleet-7"])["credentials"][0], shown.as_str());
+
+    // Nowhere in the data, nor in the gate's own words, is there anything that a driver presented.
+    assert_eq!(bench.gate.terminate(), Some(0));
+    for secret in [TOKEN, CARD_NUMBER, UID] {
+        assert_nowhere(bench.gate.data_dir(), secret);
+    }
+    drop(service);
+}
