@@ -7,10 +7,10 @@ use super::charger::Link;
 use super::codes;
 use super::hosted::Slot;
 use super::house::{self, House, account_processor};
-use super::output::{ChargerRef, OrderReply, Ordered, Output};
+use super::output::{ChargerRef, MoneyStanding, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::session::{Deliver, HostedSession};
-use super::shard::{Input, Sleeper};
+use super::shard::{Input, MoneyOrder, Sleeper};
 use super::snapshot::insert_session;
 use super::wheel::Wheel;
 use crate::account;
@@ -53,6 +53,7 @@ impl Delivery<'_> {
             Input::AskAccount(account, operation) => self.ask_account(partition, &account, &operation),
             Input::Order(account, command, reply) => self.order(partition, &account, *command, reply),
             Input::StopSession(session, reason) => self.session_by_id(partition, session, Command::StopBy(reason)),
+            Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
             Input::Archived(session) => Delivery::archived(partition, &session),
             Input::Revived(session, said) => self.revived(partition, *session, *said),
             Input::NotArchived(said) => self.unknown(*said),
@@ -404,6 +405,37 @@ impl Delivery<'_> {
         }
     }
 
+    /// An operator's order about a session's money. One that was put away is fetched for it.
+    fn order_money(&mut self, partition: &mut Partition, id: SessionId, order: MoneyOrder, reply: OrderReply) {
+        let cell = partition.find_session(id);
+        let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
+            return self.queue(Output::Recall(id, Box::new(Input::OrderMoney(id, order, reply))));
+        };
+        let payment = &hosted.state().payment;
+        let command = order.command(payment);
+        let decided = command.clone().map(|command| {
+            let policy = &self.house.policy.payment;
+            payment::decide(payment, command, self.now, policy).effects
+        });
+        let refused = decided.into_iter().flatten().find_map(|effect| match effect {
+            payment::Effect::Refuse(rejection) => Some(rejection),
+            _ => None,
+        });
+        let ordered = match (refused, command) {
+            (Some(rejection), _) => Ordered::MoneyRefused(rejection),
+            (None, command) => {
+                if let Some(command) = command {
+                    self.session(partition, cell, Command::Payment(command));
+                }
+                match partition.sessions.get(cell) {
+                    Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),
+                    None => Ordered::NoSession,
+                }
+            }
+        };
+        self.reply(Some(reply), ordered);
+    }
+
     /// A session's operation, to the account that holds its funds.
     fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
         let credential = match &operation.request {
@@ -507,6 +539,7 @@ impl Delivery<'_> {
         let (processor, callback, code) = match said {
             Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
             Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
+            Input::OrderMoney(_, _, reply) => return self.reply(Some(reply), Ordered::NoSession),
             _ => return,
         };
         self.queue(Output::Callback { processor, callback, refused: Some(code) });

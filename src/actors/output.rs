@@ -3,8 +3,8 @@
 use super::hosted::Slot;
 use super::shard::Input;
 use crate::account;
-use crate::payment::{Answer, CallbackId, Operation};
-use crate::units::{AccountId, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
+use crate::payment::{self, Answer, CallbackId, Operation};
+use crate::units::{AccountId, Amount, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Code, ToCharger};
 use std::fmt;
 
@@ -64,13 +64,44 @@ pub enum Output {
     Ordered(Box<(OrderReply, Ordered)>),
 }
 
-/// What became of an operator's order to an account.
+/// What became of an operator's order to an account, or about a session's money.
 #[derive(Clone, Debug)]
 pub enum Ordered {
     /// Done (now, or it was already); the balance afterwards.
     Done(account::Balance),
     /// Not done.
     Refused(account::Rejection),
+    /// Asked for (now, or it was already); how the session's money stands.
+    Asked(MoneyStanding),
+    /// Not asked for.
+    MoneyRefused(payment::Rejection),
+    /// There is no such session, neither live nor archived.
+    NoSession,
+}
+
+/// How a session's money stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoneyStanding {
+    /// Taken.
+    pub captured: Amount,
+    /// Given back.
+    pub refunded: Amount,
+    /// Being given back.
+    pub refunding: Amount,
+    /// Reserved.
+    pub held: Amount,
+}
+
+impl MoneyStanding {
+    /// Of a payment.
+    pub fn of(payment: &payment::Payment) -> MoneyStanding {
+        MoneyStanding {
+            captured: payment.captured(),
+            refunded: payment.refunded(),
+            refunding: payment.refunding(),
+            held: payment.authorized(),
+        }
+    }
 }
 
 /// Who is to be told about a part of a settlement batch.

@@ -20,9 +20,9 @@ use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::billing::reconciliation::register::{Booking, Part};
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
-use crate::payment::{Answer, Notification, Operation};
+use crate::payment::{self, Answer, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
 use crate::wire::{Channel, ChargerHello, FromCharger, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub enum Input {
     Order(AccountId, Box<account::Command>, OrderReply),
     /// Someone other than the charger ends a session.
     StopSession(SessionId, StopReason),
+    /// An operator's order about the money of a session, live or archived.
+    OrderMoney(SessionId, MoneyOrder, OrderReply),
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
     /// A session that had been put away, and what was said about it.
@@ -60,6 +62,30 @@ pub enum Input {
     Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
 
+/// What an operator orders about the money of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MoneyOrder {
+    /// Give back until this much was given back in all: a total, so that the same order twice gives back once.
+    RefundTo(Amount),
+    /// Release a hold, whatever the session thinks.
+    Release(Ordinal),
+}
+
+impl MoneyOrder {
+    /// What it asks of the payment; `None` when it is done, or being done, already.
+    pub fn command(self, payment: &Payment) -> Option<payment::Command> {
+        match self {
+            MoneyOrder::RefundTo(total) => {
+                let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
+                let left = total.minor.saturating_sub(done);
+                (total.minor <= 0 || left > 0)
+                    .then(|| payment::Command::Refund(Amount::new(left.max(0), total.currency)))
+            }
+            MoneyOrder::Release(hold) => Some(payment::Command::ReleaseByOperator { hold }),
+        }
+    }
+}
+
 impl Input {
     /// The partition that it is for, among `count`. An answer may name one that does not exist.
     pub fn partition(&self, count: u16) -> PartitionId {
@@ -68,7 +94,9 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.0.session().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
-            Input::StopSession(session, _) | Input::Tell(session, _, _) => session.partition(),
+            Input::StopSession(session, _) | Input::OrderMoney(session, _, _) | Input::Tell(session, _, _) => {
+                session.partition()
+            }
             Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::PageArchived(partition, _) => *partition,

@@ -11,8 +11,9 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod exit;
+pub mod hold;
 pub mod interrupts;
-pub mod invoice;
+mod invoice;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
@@ -21,8 +22,9 @@ mod look;
 pub mod metrics;
 pub mod output;
 mod own_gate;
+pub mod processor;
 pub mod receipt;
-pub mod recon;
+mod recon;
 pub mod replay;
 pub mod serve;
 pub mod session;
@@ -82,8 +84,8 @@ enum Verb {
     Journal(journal::Args),
     /// Show chargers
     Charger(things::Chargers),
-    /// Show holds
-    Hold(things::Holds),
+    /// List, show and release holds
+    Hold(hold::Holds),
     /// Check and export the books
     Ledger(ledger::Args),
     /// Invoices and credit notes, and the check of their series
@@ -102,8 +104,12 @@ enum Verb {
     Replay(replay::Args),
     /// Run simulated chargers and processors
     Sim(sim::Args),
-    /// Show processors
-    Processor(things::Processors),
+    /// Show one operation that was asked of a processor
+    Operation(hold::Operations),
+    /// List, show, drain and test processors
+    Processor(processor::Args),
+    /// Give captured money back
+    Refund(hold::Refund),
     /// List, show, explain and stop sessions
     Session(session::Args),
     /// Check, explain and price tariffs
@@ -122,12 +128,14 @@ impl Verb {
             Verb::Backup(args) => backup::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
             Verb::Charger(args) => things::chargers(args, output),
-            Verb::Hold(args) => things::holds(args, output),
+            Verb::Hold(args) => hold::holds(args, output),
             Verb::Ledger(args) => ledger::run(args, output),
             Verb::Invoice(args) => invoice::run(args, output),
             Verb::Keys(args) => keys::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
-            Verb::Processor(args) => things::processors(args, output),
+            Verb::Processor(args) => processor::run(args, output),
+            Verb::Operation(args) => hold::operations(args, output),
+            Verb::Refund(args) => hold::refund(args, output),
             Verb::Receipt(args) => receipt::run(args, output),
             Verb::Serve(args) => serve::run(args, output),
             Verb::Recon(args) => recon::run(args, output),

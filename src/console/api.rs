@@ -1,12 +1,13 @@
 //! The API: a path is answered by a document. The same for a running gate (over HTTP) and for data that is only read.
 
 use super::ledger::ExportFormat;
+use super::money::hold_id;
 use super::sessions::Filter;
 use super::settled::GRACE;
 use super::views::Views;
 use crate::actors::dossier::Dossier;
 use crate::billing::verify_receipt;
-use crate::units::{AccountId, ProcessorId, SessionId, TimeSpan, Timestamp};
+use crate::units::{AccountId, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -90,7 +91,21 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
             Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
         }
         ["processors"] => list("processor-list/1", &views.processors()),
+        ["processors", id] => {
+            let id = ProcessorId::new(id).map_err(Refused::usage)?;
+            let missing = || Refused::not_found(format!("{id} has never dialled in"));
+            Ok(Answer::Json(serde_json::to_value(views.processor(&id).ok_or_else(missing)?).map_err(internal)?))
+        }
         ["holds"] => list("hold-list/1", &views.holds()),
+        ["holds", id] => {
+            let sheet = views.hold(hold_id(id)?).ok_or_else(|| Refused::not_found(format!("there is no hold {id}")))?;
+            Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
+        }
+        ["operations", id] => {
+            let id: OpId = id.parse().map_err(Refused::usage)?;
+            let missing = || Refused::not_found(format!("there is no operation {id}"));
+            Ok(Answer::Json(serde_json::to_value(views.operation(id).ok_or_else(missing)?).map_err(internal)?))
+        }
         ["invoices"] => {
             let limit = value("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
             list("invoice-list/1", &views.invoices(value("series"), limit))

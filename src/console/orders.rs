@@ -2,6 +2,7 @@
 
 use super::accounts::AccountSheet;
 use super::api::Refused;
+use super::money;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
@@ -174,7 +175,7 @@ pub struct BatchLine {
 }
 
 /// How long an order may take until it is durable.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Carries out an order; `path` has no `/api/` in front.
 pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
@@ -190,6 +191,10 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["settlement", "parts"] => bring(views, parse(body)?),
         ["keys", "reload"] => reload_keys(directory),
         ["sessions", id, "stop"] => stop(views, directory, id),
+        ["sessions", id, "refund"] => money::refund(views, directory, id, &parse(body)?),
+        ["holds", id, "release"] => money::release(views, directory, id, &parse(body)?),
+        ["processors", id, "drain"] => money::drain(views, directory, id, &parse(body)?),
+        ["processors", id, "test"] => money::test(directory, id),
         ["backup"] => back_up(directory, parse(body)?),
         _ => Err(Refused::not_found("there is nothing that could be ordered")),
     }
@@ -419,6 +424,9 @@ fn order(directory: &Directory, account: &AccountId, op: OpId, command: Command)
     match told.recv_timeout(PATIENCE) {
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
+        Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession) => {
+            Err(Refused::new(500, "an account answered as if it were a session"))
+        }
         // It may be carried out yet: the same operation can be asked for again.
         Err(_) => Err(Refused::new(504, format!("no answer in time; ask again with the operation {op}"))),
     }

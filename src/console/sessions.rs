@@ -4,7 +4,7 @@ use super::views::Views;
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::shard::Shard;
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
-use crate::payment::{Ending, Final, OperationKind, Payment, Phase};
+use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
 use crate::units::{Amount, OpId, SessionId, Timestamp};
@@ -126,6 +126,9 @@ pub struct OperationRow {
     pub reference: Option<String>,
     /// How the hold stands.
     pub hold: String,
+    /// The hold: the id of its authorization.
+    #[serde(default)]
+    pub hold_id: String,
 }
 
 impl Views {
@@ -142,6 +145,12 @@ impl Views {
         rows.dedup_by(|a, b| a.id == b.id);
         rows.truncate(limit);
         rows
+    }
+
+    /// What is known of a session, live or archived.
+    pub(super) fn state(&self, id: SessionId) -> Option<Session> {
+        let live = self.ask(move |shard| shard.session(id).map(|hosted| hosted.state().clone()));
+        live.into_iter().flatten().next().or_else(|| Some(self.archived(id)?.session))
     }
 
     /// One session, live or archived.
@@ -209,7 +218,7 @@ fn fits(session: &Session, filter: &Filter) -> bool {
         })
 }
 
-fn state(session: &Session) -> &'static str {
+pub(super) fn state(session: &Session) -> &'static str {
     match session.stage {
         Stage::Authorizing => "authorizing",
         Stage::Charging { .. } => "charging",
@@ -268,11 +277,13 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
     })
 }
 
-fn operations(payment: &Payment) -> Vec<OperationRow> {
-    let row = |id: OpId, kind: OperationKind, hold, minor, state: String, requested_at: Option<Timestamp>| {
+pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
+    let row = |id: OpId, kind: OperationKind, hold: Ordinal, minor, state: String, requested_at: Option<Timestamp>| {
+        let hold_id = payment.operation_id(hold).to_string();
         let hold = payment.hold(hold);
         OperationRow {
             id: id.to_string(),
+            hold_id,
             kind: format!("{kind:?}").to_lowercase(),
             processor: hold.map(|hold| hold.processor.to_string()).unwrap_or_default(),
             amount: Amount::new(minor, payment.currency()).major(),

@@ -1,9 +1,10 @@
 //! Chargers, processors, holds.
 
-use super::sessions::hold_state;
+use super::sessions::{OperationRow, hold_state, operations, state};
 use super::views::Views;
 use crate::actors::processor::{ProcessorActor, Report};
-use crate::units::Amount;
+use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
+use crate::units::{Amount, OpId, ProcessorId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc;
@@ -39,9 +40,86 @@ pub struct ProcessorRow {
     pub answers: u64,
     /// Operations that no connection could take.
     pub not_sent: u64,
+    /// Whether it gets no new holds: its own wish, or an operator's.
+    pub draining: bool,
     /// Kinds of operations that are not sent now, because they failed.
     #[serde(default)]
     pub breakers_open: Vec<String>,
+}
+
+/// One processor in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessorSheet {
+    /// `wattstile.processor/1`
+    pub schema: String,
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: ProcessorRow,
+    /// Operations that were not answered in time.
+    pub overdue: u64,
+    /// What it declared when it last dialled in.
+    pub takes: Option<Declared>,
+    /// Its place among those that fit; none: there are no rules.
+    pub priority: Option<u16>,
+    /// Its share among those of the same place.
+    pub weight: Option<u16>,
+}
+
+/// What a processor declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Kinds of operations.
+    pub kinds: Vec<String>,
+    /// Kinds of credentials.
+    pub credentials: Vec<String>,
+    /// Currencies.
+    pub currencies: Vec<String>,
+    /// How long it recognises a repetition, in seconds.
+    pub replay_s: i64,
+    /// Whether a repetition after an error is worked on again.
+    pub replay_after_error_safe: bool,
+    /// Most increments of one hold.
+    pub increments_max: u8,
+    /// How much more than authorized may be captured, in percent.
+    pub overcapture_percent: u8,
+    /// Whether less than asked may be approved.
+    pub partial_approval: bool,
+    /// Whether several captures of one hold are possible.
+    pub multiple_captures: bool,
+    /// How long a hold lives, in seconds.
+    pub hold_validity_s: i64,
+    /// Most unanswered operations on one connection.
+    pub inflight_max: u32,
+}
+
+/// One hold in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldSheet {
+    /// `wattstile.hold/1`
+    pub schema: String,
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: HoldRow,
+    /// How its session stands.
+    pub session_state: String,
+    /// Given back.
+    pub refunded: Decimal,
+    /// What was asked about it, in order.
+    pub operations: Vec<OperationRow>,
+}
+
+/// One operation in full.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationSheet {
+    /// `wattstile.operation/1`
+    pub schema: String,
+    /// Its session.
+    pub session: String,
+    /// Its currency.
+    pub currency: String,
+    /// What a list shows.
+    #[serde(flatten)]
+    pub row: OperationRow,
 }
 
 /// Funds that are reserved, or being asked for or released.
@@ -119,19 +197,8 @@ impl Views {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
             let rows = sessions.flat_map(|(_, hosted)| {
                 let payment = &hosted.state().payment;
-                let major = |minor| Amount::new(minor, payment.currency()).major();
                 let open = payment.holds().iter().filter(|hold| !hold.is_over());
-                open.map(move |hold| HoldRow {
-                    id: payment.operation_id(hold.number).to_string(),
-                    session: payment.session().to_string(),
-                    processor: hold.processor.to_string(),
-                    reference: hold.processor_ref.as_ref().map(|name| name.0.to_string()),
-                    state: hold_state(hold.stage).to_owned(),
-                    authorized: major(hold.authorized_minor),
-                    captured: major(hold.captured_minor),
-                    currency: payment.currency().code().to_owned(),
-                    expires_at: hold.expires_at.to_string(),
-                })
+                open.map(move |hold| hold_row(payment, hold))
             });
             rows.collect::<Vec<_>>()
         });
@@ -139,6 +206,96 @@ impl Views {
         rows.sort_by(|a, b| a.id.cmp(&b.id));
         rows
     }
+}
+
+impl Views {
+    /// One processor of a running gate.
+    pub fn processor(&self, id: &ProcessorId) -> Option<ProcessorSheet> {
+        let directory = self.directory()?;
+        let actors = directory.processors();
+        let actor = actors.get(id)?;
+        let (answer, answered) = mpsc::channel();
+        let look = Report(Box::new(move |actor| {
+            let _ = answer.send((processor(actor), actor.capabilities().cloned(), actor.counts().overdue));
+        }));
+        actor.try_send(look).ok()?;
+        let (row, capabilities, overdue) = answered.recv_timeout(Duration::from_secs(5)).ok()?;
+        let routes = directory.house().routes.load();
+        let rule = routes.registry.rules.iter().find(|rule| rule.processor == *id);
+        Some(ProcessorSheet {
+            schema: "wattstile.processor/1".to_owned(),
+            row,
+            overdue,
+            takes: capabilities.as_ref().map(Declared::of),
+            priority: rule.map(|rule| rule.priority),
+            weight: rule.map(|rule| rule.weight),
+        })
+    }
+
+    /// One hold, ended or not: of a live session or an archived one.
+    pub fn hold(&self, id: OpId) -> Option<HoldSheet> {
+        let session = self.state(id.session())?;
+        let payment = &session.payment;
+        let hold = payment.hold(Ordinal(id.ordinal()))?;
+        let operations = operations(payment).into_iter().filter(|row| row.hold_id == id.to_string()).collect();
+        Some(HoldSheet {
+            schema: "wattstile.hold/1".to_owned(),
+            row: hold_row(payment, hold),
+            session_state: state(&session).to_owned(),
+            refunded: Amount::new(hold.refunded_minor, payment.currency()).major(),
+            operations,
+        })
+    }
+
+    /// One operation, of a live session or an archived one.
+    pub fn operation(&self, id: OpId) -> Option<OperationSheet> {
+        let session = self.state(id.session())?;
+        let row = operations(&session.payment).into_iter().find(|row| row.id == id.to_string())?;
+        Some(OperationSheet {
+            schema: "wattstile.operation/1".to_owned(),
+            session: session.id.to_string(),
+            currency: session.payment.currency().code().to_owned(),
+            row,
+        })
+    }
+}
+
+fn hold_row(payment: &Payment, hold: &Hold) -> HoldRow {
+    let major = |minor| Amount::new(minor, payment.currency()).major();
+    HoldRow {
+        id: payment.operation_id(hold.number).to_string(),
+        session: payment.session().to_string(),
+        processor: hold.processor.to_string(),
+        reference: hold.processor_ref.as_ref().map(|name| name.0.to_string()),
+        state: hold_state(hold.stage).to_owned(),
+        authorized: major(hold.authorized_minor),
+        captured: major(hold.captured_minor),
+        currency: payment.currency().code().to_owned(),
+        expires_at: hold.expires_at.to_string(),
+    }
+}
+
+impl Declared {
+    fn of(capabilities: &Capabilities) -> Declared {
+        Declared {
+            kinds: capabilities.kinds.iter().map(|kind| words(*kind)).collect(),
+            credentials: capabilities.credentials.iter().map(|kind| format!("{kind:?}")).collect(),
+            currencies: capabilities.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
+            replay_s: capabilities.idempotent_replay.whole_secs(),
+            replay_after_error_safe: capabilities.replay_after_error_safe,
+            increments_max: capabilities.increments_max,
+            overcapture_percent: capabilities.overcapture_percent,
+            partial_approval: capabilities.partial_approval,
+            multiple_captures: capabilities.multiple_captures,
+            hold_validity_s: capabilities.hold_validity.whole_secs(),
+            inflight_max: capabilities.inflight_max,
+        }
+    }
+}
+
+/// A kind of operation, in a word.
+pub(super) fn words(kind: OperationKind) -> String {
+    format!("{kind:?}").to_lowercase()
 }
 
 fn processor(actor: &ProcessorActor) -> ProcessorRow {
@@ -150,6 +307,7 @@ fn processor(actor: &ProcessorActor) -> ProcessorRow {
         sent: counts.sent,
         answers: counts.answers,
         not_sent: counts.not_sent,
+        draining: actor.is_draining(),
         breakers_open: actor.open_breakers().iter().map(|kind| format!("{kind:?}").to_lowercase()).collect(),
     }
 }

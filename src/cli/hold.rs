@@ -1,0 +1,202 @@
+//! `wattstile hold`, `operation` and `refund`: the money of sessions, and orders about it.
+
+use super::look::{Which, give, items, table};
+use super::{CliError, Exit, Output};
+use crate::console::{HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::io::{self, Write};
+
+/// Holds.
+#[derive(Debug, clap::Args)]
+pub struct Holds {
+    #[command(flatten)]
+    which: Which,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List holds that have not ended
+    Ls,
+    /// Show one, and everything that was asked about it
+    #[command(after_help = "Example:\n  wattstile hold show op_0198c...")]
+    Show(One),
+    /// Release one, whatever its session thinks; refused once money is being taken from it
+    #[command(after_help = "Example:\n  wattstile hold release op_0198c... --dry-run")]
+    Release(Release),
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// The hold: its own id, or that of its authorization
+    id: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Release {
+    /// The hold: its own id, or that of its authorization
+    id: String,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Operations.
+#[derive(Debug, clap::Args)]
+pub struct Operations {
+    #[command(flatten)]
+    which: Which,
+    #[command(subcommand)]
+    verb: OperationVerb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum OperationVerb {
+    /// Show one: what was asked of whom, and what became of it
+    #[command(after_help = "Example:\n  wattstile operation show op_0198c...")]
+    Show(Operation),
+}
+
+#[derive(Debug, clap::Args)]
+struct Operation {
+    /// Its id
+    id: String,
+}
+
+/// Refunds.
+#[derive(Debug, clap::Args)]
+pub struct Refund {
+    #[command(flatten)]
+    which: Which,
+    /// The session's id, or the beginning of it
+    id: String,
+    /// How much; without it, everything that can be given back
+    #[arg(long, conflicts_with = "total")]
+    amount: Option<Decimal>,
+    /// How much in all, refunds before it included: said twice it gives back once
+    #[arg(long)]
+    total: Option<Decimal>,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `wattstile hold`
+pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    match args.verb {
+        Verb::Ls => {
+            let document = source.get("holds", &[])?;
+            let rows: Vec<HoldRow> = items(&document)?;
+            give(output, &document, |out| list(out, &rows))?;
+        }
+        Verb::Show(One { id }) => {
+            let document = source.get(&format!("holds/{id}"), &[])?;
+            let sheet: HoldSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+            give(output, &document, |out| show(out, &sheet))?;
+        }
+        Verb::Release(Release { id, dry_run }) => {
+            let document = source.post(&format!("holds/{id}/release"), &Releasing { dry_run })?;
+            give(output, &document, |out| asked(out, &document))?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// `wattstile operation`
+pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    let OperationVerb::Show(Operation { id }) = args.verb;
+    let document = source.get(&format!("operations/{id}"), &[])?;
+    let sheet: OperationSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+    give(output, &document, |out| {
+        let row = &sheet.row;
+        writeln!(out, "{}  {} of {} {}: {}", row.id, row.kind, sheet.currency, row.amount, row.state)?;
+        let mut lines = vec![("session", sheet.session.clone()), ("processor", row.processor.clone())];
+        lines.push(("hold", format!("{}  {}", row.hold_id, row.hold)));
+        lines.extend(row.reference.clone().map(|name| ("its name there", name)));
+        lines.extend(row.requested_at.clone().map(|at| ("asked at", at)));
+        lines.into_iter().try_for_each(|(name, value)| writeln!(out, "  {name:<16}{value}"))
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// `wattstile refund`
+pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    let found = source.get(&format!("sessions/{}", args.id), &[])?;
+    let sheet: SessionSheet = serde_json::from_value(found).map_err(CliError::failed)?;
+    let wish = Refunding { amount: args.amount, total: args.total, dry_run: args.dry_run };
+    let document = source.post(&format!("sessions/{}/refund", sheet.row.id), &wish)?;
+    give(output, &document, |out| asked(out, &document))?;
+    Ok(Exit::Ok)
+}
+
+fn list(out: &mut dyn Write, rows: &[HoldRow]) -> io::Result<()> {
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.id.clone(),
+            row.processor.clone(),
+            row.state.clone(),
+            row.authorized.to_string(),
+            row.captured.to_string(),
+            row.currency.clone(),
+            row.expires_at.clone(),
+        ]
+    });
+    let heads = ["hold", "processor", "state", ">authorized", ">captured", "", "lapses"];
+    table(out, &heads, &cells.collect::<Vec<_>>())
+}
+
+fn show(out: &mut dyn Write, sheet: &HoldSheet) -> io::Result<()> {
+    let row = &sheet.row;
+    let money = |amount: Decimal| format!("{} {amount}", row.currency);
+    writeln!(out, "{}  {}", row.id, row.state)?;
+    for (name, value) in [
+        ("session", format!("{}  {}", row.session, sheet.session_state)),
+        ("processor", row.processor.clone()),
+        ("its name there", row.reference.clone().unwrap_or_else(|| "not known".to_owned())),
+        ("authorized", money(row.authorized)),
+        ("captured", money(row.captured)),
+        ("refunded", money(sheet.refunded)),
+        ("lapses", row.expires_at.clone()),
+    ] {
+        writeln!(out, "  {name:<16}{value}")?;
+    }
+    let cells: Vec<Vec<String>> = sheet.operations.iter().map(cells).collect();
+    table(out, &["operation", "what", ">amount", "state", "asked at"], &cells)
+}
+
+fn cells(row: &OperationRow) -> Vec<String> {
+    vec![
+        row.id.clone(),
+        row.kind.clone(),
+        row.amount.to_string(),
+        row.state.clone(),
+        row.requested_at.clone().unwrap_or_default(),
+    ]
+}
+
+/// What an order about money asks of processors.
+fn asked(out: &mut dyn Write, document: &Value) -> io::Result<()> {
+    let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+    let currency = text(&document["currency"]);
+    let operations = document["operations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if operations.is_empty() {
+        return writeln!(out, "{}  it was asked for before; nothing more is", text(&document["session"]));
+    }
+    let dry = document["dry_run"].as_bool() == Some(true);
+    for operation in operations {
+        let (kind, processor) = (text(&operation["kind"]), text(&operation["processor"]));
+        let amount = operation["amount"].as_str().map(|amount| format!(" {currency} {amount}")).unwrap_or_default();
+        match dry {
+            true => writeln!(out, "{processor}  would be asked: {kind}{amount}  (nothing was changed)")?,
+            false => writeln!(out, "{processor}  is asked: {kind}{amount}  {}", text(&operation["operation"]))?,
+        }
+    }
+    let standing = ["captured", "refunded", "refunding", "held"];
+    let standing = standing.map(|key| format!("{key} {}", text(&document[key])));
+    writeln!(out, "  {currency}  {}", standing.join(", "))
+}

@@ -1,0 +1,138 @@
+//! `wattstile processor`: who holds the drivers' money, and whether they answer.
+
+use super::look::{Which, give, items, table};
+use super::{CliError, Exit, Output};
+use crate::console::{Draining, ProcessorRow, ProcessorSheet};
+use std::io::{self, Write};
+
+/// Processors.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List processors that dialled in since the gate's start
+    Ls,
+    /// Show one: what it takes, what is on its way, what is not sent to it now
+    #[command(after_help = "Example:\n  wattstile processor show acme-cards")]
+    Show(One),
+    /// Give it no new holds; what it has it finishes
+    #[command(after_help = "Example:\n  wattstile processor drain acme-cards --dry-run")]
+    Drain(Drain),
+    /// Ask it about nothing, and say how long it took to answer
+    #[command(after_help = "Example:\n  wattstile processor test acme-cards")]
+    Test(One),
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// The processor
+    id: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Drain {
+    /// The processor
+    id: String,
+    /// Give it new holds again
+    #[arg(long)]
+    off: bool,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let source = args.which.open(output)?;
+    match args.verb {
+        Verb::Ls => {
+            let document = source.get("processors", &[])?;
+            let rows: Vec<ProcessorRow> = items(&document)?;
+            give(output, &document, |out| list(out, &rows))?;
+        }
+        Verb::Show(One { id }) => {
+            let document = source.get(&format!("processors/{id}"), &[])?;
+            let sheet: ProcessorSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
+            give(output, &document, |out| show(out, &sheet))?;
+        }
+        Verb::Drain(Drain { id, off, dry_run }) => {
+            let document = source.post(&format!("processors/{id}/drain"), &Draining { on: !off, dry_run })?;
+            give(output, &document, |out| {
+                let what = if off { "gets new holds again" } else { "gets no new holds" };
+                match dry_run {
+                    true => writeln!(out, "{id}  would be told: {what}  (nothing was changed)"),
+                    false => writeln!(out, "{id}  {what}; {} operations are on their way", document["in_flight"]),
+                }
+            })?;
+        }
+        Verb::Test(One { id }) => {
+            let document = source.post(&format!("processors/{id}/test"), &serde_json::json!({}))?;
+            let outcome = document["outcome"].as_str().unwrap_or("?").to_owned();
+            give(output, &document, |out| match document["took_ms"].as_i64() {
+                Some(ms) => writeln!(out, "{id}  {outcome} after {ms} ms"),
+                None => writeln!(out, "{id}  {outcome}"),
+            })?;
+            if outcome != "answered" {
+                return Ok(Exit::Unreachable);
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn list(out: &mut dyn Write, rows: &[ProcessorRow]) -> io::Result<()> {
+    let cells = rows.iter().map(|row| {
+        vec![
+            row.id.clone(),
+            link(row).to_owned(),
+            row.connections.to_string(),
+            row.in_flight.to_string(),
+            row.sent.to_string(),
+            row.answers.to_string(),
+            row.not_sent.to_string(),
+        ]
+    });
+    let heads = ["processor", "link", ">connections", ">in flight", ">sent", ">answers", ">not sent"];
+    table(out, &heads, &cells.collect::<Vec<_>>())
+}
+
+const fn link(row: &ProcessorRow) -> &'static str {
+    match (row.connections, row.draining) {
+        (0, _) => "down",
+        (_, true) => "draining",
+        (_, false) => "up",
+    }
+}
+
+fn show(out: &mut dyn Write, sheet: &ProcessorSheet) -> io::Result<()> {
+    let row = &sheet.row;
+    writeln!(out, "{}  {}", row.id, link(row))?;
+    let mut lines = vec![
+        ("connections", format!("{}, {} operations on their way", row.connections, row.in_flight)),
+        ("since the start", format!("{} sent, {} answers, {} not sent", row.sent, row.answers, row.not_sent)),
+        ("not in time", sheet.overdue.to_string()),
+    ];
+    if !row.breakers_open.is_empty() {
+        lines.push(("not sent now", row.breakers_open.join(", ")));
+    }
+    if let (Some(priority), Some(weight)) = (sheet.priority, sheet.weight) {
+        lines.push(("rule", format!("priority {priority}, weight {weight}")));
+    }
+    if let Some(takes) = &sheet.takes {
+        lines.push(("takes", takes.kinds.join(", ")));
+        lines.push(("credentials", takes.credentials.join(", ")));
+        lines.push(("currencies", takes.currencies.join(", ")));
+        lines.push(("repetitions", format!("recognised for {} s", takes.replay_s)));
+        lines.push(("holds", format!("for {} s, {} increments at most", takes.hold_validity_s, takes.increments_max)));
+    }
+    for (name, value) in lines {
+        writeln!(out, "  {name:<16}{value}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! Orders about the money of sessions, and about those who hold it: refund, release, drain, test.
+//!
+//! A dry run is the decision itself, made on a copy: what it says would be asked is what would be asked.
+
+use super::api::Refused;
+use super::orders::PATIENCE;
+use super::things::words;
+use super::views::Views;
+use crate::actors::directory::Directory;
+use crate::actors::output::{MoneyStanding, OrderReply, Ordered};
+use crate::actors::processor::{SetDraining, Test, Tested};
+use crate::actors::shard::{Input, MoneyOrder};
+use crate::payment::{self, Effect, Ordinal, Request};
+use crate::session::Session;
+use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Timestamp};
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Money is given back.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refunding {
+    /// How much more, in major units; neither this nor `total`: everything that can be given back.
+    #[serde(default)]
+    pub amount: Option<Decimal>,
+    /// How much in all, refunds before it included. The same total twice gives back once: this is how to repeat an order
+    /// whose answer was lost.
+    #[serde(default)]
+    pub total: Option<Decimal>,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A hold is released.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Releasing {
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// A processor gets no new holds, or gets them again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Draining {
+    /// Whether it is to get none.
+    pub on: bool,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+pub(super) fn refund(views: &Views, directory: &Directory, id: &str, wish: &Refunding) -> Result<Value, Refused> {
+    let id: SessionId = id.parse().map_err(Refused::usage)?;
+    let session = session(views, id)?;
+    let payment = &session.payment;
+    let minor = |major: Decimal| Amount::from_major(major, payment.currency()).map_err(Refused::usage);
+    let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
+    let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
+    let total = match (wish.amount, wish.total) {
+        (Some(_), Some(_)) => return Err(Refused::usage("either an amount or a total")),
+        (Some(amount), None) if amount <= Decimal::ZERO => return Err(Refused::usage("the amount is not above zero")),
+        (Some(amount), None) => more(minor(amount)?.minor),
+        (None, Some(total)) => minor(total)?,
+        (None, None) => more(payment.refundable().minor),
+    };
+    if total.minor <= 0 {
+        return Err(Refused::conflict("there is nothing that could be given back"));
+    }
+    carry_out(directory, &session, MoneyOrder::RefundTo(total), wish.dry_run, &[("total", json!(total.major()))])
+}
+
+pub(super) fn release(views: &Views, directory: &Directory, id: &str, wish: &Releasing) -> Result<Value, Refused> {
+    let id = hold_id(id)?;
+    let session = session(views, id.session())?;
+    let order = MoneyOrder::Release(Ordinal(id.ordinal()));
+    carry_out(directory, &session, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
+}
+
+/// A hold is named by its own id or by that of its authorization.
+pub(super) fn hold_id(text: &str) -> Result<OpId, Refused> {
+    text.parse::<HoldId>().map(|hold| hold.0).or_else(|_| text.parse::<OpId>()).map_err(Refused::usage)
+}
+
+pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Draining) -> Result<Value, Refused> {
+    let id = ProcessorId::new(id).map_err(Refused::usage)?;
+    let row = views.processor(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+    if !wish.dry_run {
+        let actors = directory.processors();
+        let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+        actor.try_send(SetDraining(wish.on)).map_err(|_| Refused::busy())?;
+    }
+    Ok(json!({
+        "schema": "wattstile.order/1", "dry_run": wish.dry_run, "processor": id.as_str(),
+        "draining": row.row.draining, "draining_after": wish.on, "in_flight": row.row.in_flight,
+    }))
+}
+
+pub(super) fn test(directory: &Directory, id: &str) -> Result<Value, Refused> {
+    let id = ProcessorId::new(id).map_err(Refused::usage)?;
+    let actors = directory.processors();
+    let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+    let (tell, told) = mpsc::channel();
+    let test = Test(Box::new(move |tested| {
+        let _ = tell.send(tested);
+    }));
+    actor.try_send(test).map_err(|_| Refused::busy())?;
+    // A probe is waited for as long as the processor's actor waits for it, and a little longer.
+    let (outcome, ms) = match told.recv_timeout(PATIENCE.saturating_mul(2)) {
+        Ok(Tested::Answered(took)) => ("answered", Some(took.ms())),
+        Ok(Tested::Silent) | Err(_) => ("silent", None),
+        Ok(Tested::NotSent) => ("not sent", None),
+    };
+    Ok(json!({ "schema": "wattstile.processor-test/1", "processor": id.as_str(), "outcome": outcome, "took_ms": ms }))
+}
+
+/// Decides on a copy; and if it is meant, hands the order to the session and waits until what follows from it is durable.
+fn carry_out(
+    directory: &Directory,
+    session: &Session,
+    order: MoneyOrder,
+    dry_run: bool,
+    more: &[(&str, Value)],
+) -> Result<Value, Refused> {
+    let payment = &session.payment;
+    let policy = &directory.house().policy.payment;
+    let effects = order.command(payment).map(|command| payment::decide(payment, command, now(), policy).effects);
+    let mut asked = Vec::new();
+    for effect in effects.into_iter().flatten() {
+        match effect {
+            Effect::Refuse(rejection) => {
+                return Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())));
+            }
+            Effect::Send(operation) => {
+                let (kind, amount) = (operation.request.kind(), amount_of(&operation.request));
+                asked.push(json!({
+                    "operation": operation.id.to_string(), "kind": words(kind),
+                    "processor": operation.processor.as_str(), "amount": amount.map(Amount::major),
+                }));
+            }
+            Effect::Acknowledge { .. } | Effect::Alarm { .. } => {}
+        }
+    }
+    let standing = match dry_run {
+        true => MoneyStanding::of(payment),
+        false => ordered(directory, session.id, order)?,
+    };
+    let mut document = json!({
+        "schema": "wattstile.order/1", "dry_run": dry_run, "session": session.id.to_string(),
+        "currency": payment.currency().code(), "operations": asked,
+        "captured": standing.captured.major(), "refunded": standing.refunded.major(),
+        "refunding": standing.refunding.major(), "held": standing.held.major(),
+    });
+    for (key, value) in more {
+        document[*key] = value.clone();
+    }
+    Ok(document)
+}
+
+fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Result<MoneyStanding, Refused> {
+    let (tell, told) = mpsc::channel();
+    let reply = OrderReply(Box::new(move |ordered| {
+        let _ = tell.send(ordered);
+    }));
+    if directory.post(Input::OrderMoney(session, order, reply)).is_err() {
+        return Err(Refused::busy());
+    }
+    match (told.recv_timeout(PATIENCE), order) {
+        (Ok(Ordered::Asked(standing)), _) => Ok(standing),
+        (Ok(Ordered::MoneyRefused(rejection)), _) => {
+            Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))
+        }
+        (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {session}"))),
+        (Ok(Ordered::Done(_) | Ordered::Refused(_)), _) => {
+            Err(Refused::new(500, "a session answered as if it were an account"))
+        }
+        (Err(_), MoneyOrder::RefundTo(total)) => {
+            let total = total.major();
+            Err(Refused::new(
+                504,
+                format!("no answer in time; ask again for a total of {total}, which gives back once"),
+            ))
+        }
+        (Err(_), MoneyOrder::Release(_)) => Err(Refused::new(504, "no answer in time; look at the hold")),
+    }
+}
+
+fn amount_of(request: &Request) -> Option<Amount> {
+    match request {
+        Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => {
+            Some(*amount)
+        }
+        Request::Increment { new_total, .. } | Request::Decrement { new_total, .. } => Some(*new_total),
+        Request::Void { .. } | Request::Inquire { .. } => None,
+    }
+}
+
+/// A session as it stands, live or archived.
+fn session(views: &Views, id: SessionId) -> Result<Session, Refused> {
+    views.state(id).ok_or_else(|| Refused::not_found(format!("there is no session {id}")))
+}
+
+/// The wall clock; nothing that is ordered here depends on the other one.
+fn now() -> Now {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    Now { wall, mono: Mono(0) }
+}
