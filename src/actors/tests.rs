@@ -30,6 +30,7 @@ mod credentials;
 mod funds;
 mod invoices;
 mod money;
+mod orders;
 mod routing;
 mod settlement;
 mod sizes;

@@ -36,6 +36,8 @@ pub struct Served {
     pub chargers: SocketAddr,
     pub processors: SocketAddr,
     more: Vec<String>,
+    /// Arguments of `serve` beside the settings.
+    pub arguments: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
     child: Option<Child>,
@@ -65,7 +67,17 @@ impl Served {
         DataDir::create(&folder.path().join("data"), layout).unwrap();
         let (chargers, processors) = (free_address(), free_address());
         let more = more.iter().map(|&more| more.to_owned()).collect();
-        Served { folder, pki, trust, chargers, processors, more, environment: Vec::new(), child: None }
+        Served {
+            folder,
+            pki,
+            trust,
+            chargers,
+            processors,
+            more,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            child: None,
+        }
     }
 
     /// Where its data is.
@@ -88,7 +100,7 @@ impl Served {
         ];
         let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.arg("serve").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        command.arg("serve").args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         for setting in set.iter().chain(&self.more) {
             command.args(["--set", setting]);
         }
