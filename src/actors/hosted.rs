@@ -26,7 +26,15 @@ pub trait Hostable: Actor<Context = Hosted<Self>> {
 
     /// Writes its state behind what is in `bytes`, as a snapshot keeps it.
     fn write(&self, bytes: &mut Vec<u8>);
+
+    /// What it counts for in the sums of its arena: so that nobody has to look at a million cells to know how many do what.
+    fn counts(&self) -> Counts {
+        Counts::default()
+    }
 }
+
+/// How many actors of an arena do what. What the numbers mean is the actors' own affair.
+pub type Counts = [u32; 4];
 
 /// The context that a hosted actor is handed with each message. One per arena, not one per actor: it holds nothing
 /// that outlives a delivery.
@@ -95,6 +103,8 @@ pub struct Arena<A: Hostable> {
     context: Hosted<A>,
     /// The snapshot that is being taken, if one is.
     sweep: Option<Sweep>,
+    /// The sums of what the actors count for.
+    sums: Counts,
 }
 
 /// A snapshot of an arena that is taken a few cells at a time, while the actors go on. It holds every cell as it was when
@@ -144,7 +154,7 @@ impl<A: Hostable> Arena<A> {
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
         let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };
-        Arena { cells: Slab::new(), context, sweep: None }
+        Arena { cells: Slab::new(), context, sweep: None, sums: Counts::default() }
     }
 
     /// Begins a snapshot of all cells as they are now.
@@ -187,8 +197,14 @@ impl<A: Hostable> Arena<A> {
         }
     }
 
+    /// Makes room for so many more actors.
+    pub fn reserve(&mut self, actors: usize) {
+        self.cells.reserve_exact(actors);
+    }
+
     /// Puts an actor into a cell.
     pub fn insert(&mut self, actor: A) -> Slot {
+        add(&mut self.sums, actor.counts());
         let index = self.cells.insert(Cell { actor, armed: None });
         if let Some(sweep) = &mut self.sweep {
             sweep.take(index);
@@ -206,13 +222,16 @@ impl<A: Hostable> Arena<A> {
         let cell = self.cells.get_mut(slot as usize)?;
         self.context.now = now;
         self.context.state = ActorState::Running;
+        let before = cell.actor.counts();
         cell.actor.handle(message, &mut self.context);
+        subtract(&mut self.sums, before);
         let decided = std::mem::take(&mut self.context.decided);
         let entries = std::mem::take(&mut self.context.entries);
         if self.context.state != ActorState::Running {
             self.cells.remove(slot as usize);
             return Some(Delivered { decided, entries, deadline: None });
         }
+        add(&mut self.sums, cell.actor.counts());
         Some(Delivered { decided, entries, deadline: cell.actor.next_deadline() })
     }
 
@@ -230,7 +249,22 @@ impl<A: Hostable> Arena<A> {
     /// Takes an actor out of its cell.
     pub fn remove(&mut self, slot: Slot) -> Option<A> {
         self.before_change(slot);
-        self.cells.try_remove(slot as usize).map(|cell| cell.actor)
+        let cell = self.cells.try_remove(slot as usize)?;
+        subtract(&mut self.sums, cell.actor.counts());
+        Some(cell.actor)
+    }
+
+    /// The sums of what the actors count for.
+    pub fn sums(&self) -> Counts {
+        self.sums
+    }
+
+    /// Sums up anew, after the actors were changed outside of deliveries: after a replay.
+    pub fn sum_up(&mut self) {
+        self.sums = Counts::default();
+        for (_, cell) in &self.cells {
+            add(&mut self.sums, cell.actor.counts());
+        }
     }
 
     /// Every cell, in the order of slots.
@@ -271,6 +305,15 @@ impl<A: Hostable> Arena<A> {
     }
 }
 
+fn add(sums: &mut Counts, counts: Counts) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.wrapping_add(count));
+}
+
+/// Sums may be behind while a replay changes actors; they are summed up anew after it.
+fn subtract(sums: &mut Counts, counts: Counts) {
+    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.wrapping_sub(count));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,6 +344,9 @@ mod tests {
         }
         fn write(&self, bytes: &mut Vec<u8>) {
             bytes.extend(self.count.to_le_bytes());
+        }
+        fn counts(&self) -> Counts {
+            [1, self.count, 0, 0]
         }
     }
 
@@ -361,6 +407,21 @@ mod tests {
         assert!(arena.deliver(slot, Count::Stop, NOW).is_some());
         assert!(arena.deliver(slot, Count::Up, NOW).is_none());
         assert!(arena.is_empty());
+    }
+
+    #[test]
+    fn the_sums_follow_every_change() {
+        let mut arena = Arena::new(NOW);
+        let slots = [arena.insert(Counter { count: 4 }), arena.insert(Counter { count: 10 })];
+        arena.deliver(slots[0], Count::Up, NOW);
+        assert_eq!(arena.sums(), [2, 15, 0, 0]);
+        arena.deliver(slots[1], Count::Stop, NOW);
+        assert_eq!(arena.sums(), [1, 5, 0, 0]);
+        arena.get_mut(slots[0]).unwrap().count = 7;
+        arena.sum_up();
+        assert_eq!(arena.sums(), [1, 7, 0, 0]);
+        arena.remove(slots[0]);
+        assert_eq!(arena.sums(), [0, 0, 0, 0]);
     }
 
     #[test]

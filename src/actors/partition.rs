@@ -119,6 +119,14 @@ impl Partition {
         self.tariffs.insert(tariff.hash(), tariff);
     }
 
+    /// Makes room for so many more, no more than they take.
+    pub(super) fn reserve(&mut self, chargers: usize, sessions: usize) {
+        self.chargers.reserve(chargers);
+        self.charger_slots.reserve(chargers);
+        self.sessions.reserve(sessions);
+        self.session_slots.reserve(sessions);
+    }
+
     /// The cell of a charger, made when it is not known yet.
     pub fn charger(&mut self, id: &ChargerId) -> Slot {
         match self.charger_slots.get(id) {

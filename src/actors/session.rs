@@ -1,10 +1,11 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
-use super::hosted::{Hostable, Hosted, Slot};
+use super::hosted::{Counts, Hostable, Hosted, Slot};
 use super::house::House;
 use super::{posting, snapshot};
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
+use crate::payment::{LiveOperation, Phase};
 use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, Surroundings};
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
@@ -134,6 +135,20 @@ impl Hostable for HostedSession {
 
     fn write(&self, bytes: &mut Vec<u8>) {
         snapshot::write(&self.state, bytes);
+    }
+
+    /// Authorizing, charging, settling, and operations in doubt.
+    fn counts(&self) -> Counts {
+        let doubted = |live: &&LiveOperation| matches!(live.phase, Phase::Unknown { .. });
+        let doubted = self.state.payment.live_operations().iter().filter(doubted).count();
+        let mut counts = [0, 0, 0, u32::try_from(doubted).unwrap_or(u32::MAX)];
+        match &self.state.stage {
+            Stage::Authorizing => counts[0] = 1,
+            Stage::Charging { .. } => counts[1] = 1,
+            Stage::Settling(_) => counts[2] = 1,
+            Stage::Closed(_) => {}
+        }
+        counts
     }
 }
 

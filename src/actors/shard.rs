@@ -194,6 +194,7 @@ impl Shard {
 
     /// After replay: the records that come now continue these.
     pub fn continue_after(&mut self, sequences: Sequences) {
+        self.partitions.iter_mut().for_each(|partition| partition.sessions.sum_up());
         self.appender = Appender::new(sequences);
     }
 
@@ -302,6 +303,11 @@ impl Shard {
     /// The connection that speaks for a charger now.
     pub fn link(&self, charger: ChargerRef) -> Option<Link> {
         self.partitions[usize::from(charger.partition)].chargers.get(charger.slot)?.link()
+    }
+
+    /// How many chargers somebody speaks for now.
+    pub fn chargers_online(&self) -> usize {
+        self.channels.values().map(HashMap::len).sum()
     }
 
     /// Whether a connection speaks on this channel for a charger of this shard.

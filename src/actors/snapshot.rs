@@ -139,6 +139,7 @@ impl Shard {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));
         }
+        partition.reserve(read.chargers.len(), read.sessions.len());
         for charger in read.chargers {
             partition.insert_charger(HostedCharger::from_state(charger));
         }
@@ -189,12 +190,16 @@ fn assemble(tariffs: Vec<u8>, cells: &[Written; 3], rest: &[u8]) -> Vec<u8> {
 
 pub(super) fn insert_session(
     partition: &mut Partition,
-    session: Session,
+    mut session: Session,
     host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
 ) -> Result<Slot, String> {
     let tariff = partition.pinned(&session.tariff).ok_or_else(|| format!("tariff {} is not pinned", session.tariff))?;
     let zone = TimeZone::get(&session.zone).map_err(|error| error.to_string())?;
     let (slot, key) = (partition.charger(&session.charger), session.key);
+    if let Some(charger) = partition.chargers.get(slot) {
+        // One name in memory for the two of them.
+        session.charger = charger.state().id.clone();
+    }
     let cell = partition.insert_session(host(session, slot, tariff, zone));
     if let Some(charger) = partition.chargers.get_mut(slot) {
         charger.attach(key, cell);

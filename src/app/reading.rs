@@ -37,7 +37,8 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
     let rebuilding = Rebuilding { shard: Shard::new(house, 0, now), now };
     let archive = Archive::open(&directory)?;
     let (store, snapshots) = (SledStore::open(&directory)?, Snapshots::open(&directory)?);
-    let (_, rebuilt, _) = recover(Box::new(store), &snapshots, vec![rebuilding], &|_| ())?;
-    let shards = rebuilt.into_iter().map(|rebuilt| rebuilt.shard).collect();
+    let (log, rebuilt, _) = recover(Box::new(store), &snapshots, vec![rebuilding], &|_| ())?;
+    let mut shards: Vec<Shard> = rebuilt.into_iter().map(|rebuilt| rebuilt.shard).collect();
+    shards.iter_mut().for_each(|shard| shard.continue_after(log.sequences().clone()));
     Ok(Views::opened(shards, Some(Arc::new(archive))))
 }

@@ -6,7 +6,6 @@ use crate::actors::partition::Tally;
 use crate::actors::posting::PartitionBooks;
 use crate::actors::shard::Shard;
 use crate::ledger::Name;
-use crate::session::Stage;
 use crate::units::Currency;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -75,28 +74,19 @@ impl Figures {
     }
 
     fn of(shard: &Shard) -> Figures {
-        let mut figures = Figures::default();
+        let mut figures = Figures { chargers_online: shard.chargers_online() as u64, ..Figures::default() };
         for partition in shard.partitions() {
-            figures.chargers_online +=
-                partition.chargers.iter().filter(|(_, charger)| charger.link().is_some()).count() as u64;
             let Tally { opened: _, refused, settled, readings, energy } = partition.tally;
             figures.energy_wh += energy.whole_watt_hours();
             figures.sessions_settled += settled;
             figures.sessions_refused += refused;
             figures.readings += readings;
             figures.books.merge(&partition.books);
-            for (_, session) in partition.sessions.iter() {
-                let state = session.state();
-                match &state.stage {
-                    Stage::Authorizing => figures.sessions_authorizing += 1,
-                    Stage::Charging { .. } => figures.sessions_charging += 1,
-                    Stage::Settling(_) => figures.sessions_settling += 1,
-                    Stage::Closed(_) => {}
-                }
-                let doubted =
-                    |live: &&crate::payment::LiveOperation| matches!(live.phase, crate::payment::Phase::Unknown { .. });
-                figures.operations_in_doubt += state.payment.live_operations().iter().filter(doubted).count() as u64;
-            }
+            let [authorizing, charging, settling, in_doubt] = partition.sessions.sums().map(u64::from);
+            figures.sessions_authorizing += authorizing;
+            figures.sessions_charging += charging;
+            figures.sessions_settling += settling;
+            figures.operations_in_doubt += in_doubt;
         }
         figures
     }

@@ -13,19 +13,26 @@ pub(super) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), Failure>
 /// The same, synced each time that so many bytes have been written.
 pub(super) fn write_in_pieces(path: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
     let temporary = path.with_extension("new");
-    let mut file = File::create(&temporary).map_err(Failure::io("making", &temporary))?;
+    if let Err(failure) = write_new(&temporary, parts, piece) {
+        // On a full disk what was written of it is in the way of everything else.
+        let _ = fs::remove_file(&temporary);
+        return Err(failure);
+    }
+    fs::rename(&temporary, path).map_err(Failure::io("renaming to", path))?;
+    sync_dir(path.parent().expect("a file of ours stands in a directory"))
+}
+
+fn write_new(temporary: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
+    let mut file = File::create(temporary).map_err(Failure::io("making", temporary))?;
     for part in parts {
         for (number, piece) in part.chunks(piece).enumerate() {
             if number > 0 {
-                file.sync_data().map_err(Failure::io("syncing", &temporary))?;
+                file.sync_data().map_err(Failure::io("syncing", temporary))?;
             }
-            file.write_all(piece).map_err(Failure::io("writing", &temporary))?;
+            file.write_all(piece).map_err(Failure::io("writing", temporary))?;
         }
     }
-    file.sync_all().map_err(Failure::io("syncing", &temporary))?;
-    drop(file);
-    fs::rename(&temporary, path).map_err(Failure::io("renaming to", path))?;
-    sync_dir(path.parent().expect("a file of ours stands in a directory"))
+    file.sync_all().map_err(Failure::io("syncing", temporary))
 }
 
 /// Makes the names in a directory durable.
