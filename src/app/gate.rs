@@ -10,7 +10,7 @@ use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
 use crate::actors::house::{ACCOUNT_PREFIX, House, Places, Routes};
 use crate::actors::keeper::{self, Dismiss, Keeper, Rhythm, Round};
-use crate::actors::processor::ProcessorActor;
+use crate::actors::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::{Drain, ShardActor};
 use crate::actors::stand_ins::StandIns;
@@ -24,6 +24,7 @@ use crate::metrics::{
     CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, TICK_DURATION, WAL_RECORDS, WAL_SIZE,
     WAL_SYNC_DURATION,
 };
+use crate::payment::Capabilities;
 use crate::payment::routing::{Registry, Rule};
 use crate::payment::vault::Keyring;
 use crate::session;
@@ -182,6 +183,7 @@ pub struct Gate {
     data: Option<PathBuf>,
     edge: Option<Edge>,
     reconciler: Option<Reconciler>,
+    io: ArbiterHandle,
     system: System,
     threads: Option<JoinHandle<()>>,
 }
@@ -266,7 +268,7 @@ impl Gate {
                 directory: directory.clone(),
                 clock: settings.clock,
                 arbiters,
-                io,
+                io: io.clone(),
                 may_speak_for: settings.may_speak_for,
                 mac_of: settings.mac_of,
                 next: AtomicU64::new(1),
@@ -305,6 +307,7 @@ impl Gate {
             data,
             edge,
             reconciler: Some(reconciler),
+            io,
             system,
             threads: Some(threads),
         })
@@ -313,6 +316,31 @@ impl Gate {
     /// The addresses of its actors.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// Lets a processor in that is part of this process. Ready when it returns.
+    pub fn admit(
+        &self,
+        id: ProcessorId,
+        outlet: Arc<dyn ProcessorOutlet>,
+        capabilities: Capabilities,
+    ) -> Addr<ProcessorActor> {
+        let (name, directory) = (id.clone(), self.directory.clone());
+        let start = || {
+            let (id, directory) = (name.clone(), directory.clone());
+            ProcessorActor::start_in_arbiter(&self.io, move |_| ProcessorActor::new(id, directory))
+        };
+        let actor = self.directory.processor(&id, start);
+        let (listed, when) = mpsc::channel();
+        let connected = Connected { connection: ConnectionId(u64::MAX), outlet, capabilities };
+        let known = Report(Box::new(move |_| {
+            // Whoever asked may have lost patience.
+            let _ = listed.send(());
+        }));
+        if actor.try_send(connected).is_ok() && actor.try_send(known).is_ok() {
+            let _ = when.recv_timeout(Duration::from_secs(10));
+        }
+        actor
     }
 
     /// Opens a console on a loopback address: the API, health and metrics. The command line finds it by a file in the

@@ -1,33 +1,32 @@
 //! Load from inside the process: chargers without connections, whose turns go straight to their shards.
 //!
-//! Each charger has one session, paid from a prepaid account on the same shard. A *line* stands for the connection of a
-//! site controller: it sends its next turn when the last one was taken, as a connection does.
+//! Each charger has one session, paid by a card at a processor inside the process that approves everything at once. A *line*
+//! stands for the connection of a site controller: it sends its next turn when the last one was taken, as a connection does.
 
 use super::Gate;
-use crate::account;
 use crate::actors::ConnectionId;
-use crate::actors::output::OrderReply;
-use crate::actors::shard::{Input, Shard};
+use crate::actors::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
+use crate::actors::shard::Shard;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet, Turn};
-use crate::payment::{Credential, CredentialKind};
+use crate::payment::{
+    Answer, CallbackId, Capabilities, Credential, CredentialKind, OperationKind, Outcome, ProcessorRef, Request,
+};
 use crate::units::{
-    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, Energy, IdError, MeterReading, PartitionId, Power,
-    SessionId, SessionKey,
+    Amount, ChargerId, Clock, ConnectorId, Currency, Energy, IdError, MeterReading, PartitionId, Power, ProcessorId,
+    SessionKey, TimeSpan,
 };
 use crate::wire::{
-    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger,
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
 };
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Chargers that speak over one line.
 const CHARGERS_PER_LINE: usize = 512;
-/// Sessions that one account pays.
-const SESSIONS_PER_ACCOUNT: usize = 256;
 /// What a charger's meter moves on with each reading, in watt hours.
 const STEP_WH: i64 = 10;
 const PAUSE: Duration = Duration::from_micros(100);
@@ -43,7 +42,7 @@ pub struct Inside {
 struct Line {
     id: ConnectionId,
     shard: Addr<ShardActor>,
-    chargers: Vec<(ChargerId, AccountId)>,
+    chargers: Vec<ChargerId>,
     outlet: Arc<Heard>,
 }
 
@@ -89,26 +88,12 @@ impl Inside {
             of_shard[usize::from(Shard::of(partition, house.shards))].push(id);
         }
         let mut lines = Vec::new();
-        let mut accounts = 0..;
         for (shard, chargers) in of_shard.into_iter().enumerate() {
-            // An account on the same shard: what a session asks it crosses no thread.
-            let mut account = || loop {
-                let id = AccountId::new(&format!("fleet-{}", accounts.next().unwrap_or(0_u32)))?;
-                let partition = PartitionId::of(id.as_str(), house.partitions);
-                if usize::from(Shard::of(partition, house.shards)) == shard {
-                    return Ok::<_, IdError>(id);
-                }
-            };
             for part in chargers.chunks(CHARGERS_PER_LINE) {
-                let mut chargers = Vec::with_capacity(part.len());
-                for few in part.chunks(SESSIONS_PER_ACCOUNT) {
-                    let account = account()?;
-                    chargers.extend(few.iter().map(|charger| (charger.clone(), account.clone())));
-                }
                 let outlet = Heard { up_to: part.iter().map(|_| AtomicU32::new(0)).collect(), ..Heard::default() };
                 let id = ConnectionId(u64::MAX / 2 + lines.len() as u64);
                 let shard = gate.directory().shards()[shard].clone();
-                lines.push(Line { id, shard, chargers, outlet: Arc::new(outlet) });
+                lines.push(Line { id, shard, chargers: part.to_vec(), outlet: Arc::new(outlet) });
             }
         }
         Ok(Inside { lines, clock, sequence: 0 })
@@ -116,11 +101,14 @@ impl Inside {
 
     /// Opens all sessions, and waits until they charge.
     pub fn open(&self, gate: &Gate, patience: Duration) -> Result<(), InsideError> {
+        let cards = Arc::new(Approving::default());
+        let actor = gate.admit(ProcessorId::new("inside-cards")?, cards.clone(), Approving::capabilities());
+        // Said once: a gate is opened once.
+        let _ = cards.actor.set(actor);
         for line in &self.lines {
-            self.fill_accounts(gate, line);
             deliver(&line.shard, Attach { connection: line.id, outlet: line.outlet.clone() });
             line.outlet.free.store(true, Ordering::Release);
-            line.turn(|number, (charger, _)| {
+            line.turn(|number, charger| {
                 FromCharger::Hello(ChargerHello {
                     charger: charger.clone(),
                     connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: power() }],
@@ -131,14 +119,11 @@ impl Inside {
                 .pipe(number)
             });
             let at = self.clock.now().wall;
-            line.turn(|number, (_, account)| {
+            line.turn(|number, _| {
                 FromCharger::Start(StartSession {
                     session: SessionKey(1),
                     connector: ConnectorId(1),
-                    credential: Credential {
-                        kind: CredentialKind::EvAccount,
-                        token: account.as_str().as_bytes().into(),
-                    },
+                    credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_inside") },
                     at,
                     register: Energy::ZERO,
                 })
@@ -158,35 +143,6 @@ impl Inside {
                 return Err(InsideError::NotAdmitted { accepted, refused, wanted });
             }
             std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn fill_accounts(&self, gate: &Gate, line: &Line) {
-        let mut accounts: Vec<&AccountId> = line.chargers.iter().map(|(_, account)| account).collect();
-        accounts.dedup();
-        let partitions = gate.directory().house().partitions;
-        for account in accounts {
-            let order = SessionId::new(self.clock.now().wall, PartitionId::of(account.as_str(), partitions), 1);
-            let commands = [
-                account::Command::Open {
-                    op: order.operation(1),
-                    account: account.clone(),
-                    currency: Currency::EUR,
-                    credit_limit: Amount::zero(Currency::EUR),
-                },
-                account::Command::TopUp {
-                    op: order.operation(2),
-                    amount: Amount::new(10_000_000, Currency::EUR),
-                    source: account::TopUpSource::Bank,
-                },
-            ];
-            for command in commands {
-                let mut input = Input::Order(account.clone(), Box::new(command), OrderReply(Box::new(|_| {})));
-                while let Err(back) = gate.directory().post(input) {
-                    input = back;
-                    std::thread::sleep(PAUSE);
-                }
-            }
         }
     }
 
@@ -221,7 +177,7 @@ impl Inside {
 
 impl Line {
     /// Waits until the last turn was taken, and sends the next one: a message of each charger.
-    fn turn(&self, message: impl Fn(usize, &(ChargerId, AccountId)) -> Received<FromCharger>) {
+    fn turn(&self, message: impl Fn(usize, &ChargerId) -> Received<FromCharger>) {
         while !self.outlet.free.swap(false, Ordering::Acquire) {
             std::thread::sleep(PAUSE);
         }
@@ -263,6 +219,59 @@ impl ChargerOutlet for Heard {
     }
 
     fn close(&self, _: Channel, _: Code) {}
+}
+
+/// A processor that approves everything at once.
+#[derive(Default)]
+struct Approving {
+    actor: OnceLock<Addr<ProcessorActor>>,
+    callbacks: AtomicU64,
+}
+
+impl Approving {
+    fn capabilities() -> Capabilities {
+        use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
+        Capabilities {
+            kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
+            credentials: vec![CredentialKind::CardToken],
+            currencies: vec![Currency::EUR],
+            idempotent_replay: TimeSpan::from_secs(86_400),
+            replay_after_error_safe: true,
+            request_life_max: TimeSpan::from_secs(20),
+            inquiry_authoritative_after: Some(TimeSpan::from_secs(30)),
+            increments_max: 10,
+            overcapture_percent: 0,
+            partial_approval: true,
+            multiple_captures: false,
+            hold_validity: TimeSpan::from_secs(7 * 86_400),
+            inflight_max: 16_384,
+        }
+    }
+}
+
+impl ProcessorOutlet for Approving {
+    fn send(&self, message: &ToProcessor) -> bool {
+        let (ToProcessor::Operation(operation), Some(actor)) = (message, self.actor.get()) else { return true };
+        let amount = match &operation.request {
+            Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => {
+                *amount
+            }
+            Request::Increment { new_total, .. } | Request::Decrement { new_total, .. } => *new_total,
+            Request::Void { .. } | Request::Inquire { .. } => Amount::zero(Currency::EUR),
+        };
+        let number = self.callbacks.fetch_add(1, Ordering::Relaxed);
+        let processor_ref = ProcessorRef(format!("auth-{number}").into());
+        let answer = Answer {
+            callback: CallbackId(u128::from(number) + 1),
+            operation: operation.id,
+            hold: operation.hold,
+            outcome: Outcome::Approved { amount, processor_ref, expires_at: None },
+        };
+        let callbacks = vec![Callback::Answer(answer)];
+        actor.try_send(Callbacks { connection: ConnectionId(u64::MAX), callbacks }).is_ok()
+    }
+
+    fn resume(&self) {}
 }
 
 fn power() -> Power {

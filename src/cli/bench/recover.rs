@@ -117,7 +117,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let line = lines(&mut child)?.next().unwrap_or_else(|| Err(io::Error::other("the gate did not start again")));
     let ready_ms = millis(begun.elapsed());
     let start: Started = serde_json::from_str(&line.map_err(CliError::failed)?).map_err(CliError::failed)?;
-    child.wait().map_err(CliError::failed)?;
+    // It has said what it had to say.
+    child.kill().and_then(|()| child.wait()).map_err(CliError::failed)?;
     let lost = word.durable.saturating_sub(start.readings_recorded)
         + u64::from(args.sessions).saturating_sub(start.sessions_live);
     let report = Report {
@@ -193,7 +194,9 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let gate = gate(args, Box::new(|_| ()))?;
     let mut inside = Inside::new(&gate, args.sessions, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
     inside.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
-    // A log in the middle of its life: every partition has its snapshots.
+    // A log in the middle of its life: every partition has its two snapshots, and the log is let go behind them.
+    gate.take_snapshots(Duration::from_secs(600));
+    inside.round(|_| ());
     let begun = Instant::now();
     gate.take_snapshots(Duration::from_secs(600));
     let snapshots_ms = millis(begun.elapsed());
