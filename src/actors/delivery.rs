@@ -21,8 +21,8 @@ use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::Rating;
 use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey};
 use crate::wire::{
-    ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionPosition, Standing,
-    StartSession, Terms, ToCharger,
+    ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
+    Standing, StartSession, Terms, ToCharger,
 };
 use smallvec::SmallVec;
 
@@ -53,6 +53,7 @@ impl Delivery<'_> {
             Input::AskAccount(account, operation) => self.ask_account(partition, &account, &operation),
             Input::Order(account, command, reply) => self.order(partition, &account, *command, reply),
             Input::StopSession(session, reason) => self.session_by_id(partition, session, Command::StopBy(reason)),
+            Input::Late(session, command) => self.session_by_id(partition, session, *command),
             Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
             Input::Archived(session) => Delivery::archived(partition, &session),
             Input::Revived(session, said) => self.revived(partition, *session, *said),
@@ -70,14 +71,19 @@ impl Delivery<'_> {
             hello.connectors.iter().map(|info| charger::Connector { id: info.id, power_max: info.power_max }).collect();
         let description = charger::Description { connectors, firmware: hello.firmware.clone() };
         self.charger(partition, slot, charger::Command::Describe(description));
-        let hosted = partition.chargers.get_mut(slot)?;
-        let before = hosted.set_link(Some(link));
-        let standing = |key: SessionKey| match hosted.session(key) {
+        let before = partition.chargers.get_mut(slot)?.set_link(Some(link));
+        let hosted = partition.chargers.get(slot)?;
+        let standing = |mark: &SessionMark| match hosted.session(mark.session) {
             Some(session) => match partition.sessions.get(session) {
                 Some(session) => Standing::Open { durable: session.state().meter.sequence },
                 None => Standing::Unknown,
             },
-            None => match hosted.state().past_session(key) {
+            None => match hosted.state().past_session(mark.session) {
+                // It was silent, the session was ended without it, and it knows more: that is wanted.
+                Some(past) if !past.refused && mark.last_sequence > past.sequence => {
+                    let live = partition.find_session(past.session).and_then(|cell| partition.sessions.get(cell));
+                    Standing::Open { durable: live.map_or(past.sequence, |live| live.state().meter.sequence) }
+                }
                 Some(past) => Standing::Over { durable: past.sequence },
                 None => Standing::Unknown,
             },
@@ -85,7 +91,7 @@ impl Delivery<'_> {
         let sessions = hello
             .sessions
             .iter()
-            .map(|mark| SessionPosition { session: mark.session, standing: standing(mark.session) })
+            .map(|mark| SessionPosition { session: mark.session, standing: standing(mark) })
             .collect();
         let ack = ChargerHelloAck { terms: Terms::CHARGER, server_time: self.now.wall, sessions };
         self.tell(slot, ToCharger::HelloAck(ack));
@@ -253,7 +259,14 @@ impl Delivery<'_> {
             Command::Stop(stop) => stop.last.sequence,
             _ => 0,
         };
-        match hosted.state().past_session(key) {
+        match hosted.state().past_session(key).copied() {
+            Some(past) if sequence > past.sequence && !past.refused => match partition.find_session(past.session) {
+                Some(cell) => self.session(partition, cell, command.clone()),
+                None => {
+                    let late = Input::Late(past.session, Box::new(command.clone()));
+                    self.queue(Output::Recall(past.session, Box::new(late)));
+                }
+            },
             Some(past) if sequence <= past.sequence => {
                 let ack = MeterAck { session: key, up_to: past.sequence, cost: None };
                 self.tell(slot, ToCharger::MeterAck(ack));

@@ -77,6 +77,7 @@ impl Tally {
             | Event::Admitted { .. }
             | Event::StopAsked(_)
             | Event::Payment(_)
+            | Event::Corrected(_)
             | Event::Revived(_) => {}
         }
     }

@@ -164,6 +164,7 @@ impl Posting<'_> {
                     });
                 });
             }
+            Event::CaptureOrdered { owed, at, .. } => self.corrected(*owed, *at, post),
             Event::Settled { shortfall, at, .. } => self.settled(*shortfall, *at, post),
             Event::HoldRequested { .. }
             | Event::OperationRequested { .. }
@@ -177,7 +178,6 @@ impl Posting<'_> {
             | Event::GivenUp { .. }
             | Event::IncrementDeclined { .. }
             | Event::DecrementDeclined { .. }
-            | Event::CaptureOrdered { .. }
             | Event::ReleaseOrdered { .. }
             | Event::CaptureDeclined { .. }
             | Event::VoidRefused { .. }
@@ -224,6 +224,19 @@ impl Posting<'_> {
             let sold = self.sold(before, before.saturating_add(shortfall.minor));
             let (id, zero) = (EntryId::of_session(self.session.id, 0), self.amount(0));
             post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, shortfall, share)));
+        }
+    }
+
+    /// More is owed after the settlement, when every hold has ended: it is sold, and owed.
+    fn corrected(&self, owed: Amount, at: Timestamp, post: Post<'_>) {
+        let Some(hold) = self.payment.holds().last() else { return };
+        let before = self.payment.owed().minor;
+        if self.session.settled_at.is_some() && owed.minor > before {
+            // One correction for each reading that came late, at most.
+            let number = u16::try_from(self.session.meter.sequence & 0x7fff).expect("masked to 15 bits");
+            let (id, zero) = (EntryId::of_session(self.session.id, number), self.amount(0));
+            let more = self.amount(owed.minor.saturating_sub(before));
+            post(self.sold(before, owed.minor).and_then(|share| self.sale(id, at, hold, zero, zero, more, share)));
         }
     }
 

@@ -98,6 +98,10 @@ impl HostedSession {
     fn silence_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
             Stage::Charging { .. } => Some(self.heard.after(self.silence_allowed())),
+            // Ended on its last known total, and a hold is kept for what may come late.
+            Stage::Settling(ended) if ended.payable.minor > 0 && !self.state.payment.is_ending() => {
+                Some(self.heard.after(self.policy.late_readings))
+            }
             Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
         }
     }

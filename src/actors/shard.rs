@@ -44,6 +44,8 @@ pub enum Input {
     Order(AccountId, Box<account::Command>, OrderReply),
     /// Someone other than the charger ends a session.
     StopSession(SessionId, StopReason),
+    /// What a charger still has to say of a session that was ended because it was silent.
+    Late(SessionId, Box<session::Command>),
     /// An operator's order about the money of a session, live or archived.
     OrderMoney(SessionId, MoneyOrder, OrderReply),
     /// A closed session is in the archive, durably, in this state.
@@ -94,9 +96,10 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.0.session().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
-            Input::StopSession(session, _) | Input::OrderMoney(session, _, _) | Input::Tell(session, _, _) => {
-                session.partition()
-            }
+            Input::StopSession(session, _)
+            | Input::Late(session, _)
+            | Input::OrderMoney(session, _, _)
+            | Input::Tell(session, _, _) => session.partition(),
             Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::PageArchived(partition, _) => *partition,

@@ -33,6 +33,7 @@ mod money;
 mod orders;
 mod routing;
 mod settlement;
+mod silent;
 mod sizes;
 mod snapshots;
 

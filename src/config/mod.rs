@@ -409,6 +409,7 @@ impl Config {
             clock_ahead_max: self.chargers.clock_ahead_max.0,
             backlog_max: self.chargers.backlog_max.0,
             silence: self.chargers.silence,
+            late_readings: self.chargers.late_readings,
             no_start: self.chargers.no_start,
             stop_latency: money.stop_latency,
             first_hold_major: money.first_hold_major,

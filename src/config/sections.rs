@@ -33,6 +33,8 @@ sections! {
         backlog_max: Limit = "\"7d\"";
         /// Silence after which a session is ended on its last known reading.
         silence: TimeSpan = "\"15min\"";
+        /// How long the rest of a hold is kept after such an end, where its processor can take money from it again.
+        late_readings: TimeSpan = "\"1h\"";
         /// Silence after which an admitted session without readings is given up.
         no_start: TimeSpan = "\"2min\"";
     }

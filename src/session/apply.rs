@@ -29,6 +29,12 @@ pub fn apply(session: &mut Session, event: &Event) {
             }
         }
         Event::Ended(ended) => session.stage = Stage::Settling(ended.clone()),
+        Event::Corrected(ended) => {
+            session.stage = match &session.stage {
+                Stage::Closed(_) => Stage::Closed(ended.clone()),
+                Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) => Stage::Settling(ended.clone()),
+            };
+        }
         Event::Payment(event) => {
             payment::apply(&mut session.payment, event);
             if let payment::Event::Settled { at, .. } = event {

@@ -52,7 +52,7 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
     let stop_asked = match &session.stage {
         Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
         Stage::Charging { stop_asked, .. } => *stop_asked,
-        Stage::Settling(_) | Stage::Closed(_) => return late_reading(session, reading, around),
+        Stage::Settling(_) | Stage::Closed(_) => return late(session, reading, None, around),
     };
     match session.meter.place(reading.sequence) {
         Place::Repeated => return Decision::reply(acknowledge(session, around)),
@@ -77,11 +77,40 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
     }
 }
 
-/// A reading after the end: one that was part of the session is acknowledged again, any other is refused.
-fn late_reading(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Decision {
-    match session.meter.place(reading.sequence) {
-        Place::Repeated => Decision::reply(acknowledge(session, around)),
-        Place::Next | Place::Gap => Decision::reply(Effect::MeterRejected(Rejection::Over)),
+/// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
+/// because its charger was silent goes on as far as the charger can tell more: that is priced like everything before it,
+/// and what it comes to is corrected. Any other is refused.
+fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Surroundings<'_>) -> Decision {
+    let silent = session.ended().is_some_and(|ended| ended.admitted && ended.reason == StopReason::Silence);
+    match (session.meter.place(reading.sequence), stop) {
+        (Place::Repeated, Some(reason)) if silent => {
+            let mut ended = Final::on_last_total(session, reason, around);
+            ended.at = session.meter.at;
+            money::correct(session, ended, true, around).and_effect(acknowledge(session, around))
+        }
+        (Place::Repeated, _) => Decision::reply(acknowledge(session, around)),
+        (Place::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
+        (Place::Next, stop) if silent => match price(session, reading, around) {
+            Ok(priced) => {
+                let mut ended = Final::on_last_total(session, stop.unwrap_or(StopReason::Silence), around);
+                ended.facts = priced.record(reading);
+                ended.cost = priced.running;
+                ended.at = reading.at;
+                let ack = Effect::MeterAck { up_to: reading.sequence, running: priced.running };
+                let decision = money::correct(session, ended, stop.is_some(), around).and_effect(ack);
+                match stop {
+                    Some(_) => decision,
+                    // It still gives energy to somebody whose session is over.
+                    None => decision.and_effect(Effect::StopNow(StopReason::Silence)),
+                }
+            }
+            Err(doubt) => {
+                let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };
+                Decision::event(Event::Suspected { reading: Box::new(*reading), doubt })
+                    .and_effect(Effect::MeterRejected(refused))
+            }
+        },
+        (Place::Next | Place::Gap, _) => Decision::reply(Effect::MeterRejected(Rejection::Over)),
     }
 }
 
@@ -90,7 +119,7 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
     match &session.stage {
         Stage::Authorizing => return money::end(session, Final::without_energy(session, stop.reason, around), around),
         Stage::Charging { .. } => {}
-        Stage::Settling(_) | Stage::Closed(_) => return late_reading(session, &stop.last, around),
+        Stage::Settling(_) | Stage::Closed(_) => return late(session, &stop.last, Some(stop.reason), around),
     }
     match session.meter.place(stop.last.sequence) {
         // The last reading was already sent as an ordinary one: its register stands.
@@ -128,6 +157,7 @@ fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Surro
             };
             money::end(session, ended, around).and_effect(Effect::StopNow(StopReason::Silence))
         }
+        (Stage::Settling(_), _) if silent => money::settle(session, around),
         (Stage::Charging { stop_asked: None, .. }, Some(quiet)) => funds::watch(session, quiet, around),
         (Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_), _) => {
             money::step(session, payment::Command::Tick, around)

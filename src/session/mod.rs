@@ -222,6 +222,8 @@ pub enum Event {
     Closed,
     /// It had been put away and is needed again: a processor still had something to say. The state as it was put away.
     Revived(Box<Session>),
+    /// A charger that had been silent told more after the session was ended on its last known total: what it comes to now.
+    Corrected(Box<Ended>),
 }
 
 /// What a session wants done once its facts are durable.
@@ -305,6 +307,9 @@ pub struct Policy {
     pub backlog_max: Option<TimeSpan>,
     /// Silence after which a session with readings is ended on its last known total.
     pub silence: TimeSpan,
+    /// How long the rest of a hold is kept after such an end, where its processor can take money from it again: readings
+    /// that come late are paid from it.
+    pub late_readings: TimeSpan,
     /// Silence after which an admitted session without readings is given up.
     pub no_start: TimeSpan,
     /// The longest time between a reading that is still covered and the end of energy, should the next one not be. Two
@@ -334,6 +339,7 @@ impl Default for Policy {
             clock_ahead_max: Some(TimeSpan::from_secs(60)),
             backlog_max: Some(TimeSpan::from_secs(7 * 86_400)),
             silence: TimeSpan::from_secs(15 * 60),
+            late_readings: TimeSpan::from_secs(3_600),
             no_start: TimeSpan::from_secs(120),
             stop_latency: TimeSpan::from_secs(90),
             first_hold_major: 45,

@@ -74,14 +74,57 @@ pub(super) fn resume(session: &Session, around: &Surroundings<'_>) -> Decision {
 /// Ends the session: the cost is final and rounded once, and the hold is captured or released.
 pub(super) fn end(session: &Session, ended: Final, around: &Surroundings<'_>) -> Decision {
     let fact = ended.ended(around);
+    // A charger that is only silent may have more to tell: what is left of a hold is kept for that, for a while.
+    let more = fact.reason == StopReason::Silence && session.payment.takes_several_captures();
+    let extent = if more { Extent::Interim } else { Extent::Final };
     let command = match fact.payable.minor {
         ..=0 => payment::Command::Release(VoidReason::NoStart),
-        1.. => payment::Command::Capture { owed: fact.payable, extent: Extent::Final },
+        1.. => payment::Command::Capture { owed: fact.payable, extent },
     };
     let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
     let mut after = session.clone();
     after.stage = Stage::Settling(Box::new(fact));
     react(&after, decided, around, ended.facts.and_event(Event::Ended(Box::new(fact))))
+}
+
+/// What a session came to is corrected. More is captured, or owed; less is given back. While a hold is kept for more to
+/// come, its money waits for the last word (`last`), so that not every late reading is a capture.
+pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Surroundings<'_>) -> Decision {
+    let fact = ended.ended(around);
+    let waits = !session.payment.is_ending() && !last;
+    let mut after = session.clone();
+    let closed = matches!(session.stage, Stage::Closed(_));
+    after.stage = match closed {
+        true => Stage::Closed(Box::new(fact)),
+        false => Stage::Settling(Box::new(fact)),
+    };
+    let decision = ended.facts.and_event(Event::Corrected(Box::new(fact)));
+    let decision = match closed {
+        true => decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }),
+        false => decision,
+    };
+    let given_back = session.payment.refunded().minor.saturating_add(session.payment.refunding().minor);
+    let taken = session.payment.captured().minor.saturating_sub(given_back);
+    let command = match fact.payable.minor {
+        owed if owed > session.payment.owed().minor || (last && !session.payment.is_ending()) => {
+            payment::Command::Capture { owed: fact.payable, extent: Extent::Final }
+        }
+        owed if owed < taken => payment::Command::Refund(Amount::new(taken - owed, fact.payable.currency)),
+        _ => return decision,
+    };
+    match waits {
+        true => decision,
+        false => {
+            let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
+            react(&after, decided, around, decision)
+        }
+    }
+}
+
+/// Nothing more has come: what is owed is taken, and the rest of the hold released.
+pub(super) fn settle(session: &Session, around: &Surroundings<'_>) -> Decision {
+    let Some(ended) = session.ended() else { return Decision::nothing() };
+    step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, around)
 }
 
 /// Takes over what the payment machine decided, and draws the session's conclusions.
