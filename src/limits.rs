@@ -115,6 +115,9 @@ pub const ACCOUNT_ORDERS: usize = 64;
 /// Movements that an account keeps for its statement; older ones are in the log.
 pub const ACCOUNT_MOVEMENTS: usize = 32;
 
+/// Top-ups that a partition remembers, those under way included.
+pub const TOP_UPS_KEPT: usize = 1_024;
+
 /// Grants of promotional money on one account.
 pub const ACCOUNT_GRANTS: usize = 16;
 

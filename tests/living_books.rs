@@ -195,18 +195,24 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!((&sheet["paid"], &sheet["promotional"]), (&"49.89".into(), &"0.00".into()), "{sheet}");
     assert_eq!(sheet["credentials"][0], shown.as_str());
 
+    // A card pays onto it: the processor is asked, and the account has what was captured.
+    let paid = bench.json(&["account", "topup", "fleet-7", "10.00", "--card", TOKEN]);
+    assert_eq!(paid["paid"], "59.89", "{paid}");
+    let (code, _, error) = bench.verb(&["account", "topup", "fleet-7", "10.00", "--card", "tok_decline_hard"]);
+    assert!(code != 0, "{error}");
+
     // Keys are rotated while the gate runs.
     let keys = bench.json(&["keys", "rotate"]);
     assert_eq!((&keys["seals"], &keys["loaded"]), (&2.into(), &true.into()));
     bench.runtime.block_on(at_charger.session(5, CredentialKind::CardToken, TOKEN, 300));
 
     // The processor settles; what it paid out meets what was captured.
-    assert_eq!(service.settle(), 3);
+    assert_eq!(service.settle(), 4);
     bench.until("the batch is booked", || {
         bench.verb(&["recon", "report", "--json"]).1.contains("\"state\": \"booked\"")
     });
     let report = bench.json(&["recon", "report"]);
-    assert_eq!(report["states"]["matched"], 3, "{report}");
+    assert_eq!(report["states"]["matched"], 4, "{report}");
     let operation = bench.json(&["session", "show", &first])["operations"][1]["id"].as_str().unwrap().to_owned();
     let map = bench.gate.data_dir().join("map.toml");
     std::fs::write(&map, "operation = \"op\"\nreference = \"ref\"\ngross = \"gross\"\nfee = \"fee\"\n").unwrap();

@@ -41,6 +41,7 @@ mod resume;
 mod state;
 #[cfg(test)]
 mod tests;
+mod top_up;
 
 pub use apply::apply;
 pub use decide::decide;
@@ -48,6 +49,7 @@ pub use operation::{CAPABILITIES_INFLIGHT_MAX, capabilities};
 pub use postings::entries;
 pub use resume::{next_deadline, resume};
 pub use state::{Account, Balance, CredentialLink, Hold, HoldState, Movement, MovementKind, OpenAccount, Parts};
+pub use top_up::{Event as TopUpEvent, Step, TopUp};
 
 #[cfg(doc)]
 use crate::limits;

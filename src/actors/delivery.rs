@@ -58,6 +58,7 @@ impl Delivery<'_> {
             Input::Archived(session) => Delivery::archived(partition, &session),
             Input::Revived(session, said) => self.revived(partition, *session, *said),
             Input::NotArchived(said) => self.unknown(*said),
+            Input::TopUp(order, reply) => self.top_up(partition, *order, reply),
             Input::PageArchived(_, number) => partition.books.pages.put_away(number),
             Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
             Input::Booked(booking) => self.booked(partition, &booking),
@@ -363,7 +364,7 @@ impl Delivery<'_> {
     }
 
     /// Queues what a session's payment machine wants done.
-    fn payment_effect(&mut self, effect: payment::Effect) {
+    pub(super) fn payment_effect(&mut self, effect: payment::Effect) {
         match effect {
             payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
                 (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
@@ -384,6 +385,10 @@ impl Delivery<'_> {
     /// A processor's answer, to the session that asked.
     fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
         let session = answer.operation.session();
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, payment::Command::Answer { from, answer });
+            return;
+        }
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Answer { from, answer };
@@ -397,6 +402,10 @@ impl Delivery<'_> {
     /// A processor's report, to the session whose hold it is about.
     fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
         let session = notification.hold.0.session();
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, payment::Command::Notification { from, notification });
+            return;
+        }
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Notification { from, notification };
@@ -408,6 +417,10 @@ impl Delivery<'_> {
 
     /// Something about a session's money.
     fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, command);
+            return;
+        }
         self.session_by_id(partition, session, Command::Payment(command));
     }
 
@@ -464,7 +477,7 @@ impl Delivery<'_> {
         self.account(partition, id, command, Some(reply));
     }
 
-    fn account(
+    pub(super) fn account(
         &mut self,
         partition: &mut Partition,
         id: &AccountId,
@@ -498,7 +511,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn reply(&mut self, reply: Option<OrderReply>, ordered: Ordered) {
+    pub(super) fn reply(&mut self, reply: Option<OrderReply>, ordered: Ordered) {
         if let Some(reply) = reply {
             self.queue(Output::Ordered(Box::new((reply, ordered))));
         }

@@ -40,6 +40,7 @@ pub mod snapshot;
 pub mod stand_ins;
 #[cfg(test)]
 mod tests;
+pub mod topping_up;
 pub mod turn;
 pub mod wheel;
 pub mod writer;

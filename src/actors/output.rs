@@ -71,6 +71,8 @@ pub enum Ordered {
     Done(account::Balance),
     /// Not done.
     Refused(account::Rejection),
+    /// Not done, for a reason outside of the account.
+    Declined(Box<str>),
     /// Asked for (now, or it was already); how the session's money stands.
     Asked(MoneyStanding),
     /// Not asked for.

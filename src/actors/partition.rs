@@ -6,6 +6,7 @@ use super::hosted::{Arena, Slot};
 use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::snapshot::Snapping;
+use super::topping_up::TopUps;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
@@ -37,6 +38,8 @@ pub struct Partition {
     pub books: PartitionBooks,
     /// Its invoice series.
     pub series: BTreeMap<SeriesId, Series>,
+    /// Top-ups of its accounts.
+    pub top_ups: TopUps,
     /// What the processors that live in it have settled.
     pub settlements: Register,
     /// The snapshot that is being taken of it, if one is.
@@ -98,6 +101,7 @@ impl Partition {
             tally: Tally::default(),
             books: PartitionBooks::default(),
             series: BTreeMap::new(),
+            top_ups: TopUps::default(),
             settlements: Register::default(),
             snapping: None,
         }

@@ -52,6 +52,11 @@ impl Shard {
                 };
                 Ok(())
             }
+            RecordKind::TopUpEvent => {
+                let (id, event): (SessionId, account::TopUpEvent) = decode(record.payload)?;
+                partition.top_ups.fold(id, &event);
+                Ok(())
+            }
             RecordKind::SettlementEvent => {
                 let event: reconciliation::register::Event = decode(record.payload)?;
                 partition.settled(&event);

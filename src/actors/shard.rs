@@ -16,6 +16,7 @@ use super::pages::Page;
 use super::partition::Partition;
 use super::session::HostedSession;
 use super::settling;
+use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::billing::reconciliation::register::{Booking, Part};
@@ -58,6 +59,8 @@ pub enum Input {
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
     Booked(Box<Booking>),
+    /// A top-up of an account of this shard.
+    TopUp(Box<TopUpOrder>, OrderReply),
     /// A page of the books is in the archive, durably.
     PageArchived(PartitionId, u64),
     /// A message for a charger, about this session.
@@ -102,6 +105,7 @@ impl Input {
             | Input::Tell(session, _, _) => session.partition(),
             Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
+            Input::TopUp(order, _) => order.id.partition(),
             Input::PageArchived(partition, _) => *partition,
             Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
             Input::Booked(booking) => settling::partition_of(&booking.processor, count),
@@ -273,6 +277,15 @@ impl Shard {
             }
         }
         self.fired = fired;
+        for local in 0..self.partitions.len() {
+            let due = self.partitions[local].top_ups.due(now.mono);
+            let local = u16::try_from(local).expect("partitions are counted by a u16");
+            for id in due {
+                if let Ok((partition, mut delivery)) = self.begin(local, now) {
+                    delivery.top_up_payment(partition, id, payment::Command::Tick);
+                }
+            }
+        }
     }
 
     /// Records for the writer, when there are any and it can take them.
@@ -325,6 +338,7 @@ impl Shard {
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             if let Ok((partition, mut delivery)) = self.begin(local, now) {
                 delivery.put_pages_away(partition);
+                delivery.resume_top_ups(partition);
             }
             for cell in cells {
                 match self.begin(local, now) {

@@ -1,7 +1,7 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
 //! ```text
-//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements
+//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements | top-ups
 //! ```
 //!
 //! States are written as they are; where cells were is not kept, because projections (which charger has which session)
@@ -16,14 +16,14 @@ use super::partition::{Partition, Tally};
 use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::shard::Shard;
-use crate::account::Account;
+use crate::account::{Account, TopUp};
 use crate::billing::invoice::{Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
 use crate::session::Session;
 use crate::tariff::Tariff;
-use crate::units::{Now, PartitionId};
+use crate::units::{Now, PartitionId, SessionId};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -77,6 +77,7 @@ struct Read<'a> {
     books: PartitionBooks,
     series: BTreeMap<SeriesId, Series>,
     settlements: Register,
+    top_ups: BTreeMap<SessionId, TopUp>,
 }
 
 impl Shard {
@@ -135,6 +136,7 @@ impl Shard {
         partition.books = read.books;
         partition.series = read.series;
         partition.settlements = read.settlements;
+        partition.top_ups.known = read.top_ups;
         for source in read.tariffs {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));
@@ -172,6 +174,7 @@ impl Partition {
         write(&self.books, &mut bytes);
         write(&self.series, &mut bytes);
         write(&self.settlements, &mut bytes);
+        write(&self.top_ups.known, &mut bytes);
         bytes
     }
 }

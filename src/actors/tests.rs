@@ -36,6 +36,7 @@ mod settlement;
 mod silent;
 mod sizes;
 mod snapshots;
+mod top_ups;
 
 const START: i64 = 1_763_800_000_000;
 

@@ -23,7 +23,8 @@ enum Verb {
     #[command(after_help = "Example:\n  wattstile account open driver-1 --currency EUR")]
     Open(Open),
     /// Put paid money on an account
-    #[command(after_help = "Example:\n  wattstile account topup driver-1 25.00 --dry-run")]
+    #[command(after_help = "Examples:\n  wattstile account topup driver-1 25.00 --dry-run\n  \
+        wattstile account topup driver-1 25.00 --card - < token.txt")]
     Topup(Topup),
     /// Put promotional money on an account
     #[command(after_help = "Example:\n  wattstile account promote driver-1 5.00 --until 2027-01-01T00:00:00Z")]
@@ -73,9 +74,15 @@ struct Topup {
     id: String,
     /// How much, in the account's currency
     amount: Decimal,
-    /// The processor that captured the money; without it: it came to the bank
-    #[arg(long)]
+    /// The processor that captured the money already; without it: it came to the bank
+    #[arg(long, conflicts_with_all = ["card", "wallet"])]
     processor: Option<String>,
+    /// The token of the card that pays now: a processor is asked, and the account has the money when it was captured
+    #[arg(long, value_name = "TOKEN", conflicts_with = "wallet")]
+    card: Option<String>,
+    /// The token of the wallet that pays now
+    #[arg(long, value_name = "TOKEN")]
+    wallet: Option<String>,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -195,8 +202,13 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 (false, _) => writeln!(out, "{}  is open", wish.account),
             })?;
         }
-        Verb::Topup(Topup { id, amount, processor, dry_run, operation }) => {
-            let wish = TopUp { amount, processor, dry_run, operation };
+        Verb::Topup(Topup { id, amount, processor, card, wallet, dry_run, operation }) => {
+            let pays = card.map(|token| ("card", token)).or(wallet.map(|token| ("wallet", token)));
+            let credential = match pays {
+                Some((kind, token)) => Some(PresentedCredential { kind: kind.to_owned(), token: typed(token)? }),
+                None => None,
+            };
+            let wish = TopUp { amount, processor, credential, dry_run, operation };
             let document = source.post(&format!("accounts/{id}/topup"), &wish)?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| match dry_run {

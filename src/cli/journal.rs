@@ -166,6 +166,7 @@ fn meaning(record: Record<'_>) -> Option<Value> {
             Some(json!({ "tariff": hash.to_string(), "source": source }))
         }
         RecordKind::BillingEvent => of::<SeriesId, invoice::Event>(record.payload, "series"),
+        RecordKind::TopUpEvent => of::<SessionId, account::TopUpEvent>(record.payload, "top_up"),
         RecordKind::SettlementEvent => {
             let event: reconciliation::register::Event = postcard::from_bytes(record.payload).ok()?;
             Some(json!({ "event": serde_json::to_value(event).ok()? }))

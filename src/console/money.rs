@@ -186,6 +186,7 @@ fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Resu
                 format!("no answer in time; ask again for a total of {total}, which gives back once"),
             ))
         }
+        (Ok(Ordered::Declined(reason)), _) => Err(Refused::conflict(reason)),
         (Err(_), MoneyOrder::Release(_)) => Err(Refused::new(504, "no answer in time; look at the hold")),
     }
 }

@@ -9,6 +9,7 @@ use crate::actors::directory::Directory;
 use crate::actors::keeper::Backup;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
+use crate::actors::topping_up::TopUpOrder;
 use crate::billing::reconciliation::LineKind;
 use crate::billing::reconciliation::register::{Line, Part};
 use crate::limits;
@@ -32,6 +33,9 @@ pub struct TopUp {
     /// The processor that captured it; none: it came to the bank.
     #[serde(default)]
     pub processor: Option<String>,
+    /// What pays it now: a processor is asked for the money, and the account has it when it was captured.
+    #[serde(default)]
+    pub credential: Option<PresentedCredential>,
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -174,6 +178,9 @@ pub struct BatchLine {
     pub net: i64,
 }
 
+/// How long a processor may take to pay: it is asked, perhaps asked again, and then captures.
+const PAYING: Duration = Duration::from_secs(45);
+
 /// How long an order may take until it is durable.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -236,7 +243,17 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
         }));
     }
     let op = operation(directory, &account, wish.operation.as_deref())?;
-    order(directory, &account, op, Command::TopUp { op, amount, source })
+    let Some(presented) = &wish.credential else {
+        return order(directory, &account, op, Command::TopUp { op, amount, source });
+    };
+    if wish.processor.is_some() {
+        return Err(Refused::usage("name what pays, or the processor that was paid already"));
+    }
+    if op.session().partition() != PartitionId::of(account.as_str(), directory.house().partitions) {
+        return Err(Refused::usage("the operation belongs to another account"));
+    }
+    let paying = TopUpOrder { id: op.session(), account: account.clone(), amount, credential: credential(presented)? };
+    hand_over(directory, &account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))
 }
 
 fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> Result<Value, Refused> {
@@ -414,16 +431,28 @@ fn back_up(directory: &Directory, BackUp { to }: BackUp) -> Result<Value, Refuse
 
 /// Hands an order to its account and waits until what follows from it is durable.
 fn order(directory: &Directory, account: &AccountId, op: OpId, command: Command) -> Result<Value, Refused> {
+    let id = account.clone();
+    hand_over(directory, account, op, PATIENCE, move |reply| Input::Order(id, Box::new(command), reply))
+}
+
+fn hand_over(
+    directory: &Directory,
+    account: &AccountId,
+    op: OpId,
+    patience: Duration,
+    input: impl FnOnce(OrderReply) -> Input,
+) -> Result<Value, Refused> {
     let (tell, told) = mpsc::channel();
     let reply = OrderReply(Box::new(move |ordered| {
         let _ = tell.send(ordered);
     }));
-    if directory.post(Input::Order(account.clone(), Box::new(command), reply)).is_err() {
+    if directory.post(input(reply)).is_err() {
         return Err(Refused::busy());
     }
-    match told.recv_timeout(PATIENCE) {
+    match told.recv_timeout(patience) {
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
+        Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),
         Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession) => {
             Err(Refused::new(500, "an account answered as if it were a session"))
         }

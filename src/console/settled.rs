@@ -8,7 +8,7 @@ use crate::actors::shard::Input;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part, Received};
 use crate::billing::reconciliation::{Flow, Ours, Report, WhyExtra, reconcile};
 use crate::ledger::EntryError;
-use crate::payment::{Final, OperationKind};
+use crate::payment::{Final, OperationKind, Payment};
 use crate::session::Session;
 use crate::units::{Amount, Currency, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
@@ -287,16 +287,27 @@ impl Views {
         self.each_session(operations, |(processor, ours)| {
             found.insert(ours.operation, (processor, ours));
         });
+        let top_ups = self.ask(|shard| {
+            let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
+            all.flat_map(|top_up| moved(&top_up.payment, top_up.opened_at)).collect::<Vec<_>>()
+        });
+        for (processor, ours) in top_ups.into_iter().flatten() {
+            found.insert(ours.operation, (processor, ours));
+        }
         found.into_values().collect()
     }
 
     /// What each session was priced at, and what was taken and not given back, in minor units.
     fn prices(&self) -> BTreeMap<SessionId, (i64, i64)> {
         let mut found = BTreeMap::new();
+        let top_ups = self.ask(|shard| {
+            let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
+            all.map(|top_up| (top_up.id, (top_up.credited_minor, net(&top_up.payment)))).collect::<Vec<_>>()
+        });
+        found.extend(top_ups.into_iter().flatten());
         let price = |session: &Session| {
             let payable = session.ended().map_or(0, |ended| ended.payable.minor);
-            let net = session.payment.captured().minor.saturating_sub(session.payment.refunded().minor);
-            vec![(session.id, (payable, net))]
+            vec![(session.id, (payable, net(&session.payment)))]
         };
         self.each_session(price, |(id, prices)| {
             found.insert(id, prices);
@@ -331,8 +342,17 @@ impl Views {
 }
 
 fn operations(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let payment = &session.payment;
     let at = session.settled_at.or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at);
+    moved(&session.payment, at)
+}
+
+/// What was taken and not given back, in minor units.
+fn net(payment: &Payment) -> i64 {
+    payment.captured().minor.saturating_sub(payment.refunded().minor)
+}
+
+/// The captures and refunds of a payment at outside processors.
+fn moved(payment: &Payment, at: Timestamp) -> Vec<(ProcessorId, Ours)> {
     let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
     let moved = approved.filter_map(|past| {
         let kind = match past.kind {

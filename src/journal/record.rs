@@ -96,6 +96,8 @@ record_kinds! {
     BillingEvent = 5, "billing_event";
     /// A fact of settlement: a part of a processor's batch, or what was booked of it.
     SettlementEvent = 6, "settlement_event";
+    /// A fact of a top-up.
+    TopUpEvent = 7, "top_up_event";
 }
 
 impl fmt::Display for RecordKind {
@@ -348,7 +350,8 @@ mod tests {
                 (3, "account_event"),
                 (4, "tariff_pinned"),
                 (5, "billing_event"),
-                (6, "settlement_event")
+                (6, "settlement_event"),
+                (7, "top_up_event")
             ]
         );
         assert_eq!(RecordKind::from_number(0), None);

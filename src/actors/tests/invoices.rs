@@ -155,3 +155,80 @@ fn a_sale_in_two_parts_has_the_taxes_of_the_whole() {
         .sum();
     assert_eq!(taxes, i128::from(issued.document.taxes[0].1.minor));
 }
+
+/// What is given back is credited, piece by piece, and the pieces are the whole: total and taxes.
+#[test]
+fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
+    use crate::actors::delivery::Delivery;
+    use crate::actors::output::Output as Out;
+    use crate::actors::wheel::Wheel;
+    use crate::journal::{Appender, Gate};
+    use crate::payment;
+    use crate::session::Event;
+
+    let mut scene = Scene::new();
+    scene.hello("VAT-0001", Vec::new());
+    session(&mut scene, 1, 654);
+    let invoice = documents(&scene).remove(0);
+    let whole = invoice.document.total.minor;
+    let now = scene.now;
+    let house = scene.shard.house().clone();
+    let id = invoice.document.id.session();
+    let partition = scene.shard.partition_mut(id.partition());
+    let cell = partition.find_session(id).unwrap();
+    let mut appender = Appender::new(Sequences::new(8));
+    let (mut gate, mut wheel) = (Gate::<Out>::new(), Wheel::new(now.mono));
+    let policy = payment::Policy::default();
+
+    for part in [7, whole - 7 - 1, 1] {
+        let mut given_back = Vec::new();
+        let mut decided = {
+            let payment = &partition.sessions.get(cell).unwrap().state().payment;
+            payment::decide(payment, payment::Command::Refund(Amount::new(part, Currency::EUR)), now, &policy)
+        };
+        for round in 0..2 {
+            let mut entries = Vec::new();
+            let hosted = partition.sessions.get_mut(cell).unwrap();
+            for event in decided.events.drain(..) {
+                let event = Event::Payment(event);
+                hosted.fold(&event, &mut |entry| entries.push(entry));
+                given_back.push(event);
+            }
+            let sent = decided.effects.iter().find_map(|effect| match effect {
+                payment::Effect::Send(operation) => Some(operation.clone()),
+                _ => None,
+            });
+            entries.iter().for_each(|entry| partition.books.post(entry));
+            let payment = &partition.sessions.get(cell).unwrap().state().payment;
+            if let (0, Some(refund)) = (round, sent) {
+                let (callback, amount) =
+                    (CallbackId(u128::try_from(part).unwrap() + 900), Amount::new(part, Currency::EUR));
+                let outcome =
+                    Outcome::Approved { amount, processor_ref: ProcessorRef("auth-1".into()), expires_at: None };
+                let answer = Answer { callback, operation: refund.id, hold: refund.hold, outcome };
+                decided = payment::decide(payment, payment::Command::Answer { from: acme(), answer }, now, &policy);
+            }
+        }
+        let permit = appender.reserve().unwrap();
+        let mut delivery = Delivery { permit, gate: &mut gate, wheel: &mut wheel, house: &house, local: 0, now };
+        delivery.bill(partition, cell, &given_back);
+    }
+
+    let documents = documents(&scene);
+    let credits: Vec<&Issued> = documents.iter().filter(|issued| issued.document.total.minor < 0).collect();
+    assert_eq!(credits.iter().map(|note| note.document.total.minor).collect::<Vec<_>>(), [-7, 8 - whole, -1]);
+    assert!(credits.iter().all(|note| note.document.corrects.as_ref() == Some(&invoice.number)));
+    assert!(credits[0].number.to_string().starts_with("C-2025-"), "{}", credits[0].number);
+    assert_eq!(verify_series(credits.iter().copied()).unwrap().count, 3);
+    let taxes = |documents: &[&Issued]| -> i64 {
+        documents.iter().flat_map(|issued| &issued.document.taxes).map(|(_, amount)| amount.minor).sum()
+    };
+    assert_eq!(taxes(&credits), -taxes(&[&invoice]));
+    let books = books(&scene).books;
+    let left: i128 = books
+        .balances()
+        .filter(|(name, _, _)| matches!(name, Name::Tax(_) | Name::OperatorPayable(_) | Name::Rounding))
+        .map(|(_, _, balance)| balance.net_debit().abs())
+        .sum();
+    assert_eq!((left, books.imbalance()), (0, 0), "nothing of the sale is left, in any account");
+}

@@ -1,0 +1,205 @@
+//! Top-ups in their partition, which is that of their account: a captured one is credited in the same batch of the log.
+
+use super::delivery::{Delivery, encode};
+use super::house::account_of;
+use super::output::{OrderReply, Ordered};
+use super::partition::Partition;
+use crate::account::{self, Step, TopUp, TopUpSource};
+use crate::journal::RecordKind;
+use crate::limits;
+use crate::payment::{self, Credential};
+use crate::session::Router;
+use crate::units::{AccountId, Amount, ChargerId, Mono, SessionId};
+use std::collections::BTreeMap;
+
+/// A top-up that somebody orders.
+#[derive(Debug)]
+pub struct TopUpOrder {
+    /// Its id, in the partition of the account.
+    pub id: SessionId,
+    /// The account.
+    pub account: AccountId,
+    /// How much.
+    pub amount: Amount,
+    /// What pays.
+    pub credential: Credential,
+}
+
+/// The top-ups of a partition: those under way, and the last ones that are over.
+#[derive(Debug, Default)]
+pub struct TopUps {
+    /// By id.
+    pub known: BTreeMap<SessionId, TopUp>,
+    /// When each wants to be woken.
+    due: BTreeMap<SessionId, Mono>,
+    /// Who waits to be told; gone with the process.
+    waiting: BTreeMap<SessionId, OrderReply>,
+}
+
+impl TopUps {
+    /// Those whose time has come.
+    pub fn due(&self, now: Mono) -> Vec<SessionId> {
+        self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
+    }
+
+    /// Folds a fact, live and while replaying.
+    pub fn fold(&mut self, id: SessionId, event: &account::TopUpEvent) {
+        match TopUp::opened(id, event) {
+            Some(opened) => {
+                self.known.insert(id, opened);
+                self.forget();
+            }
+            None => {
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.apply(event);
+                }
+            }
+        }
+    }
+
+    /// The oldest that are over go when there are too many.
+    fn forget(&mut self) {
+        while self.known.len() > limits::TOP_UPS_KEPT {
+            let Some(oldest) = self.known.iter().find(|(_, known)| known.is_over()).map(|(id, _)| *id) else { return };
+            self.known.remove(&oldest);
+            self.due.remove(&oldest);
+        }
+    }
+}
+
+impl Delivery<'_> {
+    /// Somebody orders a top-up.
+    pub(super) fn top_up(&mut self, partition: &mut Partition, order: TopUpOrder, reply: OrderReply) {
+        let TopUpOrder { id, account, amount, credential } = order;
+        let cell = partition.find_account(&account);
+        let open = cell.and_then(|cell| partition.accounts.get(cell)).and_then(|hosted| hosted.state().opened());
+        let refused = match open {
+            None => Some(account::Rejection::NoSuchAccount),
+            Some(open) if open.currency != amount.currency => Some(account::Rejection::CurrencyDiffers),
+            Some(_) if amount.minor <= 0 => Some(account::Rejection::AmountNotPositive),
+            Some(_) => None,
+        };
+        if let Some(rejection) = refused {
+            return self.reply(Some(reply), Ordered::Refused(rejection));
+        }
+        if let Some(known) = partition.top_ups.known.get(&id) {
+            // The same order again: it waits for the same end, or hears of it.
+            let over = known.is_over();
+            partition.top_ups.waiting.insert(id, reply);
+            if over {
+                self.tell_top_up(partition, id);
+            }
+            return;
+        }
+        if let Some(code) = self.house.refuses(&credential) {
+            return self.reply(Some(reply), Ordered::Declined(code.meaning().into()));
+        }
+        let nowhere = ChargerId::new("top-up").expect("letters and a hyphen");
+        let fingerprint = self.house.fingerprint(&credential);
+        let route = match self.house.route(&nowhere, (&credential, &fingerprint), amount, &[]) {
+            Ok(route) if !route.stand_in && account_of(&route.processor).is_none() => route,
+            Ok(_) => return self.reply(Some(reply), Ordered::Declined("no processor takes this now".into())),
+            Err(reason) => return self.reply(Some(reply), Ordered::Declined(reason.to_string().into())),
+        };
+        let opened = account::TopUpEvent::Opened { account, amount, fingerprint, at: self.now.wall };
+        self.top_up_fact(partition, id, &opened);
+        partition.top_ups.waiting.insert(id, reply);
+        let sealed = self.house.seal(id, credential);
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let step = known.begin(route.processor, route.capabilities, sealed, self.now, &self.house.policy.payment);
+        self.top_up_step(partition, id, step);
+    }
+
+    /// Something about the payment of a top-up; `false` when there is no such top-up.
+    pub(super) fn top_up_payment(
+        &mut self,
+        partition: &mut Partition,
+        id: SessionId,
+        command: payment::Command,
+    ) -> bool {
+        let Some(known) = partition.top_ups.known.get(&id) else { return false };
+        let step = known.step(command, self.now, &self.house.policy.payment);
+        self.top_up_step(partition, id, step);
+        true
+    }
+
+    /// After a replay, what was under way is asked again.
+    pub fn resume_top_ups(&mut self, partition: &mut Partition) {
+        let ids: Vec<SessionId> = partition.top_ups.known.keys().copied().collect();
+        for id in ids {
+            let Some(known) = partition.top_ups.known.get(&id) else { continue };
+            let step = known.resume(self.now, &self.house.policy.payment);
+            self.top_up_step(partition, id, step);
+        }
+    }
+
+    fn top_up_step(&mut self, partition: &mut Partition, id: SessionId, step: Step) {
+        for event in step.events {
+            self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
+        }
+        for effect in step.effects {
+            self.payment_effect(effect);
+        }
+        self.credit(partition, id);
+        let (now, policy) = (self.now, &self.house.policy.payment);
+        let Some(known) = partition.top_ups.known.get_mut(&id) else { return };
+        match known.payment.arm(now, policy) {
+            Some(at) => drop(partition.top_ups.due.insert(id, at)),
+            None => drop(partition.top_ups.due.remove(&id)),
+        }
+        if partition.top_ups.known.get(&id).is_some_and(TopUp::is_over) {
+            self.tell_top_up(partition, id);
+        }
+    }
+
+    /// Credits what was captured; what the account does not take is given back.
+    fn credit(&mut self, partition: &mut Partition, id: SessionId) {
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let (Some((op, amount)), Some(processor)) = (known.due(), known.processor().cloned()) else { return };
+        let account = known.account.clone();
+        let command = account::Command::TopUp { op, amount, source: TopUpSource::Processor(processor) };
+        let before = self.posted(partition, &account);
+        self.account(partition, &account, command, None);
+        match self.posted(partition, &account) != before {
+            true => self.top_up_fact(partition, id, &account::TopUpEvent::Credited { op, amount }),
+            false => {
+                tracing::error!(top_up = %id, %account, "an account does not take what was paid for it; it is given back");
+                let Some(known) = partition.top_ups.known.get(&id) else { return };
+                let step = known.step(payment::Command::Refund(amount), self.now, &self.house.policy.payment);
+                for event in step.events {
+                    self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
+                }
+                for effect in step.effects {
+                    self.payment_effect(effect);
+                }
+            }
+        }
+    }
+
+    fn posted(&self, partition: &Partition, account: &AccountId) -> Option<account::Parts> {
+        let hosted = partition.accounts.get(partition.find_account(account)?)?;
+        Some(hosted.state().opened()?.balance().posted)
+    }
+
+    fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
+        self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(bytes, &(id, event)));
+        partition.top_ups.fold(id, event);
+    }
+
+    /// Tells whoever ordered it how it ended.
+    fn tell_top_up(&mut self, partition: &mut Partition, id: SessionId) {
+        let (Some(known), Some(reply)) = (partition.top_ups.known.get(&id), partition.top_ups.waiting.remove(&id))
+        else {
+            return;
+        };
+        let account = known.account.clone();
+        let credited = known.credited_minor > 0;
+        let cell = partition.find_account(&account);
+        let open = cell.and_then(|cell| partition.accounts.get(cell)).and_then(|hosted| hosted.state().opened());
+        let ordered = match (credited, open) {
+            (true, Some(open)) => Ordered::Done(open.balance()),
+            _ => Ordered::Declined("the card's processor did not pay; nothing was credited".into()),
+        };
+        self.reply(Some(reply), ordered);
+    }
+}
