@@ -25,6 +25,7 @@ use ring::hmac;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+mod catalogue;
 mod covered;
 mod credentials;
 mod funds;
