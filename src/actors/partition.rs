@@ -13,9 +13,10 @@ use crate::billing::reconciliation::register::Register;
 use crate::session::Event;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
-use hashbrown::HashMap;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// Everything that lives in one partition.
@@ -28,8 +29,11 @@ pub struct Partition {
     pub sessions: Arena<HostedSession>,
     /// Account actors.
     pub accounts: Arena<HostedAccount>,
-    charger_slots: HashMap<ChargerId, Slot>,
-    session_slots: HashMap<SessionId, Slot>,
+    /// Cells by the hash of the charger's id; the id itself is in the cell.
+    charger_slots: HashTable<Slot>,
+    /// The same of sessions.
+    session_slots: HashTable<Slot>,
+    hasher: DefaultHashBuilder,
     account_slots: HashMap<AccountId, Slot>,
     tariffs: HashMap<TariffHash, Arc<Tariff>>,
     /// What has gone through this partition.
@@ -94,8 +98,9 @@ impl Partition {
             chargers: Arena::new(now),
             sessions: Arena::new(now),
             accounts: Arena::new(now),
-            charger_slots: HashMap::new(),
-            session_slots: HashMap::new(),
+            charger_slots: HashTable::new(),
+            session_slots: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
             account_slots: HashMap::new(),
             tariffs: HashMap::new(),
             tally: Tally::default(),
@@ -126,36 +131,40 @@ impl Partition {
 
     /// Makes room for so many more, no more than they take.
     pub(super) fn reserve(&mut self, chargers: usize, sessions: usize) {
-        self.chargers.reserve(chargers);
-        self.charger_slots.reserve(chargers);
-        self.sessions.reserve(sessions);
-        self.session_slots.reserve(sessions);
+        let Partition { chargers: cells, sessions: session_cells, hasher, .. } = self;
+        cells.reserve(chargers);
+        session_cells.reserve(sessions);
+        self.charger_slots.reserve(chargers, |slot| hash_of_charger(hasher, cells, *slot));
+        self.session_slots.reserve(sessions, |slot| hash_of_session(hasher, session_cells, *slot));
     }
 
     /// The cell of a charger, made when it is not known yet.
     pub fn charger(&mut self, id: &ChargerId) -> Slot {
-        match self.charger_slots.get(id) {
-            Some(slot) => *slot,
+        match self.find_charger(id) {
+            Some(slot) => slot,
             None => self.insert_charger(HostedCharger::new(id.clone())),
         }
     }
 
     /// Gives a charger a cell.
     pub fn insert_charger(&mut self, charger: HostedCharger) -> Slot {
-        let id = charger.state().id.clone();
+        let hash = self.hasher.hash_one(&charger.state().id);
         let slot = self.chargers.insert(charger);
-        self.charger_slots.insert(id, slot);
+        let Partition { chargers, hasher, .. } = self;
+        self.charger_slots.insert_unique(hash, slot, |slot| hash_of_charger(hasher, chargers, *slot));
         slot
     }
 
     /// The cell of a charger, if it is known.
     pub fn find_charger(&self, id: &ChargerId) -> Option<Slot> {
-        self.charger_slots.get(id).copied()
+        let is_it = |slot: &Slot| self.chargers.get(*slot).is_some_and(|charger| charger.state().id == *id);
+        self.charger_slots.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     /// The cell of a session, if it is live.
     pub fn find_session(&self, id: SessionId) -> Option<Slot> {
-        self.session_slots.get(&id).copied()
+        let is_it = |slot: &Slot| self.sessions.get(*slot).is_some_and(|session| session.state().id == id);
+        self.session_slots.find(self.hasher.hash_one(id), is_it).copied()
     }
 
     /// The cell of an account, if there is one.
@@ -165,15 +174,18 @@ impl Partition {
 
     /// Gives a session a cell.
     pub fn insert_session(&mut self, session: HostedSession) -> Slot {
-        let id = session.state().id;
+        let hash = self.hasher.hash_one(session.state().id);
         let slot = self.sessions.insert(session);
-        self.session_slots.insert(id, slot);
+        let Partition { sessions, hasher, .. } = self;
+        self.session_slots.insert_unique(hash, slot, |slot| hash_of_session(hasher, sessions, *slot));
         slot
     }
 
     /// Vacates a session's cell.
     pub fn remove_session(&mut self, id: SessionId) -> Option<HostedSession> {
-        let slot = self.session_slots.remove(&id)?;
+        let is_it = |slot: &Slot| self.sessions.get(*slot).is_some_and(|session| session.state().id == id);
+        let found = self.session_slots.find_entry(self.hasher.hash_one(id), is_it).ok()?;
+        let (slot, _) = found.remove();
         self.sessions.remove(slot)
     }
 
@@ -191,4 +203,13 @@ impl Partition {
         self.account_slots.insert(id, slot);
         slot
     }
+}
+
+/// The hash of a vacated cell is nobody's: what is in the tables is not vacated.
+fn hash_of_charger(hasher: &DefaultHashBuilder, cells: &Arena<HostedCharger>, slot: Slot) -> u64 {
+    cells.get(slot).map_or(0, |charger| hasher.hash_one(&charger.state().id))
+}
+
+fn hash_of_session(hasher: &DefaultHashBuilder, cells: &Arena<HostedSession>, slot: Slot) -> u64 {
+    cells.get(slot).map_or(0, |session| hasher.hash_one(session.state().id))
 }

@@ -18,7 +18,8 @@ use crate::actors::writer::{CloseLog, Commitment, JournalWriter, LogFigures};
 use crate::actors::{ConnectionId, Outside};
 use crate::console::{Console, Views};
 use crate::journal::{
-    Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, recover,
+    Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, Store,
+    recover_opening,
 };
 use crate::metrics::{
     CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, TICK_DURATION, WAL_RECORDS, WAL_SIZE,
@@ -216,7 +217,7 @@ impl Gate {
             links: Default::default(),
         });
         let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
-        let (log, shards, recovered) = recover(store, &snapshots, shards.collect(), &settings.progress)?;
+        let (log, shards, recovered) = recover_opening(store, &snapshots, shards.collect(), &settings.progress)?;
         for damage in &recovered.damaged {
             tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
         }
@@ -474,7 +475,8 @@ impl Data {
 
 /// The data, opened.
 struct Opened {
-    store: Box<dyn crate::journal::Store>,
+    /// Opens the log's store, which takes a while.
+    store: Box<dyn FnOnce() -> Result<Box<dyn Store>, Failure> + Send>,
     snapshots: Snapshots,
     archive: Archive,
     partitions: u16,
@@ -484,7 +486,7 @@ struct Opened {
 fn open(data: &Data) -> Result<Opened, Failure> {
     match data {
         Data::Memory { partitions } => Ok(Opened {
-            store: Box::new(MemoryStore::new(4_096)),
+            store: Box::new(|| Ok(Box::new(MemoryStore::new(4_096)))),
             snapshots: Snapshots::in_memory(*partitions),
             archive: Archive::in_memory(),
             partitions: *partitions,
@@ -493,8 +495,9 @@ fn open(data: &Data) -> Result<Opened, Failure> {
         Data::Directory { path, layout } => {
             let directory = DataDir::open_or_create(path, *layout)?;
             directory.place_ballast()?;
+            let log = directory.clone();
             Ok(Opened {
-                store: Box::new(SledStore::open(&directory)?),
+                store: Box::new(move || Ok(Box::new(SledStore::open(&log)?))),
                 snapshots: Snapshots::open(&directory)?,
                 archive: Archive::open(&directory)?,
                 partitions: directory.partitions(),

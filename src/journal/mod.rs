@@ -51,7 +51,7 @@ pub use gate::Gate;
 pub use inspect::{Inspection, PartitionTotals, dump, verify};
 pub use log::{Durable, Log, LogView, Recovered};
 pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
-pub use recovery::{Progress, Replay, recover};
+pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use scan::Torn;
 pub use segment::DOSSIER_MAX;
 pub use sled_store::SledStore;

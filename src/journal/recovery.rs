@@ -55,14 +55,29 @@ pub enum Progress {
 /// # Panics
 /// When there is no worker.
 pub fn recover<R: Replay>(
-    mut store: Box<dyn Store>,
+    store: Box<dyn Store>,
+    snapshots: &Snapshots,
+    workers: Vec<R>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Log, Vec<R>, Recovered), Failure> {
+    recover_opening(|| Ok(store), snapshots, workers, progress)
+}
+
+/// The same, and the store is opened while the workers take the snapshots: both read a lot.
+pub fn recover_opening<R: Replay>(
+    open: impl FnOnce() -> Result<Box<dyn Store>, Failure> + Send,
     snapshots: &Snapshots,
     mut workers: Vec<R>,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<(Log, Vec<R>, Recovered), Failure> {
     assert!(!workers.is_empty(), "recovery takes at least one worker");
+    let (mut store, instead_of) = thread::scope(|scope| {
+        let opening = scope.spawn(open);
+        let taken = take_snapshots(snapshots, &mut workers, progress);
+        let store = opening.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok::<_, Failure>((store, taken?))
+    })?;
     let mark = store.mark().unwrap_or_default();
-    let instead_of = take_snapshots(snapshots, &mut workers, progress)?;
     let base = snapshots.verified();
     let mut damaged = Vec::new();
     for (partition, mut damage) in instead_of {

@@ -195,6 +195,8 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let mut inside = Inside::new(&gate, args.sessions, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
     inside.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
     // A log in the middle of its life: every partition has its two snapshots, and the log is let go behind them.
+    // A round may be under way that began before the last session was open.
+    gate.take_snapshots(Duration::from_secs(600));
     gate.take_snapshots(Duration::from_secs(600));
     inside.round(|_| ());
     let begun = Instant::now();
