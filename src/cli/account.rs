@@ -2,7 +2,9 @@
 
 use super::look::{Source, Which, give, items, table};
 use super::{CliError, Exit, Output};
-use crate::console::{AccountRow, AccountSheet, Closing, Linking, Opening, PresentedCredential, Promotion, TopUp};
+use crate::console::{
+    AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp,
+};
 use rust_decimal::Decimal;
 use std::io::{self, Write};
 
@@ -29,6 +31,9 @@ enum Verb {
     /// Put promotional money on an account
     #[command(after_help = "Example:\n  wattstile account promote driver-1 5.00 --until 2027-01-01T00:00:00Z")]
     Promote(Promote),
+    /// Change how far paid money may go below zero: an account that is paid afterwards
+    #[command(after_help = "Example:\n  wattstile account limit fleet-7 500.00 --dry-run")]
+    Limit(Limit),
     /// Let a credential pay from an account
     #[command(after_help = "Examples:\n  wattstile account link driver-1 --rfid 04:A2:B3:C4\n  \
         wattstile account link fleet-7 --contract DE-TNM-C12345678-9\n  \
@@ -100,6 +105,20 @@ struct Promote {
     /// When what is left of it lapses (RFC 3339); without it: never
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Only say what would happen
+    #[arg(long)]
+    dry_run: bool,
+    /// The idempotency key, to repeat an order
+    #[arg(long, value_name = "ID")]
+    operation: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Limit {
+    /// The account
+    id: String,
+    /// The new limit, in the account's currency; 0 for prepaid
+    limit: Decimal,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -234,6 +253,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 let (key, note) =
                     if dry_run { ("promotional_after", "  (nothing was changed)") } else { ("promotional", "") };
                 writeln!(out, "{id}  {} {} promotional{note}", text("currency"), text(key))
+            })?;
+        }
+        Verb::Limit(Limit { id, limit, dry_run, operation }) => {
+            let document = source.post(&format!("accounts/{id}/limit"), &CreditLimit { limit, dry_run, operation })?;
+            let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
+            give(output, &document, |out| {
+                let note = if dry_run { "  (nothing was changed)" } else { "" };
+                writeln!(out, "{id}  limit {} {limit}, {} available{note}", text("currency"), text("available"))
             })?;
         }
         Verb::Link(link) => link.order(&source, "link", output)?,

@@ -29,7 +29,9 @@ pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, SeriesRow};
 pub use ledger::{ExportFormat, TrialRow, TrialView};
 pub use money::{Draining, Refunding, Releasing};
-pub use orders::{BACKUP_PATIENCE, BackUp, BatchLine, BatchPart, Closing, Linking, Opening, PresentedCredential};
+pub use orders::{
+    BACKUP_PATIENCE, BackUp, BatchLine, BatchPart, Closing, CreditLimit, Linking, Opening, PresentedCredential,
+};
 pub use orders::{Promotion, TopUp, post};
 pub use server::{Console, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};

@@ -115,6 +115,20 @@ pub struct Promotion {
     pub operation: Option<String>,
 }
 
+/// The credit limit of an account is changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditLimit {
+    /// How far paid money may go below zero, in major units of the account's currency.
+    pub limit: Decimal,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// The idempotency key, for a repetition.
+    #[serde(default)]
+    pub operation: Option<String>,
+}
+
 /// An account is closed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +208,7 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["accounts", id, "promotion"] => promote(views, directory, id, &parse(body)?),
         ["accounts", id, "link"] => link(views, directory, id, &parse(body)?, true),
         ["accounts", id, "unlink"] => link(views, directory, id, &parse(body)?, false),
+        ["accounts", id, "limit"] => limit(views, directory, id, &parse(body)?),
         ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
         ["settlement", "parts"] => bring(views, parse(body)?),
         ["keys", "reload"] => reload_keys(directory),
@@ -318,6 +333,20 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
     };
     document["credential"] = shown.into();
     Ok(document)
+}
+
+fn limit(views: &Views, directory: &Directory, id: &str, wish: &CreditLimit) -> Result<Value, Refused> {
+    let (account, known) = known(views, id)?;
+    let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
+    let limit = Amount::from_major(wish.limit, currency).map_err(Refused::usage)?;
+    if wish.dry_run {
+        return Ok(json!({
+            "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
+            "credit_limit": known.row.credit_limit, "credit_limit_after": limit.major(), "available": known.row.available,
+        }));
+    }
+    let op = operation(directory, &account, wish.operation.as_deref())?;
+    order(directory, &account, op, Command::SetCreditLimit { op, limit })
 }
 
 fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Result<Value, Refused> {

@@ -148,3 +148,37 @@ fn credentials_that_share_an_account_share_its_limit() {
     }
     assert_eq!(held, 6_000, "all of it, and not a cent more");
 }
+
+/// Prepaid money that runs out ends the energy, and what was consumed is never more than there was.
+#[test]
+fn an_account_that_runs_dry_stops_the_energy() {
+    let mut scene = Scene::new();
+    open_account(&mut scene, "driver-1", 400);
+    link(&mut scene, "driver-1", CredentialKind::Rfid, "04A2B3C4");
+    scene.hello("VAT-0001", Vec::new());
+    scene.heard();
+    scene.start(1, CredentialKind::Rfid, "04A2B3C4");
+    let heard = scene.heard();
+    let [ToCharger::StartAccepted { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
+    assert_eq!(limit.cost, Some(Amount::new(400, Currency::EUR)), "all that there is");
+    let mut sequence = 0;
+    let stopped = loop {
+        sequence += 1;
+        scene.reading(1, sequence, i64::from(sequence) * 350);
+        let heard = scene.heard();
+        if let Some(ToCharger::StopNow { reason, .. }) =
+            heard.iter().find(|said| matches!(said, ToCharger::StopNow { .. }))
+        {
+            break *reason;
+        }
+        assert!(sequence < 60, "it goes on and on");
+    };
+    assert_eq!(stopped, crate::wire::StopOrder::MoneyExhausted);
+    scene.stop(1, sequence + 1, i64::from(sequence) * 350 + 200);
+    let heard = scene.heard();
+    let paid = heard.iter().find_map(|said| match said {
+        ToCharger::Receipt(receipt) => Some(receipt.total.minor),
+        _ => None,
+    });
+    assert!(paid.is_some_and(|paid| paid > 200 && paid <= 400), "{heard:?}");
+}
