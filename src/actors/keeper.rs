@@ -46,11 +46,11 @@ pub struct Rhythm {
     pub every: Duration,
 }
 
-/// The log keeps two rounds and what is written during one: a quarter of what it may take for each.
 impl Rhythm {
-    /// A rhythm that keeps the log below so many bytes.
+    /// A rhythm that keeps the log below so many bytes: it holds two rounds, what is written during them, and the part of a
+    /// generation (128 MiB) that cannot go yet, so a round begins after a sixth of that.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
-        Rhythm { log_bytes: bytes / 4, every }
+        Rhythm { log_bytes: bytes / 6, every }
     }
 }
 
