@@ -264,6 +264,19 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!(bench.verb(&["ledger", "export", "--format", "hledger"]).1, journal);
     assert_eq!(bench.json(&["account", "show", "fleet-7"])["credentials"][0], shown.as_str());
 
+    // What is given back has a credit note of its own, which names the invoice.
+    bench.until("the processor is back", || service.report(false).connections_open == 1);
+    let (code, _, error) = bench.verb(&["refund", &first, "--amount", "0.37", "--json"]);
+    assert_eq!(code, 0, "{error}");
+    bench.until("the refund has a credit note", || {
+        bench.json(&["invoice", "ls"])["items"].as_array().unwrap().len() == 5
+    });
+    let invoices = bench.json(&["invoice", "ls"]);
+    let note = invoices["items"].as_array().unwrap().iter().find(|item| item["kind"] == "credit note").unwrap();
+    assert_eq!((&note["total"], note["session"].as_str()), (&"-0.37".into(), Some(first.as_str())), "{note}");
+    assert_eq!(bench.verb(&["invoice", "verify-series"]).0, 0);
+    assert_eq!(bench.json(&["ledger", "trial-balance"])["imbalance_minor"], 0);
+
     // Nowhere in the data, nor in the gate's own words, is there anything that a driver presented.
     assert_eq!(bench.gate.terminate(), Some(0));
     for secret in [TOKEN, CARD_NUMBER, UID] {
