@@ -81,7 +81,7 @@ impl Delivery<'_> {
             },
             None => match hosted.state().past_session(mark.session) {
                 // It was silent, the session was ended without it, and it knows more: that is wanted.
-                Some(past) if !past.refused && mark.last_sequence > past.sequence => {
+                Some(past) if past.sequence > 0 && mark.last_sequence > past.sequence => {
                     let live = partition.find_session(past.session).and_then(|cell| partition.sessions.get(cell));
                     Standing::Open { durable: live.map_or(past.sequence, |live| live.state().meter.sequence) }
                 }
@@ -261,7 +261,7 @@ impl Delivery<'_> {
             _ => 0,
         };
         match hosted.state().past_session(key).copied() {
-            Some(past) if sequence > past.sequence && !past.refused => match partition.find_session(past.session) {
+            Some(past) if past.sequence > 0 && sequence > past.sequence => match partition.find_session(past.session) {
                 Some(cell) => self.session(partition, cell, command.clone()),
                 None => {
                     let late = Input::Late(past.session, Box::new(command.clone()));
@@ -293,7 +293,7 @@ impl Delivery<'_> {
         for event in &delivered.decided.events {
             partition.tally.count(event);
             self.append_session(id, event);
-            if let session::Event::Ended(ended) = event {
+            if let session::Event::Ended(ended) | session::Event::Corrected(ended) = event {
                 let sequence = partition.sessions.get(cell).map_or(0, |session| session.state().meter.sequence);
                 let fact = charger::Event::SessionEnded { key, at: ended.known_at, sequence, refused: !ended.admitted };
                 self.project(partition, slot, cell, &fact);

@@ -89,7 +89,7 @@ fn replay_session(
     let hosted = partition.sessions.get_mut(cell).ok_or("a session without a cell")?;
     hosted.fold(event, &mut |entry| partition.books.post(&entry));
     let (slot, state) = (hosted.charger(), hosted.state());
-    if let session::Event::Ended(ended) = event {
+    if let session::Event::Ended(ended) | session::Event::Corrected(ended) = event {
         let fact = charger::Event::SessionEnded {
             key: state.key,
             at: ended.known_at,

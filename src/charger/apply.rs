@@ -15,6 +15,11 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             charger.open.push(OpenSession { key: *key, session: *session, connector: *connector });
         }
         Event::SessionEnded { key, at, sequence, refused } => {
+            // Said again of a session that ended in silence: its charger has told more since.
+            if let Some(past) = charger.past.iter_mut().find(|past| past.key == *key) {
+                past.sequence = past.sequence.max(*sequence);
+                return;
+            }
             let Some(index) = charger.open.iter().position(|open| open.key == *key) else { return };
             let ended = charger.open.swap_remove(index);
             if charger.past.len() >= KEYS_REMEMBERED {

@@ -79,9 +79,10 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
 
 /// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
 /// because its charger was silent goes on as far as the charger can tell more: that is priced like everything before it,
-/// and what it comes to is corrected. Any other is refused.
+/// and what it comes to is corrected. Any other is refused, and so is one of a session that was given up before it began.
 fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Surroundings<'_>) -> Decision {
-    let silent = session.ended().is_some_and(|ended| ended.admitted && ended.reason == StopReason::Silence);
+    let began = session.meter.sequence > 0;
+    let silent = began && session.ended().is_some_and(|ended| ended.admitted && ended.reason == StopReason::Silence);
     match (session.meter.place(reading.sequence), stop) {
         (Place::Repeated, Some(reason)) if silent => {
             let mut ended = Final::on_last_total(session, reason, around);
@@ -106,8 +107,10 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
             }
             Err(doubt) => {
                 let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };
-                Decision::event(Event::Suspected { reading: Box::new(*reading), doubt })
-                    .and_effect(Effect::MeterRejected(refused))
+                let suspected = Decision::event(Event::Suspected { reading: Box::new(*reading), doubt });
+                let unchanged = session.ended().map(|ended| Event::Corrected(Box::new(*ended)));
+                let suspected = unchanged.into_iter().fold(suspected, Decision::and_event);
+                suspected.and_effect(Effect::MeterRejected(refused))
             }
         },
         (Place::Next | Place::Gap, _) => Decision::reply(Effect::MeterRejected(Rejection::Over)),
