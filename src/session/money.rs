@@ -100,7 +100,10 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Surr
     };
     let decision = ended.facts.and_event(Event::Corrected(Box::new(fact)));
     let decision = match closed {
-        true => decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }),
+        // What was put away is not the last word any more: it is put away again, or it would never leave its cell.
+        true => {
+            decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }).and_effect(Effect::Archive)
+        }
         false => decision,
     };
     let given_back = session.payment.refunded().minor.saturating_add(session.payment.refunding().minor);
