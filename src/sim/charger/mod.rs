@@ -425,17 +425,22 @@ impl Charger {
             let Some(session) = self.sessions.get_mut(&position.session) else { continue };
             match position.standing {
                 Standing::Open { durable } | Standing::Over { durable } => {
-                    self.tally.readings_lost += u64::from(session.acked.saturating_sub(durable));
+                    // Of a session that is over the gate tells where it ended; corrections that came later are beyond that.
+                    if matches!(position.standing, Standing::Open { .. }) {
+                        self.tally.readings_lost += u64::from(session.acked.saturating_sub(durable));
+                    }
                     let before = session.acked;
                     session.acknowledge(durable);
                     session.rewind(durable);
+                    session.over |= matches!(position.standing, Standing::Over { .. });
                     self.tally.readings_acked += u64::from(session.acked - before);
                 }
                 // A start that was never accepted is asked again; a session whose stop is durable needs nothing but its
-                // receipt, and a gate that has forgotten it has given one out.
+                // receipt, and a gate that has forgotten it has given one out; a gate does not remember for ever what it said was
+                // over.
                 Standing::Unknown if session.phase == Phase::Asked => {}
                 Standing::Unknown => {
-                    if !session.stop_is_durable() {
+                    if !session.stop_is_durable() && !session.over {
                         self.tally.sessions_lost += 1;
                         self.tally.readings_lost += u64::from(session.acked);
                     }
@@ -459,7 +464,17 @@ impl Charger {
                 self.forget(key, now);
             }
             // The start is still being decided, or the gate closed the session: it will say what it thinks of it.
-            (Code::SessionNotStarted | Code::SessionOver, _) => {}
+            (Code::SessionNotStarted, _) => {}
+            (Code::SessionOver, _) => session.over = true,
+            // Recorded and not believed: the next one continues behind it.
+            (
+                Code::RegisterFalls | Code::RegisterJumps | Code::TimeBackwards | Code::TimeImplausible,
+                Some(expected),
+            ) => {
+                let before = session.acked;
+                session.acknowledge(expected.saturating_sub(1));
+                self.tally.readings_acked += u64::from(session.acked - before);
+            }
             _ => {
                 self.forget(key, now);
             }

@@ -37,6 +37,8 @@ pub(super) struct Session {
     pub register_start: Energy,
     pub limit: Limit,
     pub cost: Option<Cost>,
+    /// The gate said that it is over for it, whatever is said here still.
+    pub over: bool,
     credential: Credential,
     started: Timestamp,
     flows_since: Timestamp,
@@ -68,6 +70,7 @@ impl Session {
             register_start: register,
             limit: Limit::default(),
             cost: None,
+            over: false,
             credential: visit.credential.clone(),
             started: at,
             flows_since: at,

@@ -7,7 +7,7 @@ use super::network::Side;
 use super::world::{HOUR, MINUTE, SECOND, World, live_sessions};
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
-use crate::actors::shard::Input;
+use crate::actors::shard::{Input, MoneyOrder};
 use crate::journal;
 use crate::session::StopReason;
 use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
@@ -145,6 +145,14 @@ impl World {
                 let Some(session) = sessions.get(which).copied() else { return false };
                 self.input(Input::StopSession(session, StopReason::Operator));
             }
+            1 => {
+                let sold = &self.witness.sold;
+                let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
+                let Some((session, payable)) = sold.get(which).copied() else { return false };
+                let total = Amount::new(self.dice.between(1, payable), Currency::EUR);
+                let reply = self.reply();
+                self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), reply));
+            }
             _ => {
                 let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
                 let account = self.accounts[which].clone();
@@ -167,13 +175,18 @@ impl World {
     }
 
     pub(super) fn order(&mut self, account: &AccountId, command: account::Command) {
+        let reply = self.reply();
+        self.input(Input::Order(account.clone(), Box::new(command), reply));
+    }
+
+    /// Counts the orders that are carried out.
+    fn reply(&self) -> OrderReply {
         let done = self.ordered.clone();
-        let reply = OrderReply(Box::new(move |ordered| {
-            if let Ordered::Done(_) = ordered {
+        OrderReply(Box::new(move |ordered| {
+            if let Ordered::Done(_) | Ordered::Asked(_) = ordered {
                 done.fetch_add(1, Ordering::Relaxed);
             }
-        }));
-        self.input(Input::Order(account.clone(), Box::new(command), reply));
+        }))
     }
 
     pub(super) fn input(&mut self, input: Input) {

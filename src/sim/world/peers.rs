@@ -163,7 +163,15 @@ pub(super) fn fleet(
     epoch: Timestamp,
     dice: &mut Dice,
 ) -> Vec<Controller> {
-    let magic = ["partial_half", "partial_small", "capture_fails_later", "dispute", "dispute_won", "dispute_lost"];
+    let magic = [
+        "partial_half",
+        "partial_small",
+        "capture_fails_later",
+        "refund_fails_later",
+        "dispute",
+        "dispute_won",
+        "dispute_lost",
+    ];
     let magic =
         magic.iter().map(|word| format!("tok_{word}")).chain((0..4).map(|n| format!("tok_balance_{}", 300 + n * 400)));
     let habits = Habits {
@@ -214,10 +222,11 @@ pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> V
     let bank = |name: &str, dice: &mut Dice| {
         let id = ProcessorId::new(name).expect("an id");
         let mut own = processor::Settings::new(id, settings.seed);
-        own.capabilities.request_life_max = TimeSpan::from_secs(60);
+        // Stuck at the processor for up to 75 s, after a minute on the network.
+        own.capabilities.request_life_max = TimeSpan::from_secs(150);
         own.capabilities.inquiry_authoritative_after = match dice.below(3) {
             0 => None,
-            _ => Some(TimeSpan::from_secs(60)),
+            _ => Some(TimeSpan::from_secs(150)),
         };
         own.capabilities.replay_after_error_safe = dice.chance(7_000);
         let connections = usize::try_from(1 + dice.below(3)).unwrap_or(1);

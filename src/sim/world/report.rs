@@ -6,6 +6,7 @@ use super::{Settings, Violation};
 use ring::digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 /// What happened. The same settings make the same report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +41,8 @@ pub struct Report {
     pub callbacks: u64,
     /// Processors' messages that were refused.
     pub callbacks_refused: u64,
+    /// Orders of operators that were carried out.
+    pub orders: u64,
     /// Times the gate died.
     pub crashes: u64,
     /// Times it could not be started at once.
@@ -137,6 +140,7 @@ impl Report {
             operations: tally.operations.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             callbacks: tally.callbacks,
             callbacks_refused: tally.refused_callbacks,
+            orders: world.ordered.load(Ordering::Relaxed),
             crashes: world.counts.deaths,
             failed_starts: world.counts.failed_starts,
             commits: world.counts.commits,
@@ -179,6 +183,7 @@ impl Report {
         }
         self.callbacks += other.callbacks;
         self.callbacks_refused += other.callbacks_refused;
+        self.orders += other.orders;
         self.crashes += other.crashes;
         self.failed_starts += other.failed_starts;
         self.commits += other.commits;

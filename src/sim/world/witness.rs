@@ -36,9 +36,11 @@ pub(super) struct Witness {
     pub step: u64,
     pub now: u64,
     pub violations: Vec<Violation>,
+    /// Readings that were acknowledged and are not there.
+    pub readings_lost: u64,
     pub tally: Tally,
     /// Readings that were acknowledged, of sessions without a receipt, with the running cost.
-    acknowledged: HashMap<(ChargerId, SessionKey), (u32, Cost)>,
+    acknowledged: HashMap<(ChargerId, SessionKey), Acknowledged>,
     /// Operations that were sent in this life of the gate.
     sent: Vec<OpId>,
     /// Receipts that were given out in this life.
@@ -49,6 +51,10 @@ pub(super) struct Witness {
     entries: BTreeMap<PartitionId, u64>,
     /// Sessions that were put away, as they were the last time.
     pub closed: HashMap<SessionId, Closed>,
+    /// Every receipt that was given out: total and cost.
+    pub told_receipts: HashMap<SessionId, Vec<(i64, String)>>,
+    /// Sessions that brought money, with how much: some of it may be given back.
+    pub sold: Vec<(SessionId, i64)>,
     /// What chargers say of sessions with receipts.
     pub finished: Vec<Finished>,
     /// Whether times to settle are measured now.
@@ -85,6 +91,14 @@ pub(super) struct Closed {
     pub sequence: u32,
 }
 
+/// Readings of a session that were acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Acknowledged {
+    session: SessionId,
+    up_to: u32,
+    running: Cost,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Seen {
     sequence: u32,
@@ -104,6 +118,7 @@ impl Witness {
             step: 0,
             now: 0,
             violations: Vec::new(),
+            readings_lost: 0,
             tally: Tally::default(),
             acknowledged: HashMap::new(),
             sent: Vec::new(),
@@ -111,6 +126,8 @@ impl Witness {
             seen: HashMap::new(),
             entries: BTreeMap::new(),
             closed: HashMap::new(),
+            told_receipts: HashMap::new(),
+            sold: Vec::new(),
             finished: Vec::new(),
             is_calm_since: None,
         }
@@ -141,20 +158,22 @@ impl Witness {
             });
             self.look(session);
         }
-        let ended = session.is_none();
-        match self.acknowledged.get_mut(&(id.clone(), key)) {
-            Some((before, cost)) => {
-                let (was, cost_was) = (*before, *cost);
-                (*before, *cost) = (was.max(up_to), running);
-                self.check(was <= up_to, || format!("{id} {key:?}: {was} was acknowledged, now {up_to}"));
-                self.check(cost_was.parts() <= running.parts(), || {
-                    format!("{id} {key:?}: the running cost falls from {cost_was} to {running}")
+        let session = session.map(|session| session.id);
+        match (self.acknowledged.get_mut(&(id.clone(), key)), session) {
+            (Some(known), _) => {
+                let was = *known;
+                (known.up_to, known.running) = (was.up_to.max(up_to), running);
+                self.check(was.up_to <= up_to, || {
+                    format!("{}: {} was acknowledged, now {up_to}", was.session, was.up_to)
+                });
+                self.check(was.running.parts() <= running.parts(), || {
+                    format!("{}: the running cost falls from {} to {running}", was.session, was.running)
                 });
             }
-            None if ended => {}
-            None => {
-                self.acknowledged.insert((id, key), (up_to, running));
+            (None, Some(session)) => {
+                self.acknowledged.insert((id, key), Acknowledged { session, up_to, running });
             }
+            (None, None) => {}
         }
     }
 
@@ -167,6 +186,7 @@ impl Witness {
                 self.acknowledged.remove(&(hosted.state().id.clone(), receipt.session));
                 if let Ok(id) = receipt.receipt.parse() {
                     self.receipts.push(id);
+                    self.told_receipts.entry(id).or_default().push((receipt.total.minor, receipt.cost.to_string()));
                 }
             }
             ToCharger::StartAccepted { session, .. }
@@ -291,11 +311,17 @@ impl Witness {
     /// A closed session is put away: its hold has ended once, and its figures agree with its receipt.
     pub fn put_away(&mut self, dossier: &Dossier) {
         let session = &dossier.session;
-        self.look(session);
         self.seen.remove(&session.id);
         let (Stage::Closed(ended), id) = (&session.stage, session.id) else {
             return self.violated(|| format!("{} is put away and not closed", session.id));
         };
+        // Its readings are safe with it, whatever its charger's actor remembers.
+        if let Some(known) = self.acknowledged.remove(&(session.charger.clone(), session.key)) {
+            let sequence = session.meter.sequence;
+            self.check(known.up_to <= sequence, || {
+                format!("{id} is put away with {sequence} of {} readings", known.up_to)
+            });
+        }
         let closed = Closed {
             payable: ended.payable.minor,
             cost: ended.cost,
@@ -305,9 +331,19 @@ impl Witness {
             sequence: session.meter.sequence,
         };
         match self.closed.insert(id, closed) {
-            Some(before) => self
-                .check(before == closed, || format!("{id} has changed since it was put away: {before:?} {closed:?}")),
-            None => self.settled(session, ended),
+            Some(before) if before != closed => {
+                // A charger that was silent for too long may tell more later: a correction, and never downward.
+                let grows = before.sequence <= closed.sequence && before.payable <= closed.payable;
+                let grows = grows && before.energy <= closed.energy && before.cost.parts() <= closed.cost.parts();
+                self.check(grows, || format!("{id} was put away as {before:?} and is now {closed:?}"));
+            }
+            Some(_) => {}
+            None => {
+                if closed.payable > 0 {
+                    self.sold.push((id, closed.payable));
+                }
+                self.settled(session, ended);
+            }
         }
         match &dossier.receipt {
             None => self.violated(|| format!("{id} has no receipt")),
@@ -357,24 +393,17 @@ impl Witness {
         self.seen.clear();
         self.entries.clear();
         let mut lost = Vec::new();
-        for ((charger, key), (up_to, _)) in &self.acknowledged {
-            let partition_id = PartitionId::of(charger.as_str(), super::estate::PARTITIONS);
-            let shard = process.shard_of(partition_id);
-            let found =
-                shard.partitions().iter().find(|partition| partition.id == partition_id).and_then(|partition| {
-                    let hosted = partition.chargers.get(partition.find_charger(charger)?)?;
-                    match hosted.session(*key).and_then(|cell| partition.sessions.get(cell)) {
-                        Some(session) => Some(session.state().meter.sequence),
-                        None => hosted.state().past_session(*key).map(|past| past.sequence),
-                    }
-                });
-            if found.is_none_or(|found| found < *up_to) {
-                lost.push((charger.clone(), *key, *up_to, found));
+        for known in self.acknowledged.values() {
+            let live = process.session(known.session).map(|session| session.meter.sequence);
+            let found = live.or_else(|| self.closed.get(&known.session).map(|closed| closed.sequence));
+            if found.is_none_or(|found| found < known.up_to) {
+                lost.push((known.session, known.up_to, found));
             }
         }
         lost.sort();
-        for (charger, key, up_to, found) in lost {
-            self.violated(|| format!("{charger} {key:?}: {up_to} readings were acknowledged, {found:?} are there"));
+        for (session, up_to, found) in lost {
+            self.readings_lost += u64::from(up_to - found.unwrap_or(0));
+            self.violated(|| format!("{session}: {up_to} readings were acknowledged, {found:?} are there"));
         }
         for operation in std::mem::take(&mut self.sent) {
             let known = match process.session(operation.session()) {
