@@ -29,6 +29,7 @@ pub mod replay;
 pub mod serve;
 pub mod session;
 pub mod sim;
+pub mod simulate;
 pub mod tariff;
 pub mod things;
 
@@ -110,6 +111,8 @@ enum Verb {
     Processor(processor::Args),
     /// Give captured money back
     Refund(hold::Refund),
+    /// Simulate a gate, its chargers and its processors while everything goes wrong
+    Simulate(simulate::Args),
     /// List, show, explain and stop sessions
     Session(session::Args),
     /// Check, explain and price tariffs
@@ -141,6 +144,7 @@ impl Verb {
             Verb::Recon(args) => recon::run(args, output),
             Verb::Replay(args) => replay::run(args, output),
             Verb::Sim(args) => sim::run(args, output),
+            Verb::Simulate(args) => simulate::run(args, output),
             Verb::Session(args) => session::run(args, output),
             Verb::Tariff(args) => tariff::run(args, output),
         }

@@ -1,5 +1,6 @@
 //! `wattstile bench`: measurements of a gate, made by the program itself.
 
+mod prepaid;
 mod recover;
 mod tls;
 mod usage;
@@ -23,6 +24,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Recover(recover::Args),
+    Prepaid(prepaid::Args),
 }
 
 /// A flat price: the load is about the way of a reading, not about tariffs.
@@ -37,5 +39,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         None => tls::run(args.tls, output),
         Some(Verb::Recover(args)) => recover::run(args, output),
+        Some(Verb::Prepaid(args)) => prepaid::run(&args, output),
     }
 }

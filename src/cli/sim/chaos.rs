@@ -12,6 +12,7 @@ use crate::sim::fleet::{Fleet, FleetReport, Line};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings};
 use crate::sim::tls::dialler;
+use crate::sim::world;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
 use crate::transport::{Connector, Trust};
@@ -30,16 +31,19 @@ use std::time::{Duration, Instant};
 /// Kill a gate while everybody misbehaves, and compare the books afterwards
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:\n  wattstile sim chaos --seed 7 --for 60s --json\n\n\
+Examples:\n  wattstile sim chaos --seed 7 --for 60s --dir /tmp/chaos --json\n  \
+wattstile sim chaos --seed 7 --for 6h --simulated --json\n\n\
 The gate runs as a process of its own, with data and certificates in --dir, and is\n\
-killed with SIGKILL at random moments. Ends with 1 unless everything came out right.")]
+killed with SIGKILL at random moments. Ends with 1 unless everything came out right.\n\
+With --simulated everything happens on a virtual clock, a simulated disk and a simulated\n\
+network, and the same seed gives the same ledger hash.")]
 pub struct Args {
     /// Repeats drivers, misbehaviour and moments
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How long there is chaos
-    #[arg(long = "for", value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
-    duration: Duration,
+    /// How long there is chaos [default: 60s; with --simulated 6h]
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
     /// How long there is peace afterwards, for everything to come to its end
     #[arg(long, value_name = "DURATION", default_value = "150s", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -53,8 +57,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 6)]
     kill_within: u32,
     /// Where data, certificates and the gate's log are kept (new or empty)
-    #[arg(long, value_name = "DIR")]
-    dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "simulated")]
+    dir: Option<PathBuf>,
+    /// On the simulated clock: no process and no socket, everything that can go wrong, a hash of the books
+    #[arg(long, conflicts_with_all = ["dir", "grace", "misbehave", "kill_within"])]
+    simulated: bool,
 }
 
 /// What came out; the members from `readings_lost` to `processor_books_difference_minor` are 0 or something is wrong.
@@ -97,7 +104,9 @@ const TARIFF: &str = r#"{
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let mut gate = Served::start(&args.dir)?;
+    let Some(dir) = args.dir.clone().filter(|_| !args.simulated) else { return simulated(&args, output) };
+    let duration = args.duration.unwrap_or(Duration::from_secs(60));
+    let mut gate = Served::start(&dir)?;
     let mut dice = Dice::of(args.seed, 1);
     let pace = Pace::new(1);
     let line = output.live_lines();
@@ -115,10 +124,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         let fleet = Fleet::start(lines, &pace, Duration::from_millis(500), false);
         let mut kills = 0;
-        let end = Instant::now() + args.duration;
+        let end = Instant::now() + duration;
         while Instant::now() < end {
             let most = i64::from(args.kill_within) * 1_000;
-            let wait = if most == 0 { args.duration } else { millis(dice.between(most.min(500), most)) };
+            let wait = if most == 0 { duration } else { millis(dice.between(most.min(500), most)) };
             let wait = wait.min(end.saturating_duration_since(Instant::now()));
             until_the_end(Some(wait), || {
                 let now = fleet.counts();
@@ -147,11 +156,22 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             processors.push(service.stop(false).await);
         }
         gate.terminate()?;
-        let books = books(&args.dir, output)?;
+        let books = books(&dir, output)?;
         Ok::<_, CliError>(Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books))
     })?;
     line.finish_and_clear();
     output.answer("chaos/1", &report, |out| text_of(&report, out))?;
+    Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The same in a world that is simulated as a whole.
+fn simulated(args: &Args, output: &Output) -> Result<Exit, CliError> {
+    let minutes = args.duration.map_or(6 * 60, |duration| duration.as_secs().div_ceil(60).max(1));
+    let settings = world::Settings { seed: args.seed, minutes, chargers: args.chargers, faults: world::Faults::ALL };
+    let mut reports = settings.worlds().into_iter().map(|world| world::simulate(&world));
+    let mut report = reports.next().ok_or_else(|| CliError::failed("there is no world"))?;
+    reports.for_each(|next| report.add(next));
+    output.answer("chaos-simulated/1", &report, |out| crate::cli::simulate::describe(&report, out))?;
     Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
 }
 
@@ -207,7 +227,8 @@ fn magic() -> Vec<Box<[u8]>> {
             tokens.extend([format!("tok_capture_{name}"), format!("tok_void_{name}")]);
         }
     }
-    tokens.extend(["tok_partial_half".to_owned(), "tok_partial_small".to_owned(), "tok_balance_300".to_owned()]);
+    let others = ["partial_half", "partial_small", "balance_300", "capture_fails_later", "dispute", "dispute_won"];
+    tokens.extend(others.map(|word| format!("tok_{word}")));
     tokens.into_iter().map(|token| token.into_bytes().into()).collect()
 }
 
@@ -271,10 +292,10 @@ impl Report {
     }
 }
 
-/// What the gate believes that a processor owes it, against what the processor took and kept.
+/// What the gate believes that a processor owes it, disputed money included, against what the processor took and kept.
 fn difference(books: &TrialView, processor: &ServiceReport) -> i64 {
-    let name = format!("processor:{}:receivable", processor.books.processor);
-    let owed = books.rows.iter().filter(|row| row.code == "1110" && row.account.ends_with(&name));
+    let name = format!(":{}:", processor.books.processor);
+    let owed = books.rows.iter().filter(|row| matches!(&*row.code, "1110" | "1140") && row.account.contains(&name));
     let owed: Decimal = owed.map(|row| row.balance).sum();
     let taken: i64 = processor.books.totals.values().map(|sum| sum.captured_minor - sum.refunded_minor).sum();
     // The only currency here has a hundred minor units.

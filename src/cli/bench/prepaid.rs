@@ -1,0 +1,318 @@
+//! `wattstile bench prepaid`: how many operations per second prepaid accounts decide, each durable before it is answered.
+//!
+//! A shard with its accounts on this thread, the log on sled on another one, as in a gate; no connections. Each session has
+//! one operation outstanding: an authorization, then its release, then the next session's authorization.
+
+use super::super::{CliError, Exit, Output};
+use crate::account;
+use crate::actors::house::{House, Place, Places, account_processor};
+use crate::actors::output::{OrderReply, Output as Left};
+use crate::actors::shard::{Input, Shard};
+use crate::app::SystemClock;
+use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
+use crate::payment::vault::Keyring;
+use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
+use crate::session::Policy;
+use crate::units::{
+    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, HoldId, PartitionId, SessionId, TimeSpan, Timestamp,
+};
+use crate::wire::Code;
+use arc_swap::ArcSwap;
+use hdrhistogram::Histogram;
+use ring::hmac;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Measure how many operations prepaid accounts decide, each durable before it is answered
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  wattstile bench prepaid --in-flight 1,64,4096 --for 5s --json")]
+pub struct Args {
+    /// Sessions with one operation outstanding each; measured one after the other
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,64,4096")]
+    in_flight: Vec<u32>,
+    /// How long each is measured
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..))]
+    accounts: u32,
+    /// Keep the data in this directory (new or empty); without it a temporary one is used and removed
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    accounts: u32,
+    runs: Vec<Run>,
+}
+
+/// What one number of sessions in flight came to.
+#[derive(Debug, Serialize)]
+struct Run {
+    in_flight: u32,
+    /// Operations that were answered, each durable before.
+    operations: u64,
+    operations_per_s: u64,
+    /// Of these, authorizations.
+    authorizations_per_s: u64,
+    /// Operations that were refused; 0, or the figures mean nothing.
+    refused: u64,
+    p50_us: u64,
+    p99_us: u64,
+    commits: u64,
+}
+
+const PARTITIONS: u16 = 64;
+
+/// Does what the arguments say.
+pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
+    let temporary = args.data.is_none();
+    let name = format!("wattstile-bench-prepaid-{}", std::process::id());
+    let data = args.data.clone().unwrap_or_else(|| std::env::temp_dir().join(name));
+    let measured = measure(args, &data, output);
+    if temporary {
+        let _ = std::fs::remove_dir_all(&data);
+    }
+    let report = Report { accounts: args.accounts, runs: measured? };
+    output.answer("bench-prepaid/1", &report, |out| text_of(&report, out))?;
+    Ok(if report.runs.iter().all(|run| run.refused == 0) { Exit::Ok } else { Exit::Failed })
+}
+
+fn measure(args: &Args, data: &Path, output: &Output) -> Result<Vec<Run>, CliError> {
+    let mut bench = Bench::open(args, data)?;
+    let mut runs = Vec::new();
+    for in_flight in &args.in_flight {
+        output.say(format_args!("{in_flight} in flight for {}", humantime::format_duration(args.duration)));
+        runs.push(bench.run(*in_flight, args.duration));
+    }
+    Ok(runs)
+}
+
+/// There are no chargers here.
+struct Nowhere;
+
+impl Places for Nowhere {
+    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+        Err(Code::NoTariff)
+    }
+}
+
+/// A session's outstanding operation.
+struct Slot {
+    session: SessionId,
+    account: usize,
+    /// 1: the authorization, 2: its release.
+    ordinal: u16,
+    since: Instant,
+}
+
+struct Bench {
+    shard: Shard,
+    clock: SystemClock,
+    accounts: Vec<AccountId>,
+    writer: Writer,
+    next_session: u64,
+}
+
+/// The log on its thread.
+struct Writer {
+    to: SyncSender<Batch>,
+    from: Receiver<Batch>,
+    under_way: usize,
+    commits: u64,
+    _thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(mut log: Log) -> Writer {
+        let (to, batches) = sync_channel::<Batch>(8);
+        let (done, from) = sync_channel(8);
+        let thread = std::thread::spawn(move || {
+            for batch in batches {
+                log.commit(std::slice::from_ref(&batch)).expect("the disk works");
+                if done.send(batch).is_err() {
+                    return;
+                }
+            }
+        });
+        Writer { to, from, under_way: 0, commits: 0, _thread: thread }
+    }
+}
+
+impl Bench {
+    fn open(args: &Args, data: &Path) -> Result<Bench, CliError> {
+        let clock = SystemClock::new();
+        let places: Box<dyn Places> = Box::new(Nowhere);
+        let house = Arc::new(House {
+            partitions: PARTITIONS,
+            shards: 1,
+            policy: Arc::new(Policy::default()),
+            places: ArcSwap::from_pointee(places),
+            routes: ArcSwap::default(),
+            stand_ins: Default::default(),
+            dice: Box::new(|| 0),
+            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
+            receipt_base: String::new(),
+            series: Default::default(),
+            keys: Keyring::fixed([7; 32]),
+            links: Default::default(),
+        });
+        let directory = DataDir::open_or_create(data, Layout::new(PARTITIONS)).map_err(CliError::failed)?;
+        let store = Box::new(SledStore::open(&directory).map_err(CliError::failed)?);
+        let (log, _) = Log::open(store, &Sequences::new(PARTITIONS), &mut |_| Ok(())).map_err(CliError::failed)?;
+        let shard = Shard::new(house, 0, clock.now());
+        let ids: Result<Vec<AccountId>, _> =
+            (0..args.accounts).map(|n| AccountId::new(&format!("driver-{n}"))).collect();
+        let accounts = ids.map_err(CliError::failed)?;
+        let mut bench = Bench { shard, clock, accounts, writer: Writer::start(log), next_session: 1 };
+        bench.open_accounts();
+        Ok(bench)
+    }
+
+    fn open_accounts(&mut self) {
+        for place in 0..self.accounts.len() {
+            let account = self.accounts[place].clone();
+            let (order, currency) = (self.session(place), Currency::EUR);
+            let credit_limit = Amount::zero(currency);
+            let amount = Amount::new(1_000_000_000, currency);
+            let commands = [
+                account::Command::Open { op: order.operation(1), account: account.clone(), currency, credit_limit },
+                account::Command::TopUp { op: order.operation(2), amount, source: account::TopUpSource::Bank },
+            ];
+            for command in commands {
+                let reply = OrderReply(Box::new(|_| {}));
+                self.take(Input::Order(account.clone(), Box::new(command), reply));
+            }
+        }
+        while !self.shard.is_idle() {
+            self.pump(true, &mut |_| {});
+        }
+    }
+
+    fn session(&mut self, account: usize) -> SessionId {
+        self.next_session += 1;
+        let partition = PartitionId::of(self.accounts[account].as_str(), PARTITIONS);
+        SessionId::new(self.clock.now().wall, partition, self.next_session)
+    }
+
+    /// Hands an input to the shard; a full journal makes it wait for a commit.
+    fn take(&mut self, mut input: Input) {
+        while let Err(back) = self.shard.take(input, self.clock.now()) {
+            input = back;
+            self.pump(true, &mut |_| {});
+        }
+    }
+
+    /// Batches to the writer and back, and what is durable to `left`.
+    fn pump(&mut self, wait: bool, left: &mut dyn FnMut(Left)) {
+        while let Some(batch) = self.shard.take_batch() {
+            self.writer.to.send(batch).expect("the writer lives");
+            self.writer.under_way += 1;
+        }
+        let mut returned = Vec::new();
+        if wait && self.writer.under_way > 0 {
+            returned.push(self.writer.from.recv().expect("the writer lives"));
+        }
+        returned.extend(self.writer.from.try_iter());
+        for batch in returned {
+            self.writer.under_way -= 1;
+            self.writer.commits += 1;
+            self.shard.committed(batch);
+        }
+        while let Some(output) = self.shard.release() {
+            left(output);
+        }
+    }
+
+    fn ask(&mut self, slot: &Slot) {
+        let account = self.accounts[slot.account].clone();
+        let hold = HoldId(slot.session.operation(1));
+        let request = match slot.ordinal {
+            1 => Request::Authorize {
+                credential: Credential { kind: CredentialKind::Rfid, token: account.as_str().as_bytes().into() },
+                amount: Amount::new(4_500, Currency::EUR),
+                partial_ok: false,
+                stand_in: false,
+            },
+            _ => Request::Void { authorization: hold.0, processor_ref: None, reason: VoidReason::NoStart },
+        };
+        let operation = Operation {
+            id: slot.session.operation(slot.ordinal),
+            hold,
+            processor: account_processor(&account).expect("an account's name is short enough"),
+            attempt: 1,
+            possible_duplicate: false,
+            decide_by: self.clock.now().wall.saturating_add(TimeSpan::from_secs(60)),
+            request,
+        };
+        self.take(Input::AskAccount(account, Box::new(operation)));
+    }
+
+    fn run(&mut self, in_flight: u32, duration: Duration) -> Run {
+        let mut latency =
+            Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
+        let mut slots: std::collections::HashMap<SessionId, Slot> = std::collections::HashMap::new();
+        let (begun, commits) = (Instant::now(), self.writer.commits);
+        for number in 0..in_flight as usize {
+            let account = number % self.accounts.len();
+            let session = self.session(account);
+            let slot = Slot { session, account, ordinal: 1, since: Instant::now() };
+            self.ask(&slot);
+            slots.insert(session, slot);
+        }
+        let (mut operations, mut authorizations, mut refused) = (0_u64, 0_u64, 0_u64);
+        while !slots.is_empty() {
+            let mut answers = Vec::new();
+            self.pump(true, &mut |output| {
+                if let Left::AccountAnswer(answer) = output {
+                    answers.push(answer.1);
+                }
+            });
+            let over = begun.elapsed() >= duration;
+            for answer in answers {
+                let Some(mut slot) = slots.remove(&answer.operation.session()) else { continue };
+                operations += 1;
+                authorizations += u64::from(slot.ordinal == 1);
+                refused += u64::from(!matches!(answer.outcome, crate::payment::Outcome::Approved { .. }));
+                let took = u64::try_from(slot.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+                latency.saturating_record(took);
+                match slot.ordinal {
+                    1 => slot.ordinal = 2,
+                    _ if over => continue,
+                    _ => (slot.session, slot.ordinal) = (self.session(slot.account), 1),
+                }
+                slot.since = Instant::now();
+                self.ask(&slot);
+                slots.insert(slot.session, slot);
+            }
+        }
+        let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        Run {
+            in_flight,
+            operations,
+            operations_per_s: operations * 1_000 / ms,
+            authorizations_per_s: authorizations * 1_000 / ms,
+            refused,
+            p50_us: latency.value_at_quantile(0.5),
+            p99_us: latency.value_at_quantile(0.99),
+            commits: self.writer.commits - commits,
+        }
+    }
+}
+
+fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for run in &report.runs {
+        writeln!(
+            out,
+            "{:>6} in flight  {:>8} operations/s durable ({} authorizations/s)  p50 {} µs  p99 {} µs  {} commits",
+            run.in_flight, run.operations_per_s, run.authorizations_per_s, run.p50_us, run.p99_us, run.commits
+        )?;
+    }
+    Ok(())
+}

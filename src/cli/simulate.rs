@@ -1,0 +1,199 @@
+//! `wattstile simulate`: whole worlds on a virtual clock, in which everything goes wrong, repeatable by seed.
+
+use super::output::{BAD, GOOD};
+use super::{CliError, Exit, Output};
+use crate::sim::world::{self, Faults, Report, Settings};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// Simulate a gate, its chargers and its processors while everything goes wrong
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:\n  wattstile simulate --seed 7 --hours 24 --chargers 200\n  \
+wattstile simulate --seed 7 --hours 4 --faults kill,torn-commit,delay --json\n  \
+wattstile simulate --seed 7 --hours 4 --faults all,-clock\n\n\
+A world lasts at most a day; more hours are more worlds, whose seeds count up. The same\n\
+arguments give the same answer, to the hash of the books. Ends with 1 if any promise was\n\
+broken, and says with which seed and at which step.")]
+pub struct Args {
+    /// Repeats everything
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Simulated hours
+    #[arg(long, value_name = "H", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    hours: u64,
+    /// Chargers in each world
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    chargers: u32,
+    /// What may go wrong: `all`, `none`, or names with commas between (a minus takes one away)
+    #[arg(long, value_name = "FAULTS", default_value = "all", allow_hyphen_values = true)]
+    faults: Faults,
+    /// Worlds that are simulated side by side
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
+}
+
+/// The report, how to see the same again, and how fast it was.
+#[derive(Debug, Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    report: Report,
+    /// A command line for each world in which something went wrong that may not.
+    repeat: Vec<String>,
+    /// How fast it was: the only member that differs from run to run.
+    speed: Speed,
+}
+
+#[derive(Debug, Serialize)]
+struct Speed {
+    cpu_ms: u64,
+    wall_ms: u64,
+    /// Simulated hours of the whole fleet for each minute of processor time.
+    hours_per_cpu_minute: u64,
+    /// The same, of one charger.
+    charger_hours_per_cpu_minute: u64,
+}
+
+/// Does what the arguments say.
+pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let settings = Settings { seed: args.seed, minutes: args.hours * 60, chargers: args.chargers, faults: args.faults };
+    let (report, speed) = simulate(&settings, args.threads, output);
+    let repeat = repeat(&settings, &report);
+    let good = report.is_good();
+    let answer = Answer { report, repeat, speed };
+    output.answer("simulate/1", &answer, |out| text_of(&answer, out))?;
+    Ok(if good { Exit::Ok } else { Exit::Failed })
+}
+
+/// Simulates the worlds of these settings, several at a time, and puts their reports together in the order of their seeds.
+fn simulate(settings: &Settings, threads: u16, output: &Output) -> (Report, Speed) {
+    let worlds = settings.worlds();
+    let (begun, cpu) = (Instant::now(), cpu_ms());
+    let line = output.live_lines();
+    let next = AtomicUsize::new(0);
+    let reports: Mutex<Vec<Option<Report>>> = Mutex::new(vec![None; worlds.len()]);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(world) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let place = usize::try_from(world.seed.wrapping_sub(settings.seed)).unwrap_or(0);
+                    let report = world::simulate(world);
+                    let mut reports = reports.lock().expect("a world that panics ends the process");
+                    reports[place] = Some(report);
+                    let done = reports.iter().flatten().count();
+                    line.set_message(format!("{done} of {} worlds", worlds.len()));
+                    line.tick();
+                }
+            });
+        }
+    });
+    line.finish_and_clear();
+    let reports = reports.into_inner().expect("a world that panics ends the process");
+    let mut reports = reports.into_iter().flatten();
+    let mut report = reports.next().expect("there is a world");
+    reports.for_each(|next| report.add(next));
+    let (wall_ms, cpu_ms) = (millis(begun), cpu_ms().saturating_sub(cpu).max(1));
+    let hours_per_cpu_minute = settings.minutes * 1_000 / cpu_ms;
+    let charger_hours_per_cpu_minute = settings.minutes * 1_000 * u64::from(settings.chargers) / cpu_ms;
+    (report, Speed { cpu_ms, wall_ms, hours_per_cpu_minute, charger_hours_per_cpu_minute })
+}
+
+/// How to see a world again in which a promise was broken.
+fn repeat(settings: &Settings, report: &Report) -> Vec<String> {
+    let mut broken: Vec<u64> = report.violations.iter().map(|violation| violation.seed).collect();
+    broken.dedup();
+    let world = |seed: u64| settings.worlds().into_iter().find(|world| world.seed == seed);
+    let line = |world: Settings| {
+        let Settings { seed, minutes, chargers, faults } = world;
+        format!("wattstile simulate --seed {seed} --hours {} --chargers {chargers} --faults {faults}", minutes / 60)
+    };
+    broken.into_iter().filter_map(world).map(line).collect()
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Processor time of this process so far, in milliseconds.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name in brackets: fields 14 and 15 are user and system time, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    (ticks(11) + ticks(12)) * 10
+}
+
+/// The report in words; also of `wattstile sim chaos --simulated`.
+pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    let zero = &report.reckoning;
+    writeln!(
+        out,
+        "{} simulated hours of {} chargers in {} worlds, seed {}",
+        report.minutes / 60,
+        report.chargers,
+        report.worlds,
+        report.seed
+    )?;
+    writeln!(out, "  sessions           {} ({} receipts)", report.sessions, report.receipts)?;
+    writeln!(out, "  readings           {} acknowledged of {}", report.readings_acked, report.readings)?;
+    writeln!(
+        out,
+        "  gate               {} crashes, {} failed starts, {} commits, {} snapshots",
+        report.crashes, report.failed_starts, report.commits, report.snapshots
+    )?;
+    let told = |counts: &std::collections::BTreeMap<String, u64>| {
+        let told: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        told.join(", ")
+    };
+    writeln!(out, "  operations         {}", told(&report.operations))?;
+    writeln!(out, "  faults             {}", told(&report.faults))?;
+    let settling = [("capture", &report.settling.capture_in_calm), ("void", &report.settling.void_in_calm)];
+    for (what, times) in settling {
+        writeln!(
+            out,
+            "  {:<18} p50 {} ms, p99 {} ms ({} in calm weather)",
+            format!("time to {what}"),
+            times.p50_ms,
+            times.p99_ms,
+            times.count
+        )?;
+    }
+    let lines = [
+        ("violations", report.violations.len() as u64),
+        ("readings lost", zero.readings_lost),
+        ("sessions lost", zero.sessions_lost),
+        ("orphan holds", zero.orphan_holds),
+        ("double captures", zero.double_captures),
+        ("over captures", zero.over_captures),
+        ("other violations", zero.other_violations),
+        ("unresolved", zero.unresolved_after_grace),
+        ("books off by", zero.books_imbalance_minor),
+        ("processors' books", zero.processor_books_difference_minor),
+    ];
+    for (what, count) in lines {
+        let style = if count == 0 { GOOD } else { BAD };
+        writeln!(out, "  {what:<18} {style}{count}{style:#}")?;
+    }
+    writeln!(out, "  ledger hash        {}", report.ledger_hash)?;
+    for violation in &report.violations {
+        let (seed, step, at) = (violation.seed, violation.step, violation.at_ms);
+        writeln!(out, "  {BAD}broken{BAD:#} seed {seed}, step {step}, {at} ms: {}", violation.what)?;
+    }
+    Ok(())
+}
+
+fn text_of(answer: &Answer, out: &mut dyn Write) -> io::Result<()> {
+    describe(&answer.report, out)?;
+    writeln!(
+        out,
+        "  speed              {} simulated hours per minute of processor time",
+        answer.speed.hours_per_cpu_minute
+    )?;
+    for line in &answer.repeat {
+        writeln!(out, "  again              {line}")?;
+    }
+    Ok(())
+}
