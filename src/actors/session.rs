@@ -179,11 +179,18 @@ impl Handler<Deliver<'_>> for HostedSession {
             Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) | Command::Resume => command,
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now, house));
+        let admitted = !matches!(self.state.stage, Stage::Authorizing);
         for event in &decision.events {
             self.fold(event, &mut |entry| context.post(entry));
         }
-        let metered = |event: &Event| matches!(event, Event::Metered { .. } | Event::Admitted { .. });
-        if decision.events.iter().any(metered) {
+        // The cost is known anew by a good reading, and at the beginning. A limit that only rises says nothing about what
+        // was used meanwhile: the quiet goes on.
+        let known = |event: &Event| match event {
+            Event::Metered { .. } => true,
+            Event::Admitted { .. } => !admitted,
+            _ => false,
+        };
+        if decision.events.iter().any(known) {
             (self.metered, self.compared) = (now.mono, now.mono);
         }
         if !matches!(decision.events.as_slice(), [Event::Metered { .. }]) {

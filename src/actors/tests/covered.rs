@@ -335,3 +335,31 @@ fn without_a_reserve_the_same_course_ends_with_a_debt() {
     assert_eq!(owed(90, 0), 0);
     assert!(owed(3, 30) > 0, "a charger that needs half a minute, and a gate that believes in three seconds");
 }
+
+/// More funds that are approved while the charger is quiet are no reading: what the car may have taken since the last one
+/// still counts, or the same silence could be spent twice.
+#[test]
+fn funds_that_come_while_the_charger_is_quiet_do_not_make_its_silence_shorter() {
+    let reading_then_silence = [30, 2_000].map(|seconds| Stretch { seconds, power: 1_000, lag: 0 });
+    let course = Course {
+        tariff: TARIFF.replace("0.14", "1.00"),
+        power_kw: 150,
+        first_hold_major: 10,
+        stop_latency: 30,
+        stopping: 999,
+        stretches: reading_then_silence.to_vec(),
+        manners: vec![
+            (Manner::Approves, 1),
+            (Manner::ApprovesPart(200), 18),
+            (Manner::Declines(DeclineClass::Hard), 0),
+        ],
+        increments_max: 1,
+    };
+    let first_hold = i64::from(course.first_hold_major) * 100;
+    let mut drive = Drive::new(course);
+    assert!(drive.run(0));
+    let session = drive.scene.session();
+    assert_eq!(session.payment.shortfall().minor, 0, "nothing is owed beyond what was held");
+    let captured = session.payment.captured().minor;
+    assert!(captured > first_hold, "the funds did come: {captured}");
+}
