@@ -5,6 +5,9 @@ use crate::units::TimeSpan;
 /// Past sessions that a charger's machine remembers, to recognise repeated and stale starts.
 pub const KEYS_REMEMBERED: usize = 16;
 
+/// The most that it remembers while money of that many past sessions is under way.
+pub const KEYS_REMEMBERED_MAX: usize = 256;
+
 /// Refused credentials in a row after which a charger has to wait.
 pub const REFUSALS_BEFORE_PAUSE: u16 = 5;
 

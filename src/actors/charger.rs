@@ -103,7 +103,7 @@ impl HostedCharger {
         match event {
             Event::SessionOpened { key, .. } => self.sessions.push((*key, slot)),
             Event::SessionEnded { key, .. } => self.sessions.retain(|(open, _)| open != key),
-            Event::Described(_) => {}
+            Event::Described(_) | Event::SessionClosed { .. } => {}
         }
     }
 }

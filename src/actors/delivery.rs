@@ -9,6 +9,7 @@ use super::hosted::Slot;
 use super::house::{self, House, account_processor};
 use super::output::{ChargerRef, MoneyStanding, OrderReply, Ordered, Output};
 use super::partition::Partition;
+use super::replay::charger_fact;
 use super::session::{Deliver, HostedSession};
 use super::shard::{Input, MoneyOrder, Sleeper};
 use super::snapshot::insert_session;
@@ -293,9 +294,8 @@ impl Delivery<'_> {
         for event in &delivered.decided.events {
             partition.tally.count(event);
             self.append_session(id, event);
-            if let session::Event::Ended(ended) | session::Event::Corrected(ended) = event {
-                let sequence = partition.sessions.get(cell).map_or(0, |session| session.state().meter.sequence);
-                let fact = charger::Event::SessionEnded { key, at: ended.known_at, sequence, refused: !ended.admitted };
+            let hosted = partition.sessions.get(cell);
+            if let Some(fact) = hosted.and_then(|hosted| charger_fact(event, hosted.state())) {
                 self.project(partition, slot, cell, &fact);
             }
         }

@@ -89,16 +89,24 @@ fn replay_session(
     let hosted = partition.sessions.get_mut(cell).ok_or("a session without a cell")?;
     hosted.fold(event, &mut |entry| partition.books.post(&entry));
     let (slot, state) = (hosted.charger(), hosted.state());
-    if let session::Event::Ended(ended) | session::Event::Corrected(ended) = event {
-        let fact = charger::Event::SessionEnded {
-            key: state.key,
-            at: ended.known_at,
-            sequence: state.meter.sequence,
-            refused: !ended.admitted,
-        };
+    if let Some(fact) = charger_fact(event, state) {
         project(partition, slot, cell, &fact);
     }
     Ok(())
+}
+
+/// What a fact of a session is to its charger.
+pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<charger::Event> {
+    match event {
+        session::Event::Ended(ended) | session::Event::Corrected(ended) => Some(charger::Event::SessionEnded {
+            key: session.key,
+            at: ended.known_at,
+            sequence: session.meter.sequence,
+            refused: !ended.admitted,
+        }),
+        session::Event::Closed => Some(charger::Event::SessionClosed { key: session.key }),
+        _ => None,
+    }
 }
 
 fn open(

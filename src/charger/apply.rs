@@ -1,7 +1,6 @@
 //! What a fact does to a charger's state. Never fails.
 
 use super::{Charger, Event, OpenSession, PastSession};
-use crate::limits::KEYS_REMEMBERED;
 
 /// Folds one fact into the state.
 pub fn apply(charger: &mut Charger, event: &Event) {
@@ -22,20 +21,24 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             }
             let Some(index) = charger.open.iter().position(|open| open.key == *key) else { return };
             let ended = charger.open.swap_remove(index);
-            if charger.past.len() >= KEYS_REMEMBERED {
-                charger.past.remove(0);
-            }
+            charger.forget_one();
             charger.past.push(PastSession {
                 key: ended.key,
                 session: ended.session,
                 sequence: *sequence,
                 refused: *refused,
+                closed: false,
             });
             if *refused {
                 charger.refusals = charger.refusals.saturating_add(1);
                 charger.refused_at = *at;
             } else {
                 charger.refusals = 0;
+            }
+        }
+        Event::SessionClosed { key } => {
+            if let Some(past) = charger.past.iter_mut().find(|past| past.key == *key) {
+                past.closed = true;
             }
         }
     }

@@ -58,7 +58,7 @@ fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timest
 mod tests {
     use super::super::{Connector, apply};
     use super::*;
-    use crate::limits::{KEYS_REMEMBERED, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
+    use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
     use crate::units::{ChargerId, PartitionId, Power};
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
@@ -127,12 +127,35 @@ mod tests {
     #[test]
     fn a_key_older_than_the_memory_is_stale() {
         let mut charger = charger();
-        for key in 10..10 + KEYS_REMEMBERED as u64 {
+        for key in 9..10 + KEYS_REMEMBERED as u64 {
             open(&mut charger, key, 1);
             end(&mut charger, key, false);
+            apply(&mut charger, &Event::SessionClosed { key: SessionKey(key) });
         }
         assert_eq!(start_at(&charger, 9, 1, NOW), Effect::Refuse(Rejection::StaleKey(SessionKey(9))));
         assert!(matches!(start_at(&charger, 100, 1, NOW), Effect::OpenSession { .. }));
+    }
+
+    #[test]
+    fn a_session_whose_money_is_under_way_is_not_forgotten_for_newer_ones() {
+        let mut charger = charger();
+        open(&mut charger, 7, 1);
+        end(&mut charger, 7, false);
+        for key in 10..60 {
+            open(&mut charger, key, 1);
+            end(&mut charger, key, key % 2 == 0);
+            apply(&mut charger, &Event::SessionClosed { key: SessionKey(key) });
+        }
+        assert!(charger.past_session(SessionKey(7)).is_some(), "its receipt is still to come");
+        assert!(charger.past_session(SessionKey(10)).is_none());
+        assert_eq!(start_at(&charger, 10, 1, NOW), Effect::Refuse(Rejection::StaleKey(SessionKey(10))));
+        // Even then there is a bound.
+        for key in 100..100 + 2 * KEYS_REMEMBERED_MAX as u64 {
+            open(&mut charger, key, 1);
+            end(&mut charger, key, false);
+        }
+        assert_eq!(charger.past.len(), KEYS_REMEMBERED_MAX);
+        assert_eq!(start_at(&charger, 7, 1, NOW), Effect::Refuse(Rejection::StaleKey(SessionKey(7))));
     }
 
     #[test]

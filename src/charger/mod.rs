@@ -11,8 +11,9 @@
 //! ```
 //!
 //! A session key is the charger's own number for a session. A key that is open, or among the last
-//! [`KEYS_REMEMBERED`](crate::limits::KEYS_REMEMBERED), is recognised as a repetition; a key below all of those is refused as stale, so an old start
-//! that comes late can never open a second session.
+//! [`KEYS_REMEMBERED`](crate::limits::KEYS_REMEMBERED), is recognised as a repetition; a key that is not above all those
+//! that were forgotten is refused as stale, so an old start that comes late can never open a second session. A session
+//! whose money is under way is not forgotten for newer ones: its charger may still come for the receipt.
 
 mod apply;
 mod decide;
@@ -51,7 +52,7 @@ pub struct Description {
     pub firmware: Box<str>,
 }
 
-/// Facts of a charger. `Described` is journaled; the other two are derived from the events of its sessions.
+/// Facts of a charger. `Described` is journaled; the others are derived from the events of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It described itself, for the first time or differently from before.
@@ -75,6 +76,11 @@ pub enum Event {
         sequence: u32,
         /// Whether the credential was refused, which counts against the charger for a while.
         refused: bool,
+    },
+    /// The money of one of its sessions has ended too: its receipt is final.
+    SessionClosed {
+        /// The charger's number for it.
+        key: SessionKey,
     },
 }
 

@@ -1,6 +1,6 @@
 //! What is known of a charger.
 
-use crate::limits::{KEYS_REMEMBERED, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
+use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
 use crate::units::{ChargerId, ConnectorId, Power, SessionId, SessionKey, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -16,8 +16,11 @@ pub struct Charger {
     pub firmware: Box<str>,
     /// Sessions in which energy may still flow, at most one per connector.
     pub open: SmallVec<[OpenSession; 1]>,
-    /// The last sessions that are over, oldest first, at most [`KEYS_REMEMBERED`].
+    /// The last sessions that are over, oldest first: [`KEYS_REMEMBERED`], or up to [`KEYS_REMEMBERED_MAX`] while the
+    /// money of so many is under way.
     pub(super) past: Vec<PastSession>,
+    /// The greatest key that was forgotten.
+    pub(super) forgotten: Option<SessionKey>,
     /// Refused credentials since the last accepted one.
     pub(super) refusals: u16,
     /// When the last credential was refused.
@@ -55,6 +58,8 @@ pub struct PastSession {
     pub sequence: u32,
     /// Whether it ended because the credential was refused.
     pub refused: bool,
+    /// Whether its money has ended too.
+    pub closed: bool,
 }
 
 impl Charger {
@@ -66,6 +71,7 @@ impl Charger {
             firmware: Box::default(),
             open: SmallVec::new(),
             past: Vec::new(),
+            forgotten: None,
             refusals: 0,
             refused_at: Timestamp::default(),
         }
@@ -81,9 +87,22 @@ impl Charger {
         self.past.iter().find(|session| session.key == key)
     }
 
-    /// Whether a key is older than everything that is remembered.
+    /// Whether a key is not newer than all that were forgotten.
     pub(super) fn is_stale(&self, key: SessionKey) -> bool {
-        self.past.len() >= KEYS_REMEMBERED && self.past.iter().all(|past| key < past.key)
+        self.forgotten.is_some_and(|forgotten| key <= forgotten)
+    }
+
+    /// Makes room for one more past session: the oldest goes whose money has ended, however few there are.
+    pub(super) fn forget_one(&mut self) {
+        if self.past.len() < KEYS_REMEMBERED {
+            return;
+        }
+        let settled = self.past.iter().position(|past| past.closed || past.refused);
+        let oldest = (self.past.len() >= KEYS_REMEMBERED_MAX).then_some(0);
+        if let Some(index) = settled.or(oldest) {
+            let gone = self.past.remove(index).key;
+            self.forgotten = self.forgotten.max(Some(gone));
+        }
     }
 
     /// How long this charger must wait before another credential is looked at.

@@ -60,6 +60,7 @@ impl Outcome {
         let Outcome { fleet, processor } = self;
         assert_eq!(fleet.tally.readings_lost, 0, "an acknowledged reading was lost");
         assert_eq!(fleet.tally.sessions_lost, 0, "an accepted session was lost");
+        assert_eq!(fleet.tally.receipts_missed, 0, "a receipt was lost");
         assert_eq!((fleet.sessions_open, fleet.readings_unacknowledged), (0, 0), "everything came to its end");
         let books = &processor.books;
         assert_eq!(books.violations, Default::default(), "the gate asked for something it should not");

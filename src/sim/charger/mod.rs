@@ -74,6 +74,8 @@ pub struct Tally {
     pub readings_lost: u64,
     /// Sessions that had been accepted and that the gate did not know any more after a reconnect.
     pub sessions_lost: u64,
+    /// Sessions that the gate forgot before their receipt had come.
+    pub receipts_missed: u64,
 }
 
 impl Tally {
@@ -95,6 +97,7 @@ impl Tally {
         self.receipts_again += other.receipts_again;
         self.readings_lost += other.readings_lost;
         self.sessions_lost += other.sessions_lost;
+        self.receipts_missed += other.receipts_missed;
     }
 }
 
@@ -436,13 +439,15 @@ impl Charger {
                     self.tally.readings_acked += u64::from(session.acked - before);
                 }
                 // A start that was never accepted is asked again; a session whose stop is durable needs nothing but its
-                // receipt, and a gate that has forgotten it has given one out; a gate does not remember for ever what it said was
-                // over.
+                // receipt, and a gate that has forgotten it has given one out.
                 Standing::Unknown if session.phase == Phase::Asked => {}
                 Standing::Unknown => {
-                    if !session.stop_is_durable() && !session.over {
-                        self.tally.sessions_lost += 1;
-                        self.tally.readings_lost += u64::from(session.acked);
+                    match session.stop_is_durable() || session.over {
+                        true => self.tally.receipts_missed += 1,
+                        false => {
+                            self.tally.sessions_lost += 1;
+                            self.tally.readings_lost += u64::from(session.acked);
+                        }
                     }
                     gone.push(session.key);
                 }
