@@ -228,7 +228,9 @@ pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> V
             0 => None,
             _ => Some(TimeSpan::from_secs(150)),
         };
-        own.capabilities.replay_after_error_safe = dice.chance(7_000);
+        let safe = dice.chance(7_000);
+        // One that promises neither leaves an error for good to its settlement, which comes after the world's end.
+        own.capabilities.replay_after_error_safe = safe || own.capabilities.inquiry_authoritative_after.is_none();
         let connections = usize::try_from(1 + dice.below(3)).unwrap_or(1);
         Bank::new(Processor::new(own, epoch), connections, Dice::new(dice.bits()))
     };
