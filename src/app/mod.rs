@@ -39,7 +39,9 @@ pub const DISK_FAILED: i32 = 75;
 /// What happens when the disk fails: memory is ahead of it, so nobody may be told anything any more. The process ends
 /// and starts again from what is durable.
 pub fn end_process(failure: &crate::journal::Failure) {
+    use std::io::Write as _;
     tracing::error!("the journal failed, the process ends: {failure}");
-    eprintln!("error: the journal failed, the process ends: {failure}");
+    // On a full disk nobody may be able to write this down either; the exit code says it still.
+    let _ = writeln!(std::io::stderr(), "error: the journal failed, the process ends: {failure}");
     std::process::exit(DISK_FAILED);
 }

@@ -198,7 +198,7 @@ pub(super) fn error(failure: &Failure) -> CliError {
 /// sled panics over some damage instead of returning an error. That is damage too, and is told as such.
 pub(super) fn end_when_the_store_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        eprintln!("error: the log cannot be read, its store gave up: {panic}");
+        let _ = writeln!(std::io::stderr(), "error: the log cannot be read, its store gave up: {panic}");
         std::process::exit(i32::from(Exit::Corrupt.code()));
     }));
 }
@@ -211,7 +211,8 @@ pub(super) fn end_when_the_store_cannot_write() {
     std::panic::set_hook(Box::new(move |panic| {
         let of_the_store = panic.location().is_some_and(|at| at.file().contains("/sled-0.34"));
         if of_the_store && panic.payload_as_str().is_some_and(|text| text.contains("Os {")) {
-            eprintln!("error: the journal failed, the process ends: its store gave up: {panic}");
+            let _ =
+                writeln!(std::io::stderr(), "error: the journal failed, the process ends: its store gave up: {panic}");
             std::process::exit(i32::from(Exit::Temporary.code()));
         }
         otherwise(panic);

@@ -15,7 +15,8 @@ pub fn start(log: &Log) -> Result<(), CliError> {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    // A log that cannot be written, say on a full disk, is no reason to end.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
     let started = match json {
         true => lines.json().flatten_event(true).with_current_span(false).try_init(),
         false => lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).try_init(),
