@@ -1,6 +1,7 @@
 //! `wattstile sim chaos`: a fleet, processors that misbehave, and a gate that is killed; then the books are compared.
 
 use super::super::look::Which;
+use super::super::own_gate::TemporaryFolder;
 use super::until_the_end;
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
@@ -31,7 +32,7 @@ use std::time::{Duration, Instant};
 /// Kill a gate while everybody misbehaves, and compare the books afterwards
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:\n  wattstile sim chaos --seed 7 --for 60s --dir /tmp/chaos --json\n  \
+Examples:\n  wattstile sim chaos --seed 7 --for 60s --json\n  \
 wattstile sim chaos --seed 7 --for 6h --simulated --json\n\n\
 The gate runs as a process of its own, with data and certificates in --dir, and is\n\
 killed with SIGKILL at random moments. Ends with 1 unless everything came out right.\n\
@@ -56,8 +57,8 @@ pub struct Args {
     /// Most seconds between two kills; 0: no kills
     #[arg(long, value_name = "SECONDS", default_value_t = 6)]
     kill_within: u32,
-    /// Where data, certificates and the gate's log are kept (new or empty)
-    #[arg(long, value_name = "DIR", required_unless_present = "simulated")]
+    /// Where data, certificates and the gate's log are kept (new or empty); without it, nothing is kept
+    #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// On the simulated clock: no process and no socket, everything that can go wrong, a hash of the books
     #[arg(long, conflicts_with_all = ["dir", "grace", "misbehave", "kill_within"])]
@@ -104,9 +105,13 @@ const TARIFF: &str = r#"{
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let Some(dir) = args.dir.clone().filter(|_| !args.simulated) else { return simulated(&args, output) };
+    if args.simulated {
+        return simulated(&args, output);
+    }
+    let folder = TemporaryFolder::make("wattstile-chaos", args.dir.clone())?;
+    let dir = folder.path();
     let duration = args.duration.unwrap_or(Duration::from_secs(60));
-    let mut gate = Served::start(&dir)?;
+    let mut gate = Served::start(dir)?;
     let mut dice = Dice::of(args.seed, 1);
     let pace = Pace::new(1);
     let line = output.live_lines();
@@ -156,7 +161,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             processors.push(service.stop(false).await);
         }
         gate.terminate()?;
-        let books = books(&dir, output)?;
+        let books = books(dir, output)?;
         Ok::<_, CliError>(Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books))
     })?;
     line.finish_and_clear();
