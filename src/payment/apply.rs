@@ -28,7 +28,9 @@ pub fn apply(payment: &mut Payment, event: &Event) {
                     Ask::Authorize { .. } | Ask::Decrement | Ask::Refund { .. } => {}
                 }
             }
-            payment.begin(LiveOperation::new(*operation, *hold, *ask, amount.minor, *at));
+            let mut live = LiveOperation::new(*operation, *hold, *ask, amount.minor, *at);
+            live.referenced = hold_mut(payment, *hold).is_some_and(|hold| hold.processor_ref.is_some());
+            payment.begin(live);
         }
         Event::OperationRepeated { operation, at } => {
             let Some(live) = live_mut(payment, *operation) else { return };
@@ -390,6 +392,7 @@ impl LiveOperation {
             binding: 0,
             possibly_sent: false,
             failed: false,
+            referenced: false,
             escalated: false,
             disputed: false,
             window_percent: 0,

@@ -185,6 +185,8 @@ pub struct LiveOperation {
     pub(super) possibly_sent: bool,
     /// The processor answered with an error once; it may have stored that for ever.
     pub(super) failed: bool,
+    /// The processor's reference was known when it was requested: a repetition says what the first attempt said.
+    pub(super) referenced: bool,
     pub(super) escalated: bool,
     /// An answer was quarantined.
     pub(super) disputed: bool,

@@ -315,7 +315,7 @@ impl Payment {
             Ask::Capture { last } => Request::Capture { processor_ref: processor_ref(), amount, last },
             Ask::Void { reason } => Request::Void {
                 authorization: self.operation_id(hold.number),
-                processor_ref: hold.processor_ref.clone(),
+                processor_ref: hold.processor_ref.clone().filter(|_| operation.referenced),
                 reason,
             },
             Ask::Refund { capture } => {

@@ -47,6 +47,22 @@ fn o13_a_reversal_that_finds_nothing_waits_until_the_original_cannot_arrive() {
 }
 
 #[test]
+fn a_reversal_that_is_repeated_says_the_same_though_the_approval_came_meanwhile() {
+    let mut desk = Desk::new();
+    desk.authorize(4_500);
+    let authorize = desk.next();
+    desk.wait_s(12);
+    desk.sent.retain(|operation| operation.request.kind() == OperationKind::Void);
+    let void = desk.next_is(OperationKind::Void);
+    // Now the processor's reference is known; under the same id nothing else may be said than before.
+    desk.approve(&authorize, 4_500);
+    desk.sent.clear();
+    desk.wait_s(600);
+    let again = desk.next_is(OperationKind::Void);
+    assert_eq!((again.id, again.request), (void.id, void.request));
+}
+
+#[test]
 fn o18_a_capture_approved_after_its_refusal_leaves_nothing_to_release() {
     let mut desk = Desk::with(|can| can.multiple_captures = false).opened(4_500);
     desk.capture(3_000);
