@@ -1,7 +1,8 @@
 //! Load from inside the process: chargers without connections, whose turns go straight to their shards.
 //!
-//! Each charger has one session, paid by a card at a processor inside the process that approves everything at once. A *line*
-//! stands for the connection of a site controller: it sends its next turn when the last one was taken, as a connection does.
+//! Sessions are paid by a card at a processor inside the process that approves everything at once. A *line* stands for the
+//! connection of a site controller: it sends its next turn when the last one was taken, as a connection does, and keeps a
+//! bounded number of rounds unacknowledged.
 
 use super::Gate;
 use crate::actors::ConnectionId;
@@ -21,15 +22,36 @@ use crate::wire::{
 };
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
+use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Chargers that speak over one line.
-const CHARGERS_PER_LINE: usize = 512;
-/// What a charger's meter moves on with each reading, in watt hours.
+/// What the load is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct InsideLoad {
+    /// Live sessions, spread evenly over the chargers.
+    pub sessions: u32,
+    /// Chargers, each with as many connectors as it has sessions.
+    pub chargers: u32,
+    /// The most sessions whose readings travel in one turn; a charger's sessions stay together.
+    pub per_line: u32,
+}
+
+impl InsideLoad {
+    /// So many sessions, each with a charger of its own.
+    pub fn one_each(sessions: u32) -> InsideLoad {
+        InsideLoad { sessions, chargers: sessions, per_line: 512 }
+    }
+}
+
+/// What a session's meter moves on with each reading, in watt hours.
 const STEP_WH: i64 = 10;
 const PAUSE: Duration = Duration::from_micros(100);
+/// Rounds of a line that may be unacknowledged.
+const ROUNDS: u32 = 64;
+/// Of the sessions of a line, every so manieth is timed: a look at the clock costs a tenth of what a reading does.
+const TIMED: usize = 8;
 
 /// Chargers inside the process.
 pub struct Inside {
@@ -42,12 +64,12 @@ pub struct Inside {
 struct Line {
     id: ConnectionId,
     shard: Addr<ShardActor>,
-    chargers: Vec<ChargerId>,
+    /// The chargers by channel, and how many sessions each has. Empty once the sessions are open.
+    chargers: Vec<(ChargerId, u16)>,
     outlet: Arc<Heard>,
 }
 
 /// What a line has heard.
-#[derive(Default)]
 struct Heard {
     /// The last turn was taken.
     free: AtomicBool,
@@ -55,8 +77,21 @@ struct Heard {
     refused: AtomicU32,
     /// Readings that are durable.
     durable: AtomicU64,
-    /// The last acknowledged reading of each charger.
-    up_to: Vec<AtomicU32>,
+    sessions: Vec<Told>,
+    /// Where in `sessions` each channel begins.
+    begins: Vec<u32>,
+    /// When the rounds were due, by sequence number: nanoseconds after `epoch`.
+    due: [AtomicU64; ROUNDS as usize],
+    epoch: Instant,
+    latencies: Arc<Mutex<Histogram<u64>>>,
+}
+
+/// What a session of a line has heard.
+struct Told {
+    channel: Channel,
+    key: SessionKey,
+    /// Its last acknowledged reading.
+    up_to: AtomicU32,
 }
 
 /// Why the load did not come about.
@@ -78,57 +113,53 @@ pub enum InsideError {
 }
 
 impl Inside {
-    /// So many chargers at this gate, none of which has said anything yet.
-    pub fn new(gate: &Gate, sessions: u32, clock: Arc<dyn Clock>) -> Result<Inside, InsideError> {
+    /// Such chargers at this gate, none of which has said anything yet.
+    pub fn new(gate: &Gate, load: InsideLoad, clock: Arc<dyn Clock>) -> Result<Inside, InsideError> {
         let house = gate.directory().house();
-        let mut of_shard: Vec<Vec<ChargerId>> = vec![Vec::new(); usize::from(house.shards)];
-        for number in 0..sessions {
+        let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
+        let mut of_shard: Vec<Vec<(ChargerId, u16)>> = vec![Vec::new(); usize::from(house.shards)];
+        for number in 0..chargers {
             let id = ChargerId::new(&format!("LOAD-{number:07}"))?;
             let partition = PartitionId::of(id.as_str(), house.partitions);
-            of_shard[usize::from(Shard::of(partition, house.shards))].push(id);
+            let of_charger = (number + 1) * sessions / chargers - number * sessions / chargers;
+            let of_charger = u16::try_from(of_charger).unwrap_or(u16::MAX);
+            of_shard[usize::from(Shard::of(partition, house.shards))].push((id, of_charger));
         }
+        let per_charger = sessions.div_ceil(chargers);
+        let at_once = usize::try_from(u64::from(load.per_line) / per_charger).unwrap_or(1).max(1);
+        let epoch = Instant::now();
+        let mut of_shard: Vec<_> = of_shard
+            .iter()
+            .map(|chargers| (chargers.chunks(at_once), Arc::new(Mutex::new(latency_histogram()))))
+            .collect();
+        // Lines of the shards take turns, so that all shards have work at any time.
         let mut lines = Vec::new();
-        for (shard, chargers) in of_shard.into_iter().enumerate() {
-            for part in chargers.chunks(CHARGERS_PER_LINE) {
-                let outlet = Heard { up_to: part.iter().map(|_| AtomicU32::new(0)).collect(), ..Heard::default() };
+        let mut found = true;
+        while std::mem::take(&mut found) {
+            for (shard, (parts, latencies)) in of_shard.iter_mut().enumerate() {
+                let Some(part) = parts.next() else { continue };
+                found = true;
                 let id = ConnectionId(u64::MAX / 2 + lines.len() as u64);
                 let shard = gate.directory().shards()[shard].clone();
-                lines.push(Line { id, shard, chargers: part.to_vec(), outlet: Arc::new(outlet) });
+                let outlet = Arc::new(Heard::new(part, epoch, latencies.clone()));
+                lines.push(Line { id, shard, chargers: part.to_vec(), outlet });
             }
         }
         Ok(Inside { lines, clock, sequence: 0 })
     }
 
     /// Opens all sessions, and waits until they charge.
-    pub fn open(&self, gate: &Gate, patience: Duration) -> Result<(), InsideError> {
+    pub fn open(&mut self, gate: &Gate, patience: Duration) -> Result<(), InsideError> {
         let cards = Arc::new(Approving::default());
         let actor = gate.admit(ProcessorId::new("inside-cards")?, cards.clone(), Approving::capabilities());
         // Said once: a gate is opened once.
         let _ = cards.actor.set(actor);
-        for line in &self.lines {
+        for line in &mut self.lines {
             deliver(&line.shard, Attach { connection: line.id, outlet: line.outlet.clone() });
             line.outlet.free.store(true, Ordering::Release);
-            line.turn(|number, charger| {
-                FromCharger::Hello(ChargerHello {
-                    charger: charger.clone(),
-                    connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: power() }],
-                    firmware: Box::from("1.0"),
-                    clock: self.clock.now().wall,
-                    sessions: Vec::new(),
-                })
-                .pipe(number)
-            });
-            let at = self.clock.now().wall;
-            line.turn(|number, _| {
-                FromCharger::Start(StartSession {
-                    session: SessionKey(1),
-                    connector: ConnectorId(1),
-                    credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_inside") },
-                    at,
-                    register: Energy::ZERO,
-                })
-                .pipe(number)
-            });
+            line.hello(&*self.clock);
+            line.start(&*self.clock);
+            line.chargers = Vec::new();
         }
         let (deadline, wanted) = (Instant::now() + patience, self.sessions());
         loop {
@@ -146,22 +177,27 @@ impl Inside {
         }
     }
 
-    /// Sends the next reading of every session, line by line; `before` is asked before each line, and may take its time.
-    pub fn round(&mut self, mut before: impl FnMut(&Inside)) {
+    /// Sends the next reading of every session, line by line. `before` is asked before each line and may take its time;
+    /// it answers when the readings of the line were due, or ends the round before that line with `None`.
+    pub fn round(&mut self, mut before: impl FnMut(&Inside) -> Option<Instant>) -> u64 {
         self.sequence += 1;
         let (sequence, register) = (self.sequence, i64::from(self.sequence) * STEP_WH);
+        let register = Energy::from_watt_hours(register).unwrap_or(Energy::ZERO);
+        let mut sent = 0;
         for line in &self.lines {
-            before(self);
+            let Some(due) = before(self) else { break };
+            line.outlet.due(sequence, due);
             let at = self.clock.now().wall;
-            let register = Energy::from_watt_hours(register).unwrap_or(Energy::ZERO);
             let reading = MeterReading { sequence, at, register, power: None, current: None };
-            line.turn(|number, _| FromCharger::Reading { session: SessionKey(1), reading }.pipe(number));
+            line.readings(reading);
+            sent += line.outlet.sessions.len() as u64;
         }
+        sent
     }
 
     /// Sessions, all of which charge.
     pub fn sessions(&self) -> u32 {
-        self.lines.iter().map(|line| u32::try_from(line.chargers.len()).unwrap_or(u32::MAX)).sum()
+        self.lines.iter().map(|line| u32::try_from(line.outlet.sessions.len()).unwrap_or(u32::MAX)).sum()
     }
 
     /// Lines over which they speak.
@@ -173,39 +209,136 @@ impl Inside {
     pub fn durable(&self) -> u64 {
         self.lines.iter().map(|line| line.outlet.durable.load(Ordering::Relaxed)).sum()
     }
+
+    /// How long readings took from when they were due to their acknowledgement, in microseconds, since this was asked
+    /// last: of every eighth session.
+    pub fn take_latencies(&self) -> Histogram<u64> {
+        let mut all = latency_histogram();
+        let mut before: Option<&Arc<Mutex<Histogram<u64>>>> = None;
+        // The lines of a shard share theirs; emptied once, it adds nothing when it is met again.
+        for latencies in self.lines.iter().map(|line| &line.outlet.latencies) {
+            if before.is_some_and(|before| Arc::ptr_eq(before, latencies)) {
+                continue;
+            }
+            before = Some(latencies);
+            let mut latencies = latencies.lock().unwrap_or_else(PoisonError::into_inner);
+            if !latencies.is_empty() {
+                // The same bounds: everything fits.
+                let _ = all.add(&*latencies);
+                latencies.reset();
+            }
+        }
+        all
+    }
 }
 
 impl Line {
-    /// Waits until the last turn was taken, and sends the next one: a message of each charger.
-    fn turn(&self, message: impl Fn(usize, &ChargerId) -> Received<FromCharger>) {
+    /// Every charger says hello.
+    fn hello(&self, clock: &dyn Clock) {
+        let now = clock.now().wall;
+        let messages = self.chargers.iter().zip(1_u32..).map(|((charger, sessions), channel)| {
+            let connectors =
+                (1..=*sessions).map(|number| ConnectorInfo { id: ConnectorId(number), power_max: power() });
+            let hello = ChargerHello {
+                charger: charger.clone(),
+                connectors: connectors.collect(),
+                firmware: Box::from("1.0"),
+                clock: now,
+                sessions: Vec::new(),
+            };
+            Received { channel: Channel(channel), message: FromCharger::Hello(hello) }
+        });
+        self.turn(messages.collect());
+    }
+
+    /// Every session begins.
+    fn start(&self, clock: &dyn Clock) {
+        let at = clock.now().wall;
+        let messages = self.outlet.sessions.iter().map(|session| {
+            let start = StartSession {
+                session: session.key,
+                connector: ConnectorId(u16::try_from(session.key.0).unwrap_or(u16::MAX)),
+                credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_inside") },
+                at,
+                register: Energy::ZERO,
+            };
+            Received { channel: session.channel, message: FromCharger::Start(start) }
+        });
+        self.turn(messages.collect());
+    }
+
+    /// Every session sends its reading.
+    fn readings(&self, reading: MeterReading) {
+        // An older round must be heard of first: the gate may be slower than what is asked of it.
+        let expected = u64::from(reading.sequence.saturating_sub(ROUNDS)) * self.outlet.sessions.len() as u64;
+        while self.outlet.durable.load(Ordering::Relaxed) < expected {
+            std::thread::sleep(PAUSE);
+        }
+        let messages = self.outlet.sessions.iter().map(|session| {
+            let message = FromCharger::Reading { session: session.key, reading };
+            Received { channel: session.channel, message }
+        });
+        self.turn(messages.collect());
+    }
+
+    /// Waits until the last turn was taken, and sends the next one.
+    fn turn(&self, messages: Vec<Received<FromCharger>>) {
         while !self.outlet.free.swap(false, Ordering::Acquire) {
             std::thread::sleep(PAUSE);
         }
-        let messages: Vec<_> =
-            self.chargers.iter().enumerate().map(|(number, charger)| message(number, charger)).collect();
         deliver(&self.shard, Turn { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() });
     }
 }
 
-/// A message on the channel of the charger with this number.
-trait Piped {
-    fn pipe(self, number: usize) -> Received<FromCharger>;
-}
+impl Heard {
+    fn new(chargers: &[(ChargerId, u16)], epoch: Instant, latencies: Arc<Mutex<Histogram<u64>>>) -> Heard {
+        let (mut sessions, mut begins) = (Vec::new(), vec![0]);
+        for ((_, of_charger), channel) in chargers.iter().zip(1_u32..) {
+            begins.push(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
+            let keys = (1..=u64::from(*of_charger)).map(SessionKey);
+            sessions.extend(keys.map(|key| Told { channel: Channel(channel), key, up_to: AtomicU32::new(0) }));
+        }
+        sessions.shrink_to_fit();
+        Heard {
+            free: AtomicBool::new(false),
+            accepted: AtomicU32::new(0),
+            refused: AtomicU32::new(0),
+            durable: AtomicU64::new(0),
+            sessions,
+            begins,
+            due: std::array::from_fn(|_| AtomicU64::new(0)),
+            epoch,
+            latencies,
+        }
+    }
 
-impl Piped for FromCharger {
-    fn pipe(self, number: usize) -> Received<FromCharger> {
-        Received { channel: Channel(u32::try_from(number).unwrap_or(u32::MAX)), message: self }
+    fn due(&self, sequence: u32, due: Instant) {
+        let nanos = u64::try_from(due.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX);
+        self.due[(sequence % ROUNDS) as usize].store(nanos, Ordering::Relaxed);
+    }
+
+    /// Everything up to this reading of a session is durable.
+    fn acknowledged(&self, channel: Channel, key: SessionKey, up_to: u32) {
+        let begin = self.begins.get(channel.0 as usize).map_or(usize::MAX, |begin| *begin as usize);
+        let index = begin.saturating_add(usize::try_from(key.0.saturating_sub(1)).unwrap_or(usize::MAX));
+        let Some(session) = self.sessions.get(index) else { return };
+        let before = session.up_to.swap(up_to, Ordering::Relaxed);
+        self.durable.fetch_add(u64::from(up_to.saturating_sub(before)), Ordering::Relaxed);
+        if index.is_multiple_of(TIMED) {
+            let now = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
+            for sequence in before.saturating_add(1)..=up_to {
+                let due = self.due[(sequence % ROUNDS) as usize].load(Ordering::Relaxed);
+                latencies.saturating_record(now.saturating_sub(due) / 1_000);
+            }
+        }
     }
 }
 
 impl ChargerOutlet for Heard {
     fn send(&self, channel: Channel, message: &ToCharger) {
         match message {
-            ToCharger::MeterAck(MeterAck { up_to, .. }) => {
-                let Some(before) = self.up_to.get(channel.0 as usize) else { return };
-                let before = before.swap(*up_to, Ordering::Relaxed);
-                self.durable.fetch_add(u64::from(up_to.saturating_sub(before)), Ordering::Relaxed);
-            }
+            ToCharger::MeterAck(MeterAck { session, up_to, .. }) => self.acknowledged(channel, *session, *up_to),
             ToCharger::StartAccepted { .. } => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
             ToCharger::StartRejected { .. } | ToCharger::SessionRejected { .. } => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -219,6 +352,11 @@ impl ChargerOutlet for Heard {
     }
 
     fn close(&self, _: Channel, _: Code) {}
+}
+
+/// From a microsecond to an hour.
+fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that a histogram can have")
 }
 
 /// A processor that approves everything at once.

@@ -25,7 +25,7 @@ mod tests;
 pub use crate::actors::keeper::Rhythm;
 pub use clock::SystemClock;
 pub use gate::{Data, Door, Gate, Settings, StartError};
-pub use inside::{Inside, InsideError};
+pub use inside::{Inside, InsideError, InsideLoad};
 pub use places::{Assigned, NoTariffs};
 pub use reading::read;
 pub use receipts::Receipts;

@@ -1,13 +1,13 @@
 //! A living gate, without a network: load from inside, snapshots, backups.
 
-use super::{Data, Gate, Inside, Rhythm, Settings, SystemClock};
+use super::{Data, Gate, Inside, InsideLoad, Rhythm, Settings, SystemClock};
 use crate::actors::keeper::Backup;
 use crate::app::Figures;
 use crate::journal::{self, Layout, backup};
 use crate::tariff::Tariff;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TARIFF: &str = r#"{
     "country_code": "NL", "party_id": "WST", "id": "TEST", "currency": "EUR",
@@ -30,9 +30,9 @@ fn gate(data: &Path, rhythm: Rhythm) -> Gate {
 }
 
 fn wait_for(inside: &Inside, readings: u64) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while inside.durable() < readings {
-        assert!(std::time::Instant::now() < deadline, "{} of {readings} readings came", inside.durable());
+        assert!(Instant::now() < deadline, "{} of {readings} readings came", inside.durable());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -44,11 +44,11 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let data = place.path().join("data");
     let bound = 2 * 1024 * 1024;
     let gate = gate(&data, Rhythm::log_below(bound, Duration::from_secs(3_600)));
-    let mut inside = Inside::new(&gate, 200, Arc::new(SystemClock::new())).unwrap();
+    let mut inside = Inside::new(&gate, InsideLoad::one_each(200), Arc::new(SystemClock::new())).unwrap();
     inside.open(&gate, PATIENCE).unwrap();
     let (mut readings, mut most) = (0, 0);
     while gate.log().written() < 4 * bound {
-        inside.round(|_| ());
+        inside.round(|_| Some(Instant::now()));
         readings += 200;
         wait_for(&inside, readings);
         most = most.max(gate.log().used());
@@ -69,18 +69,18 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
     let running = gate(&at("data"), Rhythm::default());
-    let mut inside = Inside::new(&running, 60, Arc::new(SystemClock::new())).unwrap();
+    let mut inside = Inside::new(&running, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
     inside.open(&running, PATIENCE).unwrap();
-    inside.round(|_| ());
+    inside.round(|_| Some(Instant::now()));
     wait_for(&inside, 60);
     assert!(running.take_snapshots(PATIENCE));
-    inside.round(|_| ());
+    inside.round(|_| Some(Instant::now()));
     wait_for(&inside, 120);
     let (reply, taken) = mpsc::channel();
     assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
     // It goes on meanwhile.
     for round in 3..10 {
-        inside.round(|_| ());
+        inside.round(|_| Some(Instant::now()));
         wait_for(&inside, round * 60);
     }
     let manifest = taken.recv_timeout(PATIENCE).unwrap().unwrap();

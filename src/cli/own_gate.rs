@@ -25,7 +25,8 @@ pub struct OwnGate {
     gate: Gate,
     pki: Pki,
     trust: Trust,
-    folder: TemporaryFolder,
+    /// Removed when the gate is gone.
+    _folder: TemporaryFolder,
     now: Now,
 }
 
@@ -89,17 +90,12 @@ impl OwnGate {
             }),
         };
         let gate = Gate::start(settings).map_err(CliError::failed)?;
-        Ok(OwnGate { gate, pki, trust, folder, now })
+        Ok(OwnGate { gate, pki, trust, _folder: folder, now })
     }
 
     /// The running gate.
     pub fn gate(&self) -> &Gate {
         &self.gate
-    }
-
-    /// Its data directory.
-    pub fn data(&self) -> &Path {
-        &self.folder.path
     }
 
     /// A way for a charger or site controller to reach it.

@@ -1,6 +1,8 @@
 //! `wattstile bench`: measurements of a gate, made by the program itself.
 
+mod in_process;
 mod prepaid;
+mod readings;
 mod recover;
 mod tls;
 mod usage;
@@ -10,13 +12,15 @@ use super::{CliError, Exit, Output};
 /// Measure how many readings per second a gate makes durable
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n\n\
+Examples:\n  wattstile bench --sessions 10000 --chargers 1000 --connections 100 --rate 50000\n  \
+wattstile bench --in-process --sessions 1000000 --rate max --for 60s\n\n\
 The loop is open: a reading's latency counts from when it was due. With --rate max\n\
-it is closed, and every connection keeps --window readings unacknowledged.")]
+it is closed, and every connection keeps --window readings unacknowledged. In process\n\
+the chargers have no connections: machines, actors and journal are measured alone.")]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     #[command(flatten)]
-    tls: tls::Args,
+    readings: readings::Args,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -37,7 +41,7 @@ const TARIFF: &str = r#"{
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
-        None => tls::run(args.tls, output),
+        None => readings::run(args.readings, output),
         Some(Verb::Recover(args)) => recover::run(args, output),
         Some(Verb::Prepaid(args)) => prepaid::run(&args, output),
     }

@@ -4,7 +4,7 @@
 //! starts on what it left. What was acknowledged to the first must be known to the second.
 
 use super::usage::{Snapshot, bytes_below};
-use crate::app::{Assigned, Data, Figures, Gate, Inside, Settings, SystemClock, ask_all};
+use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, SystemClock, ask_all};
 use crate::cli::{CliError, Exit, Output};
 use crate::journal::{Layout, Progress};
 use crate::session::Policy;
@@ -192,18 +192,19 @@ fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Ga
 
 fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let gate = gate(args, Box::new(|_| ()))?;
-    let mut inside = Inside::new(&gate, args.sessions, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
+    let mut inside = Inside::new(&gate, InsideLoad::one_each(args.sessions), Arc::new(SystemClock::new()))
+        .map_err(CliError::failed)?;
     inside.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
     // A log in the middle of its life: every partition has its two snapshots, and the log is let go behind them.
     // A round may be under way that began before the last session was open.
     gate.take_snapshots(Duration::from_secs(600));
     gate.take_snapshots(Duration::from_secs(600));
-    inside.round(|_| ());
+    inside.round(|_| Some(Instant::now()));
     let begun = Instant::now();
     gate.take_snapshots(Duration::from_secs(600));
     let snapshots_ms = millis(begun.elapsed());
     let word = |inside: &Inside| {
-        let rss_bytes = Snapshot::take(Path::new("")).rss_bytes;
+        let rss_bytes = Snapshot::take().rss_bytes;
         say_line(&Word { durable: inside.durable(), rss_bytes, snapshots_ms })
     };
     word(&inside)?;
@@ -222,6 +223,7 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
                 said = Instant::now();
                 failed = word(inside);
             }
+            Some(Instant::now())
         });
         failed?;
     }
@@ -257,7 +259,7 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
         snapshots_loaded_ms,
         log_records: gate.recovered.records,
         log_bytes: gate.recovered.bytes,
-        rss_bytes: Snapshot::take(Path::new("")).rss_bytes,
+        rss_bytes: Snapshot::take().rss_bytes,
     })?;
     gate.stop();
     Ok(Exit::Ok)

@@ -1,4 +1,4 @@
-//! What a process and its data directory use, as Linux tells it.
+//! What a process uses, as Linux tells it, and what files do.
 
 use std::path::Path;
 
@@ -8,12 +8,10 @@ pub(super) struct Snapshot {
     pub rss_bytes: u64,
     /// Processor time used so far, in milliseconds.
     pub cpu_ms: u64,
-    /// What the files of the data directory occupy.
-    pub data_bytes: u64,
 }
 
 impl Snapshot {
-    pub fn take(data: &Path) -> Snapshot {
+    pub fn take() -> Snapshot {
         let text = |path| std::fs::read_to_string(path).unwrap_or_default();
         let status = text("/proc/self/status");
         let rss_kb =
@@ -22,11 +20,7 @@ impl Snapshot {
         let stat = text("/proc/self/stat");
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        Snapshot {
-            rss_bytes: rss_kb.unwrap_or(0_u64) * 1_024,
-            cpu_ms: (ticks(11) + ticks(12)) * 10,
-            data_bytes: bytes_below(data),
-        }
+        Snapshot { rss_bytes: rss_kb.unwrap_or(0_u64) * 1_024, cpu_ms: (ticks(11) + ticks(12)) * 10 }
     }
 }
 

@@ -81,6 +81,24 @@ pub struct LoadReport {
     pub curve: Vec<(u32, u64)>,
 }
 
+impl LoadReport {
+    /// The latencies, in microseconds, and how many readings were acknowledged in this time.
+    pub fn of(latencies: &Histogram<u64>, acknowledged: u64, duration: Duration) -> LoadReport {
+        let at = |thousandths: u32| latencies.value_at_quantile(f64::from(thousandths) / 100_000.0);
+        let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
+        LoadReport {
+            readings_durable_per_s: acknowledged.saturating_mul(1_000) / ms,
+            ack_p50_us: at(50_000),
+            ack_p99_us: at(99_000),
+            ack_p999_us: at(99_900),
+            ack_max_us: latencies.max(),
+            measured_ms: ms,
+            curve: CURVE.iter().map(|thousandths| (*thousandths, at(*thousandths))).collect(),
+            ..LoadReport::default()
+        }
+    }
+}
+
 /// What came out when all connections were dropped at once and came back at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StormReport {
@@ -228,23 +246,15 @@ impl Load {
     fn report(&self, live: u64, acknowledged_in_time: u64) -> LoadReport {
         let standing = self.standing();
         let latencies: Histogram<u64> = self.board.latencies.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let at = |thousandths: u32| latencies.value_at_quantile(f64::from(thousandths) / 100_000.0);
-        let ms = u64::try_from(self.settings.duration.as_millis()).unwrap_or(u64::MAX).max(1);
         LoadReport {
             sessions_live: live,
             sessions_refused: self.board.refused.load(Ordering::Relaxed),
             opening_ms: u64::try_from(self.opening.as_millis()).unwrap_or(u64::MAX),
             readings_sent: standing.sent,
-            readings_durable_per_s: acknowledged_in_time.saturating_mul(1_000) / ms,
             lost: standing.sent - standing.acknowledged.min(standing.sent),
-            ack_p50_us: at(50_000),
-            ack_p99_us: at(99_000),
-            ack_p999_us: at(99_900),
-            ack_max_us: latencies.max(),
-            measured_ms: ms,
             disconnects: self.board.disconnects.load(Ordering::Relaxed),
             last_error: self.board.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            curve: CURVE.iter().map(|thousandths| (*thousandths, at(*thousandths))).collect(),
+            ..LoadReport::of(&latencies, acknowledged_in_time, self.settings.duration)
         }
     }
 

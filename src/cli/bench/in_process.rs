@@ -1,0 +1,85 @@
+//! In process: machines, actors and journal on sled, without connections. One reading per message.
+
+use super::super::own_gate::TemporaryFolder;
+use super::super::{CliError, Output};
+use super::readings::{Args, Measured};
+use super::usage::Snapshot;
+use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, SystemClock};
+use crate::journal::Layout;
+use crate::sim::load::LoadReport;
+use crate::tariff::Tariff;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The most readings in one turn; fewer at a low rate, at which a connection would not gather so many.
+const PER_TURN_MAX: u32 = 512;
+/// At a given rate a turn comes about so often.
+const TURNS_PER_SECOND: u32 = 1_000;
+
+/// Measures.
+pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Measured, CliError> {
+    let folder = TemporaryFolder::make("wattstile-bench", args.data.clone())?;
+    let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
+    let before = Snapshot::take();
+    let gate = Gate::start(Settings {
+        shards: args.shards,
+        places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
+        ..Settings::bare(Data::Directory { path: folder.path().join("data"), layout: Layout::new(args.partitions) })
+    })
+    .map_err(CliError::failed)?;
+    let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(1, PER_TURN_MAX));
+    let load = InsideLoad { sessions: args.sessions, chargers: args.chargers(), per_line };
+    let mut inside = Inside::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
+    output.say(format_args!("opening {} sessions", args.sessions));
+    let opening = Instant::now();
+    inside.open(&gate, args.patience).map_err(CliError::failed)?;
+    let opening = opening.elapsed();
+    output.say(format_args!("measuring for {}", humantime::format_duration(args.duration)));
+    gate.take_commits();
+    let (open, written) = (Snapshot::take(), gate.log().written());
+    let mut log_bytes = 0;
+    let mut look = || log_bytes = gate.log().used().max(log_bytes);
+    let sent = send(&mut inside, rate, args.duration, &mut look);
+    let in_time = inside.durable();
+    let deadline = Instant::now() + args.patience;
+    while inside.durable() < sent && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let (after, written, commits) = (Snapshot::take(), gate.log().written() - written, gate.take_commits());
+    look();
+    let acknowledged = inside.durable();
+    let load = LoadReport {
+        sessions_live: u64::from(inside.sessions()),
+        opening_ms: u64::try_from(opening.as_millis()).unwrap_or(u64::MAX),
+        readings_sent: sent,
+        lost: sent.saturating_sub(acknowledged),
+        ..LoadReport::of(&inside.take_latencies(), in_time, args.duration)
+    };
+    let readings_recorded = Figures::gather(gate.directory()).readings;
+    gate.stop();
+    Ok(Measured { load, storm: None, readings_recorded, written, log_bytes, before, open, after, commits })
+}
+
+/// Sends readings for the time, and returns how many. At a rate the loop is open: a line is due when it is due, whatever
+/// became of the lines before it.
+fn send(inside: &mut Inside, rate: Option<u32>, duration: Duration, look: &mut dyn FnMut()) -> u64 {
+    let begun = Instant::now();
+    let lines = u32::try_from(inside.lines()).unwrap_or(u32::MAX).max(1);
+    let round = rate.map(|rate| Duration::from_secs(1).mul_f64(f64::from(inside.sessions()) / f64::from(rate.max(1))));
+    let (mut sent, mut rounds) = (0, 0_u32);
+    while begun.elapsed() < duration {
+        let (start, mut line) = (begun + round.map_or(Duration::ZERO, |round| round * rounds), 0_u32);
+        sent += inside.round(|_| {
+            if line.is_multiple_of(64) {
+                look();
+            }
+            let Some(round) = round else { return (begun.elapsed() < duration).then(Instant::now) };
+            let due = start + round.mul_f64(f64::from(line) / f64::from(lines));
+            line += 1;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            (due.saturating_duration_since(begun) < duration).then_some(due)
+        });
+        rounds += 1;
+    }
+    sent
+}
