@@ -78,11 +78,11 @@ impl Tally {
             Event::Suspected { .. } => self.readings += 1,
             Event::Opened(_) => self.opened += 1,
             Event::Ended(ended) if !ended.admitted => self.refused += 1,
-            Event::Closed => self.settled += 1,
+            Event::Closed { .. } => self.settled += 1,
             Event::Ended(_)
             | Event::RegisterJumped(_)
             | Event::Admitted { .. }
-            | Event::StopAsked(_)
+            | Event::StopAsked { .. }
             | Event::Payment(_)
             | Event::Corrected(_)
             | Event::Revived(_) => {}

@@ -8,7 +8,7 @@
 //! | refunded, or a capture or refund undone | the sale's share is taken back, or booked again |
 //! | disputed | by the processor's word |
 //!
-//! Facts of processors carry no time of their own: their entries are dated by when their operation was requested.
+//! An entry is dated by its fact: when the gate decided it, or heard of it.
 
 use super::dossier;
 use super::house::account_of;
@@ -104,7 +104,7 @@ pub fn of_account(account: &Account, event: &account::Event, post: &mut dyn FnMu
 
 /// Posts what follows from a fact of a session's money; `session` is as it was before the fact.
 pub fn of_session(session: &Session, tariff: &Tariff, event: &Event, post: &mut dyn FnMut(Entry)) {
-    let posting = Posting { session, tariff, payment: &session.payment };
+    let posting = Posting { session, tariff, payment: &session.payment, at: event.at() };
     let mut post = |made: Result<Entry, EntryError>| match made {
         Ok(entry) => post(entry),
         // Nothing moved: a hold of the same total, a share of zero.
@@ -119,6 +119,8 @@ struct Posting<'a> {
     session: &'a Session,
     tariff: &'a Tariff,
     payment: &'a Payment,
+    /// When the fact was decided, heard or noticed.
+    at: Timestamp,
 }
 
 type Post<'a> = &'a mut dyn FnMut(Result<Entry, EntryError>);
@@ -152,11 +154,11 @@ impl Posting<'_> {
             }
             Event::DisputeOpened { hold, amount, source } => {
                 let zero = Amount::zero(amount.currency);
-                let (id, at) = (self.entry(*hold).number(number_of(source)), self.dated(*hold));
+                let (id, at) = (self.entry(*hold).number(number_of(source)), self.at);
                 self.with_processor(*hold, |processor| post(Entry::dispute_opened(id, at, processor, *amount, zero)));
             }
             Event::DisputeClosed { hold, amount, won, source } => {
-                let (id, at) = (self.entry(*hold).number(number_of(source)), self.dated(*hold));
+                let (id, at) = (self.entry(*hold).number(number_of(source)), self.at);
                 self.with_processor(*hold, |processor| {
                     post(match won {
                         true => Entry::dispute_won(id, at, processor, *amount),
@@ -186,7 +188,8 @@ impl Posting<'_> {
             | Event::AnswerQuarantined { .. }
             | Event::Escalated { .. }
             | Event::HoldExpiring { .. }
-            | Event::CaptureWindowPassed { .. } => {}
+            | Event::CaptureWindowPassed { .. }
+            | Event::AnswerRepeated { .. } => {}
         }
     }
 
@@ -198,7 +201,7 @@ impl Posting<'_> {
     /// A hold reserves another total from now on.
     fn hold_becomes(&self, cause: Ordinal, hold: Ordinal, total: i64, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
-        let (id, at) = (self.entry(cause), self.dated(cause));
+        let (id, at) = (self.entry(cause), self.at);
         let (from, to) = (self.amount(Self::reserved(hold)), self.amount(total));
         post(match (from.minor, to.minor) {
             (0, _) => Entry::hold_approved(id, at, &hold.processor, to),
@@ -212,7 +215,7 @@ impl Posting<'_> {
         let ends = if last { Self::reserved(hold) } else { 0 };
         let before = self.payment.captured().minor;
         let sold = self.sold(before, before.saturating_add(amount.minor));
-        let (id, at, zero) = (self.entry(operation), self.dated(operation), self.amount(0));
+        let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
         post(sold.and_then(|share| self.sale(id, at, hold, self.amount(ends), amount, zero, share)));
     }
 
@@ -242,7 +245,7 @@ impl Posting<'_> {
 
     fn refunded(&self, operation: Ordinal, amount: Amount, post: Post<'_>) {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
-        let (id, at) = (self.entry(operation), self.dated(operation));
+        let (id, at) = (self.entry(operation), self.at);
         let funding = funding_of(&hold.processor);
         let left = self.left();
         let share = self.sold(left.saturating_sub(amount.minor), left);
@@ -278,7 +281,7 @@ impl Posting<'_> {
 
     /// A late capture pays what is owed by then; what is beyond that is a sale that will have to be refunded.
     fn captured_late(&self, operation: Ordinal, hold: &Hold, amount: Amount, post: Post<'_>) {
-        let (id, at, zero) = (self.entry(operation), self.dated(operation), self.amount(0));
+        let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
         let owed = match self.session.settled_at {
             Some(_) => self.payment.shortfall().minor.min(amount.minor),
             None => 0,
@@ -298,7 +301,7 @@ impl Posting<'_> {
     /// A capture was undone: it is owed again; before the settlement nothing of it was sold yet.
     fn capture_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
-        let (id, at, zero) = (self.entry(hold.number).number(number), self.dated(hold.number), self.amount(0));
+        let (id, at, zero) = (self.entry(hold.number).number(number), self.at, self.amount(0));
         let funding = funding_of(&hold.processor);
         post(match self.session.settled_at {
             Some(_) => Entry::capture_failed(id, at, &funding, self.debtor(&hold.processor), amount),
@@ -313,7 +316,7 @@ impl Posting<'_> {
 
     fn refund_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
-        let (id, at) = (self.entry(hold.number).number(number), self.dated(hold.number));
+        let (id, at) = (self.entry(hold.number).number(number), self.at);
         let funding = funding_of(&hold.processor);
         let left = self.left();
         let accepted = self
@@ -359,11 +362,6 @@ impl Posting<'_> {
     fn hold_of(&self, operation: Ordinal) -> Ordinal {
         let past = || self.payment.past_operations().iter().find(|past| past.number == operation).map(|past| past.hold);
         self.live(operation).map(|live| live.hold).or_else(past).unwrap_or(operation)
-    }
-
-    fn dated(&self, operation: Ordinal) -> Timestamp {
-        let ended = || self.session.ended().map(|ended| ended.known_at);
-        self.live(operation).map(|live| live.requested_at).or_else(ended).unwrap_or(self.session.opened_at)
     }
 
     fn entry(&self, operation: Ordinal) -> EntryId {

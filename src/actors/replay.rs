@@ -104,7 +104,7 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
             sequence: session.meter.sequence,
             refused: !ended.admitted,
         }),
-        session::Event::Closed => Some(charger::Event::SessionClosed { key: session.key }),
+        session::Event::Closed { .. } => Some(charger::Event::SessionClosed { key: session.key }),
         _ => None,
     }
 }

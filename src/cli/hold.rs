@@ -2,7 +2,9 @@
 
 use super::look::{Which, give, items, table};
 use super::{CliError, Exit, Output};
-use crate::console::{HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet};
+use crate::console::{
+    HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow,
+};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -118,7 +120,11 @@ pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
         lines.push(("hold", format!("{}  {}", row.hold_id, row.hold)));
         lines.extend(row.reference.clone().map(|name| ("its name there", name)));
         lines.extend(row.requested_at.clone().map(|at| ("asked at", at)));
-        lines.into_iter().try_for_each(|(name, value)| writeln!(out, "  {name:<16}{value}"))
+        lines.extend(row.answered_at.clone().map(|at| ("answered at", at)));
+        for (name, value) in lines {
+            writeln!(out, "  {name:<16}{value}")?;
+        }
+        timeline(out, &sheet.timeline, sheet.timeline_is_cut)
     })?;
     Ok(Exit::Ok)
 }
@@ -166,7 +172,34 @@ fn show(out: &mut dyn Write, sheet: &HoldSheet) -> io::Result<()> {
         writeln!(out, "  {name:<16}{value}")?;
     }
     let cells: Vec<Vec<String>> = sheet.operations.iter().map(cells).collect();
-    table(out, &["operation", "what", ">amount", "state", "asked at"], &cells)
+    table(out, &["operation", "what", ">amount", "state", "asked at"], &cells)?;
+    timeline(out, &sheet.timeline, sheet.timeline_is_cut)
+}
+
+/// Who said what, and when: each line was on the disk before what it led to left the gate.
+fn timeline(out: &mut dyn Write, rows: &[TimelineRow], is_cut: bool) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let cells: Vec<Vec<String>> =
+        rows.iter().map(|row| vec![row.at.clone(), after(row.after_ms), row.by.clone(), row.text.clone()]).collect();
+    writeln!(out)?;
+    table(out, &["when", ">after", "who", "said"], &cells)?;
+    match is_cut {
+        true => writeln!(out, "  … later repetitions and inquiries are not listed"),
+        false => Ok(()),
+    }
+}
+
+/// `+81 ms`, `+8.081 s`, `+2 h 5 min`.
+fn after(ms: i64) -> String {
+    match ms {
+        0 => "0".to_owned(),
+        ms if ms.abs() < 1_000 => format!("{ms:+} ms"),
+        ms if ms.abs() < 120_000 => format!("{:+}.{:03} s", ms / 1_000, ms.abs() % 1_000),
+        ms if ms.abs() < 7_200_000 => format!("{:+} min", ms / 60_000),
+        ms => format!("{:+} h {} min", ms / 3_600_000, ms.abs() / 60_000 % 60),
+    }
 }
 
 fn cells(row: &OperationRow) -> Vec<String> {

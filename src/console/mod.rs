@@ -21,6 +21,7 @@ mod server;
 mod sessions;
 mod settled;
 mod things;
+mod timeline;
 mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
@@ -37,4 +38,5 @@ pub use server::{Console, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
 pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView};
 pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
+pub use timeline::TimelineRow;
 pub use views::{Views, ask_all};

@@ -1,5 +1,6 @@
 //! Sessions: the list, and one in full.
 
+use super::timeline;
 use super::views::Views;
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::shard::Shard;
@@ -7,7 +8,7 @@ use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Amount, OpId, SessionId, Timestamp};
+use crate::units::{Amount, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -120,8 +121,11 @@ pub struct OperationRow {
     pub amount: Decimal,
     /// Where it stands, or how it ended.
     pub state: String,
-    /// When it was asked, while that is still known.
+    /// When it was asked.
     pub requested_at: Option<String>,
+    /// When its outcome was known.
+    #[serde(default)]
+    pub answered_at: Option<String>,
     /// The processor's name for the hold.
     pub reference: Option<String>,
     /// How the hold stands.
@@ -151,6 +155,21 @@ impl Views {
     pub(super) fn state(&self, id: SessionId) -> Option<Session> {
         let live = self.ask(move |shard| shard.session(id).map(|hosted| hosted.state().clone()));
         live.into_iter().flatten().next().or_else(|| Some(self.archived(id)?.session))
+    }
+
+    /// The payment of a session, live or archived, or of a top-up; and how its owner stands.
+    pub(super) fn payment(&self, id: SessionId) -> Option<(Payment, String)> {
+        if let Some(session) = self.state(id) {
+            let standing = state(&session).to_owned();
+            return Some((session.payment, standing));
+        }
+        let found = self.ask(move |shard| {
+            let mut partitions = shard.partitions().iter();
+            partitions
+                .find_map(|partition| partition.top_ups.known.get(&id))
+                .map(|top_up| (top_up.payment.clone(), format!("top-up of {}", top_up.account)))
+        });
+        found.into_iter().flatten().next()
     }
 
     /// One session, live or archived.
@@ -278,7 +297,9 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
 }
 
 pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
-    let row = |id: OpId, kind: OperationKind, hold: Ordinal, minor, state: String, requested_at: Option<Timestamp>| {
+    let row = |number: Ordinal, kind: OperationKind, hold: Ordinal, minor, state: String| {
+        let (requested_at, answered_at) = timeline::asked_and_answered(payment, number);
+        let id = payment.operation_id(number);
         let hold_id = payment.operation_id(hold).to_string();
         let hold = payment.hold(hold);
         OperationRow {
@@ -289,6 +310,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
             amount: Amount::new(minor, payment.currency()).major(),
             state,
             requested_at: requested_at.map(|at| at.to_string()),
+            answered_at: answered_at.map(|at| at.to_string()),
             reference: hold.and_then(|hold| hold.processor_ref.as_ref()).map(|name| name.0.to_string()),
             hold: hold.map(|hold| hold_state(hold.stage).to_owned()).unwrap_or_default(),
         }
@@ -302,8 +324,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
             Final::Superseded => "superseded",
             Final::Undone => "undone",
         };
-        let id = payment.operation_id(past.number);
-        row(id, past.kind, past.hold, past.amount_minor, ended.to_owned(), None)
+        row(past.number, past.kind, past.hold, past.amount_minor, ended.to_owned())
     });
     let live = payment.live_operations().iter().map(|live| {
         let standing = match live.phase {
@@ -312,8 +333,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
             Phase::Accepted { decide_by } => format!("accepted, decided by {decide_by}"),
             Phase::Unknown { cause } => format!("unknown ({cause:?})").to_lowercase(),
         };
-        let id = payment.operation_id(live.number);
-        row(id, live.ask.kind(), live.hold, live.amount_minor, standing, Some(live.requested_at))
+        row(live.number, live.ask.kind(), live.hold, live.amount_minor, standing)
     });
     let mut rows: Vec<OperationRow> = past.chain(live).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));

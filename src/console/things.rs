@@ -1,6 +1,7 @@
 //! Chargers, processors, holds.
 
-use super::sessions::{OperationRow, hold_state, operations, state};
+use super::sessions::{OperationRow, hold_state, operations};
+use super::timeline::{self, TimelineRow};
 use super::views::Views;
 use crate::actors::processor::{ProcessorActor, Report};
 use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
@@ -106,6 +107,12 @@ pub struct HoldSheet {
     pub refunded: Decimal,
     /// What was asked about it, in order.
     pub operations: Vec<OperationRow>,
+    /// What was said in its payment, by whom, and when.
+    #[serde(default)]
+    pub timeline: Vec<TimelineRow>,
+    /// Whether so much was said that later repetitions and inquiries are not in the timeline.
+    #[serde(default)]
+    pub timeline_is_cut: bool,
 }
 
 /// One operation in full.
@@ -120,6 +127,12 @@ pub struct OperationSheet {
     /// What a list shows.
     #[serde(flatten)]
     pub row: OperationRow,
+    /// What was said about it, by whom, and when.
+    #[serde(default)]
+    pub timeline: Vec<TimelineRow>,
+    /// Whether so much was said that later repetitions and inquiries are not in the timeline.
+    #[serde(default)]
+    pub timeline_is_cut: bool,
 }
 
 /// Funds that are reserved, or being asked for or released.
@@ -195,8 +208,10 @@ impl Views {
     pub fn holds(&self) -> Vec<HoldRow> {
         let found = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            let rows = sessions.flat_map(|(_, hosted)| {
-                let payment = &hosted.state().payment;
+            let top_ups = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
+            let payments = sessions.map(|(_, hosted)| &hosted.state().payment);
+            let payments = payments.chain(top_ups.map(|top_up| &top_up.payment));
+            let rows = payments.flat_map(|payment| {
                 let open = payment.holds().iter().filter(|hold| !hold.is_over());
                 open.map(move |hold| hold_row(payment, hold))
             });
@@ -232,30 +247,34 @@ impl Views {
         })
     }
 
-    /// One hold, ended or not: of a live session or an archived one.
+    /// One hold, ended or not: of a live session or an archived one, or of a top-up.
     pub fn hold(&self, id: OpId) -> Option<HoldSheet> {
-        let session = self.state(id.session())?;
-        let payment = &session.payment;
+        let (payment, owner) = self.payment(id.session())?;
+        let payment = &payment;
         let hold = payment.hold(Ordinal(id.ordinal()))?;
         let operations = operations(payment).into_iter().filter(|row| row.hold_id == id.to_string()).collect();
         Some(HoldSheet {
             schema: "wattstile.hold/1".to_owned(),
             row: hold_row(payment, hold),
-            session_state: state(&session).to_owned(),
+            session_state: owner,
             refunded: Amount::new(hold.refunded_minor, payment.currency()).major(),
             operations,
+            timeline: timeline::of_payment(payment),
+            timeline_is_cut: payment.history_is_full(),
         })
     }
 
-    /// One operation, of a live session or an archived one.
+    /// One operation, of a live session or an archived one, or of a top-up.
     pub fn operation(&self, id: OpId) -> Option<OperationSheet> {
-        let session = self.state(id.session())?;
-        let row = operations(&session.payment).into_iter().find(|row| row.id == id.to_string())?;
+        let (payment, _) = self.payment(id.session())?;
+        let row = operations(&payment).into_iter().find(|row| row.id == id.to_string())?;
         Some(OperationSheet {
             schema: "wattstile.operation/1".to_owned(),
-            session: session.id.to_string(),
-            currency: session.payment.currency().code().to_owned(),
+            session: payment.session().to_string(),
+            currency: payment.currency().code().to_owned(),
             row,
+            timeline: timeline::of_operation(&payment, Ordinal(id.ordinal())),
+            timeline_is_cut: payment.history_is_full(),
         })
     }
 }

@@ -29,7 +29,7 @@ impl Draft<'_> {
             return AcknowledgeCode::UnknownOperation;
         }
         let (number, inquiry) = target_of(Ordinal(answer.operation.ordinal()));
-        let source = source_of(&answer);
+        let source = source_of(&answer, inquiry.is_some(), self.now.wall);
         if let Some(live) = self.state().live(number) {
             let live = live.clone();
             return self.answer_live(from, &live, inquiry, answer, source);
@@ -261,7 +261,10 @@ impl Draft<'_> {
             return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
         }
         if let Some(code) = repetition(past.seen, source) {
-            return code;
+            return match code {
+                AcknowledgeCode::Duplicate => self.said_again(past, source),
+                code => code,
+            };
         }
         if answer.hold != self.state().hold_id(hold.number) {
             return self.quarantine(past.number, past.disputed, Discrepancy::DifferentHold, source);
@@ -273,7 +276,7 @@ impl Draft<'_> {
             }
             Outcome::Approved { amount, .. } if done => {
                 match past.kind == OperationKind::Void || amount.minor == past.amount_minor {
-                    true => AcknowledgeCode::Duplicate,
+                    true => self.said_again(past, source),
                     false => self.conflict(past, Discrepancy::DifferentAmount, source),
                 }
             }
@@ -289,9 +292,18 @@ impl Draft<'_> {
                 self.conflict(past, Discrepancy::DifferentOutcome, source)
             }
             Outcome::Declined(_) | Outcome::NotFound | Outcome::Pending { .. } | Outcome::Error => {
-                AcknowledgeCode::Duplicate
+                self.said_again(past, source)
             }
         }
+    }
+
+    /// What is known already. The first repetition of an operation's answer is noted for its history; more of them leave
+    /// no trace, so that a confused processor cannot fill the journal.
+    fn said_again(&mut self, past: PastOperation, source: Source) -> AcknowledgeCode {
+        if !past.repeated {
+            self.fact(Event::AnswerRepeated { operation: past.number, source });
+        }
+        AcknowledgeCode::Duplicate
     }
 
     fn conflict(&mut self, past: PastOperation, discrepancy: Discrepancy, source: Source) -> AcknowledgeCode {
@@ -320,7 +332,8 @@ impl Draft<'_> {
             self.alarm(hold.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
             return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
         }
-        let source = Source { callback: report.callback, digest: digest(&(report.hold, report.kind, report.amount)) };
+        let body = digest(&(report.hold, report.kind, report.amount));
+        let source = Source { callback: report.callback, digest: body, at: self.now.wall, inquiry: false };
         let remembered = self.state().rare.iter().flat_map(|rare| &rare.reports);
         if let Some(seen) = remembered.copied().find(|seen| seen.callback == source.callback) {
             return repetition(Some(Seen::from(seen)), source).unwrap_or(AcknowledgeCode::Duplicate);
@@ -397,8 +410,9 @@ fn repetition(seen: Option<Seen>, source: Source) -> Option<AcknowledgeCode> {
     }
 }
 
-fn source_of(answer: &Answer) -> Source {
-    Source { callback: answer.callback, digest: digest(&(answer.operation, answer.hold, &answer.outcome)) }
+fn source_of(answer: &Answer, inquiry: bool, at: Timestamp) -> Source {
+    let digest = digest(&(answer.operation, answer.hold, &answer.outcome));
+    Source { callback: answer.callback, digest, at, inquiry }
 }
 
 /// CRC-32 of a message's postcard encoding.

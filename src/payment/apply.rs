@@ -10,6 +10,12 @@ use crate::units::Timestamp;
 
 /// Folds one fact into the payment.
 pub fn apply(payment: &mut Payment, event: &Event) {
+    fold(payment, event);
+    let attempts = event.operation().and_then(|number| payment.live(number)).map_or(1, |live| live.attempts);
+    payment.history.note(event, attempts);
+}
+
+fn fold(payment: &mut Payment, event: &Event) {
     match event {
         Event::HoldRequested { .. } => hold_requested(payment, event),
         Event::OperationRequested { operation, hold, ask, amount, at } => {
@@ -208,7 +214,7 @@ pub fn apply(payment: &mut Payment, event: &Event) {
             live.escalated = true;
             live.timer = Timer::OFF;
         }
-        Event::HoldExpiring { hold, expires_at: _ } => {
+        Event::HoldExpiring { hold, expires_at: _, at: _ } => {
             let Some(hold) = hold_mut(payment, *hold) else { return };
             hold.expiry_announced = true;
         }
@@ -257,6 +263,11 @@ pub fn apply(payment: &mut Payment, event: &Event) {
         Event::VoidAbandoned { operation, at: _ } => {
             let Some(hold) = payment.end(*operation, Final::Superseded, None, None) else { return };
             payment.try_again(hold, Again::Void);
+        }
+        Event::AnswerRepeated { operation, source: _ } => {
+            if let Some(past) = payment.past.iter_mut().find(|past| past.number == *operation) {
+                past.repeated = true;
+            }
         }
         Event::Settled { .. } => payment.finish = Finish::Settled,
     }
@@ -355,6 +366,14 @@ fn late_approval(payment: &mut Payment, event: &Event) {
     }
 }
 
+/// One more, in memory for exactly as many: there are few of them, in millions of payments.
+fn grow<T>(items: &mut Box<[T]>, item: T) {
+    let mut grown = std::mem::take(items).into_vec();
+    grown.reserve_exact(1);
+    grown.push(item);
+    *items = grown.into_boxed_slice();
+}
+
 fn hold_mut(payment: &mut Payment, number: Ordinal) -> Option<&mut Hold> {
     payment.holds.iter_mut().find(|hold| hold.number == number)
 }
@@ -404,20 +423,18 @@ impl Payment {
     fn begin(&mut self, operation: LiveOperation) {
         debug_assert!(operation.number.0 > self.last, "operation numbers grow");
         self.last = operation.number.0;
-        self.live.reserve_exact(1);
-        self.live.push(operation);
+        grow(&mut self.live, operation);
     }
 
     /// Moves an operation to the past and gives back its hold's number.
     fn end(&mut self, number: Ordinal, result: Final, amount: Option<i64>, source: Option<Source>) -> Option<Ordinal> {
         let index = self.live.iter().position(|operation| operation.number == number);
         debug_assert!(index.is_some(), "operation {number} is under way");
-        let ended = self.live.remove(index?);
-        if self.live.is_empty() {
-            self.live.shrink_to_fit();
-        }
-        self.past.reserve_exact(1);
-        self.past.push(PastOperation {
+        let index = index?;
+        let mut live = std::mem::take(&mut self.live).into_vec();
+        let ended = live.remove(index);
+        self.live = live.into_boxed_slice();
+        let past = PastOperation {
             amount_minor: amount.unwrap_or(ended.amount_minor),
             seen: source.map(Seen::from).or(ended.seen),
             number,
@@ -431,7 +448,9 @@ impl Payment {
             kind: ended.ask.kind(),
             result,
             disputed: ended.disputed,
-        });
+            repeated: false,
+        };
+        grow(&mut self.past, past);
         Some(ended.hold)
     }
 

@@ -296,6 +296,8 @@ pub enum Event {
         hold: Ordinal,
         /// When it lapses.
         expires_at: Timestamp,
+        /// When that was noticed.
+        at: Timestamp,
     },
     /// The hold lapsed, by the processor's word or by its age.
     HoldExpired {
@@ -378,6 +380,13 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// An answer came again after the operation had its outcome. Said once for each operation, however often it comes.
+    AnswerRepeated {
+        /// The operation.
+        operation: Ordinal,
+        /// Which message.
+        source: Source,
+    },
 }
 
 impl Event {
@@ -412,7 +421,8 @@ impl Event {
             | Event::Escalated { operation, .. }
             | Event::CaptureWindowPassed { operation, .. }
             | Event::NothingToVoid { operation, .. }
-            | Event::VoidAbandoned { operation, .. } => Some(*operation),
+            | Event::VoidAbandoned { operation, .. }
+            | Event::AnswerRepeated { operation, .. } => Some(*operation),
             Event::HoldExpiring { hold, .. }
             | Event::HoldExpired { hold, .. }
             | Event::CaptureReversed { hold, .. }
@@ -420,6 +430,51 @@ impl Event {
             | Event::DisputeOpened { hold, .. }
             | Event::DisputeClosed { hold, .. } => Some(*hold),
             Event::CaptureOrdered { .. } | Event::ReleaseOrdered { .. } | Event::Settled { .. } => None,
+        }
+    }
+
+    /// When it was decided, heard or noticed, by the gate's wall clock.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Event::HoldRequested { at, .. }
+            | Event::OperationRequested { at, .. }
+            | Event::OperationRepeated { at, .. }
+            | Event::Inquired { at, .. }
+            | Event::OutcomeUnknown { at, .. }
+            | Event::Queued { at, .. }
+            | Event::NotExecuted { at, .. }
+            | Event::GivenUp { at, .. }
+            | Event::CaptureOrdered { at, .. }
+            | Event::ReleaseOrdered { at, .. }
+            | Event::Voided { at, .. }
+            | Event::LateApproval { at, .. }
+            | Event::AnswerQuarantined { at, .. }
+            | Event::Escalated { at, .. }
+            | Event::HoldExpiring { at, .. }
+            | Event::HoldExpired { at, .. }
+            | Event::CaptureWindowPassed { at, .. }
+            | Event::Settled { at, .. }
+            | Event::NothingToVoid { at, .. }
+            | Event::VoidAbandoned { at, .. } => *at,
+            Event::Accepted { source, .. }
+            | Event::Approved { source, .. }
+            | Event::PartiallyApproved { source, .. }
+            | Event::Declined { source, .. }
+            | Event::IncrementApproved { source, .. }
+            | Event::IncrementDeclined { source, .. }
+            | Event::DecrementApproved { source, .. }
+            | Event::DecrementDeclined { source, .. }
+            | Event::Captured { source, .. }
+            | Event::CaptureDeclined { source, .. }
+            | Event::CaptureFailed { source, .. }
+            | Event::VoidRefused { source, .. }
+            | Event::Refunded { source, .. }
+            | Event::RefundDeclined { source, .. }
+            | Event::CaptureReversed { source, .. }
+            | Event::RefundReversed { source, .. }
+            | Event::DisputeOpened { source, .. }
+            | Event::DisputeClosed { source, .. }
+            | Event::AnswerRepeated { source, .. } => source.at,
         }
     }
 }
@@ -462,6 +517,10 @@ pub struct Source {
     pub callback: CallbackId,
     /// CRC-32 of its body: tells a repeated message from another one under the same number.
     pub digest: u32,
+    /// When the gate heard it.
+    pub at: Timestamp,
+    /// Whether it answers an inquiry after the operation, not the operation itself.
+    pub inquiry: bool,
 }
 
 /// Why an outcome is not known.
@@ -499,7 +558,7 @@ mod tests {
     fn variants_keep_their_numbers() {
         let (operation, hold, at) = (Ordinal(2), Ordinal(1), Timestamp::default());
         let amount = Amount::new(1, Currency::EUR);
-        let source = Source { callback: CallbackId(7), digest: 9 };
+        let source = Source { callback: CallbackId(7), digest: 9, at, inquiry: false };
         let decline = || Decline { class: DeclineClass::Soft, code: "51".into(), retry_after: None };
         let processor_ref = || ProcessorRef("r".into());
         let cause = UnknownCause::Silence;
@@ -525,7 +584,7 @@ mod tests {
             (23, Event::Refunded { operation, amount, source }),
             (25, Event::LateApproval { operation, amount, processor_ref: processor_ref(), source, at }),
             (27, Event::Escalated { operation, at }),
-            (28, Event::HoldExpiring { hold, expires_at: at }),
+            (28, Event::HoldExpiring { hold, expires_at: at, at }),
             (29, Event::HoldExpired { hold, source: None, at }),
             (30, Event::CaptureReversed { hold, amount, source }),
             (33, Event::DisputeClosed { hold, amount, won: true, source }),
@@ -533,6 +592,7 @@ mod tests {
             (35, Event::Settled { captured: amount, shortfall: amount, at }),
             (36, Event::NothingToVoid { operation, source, at }),
             (37, Event::VoidAbandoned { operation, at }),
+            (38, Event::AnswerRepeated { operation, source }),
         ];
         for (number, event) in numbered {
             let bytes = postcard::to_stdvec(&event).unwrap();

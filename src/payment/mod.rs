@@ -43,6 +43,7 @@ mod decide;
 mod draft;
 mod event;
 mod finish;
+pub mod history;
 mod operation;
 mod policy;
 mod rejection;

@@ -124,7 +124,7 @@ impl Draft<'_> {
             self.alarm(operation, alarm);
         } else if hold.stage == Stage::Open && !hold.expiry_announced {
             let expires_at = hold.expires_at;
-            self.fact(Event::HoldExpiring { hold: number, expires_at });
+            self.fact(Event::HoldExpiring { hold: number, expires_at, at: self.now.wall });
             self.date_due(number);
         } else {
             self.fact(Event::HoldExpired { hold: number, source: None, at: self.now.wall });

@@ -1,5 +1,6 @@
 //! What is known of a payment: its holds, the operations under way, and enough of the past to recognise late answers.
 
+use super::history::History;
 use super::{
     Ask, CallbackId, Credential, HoldCapabilities, OperationKind, ProcessorRef, Source, UnknownCause, VoidReason,
 };
@@ -17,9 +18,11 @@ pub struct Payment {
     pub(super) session: SessionId,
     pub(super) holds: SmallVec<[Hold; 1]>,
     /// Operations without a final outcome, oldest first.
-    pub(super) live: Vec<LiveOperation>,
+    pub(super) live: Box<[LiveOperation]>,
     /// Operations with a final outcome, in the order in which they ended.
-    pub(super) past: Vec<PastOperation>,
+    pub(super) past: Box<[PastOperation]>,
+    /// What was said about all of them, and when.
+    pub(super) history: History,
     pub(super) rare: Option<Box<Rare>>,
     /// What is owed in all, in minor units, as far as a capture was ordered.
     pub(super) owed: i64,
@@ -230,6 +233,8 @@ pub struct PastOperation {
     /// How it ended.
     pub result: Final,
     pub(super) disputed: bool,
+    /// Its answer came again.
+    pub(super) repeated: bool,
 }
 
 /// How an operation ended.

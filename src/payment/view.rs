@@ -1,5 +1,6 @@
 //! What can be read from a payment: sums, deadlines, and the message for an operation.
 
+use super::history::{History, Moment};
 use super::policy::step;
 use super::state::{Again, Finish, Raise, Timer};
 use super::{
@@ -16,8 +17,9 @@ impl Payment {
         Payment {
             session,
             holds: SmallVec::new(),
-            live: Vec::new(),
-            past: Vec::new(),
+            live: Box::default(),
+            past: Box::default(),
+            history: History::default(),
             rare: None,
             owed: 0,
             currency,
@@ -49,6 +51,16 @@ impl Payment {
     /// The operations with a final outcome.
     pub fn past_operations(&self) -> &[PastOperation] {
         &self.past
+    }
+
+    /// What was said about its operations, in order, as far as it is kept ([`History`]).
+    pub fn history(&self) -> impl Iterator<Item = Moment> + '_ {
+        self.history.moments()
+    }
+
+    /// Whether so much was said that repetitions and inquiries are not kept any more.
+    pub fn history_is_full(&self) -> bool {
+        self.history.is_full()
     }
 
     /// The id of an operation.

@@ -16,14 +16,14 @@ pub fn apply(session: &mut Session, event: &Event) {
         }
         Event::RegisterJumped(jump) => session.meter.jump(*jump),
         Event::Suspected { reading, doubt: _ } => session.meter.doubt(reading),
-        Event::Admitted { limit } => {
+        Event::Admitted { limit, at: _ } => {
             let stop_asked = match &session.stage {
                 Stage::Charging { stop_asked, .. } => *stop_asked,
                 Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
             };
             session.stage = Stage::Charging { limit: *limit, stop_asked };
         }
-        Event::StopAsked(reason) => {
+        Event::StopAsked { reason, at: _ } => {
             if let Stage::Charging { stop_asked, .. } = &mut session.stage {
                 *stop_asked = Some(*reason);
             }
@@ -41,7 +41,7 @@ pub fn apply(session: &mut Session, event: &Event) {
                 session.settled_at.get_or_insert(*at);
             }
         }
-        Event::Closed => {
+        Event::Closed { at: _ } => {
             let ended = session.ended().copied().expect("a session ends before it closes");
             session.stage = Stage::Closed(Box::new(ended));
         }

@@ -175,7 +175,7 @@ fn stop_by(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> 
             .and_effect(Effect::StartRejected(reason)),
         Stage::Charging { stop_asked: Some(asked), .. } => Decision::reply(Effect::StopNow(*asked)),
         Stage::Charging { stop_asked: None, .. } => {
-            Decision::event(Event::StopAsked(reason)).and_effect(Effect::StopNow(reason))
+            Decision::event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
         }
         Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
     }

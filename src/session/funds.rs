@@ -76,7 +76,7 @@ pub(super) fn keep_covered(
                 None => decision,
             }
         }
-        Reach::Out(reason) => stop(reason, decision),
+        Reach::Out(reason) => stop(reason, decision, around),
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_
                 None => Decision::nothing(),
             }
         }
-        Reach::Out(reason) => stop(reason, Decision::nothing()),
+        Reach::Out(reason) => stop(reason, Decision::nothing(), around),
     }
 }
 
@@ -115,8 +115,8 @@ pub(super) fn renew(session: &Session, payment: &Payment, around: &Surroundings<
     ask(session, payment, running, Burn::average(session, running), reserve, around)
 }
 
-pub(super) fn stop(reason: StopReason, decision: Decision) -> Decision {
-    decision.and_event(Event::StopAsked(reason)).and_effect(Effect::StopNow(reason))
+pub(super) fn stop(reason: StopReason, decision: Decision, around: &Surroundings<'_>) -> Decision {
+    decision.and_event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
 }
 
 fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, around: &Surroundings<'_>) -> Reach {

@@ -211,15 +211,25 @@ pub enum Event {
     Admitted {
         /// The limit.
         limit: Amount,
+        /// When.
+        at: Timestamp,
     },
     /// The charger was told to stop.
-    StopAsked(StopReason),
+    StopAsked {
+        /// Why.
+        reason: StopReason,
+        /// When.
+        at: Timestamp,
+    },
     /// No more energy will be billed.
     Ended(Box<Ended>),
     /// Something about the money.
     Payment(payment::Event),
     /// Every hold has ended.
-    Closed,
+    Closed {
+        /// When that was known.
+        at: Timestamp,
+    },
     /// It had been put away and is needed again: a processor still had something to say. The state as it was put away.
     Revived(Box<Session>),
     /// A charger that had been silent told more after the session was ended on its last known total: what it comes to now.

@@ -171,7 +171,7 @@ fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], aro
             }
         }
         Stage::Settling(ended) if payment.is_settled() => {
-            let closed = Decision::event(Event::Closed);
+            let closed = Decision::event(Event::Closed { at: around.now.wall });
             let closed = match ended.admitted {
                 true => closed.and_effect(Effect::Receipt { payable: ended.payable, cost: ended.cost }),
                 false => closed,
@@ -198,7 +198,8 @@ fn conclude_authorization(
             | payment::Event::HoldRequested { floor: Some(_), .. } => {
                 let limit = payment.spendable();
                 return match limit.minor > 0 && funds::is_covered(session, limit, around) {
-                    true => Decision::event(Event::Admitted { limit }).and_effect(Effect::StartAccepted { limit }),
+                    true => Decision::event(Event::Admitted { limit, at: around.now.wall })
+                        .and_effect(Effect::StartAccepted { limit }),
                     false => give_up(session, payment, StopReason::TooLittle, around),
                 };
             }
@@ -246,7 +247,9 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surr
     let decision = plain(decided);
     Some(match floor {
         None => decision,
-        Some(limit) => decision.and_event(Event::Admitted { limit }).and_effect(Effect::StartAccepted { limit }),
+        Some(limit) => decision
+            .and_event(Event::Admitted { limit, at: around.now.wall })
+            .and_effect(Effect::StartAccepted { limit }),
     })
 }
 
@@ -265,7 +268,7 @@ fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Su
     }
     let decision = decision.and_effect(Effect::StartRejected(reason));
     match settled {
-        true => decision.and_event(Event::Closed).and_effect(Effect::Archive),
+        true => decision.and_event(Event::Closed { at: around.now.wall }).and_effect(Effect::Archive),
         false => decision,
     }
 }
@@ -284,10 +287,9 @@ fn conclude_change(
     }
     // Once the energy was told to stop, a higher limit would only confuse, and a lower one says nothing new.
     match (stop_asked, spendable.minor > limit.minor || funds::is_covered(session, spendable, around)) {
-        (None, true) => {
-            Decision::event(Event::Admitted { limit: spendable }).and_effect(Effect::LimitChanged(spendable))
-        }
-        (None, false) => funds::stop(StopReason::AuthorizationLost, Decision::nothing()),
+        (None, true) => Decision::event(Event::Admitted { limit: spendable, at: around.now.wall })
+            .and_effect(Effect::LimitChanged(spendable)),
+        (None, false) => funds::stop(StopReason::AuthorizationLost, Decision::nothing(), around),
         (Some(_), _) => Decision::nothing(),
     }
 }

@@ -301,6 +301,10 @@ fn f19_a_repeated_message_is_booked_once_and_acknowledged_again() {
     let answer =
         Answer { callback: CallbackId(55), operation: capture.id, hold: capture.hold, outcome: approved(3_000) };
     desk.answer(&capture.processor, answer.clone());
+    // Noted once, for whoever wants to know who said what; after that it leaves no trace.
+    let noted = desk.answer(&capture.processor, answer.clone());
+    assert!(matches!(noted[..], [Event::AnswerRepeated { .. }]), "{noted:?}");
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
     assert!(desk.answer(&capture.processor, answer.clone()).is_empty());
     assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
     // The same again under another number.

@@ -1,0 +1,371 @@
+//! What was said about a payment's operations, and when: kept in the payment itself, so that it can be told when the log
+//! that it came from has long been trimmed.
+//!
+//! Millions of payments are resident, most with two or three operations, so a history is one piece of memory with some ten
+//! bytes for a moment. It is bounded: a void may be repeated for weeks, and after [`HISTORY_BYTES`] repetitions, inquiries
+//! and silence are not noted any more. What an operation asked and how it ended always is.
+
+use super::{
+    CallbackId, Decline, DeclineClass, Discrepancy, Event, NotExecutedCause, Ordinal, UnknownCause, VoidReason,
+};
+use crate::limits::HISTORY_BYTES;
+use crate::units::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The moments of a payment, oldest first, one postcard encoding after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History(Box<[u8]>);
+
+/// One thing that was said, or noticed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// When, by the gate's wall clock.
+    pub at: Timestamp,
+    /// The operation; for a report about a hold its authorization; 0 for the payment as a whole.
+    pub operation: Ordinal,
+    /// What.
+    pub said: Said,
+}
+
+/// Who said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// The gate to the processor, or to itself.
+    Gate,
+    /// The processor to the gate.
+    Processor,
+    /// The owner of the payment to the gate: the session, or an operator.
+    Owner,
+}
+
+/// What was said. The order of variants is their number in the history: it only grows. Amounts are in minor units of the
+/// payment's currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Said {
+    /// It was asked for, for the first time.
+    Asked {
+        /// The amount asked for; of a void what is believed held.
+        amount_minor: i64,
+    },
+    /// The same again, under the same id.
+    AskedAgain {
+        /// Which sending.
+        attempt: u16,
+    },
+    /// What became of it was asked.
+    Inquired {
+        /// Whether "not found" will mean that it never happened.
+        binding: bool,
+    },
+    /// From here on nobody knew what became of it.
+    Unknown(UnknownCause),
+    /// It did not leave the gate, and waits for a connection.
+    Queued,
+    /// It was taken in, to be decided later.
+    Accepted {
+        /// When.
+        decide_by: Timestamp,
+        /// Whether an inquiry told.
+        inquiry: bool,
+    },
+    /// Done.
+    Approved {
+        /// What the processor acted on; none for a void.
+        amount_minor: Option<i64>,
+        /// Whether an inquiry told.
+        inquiry: bool,
+    },
+    /// Refused.
+    Declined {
+        /// What that means.
+        class: DeclineClass,
+        /// The processor's own code.
+        code: Box<str>,
+        /// Whether an inquiry told.
+        inquiry: bool,
+    },
+    /// The processor knows nothing that could be released.
+    NothingThere {
+        /// Whether an inquiry told.
+        inquiry: bool,
+    },
+    /// It certainly never happened.
+    NotExecuted(NotExecutedCause),
+    /// It was not waited for any longer.
+    GivenUp(VoidReason),
+    /// Done after all, after it had ended otherwise.
+    LateApproval {
+        /// What the processor acted on.
+        amount_minor: i64,
+        /// Whether an inquiry told.
+        inquiry: bool,
+    },
+    /// An answer contradicted it, and was set aside.
+    SetAside(Discrepancy),
+    /// Its answer came again: noted once.
+    Repeated {
+        /// The message.
+        callback: CallbackId,
+    },
+    /// A person was called.
+    Escalated,
+    /// It could not be found out, and another took its place.
+    Abandoned,
+    /// A capture, or its release, is running out of time.
+    WindowPassed {
+        /// How much of it has passed.
+        percent: u8,
+    },
+    /// The hold lapses soon.
+    Expiring {
+        /// When.
+        expires_at: Timestamp,
+    },
+    /// The hold lapsed.
+    Expired {
+        /// Whether the processor said so; otherwise it was old enough.
+        told: bool,
+    },
+    /// A capture that had been approved failed after all.
+    CaptureReversed {
+        /// How much.
+        amount_minor: i64,
+    },
+    /// A refund that had been approved failed after all.
+    RefundReversed {
+        /// How much.
+        amount_minor: i64,
+    },
+    /// The issuer took money back.
+    DisputeOpened {
+        /// How much.
+        amount_minor: i64,
+    },
+    /// A dispute ended.
+    DisputeClosed {
+        /// How much.
+        amount_minor: i64,
+        /// Whether the money came back.
+        won: bool,
+    },
+    /// What is owed is to be taken.
+    CaptureOrdered {
+        /// Everything that is owed.
+        owed_minor: i64,
+        /// Whether the payment ends with it.
+        last: bool,
+    },
+    /// Everything is to be released.
+    ReleaseOrdered(VoidReason),
+    /// Every hold ended and nothing is under way.
+    Settled {
+        /// What was taken.
+        captured_minor: i64,
+        /// What is owed and was not taken.
+        shortfall_minor: i64,
+    },
+}
+
+impl History {
+    /// The moments, oldest first.
+    pub fn moments(&self) -> impl Iterator<Item = Moment> + '_ {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (moment, after) = postcard::take_from_bytes(rest).ok()?;
+            rest = after;
+            Some(moment)
+        })
+    }
+
+    /// Whether so much was said that repetitions and inquiries are not noted any more.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= HISTORY_BYTES
+    }
+
+    /// Notes a fact. `attempts`: how often its operation was sent by now.
+    pub(super) fn note(&mut self, event: &Event, attempts: u16) {
+        let (operation, said) = moment(event, attempts);
+        if self.is_full() && said.recurs() {
+            return;
+        }
+        let moment = Moment { at: event.at(), operation, said };
+        let moment = postcard::to_stdvec(&moment).expect("a moment is a plain value and always encodes");
+        self.0 = [&*self.0, &moment].concat().into_boxed_slice();
+    }
+}
+
+impl Said {
+    /// Who said it.
+    pub fn by(&self) -> Voice {
+        match self {
+            Said::Accepted { .. }
+            | Said::Approved { .. }
+            | Said::Declined { .. }
+            | Said::NothingThere { .. }
+            | Said::LateApproval { .. }
+            | Said::SetAside(_)
+            | Said::Repeated { .. }
+            | Said::Expired { told: true }
+            | Said::CaptureReversed { .. }
+            | Said::RefundReversed { .. }
+            | Said::DisputeOpened { .. }
+            | Said::DisputeClosed { .. } => Voice::Processor,
+            Said::CaptureOrdered { .. } | Said::ReleaseOrdered(_) => Voice::Owner,
+            Said::Asked { .. }
+            | Said::AskedAgain { .. }
+            | Said::Inquired { .. }
+            | Said::Unknown(_)
+            | Said::Queued
+            | Said::NotExecuted(_)
+            | Said::GivenUp(_)
+            | Said::Escalated
+            | Said::Abandoned
+            | Said::WindowPassed { .. }
+            | Said::Expiring { .. }
+            | Said::Expired { told: false }
+            | Said::Settled { .. } => Voice::Gate,
+        }
+    }
+
+    /// Whether it may be said about one operation any number of times.
+    fn recurs(&self) -> bool {
+        matches!(self, Said::AskedAgain { .. } | Said::Inquired { .. } | Said::Unknown(_) | Said::Queued)
+            || matches!(self, Said::Accepted { .. } | Said::Escalated | Said::Expiring { .. })
+    }
+}
+
+/// What a fact says, and about which operation.
+fn moment(event: &Event, attempts: u16) -> (Ordinal, Said) {
+    let declined = |decline: &Decline, inquiry| {
+        let Decline { class, code, retry_after: _ } = decline;
+        Said::Declined { class: *class, code: code.clone(), inquiry }
+    };
+    let said = match event {
+        Event::HoldRequested { amount, .. } | Event::OperationRequested { amount, .. } => {
+            Said::Asked { amount_minor: amount.minor }
+        }
+        Event::OperationRepeated { .. } => Said::AskedAgain { attempt: attempts },
+        Event::Inquired { binding, .. } => Said::Inquired { binding: *binding },
+        Event::OutcomeUnknown { cause, .. } => Said::Unknown(*cause),
+        Event::Queued { .. } => Said::Queued,
+        Event::Accepted { decide_by, source, .. } => Said::Accepted { decide_by: *decide_by, inquiry: source.inquiry },
+        Event::Approved { total: amount, source, .. }
+        | Event::PartiallyApproved { total: amount, source, .. }
+        | Event::IncrementApproved { total: amount, source, .. }
+        | Event::DecrementApproved { total: amount, source, .. }
+        | Event::Captured { amount, source, .. }
+        | Event::Refunded { amount, source, .. } => {
+            Said::Approved { amount_minor: Some(amount.minor), inquiry: source.inquiry }
+        }
+        Event::Voided { source, .. } => Said::Approved { amount_minor: None, inquiry: source.inquiry },
+        Event::Declined { decline, source, .. }
+        | Event::IncrementDeclined { decline, source, .. }
+        | Event::DecrementDeclined { decline, source, .. }
+        | Event::CaptureDeclined { decline, source, .. }
+        | Event::CaptureFailed { decline, source, .. }
+        | Event::RefundDeclined { decline, source, .. }
+        | Event::VoidRefused { decline: Some(decline), source, .. } => declined(decline, source.inquiry),
+        Event::VoidRefused { decline: None, source, .. } | Event::NothingToVoid { source, .. } => {
+            Said::NothingThere { inquiry: source.inquiry }
+        }
+        Event::NotExecuted { cause, .. } => Said::NotExecuted(*cause),
+        Event::GivenUp { reason, .. } => Said::GivenUp(*reason),
+        Event::LateApproval { amount, source, .. } => {
+            Said::LateApproval { amount_minor: amount.minor, inquiry: source.inquiry }
+        }
+        Event::AnswerQuarantined { discrepancy, .. } => Said::SetAside(*discrepancy),
+        Event::AnswerRepeated { source, .. } => Said::Repeated { callback: source.callback },
+        Event::Escalated { .. } => Said::Escalated,
+        Event::VoidAbandoned { .. } => Said::Abandoned,
+        Event::CaptureWindowPassed { percent, .. } => Said::WindowPassed { percent: *percent },
+        Event::HoldExpiring { expires_at, .. } => Said::Expiring { expires_at: *expires_at },
+        Event::HoldExpired { source, .. } => Said::Expired { told: source.is_some() },
+        Event::CaptureReversed { amount, .. } => Said::CaptureReversed { amount_minor: amount.minor },
+        Event::RefundReversed { amount, .. } => Said::RefundReversed { amount_minor: amount.minor },
+        Event::DisputeOpened { amount, .. } => Said::DisputeOpened { amount_minor: amount.minor },
+        Event::DisputeClosed { amount, won, .. } => Said::DisputeClosed { amount_minor: amount.minor, won: *won },
+        Event::CaptureOrdered { owed, last, .. } => Said::CaptureOrdered { owed_minor: owed.minor, last: *last },
+        Event::ReleaseOrdered { reason, .. } => Said::ReleaseOrdered(*reason),
+        Event::Settled { captured, shortfall, .. } => {
+            Said::Settled { captured_minor: captured.minor, shortfall_minor: shortfall.minor }
+        }
+    };
+    (event.operation().unwrap_or_default(), said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{ProcessorRef, Source};
+    use crate::units::{Amount, Currency};
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(1_790_000_000_000 + ms)
+    }
+
+    fn approved(operation: u16, ms: i64) -> Event {
+        Event::Approved {
+            operation: Ordinal(operation),
+            total: Amount::new(4_500, Currency::EUR),
+            processor_ref: ProcessorRef("8841".into()),
+            expires_at: at(0),
+            source: Source { callback: CallbackId(7), digest: 9, at: at(ms), inquiry: true },
+        }
+    }
+
+    #[test]
+    fn what_was_said_comes_back_in_order_with_its_time() {
+        let mut history = History::default();
+        history.note(&Event::OperationRepeated { operation: Ordinal(1), at: at(5) }, 2);
+        history.note(&approved(1, 81), 1);
+        let expected = [
+            Moment { at: at(5), operation: Ordinal(1), said: Said::AskedAgain { attempt: 2 } },
+            Moment {
+                at: at(81),
+                operation: Ordinal(1),
+                said: Said::Approved { amount_minor: Some(4_500), inquiry: true },
+            },
+        ];
+        assert_eq!(history.moments().collect::<Vec<_>>(), expected);
+        assert_eq!(expected.map(|moment| moment.said.by()), [Voice::Gate, Voice::Processor]);
+    }
+
+    #[test]
+    fn a_moment_is_small() {
+        let mut history = History::default();
+        history.note(&approved(1, 0), 1);
+        assert!(history.0.len() <= 14, "{} bytes", history.0.len());
+    }
+
+    #[test]
+    fn repetitions_for_weeks_do_not_fill_the_memory_and_the_outcome_is_noted_all_the_same() {
+        let mut history = History::default();
+        for ms in 0..100_000 {
+            history.note(&Event::OperationRepeated { operation: Ordinal(3), at: at(ms) }, 9);
+        }
+        let kept = history.0.len();
+        assert!(history.is_full() && kept < HISTORY_BYTES + 32, "{kept} bytes");
+        history.note(&approved(3, 100_000), 1);
+        assert_eq!(history.moments().last().map(|moment| moment.at), Some(at(100_000)));
+    }
+
+    /// A variant that moved would be read as another one from an older payment.
+    #[test]
+    fn variants_keep_their_numbers() {
+        let numbered = [
+            (0, Said::Asked { amount_minor: 1 }),
+            (1, Said::AskedAgain { attempt: 2 }),
+            (2, Said::Inquired { binding: true }),
+            (6, Said::Approved { amount_minor: None, inquiry: false }),
+            (9, Said::NotExecuted(NotExecutedCause::NotSent)),
+            (12, Said::SetAside(Discrepancy::DifferentHold)),
+            (14, Said::Escalated),
+            (18, Said::Expired { told: true }),
+            (23, Said::CaptureOrdered { owed_minor: 1, last: true }),
+            (25, Said::Settled { captured_minor: 1, shortfall_minor: 0 }),
+        ];
+        for (number, said) in numbered {
+            assert_eq!(postcard::to_stdvec(&said).unwrap()[0], number, "{said:?}");
+        }
+    }
+}
