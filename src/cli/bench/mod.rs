@@ -1,5 +1,6 @@
 //! `wattstile bench`: measurements of a gate, made by the program itself.
 
+mod callbacks;
 mod in_process;
 mod prepaid;
 mod readings;
@@ -29,6 +30,7 @@ pub struct Args {
 enum Verb {
     Recover(recover::Args),
     Prepaid(prepaid::Args),
+    Callbacks(callbacks::Args),
 }
 
 /// A flat price: the load is about the way of a reading, not about tariffs.
@@ -44,5 +46,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         None => readings::run(args.readings, output),
         Some(Verb::Recover(args)) => recover::run(args, output),
         Some(Verb::Prepaid(args)) => prepaid::run(&args, output),
+        Some(Verb::Callbacks(args)) => callbacks::run(args, output),
     }
 }
