@@ -71,10 +71,11 @@ fn damage_anywhere_ends_with_sixty_five_and_is_named() {
     for (part, extension, at) in [("log", "db", 0), ("snapshots", "snap", 30), ("archive", "open", 50)] {
         let data = place.path().join(part);
         make(&data);
-        let file = fs::read_dir(data.join(part)).unwrap().map(|entry| entry.unwrap().path()).find(|path| {
-            path.extension().is_some_and(|found| found == extension) || path.file_name().unwrap() == extension
-        });
-        let file = file.unwrap();
+        // The log's file lies in the directory of its database.
+        let files = fs::read_dir(data.join(part)).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.map(|path| if path.is_dir() { path.join(extension) } else { path });
+        let is_it = |path: &std::path::PathBuf| path.is_file() && path.to_string_lossy().ends_with(extension);
+        let file = files.into_iter().find(is_it).unwrap();
         let mut bytes = fs::read(&file).unwrap();
         // In the log the bytes of the block, wherever sled has put them.
         let at = if part == "log" { bytes.windows(4).position(|window| window == b"wBLK").unwrap() + 60 } else { at };
@@ -82,8 +83,56 @@ fn damage_anywhere_ends_with_sixty_five_and_is_named() {
         fs::write(&file, bytes).unwrap();
         let (code, stdout, stderr) = journal(&["verify", data.to_str().unwrap()]);
         assert_eq!(code, 65, "{part}: {stdout}{stderr}");
-        assert!(stdout.contains("damaged") || stderr.contains("cannot be read"), "{part}: {stdout}{stderr}");
+        assert!(stdout.contains("damaged    the "), "{part}: {stdout}{stderr}");
     }
+}
+
+#[test]
+fn a_damaged_log_is_located_by_partition_and_what_is_whole_is_rescued() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let new = place.path().join("new");
+    {
+        let dir = DataDir::create(&data, Layout { partitions: 4, generation_blocks: 16 }).unwrap();
+        let store = SledStore::open(&dir).unwrap();
+        let (mut log, _) = Log::open(Box::new(store), &Sequences::new(4), &mut |_| Ok(())).unwrap();
+        let mut appender = Appender::new(log.sequences().clone());
+        for number in 0..9 {
+            for partition in [1, 3] {
+                let text = format!("fact {number} of {partition}");
+                let mut permit = appender.reserve().unwrap();
+                permit.append(PartitionId(partition), RecordKind::BillingEvent, |out| out.extend(text.bytes()));
+            }
+            let batch = appender.take_batch().unwrap();
+            log.commit(std::slice::from_ref(&batch)).unwrap();
+            appender.committed(batch);
+        }
+        Snapshots::open(&dir).unwrap().write(PartitionId(3), Sequence(7), b"state").unwrap();
+        log.close().unwrap();
+    }
+    let database = fs::read_dir(data.join("log")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(database.join("db")).unwrap();
+    let at = bytes.windows(9).position(|window| window == b"fact 5 of").unwrap();
+    bytes[at] ^= 0x10;
+    // And sled itself would not open it any more.
+    bytes[..16].fill(0);
+    fs::write(database.join("db"), bytes).unwrap();
+    let (data, new) = (data.to_str().unwrap(), new.to_str().unwrap());
+    let (code, stdout, _) = journal(&["verify", data, "--json"]);
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &found["holes"]), (65, &serde_json::json!([[5, 5]])), "{stdout}");
+    // The snapshot of partition 3 has what was lost of it.
+    assert_eq!(found["lost"], serde_json::json!([{"partition": 1, "first": 6, "last": 6}]));
+    assert_eq!(found["left"][0], serde_json::json!({"partition": 1, "good_to": 5, "after": 3}));
+    let (code, stdout, _) = journal(&["rescue", data, new]);
+    assert_eq!(code, 65, "something is lost: {stdout}");
+    assert!(
+        stdout.contains("partition     1  whole up to            5") && stdout.contains("records 6 to 6"),
+        "{stdout}"
+    );
+    assert_eq!(journal(&["verify", new]).0, 0);
+    assert_eq!(journal(&["verify", data]).0, 65, "the damaged one is as it was");
+    assert_eq!(journal(&["rescue", data, new]).0, 78, "never over data that is there");
 }
 
 #[test]

@@ -74,6 +74,13 @@ fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
         if sync == Sync::Ours {
             durable = after;
         }
+        if commit % 25 == 24 && sync == Sync::Ours {
+            // The process is killed and started again: what is before this is another database.
+            drop(log);
+            log = replay(Box::new(SledStore::open(&dir).unwrap()), &confirmed).unwrap();
+            appender = Appender::new(log.sequences().clone());
+            durable = Copy::of(&data);
+        }
         if commit % 40 == 39 && sync == Sync::Ours {
             // Dropping goes on in the background while images are taken.
             let dropped = log.trim(&log.sequences().clone()).unwrap();
@@ -172,30 +179,15 @@ impl Copy {
         Copy(files)
     }
 
-    /// This one, with any subset of the pages of the log's file that are others in `later`.
+    /// This one, with any subset of the pages of the log's files that are others in `later`.
     fn with_some_of(&self, later: &Copy, dice: &mut Dice) -> Copy {
-        let name = Path::new("log/db");
-        let file_of = |copy: &Copy| copy.0[name].clone().expect("a file");
-        let (before, after) = (file_of(self), file_of(later));
-        let mut left = before.clone();
-        if after.len() > before.len() {
-            // How much of a longer file is there, and whether its new pages are: two different things.
-            let grown = dice.below((after.len() - before.len()) as u64 + 1) as usize;
-            left.resize(before.len() + grown, 0);
-        }
-        let (keep, of) = [(0, 1), (1, 2), (9, 10), (1, 10), (1, 1)][dice.below(5) as usize];
-        for (at, page) in left.chunks_mut(PAGE).enumerate() {
-            let Some(new) = after.get(at * PAGE..at * PAGE + page.len()).filter(|new| *new != page) else { continue };
-            if dice.below(of) >= keep {
-                continue;
-            }
-            // Mostly whole pages, sometimes some sectors of one.
-            let sectors = if dice.below(8) == 0 { dice.below((PAGE / SECTOR) as u64) as usize } else { PAGE / SECTOR };
-            let length = page.len().min(sectors * SECTOR);
-            page[..length].copy_from_slice(&new[..length]);
-        }
         let mut image = self.clone();
-        image.0.insert(name.to_owned(), Some(left));
+        for (name, before) in &self.0 {
+            // What is removed meanwhile may be there still.
+            if let (true, Some(before), Some(Some(after))) = (name.ends_with("db"), before, later.0.get(name)) {
+                image.0.insert(name.clone(), Some(some_pages(before, after, dice)));
+            }
+        }
         image
     }
 
@@ -209,6 +201,28 @@ impl Copy {
             }
         }
     }
+}
+
+/// A file with any subset of the pages of its later self.
+fn some_pages(before: &[u8], after: &[u8], dice: &mut Dice) -> Vec<u8> {
+    let mut left = before.to_vec();
+    if after.len() > before.len() {
+        // How much of a longer file is there, and whether its new pages are: two different things.
+        let grown = dice.below((after.len() - before.len()) as u64 + 1) as usize;
+        left.resize(before.len() + grown, 0);
+    }
+    let (keep, of) = [(0, 1), (1, 2), (9, 10), (1, 10), (1, 1)][dice.below(5) as usize];
+    for (at, page) in left.chunks_mut(PAGE).enumerate() {
+        let Some(new) = after.get(at * PAGE..at * PAGE + page.len()).filter(|new| *new != page) else { continue };
+        if dice.below(of) >= keep {
+            continue;
+        }
+        // Mostly whole pages, sometimes some sectors of one.
+        let sectors = if dice.below(8) == 0 { dice.below((PAGE / SECTOR) as u64) as usize } else { PAGE / SECTOR };
+        let length = page.len().min(sectors * SECTOR);
+        page[..length].copy_from_slice(&new[..length]);
+    }
+    left
 }
 
 /// SplitMix64.

@@ -1,6 +1,6 @@
 //! `wattstile backup`: takes, checks and restores backups of a data directory.
 
-use super::journal::{end_when_the_store_panics, error};
+use super::journal::error;
 use super::look::{Which, data_below};
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
@@ -49,7 +49,6 @@ enum Verb {
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    end_when_the_store_panics();
     match args.verb {
         Verb::Create { data, to } => {
             let data = data_below(&data);

@@ -4,12 +4,12 @@ use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
 use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
-use crate::journal::{self, Failure, Inspection, Record, RecordKind};
+use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
 use crate::{account, charger, session};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The log.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,20 @@ enum Verb {
         Ends with 0 when everything is as it was written, with 65 when something is\n\
         damaged: each damage is named with its place and with what is lost.")]
     Verify(Place),
+    /// Write what is whole in a damaged data directory into a new one
+    ///
+    /// Takes of every partition its newest whole snapshot and every record behind it up
+    /// to the first one that is missing, and the archive as it is. What is lost is named.
+    /// The damaged directory is only read.
+    #[command(after_help = "Example:\n  wattstile journal rescue .wattstile/data /srv/wattstile/rescued\n\n\
+        Ends with 0 when nothing is lost, with 65 when something is; the new directory is\n\
+        there in both cases. `backup restore` may know more: compare before you go on.")]
+    Rescue {
+        /// The damaged data directory
+        data: PathBuf,
+        /// The new data directory: empty or not there
+        to: PathBuf,
+    },
     /// Show every record of the log, one JSON document a line
     #[command(after_help = "Example:\n  wattstile journal dump --partition 7 | head")]
     Dump(Dump),
@@ -60,9 +74,9 @@ struct Dump {
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    end_when_the_store_panics();
     match args.verb {
         Verb::Verify(place) => verify(&place, output),
+        Verb::Rescue { data, to } => rescue(&data, &to, output),
         Verb::Dump(dump) => dump.run(output),
     }
 }
@@ -99,10 +113,43 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
     for damage in &found.damage {
         writeln!(out, "{BAD}damaged{BAD:#}    {damage}")?;
     }
-    if found.whole {
-        writeln!(out, "{GOOD}whole{GOOD:#}")?;
+    for Left { partition, good_to, after } in &found.left {
+        write!(out, "left       partition {:>5}  whole up to {good_to}", partition.0)?;
+        match after {
+            0 => writeln!(out, "; nothing tells whether there was more")?,
+            after => writeln!(out, "; {after} whole records behind the damage")?,
+        }
     }
-    Ok(())
+    show_lost(&found.lost, out)?;
+    match found.whole {
+        true => writeln!(out, "{GOOD}whole{GOOD:#}"),
+        false => Ok(()),
+    }
+}
+
+fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {
+    let rescued = journal::rescue(&look::data_below(data), to).map_err(|failure| error(&failure))?;
+    output.answer("journal-rescue/1", &rescued, |out| {
+        for each in &rescued.partitions {
+            let RescuedPartition { partition, snapshot_at, good_to, left_behind } = each;
+            write!(out, "partition {partition:>5}  whole up to {good_to:>12}  snapshot {snapshot_at:>12}")?;
+            match left_behind {
+                0 => writeln!(out)?,
+                more => writeln!(out, "  {more} records behind a loss stay behind")?,
+            }
+        }
+        writeln!(out, "log        {} records came over", rescued.records)?;
+        writeln!(out, "archive    {} files came over as they are", rescued.archive_files)?;
+        rescued.damage.iter().try_for_each(|damage| writeln!(out, "{BAD}damaged{BAD:#}    {damage}"))?;
+        show_lost(&rescued.lost, out)
+    })?;
+    Ok(if rescued.lost.is_empty() { Exit::Ok } else { Exit::Corrupt })
+}
+
+fn show_lost(lost: &[Lost], out: &mut dyn Write) -> std::io::Result<()> {
+    lost.iter().try_for_each(|Lost { partition, first, last }| {
+        writeln!(out, "{BAD}lost{BAD:#}       partition {:>5}  records {first} to {last}", partition.0)
+    })
 }
 
 impl Dump {
@@ -190,23 +237,18 @@ pub(super) fn error(failure: &Failure) -> CliError {
     };
     let error = CliError::new(exit, failure);
     match failure {
+        Failure::Damaged(damage) if damage.is_of_the_log() => error.help(
+            "`wattstile journal verify` names what every partition has lost; `wattstile journal rescue DATA NEW` writes \
+             what is whole into a new directory",
+        ),
         Failure::InUse { .. } => error.help("stop the gate first; a log is looked at while nobody writes it"),
         _ => error,
     }
 }
 
-/// sled panics over some damage instead of returning an error. That is damage too, and is told as such.
-pub(super) fn end_when_the_store_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let _ = writeln!(std::io::stderr(), "error: the log cannot be read, its store gave up: {panic}");
-        std::process::exit(i32::from(Exit::Corrupt.code()));
-    }));
-}
-
 /// While the gate runs, sled panics over some failures of the disk (its own threads write, and unwrap). That is a failure
 /// of the journal like any other. Every other panic is a bug and ends the process as one.
 pub(super) fn end_when_the_store_cannot_write() {
-    drop(std::panic::take_hook());
     let otherwise = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let of_the_store = panic.location().is_some_and(|at| at.file().contains("/sled-0.34"));

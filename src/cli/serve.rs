@@ -49,9 +49,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let console = Console::listen(config.console.listen, token, Box::new(move || how_far.to_string()));
     let mut console = console.map_err(|error| CliError::failed(format!("{}: {error}", config.console.listen)))?;
     settings.progress = Box::new(move |progress| starting.note(progress));
-    journal::end_when_the_store_panics();
-    let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
     journal::end_when_the_store_cannot_write();
+    let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
     gate.show_in(&mut console).map_err(CliError::failed)?;
     let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
     let ready = Ready {

@@ -295,7 +295,7 @@ fn sum(path: &Path) -> Result<FileSum, Failure> {
 }
 
 fn damaged(path: &Path, fault: String) -> Failure {
-    Box::new(Damage { place: Place::Store { path: path.to_owned() }, fault, lost: Vec::new() }).into()
+    Box::new(Damage::at(Place::Store { path: path.to_owned() }, fault)).into()
 }
 
 #[cfg(test)]

@@ -190,6 +190,35 @@ pub fn parse(block: &[u8]) -> Result<BlockHeader, BlockFault> {
     })
 }
 
+/// The header of the whole block at the beginning of `bytes`, and the block's length.
+pub(super) fn parse_first(bytes: &[u8]) -> Result<(BlockHeader, usize), BlockFault> {
+    let have = bytes.len();
+    let length = match bytes.get(8..12) {
+        Some(length) => u32::from_le_bytes(array(length, 0)) as usize,
+        None => return Err(BlockFault::Length { need: BLOCK_HEADER, have }),
+    };
+    match bytes.get(..length) {
+        Some(block) => parse(block).map(|header| (header, length)),
+        None => Err(BlockFault::Length { need: length, have }),
+    }
+}
+
+/// Where bytes first begin like a block.
+pub(super) fn find(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(MAGIC.len()).position(|window| *window == MAGIC)
+}
+
+/// The number that a block says it has, whether or not it is whole.
+pub(super) fn claimed_number(bytes: &[u8]) -> Option<u64> {
+    bytes.get(..BLOCK_HEADER).map(|header| u64::from_le_bytes(array(header, 16)))
+}
+
+/// How many of these bytes are a block's according to its header.
+pub(super) fn claimed_length(bytes: &[u8]) -> usize {
+    let length = bytes.get(8..12).map_or(0, |length| u32::from_le_bytes(array(length, 0)) as usize);
+    length.clamp(BLOCK_HEADER, BLOCK_MAX).min(bytes.len())
+}
+
 fn checksum(block: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&block[..CRC_AT]);

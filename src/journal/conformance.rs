@@ -7,6 +7,7 @@
     reason = "a suite of tests, which stands outside the tests so that other rooms can run it"
 )]
 
+use super::block::{self, BLOCK_HEADER, BlockHeader};
 use super::failure::Failure;
 use super::store::{Mark, Store};
 
@@ -82,11 +83,12 @@ fn a_cut_takes_the_end_away_and_other_blocks_take_its_place(place: &mut impl Pla
     drop(store);
     let mut store = place.open();
     assert_eq!(numbers(store.as_mut()), [0, 1, 2, 3, 4]);
-    store.append(5, b"another").unwrap();
+    let another = framed(5, *b"another");
+    store.append(5, &another).unwrap();
     store.sync().unwrap();
     drop(store);
     let found = blocks(place.open().as_mut());
-    assert_eq!(found.last(), Some(&(5, b"another".to_vec())));
+    assert_eq!(found.last(), Some(&(5, another)));
     assert_eq!(found.len(), 6);
     place.open().cut(0).unwrap();
     assert!(numbers(place.open().as_mut()).is_empty());
@@ -140,7 +142,19 @@ fn filled(place: &mut impl Place, blocks: u64) -> Box<dyn Store> {
 /// A block like no other, of a few bytes or of 32 KiB.
 fn block(number: u64) -> Vec<u8> {
     let length = if number.is_multiple_of(3) { super::BLOCK_MAX } else { 100 };
-    (0..length as u64).map(|at| (at.wrapping_mul(31) ^ number).to_le_bytes()[0]).collect()
+    framed(number, (BLOCK_HEADER as u64..length as u64).map(|at| (at.wrapping_mul(31) ^ number).to_le_bytes()[0]))
+}
+
+/// A whole block of this content. Its group and its place in the chain are the log's affair.
+pub(super) fn framed(number: u64, content: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    let mut framed = Vec::new();
+    block::begin(&mut framed);
+    framed.extend(content);
+    block::finish(
+        &mut framed,
+        BlockHeader { last: true, records: 0, epoch: 1, number, group: number, previous: 0, crc: 0 },
+    );
+    framed
 }
 
 fn blocks(store: &mut dyn Store) -> Vec<(u64, Vec<u8>)> {

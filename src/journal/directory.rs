@@ -112,8 +112,7 @@ impl DataDir {
         let lock = lock(path)?;
         for part in PARTS {
             let part = path.join(part);
-            // A log that is being exchanged for a rebuilt one may stand under the other name.
-            if !files::exists(&part)? && !files::exists(&part.with_extension("rebuilt"))? {
+            if !files::exists(&part)? {
                 let what = "this part of the data directory is gone".to_owned();
                 return Err(Failure::Absent { path: part, what });
             }
@@ -184,11 +183,6 @@ impl DataDir {
 
     pub(super) fn log(&self) -> PathBuf {
         self.path.join("log")
-    }
-
-    /// Where a log is written anew, and where the one before goes.
-    pub(super) fn rebuilt_log(&self) -> (PathBuf, PathBuf) {
-        (self.path.join("log.rebuilt"), self.path.join("log.outgrown"))
     }
 
     pub(super) fn snapshots(&self) -> PathBuf {

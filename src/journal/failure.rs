@@ -3,6 +3,7 @@
 
 use super::block::BlockFault;
 use crate::units::PartitionId;
+use serde::Serialize;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,8 +117,12 @@ pub struct Damage {
     pub place: Place,
     /// How.
     pub fault: String,
-    /// Records that are known to be lost, by partition. Those after the last whole block are not known.
+    /// Records that are known to be lost, by partition: no snapshot has them. Those after the last whole block are not known.
     pub lost: Vec<Lost>,
+    /// Blocks of the log that are missing or bad: the first and the last one of each stretch.
+    pub holes: Vec<(u64, u64)>,
+    /// What is left of each partition that has anything, when it is the log that is damaged.
+    pub left: Vec<Left>,
 }
 
 /// A part of the data directory.
@@ -162,7 +167,7 @@ pub enum Place {
 }
 
 /// Records of one partition that are gone, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// The partition.
     pub partition: PartitionId,
@@ -172,9 +177,35 @@ pub struct Lost {
     pub last: u64,
 }
 
+/// What is left of a partition in a damaged log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The record up to which nothing is missing, snapshot and log together.
+    pub good_to: u64,
+    /// Whole records behind that.
+    pub after: u64,
+}
+
+/// Partitions with losses that are named in one sentence; `journal verify` names them all.
+const NAMED_MAX: usize = 8;
+
 impl Damage {
+    pub(super) fn at(place: Place, fault: String) -> Damage {
+        Damage { place, fault, lost: Vec::new(), holes: Vec::new(), left: Vec::new() }
+    }
+
     pub(super) fn block(number: u64, offset: usize, fault: &BlockFault) -> Damage {
-        Damage { place: Place::Block { number, offset }, fault: fault.to_string(), lost: Vec::new() }
+        Damage::at(Place::Block { number, offset }, fault.to_string())
+    }
+
+    /// Whether the place and the losses are those of the log: then what is whole in it can be rescued.
+    pub fn is_of_the_log(&self) -> bool {
+        match self.place {
+            Place::Block { .. } | Place::End { .. } | Place::Start { .. } => true,
+            Place::Snapshot { .. } | Place::Archive { .. } | Place::Store { .. } => false,
+        }
     }
 }
 
@@ -193,10 +224,20 @@ impl fmt::Display for Damage {
             Place::Store { path } => write!(f, "the log store {} is damaged: ", path.display())?,
         }
         f.write_str(&self.fault)?;
-        for lost in &self.lost {
+        for (number, (first, last)) in self.holes.iter().enumerate().take(NAMED_MAX) {
+            let what = if number == 0 { "; blocks" } else { "," };
+            write!(f, "{what} {first} to {last}")?;
+        }
+        if !self.holes.is_empty() {
+            f.write_str(" cannot be read")?;
+        }
+        for lost in self.lost.iter().take(NAMED_MAX) {
             write!(f, "; records {} to {} of partition {} are lost", lost.first, lost.last, lost.partition)?;
         }
-        Ok(())
+        match self.lost.len().saturating_sub(NAMED_MAX) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more such losses"),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::appender::Sequences;
 use super::archive::Archive;
 use super::directory::DataDir;
-use super::failure::{Damage, Failure};
+use super::failure::{Damage, Failure, Left, Lost};
 use super::log::take_record;
 use super::record::{Assembly, Record, RecordKind};
 use super::scan::{self, Torn};
@@ -22,6 +22,12 @@ pub struct Inspection {
     pub whole: bool,
     /// What is wrong, one sentence each.
     pub damage: Vec<String>,
+    /// Records that are known to be lost, by partition: no snapshot has them.
+    pub lost: Vec<Lost>,
+    /// Blocks of the log that cannot be read: the first and the last one of each stretch.
+    pub holes: Vec<(u64, u64)>,
+    /// When the log is damaged: how far each partition is whole.
+    pub left: Vec<Left>,
     /// Blocks in the log.
     pub blocks: u64,
     /// Records in the log.
@@ -102,8 +108,15 @@ impl Inspection {
     fn note<T>(&mut self, looked_at: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match looked_at {
             Ok(found) => Ok(Some(found)),
-            Err(damage @ (Failure::Damaged(_) | Failure::Unreadable { .. })) => {
+            Err(Failure::Damaged(damage)) => {
                 self.damage.push(damage.to_string());
+                self.lost.extend(damage.lost);
+                self.holes.extend(damage.holes);
+                self.left.extend(damage.left);
+                Ok(None)
+            }
+            Err(unreadable @ Failure::Unreadable { .. }) => {
+                self.damage.push(unreadable.to_string());
                 Ok(None)
             }
             Err(other) => Err(other),

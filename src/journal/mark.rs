@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Mark>, Failure> {
         Some(mark) => Ok(Some(mark)),
         None => {
             let fault = "the mark is not what was written".to_owned();
-            Err(Box::new(Damage { place: Place::Store { path: path.to_owned() }, fault, lost: Vec::new() }).into())
+            Err(Box::new(Damage::at(Place::Store { path: path.to_owned() }, fault)).into())
         }
     }
 }

@@ -11,12 +11,11 @@
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader};
-use super::failure::{Damage, Failure, Lost, Place};
+use super::failure::{Damage, Failure, Left, Lost, Place};
 use super::log::LogView;
 use super::record::{self, Sequence};
 use super::store::{Mark, Store};
 use crate::units::PartitionId;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The blocks of one or more whole group commits.
@@ -152,8 +151,14 @@ struct Broken {
     blocks: u64,
     /// Whether a later group proves that it had been durable.
     proven: bool,
-    /// What is missing of each partition that has records after it.
-    lost: BTreeMap<PartitionId, Option<Lost>>,
+    /// The block after the last whole one, and stretches before it that are not whole.
+    next_block: u64,
+    holes: Vec<(u64, u64)>,
+    /// What is missing, as far as later records tell.
+    lost: Vec<Lost>,
+    /// Of each partition the next record that would not be missing, and how many there are behind the first bad block.
+    next: Vec<u64>,
+    after: Vec<u64>,
 }
 
 impl<'a> Scan<'a> {
@@ -207,8 +212,18 @@ impl<'a> Scan<'a> {
             match self.check(number, bytes) {
                 Ok(header) => return self.accept(header, bytes, deliver),
                 Err((number, offset, fault)) => {
-                    let (blocks, proven, lost) = (0, false, BTreeMap::new());
-                    self.broken = Some(Broken { number, offset, fault, blocks, proven, lost });
+                    self.broken = Some(Broken {
+                        number,
+                        offset,
+                        fault,
+                        blocks: 0,
+                        proven: false,
+                        next_block: number,
+                        holes: Vec::new(),
+                        lost: Vec::new(),
+                        next: self.good_to().into_iter().map(|good_to| good_to + 1).collect(),
+                        after: vec![0; self.next.len()],
+                    });
                 }
             }
         }
@@ -312,19 +327,35 @@ impl<'a> Scan<'a> {
             return;
         }
         broken.proven |= header.group > broken.number;
+        if number > broken.next_block {
+            broken.holes.push((broken.next_block, number - 1));
+        }
+        broken.next_block = number + 1;
         let mut records = &bytes[BLOCK_HEADER..];
         while let Ok(head) = record::peek(records) {
             records = &records[head.size..];
-            let Some(next) = self.next.get(usize::from(head.partition.0)) else { continue };
-            let expected = (*next).max(self.base.last(head.partition).0 + 1);
-            broken.lost.entry(head.partition).or_insert_with(|| {
-                (head.sequence.0 > expected).then(|| Lost {
-                    partition: head.partition,
-                    first: expected,
-                    last: head.sequence.0 - 1,
-                })
-            });
+            let (partition, found) = (head.partition, head.sequence.0);
+            let at = usize::from(partition.0);
+            let Some(expected) = broken.next.get_mut(at).filter(|expected| **expected <= found) else { continue };
+            if found > *expected {
+                broken.lost.push(Lost { partition, first: *expected, last: found - 1 });
+            }
+            *expected = found + 1;
+            broken.after[at] += 1;
         }
+    }
+
+    /// For each partition the record up to which nothing is missing so far, snapshot and log together.
+    fn good_to(&self) -> Vec<u64> {
+        let seen = self.next.iter().map(|next| next.saturating_sub(1));
+        seen.zip(self.base.iter()).map(|(seen, (_, base))| seen.max(base.0)).collect()
+    }
+
+    /// What is left of each partition that has anything.
+    fn left(&self, after: &[u64]) -> Vec<Left> {
+        let good_to = (0..).map(PartitionId).zip(self.good_to());
+        let left = good_to.zip(after).map(|((partition, good_to), after)| Left { partition, good_to, after: *after });
+        left.filter(|left| left.good_to > 0 || left.after > 0).collect()
     }
 
     fn end(mut self, whole_blocks: bool) -> Result<End, Failure> {
@@ -335,7 +366,15 @@ impl<'a> Scan<'a> {
                 && self.mark.next_block <= broken.number;
             if !torn {
                 let mut damage = Damage::block(broken.number, broken.offset, &broken.fault);
-                damage.lost = broken.lost.into_values().flatten().collect();
+                damage.left = self.left(&broken.after);
+                damage.holes = broken.holes;
+                if self.mark.next_block > broken.next_block {
+                    damage.holes.push((broken.next_block, self.mark.next_block - 1));
+                } else if broken.next_block == broken.number {
+                    damage.holes.push((broken.number, broken.number));
+                }
+                damage.lost = broken.lost;
+                damage.lost.sort_by_key(|lost| (lost.partition, lost.first));
                 return Err(Box::new(damage).into());
             }
             self.tear(broken.blocks, format!("block {} {}", broken.number, broken.fault));
@@ -361,22 +400,25 @@ impl<'a> Scan<'a> {
         let (expected, found) = (self.mark.next_block, self.end.next_block);
         if expected > found || (expected == found && self.mark.last_crc != self.end.last_crc) {
             let fault = "blocks that were durable are gone".to_owned();
-            let place = Place::End { expected, found };
-            return Err(Box::new(Damage { place, fault, lost: Vec::new() }).into());
+            let mut damage = Damage::at(Place::End { expected, found }, fault);
+            damage.holes.extend((expected > found).then(|| (found, expected - 1)));
+            damage.left = self.left(&vec![0; self.next.len()]);
+            return Err(Box::new(damage).into());
         }
         for (partition, base) in self.base.iter() {
             let floor = self.mark.floor.get(usize::from(partition.0)).copied().unwrap_or(0);
             if base.0 < floor {
                 let lost = vec![Lost { partition, first: base.0 + 1, last: floor }];
                 let fault = format!("has a snapshot at record {base}, but the log was trimmed up to record {floor}");
-                return Err(Box::new(Damage { place: Place::Start { partition }, fault, lost }).into());
+                return Err(Box::new(Damage { lost, ..Damage::at(Place::Start { partition }, fault) }).into());
             }
             let next = self.settled[usize::from(partition.0)];
             let seen = if next == 0 && self.first_block > 0 { base.0 } else { next.saturating_sub(1) };
             if seen < base.0 {
                 let lost = vec![Lost { partition, first: seen + 1, last: base.0 }];
                 let fault = format!("the log ends at record {seen} of partition {partition}, its snapshot at {base}");
-                return Err(Box::new(Damage { place: Place::End { expected, found }, fault, lost }).into());
+                let left = self.left(&vec![0; self.next.len()]);
+                return Err(Box::new(Damage { lost, left, ..Damage::at(Place::End { expected, found }, fault) }).into());
             }
         }
         Ok(())

@@ -118,7 +118,7 @@ impl Open {
             && later_entry_proves(&bytes, at)
         {
             let place = Place::Archive { path, offset: at as u64 };
-            return Err(Box::new(Damage { place, fault, lost: Vec::new() }).into());
+            return Err(Box::new(Damage::at(place, fault)).into());
         }
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).open(&path).map_err(Failure::io("opening", &path))?;
@@ -473,5 +473,5 @@ fn later_entry_proves(bytes: &[u8], bad: usize) -> bool {
 
 fn damaged(path: &Path, offset: u64, fault: String) -> Failure {
     let place = Place::Archive { path: path.to_owned(), offset };
-    Box::new(Damage { place, fault, lost: Vec::new() }).into()
+    Box::new(Damage::at(place, fault)).into()
 }

@@ -8,6 +8,8 @@
 //!   are inserted with empty values before it is used, so that the tree's pages are split already and a block is written
 //!   once, as a small addition to a page, instead of again and again with a growing page. A helper thread does that
 //!   while the generation before is half full, and drops whole generations when the log is trimmed.
+//! * **Each process its own database** ([`super::strata`]). Those of former ones are read without sled, which takes
+//!   seconds for each GiB to open one, writes over an end that it does not understand, and panics over damage.
 //!
 //! The device then takes little more than the payload; a test holds that, because it leans on the internals of this
 //! version, which `Cargo.toml` pins.
@@ -16,118 +18,319 @@ use super::directory::DataDir;
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::mark;
-use super::rebuild;
+use super::raw::SEGMENT_BYTES;
 use super::store::{BlockReader, BlockVisitor, Mark, Store};
+use super::strata::{self, Stratum};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-/// sled's unit of allocation. A power of two, at most 16 MiB; fixed for a data directory.
-const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of pages that sled keeps in memory.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Former databases of which one is made when there are more: a process that ends again and again before its first
+/// snapshots adds one each time.
+const STRATA_MAX: usize = 12;
 
 /// The log's blocks in sled. Made from a data directory, whose lock it shares.
 pub struct SledStore {
     dir: DataDir,
-    /// Where sled's files are.
-    log: PathBuf,
+    mark: Option<Mark>,
+    generation_blocks: u64,
+    /// What former processes left, the oldest first.
+    past: Vec<Stratum>,
+    /// Our own database, once something is written.
+    current: Option<Database>,
+    /// Bytes of blocks in each generation.
+    bytes: BTreeMap<u64, u64>,
+}
+
+impl SledStore {
+    /// Finds the log of a data directory, or makes it if the directory has never had one.
+    pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
+        let log = dir.log();
+        let mark = mark::read(&dir.mark())?;
+        if mark.is_none() {
+            // Not a word was ever promised here: what is left of a first start that was cut off goes.
+            fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
+            fs::create_dir_all(&log).map_err(Failure::io("making", &log))?;
+        }
+        let first_block = mark.as_ref().map_or(0, |mark| mark.first_block);
+        let past = strata::read_all(dir, first_block)?;
+        if mark.is_some() && past.iter().all(|stratum| stratum.raw.is_none()) {
+            let what = "the log is gone, and there was one".to_owned();
+            return Err(Failure::Absent { path: log, what });
+        }
+        let generation_blocks = u64::from(dir.layout().generation_blocks);
+        let (dir, bytes) = (dir.clone(), BTreeMap::new());
+        let mut store = SledStore { dir, mark, generation_blocks, past, current: None, bytes };
+        if store.past.len() > STRATA_MAX {
+            store.gather()?;
+        }
+        Ok(store)
+    }
+
+    /// Where the log begins.
+    fn first_block(&self) -> u64 {
+        self.mark.as_ref().map_or(0, |mark| mark.first_block)
+    }
+
+    /// Begins a database of our own with this block; whatever there is from that number on counts no more.
+    fn begin(&mut self, from: u64) -> Result<&mut Database, Failure> {
+        // Nobody writes to the one before any more; what is in it is read like the others.
+        let ended = self.current.take().map(|database| (database.ordinal, database.path.clone(), database.begins));
+        if let Some((ordinal, path, begins)) = ended {
+            let raw = super::raw::RawFile::read(&path.join("db"), begins)?;
+            self.past.push(Stratum { ordinal, path, blocks: begins..u64::MAX, raw });
+        }
+        let log = self.dir.log();
+        let ordinal = self.past.iter().map(|stratum| stratum.ordinal + 1).max().unwrap_or(0);
+        let path = Stratum::path_of(&log, ordinal, from);
+        let database = Database::make(path, ordinal, from, self.dir.layout().generation_blocks)?;
+        files::sync_dir(&log)?;
+        files::sync_dir(self.dir.path())?;
+        for stratum in &mut self.past {
+            stratum.blocks.end = stratum.blocks.end.min(from);
+        }
+        self.current = Some(database);
+        self.forget_below(self.first_block())?;
+        Ok(self.current.as_mut().expect("set just now"))
+    }
+
+    /// Lets former databases go that have no block from this number on.
+    fn forget_below(&mut self, number: u64) -> Result<(), Failure> {
+        let is_over = |stratum: &mut Stratum| stratum.blocks.is_empty() || stratum.blocks.end <= number;
+        let over: Vec<Stratum> = self.past.extract_if(.., is_over).collect();
+        match &self.current {
+            Some(database) => over.into_iter().try_for_each(|stratum| database.ask(Job::Remove(stratum))),
+            None => over.into_iter().try_for_each(Stratum::remove),
+        }
+    }
+
+    /// Makes one database of all that are there, unless something is missing in them: that is for others to judge.
+    fn gather(&mut self) -> Result<(), Failure> {
+        let first = self.first_block();
+        let log = self.dir.log();
+        let unnamed = log.join("gathering");
+        if files::exists(&unnamed)? {
+            fs::remove_dir_all(&unnamed).map_err(Failure::io("removing", &unnamed))?;
+        }
+        let mut gathered = Database::make(unnamed.clone(), 0, first, self.dir.layout().generation_blocks)?;
+        let mut next = first;
+        strata::replay(&self.past, first, &mut |number, block| {
+            if number != next || super::block::parse(block).is_err() {
+                next = u64::MAX;
+                return Ok(());
+            }
+            next += 1;
+            gathered.append(number, block)
+        })?;
+        gathered.sync()?;
+        drop(gathered);
+        if next == u64::MAX {
+            return fs::remove_dir_all(&unnamed).map_err(Failure::io("removing", &unnamed));
+        }
+        let ordinal = self.past.iter().map(|stratum| stratum.ordinal + 1).max().unwrap_or(0);
+        let path = Stratum::path_of(&log, ordinal, first);
+        fs::rename(&unnamed, &path).map_err(Failure::io("renaming to", &path))?;
+        files::sync_dir(&log)?;
+        std::mem::take(&mut self.past).into_iter().try_for_each(Stratum::remove)?;
+        self.past = strata::read_all(&self.dir, first)?;
+        Ok(())
+    }
+
+    fn reading(&self) -> Reader {
+        let current = self.current.as_ref().map(|database| (database.path.clone(), database.db.clone()));
+        Reader {
+            _dir: self.dir.clone(),
+            past: self.past.clone(),
+            current,
+            first_block: self.first_block(),
+            generation_blocks: self.generation_blocks,
+            bytes: BTreeMap::new(),
+        }
+    }
+
+    /// Databases that are there, our own included.
+    #[cfg(test)]
+    fn databases(&self) -> usize {
+        self.past.len() + usize::from(self.current.is_some())
+    }
+}
+
+impl Store for SledStore {
+    fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
+        let generation = number / self.generation_blocks;
+        match &mut self.current {
+            Some(database) => database,
+            None => self.begin(number)?,
+        }
+        .append(number, block)?;
+        *self.bytes.entry(generation).or_default() += block.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        if self.current.is_none() {
+            self.past.iter().filter_map(|stratum| stratum.raw.as_ref()).try_for_each(|raw| raw.sync())?;
+            self.begin(strata::end(&self.past).unwrap_or(0).max(self.first_block()))?;
+        }
+        self.current.as_ref().expect("begun just now").sync()
+    }
+
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        let mut reader = self.reading();
+        BlockReader::replay(&mut reader, visit)?;
+        self.bytes.extend(reader.bytes);
+        Ok(())
+    }
+
+    fn reader(&self) -> Box<dyn BlockReader> {
+        Box::new(self.reading())
+    }
+
+    fn cut(&mut self, from: u64) -> Result<(), Failure> {
+        self.begin(from)?;
+        Ok(())
+    }
+
+    fn drop_below(&mut self, number: u64) -> Result<(), Failure> {
+        let kept = self.bytes.split_off(&(number / self.generation_blocks));
+        let dropped = std::mem::replace(&mut self.bytes, kept);
+        if let Some(database) = &self.current {
+            dropped.into_keys().try_for_each(|generation| database.ask(Job::Drop(generation)))?;
+        }
+        self.forget_below(number / self.generation_blocks * self.generation_blocks)
+    }
+
+    fn generation_blocks(&self) -> u64 {
+        self.generation_blocks
+    }
+
+    /// What a former process left is read from its file as it is.
+    fn whole_blocks(&self) -> bool {
+        false
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.mark.clone()
+    }
+
+    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure> {
+        if self.past.is_empty() && self.current.is_none() {
+            // With a mark there is a log: one that is not there any more must be missed.
+            self.begin(mark.next_block)?;
+        }
+        mark::write(&self.dir.mark(), &mark)?;
+        self.mark = Some(mark);
+        Ok(())
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.bytes.values().sum()
+    }
+}
+
+/// Reads blocks beside whoever writes them.
+struct Reader {
+    /// The directory stays ours as long as its database is open.
+    _dir: DataDir,
+    past: Vec<Stratum>,
+    current: Option<(PathBuf, sled::Db)>,
+    /// What lies before it may be on its way out: the helper may be dropping it at this moment.
+    first_block: u64,
+    generation_blocks: u64,
+    /// Bytes of blocks that were read, by generation.
+    bytes: BTreeMap<u64, u64>,
+}
+
+impl BlockReader for Reader {
+    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
+        let Reader { past, current, first_block, generation_blocks, bytes, .. } = self;
+        let mut show = |number: u64, block: &[u8]| {
+            *bytes.entry(number / *generation_blocks).or_default() += block.len() as u64;
+            visit(number, block)
+        };
+        strata::replay(past, *first_block, &mut show)?;
+        let Some((path, db)) = current else { return Ok(()) };
+        let first = *first_block / *generation_blocks;
+        for generation in generations(db).filter(|generation| *generation >= first) {
+            let tree = db.open_tree(name(generation)).map_err(failure("reading", path))?;
+            for entry in tree.iter() {
+                let (key, block) = entry.map_err(failure("reading", path))?;
+                let slot = slot_of(&key).filter(|slot| *slot < *generation_blocks);
+                let Some(slot) = slot else { return Err(foreign_key(path, generation, &key)) };
+                if !block.is_empty() {
+                    show(generation * *generation_blocks + slot, &block)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn generations(db: &sled::Db) -> impl Iterator<Item = u64> + use<> {
+    let mut numbers: Vec<u64> = db.tree_names().iter().filter_map(|name| generation_of(name)).collect();
+    numbers.sort_unstable();
+    numbers.into_iter()
+}
+
+/// A database of sled's that this process made and writes.
+struct Database {
+    path: PathBuf,
+    ordinal: u64,
+    /// Its first block.
+    begins: u64,
     db: sled::Db,
     /// Our own descriptor of sled's file, for the sync that sled does not do.
     file: File,
-    mark: Option<Mark>,
     generation_blocks: u64,
     /// The generation that is written, once there is one.
     current: Option<(u64, sled::Tree)>,
     /// The newest generation that the helper was asked for.
     asked: Option<u64>,
-    /// Bytes of blocks in each generation.
-    bytes: BTreeMap<u64, u64>,
     helper: Option<Helper>,
 }
 
-impl SledStore {
-    /// Opens the log of a data directory, or makes it if the directory has never had one. A file that has grown far
-    /// beyond what is in it is written anew first.
-    pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
-        rebuild::finish(dir)?;
-        let log = dir.log();
-        let db_file = log.join("db");
-        if mark::read(&dir.mark())?.is_none() {
-            // Not a word was ever promised here: what is left of a first start that was cut off goes.
-            fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
-            fs::create_dir_all(&log).map_err(Failure::io("making", &log))?;
-        } else if !files::exists(&db_file)? {
-            let what = "the log is gone, and there was one".to_owned();
-            return Err(Failure::Absent { path: db_file, what });
-        }
-        let store = SledStore::open_at(dir, log)?;
-        rebuild::if_outgrown(store, rebuild::FILE_BYTES_MAX)
-    }
-
-    /// Opens or makes the database in this directory.
-    pub(super) fn open_at(dir: &DataDir, log: PathBuf) -> Result<SledStore, Failure> {
-        let db_file = log.join("db");
-        remove_unfinished_snapshots(&log)?;
+impl Database {
+    /// Makes an empty one. The name of its directory is the caller's to sync.
+    fn make(path: PathBuf, ordinal: u64, begins: u64, generation_blocks: u32) -> Result<Database, Failure> {
+        fs::create_dir(&path).map_err(Failure::io("making", &path))?;
         let db = sled::Config::new()
-            .path(&log)
+            .path(&path)
             .segment_size(SEGMENT_BYTES)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None)
             .use_compression(false)
             .open()
-            .map_err(failure("opening", &log))?;
+            .map_err(failure("opening", &path))?;
+        let db_file = path.join("db");
         let file = File::open(&db_file).map_err(Failure::io("opening", &db_file))?;
-        // sled syncs neither its configuration nor any name. What it repaired when it opened is synced as well.
-        db.flush().map_err(failure("flushing", &log))?;
+        // sled syncs neither its configuration nor any name.
+        db.flush().map_err(failure("flushing", &path))?;
         file.sync_all().map_err(Failure::io("syncing", &db_file))?;
-        let conf = log.join("conf");
+        let conf = path.join("conf");
         File::open(&conf).and_then(|conf| conf.sync_all()).map_err(Failure::io("syncing", &conf))?;
-        files::sync_dir(&log)?;
-        files::sync_dir(dir.path())?;
-        let store = SledStore {
-            generation_blocks: u64::from(dir.layout().generation_blocks),
-            helper: Some(Helper::start(db.clone(), dir.layout().generation_blocks)),
-            dir: dir.clone(),
-            log,
-            db,
-            file,
-            mark: mark::read(&dir.mark())?,
-            current: None,
-            asked: None,
-            bytes: BTreeMap::new(),
-        };
-        store.refuse_blobs()?;
-        let first = store.mark.as_ref().map_or(0, |mark| mark.first_block / store.generation_blocks);
-        for generation in store.generations().filter(|generation| *generation < first) {
-            store.ask(Job::Drop(generation))?;
+        files::sync_dir(&path)?;
+        let helper = Some(Helper::start(db.clone(), generation_blocks));
+        let generation_blocks = u64::from(generation_blocks);
+        Ok(Database { path, ordinal, begins, db, file, generation_blocks, current: None, asked: None, helper })
+    }
+
+    fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
+        let (generation, slot) = (number / self.generation_blocks, number % self.generation_blocks);
+        self.tree(generation)?.insert(key(slot), block).map_err(failure_in("writing"))?;
+        if slot >= self.generation_blocks / 2 && self.asked == Some(generation) {
+            self.prepare(generation + 1)?;
         }
-        Ok(store)
+        Ok(())
     }
 
-    /// Bytes of sled's file, which never shrinks but is used again.
-    pub fn file_bytes(&self) -> Result<u64, Failure> {
-        let length = self.file.metadata().map_err(Failure::io("looking at", &self.log))?;
-        Ok(length.len())
-    }
-
-    /// The data directory.
-    pub(super) fn dir(&self) -> &DataDir {
-        &self.dir
-    }
-
-    /// Numbers of the generations that have a tree.
-    fn generations(&self) -> impl Iterator<Item = u64> + use<> {
-        generations(&self.db)
-    }
-
-    fn reading(&self) -> Reader {
-        // What lies before the log's beginning may be on its way out: the helper may be dropping it at this moment.
-        let first = self.mark.as_ref().map_or(0, |mark| mark.first_block / self.generation_blocks);
-        let (log, db, generation_blocks) = (self.log.clone(), self.db.clone(), self.generation_blocks);
-        Reader { _dir: self.dir.clone(), log, db, first, generation_blocks, bytes: BTreeMap::new() }
+    fn sync(&self) -> Result<(), Failure> {
+        self.db.flush().map_err(failure("flushing", &self.path))?;
+        self.file.sync_data().map_err(Failure::io("syncing", &self.path.join("db")))
     }
 
     /// The tree of a generation, prepared. Asks for the next one when half of this one will have been written.
@@ -140,7 +343,7 @@ impl SledStore {
                     Done::Prepared(..) | Done::Dropped => {}
                 }
             };
-            self.refuse_blobs()?;
+            strata::refuse_blobs(&self.path)?;
             self.current = Some((generation, tree));
         }
         let (_, tree) = self.current.as_ref().expect("set just now");
@@ -156,146 +359,17 @@ impl SledStore {
     }
 
     fn ask(&self, job: Job) -> Result<(), Failure> {
-        let helper = self.helper.as_ref().expect("there until the store is dropped");
+        let helper = self.helper.as_ref().expect("there until the database is dropped");
         helper.jobs.send(job).map_err(|_| helper_gone())
     }
 
     fn wait(&self) -> Result<Done, Failure> {
-        let helper = self.helper.as_ref().expect("there until the store is dropped");
+        let helper = self.helper.as_ref().expect("there until the database is dropped");
         helper.done.recv().map_err(|_| helper_gone())?
     }
-
-    fn refuse_blobs(&self) -> Result<(), Failure> {
-        let blobs = self.log.join("blobs");
-        let mut entries = fs::read_dir(&blobs).map_err(Failure::io("reading", &blobs))?;
-        match entries.next() {
-            None => Ok(()),
-            Some(_) => {
-                let what =
-                    format!("{} is not empty, and what is in it would not survive a loss of power", blobs.display());
-                Err(Failure::Store { doing: "looking for pages outside its file", what })
-            }
-        }
-    }
-
-    fn sync_file(&self) -> Result<(), Failure> {
-        self.db.flush().map_err(failure("flushing", &self.log))?;
-        self.file.sync_data().map_err(Failure::io("syncing", &self.log.join("db")))
-    }
 }
 
-impl Store for SledStore {
-    fn append(&mut self, number: u64, block: &[u8]) -> Result<(), Failure> {
-        let (generation, slot) = (number / self.generation_blocks, number % self.generation_blocks);
-        self.tree(generation)?.insert(key(slot), block).map_err(failure_in("writing"))?;
-        *self.bytes.entry(generation).or_default() += block.len() as u64;
-        if slot >= self.generation_blocks / 2 && self.asked == Some(generation) {
-            self.prepare(generation + 1)?;
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> Result<(), Failure> {
-        self.sync_file()
-    }
-
-    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        let mut reader = self.reading();
-        BlockReader::replay(&mut reader, visit)?;
-        self.bytes.extend(reader.bytes);
-        Ok(())
-    }
-
-    fn reader(&self) -> Box<dyn BlockReader> {
-        Box::new(self.reading())
-    }
-
-    fn cut(&mut self, from: u64) -> Result<(), Failure> {
-        let log = self.log.clone();
-        let first = from / self.generation_blocks;
-        for generation in self.generations().filter(|generation| *generation >= first) {
-            let tree = self.db.open_tree(name(generation)).map_err(failure("cutting", &log))?;
-            let slot = if generation == first { from % self.generation_blocks } else { 0 };
-            for entry in tree.range(key(slot)..) {
-                let (key, block) = entry.map_err(failure("cutting", &log))?;
-                if !block.is_empty() {
-                    tree.insert(key, &[]).map_err(failure("cutting", &log))?;
-                }
-            }
-        }
-        self.sync_file()
-    }
-
-    fn drop_below(&mut self, number: u64) -> Result<(), Failure> {
-        let kept = self.bytes.split_off(&(number / self.generation_blocks));
-        for generation in std::mem::replace(&mut self.bytes, kept).into_keys() {
-            self.ask(Job::Drop(generation))?;
-        }
-        Ok(())
-    }
-
-    fn generation_blocks(&self) -> u64 {
-        self.generation_blocks
-    }
-
-    /// sled keeps a checksum of what it writes and shows a value as a whole or not at all.
-    fn whole_blocks(&self) -> bool {
-        true
-    }
-
-    fn mark(&self) -> Option<Mark> {
-        self.mark.clone()
-    }
-
-    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure> {
-        mark::write(&self.dir.mark(), &mark)?;
-        self.mark = Some(mark);
-        Ok(())
-    }
-
-    fn used_bytes(&self) -> u64 {
-        self.bytes.values().sum()
-    }
-}
-
-/// Reads blocks beside whoever writes them.
-struct Reader {
-    /// The directory stays ours as long as its database is open.
-    _dir: DataDir,
-    log: PathBuf,
-    db: sled::Db,
-    /// The first generation that is read.
-    first: u64,
-    generation_blocks: u64,
-    /// Bytes of blocks that were read, by generation.
-    bytes: BTreeMap<u64, u64>,
-}
-
-impl BlockReader for Reader {
-    fn replay(&mut self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-        for generation in generations(&self.db).filter(|generation| *generation >= self.first) {
-            let tree = self.db.open_tree(name(generation)).map_err(failure("reading", &self.log))?;
-            for entry in tree.iter() {
-                let (key, block) = entry.map_err(failure("reading", &self.log))?;
-                let slot = slot_of(&key).filter(|slot| *slot < self.generation_blocks);
-                let Some(slot) = slot else { return Err(foreign_key(&self.log, generation, &key)) };
-                if !block.is_empty() {
-                    *self.bytes.entry(generation).or_default() += block.len() as u64;
-                    visit(generation * self.generation_blocks + slot, &block)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn generations(db: &sled::Db) -> impl Iterator<Item = u64> + use<> {
-    let mut numbers: Vec<u64> = db.tree_names().iter().filter_map(|name| generation_of(name)).collect();
-    numbers.sort_unstable();
-    numbers.into_iter()
-}
-
-impl Drop for SledStore {
+impl Drop for Database {
     fn drop(&mut self) {
         // The helper ends when nobody can ask it any more; after that the database closes with the last handle.
         if let Some(Helper { jobs, done, thread }) = self.helper.take() {
@@ -318,6 +392,8 @@ enum Job {
     Prepare(u64),
     /// Drop this generation.
     Drop(u64),
+    /// Remove the files of a former process.
+    Remove(Stratum),
 }
 
 enum Done {
@@ -336,6 +412,7 @@ impl Helper {
                     Job::Drop(generation) => {
                         db.drop_tree(name(generation)).map(|_| Done::Dropped).map_err(failure_in("trimming"))
                     }
+                    Job::Remove(stratum) => stratum.remove().map(|()| Done::Dropped),
                 };
                 // Nobody listens any more when the store closes; what was asked for before is done all the same.
                 let _ = tell.send(result);
@@ -380,7 +457,7 @@ fn slot_of(key: &[u8]) -> Option<u64> {
 
 fn foreign_key(log: &Path, generation: u64, key: &[u8]) -> Failure {
     let fault = format!("generation {generation} has a slot {}", hex::encode(key));
-    Failure::Damaged(Box::new(Damage { place: Place::Store { path: log.to_owned() }, fault, lost: Vec::new() }))
+    Failure::Damaged(Box::new(Damage::at(Place::Store { path: log.to_owned() }, fault)))
 }
 
 fn helper_gone() -> Failure {
@@ -400,7 +477,7 @@ fn failure(doing: &'static str, path: &Path) -> impl FnOnce(sled::Error) -> Fail
                 Some(at) => format!("sled found bad bytes at {at:?} while {doing} it"),
                 None => format!("sled found bad bytes while {doing} it"),
             };
-            Failure::Damaged(Box::new(Damage { place: Place::Store { path }, fault, lost: Vec::new() }))
+            Failure::Damaged(Box::new(Damage::at(Place::Store { path }, fault)))
         }
         other @ (sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) | sled::Error::ReportableBug(_)) => {
             Failure::Store { doing, what: other.to_string() }
@@ -408,24 +485,41 @@ fn failure(doing: &'static str, path: &Path) -> impl FnOnce(sled::Error) -> Fail
     }
 }
 
-/// A snapshot of sled's page table whose writing was cut off keeps sled from opening; it was never used.
-fn remove_unfinished_snapshots(log: &Path) -> Result<(), Failure> {
-    for entry in fs::read_dir(log).map_err(Failure::io("reading", log))? {
-        let path = entry.map_err(Failure::io("reading", log))?.path();
-        if path.extension().is_some_and(|extension| extension == "generating") {
-            fs::remove_file(&path).map_err(Failure::io("removing", &path))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::conformance::{self, GENERATION_BLOCKS};
+    use super::super::conformance::{self, GENERATION_BLOCKS, framed};
     use super::super::directory::Layout;
     use super::*;
 
     const LAYOUT: Layout = Layout { partitions: 4, generation_blocks: GENERATION_BLOCKS };
+
+    fn place() -> (tempfile::TempDir, DataDir) {
+        let place = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        (place, dir)
+    }
+
+    fn block(number: u64) -> Vec<u8> {
+        framed(number, [7; 9_000])
+    }
+
+    fn numbers(store: &mut SledStore) -> Vec<u64> {
+        let mut seen = Vec::new();
+        store
+            .replay(&mut |number, found| {
+                assert_eq!(found, block(number));
+                seen.push(number);
+                Ok(())
+            })
+            .unwrap();
+        seen
+    }
+
+    /// Bytes of everything below the log's directory.
+    fn log_bytes(dir: &DataDir) -> u64 {
+        let databases = fs::read_dir(dir.log()).unwrap().map(|entry| entry.unwrap().path().join("db"));
+        databases.filter_map(|db| fs::metadata(db).ok()).map(|found| found.len()).sum()
+    }
 
     #[test]
     fn sled_keeps_the_contract_of_a_store() {
@@ -440,71 +534,132 @@ mod tests {
 
     #[test]
     fn what_was_being_dropped_when_the_process_ended_is_not_in_the_way_of_the_next_start() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        let (_place, dir) = place();
         let mut store = SledStore::open(&dir).unwrap();
-        (0..400).for_each(|number| store.append(number, &[7; 9_000]).unwrap());
+        (0..400).for_each(|number| store.append(number, &block(number)).unwrap());
         store.sync().unwrap();
         // The mark is written, and nothing is dropped yet.
         store.set_mark(Mark { first_block: 384, next_block: 400, ..Mark::default() }).unwrap();
         drop(store);
         for _ in 0..3 {
             let mut store = SledStore::open(&dir).unwrap();
-            let mut seen = Vec::new();
-            let visit = &mut |number, _: &[u8]| {
-                seen.push(number);
-                Ok(())
-            };
-            store.replay(visit).unwrap();
-            assert_eq!(seen, (384..400).collect::<Vec<_>>());
+            assert_eq!(numbers(&mut store), (384..400).collect::<Vec<_>>());
         }
-        assert_eq!(SledStore::open(&dir).unwrap().generations().next(), Some(48), "what was dropped stays away");
+    }
+
+    #[test]
+    fn the_files_of_former_processes_go_when_the_log_is_trimmed_beyond_them() {
+        let (_place, dir) = place();
+        for round in 0..4 {
+            let mut store = SledStore::open(&dir).unwrap();
+            (round * 100..round * 100 + 100).for_each(|number| store.append(number, &block(number)).unwrap());
+            store.sync().unwrap();
+            assert_eq!(numbers(&mut store).len() as u64, round * 100 + 100);
+            store.set_mark(Mark { next_block: round * 100 + 100, ..Mark::default() }).unwrap();
+            assert_eq!(store.databases() as u64, round + 1);
+        }
+        let before = log_bytes(&dir);
+        let mut store = SledStore::open(&dir).unwrap();
+        assert_eq!(numbers(&mut store).len(), 400);
+        store.sync().unwrap();
+        store.set_mark(Mark { first_block: 304, next_block: 400, ..Mark::default() }).unwrap();
+        store.drop_below(304).unwrap();
+        drop(store);
+        let mut store = SledStore::open(&dir).unwrap();
+        assert_eq!(numbers(&mut store), (304..400).collect::<Vec<_>>());
+        assert!(log_bytes(&dir) < before / 2, "{} of {before} bytes are left", log_bytes(&dir));
+    }
+
+    #[test]
+    fn databases_of_many_short_lives_are_made_one() {
+        let (_place, dir) = place();
+        for number in 0..40 {
+            let mut store = SledStore::open(&dir).unwrap();
+            assert_eq!(numbers(&mut store), (0..number).collect::<Vec<_>>());
+            store.append(number, &block(number)).unwrap();
+            store.sync().unwrap();
+            store.set_mark(Mark { next_block: number + 1, ..Mark::default() }).unwrap();
+            assert!(store.databases() <= STRATA_MAX + 1);
+        }
+    }
+
+    #[test]
+    fn a_log_that_sled_cannot_open_any_more_is_read_all_the_same() {
+        let (_place, dir) = place();
+        let mut store = SledStore::open(&dir).unwrap();
+        (0..40).for_each(|number| store.append(number, &block(number)).unwrap());
+        store.sync().unwrap();
+        store.set_mark(Mark { next_block: 40, ..Mark::default() }).unwrap();
+        let path = store.current.as_ref().unwrap().path.clone();
+        drop(store);
+        // The header of its first segment, and its configuration.
+        let mut bytes = fs::read(path.join("db")).unwrap();
+        bytes[..24].fill(0xff);
+        fs::write(path.join("db"), bytes).unwrap();
+        fs::write(path.join("conf"), "nonsense").unwrap();
+        assert_eq!(numbers(&mut SledStore::open(&dir).unwrap()), (0..40).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_one_database_of_the_first_version_is_read_and_goes() {
+        let (_place, dir) = place();
+        let mut store = SledStore::open(&dir).unwrap();
+        (0..20).for_each(|number| store.append(number, &block(number)).unwrap());
+        store.sync().unwrap();
+        store.set_mark(Mark { next_block: 20, ..Mark::default() }).unwrap();
+        let path = store.current.as_ref().unwrap().path.clone();
+        drop(store);
+        for name in ["db", "conf", "blobs"] {
+            fs::rename(path.join(name), dir.log().join(name)).unwrap();
+        }
+        fs::write(dir.log().join("snap.00"), "pages").unwrap();
+        fs::remove_dir_all(path).unwrap();
+        let mut store = SledStore::open(&dir).unwrap();
+        assert_eq!(numbers(&mut store), (0..20).collect::<Vec<_>>());
+        assert!(!dir.log().join("snap.00").exists());
+        store.sync().unwrap();
+        (20..30).for_each(|number| store.append(number, &block(number)).unwrap());
+        store.set_mark(Mark { first_block: 24, next_block: 30, ..Mark::default() }).unwrap();
+        store.drop_below(24).unwrap();
+        drop(store);
+        assert_eq!(SledStore::open(&dir).unwrap().databases(), 1);
     }
 
     #[test]
     fn a_log_that_is_gone_is_not_replaced_by_an_empty_one() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        let (_place, dir) = place();
         SledStore::open(&dir).unwrap().set_mark(Mark { next_block: 1, ..Mark::default() }).unwrap();
-        fs::remove_file(dir.log().join("db")).unwrap();
+        for entry in fs::read_dir(dir.log()).unwrap() {
+            fs::remove_file(entry.unwrap().path().join("db")).unwrap();
+        }
         assert!(matches!(SledStore::open(&dir), Err(Failure::Absent { .. })));
     }
 
     #[test]
     fn what_a_first_start_left_behind_is_cleared_away() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        let (_place, dir) = place();
         fs::write(dir.log().join("conf"), "half a configu").unwrap();
         fs::write(dir.log().join("snap.00.generating"), "half a snapshot").unwrap();
         assert!(SledStore::open(&dir).is_ok());
     }
 
     #[test]
-    fn an_unfinished_snapshot_of_sled_does_not_keep_it_from_opening() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
-        SledStore::open(&dir).unwrap().set_mark(Mark::default()).unwrap();
-        let left = dir.log().join("snap.0000000000A00000.generating");
-        fs::write(&left, "half a snapshot").unwrap();
-        assert!(SledStore::open(&dir).is_ok());
-        assert!(!left.exists());
-    }
-
-    #[test]
-    fn pages_outside_the_file_are_refused_before_the_next_generation() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+    fn pages_outside_the_file_are_refused_before_the_next_generation_and_at_the_next_start() {
+        let (_place, dir) = place();
         let mut store = SledStore::open(&dir).unwrap();
-        store.append(0, b"block").unwrap();
-        fs::write(dir.log().join("blobs").join("4194304"), "a page").unwrap();
-        let refused = store.append(u64::from(GENERATION_BLOCKS), b"block").unwrap_err().to_string();
+        store.append(0, &block(0)).unwrap();
+        store.sync().unwrap();
+        store.set_mark(Mark::default()).unwrap();
+        fs::write(store.current.as_ref().unwrap().path.join("blobs").join("4194304"), "a page").unwrap();
+        let refused = store.append(u64::from(GENERATION_BLOCKS), &block(8)).unwrap_err().to_string();
         assert!(refused.contains("blobs is not empty"), "{refused}");
+        drop(store);
+        assert!(SledStore::open(&dir).is_err());
     }
 
     #[test]
     fn a_damaged_mark_is_damage() {
-        let place = tempfile::tempdir().unwrap();
-        let dir = DataDir::create(place.path(), LAYOUT).unwrap();
+        let (_place, dir) = place();
         SledStore::open(&dir).unwrap().set_mark(Mark::default()).unwrap();
         fs::write(dir.mark(), "wMK1").unwrap();
         assert!(matches!(SledStore::open(&dir), Err(Failure::Damaged(_))));

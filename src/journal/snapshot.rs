@@ -308,7 +308,7 @@ fn damaged(path: &Path, fault: String) -> Failure {
 }
 
 fn damage(path: &Path, fault: String) -> Damage {
-    Damage { place: Place::Snapshot { path: path.to_owned() }, fault, lost: Vec::new() }
+    Damage::at(Place::Snapshot { path: path.to_owned() }, fault)
 }
 
 #[cfg(test)]

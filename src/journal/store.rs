@@ -2,7 +2,8 @@
 //!
 //! # The contract of a store
 //!
-//! A store keeps numbered blocks. It knows nothing of what is in them. One writer owns it.
+//! A store keeps numbered blocks. It knows nothing of the records in them; that each begins with a header which carries its
+//! number, length and checksum ([`super::block`]) it may make use of. One writer owns it.
 //!
 //! 1. **Order.** Blocks are appended with numbers that grow by one; the first one a store ever sees is 0. Replay
 //!    yields what is there in ascending order, each under the number with which it was appended.
