@@ -171,6 +171,9 @@ pub const PROCESSOR_MAILBOX: usize = 64 * 1024;
 /// Inputs for other shards that a shard keeps while their mailboxes are full.
 pub const UNDELIVERED_MAX: usize = 16 * 1024;
 
+/// How long a start may wait for a shard that is behind; then it is refused, and the driver may try again.
+pub const START_WAIT_MAX: TimeSpan = TimeSpan::from_secs(3);
+
 /// Answers, backups and requests that may wait for the keeper of snapshots.
 pub const KEEPER_MAILBOX: usize = 512;
 

@@ -90,6 +90,8 @@ catalogue! {
         "Records that became durable, and those found at the start.";
     LEDGER_IMBALANCE = Gauge "wattstile_ledger_imbalance_minor_units" ["currency"]
         "Debits minus credits; anything but 0 is a defect.";
+    MAILBOX_REJECTED = Counter "wattstile_mailbox_rejected_total" ["actor"]
+        "Starts that were refused as busy because the actor that would decide them was behind.";
     CONNECTIONS = Gauge "wattstile_connections" ["peer_role"] "Connections that are up, by the peer's role.";
     TLS_HANDSHAKES = Counter "wattstile_tls_handshakes_total" ["peer_role", "result", "reason"]
         "TLS handshakes that ended, by how.";

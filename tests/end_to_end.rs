@@ -3,101 +3,16 @@
 mod common;
 
 use common::Served;
+use common::driven::{Driven, assert_gone, charger, reading, runtime};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::pace::Pace;
-use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::sim::processor::{Lines, Service, Settings};
-use wattstile::units::{ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionKey};
+use wattstile::units::{ProcessorId, SessionKey};
 use wattstile::wire::*;
-
-/// A charger that a test speaks for, message by message.
-struct Driven {
-    stream: Box<dyn Duplex>,
-    link: ChargerClientLink,
-}
-
-impl Driven {
-    async fn dial(dialler: &Dialler) -> Driven {
-        Driven { stream: dialler.dial().await.unwrap(), link: ChargerClientLink::new(Mono(0)) }
-    }
-
-    async fn says(&mut self, message: &FromCharger) {
-        let mut out = Vec::new();
-        self.link.send(Channel::ZERO, message, Mono(0), &mut out).unwrap();
-        self.stream.write_all(&out).await.unwrap();
-    }
-
-    async fn introduces_itself_as(&mut self, id: &str) {
-        self.says(&FromCharger::Hello(ChargerHello {
-            charger: ChargerId::new(id).unwrap(),
-            connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
-            firmware: "test".into(),
-            clock: common::now(),
-            sessions: Vec::new(),
-        }))
-        .await;
-    }
-
-    async fn hello(&mut self, id: &str) -> ToCharger {
-        self.introduces_itself_as(id).await;
-        self.hears().await.expect("an answer to hello")
-    }
-
-    async fn start(&mut self, key: u64, token: &str) -> ToCharger {
-        self.says(&FromCharger::Start(StartSession {
-            session: SessionKey(key),
-            connector: ConnectorId(1),
-            credential: Credential { kind: CredentialKind::CardToken, token: token.as_bytes().into() },
-            at: common::now(),
-            register: Energy::from_watt_hours(1_000).unwrap(),
-        }))
-        .await;
-        self.hears().await.expect("an answer to the start")
-    }
-
-    /// The next message, or how the connection ended.
-    async fn hears(&mut self) -> Result<ToCharger, String> {
-        let mut buffer = [0; 4_096];
-        loop {
-            let reading = tokio::time::timeout(Duration::from_secs(20), self.stream.read(&mut buffer)).await;
-            let read = reading.map_err(|_| "nothing for 20 s".to_owned())?.map_err(|error| error.to_string())?;
-            if read == 0 {
-                return Err("closed".to_owned());
-            }
-            let mut messages = Vec::new();
-            let now = Now { wall: common::now(), mono: Mono(0) };
-            let outcome = self.link.receive(&buffer[..read], now, &mut messages);
-            if let Some(received) = messages.into_iter().next() {
-                return Ok(received.message);
-            }
-            outcome.map_err(|error| error.to_string())?;
-        }
-    }
-}
-
-/// The gate said goodbye with this code.
-fn assert_gone(heard: Result<ToCharger, String>, code: Code) {
-    let farewell = heard.expect_err("the connection ends");
-    assert!(farewell.contains(&format!(" {} ", code.number())), "{code}: {farewell}");
-}
-
-fn reading(sequence: u32, wh: i64) -> MeterReading {
-    let register = Energy::from_watt_hours(1_000 + wh).unwrap();
-    MeterReading { sequence, at: common::now(), register, power: None, current: None }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-fn charger(id: &str) -> Subject {
-    Subject::Charger(ChargerId::new(id).unwrap())
-}
 
 #[test]
 fn whoever_errs_is_told_so_and_nobody_else_notices() {

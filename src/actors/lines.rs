@@ -48,8 +48,22 @@ impl Line {
         self.in_flight.insert(operation, sent);
     }
 
-    fn has_room(&self) -> bool {
-        self.in_flight.len() < self.credit as usize
+    fn has_room(&self, kind: OperationKind) -> bool {
+        self.in_flight.len() < self.room(kind)
+    }
+
+    /// Most operations that may be unanswered when one of this kind is to be sent. What asks for more money leaves the last
+    /// eighth to what ends a hold: captures and voids wait for nobody who only begins.
+    fn room(&self, kind: OperationKind) -> usize {
+        let credit = self.credit as usize;
+        match kind {
+            OperationKind::Authorize | OperationKind::Increment => credit - credit / 8,
+            OperationKind::Decrement
+            | OperationKind::Capture
+            | OperationKind::Void
+            | OperationKind::Refund
+            | OperationKind::Inquire => credit,
+        }
     }
 }
 
@@ -94,15 +108,15 @@ impl Lines {
         self.lines.values().map(|line| line.in_flight.len()).sum()
     }
 
-    /// Operations that may be unanswered at once, on all of them.
-    pub fn credit(&self) -> u32 {
-        self.lines.values().map(|line| line.credit).fold(0, u32::saturating_add)
+    /// Operations that may be unanswered at once, on all of them, when a new hold is to be asked for.
+    pub fn room_for_holds(&self) -> usize {
+        self.lines.values().map(|line| line.room(OperationKind::Authorize)).sum()
     }
 
     /// The connection for an operation: the one with the fewest unanswered ones that has room. A draining connection takes
     /// no new hold, and everything else only when there is no other.
     pub fn pick(&mut self, kind: OperationKind) -> Option<&mut Line> {
-        let takes = |line: &Line| line.has_room() && (!line.draining || kind != OperationKind::Authorize);
+        let takes = |line: &Line| line.has_room(kind) && (!line.draining || kind != OperationKind::Authorize);
         let lines = self.lines.values_mut().filter(|line| takes(line));
         lines.min_by_key(|line| (line.draining, line.in_flight.len()))
     }
@@ -173,6 +187,21 @@ mod tests {
         assert_eq!(lines.answered(operation(2)), Some(sent(OperationKind::Authorize, 10)));
         assert_eq!(lines.answered(operation(2)), None);
         assert!(lines.pick(OperationKind::Capture).is_some());
+    }
+
+    #[test]
+    fn new_holds_leave_room_for_what_ends_holds() {
+        let mut lines = Lines::default();
+        lines.insert(ConnectionId(1), Line::new(Arc::new(Nowhere), 16));
+        assert_eq!(lines.room_for_holds(), 14);
+        for number in 1..=14 {
+            lines.pick(OperationKind::Authorize).unwrap().sent(operation(number), sent(OperationKind::Authorize, 10));
+        }
+        assert!(lines.pick(OperationKind::Authorize).is_none() && lines.pick(OperationKind::Increment).is_none());
+        for (number, kind) in [(15, OperationKind::Capture), (16, OperationKind::Void)] {
+            lines.pick(kind).expect("the last ones are for these").sent(operation(number), sent(kind, 10));
+        }
+        assert!(lines.pick(OperationKind::Capture).is_none());
     }
 
     #[test]

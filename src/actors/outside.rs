@@ -8,6 +8,7 @@ use super::output::{ChargerRef, Output};
 use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
+use crate::metrics::MAILBOX_REJECTED;
 use crate::session::Stage;
 use crate::units::{Cost, PartitionId, SessionId, SessionKey};
 use crate::wire::{Code, MeterAck, ToCharger};
@@ -31,6 +32,8 @@ pub struct Outside {
     unarchived: VecDeque<SessionId>,
     /// The same of pages of the books.
     unarchived_pages: VecDeque<(PartitionId, u64)>,
+    /// Starts that were refused because the shard is behind.
+    refused: ::metrics::Counter,
 }
 
 struct Ack {
@@ -52,6 +55,7 @@ impl Outside {
             undelivered: VecDeque::new(),
             unarchived: VecDeque::new(),
             unarchived_pages: VecDeque::new(),
+            refused: MAILBOX_REJECTED.counter(&["shard"]),
         }
     }
 
@@ -76,6 +80,14 @@ impl Outside {
     pub fn close(&self, link: Link, code: Code) {
         if let Some(outlet) = self.connections.get(&link.connection) {
             outlet.close(link.channel, code);
+        }
+    }
+
+    /// Refuses a start that was not looked at: nothing of it is known, so nothing has to be durable first.
+    pub fn refuse_start(&self, link: Link, session: SessionKey, code: Code) {
+        self.refused.increment(1);
+        if let Some(outlet) = self.connections.get(&link.connection) {
+            outlet.send(link.channel, &ToCharger::StartRejected { session, code, text: code.meaning().into() });
         }
     }
 

@@ -231,10 +231,10 @@ impl ProcessorActor {
     /// Tells those who choose a processor how it stands, when that has changed.
     fn publish(&mut self) {
         let Some(capabilities) = &self.capabilities else { return };
-        let (in_flight, credit) = (self.lines.in_flight(), self.lines.credit() as usize);
+        let (in_flight, room) = (self.lines.in_flight(), self.lines.room_for_holds());
         // Once it is full it is asked again when an eighth is free: the list is not exchanged with every answer.
         let was_full = self.listed.as_ref().is_some_and(|listed| listed.inflight >= listed.capabilities.inflight_max);
-        let full = in_flight >= if was_full { credit - credit / 8 } else { credit };
+        let full = in_flight >= if was_full { room - room / 8 } else { room };
         let listed = Listed {
             capabilities: capabilities.clone(),
             connections: u32::try_from(self.lines.len()).unwrap_or(u32::MAX),
@@ -492,7 +492,7 @@ impl ProcessorActor {
                 self.post(ConnectionId(0), Input::NotSent(id, attempt));
             }
         }
-        if self.lines.in_flight() >= self.lines.credit() as usize {
+        if self.lines.in_flight() >= self.lines.room_for_holds() {
             self.publish();
         }
     }

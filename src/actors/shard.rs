@@ -20,10 +20,11 @@ use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::billing::reconciliation::register::{Booking, Part};
+use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
 use crate::payment::{self, Answer, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, Mono, Now, OpId, PartitionId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Channel, ChargerHello, FromCharger, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -232,6 +233,15 @@ impl Shard {
         let (partition, mut delivery) = self.begin(charger.partition, now)?;
         delivery.charger_says(partition, charger.slot, message);
         Ok(true)
+    }
+
+    /// Whether a start with this key would begin a session: it is neither open nor remembered, so that nobody has been
+    /// promised anything.
+    pub(super) fn is_new(&self, link: Link, key: SessionKey) -> bool {
+        let charger = self.channels.get(&link.connection).and_then(|channels| channels.get(&link.channel));
+        let hosted = charger.and_then(|of| self.partitions[usize::from(of.partition)].chargers.get(of.slot));
+        let known = |state: &Charger| state.open_session(key).is_some() || state.past_session(key).is_some();
+        hosted.is_some_and(|hosted| !known(hosted.state()))
     }
 
     /// A connection is gone.

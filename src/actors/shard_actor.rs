@@ -25,6 +25,10 @@ use tokio_stream::wrappers::ReceiverStream;
 /// How often a shard looks at its timer wheel.
 const TICK: Duration = Duration::from_millis(50);
 
+/// A shard that is so far behind begins no new session. What has begun goes on, however late: readings wait, and money is
+/// asked for before them.
+const START_WAIT_MAX: Duration = Duration::from_millis(limits::START_WAIT_MAX.ms().unsigned_abs());
+
 /// How long a shard does other things between two pieces of a snapshot.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 
@@ -162,6 +166,13 @@ impl ShardActor {
                     }
                 }
                 message => {
+                    if let FromCharger::Start(start) = &message
+                        && turn.arrived.elapsed() > START_WAIT_MAX
+                        && self.shard.is_new(link, start.session)
+                    {
+                        self.outside.refuse_start(link, start.session, Code::Busy);
+                        continue;
+                    }
                     readings += u64::from(matches!(message, FromCharger::Reading { .. }));
                     if !self.shard.charger_says(link, message, now)? {
                         // A newer connection speaks for this charger: what the older one still says is not heard.

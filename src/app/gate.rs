@@ -29,7 +29,6 @@ use crate::payment::Capabilities;
 use crate::payment::routing::{Registry, Rule};
 use crate::payment::vault::Keyring;
 use crate::session;
-use crate::transport::identity;
 use crate::transport::tls::Tls;
 use crate::transport::{Bounds, Edge, NoRoom, Peer, Reception};
 use crate::units::{Clock, PartitionId, ProcessorId};
@@ -371,8 +370,9 @@ impl Gate {
             RECOVERY_DURATION.write_series(text, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
             CONNECTIONS.write_head(text);
             if let Some(live) = &live {
-                CONNECTIONS.write_series(text, &["charger"], live.count(identity::Door::Chargers));
-                CONNECTIONS.write_series(text, &["processor"], live.count(identity::Door::Processors));
+                for (role, count) in live.roles() {
+                    CONNECTIONS.write_series(text, &[role], count);
+                }
             }
         });
         let expiries = self.edge.as_ref().map(Edge::expiry_collector);

@@ -59,7 +59,7 @@ mod tests {
     use super::super::{Connector, apply};
     use super::*;
     use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
-    use crate::units::{ChargerId, PartitionId, Power};
+    use crate::units::{ChargerId, PartitionId, Power, TimeSpan};
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_000_000);
 
@@ -169,5 +169,8 @@ mod tests {
         assert!(matches!(start_at(&charger, 200, 1, NOW), Effect::Refuse(Rejection::TooManyRefusals(_))));
         let later = NOW.saturating_add(REFUSAL_PAUSE);
         assert!(matches!(start_at(&charger, 200, 1, later), Effect::OpenSession { .. }));
+        let set_back = NOW.saturating_add(TimeSpan::from_secs(-3_600));
+        let most = Rejection::TooManyRefusals(u32::try_from(REFUSAL_PAUSE.whole_secs()).unwrap() + 1);
+        assert_eq!(start_at(&charger, 200, 1, set_back), Effect::Refuse(most), "the hour does not count");
     }
 }

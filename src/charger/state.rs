@@ -110,7 +110,9 @@ impl Charger {
         if self.refusals < REFUSALS_BEFORE_PAUSE {
             return None;
         }
-        let left = TimeSpan::from_ms(REFUSAL_PAUSE.ms().saturating_sub(now.since(self.refused_at).ms()));
+        // No longer than the pause itself, even if the clock was set back since.
+        let left = REFUSAL_PAUSE.ms().saturating_sub(now.since(self.refused_at).ms());
+        let left = TimeSpan::from_ms(left).min(REFUSAL_PAUSE);
         (left > TimeSpan::ZERO).then_some(left)
     }
 }

@@ -4,7 +4,6 @@ use super::certificate::Presented;
 use super::identity::Door;
 use super::outgoing::{Ended, Outgoing};
 use super::tls::Tls;
-use crate::metrics;
 use crate::units::Timestamp;
 use crate::wire::{PeerIdentity, Role};
 use std::collections::HashMap;
@@ -21,6 +20,8 @@ pub struct Live {
 struct Table {
     next: u64,
     entries: HashMap<u64, Entry>,
+    /// How many entries there are of each role: asked for with every connection that comes, so nobody counts then.
+    roles: [usize; ROLES.len()],
 }
 
 struct Entry {
@@ -51,13 +52,25 @@ pub struct LivePeer {
 pub(super) struct Registration {
     live: Live,
     number: u64,
-    up: ::metrics::Gauge,
 }
+
+/// The roles of peers with their words in metrics.
+const ROLES: [(Role, &str); 3] = [(Role::Charger, "charger"), (Role::Site, "site"), (Role::Processor, "processor")];
 
 impl Live {
     /// How many connections came through this door.
     pub fn count(&self, door: Door) -> usize {
-        self.lock().entries.values().filter(|entry| entry.door == door).count()
+        let (chargers, sites, processors) = self.lock().roles.into();
+        match door {
+            Door::Chargers => chargers + sites,
+            Door::Processors => processors,
+        }
+    }
+
+    /// How many connections there are of each role, by its word in metrics.
+    pub fn roles(&self) -> [(&'static str, usize); ROLES.len()] {
+        let roles = self.lock().roles;
+        std::array::from_fn(|index| (ROLES[index].1, roles[index]))
     }
 
     /// Every connection, in the order in which they came.
@@ -110,14 +123,13 @@ impl Live {
         outgoing: Outgoing,
         now: Timestamp,
     ) -> Registration {
-        let up = metrics::CONNECTIONS.gauge(&[role_label(identity.role())]);
-        up.increment(1.0);
         let mut table = self.lock();
         let number = table.next;
         table.next += 1;
+        table.count(identity.role(), |count| count + 1);
         table.entries.insert(number, Entry { door, identity, remote, since: now, presented, outgoing });
         drop(table);
-        Registration { live: self.clone(), number, up }
+        Registration { live: self.clone(), number }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -125,19 +137,19 @@ impl Live {
     }
 }
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.up.decrement(1.0);
-        self.live.lock().entries.remove(&self.number);
+impl Table {
+    fn count(&mut self, role: Role, change: impl FnOnce(usize) -> usize) {
+        if let Some(index) = ROLES.iter().position(|(of, _)| *of == role) {
+            self.roles[index] = change(self.roles[index]);
+        }
     }
 }
 
-/// A role's word in metrics.
-fn role_label(role: Role) -> &'static str {
-    match role {
-        Role::Charger => "charger",
-        Role::Site => "site",
-        Role::Processor => "processor",
-        Role::Gate => "gate",
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut table = self.live.lock();
+        if let Some(entry) = table.entries.remove(&self.number) {
+            table.count(entry.identity.role(), |count| count - 1);
+        }
     }
 }

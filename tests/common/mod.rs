@@ -3,19 +3,21 @@
 #![allow(dead_code)]
 
 pub mod business;
+pub mod driven;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use wattstile::console::{PLACE_FILE, Place};
 use wattstile::journal::{DataDir, Layout};
 use wattstile::sim::pipe::Dialler;
 use wattstile::sim::tls::dialler;
-use wattstile::transport::pki::Certified;
+use wattstile::transport::pki::{Certified, Reason, Validity};
 use wattstile::transport::pki_folder::PkiFolder;
 use wattstile::transport::{Connector, Trust};
-use wattstile::units::{Clock, Timestamp};
+use wattstile::units::{Clock, TimeSpan, Timestamp};
 use wattstile::wire::Subject;
 
 /// 0.50 to start, 0.42 per kWh, and 21 % on top.
@@ -40,6 +42,8 @@ pub struct Served {
     pub arguments: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// What starts it: a program and arguments that its own command line is appended to.
+    pub started_by: Vec<String>,
     child: Option<Child>,
 }
 
@@ -76,6 +80,7 @@ impl Served {
             more,
             arguments: Vec::new(),
             environment: Vec::new(),
+            started_by: Vec::new(),
             child: None,
         }
     }
@@ -87,6 +92,11 @@ impl Served {
 
     /// Starts the process and waits until it accepts connections.
     pub fn start_again(&mut self) {
+        assert!(self.attempt(), "the gate ended\n{}", self.log());
+    }
+
+    /// Starts the process and waits until it accepts connections. False: it ended.
+    pub fn attempt(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let set = [
@@ -98,7 +108,15 @@ impl Served {
             "gate.partitions=8".to_owned(),
             "gate.shards=2".to_owned(),
         ];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wattstile"));
+        let gate = env!("CARGO_BIN_EXE_wattstile");
+        let mut command = match self.started_by.split_first() {
+            None => Command::new(gate),
+            Some((starter, arguments)) => {
+                let mut command = Command::new(starter);
+                command.args(arguments).arg(gate);
+                command
+            }
+        };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("serve").args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         for setting in set.iter().chain(&self.more) {
@@ -107,11 +125,14 @@ impl Served {
         self.child = Some(command.spawn().unwrap());
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(self.processors).is_err() {
-            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "the gate ended: {ended:?}\n{}", self.log());
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return false;
+            }
             assert!(Instant::now() < deadline, "the gate does not come up\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        true
     }
 
     /// SIGKILL.
@@ -136,9 +157,44 @@ impl Served {
 
     /// SIGTERM, and its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        let mut child = self.child.take().expect("it runs");
-        assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-        child.wait().unwrap().code()
+        self.signal("TERM");
+        self.child.take().expect("it runs").wait().unwrap().code()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -s {name}");
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
+    /// Its resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+        line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") << 10
+    }
+
+    /// What its console answers without a token: `/metrics`, `/livez`, `/readyz`.
+    pub fn asks(&self, path: &str) -> (u16, String) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let place = loop {
+            // It says where its console is a moment after it takes connections.
+            let place = fs::read(self.folder.path().join("data").join(PLACE_FILE)).ok();
+            let place = place.and_then(|bytes| serde_json::from_slice::<Place>(&bytes).ok());
+            if let Some(place) = place.filter(|place| place.pid == self.id()) {
+                break place;
+            }
+            assert!(Instant::now() < deadline, "no console\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
+        let mut answer = agent.get(format!("http://{}{path}", place.address)).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
     }
 
     /// A way for a peer to reach it.
@@ -154,6 +210,23 @@ impl Served {
     /// A key and certificate for a peer.
     pub fn certified(&mut self, subject: &Subject) -> Certified {
         self.pki.peer(subject, 30, now()).unwrap()
+    }
+
+    /// A key and certificate for a peer that is good for so long.
+    pub fn certified_for(&mut self, subject: &Subject, life: Duration) -> Certified {
+        let life = TimeSpan::from_ms(life.as_millis().try_into().unwrap());
+        let not_before = now().saturating_add(TimeSpan::from_secs(-3_600));
+        self.pki.issue(subject, Validity { not_before, not_after: now().saturating_add(life) }).unwrap()
+    }
+
+    /// Puts every certificate of a peer on the revocation list; the gate reads the list again by itself, or on SIGHUP.
+    pub fn revoke(&mut self, subject: &Subject) {
+        self.pki.revoke(subject, Reason::KeyCompromise, now()).unwrap();
+    }
+
+    /// By what its peers recognise it.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// A way to a listener with whatever certificate.

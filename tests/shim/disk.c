@@ -1,7 +1,8 @@
-/* A disk that fails on demand. Preloaded into the gate by tests/faults.rs (LD_PRELOAD).
+/* A disk that fails, or is slow, on demand. Preloaded into the gate by tests/faults (LD_PRELOAD).
  *
  * WATTSTILE_FAULT names a file. While it is there, it holds "sync ERRNO" or "write ERRNO", and these calls fail with that
- * number for files below WATTSTILE_FAULT_BELOW. Everything else goes through. */
+ * number for files below WATTSTILE_FAULT_BELOW; with "sync -MS" they take so many milliseconds more. Everything else goes
+ * through. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -29,6 +30,11 @@ static int fails(int fd, const char *what)
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     if (readlink(link, path, sizeof path - 1) <= 0 || strncmp(path, below, strlen(below)) != 0)
         return 0;
+    if (number < 0) {
+        usleep((useconds_t)-number * 1000);
+        errno = saved;
+        return 0;
+    }
     errno = number;
     return 1;
 }

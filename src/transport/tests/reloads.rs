@@ -52,6 +52,31 @@ fn revoking_cuts_the_live_connection_and_no_other() {
     });
 }
 
+/// A client that remembers its TLS sessions, as browsers do: the certificate is looked at each time all the same.
+#[test]
+fn a_remembered_tls_session_is_no_way_around_the_list() {
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let mut pki = new_pki();
+        let own = issue(&mut pki, &charger("AMS-0007"));
+        let gate = Gate::with(material(&pki, Door::Chargers), Door::Chargers, true, Bounds::default());
+        let remembers = client_builder(&pki, version).with_client_auth_cert(own.chain, own.key).unwrap();
+        in_runtime(async {
+            for _ in 0..2 {
+                let mut socket = dial(gate.address, remembers.clone()).await.unwrap();
+                gate.admitted().outgoing.close("come again");
+                // Tickets would come with the first bytes; there are none.
+                assert!(!matches!(socket.read(&mut [0]).await, Ok(1..)));
+            }
+            pki.revoke(&charger("AMS-0007"), Reason::KeyCompromise, wall_clock()).unwrap();
+            gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+            if let Ok(socket) = dial(gate.address, remembers).await {
+                assert!(is_turned_away(socket).await);
+            }
+        });
+        assert_eq!(gate.refusal(&mut 0).refused.reason, Refusal::Revoked, "{version:?}");
+    }
+}
+
 #[test]
 fn a_certificate_that_expires_in_mid_session_is_found() {
     let mut pki = new_pki();

@@ -1,25 +1,16 @@
-//! What a real process does when its surroundings fail: the disk, the file system, peers by the thousand. It ends with a
-//! message and a code, or goes on; in either case nothing that was acknowledged is lost.
+//! The disk fails, or is full.
 
-mod common;
-
-use common::Served;
-use common::business::Business;
+use super::common::Served;
+use super::common::business::Business;
+use super::{CHARGERS, LAYOUT, PATIENCE, SEED, SETTINGS, settle, shim};
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
-use wattstile::journal::{self, Layout};
 
-const CHARGERS: u16 = 12;
-const SEED: u64 = 20_261_122;
-const LAYOUT: Layout = Layout { partitions: 8, generation_blocks: 32 };
-const SETTINGS: [&str; 3] = ["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"];
 /// What serve ends with when a later start may succeed.
 const TEMPORARY: i32 = 75;
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The numbers that the system gives these failures on Linux.
 const EIO: i32 = 5;
@@ -43,7 +34,7 @@ fn a_full_disk_by_the_systems_word_ends_the_process_and_nothing_is_lost() {
 /// The gate's disk fails under load, three times; each time it ends, is started again, and business goes on.
 fn a_disk_that_fails(call: &str, errno: i32, message: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(shim) = shim(folder.path()) else { return };
+    let Some(shim) = shim(folder.path(), "disk") else { return };
     let order = folder.path().join("order");
     let mut gate = Served::stopped(folder, LAYOUT, &SETTINGS);
     gate.environment = vec![
@@ -88,53 +79,6 @@ fn on_a_small_file_system_that_runs_full_nothing_is_lost() {
     }
     assert!(ends > 0, "the disk was full, and nothing came of it");
     settle(gate, business);
-}
-
-#[test]
-fn thousands_who_connect_and_say_nothing_are_in_nobodys_way() {
-    let mut gate = Served::start_on(LAYOUT, &SETTINGS);
-    let business = Business::begin(&mut gate, CHARGERS, SEED);
-    let mut silent = Vec::new();
-    for _ in 0..20 {
-        for address in [gate.chargers, gate.processors] {
-            silent.extend((0..100).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()));
-        }
-        std::thread::sleep(Duration::from_millis(150));
-    }
-    // While they last, a charger that was sent away comes in again by a handshake of its own.
-    gate.kill();
-    gate.start_again();
-    for address in [gate.chargers, gate.processors] {
-        silent.extend((0..500).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()));
-    }
-    assert!(silent.len() >= 1_000, "{} came in", silent.len());
-    settle(gate, business);
-}
-
-/// Business comes to its end, and the data are whole.
-fn settle(mut gate: Served, business: Business) {
-    std::thread::sleep(Duration::from_secs(2));
-    let outcome = business.finish();
-    assert!(outcome.fleet.tally.receipts >= 5, "there was work: {:?}", outcome.fleet.tally);
-    outcome.assert_nothing_lost();
-    assert_eq!(gate.terminate(), Some(0), "{}", gate.log());
-    let found = journal::verify(&gate.data_dir().join("data")).unwrap();
-    assert!(found.whole, "{:?}", found.damage);
-}
-
-/// The disk that fails on demand, compiled; `None` (said) where there is no C compiler.
-fn shim(folder: &Path) -> Option<PathBuf> {
-    let library = folder.join("disk.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim/disk.c");
-    let compiled =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).args([&library, &source]).arg("-ldl").status();
-    match compiled {
-        Ok(status) if status.success() && cfg!(target_os = "linux") => Some(library),
-        other => {
-            eprintln!("skipped: the disk that fails needs Linux and a C compiler: {other:?}");
-            None
-        }
-    }
 }
 
 /// Takes all the space that is left.

@@ -1,0 +1,65 @@
+//! More than the gate can do: a disk that is far too slow for what comes.
+
+use super::common::Served;
+use super::common::business::Business;
+use super::common::driven::{charger, runtime};
+use super::{CHARGERS, LAYOUT, SEED, SETTINGS, shim};
+use std::fs;
+use std::time::Duration;
+use wattstile::sim::load::{Load, LoadPeer, LoadSettings};
+use wattstile::units::ChargerId;
+use wattstile::wire::Code;
+
+/// Sessions whose chargers send as fast as the gate reads.
+const BUSY_SESSIONS: u32 = 256;
+const BUSY_CHARGERS: u32 = 4;
+/// A sync takes so much longer; there are two to a commit.
+const SLOW: Duration = Duration::from_secs(4);
+
+/// Readings are delayed, not dropped; new sessions are refused as busy; what was captured or released is all that had to be.
+#[test]
+fn overload_refuses_new_sessions_and_delays_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(shim) = shim(folder.path(), "disk") else { return };
+    let order = folder.path().join("order");
+    let settings = [&SETTINGS[..], &["gate.shards=1"]].concat();
+    let mut gate = Served::stopped(folder, LAYOUT, &settings);
+    gate.environment = vec![
+        ("LD_PRELOAD".to_owned(), shim.display().to_string()),
+        ("WATTSTILE_FAULT".to_owned(), order.display().to_string()),
+        ("WATTSTILE_FAULT_BELOW".to_owned(), gate.data_dir().join("data").display().to_string()),
+    ];
+    gate.start_again();
+    let business = Business::begin(&mut gate, CHARGERS, SEED);
+    let peers = (1..=BUSY_CHARGERS).map(|number| {
+        let id = format!("BUSY-{number}");
+        let dialler = gate.dialler(&charger(&id));
+        LoadPeer { dialler, chargers: vec![ChargerId::new(&id).unwrap()], site: false }
+    });
+    let settings = LoadSettings {
+        sessions: BUSY_SESSIONS,
+        rate: None,
+        duration: SLOW * 2,
+        patience: Duration::from_secs(90),
+        window: 20_000,
+    };
+    let peers = peers.collect();
+    let report = runtime().block_on(async {
+        let mut load = Load::open(settings, peers, |_| ()).await;
+        assert_eq!(load.standing().live, u64::from(BUSY_SESSIONS));
+        fs::write(&order, format!("sync -{}", SLOW.as_millis())).unwrap();
+        let mend = async {
+            tokio::time::sleep(SLOW * 2).await;
+            fs::remove_file(&order).unwrap();
+        };
+        let (report, ()) = tokio::join!(load.measure(|_| ()), mend);
+        load.close().await;
+        report
+    });
+    assert_eq!((report.lost, report.disconnects), (0, 0), "{report:?}");
+    let outcome = business.finish_beside(u64::from(BUSY_SESSIONS));
+    outcome.assert_promises_kept();
+    let refused = outcome.fleet.tally.refused.get(&Code::Busy.number()).copied().unwrap_or(0);
+    assert!(refused > 0, "nobody was sent away: {:?}", outcome.fleet.tally);
+    assert_eq!(gate.terminate(), Some(0), "{}", gate.log());
+}
