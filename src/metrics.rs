@@ -79,17 +79,26 @@ catalogue! {
     REFUNDED = Counter "wattstile_refunded_minor_units_total" ["currency"] "Money given back after a capture.";
     HOLDS_OUTSTANDING = Gauge "wattstile_holds_outstanding_minor_units" ["currency", "processor"]
         "Money held and neither captured nor released.";
+    UNSECURED_EXPOSURE = Gauge "wattstile_unsecured_exposure_minor_units" ["currency"]
+        "What running sessions cost so far for which no processor has reserved anything.";
     IN_DOUBT_OPERATIONS = Gauge "wattstile_in_doubt_operations" ["processor"]
         "Operations whose outcome is unknown and is being asked for.";
     PROCESSOR_UP = Gauge "wattstile_processor_up" ["processor"] "1 while a processor's connection is up.";
     PROCESSOR_BREAKER_STATE = Gauge "wattstile_processor_breaker_state" ["processor", "state"]
         "1 for the state that the processor's breaker is in.";
-    WAL_SYNC_DURATION = Histogram "wattstile_wal_sync_duration_seconds" [] "Making one batch durable.";
+    WAL_APPEND_DURATION = Histogram "wattstile_wal_append_duration_seconds" []
+        "One group commit: packing its records, writing them, and waiting for the disk.";
+    WAL_SYNC_DURATION = Histogram "wattstile_wal_sync_duration_seconds" []
+        "The part of a group commit that is waiting for the disk.";
     WAL_SIZE = Gauge "wattstile_wal_size_bytes" [] "Size of the log on disk.";
+    WAL_LAST_SEQUENCE = Gauge "wattstile_wal_last_sequence" []
+        "Records of all partitions since the data directory was made.";
     WAL_RECORDS = Counter "wattstile_wal_records_total" []
         "Records that became durable, and those found at the start.";
     LEDGER_IMBALANCE = Gauge "wattstile_ledger_imbalance_minor_units" ["currency"]
         "Debits minus credits; anything but 0 is a defect.";
+    MAILBOX_DEPTH = Gauge "wattstile_mailbox_depth" ["actor"]
+        "Messages that an actor has taken out of its mailbox and that wait for room in the log.";
     MAILBOX_REJECTED = Counter "wattstile_mailbox_rejected_total" ["actor"]
         "Starts that were refused as busy because the actor that would decide them was behind.";
     CONNECTIONS = Gauge "wattstile_connections" ["peer_role"] "Connections that are up, by the peer's role.";
@@ -291,6 +300,8 @@ mod tests {
             "_connections",
             "_sessions",
             "_fds",
+            "_depth",
+            "_sequence",
         ];
         let mut seen = BTreeSet::new();
         for metric in CATALOGUE {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::billing::verify_receipt;
+use wattstile::console::Console;
 
 /// Far more than it takes; reached only when nothing happens any more.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -31,6 +32,24 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
     let mut answer = agent.get(format!("http://{address}{path}")).call().unwrap();
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// Before there is a gate to show: whoever asks learns that the process lives, and how far it is.
+#[test]
+fn a_gate_that_recovers_is_live_and_not_ready() {
+    let loopback = ([127, 0, 0, 1], 0).into();
+    let starting = Box::new(|| "7 of 9 snapshots taken in".to_owned());
+    let console = Console::listen(loopback, Some("secret".to_owned()), starting).unwrap();
+    assert_eq!(plain(console.address, "/livez"), (200, "ok\n".to_owned()));
+    for path in ["/readyz", "/healthz", "/api/figures?token=secret"] {
+        let (status, told) = plain(console.address, path);
+        assert!(status == 503 && told.contains("7 of 9 snapshots taken in"), "{path}: {status} {told}");
+    }
+    let (status, metrics) = plain(console.address, "/metrics");
+    assert!(status == 200 && metrics.contains("wattstile_build_info"), "{metrics}");
+    let everybody = ([0, 0, 0, 0], 0).into();
+    let refused = Console::listen(everybody, None, Box::new(String::new)).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("loopback"), "{refused}");
 }
 
 #[test]

@@ -3,12 +3,15 @@
 mod common;
 
 use common::Served;
+use common::business::Business;
 use common::driven::{Driven, assert_gone, charger, reading, runtime};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wattstile::metrics::{CATALOGUE, Kind, Metric};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{ProcessorId, SessionKey};
@@ -101,6 +104,89 @@ fn whoever_errs_is_told_so_and_nobody_else_notices() {
         assert!(log.contains(culprit), "the log names {culprit}");
     }
     assert!(!log.contains("tok_decline_hard"), "no token in the log");
+}
+
+/// What dashboards and alerts are built on.
+const NAMES: &[&str] = &[
+    "wattstile_build_info",
+    "wattstile_sessions_active",
+    "wattstile_sessions_total",
+    "wattstile_energy_delivered_joules_total",
+    "wattstile_ticks_total",
+    "wattstile_tick_duration_seconds",
+    "wattstile_authorization_duration_seconds",
+    "wattstile_capture_duration_seconds",
+    "wattstile_authorizations_total",
+    "wattstile_captured_minor_units_total",
+    "wattstile_released_minor_units_total",
+    "wattstile_refunded_minor_units_total",
+    "wattstile_holds_outstanding_minor_units",
+    "wattstile_unsecured_exposure_minor_units",
+    "wattstile_in_doubt_operations",
+    "wattstile_processor_up",
+    "wattstile_processor_breaker_state",
+    "wattstile_wal_append_duration_seconds",
+    "wattstile_wal_sync_duration_seconds",
+    "wattstile_wal_size_bytes",
+    "wattstile_wal_last_sequence",
+    "wattstile_ledger_imbalance_minor_units",
+    "wattstile_mailbox_depth",
+    "wattstile_mailbox_rejected_total",
+    "wattstile_connections",
+    "wattstile_tls_handshakes_total",
+    "wattstile_tls_certificate_not_after_timestamp_seconds",
+    "wattstile_crl_next_update_timestamp_seconds",
+    "wattstile_recovery_duration_seconds",
+    "wattstile_recovered_sessions",
+];
+
+/// A gate that does business is scraped: every metric of the catalogue is there, under one head and with its labels, and
+/// none that is not in the catalogue.
+#[test]
+fn a_scrape_has_the_whole_catalogue_and_nothing_else() {
+    let mut gate = Served::start(&["log.level=warn"]);
+    let business = Business::begin(&mut gate, 3, 7);
+    let settled = "wattstile_sessions_total{outcome=\"settled\"} ";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let text = loop {
+        let (status, text) = gate.asks("/metrics");
+        assert_eq!(status, 200);
+        if text.lines().any(|line| line.strip_prefix(settled).is_some_and(|count| count != "0")) {
+            break text;
+        }
+        assert!(Instant::now() < deadline, "no session was settled\n{text}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    let (mut heads, mut series) = (BTreeMap::new(), BTreeSet::new());
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        if let Some(head) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = head.split_once(' ').unwrap();
+            assert_eq!(heads.insert(name, kind), None, "{name} has two heads");
+        } else if !line.starts_with('#') {
+            let (name, _) = line.rsplit_once(' ').unwrap();
+            assert!(series.insert(name), "{name} is there twice");
+        }
+    }
+    for metric in CATALOGUE {
+        assert_eq!(heads.get(metric.name), Some(&metric.kind.name()), "{}", metric.name);
+    }
+    assert_eq!(heads.len(), CATALOGUE.len(), "all of them are in the catalogue: {heads:?}");
+    for series in &series {
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let named = |metric: &&Metric| {
+            let part = name.strip_prefix(metric.name);
+            part == Some("") || (metric.kind == Kind::Histogram && matches!(part, Some("_bucket" | "_sum" | "_count")))
+        };
+        let metric = CATALOGUE.iter().find(named).unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        let labels = labels.trim_end_matches('}').split("\",").filter_map(|label| label.split_once('='));
+        let labels: Vec<&str> = labels.map(|(label, _)| label).filter(|label| *label != "le").collect();
+        assert_eq!(labels, metric.labels, "{series}");
+    }
+    // Only what was settled in another way, or never happened, may have no series yet.
+    let without = |name: &&&str| !series.iter().any(|series| series.starts_with(**name));
+    assert_eq!(NAMES.iter().filter(without).collect::<Vec<_>>(), Vec::<&&str>::new());
+    business.finish().assert_nothing_lost();
+    assert_eq!(gate.terminate(), Some(0), "{}", gate.log());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::turn::{Attach, Detach, Turn};
 use super::writer::{Append, JournalWriter};
 use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
-use crate::metrics::Durations;
+use crate::metrics::{Durations, MAILBOX_DEPTH};
 use crate::units::{Clock, Now, PartitionId};
 use crate::wire::{Code, FromCharger, Received};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
@@ -49,6 +49,9 @@ pub struct ShardActor {
     ticks: Arc<Durations>,
     /// The snapshot that is being taken, and for whom.
     snapshot: Option<(PartitionId, Addr<Keeper>)>,
+    /// What waits for the journal in all shards, and what this one has told of it.
+    depth: ::metrics::Gauge,
+    told: u32,
 }
 
 /// Take a snapshot of a partition, beside everything else.
@@ -115,6 +118,8 @@ impl ShardActor {
             under_way: VecDeque::new(),
             ticks,
             snapshot: None,
+            depth: MAILBOX_DEPTH.gauge(&["shard"]),
+            told: 0,
         }
     }
 
@@ -133,6 +138,13 @@ impl ShardActor {
                 false
             }
         }
+    }
+
+    /// Says how much waits for the journal.
+    fn tell_depth(&mut self) {
+        let waiting = u32::try_from(self.turns.len() + self.inputs.len()).unwrap_or(u32::MAX);
+        self.depth.increment(f64::from(waiting) - f64::from(self.told));
+        self.told = waiting;
     }
 
     /// Takes what waited for the journal, as far as it has room again. Older first, so that nobody is overtaken.
@@ -225,6 +237,7 @@ impl Actor for ShardActor {
             actor.catch_up(now);
             actor.shard.tick(now);
             actor.outside.retry(&actor.shard);
+            actor.tell_depth();
             actor.pump(now);
         });
         let now = self.clock.now();

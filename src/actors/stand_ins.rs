@@ -37,6 +37,11 @@ impl StandIns {
         self.count.store(open.len(), Ordering::Relaxed);
     }
 
+    /// Whose energy nobody vouches for yet.
+    pub fn sessions(&self) -> Vec<SessionId> {
+        self.lock().keys().copied().collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)

@@ -7,7 +7,7 @@ use crate::journal::{Batch, Failure, Log, LogView, Recovered, Sequences};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Records of one shard, to be made durable.
@@ -50,14 +50,17 @@ pub struct LogFigures {
     written: AtomicU64,
     used: AtomicU64,
     records: AtomicU64,
+    last_sequence: AtomicU64,
 }
 
 impl LogFigures {
     /// Figures of a log in which this was found.
-    pub fn new(recovered: &Recovered, used: u64) -> LogFigures {
+    pub fn new(recovered: &Recovered, log: &Log) -> LogFigures {
+        let last = log.sequences().iter().map(|(_, last)| last.0).sum();
         LogFigures {
             written: AtomicU64::new(recovered.bytes),
-            used: AtomicU64::new(used),
+            used: AtomicU64::new(log.used_bytes()),
+            last_sequence: AtomicU64::new(last),
             records: AtomicU64::new(recovered.records),
         }
     }
@@ -70,6 +73,11 @@ impl LogFigures {
     /// Bytes that it takes.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// Records of all partitions since the data directory was made, those that are in snapshots only included.
+    pub fn last_sequence(&self) -> u64 {
+        self.last_sequence.load(Ordering::Relaxed)
     }
 
     /// Records that were ever written to it, as far as they were still there at the start.
@@ -104,7 +112,9 @@ pub struct JournalWriter {
 #[derive(Clone, Copy, Debug)]
 pub struct Commitment {
     /// How long it took.
-    pub took: std::time::Duration,
+    pub took: Duration,
+    /// How much of that was waiting for the disk.
+    pub synced: Duration,
     /// Records in it.
     pub records: u64,
     /// Bytes that it wrote.
@@ -160,9 +170,11 @@ impl Handler<Commit> for JournalWriter {
         let begun = Instant::now();
         match log.commit(&self.batches) {
             Ok(durable) => {
-                (self.observe)(Commitment { took: begun.elapsed(), records: durable.records, bytes: durable.bytes });
+                let (took, synced) = (begun.elapsed(), log.synced());
+                (self.observe)(Commitment { took, synced, records: durable.records, bytes: durable.bytes });
                 self.figures.written.fetch_add(durable.bytes, Ordering::Relaxed);
                 self.figures.records.fetch_add(durable.records, Ordering::Relaxed);
+                self.figures.last_sequence.fetch_add(durable.records, Ordering::Relaxed);
                 self.figures.used.store(log.used_bytes(), Ordering::Relaxed);
                 for (batch, reply) in self.batches.drain(..).zip(self.replies.drain(..)) {
                     // A shard that is gone has nobody to tell.

@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::processor_connection::ProcessorConnection;
 use super::receipts::Receipts;
 use super::reconciler::Reconciler;
+use super::scrape::{CommitDurations, Measured};
 use crate::actors::archivist::{Archivist, Finish};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Billing;
@@ -21,10 +22,7 @@ use crate::journal::{
     Archive, DataDir, Failure, Layout, Log, MemoryStore, Progress, Recovered, Sequences, SledStore, Snapshots, Store,
     recover_opening,
 };
-use crate::metrics::{
-    CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, TICK_DURATION, WAL_RECORDS, WAL_SIZE,
-    WAL_SYNC_DURATION,
-};
+use crate::metrics::Durations;
 use crate::payment::Capabilities;
 use crate::payment::routing::{Registry, Rule};
 use crate::payment::vault::Keyring;
@@ -177,7 +175,7 @@ pub struct Gate {
     archive: Option<Arc<Archive>>,
     writer: Addr<JournalWriter>,
     commits: Arc<Mutex<Histogram<u64>>>,
-    syncs: Arc<Durations>,
+    syncs: Arc<CommitDurations>,
     ticks: Arc<Durations>,
     figures: Arc<LogFigures>,
     data: Option<PathBuf>,
@@ -221,7 +219,7 @@ impl Gate {
             tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
         }
         let sequences = log.sequences().clone();
-        let figures = Arc::new(LogFigures::new(&recovered, log.used_bytes()));
+        let figures = Arc::new(LogFigures::new(&recovered, &log));
         let recovery = begun.elapsed();
         let live =
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
@@ -239,7 +237,7 @@ impl Gate {
         };
         let archive = away.as_ref().map(|(archive, _)| archive.clone());
         let commits = Arc::new(Mutex::new(histogram()));
-        let (syncs, ticks) = (Arc::new(Durations::default()), Arc::new(Durations::default()));
+        let (syncs, ticks) = (Arc::new(CommitDurations::default()), Arc::new(Durations::default()));
         let kept = Kept { snapshots, data, figures: figures.clone(), rhythm: settings.rhythm };
         let data = settings.data.path().map(std::path::Path::to_path_buf);
         let parts = Parts {
@@ -354,27 +352,15 @@ impl Gate {
     /// Shows this gate in a console that listens already.
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
-        let (syncs, recovery, live) = (self.syncs.clone(), self.recovery, self.edge.as_ref().map(Edge::live));
-        let (figures, ticks, sessions) = (self.figures.clone(), self.ticks.clone(), self.recovered_sessions);
-        let collector: Collector = Arc::new(move |text: &mut String| {
-            syncs.write(&WAL_SYNC_DURATION, text);
-            ticks.write(&TICK_DURATION, text);
-            WAL_SIZE.write_head(text);
-            WAL_SIZE.write_series(text, &[], figures.used());
-            WAL_RECORDS.write_head(text);
-            WAL_RECORDS.write_series(text, &[], figures.records());
-            RECOVERED_SESSIONS.write_head(text);
-            RECOVERED_SESSIONS.write_series(text, &[], sessions);
-            RECOVERY_DURATION.write_head(text);
-            let ms = recovery.as_millis();
-            RECOVERY_DURATION.write_series(text, &[], format_args!("{}.{:03}", ms / 1_000, ms % 1_000));
-            CONNECTIONS.write_head(text);
-            if let Some(live) = &live {
-                for (role, count) in live.roles() {
-                    CONNECTIONS.write_series(text, &[role], count);
-                }
-            }
-        });
+        let measured = Measured {
+            commits: self.syncs.clone(),
+            ticks: self.ticks.clone(),
+            figures: self.figures.clone(),
+            recovery: self.recovery,
+            recovered_sessions: self.recovered_sessions,
+            live: self.edge.as_ref().map(Edge::live),
+        };
+        let collector = measured.collector();
         let expiries = self.edge.as_ref().map(Edge::expiry_collector);
         console.show(views, [collector].into_iter().chain(expiries).collect(), self.data.as_deref())
     }
@@ -532,7 +518,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
     commits: Arc<Mutex<Histogram<u64>>>,
-    syncs: Arc<Durations>,
+    syncs: Arc<CommitDurations>,
     ticks: Arc<Durations>,
     away: Option<(Arc<Archive>, Arc<Billing>)>,
     kept: Kept,
@@ -591,7 +577,8 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         let observe = move |commitment: Commitment| {
             let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
             commits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
-            syncs.observe(commitment.took);
+            syncs.append.observe(commitment.took);
+            syncs.sync.observe(commitment.synced);
         };
         JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, written)
     });

@@ -19,6 +19,7 @@ mod processor_connection;
 mod reading;
 mod receipts;
 mod reconciler;
+mod scrape;
 #[cfg(test)]
 mod tests;
 

@@ -37,6 +37,9 @@ pub struct Figures {
     pub money: BTreeMap<&'static str, Money>,
     #[serde(skip)]
     books: PartitionBooks,
+    /// What sessions cost so far that no processor vouches for.
+    #[serde(skip)]
+    unsecured: BTreeMap<Currency, i64>,
 }
 
 /// Money in one currency, in minor units.
@@ -56,6 +59,11 @@ impl Figures {
     /// Adds up all shards. Waits for them for a while; a shard that does not answer is left out.
     pub fn gather(directory: &Directory) -> Figures {
         Figures::sum(ask_all(directory, Figures::of))
+    }
+
+    /// What sessions cost so far for which nothing is reserved, in minor units.
+    pub fn unsecured(&self) -> &BTreeMap<Currency, i64> {
+        &self.unsecured
     }
 
     /// The books that the money is from.
@@ -88,6 +96,14 @@ impl Figures {
             figures.sessions_settling += settling;
             figures.operations_in_doubt += in_doubt;
         }
+        // Hardly ever any, and never many: they are bounded by the house's rule.
+        for session in shard.house().stand_ins.sessions().into_iter().filter_map(|id| shard.session(id)) {
+            let (state, tariff) = (session.state(), session.tariff());
+            let running =
+                state.rating.total(tariff).ok().and_then(|total| total.incl_vat.round(tariff.rounding()).ok());
+            let sum = figures.unsecured.entry(tariff.currency()).or_default();
+            *sum = sum.saturating_add(running.map_or(0, |running| running.minor));
+        }
         figures
     }
 
@@ -102,6 +118,10 @@ impl Figures {
         self.chargers_online += other.chargers_online;
         self.operations_in_doubt += other.operations_in_doubt;
         self.books.merge(&other.books);
+        for (currency, minor) in &other.unsecured {
+            let sum = self.unsecured.entry(*currency).or_default();
+            *sum = sum.saturating_add(*minor);
+        }
     }
 }
 

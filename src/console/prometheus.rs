@@ -4,7 +4,7 @@ use super::views::Views;
 use crate::ledger::Name;
 use crate::metrics::{
     CAPTURED, Collector, ENERGY_DELIVERED, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE,
-    PROCESSOR_BREAKER_STATE, PROCESSOR_UP, REFUNDED, RELEASED, SESSIONS, SESSIONS_ACTIVE, TICKS,
+    PROCESSOR_BREAKER_STATE, PROCESSOR_UP, REFUNDED, RELEASED, SESSIONS, SESSIONS_ACTIVE, TICKS, UNSECURED_EXPOSURE,
 };
 use std::sync::{Arc, Weak};
 
@@ -61,6 +61,10 @@ fn collect(views: &Views, text: &mut String) {
     for currency in books.turnover.keys() {
         let off: i128 = sums.iter().filter(|((_, of), _)| of == currency).map(|(_, sum)| sum.net_debit().abs()).sum();
         LEDGER_IMBALANCE.write_series(text, &[currency.code()], off);
+    }
+    UNSECURED_EXPOSURE.write_head(text);
+    for currency in books.turnover.keys() {
+        UNSECURED_EXPOSURE.write_series(text, &[currency.code()], figures.unsecured().get(currency).unwrap_or(&0));
     }
     IN_DOUBT_OPERATIONS.write_head(text);
     IN_DOUBT_OPERATIONS.write_series(text, &["all"], figures.operations_in_doubt);

@@ -12,6 +12,7 @@ use super::scan::{self, Blocks, End, Torn};
 use super::store::{BlockReader, Mark, Store};
 use crate::limits;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 /// What one commit made durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Log {
     first_block: u64,
     floor: Vec<u64>,
     marked_block: u64,
+    /// How much of the last commit was waiting for the disk.
+    synced: Duration,
     dead: bool,
 }
 
@@ -101,6 +104,7 @@ impl Log {
             first_block,
             floor,
             marked_block: 0,
+            synced: Duration::ZERO,
             dead: false,
         };
         log.set_mark()?;
@@ -111,6 +115,7 @@ impl Log {
     ///
     /// Batches that are more than [`limits::GROUP_BYTES_MAX`] together take more than one sync. An error is final.
     pub fn commit(&mut self, batches: &[Batch]) -> Result<Durable, Failure> {
+        self.synced = Duration::ZERO;
         self.while_alive(|log| {
             let mut durable = Durable::default();
             let mut rest = batches;
@@ -184,6 +189,11 @@ impl Log {
         self.epoch
     }
 
+    /// How much of the last commit was waiting for the disk.
+    pub fn synced(&self) -> Duration {
+        self.synced
+    }
+
     /// Bytes that the log takes in its store.
     pub fn used_bytes(&self) -> u64 {
         self.store.used_bytes()
@@ -216,7 +226,9 @@ impl Log {
             return Ok(());
         }
         self.append(&mut packed, true)?;
+        let begun = Instant::now();
         self.store.sync()?;
+        self.synced += begun.elapsed();
         let generation_blocks = self.store.generation_blocks();
         if self.next_block / generation_blocks > self.marked_block / generation_blocks {
             self.set_mark()?;
