@@ -21,9 +21,14 @@ pub struct Wake<T> {
     pub at: Mono,
 }
 
+/// Emptied buckets whose memory is kept for the next ones. Kept by every bucket of the ring, it would add up to many times
+/// what is in the wheel.
+const SPARE_MAX: usize = 64;
+
 /// The wheel.
 pub struct Wheel<T> {
     buckets: Vec<Vec<Wake<T>>>,
+    spare: Vec<Vec<Wake<T>>>,
     /// The tick up to which everything has fired.
     done: u64,
     len: usize,
@@ -32,13 +37,19 @@ pub struct Wheel<T> {
 impl<T: Copy> Wheel<T> {
     /// An empty wheel that begins at `now`.
     pub fn new(now: Mono) -> Wheel<T> {
-        Wheel { buckets: (0..BUCKETS).map(|_| Vec::new()).collect(), done: now.0 / TICK_MS, len: 0 }
+        Wheel { buckets: (0..BUCKETS).map(|_| Vec::new()).collect(), spare: Vec::new(), done: now.0 / TICK_MS, len: 0 }
     }
 
     /// Wakes `whom` when `at` has come.
     pub fn insert(&mut self, whom: T, at: Mono) {
         let due = at.0.div_ceil(TICK_MS).clamp(self.done + 1, self.done + BUCKETS - 1);
-        self.bucket(due).push(Wake { whom, at });
+        let bucket = &mut self.buckets[(due % BUCKETS) as usize];
+        if bucket.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            *bucket = spare;
+        }
+        bucket.push(Wake { whom, at });
         self.len += 1;
     }
 
@@ -49,17 +60,15 @@ impl<T: Copy> Wheel<T> {
         let first = self.done + 1;
         let last = target.min(self.done + BUCKETS);
         for tick in first..=last {
-            let due = std::mem::take(self.bucket(tick));
+            let mut due = std::mem::take(&mut self.buckets[(tick % BUCKETS) as usize]);
             self.done = tick;
             for wake in &due {
                 self.len -= 1;
                 if wake.at <= now { fired.push(*wake) } else { self.insert(wake.whom, wake.at) }
             }
-            // Keep the bucket's memory for its next round, unless the bucket got wake-ups back meanwhile.
-            let bucket = self.bucket(tick);
-            if bucket.is_empty() {
-                *bucket = due;
-                bucket.clear();
+            if self.spare.len() < SPARE_MAX && due.capacity() > 0 {
+                due.clear();
+                self.spare.push(due);
             }
         }
         self.done = self.done.max(target);
@@ -73,10 +82,6 @@ impl<T: Copy> Wheel<T> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len == 0
-    }
-
-    fn bucket(&mut self, tick: u64) -> &mut Vec<Wake<T>> {
-        &mut self.buckets[(tick % BUCKETS) as usize]
     }
 }
 
@@ -108,6 +113,19 @@ mod tests {
             wheel.advance(Mono(now), &mut fired);
         }
         assert!((1_000_000..1_000_000 + 7_000 + TICK_MS).contains(&now), "{now}");
+    }
+
+    #[test]
+    fn what_has_fired_leaves_no_memory_behind() {
+        let mut wheel = Wheel::new(Mono(0));
+        let mut fired = Vec::new();
+        for now in (0..3 * BUCKETS * TICK_MS).step_by(TICK_MS as usize) {
+            (0..100).for_each(|whom| wheel.insert(whom, Mono(now + 1_000)));
+            wheel.advance(Mono(now), &mut fired);
+            fired.clear();
+        }
+        let held: usize = wheel.buckets.iter().chain(&wheel.spare).map(Vec::capacity).sum();
+        assert!(held < 128 * (wheel.len() / 100 + SPARE_MAX + 1), "{held} places for {} wake-ups", wheel.len());
     }
 
     proptest! {
