@@ -10,7 +10,7 @@ use super::topping_up::TopUps;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
-use crate::session::Event;
+use crate::session::{Event, Metered};
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -69,7 +69,7 @@ impl Tally {
     /// Counts a session's fact.
     pub fn count(&mut self, event: &Event) {
         match event {
-            Event::Metered { slices, .. } => {
+            Event::Metered(Metered { slices, .. }) => {
                 self.readings += 1;
                 for slice in &slices.0 {
                     self.energy = self.energy.checked_add(slice.energy).unwrap_or(self.energy);

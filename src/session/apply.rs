@@ -1,6 +1,6 @@
 //! What a fact does to a session's state. Never fails.
 
-use super::{Event, Session, Stage};
+use super::{Event, Metered, Session, Stage};
 use crate::payment;
 
 /// Folds one fact into the state.
@@ -9,7 +9,7 @@ pub fn apply(session: &mut Session, event: &Event) {
         // The state was made from it.
         Event::Opened(opening) => debug_assert_eq!(opening.id, session.id),
         Event::Revived(put_away) => debug_assert_eq!(put_away.id, session.id),
-        Event::Metered { reading, slices } => {
+        Event::Metered(Metered { reading, slices }) => {
             session.rating.apply(slices);
             session.segments.add(slices);
             session.meter.record(reading);

@@ -1,8 +1,8 @@
 //! What a session's machine decides. Pure: it reads the state and changes nothing.
 
 use super::{
-    Command, Decision, Doubt, Effect, Ended, Event, Place, Rejection, Session, Stage, Stop, StopReason, Surroundings,
-    Verdict, funds, money, resume,
+    Command, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop, StopReason,
+    Surroundings, Verdict, funds, money, resume,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
@@ -195,7 +195,7 @@ pub(super) struct Priced {
 
 impl Priced {
     fn record(&self, reading: &MeterReading) -> Decision {
-        let metered = Event::Metered { reading: *reading, slices: self.slices.clone() };
+        let metered = Event::Metered(Metered { reading: *reading, slices: self.slices.clone() });
         match self.jumped {
             None => Decision::event(metered),
             Some(jump) => Decision::event(Event::RegisterJumped(jump)).and_event(metered),

@@ -20,6 +20,7 @@ mod apply;
 mod decide;
 mod funds;
 mod meter;
+mod metered;
 mod money;
 mod resume;
 mod state;
@@ -28,12 +29,13 @@ pub use apply::apply;
 pub use decide::decide;
 pub use funds::first_hold;
 pub use meter::{Doubt, Meter, Place, Verdict};
+pub use metered::Metered;
 pub use state::{Ended, Session, Stage};
 
 use crate::machine;
 use crate::payment;
 use crate::payment::routing::NoRoute;
-use crate::tariff::{Slices, Tariff};
+use crate::tariff::Tariff;
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Now, Power, ProcessorId, SessionId, SessionKey,
     TariffHash, TimeSpan, Timestamp,
@@ -192,12 +194,7 @@ pub enum Event {
     /// It exists.
     Opened(Box<Opening>),
     /// A good reading, and what it adds to the price.
-    Metered {
-        /// The reading.
-        reading: MeterReading,
-        /// What accrues, priced when it was decided: a replay never prices again.
-        slices: Slices,
-    },
+    Metered(Metered),
     /// The register jumped between the last good reading and the next `Metered`.
     RegisterJumped(Energy),
     /// A reading that was not believed: recorded, not billed.

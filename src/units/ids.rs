@@ -185,6 +185,45 @@ impl fmt::Display for PartitionId {
     }
 }
 
+/// How 128 bits are written: a number where people read it, else sixteen bytes. As a number of the log's varying length
+/// they would take nineteen and be taken apart seven bits at a time, in every record.
+mod bits {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::fmt;
+
+    pub fn serialize<S: Serializer>(bits: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => bits.serialize(serializer),
+            false => serializer.serialize_bytes(&bits.to_be_bytes()),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+        match deserializer.is_human_readable() {
+            true => u128::deserialize(deserializer),
+            false => deserializer.deserialize_bytes(Bytes),
+        }
+    }
+
+    struct Bytes;
+
+    impl Visitor<'_> for Bytes {
+        type Value = u128;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the sixteen bytes of an id")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<u128, E> {
+            match bytes.try_into() {
+                Ok(bytes) => Ok(u128::from_be_bytes(bytes)),
+                Err(_) => Err(E::invalid_length(bytes.len(), &self)),
+            }
+        }
+    }
+}
+
 /// Bits of an id below a session that number its operations.
 const ORDINAL_BITS: u32 = 16;
 const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
@@ -192,7 +231,7 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 /// A charging session (or an account's own business, such as a top-up): 48 bits of time in milliseconds, 16 of
 /// partition, 48 of randomness, 16 zero bits where the ordinals of its operations go.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SessionId(u128);
+pub struct SessionId(#[serde(with = "bits")] u128);
 
 impl SessionId {
     /// Makes an id; `dice` is random from outside (its lowest 48 bits are used), so that ids cannot be guessed.
@@ -225,7 +264,7 @@ impl SessionId {
 
 /// One request to a processor. Made before the first byte is sent, and the same in every repetition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OpId(u128);
+pub struct OpId(#[serde(with = "bits")] u128);
 
 impl OpId {
     /// From its 128 bits, as they come back from a processor.
