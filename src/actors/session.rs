@@ -73,6 +73,25 @@ impl HostedSession {
         self.tariff.alt_texts().first().map_or_else(Box::default, |text| text.text.as_str().into())
     }
 
+    /// Reads a word of every part that a reading needs: what it is does not matter.
+    #[inline]
+    pub(super) fn touch(&self) -> u64 {
+        let Session { id, meter, rating, segments, payment, key, .. } = &self.state;
+        let low = |bits: i64| bits.cast_unsigned();
+        let charging = matches!(self.state.stage, Stage::Charging { .. });
+        u64::from(id.partition().0)
+            ^ u64::from(meter.sequence)
+            ^ low(meter.register.microwatt_hours())
+            ^ rating.touch()
+            ^ segments.as_slice().last().map_or(0, |segment| low(segment.volume))
+            ^ low(payment.spendable().minor)
+            ^ u64::from(charging)
+            ^ key.0
+            ^ self.heard.0
+            ^ self.metered.0
+            ^ self.payment_due.map_or(0, |due| due.0)
+    }
+
     /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
     pub fn fold(&mut self, event: &Event, post: &mut dyn FnMut(Entry)) {
         if let Event::Payment(fact) = event {
@@ -186,14 +205,14 @@ impl Handler<Deliver<'_>> for HostedSession {
         // The cost is known anew by a good reading, and at the beginning. A limit that only rises says nothing about what
         // was used meanwhile: the quiet goes on.
         let known = |event: &Event| match event {
-            Event::Metered { .. } => true,
+            Event::Metered(_) => true,
             Event::Admitted { .. } => !admitted,
             _ => false,
         };
         if decision.events.iter().any(known) {
             (self.metered, self.compared) = (now.mono, now.mono);
         }
-        if !matches!(decision.events.as_slice(), [Event::Metered { .. }]) {
+        if !matches!(decision.events.as_slice(), [Event::Metered(_)]) {
             self.payment_due = self.state.payment.arm(now, &self.policy.payment);
         }
         context.commit(decision);

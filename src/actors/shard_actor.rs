@@ -6,7 +6,7 @@
 use super::charger::Link;
 use super::keeper::{Keeper, Swept};
 use super::outside::Outside;
-use super::shard::{Input, Shard};
+use super::shard::{Input, LOOK_AHEAD, Shard};
 use super::snapshot::Sweep;
 use super::turn::{Attach, Detach, Turn};
 use super::writer::{Append, JournalWriter};
@@ -165,8 +165,13 @@ impl ShardActor {
 
     /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
     fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
-        let mut readings = 0;
+        let (mut readings, mut looked_at) = (0, 0);
         loop {
+            if looked_at == 0 {
+                self.shard.look_ahead(turn.connection, turn.messages.as_slice());
+                looked_at = LOOK_AHEAD;
+            }
+            looked_at -= 1;
             // Before a message is taken, so that none is lost or copied.
             self.shard.has_room()?;
             let Some(Received { channel, message }) = turn.messages.next() else { break };

@@ -168,6 +168,14 @@ pub enum RatingError {
 }
 
 impl Rating {
+    /// A number that reads all of it, so that what comes next finds it near: what it is does not matter.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let volumes = self.volumes.first().zip(self.volumes.last());
+        let volumes = volumes.map_or(0, |(first, last)| first.amount ^ last.amount);
+        (self.start.unix_ms() ^ self.at.unix_ms() ^ self.register.microwatt_hours() ^ volumes).cast_unsigned()
+    }
+
     /// A session that begins. The flat fee that applies at the start is due at once, unless it depends on power or
     /// current: then the first reading decides.
     pub fn open(
