@@ -7,20 +7,19 @@ use super::charger::Link;
 use super::codes;
 use super::hosted::Slot;
 use super::house::{self, House, account_processor};
-use super::output::{ChargerRef, MoneyStanding, OrderReply, Ordered, Output};
+use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::replay::charger_fact;
 use super::session::{Deliver, HostedSession};
-use super::shard::{Input, MoneyOrder, Sleeper};
-use super::snapshot::insert_session;
+use super::shard::{Input, Sleeper};
 use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
-use crate::payment::{self, Answer, Notification, Operation, Request};
+use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::Rating;
-use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, ProcessorId, SessionId, SessionKey};
+use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, SessionId, SessionKey};
 use crate::wire::{
     ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
     Standing, StartSession, Terms, ToCharger,
@@ -278,7 +277,7 @@ impl Delivery<'_> {
     }
 
     /// Delivers a command to a session, and carries out what it decided.
-    fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
+    pub(super) fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
         let command = self.sealed(partition, cell, command);
         let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
         for entry in &delivered.entries {
@@ -363,113 +362,11 @@ impl Delivery<'_> {
         self.tell(slot, message);
     }
 
-    /// Queues what a session's payment machine wants done.
-    pub(super) fn payment_effect(&mut self, effect: payment::Effect) {
-        match effect {
-            payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
-                (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
-                (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
-                // Silence, as far as the session is concerned: its time-out has an answer to that.
-                (_, None) => {}
-            },
-            payment::Effect::Acknowledge { to, callback, code } => {
-                self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
-            }
-            payment::Effect::Refuse(_) => {}
-            payment::Effect::Alarm { operation, alarm } => {
-                tracing::warn!(%operation, ?alarm, "the money of a session needs a look");
-            }
-        }
-    }
-
-    /// A processor's answer, to the session that asked.
-    fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
-        let session = answer.operation.session();
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, payment::Command::Answer { from, answer });
-            return;
-        }
-        match partition.find_session(session) {
-            Some(cell) => {
-                let command = payment::Command::Answer { from, answer };
-                self.session(partition, cell, Command::Payment(command));
-            }
-            // It may be one that was put away: a processor repeats what it has no acknowledgement for.
-            None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
-        }
-    }
-
-    /// A processor's report, to the session whose hold it is about.
-    fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
-        let session = notification.hold.0.session();
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, payment::Command::Notification { from, notification });
-            return;
-        }
-        match partition.find_session(session) {
-            Some(cell) => {
-                let command = payment::Command::Notification { from, notification };
-                self.session(partition, cell, Command::Payment(command));
-            }
-            None => self.queue(Output::Recall(session, Box::new(Input::Notification(from, notification)))),
-        }
-    }
-
-    /// Something about a session's money.
-    fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, command);
-            return;
-        }
-        self.session_by_id(partition, session, Command::Payment(command));
-    }
-
     /// A command for a session that is named by its id. One that is not live has nothing left to decide.
-    fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
+    pub(super) fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
         if let Some(cell) = partition.find_session(session) {
             self.session(partition, cell, command);
         }
-    }
-
-    /// An operator's order about a session's money. One that was put away is fetched for it.
-    fn order_money(&mut self, partition: &mut Partition, id: SessionId, order: MoneyOrder, reply: OrderReply) {
-        let cell = partition.find_session(id);
-        let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
-            return self.queue(Output::Recall(id, Box::new(Input::OrderMoney(id, order, reply))));
-        };
-        let payment = &hosted.state().payment;
-        let command = order.command(payment);
-        let decided = command.clone().map(|command| {
-            let policy = &self.house.policy.payment;
-            payment::decide(payment, command, self.now, policy).effects
-        });
-        let refused = decided.into_iter().flatten().find_map(|effect| match effect {
-            payment::Effect::Refuse(rejection) => Some(rejection),
-            _ => None,
-        });
-        let ordered = match (refused, command) {
-            (Some(rejection), _) => Ordered::MoneyRefused(rejection),
-            (None, command) => {
-                if let Some(command) = command {
-                    self.session(partition, cell, Command::Payment(command));
-                }
-                match partition.sessions.get(cell) {
-                    Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),
-                    None => Ordered::NoSession,
-                }
-            }
-        };
-        self.reply(Some(reply), ordered);
-    }
-
-    /// A session's operation, to the account that holds its funds.
-    fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
-        let credential = match &operation.request {
-            Request::Authorize { credential, .. } => Some(self.house.mark(credential)),
-            _ => None,
-        };
-        let command = account::Command::from_operation(operation, credential);
-        self.account(partition, id, command, None);
     }
 
     /// An operator's order.
@@ -530,47 +427,6 @@ impl Delivery<'_> {
         }
     }
 
-    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile, or its money
-    /// is under way again (a late approval that is being released, a refund): then somebody has to ask until it is done.
-    fn archived(partition: &mut Partition, put_away: &Session) {
-        let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
-        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled()) {
-            partition.remove_session(put_away.id);
-        }
-    }
-
-    /// A session that had been put away is live again, for what was said about it; afterwards it is put away again.
-    fn revived(&mut self, partition: &mut Partition, session: Session, said: Input) {
-        let id = session.id;
-        if partition.find_session(id).is_none() {
-            let fact = session::Event::Revived(Box::new(session.clone()));
-            let (policy, now) = (self.house.policy.clone(), self.now);
-            let revived = insert_session(partition, session, |session, charger, tariff, zone| {
-                HostedSession::new(session, charger, tariff, zone, policy, now)
-            });
-            match revived {
-                Ok(_) => self.append_session(id, &fact),
-                Err(error) => {
-                    tracing::error!(session = %id, %error, "an archived session cannot live again");
-                    return self.unknown(said);
-                }
-            }
-        }
-        self.take(partition, said);
-        self.queue(Output::Archive(id));
-    }
-
-    /// Nobody here knows what a processor speaks of.
-    fn unknown(&mut self, said: Input) {
-        let (processor, callback, code) = match said {
-            Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
-            Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
-            Input::OrderMoney(_, _, reply) => return self.reply(Some(reply), Ordered::NoSession),
-            _ => return,
-        };
-        self.queue(Output::Callback { processor, callback, refused: Some(code) });
-    }
-
     /// What was in flight when the process ended is asked again.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
         if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
@@ -597,7 +453,7 @@ impl Delivery<'_> {
         decided.effects
     }
 
-    fn append_session(&mut self, id: SessionId, event: &session::Event) {
+    pub(super) fn append_session(&mut self, id: SessionId, event: &session::Event) {
         self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| encode(bytes, &(id, event)));
     }
 

@@ -25,6 +25,7 @@ mod invoicing;
 pub mod keeper;
 mod lines;
 pub mod links;
+mod money;
 pub mod output;
 mod outside;
 pub mod pages;

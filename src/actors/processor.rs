@@ -11,12 +11,13 @@
 //! Its methods are all there is to it; as an actix actor it only has a mailbox and a pulse in addition. A simulator calls
 //! the methods.
 
+mod mailbox;
+
 use super::charger::ConnectionId;
 use super::lines::{Line, Lines, Sent};
 use super::output::SettlementReply;
 use super::settling;
 use super::shard::Input;
-use crate::limits;
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
 use crate::payment::breaker::{BreakerPolicy, Breakers, Signal};
 use crate::payment::routing::Listed;
@@ -25,7 +26,7 @@ use crate::payment::{
 };
 use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
 use crate::wire::{Code, SettlementPart, ToProcessor};
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -537,85 +538,5 @@ impl ProcessorActor {
             self.publish();
         }
         self.resume(from);
-    }
-}
-
-impl Actor for ProcessorActor {
-    type Context = Context<ProcessorActor>;
-
-    fn started(&mut self, context: &mut Context<ProcessorActor>) {
-        context.set_mailbox_capacity(limits::PROCESSOR_MAILBOX);
-        context.run_interval(Duration::from_millis(20), |actor, _| {
-            if !actor.waiting.is_empty() {
-                actor.retry();
-            }
-        });
-        context.run_interval(SWEEP, |actor, _| actor.sweep());
-    }
-}
-
-impl Handler<Connected> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, connected: Connected, _: &mut Context<ProcessorActor>) {
-        self.connect(connected);
-    }
-}
-
-impl Handler<Disconnected> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Disconnected(gone): Disconnected, _: &mut Context<ProcessorActor>) {
-        self.disconnect(gone);
-    }
-}
-
-impl Handler<Dispatch> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Dispatch(operation): Dispatch, _: &mut Context<ProcessorActor>) {
-        self.dispatch(operation);
-    }
-}
-
-impl Handler<Callbacks> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, came: Callbacks, _: &mut Context<ProcessorActor>) {
-        self.hear(came);
-    }
-}
-
-impl Handler<Acknowledge> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Acknowledge { callback, refused }: Acknowledge, _: &mut Context<ProcessorActor>) {
-        self.acknowledge(callback, refused);
-    }
-}
-
-impl Handler<Report> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, Report(report): Report, _: &mut Context<ProcessorActor>) {
-        report(self);
-    }
-}
-
-impl Handler<SetDraining> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, SetDraining(drained): SetDraining, _: &mut Context<ProcessorActor>) {
-        self.drained = drained;
-        self.publish();
-    }
-}
-
-impl Handler<Test> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, test: Test, _: &mut Context<ProcessorActor>) {
-        let now = self.house.now();
-        self.probe(Some(test), now);
     }
 }

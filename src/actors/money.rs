@@ -1,0 +1,167 @@
+//! The money of sessions on its way through their partition: what their payments want done, what processors say to it, and
+//! what operators order. A session that was put away is fetched for it.
+
+use super::codes;
+use super::delivery::Delivery;
+use super::house::House;
+use super::output::{MoneyStanding, OrderReply, Ordered, Output};
+use super::partition::Partition;
+use super::session::HostedSession;
+use super::shard::{Input, MoneyOrder};
+use super::snapshot::insert_session;
+use crate::account;
+use crate::payment::{self, Answer, Notification, Operation, Request};
+use crate::session::{self, Command, Session};
+use crate::units::{AccountId, ProcessorId, SessionId};
+use crate::wire::Code;
+
+impl Delivery<'_> {
+    /// Queues what a session's payment machine wants done.
+    pub(super) fn payment_effect(&mut self, effect: payment::Effect) {
+        match effect {
+            payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
+                (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
+                (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
+                // Silence, as far as the session is concerned: its time-out has an answer to that.
+                (_, None) => {}
+            },
+            payment::Effect::Acknowledge { to, callback, code } => {
+                self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
+            }
+            payment::Effect::Refuse(_) => {}
+            payment::Effect::Alarm { operation, alarm } => {
+                tracing::warn!(%operation, ?alarm, "the money of a session needs a look");
+            }
+        }
+    }
+
+    /// A processor's answer, to the session that asked.
+    pub(super) fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
+        let session = answer.operation.session();
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, payment::Command::Answer { from, answer });
+            return;
+        }
+        match partition.find_session(session) {
+            Some(cell) => {
+                let command = payment::Command::Answer { from, answer };
+                self.session(partition, cell, Command::Payment(command));
+            }
+            // It may be one that was put away: a processor repeats what it has no acknowledgement for.
+            None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
+        }
+    }
+
+    /// A processor's report, to the session whose hold it is about.
+    pub(super) fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
+        let session = notification.hold.0.session();
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, payment::Command::Notification { from, notification });
+            return;
+        }
+        match partition.find_session(session) {
+            Some(cell) => {
+                let command = payment::Command::Notification { from, notification };
+                self.session(partition, cell, Command::Payment(command));
+            }
+            None => self.queue(Output::Recall(session, Box::new(Input::Notification(from, notification)))),
+        }
+    }
+
+    /// Something about a session's money.
+    pub(super) fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
+        if partition.top_ups.known.contains_key(&session) {
+            self.top_up_payment(partition, session, command);
+            return;
+        }
+        self.session_by_id(partition, session, Command::Payment(command));
+    }
+
+    /// An operator's order about a session's money. One that was put away is fetched for it.
+    pub(super) fn order_money(
+        &mut self,
+        partition: &mut Partition,
+        id: SessionId,
+        order: MoneyOrder,
+        reply: OrderReply,
+    ) {
+        let cell = partition.find_session(id);
+        let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
+            return self.queue(Output::Recall(id, Box::new(Input::OrderMoney(id, order, reply))));
+        };
+        let payment = &hosted.state().payment;
+        let command = order.command(payment);
+        let decided = command.clone().map(|command| {
+            let policy = &self.house.policy.payment;
+            payment::decide(payment, command, self.now, policy).effects
+        });
+        let refused = decided.into_iter().flatten().find_map(|effect| match effect {
+            payment::Effect::Refuse(rejection) => Some(rejection),
+            _ => None,
+        });
+        let ordered = match (refused, command) {
+            (Some(rejection), _) => Ordered::MoneyRefused(rejection),
+            (None, command) => {
+                if let Some(command) = command {
+                    self.session(partition, cell, Command::Payment(command));
+                }
+                match partition.sessions.get(cell) {
+                    Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),
+                    None => Ordered::NoSession,
+                }
+            }
+        };
+        self.reply(Some(reply), ordered);
+    }
+
+    /// A session's operation, to the account that holds its funds.
+    pub(super) fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
+        let credential = match &operation.request {
+            Request::Authorize { credential, .. } => Some(self.house.mark(credential)),
+            _ => None,
+        };
+        let command = account::Command::from_operation(operation, credential);
+        self.account(partition, id, command, None);
+    }
+
+    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile, or its money
+    /// is under way again (a late approval that is being released, a refund): then somebody has to ask until it is done.
+    pub(super) fn archived(partition: &mut Partition, put_away: &Session) {
+        let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
+        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled()) {
+            partition.remove_session(put_away.id);
+        }
+    }
+
+    /// A session that had been put away is live again, for what was said about it; afterwards it is put away again.
+    pub(super) fn revived(&mut self, partition: &mut Partition, session: Session, said: Input) {
+        let id = session.id;
+        if partition.find_session(id).is_none() {
+            let fact = session::Event::Revived(Box::new(session.clone()));
+            let (policy, now) = (self.house.policy.clone(), self.now);
+            let revived = insert_session(partition, session, |session, charger, tariff, zone| {
+                HostedSession::new(session, charger, tariff, zone, policy, now)
+            });
+            match revived {
+                Ok(_) => self.append_session(id, &fact),
+                Err(error) => {
+                    tracing::error!(session = %id, %error, "an archived session cannot live again");
+                    return self.unknown(said);
+                }
+            }
+        }
+        self.take(partition, said);
+        self.queue(Output::Archive(id));
+    }
+
+    /// Nobody here knows what a processor speaks of.
+    pub(super) fn unknown(&mut self, said: Input) {
+        let (processor, callback, code) = match said {
+            Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
+            Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
+            Input::OrderMoney(_, _, reply) => return self.reply(Some(reply), Ordered::NoSession),
+            _ => return,
+        };
+        self.queue(Output::Callback { processor, callback, refused: Some(code) });
+    }
+}

@@ -1,0 +1,88 @@
+//! A processor's actor as an actix actor: a mailbox and a pulse in front of its methods.
+
+use super::{
+    Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, SetDraining, Test,
+};
+use crate::limits;
+use actix::{Actor, AsyncContext, Context, Handler};
+use std::time::Duration;
+
+impl Actor for ProcessorActor {
+    type Context = Context<ProcessorActor>;
+
+    fn started(&mut self, context: &mut Context<ProcessorActor>) {
+        context.set_mailbox_capacity(limits::PROCESSOR_MAILBOX);
+        context.run_interval(Duration::from_millis(20), |actor, _| {
+            if !actor.waiting.is_empty() {
+                actor.retry();
+            }
+        });
+        context.run_interval(SWEEP, |actor, _| actor.sweep());
+    }
+}
+
+impl Handler<Connected> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, connected: Connected, _: &mut Context<ProcessorActor>) {
+        self.connect(connected);
+    }
+}
+
+impl Handler<Disconnected> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Disconnected(gone): Disconnected, _: &mut Context<ProcessorActor>) {
+        self.disconnect(gone);
+    }
+}
+
+impl Handler<Dispatch> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Dispatch(operation): Dispatch, _: &mut Context<ProcessorActor>) {
+        self.dispatch(operation);
+    }
+}
+
+impl Handler<Callbacks> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, came: Callbacks, _: &mut Context<ProcessorActor>) {
+        self.hear(came);
+    }
+}
+
+impl Handler<Acknowledge> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Acknowledge { callback, refused }: Acknowledge, _: &mut Context<ProcessorActor>) {
+        self.acknowledge(callback, refused);
+    }
+}
+
+impl Handler<Report> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, Report(report): Report, _: &mut Context<ProcessorActor>) {
+        report(self);
+    }
+}
+
+impl Handler<SetDraining> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, SetDraining(drained): SetDraining, _: &mut Context<ProcessorActor>) {
+        self.drained = drained;
+        self.publish();
+    }
+}
+
+impl Handler<Test> for ProcessorActor {
+    type Result = ();
+
+    fn handle(&mut self, test: Test, _: &mut Context<ProcessorActor>) {
+        let now = self.house.now();
+        self.probe(Some(test), now);
+    }
+}
