@@ -35,6 +35,9 @@ pub const SESSIONS_PER_HELLO: usize = 1_024;
 /// Lines in one part of a settlement batch.
 pub const SETTLEMENT_LINES_PER_PART: usize = 512;
 
+/// Processors that a partition remembers.
+pub const PROCESSORS_KNOWN: usize = 256;
+
 /// Entries in each list of a processor's capabilities.
 pub const CAPABILITIES_LISTED: usize = 256;
 

@@ -60,6 +60,8 @@ impl Delivery<'_> {
             Input::NotArchived(said) => self.unknown(*said),
             Input::TopUp(order, reply) => self.top_up(partition, *order, reply),
             Input::PageArchived(_, number) => partition.books.pages.put_away(number),
+            Input::Declared(processor, can) => self.declared(partition, &processor, &can),
+            Input::DrainProcessor(processor, on, reply) => self.drain(partition, &processor, on, reply),
             Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
             Input::Booked(booking) => self.booked(partition, &booking),
             Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),

@@ -13,6 +13,7 @@
 //! writer and processors are ordinary actix actors with bounded mailboxes.
 
 pub mod account;
+mod acquainting;
 pub mod archivist;
 pub mod charger;
 mod codes;

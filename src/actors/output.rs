@@ -79,6 +79,8 @@ pub enum Ordered {
     MoneyRefused(payment::Rejection),
     /// There is no such session, neither live nor archived.
     NoSession,
+    /// What was said about a processor is a fact now, or was one already.
+    Noted,
 }
 
 /// How a session's money stands.

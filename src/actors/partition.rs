@@ -10,6 +10,7 @@ use super::topping_up::TopUps;
 use crate::account::Account;
 use crate::billing::invoice::{Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
+use crate::payment::acquaintance::Acquaintances;
 use crate::session::{Event, Metered};
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
@@ -44,6 +45,8 @@ pub struct Partition {
     pub series: BTreeMap<SeriesId, Series>,
     /// Top-ups of its accounts.
     pub top_ups: TopUps,
+    /// What is remembered of the processors that live in it.
+    pub processors: Acquaintances,
     /// What the processors that live in it have settled.
     pub settlements: Register,
     /// The snapshot that is being taken of it, if one is.
@@ -107,6 +110,7 @@ impl Partition {
             books: PartitionBooks::default(),
             series: BTreeMap::new(),
             top_ups: TopUps::default(),
+            processors: Acquaintances::default(),
             settlements: Register::default(),
             snapping: None,
         }

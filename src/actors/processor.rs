@@ -111,9 +111,6 @@ pub struct Acknowledge {
 /// What an operator wants to know of a processor.
 pub struct Report(pub Box<dyn FnOnce(&ProcessorActor) + Send>);
 
-/// An operator wants it to get no new holds, or to get them again.
-pub struct SetDraining(pub bool);
-
 /// An operator wants to know whether it answers: it is sent a probe.
 pub struct Test(pub Box<dyn FnOnce(Tested) + Send>);
 
@@ -131,7 +128,7 @@ pub enum Tested {
 macro_rules! messages {
     ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
 }
-messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report, SetDraining, Test);
+messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report, Test);
 
 /// A processor.
 pub struct ProcessorActor {
@@ -140,8 +137,6 @@ pub struct ProcessorActor {
     lines: Lines,
     /// What it declared when it last dialled in.
     capabilities: Option<Capabilities>,
-    /// An operator wants it to get no new holds.
-    drained: bool,
     breakers: Breakers,
     probes: BTreeMap<OpId, Probe>,
     /// What was last told to those who choose a processor.
@@ -184,7 +179,6 @@ impl ProcessorActor {
             house,
             lines: Lines::default(),
             capabilities: None,
-            drained: false,
             breakers: Breakers::new(BreakerPolicy::default()),
             probes: BTreeMap::new(),
             listed: None,
@@ -219,9 +213,9 @@ impl ProcessorActor {
         self.capabilities.as_ref()
     }
 
-    /// Whether it gets no new holds: its own wish, or an operator's.
+    /// Whether it gets no new holds by its own wish.
     pub fn is_draining(&self) -> bool {
-        self.drained || (!self.lines.is_empty() && self.lines.all_draining())
+        !self.lines.is_empty() && self.lines.all_draining()
     }
 
     /// Kinds of operations that are not sent now, because they failed.
@@ -450,8 +444,14 @@ impl ProcessorActor {
         let Connected { connection, outlet, capabilities } = connected;
         tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor dialled in");
         self.lines.insert(connection, Line::new(outlet, capabilities.inflight_max));
-        self.capabilities = Some(capabilities);
+        let declared_again = self.capabilities.as_ref() == Some(&capabilities);
+        self.capabilities = Some(capabilities.clone());
         self.publish();
+        if declared_again {
+            return;
+        }
+        let declared = Input::Declared(self.id.clone(), Box::new(capabilities));
+        self.post(connection, declared);
     }
 
     /// A connection is gone; what was on its way on it may or may not have arrived.

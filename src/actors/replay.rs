@@ -9,6 +9,7 @@ use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::charger;
 use crate::journal::{Record, RecordKind};
+use crate::payment::acquaintance;
 use crate::session::{self, Opening, Session};
 use crate::tariff::{Rating, Tariff};
 use crate::units::{AccountId, ChargerId, Energy, Now, SessionId, TariffHash};
@@ -55,6 +56,11 @@ impl Shard {
             RecordKind::TopUpEvent => {
                 let (id, event): (SessionId, account::TopUpEvent) = decode(record.payload)?;
                 partition.top_ups.fold(id, &event);
+                Ok(())
+            }
+            RecordKind::ProcessorEvent => {
+                let event: acquaintance::Event = decode(record.payload)?;
+                partition.acquainted(&event, &house);
                 Ok(())
             }
             RecordKind::SettlementEvent => {

@@ -22,7 +22,7 @@ use crate::account;
 use crate::billing::reconciliation::register::{Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
-use crate::payment::{self, Answer, Notification, Operation, Ordinal, Payment};
+use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Amount, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Channel, ChargerHello, FromCharger, Received, ToCharger};
@@ -57,6 +57,10 @@ pub enum Input {
     Revived(Box<session::Session>, Box<Input>),
     /// What was said about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
+    /// A processor dialled in, and declared this.
+    Declared(ProcessorId, Box<Capabilities>),
+    /// An operator wants a processor to get no new holds, or to get them again.
+    DrainProcessor(ProcessorId, bool, OrderReply),
     /// A part of a settlement batch, and who is to be told that it is durable.
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
@@ -109,6 +113,9 @@ impl Input {
             Input::NotArchived(input) => input.partition(count),
             Input::TopUp(order, _) => order.id.partition(),
             Input::PageArchived(partition, _) => *partition,
+            Input::Declared(processor, _) | Input::DrainProcessor(processor, _, _) => {
+                settling::partition_of(processor, count)
+            }
             Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
             Input::Booked(booking) => settling::partition_of(&booking.processor, count),
         }

@@ -1,7 +1,7 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
 //! ```text
-//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements | top-ups
+//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements | top-ups | processors
 //! ```
 //!
 //! States are written as they are; where cells were is not kept, because projections (which charger has which session)
@@ -21,6 +21,7 @@ use crate::billing::invoice::{Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
+use crate::payment::acquaintance::Acquaintances;
 use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{Now, PartitionId, SessionId};
@@ -78,6 +79,7 @@ struct Read<'a> {
     series: BTreeMap<SeriesId, Series>,
     settlements: Register,
     top_ups: BTreeMap<SessionId, TopUp>,
+    processors: Acquaintances,
 }
 
 impl Shard {
@@ -137,6 +139,10 @@ impl Shard {
         partition.series = read.series;
         partition.settlements = read.settlements;
         partition.top_ups.known = read.top_ups;
+        partition.processors = read.processors;
+        for (processor, known) in partition.processors.iter() {
+            house.remember(processor, known);
+        }
         for source in read.tariffs {
             let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
             partition.pin(Arc::new(tariff));
@@ -175,6 +181,7 @@ impl Partition {
         write(&self.series, &mut bytes);
         write(&self.settlements, &mut bytes);
         write(&self.top_ups.known, &mut bytes);
+        write(&self.processors, &mut bytes);
         bytes
     }
 }

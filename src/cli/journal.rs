@@ -5,6 +5,7 @@ use super::{CliError, Exit, Output, look};
 use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
+use crate::payment::acquaintance;
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
 use crate::{account, charger, session};
 use serde_json::{Value, json};
@@ -214,6 +215,10 @@ fn meaning(record: Record<'_>) -> Option<Value> {
         }
         RecordKind::BillingEvent => of::<SeriesId, invoice::Event>(record.payload, "series"),
         RecordKind::TopUpEvent => of::<SessionId, account::TopUpEvent>(record.payload, "top_up"),
+        RecordKind::ProcessorEvent => {
+            let event: acquaintance::Event = postcard::from_bytes(record.payload).ok()?;
+            Some(json!({ "event": serde_json::to_value(event).ok()? }))
+        }
         RecordKind::SettlementEvent => {
             let event: reconciliation::register::Event = postcard::from_bytes(record.payload).ok()?;
             Some(json!({ "event": serde_json::to_value(event).ok()? }))

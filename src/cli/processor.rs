@@ -104,7 +104,8 @@ fn list(out: &mut dyn Write, rows: &[ProcessorRow]) -> io::Result<()> {
 
 const fn link(row: &ProcessorRow) -> &'static str {
     match (row.connections, row.draining) {
-        (0, _) => "down",
+        (0, true) => "down, draining",
+        (0, false) => "down",
         (_, true) => "draining",
         (_, false) => "up",
     }

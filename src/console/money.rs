@@ -8,7 +8,7 @@ use super::things::words;
 use super::views::Views;
 use crate::actors::directory::Directory;
 use crate::actors::output::{MoneyStanding, OrderReply, Ordered};
-use crate::actors::processor::{SetDraining, Test, Tested};
+use crate::actors::processor::{Test, Tested};
 use crate::actors::shard::{Input, MoneyOrder};
 use crate::payment::{self, Effect, Ordinal, Request};
 use crate::session::Session;
@@ -91,9 +91,17 @@ pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Drain
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
     let row = views.processor(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
     if !wish.dry_run {
-        let actors = directory.processors();
-        let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
-        actor.try_send(SetDraining(wish.on)).map_err(|_| Refused::busy())?;
+        let (tell, told) = mpsc::channel();
+        let reply = OrderReply(Box::new(move |ordered| {
+            let _ = tell.send(ordered);
+        }));
+        directory.post(Input::DrainProcessor(id.clone(), wish.on, reply)).map_err(|_| Refused::busy())?;
+        match told.recv_timeout(PATIENCE) {
+            Ok(Ordered::Noted) => {}
+            Ok(Ordered::Declined(reason)) => return Err(Refused::not_found(reason)),
+            Ok(_) => return Err(Refused::new(500, "a processor answered as if it were something else")),
+            Err(_) => return Err(Refused::new(504, "no answer in time; look at the processor")),
+        }
     }
     Ok(json!({
         "schema": "wattstile.order/1", "dry_run": wish.dry_run, "processor": id.as_str(),
@@ -176,7 +184,7 @@ fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Resu
             Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))
         }
         (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {session}"))),
-        (Ok(Ordered::Done(_) | Ordered::Refused(_)), _) => {
+        (Ok(Ordered::Done(_) | Ordered::Refused(_) | Ordered::Noted), _) => {
             Err(Refused::new(500, "a session answered as if it were an account"))
         }
         (Err(_), MoneyOrder::RefundTo(total)) => {

@@ -482,7 +482,7 @@ fn hand_over(
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),
-        Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession) => {
+        Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted) => {
             Err(Refused::new(500, "an account answered as if it were a session"))
         }
         // It may be carried out yet: the same operation can be asked for again.

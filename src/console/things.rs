@@ -26,7 +26,7 @@ pub struct ChargerRow {
     pub sessions: Vec<String>,
 }
 
-/// A processor that was connected since the start.
+/// A processor that is known: it dialled in once, in this life of the gate or before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorRow {
     /// Its id.
@@ -200,6 +200,15 @@ impl Views {
         drop(answers);
         let mut rows: Vec<ProcessorRow> =
             std::iter::from_fn(|| answered.recv_timeout(Duration::from_secs(5)).ok()).collect();
+        let routes = directory.house().routes.load();
+        for id in routes.registry.processors.keys() {
+            if rows.iter().all(|row| row.id != id.as_str()) {
+                rows.push(ProcessorRow::absent(id));
+            }
+        }
+        for row in &mut rows {
+            row.draining |= routes.registry.drained.iter().any(|drained| drained.as_str() == row.id);
+        }
         rows.sort_by(|a, b| a.id.cmp(&b.id));
         rows
     }
@@ -228,14 +237,22 @@ impl Views {
     pub fn processor(&self, id: &ProcessorId) -> Option<ProcessorSheet> {
         let directory = self.directory()?;
         let actors = directory.processors();
-        let actor = actors.get(id)?;
-        let (answer, answered) = mpsc::channel();
-        let look = Report(Box::new(move |actor| {
-            let _ = answer.send((processor(actor), actor.capabilities().cloned(), actor.counts().overdue));
-        }));
-        actor.try_send(look).ok()?;
-        let (row, capabilities, overdue) = answered.recv_timeout(Duration::from_secs(5)).ok()?;
         let routes = directory.house().routes.load();
+        let (mut row, capabilities, overdue) = match actors.get(id) {
+            Some(actor) => {
+                let (answer, answered) = mpsc::channel();
+                let look = Report(Box::new(move |actor| {
+                    let _ = answer.send((processor(actor), actor.capabilities().cloned(), actor.counts().overdue));
+                }));
+                actor.try_send(look).ok()?;
+                answered.recv_timeout(Duration::from_secs(5)).ok()?
+            }
+            None => {
+                let known = routes.registry.processors.get(id)?;
+                (ProcessorRow::absent(id), Some(known.capabilities.clone()), 0)
+            }
+        };
+        row.draining |= routes.registry.drained.contains(id);
         let rule = routes.registry.rules.iter().find(|rule| rule.processor == *id);
         Some(ProcessorSheet {
             schema: "wattstile.processor/1".to_owned(),
@@ -276,6 +293,22 @@ impl Views {
             timeline: timeline::of_operation(&payment, Ordinal(id.ordinal())),
             timeline_is_cut: payment.history_is_full(),
         })
+    }
+}
+
+impl ProcessorRow {
+    /// One that has not dialled in since the gate began.
+    fn absent(id: &ProcessorId) -> ProcessorRow {
+        ProcessorRow {
+            id: id.to_string(),
+            connections: 0,
+            in_flight: 0,
+            sent: 0,
+            answers: 0,
+            not_sent: 0,
+            draining: false,
+            breakers_open: Vec::new(),
+        }
     }
 }
 

@@ -98,6 +98,8 @@ record_kinds! {
     SettlementEvent = 6, "settlement_event";
     /// A fact of a top-up.
     TopUpEvent = 7, "top_up_event";
+    /// A fact about a processor: what it declared, whether an operator drains it.
+    ProcessorEvent = 8, "processor_event";
 }
 
 impl fmt::Display for RecordKind {
@@ -351,7 +353,8 @@ mod tests {
                 (4, "tariff_pinned"),
                 (5, "billing_event"),
                 (6, "settlement_event"),
-                (7, "top_up_event")
+                (7, "top_up_event"),
+                (8, "processor_event")
             ]
         );
         assert_eq!(RecordKind::from_number(0), None);

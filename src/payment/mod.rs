@@ -34,6 +34,7 @@
 //! leaves, and its result before it is acknowledged; all guards are evaluated here, on reserved amounts, before
 //! anything is journaled.
 
+pub mod acquaintance;
 mod answer;
 mod apply;
 pub mod breaker;

@@ -8,7 +8,7 @@ use super::breaker::Breakers;
 use super::{Capabilities, CredentialKind, OperationKind};
 use crate::units::{Amount, Currency, ProcessorId, SiteId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// When a processor may be asked. What is left empty does not restrict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Listed {
     pub capabilities: Capabilities,
     /// Connections that are open.
     pub connections: u32,
-    /// It finishes what it has and takes nothing new: its own wish, or an operator's.
+    /// It finishes what it has and takes nothing new, by its own wish.
     pub draining: bool,
     /// Operations that it has not answered yet.
     pub inflight: u32,
@@ -121,6 +121,8 @@ impl NoRoute {
 pub struct Registry {
     /// Every processor that ever dialled in.
     pub processors: BTreeMap<ProcessorId, Listed>,
+    /// Those that an operator wants to get no new holds.
+    pub drained: BTreeSet<ProcessorId>,
     /// The rules. Without any, every processor may be asked for everything that it takes.
     pub rules: Vec<Rule>,
     /// Beginnings of tokens of products that treat a hold as a purchase: none is asked for.
@@ -181,7 +183,7 @@ impl Registry {
         if !takes {
             return Err(NoRoute::NotTaken);
         }
-        if listed.draining {
+        if listed.draining || self.drained.contains(processor) {
             return Err(NoRoute::Draining);
         }
         if listed.connections == 0 {
@@ -265,7 +267,7 @@ mod tests {
 
     fn registry(rules: Vec<Rule>) -> Registry {
         let processors = ["acme", "other", "third"].map(|name| (id(name), listed())).into_iter().collect();
-        Registry { processors, rules, no_holds: vec!["bnpl_".into()] }
+        Registry { processors, rules, no_holds: vec!["bnpl_".into()], ..Registry::default() }
     }
 
     fn wanted(minor: i64) -> Wanted<'static> {

@@ -1,8 +1,6 @@
 //! A processor's actor as an actix actor: a mailbox and a pulse in front of its methods.
 
-use super::{
-    Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, SetDraining, Test,
-};
+use super::{Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, Test};
 use crate::limits;
 use actix::{Actor, AsyncContext, Context, Handler};
 use std::time::Duration;
@@ -66,15 +64,6 @@ impl Handler<Report> for ProcessorActor {
 
     fn handle(&mut self, Report(report): Report, _: &mut Context<ProcessorActor>) {
         report(self);
-    }
-}
-
-impl Handler<SetDraining> for ProcessorActor {
-    type Result = ();
-
-    fn handle(&mut self, SetDraining(drained): SetDraining, _: &mut Context<ProcessorActor>) {
-        self.drained = drained;
-        self.publish();
     }
 }
 

@@ -213,3 +213,63 @@ fn a_connection_that_breaks_before_the_question_leaves_is_an_outage_too() {
     let again = scene.asked();
     assert!(again.id != asked.id && matches!(again.request, Request::Authorize { stand_in: true, .. }));
 }
+
+/// The same disk under a gate that has not heard of any processor since it began.
+fn begun_anew(scene: Scene) -> Scene {
+    let house = house_with(Policy::clone(&scene.shard.house().policy));
+    house.routes.rcu(|_| Routes::default());
+    Scene::in_house(scene.store, house, scene.now)
+}
+
+#[test]
+fn after_a_restart_somebody_stands_in_for_a_processor_that_is_not_back_yet() {
+    let mut scene = Scene::with(|policy| policy.stand_in = true);
+    scene.take(Input::Declared(acme(), Box::new(capabilities())));
+    let records = scene.log.sequences().clone();
+    scene.take(Input::Declared(acme(), Box::new(capabilities())));
+    assert_eq!(scene.log.sequences(), &records, "the same again is no news");
+    let mut scene = begun_anew(scene);
+    begin(&mut scene);
+    let heard = scene.heard();
+    assert!(matches!(heard.as_slice(), [ToCharger::StartAccepted { .. }]), "{heard:?}");
+    assert!(matches!(scene.asked().request, Request::Authorize { stand_in: true, .. }));
+    // One that was never there is nobody's: there is nothing to stand in for.
+    let mut scene = begun_anew(Scene::with(|policy| policy.stand_in = true));
+    begin(&mut scene);
+    assert_eq!(code(&scene.heard()), Code::NoProcessor);
+}
+
+#[test]
+fn an_operators_drain_outlives_the_process_and_a_snapshot() {
+    let mut scene = Scene::new();
+    for processor in [acme(), other()] {
+        scene.take(Input::Declared(processor, Box::new(capabilities())));
+    }
+    let told = Arc::clone(&scene.ordered);
+    let reply =
+        |told: Arc<Mutex<Vec<Ordered>>>| OrderReply(Box::new(move |ordered| told.lock().unwrap().push(ordered)));
+    scene.take(Input::DrainProcessor(acme(), true, reply(told.clone())));
+    let nobody = ProcessorId::new("nobody").unwrap();
+    scene.take(Input::DrainProcessor(nobody, true, reply(told.clone())));
+    assert!(matches!(told.lock().unwrap().as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
+    let drained = |scene: &Scene| scene.shard.house().routes.load().registry.drained.contains(&acme());
+    assert!(drained(&scene));
+    let mut scene = begun_anew(scene);
+    assert!(drained(&scene), "the log tells");
+    // Both dial in again; the drained one gets nothing, whatever it declares.
+    for processor in [acme(), other()] {
+        scene.shard.house().list(&processor, &listed());
+    }
+    begin(&mut scene);
+    assert_eq!(scene.asked().processor, other());
+    // A snapshot tells the same.
+    let partition = super::super::settling::partition_of(&acme(), 8);
+    let state = scene.shard.snapshot(partition);
+    let house = house();
+    let mut shard = Shard::new(house.clone(), 0, scene.now);
+    shard.restore(partition, &state, scene.now).unwrap();
+    assert!(house.routes.load().registry.drained.contains(&acme()));
+    // Until the operator says otherwise.
+    scene.take(Input::DrainProcessor(acme(), false, reply(told)));
+    assert!(!drained(&scene) && !drained(&begun_anew(scene)));
+}

@@ -266,7 +266,9 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
     }
     for _ in 0..orders {
         match all.recv_timeout(Duration::from_secs(10)) {
-            Ok(Ordered::Done(_) | Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession) => {}
+            Ok(
+                Ordered::Done(_) | Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted,
+            ) => {}
             Ok(Ordered::Declined(reason)) => tracing::warn!(%reason, "a demonstration account"),
             Ok(Ordered::Refused(rejection)) => tracing::warn!(%rejection, %today, "a demonstration account"),
             Err(_) => return,

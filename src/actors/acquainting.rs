@@ -1,0 +1,69 @@
+//! What a partition remembers of the processors that live in it, and what follows from it for those who choose one.
+//!
+//! A processor lives in the partition of its id, like its settlement batches. Whoever chooses a processor sees it in the
+//! house: what is remembered is listed there as not connected, until it dials in.
+
+use super::delivery::{Delivery, encode};
+use super::house::House;
+use super::output::{OrderReply, Ordered};
+use super::partition::Partition;
+use crate::journal::RecordKind;
+use crate::payment::Capabilities;
+use crate::payment::acquaintance::{Acquaintance, Event};
+use crate::payment::routing::Listed;
+use crate::units::ProcessorId;
+
+impl Delivery<'_> {
+    /// A processor dialled in.
+    pub(super) fn declared(&mut self, partition: &mut Partition, processor: &ProcessorId, can: &Capabilities) {
+        if let Some(event) = partition.processors.declared(processor, can, self.now.wall) {
+            self.acquaint(partition, &event);
+        }
+    }
+
+    /// An operator wants a processor to get no new holds, or to get them again.
+    pub(super) fn drain(&mut self, partition: &mut Partition, processor: &ProcessorId, on: bool, reply: OrderReply) {
+        let ordered = match partition.processors.drain(processor, on, self.now.wall) {
+            Ok(event) => {
+                if let Some(event) = event {
+                    self.acquaint(partition, &event);
+                }
+                Ordered::Noted
+            }
+            Err(stranger) => Ordered::Declined(format!("{processor}: {stranger}").into()),
+        };
+        self.reply(Some(reply), ordered);
+    }
+
+    fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
+        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| encode(bytes, event));
+        partition.acquainted(event, self.house);
+    }
+}
+
+impl Partition {
+    /// Folds a fact about a processor, live and while replaying.
+    pub(super) fn acquainted(&mut self, event: &Event, house: &House) {
+        if let Some((processor, known)) = self.processors.apply(event) {
+            house.remember(processor, known);
+        }
+    }
+}
+
+impl House {
+    /// Lists what is remembered of a processor. What its connections say of it counts for more.
+    pub(super) fn remember(&self, processor: &ProcessorId, known: &Acquaintance) {
+        self.routes.rcu(|before| {
+            let mut after = super::house::Routes::clone(before);
+            let registry = &mut after.registry;
+            match known.drained {
+                true => drop(registry.drained.insert(processor.clone())),
+                false => drop(registry.drained.remove(processor)),
+            }
+            let absent =
+                || Listed { capabilities: known.capabilities.clone(), connections: 0, draining: false, inflight: 0 };
+            registry.processors.entry(processor.clone()).or_insert_with(absent);
+            after
+        });
+    }
+}

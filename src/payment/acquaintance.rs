@@ -1,0 +1,161 @@
+//! What is remembered of processors: what each declared when it last dialled in, and whether an operator wants it to get no
+//! new holds.
+//!
+//! Both are facts of the log, so that a gate that begins anew knows whom it may stand in for before anybody has dialled in,
+//! and keeps to what its operator said. Whether a processor is connected, and how it answers, is not remembered.
+
+use super::Capabilities;
+use crate::limits::PROCESSORS_KNOWN;
+use crate::units::{ProcessorId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A fact about a processor. The order of the variants is their number in the journal: it only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// It dialled in and declared something else than before.
+    Declared {
+        /// Who.
+        processor: ProcessorId,
+        /// What it can do.
+        capabilities: Box<Capabilities>,
+        /// When.
+        at: Timestamp,
+    },
+    /// An operator wants it to get no new holds, or to get them again.
+    DrainOrdered {
+        /// Who.
+        processor: ProcessorId,
+        /// Whether it is to get none.
+        on: bool,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What is remembered of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acquaintance {
+    /// What it declared when it last dialled in.
+    pub capabilities: Capabilities,
+    /// When it declared that first.
+    pub declared_at: Timestamp,
+    /// An operator wants it to get no new holds.
+    pub drained: bool,
+}
+
+/// The processors that are remembered, by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acquaintances(BTreeMap<ProcessorId, Acquaintance>);
+
+/// Why an order about a processor is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Stranger {
+    /// It has never dialled in.
+    #[error("it has never dialled in")]
+    Unknown,
+}
+
+impl Acquaintances {
+    /// A processor dialled in: what follows, if it declares something new. As many as may be remembered are.
+    pub fn declared(&self, processor: &ProcessorId, capabilities: &Capabilities, at: Timestamp) -> Option<Event> {
+        match self.0.get(processor) {
+            Some(known) if known.capabilities == *capabilities => None,
+            None if self.0.len() >= PROCESSORS_KNOWN => None,
+            Some(_) | None => {
+                let (processor, capabilities) = (processor.clone(), Box::new(capabilities.clone()));
+                Some(Event::Declared { processor, capabilities, at })
+            }
+        }
+    }
+
+    /// An operator's order: what follows, if it is not so already.
+    pub fn drain(&self, processor: &ProcessorId, on: bool, at: Timestamp) -> Result<Option<Event>, Stranger> {
+        let known = self.0.get(processor).ok_or(Stranger::Unknown)?;
+        Ok((known.drained != on).then(|| Event::DrainOrdered { processor: processor.clone(), on, at }))
+    }
+
+    /// Folds a fact, and gives what is remembered of its processor now.
+    pub fn apply(&mut self, event: &Event) -> Option<(&ProcessorId, &Acquaintance)> {
+        match event {
+            Event::Declared { processor, capabilities, at } => {
+                let drained = self.0.get(processor).is_some_and(|known| known.drained);
+                let capabilities = Capabilities::clone(capabilities);
+                self.0.insert(processor.clone(), Acquaintance { capabilities, declared_at: *at, drained });
+            }
+            Event::DrainOrdered { processor, on, at: _ } => {
+                self.0.entry(processor.clone()).and_modify(|known| known.drained = *on);
+            }
+        }
+        let (Event::Declared { processor, .. } | Event::DrainOrdered { processor, .. }) = event;
+        self.0.get_key_value(processor)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (&ProcessorId, &Acquaintance)> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{CredentialKind, OperationKind};
+    use crate::units::{Currency, TimeSpan};
+
+    fn acme() -> ProcessorId {
+        ProcessorId::new("acme").unwrap()
+    }
+
+    fn capabilities(increments_max: u8) -> Capabilities {
+        Capabilities {
+            kinds: vec![OperationKind::Authorize],
+            credentials: vec![CredentialKind::CardToken],
+            currencies: vec![Currency::EUR],
+            idempotent_replay: TimeSpan::ZERO,
+            replay_after_error_safe: false,
+            request_life_max: TimeSpan::ZERO,
+            inquiry_authoritative_after: None,
+            increments_max,
+            overcapture_percent: 0,
+            partial_approval: false,
+            multiple_captures: false,
+            hold_validity: TimeSpan::from_secs(86_400),
+            inflight_max: 10,
+        }
+    }
+
+    #[test]
+    fn what_is_known_already_is_no_news() {
+        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        assert_eq!(known.drain(&acme(), true, at), Err(Stranger::Unknown));
+        let declared = known.declared(&acme(), &capabilities(1), at).unwrap();
+        known.apply(&declared);
+        assert_eq!(known.declared(&acme(), &capabilities(1), at), None);
+        let drain = known.drain(&acme(), true, at).unwrap().unwrap();
+        known.apply(&drain);
+        assert_eq!(known.drain(&acme(), true, at), Ok(None));
+    }
+
+    #[test]
+    fn an_operators_word_outlives_a_new_declaration() {
+        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        known.apply(&known.clone().declared(&acme(), &capabilities(1), at).unwrap());
+        known.apply(&known.clone().drain(&acme(), true, at).unwrap().unwrap());
+        let again = known.declared(&acme(), &capabilities(2), at).unwrap();
+        let (_, now) = known.apply(&again).unwrap();
+        assert!(now.drained && now.capabilities.increments_max == 2);
+    }
+
+    #[test]
+    fn strangers_do_not_fill_the_memory() {
+        let (mut known, at) = (Acquaintances::default(), Timestamp::default());
+        for number in 0..2 * PROCESSORS_KNOWN {
+            let id = ProcessorId::new(&format!("p{number}")).unwrap();
+            if let Some(event) = known.declared(&id, &capabilities(1), at) {
+                known.apply(&event);
+            }
+        }
+        assert_eq!(known.iter().count(), PROCESSORS_KNOWN);
+    }
+}
