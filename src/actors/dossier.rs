@@ -2,6 +2,7 @@
 //!
 //! Pure: the same session makes the same receipt, to the last byte of its signature.
 
+use crate::billing::invoice::Issued;
 use crate::billing::{
     BillingError, ClosedSession, Issue, Issuer, Party, PaymentSummary, PinnedTariff, Place, Presented, PresentedKind,
     Pricing, Receipt, SignedReceipt, SigningKey,
@@ -83,6 +84,7 @@ pub fn settled_at(session: &Session) -> Timestamp {
 
 /// The signed receipt of a session that is over.
 pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<SignedReceipt, BillingError> {
+    let number = invoice(session).map(|invoice| &invoice.number);
     let issue = Issue {
         issuer: billing.issuer.clone(),
         party: Party {
@@ -90,10 +92,23 @@ pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<
             party_id: tariff.party().to_owned(),
         },
         at: settled_at(session),
-        number: session.documents.first().map(|invoice| invoice.number.to_string()),
+        number: number.map(ToString::to_string),
+        later: session.documents.iter().filter(|issued| Some(&issued.number) != number).cloned().collect(),
         link: link(&billing.receipt_base, session.id),
     };
     Ok(billing.key.sign(Receipt::new(&closed(session, tariff)?, &issue)?))
+}
+
+/// The invoice of a session: its first, or the first after everything before it was taken back.
+pub fn invoice(session: &Session) -> Option<&Issued> {
+    let (mut found, mut sum) = (None, 0_i64);
+    for issued in &session.documents {
+        if sum == 0 && issued.document.total.minor > 0 {
+            found = Some(issued);
+        }
+        sum = sum.saturating_add(issued.document.total.minor);
+    }
+    found
 }
 
 fn link(base: &str, session: SessionId) -> Option<String> {

@@ -9,7 +9,11 @@
 //!   settled with a price          ─▶ invoice
 //!   given back                    ─▶ credit note, which names the invoice
 //!   giving back failed after all  ─▶ another invoice over that amount
+//!   corrected upwards             ─▶ another invoice over the difference
 //! ```
+//!
+//! Where the difference is no document (a tax of another sign than the total, or more than it), what was documented is
+//! taken back by one credit note, and documented anew by one invoice.
 
 use super::delivery::{Delivery, encode};
 use super::hosted::Slot;
@@ -19,25 +23,65 @@ use super::{dossier, posting};
 use crate::billing::BillingError;
 use crate::billing::invoice::{self, Command, Document, Effect, Event, Series, SeriesId, SeriesKind};
 use crate::journal::RecordKind;
+use crate::ledger::Tax;
 use crate::payment;
 use crate::session::{self, Session};
 use crate::tariff::Tariff;
 use crate::units::{Amount, Currency, OpId, PartitionId, TimeSpan, Timestamp};
+use std::collections::BTreeMap;
 
 /// Numbers of documents that belong to no operation: above those of operations, below those of inquiries.
 const FIRST_OWN_NUMBER: u16 = 0x4000;
 
 impl Delivery<'_> {
-    /// Numbers the document that follows from these facts, if one does.
+    /// Numbers the documents that follow from these facts, if any do.
     pub(super) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
-        if !events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
+        let matters =
+            |event: &session::Event| matches!(event, session::Event::Payment(_) | session::Event::Corrected(_));
+        if !events.iter().any(matters) {
             return;
         }
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
         let Some(due) = due(session) else { return };
+        let taxes = taxes(session, tariff, billed(session).saturating_add(due.minor));
+        match (due.minor, taxes.is_empty(), fits(due, &taxes)) {
+            (0, true, _) => {}
+            (_, _, true) => self.document(partition, cell, events, due, taxes),
+            // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
+            // documented is taken back as a whole, and documented anew.
+            (_, _, false) => {
+                let before = Amount::new(billed(session), due.currency);
+                let back = session.documents.iter().flat_map(|issued| &issued.document.taxes);
+                let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
+                for (tax, amount) in back {
+                    *back_taxes.entry(*tax).or_insert(0) -= amount.minor;
+                }
+                let anew = taxes.iter().map(|(tax, minor)| (*tax, minor - back_taxes.get(tax).copied().unwrap_or(0)));
+                let anew: BTreeMap<Tax, i64> = anew.collect();
+                let after = Amount::new(before.minor.saturating_add(due.minor), due.currency);
+                let back = Amount::new(before.minor.saturating_neg(), due.currency);
+                self.document(partition, cell, events, back, back_taxes);
+                if after.minor > 0 {
+                    self.document(partition, cell, &[], after, anew);
+                }
+            }
+        }
+    }
+
+    /// Makes a document and has it numbered.
+    fn document(
+        &mut self,
+        partition: &mut Partition,
+        cell: Slot,
+        events: &[session::Event],
+        due: Amount,
+        taxes: BTreeMap<Tax, i64>,
+    ) {
+        let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
+        let (session, tariff) = (hosted.state(), hosted.tariff());
         let id = document_id(session, events);
-        let document = match document(session, tariff, id, due, self.now.wall) {
+        let document = match document(session, tariff, id, due, taxes, self.now.wall) {
             Ok(document) => document,
             Err(error) => {
                 debug_assert!(false, "the figures of session {} contradict each other: {error}", session.id);
@@ -122,7 +166,7 @@ fn due(session: &Session) -> Option<Amount> {
     session.settled_at?;
     let payable = session.ended()?.payable;
     let lacking = posting::left(session).min(payable.minor).saturating_sub(billed(session));
-    (payable.minor > 0 && lacking != 0).then(|| Amount::new(lacking, payable.currency))
+    (payable.minor > 0).then(|| Amount::new(lacking, payable.currency))
 }
 
 /// What the documents of a session come to, in minor units.
@@ -136,22 +180,37 @@ fn document(
     tariff: &Tariff,
     id: OpId,
     due: Amount,
+    taxes: BTreeMap<Tax, i64>,
     now: Timestamp,
 ) -> Result<Document, BillingError> {
     let closed = dossier::closed(session, tariff)?;
     closed.check()?;
-    let before = billed(session);
-    let (low, high) = (before.min(before.saturating_add(due.minor)), before.max(before.saturating_add(due.minor)));
-    let mut taxes = Vec::new();
-    // What the books took in or gave back between the same two minor units.
-    for (tax, amount) in posting::sold(session, tariff, low, high).map(|share| share.taxes).unwrap_or_default() {
-        if amount.minor != 0 {
-            let minor = if due.minor < 0 { amount.minor.saturating_neg() } else { amount.minor };
-            taxes.push((tax, Amount::new(minor, amount.currency)));
-        }
-    }
-    let corrects = session.documents.first().filter(|_| due.minor < 0).map(|invoice| invoice.number.clone());
+    let taxes = taxes.into_iter().filter(|(_, minor)| *minor != 0);
+    let taxes = taxes.map(|(tax, minor)| (tax, Amount::new(minor, due.currency))).collect();
+    let corrects = dossier::invoice(session).filter(|_| due.minor < 0).map(|invoice| invoice.number.clone());
     Ok(Document { id, final_at: now, total: due, taxes, content: invoice::content(&closed, due), corrects })
+}
+
+/// The taxes of the next document: what the books have of them up to where the session's documents then are, less what
+/// the earlier documents say. So all documents together say what the books and the last receipt say.
+fn taxes(session: &Session, tariff: &Tariff, after: i64) -> BTreeMap<Tax, i64> {
+    let mut taxes: BTreeMap<Tax, i64> = BTreeMap::new();
+    for (tax, amount) in posting::taxes_upto(session, tariff, after) {
+        *taxes.entry(tax).or_insert(0) += amount.minor;
+    }
+    for (tax, amount) in session.documents.iter().flat_map(|issued| &issued.document.taxes) {
+        let left = taxes.entry(*tax).or_insert(0);
+        *left = left.saturating_sub(amount.minor);
+    }
+    taxes.retain(|_, minor| *minor != 0);
+    taxes
+}
+
+/// Whether a document over this much can have these taxes: of its sign, and no more than it.
+fn fits(due: Amount, taxes: &BTreeMap<Tax, i64>) -> bool {
+    let sum: i128 = taxes.values().map(|minor| i128::from(*minor)).sum();
+    let same_sign = taxes.values().all(|minor| minor.signum() == due.minor.signum());
+    due.minor != 0 && same_sign && sum.abs() <= i128::from(due.minor).abs()
 }
 
 /// The operation that a document belongs to: the session itself for the first, the refund for a credit note.

@@ -14,8 +14,8 @@ use super::dossier;
 use super::house::account_of;
 use super::pages::Pages;
 use crate::account::{self, Account};
-use crate::billing::PayableSplit;
-use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side};
+use crate::billing::{PayableSplit, Pricing};
+use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side, Tax};
 use crate::payment::{self, Ask, Event, Hold, OperationKind, Ordinal, Payment};
 use crate::session::Session;
 use crate::tariff::Tariff;
@@ -239,7 +239,9 @@ impl Posting<'_> {
             let number = u16::try_from(self.session.meter.sequence & 0x7fff).expect("masked to 15 bits");
             let (id, zero) = (EntryId::of_session(self.session.id, number), self.amount(0));
             let more = self.amount(owed.minor.saturating_sub(before));
-            post(self.sold(before, owed.minor).and_then(|share| self.sale(id, at, hold, zero, zero, more, share)));
+            let left = self.left();
+            let sold = self.sold(left.saturating_sub(more.minor), left);
+            post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, more, share)));
         }
     }
 
@@ -426,6 +428,10 @@ fn upto(session: &Session, tariff: &Tariff, whole: Option<&Share>, minor: i64) -
 /// What the whole price consists of; nothing when it is zero, or when its parts cannot be named.
 fn whole(session: &Session, tariff: &Tariff) -> Result<Option<Share>, EntryError> {
     let Ok(pricing) = dossier::priced(session, tariff) else { return Ok(None) };
+    share_of(&pricing, tariff)
+}
+
+fn share_of(pricing: &Pricing, tariff: &Tariff) -> Result<Option<Share>, EntryError> {
     let payable = pricing.gross.round(pricing.rounding)?;
     let split = PayableSplit::new(pricing.net, &pricing.vat, payable)?;
     let zero = Amount::zero(payable.currency);
@@ -447,6 +453,39 @@ pub fn of_end(session: &Session, tariff: &Tariff, post: &mut dyn FnMut(Entry)) {
         Err(EntryError::Empty) => {}
         Err(error) => tracing::error!(session = %session.id, %error, "an early capture has no place in the books"),
     }
+}
+
+/// What a session would have been sold for by now: its parts and their total.
+pub(super) fn mixture(session: &Session, tariff: &Tariff) -> Option<Share> {
+    let pricing = Pricing::of(tariff, &session.rating, &session.segments, session.meter.at).ok()?;
+    share_of(&pricing, tariff).ok().flatten()
+}
+
+/// Posts what follows from a reading that came after the end: what was sold before it is booked with the parts that it
+/// has by now, so that all that is ever sold of the session adds up to its last price, tax by tax. `session` has the
+/// reading, and not its new price yet.
+pub(super) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share, post: &mut dyn FnMut(Entry)) {
+    let sold = match session.settled_at {
+        Some(_) => left(session),
+        None => session.payment.captured().minor.saturating_sub(session.payment.refunded().minor),
+    };
+    let (Some(after), true) = (mixture(session, tariff), sold > 0) else { return };
+    let amount = |share: Option<&Share>| upto(session, tariff, share, sold);
+    let (Ok(old), Ok(new)) = (amount(Some(before)), amount(Some(&after))) else { return };
+    let at = session.ended().map_or(session.meter.at, |ended| ended.known_at.max(session.meter.at));
+    // One for each late reading; above the numbers of what is owed after a correction.
+    let number = 0x8000 | u16::try_from(session.meter.sequence & 0x7fff).expect("masked to 15 bits");
+    let id = EntryId::of_session(session.id, number);
+    match new.less(&old).map_err(EntryError::from).and_then(|more| Entry::remixed(id, at, &more)) {
+        Ok(entry) => post(entry),
+        Err(EntryError::Empty) => {}
+        Err(error) => tracing::error!(session = %session.id, %error, "a late reading has no place in the books"),
+    }
+}
+
+/// The taxes that the first so many minor units of a session have in the books.
+pub(super) fn taxes_upto(session: &Session, tariff: &Tariff, minor: i64) -> Vec<(Tax, Amount)> {
+    sold(session, tariff, 0, minor).map(|share| share.taxes).unwrap_or_default()
 }
 
 /// The operator whose tariff it is: OCPI's country and party.

@@ -97,9 +97,17 @@ impl HostedSession {
         if let Event::Payment(fact) = event {
             posting::of_session(&self.state, &self.tariff, fact, post);
         }
-        let ends = matches!(event, Event::Ended(_)) && self.state.ended().is_none();
+        let ended = self.state.ended().is_some();
+        // A reading that came after the end, which is rare: what was sold already consists of other parts by now.
+        let before = match event {
+            Event::Metered(_) if ended => posting::mixture(&self.state, &self.tariff),
+            _ => None,
+        };
         session::apply(&mut self.state, event);
-        if ends {
+        if let Some(before) = before {
+            posting::of_late_reading(&self.state, &self.tariff, &before, post);
+        }
+        if matches!(event, Event::Ended(_)) && !ended {
             posting::of_end(&self.state, &self.tariff, post);
         }
     }

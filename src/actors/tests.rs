@@ -26,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 mod catalogue;
+mod corrections;
 mod covered;
 mod credentials;
 mod funds;

@@ -3,7 +3,7 @@
 //! Numbers are JSON numbers, written digit by digit from exact decimals. The credential appears as a fingerprint only.
 
 use super::{BillingError, ClosedSession, Dimension, Issue, PresentedKind, Quantity};
-use crate::units::{Cost, TimeSpan, Timestamp};
+use crate::units::{Amount, Cost, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -90,18 +90,22 @@ impl Cdr {
         Ok(Cdr(record))
     }
 
-    /// The credit record that takes this one back (OCPI: `credit`, `credit_reference_id`): the same, with another id
-    /// and a negative total cost.
-    pub fn credit(&self, id: &str, at: Timestamp) -> Cdr {
+    /// The credit record that takes this one back, in whole or in part (OCPI: `credit`, `credit_reference_id`): the same,
+    /// with another id, and as total cost what is given back, below zero.
+    pub fn credit(
+        &self,
+        id: &str,
+        at: Timestamp,
+        (net, gross): (Amount, Amount),
+        version: OcpiVersion,
+    ) -> Result<Cdr, BillingError> {
         let mut record = self.0.clone();
         let reference = record.insert("id".to_owned(), text(limited(id, 39)));
         record.insert("credit".to_owned(), Value::Bool(true));
         record.insert("credit_reference_id".to_owned(), reference.unwrap_or(Value::Null));
-        if let Some(total) = record.get_mut("total_cost") {
-            negate(total);
-        }
+        record.insert("total_cost".to_owned(), price(version, net.to_cost(), gross.to_cost())?);
         record.insert("last_updated".to_owned(), text(at));
-        Cdr(record)
+        Ok(Cdr(record))
     }
 
     /// A field of the record.
@@ -202,25 +206,6 @@ fn price(version: OcpiVersion, net: Cost, gross: Cost) -> Result<Value, BillingE
             object([("before_taxes", number(net.major())?), ("taxes", Value::Array(vec![vat]))])
         }
     })
-}
-
-fn negate(value: &mut Value) {
-    match value {
-        Value::Number(figure) => {
-            let text = figure.to_string();
-            let turned = match text.strip_prefix('-') {
-                Some(positive) => positive.to_owned(),
-                None if text.bytes().all(|byte| matches!(byte, b'0' | b'.')) => text,
-                None => format!("-{text}"),
-            };
-            if let Ok(turned) = turned.parse() {
-                *figure = turned;
-            }
-        }
-        Value::Array(values) => values.iter_mut().for_each(negate),
-        Value::Object(fields) => fields.values_mut().for_each(negate),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
 }
 
 /// Hours with at most eight decimals (a thirtieth of a millisecond).

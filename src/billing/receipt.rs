@@ -3,8 +3,9 @@
 //! Money and quantities are decimal text, never JSON numbers, so that no reader on the way can change a digit. Exact
 //! costs have up to twelve decimals; amounts have the decimals of their currency.
 
+use super::invoice::Issued;
 use super::{BillingError, Cdr, ClosedSession, Dimension, OcpiVersion, Party, PayableSplit, Quantity};
-use crate::units::{Rounding, Timestamp};
+use crate::units::{Amount, Rounding, Timestamp};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,9 @@ pub struct Receipt {
     pub payment: ReceiptPayment,
     /// What the driver presented: its kind and how it is shown.
     pub credential: ReceiptCredential,
+    /// What was numbered after the invoice: credit notes, and invoices over what came later.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub documents: Vec<ReceiptDocument>,
     /// Where the receipt can be read again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub link: Option<String>,
@@ -174,6 +178,25 @@ pub struct ReceiptPayment {
     pub captured_at: Option<String>,
 }
 
+/// A document that came after the invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptDocument {
+    /// `credit_note` or `invoice`.
+    pub kind: String,
+    /// Its number.
+    pub number: String,
+    /// When it was issued.
+    pub issued_at: String,
+    /// What it comes to; below zero in a credit note.
+    pub total: Decimal,
+    /// The VAT in it, with the sign of the total.
+    pub vat: Decimal,
+    /// A credit note for other systems: the OCPI credit CDR.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cdr: Option<Cdr>,
+}
+
 /// What the driver presented.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,6 +218,8 @@ pub struct Issue {
     pub at: Timestamp,
     /// The invoice's number.
     pub number: Option<String>,
+    /// What was numbered after the invoice.
+    pub later: Vec<Issued>,
     /// Where the receipt can be read again.
     pub link: Option<String>,
 }
@@ -218,6 +243,8 @@ impl Receipt {
         });
         let payment = &session.payment;
         let captured_at = payment.captured_at.map(time).transpose()?;
+        let cdr = Cdr::new(session, issue, OcpiVersion::V2_2_1)?;
+        let later = issue.later.iter().map(|issued| later(issued, &cdr, time(issued.at)?));
         Ok(Receipt {
             schema: Receipt::SCHEMA.to_owned(),
             number: issue.number.clone(),
@@ -263,10 +290,26 @@ impl Receipt {
                 kind: session.presented.kind.as_str().to_owned(),
                 fingerprint: session.presented.fingerprint.to_string(),
             },
+            documents: later.collect::<Result<_, BillingError>>()?,
             link: issue.link.clone(),
-            cdr: Cdr::new(session, issue, OcpiVersion::V2_2_1)?,
+            cdr,
         })
     }
+}
+
+/// A document that came after the invoice; a credit note with the record that takes its part of the session back.
+fn later(issued: &Issued, cdr: &Cdr, issued_at: String) -> Result<ReceiptDocument, BillingError> {
+    let (document, number) = (&issued.document, issued.number.to_string());
+    let total = document.total;
+    let zero = Amount::zero(total.currency);
+    let vat = document.taxes.iter().try_fold(zero, |sum, (_, amount)| sum.checked_add(*amount))?;
+    let credit = document.corrects.is_some();
+    let cdr = match credit {
+        true => Some(cdr.credit(&number, issued.at, (total.checked_sub(vat)?, total), OcpiVersion::V2_2_1)?),
+        false => None,
+    };
+    let kind = if credit { "credit_note" } else { "invoice" }.to_owned();
+    Ok(ReceiptDocument { kind, number, issued_at, total: total.major(), vat: vat.major(), cdr })
 }
 
 /// The lines of a session's receipt; also of one that still goes on.

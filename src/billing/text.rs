@@ -71,6 +71,12 @@ impl Receipt {
             let references = payment.references.join(", ");
             lines.push(("processor", format!("{processor}  {references}").trim_end().to_owned()));
         }
+        for document in &self.documents {
+            let name = if document.kind == "credit_note" { "credit note" } else { "invoice" };
+            let day = document.issued_at.get(..10).unwrap_or(&document.issued_at);
+            let vat = money(document.vat);
+            lines.push((name, format!("{}  {day}  {}  (VAT {vat})", document.number, money(document.total))));
+        }
         lines
     }
 

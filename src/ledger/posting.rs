@@ -181,6 +181,12 @@ impl Entry {
         Entry::new(id, at, EntryKind::Sale, plain.into_iter().chain(parts))
     }
 
+    /// What was sold turned out to consist of other parts than it was booked with: `more` is what is in the new mixture
+    /// and not in the old one, and its total is nothing.
+    pub fn remixed(id: EntryId, at: Timestamp, more: &Share) -> Result<Entry, EntryError> {
+        Entry::new(id, at, EntryKind::Correction, more.legs(Side::Credit))
+    }
+
     /// A capture failed after it had been approved: the driver owes it.
     pub fn capture_failed(
         id: EntryId,

@@ -90,11 +90,17 @@ fn the_newer_ocpi_writes_taxes_apart() {
 
 #[test]
 fn a_credit_record_names_what_it_takes_back() {
-    let record = serde_json::to_value(receipt().cdr.credit("C-1", at("15:00:00"))).unwrap();
+    let credit = |net, gross| {
+        let part = (cents(net), cents(gross));
+        let record = receipt().cdr.credit("C-1", at("15:00:00"), part, OcpiVersion::V2_2_1).unwrap();
+        serde_json::to_value(record).unwrap()
+    };
+    let record = credit(-793, -960);
     assert_eq!(record["credit"], true);
     assert_eq!(record["credit_reference_id"], session().id.to_string());
-    assert_eq!(record["total_cost"].to_string(), r#"{"excl_vat":-7.93782,"incl_vat":-9.6047622}"#);
+    assert_eq!(record["total_cost"].to_string(), r#"{"excl_vat":-7.93,"incl_vat":-9.6}"#);
     assert_eq!(record["total_energy"].to_string(), "18.402", "only the total cost turns negative");
+    assert_eq!(credit(-83, -100)["total_cost"].to_string(), r#"{"excl_vat":-0.83,"incl_vat":-1}"#, "a part of it");
 }
 
 #[test]

@@ -127,6 +127,7 @@ pub(super) fn session() -> ClosedSession {
 
 pub(super) fn issue() -> Issue {
     Issue {
+        later: Vec::new(),
         issuer: Issuer {
             name: "Wattstile Charging B.V.".into(),
             address: "Keizersgracht 1, Amsterdam".into(),
