@@ -164,15 +164,16 @@ impl Copy {
         let mut files = BTreeMap::new();
         let mut to_do = vec![PathBuf::new()];
         while let Some(below) = to_do.pop() {
-            for entry in fs::read_dir(dir.join(&below)).unwrap() {
-                let entry = entry.unwrap();
+            // What the helper takes away at this moment is there or not: nothing in it counts any more.
+            let Ok(entries) = fs::read_dir(dir.join(&below)) else { continue };
+            for entry in entries.map_while(Result::ok) {
                 let name = below.join(entry.file_name());
-                if entry.file_type().unwrap().is_dir() {
+                if entry.file_type().is_ok_and(|found| found.is_dir()) {
                     // Directories are made durable when they are made.
                     files.insert(name.clone(), None);
                     to_do.push(name);
-                } else {
-                    files.insert(name.clone(), Some(fs::read(dir.join(&name)).unwrap()));
+                } else if let Ok(bytes) = fs::read(dir.join(&name)) {
+                    files.insert(name, Some(bytes));
                 }
             }
         }

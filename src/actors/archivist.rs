@@ -225,7 +225,7 @@ impl Handler<Recall> for Archivist {
     fn handle(&mut self, Recall { session, said }: Recall, _: &mut Context<Archivist>) {
         self.look_up(session, |archivist, found| {
             archivist.told.push_back(match found {
-                Some(dossier) => Input::Revived(Box::new(dossier.session), said),
+                Some(dossier) => Input::Revived(Box::new(dossier.session), dossier.tariff.into(), said),
                 None => Input::NotArchived(said),
             });
         });

@@ -18,13 +18,14 @@ use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
 use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
-use crate::tariff::Rating;
+use crate::tariff::{Rating, Tariff};
 use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, SessionId, SessionKey};
 use crate::wire::{
     ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
     Standing, StartSession, Terms, ToCharger,
 };
 use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// The way of one input. The order of its fields' use is the rule of the house: decide, apply, append, queue, arm.
 pub(super) struct Delivery<'a> {
@@ -56,7 +57,7 @@ impl Delivery<'_> {
             Input::Late(session, command) => self.session_by_id(partition, session, *command),
             Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
             Input::Archived(session) => Delivery::archived(partition, &session),
-            Input::Revived(session, said) => self.revived(partition, *session, *said),
+            Input::Revived(session, tariff, said) => self.revived(partition, *session, &tariff, *said),
             Input::NotArchived(said) => self.unknown(*said),
             Input::TopUp(order, reply) => self.top_up(partition, *order, reply),
             Input::PageArchived(_, number) => partition.books.pages.put_away(number),
@@ -221,11 +222,7 @@ impl Delivery<'_> {
             zone: place.zone_name,
             fingerprint,
         };
-        if partition.pinned(&opening.tariff).is_none() {
-            let pinned = (opening.tariff, place.tariff.source());
-            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(bytes, &pinned));
-            partition.pin(place.tariff.clone());
-        }
+        self.pin(partition, &place.tariff);
         let state = Session::new(&opening, rating, place.tariff.currency());
         let session = HostedSession::new(state, slot, place.tariff, place.zone, self.house.policy.clone(), self.now);
         let cell = partition.insert_session(session);
@@ -426,6 +423,15 @@ impl Delivery<'_> {
                     self.account(partition, &id, account::Command::ExpirePromotions, None);
                 }
             }
+        }
+    }
+
+    /// Writes a tariff down before the first session of a partition that has it.
+    pub(super) fn pin(&mut self, partition: &mut Partition, tariff: &Arc<Tariff>) {
+        if partition.pinned(&tariff.hash()).is_none() {
+            let pinned = (tariff.hash(), tariff.source());
+            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(bytes, &pinned));
+            partition.pin(tariff.clone());
         }
     }
 

@@ -124,8 +124,31 @@ struct Sweep {
 pub struct Written {
     /// How many.
     pub count: u64,
-    /// One behind the other.
-    pub bytes: Vec<u8>,
+    /// One behind the other, in pieces: a buffer that grew by being moved would make a turn wait for the copy of what may be a
+    /// hundred megabytes.
+    pub pieces: Vec<Vec<u8>>,
+}
+
+/// Bytes after which a new piece begins.
+const PIECE_BYTES: usize = 256 * 1024;
+/// So many vacant cells are looked at for the price of one that is written.
+const VACANT_AT_ONCE: usize = 32;
+
+impl Written {
+    /// Writes the state of one more actor.
+    pub fn write<A: Hostable>(&mut self, actor: &A) {
+        self.count += 1;
+        match self.pieces.last_mut() {
+            Some(piece) if piece.len() < PIECE_BYTES => actor.write(piece),
+            _ => {
+                // The first one may be all that is ever needed.
+                let room = if self.pieces.is_empty() { 0 } else { PIECE_BYTES + PIECE_BYTES / 8 };
+                let mut piece = Vec::with_capacity(room);
+                actor.write(&mut piece);
+                self.pieces.push(piece);
+            }
+        }
+    }
 }
 
 impl Sweep {
@@ -141,8 +164,7 @@ impl Sweep {
     }
 
     fn write<A: Hostable>(&mut self, cell: &Cell<A>) {
-        self.written.count += 1;
-        cell.actor.write(&mut self.written.bytes);
+        self.written.write(&cell.actor);
     }
 }
 
@@ -167,14 +189,18 @@ impl<A: Hostable> Arena<A> {
     /// Writes up to `cells` cells, and returns how many of those are left; the sweep is over when some are.
     pub fn sweep(&mut self, cells: usize) -> usize {
         let Some(sweep) = &mut self.sweep else { return cells };
-        let mut left = cells;
+        let (mut left, mut passed) = (cells, 0);
         while left > 0 && sweep.next < sweep.end {
             let slot = sweep.next;
-            if let Some(cell) = self.cells.get(slot)
-                && sweep.take(slot)
-            {
-                sweep.write(cell);
-                left -= 1;
+            match self.cells.get(slot) {
+                Some(cell) if sweep.take(slot) => {
+                    sweep.write(cell);
+                    left -= 1;
+                }
+                _ => {
+                    passed += 1;
+                    left -= usize::from(passed % VACANT_AT_ONCE == 0);
+                }
             }
             sweep.next += 1;
         }
@@ -393,7 +419,8 @@ mod tests {
                 arena.insert(Counter { count });
             }
             while arena.sweep(2) == 0 {}
-            let Written { count, bytes } = arena.end_sweep();
+            let Written { count, pieces } = arena.end_sweep();
+            let bytes = pieces.concat();
             let mut seen: Vec<u32> = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
             seen.sort_unstable();
             assert_eq!((count, seen), (7, vec![0, 10, 20, 40, 50, 60, 70]), "{step} cells at first");

@@ -74,7 +74,12 @@ impl Message for Backup {
 }
 
 /// A round begins now, if none is under way: and this one is told when it is over, and whether it came to its end.
-pub struct Round(pub mpsc::Sender<bool>);
+pub struct Round {
+    /// Who is told.
+    pub over: mpsc::Sender<bool>,
+    /// Not if the log has grown by less than so many bytes since the last round: then it is over at once.
+    pub unless_below: u64,
+}
 
 impl Message for Round {
     type Result = ();
@@ -212,8 +217,8 @@ impl Keeper {
     }
 
     fn keep(&mut self, taken: &Taken) {
-        let Taken { partition, sequence, state } = taken;
-        let written = self.snapshots.write(*partition, *sequence, state);
+        let (Taken { partition, sequence, .. }, state) = (taken, taken.state());
+        let written = self.snapshots.write(*partition, *sequence, &state);
         let Some(round) = &mut self.round else { return };
         match written {
             Ok(()) => {
@@ -332,8 +337,13 @@ impl Handler<Dismiss> for Keeper {
 impl Handler<Round> for Keeper {
     type Result = ();
 
-    fn handle(&mut self, Round(waiting): Round, context: &mut Context<Keeper>) {
-        self.waiting.push(waiting);
+    fn handle(&mut self, Round { over, unless_below }: Round, context: &mut Context<Keeper>) {
+        if self.round.is_none() && self.figures.written().saturating_sub(self.last.1) < unless_below {
+            // Whoever asked may have lost patience.
+            let _ = over.send(true);
+            return;
+        }
+        self.waiting.push(over);
         if self.round.is_none() {
             self.begin(context);
         }

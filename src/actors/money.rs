@@ -12,8 +12,10 @@ use super::snapshot::insert_session;
 use crate::account;
 use crate::payment::{self, Answer, Notification, Operation, Request};
 use crate::session::{self, Command, Session};
+use crate::tariff::Tariff;
 use crate::units::{AccountId, ProcessorId, SessionId};
 use crate::wire::Code;
+use std::sync::Arc;
 
 impl Delivery<'_> {
     /// Queues what a session's payment machine wants done.
@@ -134,9 +136,16 @@ impl Delivery<'_> {
     }
 
     /// A session that had been put away is live again, for what was said about it; afterwards it is put away again.
-    pub(super) fn revived(&mut self, partition: &mut Partition, session: Session, said: Input) {
+    pub(super) fn revived(&mut self, partition: &mut Partition, session: Session, tariff: &str, said: Input) {
         let id = session.id;
         if partition.find_session(id).is_none() {
+            // Its tariff may have been let go since.
+            if partition.pinned(&session.tariff).is_none() {
+                match Tariff::parse(tariff) {
+                    Ok(parsed) => self.pin(partition, &Arc::new(parsed.tariff)),
+                    Err(error) => tracing::error!(session = %id, %error, "an archived session's tariff cannot be read"),
+                }
+            }
             let fact = session::Event::Revived(Box::new(session.clone()));
             let (policy, now) = (self.house.policy.clone(), self.now);
             let revived = insert_session(partition, session, |session, charger, tariff, zone| {

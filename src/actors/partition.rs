@@ -133,6 +133,11 @@ impl Partition {
         self.tariffs.insert(tariff.hash(), tariff);
     }
 
+    /// Lets go of pinned tariffs that nobody has: no session that lives here, and not the table of those in force.
+    pub(super) fn unpin_unused(&mut self) {
+        self.tariffs.retain(|_, tariff| Arc::strong_count(tariff) > 1);
+    }
+
     /// Makes room for so many more, no more than they take.
     pub(super) fn reserve(&mut self, chargers: usize, sessions: usize) {
         let Partition { chargers: cells, sessions: session_cells, hasher, .. } = self;

@@ -53,8 +53,8 @@ pub enum Input {
     OrderMoney(SessionId, MoneyOrder, OrderReply),
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
-    /// A session that had been put away, and what was said about it.
-    Revived(Box<session::Session>, Box<Input>),
+    /// A session that had been put away, the text of its tariff, and what was said about it.
+    Revived(Box<session::Session>, Box<str>, Box<Input>),
     /// What was said about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
     /// A processor dialled in, and declared this.
@@ -109,7 +109,7 @@ impl Input {
             | Input::Late(session, _)
             | Input::OrderMoney(session, _, _)
             | Input::Tell(session, _, _) => session.partition(),
-            Input::Archived(session) | Input::Revived(session, _) => session.id.partition(),
+            Input::Archived(session) | Input::Revived(session, ..) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::TopUp(order, _) => order.id.partition(),
             Input::PageArchived(partition, _) => *partition,

@@ -47,8 +47,15 @@ pub struct Taken {
     pub partition: PartitionId,
     /// The last record that it includes, which is durable.
     pub sequence: Sequence,
+    /// The state, in pieces: to put them together is for whoever has the time.
+    pub pieces: Vec<Vec<u8>>,
+}
+
+impl Taken {
     /// The state.
-    pub state: Vec<u8>,
+    pub fn state(&self) -> Vec<u8> {
+        self.pieces.concat()
+    }
 }
 
 /// How far a snapshot has come.
@@ -88,20 +95,19 @@ impl Shard {
         let Some(partition) = self.partitions().iter().find(|known| known.id == partition) else { return Vec::new() };
         fn all<A: Hostable>(arena: &Arena<A>) -> Written {
             let mut written = Written::default();
-            for (_, actor) in arena.iter() {
-                written.count += 1;
-                actor.write(&mut written.bytes);
-            }
+            arena.iter().for_each(|(_, actor)| written.write(actor));
             written
         }
         let cells = [all(&partition.chargers), all(&partition.sessions), all(&partition.accounts)];
-        assemble(partition.pinned_text(), &cells, &partition.rest())
+        assemble(partition.pinned_text(), cells, partition.rest()).concat()
     }
 
     /// Begins a snapshot of a partition as it is now. One that had begun before is given up.
     pub fn begin_snapshot(&mut self, partition: PartitionId) {
         let (sequence, position) = self.place_of(partition);
         let partition = self.partition_mut(partition);
+        // What is not in the snapshot may be in no later one's way: whoever needs it next pins it again.
+        partition.unpin_unused();
         let (tariffs, rest) = (partition.pinned_text(), partition.rest());
         partition.snapping = Some(Snapping { sequence, position, tariffs, rest });
         partition.chargers.begin_sweep();
@@ -124,7 +130,7 @@ impl Shard {
             Some(Snapping { sequence, tariffs, rest, .. }) => {
                 let cells =
                     [partition.chargers.end_sweep(), partition.sessions.end_sweep(), partition.accounts.end_sweep()];
-                Sweep::Done(Taken { partition: id, sequence, state: assemble(tariffs, &cells, &rest) })
+                Sweep::Done(Taken { partition: id, sequence, pieces: assemble(tariffs, cells, rest) })
             }
         }
     }
@@ -187,15 +193,16 @@ impl Partition {
 }
 
 /// As a struct of sequences would be written: each behind its length.
-fn assemble(tariffs: Vec<u8>, cells: &[Written; 3], rest: &[u8]) -> Vec<u8> {
-    let mut state = tariffs;
-    state.reserve_exact(cells.iter().map(|written| written.bytes.len() + 10).sum::<usize>() + rest.len());
+fn assemble(tariffs: Vec<u8>, cells: [Written; 3], rest: Vec<u8>) -> Vec<Vec<u8>> {
+    let mut pieces = vec![tariffs];
     for written in cells {
-        write(&written.count, &mut state);
-        state.extend_from_slice(&written.bytes);
+        let mut count = Vec::new();
+        write(&written.count, &mut count);
+        pieces.push(count);
+        pieces.extend(written.pieces);
     }
-    state.extend_from_slice(rest);
-    state
+    pieces.push(rest);
+    pieces
 }
 
 pub(super) fn insert_session(

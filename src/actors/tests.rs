@@ -149,7 +149,7 @@ struct Scene {
     next_callback: u128,
     whole_batches: usize,
     /// What was put away; `None`: there is no archive.
-    archive: Option<std::collections::BTreeMap<SessionId, crate::session::Session>>,
+    archive: Option<std::collections::BTreeMap<SessionId, (crate::session::Session, Box<str>)>>,
 }
 
 impl Scene {
@@ -238,7 +238,7 @@ impl Scene {
                 Output::Recall(id, said) => {
                     let found = self.archive.as_ref().and_then(|archive| archive.get(&id)).cloned();
                     self.take(match found {
-                        Some(session) => Input::Revived(Box::new(session), said),
+                        Some((session, tariff)) => Input::Revived(Box::new(session), tariff, said),
                         None => Input::NotArchived(said),
                     });
                 }
@@ -252,8 +252,8 @@ impl Scene {
 
     fn put_away(&mut self, id: SessionId) {
         let (Some(archive), Some(session)) = (&mut self.archive, self.shard.session(id)) else { return };
-        let session = session.state().clone();
-        archive.insert(id, session.clone());
+        let (session, tariff) = (session.state().clone(), session.tariff().source().into());
+        archive.insert(id, (session.clone(), tariff));
         self.take(Input::Archived(Box::new(session)));
     }
 

@@ -159,6 +159,11 @@ pub enum StartError {
     },
 }
 
+/// A gate that stops takes a last round of snapshots when the log has grown by so much since the one before, and waits no longer
+/// than this for it.
+const LAST_ROUND_BYTES: u64 = 1 << 20;
+const LAST_ROUND: Duration = Duration::from_secs(5);
+
 /// A running gate.
 pub struct Gate {
     /// Where chargers connect.
@@ -373,9 +378,13 @@ impl Gate {
     /// Takes snapshots of all partitions now, and lets the log go behind the ones before them. Says whether that was done in
     /// time.
     pub fn take_snapshots(&self, patience: Duration) -> bool {
+        self.round(0, patience)
+    }
+
+    fn round(&self, unless_below: u64, patience: Duration) -> bool {
         let (over, when) = mpsc::channel();
-        let asked = self.directory.keeper().is_some_and(|keeper| keeper.try_send(Round(over)).is_ok());
-        asked && when.recv_timeout(patience) == Ok(true)
+        let asked = |keeper: &Addr<Keeper>| keeper.try_send(Round { over, unless_below }).is_ok();
+        self.directory.keeper().is_some_and(asked) && when.recv_timeout(patience) == Ok(true)
     }
 
     /// Where its closed sessions are, unless they stay in memory.
@@ -416,6 +425,11 @@ impl Gate {
             if archivist.try_send(Finish(written)).is_ok() {
                 let _ = when.recv_timeout(Duration::from_secs(10));
             }
+        }
+        // With snapshots of now the next start has little to replay. Nothing depends on it: what is not done in time is not
+        // done, and a log that is short is as good.
+        if self.data.is_some() {
+            self.round(LAST_ROUND_BYTES, LAST_ROUND);
         }
         self.end();
     }

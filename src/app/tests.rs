@@ -64,6 +64,27 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     assert_eq!(figures.books_imbalance_minor, 0);
 }
 
+/// What a gate leaves behind when it stops in good order is in its snapshots: the next start has nothing to replay.
+#[test]
+fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not() {
+    for (rounds, takes) in [(200, true), (2, false)] {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        let gate = gate(&data, Rhythm::log_below(1 << 40, Duration::from_secs(3_600)));
+        let mut inside = Inside::new(&gate, InsideLoad::one_each(100), Arc::new(SystemClock::new())).unwrap();
+        inside.open(&gate, PATIENCE).unwrap();
+        for round in 1..=rounds {
+            inside.round(|_| Some(Instant::now()));
+            wait_for(&inside, round * 100);
+        }
+        gate.stop();
+        let found = journal::verify(&data).unwrap();
+        assert!(found.whole, "{found:?}");
+        let settled = found.partitions.iter().filter(|each| each.snapshot_at == Some(each.last)).count();
+        assert_eq!(settled, if takes { found.partitions.len() } else { 0 }, "{} bytes of log", found.bytes);
+    }
+}
+
 #[test]
 fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let place = tempfile::tempdir().unwrap();

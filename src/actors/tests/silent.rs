@@ -129,7 +129,7 @@ fn a_charger_that_comes_back_finds_a_session_that_was_put_away() {
     assert!(scene.heard().iter().any(|said| matches!(said, ToCharger::MeterAck(ack) if ack.up_to == 2)));
     assert!(scene.shard.partitions().iter().all(|partition| partition.sessions.is_empty()), "and put away again");
     let archive = scene.archive.as_ref().unwrap();
-    let session = archive.values().next().unwrap();
+    let (session, _) = archive.values().next().unwrap();
     assert_eq!((session.ended().unwrap().payable.minor, session.payment.shortfall().minor), (8, 4));
     assert_eq!(turnover(&scene), (4, 4));
 }

@@ -38,8 +38,8 @@ fn known(shard: &Shard) -> Known {
 
 fn restored(taken: &[Taken], now: Now) -> Shard {
     let mut shard = Shard::new(house(), 0, now);
-    for Taken { partition, state, .. } in taken {
-        shard.restore(*partition, state, now).unwrap();
+    for taken in taken {
+        shard.restore(taken.partition, &taken.state(), now).unwrap();
     }
     shard
 }
@@ -149,9 +149,10 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
         step(&mut scene, number);
         let partition = PartitionId(u16::try_from(number % 8).unwrap());
         scene.shard.begin_snapshot(partition);
-        let Sweep::Done(Taken { sequence, state, .. }) = scene.shard.sweep(partition, 1_000) else {
+        let Sweep::Done(taken) = scene.shard.sweep(partition, 1_000) else {
             panic!("everything is durable between two steps")
         };
+        let (sequence, state) = (taken.sequence, taken.state());
         snapshots.write(partition, sequence, &state).unwrap();
         trimmed += scene.log.trim(&snapshots.reach()).unwrap();
 
@@ -197,9 +198,10 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
         (round * 20..round * 20 + 20).for_each(|number| step(&mut scene, number));
         for partition in (0..8).map(PartitionId) {
             scene.shard.begin_snapshot(partition);
-            let Sweep::Done(Taken { sequence, state, .. }) = scene.shard.sweep(partition, 1_000) else {
+            let Sweep::Done(taken) = scene.shard.sweep(partition, 1_000) else {
                 panic!("everything is durable between two steps")
             };
+            let (sequence, state) = (taken.sequence, taken.state());
             // Cut off while it is written under its other name: half of it, or all.
             let unfinished = folder.join(format!("p{:05}-{:020}.new", partition.0, sequence.0));
             for length in [state.len() / 2, state.len()] {
@@ -234,4 +236,47 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
         }
     }
     assert!(trimmed > 10 && stood_in > 40, "{trimmed} generations went, {stood_in} times an older one stood in");
+}
+
+/// A tariff that is no longer in force goes with the last session that had it, and comes back with that session.
+#[test]
+fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_again() {
+    let mut scene = Scene::new();
+    scene.archive = Some(std::collections::BTreeMap::new());
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    let pinned = |scene: &Scene| scene.shard.partitions().iter().map(|each| each.pinned_all().count()).sum::<usize>();
+    let snapshots = Snapshots::in_memory(8);
+    let snap = |scene: &mut Scene| {
+        for partition in (0..8).map(PartitionId) {
+            scene.shard.begin_snapshot(partition);
+            let Sweep::Done(taken) = scene.shard.sweep(partition, 1_000) else { panic!("everything is durable") };
+            snapshots.write(partition, taken.sequence, &taken.state()).unwrap();
+        }
+    };
+    // Another tariff is in force from now on; the session keeps its own.
+    let other = Arc::new(Tariff::parse(&TARIFF.replace("0.42", "0.43")).unwrap().tariff);
+    scene.shard.house().places.store(Arc::new(Box::new(OneTariff(other))));
+    snap(&mut scene);
+    assert_eq!(pinned(&scene), 1, "a session has it");
+    scene.stop(1, 1, 300);
+    let capture = scene.asked();
+    let callback = scene.next_callback;
+    scene.approve(&capture);
+    assert!(scene.shard.session(capture.id.session()).is_none(), "it is put away");
+    snap(&mut scene);
+    assert_eq!(pinned(&scene), 0, "nobody has it");
+    // What its processor says again makes the session live again, and pins its tariff.
+    scene.callbacks.clear();
+    scene.next_callback = callback;
+    scene.approve(&capture);
+    assert_eq!(scene.callbacks, [(CallbackId(callback), None)]);
+    assert_eq!(pinned(&scene), 1);
+    // The log behind the snapshots says so, too.
+    let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+    let store = Box::new(scene.store.deep_clone());
+    let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
+    assert_eq!(rebuilt[0].0.partitions().iter().map(|each| each.pinned_all().count()).sum::<usize>(), 1);
 }

@@ -381,7 +381,7 @@ impl Process {
             match self.shards[shard].sweep(partition, cells) {
                 Sweep::Going | Sweep::Waiting => self.snapping.push(partition),
                 Sweep::Done(taken) => {
-                    self.estate.snapshots.write(taken.partition, taken.sequence, &taken.state)?;
+                    self.estate.snapshots.write(taken.partition, taken.sequence, &taken.state())?;
                 }
             }
         }
@@ -598,7 +598,7 @@ impl Process {
                 }
             }
             Output::Recall(id, said) => self.inputs.push_back(match self.archived(id) {
-                Some(dossier) => Input::Revived(Box::new(dossier.session), said),
+                Some(dossier) => Input::Revived(Box::new(dossier.session), dossier.tariff.into(), said),
                 None => Input::NotArchived(said),
             }),
             // Nobody reads entries here: the balances are compared.
