@@ -23,7 +23,7 @@ fn tariff(energy: u32, energy_vat: &str, fee: u32, fee_vat: &str) -> String {
 
 fn the_session(scene: &Scene) -> Session {
     match scene.archive.as_ref().and_then(|archive| archive.values().next()) {
-        Some(session) => session.clone(),
+        Some((session, _)) => session.clone(),
         None => scene.session().clone(),
     }
 }
