@@ -29,6 +29,8 @@ pub struct HostedSession {
     metered: Mono,
     /// When its payment wants to be woken.
     payment_due: Option<Mono>,
+    /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
+    rebuilt: bool,
 }
 
 /// A command for a session, and the house in which a processor may have to be found.
@@ -50,7 +52,18 @@ impl HostedSession {
     ) -> HostedSession {
         let heard = now.mono;
         let (compared, metered) = (heard, heard);
-        HostedSession { state, charger, tariff, zone, policy, heard, compared, metered, payment_due: None }
+        HostedSession {
+            state,
+            charger,
+            tariff,
+            zone,
+            policy,
+            heard,
+            compared,
+            metered,
+            payment_due: None,
+            rebuilt: false,
+        }
     }
 
     /// What is known of it.
@@ -133,6 +146,15 @@ impl HostedSession {
         }
     }
 
+    /// How long no good reading has come. The process may have ended meanwhile: the energy flowed on.
+    fn quiet(&self, now: Now) -> TimeSpan {
+        let measured = now.mono.since(self.metered);
+        match self.rebuilt {
+            true => measured.max(now.wall.since(self.state.meter.at)),
+            false => measured,
+        }
+    }
+
     /// When the funds are to be looked at although no good reading has come.
     fn watch_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
@@ -196,14 +218,18 @@ impl Handler<Deliver<'_>> for HostedSession {
                 if watch {
                     self.compared = now.mono;
                 }
-                let quiet = watch.then(|| now.mono.since(self.metered));
+                let quiet = watch.then(|| self.quiet(now));
                 Command::Wake { silent: due(self.silence_deadline()), quiet }
             }
             Command::Reading(_) | Command::Stop(_) | Command::RepeatStart | Command::Tap { .. } | Command::Back => {
                 self.heard = now.mono;
                 command
             }
-            Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) | Command::Resume => command,
+            Command::Resume => {
+                self.rebuilt = true;
+                command
+            }
+            Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) => command,
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now, house));
         let admitted = !matches!(self.state.stage, Stage::Authorizing);
@@ -219,6 +245,7 @@ impl Handler<Deliver<'_>> for HostedSession {
         };
         if decision.events.iter().any(known) {
             (self.metered, self.compared) = (now.mono, now.mono);
+            self.rebuilt = false;
         }
         if !matches!(decision.events.as_slice(), [Event::Metered(_)]) {
             self.payment_due = self.state.payment.arm(now, &self.policy.payment);

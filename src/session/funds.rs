@@ -16,7 +16,7 @@
 //! once, after a pause; then the session ends with what it has.
 
 use super::decide::{Priced, running_cost};
-use super::{Decision, Effect, Event, Policy, Session, StopReason, Surroundings, money};
+use super::{Decision, Effect, Event, Policy, Session, Stage, StopReason, Surroundings, money};
 use crate::payment::{self, OperationKind, Payment};
 use crate::tariff::{Rating, Tariff};
 use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan};
@@ -95,9 +95,15 @@ pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_
     }
 }
 
-/// Whether `spendable` covers what the session has cost and what it may cost until it is stopped.
+/// Whether `spendable` covers what the session has cost, what it may have cost since its last reading, and what it may cost
+/// until it is stopped.
 pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surroundings<'_>) -> bool {
-    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around);
+    let quiet = match session.stage {
+        Stage::Charging { .. } => around.now.wall.since(session.meter.at).max(TimeSpan::ZERO),
+        Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => TimeSpan::ZERO,
+    };
+    let span = TimeSpan::from_ms(quiet.ms().saturating_add(around.policy.stop_latency.ms()));
+    let reserve = ahead(session, &session.rating, span, around);
     reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, around), reserve, 1))
 }
 

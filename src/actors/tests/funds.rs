@@ -221,6 +221,56 @@ fn a_quiet_charger_is_stopped_before_its_funds_can_have_run_out() {
     assert!((7 * 60..=10 * 60 - 30).contains(&quiet), "{quiet} s");
 }
 
+/// The energy flows on while the gate is down: what was not metered before the end of the process counts after it.
+#[test]
+fn a_restart_does_not_make_a_silence_shorter() {
+    let mut scene = dear(4);
+    scene.reading(1, 1, 300);
+    let mut quiet = 0;
+    let decline = |scene: &mut Scene| {
+        while let Some(operation) = scene.operations.pop() {
+            scene.decline(&operation, DeclineClass::Hard);
+        }
+    };
+    while quiet < 5 * 60 {
+        quiet += 5;
+        scene.pass(5);
+        decline(&mut scene);
+    }
+    assert!(!stopped(&scene.heard()));
+    let house = house_of(Policy::clone(&scene.shard.house().policy), &TARIFF.replace("0.14", "1.00"));
+    let mut scene = Scene { next_callback: 5_000, ..Scene::in_house(scene.store, house, scene.now) };
+    scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
+    while !stopped(&scene.heard()) {
+        quiet += 5;
+        scene.pass(5);
+        decline(&mut scene);
+        assert!(quiet < 30 * 60, "it is stopped one day");
+    }
+    assert!((7 * 60..=10 * 60 - 30).contains(&quiet), "{quiet} s");
+}
+
+/// Funds that shrink while a charger is quiet have to cover what it may have used meanwhile, too.
+#[test]
+fn less_than_a_quiet_charger_may_have_used_stops_it_at_once() {
+    for (quiet, stops) in [(5, false), (150, true)] {
+        let policy = Policy { stand_in: true, ..Policy::default() };
+        let house = house_of(policy, &TARIFF.replace("0.14", "1.00"));
+        let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+        scene.connections(&acme(), 0);
+        scene.hello("AMS-0007", Vec::new());
+        scene.start(1, CredentialKind::CardToken, "tok_visa");
+        let asked = scene.asked();
+        scene.reading(1, 1, 300);
+        scene.pass(quiet);
+        scene.heard();
+        // 0.30 is known, 0.55 is the reserve, and in two and a half minutes the car may have taken 0.92 more.
+        let (amount, processor_ref) = (Amount::new(150, Currency::EUR), ProcessorRef("auth-1".into()));
+        scene.answer(&asked, Outcome::Approved { amount, processor_ref, expires_at: None });
+        assert_eq!(stopped(&scene.heard()), stops, "after {quiet} s");
+    }
+}
+
 #[test]
 fn a_hold_that_lapses_soon_is_renewed_by_an_increment_or_the_session_ends_in_time() {
     for renewed in [true, false] {
