@@ -14,7 +14,7 @@ use crate::session::Policy;
 use crate::tariff::Tariff;
 use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
-    ProcessorId, SessionId, SessionKey, TimeSpan, Timestamp,
+    ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
 };
 use crate::wire::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
@@ -33,6 +33,7 @@ mod funds;
 mod invoices;
 mod money;
 mod orders;
+mod outage;
 mod routing;
 mod settlement;
 mod silent;
@@ -68,6 +69,12 @@ impl Places for OneTariff {
             }
             _ => Ok(Place { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() }),
         }
+    }
+
+    /// `SITE-A-1` stands at `A`.
+    fn site(&self, charger: &ChargerId) -> Option<SiteId> {
+        let (site, _) = charger.as_str().strip_prefix("SITE-")?.split_once('-')?;
+        SiteId::new(site).ok()
     }
 }
 

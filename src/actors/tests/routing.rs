@@ -273,3 +273,27 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     scene.take(Input::DrainProcessor(acme(), false, reply(told)));
     assert!(!drained(&scene) && !drained(&begun_anew(scene)));
 }
+
+#[test]
+fn a_site_has_a_processor_of_its_own() {
+    let site = |name: &str| vec![SiteId::new(name).unwrap()];
+    let mut scene = two();
+    scene.routes(|routes| {
+        // Only for site A, and there first.
+        routes.registry.rules[0].sites = site("A");
+    });
+    for (charger, asked) in [("SITE-A-1", acme()), ("SITE-B-1", other()), ("AMS-0007", other())] {
+        scene.hello(charger, Vec::new());
+        scene.heard();
+        scene.start(1, CredentialKind::CardToken, "tok_visa");
+        assert_eq!(scene.asked().processor, asked, "at {charger}");
+        scene.heard();
+    }
+    // Nobody's rule: refused, and the driver is told so.
+    scene.routes(|routes| routes.registry.rules[1].sites = site("B"));
+    scene.hello("SITE-C-1", Vec::new());
+    scene.heard();
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    assert_eq!(code(&scene.heard()), Code::CredentialNotAccepted);
+    assert!(scene.operations.is_empty());
+}

@@ -1,0 +1,225 @@
+//! A processor fails and comes back: shards, house and the processors' actors together, on a clock of the test's own.
+
+use super::*;
+use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
+use crate::payment::breaker::Breakers;
+use crate::wire::ToProcessor;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What a processor's connection was given to send.
+#[derive(Default)]
+struct Wire(Mutex<Vec<Operation>>);
+
+impl ProcessorOutlet for Wire {
+    fn send(&self, message: &ToProcessor) -> bool {
+        if let ToProcessor::Operation(operation) = message {
+            self.0.lock().unwrap().push(operation.clone());
+        }
+        true
+    }
+
+    fn resume(&self) {}
+}
+
+/// The house as the actors see it.
+struct Around {
+    house: Arc<House>,
+    now: Mutex<Now>,
+    posted: Mutex<VecDeque<Input>>,
+    dice: AtomicU64,
+}
+
+impl Reach for Around {
+    fn now(&self) -> Now {
+        *self.now.lock().unwrap()
+    }
+
+    fn dice(&self) -> u64 {
+        self.dice.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn reaches(&self, _: &Input) -> bool {
+        true
+    }
+
+    fn post(&self, input: Input) -> Result<(), Input> {
+        self.posted.lock().unwrap().push_back(input);
+        Ok(())
+    }
+
+    fn list(&self, id: &ProcessorId, listed: &Listed) {
+        self.house.list(id, listed);
+    }
+
+    fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
+        self.house.judge(id, breakers);
+    }
+}
+
+struct Town {
+    scene: Scene,
+    around: Arc<Around>,
+    actors: BTreeMap<ProcessorId, (ProcessorActor, Arc<Wire>)>,
+    key: u64,
+}
+
+impl Town {
+    fn new() -> Town {
+        let house = house();
+        house.routes.rcu(|_| Routes::default());
+        let mut scene = Scene::in_house(MemoryStore::new(64), house.clone(), Scene::beginning());
+        let (now, posted) = (Mutex::new(scene.now), Mutex::default());
+        let around = Arc::new(Around { house, now, posted, dice: AtomicU64::new(1 << 20) });
+        scene.routes(|routes| {
+            routes.registry.rules = ["acme-cards", "other-cards"]
+                .map(|name| crate::payment::routing::Rule {
+                    processor: ProcessorId::new(name).unwrap(),
+                    priority: u16::from(name == "other-cards"),
+                    weight: 1,
+                    credentials: Vec::new(),
+                    currencies: Vec::new(),
+                    sites: Vec::new(),
+                    least_minor: None,
+                    greatest_minor: None,
+                })
+                .to_vec();
+        });
+        let mut town = Town { scene, around, actors: BTreeMap::new(), key: 0 };
+        for (number, name) in (1..).zip(["acme-cards", "other-cards"]) {
+            let id = ProcessorId::new(name).unwrap();
+            let (reach, wire) = (town.around.clone(), Arc::new(Wire::default()));
+            let mut actor = ProcessorActor::new(id.clone(), reach);
+            let (connection, outlet) = (ConnectionId(number), wire.clone());
+            actor.connect(Connected { connection, outlet, capabilities: capabilities() });
+            town.actors.insert(id, (actor, wire));
+        }
+        town.pump();
+        town.scene.hello("AMS-0007", Vec::new());
+        town
+    }
+
+    /// Operations to the actors, and what they post to the shard, until nothing more happens.
+    fn pump(&mut self) {
+        loop {
+            let operations = std::mem::take(&mut self.scene.operations);
+            let posted = self.around.posted.lock().unwrap().pop_front();
+            if operations.is_empty() && posted.is_none() {
+                return;
+            }
+            for operation in operations {
+                self.actors.get_mut(&operation.processor).expect("a known processor").0.dispatch(operation);
+            }
+            if let Some(input) = posted {
+                self.scene.take(input);
+            }
+        }
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.scene.pass(seconds);
+        *self.around.now.lock().unwrap() = self.scene.now;
+        for (actor, _) in self.actors.values_mut() {
+            actor.sweep();
+        }
+        self.pump();
+    }
+
+    /// Another driver.
+    fn start(&mut self) {
+        self.key += 1;
+        let token = format!("tok_{}", self.key);
+        self.scene.heard();
+        self.scene.start(self.key, CredentialKind::CardToken, &token);
+        self.pump();
+    }
+
+    /// What this processor was asked since it was last looked at.
+    fn asked(&self, id: &ProcessorId) -> Vec<Operation> {
+        std::mem::take(&mut *self.actors[id].1.0.lock().unwrap())
+    }
+
+    fn says(&mut self, operation: &Operation, outcome: Outcome) {
+        let callback = CallbackId(self.scene.next_callback);
+        self.scene.next_callback += 1;
+        let connection = ConnectionId(if operation.processor == acme() { 1 } else { 2 });
+        let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
+        let callbacks = vec![Callback::Answer(answer)];
+        let (actor, _) = self.actors.get_mut(&operation.processor).expect("a known processor");
+        actor.hear(Callbacks { connection, callbacks });
+        self.pump();
+    }
+
+    fn approves(&mut self, operation: &Operation) {
+        let amount = match operation.request {
+            Request::Authorize { amount, .. } | Request::Capture { amount, .. } => amount,
+            _ => Amount::zero(Currency::EUR),
+        };
+        let processor_ref = ProcessorRef("auth".into());
+        self.says(operation, Outcome::Approved { amount, processor_ref, expires_at: None });
+    }
+
+    /// The driver leaves without energy, and the hold is released.
+    fn leaves(&mut self, id: &ProcessorId) {
+        self.scene.stop(self.key, 1, 0);
+        self.pump();
+        for operation in self.asked(id) {
+            self.approves(&operation);
+        }
+    }
+
+    fn breaker_is_open(&self) -> bool {
+        self.actors[&acme()].0.open_breakers().contains(&OperationKind::Authorize)
+    }
+}
+
+#[test]
+fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_it() {
+    let mut town = Town::new();
+    let other = ProcessorId::new("other-cards").unwrap();
+    // Well, at first.
+    town.start();
+    let asked = town.asked(&acme());
+    assert_eq!((asked.len(), town.asked(&other).len()), (1, 0));
+    town.approves(&asked[0]);
+    assert!(matches!(town.scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+    town.leaves(&acme());
+
+    // It fails: each driver is asked elsewhere after its technical no, and after five in a row it is asked no more.
+    for number in 1..=5 {
+        town.start();
+        let asked = town.asked(&acme());
+        assert_eq!(asked.len(), 1, "driver {number} is asked there first");
+        let decline = Decline { class: DeclineClass::Technical, code: "91".into(), retry_after: None };
+        town.says(&asked[0], Outcome::Declined(decline));
+        let elsewhere = town.asked(&other);
+        assert_eq!(elsewhere.len(), 1, "and then at the other");
+        town.approves(&elsewhere[0]);
+        assert!(matches!(town.scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]), "driver {number} charges");
+        town.leaves(&other);
+    }
+    assert!(town.breaker_is_open());
+    town.start();
+    assert_eq!(town.asked(&acme()), [], "no driver is the probe");
+    let elsewhere = town.asked(&other);
+    assert!(matches!(elsewhere.as_slice(), [Operation { request: Request::Authorize { .. }, .. }]), "at once");
+    town.approves(&elsewhere[0]);
+    town.leaves(&other);
+
+    // After a pause it is asked about nothing, and its silence keeps the breaker open for longer.
+    town.pass(6);
+    let probe = town.asked(&acme());
+    assert!(matches!(probe.as_slice(), [Operation { request: Request::Inquire { .. }, .. }]), "{probe:?}");
+    town.pass(11);
+    assert!(town.breaker_is_open(), "silent");
+    town.pass(1);
+    assert_eq!(town.asked(&acme()), [], "the pause is longer by now");
+    town.pass(11);
+    let probe = town.asked(&acme());
+    assert_eq!(probe.len(), 1, "{probe:?}");
+    town.says(&probe[0], Outcome::NotFound);
+    assert!(!town.breaker_is_open());
+    town.start();
+    let asked = town.asked(&acme());
+    assert!(matches!(asked.as_slice(), [Operation { request: Request::Authorize { .. }, .. }]), "asked again");
+    assert_eq!(town.asked(&other).len(), 0);
+}
