@@ -218,5 +218,11 @@ pub const INVOICES_REMEMBERED: usize = 256;
 /// that live in it.
 pub const SETTLEMENT_BATCHES_KEPT: usize = 64;
 
+/// Settlement batches of which a partition keeps the totals, when it does not keep their lines any more.
+pub const SETTLEMENT_BATCHES_COUNTED: usize = 4_096;
+
+/// Operations of those batches that a partition remembers as settled; of batches before them only the totals are left.
+pub const SETTLED_REMEMBERED: u64 = 1_000_000;
+
 /// Lines of one settlement file.
 pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;

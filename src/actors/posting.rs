@@ -114,6 +114,62 @@ pub fn of_session(session: &Session, tariff: &Tariff, event: &Event, post: &mut 
     posting.fact(event, &mut post);
 }
 
+/// Posts what a fact of a top-up's payment means for the memorandum ledger: what its hold reserves. What was captured is
+/// booked by the account that it is for. `payment` is as it was before the fact.
+pub fn of_top_up(payment: &Payment, event: &Event, post: &mut dyn FnMut(Entry)) {
+    let hold_of = |operation: Ordinal| {
+        let live = payment.live_operations().iter().find(|live| live.number == operation).map(|live| live.hold);
+        let past = || payment.past_operations().iter().find(|past| past.number == operation).map(|past| past.hold);
+        live.or_else(past).unwrap_or(operation)
+    };
+    let becomes = match event {
+        Event::Approved { operation, total, .. } | Event::PartiallyApproved { operation, total, .. } => {
+            Some((*operation, total.minor))
+        }
+        Event::IncrementApproved { operation, total, .. } | Event::DecrementApproved { operation, total, .. } => {
+            Some((*operation, total.minor))
+        }
+        Event::Captured { operation, .. } => {
+            let last = |live: &&payment::LiveOperation| live.ask == Ask::Capture { last: true };
+            let live = payment.live_operations().iter().find(|live| live.number == *operation);
+            live.filter(last).map(|_| (*operation, 0))
+        }
+        Event::CaptureFailed { operation, .. }
+        | Event::Voided { operation, .. }
+        | Event::NothingToVoid { operation, .. } => Some((*operation, 0)),
+        Event::HoldExpired { hold, .. } => Some((*hold, 0)),
+        // The only late approval that changes what is reserved: the others are released in the same decision.
+        Event::LateApproval { operation, .. } => {
+            let past = payment.past_operations().iter().find(|past| past.number == *operation);
+            past.filter(|past| past.kind == OperationKind::Void).map(|_| (*operation, 0))
+        }
+        _ => None,
+    };
+    let Some((cause, total)) = becomes else { return };
+    let Some(hold) = payment.hold(hold_of(cause)) else { return };
+    let amount = |minor| Amount::new(minor, payment.currency());
+    let id = EntryId::of(payment.operation_id(cause));
+    let (from, to) = (amount(Posting::reserved(hold)), amount(total));
+    let made = match event {
+        Event::Captured { .. } => Entry::hold_captured(id, event.at(), &hold.processor, from),
+        _ => becoming(id, event.at(), hold, from, to),
+    };
+    match made {
+        Ok(entry) => post(entry),
+        Err(EntryError::Empty) => {}
+        Err(error) => tracing::error!(top_up = %payment.session(), %error, "a hold has no place in the books"),
+    }
+}
+
+/// A hold reserves another total from now on.
+fn becoming(id: EntryId, at: Timestamp, hold: &Hold, from: Amount, to: Amount) -> Result<Entry, EntryError> {
+    match (from.minor, to.minor) {
+        (0, _) => Entry::hold_approved(id, at, &hold.processor, to),
+        (_, 0) => Entry::hold_released(id, at, &hold.processor, from),
+        (_, _) => Entry::hold_adjusted(id, at, &hold.processor, from, to),
+    }
+}
+
 /// A session whose fact is about to be applied.
 struct Posting<'a> {
     session: &'a Session,
@@ -202,12 +258,7 @@ impl Posting<'_> {
     fn hold_becomes(&self, cause: Ordinal, hold: Ordinal, total: i64, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at) = (self.entry(cause), self.at);
-        let (from, to) = (self.amount(Self::reserved(hold)), self.amount(total));
-        post(match (from.minor, to.minor) {
-            (0, _) => Entry::hold_approved(id, at, &hold.processor, to),
-            (_, 0) => Entry::hold_released(id, at, &hold.processor, from),
-            (_, _) => Entry::hold_adjusted(id, at, &hold.processor, from, to),
-        });
+        post(becoming(id, at, hold, self.amount(Self::reserved(hold)), self.amount(total)));
     }
 
     fn captured(&self, operation: Ordinal, amount: Amount, last: bool, post: Post<'_>) {

@@ -55,7 +55,7 @@ impl Shard {
             }
             RecordKind::TopUpEvent => {
                 let (id, event): (SessionId, account::TopUpEvent) = decode(record.payload)?;
-                partition.top_ups.fold(id, &event);
+                partition.topped_up(id, &event);
                 Ok(())
             }
             RecordKind::ProcessorEvent => {

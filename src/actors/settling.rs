@@ -68,10 +68,8 @@ pub fn partition_of(processor: &ProcessorId, partitions: u16) -> PartitionId {
     PartitionId::of(processor.as_str(), partitions)
 }
 
-/// A part as it came over the protocol, in the words of reconciliation; `None` when its hash is not that of its batch.
-///
-/// The hash is over all lines of a batch, so it can only be checked here when the batch is in one part; the sums are
-/// checked when the batch is whole.
+/// A part as it came over the protocol, in the words of reconciliation; `None` when it is a whole batch and its hash is not
+/// that of its lines. The hash of a batch in several parts, and the sums, are checked when it is whole.
 pub fn read(processor: &ProcessorId, part: &SettlementPart) -> Option<Part> {
     if let Some(trailer) = part.trailer.filter(|_| part.part == 1) {
         let of_lines = SettlementTrailer::of(&part.lines)?;
@@ -94,6 +92,7 @@ pub fn read(processor: &ProcessorId, part: &SettlementPart) -> Option<Part> {
             fee: -i128::from(trailer.fee),
             net: i128::from(trailer.net),
         }),
+        sha256: part.trailer.map(|trailer| trailer.sha256),
     })
 }
 

@@ -4,6 +4,7 @@ use super::delivery::{Delivery, encode};
 use super::house::account_of;
 use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
+use super::posting;
 use crate::account::{self, Step, TopUp, TopUpSource};
 use crate::journal::RecordKind;
 use crate::limits;
@@ -64,6 +65,17 @@ impl TopUps {
             self.known.remove(&oldest);
             self.due.remove(&oldest);
         }
+    }
+}
+
+impl Partition {
+    /// Folds a fact of a top-up, live and while replaying: what its hold reserves stands in the books.
+    pub(super) fn topped_up(&mut self, id: SessionId, event: &account::TopUpEvent) {
+        if let (account::TopUpEvent::Payment(fact), Some(known)) = (event, self.top_ups.known.get(&id)) {
+            let books = &mut self.books;
+            posting::of_top_up(&known.payment, fact, &mut |entry| books.post(&entry));
+        }
+        self.top_ups.fold(id, event);
     }
 }
 
@@ -183,7 +195,8 @@ impl Delivery<'_> {
 
     fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
         self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(bytes, &(id, event)));
-        partition.top_ups.fold(id, event);
+        partition.topped_up(id, event);
+        self.put_pages_away(partition);
     }
 
     /// Tells whoever ordered it how it ended.

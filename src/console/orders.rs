@@ -383,6 +383,7 @@ fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
         lines,
         last,
         trailer: None,
+        sha256: None,
     };
     views.bring(read)?;
     Ok(json!({ "schema": "wattstile.order/1", "processor": processor, "batch": batch, "part": part }))

@@ -5,6 +5,7 @@ use super::views::Views;
 use crate::actors::dossier::Dossier;
 use crate::actors::output::{SettlementReply, SettlementTold};
 use crate::actors::shard::Input;
+use crate::billing::reconciliation::older::Older;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part, Received};
 use crate::billing::reconciliation::{Flow, Ours, Report, WhyExtra, reconcile};
 use crate::ledger::EntryError;
@@ -34,7 +35,7 @@ pub struct SettledView {
     pub sessions: Vec<SettledRow>,
     /// Lines of processors that fit no operation.
     pub extra: Vec<ExtraRow>,
-    /// The batches, in the order in which they came.
+    /// The batches, those of which only the totals are kept first, in the order in which they came.
     pub batches: Vec<BatchRow>,
 }
 
@@ -106,6 +107,17 @@ struct Laid {
     reports: Vec<(BatchKey, Received, Report)>,
     /// Ours that no line has settled.
     rest: Vec<Ours>,
+    /// Ours that batches have settled of which only the totals are kept, and for how much.
+    before: BTreeMap<OpId, i64>,
+}
+
+/// What is left of batches that are not kept line by line.
+#[derive(Default)]
+struct Before {
+    batches: Vec<(BatchKey, Older)>,
+    settled: BTreeMap<OpId, i64>,
+    /// Operations up to then count as settled.
+    forgotten_until: Option<Timestamp>,
 }
 
 impl Views {
@@ -121,10 +133,13 @@ impl Views {
         let of_processor = || batches.iter().filter(|((id, _), _)| id == processor);
         let mut settled: BTreeSet<OpId> =
             of_processor().flat_map(|(_, found)| found.settled().iter().copied()).collect();
+        let older = self.older();
+        settled.extend(older.settled.keys());
         let Some((key, received)) = of_processor().find(|((_, name), _)| **name == *batch) else {
             return Ok(Vec::new());
         };
-        let ours = self.ours(Some(processor));
+        let mut ours = self.ours(Some(processor));
+        ours.retain(|ours| older.forgotten_until.is_none_or(|until| ours.at > until));
         let mut bookings = Vec::new();
         for part in received.unbooked() {
             let open: Vec<Ours> = ours.iter().filter(|ours| !settled.contains(&ours.operation)).cloned().collect();
@@ -143,7 +158,9 @@ impl Views {
     pub fn settled(&self, processor: Option<&ProcessorId>, grace: TimeSpan, now: Timestamp) -> SettledView {
         let mut rows: BTreeMap<SessionId, SettledRow> = BTreeMap::new();
         let prices = self.prices();
-        let (mut extra, mut batches) = (Vec::new(), Vec::new());
+        let mut extra = Vec::new();
+        let before = self.older().batches.into_iter().filter(|(key, _)| processor.is_none_or(|only| *only == key.0));
+        let mut batches: Vec<BatchRow> = before.map(|(key, older)| older_row(&key, &older)).collect();
         for (id, laid) in self.laid(processor) {
             for ours in &laid.ours {
                 let session = ours.operation.session();
@@ -160,6 +177,16 @@ impl Views {
                 });
                 if !row.processors.contains(&id.to_string()) {
                     row.processors.push(id.to_string());
+                }
+            }
+            for ours in &laid.ours {
+                if let (Some(settled), Some(row)) =
+                    (laid.before.get(&ours.operation), rows.get_mut(&ours.operation.session()))
+                {
+                    row.settled += Amount::new(*settled, ours.amount.currency).major();
+                    if settled.abs() != ours.amount.minor {
+                        row.state = worse(&row.state, "amount differs").to_owned();
+                    }
                 }
             }
             let mut say = |operation: OpId, state: &str| {
@@ -237,6 +264,25 @@ impl Views {
         }
     }
 
+    fn older(&self) -> Before {
+        let found = self.ask(|shard| {
+            let mut before = Before::default();
+            for partition in shard.partitions() {
+                let older = partition.settlements.older();
+                before.batches.extend(older.iter().map(|(key, older)| (key.clone(), older.clone())));
+                before.settled.extend(older.all_settled());
+                before.forgotten_until = before.forgotten_until.max(older.forgotten_until());
+            }
+            before
+        });
+        found.into_iter().fold(Before::default(), |mut sum, part| {
+            sum.batches.extend(part.batches);
+            sum.settled.extend(part.settled);
+            sum.forgotten_until = sum.forgotten_until.max(part.forgotten_until);
+            sum
+        })
+    }
+
     fn batches(&self) -> Vec<(BatchKey, Received)> {
         let found = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.settlements.batches());
@@ -248,11 +294,23 @@ impl Views {
     /// Lays each processor's batches beside our operations, in the order in which they came: an operation is settled once.
     fn laid(&self, only: Option<&ProcessorId>) -> BTreeMap<ProcessorId, Laid> {
         let mut all: BTreeMap<ProcessorId, Laid> = BTreeMap::new();
-        let empty = || Laid { ours: Vec::new(), reports: Vec::new(), rest: Vec::new() };
+        let before = self.older();
+        let empty = || Laid { ours: Vec::new(), reports: Vec::new(), rest: Vec::new(), before: BTreeMap::new() };
         for (processor, ours) in self.operations() {
             if only.is_none_or(|only| *only == processor) {
                 let laid = all.entry(processor).or_insert_with(empty);
-                laid.rest.push(ours.clone());
+                let signed = match ours.kind {
+                    Flow::Capture => ours.amount.minor,
+                    Flow::Refund => ours.amount.minor.saturating_neg(),
+                };
+                match before.settled.get(&ours.operation) {
+                    // Zero: it was matched by its reference alone.
+                    Some(minor) => drop(laid.before.insert(ours.operation, if *minor == 0 { signed } else { *minor })),
+                    None if before.forgotten_until.is_some_and(|until| ours.at <= until) => {
+                        laid.before.insert(ours.operation, signed);
+                    }
+                    None => laid.rest.push(ours.clone()),
+                }
                 laid.ours.push(ours);
             }
         }
@@ -389,6 +447,19 @@ fn batch_row(processor: &ProcessorId, batch: &str, received: &Received, report: 
         }
         .to_owned(),
         faults: report.faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn older_row((processor, batch): &BatchKey, older: &Older) -> BatchRow {
+    BatchRow {
+        processor: processor.to_string(),
+        batch: batch.to_string(),
+        at: older.at.to_string(),
+        lines: older.count,
+        net: decimal(older.net, older.currency),
+        currency: older.currency.code().to_owned(),
+        state: "booked".to_owned(),
+        faults: Vec::new(),
     }
 }
 

@@ -99,6 +99,8 @@ pub enum EntryKind {
     CaptureFailed = 24,
     /// Balances as another program takes them over.
     BroughtForward = 25,
+    /// A hold ended because its money was taken, which another entry books.
+    HoldCaptured = 26,
 }
 
 /// In a few words, without a comma: what an export calls it.
@@ -107,6 +109,7 @@ impl fmt::Display for EntryKind {
         f.pad(match self {
             EntryKind::HoldApproved => "hold approved",
             EntryKind::HoldAdjusted => "hold adjusted",
+            EntryKind::HoldCaptured => "hold captured",
             EntryKind::HoldReleased => "hold released",
             EntryKind::Sale => "sale",
             EntryKind::PrepaidCapture => "prepaid capture",

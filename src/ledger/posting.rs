@@ -161,6 +161,16 @@ impl Entry {
         Entry::new(id, at, EntryKind::HoldReleased, held(processor, Side::Credit, amount))
     }
 
+    /// A hold ended because its money was taken; what it was taken for is booked by another entry.
+    pub fn hold_captured(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        Entry::new(id, at, EntryKind::HoldCaptured, held(processor, Side::Credit, amount))
+    }
+
     /// A session was paid, in full or with a shortfall. Ends the hold in the memorandum ledger.
     pub fn sale(sale: &Sale) -> Result<Entry, EntryError> {
         let Sale { id, at, funding, hold, captured, shortfall, debtor, share } = sale;

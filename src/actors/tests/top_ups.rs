@@ -93,3 +93,34 @@ fn what_a_card_does_not_pay_is_not_credited() {
     ));
     assert_eq!((paid(&scene), books(&scene).books.imbalance()), (0, 0));
 }
+
+/// What stands in the memorandum ledger, and what was released by now.
+fn held(scene: &Scene) -> (i128, i128) {
+    let books = books(scene);
+    let released = books.turnover.get(&Currency::EUR).map_or(0, |turnover| turnover.released);
+    (books.books.natural(&Name::Held(acme()), Currency::EUR), released)
+}
+
+#[test]
+fn what_a_top_up_reserves_stands_in_the_memorandum_ledger_as_long_as_its_hold() {
+    let mut scene = Scene::new();
+    open(&mut scene);
+    top_up(&mut scene, 1, 2_500);
+    assert_eq!(held(&scene), (0, 0), "asked for is not reserved");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    assert_eq!(held(&scene), (2_500, 0));
+    let mut scene = scene.crash();
+    assert_eq!(held(&scene), (2_500, 0), "and a replay says the same");
+    let capture = scene.asked();
+    scene.approve(&capture);
+    assert_eq!(held(&scene), (0, 0), "taken is not released");
+    // A capture that is refused for good ends the hold too.
+    top_up(&mut scene, 2, 700);
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    let capture = scene.asked();
+    let decline = Decline { class: DeclineClass::Hard, code: "54".into(), retry_after: None };
+    scene.answer(&capture, Outcome::Declined(decline));
+    assert_eq!(held(&scene), (0, 700));
+}

@@ -12,6 +12,7 @@
 //! | other | | fees, chargebacks, payouts: not about an operation of ours |
 
 mod csv;
+pub mod older;
 pub mod register;
 #[cfg(test)]
 mod tests;
@@ -74,6 +75,22 @@ pub enum LineKind {
     Payout,
     /// Withheld for later, or released.
     Reserve,
+}
+
+impl LineKind {
+    /// Its number on the wire, and in the hash over a batch.
+    pub const fn number(self) -> u8 {
+        match self {
+            LineKind::Capture => 1,
+            LineKind::Refund => 2,
+            LineKind::Fee => 3,
+            LineKind::Chargeback => 4,
+            LineKind::ChargebackReversal => 5,
+            LineKind::Adjustment => 6,
+            LineKind::Reserve => 7,
+            LineKind::Payout => 8,
+        }
+    }
 }
 
 /// A line of a settlement batch. Amounts have the sign of what happens to our claim: a refund is negative.

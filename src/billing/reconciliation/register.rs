@@ -7,10 +7,12 @@
 //! A part is a fact before it is acknowledged. A batch is laid beside our operations when it is whole, and booked part by
 //! part; a part is booked once.
 
+use super::older::OlderBatches;
 use super::{Batch, LineKind, SettlementLine, Trailer};
 use crate::ledger::Entry;
 use crate::limits;
 use crate::units::{Amount, Currency, OpId, ProcessorId, Timestamp};
+use ring::digest;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +47,8 @@ pub struct Part {
     pub last: bool,
     /// What the batch says about itself, in its last part.
     pub trailer: Option<Trailer>,
+    /// SHA-256 over all lines of the batch, in its last part where the processor tells ([`hash`]).
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A line as it is kept. Amounts in minor units, with the signs of a [`SettlementLine`].
@@ -89,7 +93,7 @@ pub enum Refusal {
     /// Another currency or date than in earlier parts, or a part behind the last one.
     #[error("the part does not belong to this batch")]
     DifferentBatch = 2,
-    /// With this part the batch does not add up to its trailer.
+    /// With this part the batch does not add up to its trailer, or its lines are not those that were hashed.
     #[error("the batch does not add up to its trailer")]
     Trailer = 3,
     /// More batches are unfinished than are kept.
@@ -103,6 +107,8 @@ pub struct Register {
     batches: BTreeMap<BatchKey, Received>,
     /// In the order in which they began.
     order: Vec<BatchKey>,
+    /// Those that are not kept line by line any more.
+    older: OlderBatches,
 }
 
 /// A batch, as far as it came.
@@ -113,6 +119,7 @@ pub struct Received {
     parts: BTreeMap<u32, Vec<Line>>,
     last: Option<u32>,
     trailer: Option<Trailer>,
+    sha256: Option<[u8; 32]>,
     booked: BTreeSet<u32>,
     settled: BTreeSet<OpId>,
 }
@@ -136,6 +143,11 @@ impl Received {
     /// Our operations that it settles, as far as it is booked.
     pub fn settled(&self) -> &BTreeSet<OpId> {
         &self.settled
+    }
+
+    /// CRC-32 of each part, in order.
+    pub(super) fn checksums(&self) -> impl Iterator<Item = u32> + '_ {
+        self.parts.values().map(|lines| checksum(lines))
     }
 
     /// The batch (or one part of it) in the words of reconciliation.
@@ -182,6 +194,11 @@ impl Register {
         let key = (part.processor.clone(), part.batch.clone());
         let event = || Some(Event::Received(Box::new(part.clone())));
         let Some(known) = self.batches.get(&key) else {
+            match self.older.knows(&key, part.part, checksum(&part.lines)) {
+                Some(true) => return Ok(None),
+                Some(false) => return Err(Refusal::DifferentPart),
+                None => {}
+            }
             let unfinished = self.batches.values().filter(|batch| !batch.is_booked()).count();
             if unfinished >= limits::SETTLEMENT_BATCHES_KEPT {
                 return Err(Refusal::TooMany);
@@ -196,7 +213,8 @@ impl Register {
         if known.at != part.at || known.currency != part.currency || behind || part.part == 0 {
             return Err(Refusal::DifferentBatch);
         }
-        let whole = Part { trailer: part.trailer.or(known.trailer), ..part.clone() };
+        let (trailer, sha256) = (part.trailer.or(known.trailer), part.sha256.or(known.sha256));
+        let whole = Part { trailer, sha256, last: part.last || known.last.is_some(), ..part.clone() };
         check(&known.parts, &whole).map(|()| event())
     }
 
@@ -218,6 +236,7 @@ impl Register {
                     parts: BTreeMap::new(),
                     last: None,
                     trailer: None,
+                    sha256: None,
                     booked: BTreeSet::new(),
                     settled: BTreeSet::new(),
                 });
@@ -226,6 +245,7 @@ impl Register {
                 }
                 received.parts.insert(part.part, part.lines.clone());
                 received.trailer = received.trailer.or(part.trailer);
+                received.sha256 = received.sha256.or(part.sha256);
                 if part.last {
                     received.last = Some(part.part);
                 }
@@ -247,13 +267,20 @@ impl Register {
             let booked = |key: &BatchKey| self.batches.get(key).is_none_or(Received::is_booked);
             let Some(oldest) = self.order.iter().position(booked) else { return };
             let key = self.order.remove(oldest);
-            self.batches.remove(&key);
+            if let Some(booked) = self.batches.remove(&key) {
+                self.older.take(key, &booked);
+            }
         }
     }
 
     /// The batches in the order in which they began.
     pub fn batches(&self) -> impl Iterator<Item = (&BatchKey, &Received)> {
         self.order.iter().filter_map(|key| self.batches.get_key_value(key))
+    }
+
+    /// The batches before those: their totals, and what they settled.
+    pub fn older(&self) -> &OlderBatches {
+        &self.older
     }
 
     /// One batch.
@@ -265,14 +292,35 @@ impl Register {
 /// Whether the batch adds up, if it is whole with this part. A batch without a trailer cannot be checked.
 fn check(parts: &BTreeMap<u32, Vec<Line>>, part: &Part) -> Result<(), Refusal> {
     let Some(trailer) = part.trailer else { return Ok(()) };
-    let lines = || parts.values().flatten().chain(&part.lines);
-    let whole = part.last && usize::try_from(part.part) == Ok(parts.len() + 1);
+    let before = || parts.range(..part.part).flat_map(|(_, lines)| lines);
+    let behind = || parts.range(part.part..).flat_map(|(_, lines)| lines);
+    let lines = || before().chain(&part.lines).chain(behind());
+    let highest = parts.keys().next_back().copied().unwrap_or(0).max(part.part);
+    let whole = part.last && usize::try_from(highest) == Ok(parts.len() + 1);
     let sum = |field: fn(&Line) -> i64| -> i128 { lines().map(|line| i128::from(field(line))).sum() };
     let fits = u64::try_from(lines().count()) == Ok(trailer.count)
         && sum(|line| line.gross) == trailer.gross
         && sum(|line| line.fee) == trailer.fee
         && sum(|line| line.net) == trailer.net;
+    let fits = fits && part.sha256.is_none_or(|told| told == hash(lines()));
     if whole && !fits { Err(Refusal::Trailer) } else { Ok(()) }
+}
+
+/// SHA-256 over the lines of a batch as they stood on the wire: one line of text each, in order over all parts:
+/// `<operation as 32 hexadecimal digits, or ->,<kind>,<gross>,<fee>,<net>` and a line feed, where a fee that is taken is
+/// below zero.
+pub fn hash<'a>(lines: impl IntoIterator<Item = &'a Line>) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for Line { kind, operation, reference: _, gross, fee, net } in lines {
+        let operation = operation.map_or("-".to_owned(), |id| format!("{:032x}", id.as_u128()));
+        let fee = fee.saturating_neg();
+        context.update(format!("{operation},{},{gross},{fee},{net}\n", kind.number()).as_bytes());
+    }
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+fn checksum(lines: &[Line]) -> u32 {
+    crc32fast::hash(&postcard::to_stdvec(lines).expect("lines are plain values and always encode"))
 }
 
 #[cfg(test)]
@@ -295,6 +343,7 @@ mod tests {
             lines: lines.collect(),
             last,
             trailer: None,
+            sha256: None,
         }
     }
 
@@ -337,6 +386,52 @@ mod tests {
         assert_eq!(take(&mut register, &wrong), Err(Refusal::Trailer));
         let right = Part { trailer: trailer(2, 1_460), ..part(2, true, &[500]) };
         assert_eq!(take(&mut register, &right), Ok(true));
+    }
+
+    #[test]
+    fn the_hash_of_a_batch_in_several_parts_is_checked_when_it_is_whole() {
+        let parts = [part(1, false, &[960, 940]), part(2, false, &[300]), part(3, true, &[500])];
+        let whole = hash(parts.iter().flat_map(|part| &part.lines));
+        for order in [[0, 1, 2], [2, 0, 1], [2, 1, 0], [1, 2, 0]] {
+            for told in [whole, [7; 32]] {
+                let mut register = Register::default();
+                let mut taken = Ok(true);
+                for index in order {
+                    let last = index == 2;
+                    let part = parts[index].clone();
+                    let trailer = trailer(4, 2_700).filter(|_| last);
+                    taken = take(&mut register, &Part { trailer, sha256: Some(told).filter(|_| last), ..part });
+                }
+                assert_eq!(taken, if told == whole { Ok(true) } else { Err(Refusal::Trailer) }, "{order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_old_batches_the_totals_stay_and_nothing_is_settled_twice() {
+        let mut register = Register::default();
+        let named = |number: usize| Part { batch: format!("{number}").into(), ..part(1, true, &[960, 40]) };
+        let batches = limits::SETTLEMENT_BATCHES_KEPT + 10;
+        for number in 0..batches {
+            let part = named(number);
+            assert_eq!(take(&mut register, &part), Ok(true));
+            let settled = part.lines[..1].iter().filter_map(|line| line.operation).collect();
+            let (processor, batch) = (part.processor, part.batch);
+            let booking = Booking { processor, batch, part: 1, entries: Vec::new(), settled };
+            let event = register.book(&booking).unwrap();
+            register.apply(&event);
+        }
+        let first = named(0);
+        assert!(register.get(&(first.processor.clone(), first.batch.clone())).is_none(), "its lines are gone");
+        assert_eq!(register.batches().count() + register.older().iter().count(), batches);
+        let (_, older) = register.older().iter().next().unwrap();
+        assert_eq!((older.count, older.gross, older.net), (2, 1_000, 980));
+        let operation = |line: usize| first.lines[line].operation.unwrap();
+        assert_eq!(register.older().settled(operation(0)), Some(960));
+        assert_eq!(register.older().settled(operation(1)), None, "what fitted nothing was not settled");
+        assert_eq!(take(&mut register, &first), Ok(false), "the same again is known");
+        let other = Part { lines: part(1, true, &[961]).lines, ..first };
+        assert_eq!(take(&mut register, &other), Err(Refusal::DifferentPart));
     }
 
     #[test]
