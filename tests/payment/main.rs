@@ -3,6 +3,7 @@
 mod catalogue;
 mod conversation;
 mod desk;
+mod guards;
 mod model;
 mod processor;
 mod resolution;
