@@ -99,6 +99,7 @@ pub fn of_callback(code: AcknowledgeCode) -> Option<Code> {
     match code {
         AcknowledgeCode::Ok | AcknowledgeCode::Duplicate => None,
         AcknowledgeCode::UnknownOperation => Some(Code::OperationUnknown),
+        AcknowledgeCode::Early => Some(Code::NotYet),
         AcknowledgeCode::BodyMismatch(discrepancy) | AcknowledgeCode::Conflict(discrepancy) => {
             Some(match discrepancy {
                 Discrepancy::DifferentProcessor => Code::OperationOfAnother,

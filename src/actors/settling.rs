@@ -116,6 +116,6 @@ fn code_of(refusal: Refusal) -> Code {
     match refusal {
         Refusal::DifferentPart | Refusal::DifferentBatch => Code::CallbackDiffers,
         Refusal::Trailer => Code::SettlementDiffers,
-        Refusal::TooMany => Code::Busy,
+        Refusal::TooMany => Code::NotYet,
     }
 }

@@ -10,7 +10,10 @@ use super::{
     Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome,
     PastOperation, Phase, ProcessorRef, Source, Stage, UnknownCause, VoidReason,
 };
-use crate::units::{Amount, ProcessorId, Timestamp};
+use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
+
+/// How long a report is asked for again that does not fit yet.
+const EARLY_FOR: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
 
 impl Draft<'_> {
     /// A processor answers an operation, or an inquiry after one.
@@ -364,7 +367,10 @@ impl Draft<'_> {
             | NotificationKind::RefundFailed
             | NotificationKind::DisputeOpened
             | NotificationKind::DisputeWon
-            | NotificationKind::DisputeLost => return self.misfit(&hold, Discrepancy::DifferentState),
+            | NotificationKind::DisputeLost => match self.is_early(&hold, &report) {
+                true => return AcknowledgeCode::Early,
+                false => return self.misfit(&hold, Discrepancy::DifferentState),
+            },
         };
         let lost = matches!(event, Event::CaptureReversed { .. });
         self.fact(event);
@@ -386,6 +392,31 @@ impl Draft<'_> {
     fn misfit(&mut self, hold: &Hold, discrepancy: Discrepancy) -> AcknowledgeCode {
         self.alarm(hold.number, Alarm::Discrepancy(discrepancy));
         AcknowledgeCode::Conflict(discrepancy)
+    }
+
+    /// Whether a report may have overtaken what it is about: the answer to a capture or a refund, which may be on its way
+    /// although the operation was given up or refused meanwhile, or the opening of the dispute that it closes. One that is
+    /// older than a week waits for nothing any more.
+    fn is_early(&self, hold: &Hold, report: &Notification) -> bool {
+        let minor = report.amount.minor;
+        let asked = |kind: OperationKind| {
+            let live = self.state().live_on(hold, kind).is_some_and(|live| minor <= live.amount_minor);
+            let mut past = self.state().past_operations().iter();
+            live || past.any(|past| {
+                let open = !matches!(past.result, Final::Approved | Final::Undone);
+                open && past.hold == hold.number && past.kind == kind && minor <= past.amount_minor
+            })
+        };
+        let first = || self.state().rare.iter().all(|rare| rare.reports.is_empty());
+        let expected = match report.kind {
+            NotificationKind::AuthorizationExpired => false,
+            NotificationKind::CaptureFailed | NotificationKind::DisputeOpened => asked(OperationKind::Capture),
+            NotificationKind::RefundFailed => asked(OperationKind::Refund),
+            NotificationKind::DisputeWon | NotificationKind::DisputeLost => {
+                asked(OperationKind::Capture) || (first() && minor <= hold.captured_minor)
+            }
+        };
+        expected && minor > 0 && self.now.wall.since(report.occurred_at) < EARLY_FOR
     }
 
     fn has_done(&self, hold: Ordinal, kind: OperationKind, amount: Amount) -> bool {

@@ -176,4 +176,6 @@ pub enum AcknowledgeCode {
     Conflict(Discrepancy),
     /// The gate never asked for this.
     UnknownOperation,
+    /// It is about something that is not known yet, and may be soon: to be said again. Nothing of it is kept.
+    Early,
 }

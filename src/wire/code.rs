@@ -111,6 +111,7 @@ codes! {
     OutcomeConflicts = 507, "the operation already has another final outcome";
     HoldUnknown = 508, "no hold has this id";
     SettlementDiffers = 509, "the batch does not add up to its trailer";
+    NotYet = 510, "what it is about is not known yet; say it again later";
 
     // 900: the sender's own reasons to close.
     Shutdown = 901, "the gate is shutting down";

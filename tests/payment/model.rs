@@ -8,9 +8,11 @@ use crate::desk::{eur, everything, processor, token};
 use crate::processor::{Dice, Processor};
 use postcard::{from_bytes, to_stdvec};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 use wattstile::payment::{
-    Alarm, Answer, CallbackId, Command, Decision, Effect, Ending, Event, Extent, HoldCapabilities, Operation,
-    OperationKind, Outcome, Payment, Phase, Policy, Request, Stage, VoidReason, apply, decide, resume,
+    AcknowledgeCode, Alarm, Answer, CallbackId, Command, Decision, Effect, Ending, Event, Extent, HoldCapabilities,
+    Notification, Operation, OperationKind, Outcome, Payment, Phase, Policy, Request, Stage, VoidReason, apply, decide,
+    resume,
 };
 use wattstile::units::{Currency, Mono, Now, OpId, PartitionId, SessionId, TimeSpan, Timestamp};
 
@@ -43,6 +45,7 @@ impl Dice for Script {
 enum Mail {
     Request(Operation),
     Answer(usize, Answer),
+    Report(CallbackId),
 }
 
 /// One payment and its world.
@@ -57,6 +60,8 @@ struct World<D> {
     processors: [Processor; 2],
     mail: Vec<(Timestamp, Mail)>,
     callbacks: u128,
+    /// What a processor reported unasked and has no acknowledgement for.
+    reports: BTreeMap<CallbackId, (usize, Notification)>,
     owed: i64,
     calm: bool,
     steps: u64,
@@ -91,6 +96,7 @@ impl<D: Dice> World<D> {
             processors: [Processor::new(capabilities.clone()), Processor::new(capabilities)],
             mail: Vec::new(),
             callbacks: 0,
+            reports: BTreeMap::new(),
             owed: 0,
             calm: false,
             steps: 0,
@@ -129,9 +135,22 @@ impl<D: Dice> World<D> {
                 match effect {
                     Effect::Send(operation) => self.post(operation),
                     Effect::Alarm { alarm, .. } => self.unresolved |= alarm == Alarm::Unresolved,
-                    Effect::Acknowledge { .. } | Effect::Refuse(_) => {}
+                    // What came too early is said again, as is what was not acknowledged.
+                    Effect::Acknowledge { code: AcknowledgeCode::Early, .. } | Effect::Refuse(_) => {}
+                    Effect::Acknowledge { callback, .. } => drop(self.reports.remove(&callback)),
                 }
             }
+        }
+    }
+
+    /// What a processor has to report unasked, in an order of the dice's choosing.
+    fn report_later(&mut self, from: usize) {
+        for (hold, kind, minor) in std::mem::take(&mut self.processors[from].reports) {
+            self.callbacks += 1;
+            let callback = CallbackId(self.callbacks);
+            let report = Notification { callback, hold, kind, amount: eur(minor), occurred_at: self.now.wall };
+            self.reports.insert(callback, (from, report));
+            self.deliver_later(Mail::Report(callback));
         }
     }
 
@@ -181,7 +200,7 @@ impl<D: Dice> World<D> {
         // A request lives for 30 seconds at most; an answer may take much longer.
         let slow = match mail {
             Mail::Request(_) => 29_000,
-            Mail::Answer(..) => 200_000,
+            Mail::Answer(..) | Mail::Report(_) => 200_000,
         };
         let delay = match self.calm {
             true => 50,
@@ -226,6 +245,15 @@ impl<D: Dice> World<D> {
                     let outcome = self.processors[to].receive(&operation, self.now.wall, &mut self.dice);
                     self.history.push(format!("{} {to} got {operation:?} -> {outcome:?}", self.now.wall));
                     self.answer_later(to, &operation, outcome);
+                    self.report_later(to);
+                }
+                Mail::Report(callback) => {
+                    let Some((from, notification)) = self.reports.get(&callback).cloned() else { continue };
+                    let again = self.now.wall.saturating_add(TimeSpan::from_secs(15));
+                    self.mail.push((again, Mail::Report(callback)));
+                    if self.calm || !self.dice.once_in(8) {
+                        self.say(Command::Notification { from: processor(NAMES[from]), notification });
+                    }
                 }
                 Mail::Answer(from, answer) => self.say(Command::Answer { from: processor(NAMES[from]), answer }),
             }
@@ -377,6 +405,7 @@ impl<D: Dice> World<D> {
         for processor in &mut self.processors {
             assert_eq!(processor.open_holds(at), 0, "orphan hold: {:?}", processor.holds);
         }
+        let mut refundable_minor = 0;
         for hold in payment.holds() {
             assert!(matches!(hold.stage, Stage::Closed(_)) || !payment.is_settled(), "{hold:?}");
             let number = NAMES.iter().position(|name| *name == hold.processor.as_str()).expect("a processor");
@@ -387,10 +416,16 @@ impl<D: Dice> World<D> {
                 continue;
             };
             if known {
+                let refundable = books.captured - books.refunded - books.disputed;
+                refundable_minor += refundable.max(0);
                 let ours = (hold.captured_minor, hold.refunded_minor);
                 assert_eq!(ours, (books.captured, books.refunded), "{hold:?} {books:?}");
             }
             assert_ne!(hold.stage, Stage::Closed(Ending::NotExecuted), "a hold that exists was executed");
+        }
+        if payment.live_operations().is_empty() {
+            assert!(self.reports.is_empty(), "never taken in: {:?}", self.reports);
+            assert_eq!(payment.refundable().minor, refundable_minor, "disputes are known: {payment:?}");
         }
         let settles = self.settled_events;
         assert!(settles >= 1 || !payment.is_settled(), "the end was not announced: {payment:?}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use wattstile::payment::{
-    Capabilities, Decline, DeclineClass, Operation, OperationKind, Outcome, ProcessorRef, Request,
+    Capabilities, Decline, DeclineClass, NotificationKind, Operation, OperationKind, Outcome, ProcessorRef, Request,
 };
 use wattstile::units::{Amount, Currency, HoldId, OpId, Timestamp};
 
@@ -24,6 +24,10 @@ pub struct Account {
     pub authorized: i64,
     pub captured: i64,
     pub refunded: i64,
+    /// In a dispute that is open or lost.
+    pub disputed: i64,
+    /// A capture of it turned out to have failed: what is still asked of it is refused.
+    failed: bool,
     pub open: bool,
     pub expires_at: Timestamp,
 }
@@ -45,6 +49,9 @@ pub struct Processor {
     pub violations: Vec<String>,
     /// No more mischief: every operation is worked on, answered, and approved where possible.
     pub quiet: bool,
+    /// What it has to report unasked: about one capture of one payment.
+    pub reports: Vec<(HoldId, NotificationKind, i64)>,
+    has_reported: bool,
 }
 
 impl Processor {
@@ -56,7 +63,27 @@ impl Processor {
             spoiled: BTreeMap::new(),
             violations: Vec::new(),
             quiet: false,
+            reports: Vec::new(),
+            has_reported: false,
         }
+    }
+
+    /// A capture that was approved may turn out to have failed, or be disputed; a dispute is won or lost in the end.
+    fn aftermath(&mut self, id: HoldId, minor: i64, dice: &mut impl Dice) {
+        if self.has_reported || self.quiet || !dice.once_in(6) {
+            return;
+        }
+        let Some(hold) = self.holds.get_mut(&id) else { return };
+        self.has_reported = true;
+        if dice.once_in(2) {
+            hold.captured -= minor;
+            hold.failed = true;
+            return self.reports.push((id, NotificationKind::CaptureFailed, minor));
+        }
+        let won = dice.once_in(2);
+        hold.disputed = if won { 0 } else { minor };
+        let closed = if won { NotificationKind::DisputeWon } else { NotificationKind::DisputeLost };
+        self.reports.extend([(id, NotificationKind::DisputeOpened, minor), (id, closed, minor)]);
     }
 
     /// An operation arrives. The outcome is the answer.
@@ -100,6 +127,9 @@ impl Processor {
             self.cancel_pending(authorization);
         }
         let outcome = self.execute(operation, now, dice);
+        if let (Request::Capture { .. }, Outcome::Approved { amount, .. }) = (&operation.request, &outcome) {
+            self.aftermath(operation.hold, amount.minor, dice);
+        }
         // "Not found" is not an outcome to be remembered: the original may still arrive.
         if outcome != Outcome::NotFound {
             self.memory.insert(operation.id, Memory { outcome: outcome.clone(), at: now, due: None });
@@ -171,7 +201,15 @@ impl Processor {
                 let less = partial && *partial_ok && refused(&mut roll, 5);
                 let total = if less { 1 + roll(amount.minor as u64) as i64 } else { amount.minor };
                 let expires_at = now.saturating_add(validity);
-                let account = Account { authorized: total, captured: 0, refunded: 0, open: true, expires_at };
+                let account = Account {
+                    authorized: total,
+                    captured: 0,
+                    refunded: 0,
+                    disputed: 0,
+                    failed: false,
+                    open: true,
+                    expires_at,
+                };
                 self.holds.insert(id, account);
                 approve(*amount, total)
             }
@@ -213,6 +251,9 @@ impl Processor {
             },
             Request::Refund { amount, .. } => {
                 let Some(hold) = self.holds.get_mut(&id) else { return Outcome::NotFound };
+                if hold.failed {
+                    return refuse(DeclineClass::State);
+                }
                 if refused(&mut roll, 6) {
                     return refuse(DeclineClass::Soft);
                 }

@@ -192,6 +192,54 @@ fn a_dispute_freezes_what_could_be_refunded() {
 }
 
 #[test]
+fn a_report_that_overtakes_the_answer_it_is_about_is_asked_for_again_and_counts_once() {
+    let mut desk = Desk::open(10_000);
+    let hold = desk.payment.hold_id(Ordinal(1));
+    desk.capture(3_000);
+    let capture = desk.next();
+    // The money was taken, and never came; the report of that is here before the answer is.
+    assert!(desk.report(hold, NotificationKind::CaptureFailed, 3_000).is_empty());
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Early);
+    // What can never fit is not waited for.
+    assert!(desk.report(hold, NotificationKind::CaptureFailed, 3_001).is_empty());
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
+    // Neither does the report wait for ever when the answer was a refusal first, and an approval after all.
+    desk.decline(&capture, DeclineClass::Hard, "91");
+    assert!(desk.report(hold, NotificationKind::CaptureFailed, 3_000).is_empty());
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Early);
+    desk.approve(&capture, 3_000);
+    assert_eq!(desk.payment.captured(), eur(3_000));
+    let events = desk.report(hold, NotificationKind::CaptureFailed, 3_000);
+    assert!(matches!(events[..], [Event::CaptureReversed { amount, .. }] if amount == eur(3_000)));
+    assert_eq!((desk.last_acknowledged(), desk.payment.captured()), (AcknowledgeCode::Ok, eur(0)));
+    desk.report(hold, NotificationKind::CaptureFailed, 3_000);
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
+}
+
+#[test]
+fn the_end_of_a_dispute_that_overtakes_its_beginning_is_asked_for_again() {
+    let mut desk = captured(3_000);
+    let hold = desk.payment.hold_id(Ordinal(1));
+    assert!(desk.report(hold, NotificationKind::DisputeWon, 3_000).is_empty());
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Early);
+    desk.report(hold, NotificationKind::DisputeOpened, 3_000);
+    desk.report(hold, NotificationKind::DisputeWon, 3_000);
+    assert_eq!((desk.last_acknowledged(), desk.payment.refundable()), (AcknowledgeCode::Ok, eur(3_000)));
+    // A report about nothing that ever was is not waited for longer than a week.
+    let mut desk = captured(3_000);
+    let report = wattstile::payment::Notification {
+        callback: wattstile::payment::CallbackId(70),
+        hold,
+        kind: NotificationKind::DisputeLost,
+        amount: eur(3_000),
+        occurred_at: desk.now.wall,
+    };
+    desk.wait_s(8 * 24 * 3_600);
+    desk.say(Command::Notification { from: processor("acme"), notification: report });
+    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
+}
+
+#[test]
 fn a_refund_that_failed_after_all_can_be_made_again() {
     let mut desk = captured(3_000);
     desk.refund(3_000);

@@ -363,7 +363,8 @@ class Processor:
         elif name == "Ack":
             self.unacknowledged.pop(message.callback_id, None)
         elif name == "Nack":
-            self.unacknowledged.pop(message.callback_id, None)
+            if message.code != 510:  # said too early: to be said again
+                self.unacknowledged.pop(message.callback_id, None)
             self.nacks.append({"code": message.code, "text": message.text})
         elif name == "Ping":
             writer.write(self.frame(0x86, self.schema.Pong(nonce=message.nonce), correlation))

@@ -10,7 +10,9 @@ use crate::sim::dice::Dice;
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ProcessorId, TimeSpan};
-use crate::wire::{FromProcessor, LinkError, MacKey, ProcessorClientLink, ProcessorHello, SendError, ToProcessor};
+use crate::wire::{
+    Code, FromProcessor, LinkError, MacKey, ProcessorClientLink, ProcessorHello, SendError, ToProcessor,
+};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -401,7 +403,8 @@ impl Line {
                     state.acked += 1;
                 }
                 ToProcessor::Nack { callback, code, text: _ } => {
-                    if self.unacked.remove(&callback).is_some() {
+                    // What came too early is said again, like what was not acknowledged.
+                    if code != Code::NotYet && self.unacked.remove(&callback).is_some() {
                         state.unacked -= 1;
                     }
                     *state.refused.entry(code.number()).or_default() += 1;

@@ -4,7 +4,7 @@ use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
 use crate::sim::dice::Dice;
 use crate::sim::processor::{Act, Processor, Step};
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, ProcessorId, Timestamp};
-use crate::wire::{FromProcessor, LinkError, ProcessorClientLink, ProcessorHello, ToProcessor};
+use crate::wire::{Code, FromProcessor, LinkError, ProcessorClientLink, ProcessorHello, ToProcessor};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A processor and its connections.
@@ -31,6 +31,8 @@ pub(super) struct Counts {
     pub operations: u64,
     pub acked: u64,
     pub refused: u64,
+    /// Reports that overtook what they are about.
+    pub early: u64,
     /// Lies that were taken for true.
     pub believed: u64,
 }
@@ -158,6 +160,8 @@ impl Bank {
                     self.counts.acked += 1;
                     self.counts.believed += u64::from(self.forged.contains(&callback));
                 }
+                // What came too early is said again, like what was not acknowledged.
+                ToProcessor::Nack { callback: _, code: Code::NotYet, text: _ } => self.counts.early += 1,
                 ToProcessor::Nack { callback, code: _, text: _ } => {
                     self.forget(callback);
                     self.counts.refused += 1;

@@ -108,6 +108,9 @@ struct Seen {
 
 /// Violations that are told; more of them say nothing new.
 const VIOLATIONS_MAX: usize = 50;
+/// A cost may fall by less than one block of energy when a price changes, because `step_size` counts at the price of the last
+/// component alone (the manual on pricing): 1 Wh here, at less than 1.00 per kWh.
+const BLOCK: i128 = Cost::PARTS_PER_MAJOR / 1_000;
 /// One receipt in so many has its signature checked.
 const SIGNATURES_CHECKED: u64 = 16;
 
@@ -166,7 +169,7 @@ impl Witness {
                 self.check(was.up_to <= up_to, || {
                     format!("{}: {} was acknowledged, now {up_to}", was.session, was.up_to)
                 });
-                self.check(was.running.parts() <= running.parts(), || {
+                self.check(was.running.parts() < running.parts() + BLOCK, || {
                     format!("{}: the running cost falls from {} to {running}", was.session, was.running)
                 });
             }
@@ -334,7 +337,8 @@ impl Witness {
             Some(before) if before != closed => {
                 // A charger that was silent for too long may tell more later: a correction, and never downward.
                 let grows = before.sequence <= closed.sequence && before.payable <= closed.payable;
-                let grows = grows && before.energy <= closed.energy && before.cost.parts() <= closed.cost.parts();
+                let grows =
+                    grows && before.energy <= closed.energy && before.cost.parts() < closed.cost.parts() + BLOCK;
                 self.check(grows, || format!("{id} was put away as {before:?} and is now {closed:?}"));
             }
             Some(_) => {}
