@@ -3,6 +3,7 @@
 mod chaos;
 mod fleet;
 mod processor;
+mod served;
 mod tokens;
 
 use super::{CliError, Exit, Output};
