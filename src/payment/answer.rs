@@ -367,7 +367,7 @@ impl Draft<'_> {
             | NotificationKind::RefundFailed
             | NotificationKind::DisputeOpened
             | NotificationKind::DisputeWon
-            | NotificationKind::DisputeLost => match self.is_early(&hold, &report) {
+            | NotificationKind::DisputeLost => match self.is_early(&hold, &report, source) {
                 true => return AcknowledgeCode::Early,
                 false => return self.misfit(&hold, Discrepancy::DifferentState),
             },
@@ -397,7 +397,7 @@ impl Draft<'_> {
     /// Whether a report may have overtaken what it is about: the answer to a capture or a refund, which may be on its way
     /// although the operation was given up or refused meanwhile, or the opening of the dispute that it closes. One that is
     /// older than a week waits for nothing any more.
-    fn is_early(&self, hold: &Hold, report: &Notification) -> bool {
+    fn is_early(&self, hold: &Hold, report: &Notification, source: Source) -> bool {
         let minor = report.amount.minor;
         let asked = |kind: OperationKind| {
             let live = self.state().live_on(hold, kind).is_some_and(|live| minor <= live.amount_minor);
@@ -407,13 +407,13 @@ impl Draft<'_> {
                 open && past.hold == hold.number && past.kind == kind && minor <= past.amount_minor
             })
         };
-        let first = || self.state().rare.iter().all(|rare| rare.reports.is_empty());
+        let told = || self.state().rare.iter().flat_map(|rare| &rare.reports).any(|seen| seen.digest == source.digest);
         let expected = match report.kind {
             NotificationKind::AuthorizationExpired => false,
             NotificationKind::CaptureFailed | NotificationKind::DisputeOpened => asked(OperationKind::Capture),
             NotificationKind::RefundFailed => asked(OperationKind::Refund),
             NotificationKind::DisputeWon | NotificationKind::DisputeLost => {
-                asked(OperationKind::Capture) || (first() && minor <= hold.captured_minor)
+                asked(OperationKind::Capture) || (!told() && minor <= hold.captured_minor)
             }
         };
         expected && minor > 0 && self.now.wall.since(report.occurred_at) < EARLY_FOR

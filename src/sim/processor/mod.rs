@@ -348,14 +348,14 @@ impl Processor {
             }
             Misbehaviour::ApprovedThenDeclined => {
                 let outcome = self.work(operation, now, &mut steps);
+                // On several connections the refusal may be heard first.
+                self.denies(operation);
                 steps.push(self.answer(operation, outcome, latency));
                 steps.push(self.answer(operation, declined(DeclineClass::Technical, "96"), moment));
             }
             Misbehaviour::DeclinedThenApproved => {
                 let outcome = self.work(operation, now, &mut steps);
-                if let Some(hold) = self.books.holds.get_mut(&operation.hold) {
-                    hold.denied = true;
-                }
+                self.denies(operation);
                 steps.push(self.answer(operation, declined(DeclineClass::Technical, "91"), latency));
                 steps.push(self.answer(operation, outcome, moment));
             }
@@ -390,6 +390,13 @@ impl Processor {
             | Misbehaviour::DeclineTechnical => unreachable!("a refusal has been answered above"),
         }
         steps
+    }
+
+    /// It says of something that was done that it was refused.
+    fn denies(&mut self, operation: &Operation) {
+        if let Some(hold) = self.books.holds.get_mut(&operation.hold) {
+            hold.denied = true;
+        }
     }
 
     fn work_and_answer(&mut self, operation: &Operation, now: Timestamp, after: TimeSpan, steps: &mut Vec<Step>) {
