@@ -4,6 +4,7 @@ mod chaos;
 mod fleet;
 mod processor;
 mod served;
+mod settling;
 mod tokens;
 
 use super::{CliError, Exit, Output};

@@ -142,6 +142,8 @@ pub struct Habits {
     pub magic: Vec<Box<[u8]>>,
     /// How many visits in ten thousand present one of `magic`.
     pub magic_per_ten_thousand: u16,
+    /// How many visits in ten thousand are starts that fail: the vehicle takes nothing.
+    pub fails_per_ten_thousand: u16,
 }
 
 impl Default for Habits {
@@ -156,6 +158,7 @@ impl Default for Habits {
             rfid_per_ten_thousand: 0,
             magic: Vec::new(),
             magic_per_ten_thousand: 0,
+            fails_per_ten_thousand: 0,
         }
     }
 }
@@ -165,7 +168,8 @@ impl Habits {
     pub fn visit(&self, power_max: Power, dice: &mut Dice) -> Visit {
         let credential = self.credential(dice);
         let energy = dice.between(self.energy.0.microwatt_hours(), self.energy.1.microwatt_hours());
-        let energy = Energy::from_microwatt_hours(energy);
+        let fails = self.fails_per_ten_thousand > 0 && dice.chance(self.fails_per_ten_thousand);
+        let energy = if fails { Energy::ZERO } else { Energy::from_microwatt_hours(energy) };
         // Vehicles take between half and all of what the connector can give.
         let most = power_max.milliwatts();
         let power = Power::from_milliwatts(dice.between(most / 2, most));

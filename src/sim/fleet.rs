@@ -132,6 +132,14 @@ impl Fleet {
         sum
     }
 
+    /// Sessions that got their receipts since the last call, if they are kept; those do not come again.
+    pub fn take_finished(&self) -> Vec<Finished> {
+        let taken = |board: &Arc<Mutex<FleetReport>>| {
+            std::mem::take(&mut board.lock().unwrap_or_else(PoisonError::into_inner).finished)
+        };
+        self.boards.iter().flat_map(taken).collect()
+    }
+
     /// How it ended.
     fn last_report(&self) -> FleetReport {
         let mut sum = self.counts();

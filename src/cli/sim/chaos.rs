@@ -1,8 +1,9 @@
 //! `wattstile sim chaos`: a fleet, processors that misbehave, and a gate that is killed; then the books are compared.
 
-use super::super::look::Which;
+use super::super::look::{Which, data_below};
 use super::super::own_gate::TemporaryFolder;
 use super::served::Served;
+use super::settling::settling;
 use super::until_the_end;
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
@@ -12,9 +13,10 @@ use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line};
 use crate::sim::pace::Pace;
-use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings};
+use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings, Totals};
 use crate::sim::world;
-use crate::units::{ChargerId, Energy, Power, ProcessorId, TimeSpan};
+use crate::transport::refusal::wall_clock;
+use crate::units::{Amount, ChargerId, Energy, Power, ProcessorId, TimeSpan};
 use crate::wire::Subject;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -42,6 +44,9 @@ pub struct Args {
     /// How long there is peace afterwards, for everything to come to its end
     #[arg(long, value_name = "DURATION", default_value = "150s", value_parser = humantime::parse_duration)]
     grace: Duration,
+    /// How long drivers still come before that while nothing goes wrong any more, to measure how fast holds end
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = humantime::parse_duration)]
+    calm: Duration,
     /// Chargers, each on its own connection
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     chargers: u32,
@@ -55,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// On the simulated clock: no process and no socket, everything that can go wrong, a hash of the books
-    #[arg(long, conflicts_with_all = ["dir", "grace", "misbehave", "kill_within"])]
+    #[arg(long, conflicts_with_all = ["dir", "grace", "calm", "misbehave", "kill_within"])]
     simulated: bool,
 }
 
@@ -84,11 +89,21 @@ struct Report {
     books_imbalance_minor: i64,
     /// Captured minus refunded by the gate's books, against the processors' books; added up over processors.
     processor_books_difference_minor: i64,
+    /// Refunds that were ordered and taken in.
+    refunds_ordered: u64,
     /// How long it took until everything had come to its end, in milliseconds.
     settled_after_ms: u64,
+    /// How long holds took to end; in calm: of sessions that ended while nothing went wrong any more.
+    settling: world::Settling,
     fleet: FleetReport,
     processors: Vec<ServiceReport>,
 }
+
+/// How long after the last fault everything counts as settled down: connections are dialled again, and breakers close.
+const SETTLING_DOWN: Duration = Duration::from_secs(10);
+/// So many of the sessions with receipts are refunded, and so many between two kills at most.
+const REFUNDED_PER_TEN_THOUSAND: u16 = 2_500;
+const REFUNDS_AT_ONCE: usize = 16;
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
@@ -114,8 +129,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         for number in 1..=args.chargers {
             lines.push(charger_line(&mut gate, number, args.seed)?);
         }
-        let fleet = Fleet::start(lines, &pace, Duration::from_millis(500), false);
-        let mut kills = 0;
+        let fleet = Fleet::start(lines, &pace, Duration::from_millis(500), true);
+        let (mut kills, mut refunds) = (0, 0);
         let end = Instant::now() + duration;
         while Instant::now() < end {
             let most = i64::from(args.kill_within) * 1_000;
@@ -130,12 +145,19 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 line.tick();
             })
             .await?;
+            refunds += refund_some(dir, &fleet, &mut dice);
             if most > 0 && Instant::now() < end {
                 gate.kill();
                 gate.start_again()?;
                 kills += 1;
             }
         }
+        line.set_message("quiet: drivers come, and nothing goes wrong any more");
+        services.iter().for_each(Service::behave);
+        until_the_end(Some(SETTLING_DOWN.min(args.calm)), || line.tick()).await?;
+        let quiet_from = wall_clock();
+        until_the_end(Some(args.calm.saturating_sub(SETTLING_DOWN)), || line.tick()).await?;
+        let quiet = (quiet_from, wall_clock());
         line.set_message("peace: waiting for everything to come to its end");
         let peace = Instant::now();
         let fleet = fleet.finish(args.grace).await;
@@ -149,11 +171,35 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         gate.terminate()?;
         let books = books(dir, output)?;
-        Ok::<_, CliError>(Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books))
+        let settling = settling(&data_below(dir), quiet)?;
+        let mut report = Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books);
+        (report.refunds_ordered, report.settling) = (refunds, settling);
+        Ok::<_, CliError>(report)
     })?;
     line.finish_and_clear();
     output.answer("chaos/1", &report, |out| text_of(&report, out))?;
     Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
+}
+
+/// Somebody at a desk gives money back for some of the sessions that got their receipts since the last time: all of it or a
+/// part. The gate may be killed before any of it has left. How many orders were taken in.
+fn refund_some(dir: &Path, fleet: &Fleet, dice: &mut Dice) -> u64 {
+    let paid = fleet.take_finished().into_iter().filter(|one| one.total.minor > 0);
+    let chosen: Vec<_> = paid.filter(|_| dice.chance(REFUNDED_PER_TEN_THOUSAND)).take(REFUNDS_AT_ONCE).collect();
+    let Some(source) = Which::at(dir).running().filter(|_| !chosen.is_empty()) else { return 0 };
+    let mut taken = 0;
+    for one in chosen {
+        let Some(session) = one.id else { continue };
+        let part = Amount::new(dice.between(1, one.total.minor), one.total.currency).major();
+        // A whole refund, or a part named by its total, so that saying it twice gives it back once.
+        let wish = match dice.chance(5_000) {
+            true => serde_json::json!({ "total": part }),
+            false => serde_json::json!({}),
+        };
+        // One that is refused (a dispute was quicker, the capture failed) is refused.
+        taken += u64::from(source.post(&format!("sessions/{session}/refund"), &wish).is_ok());
+    }
+    taken
 }
 
 /// The same in a world that is simulated as a whole.
@@ -195,6 +241,7 @@ fn charger_line(gate: &mut Served, number: u32, seed: u64) -> Result<Line, CliEr
         idle_max: TimeSpan::from_secs(1),
         magic: magic(),
         magic_per_ten_thousand: 2_000,
+        fails_per_ten_thousand: 1_500,
         ..Habits::default()
     };
     let settings = charger::Settings {
@@ -219,7 +266,16 @@ fn magic() -> Vec<Box<[u8]>> {
             tokens.extend([format!("tok_capture_{name}"), format!("tok_void_{name}")]);
         }
     }
-    let others = ["partial_half", "partial_small", "balance_300", "capture_fails_later", "dispute", "dispute_won"];
+    let others = [
+        "partial_half",
+        "partial_small",
+        "balance_300",
+        "capture_fails_later",
+        "refund_fails_later",
+        "dispute",
+        "dispute_won",
+        "dispute_lost",
+    ];
     tokens.extend(others.map(|word| format!("tok_{word}")));
     tokens.into_iter().map(|token| token.into_bytes().into()).collect()
 }
@@ -264,8 +320,11 @@ impl Report {
             }),
             unresolved_after_grace: fleet.sessions_open + pending,
             books_imbalance_minor: books.imbalance_minor,
-            processor_books_difference_minor: processors.iter().map(|one| difference(books, one)).sum(),
+            processor_books_difference_minor: processors.iter().map(|one| difference(books, one)).sum::<i64>()
+                + charged_back_difference(books, &processors),
+            refunds_ordered: 0,
             settled_after_ms,
+            settling: world::Settling::default(),
             fleet,
             processors,
         }
@@ -284,15 +343,27 @@ impl Report {
     }
 }
 
+/// Lost disputes by the gate's books, against what the processors charged back.
+fn charged_back_difference(books: &TrialView, processors: &[ServiceReport]) -> i64 {
+    let ours: Decimal = books.rows.iter().filter(|row| &*row.code == "5020").map(|row| row.balance).sum();
+    let totals = processors.iter().flat_map(|one| one.books.totals.values());
+    let theirs: i64 = totals.map(|sum| sum.charged_back_minor).sum();
+    minor(ours).saturating_sub(theirs).saturating_abs()
+}
+
+/// The only currency here has a hundred minor units.
+fn minor(major: Decimal) -> i64 {
+    (major * Decimal::ONE_HUNDRED).to_i64().unwrap_or(i64::MAX)
+}
+
 /// What the gate believes that a processor owes it, disputed money included, against what the processor took and kept.
 fn difference(books: &TrialView, processor: &ServiceReport) -> i64 {
     let name = format!(":{}:", processor.books.processor);
     let owed = books.rows.iter().filter(|row| matches!(&*row.code, "1110" | "1140") && row.account.contains(&name));
     let owed: Decimal = owed.map(|row| row.balance).sum();
-    let taken: i64 = processor.books.totals.values().map(|sum| sum.captured_minor - sum.refunded_minor).sum();
-    // The only currency here has a hundred minor units.
-    let owed_minor = (owed * Decimal::ONE_HUNDRED).to_i64().unwrap_or(i64::MAX);
-    owed_minor.saturating_sub(taken).saturating_abs()
+    let kept = |sum: &Totals| sum.captured_minor - sum.refunded_minor - sum.charged_back_minor;
+    let taken: i64 = processor.books.totals.values().map(kept).sum();
+    minor(owed).saturating_sub(taken).saturating_abs()
 }
 
 fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -315,6 +386,17 @@ fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for (what, count) in lines {
         let style = if count == 0 { GOOD } else { BAD };
         writeln!(out, "  {what:<18} {style}{count}{style:#}")?;
+    }
+    writeln!(out, "  refunds ordered    {}", report.refunds_ordered)?;
+    for (what, times) in [("capture", &report.settling.capture_in_calm), ("void", &report.settling.void_in_calm)] {
+        writeln!(
+            out,
+            "  {:<18} p50 {} ms, p99 {} ms ({} in calm)",
+            format!("time to {what}"),
+            times.p50_ms,
+            times.p99_ms,
+            times.count
+        )?;
     }
     writeln!(out, "  settled after      {} ms", report.settled_after_ms)
 }

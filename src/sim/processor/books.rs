@@ -39,6 +39,8 @@ pub struct Hold {
     pub captured_minor: i64,
     /// Given back so far.
     pub refunded_minor: i64,
+    /// Taken back by the driver's bank in a dispute that was lost.
+    pub charged_back_minor: i64,
     /// Reserved, but released or lapsed without being taken.
     pub released_minor: i64,
     /// How often the total was raised.
@@ -143,6 +145,11 @@ impl Books {
         self.holds.iter()
     }
 
+    /// Taken back by drivers' banks in disputes that were lost.
+    pub fn charged_back(&self) -> i64 {
+        self.holds.values().map(|hold| hold.charged_back_minor).sum()
+    }
+
     /// What a faulty gate provoked.
     pub fn violations(&self) -> Violations {
         self.violations
@@ -191,6 +198,7 @@ impl Books {
                 authorized: amount,
                 captured_minor: 0,
                 refunded_minor: 0,
+                charged_back_minor: 0,
                 released_minor: 0,
                 increments: 0,
                 expires_at,
@@ -296,6 +304,13 @@ impl Books {
         hold.refunded_minor = 0;
         hold.state = HoldState::CaptureFailed;
         Some(amount)
+    }
+
+    /// A dispute over a capture is lost.
+    pub(super) fn charge_back(&mut self, id: HoldId, amount: Amount) {
+        if let Some(hold) = self.holds.get_mut(&id) {
+            hold.charged_back_minor += amount.minor;
+        }
     }
 
     /// Takes a refund back.

@@ -38,6 +38,8 @@ pub struct Totals {
     pub captured_minor: i64,
     /// Given back after it was taken.
     pub refunded_minor: i64,
+    /// Taken back by the driver's bank in a dispute that was lost.
+    pub charged_back_minor: i64,
     /// Released or lapsed.
     pub released_minor: i64,
     /// Still reserved.
@@ -93,6 +95,7 @@ impl Processor {
             sum.authorized_minor += hold.authorized.minor;
             sum.captured_minor += hold.captured_minor;
             sum.refunded_minor += hold.refunded_minor;
+            sum.charged_back_minor += hold.charged_back_minor;
             sum.released_minor += hold.released_minor;
             if hold.state == HoldState::Open {
                 sum.open_minor += hold.authorized.minor - hold.captured_minor;

@@ -167,6 +167,11 @@ impl Service {
         lines
     }
 
+    /// From now on it does not misbehave.
+    pub fn behave(&self) {
+        self.desk.lock().processor.behave();
+    }
+
     /// Whether nothing is promised any more: every answer was sent and acknowledged.
     pub fn is_idle(&self) -> bool {
         let state = self.desk.lock();

@@ -1,10 +1,11 @@
 //! Settlement: what a simulated processor pays out, batch by batch.
 
+use super::script::Aftermath;
 use super::{Processor, WorkedOn};
 use crate::limits;
 use crate::payment::{Outcome, Request};
 use crate::sim::processor::HoldState;
-use crate::units::{Currency, OpId, Timestamp};
+use crate::units::{Currency, HoldId, OpId, Timestamp};
 use crate::wire::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,10 @@ impl Processor {
         parts
     }
 
+    fn refund_fails(&self, hold: HoldId) -> bool {
+        self.books.hold(hold).is_some_and(|hold| hold.script.aftermath == Some(Aftermath::RefundFailed))
+    }
+
     /// The line of an operation that moved money, unless the money never came.
     fn line(&self, id: OpId, worked: &WorkedOn) -> Option<(Currency, SettlementLine)> {
         let Outcome::Approved { amount, .. } = &worked.outcome else { return None };
@@ -53,6 +58,8 @@ impl Processor {
                 let fee = amount.minor.saturating_mul(FEE_PER_MILLE) / 1_000 + FEE_MINOR;
                 (!lost).then_some((SettlementKind::Capture, amount.minor, fee))?
             }
+            // A refund that failed has given nothing back.
+            Request::Refund { .. } if self.refund_fails(worked.hold) => return None,
             Request::Refund { .. } => (SettlementKind::Refund, amount.minor.saturating_neg(), 0),
             _ => return None,
         };
