@@ -141,8 +141,8 @@ pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  readings           {} acknowledged of {}", report.readings_acked, report.readings)?;
     writeln!(
         out,
-        "  gate               {} crashes, {} failed starts, {} commits, {} snapshots",
-        report.crashes, report.failed_starts, report.commits, report.snapshots
+        "  gate               {} crashes, {} compared with their replay, {} failed starts, {} commits, {} snapshots",
+        report.crashes, report.replays_compared, report.failed_starts, report.commits, report.snapshots
     )?;
     let told = |counts: &std::collections::BTreeMap<String, u64>| {
         let told: Vec<String> = counts.iter().map(|(what, count)| format!("{what} {count}")).collect();

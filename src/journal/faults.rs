@@ -155,6 +155,30 @@ impl SimulatedDisk {
         }
     }
 
+    /// Another disk with the same blocks at rest, on which other things may go wrong.
+    pub fn copy(&self) -> SimulatedDisk {
+        let disk = self.lock();
+        let copy = Disk {
+            generation_blocks: disk.generation_blocks,
+            dice: disk.dice.clone(),
+            platter: disk.platter.clone(),
+            cache: disk.cache.clone(),
+            dropped: BTreeMap::new(),
+            mark: disk.mark.clone(),
+            done: disk.done,
+            life: 0,
+            planned: None,
+        };
+        SimulatedDisk { disk: Arc::new(Mutex::new(copy)) }
+    }
+
+    /// The blocks of the log at rest with their lengths in bytes; not those that were trimmed away and came back.
+    pub fn at_rest(&self) -> Vec<(u64, usize)> {
+        let disk = self.lock();
+        let first = disk.mark.as_ref().map_or(0, |mark| mark.first_block);
+        disk.platter.range(first..).map(|(number, block)| (*number, block.len())).collect()
+    }
+
     /// What it has done so far.
     pub fn operations(&self) -> Operations {
         self.lock().done

@@ -148,7 +148,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         let (open, pending) = (open_holds(bank), bank.pending());
         let id = bank.id.clone();
         if open + pending as u64 > 0 {
-            world.witness.violated(|| format!("{id}: {open} holds are open, {pending} callbacks wait"));
+            world.witness.violated(|| format!("L18: {id}: {open} holds are open, {pending} callbacks wait"));
         }
     }
     world.process = Some(process);
@@ -160,7 +160,7 @@ fn balance(world: &mut World, process: &Process) -> u128 {
     let books = books(process).books;
     let imbalance = books.imbalance();
     if imbalance != 0 {
-        world.witness.violated(|| format!("the books are off by {imbalance}"));
+        world.witness.violated(|| format!("L2: the books are off by {imbalance}"));
     }
     for broken in books.broken_bounds() {
         // An account with a credit limit may owe; its own machine keeps it to the limit.
@@ -172,7 +172,7 @@ fn balance(world: &mut World, process: &Process) -> u128 {
         let rests =
             matches!(name, Name::Held(_) | Name::HeldContra(_) | Name::PrepaidClearing | Name::RefundInFlight(_));
         if rests && balance.net_debit() != 0 {
-            world.witness.violated(|| format!("{name} rests at {} {currency}", balance.net_debit()));
+            world.witness.violated(|| format!("L4: {name} rests at {} {currency}", balance.net_debit()));
         }
     }
     for partition in process.shards().iter().flat_map(Shard::partitions) {
@@ -183,7 +183,7 @@ fn balance(world: &mut World, process: &Process) -> u128 {
                 let archived = archived(world, hold.0.session());
                 let found = process.session(hold.0.session()).or(archived.as_ref());
                 let story = found.map(story).unwrap_or_default();
-                let what = format!("{hold} is open on account {}: {:?}: {story}", open.id, placed.operations);
+                let what = format!("L18: {hold} is open on account {}: {:?}: {story}", open.id, placed.operations);
                 world.witness.violated(|| what);
             }
         }
@@ -205,7 +205,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
             });
             let Some(ours) = ours else {
                 difference += hold.captured_minor.unsigned_abs();
-                wrong.push(format!("{id} is at {} and nowhere here", bank.id));
+                wrong.push(format!("L9: {id} is at {} and nowhere here", bank.id));
                 continue;
             };
             let theirs = hold.captured_minor - hold.refunded_minor;
@@ -214,7 +214,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
                 difference += theirs.abs_diff(mine);
                 let story = found.map(story).unwrap_or_default();
                 wrong.push(format!(
-                    "{id}: {} has captured {} and refunded {}, the gate {} and {}: {story}",
+                    "L9: {id}: {} has captured {} and refunded {}, the gate {} and {}: {story}",
                     bank.id, hold.captured_minor, hold.refunded_minor, ours.captured_minor, ours.refunded_minor
                 ));
             }
@@ -230,7 +230,8 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
             };
             if !agrees {
                 let story = found.map(story).unwrap_or_default();
-                wrong.push(format!("{id} ended as {:?} at {}, here {:?}: {story}", hold.state, bank.id, ours.stage));
+                wrong
+                    .push(format!("L5: {id} ended as {:?} at {}, here {:?}: {story}", hold.state, bank.id, ours.stage));
             }
         }
     }
@@ -267,27 +268,20 @@ fn compare_receipts(world: &mut World) {
     world.witness.finished = finished;
 }
 
-/// A gate that is killed while nothing is under way and begins anew is the same: state for state, entry for entry.
-pub(super) fn compare_replay(world: &mut World, again: &Process) {
-    let Some(process) = world.process.take() else { return };
-    let mut wrong = Vec::new();
-    let partitions = |process: &Process| -> BTreeMap<u16, usize> {
-        let numbered = process.shards().iter().enumerate();
-        numbered.flat_map(|(shard, of)| of.partitions().iter().map(move |one| (one.id.0, shard))).collect()
+/// A gate that is killed while nothing is under way and begins anew is the same: state for state, entry for entry (L7).
+pub(super) fn compare_replay(live: &Process, again: &Process) -> Vec<String> {
+    let find = |process: &Process, id| -> Option<(usize, usize)> {
+        let mut shards = process.shards().iter().enumerate();
+        shards.find_map(|(shard, of)| Some((shard, of.partitions().iter().position(|one| one.id == id)?)))
     };
-    for (number, shard) in partitions(&process) {
-        let find = |process: &Process| -> usize {
-            let partitions = process.shards()[shard].partitions();
-            partitions.iter().position(|partition| partition.id.0 == number).unwrap_or(0)
-        };
-        let (live, replayed) =
-            (&process.shards()[shard].partitions()[find(&process)], &again.shards()[shard].partitions()[find(again)]);
-        wrong.extend(differences(live, replayed));
+    let mut wrong = Vec::new();
+    for live in live.shards().iter().flat_map(Shard::partitions) {
+        match find(again, live.id) {
+            Some((shard, place)) => wrong.extend(differences(live, &again.shards()[shard].partitions()[place])),
+            None => wrong.push(format!("L7: partition {} is gone", live.id)),
+        }
     }
-    for what in wrong {
-        world.witness.violated(|| what);
-    }
-    world.process = Some(process);
+    wrong
 }
 
 fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
@@ -296,34 +290,34 @@ fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
     // Full pages that are in the archive come back in a replay, and are put away again: only what they add up to counts.
     let (ours, theirs) = (&live.books, &replayed.books);
     if (&ours.books, &ours.turnover) != (&theirs.books, &theirs.turnover) {
-        wrong.push(format!("partition {id}: replay has other books"));
+        wrong.push(format!("L7: partition {id}: replay has other books"));
     }
     if live.tally != replayed.tally {
-        wrong.push(format!("partition {id}: replay counts {:?}, not {:?}", replayed.tally, live.tally));
+        wrong.push(format!("L7: partition {id}: replay counts {:?}, not {:?}", replayed.tally, live.tally));
     }
     for (_, session) in live.sessions.iter() {
         let found = replayed.find_session(session.state().id).and_then(|cell| replayed.sessions.get(cell));
         if found.map(|found| found.state()) != Some(session.state()) {
-            wrong.push(format!("{}: replay has another state", session.state().id));
+            wrong.push(format!("L7: {}: replay has another state", session.state().id));
         }
     }
     for (_, session) in replayed.sessions.iter() {
         let is_live = live.find_session(session.state().id).is_some();
         if !is_live && !matches!(session.state().stage, Stage::Closed(_)) {
-            wrong.push(format!("{}: replay has a session that is not there", session.state().id));
+            wrong.push(format!("L7: {}: replay has a session that is not there", session.state().id));
         }
     }
     for (_, charger) in live.chargers.iter() {
         let found = replayed.find_charger(&charger.state().id).and_then(|cell| replayed.chargers.get(cell));
         if found.map(|found| found.state()) != Some(charger.state()) {
-            wrong.push(format!("charger {}: replay has another state", charger.state().id));
+            wrong.push(format!("L7: charger {}: replay has another state", charger.state().id));
         }
     }
     for (_, account) in live.accounts.iter() {
         let Some(name) = account.id() else { continue };
         let found = replayed.find_account(name).and_then(|cell| replayed.accounts.get(cell));
         if found.map(|found| found.state()) != Some(account.state()) {
-            wrong.push(format!("account {name}: replay has another state"));
+            wrong.push(format!("L7: account {name}: replay has another state"));
         }
     }
     wrong

@@ -54,6 +54,8 @@ pub(super) struct BankLine {
 /// A callback that is not acknowledged for this long is sent again, in milliseconds.
 const REPEATED_AFTER: u64 = 15_000;
 const SLEEP_MAX: u64 = 30_000;
+/// A lie about a part of a batch comes this much after the truth.
+const LIES_AFTER: u64 = 60_000;
 /// Numbers of forged messages have this bit, those of honest ones are far below.
 const FORGED: u128 = 1 << 127;
 
@@ -263,6 +265,23 @@ impl Bank {
             }
         };
         self.lines[place].ready.push_back(message);
+    }
+
+    /// Sends its settlement batch, and after each part one of the same number that says something else. How many parts.
+    pub fn settle(&mut self, world: Timestamp, ms: u64) -> u64 {
+        let parts = self.processor.settle(world);
+        let count = parts.len() as u64;
+        for part in parts {
+            let mut lie = part.clone();
+            lie.callback = CallbackId(FORGED | u128::from(self.dice.bits()));
+            if let Some(line) = lie.lines.first_mut() {
+                (line.gross, line.net) = (line.gross + 1, line.net + 1);
+            }
+            self.forged.insert(lie.callback);
+            self.put(ms, 0, Act::Settle(part));
+            self.put(ms + LIES_AFTER, 0, Act::Settle(lie));
+        }
+        count
     }
 
     /// Says something about an operation that was never its own.

@@ -22,11 +22,13 @@ mod bank;
 mod controller;
 mod estate;
 mod faults;
+mod laws;
 mod misfortune;
 mod network;
 mod peers;
 mod process;
 mod report;
+mod settlement;
 #[cfg(test)]
 mod tests;
 mod witness;
@@ -54,6 +56,9 @@ pub struct Settings {
     /// What may go wrong.
     pub faults: Faults,
 }
+
+/// Bits of the log that are changed in the end, one at a time.
+const BITS_CHANGED: u32 = 4;
 
 /// The longest that one world lasts, in minutes.
 pub const WORLD_MINUTES_MAX: u64 = 24 * 60;
@@ -85,19 +90,44 @@ pub fn simulate(settings: &Settings) -> Report {
         world.witness.violated(|| "not everything has come to its end in time".to_owned());
     }
     let reckoning = audit::reckon(&mut world);
+    laws::check(&mut world);
+    if rested {
+        world.settle_up();
+    }
     world.begin_anew();
+    world.rot();
     let hash = audit::ledger_hash(&world);
     Report::of(&world, &reckoning, &hash)
 }
 
 impl World {
+    /// A bit of the log changes at rest: a gate that begins anew on it finds that, and refuses. The last block is no part of
+    /// this: damage there may be what a loss of power left.
+    fn rot(&mut self) {
+        let blocks = self.disk.at_rest();
+        for _ in 0..BITS_CHANGED {
+            let Some((_, but_last)) = blocks.split_last() else { return };
+            let which = usize::try_from(self.dice.below(but_last.len() as u64)).unwrap_or(0);
+            let Some((number, bytes)) = but_last.get(which).copied() else { return };
+            let bit = usize::try_from(self.dice.below(bytes as u64 * 8)).unwrap_or(0);
+            let copy = self.disk.copy();
+            if copy.flip_bit(number, bit) && Process::start(&self.estate, copy.store(), u32::MAX, self.now()).is_ok() {
+                self.witness.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
+            }
+        }
+    }
+
     /// The gate is killed while nothing is under way, and begins anew: nothing may differ.
     fn begin_anew(&mut self) {
         let now = self.now();
         let store = self.kill_disk();
         match Process::start(&self.estate, store, u32::MAX, now) {
             Ok(again) => {
-                audit::compare_replay(self, &again);
+                if let Some(live) = &self.process {
+                    for what in audit::compare_replay(live, &again) {
+                        self.witness.violated(|| what);
+                    }
+                }
                 self.witness.recovered(&again);
             }
             Err(failure) => self.witness.violated(|| format!("the gate cannot begin anew: {failure}")),

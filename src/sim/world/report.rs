@@ -47,6 +47,10 @@ pub struct Report {
     pub crashes: u64,
     /// Times it could not be started at once.
     pub failed_starts: u64,
+    /// Restarts after which every state was compared with what it was before.
+    pub replays_compared: u64,
+    /// Parts of settlement batches that were taken in and booked.
+    pub settlement_parts: u64,
     /// Group commits.
     pub commits: u64,
     /// Snapshots of all partitions.
@@ -101,7 +105,8 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(mut all: Vec<u32>) -> Percentiles {
+    /// Of these times.
+    pub fn of(mut all: Vec<u32>) -> Percentiles {
         all.sort_unstable();
         let at = |permille: usize| all.get((all.len().saturating_sub(1)) * permille / 1_000).copied().unwrap_or(0);
         Percentiles { count: all.len() as u64, p50_ms: at(500), p99_ms: at(990), max_ms: at(1_000), all }
@@ -143,6 +148,8 @@ impl Report {
             orders: world.ordered.load(Ordering::Relaxed),
             crashes: world.counts.deaths,
             failed_starts: world.counts.failed_starts,
+            replays_compared: world.counts.replays,
+            settlement_parts: world.counts.settlement_parts,
             commits: world.counts.commits,
             snapshots: world.counts.snapshots,
             generations_dropped: world.counts.generations_dropped,
@@ -186,6 +193,8 @@ impl Report {
         self.orders += other.orders;
         self.crashes += other.crashes;
         self.failed_starts += other.failed_starts;
+        self.replays_compared += other.replays_compared;
+        self.settlement_parts += other.settlement_parts;
         self.commits += other.commits;
         self.snapshots += other.snapshots;
         self.generations_dropped += other.generations_dropped;

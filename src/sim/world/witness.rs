@@ -170,7 +170,7 @@ impl Witness {
                     format!("{}: {} was acknowledged, now {up_to}", was.session, was.up_to)
                 });
                 self.check(was.running.parts() < running.parts() + BLOCK, || {
-                    format!("{}: the running cost falls from {} to {running}", was.session, was.running)
+                    format!("L14: {}: the running cost falls from {} to {running}", was.session, was.running)
                 });
             }
             (None, Some(session)) => {
@@ -260,10 +260,10 @@ impl Witness {
             let most = i128::from(hold.authorized_minor) + over;
             room += most;
             self.check(i128::from(hold.captured_minor) <= most, || {
-                format!("{id}: hold {} captured {} of {}", hold.number, hold.captured_minor, hold.authorized_minor)
+                format!("L6: {id}: hold {} captured {} of {}", hold.number, hold.captured_minor, hold.authorized_minor)
             });
             self.check(0 <= hold.refunded_minor && hold.refunded_minor <= hold.captured_minor, || {
-                format!("{id}: hold {} gave back {} of {}", hold.number, hold.refunded_minor, hold.captured_minor)
+                format!("L6: {id}: hold {} gave back {} of {}", hold.number, hold.refunded_minor, hold.captured_minor)
             });
             let now = match hold.stage {
                 HoldStage::Closed(ending) => Some(ending),
@@ -275,12 +275,12 @@ impl Witness {
                 (Some((_, was)), Some(now)) => {
                     let before = std::mem::replace(was, now);
                     self.check(may_become(before, now), || {
-                        format!("{id}: hold {} ended as {before:?} and then as {now:?}", hold.number)
+                        format!("L5: {id}: hold {} ended as {before:?} and then as {now:?}", hold.number)
                     });
                 }
                 (Some((_, was)), None) => {
                     let was = *was;
-                    self.violated(|| format!("{id}: hold {} ended as {was:?} and lives again", hold.number));
+                    self.violated(|| format!("L5: {id}: hold {} ended as {was:?} and lives again", hold.number));
                 }
                 (None, Some(now)) => seen.endings.push((hold.number, now)),
                 (None, None) => {}
@@ -295,7 +295,7 @@ impl Witness {
         });
         let again: i128 = again.map(|live| i128::from(live.amount_minor)).sum();
         let taking = i128::from(payment.captured().minor) + i128::from(payment.capturing().minor) - again;
-        self.check(taking <= room, || format!("{id}: {taking} captured or being captured of {room}"));
+        self.check(taking <= room, || format!("L6: {id}: {taking} captured or being captured of {room}"));
         self.check(session.meter.energy().microwatt_hours() >= 0, || format!("{id}: negative energy"));
     }
 
@@ -314,7 +314,7 @@ impl Witness {
                 }
             }
             self.check(main == 0 && memo == 0, || {
-                format!("the books of partition {} are off by {main}, {memo}", partition.id)
+                format!("L2: the books of partition {} are off by {main}, {memo}", partition.id)
             });
         }
     }
@@ -415,14 +415,14 @@ impl Witness {
         lost.sort();
         for (session, up_to, found) in lost {
             self.readings_lost += u64::from(up_to - found.unwrap_or(0));
-            self.violated(|| format!("{session}: {up_to} readings were acknowledged, {found:?} are there"));
+            self.violated(|| format!("L8: {session}: {up_to} readings were acknowledged, {found:?} are there"));
         }
         for operation in std::mem::take(&mut self.sent) {
             let known = match process.session(operation.session()) {
                 Some(session) => knows(&session.payment, operation),
                 None => self.closed.contains_key(&operation.session()),
             };
-            self.check(known, || format!("{operation} was sent, and is not known after the restart"));
+            self.check(known, || format!("L8: {operation} was sent, and is not known after the restart"));
         }
         for receipt in std::mem::take(&mut self.receipts) {
             let closed = match process.session(receipt) {

@@ -38,6 +38,8 @@ pub(super) struct World {
     /// The monotonic clock of this life of the gate began here.
     mono_from: u64,
     life: u32,
+    /// A gate that died while nothing was under way, as it was.
+    last: Option<Process>,
     /// What will fail on the disk is a loss of power.
     pub power_fails: bool,
     /// Nothing goes wrong any more.
@@ -58,6 +60,9 @@ pub(super) struct Counts {
     pub commits: u64,
     pub snapshots: u64,
     pub generations_dropped: u64,
+    pub settlement_parts: u64,
+    /// Restarts that were compared, state for state, with the gate before.
+    pub replays: u64,
 }
 
 pub(super) const SECOND: u64 = 1_000;
@@ -98,6 +103,7 @@ impl World {
             clock_off: 0,
             mono_from: dice.below(1_000_000_000),
             life: 0,
+            last: None,
             power_fails: false,
             resting: false,
             orders: 0,
@@ -355,6 +361,8 @@ impl World {
             let after = 10 + self.dice.below(2 * SECOND);
             self.agenda.after(after, Event::Ended(line, Side::Peer));
         }
+        // Everything that it decided is durable: the next one has to be the same.
+        self.last = Some(process).filter(Process::is_idle);
         let after = SECOND + self.dice.below(40 * SECOND);
         self.agenda.after(after, Event::Start);
     }
@@ -372,6 +380,12 @@ impl World {
         match started {
             Ok(mut process) => {
                 self.counts.starts += 1;
+                if let Some(before) = self.last.take() {
+                    self.counts.replays += 1;
+                    for what in audit::compare_replay(&before, &process) {
+                        self.witness.violated(|| what);
+                    }
+                }
                 self.witness.recovered(&process);
                 if self.weather.strikes(Fault::Nested) && self.life > 1 {
                     // It asks again what was in flight, and dies before any of that is durable.

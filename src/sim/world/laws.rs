@@ -1,0 +1,142 @@
+//! Laws of the money that only a look at everything can tell, by their names in the manual's chapter on payments (L1 to L20).
+//! The others are kept by the [`witness`](super::witness), step by step, and by the [`audit`](super::audit).
+
+use super::process::Process;
+use super::settlement::{EVER, dossier_session};
+use super::world::World;
+use super::{Faults, witness::Witness};
+use crate::actors::shard::Shard;
+use crate::billing::invoice::{Digest, Issued, Series, SeriesId, verify_series};
+use crate::session::Session;
+use crate::sim::dice::Dice;
+use std::collections::BTreeMap;
+
+/// Documents of all sessions, by series.
+type Documents = BTreeMap<SeriesId, Vec<Issued>>;
+
+/// Looks at every session that was put away, and at the series that number what they came to.
+pub(super) fn check(world: &mut World) {
+    let mut documents = Documents::new();
+    let mut wrong = Vec::new();
+    let good_weather = world.settings.faults == Faults::NONE;
+    each_session(world, &mut |session| {
+        for issued in &session.documents {
+            documents.entry(issued.number.series.clone()).or_default().push(issued.clone());
+        }
+        wrong.extend(documents_come_to_the_money(session));
+        if good_weather {
+            wrong.extend(never_costs_more_than_was_held(session));
+        }
+    });
+    for listed in documents.values_mut() {
+        listed.sort_by_key(|issued| issued.number.number);
+    }
+    if let Some(process) = &world.process {
+        wrong.extend(series_have_no_gap(process, &documents));
+    }
+    for (series, listed) in &documents {
+        if let Some(unseen) = a_changed_bit_is_seen(listed, &mut world.dice) {
+            wrong.push(format!("L20: {series}: {unseen}"));
+        }
+    }
+    tell(&mut world.witness, wrong);
+}
+
+/// Shows every session that was put away, as it was the last time.
+pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
+    let read = world.estate.archive.range(EVER.0, EVER.1, &mut |archived| {
+        if let Some(session) = dossier_session(&archived.dossier) {
+            look(&session);
+        }
+        true
+    });
+    read.expect("memory does not fail");
+}
+
+/// L12: the documents of a session come to what was captured (by card or from an account) and is owed, less what was given
+/// back; and the taxes in a document are no more than it.
+fn documents_come_to_the_money(session: &Session) -> Option<String> {
+    let payable = session.ended().filter(|ended| ended.payable.minor > 0)?.payable.minor;
+    let payment = &session.payment;
+    let billed: i64 = session.documents.iter().map(|issued| issued.document.total.minor).sum();
+    let taken = payment.captured().minor + payment.shortfall().minor - payment.refunded().minor;
+    let taxed = session.documents.iter().all(|issued| {
+        let taxes: i64 = issued.document.taxes.iter().map(|(_, amount)| amount.minor).sum();
+        taxes.abs() <= issued.document.total.minor.abs()
+    });
+    let agrees = billed == taken.min(payable) && taxed;
+    (!agrees).then(|| {
+        format!(
+            "L12: {}: documents over {billed} of {payable}, captured {}, owed {}, given back {}, taxes fit: {taxed}",
+            session.id,
+            payment.captured().minor,
+            payment.shortfall().minor,
+            payment.refunded().minor
+        )
+    })
+}
+
+/// L15: where nothing goes wrong, no session costs more than was held for it.
+fn never_costs_more_than_was_held(session: &Session) -> Option<String> {
+    let payable = session.ended().map_or(0, |ended| ended.payable.minor);
+    let authorized: i64 = session.payment.holds().iter().map(|hold| hold.authorized_minor).sum();
+    (payable > authorized).then(|| format!("L15: {} costs {payable}, and {authorized} were held", session.id))
+}
+
+/// L12: every series is numbered from 1 without a gap, as far as the gate says that it goes; L20: its chain holds.
+fn series_have_no_gap(process: &Process, documents: &Documents) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut known = 0;
+    for partition in process.shards().iter().flat_map(Shard::partitions) {
+        for (id, series) in &partition.series {
+            let Series::Open(open) = series else { continue };
+            let listed = documents.get(id).map_or(&[][..], Vec::as_slice);
+            known += usize::from(!listed.is_empty());
+            match verify_series(listed) {
+                Ok(summary) if summary.count == open.last && summary.head.is_none_or(|head| head == open.head) => {}
+                Ok(summary) => wrong.push(format!("L12: {id} has {} documents of {}", summary.count, open.last)),
+                Err(broken) => wrong.push(format!("L12: {id}: {broken}")),
+            }
+        }
+    }
+    // A series that was closed when its year was over is proved by itself.
+    if known < documents.len() {
+        let broken = documents.iter().filter_map(|(id, listed)| verify_series(listed).err().map(|error| (id, error)));
+        wrong.extend(broken.map(|(id, error)| format!("L12: {id}: {error}")));
+    }
+    wrong
+}
+
+/// L20: whatever bit of a numbered document is changed, its chain does not hold any more.
+fn a_changed_bit_is_seen(listed: &[Issued], dice: &mut Dice) -> Option<String> {
+    let mut changed = listed.to_vec();
+    let at = usize::try_from(dice.below(listed.len() as u64)).unwrap_or(0);
+    let bit = dice.below(256);
+    let honest = changed.get(at)?.clone();
+    let flip = |digest: &mut Digest| digest.0[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
+    let changes: [(&str, &dyn Fn(&mut Issued)); 6] = [
+        ("its total", &|issued| issued.document.total.minor ^= 1 << (bit % 48)),
+        ("its content", &|issued| flip(&mut issued.document.content)),
+        ("its hash", &|issued| flip(&mut issued.hash)),
+        ("the hash before it", &|issued| flip(&mut issued.previous)),
+        ("its number", &|issued| issued.number.number ^= 1 << (bit % 32)),
+        ("its taxes", &|issued| match issued.document.taxes.first_mut() {
+            Some((_, amount)) => amount.minor ^= 1 << (bit % 48),
+            None => issued.document.total.minor ^= 1,
+        }),
+    ];
+    for (what, change) in changes {
+        change(&mut changed[at]);
+        if verify_series(&changed).is_ok() {
+            return Some(format!("{what} can be changed in {} and nobody sees it", honest.number));
+        }
+        changed[at] = honest.clone();
+    }
+    None
+}
+
+fn tell(witness: &mut Witness, wrong: Vec<String>) {
+    for what in wrong {
+        witness.violated(|| what);
+    }
+}

@@ -1,0 +1,156 @@
+//! Settlement in a simulated world: when everything has come to its end, each processor says what it pays out, and lies about
+//! some of it; the gate lays that beside what its sessions say that was taken and given back.
+
+use super::world::{SECOND, World};
+use crate::actors::dossier::Dossier;
+use crate::actors::shard::Input;
+use crate::billing::reconciliation::register::{BatchKey, Booking, Received};
+use crate::billing::reconciliation::{Flow, Ours, Report, reconcile};
+use crate::ledger::Name;
+use crate::payment::{Final, OperationKind};
+use crate::session::Session;
+use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An operation that is not in a batch after this long is missed: every batch here comes after everything else.
+const GRACE: TimeSpan = TimeSpan::ZERO;
+/// Looks, half a minute apart, within which a batch is taken in and booked.
+const LOOKS: u32 = 240;
+
+/// What processors took and gave back by the gate's sessions.
+pub(super) type Moved = BTreeMap<ProcessorId, BTreeMap<OpId, Ours>>;
+
+impl World {
+    /// Every processor sends its batch; each is taken in, laid beside our operations and booked. Afterwards every
+    /// operation is settled and nothing is in suspense (L16, L17).
+    pub(super) fn settle_up(&mut self) {
+        let world = self.wall();
+        for place in 0..self.banks.len() {
+            let parts = self.banks[place].settle(world, self.agenda.now());
+            self.counts.settlement_parts += parts;
+            self.drive_bank(place);
+        }
+        let moved = moved(self);
+        for _ in 0..LOOKS {
+            self.run_until(self.agenda.now() + 30 * SECOND);
+            self.book(&moved);
+            let booked = self.batches().iter().all(|(_, batch)| batch.is_booked());
+            let idle = self.process.as_ref().is_some_and(super::process::Process::is_idle);
+            if booked && idle && self.banks.iter().all(super::bank::Bank::is_idle) {
+                return self.compare_settled(&moved);
+            }
+        }
+        self.witness.violated(|| "L17: settlement batches are not booked in time".to_owned());
+    }
+
+    fn batches(&self) -> Vec<(BatchKey, Received)> {
+        let partitions = self.process.iter().flat_map(|process| process.shards()).flat_map(|shard| shard.partitions());
+        let found = partitions.flat_map(|partition| partition.settlements.batches());
+        found.map(|(key, batch)| (key.clone(), batch.clone())).collect()
+    }
+
+    /// What the reconciler of a real gate does on its own thread.
+    fn book(&mut self, moved: &Moved) {
+        let whole = self.batches().into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked());
+        for (key, batch) in whole.collect::<Vec<_>>() {
+            let mut settled: BTreeSet<OpId> = batch.settled().clone();
+            for part in batch.unbooked() {
+                let open: Vec<Ours> = moved.get(&key.0).into_iter().flatten().map(|(_, ours)| ours.clone()).collect();
+                let open: Vec<Ours> = open.into_iter().filter(|ours| !settled.contains(&ours.operation)).collect();
+                let lines = batch.batch(&key, Some(part));
+                let report = reconcile(&open, &lines, GRACE);
+                let pairs = report.matched.iter().chain(&report.differs);
+                let fresh: Vec<OpId> = pairs.map(|pair| pair.ours.operation).collect();
+                settled.extend(&fresh);
+                let entries = match report.entries(&lines) {
+                    Ok(entries) => entries,
+                    Err(error) => return self.witness.violated(|| format!("L16: a batch has no entries: {error}")),
+                };
+                let (processor, batch) = key.clone();
+                self.input(Input::Booked(Box::new(Booking { processor, batch, part, entries, settled: fresh })));
+            }
+        }
+    }
+
+    /// L16: what is matched and what is in suspense are the lines of the batch, and its trailer. L17: every operation is in a
+    /// batch, and what a processor owes is what disputes have taken.
+    fn compare_settled(&mut self, moved: &Moved) {
+        let mut wrong = Vec::new();
+        let mut settled: BTreeSet<OpId> = BTreeSet::new();
+        for (key, batch) in self.batches() {
+            let ours: Vec<Ours> = moved.get(&key.0).into_iter().flatten().map(|(_, ours)| ours.clone()).collect();
+            let whole = batch.batch(&key, None);
+            let report: Report = reconcile(&ours, &whole, GRACE);
+            settled.extend(batch.settled());
+            if !report.faults.is_empty() || whole.trailer != report.sums {
+                wrong.push(format!("L16: {key:?}: {:?}, {:?} and {:?}", report.faults, whole.trailer, report.sums));
+            }
+            for pair in &report.differs {
+                wrong.push(format!("L16: settled another amount: {pair:?}"));
+            }
+            for extra in &report.extra {
+                wrong.push(format!("L16: settled, and not ours: {extra:?}"));
+            }
+        }
+        for ours in moved.values().flat_map(BTreeMap::values).filter(|ours| !settled.contains(&ours.operation)) {
+            wrong.push(format!("L17: taken or given back, and in no batch: {ours:?}"));
+        }
+        if let Some(process) = &self.process {
+            let books = super::audit::books(process).books;
+            for bank in &self.banks {
+                let net = |name: Name| books.balance(&name, Currency::EUR).net_debit();
+                let owed = net(Name::ProcessorReceivable(bank.id.clone()))
+                    + net(Name::DisputeReceivable(bank.id.clone()))
+                    + i128::from(bank.processor.books().charged_back());
+                let suspense = net(Name::Suspense(bank.id.clone()));
+                if (owed, suspense) != (0, 0) {
+                    wrong.push(format!("L17: {} owes {owed} after its settlement, {suspense} is in suspense", bank.id));
+                }
+            }
+        }
+        for what in wrong {
+            self.witness.violated(|| what);
+        }
+    }
+}
+
+/// What was taken and given back at outside processors, by the sessions as they were put away.
+fn moved(world: &World) -> Moved {
+    let mut moved = Moved::new();
+    super::laws::each_session(world, &mut |session| {
+        for (processor, ours) in of_session(session) {
+            moved.entry(processor).or_default().insert(ours.operation, ours);
+        }
+    });
+    moved
+}
+
+fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
+    let payment = &session.payment;
+    let at = session.settled_at.unwrap_or(session.opened_at);
+    let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
+    let moved = approved.filter_map(|past| {
+        let kind = match past.kind {
+            OperationKind::Capture => Flow::Capture,
+            OperationKind::Refund => Flow::Refund,
+            _ => return None,
+        };
+        let hold = payment.hold(past.hold)?;
+        if hold.processor.as_str().starts_with(crate::actors::house::ACCOUNT_PREFIX) {
+            return None;
+        }
+        let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
+        let amount = Amount::new(past.amount_minor, payment.currency());
+        let ours = Ours { operation: payment.operation_id(past.number), kind, reference, amount, at };
+        Some((hold.processor.clone(), ours))
+    });
+    moved.collect()
+}
+
+/// The sessions of a dossier, whatever it says of the time.
+pub(super) fn dossier_session(bytes: &[u8]) -> Option<Session> {
+    Dossier::from_bytes(bytes).ok().map(|dossier| dossier.session)
+}
+
+/// From the beginning of time to its end.
+pub(super) const EVER: (Timestamp, Timestamp) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
