@@ -67,7 +67,7 @@ impl Town {
     fn new() -> Town {
         let house = house();
         house.routes.rcu(|_| Routes::default());
-        let mut scene = Scene::in_house(MemoryStore::new(64), house.clone(), Scene::beginning());
+        let scene = Scene::in_house(MemoryStore::new(64), house.clone(), Scene::beginning());
         let (now, posted) = (Mutex::new(scene.now), Mutex::default());
         let around = Arc::new(Around { house, now, posted, dice: AtomicU64::new(1 << 20) });
         scene.routes(|routes| {
