@@ -1,6 +1,7 @@
 //! `wattstile bench`: measurements of a gate, made by the program itself.
 
 mod callbacks;
+mod idle;
 mod in_process;
 mod prepaid;
 mod readings;
@@ -31,6 +32,7 @@ enum Verb {
     Recover(recover::Args),
     Prepaid(prepaid::Args),
     Callbacks(callbacks::Args),
+    Idle(idle::Args),
 }
 
 /// A flat price: the load is about the way of a reading, not about tariffs.
@@ -47,5 +49,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Some(Verb::Recover(args)) => recover::run(args, output),
         Some(Verb::Prepaid(args)) => prepaid::run(&args, output),
         Some(Verb::Callbacks(args)) => callbacks::run(args, output),
+        Some(Verb::Idle(args)) => idle::run(&args, output),
     }
 }

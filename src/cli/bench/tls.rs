@@ -37,12 +37,31 @@ struct Job {
     storm: bool,
 }
 
+/// A connection of the other process: its key and certificate, and who speaks on it.
 #[derive(Serialize, Deserialize)]
-struct Peer {
+pub(super) struct Peer {
     chain: Vec<Vec<u8>>,
     key: Vec<u8>,
     chargers: Vec<ChargerId>,
     site: bool,
+}
+
+impl Peer {
+    pub fn new(own: &Certified, chargers: Vec<ChargerId>, site: bool) -> Peer {
+        let chain = own.chain.iter().map(|certificate| certificate.to_vec()).collect();
+        Peer { chain, key: own.key.secret_der().to_vec(), chargers, site }
+    }
+
+    pub fn chargers(&self) -> &[ChargerId] {
+        &self.chargers
+    }
+
+    /// How it connects.
+    pub fn connector(&self, trust: &Trust) -> Result<Connector, CliError> {
+        let key = self.key.clone().try_into().map_err(CliError::failed)?;
+        let chain = self.chain.iter().map(|certificate| certificate.clone().into()).collect();
+        Connector::new(trust, Certified { chain, key }).map_err(CliError::failed)
+    }
 }
 
 /// Measures.
@@ -138,12 +157,7 @@ fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliErr
             _ => Subject::Site(SiteId::new(&format!("load-{number}")).map_err(usage)?),
         };
         let own = gate.issue(&subject)?;
-        peers.push(Peer {
-            chain: own.chain.iter().map(|certificate| certificate.to_vec()).collect(),
-            key: own.key.secret_der().to_vec(),
-            chargers: chargers.to_vec(),
-            site,
-        });
+        peers.push(Peer::new(&own, chargers.to_vec(), site));
     }
     let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     Ok(Job {
@@ -167,9 +181,7 @@ pub(super) fn generate() -> Result<Exit, CliError> {
     let trust = Trust::new(&[job.root.into()], "localhost").map_err(CliError::failed)?;
     let mut peers = Vec::with_capacity(job.peers.len());
     for peer in job.peers {
-        let key = peer.key.try_into().map_err(CliError::failed)?;
-        let chain = peer.chain.into_iter().map(Into::into).collect();
-        let connector = Connector::new(&trust, Certified { chain, key }).map_err(CliError::failed)?;
+        let connector = peer.connector(&trust)?;
         peers.push(LoadPeer { dialler: dialler(connector, job.gate), chargers: peer.chargers, site: peer.site });
     }
     let settings = LoadSettings {
@@ -198,7 +210,7 @@ pub(super) fn generate() -> Result<Exit, CliError> {
     })
 }
 
-fn say_line(text: &str) -> Result<(), CliError> {
+pub(super) fn say_line(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(CliError::failed)
 }

@@ -1,0 +1,210 @@
+//! What a connection costs that only stands there: chargers that have said hello and have nothing to tell.
+//!
+//! The gate runs in this process, the chargers in another one that is started for it, so that only the gate's memory is
+//! looked at.
+
+use super::super::own_gate::{OwnGate, Wishes};
+use super::super::{CliError, Exit, Output};
+use super::tls::Peer;
+use super::usage::Snapshot;
+use crate::sim::pipe::{Duplex, Pipe, Turn};
+use crate::tariff::Tariff;
+use crate::transport::Trust;
+use crate::units::{Clock, ConnectorId, Power};
+use crate::wire::{Channel, ChargerClientLink, ChargerHello, ConnectorInfo, FromCharger, Subject, ToCharger};
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Measure the memory of connections on which nothing happens
+///
+/// Chargers connect over mutual TLS from another process, say hello, and fall silent. What the gate's resident memory grew
+/// by, after the first few hundred, is divided by their number.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  wattstile bench idle --connections 5000\n\n\
+Every connection takes an open file in each of the two processes: see `ulimit -n`.")]
+pub struct Args {
+    /// Connections to measure
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=19_000))]
+    connections: u32,
+    /// How long they stand there before memory is looked at
+    #[arg(long = "for", value_name = "TIME", default_value = "3s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Threads that run the gate's partitions
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: u16,
+    /// Be the other process
+    #[arg(long, hide = true)]
+    generator: bool,
+}
+
+/// What the other process is told, in JSON on its standard input.
+#[derive(Serialize, Deserialize)]
+struct Job {
+    gate: SocketAddr,
+    root: Vec<u8>,
+    peers: Vec<Peer>,
+    /// How many of them come before the first look.
+    first: usize,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+struct Report {
+    connections: u32,
+    /// Resident memory before them, with some others connected already.
+    rss_before_bytes: u64,
+    /// Resident memory with them.
+    rss_bytes: u64,
+    /// The difference for each of them: the connection, its TLS, and its charger.
+    bytes_per_connection: u64,
+    /// How long they took to come in, one after another on a few threads, in milliseconds.
+    connecting_ms: u64,
+}
+
+/// Come in before anything is measured: threads, buffers and tables are there then.
+const FIRST: u32 = 400;
+/// Dials under way at once.
+const DIALS: usize = 16;
+
+/// Does what the arguments say.
+pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
+    if args.generator {
+        return generate();
+    }
+    let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
+    let mut gate = OwnGate::start(Wishes {
+        name: "wattstile-idle",
+        tariff,
+        zone: "UTC".to_owned(),
+        policy: crate::session::Policy::default(),
+        shards: args.shards,
+        partitions: 64,
+        data: None,
+    })?;
+    let peers = (1..=FIRST + args.connections).map(|number| {
+        let charger = format!("IDLE-{number:05}").parse().map_err(CliError::failed)?;
+        let own = gate.issue(&Subject::Charger(charger))?;
+        Ok(Peer::new(&own, vec![format!("IDLE-{number:05}").parse().map_err(CliError::failed)?], false))
+    });
+    let peers = peers.collect::<Result<Vec<_>, CliError>>()?;
+    let address = gate.gate().chargers.ok_or_else(|| CliError::failed("the gate has no listener for chargers"))?;
+    let job = Job { gate: address, root: gate.root(), peers, first: FIRST as usize };
+    let text = serde_json::to_vec(&job).map_err(CliError::failed)?;
+    drop(job);
+    let mut child = Command::new(std::env::current_exe().map_err(CliError::failed)?)
+        .args(["bench", "idle", "--generator"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(CliError::failed)?;
+    let looked = (|| {
+        let none = || io::Error::other("no way to the other process");
+        let mut input = child.stdin.take().ok_or_else(none)?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or_else(none)?).lines();
+        let mut next = || lines.next().unwrap_or_else(|| Err(io::Error::other("the other process ended early")));
+        input.write_all(&text)?;
+        input.write_all(b"\n")?;
+        drop(text);
+        output.say(format_args!("{FIRST} chargers come in first"));
+        next()?;
+        std::thread::sleep(args.duration);
+        let before = Snapshot::take();
+        output.say(format_args!("{} chargers come in", args.connections));
+        let begun = Instant::now();
+        input.write_all(b"go\n")?;
+        next()?;
+        let connecting = begun.elapsed();
+        std::thread::sleep(args.duration);
+        Ok::<_, io::Error>((before, Snapshot::take(), connecting))
+        // Its input ends here, and so does the other process.
+    })();
+    if looked.is_err() {
+        let _ = child.kill();
+    }
+    let _ = child.wait();
+    let (before, after, connecting) = looked.map_err(CliError::failed)?;
+    gate.stop();
+    let report = Report {
+        connections: args.connections,
+        rss_before_bytes: before.rss_bytes,
+        rss_bytes: after.rss_bytes,
+        bytes_per_connection: after.rss_bytes.saturating_sub(before.rss_bytes) / u64::from(args.connections),
+        connecting_ms: u64::try_from(connecting.as_millis()).unwrap_or(u64::MAX),
+    };
+    output.answer("bench-idle/1", &report, |out| {
+        writeln!(out, "{} bytes for each idle connection", report.bytes_per_connection)?;
+        let grown = report.rss_bytes.saturating_sub(report.rss_before_bytes) >> 20;
+        writeln!(
+            out,
+            "  gate       {} MiB resident, {grown} MiB of it for {}",
+            report.rss_bytes >> 20,
+            report.connections
+        )?;
+        writeln!(out, "  handshakes {} ms for all of them", report.connecting_ms)
+    })?;
+    Ok(Exit::Ok)
+}
+
+/// The other process: the first come in, it says so and waits for a line, the rest come in, and all stay until its input
+/// ends.
+fn generate() -> Result<Exit, CliError> {
+    let mut lines = io::stdin().lines();
+    let mut next = || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+    let job: Job = serde_json::from_str(&next().map_err(CliError::failed)?).map_err(CliError::failed)?;
+    let trust = Trust::new(&[job.root.clone().into()], "localhost").map_err(CliError::failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::failed)?;
+    let (first, rest) = job.peers.split_at(job.first.min(job.peers.len()));
+    let mut connected = Vec::with_capacity(job.peers.len());
+    for peers in [first, rest] {
+        for several in peers.chunks(DIALS) {
+            let dials = several.iter().map(|peer| greeted(peer, &trust, job.gate).map(|dial| runtime.spawn(dial)));
+            for dial in dials.collect::<Result<Vec<_>, CliError>>()? {
+                connected.push(runtime.block_on(dial).map_err(CliError::failed)?.map_err(CliError::failed)?);
+            }
+        }
+        super::tls::say_line("in")?;
+        // The second time its input ends, and that is the end.
+        if next().is_err() {
+            break;
+        }
+    }
+    drop(connected);
+    Ok(Exit::Ok)
+}
+
+/// Connects, says hello and hears the answer.
+fn greeted(
+    peer: &Peer,
+    trust: &Trust,
+    gate: SocketAddr,
+) -> Result<impl Future<Output = io::Result<Pipe>> + Send + use<>, CliError> {
+    let connector = peer.connector(trust)?;
+    let charger = peer.chargers().first().cloned().ok_or_else(|| CliError::failed("a connection without a charger"))?;
+    Ok(async move {
+        let socket = connector.connect(gate).await.map_err(io::Error::other)?;
+        let mut pipe = Pipe::new(Box::new(socket) as Box<dyn Duplex>);
+        let now = crate::app::SystemClock::new().now();
+        let mut link = ChargerClientLink::new(now.mono);
+        let power_max = Power::from_milliwatts(22_000_000);
+        let connectors = vec![ConnectorInfo { id: ConnectorId(1), power_max }];
+        let firmware = concat!("wattstile-idle/", env!("CARGO_PKG_VERSION")).into();
+        let hello = ChargerHello { charger, connectors, firmware, clock: now.wall, sessions: Vec::new() };
+        link.send(Channel::ZERO, &FromCharger::Hello(hello), now.mono, pipe.out()).map_err(io::Error::other)?;
+        let mut messages = Vec::new();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            match pipe.turn(deadline).await? {
+                Turn::Bytes(bytes) => link.receive(bytes, now, &mut messages).map_err(io::Error::other)?,
+                Turn::Sent => {}
+                Turn::Time => return Err(io::ErrorKind::TimedOut.into()),
+            }
+            if messages.iter().any(|received| matches!(received.message, ToCharger::HelloAck(_))) {
+                return Ok(pipe);
+            }
+        }
+    })
+}
