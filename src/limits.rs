@@ -226,3 +226,15 @@ pub const SETTLED_REMEMBERED: u64 = 1_000_000;
 
 /// Lines of one settlement file.
 pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;
+
+/// Parts of one settlement batch.
+pub const SETTLEMENT_PARTS_MAX: usize = SETTLEMENT_LINES_MAX.div_ceil(SETTLEMENT_LINES_PER_PART);
+
+/// Chargers of one partition. A site controller whose pattern fits any number of names can introduce no more.
+pub const CHARGERS_PER_PARTITION: usize = 1 << 20;
+
+/// Backups, and wishes for a round of snapshots, that may wait for the round that is under way.
+pub const KEEPER_WAITING: usize = 16;
+
+/// Questions that the console answers at once.
+pub const CONSOLE_QUESTIONS: usize = 64;

@@ -22,6 +22,7 @@ use super::snapshot::Taken;
 use super::writer::{JournalWriter, LogFigures, Trim, View};
 use crate::journal::backup::Manifest;
 use crate::journal::{DataDir, Failure, Snapshots};
+use crate::limits;
 use crate::units::PartitionId;
 use actix::prelude::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
@@ -318,7 +319,9 @@ impl Handler<Backup> for Keeper {
     fn handle(&mut self, backup: Backup, _: &mut Context<Keeper>) {
         match self.round {
             None => self.back_up(backup),
-            Some(_) => self.backups.push_back(backup),
+            Some(_) if self.backups.len() < limits::KEEPER_WAITING => self.backups.push_back(backup),
+            // Whoever asked is told that nobody will answer.
+            Some(_) => drop(backup),
         }
     }
 }
@@ -343,7 +346,9 @@ impl Handler<Round> for Keeper {
             let _ = over.send(true);
             return;
         }
-        self.waiting.push(over);
+        if self.waiting.len() < limits::KEEPER_WAITING {
+            self.waiting.push(over);
+        }
         if self.round.is_none() {
             self.begin(context);
         }

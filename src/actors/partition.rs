@@ -147,6 +147,11 @@ impl Partition {
         self.session_slots.reserve(sessions, |slot| hash_of_session(hasher, session_cells, *slot));
     }
 
+    /// Whether a charger is known, or may still be: `most` bounds what peers can make the gate remember.
+    pub fn has_room_for(&self, id: &ChargerId, most: usize) -> bool {
+        self.chargers.len() < most || self.find_charger(id).is_some()
+    }
+
     /// The cell of a charger, made when it is not known yet.
     pub fn charger(&mut self, id: &ChargerId) -> Slot {
         match self.find_charger(id) {
@@ -221,4 +226,23 @@ fn hash_of_charger(hasher: &DefaultHashBuilder, cells: &Arena<HostedCharger>, sl
 
 fn hash_of_session(hasher: &DefaultHashBuilder, cells: &Arena<HostedSession>, slot: Slot) -> u64 {
     cells.get(slot).map_or(0, |session| hasher.hash_one(session.state().id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{Mono, Timestamp};
+
+    #[test]
+    fn nobody_can_introduce_chargers_without_end() {
+        let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
+        let mut partition = Partition::new(PartitionId(0), now);
+        let [first, second, third] = ["A", "B", "C"].map(|id| ChargerId::new(id).unwrap());
+        for id in [&first, &second] {
+            assert!(partition.has_room_for(id, 2));
+            partition.charger(id);
+        }
+        assert!(!partition.has_room_for(&third, 2));
+        assert!(partition.has_room_for(&first, 2), "who is known comes in");
+    }
 }

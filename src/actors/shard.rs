@@ -22,9 +22,10 @@ use crate::account;
 use crate::billing::reconciliation::register::{Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
+use crate::limits;
 use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
+use crate::units::{AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Channel, ChargerHello, FromCharger, Received, ToCharger};
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -244,6 +245,12 @@ impl Shard {
         let (partition, mut delivery) = self.begin(charger.partition, now)?;
         delivery.charger_says(partition, charger.slot, message);
         Ok(true)
+    }
+
+    /// Whether a charger is known, or its partition may remember one more.
+    pub(super) fn has_room_for(&self, charger: &ChargerId) -> bool {
+        let local = self.local(PartitionId::of(charger.as_str(), self.house.partitions));
+        self.partitions[usize::from(local)].has_room_for(charger, limits::CHARGERS_PER_PARTITION)
     }
 
     /// Whether a start with this key would begin a session: it is neither open nor remembered, so that nobody has been

@@ -177,6 +177,10 @@ impl ShardActor {
             let Some(Received { channel, message }) = turn.messages.next() else { break };
             let link = Link { connection: turn.connection, channel };
             match message {
+                FromCharger::Hello(hello) if !self.shard.has_room_for(&hello.charger) => {
+                    tracing::warn!(charger = %hello.charger, "there are too many chargers; it is sent away");
+                    self.outside.close(link, Code::Overloaded);
+                }
                 FromCharger::Hello(hello) => {
                     if let Some(replaced) = self.shard.hello(link, &hello, now)? {
                         self.outside.close(replaced, Code::Replaced);
@@ -198,8 +202,11 @@ impl ShardActor {
                 }
             }
         }
-        if readings > 0 {
-            self.under_way.push_back((self.shard.appended(), turn.arrived, readings));
+        // What only repeats has nothing to wait for.
+        match self.shard.appended() {
+            _ if readings == 0 => {}
+            last if last <= self.shard.durable() => self.ticks.observe_many(turn.arrived.elapsed(), readings),
+            last => self.under_way.push_back((last, turn.arrived, readings)),
         }
         self.outside.resume(turn.connection);
         Ok(())

@@ -58,6 +58,11 @@ impl TopUps {
         }
     }
 
+    /// Whether there is no room for one more, because too many are under way.
+    fn is_full(&self) -> bool {
+        self.known.len() >= limits::TOP_UPS_KEPT && !self.known.values().any(TopUp::is_over)
+    }
+
     /// The oldest that are over go when there are too many.
     fn forget(&mut self) {
         while self.known.len() > limits::TOP_UPS_KEPT {
@@ -102,6 +107,10 @@ impl Delivery<'_> {
                 self.tell_top_up(partition, id);
             }
             return;
+        }
+        if partition.top_ups.is_full() {
+            return self
+                .reply(Some(reply), Ordered::Declined("too many top-ups are under way; try again later".into()));
         }
         if let Some(code) = self.house.refuses(&credential) {
             return self.reply(Some(reply), Ordered::Declined(code.meaning().into()));

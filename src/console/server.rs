@@ -3,6 +3,7 @@
 use super::api::{self, Answer, Refused, Request};
 use super::prometheus;
 use super::views::Views;
+use crate::limits;
 use crate::metrics::{Collector, Exporter};
 use axum::Router;
 use axum::body::Bytes;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Where a running gate's console is: what stands in [`PLACE_FILE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,8 @@ pub struct Console {
 }
 
 struct Shared {
+    /// Room for questions: each is answered on a thread of its own.
+    room: Arc<Semaphore>,
     /// The gate, once it has started.
     views: OnceLock<Arc<Views>>,
     starting: Starting,
@@ -82,7 +85,8 @@ impl Console {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let exporter = crate::metrics::install().map_err(io::Error::other)?;
-        let shared = Arc::new(Shared { views: OnceLock::new(), starting, exporter, token: hash(&token) });
+        let room = Arc::new(Semaphore::new(limits::CONSOLE_QUESTIONS));
+        let shared = Arc::new(Shared { room, views: OnceLock::new(), starting, exporter, token: hash(&token) });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("console")
@@ -174,6 +178,9 @@ async fn answer(
 ) -> Response {
     let path = uri.path().to_owned();
     let token = query.remove("token");
+    let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
+        return refusal(&Refused::new(503, "too many questions at once; ask again"));
+    };
     // Views wait for shards: not on the thread that serves connections.
     let answered = tokio::task::spawn_blocking(move || match path.as_str() {
         "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
@@ -192,7 +199,9 @@ async fn answer(
             },
         },
     });
-    match answered.await {
+    let answered = answered.await;
+    drop(room);
+    match answered {
         Ok(Ok(Answer::Json(document))) => {
             ([(header::CONTENT_TYPE, "application/json")], format!("{document:#}\n")).into_response()
         }

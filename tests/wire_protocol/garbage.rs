@@ -2,8 +2,9 @@
 
 use super::charger::told;
 use super::samples::*;
-use wattstile::units::Mono;
-use wattstile::wire::frame::{FrameType, write_frame};
+use wattstile::limits;
+use wattstile::units::{Mono, SessionKey};
+use wattstile::wire::frame::{FrameType, HEADER, write_frame};
 use wattstile::wire::*;
 
 /// A frame of any type with any payload.
@@ -243,4 +244,36 @@ fn a_text_of_the_peers_cannot_break_a_line_of_the_log() {
     link.send(Channel::ZERO, &ToCharger::GoAway(go), &mut bytes).unwrap();
     let error = client.receive(&bytes, now(0), &mut Vec::new()).unwrap_err().to_string();
     assert!(!error.contains(['\n', '\u{1b}']), "{error}");
+}
+
+/// A list is as long as its message says it is; a message may be repeated into itself, which makes its lists longer.
+#[test]
+fn lists_beyond_their_bounds_are_refused() {
+    let sound = |messages: &[FromCharger]| {
+        let bytes = charger_bytes(messages);
+        let first = charger_bytes(&messages[..messages.len() - 1]).len();
+        bytes[first + HEADER..bytes.len() - 4].to_vec()
+    };
+    let mut link = charger_link(CHARGER_URI);
+    let mut refusal = |kind, payload: Vec<u8>| {
+        let outcome = link.receive(&frame(kind, &payload), now(0), &mut Vec::new(), &mut Vec::new());
+        link = charger_link(CHARGER_URI);
+        outcome.unwrap_err()
+    };
+    let FromCharger::Hello(whole) = hello("NL*WST*E0007") else { unreachable!() };
+    let one = ChargerHello { connectors: whole.connectors[..1].to_vec(), sessions: Vec::new(), ..whole.clone() };
+    let none = ChargerHello { connectors: Vec::new(), ..whole };
+    let reading = FromCharger::Reading { session: SessionKey(41), reading: reading(1) };
+    for (message, times, field) in
+        [(one, limits::CONNECTORS_PER_CHARGER, "connectors"), (none, limits::SESSIONS_PER_HELLO, "sessions")]
+    {
+        let piece = sound(&[FromCharger::Hello(message)]);
+        let error = refusal(FrameType::ChargerHello, piece.repeat(times + 1));
+        assert_eq!(error.code(), Code::Payload, "{error}");
+        assert!(error.to_string().contains(&format!("`{field}` is {}", times + 1)), "{error}");
+    }
+    let piece = sound(&[hello("NL*WST*E0007"), reading]);
+    let error = to_open_charger_link(&frame(FrameType::MeterValues, &piece.repeat(513))).unwrap_err();
+    assert!(error.code() == Code::Payload && error.to_string().contains("`readings` is 513"), "{error}");
+    assert_eq!(limits::READINGS_PER_FRAME, 512);
 }

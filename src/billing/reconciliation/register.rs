@@ -213,6 +213,9 @@ impl Register {
         if known.at != part.at || known.currency != part.currency || behind || part.part == 0 {
             return Err(Refusal::DifferentBatch);
         }
+        if known.parts.len() >= limits::SETTLEMENT_PARTS_MAX {
+            return Err(Refusal::TooMany);
+        }
         let (trailer, sha256) = (part.trailer.or(known.trailer), part.sha256.or(known.sha256));
         let whole = Part { trailer, sha256, last: part.last || known.last.is_some(), ..part.clone() };
         check(&known.parts, &whole).map(|()| event())
@@ -432,6 +435,15 @@ mod tests {
         assert_eq!(take(&mut register, &first), Ok(false), "the same again is known");
         let other = Part { lines: part(1, true, &[961]).lines, ..first };
         assert_eq!(take(&mut register, &other), Err(Refusal::DifferentPart));
+    }
+
+    #[test]
+    fn a_batch_without_end_is_refused() {
+        let mut register = Register::default();
+        for number in 1..=u32::try_from(limits::SETTLEMENT_PARTS_MAX).unwrap() {
+            assert_eq!(take(&mut register, &part(number, false, &[])), Ok(true));
+        }
+        assert_eq!(take(&mut register, &part(1_000_000, false, &[])), Err(Refusal::TooMany));
     }
 
     #[test]
