@@ -9,6 +9,7 @@ use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::{Clock, PartitionId, TimeSpan};
 use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, Received, Subject, ToCharger};
 use hashbrown::HashMap;
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,8 +23,18 @@ pub struct ChargerConnection {
     /// Which shard each channel's charger belongs to.
     shards: HashMap<Channel, u16>,
     attached: Vec<u16>,
+}
+
+/// Room for what is read at once, and for what the link answers to it: one for all connections of a thread, since each is
+/// done with it before the next one reads.
+#[derive(Default)]
+struct Scratch {
     received: Vec<Received<FromCharger>>,
     reply: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// The way back, shared with the shards.
@@ -44,22 +55,13 @@ impl ChargerConnection {
         clock: Arc<dyn Clock>,
     ) -> ChargerConnection {
         let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
-        ChargerConnection {
-            id,
-            directory,
-            clock,
-            outlet,
-            shards: HashMap::new(),
-            attached: Vec::new(),
-            received: Vec::new(),
-            reply: Vec::new(),
-        }
+        ChargerConnection { id, directory, clock, outlet, shards: HashMap::new(), attached: Vec::new() }
     }
 
     /// Hands what was received to its shards.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, received: &mut Vec<Received<FromCharger>>) {
         let mut turns: Vec<(u16, Vec<Received<FromCharger>>)> = Vec::with_capacity(1);
-        for received in self.received.drain(..) {
+        for received in received.drain(..) {
             if let FromCharger::Hello(hello) = &received.message {
                 let house = self.directory.house();
                 let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
@@ -86,9 +88,12 @@ impl ChargerConnection {
 impl PeerHandler for ChargerConnection {
     fn received(&mut self, bytes: &[u8]) -> Flow {
         let now = self.clock.now();
-        let outcome = self.outlet.link().receive(bytes, now, &mut self.received, &mut self.reply);
-        connection::answer(&self.outlet.outgoing, &mut self.reply);
-        self.hand_over();
+        let outcome = SCRATCH.with_borrow_mut(|Scratch { received, reply }| {
+            let outcome = self.outlet.link().receive(bytes, now, received, reply);
+            connection::answer(&self.outlet.outgoing, reply);
+            self.hand_over(received);
+            outcome
+        });
         match outcome {
             Err(error) => connection::close(self.outlet.link().peer(), &error),
             Ok(()) if self.outlet.turns.load(Ordering::Acquire) > 0 => Flow::Pause,
@@ -102,8 +107,11 @@ impl PeerHandler for ChargerConnection {
     }
 
     fn deadline(&mut self) -> Flow {
-        let outcome = self.outlet.link().on_deadline(self.clock.now().mono, &mut self.reply);
-        connection::answer(&self.outlet.outgoing, &mut self.reply);
+        let outcome = SCRATCH.with_borrow_mut(|Scratch { reply, .. }| {
+            let outcome = self.outlet.link().on_deadline(self.clock.now().mono, reply);
+            connection::answer(&self.outlet.outgoing, reply);
+            outcome
+        });
         outcome.map_or_else(|error| connection::close(self.outlet.link().peer(), &error), |()| Flow::Continue)
     }
 

@@ -64,8 +64,14 @@ impl Default for Patience {
 
 /// Drives a connection until it ends, and says why it did.
 ///
-/// Runs on the thread and runtime of whoever awaits it; needs a timer there.
-pub async fn drive<S, H>(stream: S, handler: H, outgoing: Outgoing, patience: Patience) -> Ended
+/// Runs on the thread and runtime of whoever calls and awaits it; needs a timer there. There are many connections, so
+/// what is captured is captured once.
+pub fn drive<S, H>(
+    stream: S,
+    handler: H,
+    outgoing: Outgoing,
+    patience: Patience,
+) -> impl Future<Output = Ended> + use<S, H>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     H: PeerHandler + Unpin,
@@ -83,11 +89,13 @@ where
         leaving: None,
         timer: Box::pin(sleep_until(Instant::now() + IDLE)),
     };
-    let ended = std::future::poll_fn(|cx| driver.poll(cx)).await;
-    driver.outgoing.over();
-    driver.handler.ended(&ended);
-    give_buffer(std::mem::take(&mut driver.writing));
-    ended
+    async move {
+        let ended = std::future::poll_fn(|cx| driver.poll(cx)).await;
+        driver.outgoing.over();
+        driver.handler.ended(&ended);
+        give_buffer(std::mem::take(&mut driver.writing));
+        ended
+    }
 }
 
 struct Driver<S, H> {

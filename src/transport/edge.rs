@@ -39,17 +39,28 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Serves the connection until it ends, on the thread and runtime of whoever awaits it.
-    pub async fn serve<H: PeerHandler + Unpin>(self, mut handler: H, patience: Patience) -> Ended {
-        // Kept until the connection is over.
-        let _registration = self.registration;
-        match self.socket.unpark() {
-            Ok(socket) => drive(socket, handler, self.outgoing, patience).await,
+    /// Serves the connection until it ends, on the thread and runtime of whoever calls and awaits it.
+    pub fn serve<H: PeerHandler + Unpin>(
+        self,
+        mut handler: H,
+        patience: Patience,
+    ) -> impl Future<Output = Ended> + use<H> {
+        let Peer { outgoing, socket, registration, .. } = self;
+        let driving = match socket.unpark() {
+            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, patience))),
             Err(error) => {
                 let ended = Ended::Broken(error.to_string());
-                self.outgoing.over();
+                outgoing.over();
                 handler.ended(&ended);
-                ended
+                Err(ended)
+            }
+        };
+        async move {
+            // Kept until the connection is over.
+            let _registration = registration;
+            match driving {
+                Ok(driving) => driving.await,
+                Err(ended) => ended,
             }
         }
     }

@@ -19,7 +19,8 @@ use super::watch::{Phase, Watch};
 use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
 use crate::limits;
 use crate::units::{ChargerId, Mono, Now, SiteId};
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ struct State {
     may_speak_for: MaySpeakFor,
     watch: Watch,
     /// Who speaks on which channel.
-    bound: BTreeMap<Channel, Bound>,
+    bound: Bindings,
     /// Channels that we closed. What was on its way then is dropped, until a new Hello.
     dismissed: BTreeSet<Channel>,
 }
@@ -47,6 +48,32 @@ struct Bound {
     charger: ChargerId,
     /// The Hello's own number, for the HelloAck.
     hello: u64,
+}
+
+/// In the order of their channels. Nearly every connection has one, and there are many connections: that one is kept in
+/// place.
+#[derive(Default)]
+struct Bindings(SmallVec<[(Channel, Bound); 1]>);
+
+impl Bindings {
+    fn place(&self, channel: Channel) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&channel, |(bound, _)| *bound)
+    }
+
+    fn get(&self, channel: Channel) -> Option<&Bound> {
+        self.place(channel).ok().map(|place| &self.0[place].1)
+    }
+
+    /// On a channel on which nobody speaks yet.
+    fn insert(&mut self, channel: Channel, bound: Bound) {
+        if let Err(place) = self.place(channel) {
+            self.0.insert(place, (channel, bound));
+        }
+    }
+
+    fn remove(&mut self, channel: Channel) -> Option<Bound> {
+        self.place(channel).ok().map(|place| self.0.remove(place).1)
+    }
 }
 
 impl ChargerLink {
@@ -59,8 +86,13 @@ impl ChargerLink {
             Subject::Charger(_) | Subject::Site(_) => {}
             Subject::Processor(_) | Subject::Gate(_) => return Err(LinkError::WrongRole(peer.role())),
         }
-        let state =
-            State { peer, may_speak_for, watch: Watch::new(now), bound: BTreeMap::new(), dismissed: BTreeSet::new() };
+        let state = State {
+            peer,
+            may_speak_for,
+            watch: Watch::new(now),
+            bound: Bindings::default(),
+            dismissed: BTreeSet::new(),
+        };
         Ok(ChargerLink { reader: FrameReader::new(Direction::ChargerToGate, None), state })
     }
 
@@ -103,8 +135,8 @@ impl ChargerLink {
             ToCharger::GoAway(go) => {
                 if channel == Channel::ZERO {
                     state.watch.phase = Phase::Closed(go.code);
-                    state.bound.clear();
-                } else if state.bound.remove(&channel).is_none() {
+                    state.bound.0.clear();
+                } else if state.bound.remove(channel).is_none() {
                     return Err(SendError::ChannelUnknown(channel));
                 } else {
                     state.dismissed.insert(channel);
@@ -113,9 +145,9 @@ impl ChargerLink {
             }
             ToCharger::HelloAck(ack) => {
                 state.watch.heartbeat = ack.terms.heartbeat;
-                state.bound.get(&channel).ok_or(SendError::ChannelUnknown(channel))?.hello
+                state.bound.get(channel).ok_or(SendError::ChannelUnknown(channel))?.hello
             }
-            _ if state.bound.contains_key(&channel) => 0,
+            _ if state.bound.get(channel).is_some() => 0,
             _ => return Err(SendError::ChannelUnknown(channel)),
         };
         let (kind, payload) = write_to_charger(message);
@@ -144,12 +176,12 @@ impl ChargerLink {
 
     /// Who speaks on a channel.
     pub fn charger(&self, channel: Channel) -> Option<&ChargerId> {
-        self.state.bound.get(&channel).map(|bound| &bound.charger)
+        self.state.bound.get(channel).map(|bound| &bound.charger)
     }
 
     /// All channels and who speaks on them.
     pub fn chargers(&self) -> impl Iterator<Item = (Channel, &ChargerId)> {
-        self.state.bound.iter().map(|(channel, bound)| (*channel, &bound.charger))
+        self.state.bound.0.iter().map(|(channel, bound)| (*channel, &bound.charger))
     }
 }
 
@@ -199,7 +231,7 @@ impl State {
     /// Whether the frame's channel is to be listened to. Nothing but a Hello opens one.
     fn hears(&self, frame: &Frame<'_>) -> Result<bool, LinkError> {
         let (found, channel) = (frame.kind, frame.channel);
-        if found == FrameType::ChargerHello || self.bound.contains_key(&channel) {
+        if found == FrameType::ChargerHello || self.bound.get(channel).is_some() {
             return Ok(true);
         }
         match self.watch.phase {
@@ -230,14 +262,14 @@ impl State {
             Subject::Site(_) => {}
             Subject::Processor(_) | Subject::Gate(_) => return Err(LinkError::WrongRole(self.peer.role())),
         }
-        if self.bound.contains_key(&channel) {
+        if self.bound.get(channel).is_some() {
             return Err(LinkError::HelloTwice(channel));
         }
-        if let Some((first, _)) = self.bound.iter().find(|(_, bound)| bound.charger == charger) {
+        if let Some((first, _)) = self.bound.0.iter().find(|(_, bound)| bound.charger == charger) {
             return Err(LinkError::ChargerTwice { charger, first: *first, again: channel });
         }
         self.dismissed.remove(&channel);
-        if self.bound.len() + self.dismissed.len() >= limits::CHANNELS_PER_LINK {
+        if self.bound.0.len() + self.dismissed.len() >= limits::CHANNELS_PER_LINK {
             return Err(LinkError::TooManyChannels);
         }
         self.bound.insert(channel, Bound { charger, hello: correlation });
@@ -259,6 +291,6 @@ impl State {
 
 impl fmt::Debug for ChargerLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChargerLink({}, {:?}, {} channels)", self.peer(), self.phase(), self.state.bound.len())
+        write!(f, "ChargerLink({}, {:?}, {} channels)", self.peer(), self.phase(), self.state.bound.0.len())
     }
 }

@@ -381,16 +381,6 @@ fn an_order_is_carried_out_once() {
 }
 
 #[test]
-fn an_account_has_so_many_open_holds_and_no_more() {
-    let holds = u64::try_from(limits::ACCOUNT_OPEN_HOLDS).unwrap();
-    let mut bench = Bench::with(1_000_000);
-    for number in 1..=holds {
-        assert_eq!(bench.ask(hold(number, 1)), Ok(1));
-    }
-    assert_eq!(bench.ask(hold(holds + 1, 1)), Err("too_many_holds".into()));
-}
-
-#[test]
 fn a_closed_account_pays_out_and_still_answers() {
     let mut bench = Bench::with(1_000);
     let grant = Command::GrantPromotion { op: order_op(2), amount: eur(500), expires_at: None };
