@@ -49,7 +49,7 @@ pub struct Rhythm {
 
 impl Rhythm {
     /// A rhythm that keeps the log below so many bytes: it holds two rounds, what is written during them, and the part of a
-    /// generation (128 MiB) that cannot go yet, so a round begins after a sixth of that.
+    /// generation (32 MiB) that cannot go yet, so a round begins after a sixth of that.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
         Rhythm { log_bytes: bytes / 6, every }
     }

@@ -47,9 +47,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// This many partitions, and generations as they serve a node under load: 4,096 blocks, 128 MiB.
+    /// This many partitions, and generations as they serve a node under load: 1,024 blocks, 32 MiB. Smaller ones
+    /// can be let go sooner, and less of the log is kept only because it shares a generation with what is needed.
     pub const fn new(partitions: u16) -> Layout {
-        Layout { partitions, generation_blocks: 4096 }
+        Layout { partitions, generation_blocks: 1024 }
     }
 }
 
