@@ -223,8 +223,10 @@ impl Delivery<'_> {
             fingerprint,
         };
         self.pin(partition, &place.tariff);
-        let state = Session::new(&opening, rating, place.tariff.currency());
-        let session = HostedSession::new(state, slot, place.tariff, place.zone, self.house.policy.clone(), self.now);
+        // The partition's own: by who has that one, it is told whether a tariff may be let go.
+        let tariff = partition.pinned(&opening.tariff).unwrap_or(place.tariff);
+        let state = Session::new(&opening, rating, tariff.currency());
+        let session = HostedSession::new(state, slot, tariff, place.zone, self.house.policy.clone(), self.now);
         let cell = partition.insert_session(session);
         let opened = session::Event::Opened(Box::new(opening));
         partition.tally.count(&opened);

@@ -128,9 +128,9 @@ impl Partition {
         pinned.into_iter()
     }
 
-    /// Keeps a pinned tariff.
+    /// Keeps a pinned tariff. The one that is there already stays, because sessions may have it.
     pub fn pin(&mut self, tariff: Arc<Tariff>) {
-        self.tariffs.insert(tariff.hash(), tariff);
+        self.tariffs.entry(tariff.hash()).or_insert(tariff);
     }
 
     /// Lets go of pinned tariffs that nobody has: no session that lives here, and not the table of those in force.
