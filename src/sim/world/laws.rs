@@ -107,6 +107,9 @@ fn series_have_no_gap(process: &Process, documents: &Documents) -> Vec<String> {
     wrong
 }
 
+/// What is done to a numbered document, in words and in deed.
+type Change<'a> = (&'a str, &'a dyn Fn(&mut Issued));
+
 /// L20: whatever bit of a numbered document is changed, its chain does not hold any more.
 fn a_changed_bit_is_seen(listed: &[Issued], dice: &mut Dice) -> Option<String> {
     let mut changed = listed.to_vec();
@@ -114,7 +117,7 @@ fn a_changed_bit_is_seen(listed: &[Issued], dice: &mut Dice) -> Option<String> {
     let bit = dice.below(256);
     let honest = changed.get(at)?.clone();
     let flip = |digest: &mut Digest| digest.0[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
-    let changes: [(&str, &dyn Fn(&mut Issued)); 6] = [
+    let changes: [Change<'_>; 6] = [
         ("its total", &|issued| issued.document.total.minor ^= 1 << (bit % 48)),
         ("its content", &|issued| flip(&mut issued.document.content)),
         ("its hash", &|issued| flip(&mut issued.hash)),
