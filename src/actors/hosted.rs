@@ -8,11 +8,11 @@
 //! A cell costs its state and 16 bytes, and a delivery a few nanoseconds, where an actor with a mailbox of its own costs
 //! a kilobyte and a microsecond.
 
+use super::cells::Cells;
 use crate::ledger::Entry;
 use crate::machine::Decision;
 use crate::units::{Mono, Now};
 use actix::{Actor, ActorContext, ActorState, Handler, Message};
-use slab::Slab;
 
 /// An actor that can be hosted: what it decides has a type.
 pub trait Hostable: Actor<Context = Hosted<Self>> {
@@ -93,13 +93,13 @@ pub struct Delivered<A: Hostable> {
 
 struct Cell<A> {
     actor: A,
-    /// The wake-up that is in the timer wheel for this cell: never later than the actor's deadline.
-    armed: Option<Mono>,
+    /// The wake-up that is in the timer wheel for this cell, if one is: never later than the actor's deadline.
+    armed: Mono,
 }
 
 /// The cells of one kind of actor in one partition.
 pub struct Arena<A: Hostable> {
-    cells: Slab<Cell<A>>,
+    cells: Cells<Cell<A>>,
     context: Hosted<A>,
     /// The snapshot that is being taken, if one is.
     sweep: Option<Sweep>,
@@ -171,17 +171,17 @@ impl Sweep {
 impl<A: Hostable> Arena<A> {
     /// What a cell takes: the actor, and when it is to be woken.
     #[cfg(test)]
-    pub(super) const CELL_BYTES: usize = size_of::<Option<Cell<A>>>();
+    pub(super) const CELL_BYTES: usize = Cells::<Cell<A>>::BYTES;
 
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
         let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };
-        Arena { cells: Slab::new(), context, sweep: None, sums: Counts::default() }
+        Arena { cells: Cells::new(), context, sweep: None, sums: Counts::default() }
     }
 
     /// Begins a snapshot of all cells as they are now.
     pub fn begin_sweep(&mut self) {
-        let end = self.cells.capacity();
+        let end = self.cells.end();
         let dealt_with = vec![0; end.div_ceil(64)];
         self.sweep = Some(Sweep { next: 0, end, dealt_with, written: Written::default() });
     }
@@ -192,7 +192,7 @@ impl<A: Hostable> Arena<A> {
         let (mut left, mut passed) = (cells, 0);
         while left > 0 && sweep.next < sweep.end {
             let slot = sweep.next;
-            match self.cells.get(slot) {
+            match self.cells.get(Slot::try_from(slot).unwrap_or(Slot::MAX)) {
                 Some(cell) if sweep.take(slot) => {
                     sweep.write(cell);
                     left -= 1;
@@ -216,26 +216,21 @@ impl<A: Hostable> Arena<A> {
     #[inline]
     fn before_change(&mut self, slot: Slot) {
         if let Some(sweep) = &mut self.sweep
-            && let Some(cell) = self.cells.get(slot as usize)
+            && let Some(cell) = self.cells.get(slot)
             && sweep.take(slot as usize)
         {
             sweep.write(cell);
         }
     }
 
-    /// Makes room for so many more actors.
-    pub fn reserve(&mut self, actors: usize) {
-        self.cells.reserve_exact(actors);
-    }
-
     /// Puts an actor into a cell.
     pub fn insert(&mut self, actor: A) -> Slot {
         add(&mut self.sums, actor.counts());
-        let index = self.cells.insert(Cell { actor, armed: None });
+        let slot = self.cells.insert(Cell { actor, armed: Mono::NEVER });
         if let Some(sweep) = &mut self.sweep {
-            sweep.take(index);
+            sweep.take(slot as usize);
         }
-        Slot::try_from(index).expect("an arena holds fewer than 2^32 cells")
+        slot
     }
 
     /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that stopped itself is gone.
@@ -245,7 +240,7 @@ impl<A: Hostable> Arena<A> {
         A: Handler<M>,
     {
         self.before_change(slot);
-        let cell = self.cells.get_mut(slot as usize)?;
+        let cell = self.cells.get_mut(slot)?;
         self.context.now = now;
         self.context.state = ActorState::Running;
         let before = cell.actor.counts();
@@ -254,7 +249,7 @@ impl<A: Hostable> Arena<A> {
         let decided = std::mem::take(&mut self.context.decided);
         let entries = std::mem::take(&mut self.context.entries);
         if self.context.state != ActorState::Running {
-            self.cells.remove(slot as usize);
+            self.cells.remove(slot);
             return Some(Delivered { decided, entries, deadline: None });
         }
         add(&mut self.sums, cell.actor.counts());
@@ -263,19 +258,19 @@ impl<A: Hostable> Arena<A> {
 
     /// Reads an actor.
     pub fn get(&self, slot: Slot) -> Option<&A> {
-        self.cells.get(slot as usize).map(|cell| &cell.actor)
+        self.cells.get(slot).map(|cell| &cell.actor)
     }
 
     /// Changes an actor outside of a delivery: while replaying, and for projections that its shell keeps.
     pub fn get_mut(&mut self, slot: Slot) -> Option<&mut A> {
         self.before_change(slot);
-        self.cells.get_mut(slot as usize).map(|cell| &mut cell.actor)
+        self.cells.get_mut(slot).map(|cell| &mut cell.actor)
     }
 
     /// Takes an actor out of its cell.
     pub fn remove(&mut self, slot: Slot) -> Option<A> {
         self.before_change(slot);
-        let cell = self.cells.try_remove(slot as usize)?;
+        let cell = self.cells.remove(slot)?;
         subtract(&mut self.sums, cell.actor.counts());
         Some(cell.actor)
     }
@@ -288,14 +283,14 @@ impl<A: Hostable> Arena<A> {
     /// Sums up anew, after the actors were changed outside of deliveries: after a replay.
     pub fn sum_up(&mut self) {
         self.sums = Counts::default();
-        for (_, cell) in &self.cells {
+        for (_, cell) in self.cells.iter() {
             add(&mut self.sums, cell.actor.counts());
         }
     }
 
     /// Every cell, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &A)> {
-        self.cells.iter().map(|(index, cell)| (index as Slot, &cell.actor))
+        self.cells.iter().map(|(slot, cell)| (slot, &cell.actor))
     }
 
     /// How many actors live here.
@@ -310,23 +305,21 @@ impl<A: Hostable> Arena<A> {
 
     /// Whether a wake-up at `deadline` has to be put into the wheel, or an earlier one is already there. Remembers it.
     pub fn arm(&mut self, slot: Slot, deadline: Mono) -> bool {
-        let Some(cell) = self.cells.get_mut(slot as usize) else { return false };
-        match cell.armed {
-            Some(armed) if armed <= deadline => false,
-            _ => {
-                cell.armed = Some(deadline);
-                true
-            }
+        let Some(cell) = self.cells.get_mut(slot) else { return false };
+        let earlier = deadline < cell.armed;
+        if earlier {
+            cell.armed = deadline;
         }
+        earlier
     }
 
     /// A wake-up came out of the wheel: when it was the armed one, returns the deadline that the actor has by now.
     pub fn disarm(&mut self, slot: Slot, fired: Mono) -> Option<Mono> {
-        let cell = self.cells.get_mut(slot as usize)?;
-        if cell.armed != Some(fired) {
+        let cell = self.cells.get_mut(slot)?;
+        if cell.armed != fired {
             return None;
         }
-        cell.armed = None;
+        cell.armed = Mono::NEVER;
         cell.actor.next_deadline()
     }
 }

@@ -15,6 +15,7 @@
 pub mod account;
 mod acquainting;
 pub mod archivist;
+mod cells;
 pub mod charger;
 mod codes;
 mod delivery;

@@ -141,8 +141,6 @@ impl Partition {
     /// Makes room for so many more, no more than they take.
     pub(super) fn reserve(&mut self, chargers: usize, sessions: usize) {
         let Partition { chargers: cells, sessions: session_cells, hasher, .. } = self;
-        cells.reserve(chargers);
-        session_cells.reserve(sessions);
         self.charger_slots.reserve(chargers, |slot| hash_of_charger(hasher, cells, *slot));
         self.session_slots.reserve(sessions, |slot| hash_of_session(hasher, session_cells, *slot));
     }

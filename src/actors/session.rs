@@ -27,8 +27,8 @@ pub struct HostedSession {
     compared: Mono,
     /// When the last good reading came.
     metered: Mono,
-    /// When its payment wants to be woken.
-    payment_due: Option<Mono>,
+    /// When its payment wants to be woken, if it does.
+    payment_due: Mono,
     /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
     rebuilt: bool,
 }
@@ -61,7 +61,7 @@ impl HostedSession {
             heard,
             compared,
             metered,
-            payment_due: None,
+            payment_due: Mono::NEVER,
             rebuilt: false,
         }
     }
@@ -102,7 +102,7 @@ impl HostedSession {
             ^ key.0
             ^ self.heard.0
             ^ self.metered.0
-            ^ self.payment_due.map_or(0, |due| due.0)
+            ^ self.payment_due.0
     }
 
     /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
@@ -166,6 +166,10 @@ impl HostedSession {
         }
     }
 
+    fn payment_due(&self) -> Option<Mono> {
+        (self.payment_due != Mono::NEVER).then_some(self.payment_due)
+    }
+
     fn silence_allowed(&self) -> TimeSpan {
         match self.state.meter.sequence {
             0 => self.policy.no_start,
@@ -183,7 +187,7 @@ impl Hostable for HostedSession {
     type Effect = Effect;
 
     fn next_deadline(&self) -> Option<Mono> {
-        [self.silence_deadline(), self.watch_deadline(), self.payment_due].into_iter().flatten().min()
+        [self.silence_deadline(), self.watch_deadline(), self.payment_due()].into_iter().flatten().min()
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
@@ -214,7 +218,7 @@ impl Handler<Deliver<'_>> for HostedSession {
             Command::Wake { .. } => {
                 let due = |deadline: Option<Mono>| deadline.is_some_and(|at| at <= now.mono);
                 // One thing at a time: what the money has to do comes first, and the funds are looked at right after it.
-                let watch = due(self.watch_deadline()) && !due(self.payment_due);
+                let watch = due(self.watch_deadline()) && !due(self.payment_due());
                 if watch {
                     self.compared = now.mono;
                 }
@@ -248,7 +252,7 @@ impl Handler<Deliver<'_>> for HostedSession {
             self.rebuilt = false;
         }
         if !matches!(decision.events.as_slice(), [Event::Metered(_)]) {
-            self.payment_due = self.state.payment.arm(now, &self.policy.payment);
+            self.payment_due = self.state.payment.arm(now, &self.policy.payment).unwrap_or(Mono::NEVER);
         }
         context.commit(decision);
     }

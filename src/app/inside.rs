@@ -89,7 +89,8 @@ struct Heard {
 /// What a session of a line has heard.
 struct Told {
     channel: Channel,
-    key: SessionKey,
+    /// The charger's number for it.
+    key: u32,
     /// Its last acknowledged reading.
     up_to: AtomicU32,
 }
@@ -256,8 +257,8 @@ impl Line {
         let at = clock.now().wall;
         let messages = self.outlet.sessions.iter().map(|session| {
             let start = StartSession {
-                session: session.key,
-                connector: ConnectorId(u16::try_from(session.key.0).unwrap_or(u16::MAX)),
+                session: session.key(),
+                connector: ConnectorId(u16::try_from(session.key).unwrap_or(u16::MAX)),
                 credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_inside") },
                 at,
                 register: Energy::ZERO,
@@ -275,7 +276,7 @@ impl Line {
             std::thread::sleep(PAUSE);
         }
         let messages = self.outlet.sessions.iter().map(|session| {
-            let message = FromCharger::Reading { session: session.key, reading };
+            let message = FromCharger::Reading { session: session.key(), reading };
             Received { channel: session.channel, message }
         });
         self.turn(messages.collect());
@@ -290,12 +291,18 @@ impl Line {
     }
 }
 
+impl Told {
+    fn key(&self) -> SessionKey {
+        SessionKey(u64::from(self.key))
+    }
+}
+
 impl Heard {
     fn new(chargers: &[(ChargerId, u16)], epoch: Instant, latencies: Arc<Mutex<Histogram<u64>>>) -> Heard {
         let (mut sessions, mut begins) = (Vec::new(), vec![0]);
         for ((_, of_charger), channel) in chargers.iter().zip(1_u32..) {
             begins.push(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
-            let keys = (1..=u64::from(*of_charger)).map(SessionKey);
+            let keys = 1..=u32::from(*of_charger);
             sessions.extend(keys.map(|key| Told { channel: Channel(channel), key, up_to: AtomicU32::new(0) }));
         }
         sessions.shrink_to_fit();

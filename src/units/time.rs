@@ -18,6 +18,11 @@ pub struct TimeSpan(i64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub u64);
 
+impl Mono {
+    /// A moment that does not come.
+    pub const NEVER: Mono = Mono(u64::MAX);
+}
+
 /// What the clocks say at the moment a command is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 /// The most readings in one turn; fewer at a low rate, at which a connection would not gather so many.
 const PER_TURN_MAX: u32 = 512;
-/// At a given rate a turn comes about so often.
+/// At a given rate a turn comes about so often, with so many readings at least.
 const TURNS_PER_SECOND: u32 = 1_000;
+const PER_TURN_MIN: u32 = 16;
 
 /// Measures.
 pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Measured, CliError> {
@@ -27,7 +28,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         ..Settings::bare(Data::Directory { path: folder.path().join("data"), layout: Layout::new(args.partitions) })
     })
     .map_err(CliError::failed)?;
-    let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(1, PER_TURN_MAX));
+    let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(PER_TURN_MIN, PER_TURN_MAX));
     let load = InsideLoad { sessions: args.sessions, chargers: args.chargers(), per_line };
     let mut inside = Inside::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
     output.say(format_args!("opening {} sessions", args.sessions));
