@@ -186,22 +186,23 @@ impl fmt::Display for PartitionId {
 }
 
 /// How 128 bits are written: a number where people read it, else sixteen bytes. As a number of the log's varying length
-/// they would take nineteen and be taken apart seven bits at a time, in every record.
+/// they would take nineteen and be taken apart seven bits at a time, in every record. In memory they are bytes too, the
+/// highest first: a `u128` would have to be aligned to sixteen bytes in everything that holds one, a million times.
 mod bits {
     use serde::de::{Error, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
     use std::fmt;
 
-    pub fn serialize<S: Serializer>(bits: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(bits: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
         match serializer.is_human_readable() {
-            true => bits.serialize(serializer),
-            false => serializer.serialize_bytes(&bits.to_be_bytes()),
+            true => u128::from_be_bytes(*bits).serialize(serializer),
+            false => serializer.serialize_bytes(bits),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
         match deserializer.is_human_readable() {
-            true => u128::deserialize(deserializer),
+            true => u128::deserialize(deserializer).map(u128::to_be_bytes),
             false => deserializer.deserialize_bytes(Bytes),
         }
     }
@@ -209,17 +210,14 @@ mod bits {
     struct Bytes;
 
     impl Visitor<'_> for Bytes {
-        type Value = u128;
+        type Value = [u8; 16];
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("the sixteen bytes of an id")
         }
 
-        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<u128, E> {
-            match bytes.try_into() {
-                Ok(bytes) => Ok(u128::from_be_bytes(bytes)),
-                Err(_) => Err(E::invalid_length(bytes.len(), &self)),
-            }
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; 16], E> {
+            bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))
         }
     }
 }
@@ -231,60 +229,60 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 /// A charging session (or an account's own business, such as a top-up): 48 bits of time in milliseconds, 16 of
 /// partition, 48 of randomness, 16 zero bits where the ordinals of its operations go.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SessionId(#[serde(with = "bits")] u128);
+pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 
 impl SessionId {
     /// Makes an id; `dice` is random from outside (its lowest 48 bits are used), so that ids cannot be guessed.
     pub fn new(at: Timestamp, partition: PartitionId, dice: u64) -> SessionId {
         let time = u128::from(at.unix_ms().unsigned_abs() & 0xffff_ffff_ffff);
         let dice = u128::from(dice & 0xffff_ffff_ffff);
-        SessionId(time << 80 | u128::from(partition.0) << 64 | dice << ORDINAL_BITS)
+        SessionId::from_u128(time << 80 | u128::from(partition.0) << 64 | dice << ORDINAL_BITS)
     }
 
     /// From its 128 bits; the ordinal is cut off.
     pub const fn from_u128(bits: u128) -> SessionId {
-        SessionId(bits & !ORDINAL_MASK)
+        SessionId((bits & !ORDINAL_MASK).to_be_bytes())
     }
 
     /// The 128 bits.
     pub const fn as_u128(self) -> u128 {
-        self.0
+        u128::from_be_bytes(self.0)
     }
 
     /// The partition in which the session lives.
     pub fn partition(self) -> PartitionId {
-        PartitionId(u16::try_from(self.0 >> 64 & 0xffff).expect("masked to 16 bits"))
+        PartitionId(u16::from_be_bytes([self.0[6], self.0[7]]))
     }
 
     /// The session's operation with this number, counted from 1.
     pub fn operation(self, ordinal: u16) -> OpId {
-        OpId(self.0 | u128::from(ordinal))
+        OpId((self.as_u128() | u128::from(ordinal)).to_be_bytes())
     }
 }
 
 /// One request to a processor. Made before the first byte is sent, and the same in every repetition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct OpId(#[serde(with = "bits")] u128);
+pub struct OpId(#[serde(with = "bits")] [u8; 16]);
 
 impl OpId {
     /// From its 128 bits, as they come back from a processor.
     pub const fn from_u128(bits: u128) -> OpId {
-        OpId(bits)
+        OpId(bits.to_be_bytes())
     }
 
     /// The 128 bits.
     pub const fn as_u128(self) -> u128 {
-        self.0
+        u128::from_be_bytes(self.0)
     }
 
     /// The session that asked.
     pub const fn session(self) -> SessionId {
-        SessionId::from_u128(self.0)
+        SessionId::from_u128(self.as_u128())
     }
 
     /// The operation's number in its session, counted from 1.
     pub fn ordinal(self) -> u16 {
-        u16::try_from(self.0 & ORDINAL_MASK).expect("masked to 16 bits")
+        u16::from_be_bytes([self.0[14], self.0[15]])
     }
 }
 
@@ -322,9 +320,9 @@ macro_rules! numeric_id_text {
     };
 }
 
-numeric_id_text!(SessionId, "session id", "ses_", |id| id.0, SessionId::from_u128);
-numeric_id_text!(OpId, "operation id", "op_", |id| id.0, OpId);
-numeric_id_text!(HoldId, "hold id", "hold_", |id| id.0.0, |bits| HoldId(OpId(bits)));
+numeric_id_text!(SessionId, "session id", "ses_", |id| id.as_u128(), SessionId::from_u128);
+numeric_id_text!(OpId, "operation id", "op_", |id| id.as_u128(), OpId::from_u128);
+numeric_id_text!(HoldId, "hold id", "hold_", |id| id.0.as_u128(), |bits| HoldId(OpId::from_u128(bits)));
 
 /// SHA-256 of a tariff's JSON text: which version of a tariff a session is pinned to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
