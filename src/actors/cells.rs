@@ -143,7 +143,9 @@ mod tests {
     #[test]
     fn a_place_is_used_again_before_there_are_more() {
         let mut cells = Cells::new();
-        (0..3 * CHUNK).for_each(|number| drop(cells.insert(number)));
+        for number in 0..3 * CHUNK {
+            cells.insert(number);
+        }
         for place in [5, 700, 300] {
             assert_eq!(cells.remove(place), Some(place as usize));
         }
