@@ -2,7 +2,8 @@
 //!
 //! It lives alone on its thread, because writing a snapshot blocks. A round takes every partition once. Each shard has
 //! one snapshot under way at a time, so memory holds no more than one partition of each. Only when all of them are
-//! written, synced and read back is the log trimmed, and no further than to the older of the two that are kept.
+//! written, synced and read back is the log trimmed: no further than to the older of the two that are kept, unless it takes
+//! more than half of what it may. At its bound the shards take no more turns until it is shorter.
 //!
 //! ```text
 //!   due ─▶ for each partition: TakeSnapshot ─▶ shard: sweep ... durable ─▶ Taken ─▶ write, sync, rename, read back
@@ -52,6 +53,11 @@ impl Rhythm {
     /// generation (32 MiB) that cannot go yet, so a round begins after a sixth of that.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
         Rhythm { log_bytes: bytes / 6, every }
+    }
+
+    /// Below how many bytes it keeps the log.
+    pub const fn bound(&self) -> u64 {
+        self.log_bytes.saturating_mul(6)
     }
 }
 
@@ -194,6 +200,7 @@ impl Keeper {
         }
         let (begun, log_at) = (Instant::now(), self.figures.written());
         self.last = (begun, log_at);
+        self.figures.set_relief(true);
         self.round = Some(Current { begun, log_at, left, busy: 0, done: UnderWay::default(), failed: false });
         (0..shards).for_each(|shard| self.ask(shard, context));
         self.look_whether_over();
@@ -236,14 +243,20 @@ impl Keeper {
     fn look_whether_over(&mut self) {
         let over = |round: &mut Current| round.busy == 0 && (round.failed || round.left.iter().all(VecDeque::is_empty));
         let Some(round) = self.round.take_if(over) else { return };
+        self.figures.set_relief(false);
         match round.failed {
             true => self.not_before = Instant::now() + RETRY,
             false => {
                 let UnderWay { snapshots, bytes } = round.done;
                 let (took_ms, log_bytes) = (round.begun.elapsed().as_millis(), self.figures.written() - round.log_at);
                 tracing::info!(snapshots, bytes, took_ms, log_bytes, "all partitions have their snapshots");
+                // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
+                let reach = match self.figures.is_strained() {
+                    true => self.snapshots.verified(),
+                    false => self.snapshots.reach(),
+                };
                 // The writer's mailbox has room for it; if the process is at its end, the next round will do.
-                let _ = self.writer.try_send(Trim(self.snapshots.reach()));
+                let _ = self.writer.try_send(Trim(reach));
             }
         }
         for waiting in self.waiting.drain(..) {
@@ -331,6 +344,7 @@ impl Handler<Dismiss> for Keeper {
 
     fn handle(&mut self, Dismiss(dismissed): Dismiss, context: &mut Context<Keeper>) {
         (self.data, self.round) = (None, None);
+        self.figures.set_relief(false);
         context.stop();
         // Whoever asked may have lost patience.
         let _ = dismissed.send(());

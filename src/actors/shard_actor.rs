@@ -9,7 +9,7 @@ use super::outside::Outside;
 use super::shard::{Input, LOOK_AHEAD, Shard};
 use super::snapshot::Sweep;
 use super::turn::{Attach, Detach, Turn};
-use super::writer::{Append, JournalWriter};
+use super::writer::{Append, JournalWriter, LogFigures};
 use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
 use crate::metrics::{Durations, MAILBOX_DEPTH};
@@ -47,6 +47,8 @@ pub struct ShardActor {
     /// Turns whose records are not durable yet: up to where, since when, and how many readings.
     under_way: VecDeque<(Position, Instant, u64)>,
     ticks: Arc<Durations>,
+    /// How long the log is: at its bound turns wait.
+    log: Arc<LogFigures>,
     /// The snapshot that is being taken, and for whom.
     snapshot: Option<(PartitionId, Addr<Keeper>)>,
     /// What waits for the journal in all shards, and what this one has told of it.
@@ -104,6 +106,7 @@ impl ShardActor {
         clock: Arc<dyn Clock>,
         writer: Addr<JournalWriter>,
         ticks: Arc<Durations>,
+        log: Arc<LogFigures>,
     ) -> ShardActor {
         let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
         ShardActor {
@@ -117,6 +120,7 @@ impl ShardActor {
             inputs: VecDeque::new(),
             under_way: VecDeque::new(),
             ticks,
+            log,
             snapshot: None,
             depth: MAILBOX_DEPTH.gauge(&["shard"]),
             told: 0,
@@ -165,6 +169,9 @@ impl ShardActor {
 
     /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
     fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
+        if self.log.is_full() {
+            return Err(Busy::Log);
+        }
         let (mut readings, mut looked_at) = (0, 0);
         loop {
             if looked_at == 0 {
@@ -292,7 +299,10 @@ impl Handler<GoOn> for ShardActor {
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
         if self.sweep(limits::SNAPSHOT_CELLS_AT_ONCE) {
-            context.notify_later(GoOn, SWEEP_PAUSE);
+            match self.log.is_strained() {
+                true => context.notify(GoOn),
+                false => drop(context.notify_later(GoOn, SWEEP_PAUSE)),
+            }
         }
     }
 }

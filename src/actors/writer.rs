@@ -6,7 +6,7 @@
 use crate::journal::{Batch, Failure, Log, LogView, Recovered, Sequences};
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -51,18 +51,40 @@ pub struct LogFigures {
     used: AtomicU64,
     records: AtomicU64,
     last_sequence: AtomicU64,
+    /// What it may take.
+    bound: u64,
+    /// Snapshots are being taken that will let some of it go.
+    relief: AtomicBool,
 }
 
 impl LogFigures {
-    /// Figures of a log in which this was found.
-    pub fn new(recovered: &Recovered, log: &Log) -> LogFigures {
+    /// Figures of a log in which this was found, and which may take so many bytes.
+    pub fn new(recovered: &Recovered, log: &Log, bound: u64) -> LogFigures {
         let last = log.sequences().iter().map(|(_, last)| last.0).sum();
         LogFigures {
             written: AtomicU64::new(recovered.bytes),
             used: AtomicU64::new(log.used_bytes()),
             last_sequence: AtomicU64::new(last),
             records: AtomicU64::new(recovered.records),
+            bound,
+            relief: AtomicBool::new(false),
         }
+    }
+
+    /// More than half of what it may take: snapshots come before comfort.
+    pub fn is_strained(&self) -> bool {
+        self.used() > self.bound / 2
+    }
+
+    /// As long as it may be, and somebody is about to change that: what can wait waits until then. While snapshots fail (a
+    /// full disk) the log grows beyond its bound rather than that nobody could charge any more.
+    pub fn is_full(&self) -> bool {
+        self.used() >= self.bound && self.relief.load(Ordering::Relaxed)
+    }
+
+    /// Whether snapshots are being taken.
+    pub(super) fn set_relief(&self, coming: bool) {
+        self.relief.store(coming, Ordering::Relaxed);
     }
 
     /// Bytes that were ever written to it, as far as they were still there at the start.
@@ -223,5 +245,24 @@ impl Handler<CloseLog> for JournalWriter {
         }
         // Whoever asked may have lost patience.
         let _ = closed.send(());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_full_only_while_somebody_makes_it_shorter() {
+        let log = LogFigures { bound: 100, ..LogFigures::default() };
+        let with = |used: u64| {
+            log.used.store(used, Ordering::Relaxed);
+            (log.is_strained(), log.is_full())
+        };
+        assert_eq!([with(50), with(51), with(100)], [(false, false), (true, false), (true, false)]);
+        log.set_relief(true);
+        assert_eq!([with(50), with(99), with(100)], [(false, false), (true, false), (true, true)]);
+        log.set_relief(false);
+        assert_eq!(with(1_000), (true, false), "it grows rather than that nobody could charge");
     }
 }

@@ -224,7 +224,7 @@ impl Gate {
             tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
         }
         let sequences = log.sequences().clone();
-        let figures = Arc::new(LogFigures::new(&recovered, &log));
+        let figures = Arc::new(LogFigures::new(&recovered, &log, settings.rhythm.bound()));
         let recovery = begun.elapsed();
         let live =
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
@@ -602,9 +602,9 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         shard.continue_after(sequences.clone());
         let arbiter = Arbiter::new().handle();
         let outside = Outside::new(directory.clone(), shard.index());
-        let (clock, writer, ticks) = (clock.clone(), writer.clone(), ticks.clone());
+        let (clock, writer, ticks, log) = (clock.clone(), writer.clone(), ticks.clone(), figures.clone());
         addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| {
-            ShardActor::new(shard, outside, clock, writer, ticks)
+            ShardActor::new(shard, outside, clock, writer, ticks, log)
         }));
         arbiters.push(arbiter);
     }

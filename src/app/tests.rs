@@ -37,6 +37,20 @@ fn wait_for(inside: &Inside, readings: u64) {
     }
 }
 
+/// A log that is always at its bound makes readings wait for every round of snapshots, and loses none.
+#[test]
+fn readings_wait_while_the_log_is_made_shorter() {
+    let place = tempfile::tempdir().unwrap();
+    let gate = gate(&place.path().join("data"), Rhythm::log_below(0, Duration::from_secs(3_600)));
+    let mut inside = Inside::new(&gate, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
+    inside.open(&gate, PATIENCE).unwrap();
+    for round in 1..=20 {
+        inside.round(|_| Some(Instant::now()));
+        wait_for(&inside, round * 60);
+    }
+    gate.stop();
+}
+
 /// What was said long ago is in the state, not in the log: the directory grows with what lives, not with what was said.
 #[test]
 fn the_log_stays_below_its_bound_while_the_gate_runs() {

@@ -35,6 +35,9 @@ pub enum Busy {
     /// Too many effects wait for the watermark.
     #[error("too many effects wait for the journal")]
     Effects,
+    /// The log is as long as it may be, and the snapshots that will let some of it go are being taken.
+    #[error("the log is as long as it may be")]
+    Log,
 }
 
 /// The sequences of all partitions: what each one's last record is. Made by recovery, handed to the log and, for the
