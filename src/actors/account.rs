@@ -1,7 +1,8 @@
 //! The actor of a prepaid account: the shell around [`crate::account`].
 
+use super::encoding::encode;
 use super::hosted::{Hostable, Hosted};
-use super::{posting, snapshot};
+use super::posting;
 use crate::account::{self, Account, Command, Effect, Event};
 use crate::ledger::Entry;
 use crate::units::{AccountId, Mono};
@@ -53,7 +54,7 @@ impl Hostable for HostedAccount {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        snapshot::write(&self.state, bytes);
+        encode(&self.state, bytes);
     }
 }
 

@@ -3,7 +3,8 @@
 //! A processor lives in the partition of its id, like its settlement batches. Whoever chooses a processor sees it in the
 //! house: what is remembered is listed there as not connected, until it dials in.
 
-use super::delivery::{Delivery, encode};
+use super::delivery::Delivery;
+use super::encoding::encode;
 use super::house::House;
 use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
@@ -36,7 +37,7 @@ impl Delivery<'_> {
     }
 
     fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
-        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| encode(bytes, event));
+        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| encode(event, bytes));
         partition.acquainted(event, self.house);
     }
 }

@@ -1,7 +1,7 @@
 //! The actor of a charger: the shell around [`crate::charger`].
 
+use super::encoding::encode;
 use super::hosted::{Hostable, Hosted, Slot};
-use super::snapshot;
 use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 use crate::wire::{Channel, ConnectorState};
@@ -120,8 +120,13 @@ impl Hostable for HostedCharger {
         None
     }
 
+    fn touch(&self) -> u64 {
+        let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
+        first(self.state.id.as_str()) ^ first(&self.state.firmware)
+    }
+
     fn write(&self, bytes: &mut Vec<u8>) {
-        snapshot::write(&self.state, bytes);
+        encode(&self.state, bytes);
     }
 }
 

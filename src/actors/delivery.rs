@@ -5,6 +5,7 @@
 
 use super::charger::Link;
 use super::codes;
+use super::encoding::encode;
 use super::hosted::Slot;
 use super::house::{self, House, account_processor};
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
@@ -390,7 +391,7 @@ impl Delivery<'_> {
         self.put_pages_away(partition);
         for event in &delivered.decided.events {
             self.house.links.fold(id, event);
-            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(bytes, &(id, event)));
+            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
         }
         for effect in delivered.decided.effects {
             match effect {
@@ -432,7 +433,7 @@ impl Delivery<'_> {
     pub(super) fn pin(&mut self, partition: &mut Partition, tariff: &Arc<Tariff>) {
         if partition.pinned(&tariff.hash()).is_none() {
             let pinned = (tariff.hash(), tariff.source());
-            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(bytes, &pinned));
+            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(&pinned, bytes));
             partition.pin(tariff.clone());
         }
     }
@@ -457,14 +458,14 @@ impl Delivery<'_> {
         if let Some(hosted) = partition.chargers.get(slot) {
             for event in &decided.events {
                 let record = (&hosted.state().id, event);
-                self.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| encode(bytes, &record));
+                self.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| encode(&record, bytes));
             }
         }
         decided.effects
     }
 
     pub(super) fn append_session(&mut self, id: SessionId, event: &session::Event) {
-        self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| encode(bytes, &(id, event)));
+        self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| encode(&(id, event), bytes));
     }
 
     fn project(&mut self, partition: &mut Partition, slot: Slot, cell: Slot, event: &charger::Event) {
@@ -504,9 +505,4 @@ impl Delivery<'_> {
 
 fn cost_limit(limit: Amount) -> Limit {
     Limit { cost: Some(limit), energy: None, time: None }
-}
-
-/// Encodes a record's payload. A machine's events are plain data: encoding them cannot fail.
-pub(super) fn encode<T: serde::Serialize>(bytes: &mut Vec<u8>, record: &T) {
-    postcard::to_io(record, bytes).expect("plain data into memory");
 }

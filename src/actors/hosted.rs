@@ -27,6 +27,12 @@ pub trait Hostable: Actor<Context = Hosted<Self>> {
     /// Writes its state behind what is in `bytes`, as a snapshot keeps it.
     fn write(&self, bytes: &mut Vec<u8>);
 
+    /// Reads a word of everything on the heap that [`Hostable::write`] will read: what it is does not matter. The cells of
+    /// several actors are looked at together before they are written one by one, so that they wait for memory together.
+    fn touch(&self) -> u64 {
+        0
+    }
+
     /// What it counts for in the sums of its arena: so that nobody has to look at a million cells to know how many do what.
     fn counts(&self) -> Counts {
         Counts::default()
@@ -168,6 +174,9 @@ impl Sweep {
     }
 }
 
+/// Cells that are looked at together before they are written.
+const TOUCHED_AT_ONCE: usize = 16;
+
 impl<A: Hostable> Arena<A> {
     /// What a cell takes: the actor, and when it is to be woken.
     #[cfg(test)]
@@ -192,6 +201,11 @@ impl<A: Hostable> Arena<A> {
         let (mut left, mut passed) = (cells, 0);
         while left > 0 && sweep.next < sweep.end {
             let slot = sweep.next;
+            if slot.is_multiple_of(TOUCHED_AT_ONCE) {
+                let coming = (slot..sweep.end.min(slot + TOUCHED_AT_ONCE)).filter_map(|slot| Slot::try_from(slot).ok());
+                let cells = coming.filter_map(|slot| self.cells.get(slot));
+                std::hint::black_box(cells.fold(0, |all, cell| all ^ cell.actor.touch()));
+            }
             match self.cells.get(Slot::try_from(slot).unwrap_or(Slot::MAX)) {
                 Some(cell) if sweep.take(slot) => {
                     sweep.write(cell);

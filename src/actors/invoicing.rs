@@ -15,7 +15,8 @@
 //! Where the difference is no document (a tax of another sign than the total, or more than it), what was documented is
 //! taken back by one credit note, and documented anew by one invoice.
 
-use super::delivery::{Delivery, encode};
+use super::delivery::Delivery;
+use super::encoding::encode;
 use super::hosted::Slot;
 use super::house::SeriesNames;
 use super::partition::Partition;
@@ -121,7 +122,7 @@ impl Delivery<'_> {
         let state = partition.series.entry(series.clone()).or_default();
         let decision = invoice::decide(state, command, self.now);
         for event in &decision.events {
-            self.permit.append(partition.id, RecordKind::BillingEvent, |bytes| encode(bytes, &(series, event)));
+            self.permit.append(partition.id, RecordKind::BillingEvent, |bytes| encode(&(series, event), bytes));
             partition.billed(series, event);
         }
         decision.effects.into_iter().next()

@@ -21,6 +21,7 @@ mod codes;
 mod delivery;
 pub mod directory;
 pub mod dossier;
+mod encoding;
 pub mod hosted;
 pub mod house;
 mod invoicing;

@@ -1,8 +1,9 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
+use super::encoding::encode;
 use super::hosted::{Counts, Hostable, Hosted, Slot};
 use super::house::House;
-use super::{posting, snapshot};
+use super::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::payment::{LiveOperation, Phase};
@@ -88,7 +89,7 @@ impl HostedSession {
 
     /// Reads a word of every part that a reading needs: what it is does not matter.
     #[inline]
-    pub(super) fn touch(&self) -> u64 {
+    pub(super) fn look(&self) -> u64 {
         let Session { id, meter, rating, segments, payment, key, .. } = &self.state;
         let low = |bits: i64| bits.cast_unsigned();
         let charging = matches!(self.state.stage, Stage::Charging { .. });
@@ -191,7 +192,21 @@ impl Hostable for HostedSession {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        snapshot::write(&self.state, bytes);
+        encode(&self.state, bytes);
+    }
+
+    fn touch(&self) -> u64 {
+        let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
+        let Session { charger, zone, fingerprint, segments, payment, .. } = &self.state;
+        let holds = payment.holds().iter().map(|hold| {
+            first(hold.processor.as_str()) ^ hold.processor_ref.as_ref().map_or(0, |reference| first(&reference.0))
+        });
+        first(charger.as_str())
+            ^ first(zone)
+            ^ first(fingerprint)
+            ^ segments.as_slice().first().map_or(0, |segment| segment.volume.cast_unsigned())
+            ^ payment.past_operations().first().map_or(0, |past| past.amount_minor.cast_unsigned())
+            ^ holds.fold(0, |all, hold| all ^ hold)
     }
 
     /// Authorizing, charging, settling, and operations in doubt.

@@ -4,7 +4,8 @@
 //! operations takes a look at all sessions, live and archived, so that is done by somebody who has the time
 //! ([`Output::BatchWhole`] tells him), and comes back as [`Input::Booked`](super::shard::Input::Booked).
 
-use super::delivery::{Delivery, encode};
+use super::delivery::Delivery;
+use super::encoding::encode;
 use super::output::{Output, SettlementReply};
 use super::partition::Partition;
 use crate::billing::reconciliation::register::{Booking, Event, Line, Part, Refusal};
@@ -46,7 +47,7 @@ impl Delivery<'_> {
     }
 
     fn settle(&mut self, partition: &mut Partition, event: &Event) {
-        self.permit.append(partition.id, RecordKind::SettlementEvent, |bytes| encode(bytes, event));
+        self.permit.append(partition.id, RecordKind::SettlementEvent, |bytes| encode(event, bytes));
         partition.settled(event);
     }
 }

@@ -11,6 +11,7 @@
 
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
+use super::encoding::encode;
 use super::hosted::{Arena, Hostable, Slot, Written};
 use super::partition::{Partition, Tally};
 use super::posting::PartitionBooks;
@@ -26,7 +27,7 @@ use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{Now, PartitionId, SessionId};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -67,11 +68,6 @@ pub enum Sweep {
     Waiting,
     /// It may be kept.
     Done(Taken),
-}
-
-/// Writes a state behind what is in `bytes`.
-pub(super) fn write<T: Serialize>(state: &T, bytes: &mut Vec<u8>) {
-    postcard::to_io(state, bytes).expect("plain data into memory");
 }
 
 #[derive(Deserialize)]
@@ -176,18 +172,18 @@ impl Shard {
 impl Partition {
     fn pinned_text(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&self.pinned_all().map(Tariff::source).collect::<Vec<_>>(), &mut bytes);
+        encode(&self.pinned_all().map(Tariff::source).collect::<Vec<_>>(), &mut bytes);
         bytes
     }
 
     fn rest(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write(&self.tally, &mut bytes);
-        write(&self.books, &mut bytes);
-        write(&self.series, &mut bytes);
-        write(&self.settlements, &mut bytes);
-        write(&self.top_ups.known, &mut bytes);
-        write(&self.processors, &mut bytes);
+        encode(&self.tally, &mut bytes);
+        encode(&self.books, &mut bytes);
+        encode(&self.series, &mut bytes);
+        encode(&self.settlements, &mut bytes);
+        encode(&self.top_ups.known, &mut bytes);
+        encode(&self.processors, &mut bytes);
         bytes
     }
 }
@@ -197,7 +193,7 @@ fn assemble(tariffs: Vec<u8>, cells: [Written; 3], rest: Vec<u8>) -> Vec<Vec<u8>
     let mut pieces = vec![tariffs];
     for written in cells {
         let mut count = Vec::new();
-        write(&written.count, &mut count);
+        encode(&written.count, &mut count);
         pieces.push(count);
         pieces.extend(written.pieces);
     }

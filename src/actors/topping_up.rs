@@ -1,6 +1,7 @@
 //! Top-ups in their partition, which is that of their account: a captured one is credited in the same batch of the log.
 
-use super::delivery::{Delivery, encode};
+use super::delivery::Delivery;
+use super::encoding::encode;
 use super::house::account_of;
 use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
@@ -203,7 +204,7 @@ impl Delivery<'_> {
     }
 
     fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
-        self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(bytes, &(id, event)));
+        self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(&(id, event), bytes));
         partition.topped_up(id, event);
         self.put_pages_away(partition);
     }

@@ -74,7 +74,7 @@ impl Views {
 }
 
 /// How long a shard may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Asks every shard the same, at the same time.
 pub fn ask_all<T: Send + 'static>(
