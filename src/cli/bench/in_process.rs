@@ -4,7 +4,7 @@ use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
 use super::readings::{Args, Measured};
 use super::usage::Snapshot;
-use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, SystemClock};
+use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Rhythm, Settings, SystemClock};
 use crate::journal::Layout;
 use crate::sim::load::LoadReport;
 use crate::tariff::Tariff;
@@ -24,6 +24,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let before = Snapshot::take();
     let gate = Gate::start(Settings {
         shards: args.shards,
+        rhythm: Rhythm::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
         places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         ..Settings::bare(Data::Directory { path: folder.path().join("data"), layout: Layout::new(args.partitions) })
     })

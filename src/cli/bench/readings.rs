@@ -49,6 +49,9 @@ pub struct Args {
     /// Partitions of the id space
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) partitions: u16,
+    /// In process: below how many MiB the log is kept; snapshots that come less often leave more to the readings
+    #[arg(long, value_name = "MIB", default_value_t = 512, value_parser = clap::value_parser!(u64).range(1..=1_048_576), requires = "in_process")]
+    pub(super) log_mib: u64,
     /// Keep the gate's data in this directory (new or empty)
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
