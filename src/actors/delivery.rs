@@ -12,6 +12,7 @@ use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::replay::charger_fact;
 use super::session::{Deliver, HostedSession};
+use super::session_record;
 use super::shard::{Input, Sleeper};
 use super::wheel::Wheel;
 use crate::account;
@@ -465,7 +466,7 @@ impl Delivery<'_> {
     }
 
     pub(super) fn append_session(&mut self, id: SessionId, event: &session::Event) {
-        self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| encode(&(id, event), bytes));
+        self.permit.append(id.partition(), RecordKind::SessionEvent, |bytes| session_record::write(id, event, bytes));
     }
 
     fn project(&mut self, partition: &mut Partition, slot: Slot, cell: Slot, event: &charger::Event) {

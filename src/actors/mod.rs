@@ -37,6 +37,7 @@ pub mod posting;
 pub mod processor;
 mod replay;
 pub mod session;
+pub mod session_record;
 pub mod settling;
 pub mod shard;
 pub mod shard_actor;

@@ -2,6 +2,7 @@
 
 use super::partition::Partition;
 use super::session::HostedSession;
+use super::session_record;
 use super::shard::Shard;
 use super::snapshot::insert_session;
 use crate::account;
@@ -24,7 +25,7 @@ impl Shard {
         let partition = self.partition_mut(record.partition);
         match record.kind {
             RecordKind::SessionEvent => {
-                let (id, event): (SessionId, session::Event) = decode(record.payload)?;
+                let (id, event) = session_record::read(record.partition, record.payload).map_err(unreadable)?;
                 replay_session(partition, id, &event, |state, charger, tariff, zone| {
                     HostedSession::new(state, charger, tariff, zone, policy, now)
                 })

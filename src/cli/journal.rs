@@ -2,6 +2,7 @@
 
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
+use crate::actors::session_record;
 use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
@@ -206,7 +207,10 @@ fn meaning(record: Record<'_>) -> Option<Value> {
         Some(json!({ name: id.to_string(), "event": serde_json::to_value(event).ok()? }))
     }
     match record.kind {
-        RecordKind::SessionEvent => of::<SessionId, session::Event>(record.payload, "session"),
+        RecordKind::SessionEvent => {
+            let (id, event) = session_record::read(record.partition, record.payload).ok()?;
+            Some(json!({ "session": id.to_string(), "event": serde_json::to_value(event).ok()? }))
+        }
         RecordKind::ChargerEvent => of::<ChargerId, charger::Event>(record.payload, "charger"),
         RecordKind::AccountEvent => of::<AccountId, account::Event>(record.payload, "account"),
         RecordKind::TariffPinned => {

@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(appender.sequence(PartitionId(2)), Sequence(42));
         assert_eq!(appender.sequence(PartitionId(1)), Sequence(1));
         let batch = appender.take_batch().unwrap();
-        assert_eq!((batch.records(), batch.bytes(), batch.last()), (3, 90, Position(3)));
+        assert_eq!((batch.records(), batch.bytes(), batch.last()), (3, 42, Position(3)));
         assert_eq!((appender.durable(), appender.is_idle()), (Position(0), false));
         assert_eq!(appender.committed(batch), Position(3));
         assert!(appender.is_idle() && appender.take_batch().is_none());

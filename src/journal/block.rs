@@ -2,27 +2,34 @@
 //!
 //! ```text
 //!   0       4   5   6       8       12      16              24              32      36      40
-//!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------
-//!   | magic |ver|flg|records| length| epoch | number        | group         | prev  | CRC   | records
-//!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------
-//!     4 B    1 B 1 B 2 B     4 B     4 B     8 B             8 B             4 B     4 B     length - 40 B
+//!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
+//!   | magic |ver|flg|records| length| epoch | number        | group         | prev  | CRC   | records | list | count |
+//!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
+//!     4 B    1 B 1 B 2 B     4 B     4 B     8 B             8 B             4 B     4 B               10 B   2 B
+//!                                                                                                      each
 //! ```
 //!
-//! `length` counts the header. `group` is the number of the first block of the group commit, and bit 0 of the flags
+//! The list names each partition that has records in the block (2 B) and the sequence of the first of them (8 B); `count` is
+//! how many it names. `length` counts everything. `group` is the number of the first block of the group commit, and bit 0 of the flags
 //! marks its last one: a group is there as a whole or it is not there. Because one group is synced before the next one
 //! begins, a block of a later group proves that every block before that group had been durable; that is how recovery
 //! tells a torn tail from damage. `prev` is the CRC of the block before (zero for block 0), so that blocks form a
 //! chain; `epoch` grows each time the log is opened for writing, so that a former owner's block cannot pass for ours.
 
-use super::record::array;
+use super::record::{self, Record, RecordFault, Sequence, array};
+use crate::units::PartitionId;
 
 /// Bytes before a block's records.
 pub const BLOCK_HEADER: usize = 40;
 /// The longest block. sled moves a page that outgrows a quarter of its segment into a file which nobody syncs; with
 /// segments of 4 MiB and at most 26 values to a page this stays below with a margin.
 pub const BLOCK_MAX: usize = 32 * 1024;
-/// The version of the block format that this program writes, and the highest that it reads.
-pub const BLOCK_VERSION: u8 = 1;
+/// The version of the format of blocks, and of the records in them, that this program writes, and the only one that it reads.
+pub const BLOCK_VERSION: u8 = 2;
+/// What the list of a block takes with one partition, and what each further one adds.
+pub(super) const LIST_MIN: usize = LISTED + COUNT;
+const LISTED: usize = 10;
+const COUNT: usize = 2;
 
 const MAGIC: [u8; 4] = *b"wBLK";
 const FLAG_LAST: u8 = 1;
@@ -219,6 +226,135 @@ pub(super) fn claimed_length(bytes: &[u8]) -> usize {
     length.clamp(BLOCK_HEADER, BLOCK_MAX).min(bytes.len())
 }
 
+/// Which partitions have records in the block that is being filled, and where they begin.
+#[derive(Debug)]
+pub(super) struct List {
+    listed: Vec<(PartitionId, Sequence)>,
+    /// By partition: the round in which it was listed last. A round is a block.
+    rounds: Vec<u64>,
+    round: u64,
+}
+
+impl List {
+    /// An empty list; there are so many partitions.
+    pub fn new(partitions: u16) -> List {
+        List { listed: Vec::new(), rounds: vec![0; usize::from(partitions)], round: 1 }
+    }
+
+    /// Bytes that it takes with this partition in it.
+    #[inline]
+    pub fn bytes_with(&self, partition: PartitionId) -> usize {
+        let more = usize::from(!self.has(partition));
+        (self.listed.len() + more) * LISTED + COUNT
+    }
+
+    /// Lists a partition, unless it is listed, whose first record in the block has this sequence.
+    #[inline]
+    pub fn note(&mut self, partition: PartitionId, first: Sequence) {
+        if !self.has(partition) {
+            self.rounds[usize::from(partition.0)] = self.round;
+            self.listed.push((partition, first));
+        }
+    }
+
+    /// Writes it behind the block's records, and is empty again.
+    pub fn finish(&mut self, block: &mut Vec<u8>) {
+        let count = u16::try_from(self.listed.len()).expect("a block has room for fewer");
+        for (partition, first) in self.listed.drain(..) {
+            block.extend_from_slice(&partition.0.to_le_bytes());
+            block.extend_from_slice(&first.0.to_le_bytes());
+        }
+        block.extend_from_slice(&count.to_le_bytes());
+        self.round += 1;
+    }
+
+    #[inline]
+    fn has(&self, partition: PartitionId) -> bool {
+        self.rounds[usize::from(partition.0)] == self.round
+    }
+}
+
+/// Reads the records of blocks, one block after the other.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    /// By partition: the next record of it in the block that is read, 0 if it is not listed.
+    next: Vec<u64>,
+}
+
+/// The records of one block, in their order. Ends with the first that is none.
+pub(super) struct Records<'a> {
+    next: &'a mut Vec<u64>,
+    list: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl Reader {
+    /// The records in the content of a block: what is behind its header.
+    pub fn read<'a>(&'a mut self, content: &'a [u8]) -> Result<Records<'a>, BlockFault> {
+        let no_list = || BlockFault::Record("its list of partitions is not whole".to_owned());
+        let (before, count) = content.split_last_chunk::<COUNT>().ok_or_else(no_list)?;
+        let list = usize::from(u16::from_le_bytes(*count)) * LISTED;
+        let (records, list) = before.split_at_checked(before.len().wrapping_sub(list)).ok_or_else(no_list)?;
+        for (partition, first) in listed(list) {
+            let at = usize::from(partition.0);
+            if at >= self.next.len() {
+                self.next.resize(at + 1, 0);
+            }
+            self.next[at] = first.0;
+        }
+        Ok(Records { next: &mut self.next, list, rest: records })
+    }
+}
+
+impl<'a> Records<'a> {
+    /// Each partition that is listed, and its first record.
+    pub fn listed(&self) -> impl Iterator<Item = (PartitionId, Sequence)> + use<'a> {
+        listed(self.list)
+    }
+
+    fn take(&mut self) -> Result<Record<'a>, RecordFault> {
+        let bytes = self.rest;
+        let head = record::peek(bytes)?;
+        let next = self.next.get_mut(usize::from(head.partition.0)).filter(|next| **next != 0);
+        let next = next.ok_or(RecordFault::Unlisted(head.partition.0))?;
+        let record = head.record(bytes, Sequence(*next))?;
+        *next += 1;
+        self.rest = &bytes[head.size..];
+        Ok(record)
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, BlockFault>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let taken = self.take();
+        if taken.is_err() {
+            self.rest = &[];
+        }
+        Some(taken.map_err(|fault| BlockFault::Record(fault.to_string())))
+    }
+}
+
+impl Drop for Records<'_> {
+    fn drop(&mut self) {
+        for (partition, _) in listed(self.list) {
+            self.next[usize::from(partition.0)] = 0;
+        }
+    }
+}
+
+fn listed(list: &[u8]) -> impl Iterator<Item = (PartitionId, Sequence)> {
+    list.chunks_exact(LISTED).map(|entry| {
+        let (partition, first) = (u16::from_le_bytes(array(entry, 0)), u64::from_le_bytes(array(entry, 2)));
+        (PartitionId(partition), Sequence(first))
+    })
+}
+
 fn checksum(block: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&block[..CRC_AT]);
@@ -228,27 +364,71 @@ fn checksum(block: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::RecordKind;
     use super::*;
 
+    const GOLDEN: &str = concat!(
+        "77424c4b02010300560000000300000001100000000000000010000000000000efbeaddea288cc52",
+        "012c03036f6e65010781040374776f012d0305746872656503002c01000000000000010207000000000000000200"
+    );
+
     const HEADER: BlockHeader =
-        BlockHeader { last: true, records: 1, epoch: 3, number: 4097, group: 4096, previous: 0xdead_beef, crc: 0 };
+        BlockHeader { last: true, records: 3, epoch: 3, number: 4097, group: 4096, previous: 0xdead_beef, crc: 0 };
 
     fn sample() -> (Vec<u8>, BlockHeader) {
         let mut block = Vec::new();
         begin(&mut block);
-        block.extend_from_slice(b"one record");
+        let mut list = List::new(600);
+        for (partition, sequence, payload) in [(3, 300, "one"), (513, 7, "two"), (3, 301, "three")] {
+            let (partition, sequence) = (PartitionId(partition), Sequence(sequence));
+            list.note(partition, sequence);
+            record::encode(&mut block, partition, sequence, RecordKind::SessionEvent, |out| {
+                out.extend(payload.bytes())
+            });
+        }
+        let room = list.bytes_with(PartitionId(3));
+        let records = block.len();
+        list.finish(&mut block);
+        assert_eq!(block.len() - records, room);
         let header = finish(&mut block, HEADER);
         (block, header)
     }
 
     #[test]
-    fn golden_bytes_of_version_1() {
+    fn golden_bytes() {
         let (block, header) = sample();
-        assert_eq!(
-            hex::encode(&block),
-            "77424c4b01010100320000000300000001100000000000000010000000000000efbeaddee20945a46f6e65207265636f7264"
-        );
+        assert_eq!(hex::encode(&block), GOLDEN);
         assert_eq!(parse(&block), Ok(header));
+        let mut reader = Reader::default();
+        let read: Vec<_> = reader.read(&block[BLOCK_HEADER..]).unwrap().map(Result::unwrap).collect();
+        let read: Vec<_> = read.iter().map(|record| (record.partition.0, record.sequence.0, record.payload)).collect();
+        assert_eq!(read, [(3, 300, &b"one"[..]), (513, 7, b"two"), (3, 301, b"three")]);
+    }
+
+    #[test]
+    fn records_are_read_as_what_the_list_says_they_are() {
+        let (block, _) = sample();
+        let content = &block[BLOCK_HEADER..];
+        let mut reader = Reader::default();
+        assert_eq!(reader.read(content).unwrap().filter(Result::is_ok).count(), 3);
+        assert_eq!(reader.read(content).unwrap().filter(Result::is_ok).count(), 3, "a reader forgets the block before");
+        // A record that is missing shows itself in the one behind it, and a partition that is not listed at once.
+        let first = record::peek(content).unwrap().size;
+        let faults = |reader: &mut Reader, content: &[u8]| -> Vec<String> {
+            reader.read(content).unwrap().filter_map(|record| Some(record.err()?.to_string())).collect()
+        };
+        assert_eq!(
+            faults(&mut reader, &content[first..]),
+            ["has a bad record: record 300 of partition 3 does not stand where it belongs"]
+        );
+        let unlisted = [&content[..content.len() - 2 * LISTED - COUNT], &[0, 0]].concat();
+        assert_eq!(
+            faults(&mut reader, &unlisted),
+            ["has a bad record: a record of partition 3, which the block does not list"]
+        );
+        for content in [&[][..], &[1], &[9, 0], &[0; 11][..]] {
+            assert_eq!(reader.read(content).is_err(), content.len() != 11, "{content:?}");
+        }
     }
 
     #[test]

@@ -132,8 +132,6 @@ pub enum Place {
     Block {
         /// Its number.
         number: u64,
-        /// The byte in it at which the damage begins, as far as that can be told.
-        offset: usize,
     },
     /// The end of the log: it was longer once.
     End {
@@ -196,8 +194,8 @@ impl Damage {
         Damage { place, fault, lost: Vec::new(), holes: Vec::new(), left: Vec::new() }
     }
 
-    pub(super) fn block(number: u64, offset: usize, fault: &BlockFault) -> Damage {
-        Damage::at(Place::Block { number, offset }, fault.to_string())
+    pub(super) fn block(number: u64, fault: &BlockFault) -> Damage {
+        Damage::at(Place::Block { number }, fault.to_string())
     }
 
     /// Whether the place and the losses are those of the log: then what is whole in it can be rescued.
@@ -212,7 +210,7 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Block { number, offset } => write!(f, "the log is damaged: block {number} at byte {offset} ")?,
+            Place::Block { number } => write!(f, "the log is damaged: block {number} ")?,
             Place::End { expected, found } => {
                 write!(f, "the log is damaged: it had {expected} blocks, {found} are left: ")?;
             }

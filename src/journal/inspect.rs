@@ -2,9 +2,10 @@
 
 use super::appender::Sequences;
 use super::archive::Archive;
+use super::block::Reader;
 use super::directory::DataDir;
 use super::failure::{Damage, Failure, Left, Lost};
-use super::log::take_record;
+use super::log::visit_blocks;
 use super::record::{Assembly, Record, RecordKind};
 use super::scan::{self, Torn};
 use super::sled_store::SledStore;
@@ -160,20 +161,8 @@ fn read_store(
     base: &Sequences,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
 ) -> Result<scan::End, Failure> {
-    let mut assembly = Assembly::default();
-    scan::scan(store, base, &mut |blocks| {
-        for (header, mut records) in blocks.iter() {
-            while !records.is_empty() {
-                let (record, size) = take_record(header.number, records)?;
-                records = &records[size..];
-                let (partition, sequence) = (record.partition, record.sequence.0);
-                if let Some(whole) = assembly.take(record) {
-                    visit(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
-                }
-            }
-        }
-        Ok(())
-    })
+    let (mut assembly, mut reader) = (Assembly::default(), Reader::default());
+    scan::scan(store, base, &mut |blocks| visit_blocks(blocks, &mut reader, &mut assembly, |_| true, visit))
 }
 
 fn count(totals: &mut [PartitionTotals], record: Record<'_>) -> Result<(), String> {

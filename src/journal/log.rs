@@ -5,7 +5,7 @@
 //! a whole. After any failure the log is dead, and the process that owns it ends.
 
 use super::appender::{Batch, Sequences};
-use super::block::{self, BLOCK_MAX, BlockHeader};
+use super::block::{self, BLOCK_MAX, BlockFault, BlockHeader, List, Reader};
 use super::failure::{Damage, Failure};
 use super::record::{self, Assembly, Record};
 use super::scan::{self, Blocks, End, Torn};
@@ -52,6 +52,8 @@ pub struct LogView {
 pub struct Log {
     store: Box<dyn Store>,
     block: Vec<u8>,
+    /// Which partitions the block has.
+    list: List,
     epoch: u32,
     next_block: u64,
     last_crc: u32,
@@ -75,8 +77,16 @@ impl Log {
         base: &Sequences,
         visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
     ) -> Result<(Log, Recovered), Failure> {
-        let mut assembly = Assembly::default();
-        let mut deliver = |blocks: &mut Blocks| visit_blocks(blocks, base, &mut assembly, visit);
+        let (mut assembly, mut reader) = (Assembly::default(), Reader::default());
+        let mut deliver = |blocks: &mut Blocks| {
+            visit_blocks(
+                blocks,
+                &mut reader,
+                &mut assembly,
+                |record| record.sequence > base.last(record.partition),
+                visit,
+            )
+        };
         let end = scan::scan(store.as_mut(), base, &mut deliver)?;
         Log::continue_at(store, end)
     }
@@ -96,6 +106,7 @@ impl Log {
         let mut log = Log {
             store,
             block: Vec::with_capacity(BLOCK_MAX),
+            list: List::new(end.sequences.partitions()),
             epoch: end.epoch + 1,
             next_block: end.next_block,
             last_crc: end.last_crc,
@@ -241,18 +252,19 @@ impl Log {
         let (mut start, mut at) = (0, 0);
         while at < records.len() {
             let head = record::peek(&records[at..]).expect("batches are encoded by the appender");
-            let expected = self.sequences.last(head.partition).next();
-            if head.sequence != expected {
-                let (expected, found) = (expected.0, head.sequence.0);
+            let next = self.sequences.last(head.partition).next();
+            if head.low != next.low() {
+                let (expected, found) = (next.0, next.0 & !0xff | u64::from(head.low));
                 return Err(Failure::OutOfOrder { partition: head.partition, expected, found });
             }
-            if self.block.len() + (at - start) + head.size > BLOCK_MAX {
+            if self.block.len() + (at - start) + head.size + self.list.bytes_with(head.partition) > BLOCK_MAX {
                 self.block.extend_from_slice(&records[start..at]);
                 start = at;
                 self.append(packed, false)?;
                 block::begin(&mut self.block);
             }
-            self.sequences.set_last(head.partition, head.sequence);
+            self.list.note(head.partition, next);
+            self.sequences.set_last(head.partition, next);
             packed.records += 1;
             at += head.size;
         }
@@ -270,6 +282,7 @@ impl Log {
             previous: self.last_crc,
             crc: 0,
         };
+        self.list.finish(&mut self.block);
         self.last_crc = block::finish(&mut self.block, header).crc;
         self.store.append(self.next_block, &self.block)?;
         self.next_block += 1;
@@ -293,19 +306,20 @@ struct Packed<'a> {
     durable: &'a mut Durable,
 }
 
-/// Shows each record above `base`, its own checksum verified too.
-fn visit_blocks(
+/// Shows each record of these blocks that is wanted, put together where it stands in several.
+pub(super) fn visit_blocks(
     blocks: &Blocks,
-    base: &Sequences,
+    reader: &mut Reader,
     assembly: &mut Assembly,
+    wanted: impl Fn(&Record<'_>) -> bool,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>,
 ) -> Result<(), Failure> {
-    for (header, mut records) in blocks.iter() {
-        while !records.is_empty() {
-            let (record, size) = take_record(header.number, records)?;
-            records = &records[size..];
+    for (header, content) in blocks.iter() {
+        let damaged = |fault: BlockFault| Failure::Damaged(Box::new(Damage::block(header.number, &fault)));
+        for record in reader.read(content).map_err(damaged)? {
+            let record = record.map_err(damaged)?;
             let (partition, sequence) = (record.partition, record.sequence.0);
-            if record.sequence > base.last(partition)
+            if wanted(&record)
                 && let Some(whole) = assembly.take(record)
             {
                 visit(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
@@ -313,12 +327,4 @@ fn visit_blocks(
         }
     }
     Ok(())
-}
-
-/// The next record of a block whose own checksum was right.
-pub(super) fn take_record(block: u64, records: &[u8]) -> Result<(Record<'_>, usize), Failure> {
-    record::decode(records).map_err(|fault| {
-        let fault = super::block::BlockFault::Record(fault.to_string());
-        Failure::Damaged(Box::new(Damage::block(block, 0, &fault)))
-    })
 }

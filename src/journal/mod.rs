@@ -52,7 +52,7 @@ pub use faults::{Fault, Operations, SimulatedDisk};
 pub use gate::Gate;
 pub use inspect::{Inspection, PartitionTotals, dump, verify};
 pub use log::{Durable, Log, LogView, Recovered};
-pub use record::{PAYLOAD_MAX, RECORD_HEADER, RECORD_VERSION, Record, RecordFault, RecordKind, Sequence, decode};
+pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind, Sequence};
 pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use rescue::{Rescued, RescuedPartition, rescue};
 pub use scan::Torn;

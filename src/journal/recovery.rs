@@ -5,9 +5,10 @@
 //! commits to every worker, and each takes the records of its own partitions above its snapshots, in order.
 
 use super::appender::Sequences;
+use super::block::Reader;
 use super::failure::{Damage, Failure, Lost};
-use super::log::{Log, Recovered, take_record};
-use super::record::{self, Assembly, Record, Sequence};
+use super::log::{Log, Recovered, visit_blocks};
+use super::record::{Assembly, Record, Sequence};
 use super::scan::{self, Blocks};
 use super::snapshot::{Snapshot, Snapshots};
 use super::store::Store;
@@ -200,21 +201,10 @@ fn replay<R: Replay>(
     base: &Sequences,
     parcels: Receiver<Arc<Blocks>>,
 ) -> Result<R, Failure> {
-    let mut assembly = Assembly::default();
+    let (mut assembly, mut reader) = (Assembly::default(), Reader::default());
     for parcel in parcels {
-        for (header, mut records) in parcel.iter() {
-            while let Ok(head) = record::peek(records) {
-                let (bytes, rest) = records.split_at(head.size);
-                records = rest;
-                if share.has(head.partition) && head.sequence > base.last(head.partition) {
-                    let (record, _) = take_record(header.number, bytes)?;
-                    let (partition, sequence) = (record.partition, record.sequence.0);
-                    if let Some(whole) = assembly.take(record) {
-                        worker.record(whole).map_err(|what| Failure::Unreadable { partition, sequence, what })?;
-                    }
-                }
-            }
-        }
+        let wanted = |record: &Record<'_>| share.has(record.partition) && record.sequence > base.last(record.partition);
+        visit_blocks(&parcel, &mut reader, &mut assembly, wanted, &mut |record| worker.record(record))?;
     }
     Ok(worker)
 }

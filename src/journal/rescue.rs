@@ -6,11 +6,11 @@
 //! come over as they are. The damaged directory is only read.
 
 use super::appender::{Appender, Batch, Sequences};
-use super::block::{self, BLOCK_HEADER, BlockHeader};
+use super::block::{self, BLOCK_HEADER, BlockHeader, Reader};
 use super::directory::DataDir;
 use super::failure::{Failure, Lost};
 use super::files;
-use super::log::{Log, take_record};
+use super::log::Log;
 use super::mark;
 use super::record::{Assembly, Record, Sequence};
 use super::sled_store::SledStore;
@@ -131,11 +131,10 @@ impl Pick {
     }
 
     fn take(&mut self, log: &mut Log, blocks: Vec<(BlockHeader, Vec<u8>)>) -> Result<(), Failure> {
-        for (header, records) in &blocks {
-            let mut rest = records.as_slice();
-            // A block whose checksum is right holds whole records, and ends with one.
-            while let Ok((record, size)) = take_record(header.number, rest) {
-                rest = &rest[size..];
+        let mut reader = Reader::default();
+        for (_, content) in &blocks {
+            // A block whose checksum is right holds whole records.
+            for record in reader.read(content).into_iter().flatten().flatten() {
                 self.take_record(log, record)?;
             }
         }
@@ -322,7 +321,7 @@ mod tests {
         spoil(&data.join("log"), 30);
         let found = verify(&data).unwrap();
         assert!(!found.whole);
-        assert!(found.damage[0].starts_with("the log is damaged: block 30 at byte "), "{:?}", found.damage);
+        assert!(found.damage[0].starts_with("the log is damaged: block 30 has checksum "), "{:?}", found.damage);
         assert!(found.damage[0].contains("blocks 30 to 30 cannot be read"), "{:?}", found.damage);
         // Record 31 of partition 0 was in it. So was record 16 of partition 2, which no snapshot covers.
         let lost = [(0, 31), (2, 16)].map(|(p, n)| Lost { partition: PartitionId(p), first: n, last: n });

@@ -1,8 +1,7 @@
 //! Reads a log from its first block to its end, believes nothing, and says where it ends or what is lost.
 //!
 //! Whoever replays, recovers or verifies goes through [`scan`]. It yields whole group commits only, each with every block
-//! checked against its own checksum, its neighbours and the sequences of the partitions. (The checksums of single
-//! records are left to whoever takes them, so that this part can be spread over threads.)
+//! checked against its own checksum, its neighbours and the sequences of the partitions.
 //!
 //! A block that is missing or bad is a **torn tail** if nothing after it had been written later: the process was cut off
 //! before that group was durable, nobody was told of it, and it is cut away. If a later group follows, or the mark
@@ -10,10 +9,10 @@
 //! is not there, and the gate does not start.
 
 use super::appender::Sequences;
-use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader};
+use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader, Reader};
 use super::failure::{Damage, Failure, Left, Lost, Place};
 use super::log::LogView;
-use super::record::{self, Sequence};
+use super::record::Sequence;
 use super::store::{Mark, Store};
 use crate::units::PartitionId;
 use std::ops::Range;
@@ -26,12 +25,12 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Each block's header and its records, back to back.
+    /// Each block's header, and what is behind it.
     pub fn iter(&self) -> impl Iterator<Item = (&BlockHeader, &[u8])> {
         self.blocks.iter().map(|(header, range)| (header, &self.bytes[range.clone()]))
     }
 
-    /// Bytes of all records.
+    /// Bytes of all blocks but for their headers.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -51,9 +50,9 @@ impl Blocks {
         self.blocks.extend(other.blocks.drain(..).map(|(header, at)| (header, at.start + shift..at.end + shift)));
     }
 
-    fn push(&mut self, header: BlockHeader, records: &[u8]) {
+    fn push(&mut self, header: BlockHeader, content: &[u8]) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(records);
+        self.bytes.extend_from_slice(content);
         self.blocks.push((header, start..self.bytes.len()));
     }
 
@@ -138,6 +137,7 @@ struct Scan<'a> {
     last_crc: Option<u32>,
     newest_epoch: u32,
     group: Blocks,
+    reader: Reader,
     end: End,
     broken: Option<Broken>,
 }
@@ -145,7 +145,6 @@ struct Scan<'a> {
 /// The first block that is not what it should be.
 struct Broken {
     number: u64,
-    offset: usize,
     fault: BlockFault,
     /// Blocks there at and after it.
     blocks: u64,
@@ -193,6 +192,7 @@ impl<'a> Scan<'a> {
             last_crc,
             newest_epoch: 0,
             group: Blocks::default(),
+            reader: Reader::default(),
             end,
             broken: None,
             mark,
@@ -211,10 +211,9 @@ impl<'a> Scan<'a> {
         if self.broken.is_none() {
             match self.check(number, bytes) {
                 Ok(header) => return self.accept(header, bytes, deliver),
-                Err((number, offset, fault)) => {
+                Err((number, fault)) => {
                     self.broken = Some(Broken {
                         number,
-                        offset,
                         fault,
                         blocks: 0,
                         proven: false,
@@ -231,13 +230,13 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Whether this is the block that belongs here; otherwise the number of the bad block, the byte, and what is wrong.
-    fn check(&mut self, number: u64, bytes: &[u8]) -> Result<BlockHeader, (u64, usize, BlockFault)> {
-        let here = |fault| (number, 0, fault);
+    /// Whether this is the block that belongs here; otherwise the number of the bad block, and what is wrong.
+    fn check(&mut self, number: u64, bytes: &[u8]) -> Result<BlockHeader, (u64, BlockFault)> {
+        let here = |fault| (number, fault);
         if number != self.next_block {
-            return Err((self.next_block, 0, BlockFault::Missing));
+            return Err((self.next_block, BlockFault::Missing));
         }
-        let header = block::parse(bytes).map_err(|fault| (number, first_bad_byte(bytes), fault))?;
+        let header = block::parse(bytes).map_err(here)?;
         if header.number != number {
             return Err(here(BlockFault::Misplaced { found: header.number }));
         }
@@ -256,35 +255,38 @@ impl<'a> Scan<'a> {
         if header.group != group {
             return Err(here(BlockFault::Group { expected: group, found: header.group }));
         }
-        self.check_records(header, &bytes[BLOCK_HEADER..]).map_err(|(at, fault)| (number, BLOCK_HEADER + at, fault))?;
+        self.check_records(header, &bytes[BLOCK_HEADER..]).map_err(here)?;
         Ok(header)
     }
 
-    fn check_records(&mut self, header: BlockHeader, records: &[u8]) -> Result<(), (usize, BlockFault)> {
-        let (mut at, mut count) = (0, 0);
-        while at < records.len() {
-            let head = record::peek(&records[at..]).map_err(|fault| (at, BlockFault::Record(fault.to_string())))?;
-            let (partition, found) = (head.partition, head.sequence.0);
-            let Some(next) = self.next.get_mut(usize::from(partition.0)) else {
-                return Err((at, BlockFault::Record(format!("there is no partition {partition}"))));
+    /// The records of a block count on from its list, so that the list is what has to fit.
+    fn check_records(&mut self, header: BlockHeader, content: &[u8]) -> Result<(), BlockFault> {
+        let Scan { reader, next, base, first_block, .. } = self;
+        let records = reader.read(content)?;
+        for (partition, Sequence(found)) in records.listed() {
+            let Some(next) = next.get_mut(usize::from(partition.0)) else {
+                return Err(BlockFault::Record(format!("there is no partition {partition}")));
             };
-            let after_base = self.base.last(partition).0 + 1;
+            let after_base = base.last(partition).0 + 1;
             let (expected, good) = match *next {
                 // The first one seen: the log may begin before the snapshot ends, but not after.
-                0 if self.first_block == 0 => (1, found == 1),
-                0 => (after_base, found <= after_base),
+                0 if *first_block == 0 => (1, found == 1),
+                0 => (after_base, found <= after_base && found > 0),
                 next => (next, found == next),
             };
             if !good {
-                return Err((at, BlockFault::Sequence { partition: partition.0, expected, found }));
+                return Err(BlockFault::Sequence { partition: partition.0, expected, found });
             }
-            *next = found + 1;
-            at += head.size;
+        }
+        let mut count = 0;
+        for record in records {
+            let record = record?;
+            next[usize::from(record.partition.0)] = record.sequence.0 + 1;
             count += 1;
         }
         match count == u32::from(header.records) {
             true => Ok(()),
-            false => Err((0, BlockFault::Record(format!("{count} records where the header says {}", header.records)))),
+            false => Err(BlockFault::Record(format!("{count} records where the header says {}", header.records))),
         }
     }
 
@@ -331,10 +333,9 @@ impl<'a> Scan<'a> {
             broken.holes.push((broken.next_block, number - 1));
         }
         broken.next_block = number + 1;
-        let mut records = &bytes[BLOCK_HEADER..];
-        while let Ok(head) = record::peek(records) {
-            records = &records[head.size..];
-            let (partition, found) = (head.partition, head.sequence.0);
+        let Ok(records) = self.reader.read(&bytes[BLOCK_HEADER..]) else { return };
+        for record in records.flatten() {
+            let (partition, found) = (record.partition, record.sequence.0);
             let at = usize::from(partition.0);
             let Some(expected) = broken.next.get_mut(at).filter(|expected| **expected <= found) else { continue };
             if found > *expected {
@@ -365,7 +366,7 @@ impl<'a> Scan<'a> {
                 && (broken.fault == BlockFault::Missing || !whole_blocks)
                 && self.mark.next_block <= broken.number;
             if !torn {
-                let mut damage = Damage::block(broken.number, broken.offset, &broken.fault);
+                let mut damage = Damage::block(broken.number, &broken.fault);
                 damage.left = self.left(&broken.after);
                 damage.holes = broken.holes;
                 if self.mark.next_block > broken.next_block {
@@ -433,13 +434,4 @@ impl<'a> Scan<'a> {
         }
         sequences
     }
-}
-
-/// The byte in a bad block up to which its records are whole, or 0 when not even the first one is.
-fn first_bad_byte(bytes: &[u8]) -> usize {
-    let mut at = BLOCK_HEADER;
-    while let Some((_, size)) = bytes.get(at..).and_then(|rest| record::decode(rest).ok()) {
-        at += size;
-    }
-    if at == BLOCK_HEADER || at >= bytes.len() { 0 } else { at }
 }

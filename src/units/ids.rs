@@ -254,6 +254,18 @@ impl SessionId {
         PartitionId(u16::from_be_bytes([self.0[6], self.0[7]]))
     }
 
+    /// What tells it from other sessions of its partition: its time, and what the dice said.
+    pub const fn within_partition(self) -> [u8; 12] {
+        let [a, b, c, d, e, f, _, _, g, h, i, j, k, l, _, _] = self.0;
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+
+    /// The session of a partition that this tells from its others.
+    pub const fn in_partition(partition: PartitionId, within: [u8; 12]) -> SessionId {
+        let ([p, q], [a, b, c, d, e, f, g, h, i, j, k, l]) = (partition.0.to_be_bytes(), within);
+        SessionId([a, b, c, d, e, f, p, q, g, h, i, j, k, l, 0, 0])
+    }
+
     /// The session's operation with this number, counted from 1.
     pub fn operation(self, ordinal: u16) -> OpId {
         OpId((self.as_u128() | u128::from(ordinal)).to_be_bytes())

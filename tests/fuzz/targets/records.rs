@@ -1,44 +1,60 @@
-//! Any bytes as records of the log, and as a block of it: read whole or refused, and never a crash.
+//! Any bytes as a block of the log, and as records in a block that is otherwise whole: read whole or refused, and never a
+//! crash.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wattstile::journal::{Log, MemoryStore, RECORD_HEADER, RecordKind, Sequences, Store, decode};
-use wattstile::{account, charger, session};
+use wattstile::actors::session_record;
+use wattstile::journal::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, Log, MemoryStore, Record, RecordKind, Sequences, Store};
+use wattstile::{account, charger};
 
-/// Where the checksum of a record stands.
-const CRC_AT: usize = RECORD_HEADER - 4;
+/// Where a block says how long it is, and where its checksum stands.
+const LENGTH_AT: usize = 8;
+const CRC_AT: usize = BLOCK_HEADER - 4;
 
-// The bytes are read twice: as they are, and with the checksum that the first record should have, so that the fuzzer gets
-// beyond it.
+// The bytes are read three times: as a block, as one whose checksum is right, and as the content of a whole block, so that
+// the fuzzer gets beyond the header.
 fuzz_target!(|data: &[u8]| {
-    let _ = decode(data);
-    let mut store = MemoryStore::new(64);
-    store.append(0, data).expect("memory takes it");
-    let _ = Log::open(Box::new(store), &Sequences::new(4), &mut |_| Ok(()));
-
-    let mut bytes = data.to_vec();
-    mend(&mut bytes);
-    let mut rest = bytes.as_slice();
-    while let Ok((record, size)) = decode(rest) {
-        match record.kind {
-            RecordKind::SessionEvent => drop(postcard::from_bytes::<session::Event>(record.payload)),
-            RecordKind::ChargerEvent => drop(postcard::from_bytes::<charger::Event>(record.payload)),
-            RecordKind::AccountEvent => drop(postcard::from_bytes::<account::Event>(record.payload)),
-            _ => {}
-        }
-        rest = &rest[size..];
+    open(data.to_vec());
+    let mut mended = data.to_vec();
+    if mended.len() >= BLOCK_HEADER {
+        mend(&mut mended);
+        open(mended);
+    }
+    // Of up to 255 records: the first byte says how many it is to have.
+    if let [records, content @ ..] = data
+        && content.len() <= BLOCK_MAX - BLOCK_HEADER
+    {
+        let mut block = [b"wBLK", &[BLOCK_VERSION, 1, *records, 0][..], &[0; BLOCK_HEADER - 8], content].concat();
+        mend(&mut block);
+        open(block);
     }
 });
 
-fn mend(bytes: &mut [u8]) {
-    if bytes.len() < RECORD_HEADER {
-        return;
+fn open(block: Vec<u8>) {
+    let mut store = MemoryStore::new(64);
+    store.append(0, &block).expect("memory takes it");
+    let _ = Log::open(Box::new(store), &Sequences::new(4), &mut |record| {
+        read(record);
+        Ok(())
+    });
+}
+
+fn read(record: Record<'_>) {
+    match record.kind {
+        RecordKind::SessionEvent => drop(session_record::read(record.partition, record.payload)),
+        RecordKind::ChargerEvent => drop(postcard::from_bytes::<charger::Event>(record.payload)),
+        RecordKind::AccountEvent => drop(postcard::from_bytes::<account::Event>(record.payload)),
+        _ => {}
     }
-    let size = RECORD_HEADER + usize::from(u16::from_le_bytes([bytes[6], bytes[7]]));
-    let Some(record) = bytes.get_mut(..size) else { return };
+}
+
+/// Gives a block the length and the checksum that it should have.
+fn mend(block: &mut [u8]) {
+    let length = u32::try_from(block.len()).expect("bounded by the fuzzer");
+    block[LENGTH_AT..LENGTH_AT + 4].copy_from_slice(&length.to_le_bytes());
     let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&record[..CRC_AT]);
-    hasher.update(&record[RECORD_HEADER..]);
+    hasher.update(&block[..CRC_AT]);
+    hasher.update(&block[BLOCK_HEADER..]);
     let crc = hasher.finalize();
-    record[CRC_AT..RECORD_HEADER].copy_from_slice(&crc.to_le_bytes());
+    block[CRC_AT..BLOCK_HEADER].copy_from_slice(&crc.to_le_bytes());
 }
