@@ -10,7 +10,7 @@ pub(super) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), Failure>
     write_in_pieces(path, parts, usize::MAX)
 }
 
-/// The same, synced each time that so many bytes have been written.
+/// The same, synced about each time that so many bytes have been written.
 pub(super) fn write_in_pieces(path: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
     let temporary = path.with_extension("new");
     if let Err(failure) = write_new(&temporary, parts, piece) {
@@ -24,13 +24,14 @@ pub(super) fn write_in_pieces(path: &Path, parts: &[&[u8]], piece: usize) -> Res
 
 fn write_new(temporary: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
     let mut file = File::create(temporary).map_err(Failure::io("making", temporary))?;
-    for part in parts {
-        for (number, piece) in part.chunks(piece).enumerate() {
-            if number > 0 {
-                file.sync_data().map_err(Failure::io("syncing", temporary))?;
-            }
-            file.write_all(piece).map_err(Failure::io("writing", temporary))?;
+    let mut unsynced = 0;
+    for part in parts.iter().flat_map(|part| part.chunks(piece)) {
+        if unsynced >= piece {
+            file.sync_data().map_err(Failure::io("syncing", temporary))?;
+            unsynced = 0;
         }
+        file.write_all(part).map_err(Failure::io("writing", temporary))?;
+        unsynced += part.len();
     }
     file.sync_all().map_err(Failure::io("syncing", temporary))
 }

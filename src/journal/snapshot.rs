@@ -22,7 +22,8 @@ use super::files;
 use super::record::{Sequence, array};
 use crate::units::PartitionId;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -37,6 +38,8 @@ const KEPT: usize = 2;
 
 /// Bytes that are written before they are synced: a large snapshot must not make the log's own syncs wait behind it.
 const PIECE: usize = 1024 * 1024;
+/// Bytes that are read back at a time.
+const READ_BACK: usize = 64 * 1024;
 
 /// The snapshots of one node. Several threads may write at a time, each for partitions of its own.
 #[derive(Debug)]
@@ -107,23 +110,35 @@ impl Snapshots {
 
     /// Writes the state of a partition after `sequence`, which must be durable in the log, and verifies what was written.
     pub fn write(&self, partition: PartitionId, sequence: Sequence, state: &[u8]) -> Result<(), Failure> {
+        self.write_pieces(partition, sequence, &[state])
+    }
+
+    /// The same of a state that is in pieces: put together they may be a hundred megabytes.
+    pub fn write_pieces(
+        &self,
+        partition: PartitionId,
+        sequence: Sequence,
+        state: &[impl AsRef<[u8]>],
+    ) -> Result<(), Failure> {
         if let Where::Directory(dir) = &self.place {
             let first = dir.join(file_name(partition, sequence, ""));
             let path = match self.verified().last(partition) == sequence && files::exists(&first)? {
                 true => dir.join(file_name(partition, sequence, COPY)),
                 false => first,
             };
-            files::write_in_pieces(&path, &[&header(partition, sequence, state), state], PIECE)?;
-            let written = read(&path, partition)?;
-            if written.0 != sequence || written.1 != state {
-                return Err(damaged(&path, "what was read back is not what was written".to_owned()));
-            }
+            let header = header(partition, sequence, state);
+            let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(state.iter().map(AsRef::as_ref)).collect();
+            files::write_in_pieces(&path, &parts, PIECE)?;
+            read_back(&path, &parts)?;
         }
         let mut table = self.table();
         let before = table.newest.last(partition);
         match &self.place {
             Where::Memory(newest) => {
-                newest.lock().expect("no holder panics").insert(partition, (sequence, state.to_vec()));
+                newest
+                    .lock()
+                    .expect("no holder panics")
+                    .insert(partition, (sequence, state.iter().flat_map(AsRef::as_ref).copied().collect()));
                 table.older.set_last(partition, sequence);
             }
             Where::Directory(dir) => {
@@ -262,23 +277,38 @@ fn file_name(partition: PartitionId, sequence: Sequence, copy: &str) -> String {
     format!("p{:05}-{:020}{copy}.snap", partition.0, sequence.0)
 }
 
-fn header(partition: PartitionId, sequence: Sequence, state: &[u8]) -> [u8; HEADER] {
+fn header(partition: PartitionId, sequence: Sequence, state: &[impl AsRef<[u8]>]) -> [u8; HEADER] {
+    let length: usize = state.iter().map(|piece| piece.as_ref().len()).sum();
     let mut header = [0; HEADER];
     header[0..4].copy_from_slice(&MAGIC);
     header[4..6].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
     header[6..8].copy_from_slice(&partition.0.to_le_bytes());
     header[8..16].copy_from_slice(&sequence.0.to_le_bytes());
-    header[16..24].copy_from_slice(&(state.len() as u64).to_le_bytes());
+    header[16..24].copy_from_slice(&(length as u64).to_le_bytes());
     let crc = checksum(&header, state);
     header[CRC_AT..HEADER].copy_from_slice(&crc.to_le_bytes());
     header
 }
 
-fn checksum(header: &[u8], state: &[u8]) -> u32 {
+fn checksum(header: &[u8], state: &[impl AsRef<[u8]>]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&header[..CRC_AT]);
-    hasher.update(state);
+    state.iter().for_each(|piece| hasher.update(piece.as_ref()));
     hasher.finalize()
+}
+
+/// Holds a file against what was written to it, a little at a time.
+fn read_back(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
+    let mut file = File::open(path).map_err(Failure::io("opening", path))?;
+    let mut found = vec![0; READ_BACK];
+    for expected in parts.iter().flat_map(|part| part.chunks(READ_BACK)) {
+        let found = &mut found[..expected.len()];
+        file.read_exact(found).map_err(Failure::io("reading back", path))?;
+        if found != expected {
+            return Err(damaged(path, "what was read back is not what was written".to_owned()));
+        }
+    }
+    Ok(())
 }
 
 fn read(path: &Path, partition: PartitionId) -> Result<(Sequence, Vec<u8>), Failure> {
@@ -287,7 +317,7 @@ fn read(path: &Path, partition: PartitionId) -> Result<(Sequence, Vec<u8>), Fail
         return Err(damaged(path, "it does not begin like a snapshot".to_owned()));
     }
     let state = bytes.split_off(HEADER);
-    let (found, computed) = (u32::from_le_bytes(array(&bytes, CRC_AT)), checksum(&bytes, &state));
+    let (found, computed) = (u32::from_le_bytes(array(&bytes, CRC_AT)), checksum(&bytes, &[&state]));
     if found != computed || u64::from_le_bytes(array(&bytes, 16)) != state.len() as u64 {
         return Err(damaged(path, format!("its checksum is {found:08x}, its bytes give {computed:08x}")));
     }
