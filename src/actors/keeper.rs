@@ -39,6 +39,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How long the log's writer may take to show the log.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Rounds take no more than this part of the time, unless the log is in need of them.
+const CALM: u32 = 10;
+
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
@@ -49,8 +52,10 @@ pub struct Rhythm {
 }
 
 impl Rhythm {
-    /// A rhythm that keeps the log below so many bytes: it holds two rounds, what is written during them, and the part of a
-    /// generation (32 MiB) that cannot go yet, so a round begins after a sixth of that.
+    /// A rhythm that keeps the log below so many bytes. A round begins after a sixth of that: so the log has room for what is
+    /// between the older of the two snapshots of each partition and now, for what is written during a round, and for the part
+    /// of a generation (32 MiB) that cannot go yet. Under a load that makes the log grow so fast that rounds would follow one
+    /// another, a round begins when the log would else outgrow its bound: a snapshot costs the same, however much it lets go.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
         Rhythm { log_bytes: bytes / 6, every }
     }
@@ -59,6 +64,30 @@ impl Rhythm {
     pub const fn bound(&self) -> u64 {
         self.log_bytes.saturating_mul(6)
     }
+
+    /// Whether the next round is to begin.
+    fn is_due(&self, log: Growth) -> bool {
+        if log.since >= self.every {
+            return log.grown > 0;
+        }
+        // What the log will take at the end of a round, if it grows during it as it did since the last one began.
+        let rounds = log.round.as_millis() * u128::from(log.grown) / log.since.as_millis().max(1);
+        let needed = u128::from(log.used) + rounds >= u128::from(self.bound() / 8 * 7);
+        log.grown >= self.log_bytes && (log.round * CALM <= log.since || needed)
+    }
+}
+
+/// What the log did since a round began.
+#[derive(Clone, Copy, Debug)]
+struct Growth {
+    /// Bytes that were written.
+    grown: u64,
+    /// Bytes that it takes.
+    used: u64,
+    /// How long ago the last round began.
+    since: Duration,
+    /// How long that took.
+    round: Duration,
 }
 
 impl Default for Rhythm {
@@ -142,6 +171,8 @@ pub struct Keeper {
     round: Option<Current>,
     /// When the last one began, and what had been written to the log then.
     last: (Instant, u64),
+    /// How long it took.
+    took: Duration,
     not_before: Instant,
     backups: VecDeque<Backup>,
     waiting: Vec<mpsc::Sender<bool>>,
@@ -175,6 +206,7 @@ impl Keeper {
             rhythm,
             round: None,
             last: (now, 0),
+            took: Duration::ZERO,
             not_before: now,
             backups: VecDeque::new(),
             waiting: Vec::new(),
@@ -184,8 +216,8 @@ impl Keeper {
     fn is_due(&self) -> bool {
         let (begun, log_at) = self.last;
         let grown = self.figures.written().saturating_sub(log_at);
-        let due = grown >= self.rhythm.log_bytes || (grown > 0 && begun.elapsed() >= self.rhythm.every);
-        due && self.round.is_none() && Instant::now() >= self.not_before
+        let log = Growth { grown, used: self.figures.used(), since: begun.elapsed(), round: self.took };
+        self.round.is_none() && Instant::now() >= self.not_before && self.rhythm.is_due(log)
     }
 
     fn begin(&mut self, context: &mut Context<Keeper>) {
@@ -225,13 +257,13 @@ impl Keeper {
     }
 
     fn keep(&mut self, taken: &Taken) {
-        let (Taken { partition, sequence, .. }, state) = (taken, taken.state());
-        let written = self.snapshots.write(*partition, *sequence, &state);
+        let Taken { partition, sequence, pieces } = taken;
+        let written = self.snapshots.write_pieces(*partition, *sequence, pieces);
         let Some(round) = &mut self.round else { return };
         match written {
             Ok(()) => {
                 round.done.snapshots += 1;
-                round.done.bytes += state.len() as u64;
+                round.done.bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             }
             Err(failure) => {
                 tracing::error!(%partition, %failure, "a snapshot could not be kept; the log is not trimmed");
@@ -244,6 +276,7 @@ impl Keeper {
         let over = |round: &mut Current| round.busy == 0 && (round.failed || round.left.iter().all(VecDeque::is_empty));
         let Some(round) = self.round.take_if(over) else { return };
         self.figures.set_relief(false);
+        self.took = round.begun.elapsed();
         match round.failed {
             true => self.not_before = Instant::now() + RETRY,
             false => {
@@ -366,5 +399,33 @@ impl Handler<Round> for Keeper {
         if self.round.is_none() {
             self.begin(context);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn is_due(grown_mib: u64, used_mib: u64, since_s: u64, round_ms: u64) -> bool {
+        let rhythm = Rhythm::log_below(600 * MIB, Duration::from_secs(900));
+        let (since, round) = (Duration::from_secs(since_s), Duration::from_millis(round_ms));
+        rhythm.is_due(Growth { grown: grown_mib * MIB, used: used_mib * MIB, since, round })
+    }
+
+    #[test]
+    fn a_round_begins_after_a_sixth_of_the_log_or_when_its_time_has_come() {
+        assert!(!is_due(99, 250, 60, 500) && is_due(100, 250, 60, 500));
+        assert!(!is_due(0, 32, 2_000, 500) && is_due(1, 32, 900, 500));
+    }
+
+    #[test]
+    fn under_load_a_round_waits_until_the_log_is_in_need_of_it() {
+        // 100 MiB/s, and a round takes a second: it begins when no more than what comes meanwhile fits.
+        assert!(!is_due(100, 150, 1, 1_000) && !is_due(350, 400, 4, 1_000));
+        assert!(is_due(400, 450, 4, 1_000));
+        // A round that takes long begins early.
+        assert!(is_due(100, 150, 1, 4_000));
     }
 }
