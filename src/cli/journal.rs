@@ -8,7 +8,7 @@ use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
 use crate::payment::acquaintance;
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
-use crate::{account, charger, session};
+use crate::{account, charger};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
