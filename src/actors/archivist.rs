@@ -4,17 +4,20 @@
 //! It lives alone on its thread, because signing takes time and a sync blocks. Sessions that arrive while one sync runs are
 //! put away together by the next. To put the same session away again changes nothing, so a restart may repeat it.
 //!
+//! An archived session that is damaged is named in the log, and concerns nobody but whoever asks for it. Who asks is not told
+//! that it is not there: there is no answer, and who needs one asks again until the archive is mended.
+//!
 //! ```text
 //!   shard ──PutAway──▶ archivist ── receipt ── put ── sync ──Input::Archived──▶ shard (the cell is vacated)
 //!   shard ──Recall───▶ archivist ── get ──Input::Revived, Input::NotArchived──▶ shard (a processor still spoke of it)
 //! ```
 
 use super::directory::Directory;
-use super::dossier::{self, Billing, Dossier};
+use super::dossier::{self, Billing, Dossier, DossierError};
 use super::output::ChargerRef;
 use super::pages::Page;
 use super::shard::Input;
-use crate::journal::{Archive, Failure};
+use crate::journal::{Archive, Damage, Failure};
 use crate::limits;
 use crate::session::Session;
 use crate::tariff::Tariff;
@@ -94,6 +97,30 @@ pub struct Archivist {
     failed: bool,
 }
 
+/// Why it is not known what the archive has of a session.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// Its bytes are not what was written.
+    #[error(transparent)]
+    Damaged(Box<Damage>),
+    /// Its bytes are what was written, and are no dossier that this program reads.
+    #[error(transparent)]
+    Dossier(#[from] DossierError),
+    /// The archive as a whole cannot be read.
+    #[error(transparent)]
+    Failure(Failure),
+}
+
+/// What the archive has of a session.
+pub fn read(archive: &Archive, session: SessionId) -> Result<Option<Dossier>, Unread> {
+    match archive.get(session) {
+        Ok(None) => Ok(None),
+        Ok(Some(archived)) => Ok(Some(Dossier::from_bytes(&archived.dossier)?)),
+        Err(Failure::Damaged(damage)) => Err(Unread::Damaged(damage)),
+        Err(failure) => Err(Unread::Failure(failure)),
+    }
+}
+
 impl Archivist {
     /// An archivist of this archive.
     pub fn new(
@@ -124,24 +151,16 @@ impl Archivist {
         Ok(())
     }
 
-    fn read(&self, session: SessionId) -> Result<Option<Dossier>, Failure> {
-        let Some(archived) = self.archive.get(session)? else { return Ok(None) };
-        match Dossier::from_bytes(&archived.dossier) {
-            Ok(dossier) => Ok(Some(dossier)),
-            Err(error) => {
-                tracing::error!(%session, %error, "an archived session cannot be read");
-                Ok(None)
-            }
-        }
-    }
-
     fn look_up<T>(&mut self, session: SessionId, found: impl FnOnce(&mut Archivist, Option<Dossier>) -> T) {
-        match self.read(session) {
+        match read(&self.archive, session) {
             Ok(dossier) => {
                 found(self, dossier);
                 self.tell();
             }
-            Err(failure) => self.fail(&failure),
+            Err(Unread::Failure(failure)) => self.fail(&failure),
+            Err(error @ (Unread::Damaged(_) | Unread::Dossier(_))) => {
+                tracing::error!(%session, %error, "an archived session cannot be read; nobody is told anything of it");
+            }
         }
     }
 

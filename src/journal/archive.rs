@@ -32,6 +32,7 @@ pub struct Archive {
 #[derive(Debug)]
 enum Where {
     Directory(Mutex<Segments>),
+    /// When each was settled, and its entry as it would stand in a file.
     Memory(Mutex<BTreeMap<SessionId, (Timestamp, Vec<u8>)>>),
 }
 
@@ -90,14 +91,17 @@ impl Archive {
         Archive { place: Where::Memory(Mutex::default()) }
     }
 
-    /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Says whether that was news.
+    /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Says whether that was news. What is there
+    /// of the session and damaged is as good as another dossier: the new one counts from then on.
     pub fn put(&self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<bool, Failure> {
-        if self.get(session)?.is_some_and(|known| known.dossier == dossier && known.settled_at == settled_at) {
-            return Ok(false);
+        match self.get(session) {
+            Ok(Some(known)) if known.dossier == dossier && known.settled_at == settled_at => return Ok(false),
+            Ok(_) | Err(Failure::Damaged(_)) => {}
+            Err(failure) => return Err(failure),
         }
         match &self.place {
             Where::Memory(sessions) => {
-                lock(sessions).insert(session, (settled_at, dossier.to_vec()));
+                lock(sessions).insert(session, (settled_at, segment::in_memory(session, settled_at, dossier)));
             }
             Where::Directory(segments) => lock(segments).put(session, settled_at, dossier)?,
         }
@@ -116,8 +120,8 @@ impl Archive {
     pub fn get(&self, session: SessionId) -> Result<Option<Archived>, Failure> {
         let segments = match &self.place {
             Where::Memory(sessions) => {
-                let found = lock(sessions).get(&session).cloned();
-                return Ok(found.map(|(settled_at, dossier)| Archived { session, settled_at, dossier }));
+                let sessions = lock(sessions);
+                return sessions.get(&session).map(|(_, entry)| segment::from_memory(entry, session)).transpose();
             }
             Where::Directory(segments) => segments,
         };
@@ -148,17 +152,14 @@ impl Archive {
     ) -> Result<(), Failure> {
         let segments = match &self.place {
             Where::Memory(sessions) => {
-                let mut found: Vec<Archived> = lock(sessions)
-                    .iter()
-                    .filter(|(_, (at, _))| from <= *at && *at < to)
-                    .map(|(session, (at, dossier))| Archived {
-                        session: *session,
-                        settled_at: *at,
-                        dossier: dossier.clone(),
-                    })
-                    .collect();
-                found.sort_by_key(|archived| (archived.settled_at, archived.session));
-                found.into_iter().all(visit);
+                let sessions = lock(sessions).clone();
+                let mut within: Vec<_> = sessions.iter().filter(|(_, (at, _))| from <= *at && *at < to).collect();
+                within.sort_by_key(|(session, (at, _))| (*at, **session));
+                for (session, (_, entry)) in within {
+                    if !visit(segment::from_memory(entry, *session)?) {
+                        break;
+                    }
+                }
                 return Ok(());
             }
             Where::Directory(segments) => segments,
@@ -201,7 +202,7 @@ impl Archive {
     /// Bytes of all files.
     pub fn used_bytes(&self) -> u64 {
         match &self.place {
-            Where::Memory(sessions) => lock(sessions).values().map(|(_, dossier)| dossier.len() as u64).sum(),
+            Where::Memory(sessions) => lock(sessions).values().map(|(_, entry)| entry.len() as u64).sum(),
             Where::Directory(segments) => {
                 let segments = lock(segments);
                 segments.sealed.iter().map(|segment| segment.file_bytes()).sum::<u64>() + segments.open.bytes()
@@ -212,7 +213,11 @@ impl Archive {
     /// Reads every entry of every file and holds it against its checksum. Returns how many there are.
     pub fn verify(&self) -> Result<u64, Failure> {
         match &self.place {
-            Where::Memory(sessions) => Ok(lock(sessions).len() as u64),
+            Where::Memory(sessions) => {
+                let sessions = lock(sessions);
+                sessions.iter().try_for_each(|(id, (_, entry))| segment::from_memory(entry, *id).map(drop))?;
+                Ok(sessions.len() as u64)
+            }
             Where::Directory(segments) => {
                 let (sealed, entries) = {
                     let segments = lock(segments);
@@ -223,6 +228,20 @@ impl Archive {
                 sealed.iter().try_fold(entries, |sum, segment| Ok(sum + segment.verify()?))
             }
         }
+    }
+
+    /// Changes a bit of what is kept of a session, for simulation: only in memory. The same bit again undoes it. Says
+    /// whether there is such a session.
+    pub fn flip_bit(&self, session: SessionId, bit: u64) -> bool {
+        let Where::Memory(sessions) = &self.place else { return false };
+        let mut sessions = lock(sessions);
+        let Some((_, entry)) = sessions.get_mut(&session) else { return false };
+        let bit = bit % (entry.len() as u64 * 8).max(1);
+        match entry.get_mut(usize::try_from(bit / 8).unwrap_or(usize::MAX)) {
+            Some(byte) => *byte ^= 1 << (bit % 8),
+            None => return false,
+        }
+        true
     }
 
     /// Whether no later file has the session of this entry.
@@ -443,6 +462,49 @@ mod tests {
         let refused = Archive::open(&dir).err().unwrap();
         let Failure::Damaged(damage) = refused else { panic!("{refused}") };
         assert!(matches!(damage.place, Place::Archive { offset, .. } if offset <= 100), "{damage}");
+    }
+
+    /// Nobody hears that a damaged session is not there, others are not concerned, and when it is put away again it is whole.
+    #[test]
+    fn a_damaged_session_is_named_and_can_be_put_away_again() {
+        let (_place, dir) = place();
+        let in_memory = Archive::in_memory();
+        for archive in [&in_memory, &open(&dir)] {
+            for number in 0..3 {
+                archive.put(session(number), at(number), &dossier(number)).unwrap();
+            }
+            archive.sync().unwrap();
+        }
+        let on_disk = open(&dir);
+        let (_, path, _) = segment::files_of(&dir.archive()).unwrap().pop().unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[60] ^= 4;
+        fs::write(&path, &bytes).unwrap();
+        assert!(in_memory.flip_bit(session(0), 60 * 8 + 2));
+        for archive in [&in_memory, &on_disk] {
+            let Err(Failure::Damaged(damage)) = archive.get(session(0)) else { panic!("nobody saw it") };
+            assert!(matches!(damage.place, Place::Archive { offset: 0, .. }), "{damage}");
+            assert!(matches!(archive.verify(), Err(Failure::Damaged(_))));
+            assert_eq!(archive.get(session(1)).unwrap().unwrap().dossier, dossier(1));
+            assert_eq!(archive.get(session(7)).unwrap(), None);
+            assert!(archive.put(session(0), at(0), &dossier(0)).unwrap());
+            assert_eq!(archive.get(session(0)).unwrap().unwrap().dossier, dossier(0));
+            assert_eq!((archive.count(), all(archive).len()), (3, 3));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_in_memory_is_seen_and_flipped_back() {
+        let archive = Archive::in_memory();
+        archive.put(session(1), at(1), &dossier(1)).unwrap();
+        let bits = archive.used_bytes() * 8;
+        for bit in 0..bits {
+            assert!(archive.flip_bit(session(1), bit));
+            assert!(matches!(archive.get(session(1)), Err(Failure::Damaged(_))), "bit {bit}");
+            assert!(archive.flip_bit(session(1), bit + bits));
+            assert_eq!(archive.get(session(1)).unwrap().unwrap().dossier, dossier(1));
+        }
+        assert!(!archive.flip_bit(session(2), 0));
     }
 
     #[test]

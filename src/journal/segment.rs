@@ -453,16 +453,33 @@ fn read_entry(file: &File, path: &Path, entry: &Entry) -> Result<Archived, Failu
     bytes.resize(ENTRY_HEADER + packed_len, 0);
     let rest = file.read_exact_at(&mut bytes[ENTRY_HEADER..], entry.offset + ENTRY_HEADER as u64);
     rest.map_err(|_| damaged(path, entry.offset, "an entry is cut short".to_owned()))?;
-    let found = parse(&bytes).map_err(|fault| damaged(path, entry.offset, fault))?;
-    if found.session != entry.session {
-        return Err(damaged(path, entry.offset, format!("the entry is of session {}", found.session)));
+    unpack(&bytes, path, entry.offset, entry.session)
+}
+
+/// What the bytes of an entry have of a session: it, or damage.
+fn unpack(bytes: &[u8], path: &Path, offset: u64, session: SessionId) -> Result<Archived, Failure> {
+    let found = parse(bytes).map_err(|fault| damaged(path, offset, fault))?;
+    if found.session != session {
+        return Err(damaged(path, offset, format!("the entry is of session {}", found.session)));
     }
     let dossier = match found.is_packed {
         true => lz4_flex::block::decompress(found.packed, found.plain_len)
-            .map_err(|error| damaged(path, entry.offset, error.to_string()))?,
+            .map_err(|error| damaged(path, offset, error.to_string()))?,
         false => found.packed.to_vec(),
     };
     Ok(Archived { session: found.session, settled_at: found.settled_at, dossier })
+}
+
+/// An entry as it would stand in a file, for an archive in memory.
+pub(super) fn in_memory(session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, session, settled_at, dossier, 0, 0);
+    bytes
+}
+
+/// What such an entry has of a session.
+pub(super) fn from_memory(bytes: &[u8], session: SessionId) -> Result<Archived, Failure> {
+    unpack(bytes, Path::new("memory"), 0, session)
 }
 
 /// Whether an entry behind a bad one says that the bad one had been durable.
