@@ -53,6 +53,6 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
         println!("the log begins at block {} of {}, epoch {}", mark.first_block, mark.next_block, mark.epoch);
         assert!(mark.first_block > 0, "the log was let go behind snapshots");
     }
-    let figures = wattstile::app::read(&data).unwrap().figures();
+    let figures = wattstile::app::read(&data).unwrap().figures().unwrap();
     assert_eq!(figures.books().books.imbalance(), 0, "the books balance after the last start");
 }

@@ -3,14 +3,18 @@
 use crate::actors::directory::Directory;
 use crate::actors::shard::Input;
 use crate::billing::reconciliation::register::Booking;
-use crate::console::Views;
+use crate::console::{Unbooked, Views};
 use crate::journal::Archive;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How long a full mailbox is waited for before it is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// When it is looked again after something could not be looked at.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// A running reconciler; it ends when the channel to it does.
 pub struct Reconciler {
@@ -32,9 +36,16 @@ impl Reconciler {
         directory.set_on_batch(Box::new(move || drop(theirs.try_send(Wish::Look))));
         let views = Views::running(directory.clone(), archive);
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
-            look(&views, &directory);
-            while let Ok(Wish::Look) = wished.recv() {
-                look(&views, &directory);
+            let mut done = look(&views, &directory);
+            loop {
+                let wish = match done {
+                    true => wished.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                    false => wished.recv_timeout(AGAIN),
+                };
+                match wish {
+                    Ok(Wish::Look) | Err(RecvTimeoutError::Timeout) => done = look(&views, &directory),
+                    Ok(Wish::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                }
             }
         })?;
         Ok(Reconciler { thread: Some(thread), stop: wishes })
@@ -52,13 +63,23 @@ impl Drop for Reconciler {
     }
 }
 
-/// Books every part of every whole batch that is not booked.
-fn look(views: &Views, directory: &Directory) {
-    for (processor, batch) in views.unbooked() {
+/// Books every part of every whole batch that is not booked. Says whether it could look at all of them: nothing is booked
+/// beside operations of which some are not known.
+fn look(views: &Views, directory: &Directory) -> bool {
+    let unbooked = match views.unbooked() {
+        Ok(unbooked) => unbooked,
+        Err(error) => {
+            tracing::error!(%error, "no settlement batch can be laid beside our operations");
+            return false;
+        }
+    };
+    let mut done = true;
+    for (processor, batch) in unbooked {
         let bookings = match views.bookings(&processor, &batch) {
             Ok(bookings) => bookings,
             Err(error) => {
-                tracing::error!(%processor, %batch, %error, "a settlement batch has no place in the books");
+                tracing::error!(%processor, %batch, %error, "a settlement batch is not booked");
+                done &= matches!(error, Unbooked::Entry(_));
                 continue;
             }
         };
@@ -68,6 +89,7 @@ fn look(views: &Views, directory: &Directory) {
         }
         tracing::info!(%processor, %batch, parts, settled, "a settlement batch is laid beside our operations");
     }
+    done
 }
 
 fn post(directory: &Directory, booking: Booking) {

@@ -2,9 +2,13 @@
 
 use super::{Data, Gate, Inside, InsideLoad, Rhythm, Settings, SystemClock};
 use crate::actors::keeper::Backup;
+use crate::actors::shard::Shard;
+use crate::actors::shard_actor::Look;
 use crate::app::Figures;
+use crate::console::{self, Filter, Request, SessionRow, Views};
 use crate::journal::{self, Layout, backup};
 use crate::tariff::Tariff;
+use crate::units::{SessionId, Timestamp};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -73,7 +77,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let found = journal::verify(&data).unwrap();
     assert!(found.whole && found.bytes <= bound, "{found:?}");
     assert!(found.snapshot_bytes < 2 * 200 * 2_048, "two snapshots of two hundred sessions: {}", found.snapshot_bytes);
-    let figures = super::read(&data).unwrap().figures();
+    let figures = super::read(&data).unwrap().figures().unwrap();
     assert_eq!((figures.sessions_charging, figures.readings), (200, readings));
     assert_eq!(figures.books_imbalance_minor, 0);
 }
@@ -128,8 +132,62 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     backup::restore(&at("backup"), &at("restored")).unwrap();
     assert!(journal::verify(&at("restored")).unwrap().whole);
     let again = gate(&at("restored"), Rhythm::default());
-    let figures = Figures::gather(again.directory());
+    let figures = Figures::gather(again.directory()).unwrap();
     assert_eq!((figures.sessions_charging, figures.books_imbalance_minor), (60, 0));
     assert!((120..=540).contains(&figures.readings), "what was durable when it was taken: {}", figures.readings);
     again.stop();
+}
+
+/// What a shard has that does not answer is not known. That is never the same as that it is not there, nor a shorter list.
+#[test]
+fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let gate = gate(&place.path().join("data"), Rhythm::default());
+    let mut inside = Inside::new(&gate, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
+    inside.open(&gate, PATIENCE).unwrap();
+    let patiently = || Views::running(gate.directory().clone(), gate.archive().cloned());
+    let rows = patiently().sessions(&Filter { limit: Some(60), ..Filter::default() }).unwrap();
+    let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);
+    let [silent, awake] = [0, 1].map(|shard| rows.iter().find(|row| shard_of(row) == shard).unwrap().id.clone());
+
+    let (go_on, blocked) = mpsc::channel::<()>();
+    let look = Look(Box::new(move |_| {
+        let _ = blocked.recv();
+    }));
+    assert!(gate.directory().shards()[0].try_send(look).is_ok());
+    let views = patiently().with_patience(Duration::from_millis(50));
+    let get = |path: &str| console::get(&views, &Request { path: path.to_owned(), ..Request::default() });
+    let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
+    let id = silent.trim_start_matches("ses_");
+    for path in [
+        "figures",
+        "sessions",
+        "sessions/last",
+        &format!("sessions/{silent}"),
+        &format!("sessions/{}", &id[..id.len() - 2]),
+        "chargers",
+        "accounts",
+        "holds",
+        &format!("holds/{}", operation(&silent)),
+        &format!("operations/{}", operation(&silent)),
+        "invoices",
+        "invoices/series",
+        "invoices/R1-000001",
+        "settlement",
+        "settlement/ours",
+        "ledger",
+        "ledger/export",
+    ] {
+        let refused = get(path).map(|_| ()).expect_err(path);
+        assert!(refused.status == 504 && refused.message.contains("did not answer in time"), "{path}: {refused:?}");
+    }
+    // What the other one has is shown, and what it has not is not there.
+    assert!(get(&format!("sessions/{awake}")).is_ok());
+    assert!(get(&format!("operations/{}", operation(&awake))).is_ok());
+    let never = SessionId::new(Timestamp::from_unix_ms(1), awake.parse::<SessionId>().unwrap().partition(), 1);
+    assert_eq!(get(&format!("sessions/{never}")).map(|_| ()).unwrap_err().status, 404);
+
+    drop(go_on);
+    assert!(console::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
+    gate.stop();
 }

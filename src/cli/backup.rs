@@ -100,7 +100,8 @@ struct Checked {
 fn check(from: &Path, place: &Path) -> Result<Checked, CliError> {
     backup::restore(from, place).map_err(|failure| error(&failure))?;
     let found = journal::verify(place).map_err(|failure| error(&failure))?;
-    let figures = app::read(place).map_err(|error| CliError::new(Exit::Corrupt, error))?.figures();
+    let views = app::read(place).map_err(|error| CliError::new(Exit::Corrupt, error))?;
+    let figures = views.figures().map_err(CliError::failed)?;
     let books = &figures.books().books;
     Ok(Checked {
         found,

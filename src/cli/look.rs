@@ -26,7 +26,8 @@ pub enum Source {
     Reading(Box<Views>),
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than the gate waits for its shards: it says which of them are silent.
+const PATIENCE: Duration = console::PATIENCE.saturating_add(Duration::from_secs(15));
 
 /// The data directory that is meant: the demonstration keeps certificates beside its data.
 pub fn data_below(directory: &Path) -> PathBuf {

@@ -1,8 +1,8 @@
 //! Accounts: the list, and one with its statement.
 
-use super::views::Views;
+use super::views::{Unanswered, Views};
 use crate::account::{Account, MovementKind, OpenAccount, Parts};
-use crate::units::{AccountId, Amount};
+use crate::units::{AccountId, Amount, PartitionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -60,20 +60,20 @@ pub struct MovementRow {
 
 impl Views {
     /// Every account, in the order of names.
-    pub fn accounts(&self) -> Vec<AccountRow> {
+    pub fn accounts(&self) -> Result<Vec<AccountRow>, Unanswered> {
         let found = self.ask(|shard| {
             let accounts = shard.partitions().iter().flat_map(|partition| partition.accounts.iter());
             accounts.filter_map(|(_, hosted)| row(hosted.state())).collect::<Vec<_>>()
         });
-        let mut rows: Vec<AccountRow> = found.into_iter().flatten().collect();
+        let mut rows: Vec<AccountRow> = found.whole()?.into_iter().flatten().collect();
         rows.sort_by(|a, b| a.id.cmp(&b.id));
-        rows
+        Ok(rows)
     }
 
     /// One account.
-    pub fn account(&self, id: &AccountId) -> Option<AccountSheet> {
-        let id = id.clone();
-        let found = self.ask(move |shard| {
+    pub fn account(&self, id: &AccountId) -> Result<Option<AccountSheet>, Unanswered> {
+        let (id, partitions) = (id.clone(), self.directory().map_or(1, |directory| directory.house().partitions));
+        let found = self.ask_home(PartitionId::of(id.as_str(), partitions), move |shard| {
             shard.partitions().iter().find_map(|partition| {
                 let hosted = partition.accounts.get(partition.find_account(&id)?)?;
                 let (row, open) = (row(hosted.state())?, hosted.state().opened()?);
@@ -82,7 +82,7 @@ impl Views {
                 Some(AccountSheet { schema: "wattstile.account/1".to_owned(), row, movements, credentials })
             })
         });
-        found.into_iter().flatten().next()
+        found.found()
     }
 }
 

@@ -4,7 +4,7 @@ use super::ledger::ExportFormat;
 use super::money::hold_id;
 use super::sessions::Filter;
 use super::settled::GRACE;
-use super::views::Views;
+use super::views::{Unanswered, Views};
 use crate::actors::dossier::Dossier;
 use crate::billing::verify_receipt;
 use crate::units::{AccountId, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
@@ -68,71 +68,82 @@ impl Refused {
     }
 }
 
+impl From<Unanswered> for Refused {
+    fn from(why: Unanswered) -> Refused {
+        let status = match why {
+            Unanswered::Silent { .. } => 504,
+            Unanswered::Archive(_)
+            | Unanswered::Archived { .. }
+            | Unanswered::Tariff { .. }
+            | Unanswered::Figures(_) => 500,
+        };
+        Refused::new(status, why)
+    }
+}
+
 /// Answers a question.
 pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
     let value = |key: &str| request.query.get(key).map(String::as_str);
     let parts: Vec<&str> = request.path.split('/').collect();
     match parts.as_slice() {
-        ["figures"] => document("figures/1", &views.figures()),
-        ["sessions"] => list("session-list/1", &views.sessions(&filter(request)?)),
+        ["figures"] => document("figures/1", &views.figures()?),
+        ["sessions"] => list("session-list/1", &views.sessions(&filter(request)?)?),
         ["sessions", id] => {
             let id = find(views, id)?;
-            match views.session(id) {
-                Some(Ok(sheet)) => Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?)),
-                Some(Err(error)) => Err(internal(error)),
-                None => Err(Refused::not_found(format!("there is no session {id}"))),
-            }
-        }
-        ["chargers"] => list("charger-list/1", &views.chargers(value("prefix").unwrap_or(""))),
-        ["accounts"] => list("account-list/1", &views.accounts()),
-        ["accounts", id] => {
-            let id = AccountId::new(id).map_err(Refused::usage)?;
-            let sheet = views.account(&id).ok_or_else(|| Refused::not_found(format!("there is no account {id}")))?;
+            let sheet = views.session(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))?;
             Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
         }
-        ["processors"] => list("processor-list/1", &views.processors()),
+        ["chargers"] => list("charger-list/1", &views.chargers(value("prefix").unwrap_or(""))?),
+        ["accounts"] => list("account-list/1", &views.accounts()?),
+        ["accounts", id] => {
+            let id = AccountId::new(id).map_err(Refused::usage)?;
+            let sheet = views.account(&id)?.ok_or_else(|| Refused::not_found(format!("there is no account {id}")))?;
+            Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
+        }
+        ["processors"] => list("processor-list/1", &views.processors()?),
         ["processors", id] => {
             let id = ProcessorId::new(id).map_err(Refused::usage)?;
             let missing = || Refused::not_found(format!("{id} has never dialled in"));
-            Ok(Answer::Json(serde_json::to_value(views.processor(&id).ok_or_else(missing)?).map_err(internal)?))
+            Ok(Answer::Json(serde_json::to_value(views.processor(&id)?.ok_or_else(missing)?).map_err(internal)?))
         }
-        ["holds"] => list("hold-list/1", &views.holds()),
+        ["holds"] => list("hold-list/1", &views.holds()?),
         ["holds", id] => {
-            let sheet = views.hold(hold_id(id)?).ok_or_else(|| Refused::not_found(format!("there is no hold {id}")))?;
+            let sheet =
+                views.hold(hold_id(id)?)?.ok_or_else(|| Refused::not_found(format!("there is no hold {id}")))?;
             Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
         }
         ["operations", id] => {
             let id: OpId = id.parse().map_err(Refused::usage)?;
             let missing = || Refused::not_found(format!("there is no operation {id}"));
-            Ok(Answer::Json(serde_json::to_value(views.operation(id).ok_or_else(missing)?).map_err(internal)?))
+            Ok(Answer::Json(serde_json::to_value(views.operation(id)?.ok_or_else(missing)?).map_err(internal)?))
         }
         ["invoices"] => {
             let limit = value("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
-            list("invoice-list/1", &views.invoices(value("series"), limit))
+            list("invoice-list/1", &views.invoices(value("series"), limit)?)
         }
-        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(value("series"))),
+        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(value("series"))?),
         ["invoices", "series", id] => Ok(Answer::Text("application/jsonl", views.series_lines(id)?)),
         ["invoices", number] => {
-            let found = views.invoice(number);
+            let found = views.invoice(number)?;
             document("invoice/1", &found.ok_or_else(|| Refused::not_found(format!("there is no document {number}")))?)
         }
         ["settlement"] => {
             let hours = value("grace_hours").map(|hours| hours.parse::<u32>().map_err(Refused::usage)).transpose()?;
             let grace = hours.map_or(GRACE, |hours| TimeSpan::from_secs(i64::from(hours) * 3_600));
-            let view = views.settled(processor(value("processor"))?.as_ref(), grace, now());
+            let view = views.settled(processor(value("processor"))?.as_ref(), grace, now())?;
             Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
         }
         ["settlement", "ours"] => {
             Ok(Answer::Text("text/csv", views.ours_csv(processor(value("processor"))?.as_ref())?))
         }
-        ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()).map_err(internal)?)),
+        ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()?).map_err(internal)?)),
         ["ledger", "export"] => {
             let format: ExportFormat = match value("format") {
                 None => ExportFormat::default(),
                 Some(name) => serde_json::from_value(name.into()).map_err(Refused::usage)?,
             };
             let since = value("since").map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
-            Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, since).map_err(internal)?))
+            Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, since)?))
         }
         ["receipts", file] => receipt(views, file),
         _ => Err(Refused::not_found("there is nothing under this address")),
@@ -148,7 +159,7 @@ fn receipt(views: &Views, file: &str) -> Result<Answer, Refused> {
     let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
     let id = find(views, id)?;
     let missing = || Refused::not_found(format!("session {id} has no receipt (yet)"));
-    let Some(Dossier { receipt: Some(json), .. }) = views.archived(id) else { return Err(missing()) };
+    let Some(Dossier { receipt: Some(json), .. }) = views.archived(id)? else { return Err(missing()) };
     match form {
         "json" => Ok(Answer::Text("application/json", json)),
         "txt" | "html" => {
@@ -171,7 +182,7 @@ fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
         "last" => Filter { limit: Some(1), ..Filter::default() },
         start => Filter { id: Some(start.to_owned()), limit: Some(2), ..Filter::default() },
     };
-    let found = views.sessions(&filter);
+    let found = views.sessions(&filter)?;
     match found.as_slice() {
         [only] => only.id.parse().map_err(internal),
         [] => Err(Refused::not_found(match text {

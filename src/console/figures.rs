@@ -1,6 +1,6 @@
 //! The state of a gate in figures.
 
-use super::views::{Views, ask_all};
+use super::views::{Unanswered, Views, ask_all};
 use crate::actors::directory::Directory;
 use crate::actors::partition::Tally;
 use crate::actors::posting::PartitionBooks;
@@ -56,9 +56,9 @@ pub struct Money {
 }
 
 impl Figures {
-    /// Adds up all shards. Waits for them for a while; a shard that does not answer is left out.
-    pub fn gather(directory: &Directory) -> Figures {
-        Figures::sum(ask_all(directory, Figures::of))
+    /// Adds up all shards. Waits for them for a while; without the figures of one there are none of the gate.
+    pub fn gather(directory: &Directory) -> Result<Figures, Unanswered> {
+        ask_all(directory, Figures::of).whole().map(Figures::sum)
     }
 
     /// What sessions cost so far for which nothing is reserved, in minor units.
@@ -145,7 +145,7 @@ fn money(books: &PartitionBooks) -> BTreeMap<&'static str, Money> {
 
 impl Views {
     /// The state of the gate in figures.
-    pub fn figures(&self) -> Figures {
-        Figures::sum(self.ask(Figures::of))
+    pub fn figures(&self) -> Result<Figures, Unanswered> {
+        self.ask(Figures::of).whole().map(Figures::sum)
     }
 }

@@ -1,8 +1,7 @@
 //! Invoices and credit notes: the list, one of them, and whole series to be checked.
 
 use super::api::Refused;
-use super::views::Views;
-use crate::actors::dossier::Dossier;
+use super::views::{Unanswered, Views};
 use crate::billing::invoice::{Digest, Issued, Series, SeriesId, verify_series};
 use crate::units::{Amount, Timestamp};
 use rust_decimal::Decimal;
@@ -59,23 +58,23 @@ const ROWS: usize = 50;
 
 impl Views {
     /// The documents of a series (or of all), the youngest first.
-    pub fn invoices(&self, series: Option<&str>, limit: Option<usize>) -> Vec<InvoiceRow> {
+    pub fn invoices(&self, series: Option<&str>, limit: Option<usize>) -> Result<Vec<InvoiceRow>, Unanswered> {
         let limit = limit.unwrap_or(ROWS).min(ROWS_MAX);
-        let mut documents = self.documents(|id| series.is_none_or(|wanted| id.as_str() == wanted));
+        let mut documents = self.documents(|id| series.is_none_or(|wanted| id.as_str() == wanted))?;
         documents.sort_by(|a, b| (b.at, &b.number).cmp(&(a.at, &a.number)));
-        documents.iter().take(limit).map(row).collect()
+        Ok(documents.iter().take(limit).map(row).collect())
     }
 
     /// One document by its number.
-    pub fn invoice(&self, number: &str) -> Option<InvoiceRow> {
-        let found = self.documents(|id| number.starts_with(id.as_str()));
-        found.iter().find(|issued| issued.number.to_string() == number).map(row)
+    pub fn invoice(&self, number: &str) -> Result<Option<InvoiceRow>, Unanswered> {
+        let found = self.documents(|id| number.starts_with(id.as_str()))?;
+        Ok(found.iter().find(|issued| issued.number.to_string() == number).map(row))
     }
 
     /// The documents of one series in their order, as `wattstile invoice verify-series` reads them.
     pub fn series_lines(&self, series: &str) -> Result<String, Refused> {
         let mut lines = String::new();
-        for issued in self.documents(|id| id.as_str() == series) {
+        for issued in self.documents(|id| id.as_str() == series)? {
             lines.push_str(&serde_json::to_string(&issued).map_err(|error| Refused::new(500, error))?);
             lines.push('\n');
         }
@@ -86,7 +85,7 @@ impl Views {
     }
 
     /// Every series (or one): its documents, wherever they are by now, checked from the first to the last number given.
-    pub fn check_series(&self, only: Option<&str>) -> Vec<SeriesRow> {
+    pub fn check_series(&self, only: Option<&str>) -> Result<Vec<SeriesRow>, Unanswered> {
         let given = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
             all.filter_map(|series| match series {
@@ -97,8 +96,9 @@ impl Views {
             })
             .collect::<Vec<_>>()
         });
+        let given = given.whole()?;
         let mut by_series: BTreeMap<SeriesId, Vec<Issued>> = BTreeMap::new();
-        for issued in self.documents(|id| only.is_none_or(|wanted| id.as_str() == wanted)) {
+        for issued in self.documents(|id| only.is_none_or(|wanted| id.as_str() == wanted))? {
             by_series.entry(issued.number.series.clone()).or_default().push(issued);
         }
         let mut rows = Vec::new();
@@ -119,11 +119,11 @@ impl Views {
             });
         }
         rows.sort_by(|a, b| a.series.cmp(&b.series));
-        rows
+        Ok(rows)
     }
 
     /// Documents of live and archived sessions, each once, in the order of their numbers.
-    fn documents(&self, wanted: impl Fn(&SeriesId) -> bool) -> Vec<Issued> {
+    fn documents(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<Vec<Issued>, Unanswered> {
         let live = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
             sessions.flat_map(|(_, hosted)| hosted.state().documents.clone()).collect::<Vec<_>>()
@@ -134,20 +134,13 @@ impl Views {
                 found.insert((issued.number.series.clone(), issued.number.number), issued);
             }
         };
-        if let Some(archive) = self.archive() {
-            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
-            let read = archive.range(first, last, &mut |archived| {
-                if let Ok(dossier) = Dossier::from_bytes(&archived.dossier) {
-                    dossier.session.documents.into_iter().for_each(&mut keep);
-                }
-                true
-            });
-            if let Err(error) = read {
-                tracing::error!(%error, "the archive cannot be read");
-            }
-        }
+        let live = live.whole()?;
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
+            dossier.session.documents.into_iter().for_each(&mut keep);
+            true
+        })?;
         live.into_iter().flatten().for_each(keep);
-        found.into_values().collect()
+        Ok(found.into_values().collect())
     }
 }
 

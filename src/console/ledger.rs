@@ -1,6 +1,7 @@
 //! The books: the trial balance, and balances for other programs.
 
-use super::views::Views;
+use super::api::Refused;
+use super::views::{Unanswered, Views};
 use crate::actors::pages::Page;
 use crate::ledger::{Books, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side};
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
@@ -58,8 +59,8 @@ pub enum ExportFormat {
 
 impl Views {
     /// The trial balance of all partitions.
-    pub fn trial_balance(&self) -> TrialView {
-        let books = self.books();
+    pub fn trial_balance(&self) -> Result<TrialView, Unanswered> {
+        let books = self.books()?;
         let major = |minor: i128, currency: Currency| {
             let minor = i64::try_from(minor).unwrap_or(i64::MAX);
             Amount::new(minor, currency).major()
@@ -77,38 +78,40 @@ impl Views {
             credits: major(balance.credits, currency),
             balance: major(balance.natural(name.kind()), currency),
         });
-        TrialView {
+        Ok(TrialView {
             schema: "wattstile.trial-balance/1".to_owned(),
             entries: books.entries(),
             imbalance_minor: i64::try_from(books.imbalance()).unwrap_or(i64::MAX),
             broken: books.broken_bounds().iter().map(ToString::to_string).collect(),
             rows: rows.collect(),
-        }
+        })
     }
 
     /// The books for another program: every entry from `since` on, behind one that brings forward what came before, and
     /// the balances, which that program checks.
-    pub fn export(&self, format: ExportFormat, since: Option<Timestamp>) -> io::Result<String> {
+    pub fn export(&self, format: ExportFormat, since: Option<Timestamp>) -> Result<String, Refused> {
         let format = match format {
             ExportFormat::Hledger => Format::Hledger,
             ExportFormat::Beancount => Format::Beancount,
             ExportFormat::Csv => Format::Csv,
         };
-        let (books, mut entries) = self.entries();
+        let (books, mut entries) = self.entries()?;
         entries.retain(|entry| since.is_none_or(|since| entry.at() >= since));
         entries.sort_by_key(Entry::at);
         let mut told = Books::default();
         entries.iter().for_each(|entry| told.post(entry));
-        let mut exporter = Exporter::new(Vec::new(), format)?;
+        let failed = |error: io::Error| Refused::new(500, error);
+        let mut exporter = Exporter::new(Vec::new(), format).map_err(failed)?;
         let first = since.or(entries.first().map(Entry::at)).unwrap_or_default();
         for entry in brought_forward(&books, &told, first).iter().chain(&entries) {
-            exporter.entry(entry)?;
+            exporter.entry(entry).map_err(failed)?;
         }
-        String::from_utf8(exporter.finish(&books)?).map_err(io::Error::other)
+        let text = exporter.finish(&books).map_err(failed)?;
+        String::from_utf8(text).map_err(|error| Refused::new(500, error))
     }
 
     /// The balances, and every entry that makes them, as far as pages of them were kept.
-    fn entries(&self) -> (Books, Vec<Entry>) {
+    fn entries(&self) -> Result<(Books, Vec<Entry>), Unanswered> {
         let seen = self.ask(|shard| {
             let partitions = shard.partitions().iter();
             partitions
@@ -119,39 +122,31 @@ impl Views {
                 .collect::<Vec<_>>()
         });
         let (mut books, mut pages, mut open) = (Books::default(), BTreeMap::new(), BTreeMap::new());
-        for (partition, theirs, live) in seen.into_iter().flatten() {
+        for (partition, theirs, live) in seen.whole()?.into_iter().flatten() {
             books.merge(&theirs);
             open.insert(partition, live.last().map_or(0, |page| page.number));
             pages.extend(live.into_iter().map(|page| ((partition, page.number), page)));
         }
-        if let Some(archive) = self.archive() {
-            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
-            let read = archive.range(first, last, &mut |archived| {
-                if let Some((partition, page)) = Page::from_bytes(&archived.dossier) {
-                    // What was filled after the balances were read is not in them.
-                    if open.get(&partition).is_some_and(|open| page.number < *open) {
-                        pages.entry((partition, page.number)).or_insert(page);
-                    }
-                }
-                true
-            });
-            if let Err(error) = read {
-                tracing::error!(%error, "the archive cannot be read");
+        self.each_page(&mut |partition, page| {
+            // What was filled after the balances were read is not in them.
+            if open.get(&partition).is_some_and(|open| page.number < *open) {
+                pages.entry((partition, page.number)).or_insert(page);
             }
-        }
-        (books, pages.values().flat_map(Page::entries).collect())
+        })?;
+        Ok((books, pages.values().flat_map(Page::entries).collect()))
     }
 
-    fn books(&self) -> Books {
+    fn books(&self) -> Result<Books, Unanswered> {
         let mut books = Books::default();
-        for part in self.ask(|shard| {
+        let parts = self.ask(|shard| {
             let mut books = Books::default();
             shard.partitions().iter().for_each(|partition| books.merge(&partition.books.books));
             books
-        }) {
+        });
+        for part in parts.whole()? {
             books.merge(&part);
         }
-        books
+        Ok(books)
     }
 }
 

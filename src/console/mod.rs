@@ -6,6 +6,9 @@
 //!   archive ───────┘                                         └─▶ the command line, also without a running gate
 //! ```
 //!
+//! A shard that does not answer in time, and an archive that cannot be read, are never taken for "there is none": what
+//! was asked is [`Unanswered`].
+//!
 //! Every document names its shape in its first member, `schema`. Views look and never change anything; orders (a top-up,
 //! a stop) go to the actors like everybody else's.
 
@@ -36,7 +39,7 @@ pub use orders::{
 pub use orders::{Promotion, TopUp, post};
 pub use server::{Console, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
-pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView};
+pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView, Unbooked};
 pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use timeline::TimelineRow;
-pub use views::{Views, ask_all};
+pub use views::{Heard, PATIENCE, Unanswered, Views, ask_all};

@@ -89,7 +89,7 @@ pub(super) fn hold_id(text: &str) -> Result<OpId, Refused> {
 
 pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Draining) -> Result<Value, Refused> {
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
-    let row = views.processor(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+    let row = views.processor(&id)?.ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
     if !wish.dry_run {
         let (tell, told) = mpsc::channel();
         let reply = OrderReply(Box::new(move |ordered| {
@@ -211,7 +211,7 @@ fn amount_of(request: &Request) -> Option<Amount> {
 
 /// A session as it stands, live or archived.
 fn session(views: &Views, id: SessionId) -> Result<Session, Refused> {
-    views.state(id).ok_or_else(|| Refused::not_found(format!("there is no session {id}")))
+    views.state(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))
 }
 
 /// The wall clock; nothing that is ordered here depends on the other one.

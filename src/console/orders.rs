@@ -3,6 +3,7 @@
 use super::accounts::AccountSheet;
 use super::api::Refused;
 use super::money;
+use super::sessions;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
@@ -227,7 +228,7 @@ fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value
     let currency: Currency = opening.currency.parse().map_err(Refused::usage)?;
     let credit_limit = Amount::from_major(opening.credit_limit, currency).map_err(Refused::usage)?;
     if opening.dry_run {
-        let known = views.account(&account);
+        let known = views.account(&account)?;
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
             "exists": known.is_some(), "currency": currency.code(), "credit_limit": credit_limit.major(),
@@ -396,7 +397,7 @@ fn reload_keys(directory: &Directory) -> Result<Value, Refused> {
 
 fn known(views: &Views, id: &str) -> Result<(AccountId, AccountSheet), Refused> {
     let account = AccountId::new(id).map_err(Refused::usage)?;
-    let known = views.account(&account).ok_or_else(|| Refused::not_found(format!("there is no account {account}")))?;
+    let known = views.account(&account)?.ok_or_else(|| Refused::not_found(format!("there is no account {account}")))?;
     Ok((account, known))
 }
 
@@ -426,9 +427,9 @@ fn fingerprint(shown: &str) -> Result<Fingerprint, Refused> {
 
 fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused> {
     let session: SessionId = id.parse().map_err(Refused::usage)?;
-    let known = views.session(session).ok_or_else(|| Refused::not_found(format!("there is no session {session}")))?;
-    let state = known.map(|sheet| sheet.row.state).unwrap_or_default();
-    let over = matches!(state.as_str(), "settling" | "closed");
+    let known = views.state(session)?.ok_or_else(|| Refused::not_found(format!("there is no session {session}")))?;
+    let state = sessions::state(&known);
+    let over = matches!(state, "settling" | "closed");
     if !over && directory.post(Input::StopSession(session, StopReason::Operator)).is_err() {
         return Err(Refused::busy());
     }

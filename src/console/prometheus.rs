@@ -1,5 +1,7 @@
 //! What is true of a gate at the moment of a scrape, in Prometheus's text format.
 
+use super::figures::Figures;
+use super::things::ProcessorRow;
 use super::views::Views;
 use crate::ledger::Name;
 use crate::metrics::{
@@ -18,8 +20,19 @@ pub(super) fn collector(views: &Arc<Views>) -> Collector {
     })
 }
 
+/// What cannot be known is not shown: a series that is missing is noticed, one that is too small is not.
 fn collect(views: &Views, text: &mut String) {
-    let figures = views.figures();
+    match views.figures() {
+        Ok(figures) => collect_figures(&figures, text),
+        Err(error) => tracing::warn!(%error, "a scrape has no figures"),
+    }
+    match views.processors() {
+        Ok(processors) => collect_processors(&processors, text),
+        Err(error) => tracing::warn!(%error, "a scrape has no processors"),
+    }
+}
+
+fn collect_figures(figures: &Figures, text: &mut String) {
     SESSIONS_ACTIVE.write_head(text);
     SESSIONS_ACTIVE.write_series(text, &["authorizing"], figures.sessions_authorizing);
     SESSIONS_ACTIVE.write_series(text, &["charging"], figures.sessions_charging);
@@ -68,17 +81,19 @@ fn collect(views: &Views, text: &mut String) {
     }
     IN_DOUBT_OPERATIONS.write_head(text);
     IN_DOUBT_OPERATIONS.write_series(text, &["all"], figures.operations_in_doubt);
-    let processors = views.processors();
+    ENERGY_DELIVERED.write_head(text);
+    ENERGY_DELIVERED.write_series(text, &[], i128::from(figures.energy_wh) * 3_600);
+}
+
+fn collect_processors(processors: &[ProcessorRow], text: &mut String) {
     PROCESSOR_UP.write_head(text);
-    for processor in &processors {
+    for processor in processors {
         PROCESSOR_UP.write_series(text, &[&processor.id], u8::from(processor.connections > 0));
     }
     PROCESSOR_BREAKER_STATE.write_head(text);
-    for processor in &processors {
+    for processor in processors {
         let open = !processor.breakers_open.is_empty();
         PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "open"], u8::from(open));
         PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "closed"], u8::from(!open));
     }
-    ENERGY_DELIVERED.write_head(text);
-    ENERGY_DELIVERED.write_series(text, &[], i128::from(figures.energy_wh) * 3_600);
 }

@@ -225,8 +225,8 @@ fn refusal(refused: &Refused) -> Response {
 /// Ready when every shard answers: recovery is over by then.
 fn readiness(shared: &Shared) -> Result<Answer, Refused> {
     let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
-    let expected = views.directory().map_or(0, |directory| directory.shards().len());
-    let answered = views.ask(|_| ()).len();
+    let heard = views.ask(|_| ());
+    let (answered, expected) = (heard.answers.len(), heard.of);
     match answered == expected && expected > 0 {
         true => Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n"))),
         false => Err(Refused::new(503, format!("{answered} of {expected} shards answer"))),

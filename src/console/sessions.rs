@@ -1,7 +1,7 @@
 //! Sessions: the list, and one in full.
 
 use super::timeline;
-use super::views::Views;
+use super::views::{Unanswered, Views};
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::shard::Shard;
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
@@ -137,62 +137,67 @@ pub struct OperationRow {
 
 impl Views {
     /// The sessions that fit, the youngest first.
-    pub fn sessions(&self, filter: &Filter) -> Vec<SessionRow> {
+    pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRow>, Unanswered> {
         let limit = filter.limit.unwrap_or(ROWS).min(ROWS_MAX);
         let wanted = filter.clone();
         let live = self.ask(move |shard| rows(shard, &wanted, limit));
-        let mut rows: Vec<SessionRow> = live.into_iter().flatten().collect();
+        let mut rows: Vec<SessionRow> = live.whole()?.into_iter().flatten().collect();
         if filter.state.as_deref().is_none_or(|state| state == "closed") {
-            rows.extend(self.archived_rows(filter, limit));
+            rows.extend(self.archived_rows(filter, limit)?);
         }
         rows.sort_by(|a, b| b.id.cmp(&a.id).then(a.archived.cmp(&b.archived)));
         rows.dedup_by(|a, b| a.id == b.id);
         rows.truncate(limit);
-        rows
+        Ok(rows)
     }
 
     /// What is known of a session, live or archived.
-    pub(super) fn state(&self, id: SessionId) -> Option<Session> {
-        let live = self.ask(move |shard| shard.session(id).map(|hosted| hosted.state().clone()));
-        live.into_iter().flatten().next().or_else(|| Some(self.archived(id)?.session))
+    pub(super) fn state(&self, id: SessionId) -> Result<Option<Session>, Unanswered> {
+        let home = id.partition();
+        let live = self.ask_home(home, move |shard| shard.session(id).map(|hosted| hosted.state().clone())).found()?;
+        match live {
+            Some(live) => Ok(Some(live)),
+            None => Ok(self.archived(id)?.map(|dossier| dossier.session)),
+        }
     }
 
     /// The payment of a session, live or archived, or of a top-up; and how its owner stands.
-    pub(super) fn payment(&self, id: SessionId) -> Option<(Payment, String)> {
-        if let Some(session) = self.state(id) {
+    pub(super) fn payment(&self, id: SessionId) -> Result<Option<(Payment, String)>, Unanswered> {
+        if let Some(session) = self.state(id)? {
             let standing = state(&session).to_owned();
-            return Some((session.payment, standing));
+            return Ok(Some((session.payment, standing)));
         }
-        let found = self.ask(move |shard| {
+        let found = self.ask_home(id.partition(), move |shard| {
             let mut partitions = shard.partitions().iter();
             partitions
                 .find_map(|partition| partition.top_ups.known.get(&id))
                 .map(|top_up| (top_up.payment.clone(), format!("top-up of {}", top_up.account)))
         });
-        found.into_iter().flatten().next()
+        found.found()
     }
 
     /// One session, live or archived.
-    pub fn session(&self, id: SessionId) -> Option<Result<SessionSheet, BillingError>> {
-        let live = self.ask(move |shard| shard.session(id).map(|hosted| sheet(hosted.state(), hosted.tariff(), false)));
-        live.into_iter().flatten().next().or_else(|| {
-            let Dossier { session, tariff, receipt, .. } = self.archived(id)?;
-            let tariff = Tariff::parse(&tariff).ok()?.tariff;
-            Some(sheet(&session, &tariff, true).map(|sheet| SessionSheet { receipt: receipt.is_some(), ..sheet }))
-        })
+    pub fn session(&self, id: SessionId) -> Result<Option<SessionSheet>, Unanswered> {
+        let live = self.ask_home(id.partition(), move |shard| {
+            shard.session(id).map(|hosted| sheet(hosted.state(), hosted.tariff(), false))
+        });
+        if let Some(live) = live.found()? {
+            return Ok(Some(live?));
+        }
+        let Some(Dossier { session, tariff, receipt, .. }) = self.archived(id)? else { return Ok(None) };
+        let tariff = Tariff::parse(&tariff).map_err(|error| Unanswered::Tariff { session: id, error })?.tariff;
+        Ok(Some(SessionSheet { receipt: receipt.is_some(), ..sheet(&session, &tariff, true)? }))
     }
 
     /// The youngest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
-    fn archived_rows(&self, filter: &Filter, limit: usize) -> Vec<SessionRow> {
-        let Some(archive) = self.archive() else { return Vec::new() };
+    fn archived_rows(&self, filter: &Filter, limit: usize) -> Result<Vec<SessionRow>, Unanswered> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let mut found: VecDeque<SessionRow> = VecDeque::new();
         for minutes in [10, 360, 10_080, i64::MAX / 60_000] {
             found.clear();
             let from = Timestamp::from_unix_ms(now.saturating_sub(minutes.saturating_mul(60_000)));
-            let read = archive.range(from, Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
-                let Ok(dossier) = Dossier::from_bytes(&archived.dossier) else { return true };
+            self.each_archived(from, &mut |dossier| {
                 if !fits(&dossier.session, filter) {
                     return true;
                 }
@@ -201,15 +206,12 @@ impl Views {
                     found.pop_front();
                 }
                 true
-            });
-            if let Err(error) = read {
-                tracing::error!(%error, "the archive cannot be read");
-            }
+            })?;
             if found.len() >= limit {
                 break;
             }
         }
-        found.into()
+        Ok(found.into())
     }
 }
 

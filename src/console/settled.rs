@@ -1,8 +1,7 @@
 //! Settlement: what processors said they settled beside what sessions came to.
 
 use super::api::Refused;
-use super::views::Views;
-use crate::actors::dossier::Dossier;
+use super::views::{Unanswered, Views};
 use crate::actors::output::{SettlementReply, SettlementTold};
 use crate::actors::shard::Input;
 use crate::billing::reconciliation::older::Older;
@@ -120,25 +119,36 @@ struct Before {
     forgotten_until: Option<Timestamp>,
 }
 
+/// Why nothing of a batch is booked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unbooked {
+    /// Not everything that it is laid beside is known.
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    /// It has no place in the books.
+    #[error("it has no place in the books: {0}")]
+    Entry(#[from] EntryError),
+}
+
 impl Views {
     /// Whole batches with a part that is not booked.
-    pub fn unbooked(&self) -> Vec<BatchKey> {
-        let found = self.batches();
-        found.into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked()).map(|(key, _)| key).collect()
+    pub fn unbooked(&self) -> Result<Vec<BatchKey>, Unanswered> {
+        let found = self.batches()?.into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked());
+        Ok(found.map(|(key, _)| key).collect())
     }
 
     /// What follows from the parts of a batch that are not booked.
-    pub fn bookings(&self, processor: &ProcessorId, batch: &str) -> Result<Vec<Booking>, EntryError> {
-        let batches = self.batches();
+    pub fn bookings(&self, processor: &ProcessorId, batch: &str) -> Result<Vec<Booking>, Unbooked> {
+        let batches = self.batches()?;
         let of_processor = || batches.iter().filter(|((id, _), _)| id == processor);
         let mut settled: BTreeSet<OpId> =
             of_processor().flat_map(|(_, found)| found.settled().iter().copied()).collect();
-        let older = self.older();
+        let older = self.older()?;
         settled.extend(older.settled.keys());
         let Some((key, received)) = of_processor().find(|((_, name), _)| **name == *batch) else {
             return Ok(Vec::new());
         };
-        let mut ours = self.ours(Some(processor));
+        let mut ours = self.ours(Some(processor))?;
         ours.retain(|ours| older.forgotten_until.is_none_or(|until| ours.at > until));
         let mut bookings = Vec::new();
         for part in received.unbooked() {
@@ -155,13 +165,18 @@ impl Views {
     }
 
     /// Every session priced, captured and settled; operations that are younger than `grace` at `now` are in flight.
-    pub fn settled(&self, processor: Option<&ProcessorId>, grace: TimeSpan, now: Timestamp) -> SettledView {
+    pub fn settled(
+        &self,
+        processor: Option<&ProcessorId>,
+        grace: TimeSpan,
+        now: Timestamp,
+    ) -> Result<SettledView, Unanswered> {
         let mut rows: BTreeMap<SessionId, SettledRow> = BTreeMap::new();
-        let prices = self.prices();
+        let prices = self.prices()?;
         let mut extra = Vec::new();
-        let before = self.older().batches.into_iter().filter(|(key, _)| processor.is_none_or(|only| *only == key.0));
+        let before = self.older()?.batches.into_iter().filter(|(key, _)| processor.is_none_or(|only| *only == key.0));
         let mut batches: Vec<BatchRow> = before.map(|(key, older)| older_row(&key, &older)).collect();
-        for (id, laid) in self.laid(processor) {
+        for (id, laid) in self.laid(processor)? {
             for ours in &laid.ours {
                 let session = ours.operation.session();
                 let (payable, net) = prices.get(&session).copied().unwrap_or((0, 0));
@@ -224,7 +239,7 @@ impl Views {
             *states.entry(row.state.clone()).or_default() += 1;
         }
         let (schema, sessions) = ("wattstile.settlement-report/1".to_owned(), rows.into_values().collect());
-        SettledView { schema, states, sessions, extra, batches }
+        Ok(SettledView { schema, states, sessions, extra, batches })
     }
 
     /// Our captures and refunds at outside processors (or at one), as [`read_ours`](crate::billing::reconciliation::read_ours)
@@ -233,7 +248,7 @@ impl Views {
         let mut table = ::csv::Writer::from_writer(Vec::new());
         let failed = |error: ::csv::Error| Refused::new(500, error);
         table.write_record(["operation", "kind", "reference", "amount", "currency", "at"]).map_err(failed)?;
-        for ours in self.ours(processor) {
+        for ours in self.ours(processor)? {
             let kind = match ours.kind {
                 Flow::Capture => "capture",
                 Flow::Refund => "refund",
@@ -264,7 +279,7 @@ impl Views {
         }
     }
 
-    fn older(&self) -> Before {
+    fn older(&self) -> Result<Before, Unanswered> {
         let found = self.ask(|shard| {
             let mut before = Before::default();
             for partition in shard.partitions() {
@@ -275,28 +290,28 @@ impl Views {
             }
             before
         });
-        found.into_iter().fold(Before::default(), |mut sum, part| {
+        Ok(found.whole()?.into_iter().fold(Before::default(), |mut sum, part| {
             sum.batches.extend(part.batches);
             sum.settled.extend(part.settled);
             sum.forgotten_until = sum.forgotten_until.max(part.forgotten_until);
             sum
-        })
+        }))
     }
 
-    fn batches(&self) -> Vec<(BatchKey, Received)> {
+    fn batches(&self) -> Result<Vec<(BatchKey, Received)>, Unanswered> {
         let found = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.settlements.batches());
             all.map(|(key, batch)| (key.clone(), batch.clone())).collect::<Vec<_>>()
         });
-        found.into_iter().flatten().collect()
+        Ok(found.whole()?.into_iter().flatten().collect())
     }
 
     /// Lays each processor's batches beside our operations, in the order in which they came: an operation is settled once.
-    fn laid(&self, only: Option<&ProcessorId>) -> BTreeMap<ProcessorId, Laid> {
+    fn laid(&self, only: Option<&ProcessorId>) -> Result<BTreeMap<ProcessorId, Laid>, Unanswered> {
         let mut all: BTreeMap<ProcessorId, Laid> = BTreeMap::new();
-        let before = self.older();
+        let before = self.older()?;
         let empty = || Laid { ours: Vec::new(), reports: Vec::new(), rest: Vec::new(), before: BTreeMap::new() };
-        for (processor, ours) in self.operations() {
+        for (processor, ours) in self.operations()? {
             if only.is_none_or(|only| *only == processor) {
                 let laid = all.entry(processor).or_insert_with(empty);
                 let signed = match ours.kind {
@@ -314,7 +329,7 @@ impl Views {
                 laid.ours.push(ours);
             }
         }
-        for (key, received) in self.batches() {
+        for (key, received) in self.batches()? {
             if only.is_some_and(|only| *only != key.0) {
                 continue;
             }
@@ -331,46 +346,46 @@ impl Views {
             laid.rest.retain(|ours| !settled.contains(&ours.operation));
             laid.reports.push((key, received, report));
         }
-        all
+        Ok(all)
     }
 
-    fn ours(&self, only: Option<&ProcessorId>) -> Vec<Ours> {
-        let all = self.operations().into_iter();
-        all.filter(|(processor, _)| only.is_none_or(|only| only == processor)).map(|(_, ours)| ours).collect()
+    fn ours(&self, only: Option<&ProcessorId>) -> Result<Vec<Ours>, Unanswered> {
+        let all = self.operations()?.into_iter();
+        Ok(all.filter(|(processor, _)| only.is_none_or(|only| only == processor)).map(|(_, ours)| ours).collect())
     }
 
     /// Captures and refunds of all sessions at outside processors, in the order of their ids.
-    fn operations(&self) -> Vec<(ProcessorId, Ours)> {
+    fn operations(&self) -> Result<Vec<(ProcessorId, Ours)>, Unanswered> {
         let mut found: BTreeMap<OpId, (ProcessorId, Ours)> = BTreeMap::new();
         self.each_session(operations, |(processor, ours)| {
             found.insert(ours.operation, (processor, ours));
-        });
+        })?;
         let top_ups = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
             all.flat_map(|top_up| moved(&top_up.payment, top_up.opened_at)).collect::<Vec<_>>()
         });
-        for (processor, ours) in top_ups.into_iter().flatten() {
+        for (processor, ours) in top_ups.whole()?.into_iter().flatten() {
             found.insert(ours.operation, (processor, ours));
         }
-        found.into_values().collect()
+        Ok(found.into_values().collect())
     }
 
     /// What each session was priced at, and what was taken and not given back, in minor units.
-    fn prices(&self) -> BTreeMap<SessionId, (i64, i64)> {
+    fn prices(&self) -> Result<BTreeMap<SessionId, (i64, i64)>, Unanswered> {
         let mut found = BTreeMap::new();
         let top_ups = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
             all.map(|top_up| (top_up.id, (top_up.credited_minor, net(&top_up.payment)))).collect::<Vec<_>>()
         });
-        found.extend(top_ups.into_iter().flatten());
+        found.extend(top_ups.whole()?.into_iter().flatten());
         let price = |session: &Session| {
             let payable = session.ended().map_or(0, |ended| ended.payable.minor);
             vec![(session.id, (payable, net(&session.payment)))]
         };
         self.each_session(price, |(id, prices)| {
             found.insert(id, prices);
-        });
-        found
+        })?;
+        Ok(found)
     }
 
     /// Looks at every session, archived ones first: what is live is younger.
@@ -378,24 +393,17 @@ impl Views {
         &self,
         look: impl Fn(&Session) -> Vec<T> + Copy + Send + 'static,
         mut keep: impl FnMut(T),
-    ) {
-        if let Some(archive) = self.archive() {
-            let (first, last) = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
-            let read = archive.range(first, last, &mut |archived| {
-                if let Ok(dossier) = Dossier::from_bytes(&archived.dossier) {
-                    look(&dossier.session).into_iter().for_each(&mut keep);
-                }
-                true
-            });
-            if let Err(error) = read {
-                tracing::error!(%error, "the archive cannot be read");
-            }
-        }
+    ) -> Result<(), Unanswered> {
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
+            look(&dossier.session).into_iter().for_each(&mut keep);
+            true
+        })?;
         let live = self.ask(move |shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
             sessions.flat_map(|(_, hosted)| look(hosted.state())).collect::<Vec<_>>()
         });
-        live.into_iter().flatten().for_each(keep);
+        live.whole()?.into_iter().flatten().for_each(keep);
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::sessions::{OperationRow, hold_state, operations};
 use super::timeline::{self, TimelineRow};
-use super::views::Views;
+use super::views::{Heard, Unanswered, Views, gather};
 use crate::actors::processor::{ProcessorActor, Report};
 use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
 use crate::units::{Amount, OpId, ProcessorId};
@@ -10,6 +10,10 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc;
 use std::time::Duration;
+
+/// How long a processor's actor may take to answer.
+const PROCESSOR_PATIENCE: Duration = Duration::from_secs(5);
+const PROCESSORS: &str = "processors' actors";
 
 /// A charger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,7 +164,7 @@ pub struct HoldRow {
 
 impl Views {
     /// Every charger that ever said hello, in the order of ids; those whose id begins so.
-    pub fn chargers(&self, start: &str) -> Vec<ChargerRow> {
+    pub fn chargers(&self, start: &str) -> Result<Vec<ChargerRow>, Unanswered> {
         let start = start.to_owned();
         let found = self.ask(move |shard| {
             let chargers = shard.partitions().iter().flat_map(|partition| partition.chargers.iter());
@@ -182,24 +186,25 @@ impl Views {
             });
             rows.collect::<Vec<_>>()
         });
-        let mut rows: Vec<ChargerRow> = found.into_iter().flatten().collect();
+        let mut rows: Vec<ChargerRow> = found.whole()?.into_iter().flatten().collect();
         rows.sort_by(|a, b| a.id.cmp(&b.id));
-        rows
+        Ok(rows)
     }
 
     /// Processors of a running gate, in the order of ids.
-    pub fn processors(&self) -> Vec<ProcessorRow> {
-        let Some(directory) = self.directory() else { return Vec::new() };
+    pub fn processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
+        let Some(directory) = self.directory() else { return Ok(Vec::new()) };
         let (answers, answered) = mpsc::channel();
-        for actor in directory.processors().values() {
+        let actors = directory.processors();
+        for actor in actors.values() {
             let answers = answers.clone();
             let _ = actor.try_send(Report(Box::new(move |actor| {
                 let _ = answers.send(processor(actor));
             })));
         }
         drop(answers);
-        let mut rows: Vec<ProcessorRow> =
-            std::iter::from_fn(|| answered.recv_timeout(Duration::from_secs(5)).ok()).collect();
+        let answers = gather(&answered, PROCESSOR_PATIENCE);
+        let mut rows: Vec<ProcessorRow> = Heard { answers, whom: PROCESSORS, of: actors.len() }.whole()?;
         let routes = directory.house().routes.load();
         for id in routes.registry.processors.keys() {
             if rows.iter().all(|row| row.id != id.as_str()) {
@@ -210,11 +215,11 @@ impl Views {
             row.draining |= routes.registry.drained.iter().any(|drained| drained.as_str() == row.id);
         }
         rows.sort_by(|a, b| a.id.cmp(&b.id));
-        rows
+        Ok(rows)
     }
 
     /// Holds that have not ended, in the order of ids.
-    pub fn holds(&self) -> Vec<HoldRow> {
+    pub fn holds(&self) -> Result<Vec<HoldRow>, Unanswered> {
         let found = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
             let top_ups = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
@@ -226,16 +231,16 @@ impl Views {
             });
             rows.collect::<Vec<_>>()
         });
-        let mut rows: Vec<HoldRow> = found.into_iter().flatten().collect();
+        let mut rows: Vec<HoldRow> = found.whole()?.into_iter().flatten().collect();
         rows.sort_by(|a, b| a.id.cmp(&b.id));
-        rows
+        Ok(rows)
     }
 }
 
 impl Views {
     /// One processor of a running gate.
-    pub fn processor(&self, id: &ProcessorId) -> Option<ProcessorSheet> {
-        let directory = self.directory()?;
+    pub fn processor(&self, id: &ProcessorId) -> Result<Option<ProcessorSheet>, Unanswered> {
+        let Some(directory) = self.directory() else { return Ok(None) };
         let actors = directory.processors();
         let routes = directory.house().routes.load();
         let (mut row, capabilities, overdue) = match actors.get(id) {
@@ -244,33 +249,35 @@ impl Views {
                 let look = Report(Box::new(move |actor| {
                     let _ = answer.send((processor(actor), actor.capabilities().cloned(), actor.counts().overdue));
                 }));
-                actor.try_send(look).ok()?;
-                answered.recv_timeout(Duration::from_secs(5)).ok()?
+                let _ = actor.try_send(look);
+                let answers = gather(&answered, PROCESSOR_PATIENCE);
+                let Some(answer) = (Heard { answers, whom: PROCESSORS, of: 1 }).whole()?.pop() else { return Ok(None) };
+                answer
             }
             None => {
-                let known = routes.registry.processors.get(id)?;
+                let Some(known) = routes.registry.processors.get(id) else { return Ok(None) };
                 (ProcessorRow::absent(id), Some(known.capabilities.clone()), 0)
             }
         };
         row.draining |= routes.registry.drained.contains(id);
         let rule = routes.registry.rules.iter().find(|rule| rule.processor == *id);
-        Some(ProcessorSheet {
+        Ok(Some(ProcessorSheet {
             schema: "wattstile.processor/1".to_owned(),
             row,
             overdue,
             takes: capabilities.as_ref().map(Declared::of),
             priority: rule.map(|rule| rule.priority),
             weight: rule.map(|rule| rule.weight),
-        })
+        }))
     }
 
     /// One hold, ended or not: of a live session or an archived one, or of a top-up.
-    pub fn hold(&self, id: OpId) -> Option<HoldSheet> {
-        let (payment, owner) = self.payment(id.session())?;
+    pub fn hold(&self, id: OpId) -> Result<Option<HoldSheet>, Unanswered> {
+        let Some((payment, owner)) = self.payment(id.session())? else { return Ok(None) };
         let payment = &payment;
-        let hold = payment.hold(Ordinal(id.ordinal()))?;
+        let Some(hold) = payment.hold(Ordinal(id.ordinal())) else { return Ok(None) };
         let operations = operations(payment).into_iter().filter(|row| row.hold_id == id.to_string()).collect();
-        Some(HoldSheet {
+        Ok(Some(HoldSheet {
             schema: "wattstile.hold/1".to_owned(),
             row: hold_row(payment, hold),
             session_state: owner,
@@ -278,21 +285,21 @@ impl Views {
             operations,
             timeline: timeline::of_payment(payment),
             timeline_is_cut: payment.history_is_full(),
-        })
+        }))
     }
 
     /// One operation, of a live session or an archived one, or of a top-up.
-    pub fn operation(&self, id: OpId) -> Option<OperationSheet> {
-        let (payment, _) = self.payment(id.session())?;
-        let row = operations(&payment).into_iter().find(|row| row.id == id.to_string())?;
-        Some(OperationSheet {
+    pub fn operation(&self, id: OpId) -> Result<Option<OperationSheet>, Unanswered> {
+        let Some((payment, _)) = self.payment(id.session())? else { return Ok(None) };
+        let row = operations(&payment).into_iter().find(|row| row.id == id.to_string());
+        Ok(row.map(|row| OperationSheet {
             schema: "wattstile.operation/1".to_owned(),
             session: payment.session().to_string(),
             currency: payment.currency().code().to_owned(),
             row,
             timeline: timeline::of_operation(&payment, Ordinal(id.ordinal())),
             timeline_is_cut: payment.history_is_full(),
-        })
+        }))
     }
 }
 

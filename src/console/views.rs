@@ -1,18 +1,27 @@
 //! Where views come from: the shards of a running gate, or those of a data directory that was opened to be read.
+//!
+//! Whoever does not answer in time is not taken for one who answered "not here": that is [`Unanswered`], and what was
+//! asked is answered only as far as it does not depend on the silent one.
 
+use crate::actors::archivist::{self, Unread};
 use crate::actors::directory::Directory;
 use crate::actors::dossier::Dossier;
+use crate::actors::pages::Page;
 use crate::actors::shard::Shard;
-use crate::actors::shard_actor::Look;
-use crate::journal::Archive;
-use crate::units::SessionId;
+use crate::actors::shard_actor::{Look, ShardActor};
+use crate::billing::BillingError;
+use crate::journal::{Archive, Failure};
+use crate::tariff::TariffError;
+use crate::units::{PartitionId, SessionId, Timestamp};
+use actix::Addr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What can be looked at.
 pub struct Views {
     shards: Shards,
     archive: Option<Arc<Archive>>,
+    patience: Duration,
 }
 
 enum Shards {
@@ -20,15 +29,93 @@ enum Shards {
     Opened(Mutex<Vec<Shard>>),
 }
 
+/// Why a question has no answer, or none that is whole. Never that there is nothing of what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Unanswered {
+    /// Somebody who may have it did not answer in time.
+    #[error("{silent} of {of} {whom} did not answer in time; what they have is not known, ask again")]
+    Silent {
+        /// Who was asked, in the plural.
+        whom: &'static str,
+        /// How many did not answer.
+        silent: usize,
+        /// How many were asked.
+        of: usize,
+    },
+    /// The archive cannot be read.
+    #[error("the archive cannot be read: {0}")]
+    Archive(#[from] Failure),
+    /// What the archive has of a session cannot be read.
+    #[error("what the archive has of {session} cannot be read: {error}")]
+    Archived {
+        /// Which session.
+        session: SessionId,
+        /// Why.
+        error: Unread,
+    },
+    /// The tariff in it cannot be read.
+    #[error("what the archive has of {session} has a tariff that cannot be read: {error}")]
+    Tariff {
+        /// Which session.
+        session: SessionId,
+        /// Why.
+        error: TariffError,
+    },
+    /// The figures of a session contradict each other, which is a defect.
+    #[error(transparent)]
+    Figures(#[from] BillingError),
+}
+
+/// What was heard from those who were asked.
+#[derive(Debug)]
+pub struct Heard<T> {
+    /// The answers, in the order in which they came.
+    pub answers: Vec<T>,
+    /// Who was asked, in the plural.
+    pub whom: &'static str,
+    /// How many were asked.
+    pub of: usize,
+}
+
+impl<T> Heard<T> {
+    /// The answers of all; if one is missing, none.
+    pub fn whole(self) -> Result<Vec<T>, Unanswered> {
+        match self.silent() {
+            0 => Ok(self.answers),
+            silent => Err(Unanswered::Silent { whom: self.whom, silent, of: self.of }),
+        }
+    }
+
+    /// How many did not answer.
+    pub fn silent(&self) -> usize {
+        self.of.saturating_sub(self.answers.len())
+    }
+}
+
+impl<T> Heard<Option<T>> {
+    /// What one of them has. Nobody has it: only when everybody said so.
+    pub fn found(mut self) -> Result<Option<T>, Unanswered> {
+        match self.answers.iter_mut().find_map(Option::take) {
+            Some(found) => Ok(Some(found)),
+            None => self.whole().map(|_| None),
+        }
+    }
+}
+
 impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Running(directory), archive }
+        Views { shards: Shards::Running(directory), archive, patience: PATIENCE }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Opened(Mutex::new(shards)), archive }
+        Views { shards: Shards::Opened(Mutex::new(shards)), archive, patience: PATIENCE }
+    }
+
+    /// The same, with another patience than [`PATIENCE`].
+    pub fn with_patience(self, patience: Duration) -> Views {
+        Views { patience, ..self }
     }
 
     /// The running gate's actors; none when only data is read.
@@ -39,50 +126,113 @@ impl Views {
         }
     }
 
-    /// Asks every shard the same. A shard that does not answer in time is left out.
-    pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Vec<T> {
+    /// Asks every shard the same.
+    pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
         match &self.shards {
-            Shards::Running(directory) => ask_all(directory, question),
+            Shards::Running(directory) => {
+                Heard { answers: ask_these(directory.shards().iter(), self.patience, question), ..unheard(directory) }
+            }
             Shards::Opened(shards) => {
-                shards.lock().unwrap_or_else(PoisonError::into_inner).iter().map(question).collect()
+                let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
+                Heard { answers: shards.iter().map(question).collect(), whom: SHARDS, of: shards.len() }
             }
         }
+    }
+
+    /// Asks the shard that runs a partition.
+    pub(super) fn ask_home<T: Send + 'static>(
+        &self,
+        partition: PartitionId,
+        question: impl Fn(&Shard) -> T + Clone + Send + 'static,
+    ) -> Heard<T> {
+        let Shards::Running(directory) = &self.shards else { return self.ask(question) };
+        let house = directory.house();
+        let home = (partition.0 < house.partitions).then(|| usize::from(Shard::of(partition, house.shards)));
+        let Some(home) = home else { return Heard { answers: Vec::new(), whom: SHARDS, of: 0 } };
+        let shard = directory.shards().get(home).into_iter();
+        Heard { answers: ask_these(shard, self.patience, question), whom: SHARDS, of: 1 }
     }
 
     /// An archived session.
-    pub(super) fn archived(&self, session: SessionId) -> Option<Dossier> {
-        let found = self.archive.as_ref()?.get(session);
-        match found {
-            Ok(archived) => match Dossier::from_bytes(&archived?.dossier) {
-                Ok(dossier) => Some(dossier),
-                Err(error) => {
-                    tracing::error!(%session, %error, "an archived session cannot be read");
-                    None
-                }
-            },
-            Err(error) => {
-                tracing::error!(%session, %error, "the archive cannot be read");
-                None
-            }
-        }
+    pub(super) fn archived(&self, session: SessionId) -> Result<Option<Dossier>, Unanswered> {
+        let Some(archive) = &self.archive else { return Ok(None) };
+        archivist::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
     }
 
-    /// The archive, where there is one.
-    pub(super) fn archive(&self) -> Option<&Archive> {
-        self.archive.as_deref()
+    /// Shows the archived sessions that were settled from a moment on, until the visitor says no.
+    pub(super) fn each_archived(
+        &self,
+        from: Timestamp,
+        visit: &mut dyn FnMut(Dossier) -> bool,
+    ) -> Result<(), Unanswered> {
+        self.each_entry(from, &mut |entry| match entry {
+            Entry::Session(dossier) => visit(*dossier),
+            Entry::Page(..) => true,
+        })
+    }
+
+    /// Shows the pages of the books that were put away.
+    pub(super) fn each_page(&self, visit: &mut dyn FnMut(PartitionId, Page)) -> Result<(), Unanswered> {
+        self.each_entry(Timestamp::from_unix_ms(i64::MIN), &mut |entry| {
+            if let Entry::Page(partition, page) = entry {
+                visit(partition, *page);
+            }
+            true
+        })
+    }
+
+    /// What is neither a session nor a page of the books ends it: a list without it would only look whole.
+    fn each_entry(&self, from: Timestamp, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Unanswered> {
+        let Some(archive) = &self.archive else { return Ok(()) };
+        let mut unread = None;
+        archive.range(from, Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
+            if let Some((partition, page)) = Page::from_bytes(&archived.dossier) {
+                return visit(Entry::Page(partition, Box::new(page)));
+            }
+            match Dossier::from_bytes(&archived.dossier) {
+                Ok(dossier) => visit(Entry::Session(Box::new(dossier))),
+                Err(error) => {
+                    unread = Some(Unanswered::Archived { session: archived.session, error: error.into() });
+                    false
+                }
+            }
+        })?;
+        unread.map_or(Ok(()), Err)
     }
 }
 
-/// How long a shard may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What the archive has.
+enum Entry {
+    Session(Box<Dossier>),
+    Page(PartitionId, Box<Page>),
+}
+
+/// How long a question waits for the shards' answers.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+const SHARDS: &str = "shards";
 
 /// Asks every shard the same, at the same time.
 pub fn ask_all<T: Send + 'static>(
     directory: &Directory,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
+) -> Heard<T> {
+    Heard { answers: ask_these(directory.shards().iter(), PATIENCE, question), ..unheard(directory) }
+}
+
+/// Nobody has answered yet.
+fn unheard<T>(directory: &Directory) -> Heard<T> {
+    Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.house().shards) }
+}
+
+/// A shard whose mailbox is full has not heard the question, and is as silent as one that does not answer.
+fn ask_these<'a, T: Send + 'static>(
+    shards: impl Iterator<Item = &'a Addr<ShardActor>>,
+    patience: Duration,
+    question: impl Fn(&Shard) -> T + Clone + Send + 'static,
 ) -> Vec<T> {
     let (answers, answered) = mpsc::channel();
-    for shard in directory.shards() {
+    for shard in shards {
         let (answers, question) = (answers.clone(), question.clone());
         let look = Look(Box::new(move |shard| {
             let _ = answers.send(question(shard));
@@ -90,5 +240,48 @@ pub fn ask_all<T: Send + 'static>(
         let _ = shard.try_send(look);
     }
     drop(answers);
-    std::iter::from_fn(|| answered.recv_timeout(PATIENCE).ok()).collect()
+    gather(&answered, patience)
+}
+
+/// What comes until nobody is left who could answer, or the time is over.
+pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, patience: Duration) -> Vec<T> {
+    let until = Instant::now() + patience;
+    std::iter::from_fn(|| answered.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api::{Request, get};
+    use super::*;
+
+    #[test]
+    fn what_the_archive_cannot_give_is_named_and_never_left_out() {
+        let id = |number| SessionId::new(Timestamp::from_unix_ms(1_000), PartitionId(3), number);
+        let archive = Arc::new(Archive::in_memory());
+        archive.put(id(7), Timestamp::from_unix_ms(2_000), b"no dossier").unwrap();
+        let views = Views::opened(Vec::new(), Some(archive.clone()));
+        let status = |path: &str| {
+            let answer = get(&views, &Request { path: path.to_owned(), ..Request::default() });
+            answer.map(|_| ()).map_err(|refused| (refused.status, refused.message))
+        };
+        for damaged in [false, true] {
+            for path in [
+                format!("sessions/{}", id(7)),
+                format!("receipts/{}.json", id(7)),
+                format!("holds/{}", id(7).operation(1)),
+                format!("operations/{}", id(7).operation(1)),
+                "sessions".to_owned(),
+                "invoices".to_owned(),
+                "settlement".to_owned(),
+                "settlement/ours".to_owned(),
+                "ledger/export".to_owned(),
+            ] {
+                let (status, told) = status(&path).expect_err(&path);
+                let is_named = told.contains(&id(7).to_string()) || told.contains("archive");
+                assert!(status == 500 && is_named, "{path}: {status} {told}");
+            }
+            assert_eq!(status(&format!("sessions/{}", id(8))).unwrap_err().0, 404, "nobody else is concerned");
+            assert!(damaged || archive.flip_bit(id(7), 99));
+        }
+    }
 }

@@ -84,6 +84,8 @@ pub struct Demo {
     runtime: tokio::runtime::Runtime,
     first_receipt: Option<Duration>,
     commits: Histogram<u64>,
+    /// The last that all shards told.
+    figures: Figures,
 }
 
 /// How the demonstration stands.
@@ -157,6 +159,7 @@ impl Demo {
             runtime,
             first_receipt: None,
             commits,
+            figures: Figures::default(),
         })
     }
 
@@ -168,8 +171,12 @@ impl Demo {
         }
         // Histograms of the same bounds always add up.
         let _ = self.commits.add(self.gate.take_commits());
+        match Figures::gather(self.gate.directory()) {
+            Ok(figures) => self.figures = figures,
+            Err(error) => tracing::warn!(%error, "the figures are those of a moment ago"),
+        }
         Standing {
-            figures: Figures::gather(self.gate.directory()),
+            figures: self.figures.clone(),
             fleet,
             first_receipt: self.first_receipt,
             sync_p99_us: self.commits.value_at_quantile(0.99),

@@ -57,7 +57,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         lost: sent.saturating_sub(acknowledged),
         ..LoadReport::of(&inside.take_latencies(), in_time, args.duration)
     };
-    let readings_recorded = Figures::gather(gate.directory()).readings;
+    let readings_recorded = Figures::gather(gate.directory()).map_err(CliError::failed)?.readings;
     gate.stop();
     Ok(Measured { load, storm: None, readings_recorded, written, log_bytes, before, open, after, commits })
 }

@@ -244,12 +244,9 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
         }),
     )?;
     let recovery_ms = millis(begun.elapsed());
-    let answers = ask_all(gate.directory(), |_| ());
-    if answers.len() != gate.directory().shards().len() {
-        return Err(CliError::failed("not every shard answers"));
-    }
+    ask_all(gate.directory(), |_| ()).whole().map_err(CliError::failed)?;
     let answering_ms = millis(begun.elapsed());
-    let figures = Figures::gather(gate.directory());
+    let figures = Figures::gather(gate.directory()).map_err(CliError::failed)?;
     let snapshots_loaded_ms = *loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     say_line(&Started {
         sessions_live: figures.sessions_charging,

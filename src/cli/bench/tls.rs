@@ -118,7 +118,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         let written = gate.gate().log().written() - written;
         let log_bytes = gate.gate().log().used();
         let commits = gate.gate().take_commits();
-        let figures = Figures::gather(gate.gate().directory());
+        let figures = Figures::gather(gate.gate().directory()).map_err(io::Error::other)?;
         let storm = match args.storm {
             true => {
                 output.say(format_args!("everybody leaves, and comes back"));

@@ -1,0 +1,61 @@
+//! A gate of which a shard hangs, looked at from outside.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+use wattstile::actors::shard_actor::Look;
+use wattstile::app::demo::{Demo, DemoSettings};
+use wattstile::console::{Console, Views};
+
+/// Far more than it takes; reached only when nothing happens any more.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+fn verb(data: &Path, arguments: &[&str]) -> (i32, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(arguments).arg("--data").arg(data).output().unwrap();
+    (ran.status.code().unwrap(), String::from_utf8(ran.stderr).unwrap())
+}
+
+fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
+    let mut answer = agent.get(format!("http://{address}{path}")).call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+}
+
+/// A shard that hangs: the gate says so, in time, and so do the verbs.
+#[test]
+fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = DemoSettings { directory: place.path().join("demo"), chargers: 4, speed: 600, seed: 11 };
+    let mut demo = Demo::start(&settings).unwrap();
+    let begun = Instant::now();
+    while demo.standing().figures.sessions_charging == 0 {
+        assert!(begun.elapsed() < PATIENCE, "no sessions");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (go_on, blocked) = mpsc::channel::<()>();
+    let hang = Look(Box::new(move |_| {
+        let _ = blocked.recv();
+    }));
+    assert!(demo.gate.directory().shards()[0].try_send(hang).is_ok());
+
+    // A console that waits less long.
+    demo.console.take().unwrap().stop();
+    let data = place.path().join("console");
+    std::fs::create_dir(&data).unwrap();
+    let mut console = Console::listen(([127, 0, 0, 1], 0).into(), None, Box::new(String::new)).unwrap();
+    let views = Views::running(demo.gate.directory().clone(), demo.gate.archive().cloned());
+    console.show(Arc::new(views.with_patience(Duration::from_millis(100))), Vec::new(), Some(&data)).unwrap();
+    for arguments in [&["session", "ls"][..], &["session", "show", "last"], &["charger", "ls"], &["account", "ls"]] {
+        let (code, error) = verb(&data, arguments);
+        assert!(code == 5 && error.contains("1 of 2 shards did not answer in time"), "{arguments:?}: {code} {error}");
+    }
+    let (status, told) = plain(console.address, "/readyz");
+    assert!(status == 503 && told.contains("1 of 2 shards answer"), "{told}");
+    let (status, metrics) = plain(console.address, "/metrics");
+    assert!(status == 200 && !metrics.contains("wattstile_sessions_active{"), "no figure is shown that may be wrong");
+
+    drop(go_on);
+    console.stop();
+    demo.finish(PATIENCE);
+}
