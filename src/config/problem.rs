@@ -3,6 +3,7 @@
 use super::tree::Origin;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// One thing that is wrong.
@@ -66,11 +67,11 @@ impl ConfigError {
             Origin::Default => problem.label.clone(),
         };
         let mut group = match &problem.origin {
-            Origin::File(span) => title.element(
-                Snippet::source(self.source.as_str())
-                    .path(path)
-                    .annotation(AnnotationKind::Primary.span(span.clone()).label(problem.label.as_str())),
-            ),
+            Origin::File(span) => {
+                let Lines { text, first, span } = Lines::of(&self.source, span);
+                let label = AnnotationKind::Primary.span(span).label(problem.label.as_str());
+                title.element(Snippet::source(text).line_start(first).path(path).annotation(label))
+            }
             Origin::Environment(_) | Origin::Flag(_) | Origin::Default => {
                 title.element(Level::NOTE.message(elsewhere.as_str()))
             }
@@ -83,12 +84,37 @@ impl ConfigError {
     }
 }
 
+/// The lines of a file that a problem stands in. Nothing else of the file is looked at for its report: a long file with
+/// many problems would take long.
+struct Lines<'a> {
+    text: &'a str,
+    /// The number of the first, counted from 1.
+    first: usize,
+    /// Where in them.
+    span: Range<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(source: &'a str, span: &Range<usize>) -> Lines<'a> {
+        let start = source.floor_char_boundary(span.start);
+        let end = source.ceil_char_boundary(span.end).max(start);
+        let from = source[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let to = source[end..].find('\n').map_or(source.len(), |newline| end + newline);
+        let first = source[..from].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        Lines { text: &source[from..to], first, span: start - from..end - from }
+    }
+}
+
 /// The candidate that was probably meant: a distance of at most a third of its length.
 pub fn did_you_mean<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let most = |candidate: &str| candidate.len().max(3) / 3;
+    let length = found.chars().count();
     candidates
         .into_iter()
+        // What is longer or shorter by more than that need not be compared.
+        .filter(|candidate| length.abs_diff(candidate.chars().count()) <= most(candidate))
         .map(|candidate| (distance(found, candidate), candidate))
-        .filter(|(distance, candidate)| *distance * 3 <= candidate.len().max(3))
+        .filter(|(distance, candidate)| *distance <= most(candidate))
         .min()
         .map(|(_, candidate)| candidate)
 }

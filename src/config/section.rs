@@ -17,13 +17,15 @@ pub struct Field {
 }
 
 /// Part of a configuration.
-pub trait Section: Sized {
+pub trait Section: Sized + 'static {
     /// Its key.
     const KEY: &'static str;
     /// What it is about.
     const ABOUT: &'static [&'static str];
     /// Its settings.
     const FIELDS: &'static [Field];
+    /// What is built in: read once, however many configurations are read.
+    fn built_in() -> &'static Self;
     /// Reads it; what is wrong is told to the reader, and a built-in value stands in.
     fn read(reader: &mut Reader<'_>) -> Self;
     /// Its settings as TOML, with their keys.
@@ -42,7 +44,7 @@ macro_rules! sections {
 
         impl Default for $name {
             fn default() -> $name {
-                $crate::config::section::Reader::section(&Default::default(), &mut Vec::new())
+                <$name as $crate::config::section::Section>::built_in().clone()
             }
         }
 
@@ -53,8 +55,16 @@ macro_rules! sections {
                 name: stringify!($field), default: $default, doc: &[$($doc),+],
             }),*];
 
+            fn built_in() -> &'static $name {
+                static BUILT_IN: std::sync::LazyLock<$name> = std::sync::LazyLock::new(|| $name {
+                    $($field: $crate::config::section::built_in($key, stringify!($field), $default),)*
+                });
+                &BUILT_IN
+            }
+
             fn read(reader: &mut $crate::config::section::Reader<'_>) -> $name {
-                $name { $($field: reader.setting(stringify!($field), $default),)* }
+                let built_in = $name::built_in();
+                $name { $($field: reader.setting(stringify!($field), $default, &built_in.$field),)* }
             }
 
             fn write(&self) -> Vec<(&'static str, Option<String>)> {
@@ -126,7 +136,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one setting.
-    pub fn setting<T: Setting>(&mut self, name: &'static str, default: &'static str) -> T {
+    pub fn setting<T: Setting + Clone>(&mut self, name: &'static str, default: &'static str, built_in: &T) -> T {
         let found = self.table.and_then(|table| table.get(name));
         match found.map(|entry| (entry, T::read(&entry.value))) {
             Some((_, Ok(value))) => return value,
@@ -144,7 +154,7 @@ impl<'a> Reader<'a> {
             }),
             None => {}
         }
-        built_in(self.key, name, default)
+        built_in.clone()
     }
 }
 
@@ -164,7 +174,7 @@ pub fn unknown<'a>(name: &str, origin: &Origin, place: &str, known: impl Iterato
 }
 
 /// The built-in value of a setting. A test reads every one, so that what cannot be here is never here.
-fn built_in<T: Setting>(section: &str, name: &str, default: &str) -> T {
+pub fn built_in<T: Setting>(section: &str, name: &str, default: &str) -> T {
     let text = default.trim_start_matches('!');
     let value = match text.is_empty() {
         true => T::unset(),
