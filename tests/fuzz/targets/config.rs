@@ -1,4 +1,6 @@
 //! Any text as a configuration: taken, or refused with problems that can be shown.
+//!
+//! Nothing of it touches the disk: what a configuration names is looked at by whoever opens it, not here.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +17,19 @@ fuzz_target!(|data: &[u8]| {
         flags: vec![flag.to_owned()],
     };
     match layers.load() {
-        Ok(loaded) => drop(loaded.config.session_policy()),
-        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(loaded) => {
+            drop(loaded.config.session_policy());
+            // What is taken is written down as it was read.
+            for section in loaded.config.write() {
+                assert!(!section.key.is_empty());
+            }
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            for problem in &error.problems {
+                // A problem has a line of the file, or came from elsewhere.
+                assert!(error.line(problem).is_none_or(|line| line <= source.matches('\n').count() + 1));
+            }
+        }
     }
 });
