@@ -5,7 +5,7 @@
 //! reading decides: if it fits the last good reading, the suspect was a glitch; if it fits the suspect, the register
 //! really jumped (a reset, a replaced meter), and counting goes on from there. Energy across a jump is never billed.
 
-use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp};
+use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp, quotient};
 use serde::{Deserialize, Serialize};
 
 /// The meter of one session, as far as it was read.
@@ -87,11 +87,18 @@ impl Meter {
     }
 
     /// The energy of the session when the register stands at `register`; `None` when it does not fit.
+    #[inline]
     pub fn counted(&self, register: Energy) -> Option<Energy> {
-        register.checked_sub(self.first)?.checked_sub(self.jumped)
+        self.counted_after(None, register)
+    }
+
+    /// The same when the register jumps before.
+    pub fn counted_after(&self, jump: Option<Energy>, register: Energy) -> Option<Energy> {
+        register.checked_sub(self.first)?.checked_sub(self.jumped_by(jump.unwrap_or(Energy::ZERO)))
     }
 
     /// Where a sequence number stands.
+    #[inline]
     pub fn place(&self, sequence: u32) -> Place {
         match sequence.checked_sub(self.sequence) {
             None | Some(0) => Place::Repeated,
@@ -101,6 +108,7 @@ impl Meter {
     }
 
     /// Judges a reading that is next in sequence.
+    #[inline]
     pub fn judge(&self, reading: &MeterReading, power_max: Power) -> Verdict {
         match fits(self.at, self.register, reading, power_max) {
             Ok(()) => Verdict::Good,
@@ -117,6 +125,7 @@ impl Meter {
     }
 
     /// Records a reading that was judged good (or jumped).
+    #[inline]
     pub fn record(&mut self, reading: &MeterReading) {
         self.sequence = reading.sequence;
         self.at = reading.at;
@@ -126,7 +135,11 @@ impl Meter {
 
     /// Moves the base of counting over a jump.
     pub fn jump(&mut self, jump: Energy) {
-        self.jumped = self.jumped.checked_add(jump).unwrap_or(self.jumped);
+        self.jumped = self.jumped_by(jump);
+    }
+
+    fn jumped_by(&self, jump: Energy) -> Energy {
+        self.jumped.checked_add(jump).unwrap_or(self.jumped)
     }
 
     /// Records a reading that was not believed.
@@ -148,8 +161,8 @@ fn fits(at: Timestamp, register: Energy, next: &MeterReading, power_max: Power) 
         return Err(Doubt::RegisterFell);
     }
     // mW × ms = 10⁻⁶ Ws; one microwatt hour is 3.6·10⁻³ Ws, so mW·ms / 3600 is in microwatt hours.
-    let nominal = i128::from(power_max.milliwatts()) * i128::from(span.ms()) / 3_600;
-    if risen > nominal + nominal * POWER_SLACK_PERMILLE / 1_000 + ENERGY_SLACK_UWH {
+    let nominal = quotient(i128::from(power_max.milliwatts()) * i128::from(span.ms()), 3_600);
+    if risen > nominal + quotient(nominal * POWER_SLACK_PERMILLE, 1_000) + ENERGY_SLACK_UWH {
         return Err(Doubt::TooMuchEnergy);
     }
     Ok(())

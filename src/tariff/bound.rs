@@ -4,7 +4,7 @@ use super::model::{Dimension, MS_PER_DAY, Restrictions, Tariff};
 use super::rating::{Rating, RatingError};
 use super::select::{Local, NONE, civil_holds};
 use super::total::parts_of;
-use crate::units::{Cost, MoneyError, Power, TimeSpan};
+use crate::units::{Cost, MoneyError, Power, TimeSpan, quotient};
 use jiff::tz::TimeZone;
 
 /// What may happen within the span that is looked at.
@@ -245,5 +245,5 @@ fn range(from: i64, to: i64, min: Option<i64>, max: Option<i64>) -> Reach {
 /// µWh that flow at a power within a time, rounded up.
 fn most_energy(power: Power, ms: i64) -> Option<i64> {
     let product = i128::from(power.milliwatts().max(0)) * i128::from(ms);
-    i64::try_from((product + 3_599) / 3_600).ok()
+    i64::try_from(quotient(product + 3_599, 3_600)).ok()
 }

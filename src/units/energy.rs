@@ -141,6 +141,16 @@ impl Current {
     }
 }
 
+/// `product / divisor`, towards zero. A product of two figures of a meter nearly always fits 64 bits, in which it is divided in
+/// a fraction of the time.
+#[inline]
+pub fn quotient(product: i128, divisor: i64) -> i128 {
+    match i64::try_from(product) {
+        Ok(product) => i128::from(product / divisor),
+        Err(_) => product / i128::from(divisor),
+    }
+}
+
 /// `value × scale` when that is a whole number that fits.
 fn exact_scaled(value: Decimal, scale: i64) -> Option<i64> {
     let scaled = value.checked_mul(Decimal::from(scale))?.normalize();

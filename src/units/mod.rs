@@ -19,7 +19,7 @@ mod meter;
 mod money;
 mod time;
 
-pub use energy::{Current, Energy, Power};
+pub use energy::{Current, Energy, Power, quotient};
 pub use ids::{
     AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
     SessionId, SessionKey, SiteId, TariffHash, TariffId,

@@ -79,6 +79,19 @@ const CURRENCIES: &[(&str, u16, u8)] = &[
     ("ZAR", 710, 2),
 ];
 
+/// Decimals of the minor unit by numeric code: they are asked for with every reading.
+static EXPONENTS: [u8; 1_000] = exponents();
+
+const fn exponents() -> [u8; 1_000] {
+    let mut exponents = [0; 1_000];
+    let mut row = 0;
+    while row < CURRENCIES.len() {
+        exponents[CURRENCIES[row].1 as usize] = CURRENCIES[row].2;
+        row += 1;
+    }
+    exponents
+}
+
 /// Why a computation with money was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MoneyError {
@@ -124,8 +137,19 @@ impl Currency {
     }
 
     /// Decimals of the minor unit: 2 for EUR, 0 for JPY, 3 for KWD.
+    #[inline]
     pub fn exponent(self) -> u8 {
-        self.row().2
+        EXPONENTS[usize::from(self.0)]
+    }
+
+    /// Parts of a [`Cost`] in one minor unit.
+    #[inline]
+    fn parts_per_minor(self) -> i128 {
+        // What most currencies have needs no power and no division.
+        match self.exponent() {
+            2 => PARTS_PER_MAJOR / 100,
+            exponent => PARTS_PER_MAJOR / 10_i128.pow(u32::from(exponent)),
+        }
     }
 
     fn row(self) -> &'static (&'static str, u16, u8) {
@@ -228,8 +252,9 @@ impl Amount {
     }
 
     /// The same amount as an exact cost.
+    #[inline]
     pub fn to_cost(self) -> Cost {
-        let per_minor = PARTS_PER_MAJOR / 10_i128.pow(u32::from(self.currency.exponent()));
+        let per_minor = self.currency.parts_per_minor();
         // i64::MAX × 9·10²⁴ (JPY) is 8.3·10⁴³: larger than i128. Amounts beyond the range of Cost are held at its end,
         // where any comparison with a real cost still comes out right.
         Cost { parts: i128::from(self.minor).saturating_mul(per_minor), currency: self.currency }
@@ -317,6 +342,7 @@ impl Cost {
     }
 
     /// Sum.
+    #[inline]
     pub fn checked_add(self, other: Cost) -> Result<Cost, MoneyError> {
         same_currency(self.currency, other.currency)?;
         let parts = self.parts.checked_add(other.parts).ok_or(MoneyError::Overflow)?;
@@ -332,7 +358,7 @@ impl Cost {
 
     /// The payable amount: **the one rounding**, done once for a session's total.
     pub fn round(self, rule: Rounding) -> Result<Amount, MoneyError> {
-        let per_minor = PARTS_PER_MAJOR / 10_i128.pow(u32::from(self.currency.exponent()));
+        let per_minor = self.currency.parts_per_minor();
         let minor = match rule {
             Rounding::HalfEven => divide_half_even(self.parts, per_minor),
             Rounding::HalfUp => {
@@ -348,14 +374,16 @@ impl Cost {
 
     /// The smallest amount that covers this cost: for limits and holds, never for what is captured.
     pub fn ceiling(self) -> Result<Amount, MoneyError> {
-        let per_minor = PARTS_PER_MAJOR / 10_i128.pow(u32::from(self.currency.exponent()));
+        let per_minor = self.currency.parts_per_minor();
         let quotient = self.parts.div_euclid(per_minor);
-        let minor = if self.parts.rem_euclid(per_minor) == 0 { quotient } else { quotient + 1 };
+        // What is left is less than the divisor, so it is nothing exactly when this product is the whole, wrapped or not.
+        let minor = if quotient.wrapping_mul(per_minor) == self.parts { quotient } else { quotient + 1 };
         let minor = i64::try_from(minor).map_err(|_| MoneyError::Overflow)?;
         Ok(Amount { minor, currency: self.currency })
     }
 
     /// Compares two costs of one currency.
+    #[inline]
     pub fn compare(self, other: Cost) -> Result<std::cmp::Ordering, MoneyError> {
         same_currency(self.currency, other.currency)?;
         Ok(self.parts.cmp(&other.parts))
@@ -374,6 +402,7 @@ impl fmt::Debug for Cost {
     }
 }
 
+#[inline]
 fn same_currency(left: Currency, right: Currency) -> Result<(), MoneyError> {
     match left == right {
         true => Ok(()),
@@ -416,6 +445,11 @@ mod tests {
             assert_eq!(eur(cost).round(Rounding::Down).unwrap().minor, down, "{cost}");
         }
         assert_eq!(eur("0.0000001").ceiling().unwrap().minor, 1);
+        assert_eq!(
+            ["-1.23", "-1.231", "0", "1.23"].map(|cost| eur(cost).ceiling().unwrap().minor),
+            [-123, -123, 0, 123]
+        );
+        assert_eq!(Cost::from_parts(i128::MIN, Currency::EUR).ceiling().unwrap().minor, -1_890_457_594_005_213);
     }
 
     #[test]
@@ -426,6 +460,10 @@ mod tests {
         assert_eq!(cost(yen).round(Rounding::HalfEven).unwrap().to_string(), "JPY 1");
         assert_eq!(cost(dinar).round(Rounding::HalfEven).unwrap().to_string(), "KWD 1.234");
         assert!("XYZ".parse::<Currency>().is_err());
+        for (code, numeric, exponent) in CURRENCIES {
+            let currency: Currency = code.parse().unwrap();
+            assert_eq!((currency.numeric(), currency.exponent()), (*numeric, *exponent), "{code}");
+        }
     }
 
     #[test]
