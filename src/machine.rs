@@ -19,27 +19,32 @@ pub struct Decision<Event, Effect> {
 
 impl<Event, Effect> Decision<Event, Effect> {
     /// Nothing happens and nobody is told.
+    #[inline]
     pub fn nothing() -> Self {
         Decision { events: SmallVec::new(), effects: SmallVec::new() }
     }
 
     /// Nothing happens, and this one effect says why (a refusal, or a repeated answer).
+    #[inline]
     pub fn reply(effect: Effect) -> Self {
-        Decision { events: SmallVec::new(), effects: SmallVec::from_iter([effect]) }
+        Decision { events: SmallVec::new(), effects: SmallVec::from_buf([effect]) }
     }
 
     /// One fact.
+    #[inline]
     pub fn event(event: Event) -> Self {
-        Decision { events: SmallVec::from_iter([event]), effects: SmallVec::new() }
+        Decision { events: SmallVec::from_buf([event]), effects: SmallVec::new() }
     }
 
     /// Adds a fact.
+    #[inline]
     pub fn and_event(mut self, event: Event) -> Self {
         self.events.push(event);
         self
     }
 
     /// Adds an effect.
+    #[inline]
     pub fn and_effect(mut self, effect: Effect) -> Self {
         self.effects.push(effect);
         self

@@ -131,6 +131,7 @@ impl Delivery<'_> {
     }
 
     /// A charger's message, to the charger's actor or to that of its session.
+    #[inline]
     pub fn charger_says(&mut self, partition: &mut Partition, slot: Slot, message: FromCharger) {
         match message {
             FromCharger::Reading { session, reading } => {
@@ -186,7 +187,7 @@ impl Delivery<'_> {
             }
             let amount = session::first_hold(hosted.tariff(), &self.house.policy);
             let route = self.house.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
-            Some(Command::Tap { credential: start.credential.clone(), route })
+            Some(Command::Tap { credential: self.house.seal(state.id, start.credential.clone()), route })
         });
         self.for_session(partition, slot, start.session, command.unwrap_or(Command::RepeatStart));
     }
@@ -239,10 +240,12 @@ impl Delivery<'_> {
             cell,
             &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
         );
-        self.session(partition, cell, Command::Begin { credential: start.credential.clone(), route });
+        let credential = self.house.seal(id, start.credential.clone());
+        self.session(partition, cell, Command::Begin { credential, route });
     }
 
     /// A reading or a stop, to the session that the charger knows by this key.
+    #[inline]
     fn for_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: Command) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         match hosted.session(key) {
@@ -252,6 +255,7 @@ impl Delivery<'_> {
     }
 
     /// What a charger still says of a session that is over. Its cell may be there until it is archived.
+    #[cold]
     fn for_past_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: &Command) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let rejection = match charger::route(hosted.state(), key) {
@@ -279,9 +283,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// Delivers a command to a session, and carries out what it decided.
+    /// Delivers a command to a session, and carries out what it decided. A credential in it is sealed: the session keeps it.
     pub(super) fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
-        let command = self.sealed(partition, cell, command);
         let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
         for entry in &delivered.entries {
             partition.books.post(entry);
@@ -296,6 +299,10 @@ impl Delivery<'_> {
         for event in &delivered.decided.events {
             partition.tally.count(event);
             self.append_session(id, event);
+            // Nearly every fact is a good reading, which is nothing to its charger.
+            if matches!(event, session::Event::Metered(_)) {
+                continue;
+            }
             let hosted = partition.sessions.get(cell);
             if let Some(fact) = hosted.and_then(|hosted| charger_fact(event, hosted.state())) {
                 self.project(partition, slot, cell, &fact);
@@ -309,19 +316,6 @@ impl Delivery<'_> {
             && partition.sessions.arm(cell, deadline)
         {
             self.wheel.insert(Sleeper::Session(self.local, cell), deadline);
-        }
-    }
-
-    /// The command as a session may keep it: with a sealed token.
-    fn sealed(&self, partition: &Partition, cell: Slot, command: Command) -> Command {
-        match (command, partition.sessions.get(cell)) {
-            (Command::Begin { credential, route }, Some(hosted)) => {
-                Command::Begin { credential: self.house.seal(hosted.state().id, credential), route }
-            }
-            (Command::Tap { credential, route }, Some(hosted)) => {
-                Command::Tap { credential: self.house.seal(hosted.state().id, credential), route }
-            }
-            (command, _) => command,
         }
     }
 
@@ -340,7 +334,7 @@ impl Delivery<'_> {
                 let charger = self.charger_ref(slot);
                 return self.queue(Output::MeterAck { charger, session: key, up_to, running });
             }
-            session::Effect::Payment(effect) => return self.payment_effect(effect),
+            session::Effect::Payment(effect) => return self.payment_effect(*effect),
             session::Effect::Archive => return self.queue(Output::Archive(id)),
             session::Effect::MeterRejected(rejection) => {
                 let expected = rejection.expected();

@@ -220,9 +220,12 @@ fn document_id(session: &Session, events: &[session::Event]) -> OpId {
         return session.id.operation(0);
     }
     let refund = events.iter().find_map(|event| match event {
-        session::Event::Payment(
-            payment::Event::Refunded { operation, .. } | payment::Event::LateApproval { operation, .. },
-        ) => Some(session.payment.operation_id(*operation)),
+        session::Event::Payment(fact) => match &**fact {
+            payment::Event::Refunded { operation, .. } | payment::Event::LateApproval { operation, .. } => {
+                Some(session.payment.operation_id(*operation))
+            }
+            _ => None,
+        },
         _ => None,
     });
     let fresh = |id: &OpId| session.documents.iter().all(|issued| issued.document.id != *id);

@@ -47,7 +47,7 @@ impl Delivery<'_> {
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Answer { from, answer };
-                self.session(partition, cell, Command::Payment(command));
+                self.session(partition, cell, Command::Payment(Box::new(command)));
             }
             // It may be one that was put away: a processor repeats what it has no acknowledgement for.
             None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
@@ -64,7 +64,7 @@ impl Delivery<'_> {
         match partition.find_session(session) {
             Some(cell) => {
                 let command = payment::Command::Notification { from, notification };
-                self.session(partition, cell, Command::Payment(command));
+                self.session(partition, cell, Command::Payment(Box::new(command)));
             }
             None => self.queue(Output::Recall(session, Box::new(Input::Notification(from, notification)))),
         }
@@ -76,7 +76,7 @@ impl Delivery<'_> {
             self.top_up_payment(partition, session, command);
             return;
         }
-        self.session_by_id(partition, session, Command::Payment(command));
+        self.session_by_id(partition, session, Command::Payment(Box::new(command)));
     }
 
     /// An operator's order about a session's money. One that was put away is fetched for it.
@@ -105,7 +105,7 @@ impl Delivery<'_> {
             (Some(rejection), _) => Ordered::MoneyRefused(rejection),
             (None, command) => {
                 if let Some(command) = command {
-                    self.session(partition, cell, Command::Payment(command));
+                    self.session(partition, cell, Command::Payment(Box::new(command)));
                 }
                 match partition.sessions.get(cell) {
                     Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),

@@ -188,7 +188,9 @@ impl Hostable for HostedSession {
     type Effect = Effect;
 
     fn next_deadline(&self) -> Option<Mono> {
-        [self.silence_deadline(), self.watch_deadline(), self.payment_due()].into_iter().flatten().min()
+        let never = |deadline: Option<Mono>| deadline.unwrap_or(Mono::NEVER);
+        let earliest = never(self.silence_deadline()).min(never(self.watch_deadline())).min(self.payment_due);
+        (earliest != Mono::NEVER).then_some(earliest)
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {

@@ -37,7 +37,7 @@ pub fn apply(session: &mut Session, event: &Event) {
         }
         Event::Payment(event) => {
             payment::apply(&mut session.payment, event);
-            if let payment::Event::Settled { at, .. } = event {
+            if let payment::Event::Settled { at, .. } = &**event {
                 session.settled_at.get_or_insert(*at);
             }
         }

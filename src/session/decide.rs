@@ -17,7 +17,7 @@ pub fn decide(session: &Session, command: Command, around: &Surroundings<'_>) ->
         Command::Back => back(session),
         Command::Reading(reading) => reading_came(session, &reading, around),
         Command::Stop(stop) => stop_came(session, &stop, around),
-        Command::Payment(command) => money::step(session, command, around),
+        Command::Payment(command) => money::step(session, *command, around),
         Command::Wake { silent, quiet } => wake(session, silent, quiet, around),
         Command::StopBy(reason) => stop_by(session, reason, around),
         Command::Resume => resume::resume(session, around),
@@ -181,21 +181,24 @@ fn stop_by(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> 
     }
 }
 
-/// A reading with its price: the facts that it makes, and the session's accumulator as it will be.
+/// A reading with its price: the facts that it makes, and what the session costs with it.
 pub(super) struct Priced {
     /// The reading.
     pub reading: MeterReading,
     jumped: Option<Energy>,
     slices: Slices,
-    /// The accumulator with the slices applied.
-    pub rating: Rating,
     /// The running cost, VAT included.
     pub running: Cost,
 }
 
 impl Priced {
+    /// The session's accumulator as it will be. Few readings need it.
+    pub fn rating(&self, session: &Session) -> Rating {
+        session.rating.with(&self.slices)
+    }
+
     fn record(&self, reading: &MeterReading) -> Decision {
-        let metered = Event::Metered(Metered { reading: *reading, slices: self.slices.clone() });
+        let metered = Event::Metered(Metered { reading: *reading, slices: self.slices.copied() });
         match self.jumped {
             None => Decision::event(metered),
             Some(jump) => Decision::event(Event::RegisterJumped(jump)).and_event(metered),
@@ -206,22 +209,16 @@ impl Priced {
 /// Believes and prices a reading that is next in sequence.
 fn price(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
     check_clock(reading, around)?;
-    let mut meter = session.meter.clone();
-    let jumped = match meter.judge(reading, session.power_max) {
+    let jumped = match session.meter.judge(reading, session.power_max) {
         Verdict::Good => None,
-        Verdict::Jumped(jump) => {
-            meter.jump(jump);
-            Some(jump)
-        }
+        Verdict::Jumped(jump) => Some(jump),
         Verdict::Suspect(doubt) => return Err(doubt),
     };
-    let energy = meter.counted(reading.register).ok_or(Doubt::Unpriceable)?;
+    let energy = session.meter.counted_after(jumped, reading.register).ok_or(Doubt::Unpriceable)?;
     let counted = MeterReading { register: energy, ..*reading };
     let slices = session.rating.price(around.tariff, around.zone, &counted).map_err(|_| Doubt::Unpriceable)?;
-    let mut rating = session.rating.clone();
-    rating.apply(&slices);
-    let running = rating.total(around.tariff).map_err(|_| Doubt::Unpriceable)?.incl_vat;
-    Ok(Priced { reading: *reading, jumped, slices, rating, running })
+    let running = session.rating.with(&slices).running(around.tariff).map_err(|_| Doubt::Unpriceable)?;
+    Ok(Priced { reading: *reading, jumped, slices, running })
 }
 
 fn check_clock(reading: &MeterReading, around: &Surroundings<'_>) -> Result<(), Doubt> {
@@ -242,10 +239,11 @@ fn acknowledge(session: &Session, around: &Surroundings<'_>) -> Effect {
 
 /// The running cost as it stands. Every recorded slice was totalled when it was decided, so this cannot fail.
 pub(super) fn running_cost(session: &Session, around: &Surroundings<'_>) -> Cost {
-    match (&session.stage, session.rating.total(around.tariff)) {
-        (Stage::Settling(ended) | Stage::Closed(ended), _) => ended.cost,
-        (Stage::Authorizing | Stage::Charging { .. }, Ok(total)) => total.incl_vat,
-        (Stage::Authorizing | Stage::Charging { .. }, Err(_)) => Cost::zero(around.tariff.currency()),
+    match &session.stage {
+        Stage::Settling(ended) | Stage::Closed(ended) => ended.cost,
+        Stage::Authorizing | Stage::Charging { .. } => {
+            session.rating.running(around.tariff).unwrap_or(Cost::zero(around.tariff.currency()))
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn keep_covered(
     around: &Surroundings<'_>,
     decision: Decision,
 ) -> Decision {
-    match reach(session, &priced.rating, priced.running, TimeSpan::ZERO, around) {
+    match reach(session, Some(priced), priced.running, TimeSpan::ZERO, around) {
         Reach::Far => match lower(session, priced, around) {
             Some(decided) => money::react(session, decided, around, decision),
             None => decision,
@@ -83,7 +83,7 @@ pub(super) fn keep_covered(
 /// When no good reading has come for a while: the same, with what may have been used meanwhile.
 pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
     let running = running_cost(session, around);
-    match reach(session, &session.rating, running, quiet, around) {
+    match reach(session, None, running, quiet, around) {
         Reach::Far => Decision::nothing(),
         Reach::Short(reserve) => {
             match ask(session, &session.payment, running, Burn::average(session, running), reserve, around) {
@@ -125,7 +125,14 @@ pub(super) fn stop(reason: StopReason, decision: Decision, around: &Surroundings
     decision.and_event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
 }
 
-fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, around: &Surroundings<'_>) -> Reach {
+/// With the reading that was just priced, if that is why it is asked.
+fn reach(
+    session: &Session,
+    priced: Option<&Priced>,
+    running: Cost,
+    quiet: TimeSpan,
+    around: &Surroundings<'_>,
+) -> Reach {
     let policy = around.policy;
     if session.payment.closing_at(policy.closing).is_some_and(|at| at <= around.now.wall) {
         return Reach::Out(StopReason::AuthorizationLost);
@@ -136,6 +143,8 @@ fn reach(session: &Session, rating: &Rating, running: Cost, quiet: TimeSpan, aro
     if quiet == TimeSpan::ZERO && most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
         return Reach::Far;
     }
+    let after = priced.map(|priced| priced.rating(session));
+    let rating = after.as_ref().unwrap_or(&session.rating);
     let span =
         |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
     let Some(reserve) = ahead(session, rating, span(1), around) else {
@@ -247,8 +256,12 @@ fn total_to_ask(
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
 fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Option<payment::Decision> {
     let payment = &session.payment;
+    // What is cheap to know first: cars that take less are few.
+    if !around.policy.release_early || !tapers(session, &priced.reading) {
+        return None;
+    }
     let left = payment.spendable().minor.checked_sub(priced.running.ceiling().ok()?.minor)?;
-    if left < RELEASE_LEAST_MINOR || !around.policy.release_early || !tapers(session, &priced.reading) {
+    if left < RELEASE_LEAST_MINOR {
         return None;
     }
     let busy = [OperationKind::Authorize, OperationKind::Increment, OperationKind::Decrement];
@@ -256,7 +269,7 @@ fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Optio
         return None;
     }
     let horizon = TimeSpan::from_ms(around.policy.increment_horizon.ms().saturating_mul(2));
-    let reserve = ahead(session, &priced.rating, around.policy.stop_latency, around)?;
+    let reserve = ahead(session, &priced.rating(session), around.policy.stop_latency, around)?;
     let kept = times(reserve, RESERVES_TO_KEEP)?;
     let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
     let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);

@@ -68,8 +68,8 @@ pub enum Command {
     Reading(MeterReading),
     /// The charger ended the session.
     Stop(Stop),
-    /// Something about the session's money.
-    Payment(payment::Command),
+    /// Something about the session's money. In a box: readings are many, and as large as the largest command.
+    Payment(Box<payment::Command>),
     /// A deadline of the session or its money has passed.
     Wake {
         /// Whether the charger has been silent for too long.
@@ -221,7 +221,7 @@ pub enum Event {
     /// No more energy will be billed.
     Ended(Box<Ended>),
     /// Something about the money.
-    Payment(payment::Event),
+    Payment(Box<payment::Event>),
     /// Every hold has ended.
     Closed {
         /// When that was known.
@@ -264,7 +264,7 @@ pub enum Effect {
         cost: Cost,
     },
     /// Something about the money: an operation to send, a callback to acknowledge, an alarm.
-    Payment(payment::Effect),
+    Payment(Box<payment::Effect>),
     /// Put the closed session away.
     Archive,
 }

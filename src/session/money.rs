@@ -146,7 +146,7 @@ pub(super) fn react(
         payment::apply(&mut payment, event);
     }
     let conclusion = conclude(session, &payment, &decided.events, around);
-    decision.events.extend(decided.events.into_iter().map(Event::Payment));
+    decision.events.extend(decided.events.into_iter().map(Box::new).map(Event::Payment));
     decision.effects.extend(effects_of(decided.effects));
     decision.events.extend(conclusion.events);
     decision.effects.extend(conclusion.effects);
@@ -155,7 +155,11 @@ pub(super) fn react(
 
 /// A refusal of our own command is no news to anybody outside.
 fn effects_of(effects: SmallVec<[payment::Effect; 1]>) -> impl Iterator<Item = Effect> {
-    effects.into_iter().filter(|effect| !matches!(effect, payment::Effect::Refuse(_))).map(Effect::Payment)
+    effects
+        .into_iter()
+        .filter(|effect| !matches!(effect, payment::Effect::Refuse(_)))
+        .map(Box::new)
+        .map(Effect::Payment)
 }
 
 /// What the money's new facts mean for the session. `payment` is the machine as it will be.
@@ -297,7 +301,7 @@ fn conclude_change(
 /// What the payment machine decided, with nothing to conclude from it.
 fn plain(decided: payment::Decision) -> Decision {
     Decision {
-        events: decided.events.into_iter().map(Event::Payment).collect(),
+        events: decided.events.into_iter().map(Box::new).map(Event::Payment).collect(),
         effects: effects_of(decided.effects).collect(),
     }
 }

@@ -85,7 +85,15 @@ impl Slice {
 
 /// What a reading adds: one slice mostly, more where prices change on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slices(pub SmallVec<[Slice; 2]>);
+pub struct Slices(pub SmallVec<[Slice; 1]>);
+
+impl Slices {
+    /// The same once more, copied as they lie: a clone would go through them one by one.
+    #[inline]
+    pub fn copied(&self) -> Slices {
+        Slices(SmallVec::from_slice(&self.0))
+    }
+}
 
 /// Why a slice begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,6 +289,14 @@ impl Rating {
         self.cut(tariff, zone, &interval)
     }
 
+    /// What it will be when this is added.
+    pub fn with(&self, slices: &Slices) -> Rating {
+        // Copied as they lie: a clone would go through them one by one, with every reading.
+        let mut after = Rating { volumes: SmallVec::from_slice(&self.volumes), ..*self };
+        after.apply(slices);
+        after
+    }
+
     /// Adds what a reading added. Cannot fail and needs no tariff, so replaying a journal never prices again.
     pub fn apply(&mut self, slices: &Slices) {
         for slice in &slices.0 {
@@ -409,7 +425,7 @@ impl Rating {
 
     /// Walks an interval from one possible change of price to the next.
     fn cut(&self, tariff: &Tariff, zone: &TimeZone, interval: &Interval) -> Result<Slices, RatingError> {
-        let mut slices: SmallVec<[Slice; 2]> = SmallVec::new();
+        let mut slices: SmallVec<[Slice; 1]> = SmallVec::new();
         let reservation = interval.phase.is_reservation();
         let charged_flat = if reservation { self.reservation_flat } else { self.flat };
         let mut flat_due = charged_flat == NONE;
@@ -526,7 +542,7 @@ impl Interval {
 }
 
 /// Adds a slice, or makes the last one longer when nothing changed.
-fn push(slices: &mut SmallVec<[Slice; 2]>, slice: Slice) -> Result<(), RatingError> {
+fn push(slices: &mut SmallVec<[Slice; 1]>, slice: Slice) -> Result<(), RatingError> {
     if let Some(last) = slices.last_mut()
         && slice.flat_component == NONE
         && (last.energy_component, last.time_component) == (slice.energy_component, slice.time_component)

@@ -131,6 +131,17 @@ impl Rating {
         })
     }
 
+    /// The total after tax alone, which is what a running session is asked for.
+    pub fn running(&self, tariff: &Tariff) -> Result<Cost, RatingError> {
+        let mut sum = Parts::default();
+        self.each_billed(tariff, |billed| {
+            sum = sum.plus(billed.price)?;
+            Ok(())
+        })?;
+        let (limited, _) = limited(tariff, sum);
+        Ok(Cost::from_parts(limited.incl, tariff.currency))
+    }
+
     /// Tax per rate, in ascending order of rates; the sums are those of the total before its price limits.
     pub fn vat_lines(&self, tariff: &Tariff) -> Result<SmallVec<[VatLine; 4]>, RatingError> {
         let mut lines: SmallVec<[VatLine; 4]> = SmallVec::new();
@@ -264,6 +275,7 @@ fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
 
 /// The sum within the tariff's limits. The limits before and after tax hold independently of each other (OCPI 2.3.0,
 /// mod_tariffs, `min_price` and `max_price`); where only one is written, the other side keeps its proportion.
+#[inline]
 fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
     let mut result = (sum, Clamp::None);
     for (limit, clamp) in [(tariff.max_price, Clamp::Max), (tariff.min_price, Clamp::Min)] {
@@ -319,6 +331,7 @@ fn share(value: i128, part: i128, whole: i128) -> i128 {
 }
 
 impl Parts {
+    #[inline]
     pub(super) fn plus(self, other: Parts) -> Result<Parts, MoneyError> {
         let sum = |left: i128, right: i128| left.checked_add(right).ok_or(MoneyError::Overflow);
         Ok(Parts { excl: sum(self.excl, other.excl)?, incl: sum(self.incl, other.incl)? })

@@ -190,7 +190,7 @@ fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
             let mut entries = Vec::new();
             let hosted = partition.sessions.get_mut(cell).unwrap();
             for event in decided.events.drain(..) {
-                let event = Event::Payment(event);
+                let event = Event::Payment(Box::new(event));
                 hosted.fold(&event, &mut |entry| entries.push(entry));
                 given_back.push(event);
             }

@@ -42,7 +42,9 @@ fn run(tariff: &Tariff, start: &str, readings: &[(i64, i64)]) -> (Rating, Segmen
 }
 
 fn total(rating: &Rating, tariff: &Tariff) -> Total {
-    rating.total(tariff).unwrap()
+    let total = rating.total(tariff).unwrap();
+    assert_eq!(rating.running(tariff).unwrap(), total.incl_vat, "one formula");
+    total
 }
 
 #[test]
