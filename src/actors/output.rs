@@ -64,6 +64,26 @@ pub enum Output {
     Ordered(Box<(OrderReply, Ordered)>),
 }
 
+impl Output {
+    /// The charger that it is for, if it is for one.
+    pub fn charger(&self) -> Option<ChargerRef> {
+        match self {
+            Output::MeterAck { charger, .. } | Output::Charger(charger, _) => Some(*charger),
+            Output::Operation(_)
+            | Output::Account(_)
+            | Output::AccountAnswer(_)
+            | Output::Callback { .. }
+            | Output::Archive(_)
+            | Output::ReceiptAgain(..)
+            | Output::Recall(..)
+            | Output::ArchivePage(..)
+            | Output::BatchWhole(_)
+            | Output::SettlementTold(..)
+            | Output::Ordered(_) => None,
+        }
+    }
+}
+
 /// What became of an operator's order to an account, or about a session's money.
 #[derive(Clone, Debug)]
 pub enum Ordered {

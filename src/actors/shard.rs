@@ -28,7 +28,6 @@ use crate::session::{self, StopReason};
 use crate::units::{AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Channel, ChargerHello, FromCharger, Received, ToCharger};
 use hashbrown::HashMap;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// Something that happened outside of the shard, other than a charger's message.
@@ -135,6 +134,9 @@ pub enum Sleeper {
 /// Messages whose sessions are looked at together, before they are taken one by one.
 pub const LOOK_AHEAD: usize = 16;
 
+/// Who says the next messages.
+pub type Speakers = [Option<ChargerRef>; LOOK_AHEAD];
+
 /// Partitions that are run by one thread.
 pub struct Shard {
     house: Arc<House>,
@@ -238,13 +240,28 @@ impl Shard {
     /// A message from a charger, on a channel on which it has said hello. From a channel that another connection has
     /// taken over nothing is accepted any more: that is `false`.
     pub fn charger_says(&mut self, link: Link, message: FromCharger, now: Now) -> Result<bool, Busy> {
-        let Some(charger) = self.channels.get(&link.connection).and_then(|channels| channels.get(&link.channel)) else {
-            return Ok(false);
-        };
-        let charger = *charger;
+        match self.charger_at(link) {
+            Some(charger) => self.known_charger_says(charger, message, now).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// A message from a charger that speaks on the channel on which it came.
+    #[inline]
+    pub(super) fn known_charger_says(
+        &mut self,
+        charger: ChargerRef,
+        message: FromCharger,
+        now: Now,
+    ) -> Result<(), Busy> {
         let (partition, mut delivery) = self.begin(charger.partition, now)?;
         delivery.charger_says(partition, charger.slot, message);
-        Ok(true)
+        Ok(())
+    }
+
+    /// Who speaks on a channel.
+    fn charger_at(&self, link: Link) -> Option<ChargerRef> {
+        self.channels.get(&link.connection)?.get(&link.channel).copied()
     }
 
     /// Whether a charger is known, or its partition may remember one more.
@@ -256,33 +273,41 @@ impl Shard {
     /// Whether a start with this key would begin a session: it is neither open nor remembered, so that nobody has been
     /// promised anything.
     pub(super) fn is_new(&self, link: Link, key: SessionKey) -> bool {
-        let charger = self.channels.get(&link.connection).and_then(|channels| channels.get(&link.channel));
+        let charger = self.charger_at(link);
         let hosted = charger.and_then(|of| self.partitions[usize::from(of.partition)].chargers.get(of.slot));
         let known = |state: &Charger| state.open_session(key).is_some() || state.past_session(key).is_some();
         hosted.is_some_and(|hosted| !known(hosted.state()))
     }
 
     /// Says which messages come next, at most [`LOOK_AHEAD`] of them: reads what they will need. A million sessions fit no
-    /// cache; looked at one by one, each reading waits for memory several times, looked at together they wait together.
-    pub fn look_ahead(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) {
-        let Some(channels) = self.channels.get(&connection) else { return };
-        let mut coming: SmallVec<[(u16, Slot, SessionKey); LOOK_AHEAD]> = SmallVec::new();
-        for Received { channel, message } in messages.iter().take(LOOK_AHEAD) {
-            if let FromCharger::Reading { session, .. } = message
-                && let Some(charger) = channels.get(channel)
-            {
-                coming.push((charger.partition, charger.slot, *session));
+    /// cache; looked at one by one, each reading waits for memory several times, looked at together they wait together. Who
+    /// speaks is told for each of them: that stays so until somebody says hello.
+    pub fn look_ahead(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) -> Speakers {
+        let mut speakers = [None; LOOK_AHEAD];
+        let Some(channels) = self.channels.get(&connection) else { return speakers };
+        for (speaker, Received { channel, .. }) in speakers.iter_mut().zip(messages) {
+            *speaker = channels.get(channel).copied();
+        }
+        let mut cells = [None; LOOK_AHEAD];
+        for ((cell, speaker), Received { message, .. }) in cells.iter_mut().zip(speakers).zip(messages) {
+            if let (FromCharger::Reading { session, .. }, Some(ChargerRef { partition, slot })) = (message, speaker) {
+                let charger = self.partitions[usize::from(partition)].chargers.get(slot);
+                *cell = charger.and_then(|charger| Some((partition, charger.session(*session)?)));
             }
         }
-        let cells: SmallVec<[Option<(u16, Slot)>; LOOK_AHEAD]> = coming
-            .iter()
-            .map(|(local, slot, key)| {
-                Some((*local, self.partitions[usize::from(*local)].chargers.get(*slot)?.session(*key)?))
-            })
-            .collect();
-        let sessions = cells.iter().flatten();
-        let touched = sessions.filter_map(|(local, cell)| self.partitions[usize::from(*local)].sessions.get(*cell));
+        let touched = cells.iter().flatten().filter_map(|(local, cell)| {
+            let partition: &Partition = &self.partitions[usize::from(*local)];
+            partition.sessions.get(*cell)
+        });
         std::hint::black_box(touched.fold(0, |all, session| all ^ session.look()));
+        speakers
+    }
+
+    /// Says that outputs are about to be released: reads what the next [`LOOK_AHEAD`] of them will need, for the same reason.
+    pub(super) fn look_behind_gate(&self) {
+        let outputs = self.gate.released(self.appender.durable()).take(LOOK_AHEAD);
+        let links = outputs.filter_map(Output::charger).filter_map(|charger| self.link(charger));
+        std::hint::black_box(links.fold(0, |all, link| all ^ link.connection.0));
     }
 
     /// A connection is gone.
@@ -350,6 +375,7 @@ impl Shard {
     }
 
     /// The next output whose records are durable.
+    #[inline]
     pub fn release(&mut self) -> Option<Output> {
         let durable = self.appender.durable();
         self.gate.release(durable).next()
@@ -368,6 +394,7 @@ impl Shard {
     }
 
     /// The connection that speaks for a charger now.
+    #[inline]
     pub fn link(&self, charger: ChargerRef) -> Option<Link> {
         self.partitions[usize::from(charger.partition)].chargers.get(charger.slot)?.link()
     }
@@ -379,7 +406,7 @@ impl Shard {
 
     /// Whether a connection speaks on this channel for a charger of this shard.
     pub fn knows(&self, link: Link) -> bool {
-        self.channels.get(&link.connection).is_some_and(|channels| channels.contains_key(&link.channel))
+        self.charger_at(link).is_some()
     }
 
     /// After replay: whatever was in flight is asked again. What finds the journal busy is asked by its own deadline.
@@ -406,11 +433,13 @@ impl Shard {
     }
 
     /// Whether the next input finds room in the journal.
+    #[inline]
     pub fn has_room(&mut self) -> Result<(), Busy> {
         self.appender.reserve_with(&self.gate).map(drop)
     }
 
     /// Reserves room in the journal and behind the gate for whatever one input may cause.
+    #[inline]
     fn begin(&mut self, local: u16, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
         let permit = self.appender.reserve_with(&self.gate)?;
         let partition = &mut self.partitions[usize::from(local)];

@@ -172,16 +172,17 @@ impl ShardActor {
         if self.log.is_full() {
             return Err(Busy::Log);
         }
-        let (mut readings, mut looked_at) = (0, 0);
+        let (mut readings, mut speakers, mut next) = (0, [None; LOOK_AHEAD], LOOK_AHEAD);
         loop {
-            if looked_at == 0 {
-                self.shard.look_ahead(turn.connection, turn.messages.as_slice());
-                looked_at = LOOK_AHEAD;
+            if next == LOOK_AHEAD {
+                speakers = self.shard.look_ahead(turn.connection, turn.messages.as_slice());
+                next = 0;
             }
-            looked_at -= 1;
             // Before a message is taken, so that none is lost or copied.
             self.shard.has_room()?;
             let Some(Received { channel, message }) = turn.messages.next() else { break };
+            let speaker = speakers[next];
+            next += 1;
             let link = Link { connection: turn.connection, channel };
             match message {
                 FromCharger::Hello(hello) if !self.shard.has_room_for(&hello.charger) => {
@@ -192,6 +193,7 @@ impl ShardActor {
                     if let Some(replaced) = self.shard.hello(link, &hello, now)? {
                         self.outside.close(replaced, Code::Replaced);
                     }
+                    next = LOOK_AHEAD;
                 }
                 message => {
                     if let FromCharger::Start(start) = &message
@@ -202,9 +204,10 @@ impl ShardActor {
                         continue;
                     }
                     readings += u64::from(matches!(message, FromCharger::Reading { .. }));
-                    if !self.shard.charger_says(link, message, now)? {
+                    match speaker {
+                        Some(charger) => self.shard.known_charger_says(charger, message, now)?,
                         // A newer connection speaks for this charger: what the older one still says is not heard.
-                        self.outside.close(link, Code::Replaced);
+                        None => self.outside.close(link, Code::Replaced),
                     }
                 }
             }
@@ -226,8 +229,14 @@ impl ShardActor {
                 let append = Append { batch, reply: self.committed.clone() };
                 self.writer.try_send(append).expect("the writer's mailbox has room for every shard's batches");
             }
-            let mut looped = false;
-            while let Some(output) = self.shard.release() {
+            let (mut looped, mut looked_at) = (false, 0);
+            loop {
+                if looked_at == 0 {
+                    self.shard.look_behind_gate();
+                    looked_at = LOOK_AHEAD;
+                }
+                looked_at -= 1;
+                let Some(output) = self.shard.release() else { break };
                 self.outside.carry(&self.shard, output);
             }
             self.outside.flush(&self.shard);

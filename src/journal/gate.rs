@@ -31,6 +31,7 @@ impl<E> Gate<E> {
     }
 
     /// Whether one more turn may queue its effects.
+    #[inline]
     pub fn has_room(&self) -> bool {
         self.waiting.len() + limits::PERMIT_EFFECTS_MAX <= self.capacity
     }
@@ -39,6 +40,7 @@ impl<E> Gate<E> {
     ///
     /// # Panics
     /// When positions go backwards, or when nobody asked for room: both are bugs of the caller.
+    #[inline]
     pub fn push(&mut self, position: Position, effect: E) {
         assert!(self.waiting.len() < self.capacity, "effects were queued without a permit");
         if let Some((last, _)) = self.waiting.back() {
@@ -48,11 +50,17 @@ impl<E> Gate<E> {
     }
 
     /// The effects whose records are durable now, in order. What the caller does not take stays.
+    #[inline]
     pub fn release(&mut self, durable: Position) -> impl Iterator<Item = E> + '_ {
         std::iter::from_fn(move || match self.waiting.front() {
             Some((position, _)) if *position <= durable => self.waiting.pop_front().map(|(_, effect)| effect),
             _ => None,
         })
+    }
+
+    /// The next effects whose records are durable now: they stay.
+    pub fn released(&self, durable: Position) -> impl Iterator<Item = &E> {
+        self.waiting.iter().take_while(move |(position, _)| *position <= durable).map(|(_, effect)| effect)
     }
 
     /// Effects that wait.
@@ -85,6 +93,7 @@ mod tests {
         gate.push(Position(3), "told");
         assert_eq!(gate.release(Position(0)).collect::<Vec<_>>(), ["refused, before any record"]);
         assert_eq!(gate.release(Position(1)).count(), 0);
+        assert_eq!(gate.released(Position(2)).collect::<Vec<_>>(), [&"acknowledged", &"captured"]);
         assert_eq!(gate.release(Position(2)).collect::<Vec<_>>(), ["acknowledged", "captured"]);
         assert_eq!((gate.len(), gate.is_empty()), (1, false));
         assert_eq!(gate.release(Position(9)).collect::<Vec<_>>(), ["told"]);
