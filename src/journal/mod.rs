@@ -38,6 +38,7 @@ mod scan;
 mod segment;
 mod sled_store;
 mod snapshot;
+mod snapshots_in_memory;
 mod store;
 mod strata;
 #[cfg(test)]

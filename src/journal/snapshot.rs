@@ -20,8 +20,8 @@ use super::directory::DataDir;
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::record::{Sequence, array};
+use super::snapshots_in_memory::InMemory;
 use crate::units::PartitionId;
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -62,11 +62,8 @@ struct Table {
 #[derive(Debug)]
 enum Where {
     Directory(PathBuf),
-    Memory(Mutex<Newest>),
+    Memory(Mutex<InMemory>),
 }
-
-/// The newest snapshot of each partition.
-type Newest = BTreeMap<PartitionId, (Sequence, Vec<u8>)>;
 
 /// A snapshot that was read and verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,12 +131,10 @@ impl Snapshots {
         let mut table = self.table();
         let before = table.newest.last(partition);
         match &self.place {
-            Where::Memory(newest) => {
-                newest
-                    .lock()
-                    .expect("no holder panics")
-                    .insert(partition, (sequence, state.iter().flat_map(AsRef::as_ref).copied().collect()));
-                table.older.set_last(partition, sequence);
+            Where::Memory(memory) => {
+                let state: Vec<u8> = state.iter().flat_map(AsRef::as_ref).copied().collect();
+                memory.lock().expect("no holder panics").write(partition, sequence, state);
+                table.older.set_last(partition, before);
             }
             Where::Directory(dir) => {
                 table.set_damaged_aside(dir, partition)?;
@@ -156,15 +151,11 @@ impl Snapshots {
     /// The newest snapshot of a partition that is whole, if there is one. It counts as verified.
     pub fn load(&self, partition: PartitionId) -> Result<Found, Failure> {
         let dir = match &self.place {
-            Where::Memory(newest) => {
-                let newest = newest.lock().expect("no holder panics");
-                let newest = newest
-                    .get(&partition)
-                    .map(|(sequence, state)| Snapshot { sequence: *sequence, state: state.clone() });
-                if let Some(Snapshot { sequence, .. }) = newest {
-                    self.table().count(partition, sequence, sequence);
-                }
-                return Ok(Found { newest, instead_of: None });
+            Where::Memory(memory) => {
+                let (found, older) = memory.lock().expect("no holder panics").load(partition);
+                let newest = found.newest.as_ref().map_or(Sequence(0), |newest| newest.sequence);
+                self.table().count(partition, newest, older);
+                return Ok(found);
             }
             Where::Directory(dir) => dir,
         };
@@ -205,12 +196,19 @@ impl Snapshots {
         table.newest.last(partition) == sequence && table.older.last(partition) == sequence
     }
 
+    /// Changes a bit of a partition's newest one, for simulation: only in memory, and only while all that are kept of the
+    /// partition are whole. Says whether it did.
+    pub fn flip_bit(&self, partition: PartitionId, bit: u64) -> bool {
+        match &self.place {
+            Where::Memory(memory) => memory.lock().expect("no holder panics").flip_bit(partition, bit),
+            Where::Directory(_) => false,
+        }
+    }
+
     /// Bytes of all snapshots that are kept.
     pub fn used_bytes(&self) -> Result<u64, Failure> {
         match &self.place {
-            Where::Memory(newest) => {
-                Ok(newest.lock().expect("no holder panics").values().map(|(_, state)| state.len() as u64).sum())
-            }
+            Where::Memory(memory) => Ok(memory.lock().expect("no holder panics").used_bytes()),
             Where::Directory(dir) => {
                 let entries = fs::read_dir(dir).map_err(Failure::io("reading", dir))?;
                 Ok(entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|found| found.len()).sum())
@@ -432,6 +430,32 @@ mod tests {
         }
         let found = snapshots.load(P).unwrap();
         assert!(found.newest.is_none() && found.instead_of.is_some(), "neither is what its name says");
+    }
+
+    #[test]
+    fn in_memory_two_are_kept_and_the_older_one_stands_in_too() {
+        let snapshots = Snapshots::in_memory(4);
+        assert!(!snapshots.flip_bit(P, 7), "there is none");
+        for sequence in [1, 2, 3] {
+            snapshots.write(P, Sequence(sequence), format!("after {sequence}").as_bytes()).unwrap();
+            assert_eq!(snapshots.reach().last(P), Sequence(sequence - 1));
+        }
+        for bit in 0..8 * 7 + 32 {
+            let snapshots = Snapshots::in_memory(4);
+            snapshots.write(P, Sequence(1), b"after 1").unwrap();
+            snapshots.write(P, Sequence(2), b"after 2").unwrap();
+            assert!(snapshots.flip_bit(P, bit) && !snapshots.flip_bit(P, bit), "not both of them");
+            let alone = Snapshots::in_memory(4);
+            alone.write(P, Sequence(1), b"after 1").unwrap();
+            assert!(alone.flip_bit(P, bit) && alone.load(P).unwrap().newest.is_none());
+            assert_eq!(alone.verified().last(P), Sequence(0), "the log stands in from its beginning");
+            let found = snapshots.load(P).unwrap();
+            assert_eq!(found.newest.unwrap(), Snapshot { sequence: Sequence(1), state: b"after 1".to_vec() });
+            assert!(matches!(found.instead_of.unwrap().place, Place::Snapshot { .. }));
+            assert_eq!((snapshots.verified().last(P), snapshots.reach().last(P)), (Sequence(1), Sequence(0)));
+            snapshots.write(P, Sequence(4), b"after 4").unwrap();
+            assert_eq!((newest(&snapshots).0, snapshots.reach().last(P)), (Sequence(4), Sequence(1)));
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) enum Event {
     Room,
     /// The gate's wall clock is set right again.
     ClockRight,
+    /// An archived session that was damaged is brought back from a backup.
+    Mend,
     /// Faults stop for a while, or may happen again.
     Calm(bool),
 }

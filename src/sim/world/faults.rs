@@ -80,6 +80,10 @@ faults! {
     Aftermath = 19, "aftermath", Often::PerMillion(80_000);
     /// Operators stop sessions and give money back.
     Operator = 20, "operator", Often::Seconds(120);
+    /// While the gate is down, a bit of the newest snapshot of a partition changes.
+    SnapshotRot = 21, "snapshot-rot", Often::PerMillion(250_000);
+    /// A bit of an archived session changes; some time later the gate is stopped and the archive mended.
+    ArchiveRot = 22, "archive-rot", Often::Seconds(3_600);
 }
 
 /// Which faults there may be.
@@ -182,15 +186,20 @@ impl Weather {
         (rate > 0).then(|| 1 + self.dice.below(mean * 20_000 / rate))
     }
 
-    /// Whether this thing is befallen by a fault now.
+    /// Whether this thing is befallen by a fault now, which is counted.
     pub fn strikes(&mut self, fault: Fault) -> bool {
-        let Often::PerMillion(mean) = fault.mean() else { return false };
-        let rate = u64::from(self.rates[fault as usize]);
-        let struck = rate > 0 && !self.calm && self.dice.below(10_000_000) < u64::from(mean) * rate;
+        let struck = self.would_strike(fault);
         if struck {
             self.happened(fault);
         }
         struck
+    }
+
+    /// The same, and whoever asks counts it.
+    pub fn would_strike(&mut self, fault: Fault) -> bool {
+        let Often::PerMillion(mean) = fault.mean() else { return false };
+        let rate = u64::from(self.rates[fault as usize]);
+        rate > 0 && !self.calm && self.dice.below(10_000_000) < u64::from(mean) * rate
     }
 
     /// A share of the ordinary rate, in ten thousandths of whatever it befalls.

@@ -8,7 +8,7 @@ use super::world::{HOUR, MINUTE, SECOND, World, live_sessions};
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::{Input, MoneyOrder};
-use crate::journal;
+use crate::journal::{self, Failure};
 use crate::session::StopReason;
 use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
 use std::sync::atomic::Ordering;
@@ -44,6 +44,7 @@ impl World {
             }
             Fault::Forgery => self.forge(roll),
             Fault::Operator => self.operate(roll),
+            Fault::ArchiveRot => self.strike_archive(roll),
             Fault::SlowDisk
             | Fault::Nested
             | Fault::Delay
@@ -52,7 +53,8 @@ impl World {
             | Fault::Reorder
             | Fault::Corrupt
             | Fault::Processor
-            | Fault::Aftermath => false,
+            | Fault::Aftermath
+            | Fault::SnapshotRot => false,
         };
         if struck {
             self.weather.happened(fault);
@@ -83,6 +85,60 @@ impl World {
             }
         }
         true
+    }
+
+    /// A bit of an archived session changes: whoever asks for it has to hear that it is damaged, and nobody else anything.
+    fn strike_archive(&mut self, roll: u64) -> bool {
+        let sold = &self.witness.sold;
+        let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
+        let Some((session, _)) = sold.get(which).copied() else { return false };
+        let bit = self.weather.dice().bits();
+        if self.rotten.is_some() || !self.estate.archive.flip_bit(session, bit) {
+            return false;
+        }
+        self.rotten = Some((session, bit));
+        self.look_at_rotten();
+        let mended = MINUTE + self.weather.dice().below(HOUR);
+        self.agenda.after(mended, Event::Mend);
+        true
+    }
+
+    /// Reading it names the damage, unless the gate has put the session away again meanwhile.
+    fn look_at_rotten(&mut self) -> bool {
+        let Some((session, _)) = self.rotten else { return false };
+        match self.estate.archive.get(session) {
+            Err(Failure::Damaged(_)) => true,
+            Ok(Some(found)) => {
+                let again =
+                    self.witness.archived.get(&session).is_some_and(|whole| *whole == crc32fast::hash(&found.dossier));
+                if !again {
+                    self.witness.violated(|| format!("{session} changed in the archive, and nobody saw it"));
+                }
+                false
+            }
+            Ok(None) => {
+                self.witness.violated(|| format!("{session} changed in the archive, and is not there any more"));
+                false
+            }
+            Err(failure) => {
+                self.witness.violated(|| format!("the archive fails because {session} changed: {failure}"));
+                false
+            }
+        }
+    }
+
+    /// The gate is stopped, and the archive has again what it had. Whatever asked in vain asks again.
+    pub(super) fn mend(&mut self) {
+        let is_damaged = self.look_at_rotten();
+        let Some((session, bit)) = self.rotten.take() else { return };
+        if is_damaged {
+            self.die("the archive is mended", false);
+            self.estate.archive.flip_bit(session, bit);
+        }
+        let found = self.estate.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.dossier));
+        if found.is_none() || found.as_ref() != self.witness.archived.get(&session) {
+            self.witness.violated(|| format!("{session} is mended in the archive, and is not what was put away"));
+        }
     }
 
     fn strike_line(&mut self, fault: Fault, roll: u64) -> bool {

@@ -40,6 +40,8 @@ pub use faults::{Fault, Faults, UnknownFault};
 pub use report::{Percentiles, Report, Settling};
 pub use witness::Violation;
 
+use crate::journal::Store;
+use crate::units::{PartitionId, SessionId};
 use faults::Weather;
 use process::Process;
 use world::World;
@@ -96,6 +98,8 @@ pub fn simulate(settings: &Settings) -> Report {
     }
     world.begin_anew();
     world.rot();
+    world.begin_on_older_snapshots();
+    world.look_at_archive();
     let hash = audit::ledger_hash(&world);
     Report::of(&world, &reckoning, &hash)
 }
@@ -119,18 +123,52 @@ impl World {
 
     /// The gate is killed while nothing is under way, and begins anew: nothing may differ.
     fn begin_anew(&mut self) {
-        let now = self.now();
         let store = self.kill_disk();
-        match Process::start(&self.estate, store, u32::MAX, now) {
+        self.begin_on(store, 0);
+    }
+
+    /// The same, while a bit of the newest snapshot of every partition has changed: older ones and the log stand in.
+    fn begin_on_older_snapshots(&mut self) {
+        let mut damaged = 0;
+        for partition in (0..estate::PARTITIONS).map(PartitionId) {
+            let bit = self.dice.bits();
+            damaged += usize::from(self.estate.snapshots.flip_bit(partition, bit));
+        }
+        let store = self.disk.copy().store();
+        self.begin_on(store, damaged);
+    }
+
+    fn begin_on(&mut self, store: Box<dyn Store>, damaged: usize) {
+        match Process::start(&self.estate, store, u32::MAX, self.now()) {
             Ok(again) => {
                 if let Some(live) = &self.process {
                     for what in audit::compare_replay(live, &again) {
                         self.witness.violated(|| what);
                     }
                 }
+                let seen = again.damaged.len();
+                // One more may have been damaged before.
+                if seen < damaged {
+                    self.witness.violated(|| format!("{damaged} snapshots changed, and {seen} were found damaged"));
+                }
                 self.witness.recovered(&again);
             }
             Err(failure) => self.witness.violated(|| format!("the gate cannot begin anew: {failure}")),
+        }
+    }
+
+    /// Everything that was put away is in the archive as it was the last time.
+    fn look_at_archive(&mut self) {
+        let mut wrong: Vec<SessionId> = Vec::new();
+        for (session, whole) in &self.witness.archived {
+            let found = self.estate.archive.get(*session).ok().flatten();
+            if found.is_none_or(|found| crc32fast::hash(&found.dossier) != *whole) {
+                wrong.push(*session);
+            }
+        }
+        wrong.sort();
+        for session in wrong {
+            self.witness.violated(|| format!("{session} is not in the archive as it was put away"));
         }
     }
 }

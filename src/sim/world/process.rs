@@ -6,6 +6,7 @@
 use super::estate::Estate;
 use super::network::Peer;
 use super::witness::Witness;
+use crate::actors::archivist::{self, Unread};
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::house::House;
 use crate::actors::output::Output;
@@ -13,7 +14,7 @@ use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor, P
 use crate::actors::shard::{Input, Shard};
 use crate::actors::snapshot::Sweep;
 use crate::actors::{ConnectionId, Link};
-use crate::journal::{Batch, Busy, Failure, Log, Record, Replay, Sequence, Store, recover};
+use crate::journal::{Batch, Busy, Damage, Failure, Log, Record, Replay, Sequence, Store, recover};
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
 use crate::session::{Session, Stage};
@@ -30,6 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(super) struct Process {
     /// The life that this is, counted from 1.
     pub life: u32,
+    /// Snapshots that were damaged when it began, and for which older ones stood in.
+    pub damaged: Vec<Damage>,
     shards: Vec<Shard>,
     log: Log,
     estate: Arc<Estate>,
@@ -144,7 +147,7 @@ impl Process {
     pub fn start(estate: &Arc<Estate>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
         let house = Arc::new(estate.house());
         let workers = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
-        let (log, workers, _) = recover(store, &estate.snapshots, workers.collect(), &|_| ())?;
+        let (log, workers, recovered) = recover(store, &estate.snapshots, workers.collect(), &|_| ())?;
         let mut shards: Vec<Shard> = workers.into_iter().map(|rebuilt| rebuilt.shard).collect();
         for shard in &mut shards {
             shard.continue_after(log.sequences().clone());
@@ -152,6 +155,7 @@ impl Process {
         let desk = Arc::new(Desk { house: house.clone(), left: Mutex::default() });
         Ok(Process {
             life,
+            damaged: recovered.damaged,
             shards,
             log,
             estate: estate.clone(),
@@ -348,8 +352,9 @@ impl Process {
         for (session, tariff) in std::mem::take(&mut self.gathered) {
             let (id, at) = (session.id, dossier::settled_at(&session));
             let dossier = Dossier::new(*session, &tariff, &self.estate.billing);
-            witness.put_away(&dossier);
-            self.estate.archive.put(id, at, &dossier.to_bytes()).expect("memory does not fail");
+            let bytes = dossier.to_bytes();
+            witness.put_away(&dossier, &bytes);
+            self.estate.archive.put(id, at, &bytes).expect("memory does not fail");
             self.inputs.push_back(Input::Archived(Box::new(dossier.session)));
         }
         self.pump(now, witness);
@@ -386,7 +391,7 @@ impl Process {
             }
         }
         match self.snapping.is_empty() {
-            true => self.log.trim(&self.estate.snapshots.verified()).map(Some),
+            true => self.log.trim(&self.estate.snapshots.reach()).map(Some),
             false => Ok(None),
         }
     }
@@ -593,14 +598,18 @@ impl Process {
                 }
             }
             Output::ReceiptAgain(charger, key, id) => {
-                if let Some(notice) = self.receipt_again(key, id) {
+                if let Ok(Some(notice)) = self.receipt_again(key, id) {
                     self.inputs.push_back(Input::Tell(id, charger, Box::new(ToCharger::Receipt(notice))));
                 }
             }
-            Output::Recall(id, said) => self.inputs.push_back(match self.archived(id) {
-                Some(dossier) => Input::Revived(Box::new(dossier.session), dossier.tariff.into(), said),
-                None => Input::NotArchived(said),
-            }),
+            Output::Recall(id, said) => match self.archived(id) {
+                Ok(Some(dossier)) => {
+                    self.inputs.push_back(Input::Revived(Box::new(dossier.session), dossier.tariff.into(), said));
+                }
+                Ok(None) => self.inputs.push_back(Input::NotArchived(said)),
+                // It is damaged: who said something of it says it again, until it is mended.
+                Err(_) => {}
+            },
             // Nobody reads entries here: the balances are compared.
             Output::ArchivePage(partition, number) => self.inputs.push_back(Input::PageArchived(partition, number)),
             // Nobody keeps the books of settlements here: a batch stays whole and unbooked.
@@ -610,16 +619,17 @@ impl Process {
         }
     }
 
-    fn archived(&self, id: SessionId) -> Option<Dossier> {
-        let found = self.estate.archive.get(id).expect("memory does not fail")?;
-        Some(Dossier::from_bytes(&found.dossier).expect("what was written can be read"))
+    fn archived(&self, id: SessionId) -> Result<Option<Dossier>, Unread> {
+        archivist::read(&self.estate.archive, id)
     }
 
-    fn receipt_again(&self, key: SessionKey, id: SessionId) -> Option<ReceiptNotice> {
-        let dossier = self.archived(id)?;
-        let ended = dossier.session.ended().filter(|ended| ended.admitted)?;
-        let (total, cost, receipt) = (ended.payable, ended.cost, id.to_string().into());
-        Some(ReceiptNotice { session: key, total, cost, receipt, url: Box::default() })
+    fn receipt_again(&self, key: SessionKey, id: SessionId) -> Result<Option<ReceiptNotice>, Unread> {
+        let Some(dossier) = self.archived(id)? else { return Ok(None) };
+        let ended = dossier.session.ended().filter(|ended| ended.admitted);
+        Ok(ended.map(|ended| {
+            let (total, cost, receipt) = (ended.payable, ended.cost, id.to_string().into());
+            ReceiptNotice { session: key, total, cost, receipt, url: Box::default() }
+        }))
     }
 
     fn tell_charger(&mut self, index: usize, charger: crate::actors::output::ChargerRef, message: &ToCharger) {

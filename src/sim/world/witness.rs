@@ -51,6 +51,8 @@ pub(super) struct Witness {
     entries: BTreeMap<PartitionId, u64>,
     /// Sessions that were put away, as they were the last time.
     pub closed: HashMap<SessionId, Closed>,
+    /// Checksums of what was put away of each.
+    pub archived: HashMap<SessionId, u32>,
     /// Every receipt that was given out: total and cost.
     pub told_receipts: HashMap<SessionId, Vec<(i64, String)>>,
     /// Sessions that brought money, with how much: some of it may be given back.
@@ -129,6 +131,7 @@ impl Witness {
             seen: HashMap::new(),
             entries: BTreeMap::new(),
             closed: HashMap::new(),
+            archived: HashMap::new(),
             told_receipts: HashMap::new(),
             sold: Vec::new(),
             finished: Vec::new(),
@@ -320,8 +323,9 @@ impl Witness {
     }
 
     /// A closed session is put away: its hold has ended once, and its figures agree with its receipt.
-    pub fn put_away(&mut self, dossier: &Dossier) {
+    pub fn put_away(&mut self, dossier: &Dossier, bytes: &[u8]) {
         let session = &dossier.session;
+        self.archived.insert(session.id, crc32fast::hash(bytes));
         self.seen.remove(&session.id);
         let (Stage::Closed(ended), id) = (&session.stage, session.id) else {
             return self.violated(|| format!("{} is put away and not closed", session.id));

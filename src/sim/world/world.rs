@@ -3,7 +3,7 @@
 use super::agenda::{Agenda, Event};
 use super::bank::Bank;
 use super::controller::Controller;
-use super::estate::Estate;
+use super::estate::{Estate, PARTITIONS};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::Process;
@@ -13,7 +13,7 @@ use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
 use crate::sim::dice::Dice;
 use crate::sim::processor::Rates;
-use crate::units::{AccountId, Amount, Currency, Mono, Now, SessionId, TimeSpan, Timestamp};
+use crate::units::{AccountId, Amount, Currency, Mono, Now, PartitionId, SessionId, TimeSpan, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -42,6 +42,8 @@ pub(super) struct World {
     last: Option<Process>,
     /// What will fail on the disk is a loss of power.
     pub power_fails: bool,
+    /// An archived session of which a bit has changed, and which.
+    pub rotten: Option<(SessionId, u64)>,
     /// Nothing goes wrong any more.
     resting: bool,
     /// Orders of operators so far: each has an id of its own.
@@ -105,6 +107,7 @@ impl World {
             life: 0,
             last: None,
             power_fails: false,
+            rotten: None,
             resting: false,
             orders: 0,
             counts: Counts::default(),
@@ -286,6 +289,7 @@ impl World {
             Event::Start => self.start(),
             Event::Room => self.disk.repair(),
             Event::ClockRight => self.clock_off = 0,
+            Event::Mend => self.mend(),
             Event::Calm(_) if self.resting => {}
             Event::Calm(calm) => {
                 self.calm(calm);
@@ -376,10 +380,15 @@ impl World {
         // The monotonic clock begins anywhere in each life.
         self.mono_from = self.dice.below(1_000_000_000);
         let now = self.now();
+        let rotten = self.rot_snapshot();
         let started = Process::start(&self.estate, self.disk.store(), self.life, now);
         match started {
             Ok(mut process) => {
                 self.counts.starts += 1;
+                if let Some(partition) = rotten.filter(|_| process.damaged.is_empty()) {
+                    self.witness
+                        .violated(|| format!("the snapshot of partition {partition} changed, and nobody saw it"));
+                }
                 if let Some(before) = self.last.take() {
                     self.counts.replays += 1;
                     for what in audit::compare_replay(&before, &process) {
@@ -412,8 +421,26 @@ impl World {
         }
     }
 
+    /// While the gate was down, a bit of a partition's newest snapshot may have changed. The one before it and the log stand
+    /// in.
+    fn rot_snapshot(&mut self) -> Option<PartitionId> {
+        if !self.weather.would_strike(Fault::SnapshotRot) {
+            return None;
+        }
+        let partition = PartitionId(u16::try_from(self.weather.dice().below(u64::from(PARTITIONS))).unwrap_or(0));
+        let bit = self.weather.dice().bits();
+        let struck = self.estate.snapshots.flip_bit(partition, bit);
+        struck.then(|| {
+            self.weather.happened(Fault::SnapshotRot);
+            partition
+        })
+    }
+
     /// Faults stop, or may happen again.
     fn calm(&mut self, calm: bool) {
+        if calm {
+            self.mend();
+        }
         self.weather.calm = calm;
         self.witness.is_calm_since = calm.then_some(self.agenda.now());
         if calm {
