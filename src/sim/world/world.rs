@@ -171,8 +171,6 @@ impl World {
     pub fn come_to_rest(&mut self) -> bool {
         self.resting = true;
         self.calm(true);
-        self.disk.repair();
-        self.power_fails = false;
         let deadline = self.agenda.now() + GRACE;
         let mut step = 30 * SECOND;
         loop {
@@ -443,19 +441,30 @@ impl World {
         }
         self.weather.calm = calm;
         self.witness.is_calm_since = calm.then_some(self.agenda.now());
-        if calm {
-            self.clock_off = 0;
-        }
         for bank in &mut self.banks {
             let percent = if calm { 0 } else { self.settings.misbehave(&self.weather) };
             bank.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });
-            if calm {
-                bank.offline_until = 0;
-            }
         }
         if calm {
-            for controller in &mut self.fleet {
-                controller.offline_until = 0;
+            self.clock_off = 0;
+            self.disk.repair();
+            self.power_fails = false;
+            self.reconnect();
+        }
+    }
+
+    /// Whoever was cut off dials now, and not only at the moment for which that was put on the agenda.
+    fn reconnect(&mut self) {
+        for place in 0..self.banks.len() {
+            if std::mem::take(&mut self.banks[place].offline_until) > self.agenda.now() {
+                for line in 0..self.banks[place].lines.len() {
+                    self.agenda.after(1 + self.dice.below(SECOND), Event::DialBank(place, line));
+                }
+            }
+        }
+        for place in 0..self.fleet.len() {
+            if std::mem::take(&mut self.fleet[place].offline_until) > self.agenda.now() {
+                self.agenda.after(1 + self.dice.below(SECOND), Event::DialFleet(place));
             }
         }
     }
