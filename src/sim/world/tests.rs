@@ -44,3 +44,19 @@ fn a_long_simulation_is_many_worlds() {
     let told: Vec<(u64, u64)> = worlds.iter().map(|world| (world.seed, world.minutes)).collect();
     assert_eq!(told, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
 }
+
+/// Times in calm weather are those of the gate only if nobody is still cut off by what went wrong before.
+#[test]
+fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
+    let mut world = World::new(&Settings { seed: 3, minutes: 60, chargers: 8, faults: Faults::NONE });
+    world.run_until(60_000);
+    world.strike(Fault::ProcessorOffline);
+    let place = world.banks.iter().position(|bank| bank.offline_until > 0).unwrap();
+    world.banks[place].offline_until = 40 * 60_000;
+    let is_connected = |world: &World| world.banks[place].lines.iter().all(|line| line.line.is_some());
+    world.run_until(2 * 60_000);
+    assert!(!is_connected(&world));
+    world.agenda.after(1, agenda::Event::Calm(true));
+    world.run_until(2 * 60_000 + 10_000);
+    assert!(is_connected(&world));
+}
