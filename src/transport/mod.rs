@@ -11,6 +11,7 @@ mod live;
 mod outgoing;
 pub mod pki;
 pub mod pki_folder;
+mod records;
 pub mod refusal;
 mod signals;
 mod socket;

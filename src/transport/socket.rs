@@ -1,12 +1,14 @@
-//! TLS over TCP, lean: no buffer of its own beyond those of the TLS library, which are empty when nothing is under way.
+//! TLS over TCP, lean: no buffer of its own when nothing is under way; see [`Records`].
 //!
 //! A socket can leave one runtime and enter another: the handshake is done on threads of its own, the conversation on
 //! the thread of the actors.
 
-use rustls::{ClientConfig, ClientConnection, Connection, ServerConfig, ServerConnection};
+use super::records::{ROOM_BYTES, Records};
+use rustls::{ClientConfig, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice, Read, Write};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,13 +18,13 @@ use tokio::net::TcpStream;
 /// One end of a TLS connection.
 pub struct Socket {
     tcp: TcpStream,
-    tls: Box<Connection>,
+    tls: Records,
 }
 
 /// A socket between two runtimes: belongs to no reactor.
 pub struct Parked {
     tcp: std::net::TcpStream,
-    tls: Box<Connection>,
+    tls: Records,
 }
 
 /// Why a handshake failed.
@@ -36,10 +38,22 @@ pub enum HandshakeError {
     Io(#[from] io::Error),
 }
 
+thread_local! {
+    /// Room for ciphertext, in either direction.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM_BYTES].into_boxed_slice());
+}
+
+/// Read at once during a handshake, in bytes: what the peer says after it is the business of another thread.
+const HANDSHAKE_READ: usize = 4 * 1024;
+/// Decrypted bytes that are enough for one read.
+const GATHER_BYTES: usize = 12 * 1024;
+/// Read at once after the handshake, in bytes: what is enough for one read, and a whole record.
+const READ: usize = 18 * 1024;
+
 impl Socket {
     /// The gate's end; no byte is exchanged yet.
     pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: Box::new(ServerConnection::new(config)?.into()) })
+        Ok(Socket { tcp, tls: Records::server(config)? })
     }
 
     /// The peer's end; no byte is exchanged yet.
@@ -48,7 +62,7 @@ impl Socket {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: Box::new(ClientConnection::new(config, name)?.into()) })
+        Ok(Socket { tcp, tls: Records::client(config, name)? })
     }
 
     /// Does the handshake. When it fails, the other side is told why before this returns, as far as it reads.
@@ -58,20 +72,13 @@ impl Socket {
             if !self.tls.is_handshaking() {
                 return Ok(());
             }
-            if poll_fn(|cx| self.poll_pull(cx)).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-            }
-            if let Err(error) = self.tls.process_new_packets() {
-                // The alert fits the socket's send buffer; a peer that does not read is not waited for.
-                let _ = self.tls.write_tls(&mut Nonblocking(&self.tcp));
-                return Err(error.into());
-            }
+            poll_fn(|cx| self.poll_step(cx)).await?;
         }
     }
 
     /// The certificates that the other side has shown, the leaf first.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.tls.peer_certificates().unwrap_or_default()
+        self.tls.peer_certificates()
     }
 
     /// The TCP connection below.
@@ -84,25 +91,42 @@ impl Socket {
         Ok(Parked { tcp: self.tcp.into_std()?, tls: self.tls })
     }
 
-    /// Reads ciphertext from TCP. Ready with 0 when the other side has closed.
-    fn poll_pull(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.tcp.poll_read_ready(cx))?;
-            match self.tls.read_tls(&mut Nonblocking(&self.tcp)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                done => return Poll::Ready(done),
+    /// Reads once, for the handshake.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), HandshakeError>> {
+        ROOM.with_borrow_mut(|room| {
+            let fresh = ready!(self.poll_pull(cx, room, HANDSHAKE_READ))?;
+            if fresh == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
             }
-        }
+            // What comes behind the handshake waits for its reader.
+            Poll::Ready(self.decrypt(room, fresh, &mut ReadBuf::new(&mut [])).map_err(HandshakeError::Tls))
+        })
+    }
+
+    /// Reads ciphertext from TCP, behind what has begun. Ready with 0 when the other side has closed.
+    fn poll_pull(&mut self, cx: &mut Context<'_>, room: &mut [u8], most: usize) -> Poll<io::Result<usize>> {
+        let room = self.tls.room_for_more(room);
+        let most = most.min(room.len());
+        let mut fresh = ReadBuf::new(&mut room[..most]);
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut fresh))?;
+        Poll::Ready(Ok(fresh.filled().len()))
+    }
+
+    fn decrypt(&mut self, room: &mut [u8], fresh: usize, reader: &mut ReadBuf<'_>) -> Result<(), rustls::Error> {
+        self.tls.receive(room, fresh, reader).inspect_err(|_| {
+            // The alert fits the socket's send buffer; a peer that does not read is not waited for.
+            if let Ok(sent) = self.tcp.try_write(self.tls.unsent()) {
+                self.tls.sent(sent);
+            }
+        })
     }
 
     /// Writes ciphertext to TCP until none is left.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.tls.wants_write() {
-            ready!(self.tcp.poll_write_ready(cx))?;
-            match self.tls.write_tls(&mut Nonblocking(&self.tcp)) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
-                _ => {}
+        while !self.tls.unsent().is_empty() {
+            match ready!(Pin::new(&mut self.tcp).poll_write(cx, self.tls.unsent()))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => self.tls.sent(sent),
             }
         }
         Poll::Ready(Ok(()))
@@ -119,39 +143,31 @@ impl Parked {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        loop {
-            match socket.tls.reader().read(buf.initialize_unfilled()) {
-                Ok(read) => {
-                    buf.advance(read);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
-                Err(_) => ready!(socket.poll_gather(cx))?,
-            }
+        if socket.tls.read(buf) {
+            return Poll::Ready(Ok(()));
         }
+        ROOM.with_borrow_mut(|room| socket.poll_gather(cx, room, buf))
     }
 }
 
 impl Socket {
     /// Decrypts what TCP has, so that one read of the caller gets many small records. Pending when there is nothing.
-    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut gathered = 0;
-        while gathered < GATHER_BYTES {
-            let read = match self.poll_pull(cx) {
-                Poll::Ready(Ok(read)) => read,
-                Poll::Ready(Err(error)) if gathered == 0 => return Poll::Ready(Err(error)),
-                Poll::Pending if gathered == 0 => return Poll::Pending,
+    fn poll_gather(&mut self, cx: &mut Context<'_>, room: &mut [u8], buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        while buf.filled().len() - before < GATHER_BYTES && !self.tls.is_at_end() {
+            let anything = buf.filled().len() > before;
+            let fresh = match self.poll_pull(cx, room, READ) {
                 // What is here is delivered first; a broken connection tells so again.
-                Poll::Ready(Err(_)) | Poll::Pending => break,
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) | Poll::Pending if anything => break,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                Poll::Ready(Ok(fresh)) => fresh,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
             };
-            let state = self.tls.process_new_packets().map_err(|error| {
-                let _ = self.tls.write_tls(&mut Nonblocking(&self.tcp));
-                io::Error::new(io::ErrorKind::InvalidData, error)
-            })?;
-            gathered = state.plaintext_bytes_to_read();
-            // The answer to a key update; what TCP does not take of it goes out with the next write.
+            self.decrypt(room, fresh, buf).map_err(broken)?;
+            // What the library answers by itself; what TCP does not take of it goes out with the next write.
             let _ = self.poll_push(cx)?;
-            if read == 0 || state.peer_has_closed() {
+            if buf.remaining() == 0 {
                 break;
             }
         }
@@ -159,19 +175,25 @@ impl Socket {
     }
 }
 
-/// Decrypted bytes that are enough for one read; below the library's own bound of 16 KiB.
-const GATHER_BYTES: usize = 12 * 1024;
-
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
         ready!(socket.poll_push(cx))?;
-        let taken = socket.tls.writer().write(bytes)?;
-        // What TCP does not take now goes out with the next write or flush.
-        match socket.poll_push(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(taken)),
-        }
+        ROOM.with_borrow_mut(|room| {
+            let (taken, length) = socket.tls.send(bytes, room).map_err(broken)?;
+            let mut ciphertext = &room[..length];
+            while !ciphertext.is_empty() {
+                match Pin::new(&mut socket.tcp).poll_write(cx, ciphertext) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(sent)) => ciphertext = &ciphertext[sent..],
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    // Goes out with the next write or flush.
+                    Poll::Pending => break,
+                }
+            }
+            socket.tls.keep(ciphertext);
+            Poll::Ready(Ok(taken))
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -180,31 +202,14 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        socket.tls.send_close_notify();
+        // A connection that has failed has said so already.
+        let _ = ROOM.with_borrow_mut(|room| socket.tls.send_goodbye(room));
         ready!(socket.poll_push(cx))?;
         Pin::new(&mut socket.tcp).poll_shutdown(cx)
     }
 }
 
-/// Lets the TLS library read from and write to a socket of the runtime, as far as that is possible at once.
-struct Nonblocking<'a>(&'a TcpStream);
-
-impl Read for Nonblocking<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buf)
-    }
-}
-
-impl Write for Nonblocking<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+/// As the readers and writers of a stream learn it.
+fn broken(error: rustls::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -2,6 +2,7 @@
 
 mod conversations;
 mod matrix;
+mod records;
 mod reloads;
 
 use super::identity::Door;
