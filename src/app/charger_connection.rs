@@ -8,7 +8,7 @@ use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::{Clock, PartitionId, TimeSpan};
 use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, Received, Subject, ToCharger};
-use hashbrown::HashMap;
+use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,9 +20,9 @@ pub struct ChargerConnection {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     outlet: Arc<Outlet>,
-    /// Which shard each channel's charger belongs to.
-    shards: HashMap<Channel, u16>,
-    attached: Vec<u16>,
+    /// Which shard each channel's charger belongs to, in the order of the channels. Nearly every connection has one.
+    shards: SmallVec<[(Channel, u16); 1]>,
+    attached: SmallVec<[u16; 4]>,
 }
 
 /// Room for what is read at once, and for what the link answers to it: one for all connections of a thread, since each is
@@ -55,7 +55,18 @@ impl ChargerConnection {
         clock: Arc<dyn Clock>,
     ) -> ChargerConnection {
         let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
-        ChargerConnection { id, directory, clock, outlet, shards: HashMap::new(), attached: Vec::new() }
+        ChargerConnection { id, directory, clock, outlet, shards: SmallVec::new(), attached: SmallVec::new() }
+    }
+
+    fn place(&self, channel: Channel) -> Result<usize, usize> {
+        self.shards.binary_search_by_key(&channel, |(of, _)| *of)
+    }
+
+    fn belongs(&mut self, channel: Channel, shard: u16) {
+        match self.place(channel) {
+            Ok(place) => self.shards[place].1 = shard,
+            Err(place) => self.shards.insert(place, (channel, shard)),
+        }
     }
 
     /// Hands what was received to its shards.
@@ -65,9 +76,10 @@ impl ChargerConnection {
             if let FromCharger::Hello(hello) = &received.message {
                 let house = self.directory.house();
                 let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
-                self.shards.insert(received.channel, Shard::of(partition, house.shards));
+                self.belongs(received.channel, Shard::of(partition, house.shards));
             }
-            let Some(shard) = self.shards.get(&received.channel).copied() else { continue };
+            let Ok(place) = self.place(received.channel) else { continue };
+            let shard = self.shards[place].1;
             match turns.iter_mut().find(|(of, _)| *of == shard) {
                 Some((_, messages)) => messages.push(received),
                 None => turns.push((shard, vec![received])),

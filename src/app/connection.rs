@@ -11,14 +11,14 @@ use std::fmt::Display;
 
 /// A connection, from the end of its handshake to its own.
 pub(super) struct Connection<H> {
-    /// Taken when it starts.
-    unserved: Option<(Peer, H)>,
+    /// Taken when it starts; boxed, since the place for it stays.
+    unserved: Option<Box<(Peer, H)>>,
 }
 
 impl<H: PeerHandler + Unpin + 'static> Connection<H> {
     /// Serves a peer on this thread until one of the two goes.
     pub fn serve(peer: Peer, handler: H) {
-        Connection { unserved: Some((peer, handler)) }.start();
+        Connection { unserved: Some(Box::new((peer, handler))) }.start();
     }
 }
 
@@ -26,7 +26,8 @@ impl<H: PeerHandler + Unpin + 'static> Actor for Connection<H> {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let Some((peer, handler)) = self.unserved.take() else { return };
+        let Some(unserved) = self.unserved.take() else { return };
+        let (peer, handler) = *unserved;
         let served = peer.serve(handler, Patience::default()).into_actor(self);
         context.spawn(served.map(|_, _, context: &mut Self::Context| context.stop()));
     }
