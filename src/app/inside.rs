@@ -77,22 +77,14 @@ struct Heard {
     refused: AtomicU32,
     /// Readings that are durable.
     durable: AtomicU64,
-    sessions: Vec<Told>,
-    /// Where in `sessions` each channel begins.
+    /// The last acknowledged reading of each session, in the order of channels and of the chargers' own numbers.
+    sessions: Vec<AtomicU32>,
+    /// Where in `sessions` each channel begins; the channels count from 1.
     begins: Vec<u32>,
     /// When the rounds were due, by sequence number: nanoseconds after `epoch`.
     due: [AtomicU64; ROUNDS as usize],
     epoch: Instant,
     latencies: Arc<Mutex<Histogram<u64>>>,
-}
-
-/// What a session of a line has heard.
-struct Told {
-    channel: Channel,
-    /// The charger's number for it.
-    key: u32,
-    /// Its last acknowledged reading.
-    up_to: AtomicU32,
 }
 
 /// Why the load did not come about.
@@ -255,15 +247,15 @@ impl Line {
     /// Every session begins.
     fn start(&self, clock: &dyn Clock) {
         let at = clock.now().wall;
-        let messages = self.outlet.sessions.iter().map(|session| {
+        let messages = self.outlet.speakers().map(|(channel, session)| {
             let start = StartSession {
-                session: session.key(),
-                connector: ConnectorId(u16::try_from(session.key).unwrap_or(u16::MAX)),
+                session,
+                connector: ConnectorId(u16::try_from(session.0).unwrap_or(u16::MAX)),
                 credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_inside") },
                 at,
                 register: Energy::ZERO,
             };
-            Received { channel: session.channel, message: FromCharger::Start(start) }
+            Received { channel, message: FromCharger::Start(start) }
         });
         self.turn(messages.collect());
     }
@@ -275,11 +267,13 @@ impl Line {
         while self.outlet.durable.load(Ordering::Relaxed) < expected {
             std::thread::sleep(PAUSE);
         }
-        let messages = self.outlet.sessions.iter().map(|session| {
-            let message = FromCharger::Reading { session: session.key(), reading };
-            Received { channel: session.channel, message }
-        });
-        self.turn(messages.collect());
+        let speakers = self.outlet.speakers();
+        let mut messages = Vec::with_capacity(self.outlet.sessions.len());
+        messages.extend(speakers.map(|(channel, session)| {
+            let message = FromCharger::Reading { session, reading };
+            Received { channel, message }
+        }));
+        self.turn(messages);
     }
 
     /// Waits until the last turn was taken, and sends the next one.
@@ -291,21 +285,15 @@ impl Line {
     }
 }
 
-impl Told {
-    fn key(&self) -> SessionKey {
-        SessionKey(u64::from(self.key))
-    }
-}
-
 impl Heard {
     fn new(chargers: &[(ChargerId, u16)], epoch: Instant, latencies: Arc<Mutex<Histogram<u64>>>) -> Heard {
         let (mut sessions, mut begins) = (Vec::new(), vec![0]);
-        for ((_, of_charger), channel) in chargers.iter().zip(1_u32..) {
+        for (_, of_charger) in chargers {
             begins.push(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
-            let keys = 1..=u32::from(*of_charger);
-            sessions.extend(keys.map(|key| Told { channel: Channel(channel), key, up_to: AtomicU32::new(0) }));
+            sessions.extend((0..*of_charger).map(|_| AtomicU32::new(0)));
         }
         sessions.shrink_to_fit();
+        begins.shrink_to_fit();
         Heard {
             free: AtomicBool::new(false),
             accepted: AtomicU32::new(0),
@@ -319,6 +307,16 @@ impl Heard {
         }
     }
 
+    /// The channel of each session, and its charger's number for it.
+    fn speakers(&self) -> impl Iterator<Item = (Channel, SessionKey)> + '_ {
+        let end = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let ends = self.begins.iter().skip(2).copied().chain(std::iter::once(end));
+        let spans = (1_u32..).zip(self.begins.iter().skip(1).copied().zip(ends));
+        spans.flat_map(|(channel, (begin, end))| {
+            (1..=end - begin).map(move |key| (Channel(channel), SessionKey(u64::from(key))))
+        })
+    }
+
     fn due(&self, sequence: u32, due: Instant) {
         let nanos = u64::try_from(due.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX);
         self.due[(sequence % ROUNDS) as usize].store(nanos, Ordering::Relaxed);
@@ -330,8 +328,8 @@ impl Heard {
         let index = begin.saturating_add(usize::try_from(key.0.saturating_sub(1)).unwrap_or(usize::MAX));
         let Some(session) = self.sessions.get(index) else { return };
         // Only the line's shard writes here: no exchange is needed, which costs as much as a good part of a reading.
-        let before = session.up_to.load(Ordering::Relaxed);
-        session.up_to.store(up_to, Ordering::Relaxed);
+        let before = session.load(Ordering::Relaxed);
+        session.store(up_to, Ordering::Relaxed);
         let durable = self.durable.load(Ordering::Relaxed) + u64::from(up_to.saturating_sub(before));
         self.durable.store(durable, Ordering::Relaxed);
         if index.is_multiple_of(TIMED) {
