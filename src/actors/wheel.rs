@@ -49,6 +49,10 @@ impl<T: Copy> Wheel<T> {
         {
             *bucket = spare;
         }
+        // A bucket that doubled would have half of its memory empty, and there are thousands of them.
+        if bucket.len() == bucket.capacity() {
+            bucket.reserve_exact((bucket.len() / 4).max(4));
+        }
         bucket.push(Wake { whom, at });
         self.len += 1;
     }
