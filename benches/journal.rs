@@ -6,13 +6,13 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use wattstile::journal::{
-    Appender, DataDir, Gate, Layout, Log, MemoryStore, Permit, Position, RECORD_HEADER, Record, RecordKind, Replay,
-    Sequence, Sequences, SledStore, Snapshots, recover,
+    Appender, DataDir, Gate, Layout, Log, MemoryStore, Permit, Position, Record, RecordKind, Replay, Sequence,
+    Sequences, SledStore, Snapshots, recover,
 };
 use wattstile::units::PartitionId;
 
 const PARTITIONS: u16 = 64;
-const PAYLOAD: [u8; 64 - RECORD_HEADER] = [7; 64 - RECORD_HEADER];
+const PAYLOAD: [u8; 60] = [7; 60];
 
 fn append(permit: &mut Permit<'_>, number: u64) -> Position {
     let partition = PartitionId((number % u64::from(PARTITIONS)) as u16);

@@ -147,7 +147,7 @@ impl TopUp {
 
     /// The processor that was asked.
     pub fn processor(&self) -> Option<&ProcessorId> {
-        self.payment.holds().first().map(|hold| &hold.processor)
+        self.payment.holds().first().map(|hold| hold.processor())
     }
 
     /// Whether nothing is under way any more.

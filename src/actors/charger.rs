@@ -6,18 +6,20 @@ use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 use crate::wire::{Channel, ConnectorState};
 use actix::{Actor, Handler, Message};
-use smallvec::SmallVec;
 
 /// A charger, hosted in its partition.
 pub struct HostedCharger {
     state: Charger,
-    /// Cells of its open sessions, by the charger's own numbers.
-    sessions: SmallVec<[(SessionKey, Slot); 1]>,
-    /// The connection that speaks for it now.
-    link: Option<Link>,
     /// What its connectors say they are doing; for operators only.
-    statuses: SmallVec<[(ConnectorId, ConnectorState); 1]>,
+    statuses: Box<[(ConnectorId, ConnectorState)]>,
+    /// The connection that speaks for it now, or [`NOBODY`].
+    connection: ConnectionId,
+    /// The channel on that connection.
+    channel: Channel,
 }
+
+/// No connection has this number. (An `Option` of a [`Link`] would take twelve bytes more, for every charger.)
+const NOBODY: ConnectionId = ConnectionId(u64::MAX);
 
 /// Who speaks for a charger: a connection, and the channel on it. The number is unique in the life of the process, so
 /// that what an older connection still sends is told from the newer one's.
@@ -41,7 +43,7 @@ impl HostedCharger {
 
     /// A charger as it was put away.
     pub fn from_state(state: Charger) -> HostedCharger {
-        HostedCharger { state, sessions: SmallVec::new(), link: None, statuses: SmallVec::new() }
+        HostedCharger { state, statuses: Box::default(), connection: NOBODY, channel: Channel::default() }
     }
 
     /// What is known of it.
@@ -51,22 +53,25 @@ impl HostedCharger {
 
     /// Who speaks for it now.
     pub fn link(&self) -> Option<Link> {
-        self.link
+        (self.connection != NOBODY).then_some(Link { connection: self.connection, channel: self.channel })
     }
 
     /// Lets a connection speak for it, and returns the one that did before.
     pub fn set_link(&mut self, link: Option<Link>) -> Option<Link> {
-        std::mem::replace(&mut self.link, link)
+        let before = self.link();
+        let link = link.unwrap_or(Link { connection: NOBODY, channel: Channel::default() });
+        (self.connection, self.channel) = (link.connection, link.channel);
+        before
     }
 
     /// What a connector says it is doing. One that the charger did not describe is not listened to.
     pub fn set_status(&mut self, connector: ConnectorId, state: ConnectorState) {
-        if !self.state.connectors.iter().any(|known| known.id == connector) {
+        if !self.state.described.connectors.iter().any(|known| known.id == connector) {
             return;
         }
         match self.statuses.iter_mut().find(|(known, _)| *known == connector) {
             Some((_, known)) => *known = state,
-            None => self.statuses.push((connector, state)),
+            None => self.statuses = [&*self.statuses, &[(connector, state)]].concat().into(),
         }
     }
 
@@ -77,19 +82,17 @@ impl HostedCharger {
 
     /// The cell of one of its open sessions.
     pub fn session(&self, key: SessionKey) -> Option<Slot> {
-        self.sessions.iter().find(|(open, _)| *open == key).map(|(_, slot)| *slot)
+        self.state.open_session(key)?.cell.get()
     }
 
     /// Cells of its open sessions.
-    pub fn sessions(&self) -> &[(SessionKey, Slot)] {
-        &self.sessions
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionKey, Slot)> + '_ {
+        self.state.open.iter().filter_map(|open| Some((open.key, open.cell.get()?)))
     }
 
     /// Says in which cell one of its open sessions is, while its state is restored.
     pub fn attach(&mut self, key: SessionKey, cell: Slot) {
-        if self.state.open_session(key).is_some() {
-            self.sessions.push((key, cell));
-        }
+        self.state.set_cell(key, cell);
     }
 
     /// Folds a fact of its own, while replaying.
@@ -100,10 +103,8 @@ impl HostedCharger {
     /// Folds a fact of one of its sessions into the projection, live and on replay.
     pub fn project(&mut self, event: &Event, slot: Slot) {
         charger::apply(&mut self.state, event);
-        match event {
-            Event::SessionOpened { key, .. } => self.sessions.push((*key, slot)),
-            Event::SessionEnded { key, .. } => self.sessions.retain(|(open, _)| open != key),
-            Event::Described(_) | Event::SessionClosed { .. } => {}
+        if let Event::SessionOpened { key, .. } = event {
+            self.attach(*key, slot);
         }
     }
 }
@@ -122,7 +123,7 @@ impl Hostable for HostedCharger {
 
     fn touch(&self) -> u64 {
         let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
-        first(self.state.id.as_str()) ^ first(&self.state.firmware)
+        first(self.state.id.as_str())
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {

@@ -101,7 +101,9 @@ impl Delivery<'_> {
             .collect();
         let ack = ChargerHelloAck { terms: Terms::CHARGER, server_time: self.now.wall, sessions };
         self.tell(slot, ToCharger::HelloAck(ack));
-        for (_, cell) in partition.chargers.get(slot).map(|charger| charger.sessions().to_vec()).unwrap_or_default() {
+        let cells: SmallVec<[_; 1]> =
+            partition.chargers.get(slot).iter().flat_map(|charger| charger.sessions()).collect();
+        for (_, cell) in cells {
             self.session(partition, cell, Command::Back);
         }
         for mark in &hello.sessions {
@@ -182,7 +184,7 @@ impl Delivery<'_> {
         let command = hosted.and_then(|hosted| {
             let state = hosted.state();
             let shown = self.house.fingerprint(&start.credential);
-            if !matches!(state.stage, Stage::Charging { .. }) || state.fingerprint == shown {
+            if !matches!(state.stage, Stage::Charging { .. }) || state.fingerprint == *shown {
                 return None;
             }
             let amount = session::first_hold(hosted.tariff(), &self.house.policy);

@@ -79,7 +79,7 @@ impl Dossier {
 
 /// When a session was settled, for the order of the archive.
 pub fn settled_at(session: &Session) -> Timestamp {
-    session.settled_at.or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at)
+    session.settled_at().or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at)
 }
 
 /// The signed receipt of a session that is over.
@@ -93,7 +93,7 @@ pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<
         },
         at: settled_at(session),
         number: number.map(ToString::to_string),
-        later: session.documents.iter().filter(|issued| Some(&issued.number) != number).cloned().collect(),
+        later: session.documents().iter().filter(|issued| Some(&issued.number) != number).cloned().collect(),
         link: link(&billing.receipt_base, session.id),
     };
     Ok(billing.key.sign(Receipt::new(&closed(session, tariff)?, &issue)?))
@@ -102,7 +102,7 @@ pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<
 /// The invoice of a session: its first, or the first after everything before it was taken back.
 pub fn invoice(session: &Session) -> Option<&Issued> {
     let (mut found, mut sum) = (None, 0_i64);
-    for issued in &session.documents {
+    for issued in session.documents() {
         if sum == 0 && issued.document.total.minor > 0 {
             found = Some(issued);
         }
@@ -145,7 +145,7 @@ pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, Billi
         place: Place { location_id: session.charger.as_str().into(), ..Place::default() },
         started_at: session.opened_at,
         ended_at: session.ended().map_or(session.meter.at, |ended| ended.at),
-        zone: session.zone.clone(),
+        zone: (**session.zone).into(),
         end_reason: session.ended().map_or("still going on", |ended| in_words(ended.reason)).into(),
         first_register: session.meter.first,
         last_register: session.meter.register,
@@ -165,7 +165,7 @@ pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, Billi
         rounding: pricing.rounding,
         payable,
         payment: paid(session),
-        presented: presented(&session.fingerprint),
+        presented: presented(&session.fingerprint.to_string()),
     })
 }
 
@@ -174,13 +174,13 @@ fn paid(session: &Session) -> PaymentSummary {
     let approved = || payment.holds().iter().filter(|hold| hold.authorized_minor > 0);
     let authorized = approved().map(|hold| hold.authorized_minor).fold(0, i64::saturating_add);
     PaymentSummary {
-        processor: approved().next().map(|hold| hold.processor.clone()),
+        processor: approved().next().map(|hold| hold.processor().clone()),
         authorized: Amount::new(authorized, payment.currency()),
         captured: payment.captured(),
         released: released(payment),
         shortfall: payment.shortfall(),
         references: approved().filter_map(|hold| hold.processor_ref.as_ref().map(|name| name.0.clone())).collect(),
-        captured_at: session.settled_at.filter(|_| payment.captured().minor > 0),
+        captured_at: session.settled_at().filter(|_| payment.captured().minor > 0),
     }
 }
 

@@ -5,7 +5,7 @@ use super::stand_ins::StandIns;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::{Listed, NoRoute, Registry, Wanted};
 use crate::payment::vault::{Keyring, is_sealed};
-use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation, Request};
+use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation, Request, Shown};
 use crate::session::{Policy, Route, Router};
 use crate::tariff::Tariff;
 use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Fingerprint, ProcessorId, SessionId, SiteId, Timestamp};
@@ -178,13 +178,7 @@ impl House {
 
     /// How a credential is shown: the kind, and a keyed fingerprint from which the token cannot be told.
     pub fn fingerprint(&self, credential: &Credential) -> Box<str> {
-        let kind = match credential.kind {
-            CredentialKind::CardToken => "card",
-            CredentialKind::WalletToken => "wallet",
-            CredentialKind::EvAccount => "account",
-            CredentialKind::Rfid => "rfid",
-        };
-        format!("{kind}:{}", hex::encode(self.mark(credential).0)).into()
+        Shown::new(credential.kind, self.mark(credential)).to_string().into()
     }
 
     /// Where a session's receipt can be fetched.

@@ -53,7 +53,7 @@ impl Delivery<'_> {
             // documented is taken back as a whole, and documented anew.
             (_, _, false) => {
                 let before = Amount::new(billed(session), due.currency);
-                let back = session.documents.iter().flat_map(|issued| &issued.document.taxes);
+                let back = session.documents().iter().flat_map(|issued| &issued.document.taxes);
                 let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
                 for (tax, amount) in back {
                     *back_taxes.entry(*tax).or_insert(0) -= amount.minor;
@@ -164,7 +164,7 @@ fn name(names: &SeriesNames, kind: SeriesKind, at: Timestamp, partition: Partiti
 /// What the documents of a session lack: above zero for an invoice, below zero for a credit note. Nothing before every
 /// hold has ended for the first time.
 fn due(session: &Session) -> Option<Amount> {
-    session.settled_at?;
+    session.settled_at()?;
     let payable = session.ended()?.payable;
     let lacking = posting::left(session).min(payable.minor).saturating_sub(billed(session));
     (payable.minor > 0).then(|| Amount::new(lacking, payable.currency))
@@ -172,7 +172,7 @@ fn due(session: &Session) -> Option<Amount> {
 
 /// What the documents of a session come to, in minor units.
 fn billed(session: &Session) -> i64 {
-    session.documents.iter().map(|issued| issued.document.total.minor).fold(0, i64::saturating_add)
+    session.documents().iter().map(|issued| issued.document.total.minor).fold(0, i64::saturating_add)
 }
 
 /// The document over `due`, after checking that what it is about agrees with itself.
@@ -199,7 +199,7 @@ fn taxes(session: &Session, tariff: &Tariff, after: i64) -> BTreeMap<Tax, i64> {
     for (tax, amount) in posting::taxes_upto(session, tariff, after) {
         *taxes.entry(tax).or_insert(0) += amount.minor;
     }
-    for (tax, amount) in session.documents.iter().flat_map(|issued| &issued.document.taxes) {
+    for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
         let left = taxes.entry(*tax).or_insert(0);
         *left = left.saturating_sub(amount.minor);
     }
@@ -216,7 +216,7 @@ fn fits(due: Amount, taxes: &BTreeMap<Tax, i64>) -> bool {
 
 /// The operation that a document belongs to: the session itself for the first, the refund for a credit note.
 fn document_id(session: &Session, events: &[session::Event]) -> OpId {
-    if session.documents.is_empty() {
+    if session.documents().is_empty() {
         return session.id.operation(0);
     }
     let refund = events.iter().find_map(|event| match event {
@@ -228,9 +228,9 @@ fn document_id(session: &Session, events: &[session::Event]) -> OpId {
         },
         _ => None,
     });
-    let fresh = |id: &OpId| session.documents.iter().all(|issued| issued.document.id != *id);
+    let fresh = |id: &OpId| session.documents().iter().all(|issued| issued.document.id != *id);
     let own = || {
-        let count = u16::try_from(session.documents.len()).unwrap_or(u16::MAX >> 2);
+        let count = u16::try_from(session.documents().len()).unwrap_or(u16::MAX >> 2);
         session.id.operation(FIRST_OWN_NUMBER.saturating_add(count))
     };
     refund.filter(fresh).unwrap_or_else(own)

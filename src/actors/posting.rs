@@ -151,7 +151,7 @@ pub fn of_top_up(payment: &Payment, event: &Event, post: &mut dyn FnMut(Entry)) 
     let id = EntryId::of(payment.operation_id(cause));
     let (from, to) = (amount(Posting::reserved(hold)), amount(total));
     let made = match event {
-        Event::Captured { .. } => Entry::hold_captured(id, event.at(), &hold.processor, from),
+        Event::Captured { .. } => Entry::hold_captured(id, event.at(), hold.processor(), from),
         _ => becoming(id, event.at(), hold, from, to),
     };
     match made {
@@ -164,9 +164,9 @@ pub fn of_top_up(payment: &Payment, event: &Event, post: &mut dyn FnMut(Entry)) 
 /// A hold reserves another total from now on.
 fn becoming(id: EntryId, at: Timestamp, hold: &Hold, from: Amount, to: Amount) -> Result<Entry, EntryError> {
     match (from.minor, to.minor) {
-        (0, _) => Entry::hold_approved(id, at, &hold.processor, to),
-        (_, 0) => Entry::hold_released(id, at, &hold.processor, from),
-        (_, _) => Entry::hold_adjusted(id, at, &hold.processor, from, to),
+        (0, _) => Entry::hold_approved(id, at, hold.processor(), to),
+        (_, 0) => Entry::hold_released(id, at, hold.processor(), from),
+        (_, _) => Entry::hold_adjusted(id, at, hold.processor(), from, to),
     }
 }
 
@@ -273,7 +273,7 @@ impl Posting<'_> {
     /// What no capture has brought is owed from now on; once for each session.
     fn settled(&self, shortfall: Amount, at: Timestamp, post: Post<'_>) {
         let Some(hold) = self.payment.holds().last() else { return };
-        if self.session.settled_at.is_none() && shortfall.minor > 0 {
+        if self.session.settled_at().is_none() && shortfall.minor > 0 {
             let before = self.payment.captured().minor;
             let sold = self.sold(before, before.saturating_add(shortfall.minor));
             let (id, zero) = (EntryId::of_session(self.session.id, 0), self.amount(0));
@@ -285,7 +285,7 @@ impl Posting<'_> {
     fn corrected(&self, owed: Amount, at: Timestamp, post: Post<'_>) {
         let Some(hold) = self.payment.holds().last() else { return };
         let before = self.payment.owed().minor;
-        if self.session.settled_at.is_some() && owed.minor > before {
+        if self.session.settled_at().is_some() && owed.minor > before {
             // One correction for each reading that came late, at most.
             let number = u16::try_from(self.session.meter.sequence & 0x7fff).expect("masked to 15 bits");
             let (id, zero) = (EntryId::of_session(self.session.id, number), self.amount(0));
@@ -299,7 +299,7 @@ impl Posting<'_> {
     fn refunded(&self, operation: Ordinal, amount: Amount, post: Post<'_>) {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
         let (id, at) = (self.entry(operation), self.at);
-        let funding = funding_of(&hold.processor);
+        let funding = funding_of(hold.processor());
         let left = self.left();
         let share = self.sold(left.saturating_sub(amount.minor), left);
         post(share.and_then(|share| Entry::refund_accepted(id, at, &funding, &share)));
@@ -335,13 +335,13 @@ impl Posting<'_> {
     /// A late capture pays what is owed by then; what is beyond that is a sale that will have to be refunded.
     fn captured_late(&self, operation: Ordinal, hold: &Hold, amount: Amount, post: Post<'_>) {
         let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
-        let owed = match self.session.settled_at {
+        let owed = match self.session.settled_at() {
             Some(_) => self.payment.shortfall().minor.min(amount.minor),
             None => 0,
         };
         let paid = self.amount(owed);
-        let debtor = Name::Shortfall(self.debtor(&hold.processor));
-        let legs = [(receivable(&hold.processor), Side::Debit), (debtor, Side::Credit)];
+        let debtor = Name::Shortfall(self.debtor(hold.processor()));
+        let legs = [(receivable(hold.processor()), Side::Debit), (debtor, Side::Credit)];
         if owed > 0 {
             let legs = legs.map(|(account, side)| Leg { account, side, amount: paid });
             post(Entry::new(id.number(1), at, EntryKind::ShortfallPaid, legs));
@@ -355,9 +355,9 @@ impl Posting<'_> {
     fn capture_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at, zero) = (self.entry(hold.number).number(number), self.at, self.amount(0));
-        let funding = funding_of(&hold.processor);
-        post(match self.session.settled_at {
-            Some(_) => Entry::capture_failed(id, at, &funding, self.debtor(&hold.processor), amount),
+        let funding = funding_of(hold.processor());
+        post(match self.session.settled_at() {
+            Some(_) => Entry::capture_failed(id, at, &funding, self.debtor(hold.processor()), amount),
             None => {
                 let before = self.payment.captured().minor;
                 let sold = self.sold(before.saturating_sub(amount.minor), before);
@@ -370,7 +370,7 @@ impl Posting<'_> {
     fn refund_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at) = (self.entry(hold.number).number(number), self.at);
-        let funding = funding_of(&hold.processor);
+        let funding = funding_of(hold.processor());
         let left = self.left();
         let accepted = self
             .sold(left, left.saturating_add(amount.minor))
@@ -393,8 +393,8 @@ impl Posting<'_> {
         shortfall: Amount,
         share: Share,
     ) -> Result<Entry, EntryError> {
-        let funding = funding_of(&hold.processor);
-        let debtor = self.debtor(&hold.processor);
+        let funding = funding_of(hold.processor());
+        let debtor = self.debtor(hold.processor());
         Entry::sale(&Sale { id, at, funding, hold: ends, captured, shortfall, debtor, share })
     }
 
@@ -427,14 +427,14 @@ impl Posting<'_> {
 
     fn with_processor(&self, hold: Ordinal, mut each: impl FnMut(&ProcessorId)) {
         if let Some(hold) = self.payment.hold(hold) {
-            each(&hold.processor);
+            each(hold.processor());
         }
     }
 
     fn debtor(&self, processor: &ProcessorId) -> Debtor {
         match account_of(processor) {
             Some(account) => Debtor::Account(account),
-            None => Debtor::Credential(fingerprint(&self.session.fingerprint)),
+            None => Debtor::Credential(fingerprint(&self.session.fingerprint.to_string())),
         }
     }
 }
@@ -516,7 +516,7 @@ pub(super) fn mixture(session: &Session, tariff: &Tariff) -> Option<Share> {
 /// has by now, so that all that is ever sold of the session adds up to its last price, tax by tax. `session` has the
 /// reading, and not its new price yet.
 pub(super) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share, post: &mut dyn FnMut(Entry)) {
-    let sold = match session.settled_at {
+    let sold = match session.settled_at() {
         Some(_) => left(session),
         None => session.payment.captured().minor.saturating_sub(session.payment.refunded().minor),
     };

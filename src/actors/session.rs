@@ -128,7 +128,7 @@ impl HostedSession {
 
     /// Keeps a document that a series has numbered, live and while replaying.
     pub fn document(&mut self, issued: Issued) {
-        self.state.documents.push(issued);
+        self.state.keep_document(issued);
     }
 
     fn surroundings<'a>(&'a self, now: Now, house: &'a House) -> Surroundings<'a> {
@@ -199,15 +199,12 @@ impl Hostable for HostedSession {
 
     fn touch(&self) -> u64 {
         let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
-        let Session { charger, zone, fingerprint, segments, payment, .. } = &self.state;
-        let holds = payment.holds().iter().map(|hold| {
-            first(hold.processor.as_str()) ^ hold.processor_ref.as_ref().map_or(0, |reference| first(&reference.0))
-        });
+        let Session { charger, segments, payment, .. } = &self.state;
+        let holds =
+            payment.holds().iter().map(|hold| hold.processor_ref.as_ref().map_or(0, |reference| first(&reference.0)));
         first(charger.as_str())
-            ^ first(zone)
-            ^ first(fingerprint)
             ^ segments.as_slice().first().map_or(0, |segment| segment.volume.cast_unsigned())
-            ^ payment.past_operations().first().map_or(0, |past| past.amount_minor.cast_unsigned())
+            ^ payment.past_operations().last().map_or(0, |past| past.amount_minor.cast_unsigned())
             ^ holds.fold(0, |all, hold| all ^ hold)
     }
 

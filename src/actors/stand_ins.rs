@@ -3,6 +3,7 @@
 //! One at a time for each credential, and all of them together within a bound. The table is rebuilt from the sessions
 //! when they resume after a restart.
 
+use crate::payment::Shown;
 use crate::units::SessionId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Stand-ins that are not resolved yet, by how their credential is shown.
 #[derive(Debug, Default)]
 pub struct StandIns {
-    open: Mutex<BTreeMap<SessionId, Box<str>>>,
+    open: Mutex<BTreeMap<SessionId, Shown>>,
     /// How many there are: almost always none, and then nobody waits for the lock.
     count: AtomicUsize,
 }
@@ -19,19 +20,19 @@ pub struct StandIns {
 impl StandIns {
     /// Whether one more may be begun for this credential, at a floor, within a bound for all of them.
     pub fn allows(&self, fingerprint: &str, floor_minor: i64, exposure_minor: i64) -> bool {
-        let open = self.lock();
+        let (open, fingerprint) = (self.lock(), Shown::from(fingerprint));
         let at_stake = i64::try_from(open.len() + 1).unwrap_or(i64::MAX).saturating_mul(floor_minor);
-        at_stake <= exposure_minor && open.values().all(|other| **other != *fingerprint)
+        at_stake <= exposure_minor && open.values().all(|other| *other != fingerprint)
     }
 
     /// Says whether a session stands in now.
-    pub fn set(&self, session: SessionId, fingerprint: &str, stands_in: bool) {
+    pub fn set(&self, session: SessionId, fingerprint: &Shown, stands_in: bool) {
         if !stands_in && self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut open = self.lock();
         match stands_in {
-            true => drop(open.insert(session, fingerprint.into())),
+            true => drop(open.insert(session, fingerprint.clone())),
             false => drop(open.remove(&session)),
         }
         self.count.store(open.len(), Ordering::Relaxed);
@@ -52,7 +53,7 @@ impl StandIns {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Box<str>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Shown>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

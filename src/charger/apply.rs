@@ -1,28 +1,31 @@
 //! What a fact does to a charger's state. Never fails.
 
-use super::{Charger, Event, OpenSession, PastSession};
+use super::{CellNumber, Charger, Event, OpenSession, PastSession};
+use crate::units::Common;
 
 /// Folds one fact into the state.
 pub fn apply(charger: &mut Charger, event: &Event) {
     match event {
         Event::Described(description) => {
-            charger.connectors = description.connectors.iter().copied().collect();
-            charger.firmware = description.firmware.clone();
+            charger.described = Common::new(description.clone());
         }
         Event::SessionOpened { key, session, connector } => {
             debug_assert!(charger.open_session(*key).is_none(), "session {session} opened twice");
-            charger.open.push(OpenSession { key: *key, session: *session, connector: *connector });
+            let cell = CellNumber::default();
+            charger.open.push(OpenSession { key: *key, session: *session, connector: *connector, cell });
         }
         Event::SessionEnded { key, at, sequence, refused } => {
             // Said again of a session that ended in silence: its charger has told more since.
-            if let Some(past) = charger.past.iter_mut().find(|past| past.key == *key) {
+            let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);
+            if let Some(past) = remembered.find(|past| past.key == *key) {
                 past.sequence = past.sequence.max(*sequence);
                 return;
             }
             let Some(index) = charger.open.iter().position(|open| open.key == *key) else { return };
             let ended = charger.open.swap_remove(index);
-            charger.forget_one();
-            charger.past.push(PastSession {
+            let past = charger.past.get_or_insert_default();
+            past.forget_one();
+            past.sessions.push(PastSession {
                 key: ended.key,
                 session: ended.session,
                 sequence: *sequence,
@@ -30,14 +33,15 @@ pub fn apply(charger: &mut Charger, event: &Event) {
                 closed: false,
             });
             if *refused {
-                charger.refusals = charger.refusals.saturating_add(1);
-                charger.refused_at = *at;
+                past.refusals = past.refusals.saturating_add(1);
+                past.refused_at = *at;
             } else {
-                charger.refusals = 0;
+                past.refusals = 0;
             }
         }
         Event::SessionClosed { key } => {
-            if let Some(past) = charger.past.iter_mut().find(|past| past.key == *key) {
+            let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);
+            if let Some(past) = remembered.find(|past| past.key == *key) {
                 past.closed = true;
             }
         }

@@ -21,15 +21,14 @@ pub fn route(charger: &Charger, key: SessionKey) -> Result<SessionId, Rejection>
 }
 
 fn describe(charger: &Charger, description: Description) -> Decision {
-    let known = charger.firmware == description.firmware && charger.connectors.as_slice() == description.connectors;
-    match known {
+    match *charger.described == description {
         true => Decision::nothing(),
         false => Decision::event(Event::Described(description)),
     }
 }
 
 fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timestamp) -> Effect {
-    let Some(described) = charger.connectors.iter().find(|described| described.id == connector) else {
+    let Some(described) = charger.described.connectors.iter().find(|described| described.id == connector) else {
         return Effect::Refuse(Rejection::UnknownConnector(connector));
     };
     if let Some(open) = charger.open_session(key) {
@@ -97,7 +96,7 @@ mod tests {
     #[test]
     fn the_same_description_again_is_no_fact() {
         let charger = charger();
-        let description = Description { connectors: charger.connectors.to_vec(), firmware: "1.0".into() };
+        let description = Description { connectors: charger.described.connectors.clone(), firmware: "1.0".into() };
         assert_eq!(decide(&charger, Command::Describe(description), NOW), Decision::nothing());
     }
 
@@ -154,7 +153,7 @@ mod tests {
             open(&mut charger, key, 1);
             end(&mut charger, key, false);
         }
-        assert_eq!(charger.past.len(), KEYS_REMEMBERED_MAX);
+        assert_eq!(charger.past.as_ref().unwrap().sessions.len(), KEYS_REMEMBERED_MAX);
         assert_eq!(start_at(&charger, 7, 1, NOW), Effect::Refuse(Rejection::StaleKey(SessionKey(7))));
     }
 

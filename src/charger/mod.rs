@@ -21,10 +21,10 @@ mod state;
 
 pub use apply::apply;
 pub use decide::{decide, route};
-pub use state::{Charger, Connector, OpenSession, PastSession};
+pub use state::{CellNumber, Charger, Connector, OpenSession, PastSession};
 
 use crate::machine;
-use crate::units::{ConnectorId, Power, SessionId, SessionKey, Timestamp};
+use crate::units::{ConnectorId, Power, SessionId, SessionKey, Timestamp, few};
 use serde::{Deserialize, Serialize};
 
 /// What a charger (or one of its sessions) tells its machine.
@@ -44,13 +44,15 @@ pub enum Command {
 }
 
 /// What a charger says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Description {
     /// Its connectors, each at most once.
     pub connectors: Vec<Connector>,
     /// Firmware version, as text of at most 64 bytes.
     pub firmware: Box<str>,
 }
+
+few!(Description);
 
 /// Facts of a charger. `Described` is journaled; the others are derived from the events of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

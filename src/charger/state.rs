@@ -1,7 +1,8 @@
 //! What is known of a charger.
 
+use super::Description;
 use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
-use crate::units::{ChargerId, ConnectorId, Power, SessionId, SessionKey, TimeSpan, Timestamp};
+use crate::units::{ChargerId, Common, ConnectorId, Power, SessionId, SessionKey, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -10,15 +11,20 @@ use smallvec::SmallVec;
 pub struct Charger {
     /// Its id, from its certificate.
     pub id: ChargerId,
-    /// Its connectors.
-    pub connectors: SmallVec<[Connector; 1]>,
-    /// Firmware, as it said.
-    pub firmware: Box<str>,
+    /// What it says of itself: the same words as others of its model.
+    pub described: Common<Description>,
     /// Sessions in which energy may still flow, at most one per connector.
     pub open: SmallVec<[OpenSession; 1]>,
-    /// The last sessions that are over, oldest first: [`KEYS_REMEMBERED`], or up to [`KEYS_REMEMBERED_MAX`] while the
-    /// money of so many is under way.
-    pub(super) past: Vec<PastSession>,
+    /// What is remembered of those that are over: not looked at while energy flows.
+    pub(super) past: Option<Box<Past>>,
+}
+
+/// What is remembered of a charger's sessions that are over.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Past {
+    /// The last of them, oldest first: [`KEYS_REMEMBERED`], or up to [`KEYS_REMEMBERED_MAX`] while the money of so many is
+    /// under way.
+    pub(super) sessions: Vec<PastSession>,
     /// The greatest key that was forgotten.
     pub(super) forgotten: Option<SessionKey>,
     /// Refused credentials since the last accepted one.
@@ -28,7 +34,7 @@ pub struct Charger {
 }
 
 /// A connector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Connector {
     /// Its number.
     pub id: ConnectorId,
@@ -45,7 +51,14 @@ pub struct OpenSession {
     pub session: SessionId,
     /// Where.
     pub connector: ConnectorId,
+    /// In which cell it is hosted.
+    #[serde(skip)]
+    pub cell: CellNumber,
 }
+
+/// The number of a cell in this process, once it is known: it is neither stored nor compared.
+#[derive(Clone, Copy, Debug)]
+pub struct CellNumber(u32);
 
 /// A session that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,16 +78,7 @@ pub struct PastSession {
 impl Charger {
     /// A charger of which nothing is known but its id.
     pub fn new(id: ChargerId) -> Charger {
-        Charger {
-            id,
-            connectors: SmallVec::new(),
-            firmware: Box::default(),
-            open: SmallVec::new(),
-            past: Vec::new(),
-            forgotten: None,
-            refusals: 0,
-            refused_at: Timestamp::default(),
-        }
+        Charger { id, described: Common::default(), open: SmallVec::new(), past: None }
     }
 
     /// The open session with this key.
@@ -84,35 +88,63 @@ impl Charger {
 
     /// The remembered past session with this key.
     pub fn past_session(&self, key: SessionKey) -> Option<&PastSession> {
-        self.past.iter().find(|session| session.key == key)
+        self.past.as_ref()?.sessions.iter().find(|session| session.key == key)
+    }
+
+    /// Says in which cell an open session is hosted.
+    pub fn set_cell(&mut self, key: SessionKey, cell: u32) {
+        if let Some(open) = self.open.iter_mut().find(|session| session.key == key) {
+            open.cell = CellNumber(cell);
+        }
     }
 
     /// Whether a key is not newer than all that were forgotten.
     pub(super) fn is_stale(&self, key: SessionKey) -> bool {
-        self.forgotten.is_some_and(|forgotten| key <= forgotten)
-    }
-
-    /// Makes room for one more past session: the oldest goes whose money has ended, however few there are.
-    pub(super) fn forget_one(&mut self) {
-        if self.past.len() < KEYS_REMEMBERED {
-            return;
-        }
-        let settled = self.past.iter().position(|past| past.closed || past.refused);
-        let oldest = (self.past.len() >= KEYS_REMEMBERED_MAX).then_some(0);
-        if let Some(index) = settled.or(oldest) {
-            let gone = self.past.remove(index).key;
-            self.forgotten = self.forgotten.max(Some(gone));
-        }
+        self.past.as_ref().and_then(|past| past.forgotten).is_some_and(|forgotten| key <= forgotten)
     }
 
     /// How long this charger must wait before another credential is looked at.
     pub(super) fn pause_left(&self, now: Timestamp) -> Option<TimeSpan> {
-        if self.refusals < REFUSALS_BEFORE_PAUSE {
-            return None;
-        }
+        let past = self.past.as_ref().filter(|past| past.refusals >= REFUSALS_BEFORE_PAUSE)?;
         // No longer than the pause itself, even if the clock was set back since.
-        let left = REFUSAL_PAUSE.ms().saturating_sub(now.since(self.refused_at).ms());
+        let left = REFUSAL_PAUSE.ms().saturating_sub(now.since(past.refused_at).ms());
         let left = TimeSpan::from_ms(left).min(REFUSAL_PAUSE);
         (left > TimeSpan::ZERO).then_some(left)
     }
 }
+
+impl Past {
+    /// Makes room for one more past session: the oldest goes whose money has ended, however few there are.
+    pub(super) fn forget_one(&mut self) {
+        if self.sessions.len() < KEYS_REMEMBERED {
+            return;
+        }
+        let settled = self.sessions.iter().position(|past| past.closed || past.refused);
+        let oldest = (self.sessions.len() >= KEYS_REMEMBERED_MAX).then_some(0);
+        if let Some(index) = settled.or(oldest) {
+            let gone = self.sessions.remove(index).key;
+            self.forgotten = self.forgotten.max(Some(gone));
+        }
+    }
+}
+
+impl CellNumber {
+    /// The number.
+    pub fn get(self) -> Option<u32> {
+        (self.0 != u32::MAX).then_some(self.0)
+    }
+}
+
+impl Default for CellNumber {
+    fn default() -> CellNumber {
+        CellNumber(u32::MAX)
+    }
+}
+
+impl PartialEq for CellNumber {
+    fn eq(&self, _: &CellNumber) -> bool {
+        true
+    }
+}
+
+impl Eq for CellNumber {}

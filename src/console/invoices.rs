@@ -126,7 +126,7 @@ impl Views {
     fn documents(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<Vec<Issued>, Unanswered> {
         let live = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            sessions.flat_map(|(_, hosted)| hosted.state().documents.clone()).collect::<Vec<_>>()
+            sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>()
         });
         let mut found: BTreeMap<(SeriesId, u64), Issued> = BTreeMap::new();
         let mut keep = |issued: Issued| {
@@ -136,7 +136,7 @@ impl Views {
         };
         let live = live.whole()?;
         self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
-            dossier.session.documents.into_iter().for_each(&mut keep);
+            dossier.session.documents().iter().cloned().for_each(&mut keep);
             true
         })?;
         live.into_iter().flatten().for_each(keep);

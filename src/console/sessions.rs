@@ -292,7 +292,7 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
             Stage::Charging { limit, .. } => Some(limit.major()),
             Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
         },
-        settled_at: session.settled_at.map(|at| at.to_string()),
+        settled_at: session.settled_at().map(|at| at.to_string()),
         operations: operations(&session.payment),
         receipt: false,
     })
@@ -308,7 +308,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
             id: id.to_string(),
             hold_id,
             kind: format!("{kind:?}").to_lowercase(),
-            processor: hold.map(|hold| hold.processor.to_string()).unwrap_or_default(),
+            processor: hold.map(|hold| hold.processor().to_string()).unwrap_or_default(),
             amount: Amount::new(minor, payment.currency()).major(),
             state,
             requested_at: requested_at.map(|at| at.to_string()),

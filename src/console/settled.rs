@@ -408,7 +408,7 @@ impl Views {
 }
 
 fn operations(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let at = session.settled_at.or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at);
+    let at = session.settled_at().or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at);
     moved(&session.payment, at)
 }
 
@@ -427,13 +427,13 @@ fn moved(payment: &Payment, at: Timestamp) -> Vec<(ProcessorId, Ours)> {
             _ => return None,
         };
         let hold = payment.hold(past.hold)?;
-        if crate::actors::house::account_of(&hold.processor).is_some() {
+        if crate::actors::house::account_of(hold.processor()).is_some() {
             return None;
         }
         let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
         let amount = Amount::new(past.amount_minor, payment.currency());
         let operation = payment.operation_id(past.number);
-        Some((hold.processor.clone(), Ours { operation, kind, reference, amount, at }))
+        Some((hold.processor().clone(), Ours { operation, kind, reference, amount, at }))
     });
     moved.collect()
 }

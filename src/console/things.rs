@@ -171,7 +171,7 @@ impl Views {
             let wanted = chargers.filter(|(_, hosted)| hosted.state().id.as_str().starts_with(&start));
             let rows = wanted.map(|(_, hosted)| {
                 let state = hosted.state();
-                let connectors = state.connectors.iter().map(|connector| {
+                let connectors = state.described.connectors.iter().map(|connector| {
                     let status = hosted.statuses().iter().find(|(id, _)| *id == connector.id);
                     let status = status.map_or("unknown".to_owned(), |(_, state)| format!("{state:?}").to_lowercase());
                     format!("{}: {} kW, {status}", connector.id, connector.power_max.kw())
@@ -180,8 +180,8 @@ impl Views {
                     id: state.id.to_string(),
                     online: hosted.link().is_some(),
                     connectors: connectors.collect(),
-                    firmware: state.firmware.to_string(),
-                    sessions: hosted.sessions().iter().map(|(key, _)| key.to_string()).collect(),
+                    firmware: state.described.firmware.to_string(),
+                    sessions: hosted.sessions().map(|(key, _)| key.to_string()).collect(),
                 }
             });
             rows.collect::<Vec<_>>()
@@ -324,7 +324,7 @@ fn hold_row(payment: &Payment, hold: &Hold) -> HoldRow {
     HoldRow {
         id: payment.operation_id(hold.number).to_string(),
         session: payment.session().to_string(),
-        processor: hold.processor.to_string(),
+        processor: hold.processor().to_string(),
         reference: hold.processor_ref.as_ref().map(|name| name.0.to_string()),
         state: hold_state(hold.stage).to_owned(),
         authorized: major(hold.authorized_minor),

@@ -234,7 +234,7 @@ fn processor(payment: &Payment, number: Ordinal) -> String {
     let past = payment.past_operations().iter().find(|past| past.number == number).map(|past| past.hold);
     let live = || payment.live_operations().iter().find(|live| live.number == number).map(|live| live.hold);
     let hold = payment.hold(past.or_else(live).unwrap_or(number));
-    hold.map(|hold| hold.processor.to_string()).unwrap_or_default()
+    hold.map(|hold| hold.processor().to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Draft<'_> {
         source: Source,
     ) -> AcknowledgeCode {
         let hold = self.hold_of(live).clone();
-        if hold.processor != *from {
+        if *hold.processor() != *from {
             self.alarm(live.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
             return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
         }
@@ -138,7 +138,7 @@ impl Draft<'_> {
         let (operation, at) = (live.number, self.now.wall);
         match live.ask {
             Ask::Authorize { partial_ok, stand_in } => {
-                let expires_at = expires_at.unwrap_or(at.saturating_add(hold.capabilities.validity()));
+                let expires_at = expires_at.unwrap_or(at.saturating_add(hold.capabilities().validity()));
                 let total = amount;
                 if amount.minor == live.amount_minor {
                     self.fact(Event::Approved { operation, total, processor_ref, expires_at, source });
@@ -209,7 +209,7 @@ impl Draft<'_> {
         );
         // A capture that was approved after its refusal ended the hold at the processor, and here it is still open.
         let taken = confirmed && hold.captured_minor > 0;
-        let taken = taken && (!hold.capabilities.multiple_captures() || hold.refusals > 0);
+        let taken = taken && (!hold.capabilities().multiple_captures() || hold.refusals > 0);
         if nothing_there && (taken || (!confirmed && (answered || hold.refusals > 0))) {
             self.fact(Event::NothingToVoid { operation, source, at: self.now.wall });
             return;
@@ -259,7 +259,7 @@ impl Draft<'_> {
         source: Source,
     ) -> AcknowledgeCode {
         let Some(hold) = self.state().hold(past.hold).cloned() else { return AcknowledgeCode::UnknownOperation };
-        if hold.processor != *from {
+        if *hold.processor() != *from {
             self.alarm(past.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
             return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
         }
@@ -331,7 +331,7 @@ impl Draft<'_> {
     fn report(&mut self, from: &ProcessorId, report: Notification) -> AcknowledgeCode {
         let known = self.state().holds().iter().find(|hold| self.state().hold_id(hold.number) == report.hold);
         let Some(hold) = known.cloned() else { return AcknowledgeCode::UnknownOperation };
-        if hold.processor != *from {
+        if *hold.processor() != *from {
             self.alarm(hold.number, Alarm::Discrepancy(Discrepancy::DifferentProcessor));
             return AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor);
         }

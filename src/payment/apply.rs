@@ -1,12 +1,12 @@
 //! What a fact does to a payment. Never fails; asserts what it believes.
 
-use super::state::{Again, Finish, INQUIRY_IDS, Raise, Rare, Seen, Timer};
+use super::state::{Again, Finish, INQUIRY_IDS, Party, Raise, Rare, Seen, Timer};
 use super::{
     Ask, DeclineClass, Ending, Event, Final, Hold, LiveOperation, OperationKind, Ordinal, PastOperation, Payment,
     Phase, Source, Stage, UnknownCause, VoidReason,
 };
 use crate::limits::NOTIFICATIONS_REMEMBERED;
-use crate::units::Timestamp;
+use crate::units::{Common, Timestamp};
 
 /// Folds one fact into the payment.
 pub fn apply(payment: &mut Payment, event: &Event) {
@@ -48,7 +48,7 @@ fn fold(payment: &mut Payment, event: &Event) {
             live.timer = Timer::OFF;
             let (hold, authorize) = (live.hold, live.ask.kind() == OperationKind::Authorize);
             if let Some(hold) = hold_mut(payment, hold).filter(|_| authorize) {
-                hold.expires_at = at.saturating_add(hold.capabilities.validity());
+                hold.expires_at = at.saturating_add(hold.capabilities().validity());
             }
         }
         Event::Inquired { operation, binding, at: _ } => {
@@ -281,7 +281,7 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
     debug_assert_eq!(amount.currency, payment.currency);
     let validity = capabilities.validity();
     payment.holds.push(Hold {
-        processor: processor.clone(),
+        party: Common::new(Party { processor: processor.clone(), capabilities: *capabilities }),
         processor_ref: None,
         authorized_minor: 0,
         captured_minor: 0,
@@ -292,7 +292,6 @@ fn hold_requested(payment: &mut Payment, event: &Event) {
             None => Stage::Authorizing,
         },
         timer: Timer::OFF,
-        capabilities: *capabilities,
         number: *operation,
         increments: 0,
         refusals: 0,
@@ -387,7 +386,7 @@ fn live_mut(payment: &mut Payment, number: Ordinal) -> Option<&mut LiveOperation
 impl Hold {
     /// A hold that turned out to exist after it had been given up is pursued for a whole validity from now.
     fn outlive(&mut self, at: Timestamp) {
-        self.expires_at = self.expires_at.max(at.saturating_add(self.capabilities.validity()));
+        self.expires_at = self.expires_at.max(at.saturating_add(self.capabilities().validity()));
     }
 }
 
@@ -450,7 +449,9 @@ impl Payment {
             disputed: ended.disputed,
             repeated: false,
         };
-        grow(&mut self.past, past);
+        // In memory for exactly as many, as `grow` does it; the first one is in place.
+        self.past.reserve_exact(1);
+        self.past.push(past);
         Some(ended.hold)
     }
 

@@ -5,7 +5,7 @@ use crate::units::TimeSpan;
 use serde::{Deserialize, Serialize};
 
 /// What a processor can do, as far as a hold needs to know: 20 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HoldCapabilities {
     /// How long a repeated operation is recognised, in seconds; zero: never.
     pub replay_s: u32,

@@ -1,9 +1,99 @@
 //! What a credential may not be, and what may be shown of it.
 
-use super::Credential;
+use super::{Credential, CredentialKind};
 use crate::units::Fingerprint;
 use ring::hmac;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+
+/// How a credential is shown: `card:0011223344556677`, its kind and its fingerprint. In memory and compared it is these nine
+/// bytes; a text of any other form is kept as it is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Shown(Form);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Form {
+    Marked(CredentialKind, Fingerprint),
+    Text(Box<Box<str>>),
+}
+
+/// `account:` and sixteen digits.
+const SHOWN_BYTES: usize = 24;
+
+impl Shown {
+    /// A credential of this kind with this fingerprint.
+    pub fn new(kind: CredentialKind, mark: Fingerprint) -> Shown {
+        Shown(Form::Marked(kind, mark))
+    }
+
+    /// The text, for which there is room in `place`: a snapshot writes it a million times.
+    fn text<'a>(&'a self, place: &'a mut [u8; SHOWN_BYTES]) -> &'a str {
+        let (kind, mark) = match &self.0 {
+            Form::Marked(kind, mark) => (word_of(*kind), mark),
+            Form::Text(text) => return text,
+        };
+        let (word, rest) = place.split_at_mut(kind.len());
+        word.copy_from_slice(kind.as_bytes());
+        rest[0] = b':';
+        hex::encode_to_slice(mark.0, &mut rest[1..17]).expect("sixteen digits for eight bytes");
+        let end = kind.len() + 17;
+        std::str::from_utf8(&place[..end]).expect("a word and digits")
+    }
+}
+
+impl From<&str> for Shown {
+    fn from(text: &str) -> Shown {
+        use CredentialKind::{CardToken, EvAccount, Rfid, WalletToken};
+        let marked = text.split_once(':').and_then(|(word, digits)| {
+            let kind = [CardToken, WalletToken, EvAccount, Rfid].into_iter().find(|kind| word_of(*kind) == word)?;
+            let mut bytes = [0; 8];
+            hex::decode_to_slice(digits, &mut bytes).ok()?;
+            Some(Shown::new(kind, Fingerprint(bytes)))
+        });
+        // Digits may be written in capitals, which is another text.
+        marked.filter(|marked| *marked == *text).unwrap_or_else(|| Shown(Form::Text(Box::new(text.into()))))
+    }
+}
+
+impl PartialEq<str> for Shown {
+    fn eq(&self, text: &str) -> bool {
+        self.text(&mut [0; SHOWN_BYTES]) == text
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text(&mut [0; SHOWN_BYTES]))
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text(&mut [0; SHOWN_BYTES]))
+    }
+}
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Shown, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Shown::from(&*text))
+    }
+}
+
+const fn word_of(kind: CredentialKind) -> &'static str {
+    match kind {
+        CredentialKind::CardToken => "card",
+        CredentialKind::WalletToken => "wallet",
+        CredentialKind::EvAccount => "account",
+        CredentialKind::Rfid => "rfid",
+    }
+}
 
 /// The key of fingerprints: secret, and the same for as long as fingerprints are to be compared.
 pub struct FingerprintKey(hmac::Key);
@@ -72,6 +162,20 @@ fn is_card_number(digits: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_a_credential_is_shown_takes_little_and_reads_back_as_it_was() {
+        use super::super::CredentialKind;
+        let mark = Fingerprint([0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0xab]);
+        let shown = Shown::new(CredentialKind::CardToken, mark);
+        assert_eq!((&*shown.to_string(), size_of::<Shown>()), ("card:00112233445566ab", 16));
+        assert_eq!(shown, *"card:00112233445566ab");
+        for text in ["card:00112233445566ab", "rfid:00112233445566ab", "card:00112233445566AB", "card:x", "fp_00", ""] {
+            let bytes = postcard::to_stdvec(&Shown::from(text)).unwrap();
+            assert_eq!(bytes, postcard::to_stdvec(text).unwrap());
+            assert_eq!(postcard::from_bytes::<Shown>(&bytes).unwrap().to_string(), text);
+        }
+    }
 
     /// The networks' published test numbers.
     #[test]

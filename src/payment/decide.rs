@@ -135,7 +135,7 @@ fn adjust(draft: &mut Draft<'_>, total: Amount, ask: Ask) -> Result<(), Rejectio
     let Some(hold) = payment.holds().iter().rev().find(|hold| hold.stage == Stage::Open) else {
         return Err(Rejection::NoOpenHold);
     };
-    if !hold.capabilities.takes(kind) {
+    if !hold.capabilities().takes(kind) {
         return Err(Rejection::NotSupported(kind));
     }
     if hold.release.is_some() || payment.live_on(hold, OperationKind::Void).is_some() {
@@ -156,7 +156,7 @@ fn adjust(draft: &mut Draft<'_>, total: Amount, ask: Ask) -> Result<(), Rejectio
     if (kind == OperationKind::Increment) != (new_total > hold.authorized_minor) || new_total <= 0 {
         return Err(Rejection::WrongDirection);
     }
-    let increments_max = hold.capabilities.increments_max.min(draft.policy.increments_max);
+    let increments_max = hold.capabilities().increments_max.min(draft.policy.increments_max);
     if kind == OperationKind::Increment && hold.increments >= increments_max {
         return Err(Rejection::IncrementsExhausted);
     }
@@ -206,7 +206,7 @@ fn release(draft: &mut Draft<'_>, reason: VoidReason) -> Result<(), Rejection> {
 fn release_one(draft: &mut Draft<'_>, number: Ordinal) -> Result<(), Rejection> {
     draft.next_number()?;
     let Some(hold) = draft.state().hold(number) else { return Err(Rejection::UnknownHold) };
-    if !hold.capabilities.takes(OperationKind::Void) {
+    if !hold.capabilities().takes(OperationKind::Void) {
         return Err(Rejection::NotSupported(OperationKind::Void));
     }
     if draft.state().live_on(hold, OperationKind::Void).is_some() {
@@ -231,7 +231,7 @@ fn refund(draft: &mut Draft<'_>, amount: Amount) -> Result<(), Rejection> {
     let parts = draft.state().refund_parts(minor).ok_or(Rejection::RefundTooLarge { refundable_minor })?;
     for (hold, capture, part) in &parts {
         let Some(of) = draft.state().hold(*hold) else { return Err(Rejection::UnknownHold) };
-        if !of.capabilities.takes(OperationKind::Refund) {
+        if !of.capabilities().takes(OperationKind::Refund) {
             return Err(Rejection::NotSupported(OperationKind::Refund));
         }
         draft.request(*hold, Ask::Refund { capture: *capture }, *part)?;

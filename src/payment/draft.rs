@@ -84,14 +84,14 @@ impl<'a> Draft<'a> {
         let id = self.state.operation_id(inquiry_number(operation, index));
         let wait = self.policy.answer_within(super::OperationKind::Inquire, 1);
         let Some(hold) = self.state.hold(hold) else { return };
-        let binding = match hold.capabilities.inquiry_authoritative_ms {
+        let binding = match hold.capabilities().inquiry_authoritative_ms {
             HoldCapabilities::NEVER => false,
             after => live.least_age(self.now) > TimeSpan::from_ms(i64::from(after)),
         };
         let message = Operation {
             id,
             hold: self.state.hold_id(hold.number),
-            processor: hold.processor.clone(),
+            processor: hold.processor().clone(),
             attempt: 1,
             possible_duplicate: false,
             decide_by: self.now.wall.saturating_add(wait),

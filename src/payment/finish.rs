@@ -42,7 +42,7 @@ impl Draft<'_> {
         if busy.into_iter().any(|kind| payment.live_on(hold, kind).is_some()) {
             return Step::Nothing;
         }
-        let voidable = hold.capabilities.takes(OperationKind::Void);
+        let voidable = hold.capabilities().takes(OperationKind::Void);
         match hold.stage {
             Stage::Open => match self.step_open(hold) {
                 Step::Void(_) if !voidable => Step::Nothing,
@@ -93,7 +93,7 @@ impl Draft<'_> {
         }
         self.fact(Event::GivenUp { operation: number, reason, at: self.now.wall });
         match self.state().hold(number) {
-            Some(hold) if hold.capabilities.takes(OperationKind::Void) => self.void(number, reason),
+            Some(hold) if hold.capabilities().takes(OperationKind::Void) => self.void(number, reason),
             Some(_) | None => Ok(()),
         }
     }
@@ -107,7 +107,7 @@ impl Draft<'_> {
             let busy = busy.into_iter().any(|kind| self.state().live_on(hold, kind).is_some());
             let minor = self.state().takeable_minor(hold);
             if minor > 0 && !busy && hold.stage == Stage::Open && hold.release.is_none() {
-                let last = !hold.capabilities.multiple_captures();
+                let last = !hold.capabilities().multiple_captures();
                 self.request(number, Ask::Capture { last }, minor)?;
             }
         }

@@ -57,6 +57,7 @@ mod view;
 
 pub use apply::apply;
 pub use capabilities::HoldCapabilities;
+pub use credential::Shown;
 pub use decide::decide;
 pub use event::{Ask, Event, NotExecutedCause, Source, UnknownCause};
 pub use operation::{

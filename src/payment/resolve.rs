@@ -50,7 +50,7 @@ impl Draft<'_> {
         let hold = self.hold_of(live);
         let (number, steps) = (hold.number, live.attempts.saturating_add(u16::from(live.inquiries)));
         let repeat = live.may_repeat(hold, self.now);
-        let inquire = hold.capabilities.takes(OperationKind::Inquire);
+        let inquire = hold.capabilities().takes(OperationKind::Inquire);
         let escalated = live.escalated;
         let escalate = !escalated && steps >= self.policy.escalate_after;
         let stuck = !live.has_next_step(hold, self.now);
@@ -98,7 +98,7 @@ impl Draft<'_> {
             return;
         }
         let take = self.state().takeable_minor(hold);
-        let last = self.is_ending() || !hold.capabilities.multiple_captures();
+        let last = self.is_ending() || !hold.capabilities().multiple_captures();
         let done = match (stage, again) {
             (Stage::Open, Again::Capture) if take > 0 => self.request(number, Ask::Capture { last }, take),
             (_, Again::Capture | Again::Void) => self.void(number, release.unwrap_or(VoidReason::Remainder)),

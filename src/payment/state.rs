@@ -4,7 +4,7 @@ use super::history::History;
 use super::{
     Ask, CallbackId, Credential, HoldCapabilities, OperationKind, ProcessorRef, Source, UnknownCause, VoidReason,
 };
-use crate::units::{Currency, Mono, Now, ProcessorId, SessionId, TimeSpan, Timestamp};
+use crate::units::{Common, Currency, Mono, Now, ProcessorId, SessionId, TimeSpan, Timestamp, few};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
@@ -20,7 +20,7 @@ pub struct Payment {
     /// Operations without a final outcome, oldest first.
     pub(super) live: Box<[LiveOperation]>,
     /// Operations with a final outcome, in the order in which they ended.
-    pub(super) past: Box<[PastOperation]>,
+    pub(super) past: SmallVec<[PastOperation; 1]>,
     /// What was said about all of them, and when.
     pub(super) history: History,
     pub(super) rare: Option<Box<Rare>>,
@@ -58,8 +58,8 @@ pub(super) enum Finish {
 /// Funds reserved, or asked for, at one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// The processor that it is pinned to.
-    pub processor: ProcessorId,
+    /// Who has it.
+    pub(super) party: Common<Party>,
     /// The processor's name for it, once known.
     pub processor_ref: Option<ProcessorRef>,
     /// Confirmed authorized total, in minor units.
@@ -74,8 +74,6 @@ pub struct Hold {
     pub stage: Stage,
     #[serde(skip)]
     pub(super) timer: Timer,
-    /// What its processor can do.
-    pub capabilities: HoldCapabilities,
     /// Its number: that of its authorization.
     pub number: Ordinal,
     /// Increments asked for so far.
@@ -91,6 +89,15 @@ pub struct Hold {
     /// It was approved while a void was under way, which may have overtaken the authorization: void once more.
     pub(super) approved_late: bool,
 }
+
+/// The processor that a hold is pinned to, and what it could do when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct Party {
+    pub(super) processor: ProcessorId,
+    pub(super) capabilities: HoldCapabilities,
+}
+
+few!(Party);
 
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -254,10 +261,10 @@ pub enum Final {
     Undone,
 }
 
-/// The last message about an operation: enough to recognise it again. (Halves of a number, to stay small.)
+/// The last message about an operation: enough to recognise it again. (Quarters of a number, to stay small.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
-    callback: [u64; 2],
+    callback: [u32; 4],
     digest: NonZeroU32,
 }
 
@@ -304,15 +311,27 @@ impl Eq for Timer {}
 
 impl Seen {
     pub(super) fn callback(self) -> CallbackId {
-        CallbackId(u128::from(self.callback[0]) << 64 | u128::from(self.callback[1]))
+        CallbackId(self.callback.iter().fold(0, |bits, quarter| bits << 32 | u128::from(*quarter)))
     }
 }
 
 impl From<Source> for Seen {
     fn from(source: Source) -> Seen {
-        let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).expect("masked to 64 bits");
+        let quarter = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).expect("masked to 32 bits");
         let digest = NonZeroU32::new(source.digest).unwrap_or(NonZeroU32::MAX);
-        Seen { callback: [half(source.callback.0 >> 64), half(source.callback.0)], digest }
+        Seen { callback: [96, 64, 32, 0].map(|low| quarter(source.callback.0 >> low)), digest }
+    }
+}
+
+impl Hold {
+    /// The processor that it is pinned to.
+    pub fn processor(&self) -> &ProcessorId {
+        &self.party.processor
+    }
+
+    /// What its processor can do.
+    pub fn capabilities(&self) -> &HoldCapabilities {
+        &self.party.capabilities
     }
 }
 
@@ -358,7 +377,7 @@ mod tests {
     #[test]
     fn a_payment_stays_small() {
         let sizes = [size_of::<Payment>(), size_of::<Hold>(), size_of::<LiveOperation>(), size_of::<PastOperation>()];
-        assert!(sizes[0] <= 224 && sizes[1] <= 120 && sizes[2] <= 120 && sizes[3] <= 48, "{sizes:?}");
+        assert!(sizes[0] <= 224 && sizes[1] <= 96 && sizes[2] <= 120 && sizes[3] <= 40, "{sizes:?}");
     }
 
     #[test]

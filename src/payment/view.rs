@@ -18,7 +18,7 @@ impl Payment {
             session,
             holds: SmallVec::new(),
             live: Box::default(),
-            past: Box::default(),
+            past: SmallVec::new(),
             history: History::default(),
             rare: None,
             owed: 0,
@@ -129,7 +129,7 @@ impl Payment {
 
     /// Whether money can be taken from some open hold more than once.
     pub fn takes_several_captures(&self) -> bool {
-        self.holds.iter().any(|hold| hold.stage == Stage::Open && hold.capabilities.multiple_captures())
+        self.holds.iter().any(|hold| hold.stage == Stage::Open && hold.capabilities().multiple_captures())
     }
 
     /// What is owed in all, as far as a capture was ordered.
@@ -152,7 +152,7 @@ impl Payment {
     pub fn closing_at(&self, closing: TimeSpan) -> Option<Timestamp> {
         let open = self.holds.iter().filter(|hold| hold.stage == Stage::Open && hold.release.is_none());
         open.map(|hold| {
-            let closing = closing.min(TimeSpan::from_ms(hold.capabilities.validity().ms() / 8));
+            let closing = closing.min(TimeSpan::from_ms(hold.capabilities().validity().ms() / 8));
             hold.expires_at.saturating_add(TimeSpan::from_ms(-closing.ms()))
         })
         .min()
@@ -275,7 +275,7 @@ impl Payment {
     /// What may be captured in all: the usable total and what the processor allows above it.
     pub(super) fn capturable_minor(&self, hold: &Hold) -> i64 {
         let usable = i128::from(self.usable_minor(hold));
-        let most = usable + usable * i128::from(hold.capabilities.overcapture_percent) / 100;
+        let most = usable + usable * i128::from(hold.capabilities().overcapture_percent) / 100;
         i64::try_from(most).unwrap_or(i64::MAX)
     }
 
@@ -303,7 +303,7 @@ impl Payment {
         Operation {
             id: self.operation_id(operation.number),
             hold: self.hold_id(hold.number),
-            processor: hold.processor.clone(),
+            processor: hold.processor().clone(),
             attempt: operation.attempts,
             possible_duplicate: operation.possibly_sent,
             decide_by: now.wall.saturating_add(wait),
@@ -345,7 +345,7 @@ impl Hold {
 
     /// So long before it lapses, or a quarter of its processor's validity if that is shorter.
     fn before_its_end(&self, guard: TimeSpan) -> Timestamp {
-        let guard = guard.min(TimeSpan::from_ms(self.capabilities.validity().ms() / 4));
+        let guard = guard.min(TimeSpan::from_ms(self.capabilities().validity().ms() / 4));
         self.expires_at.saturating_add(TimeSpan::from_ms(-guard.ms()))
     }
 
@@ -371,7 +371,7 @@ impl Hold {
             Again::Capture => Some(step(&policy.capture_again_schedule, index)),
             // A reversal that found nothing is meaningless until the original cannot arrive any more.
             Again::Void => {
-                let life = TimeSpan::from_ms(i64::from(self.capabilities.request_life_ms));
+                let life = TimeSpan::from_ms(i64::from(self.capabilities().request_life_ms));
                 Some(step(&policy.void_again_schedule, index).max(if self.refusals == 1 {
                     life
                 } else {
@@ -414,7 +414,7 @@ impl LiveOperation {
     /// Whether the gate can do something about its unknown outcome.
     pub(super) fn has_next_step(&self, hold: &Hold, now: Now) -> bool {
         let gives_up = matches!(self.ask, Ask::Authorize { stand_in: false, .. } | Ask::Void { .. });
-        gives_up || hold.capabilities.takes(OperationKind::Inquire) || self.may_repeat(hold, now)
+        gives_up || hold.capabilities().takes(OperationKind::Inquire) || self.may_repeat(hold, now)
     }
 
     /// Whether the processor will recognise a repetition that is sent now, and work on it.
@@ -425,13 +425,13 @@ impl LiveOperation {
         if matches!(self.ask, Ask::Void { .. }) {
             return true;
         }
-        let arrives = self.most_age(now).ms().saturating_add(i64::from(hold.capabilities.request_life_ms));
-        arrives < i64::from(hold.capabilities.replay_s) * 1_000
+        let arrives = self.most_age(now).ms().saturating_add(i64::from(hold.capabilities().request_life_ms));
+        arrives < i64::from(hold.capabilities().replay_s) * 1_000
     }
 
     /// Whether a repetition would only bring back a stored error.
     pub(super) fn is_spoiled(&self, hold: &Hold) -> bool {
-        self.failed && !hold.capabilities.replay_after_error_safe()
+        self.failed && !hold.capabilities().replay_after_error_safe()
     }
 
     /// When the next part of its capture window has passed: 50 and 90 percent of the time until the hold lapses.

@@ -38,7 +38,7 @@ pub fn apply(session: &mut Session, event: &Event) {
         Event::Payment(event) => {
             payment::apply(&mut session.payment, event);
             if let payment::Event::Settled { at, .. } = &**event {
-                session.settled_at.get_or_insert(*at);
+                session.outcome.get_or_insert_default().settled_at.get_or_insert(*at);
             }
         }
         Event::Closed { at: _ } => {

@@ -232,9 +232,10 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surr
     }
     let credential = session.payment.credential(asked)?;
     let amount = first_hold(around.tariff, around.policy);
-    let shown = (credential, &*session.fingerprint);
+    let shown = session.fingerprint.to_string();
+    let shown = (credential, &*shown);
     let route = |except: &[_]| around.router.route(&session.charger, shown, amount, except);
-    let first = &payment.holds().first()?.processor;
+    let first = payment.holds().first()?.processor();
     let route = match route(std::slice::from_ref(first)) {
         Ok(route) => route,
         Err(_) => route(&[]).ok().filter(|route| route.stand_in)?,

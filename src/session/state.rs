@@ -2,10 +2,10 @@
 
 use super::{Meter, Opening, StopReason};
 use crate::billing::invoice::Issued;
-use crate::payment::Payment;
+use crate::payment::{Payment, Shown};
 use crate::tariff::{Rating, Segments};
 use crate::units::{
-    Amount, ChargerId, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
+    Amount, ChargerId, Common, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -25,11 +25,11 @@ pub struct Session {
     /// The most power that the connector can give.
     pub power_max: Power,
     /// The tariff's version.
-    pub tariff: TariffHash,
+    pub tariff: Common<TariffHash>,
     /// The charger's time zone, as an IANA name.
-    pub zone: Box<str>,
+    pub zone: Common<Box<str>>,
     /// How the credential is shown.
-    pub fingerprint: Box<str>,
+    pub fingerprint: Shown,
     /// The meter.
     pub meter: Meter,
     /// What has accrued.
@@ -38,13 +38,17 @@ pub struct Session {
     pub segments: Segments,
     /// The money.
     pub payment: Payment,
-    /// When every hold had ended for the first time: the books took what is owed in then.
-    pub settled_at: Option<Timestamp>,
     /// Where it stands.
     pub stage: Stage,
-    /// Its numbered documents in the order of their numbers: the invoice, then what corrects it. Facts of the series that
-    /// numbered them; here as they concern the session.
-    pub documents: Vec<Issued>,
+    /// What came of it: nothing while energy flows.
+    pub(super) outcome: Option<Box<Outcome>>,
+}
+
+/// What comes of a session in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    pub(super) settled_at: Option<Timestamp>,
+    pub(super) documents: Vec<Issued>,
 }
 
 /// Where a session stands.
@@ -92,17 +96,32 @@ impl Session {
             key: opening.key,
             opened_at: opening.at,
             power_max: opening.power_max,
-            tariff: opening.tariff,
-            zone: opening.zone.clone(),
-            fingerprint: opening.fingerprint.clone(),
+            tariff: opening.tariff.into(),
+            zone: opening.zone.clone().into(),
+            fingerprint: Shown::from(&*opening.fingerprint),
             meter: Meter::new(opening.at, opening.register),
             segments: Segments::open(&rating),
             rating,
             payment: Payment::new(opening.id, currency),
-            settled_at: None,
             stage: Stage::Authorizing,
-            documents: Vec::new(),
+            outcome: None,
         }
+    }
+
+    /// When every hold had ended for the first time: the books took what is owed in then.
+    pub fn settled_at(&self) -> Option<Timestamp> {
+        self.outcome.as_ref()?.settled_at
+    }
+
+    /// Its numbered documents in the order of their numbers: the invoice, then what corrects it. Facts of the series that
+    /// numbered them; here as they concern the session.
+    pub fn documents(&self) -> &[Issued] {
+        self.outcome.as_ref().map_or(&[], |outcome| &outcome.documents)
+    }
+
+    /// Keeps a document that a series has numbered.
+    pub fn keep_document(&mut self, issued: Issued) {
+        self.outcome.get_or_insert_default().documents.push(issued);
     }
 
     /// How it ended, once it has.

@@ -6,6 +6,8 @@ use super::select::{NONE, Phase};
 use super::total::{Parts, Price, parts_of};
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::num::NonZeroU32;
 
 /// A stretch of one component's use. Segments of different dimensions overlap; those of one dimension never do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +40,9 @@ pub struct BilledSegment {
 /// Segments of a session, gathered slice by slice. Its size is the number of price changes, not of readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segments {
-    done: Vec<Segment>,
-    /// Indexes in `done` of what still grows: energy, time.
-    open: [Option<u32>; 2],
+    done: SmallVec<[Segment; 1]>,
+    /// What still grows, energy and time: places in `done`, counted from 1.
+    open: [Option<NonZeroU32>; 2],
 }
 
 impl Segments {
@@ -77,7 +79,7 @@ impl Segments {
             return;
         }
         let reason = if self.done.is_empty() { Reason::Start } else { Reason::Period };
-        self.done.push(Segment { component, from, to, volume, phase, reason });
+        self.push(Segment { component, from, to, volume, phase, reason });
     }
 
     fn add_slice(&mut self, slice: &Slice) {
@@ -90,7 +92,7 @@ impl Segments {
 
     /// Most sessions have one or two, and millions are live: for the first ones no more room is made than they take.
     fn push(&mut self, segment: Segment) {
-        if self.done.len() < 2 {
+        if self.done.len() < 4 {
             self.done.reserve_exact(1);
         }
         self.done.push(segment);
@@ -105,7 +107,7 @@ impl Segments {
             self.open[dimension] = None;
             return;
         }
-        if let Some(segment) = self.open[dimension].and_then(|index| self.done.get_mut(index as usize))
+        if let Some(segment) = self.open[dimension].and_then(|place| self.done.get_mut(place.get() as usize - 1))
             && segment.component == component
             && segment.to == slice.from
             && segment.phase == slice.phase
@@ -118,7 +120,6 @@ impl Segments {
             return;
         }
         // The slice began for another dimension's sake: for this one it is where its own price began.
-        self.open[dimension] = u32::try_from(self.done.len()).ok();
         self.push(Segment {
             component,
             from: slice.from,
@@ -127,6 +128,7 @@ impl Segments {
             phase: slice.phase,
             reason: slice.reason,
         });
+        self.open[dimension] = u32::try_from(self.done.len()).ok().and_then(NonZeroU32::new);
     }
 
     /// What each segment is billed, as of a rating that took the same slices. Costs add up to the total before the

@@ -13,12 +13,15 @@
 //! | what something costs, exact | [`Cost`] | 1/(9·10²⁴) of the currency's major unit |
 //! | what can be paid | [`Amount`] | minor units of the currency |
 
+mod common;
 mod energy;
 mod ids;
 mod meter;
 mod money;
 mod time;
 
+pub(crate) use common::few;
+pub use common::{Common, Few, Known};
 pub use energy::{Current, Energy, Power, quotient};
 pub use ids::{
     AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,

@@ -361,7 +361,7 @@ impl<D: Dice> World<D> {
         assert!(payment.refunded().minor <= payment.captured().minor, "more given back than taken: {payment:?}");
         assert!(payment.refundable().minor >= 0 && payment.spendable().minor >= 0);
         for hold in payment.holds() {
-            let over = hold.authorized_minor * i64::from(hold.capabilities.overcapture_percent) / 100;
+            let over = hold.authorized_minor * i64::from(hold.capabilities().overcapture_percent) / 100;
             assert!(hold.captured_minor <= hold.authorized_minor + over, "over-captured: {hold:?}");
         }
         for processor in &self.processors {
@@ -408,7 +408,7 @@ impl<D: Dice> World<D> {
         let mut refundable_minor = 0;
         for hold in payment.holds() {
             assert!(matches!(hold.stage, Stage::Closed(_)) || !payment.is_settled(), "{hold:?}");
-            let number = NAMES.iter().position(|name| *name == hold.processor.as_str()).expect("a processor");
+            let number = NAMES.iter().position(|name| *name == hold.processor().as_str()).expect("a processor");
             let id = payment.hold_id(hold.number);
             let known = payment.live_operations().iter().all(|op| op.hold != hold.number);
             let Some(books) = self.processors[number].holds.get(&id) else {

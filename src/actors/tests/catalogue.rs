@@ -65,7 +65,7 @@ fn f23_account_invoice_receipt_and_books_round_once_and_together() {
     let payable = ended.payable.minor;
     assert!(payable == 1_771 || payable == 1_772);
     let taken = session.payment.captured().minor;
-    let billed: i64 = session.documents.iter().map(|issued| issued.document.total.minor).sum();
+    let billed: i64 = session.documents().iter().map(|issued| issued.document.total.minor).sum();
     let paid = scene.heard().iter().find_map(|said| match said {
         ToCharger::Receipt(receipt) => Some(receipt.total.minor),
         _ => None,

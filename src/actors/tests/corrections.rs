@@ -39,14 +39,14 @@ fn approve_all(scene: &mut Scene) {
 fn check(scene: &Scene, house: &House) {
     let session = the_session(scene);
     let place = house.place(&session.charger, session.connector, session.opened_at).unwrap();
-    let documents = || session.documents.iter().map(|issued| &issued.document);
+    let documents = || session.documents().iter().map(|issued| &issued.document);
     let billed: i64 = documents().map(|document| document.total.minor).sum();
     let declared: i64 = documents().flat_map(|document| &document.taxes).map(|(_, amount)| amount.minor).sum();
     let shown = (
         session.payment.captured(),
         session.payment.refunded(),
         session.ended().map(|e| e.payable),
-        session.settled_at,
+        session.settled_at(),
         documents().map(|d| (d.total, d.taxes.clone())).collect::<Vec<_>>(),
     );
     let books = books(scene).books;

@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 /// Every document of the live sessions, in the order of their numbers.
 fn documents(scene: &Scene) -> Vec<Issued> {
     let sessions = scene.shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-    let mut all: Vec<Issued> = sessions.flat_map(|(_, session)| session.state().documents.clone()).collect();
+    let mut all: Vec<Issued> = sessions.flat_map(|(_, session)| session.state().documents().to_vec()).collect();
     all.sort_by(|a, b| a.number.cmp(&b.number));
     all
 }

@@ -33,7 +33,7 @@ fn check(scene: &Scene) {
             let state = session.state();
             held += i128::from(state.payment.authorized().minor);
             captured += i128::from(state.payment.captured().minor);
-            shortfall += if state.settled_at.is_some() { i128::from(state.payment.shortfall().minor) } else { 0 };
+            shortfall += if state.settled_at().is_some() { i128::from(state.payment.shortfall().minor) } else { 0 };
             if matches!(state.stage, Stage::Closed(_)) {
                 let closed = dossier::closed(state, session.tariff()).unwrap();
                 closed.check().unwrap();

@@ -43,7 +43,7 @@ struct Times {
 impl Times {
     /// From the moment at which the gate knew of the end until every hold had ended.
     fn take(&mut self, session: &Session, (from, to): (Timestamp, Timestamp)) {
-        let (Some(ended), Some(settled_at)) = (session.ended(), session.settled_at) else { return };
+        let (Some(ended), Some(settled_at)) = (session.ended(), session.settled_at()) else { return };
         let took = u32::try_from(settled_at.since(ended.known_at).ms().max(0)).unwrap_or(u32::MAX);
         let is_calm = from <= ended.known_at && ended.known_at <= to;
         let approved = session.payment.holds().iter().any(|hold| hold.authorized_minor > 0);

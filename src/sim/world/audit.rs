@@ -342,7 +342,11 @@ fn story(session: &Session) -> String {
         .map(|hold| {
             format!(
                 "hold {} at {} {:?} {}/{}",
-                hold.number, hold.processor, hold.stage, hold.captured_minor, hold.authorized_minor
+                hold.number,
+                hold.processor(),
+                hold.stage,
+                hold.captured_minor,
+                hold.authorized_minor
             )
         })
         .collect();

@@ -20,7 +20,7 @@ pub(super) fn check(world: &mut World) {
     let mut wrong = Vec::new();
     let good_weather = world.settings.faults == Faults::NONE;
     each_session(world, &mut |session| {
-        for issued in &session.documents {
+        for issued in session.documents() {
             documents.entry(issued.number.series.clone()).or_default().push(issued.clone());
         }
         wrong.extend(documents_come_to_the_money(session));
@@ -58,9 +58,9 @@ pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
 fn documents_come_to_the_money(session: &Session) -> Option<String> {
     let payable = session.ended().filter(|ended| ended.payable.minor > 0)?.payable.minor;
     let payment = &session.payment;
-    let billed: i64 = session.documents.iter().map(|issued| issued.document.total.minor).sum();
+    let billed: i64 = session.documents().iter().map(|issued| issued.document.total.minor).sum();
     let taken = payment.captured().minor + payment.shortfall().minor - payment.refunded().minor;
-    let taxed = session.documents.iter().all(|issued| {
+    let taxed = session.documents().iter().all(|issued| {
         let taxes: i64 = issued.document.taxes.iter().map(|(_, amount)| amount.minor).sum();
         taxes.abs() <= issued.document.total.minor.abs()
     });

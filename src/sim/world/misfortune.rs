@@ -178,7 +178,7 @@ impl World {
             self.process.as_ref().and_then(|process| process.session(operation.session())).and_then(|session| {
                 let numbered =
                     session.payment.live_operations().iter().find(|live| live.number.0 == operation.ordinal());
-                numbered.and_then(|live| session.payment.hold(live.hold)).map(|hold| hold.processor.clone())
+                numbered.and_then(|live| session.payment.hold(live.hold)).map(|hold| hold.processor().clone())
             });
         let Some(liar) = self.banks.iter_mut().find(|bank| Some(&bank.id) != owner.as_ref()) else { return false };
         let operation = match roll % 3 {

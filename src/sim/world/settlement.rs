@@ -127,7 +127,7 @@ fn moved(world: &World) -> Moved {
 
 fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
     let payment = &session.payment;
-    let at = session.settled_at.unwrap_or(session.opened_at);
+    let at = session.settled_at().unwrap_or(session.opened_at);
     let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
     let moved = approved.filter_map(|past| {
         let kind = match past.kind {
@@ -136,13 +136,13 @@ fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
             _ => return None,
         };
         let hold = payment.hold(past.hold)?;
-        if hold.processor.as_str().starts_with(crate::actors::house::ACCOUNT_PREFIX) {
+        if hold.processor().as_str().starts_with(crate::actors::house::ACCOUNT_PREFIX) {
             return None;
         }
         let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
         let amount = Amount::new(past.amount_minor, payment.currency());
         let ours = Ours { operation: payment.operation_id(past.number), kind, reference, amount, at };
-        Some((hold.processor.clone(), ours))
+        Some((hold.processor().clone(), ours))
     });
     moved.collect()
 }

@@ -259,7 +259,7 @@ impl Witness {
         let (id, payment) = (session.id, &session.payment);
         let mut room = 0_i128;
         for hold in payment.holds() {
-            let over = i128::from(hold.authorized_minor) * i128::from(hold.capabilities.overcapture_percent) / 100;
+            let over = i128::from(hold.authorized_minor) * i128::from(hold.capabilities().overcapture_percent) / 100;
             let most = i128::from(hold.authorized_minor) + over;
             room += most;
             self.check(i128::from(hold.captured_minor) <= most, || {
@@ -293,7 +293,7 @@ impl Witness {
         // processor refuses it, and counts it if it does not.
         let again = payment.live_operations().iter().filter(|live| {
             let hold = payment.hold(live.hold);
-            let single = hold.is_some_and(|hold| hold.captured_minor > 0 && !hold.capabilities.multiple_captures());
+            let single = hold.is_some_and(|hold| hold.captured_minor > 0 && !hold.capabilities().multiple_captures());
             single && live.ask.kind() == OperationKind::Capture
         });
         let again: i128 = again.map(|live| i128::from(live.amount_minor)).sum();
@@ -379,7 +379,7 @@ impl Witness {
     }
 
     fn settled(&mut self, session: &Session, ended: &crate::session::Ended) {
-        let Some(at) = session.settled_at else { return };
+        let Some(at) = session.settled_at() else { return };
         let took = u32::try_from(at.since(ended.known_at).ms().max(0)).unwrap_or(u32::MAX);
         let settle = &mut self.tally.settle;
         let calm = self.is_calm_since.is_some_and(|since| self.now.saturating_sub(u64::from(took)) >= since + 300_000);
