@@ -8,12 +8,12 @@ use crate::actors::directory::Directory;
 use crate::actors::dossier::Dossier;
 use crate::actors::pages::Page;
 use crate::actors::shard::Shard;
-use crate::actors::shard_actor::{Look, ShardActor};
+use crate::actors::shard_actor::Look;
 use crate::billing::BillingError;
 use crate::journal::{Archive, Failure};
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
-use actix::Addr;
+use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -130,7 +130,7 @@ impl Views {
     pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
         match &self.shards {
             Shards::Running(directory) => {
-                Heard { answers: ask_these(directory.shards().iter(), self.patience, question), ..unheard(directory) }
+                Heard { answers: ask_these(directory, .., self.patience, question), ..unheard(directory) }
             }
             Shards::Opened(shards) => {
                 let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,8 +149,7 @@ impl Views {
         let house = directory.house();
         let home = (partition.0 < house.partitions).then(|| usize::from(Shard::of(partition, house.shards)));
         let Some(home) = home else { return Heard { answers: Vec::new(), whom: SHARDS, of: 0 } };
-        let shard = directory.shards().get(home).into_iter();
-        Heard { answers: ask_these(shard, self.patience, question), whom: SHARDS, of: 1 }
+        Heard { answers: ask_these(directory, home..=home, self.patience, question), whom: SHARDS, of: 1 }
     }
 
     /// An archived session.
@@ -217,7 +216,7 @@ pub fn ask_all<T: Send + 'static>(
     directory: &Directory,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
 ) -> Heard<T> {
-    Heard { answers: ask_these(directory.shards().iter(), PATIENCE, question), ..unheard(directory) }
+    Heard { answers: ask_these(directory, .., PATIENCE, question), ..unheard(directory) }
 }
 
 /// Nobody has answered yet.
@@ -226,13 +225,14 @@ fn unheard<T>(directory: &Directory) -> Heard<T> {
 }
 
 /// A shard whose mailbox is full has not heard the question, and is as silent as one that does not answer.
-fn ask_these<'a, T: Send + 'static>(
-    shards: impl Iterator<Item = &'a Addr<ShardActor>>,
+fn ask_these<T: Send + 'static>(
+    directory: &Directory,
+    which: impl RangeBounds<usize>,
     patience: Duration,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
 ) -> Vec<T> {
     let (answers, answered) = mpsc::channel();
-    for shard in shards {
+    for (_, shard) in directory.shards().iter().enumerate().filter(|(place, _)| which.contains(place)) {
         let (answers, question) = (answers.clone(), question.clone());
         let look = Look(Box::new(move |shard| {
             let _ = answers.send(question(shard));
