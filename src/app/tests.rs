@@ -85,7 +85,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
 /// What a gate leaves behind when it stops in good order is in its snapshots: the next start has nothing to replay.
 #[test]
 fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not() {
-    for (rounds, takes) in [(200, true), (2, false)] {
+    for (rounds, takes) in [(300, true), (2, false)] {
         let place = tempfile::tempdir().unwrap();
         let data = place.path().join("data");
         let gate = gate(&data, Rhythm::log_below(1 << 40, Duration::from_secs(3_600)));
