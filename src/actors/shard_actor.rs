@@ -15,6 +15,7 @@ use crate::limits;
 use crate::metrics::{Durations, MAILBOX_DEPTH};
 use crate::units::{Clock, Now, PartitionId};
 use crate::wire::{Code, FromCharger, Received};
+use actix::prelude::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -227,7 +228,12 @@ impl ShardActor {
         loop {
             if let Some(batch) = self.shard.take_batch() {
                 let append = Append { batch, reply: self.committed.clone() };
-                self.writer.try_send(append).expect("the writer's mailbox has room for every shard's batches");
+                match self.writer.try_send(append) {
+                    Ok(()) => {}
+                    // The process is at its end: nothing becomes durable any more, so nothing leaves any more.
+                    Err(SendError::Closed(_)) => return,
+                    Err(SendError::Full(_)) => unreachable!("the writer's mailbox has room for every shard's batches"),
+                }
             }
             let (mut looped, mut looked_at) = (false, 0);
             loop {
