@@ -75,6 +75,8 @@ struct Heard {
     free: AtomicBool,
     accepted: AtomicU32,
     refused: AtomicU32,
+    /// Sessions that may try again to begin: no more than there are.
+    behind: Mutex<Vec<(Channel, SessionKey)>>,
     /// Readings that are durable.
     durable: AtomicU64,
     /// The last acknowledged reading of each session, in the order of channels and of the chargers' own numbers.
@@ -166,6 +168,7 @@ impl Inside {
             if refused > 0 || Instant::now() >= deadline {
                 return Err(InsideError::NotAdmitted { accepted, refused, wanted });
             }
+            self.lines.iter().for_each(|line| line.start_again(&*self.clock));
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -246,8 +249,20 @@ impl Line {
 
     /// Every session begins.
     fn start(&self, clock: &dyn Clock) {
+        self.start_these(self.outlet.speakers(), clock);
+    }
+
+    /// Whoever was told that the gate is behind tries again, as a driver does.
+    fn start_again(&self, clock: &dyn Clock) {
+        let behind = std::mem::take(&mut *self.outlet.behind.lock().unwrap_or_else(PoisonError::into_inner));
+        if !behind.is_empty() {
+            self.start_these(behind.into_iter(), clock);
+        }
+    }
+
+    fn start_these(&self, sessions: impl Iterator<Item = (Channel, SessionKey)>, clock: &dyn Clock) {
         let at = clock.now().wall;
-        let messages = self.outlet.speakers().map(|(channel, session)| {
+        let messages = sessions.map(|(channel, session)| {
             let start = StartSession {
                 session,
                 connector: ConnectorId(u16::try_from(session.0).unwrap_or(u16::MAX)),
@@ -298,6 +313,7 @@ impl Heard {
             free: AtomicBool::new(false),
             accepted: AtomicU32::new(0),
             refused: AtomicU32::new(0),
+            behind: Mutex::default(),
             durable: AtomicU64::new(0),
             sessions,
             begins,
@@ -348,6 +364,9 @@ impl ChargerOutlet for Heard {
         match message {
             ToCharger::MeterAck(MeterAck { session, up_to, .. }) => self.acknowledged(channel, *session, *up_to),
             ToCharger::StartAccepted { .. } => drop(self.accepted.fetch_add(1, Ordering::Relaxed)),
+            ToCharger::StartRejected { session, code: Code::Busy, .. } => {
+                self.behind.lock().unwrap_or_else(PoisonError::into_inner).push((channel, *session));
+            }
             ToCharger::StartRejected { .. } | ToCharger::SessionRejected { .. } => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }

@@ -6,8 +6,10 @@ use super::readings::{Args, Measured};
 use super::usage::Snapshot;
 use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Rhythm, Settings, SystemClock};
 use crate::journal::Layout;
+use crate::session::Policy;
 use crate::sim::load::LoadReport;
 use crate::tariff::Tariff;
+use crate::units::TimeSpan;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let before = Snapshot::take();
     let gate = Gate::start(Settings {
         shards: args.shards,
+        // To open millions takes minutes, and the first of them say nothing until the last one is open.
+        policy: Policy { no_start: TimeSpan::from_secs(3_600), ..Policy::default() },
         rhythm: Rhythm::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
         places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         ..Settings::bare(Data::Directory { path: folder.path().join("data"), layout: Layout::new(args.partitions) })
