@@ -318,7 +318,7 @@ impl<'a> Records<'a> {
         let next = self.next.get_mut(usize::from(head.partition.0)).filter(|next| **next != 0);
         let next = next.ok_or(RecordFault::Unlisted(head.partition.0))?;
         let record = head.record(bytes, Sequence(*next))?;
-        *next += 1;
+        *next = next.checked_add(1).ok_or(RecordFault::Header)?;
         self.rest = &bytes[head.size..];
         Ok(record)
     }
@@ -426,6 +426,12 @@ mod tests {
             faults(&mut reader, &unlisted),
             ["has a bad record: a record of partition 3, which the block does not list"]
         );
+        // No number follows the highest one.
+        let mut last = content.to_vec();
+        let at = last.len() - COUNT - 2 * LISTED + 2;
+        last[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        last[1] = 0xff;
+        assert_eq!(faults(&mut reader, &last), ["has a bad record: a record's header is none"]);
         for content in [&[][..], &[1], &[9, 0], &[0; 11][..]] {
             assert_eq!(reader.read(content).is_err(), content.len() != 11, "{content:?}");
         }
