@@ -6,7 +6,7 @@
 //!              take_batch -> writer: Log::commit -> committed -> Gate::release
 //! ```
 //!
-//! Records are encoded and checksummed on the shard's own thread into a buffer that goes to the writer as it is and
+//! Records are encoded on the shard's own thread into a buffer that goes to the writer as it is and
 //! comes back to be filled again, so that a record costs no allocation and the writer only copies.
 
 use super::gate::Gate;
