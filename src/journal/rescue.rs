@@ -63,7 +63,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
         }
         Err(other) => return Err(other),
     };
-    let past = strata::read_all(&dir, first_block)?;
+    let mut past = strata::read_all(&dir, first_block)?;
     let new = DataDir::create(to, dir.layout())?;
     let base = copy_snapshots(&dir, &new, &mut rescued)?;
     rescued.archive_files = copy_archive(&dir, &new)?;
@@ -71,7 +71,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
     let mut log = begin_log(&new, &base)?;
     let mut pick = Pick::new(&base);
     let mut group = Group::default();
-    strata::replay(&past, first_block, &mut |number, bytes| match block::parse(bytes) {
+    strata::replay(&mut past, &(first_block..u64::MAX), &mut |number, bytes| match block::parse(bytes) {
         Ok(header) if header.number == number => {
             if group.blocks.first().is_some_and(|(first, _)| first.group != header.group) {
                 pick.take(&mut log, group.hand_over())?;

@@ -1,14 +1,14 @@
-//! What former processes left of the log: one database of sled's for each time that it was opened and written.
+//! Databases of the log that are only read any more: full generations, and what former processes left.
 //!
 //! ```text
 //!   log/00000004-00000000000000081920/   the fourth one; its first block is 81,920
-//!   log/00000005-00000000000000093127/   the fifth one: from 93,127 on only this one counts
+//!   log/00000005-00000000000000082944/   the fifth one: from 82,944 on only this one counts
 //! ```
 //!
 //! A process never opens a database that another one wrote. It reads its blocks straight out of its file ([`super::raw`]),
 //! and begins a database of its own where they end. So opening the log takes no longer than reading it, a restart
 //! leaves no pages behind that nothing refers to, and what is damaged is found by us, block by block, and is not touched.
-//! When the log is trimmed beyond a former database its files are removed.
+//! When the log is trimmed beyond a database its files are removed.
 
 use super::directory::DataDir;
 use super::failure::Failure;
@@ -28,14 +28,40 @@ pub(super) struct Stratum {
     pub path: PathBuf,
     /// The numbers of blocks that count in it: what a later one begins with, that one has.
     pub blocks: Range<u64>,
-    /// Its file, unless that was never made.
-    pub raw: Option<RawFile>,
+    /// What is in its file.
+    pub content: Content,
+}
+
+/// What is known of a database's file.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Nobody has looked yet.
+    Unread,
+    /// It was never made.
+    Absent,
+    /// These blocks.
+    Found(RawFile),
+}
+
+impl Content {
+    /// Looks through a file for blocks from this number on.
+    fn of(database: &Path, from: u64) -> Result<Content, Failure> {
+        Ok(RawFile::read(&database.join("db"), from)?.map_or(Content::Absent, Content::Found))
+    }
 }
 
 impl Stratum {
     /// The directory of a database whose first block this is.
     pub fn path_of(log: &Path, ordinal: u64, begins: u64) -> PathBuf {
         log.join(format!("{ordinal:08}-{begins:020}"))
+    }
+
+    /// Makes durable what was found in it: a process that was killed may have left it in the system's memory only.
+    pub fn sync(&self) -> Result<(), Failure> {
+        match &self.content {
+            Content::Found(raw) => raw.sync(),
+            Content::Unread | Content::Absent => Ok(()),
+        }
     }
 
     /// Takes its files away.
@@ -61,29 +87,44 @@ pub(super) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Stratum>, Failure
     for (ordinal, begins, path) in named.into_iter().rev() {
         refuse_blobs(&path)?;
         let blocks = begins..below;
-        let raw = if blocks.is_empty() { None } else { RawFile::read(&path.join("db"), from.max(begins))? };
-        strata.push(Stratum { ordinal, path, blocks, raw });
+        let content = if blocks.is_empty() { Content::Absent } else { Content::of(&path, from.max(begins))? };
+        strata.push(Stratum { ordinal, path, blocks, content });
         below = below.min(begins);
     }
     strata.reverse();
     Ok(strata)
 }
 
-/// Shows the blocks of all of them from `from` on.
-pub(super) fn replay(strata: &[Stratum], from: u64, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
-    let mut in_order: Vec<&Stratum> = strata.iter().collect();
+/// Shows the blocks of all of them with these numbers.
+pub(super) fn replay(
+    strata: &mut [Stratum],
+    numbers: &Range<u64>,
+    visit: &mut BlockVisitor<'_>,
+) -> Result<(), Failure> {
+    let mut in_order: Vec<&mut Stratum> = strata.iter_mut().collect();
     in_order.sort_unstable_by_key(|stratum| stratum.blocks.start);
-    for Stratum { blocks, raw, .. } in in_order {
-        if let Some(raw) = raw {
-            raw.replay(&(blocks.start.max(from)..blocks.end), visit)?;
+    for Stratum { path, blocks, content, .. } in in_order {
+        let wanted = blocks.start.max(numbers.start)..blocks.end.min(numbers.end);
+        if wanted.is_empty() {
+            continue;
+        }
+        if let Content::Unread = content {
+            *content = Content::of(path, wanted.start)?;
+        }
+        if let Content::Found(raw) = content {
+            raw.replay(&wanted, visit)?;
         }
     }
     Ok(())
 }
 
-/// The number after the last whole block.
+/// The number after the last whole block of those that were looked at.
 pub(super) fn end(strata: &[Stratum]) -> Option<u64> {
-    strata.iter().filter_map(|stratum| stratum.raw.as_ref()?.end(&stratum.blocks)).max()
+    let ends = strata.iter().filter_map(|stratum| match &stratum.content {
+        Content::Found(raw) => raw.end(&stratum.blocks),
+        Content::Unread | Content::Absent => None,
+    });
+    ends.max()
 }
 
 /// sled puts a page that outgrows a quarter of its segment into a file of its own, and syncs it never.

@@ -1,0 +1,86 @@
+//! The thread that makes the log's databases, closes them, and takes away what was trimmed: none of that is for a commit to
+//! wait for.
+
+use super::database::Database;
+use super::failure::Failure;
+use super::files;
+use super::strata::Stratum;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// The helper of a log. It has done everything that it was asked for when it is dropped.
+pub(super) struct Helper {
+    jobs: Option<Sender<Job>>,
+    done: Receiver<Result<Option<Database>, Failure>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What it can be asked for. Done in the order in which it is asked.
+pub(super) enum Job {
+    /// Make this database: its directory, ordinal, first block, and the blocks of a generation.
+    Make(PathBuf, u64, u64, u64),
+    /// Close this one, which is durable.
+    Close(Database),
+    /// Remove the files of one that was closed, or that another process wrote.
+    Remove(Stratum),
+}
+
+impl Helper {
+    /// Starts the thread.
+    pub fn start() -> Helper {
+        let (jobs, todo) = channel();
+        let (tell, done) = channel();
+        let thread = std::thread::Builder::new().name("journal-helper".to_owned()).spawn(move || {
+            for job in todo {
+                // Nobody listens any more when the log closes; what was asked for before is done all the same.
+                let _ = tell.send(carry_out(job));
+            }
+        });
+        Helper { jobs: Some(jobs), done, thread: Some(thread.expect("a thread at the start of the process")) }
+    }
+
+    /// Asks for something.
+    pub fn ask(&self, job: Job) -> Result<(), Failure> {
+        let jobs = self.jobs.as_ref().expect("there until it is dropped");
+        jobs.send(job).map_err(|_| gone())
+    }
+
+    /// Waits for the next database that is made. A job that failed before is told here.
+    pub fn wait(&self) -> Result<Database, Failure> {
+        loop {
+            if let Some(made) = self.done.recv().map_err(|_| gone())?? {
+                return Ok(made);
+            }
+        }
+    }
+}
+
+fn carry_out(job: Job) -> Result<Option<Database>, Failure> {
+    match job {
+        Job::Make(path, ordinal, begins, generation_blocks) => {
+            let log = path.parent().expect("a database is in the log's directory").to_owned();
+            let made = Database::make(path, ordinal, begins, generation_blocks)?;
+            files::sync_dir(&log)?;
+            return Ok(Some(made));
+        }
+        Job::Close(database) => drop(database),
+        Job::Remove(stratum) => stratum.remove()?,
+    }
+    Ok(None)
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // It ends when nobody can ask it any more.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A helper that panicked has said so itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::Store { doing: "waiting for its helper thread", what: "the thread has ended".to_owned() }
+}
