@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The version of the data directory that this program makes, and the only one that it opens.
-pub const DATA_VERSION: u32 = 3;
+pub const DATA_VERSION: u32 = 4;
 
 const FORMAT: &str = "format.json";
 const LOCK: &str = "lock";

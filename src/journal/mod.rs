@@ -61,5 +61,5 @@ pub use rescue::{Rescued, RescuedPartition, rescue};
 pub use scan::Torn;
 pub use segment::DOSSIER_MAX;
 pub use sled_store::SledStore;
-pub use snapshot::{Found, SNAPSHOT_VERSION, Snapshot, Snapshots};
+pub use snapshot::{Found, Pace, SNAPSHOT_VERSION, Snapshot, Snapshots};
 pub use store::{BlockReader, BlockVisitor, Mark, MemoryStore, Store};

@@ -36,10 +36,27 @@ const HEADER: usize = 28;
 /// Snapshots of a partition that are kept.
 const KEPT: usize = 2;
 
-/// Bytes that are written before they are synced: a large snapshot must not make the log's own syncs wait behind it.
-const PIECE: usize = 1024 * 1024;
 /// Bytes that are read back at a time.
 const READ_BACK: usize = 64 * 1024;
+
+/// How a snapshot is written beside a log that has syncs of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Synced after each MiB, so that the log's syncs never wait behind much of it.
+    Gentle,
+    /// Synced after every 8 MiB: in less time, because the log is as long as it may be.
+    Fast,
+}
+
+impl Pace {
+    /// Bytes that are written before they are synced.
+    const fn piece(self) -> usize {
+        match self {
+            Pace::Gentle => 1024 * 1024,
+            Pace::Fast => 8 * 1024 * 1024,
+        }
+    }
+}
 
 /// The snapshots of one node. Several threads may write at a time, each for partitions of its own.
 #[derive(Debug)]
@@ -107,7 +124,7 @@ impl Snapshots {
 
     /// Writes the state of a partition after `sequence`, which must be durable in the log, and verifies what was written.
     pub fn write(&self, partition: PartitionId, sequence: Sequence, state: &[u8]) -> Result<(), Failure> {
-        self.write_pieces(partition, sequence, &[state])
+        self.write_pieces(partition, sequence, &[state], Pace::Gentle)
     }
 
     /// The same of a state that is in pieces: put together they may be a hundred megabytes.
@@ -116,6 +133,7 @@ impl Snapshots {
         partition: PartitionId,
         sequence: Sequence,
         state: &[impl AsRef<[u8]>],
+        pace: Pace,
     ) -> Result<(), Failure> {
         if let Where::Directory(dir) = &self.place {
             let first = dir.join(file_name(partition, sequence, ""));
@@ -125,7 +143,7 @@ impl Snapshots {
             };
             let header = header(partition, sequence, state);
             let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(state.iter().map(AsRef::as_ref)).collect();
-            files::write_in_pieces(&path, &parts, PIECE)?;
+            files::write_in_pieces(&path, &parts, pace.piece())?;
             read_back(&path, &parts)?;
         }
         let mut table = self.table();

@@ -61,13 +61,14 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
     }
     match price(session, reading, around) {
         Ok(priced) => {
-            let decision = priced.record(reading);
-            let decision = decision.and_effect(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
+            let mut decision = priced.record(reading);
+            decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
             match stop_asked {
                 // It goes on although it was told to stop: the order may have been lost.
-                Some(reason) => decision.and_effect(Effect::StopNow(reason)),
-                None => funds::keep_covered(session, &priced, around, decision),
+                Some(reason) => decision.effects.push(Effect::StopNow(reason)),
+                None => funds::keep_covered(session, &priced, around, &mut decision),
             }
+            decision
         }
         Err(doubt) => {
             let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };

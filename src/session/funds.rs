@@ -58,25 +58,20 @@ enum Reach {
 
 /// After a good reading: asks for more in time, stops the energy where there is no more, and gives back early what a car
 /// that takes little will not need.
-pub(super) fn keep_covered(
-    session: &Session,
-    priced: &Priced,
-    around: &Surroundings<'_>,
-    decision: Decision,
-) -> Decision {
-    match reach(session, Some(priced), priced.running, TimeSpan::ZERO, around) {
-        Reach::Far => match lower(session, priced, around) {
-            Some(decided) => money::react(session, decided, around, decision),
-            None => decision,
-        },
+pub(super) fn keep_covered(session: &Session, priced: &Priced, around: &Surroundings<'_>, decision: &mut Decision) {
+    let decided = match reach(session, Some(priced), priced.running, TimeSpan::ZERO, around) {
+        Reach::Far => lower(session, priced, around),
         Reach::Short(reserve) => {
             let burn = Burn::last(session, priced, around);
-            match ask(session, &session.payment, priced.running, burn, reserve, around) {
-                Some(decided) => money::react(session, decided, around, decision),
-                None => decision,
-            }
+            ask(session, &session.payment, priced.running, burn, reserve, around)
         }
-        Reach::Out(reason) => stop(reason, decision, around),
+        Reach::Out(reason) => {
+            *decision = stop(reason, std::mem::take(decision), around);
+            return;
+        }
+    };
+    if let Some(decided) = decided {
+        *decision = money::react(session, decided, around, std::mem::take(decision));
     }
 }
 

@@ -350,6 +350,7 @@ impl Tariff {
 
 impl PriceLimit {
     /// Whether no bound is set.
+    #[inline]
     pub fn is_none(self) -> bool {
         self.excl_vat.is_none() && self.incl_vat.is_none()
     }

@@ -124,6 +124,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Reason; 11] = [
+        Reason::Start,
+        Reason::Reading,
+        Reason::ChargingResumed,
+        Reason::ChargingStopped,
+        Reason::TimeOfDay,
+        Reason::Day,
+        Reason::Duration,
+        Reason::Energy,
+        Reason::Power,
+        Reason::ClockChange,
+        Reason::Period,
+    ];
+
     /// The word in segments and documents.
     pub const fn as_str(self) -> &'static str {
         match self {

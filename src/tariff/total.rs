@@ -242,13 +242,12 @@ pub(super) fn parts_of(tariff: &Tariff, component: &Component, amount: i64) -> R
         Dimension::Flat => FLAT_PARTS,
     };
     // Two factors of 64 bits always fit; the unit and the tax are checked.
-    let stated =
-        (i128::from(amount) * i128::from(component.price_nano)).checked_mul(unit).ok_or(MoneyError::Overflow)?;
-    let plain = stated.checked_mul(ONE).ok_or(MoneyError::Overflow)?;
+    let stated = i128::from(amount) * i128::from(component.price_nano);
+    let plain = stated.checked_mul(unit * ONE).ok_or(MoneyError::Overflow)?;
     let vat = i128::from(component.vat.unwrap_or(0));
     match tariff.tax {
         TaxIncluded::No if vat > 0 => {
-            let incl = stated.checked_mul(ONE + vat).ok_or(MoneyError::Overflow)?;
+            let incl = stated.checked_mul(unit * (ONE + vat)).ok_or(MoneyError::Overflow)?;
             Ok(Parts { excl: plain, incl })
         }
         TaxIncluded::Yes if vat > 0 => {
@@ -278,6 +277,9 @@ fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
 #[inline]
 fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
     let mut result = (sum, Clamp::None);
+    if tariff.max_price.is_none() && tariff.min_price.is_none() {
+        return result;
+    }
     for (limit, clamp) in [(tariff.max_price, Clamp::Max), (tariff.min_price, Clamp::Min)] {
         let parts = result.0;
         let beyond = |value: i128, limit: Option<Cost>| match clamp {

@@ -249,6 +249,13 @@ impl SessionId {
         u128::from_be_bytes(self.0)
     }
 
+    /// When it was made, by the gate's clock.
+    #[inline]
+    pub const fn begun(self) -> Timestamp {
+        let [a, b, c, d, e, f, ..] = self.0;
+        Timestamp::from_unix_ms(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
     /// The partition in which the session lives.
     pub fn partition(self) -> PartitionId {
         PartitionId(u16::from_be_bytes([self.0[6], self.0[7]]))
