@@ -3,11 +3,15 @@
 use super::{CliError, Exit};
 use crate::config::{Log, LogFormat};
 use std::io::{IsTerminal, stderr};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts the log of this process, once; what was logged before is lost. Text from peers is escaped by its writers.
 pub fn start(log: &Log) -> Result<(), CliError> {
-    let filter: EnvFilter =
+    // Targets and levels only: patterns for spans and fields can take seconds to be read, and a gigabyte.
+    let filter: Targets =
         log.level.parse().map_err(|error| CliError::new(Exit::Config, format!("log.level: {error}")))?;
     let terminal = stderr().is_terminal();
     let json = match log.format {
@@ -16,10 +20,11 @@ pub fn start(log: &Log) -> Result<(), CliError> {
         LogFormat::Auto => !terminal,
     };
     // A log that cannot be written, say on a full disk, is no reason to end.
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
-    let started = match json {
-        true => lines.json().flatten_event(true).with_current_span(false).try_init(),
-        false => lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
+    let lines = match json {
+        true => lines.json().flatten_event(true).with_current_span(false).boxed(),
+        false => lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed(),
     };
+    let started = tracing_subscriber::registry().with(lines).with(filter).try_init();
     started.map_err(|error| CliError::failed(format!("the log: {error}")))
 }

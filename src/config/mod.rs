@@ -298,11 +298,11 @@ impl Config {
             let label = "wanted a-z, 0-9, dots, dashes and underscores".to_owned();
             wrong("tls", "trust_domain", "not a trust domain", label, "");
         }
-        if self.log.level.parse::<tracing_subscriber::EnvFilter>().is_err() {
+        if !is_log_filter(&self.log.level) {
             let words = ["error", "warn", "info", "debug", "trace", "off"];
             let label = match did_you_mean(&self.log.level, words) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => "wanted a level or a filter".to_owned(),
+                None => "wanted a level, or a list such as `info,wattstile::wire=debug`".to_owned(),
             };
             wrong("log", "level", "not a level", label, "");
         }
@@ -561,6 +561,16 @@ pub fn commented_file() -> String {
     section::<Receipts>(&mut text, false);
     section::<Log>(&mut text, false);
     text
+}
+
+/// A level, or levels for parts of the program: `info,wattstile::wire=debug`.
+fn is_log_filter(text: &str) -> bool {
+    let is_level = |word: &str| word.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
+    let in_target = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | ':');
+    text.split(',').all(|part| match part.split_once('=') {
+        None => is_level(part),
+        Some((target, level)) => !target.is_empty() && target.chars().all(in_target) && is_level(level),
+    })
 }
 
 #[cfg(test)]

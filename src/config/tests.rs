@@ -42,6 +42,8 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[payment]\nfloor_limit_minor = 20.00", 2, &["not a number with a fraction"]),
     ("[payment]\ndouble_hold = \"no\"", 2, &["true or false, not a text"]),
     ("[log]\nlevel = \"wran,=\"", 2, &["not a level"]),
+    // Read as a pattern it would take seconds: found by the fuzzer.
+    ("[log]\nlevel = \"a[b{c = n&&&&&&&&&&&&&&.............*...-.........*....d = }}2=\"", 2, &["not a level"]),
     ("[log]\nformat = \"xml\"", 2, &["\"auto\" or \"text\" or \"json\""]),
     ("[gate]\nmode = \"production\"\n[console]\nlisten = \"0.0.0.0:8490\"", 4, &["`console.token_file`"]),
     ("[gate]\nname = \"a\"\nname = \"b\"", 3, &["not TOML", "duplicate key"]),
