@@ -37,7 +37,7 @@ const SHARED_FLOOR: u8 = 0;
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix", &["actors", "app"]),
     ("actix_rt", &["actors", "app"]),
-    ("sled", &["journal/sled_store.rs"]),
+    ("sled", &["journal/database.rs"]),
     ("rustls", &["transport"]),
     ("tokio_rustls", &["transport"]),
     ("rcgen", &["transport"]),

@@ -288,17 +288,18 @@ impl Delivery<'_> {
     /// Delivers a command to a session, and carries out what it decided. A credential in it is sealed: the session keeps it.
     pub(super) fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
         let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
+        let decided = partition.sessions.decided();
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
         self.put_pages_away(partition);
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
-        if delivered.decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
+        if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
             let state = hosted.state();
             self.house.stand_ins.set(id, &state.fingerprint, state.payment.stands_in());
         }
-        for event in &delivered.decided.events {
+        for event in &decided.events {
             partition.tally.count(event);
             self.append_session(id, event);
             // Nearly every fact is a good reading, which is nothing to its charger.
@@ -310,8 +311,8 @@ impl Delivery<'_> {
                 self.project(partition, slot, cell, &fact);
             }
         }
-        self.bill(partition, cell, &delivered.decided.events);
-        for effect in delivered.decided.effects {
+        self.bill(partition, cell, &decided.events);
+        for effect in decided.effects {
             self.carry_out(partition, cell, slot, id, key, effect);
         }
         if let Some(deadline) = delivered.deadline
@@ -382,15 +383,16 @@ impl Delivery<'_> {
     ) {
         let cell = partition.account(id);
         let Some(delivered) = partition.accounts.deliver(cell, command, self.now) else { return };
+        let decided = partition.accounts.decided();
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
         self.put_pages_away(partition);
-        for event in &delivered.decided.events {
+        for event in &decided.events {
             self.house.links.fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
         }
-        for effect in delivered.decided.effects {
+        for effect in decided.effects {
             match effect {
                 account::Effect::Answer(answer) => match account_processor(id) {
                     Some(processor) => self.queue(Output::AccountAnswer(Box::new((processor, answer)))),
@@ -450,8 +452,10 @@ impl Delivery<'_> {
         slot: Slot,
         command: charger::Command,
     ) -> SmallVec<[charger::Effect; 1]> {
-        let delivered = partition.chargers.deliver(slot, command, self.now);
-        let decided = delivered.map(|delivered| delivered.decided).unwrap_or_default();
+        if partition.chargers.deliver(slot, command, self.now).is_none() {
+            return SmallVec::new();
+        }
+        let decided = partition.chargers.decided();
         if let Some(hosted) = partition.chargers.get(slot) {
             for event in &decided.events {
                 let record = (&hosted.state().id, event);

@@ -87,13 +87,11 @@ impl<A: Hostable> ActorContext for Hosted<A> {
 /// Where a cell is in its arena. Stable as long as the actor lives.
 pub type Slot = u32;
 
-/// What came of one delivery.
-pub struct Delivered<A: Hostable> {
-    /// What the actor decided; its events are already applied to its state.
-    pub decided: Decision<A::Event, A::Effect>,
-    /// What follows from that for the books.
+/// What came of one delivery, besides the decision.
+pub struct Delivered {
+    /// What follows from the decision for the books.
     pub entries: Vec<Entry>,
-    /// When it wants to be woken.
+    /// When the actor wants to be woken.
     pub deadline: Option<Mono>,
 }
 
@@ -247,8 +245,9 @@ impl<A: Hostable> Arena<A> {
         slot
     }
 
-    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that stopped itself is gone.
-    pub fn deliver<M>(&mut self, slot: Slot, message: M, now: Now) -> Option<Delivered<A>>
+    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that stopped itself is gone. What it
+    /// decided, with the events applied to its state, is to be asked for next.
+    pub fn deliver<M>(&mut self, slot: Slot, message: M, now: Now) -> Option<Delivered>
     where
         M: Message,
         A: Handler<M>,
@@ -260,14 +259,19 @@ impl<A: Hostable> Arena<A> {
         let before = cell.actor.counts();
         cell.actor.handle(message, &mut self.context);
         subtract(&mut self.sums, before);
-        let decided = std::mem::take(&mut self.context.decided);
         let entries = std::mem::take(&mut self.context.entries);
         if self.context.state != ActorState::Running {
             self.cells.remove(slot);
-            return Some(Delivered { decided, entries, deadline: None });
+            return Some(Delivered { entries, deadline: None });
         }
         add(&mut self.sums, cell.actor.counts());
-        Some(Delivered { decided, entries, deadline: cell.actor.next_deadline() })
+        Some(Delivered { entries, deadline: cell.actor.next_deadline() })
+    }
+
+    /// What the last delivery decided. Apart from [`Delivered`], because it is large and would be moved twice more.
+    #[inline]
+    pub fn decided(&mut self) -> Decision<A::Event, A::Effect> {
+        std::mem::take(&mut self.context.decided)
     }
 
     /// Reads an actor.
@@ -403,9 +407,10 @@ mod tests {
         let mut arena = Arena::new(NOW);
         let slot = arena.insert(Counter { count: 4 });
         let delivered = arena.deliver(slot, Count::Up, NOW).unwrap();
-        assert_eq!(delivered.decided, Decision::event(5).and_effect("up"));
+        assert_eq!(arena.decided(), Decision::event(5).and_effect("up"));
         assert_eq!(delivered.deadline, Some(Mono(5)));
-        assert_eq!(arena.deliver(slot, Count::Up, NOW).unwrap().decided.events.as_slice(), [6]);
+        arena.deliver(slot, Count::Up, NOW).unwrap();
+        assert_eq!(arena.decided().events.as_slice(), [6]);
     }
 
     #[test]
@@ -419,6 +424,7 @@ mod tests {
             // Behind the sweep and before it: changes, farewells, and newcomers in new and in vacated cells.
             for slot in [slots[0], slots[5], slots[5], slots[7]] {
                 arena.deliver(slot, Count::Up, NOW);
+                arena.decided();
             }
             arena.deliver(slots[6], Count::Stop, NOW);
             arena.remove(slots[1]);

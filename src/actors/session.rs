@@ -98,7 +98,7 @@ impl HostedSession {
             ^ low(meter.register.microwatt_hours())
             ^ rating.touch()
             ^ segments.as_slice().last().map_or(0, |segment| low(segment.volume))
-            ^ low(payment.spendable().minor)
+            ^ payment.touch()
             ^ u64::from(charging)
             ^ key.0
             ^ self.heard.0

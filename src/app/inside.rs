@@ -249,7 +249,9 @@ impl Line {
 
     /// Every session begins.
     fn start(&self, clock: &dyn Clock) {
-        self.start_these(self.outlet.speakers(), clock);
+        let mut sessions = Vec::with_capacity(self.outlet.sessions.len());
+        self.outlet.each_speaker(|channel, session| sessions.push((channel, session)));
+        self.start_these(sessions.into_iter(), clock);
     }
 
     /// Whoever was told that the gate is behind tries again, as a driver does.
@@ -282,12 +284,10 @@ impl Line {
         while self.outlet.durable.load(Ordering::Relaxed) < expected {
             std::thread::sleep(PAUSE);
         }
-        let speakers = self.outlet.speakers();
         let mut messages = Vec::with_capacity(self.outlet.sessions.len());
-        messages.extend(speakers.map(|(channel, session)| {
-            let message = FromCharger::Reading { session, reading };
-            Received { channel, message }
-        }));
+        self.outlet.each_speaker(|channel, session| {
+            messages.push(Received { channel, message: FromCharger::Reading { session, reading } });
+        });
         self.turn(messages);
     }
 
@@ -324,13 +324,12 @@ impl Heard {
     }
 
     /// The channel of each session, and its charger's number for it.
-    fn speakers(&self) -> impl Iterator<Item = (Channel, SessionKey)> + '_ {
+    fn each_speaker(&self, mut each: impl FnMut(Channel, SessionKey)) {
         let end = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
-        let ends = self.begins.iter().skip(2).copied().chain(std::iter::once(end));
-        let spans = (1_u32..).zip(self.begins.iter().skip(1).copied().zip(ends));
-        spans.flat_map(|(channel, (begin, end))| {
-            (1..=end - begin).map(move |key| (Channel(channel), SessionKey(u64::from(key))))
-        })
+        let ends = self.begins.iter().skip(2).chain(std::iter::once(&end));
+        for (channel, (begin, end)) in (1_u32..).zip(self.begins.iter().skip(1).zip(ends)) {
+            (1..=u64::from(end - begin)).for_each(|key| each(Channel(channel), SessionKey(key)));
+        }
     }
 
     fn due(&self, sequence: u32, due: Instant) {

@@ -240,15 +240,15 @@ mod tests {
             fs::write(place.path().join(FORMAT), text).unwrap();
             DataDir::open(place.path()).unwrap_err().to_string()
         };
-        let newer = refusal(r#"{"format":"wattstile","version":4,"shards":[1]}"#);
-        assert!(newer.contains("data of version 4, this program uses version 3"), "{newer}");
-        assert!(refusal(r#"{"version":3}"#).contains("not the format file"));
+        let newer = refusal(r#"{"format":"wattstile","version":5,"shards":[1]}"#);
+        assert!(newer.contains("data of version 5, this program uses version 4"), "{newer}");
+        assert!(refusal(r#"{"version":4}"#).contains("not the format file"));
         assert!(refusal("{").contains("EOF"));
         assert!(
-            refusal(r#"{"format":"wattstile","version":3,"partitions":4,"generation_blocks":8,"x":1}"#)
+            refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8,"x":1}"#)
                 .contains("unknown field")
         );
-        let no_log = refusal(r#"{"format":"wattstile","version":3,"partitions":4,"generation_blocks":8}"#);
+        let no_log = refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8}"#);
         assert!(no_log.contains("log: this part of the data directory is gone"), "{no_log}");
     }
 

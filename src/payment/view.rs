@@ -78,6 +78,14 @@ impl Payment {
         self.sum(|hold| if hold.stage == Stage::Open { hold.authorized_minor } else { 0 })
     }
 
+    /// A number that reads what [`Payment::spendable`] and [`Payment::closing_at`] will, so that they find it near: what it is
+    /// does not matter.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        let hold = self.holds.first().map_or(0, |hold| hold.authorized_minor ^ hold.expires_at.unix_ms());
+        (hold ^ self.owed).cast_unsigned() ^ self.live.len() as u64
+    }
+
     /// What the session may still count on: reserved and not being released, taken or lowered; for a stand-in its floor.
     /// Pending increments never count.
     pub fn spendable(&self) -> Amount {

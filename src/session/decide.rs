@@ -59,23 +59,32 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
         Place::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
         Place::Next => {}
     }
-    match price(session, reading, around) {
-        Ok(priced) => {
-            let mut decision = priced.record(reading);
-            decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
-            match stop_asked {
-                // It goes on although it was told to stop: the order may have been lost.
-                Some(reason) => decision.effects.push(Effect::StopNow(reason)),
-                None => funds::keep_covered(session, &priced, around, &mut decision),
-            }
-            decision
-        }
+    match &price(session, reading, around) {
+        Ok(priced) => meter(session, reading, priced, stop_asked, around),
         Err(doubt) => {
-            let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt };
-            Decision::event(Event::Suspected { reading: Box::new(*reading), doubt })
+            let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt: *doubt };
+            Decision::event(Event::Suspected { reading: Box::new(*reading), doubt: *doubt })
                 .and_effect(Effect::MeterRejected(refused))
         }
     }
+}
+
+/// A good reading: recorded, acknowledged with what the session costs by now, and held against the funds.
+fn meter(
+    session: &Session,
+    reading: &MeterReading,
+    priced: &Priced,
+    stop_asked: Option<StopReason>,
+    around: &Surroundings<'_>,
+) -> Decision {
+    let mut decision = priced.record(reading);
+    decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
+    match stop_asked {
+        // It goes on although it was told to stop: the order may have been lost.
+        Some(reason) => decision.effects.push(Effect::StopNow(reason)),
+        None => funds::keep_covered(session, priced, around, &mut decision),
+    }
+    decision
 }
 
 /// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended

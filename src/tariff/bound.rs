@@ -6,6 +6,7 @@ use super::select::{Local, NONE, civil_holds};
 use super::total::parts_of;
 use crate::units::{Cost, MoneyError, Power, TimeSpan, quotient};
 use jiff::tz::TimeZone;
+use std::sync::OnceLock;
 
 /// What may happen within the span that is looked at.
 struct Window {
@@ -60,10 +61,32 @@ impl Dearest {
     }
 }
 
+/// Bounds that were asked for before, with what they were asked for: it is the same for every reading of a session, and
+/// sessions of a tariff differ in little but the power of their connectors.
+#[derive(Debug, Default)]
+pub(super) struct Ahead([OnceLock<(Power, TimeSpan, Option<Cost>)>; 4]);
+
+impl Clone for Ahead {
+    /// Found again when it is asked for.
+    fn clone(&self) -> Ahead {
+        Ahead::default()
+    }
+}
+
 impl Tariff {
     /// An upper bound of how much any session of this tariff can become dearer within `span`, when no more than `power_max`
     /// flows: never less than [`Rating::cost_ahead_at_most`] tells of one, and found without looking at any clock.
     pub fn cost_ahead_of_any(&self, power_max: Power, span: TimeSpan) -> Option<Cost> {
+        for place in &self.ahead.0 {
+            let (power, time, cost) = place.get_or_init(|| (power_max, span, self.most_ahead(power_max, span)));
+            if (*power, *time) == (power_max, span) {
+                return *cost;
+            }
+        }
+        self.most_ahead(power_max, span)
+    }
+
+    fn most_ahead(&self, power_max: Power, span: TimeSpan) -> Option<Cost> {
         let Dearest { energy, time, parking, flat, minimum } = self.dearest?;
         let span_ms = span.ms().max(0);
         let most_energy = i128::from(most_energy(power_max, span_ms)?);

@@ -2,7 +2,7 @@
 //!
 //! Nothing in here changes after it was read. A session pins its tariff by [`Tariff::hash`], the SHA-256 of the text.
 
-use super::bound::Dearest;
+use super::bound::{Ahead, Dearest};
 use super::finding::{Finding, Position};
 use super::read;
 use crate::units::{Amount, Cost, Currency, MoneyError, Rounding, TariffHash, TariffId, Timestamp};
@@ -31,6 +31,7 @@ pub struct Tariff {
     pub(super) components: Vec<Component>,
     pub(super) cuts: Cuts,
     pub(super) dearest: Option<Dearest>,
+    pub(super) ahead: Ahead,
 }
 
 /// A tariff that was read, and what is to be said about its text.
@@ -397,6 +398,12 @@ impl Cuts {
 
     pub(super) fn civil(&self) -> bool {
         !self.day_ms.is_empty()
+    }
+
+    /// Whether there are none: what a moment costs depends at most on what flows.
+    #[inline]
+    pub(super) fn is_never(&self) -> bool {
+        self.day_ms.is_empty() && self.duration_ms.is_empty() && self.energy.is_empty()
     }
 }
 

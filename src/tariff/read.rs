@@ -1,6 +1,6 @@
 //! From text to a compiled tariff: tolerant of spelling, strict about what decides a price.
 
-use super::bound::Dearest;
+use super::bound::{Ahead, Dearest};
 use super::fields::{Fields, Reader, rounded};
 use super::finding::Severity;
 use super::json::{self, Node, Value};
@@ -111,6 +111,7 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
         components,
         cuts,
         dearest: None,
+        ahead: Ahead::default(),
     };
     tariff.dearest = Dearest::of(&tariff);
     Ok(tariff)
