@@ -21,6 +21,7 @@ pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
 
 use crate::actors::house::SeriesNames;
+use crate::limits;
 use crate::payment::routing::Rule;
 use crate::session;
 use crate::transport::identity::Door;
@@ -130,6 +131,12 @@ impl Layers {
     /// Reads all layers and checks the whole.
     pub fn load(self) -> Result<Loaded, ConfigError> {
         let mut problems = Vec::new();
+        if let Some(at) = too_deep(&self.source) {
+            let label = format!("more than {} brackets are open here", limits::CONFIG_NESTING);
+            let title = "this is not TOML".to_owned();
+            problems.push(Problem { origin: Origin::File(at..at + 1), title, label, help: None });
+            return Err(ConfigError { path: self.path, source: self.source, problems });
+        }
         let (file, errors) = toml::de::DeTable::parse_recoverable(&self.source);
         for error in errors {
             let end = self.source.len();
@@ -561,6 +568,30 @@ pub fn commented_file() -> String {
     section::<Receipts>(&mut text, false);
     section::<Log>(&mut text, false);
     text
+}
+
+/// Where more brackets are open than any setting needs. To read what is behind takes twice as long with every few more of them:
+/// 700 bytes of brackets that do not match take a minute.
+fn too_deep(source: &str) -> Option<usize> {
+    let (mut open, mut quote) = (Vec::new(), None);
+    let mut letters = source.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match (letter, quote) {
+            ('\n', _) => quote = None,
+            ('\\', Some('"')) => drop(letters.next()),
+            (_, Some(ends)) if letter == ends => quote = None,
+            (_, Some(_)) => {}
+            ('"' | '\'', None) => quote = Some(letter),
+            ('#', None) => drop(letters.by_ref().find(|(_, letter)| *letter == '\n')),
+            ('[', None) => open.push(']'),
+            ('{', None) => open.push('}'),
+            (_, None) => drop(open.pop_if(|closes| *closes == letter)),
+        }
+        if open.len() > limits::CONFIG_NESTING {
+            return Some(at);
+        }
+    }
+    None
 }
 
 /// A level, or levels for parts of the program: `info,wattstile::wire=debug`.

@@ -69,6 +69,17 @@ fn every_mistake_has_its_line_and_a_way_out() {
 }
 
 #[test]
+fn brackets_that_do_not_match_are_refused_before_they_take_forever() {
+    // Found by the fuzzer: a text of this kind took a minute.
+    let source = format!("[[site]]\n{}\nt", "id = [\0}n ={\"l\" [co}ol\nlc \0n ={l\" [c[site]]\n".repeat(24));
+    let error = load(&source).unwrap_err();
+    assert!(error.to_string().contains("more than 16 brackets are open here"), "{error}");
+    let harmless = format!("# {}\n[gate]\nname = \"{}\" # ]\n", "[".repeat(40), "a");
+    assert!(load(&harmless).is_ok());
+    assert!(load(&format!("[gate]\nname = \"\\\"{}\"\n", "{".repeat(40))).is_ok());
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     let source = "[gate]\nmode = \"prod\"\npartitons = 3\n[chargers]\nlisten = 1\n[tarifs]\n[[site]]\n";
     let error = load(source).unwrap_err();
