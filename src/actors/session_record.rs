@@ -2,7 +2,7 @@
 //!
 //! Most records of a log are of this kind. Of the session's id only the part is written that tells it from others of its
 //! partition, for the record names the partition. Nearly all of these facts are readings between which no price changed; they
-//! have a layout of their own, which takes a tenth of the time of the encoding that other facts have (postcard):
+//! have a layout of their own, written in a fifth of the time of the encoding that other facts have (postcard):
 //!
 //! ```text
 //!   0            12       13         16           20         27           28       33      36        40        44
