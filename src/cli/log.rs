@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Starts the log of this process, once; what was logged before is lost. Text from peers is escaped by its writers.
 pub fn start(log: &Log) -> Result<(), CliError> {
-    // Targets and levels only: patterns for spans and fields can take seconds to be read, and a gigabyte.
+    // Targets and levels only: patterns for spans and fields can take seconds to be read, and half a gigabyte.
     let filter: Targets =
         log.level.parse().map_err(|error| CliError::new(Exit::Config, format!("log.level: {error}")))?;
     let terminal = stderr().is_terminal();
