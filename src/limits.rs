@@ -183,7 +183,7 @@ pub const START_WAIT_MAX: TimeSpan = TimeSpan::from_secs(3);
 /// Answers, backups and requests that may wait for the keeper of snapshots.
 pub const KEEPER_MAILBOX: usize = 512;
 
-/// Cells that a shard writes for a snapshot between other work: some 0.2 ms, after which it pauses.
+/// Cells that a shard writes for a snapshot between other work: some 0.2 ms.
 pub const SNAPSHOT_CELLS_AT_ONCE: usize = 256;
 
 /// Closed sessions that may wait for the archive.
@@ -236,7 +236,10 @@ pub const SETTLEMENT_PARTS_MAX: usize = SETTLEMENT_LINES_MAX.div_ceil(SETTLEMENT
 /// Chargers of one partition. A site controller whose pattern fits any number of names can introduce no more.
 pub const CHARGERS_PER_PARTITION: usize = 1 << 20;
 
-/// Backups, and wishes for a round of snapshots, that may wait for the round that is under way.
+/// Snapshots that a shard has under way at most: one is written, or waits for its records, while the next one is begun.
+pub const SNAPSHOTS_UNDER_WAY: usize = 2;
+
+/// Wishes for a round of snapshots that may wait for it.
 pub const KEEPER_WAITING: usize = 16;
 
 /// Questions that the console answers at once.

@@ -1,20 +1,23 @@
-//! The actor that keeps snapshots: partition by partition, while the gate runs, and then lets the log go.
+//! The actor that keeps snapshots: partition by partition, while the gate runs, and lets the log go behind them.
 //!
-//! It lives alone on its thread, because writing a snapshot blocks. A round takes every partition once. Each shard has
-//! one snapshot under way at a time, so memory holds no more than one partition of each. Only when all of them are
-//! written, synced and read back is the log trimmed: no further than to the older of the two that are kept, unless it takes
-//! more than half of what it may. At its bound the shards take no more turns until it is shorter.
+//! It lives alone on its thread, because writing a snapshot blocks. It walks round the partitions, and the log's growth moves
+//! its feet: of n partitions one has its turn after every n-th part of the bytes in which each has one. So shards never have
+//! more to do with snapshots than a little, and the log always ends at about the same length. A shard has at most two snapshots
+//! under way, so memory holds no more than two partitions of each. Behind one that is written, synced and read back the log
+//! is trimmed: no further than to the older of the two that are kept of each partition, unless it takes more than half of what
+//! it may. Near its bound partitions have their turns at once, and at it the shards take no more turns of chargers until it is
+//! shorter.
 //!
 //! ```text
-//!   due ─▶ for each partition: TakeSnapshot ─▶ shard: sweep ... durable ─▶ Taken ─▶ write, sync, rename, read back
-//!       ─▶ Trim below the older snapshots of all partitions ─▶ writer
+//!   turn ─▶ TakeSnapshot ─▶ shard: sweep ... durable ─▶ Taken ─▶ write, sync, rename, read back
+//!        ─▶ Trim below the snapshots of all partitions ─▶ writer ─▶ Trimmed
 //! ```
 //!
 //! A closed session is put into the archive, synced, and only then forgotten by its shard: so a snapshot without it is
 //! younger than the archive's copy, and the log that told of it goes last of all.
 //!
-//! A round that fails (a full disk) is told, and tried again later; the log only grows meanwhile. Backups are taken
-//! between two rounds, so that nothing is trimmed or replaced under them.
+//! A round that fails (a full disk) is told, and begun again later; the log only grows meanwhile. While a backup is copied
+//! the keeper does nothing else, so that nothing is trimmed or replaced under it.
 
 use super::directory::Directory;
 use super::shard::Shard;
@@ -32,30 +35,30 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-/// How often it is asked whether a round is due.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often it is asked whose turn it is.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long after a round that failed the next one begins.
 const RETRY: Duration = Duration::from_secs(10);
 /// How long the log's writer may take to show the log.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Rounds take no more than this part of the time, unless the log is in need of them.
+/// Snapshots take no more than this part of the time, unless the log is in need of them.
 const CALM: u32 = 10;
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
-    /// Bytes of the log since the last round began, after which the next one does.
+    /// Bytes of the log in which every partition has its turn.
     pub log_bytes: u64,
-    /// Time after which the next round begins if the log has grown at all.
+    /// Time in which every partition has its turn if the log has grown at all.
     pub every: Duration,
 }
 
 impl Rhythm {
-    /// A rhythm that keeps the log below so many bytes. A round begins after a sixth of that: so the log has room for what is
-    /// between the older of the two snapshots of each partition and now, for what is written during a round, and for the part
-    /// of a generation (32 MiB) that cannot go yet. Under a load that makes the log grow so fast that rounds would follow one
-    /// another, a round begins when the log would else outgrow its bound: a snapshot costs the same, however much it lets go.
+    /// A rhythm that keeps the log below so many bytes. Every partition has its turn in a sixth of that: so the log has room for
+    /// what is between the older of the two snapshots of each partition and now, and for the part of a generation (32 MiB) that
+    /// cannot go yet. Where snapshots would take much of the time that way, it is three quarters of the bound instead, and the
+    /// log goes up to the newer snapshots: one costs the same, however much it lets go.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
         Rhythm { log_bytes: bytes / 6, every }
     }
@@ -65,15 +68,20 @@ impl Rhythm {
         self.log_bytes.saturating_mul(6)
     }
 
-    /// Whether the next round is to begin.
-    fn is_due(&self, log: Growth) -> bool {
-        if log.since >= self.every {
-            return log.grown > 0;
-        }
-        // What the log will take at the end of a round, if it grows during it as it did since the last one began.
-        let rounds = log.round.as_millis() * u128::from(log.grown) / log.since.as_millis().max(1);
-        let needed = u128::from(log.used) + rounds >= u128::from(self.bound() / 16 * 15);
-        log.grown >= self.log_bytes && (log.round * CALM <= log.since || needed)
+    /// Bytes in which every partition is to have its turn, after a round for which the snapshots took so much of the time.
+    fn stride(&self, snapshots: Duration, round: Duration) -> u64 {
+        if snapshots * CALM <= round { self.log_bytes } else { self.bound() / 4 * 3 }
+    }
+
+    /// How many of so many partitions are to have had their turn in a round.
+    fn turns(&self, partitions: u16, log: Growth) -> u64 {
+        let share = |part: u128, whole: u128| u128::from(partitions) * part / whole.max(1);
+        let turns = match log.grown {
+            0 => 0,
+            _ if log.used >= self.bound() / 16 * 15 => u128::from(partitions),
+            grown => share(grown.into(), log.stride.into()).max(share(log.since.as_millis(), self.every.as_millis())),
+        };
+        u64::try_from(turns).unwrap_or(u64::MAX)
     }
 }
 
@@ -84,10 +92,10 @@ struct Growth {
     grown: u64,
     /// Bytes that it takes.
     used: u64,
-    /// How long ago the last round began.
+    /// How long ago the round began.
     since: Duration,
-    /// How long that took.
-    round: Duration,
+    /// Bytes in which every partition is to have its turn.
+    stride: u64,
 }
 
 impl Default for Rhythm {
@@ -109,11 +117,12 @@ impl Message for Backup {
     type Result = ();
 }
 
-/// A round begins now, if none is under way: and this one is told when it is over, and whether it came to its end.
+/// All partitions have their turn now, one after the other, and this one is told when that is over and the log trimmed, and
+/// whether it came to its end.
 pub struct Round {
     /// Who is told.
     pub over: mpsc::Sender<bool>,
-    /// Not if the log has grown by less than so many bytes since the last round: then it is over at once.
+    /// Not if the log has grown by less than so many bytes since the last round began: then it is over at once.
     pub unless_below: u64,
 }
 
@@ -140,23 +149,33 @@ impl Message for Swept {
     type Result = ();
 }
 
-/// What the keeper has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct UnderWay {
-    snapshots: u64,
-    bytes: u64,
+/// The writer's answer to [`Trim`].
+pub struct Trimmed;
+
+impl Message for Trimmed {
+    type Result = ();
 }
 
+/// Every partition once.
 struct Current {
     begun: Instant,
     /// What had been written to the log when it began.
     log_at: u64,
+    /// Bytes of the log in which it is to come to its end.
+    stride: u64,
+    /// It is wanted now, however little the log has grown.
+    hurried: bool,
+    /// Who waits for it.
+    waiting: Vec<mpsc::Sender<bool>>,
     /// Partitions of each shard that are still to come.
     left: Vec<VecDeque<PartitionId>>,
-    /// Shards that have one under way.
-    busy: usize,
-    done: UnderWay,
-    /// Something went wrong: nothing is trimmed.
+    /// Partitions that had their turn.
+    turns: u64,
+    /// Snapshots that were kept, and their bytes.
+    kept: (u64, u64),
+    /// How long all of them took, shards side by side.
+    took: Duration,
+    /// Something went wrong.
     failed: bool,
 }
 
@@ -169,13 +188,19 @@ pub struct Keeper {
     figures: Arc<LogFigures>,
     rhythm: Rhythm,
     round: Option<Current>,
-    /// When the last one began, and what had been written to the log then.
-    last: (Instant, u64),
-    /// How long it took.
-    took: Duration,
-    not_before: Instant,
-    backups: VecDeque<Backup>,
-    waiting: Vec<mpsc::Sender<bool>>,
+    /// Snapshots that each shard has under way, by when they were asked for, the oldest first.
+    under_way: Vec<VecDeque<Instant>>,
+    /// What had been written to the log when the last round began that came to its end: all partitions have younger snapshots.
+    covered: u64,
+    /// The writer has not answered yet, and whether there is more to trim by now.
+    trimming: bool,
+    trim_again: bool,
+    /// When a round is begun again after one that failed.
+    retry_at: Option<Instant>,
+    /// Who wants a round that begins when nothing is under way any more.
+    wanted: Vec<mpsc::Sender<bool>>,
+    /// Who waits for the log to be trimmed after a round.
+    over: Vec<mpsc::Sender<bool>>,
 }
 
 /// Who a keeper works for.
@@ -193,10 +218,9 @@ pub struct Surroundings {
 }
 
 impl Keeper {
-    /// A keeper. The log that was found at the start counts as written since the last round.
+    /// A keeper. The log that was found at the start counts as written in its first round.
     pub fn new(around: Surroundings, rhythm: Rhythm) -> Keeper {
         let Surroundings { snapshots, data, directory, writer, figures } = around;
-        let now = Instant::now();
         Keeper {
             snapshots,
             data,
@@ -205,55 +229,88 @@ impl Keeper {
             figures,
             rhythm,
             round: None,
-            last: (now, 0),
-            took: Duration::ZERO,
-            not_before: now,
-            backups: VecDeque::new(),
-            waiting: Vec::new(),
+            under_way: Vec::new(),
+            covered: 0,
+            trimming: false,
+            trim_again: false,
+            retry_at: None,
+            wanted: Vec::new(),
+            over: Vec::new(),
         }
     }
 
-    fn is_due(&self) -> bool {
-        let (begun, log_at) = self.last;
-        let grown = self.figures.written().saturating_sub(log_at);
-        let log = Growth { grown, used: self.figures.used(), since: begun.elapsed(), round: self.took };
-        self.round.is_none() && Instant::now() >= self.not_before && self.rhythm.is_due(log)
-    }
-
-    fn begin(&mut self, context: &mut Context<Keeper>) {
-        let shards = self.directory.shards().len();
-        if shards == 0 {
-            return;
-        }
+    /// Begins a round in which the log grows by `stride`, unless it is hurried.
+    fn begin(&mut self, log_at: u64, stride: u64, hurried: bool) {
         let house = self.directory.house();
+        let shards = self.directory.shards().len();
         let mut left = vec![VecDeque::new(); shards];
         for partition in (0..house.partitions).map(PartitionId) {
             left[usize::from(Shard::of(partition, house.shards))].push_back(partition);
         }
-        let (begun, log_at) = (Instant::now(), self.figures.written());
-        self.last = (begun, log_at);
-        self.figures.set_relief(true);
-        self.round = Some(Current { begun, log_at, left, busy: 0, done: UnderWay::default(), failed: false });
-        (0..shards).for_each(|shard| self.ask(shard, context));
-        self.look_whether_over();
+        self.under_way.resize(shards, VecDeque::new());
+        let (begun, waiting, took) = (Instant::now(), std::mem::take(&mut self.wanted), Duration::ZERO);
+        let (turns, kept, failed) = (0, (0, 0), false);
+        self.round = Some(Current { begun, log_at, stride, hurried, waiting, left, turns, kept, took, failed });
     }
 
-    /// Asks a shard for its next partition.
-    fn ask(&mut self, shard: usize, context: &mut Context<Keeper>) {
-        let Some(round) = &mut self.round else { return };
-        let Some(partition) = round.left[shard].pop_front() else { return };
+    /// Begins a round when one is wanted or there is none, and lets the partitions have their turns whose turn it is.
+    fn go_on(&mut self, context: &mut Context<Keeper>) {
+        let (written, stride) = (self.figures.written(), self.rhythm.log_bytes);
+        if self.directory.shards().is_empty() {
+            return;
+        }
+        if !self.has_some_under_way() {
+            self.look_whether_over(context);
+            match (&self.round, self.retry_at) {
+                _ if !self.wanted.is_empty() => self.begin(written, stride, true),
+                (Some(_), _) => {}
+                (None, None) => self.begin(0, stride, false),
+                (None, Some(at)) if at <= Instant::now() => self.begin(written, stride, true),
+                (None, Some(_)) => {}
+            }
+        }
+        while self.wanted.is_empty()
+            && let Some(shard) = self.next()
+            && self.ask(shard, context)
+        {}
+        self.figures.set_relief(self.has_some_under_way());
+    }
+
+    /// The shard whose partition has its turn, if one has: of those that have none under way the one with the most to do.
+    fn next(&self) -> Option<usize> {
+        let round = self.round.as_ref().filter(|round| !round.failed)?;
+        let log = Growth {
+            grown: self.figures.written().saturating_sub(round.log_at),
+            used: self.figures.used(),
+            since: round.begun.elapsed(),
+            stride: round.stride,
+        };
+        if !round.hurried && round.turns >= self.rhythm.turns(self.directory.house().partitions, log) {
+            return None;
+        }
+        let idle = |shard: &usize| {
+            self.under_way[*shard].len() < limits::SNAPSHOTS_UNDER_WAY && !round.left[*shard].is_empty()
+        };
+        (0..round.left.len()).filter(idle).max_by_key(|shard| (round.left[*shard].len(), std::cmp::Reverse(*shard)))
+    }
+
+    /// Asks a shard for its next partition. Not when it has more urgent things to do.
+    fn ask(&mut self, shard: usize, context: &mut Context<Keeper>) -> bool {
+        let Some(round) = &mut self.round else { return false };
+        let Some(partition) = round.left[shard].pop_front() else { return false };
         let known = self.snapshots.verified().last(partition);
         let unless = self.snapshots.is_settled(partition, known).then_some(known);
         let wanted = TakeSnapshot { partition, unless, reply: context.address() };
         match self.directory.shards()[shard].try_send(wanted) {
-            Ok(()) => round.busy += 1,
-            Err(SendError::Full(_)) => {
-                // The shard has more urgent things to do.
-                round.left[shard].push_front(partition);
-                context.run_later(LOOK, move |keeper, context| keeper.ask(shard, context));
+            Ok(()) => {
+                round.turns += 1;
+                self.under_way[shard].push_back(Instant::now());
+                return true;
             }
+            Err(SendError::Full(_)) => round.left[shard].push_front(partition),
             Err(SendError::Closed(_)) => round.failed = true,
         }
+        false
     }
 
     fn keep(&mut self, taken: &Taken) {
@@ -263,8 +320,8 @@ impl Keeper {
         let Some(round) = &mut self.round else { return };
         match written {
             Ok(()) => {
-                round.done.snapshots += 1;
-                round.done.bytes += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+                round.kept.0 += 1;
+                round.kept.1 += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             }
             Err(failure) => {
                 tracing::error!(%partition, %failure, "a snapshot could not be kept; the log is not trimmed");
@@ -273,32 +330,45 @@ impl Keeper {
         }
     }
 
-    fn look_whether_over(&mut self) {
-        let over = |round: &mut Current| round.busy == 0 && (round.failed || round.left.iter().all(VecDeque::is_empty));
+    fn look_whether_over(&mut self, context: &mut Context<Keeper>) {
+        let over = |round: &mut Current| round.failed || round.left.iter().all(VecDeque::is_empty);
         let Some(round) = self.round.take_if(over) else { return };
-        self.figures.set_relief(false);
-        self.took = round.begun.elapsed();
-        match round.failed {
-            true => self.not_before = Instant::now() + RETRY,
-            false => {
-                let UnderWay { snapshots, bytes } = round.done;
-                let (took_ms, log_bytes) = (round.begun.elapsed().as_millis(), self.figures.written() - round.log_at);
-                tracing::info!(snapshots, bytes, took_ms, log_bytes, "all partitions have their snapshots");
-                // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
-                let reach = match self.figures.is_strained() {
-                    true => self.snapshots.verified(),
-                    false => self.snapshots.reach(),
-                };
-                // The writer's mailbox has room for it; if the process is at its end, the next round will do.
-                let _ = self.writer.try_send(Trim(reach));
+        if round.failed {
+            self.retry_at = Some(Instant::now() + RETRY);
+            for waiting in round.waiting {
+                // Whoever asked may have lost patience.
+                let _ = waiting.send(false);
             }
+            return;
         }
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(!round.failed);
+        let (took, (snapshots, bytes)) = (round.begun.elapsed(), round.kept);
+        let log_bytes = self.figures.written().saturating_sub(round.log_at);
+        let (took_ms, work_ms) = (took.as_millis(), round.took.as_millis());
+        tracing::info!(snapshots, bytes, took_ms, work_ms, log_bytes, "all partitions have their snapshots");
+        self.covered = round.log_at;
+        self.over.extend(round.waiting);
+        self.trim(context);
+        let stride = self.rhythm.stride(round.took, took);
+        self.begin(self.figures.written(), stride, false);
+    }
+
+    /// Lets the log go as far as the snapshots allow.
+    fn trim(&mut self, context: &mut Context<Keeper>) {
+        if self.trimming {
+            self.trim_again = true;
+            return;
         }
-        while let Some(backup) = self.backups.pop_front() {
-            self.back_up(backup);
-        }
+        // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
+        let reach = match self.figures.is_strained() {
+            true => self.snapshots.verified(),
+            false => self.snapshots.reach(),
+        };
+        // The writer's mailbox has room for one at a time. If the process is at its end, nobody waits any more.
+        self.trimming = self.writer.try_send(Trim { reach, reply: context.address() }).is_ok();
+    }
+
+    fn has_some_under_way(&self) -> bool {
+        self.under_way.iter().any(|asked| !asked.is_empty())
     }
 
     fn back_up(&mut self, Backup { to, reply }: Backup) {
@@ -334,11 +404,7 @@ impl Actor for Keeper {
 
     fn started(&mut self, context: &mut Context<Keeper>) {
         context.set_mailbox_capacity(crate::limits::KEEPER_MAILBOX.max(self.directory.shards().len()));
-        context.run_interval(LOOK, |keeper, context| {
-            if keeper.is_due() {
-                keeper.begin(context);
-            }
-        });
+        context.run_interval(LOOK, Keeper::go_on);
     }
 }
 
@@ -348,15 +414,29 @@ impl Handler<Swept> for Keeper {
     fn handle(&mut self, Swept { partition, taken }: Swept, context: &mut Context<Keeper>) {
         if let Some(taken) = taken {
             self.keep(&taken);
+            self.trim(context);
         }
         let shard = usize::from(Shard::of(partition, self.directory.house().shards));
-        if let Some(round) = &mut self.round {
-            round.busy -= 1;
-            if !round.failed {
-                self.ask(shard, context);
-            }
+        let begun = self.under_way[shard].pop_front();
+        if let Some((round, begun)) = self.round.as_mut().zip(begun) {
+            round.took += begun.elapsed() / u32::from(self.directory.house().shards);
         }
-        self.look_whether_over();
+        self.go_on(context);
+    }
+}
+
+impl Handler<Trimmed> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, _: Trimmed, context: &mut Context<Keeper>) {
+        self.trimming = false;
+        if std::mem::take(&mut self.trim_again) {
+            return self.trim(context);
+        }
+        for over in self.over.drain(..) {
+            // Whoever asked may have lost patience.
+            let _ = over.send(true);
+        }
     }
 }
 
@@ -364,12 +444,9 @@ impl Handler<Backup> for Keeper {
     type Result = ();
 
     fn handle(&mut self, backup: Backup, _: &mut Context<Keeper>) {
-        match self.round {
-            None => self.back_up(backup),
-            Some(_) if self.backups.len() < limits::KEEPER_WAITING => self.backups.push_back(backup),
-            // Whoever asked is told that nobody will answer.
-            Some(_) => drop(backup),
-        }
+        // Nobody makes the log shorter meanwhile.
+        self.figures.set_relief(false);
+        self.back_up(backup);
     }
 }
 
@@ -389,17 +466,19 @@ impl Handler<Round> for Keeper {
     type Result = ();
 
     fn handle(&mut self, Round { over, unless_below }: Round, context: &mut Context<Keeper>) {
-        if self.round.is_none() && self.figures.written().saturating_sub(self.last.1) < unless_below {
+        let written = self.figures.written();
+        if written.saturating_sub(self.covered) < unless_below {
             // Whoever asked may have lost patience.
             let _ = over.send(true);
             return;
         }
-        if self.waiting.len() < limits::KEEPER_WAITING {
-            self.waiting.push(over);
+        let joined = self.round.as_mut().filter(|round| round.hurried && !round.failed);
+        let wanted = joined.map_or(&mut self.wanted, |round| &mut round.waiting);
+        if wanted.len() < limits::KEEPER_WAITING {
+            wanted.push(over);
+            self.go_on(context);
         }
-        if self.round.is_none() {
-            self.begin(context);
-        }
+        // Else whoever asked is told that nobody will answer.
     }
 }
 
@@ -409,24 +488,35 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    fn is_due(grown_mib: u64, used_mib: u64, since_s: u64, round_ms: u64) -> bool {
-        let rhythm = Rhythm::log_below(600 * MIB, Duration::from_secs(900));
-        let (since, round) = (Duration::from_secs(since_s), Duration::from_millis(round_ms));
-        rhythm.is_due(Growth { grown: grown_mib * MIB, used: used_mib * MIB, since, round })
+    fn rhythm() -> Rhythm {
+        Rhythm::log_below(600 * MIB, Duration::from_secs(900))
+    }
+
+    fn turns(grown_mib: u64, used_mib: u64, since_s: u64, stride_mib: u64) -> u64 {
+        let (grown, used, stride) = (grown_mib * MIB, used_mib * MIB, stride_mib * MIB);
+        rhythm().turns(64, Growth { grown, used, since: Duration::from_secs(since_s), stride })
     }
 
     #[test]
-    fn a_round_begins_after_a_sixth_of_the_log_or_when_its_time_has_come() {
-        assert!(!is_due(99, 250, 60, 500) && is_due(100, 250, 60, 500));
-        assert!(!is_due(0, 32, 2_000, 500) && is_due(1, 32, 900, 500));
+    fn turns_come_with_the_growth_of_the_log() {
+        assert_eq!([0, 1, 2, 50, 99, 100].map(|grown| turns(grown, 250, 1, 100)), [0, 0, 1, 32, 63, 64]);
+        assert_eq!([100, 450].map(|grown| turns(grown, 500, 4, 450)), [14, 64]);
     }
 
     #[test]
-    fn under_load_a_round_waits_until_the_log_is_in_need_of_it() {
-        // 100 MiB/s, and a round takes a second: it begins when no more than what comes meanwhile fits.
-        assert!(!is_due(100, 150, 1, 1_000) && !is_due(350, 400, 4, 1_000));
-        assert!(is_due(420, 470, 4, 1_000));
-        // A round that takes long begins early.
-        assert!(is_due(100, 150, 1, 5_000));
+    fn turns_come_with_time_if_anything_happened() {
+        assert_eq!([(0, 450), (1, 450), (1, 900)].map(|(grown, since)| turns(grown, 32, since, 100)), [0, 32, 64]);
+    }
+
+    #[test]
+    fn near_the_bound_everybody_has_a_turn() {
+        assert_eq!([(1, 562), (1, 563), (0, 563)].map(|(grown, used)| turns(grown, used, 1, 450)), [0, 64, 0]);
+    }
+
+    #[test]
+    fn snapshots_that_take_much_of_the_time_are_taken_as_rarely_as_can_be() {
+        let stride =
+            |snapshots, round| rhythm().stride(Duration::from_secs(snapshots), Duration::from_secs(round)) / MIB;
+        assert_eq!([stride(0, 1), stride(1, 10), stride(1, 9)], [100, 100, 450]);
     }
 }

@@ -33,6 +33,12 @@ const START_WAIT_MAX: Duration = Duration::from_millis(limits::START_WAIT_MAX.ms
 /// How long a shard does other things between two pieces of a snapshot.
 const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 
+/// After each of so much time a shard writes a piece of a snapshot that is under way: a quarter of what it can.
+const SWEEP_EVERY: Duration = Duration::from_micros(800);
+
+/// So many pieces are written at once, however long there was something else to do: some 10 ms.
+const SWEEP_PIECES_MAX: usize = 50;
+
 /// A shard on its thread.
 pub struct ShardActor {
     shard: Shard,
@@ -50,8 +56,10 @@ pub struct ShardActor {
     ticks: Arc<Durations>,
     /// How long the log is: at its bound turns wait.
     log: Arc<LogFigures>,
-    /// The snapshot that is being taken, and for whom.
-    snapshot: Option<(PartitionId, Addr<Keeper>)>,
+    /// The snapshots that are being taken, each of another partition, and when a piece of them was last written. At most
+    /// [`limits::SNAPSHOTS_UNDER_WAY`].
+    snapshots: Vec<(PartitionId, Addr<Keeper>)>,
+    swept: Instant,
     /// What waits for the journal in all shards, and what this one has told of it.
     depth: ::metrics::Gauge,
     told: u32,
@@ -122,27 +130,50 @@ impl ShardActor {
             under_way: VecDeque::new(),
             ticks,
             log,
-            snapshot: None,
+            snapshots: Vec::new(),
+            swept: Instant::now(),
             depth: MAILBOX_DEPTH.gauge(&["shard"]),
             told: 0,
         }
     }
 
-    /// Writes up to `cells` more cells of the snapshot. Says whether there are more.
+    /// Writes up to `cells` more cells of the first snapshot that is not written, and hands over those that may be kept. Says
+    /// whether there are more cells.
     fn sweep(&mut self, cells: usize) -> bool {
-        let Some((partition, _)) = &self.snapshot else { return false };
-        match self.shard.sweep(*partition, cells) {
-            Sweep::Going => true,
-            // Looked at again after the next commit.
-            Sweep::Waiting => false,
-            Sweep::Done(taken) => {
-                if let Some((partition, keeper)) = self.snapshot.take() {
-                    // The keeper has room for an answer of each shard.
-                    let _ = keeper.try_send(Swept { partition, taken: Some(taken) });
+        let mut going = false;
+        self.snapshots.retain(|(partition, keeper)| {
+            match self.shard.sweep(*partition, if going { 0 } else { cells }) {
+                Sweep::Going => {
+                    going = true;
+                    true
                 }
-                false
+                // Looked at again after the next commit.
+                Sweep::Waiting => true,
+                Sweep::Done(taken) => {
+                    // The keeper has room for the answers of each shard.
+                    let _ = keeper.try_send(Swept { partition: *partition, taken: Some(taken) });
+                    false
+                }
             }
+        });
+        going
+    }
+
+    /// Writes as much of the snapshots as a shard does that has other things to do as well: a piece in [`SWEEP_EVERY`], and those
+    /// that it did not come to; at least this many. Says whether there is more.
+    fn sweep_between(&mut self, pieces_min: usize) -> bool {
+        if self.snapshots.is_empty() {
+            return false;
         }
+        let pieces = self.swept.elapsed().as_micros() / SWEEP_EVERY.as_micros();
+        let pieces =
+            usize::try_from(pieces).map_or(SWEEP_PIECES_MAX, |pieces| pieces.clamp(pieces_min, SWEEP_PIECES_MAX));
+        if pieces == 0 {
+            return true;
+        }
+        let going = self.sweep(pieces * limits::SNAPSHOT_CELLS_AT_ONCE);
+        self.swept = Instant::now();
+        going
     }
 
     /// Says how much waits for the journal.
@@ -304,7 +335,10 @@ impl Handler<TakeSnapshot> for ShardActor {
             return;
         }
         self.shard.begin_snapshot(partition);
-        self.snapshot = Some((partition, reply));
+        if self.snapshots.is_empty() {
+            self.swept = Instant::now();
+        }
+        self.snapshots.push((partition, reply));
         context.notify(GoOn);
     }
 }
@@ -313,7 +347,7 @@ impl Handler<GoOn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
-        if self.sweep(limits::SNAPSHOT_CELLS_AT_ONCE) {
+        if self.sweep_between(1) {
             match self.log.is_strained() {
                 true => context.notify(GoOn),
                 false => drop(context.notify_later(GoOn, SWEEP_PAUSE)),
@@ -349,6 +383,8 @@ impl Handler<Turn> for ShardActor {
             self.turns.push_back(turn);
         }
         self.pump(now);
+        // Behind many turns the next word of the snapshots may be long in coming.
+        self.sweep_between(0);
     }
 }
 

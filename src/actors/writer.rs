@@ -3,8 +3,9 @@
 //! It lives alone on its thread, because a commit blocks. Batches that arrive while one commit runs are written
 //! together by the next: with one message to itself, which comes after everything that waits in the mailbox already.
 
+use super::keeper::{Keeper, Trimmed};
 use crate::journal::{Batch, Failure, Log, LogView, Recovered, Sequences};
-use actix::{Actor, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -29,8 +30,13 @@ impl Message for Commit {
     type Result = ();
 }
 
-/// Drop what the log no longer needs. Below these records every partition has its snapshots.
-pub struct Trim(pub Sequences);
+/// Drop what the log no longer needs.
+pub struct Trim {
+    /// Below these records every partition has its snapshots.
+    pub reach: Sequences,
+    /// Who is told when it is done.
+    pub reply: Addr<Keeper>,
+}
 
 impl Message for Trim {
     type Result = ();
@@ -76,10 +82,10 @@ impl LogFigures {
         self.used() > self.bound / 2
     }
 
-    /// As long as it may be, and somebody is about to change that: what can wait waits until then. While snapshots fail (a
-    /// full disk) the log grows beyond its bound rather than that nobody could charge any more.
+    /// As long as it may be but for what is under way already, and somebody is about to change that: what can wait waits until
+    /// then. While snapshots fail (a full disk) the log grows beyond its bound rather than that nobody could charge any more.
     pub fn is_full(&self) -> bool {
-        self.used() >= self.bound && self.relief.load(Ordering::Relaxed)
+        self.used() >= self.bound - self.bound / 32 && self.relief.load(Ordering::Relaxed)
     }
 
     /// Whether snapshots are being taken.
@@ -211,12 +217,16 @@ impl Handler<Commit> for JournalWriter {
 impl Handler<Trim> for JournalWriter {
     type Result = ();
 
-    fn handle(&mut self, Trim(reach): Trim, _: &mut Context<JournalWriter>) {
+    fn handle(&mut self, Trim { reach, reply }: Trim, _: &mut Context<JournalWriter>) {
         let Some(log) = &mut self.log else { return };
         match log.trim(&reach) {
             Ok(dropped) => {
                 self.figures.used.store(log.used_bytes(), Ordering::Relaxed);
                 tracing::debug!(dropped, kept_bytes = log.used_bytes(), "the log is trimmed");
+                // It asks for no more until it has this answer: there is never more than one.
+                reply.do_send(Trimmed);
+                // It asks for no more until it has this answer: there is never more than one.
+                reply.do_send(Trimmed);
             }
             Err(failure) => self.fail(&failure),
         }
@@ -259,9 +269,9 @@ mod tests {
             log.used.store(used, Ordering::Relaxed);
             (log.is_strained(), log.is_full())
         };
-        assert_eq!([with(50), with(51), with(100)], [(false, false), (true, false), (true, false)]);
+        assert_eq!([with(50), with(51), with(97)], [(false, false), (true, false), (true, false)]);
         log.set_relief(true);
-        assert_eq!([with(50), with(99), with(100)], [(false, false), (true, false), (true, true)]);
+        assert_eq!([with(50), with(96), with(97)], [(false, false), (true, false), (true, true)]);
         log.set_relief(false);
         assert_eq!(with(1_000), (true, false), "it grows rather than that nobody could charge");
     }
