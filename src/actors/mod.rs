@@ -16,6 +16,7 @@ pub mod account;
 mod acquainting;
 pub mod archivist;
 mod cells;
+mod channels;
 pub mod charger;
 mod codes;
 mod delivery;

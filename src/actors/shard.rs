@@ -7,6 +7,7 @@
 //!   input ─▶ reserve ─▶ charger ─▶ session ─▶ events ─▶ journal ─▶ (durable) ─▶ gate ─▶ output
 //! ```
 
+use super::channels::Channels;
 use super::charger::{ConnectionId, Link};
 use super::delivery::Delivery;
 use super::hosted::Slot;
@@ -26,7 +27,7 @@ use crate::limits;
 use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
-use crate::wire::{Channel, ChargerHello, FromCharger, Received, ToCharger};
+use crate::wire::{ChargerHello, FromCharger, Received, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -147,7 +148,7 @@ pub struct Shard {
     gate: Gate<Output>,
     wheel: Wheel<Sleeper>,
     /// Which charger speaks on which channel of which connection, as far as they are of this shard.
-    channels: HashMap<ConnectionId, HashMap<Channel, ChargerRef>>,
+    channels: HashMap<ConnectionId, Channels>,
     fired: Vec<Wake<Sleeper>>,
 }
 
@@ -230,7 +231,7 @@ impl Shard {
         self.channels.entry(link.connection).or_default().insert(link.channel, ChargerRef { partition: local, slot });
         if let Some(before) = replaced.filter(|before| before.connection != link.connection) {
             if let Some(channels) = self.channels.get_mut(&before.connection) {
-                channels.remove(&before.channel);
+                channels.remove(before.channel);
             }
             return Ok(Some(before));
         }
@@ -261,7 +262,7 @@ impl Shard {
 
     /// Who speaks on a channel.
     fn charger_at(&self, link: Link) -> Option<ChargerRef> {
-        self.channels.get(&link.connection)?.get(&link.channel).copied()
+        self.channels.get(&link.connection)?.get(link.channel)
     }
 
     /// Whether a charger is known, or its partition may remember one more.
@@ -286,7 +287,7 @@ impl Shard {
         let mut speakers = [None; LOOK_AHEAD];
         let Some(channels) = self.channels.get(&connection) else { return speakers };
         for (speaker, Received { channel, .. }) in speakers.iter_mut().zip(messages) {
-            *speaker = channels.get(channel).copied();
+            *speaker = channels.get(*channel);
         }
         let mut cells = [None; LOOK_AHEAD];
         for ((cell, speaker), Received { message, .. }) in cells.iter_mut().zip(speakers).zip(messages) {
@@ -312,7 +313,7 @@ impl Shard {
 
     /// A connection is gone.
     pub fn disconnected(&mut self, connection: ConnectionId) {
-        for charger in self.channels.remove(&connection).into_iter().flatten().map(|(_, charger)| charger) {
+        for charger in self.channels.remove(&connection).iter().flat_map(Channels::chargers) {
             let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot) else {
                 continue;
             };
@@ -401,7 +402,7 @@ impl Shard {
 
     /// How many chargers somebody speaks for now.
     pub fn chargers_online(&self) -> usize {
-        self.channels.values().map(HashMap::len).sum()
+        self.channels.values().map(Channels::len).sum()
     }
 
     /// Whether a connection speaks on this channel for a charger of this shard.
