@@ -276,7 +276,7 @@ impl Keeper {
         self.figures.set_relief(self.has_some_under_way());
     }
 
-    /// The shard whose partition has its turn, if one has: of those that have none under way the one with the most to do.
+    /// The shard whose partition has its turn, if one has: of those that may have one more under way the one with the most to do.
     fn next(&self) -> Option<usize> {
         let round = self.round.as_ref().filter(|round| !round.failed)?;
         let log = Growth {

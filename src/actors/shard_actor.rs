@@ -60,6 +60,8 @@ pub struct ShardActor {
     /// [`limits::SNAPSHOTS_UNDER_WAY`].
     snapshots: Vec<(PartitionId, Addr<Keeper>)>,
     swept: Instant,
+    /// A [`GoOn`] is on its way.
+    goes_on: bool,
     /// What waits for the journal in all shards, and what this one has told of it.
     depth: ::metrics::Gauge,
     told: u32,
@@ -132,6 +134,7 @@ impl ShardActor {
             log,
             snapshots: Vec::new(),
             swept: Instant::now(),
+            goes_on: false,
             depth: MAILBOX_DEPTH.gauge(&["shard"]),
             told: 0,
         }
@@ -339,7 +342,10 @@ impl Handler<TakeSnapshot> for ShardActor {
             self.swept = Instant::now();
         }
         self.snapshots.push((partition, reply));
-        context.notify(GoOn);
+        if !self.goes_on {
+            self.goes_on = true;
+            context.notify(GoOn);
+        }
     }
 }
 
@@ -347,7 +353,8 @@ impl Handler<GoOn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
-        if self.sweep_between(1) {
+        self.goes_on = self.sweep_between(1);
+        if self.goes_on {
             match self.log.is_strained() {
                 true => context.notify(GoOn),
                 false => drop(context.notify_later(GoOn, SWEEP_PAUSE)),
