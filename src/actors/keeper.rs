@@ -57,7 +57,7 @@ pub struct Rhythm {
 impl Rhythm {
     /// A rhythm that keeps the log below so many bytes. Every partition has its turn in a sixth of that: so the log has room for
     /// what is between the older of the two snapshots of each partition and now, and for the part of a generation (32 MiB) that
-    /// cannot go yet. Where snapshots would take much of the time that way, it is three quarters of the bound instead, and the
+    /// cannot go yet. Where snapshots would take much of the time that way, it is three fifths of the bound instead, and the
     /// log goes up to the newer snapshots: one costs the same, however much it lets go.
     pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
         Rhythm { log_bytes: bytes / 6, every }
@@ -70,7 +70,7 @@ impl Rhythm {
 
     /// Bytes in which every partition is to have its turn, after a round for which the snapshots took so much of the time.
     fn stride(&self, snapshots: Duration, round: Duration) -> u64 {
-        if snapshots * CALM <= round { self.log_bytes } else { self.bound() / 4 * 3 }
+        if snapshots * CALM <= round { self.log_bytes } else { self.bound() / 5 * 3 }
     }
 
     /// How many of so many partitions are to have had their turn in a round.
@@ -517,6 +517,6 @@ mod tests {
     fn snapshots_that_take_much_of_the_time_are_taken_as_rarely_as_can_be() {
         let stride =
             |snapshots, round| rhythm().stride(Duration::from_secs(snapshots), Duration::from_secs(round)) / MIB;
-        assert_eq!([stride(0, 1), stride(1, 10), stride(1, 9)], [100, 100, 450]);
+        assert_eq!([stride(0, 1), stride(1, 10), stride(1, 9)], [100, 100, 360]);
     }
 }
