@@ -10,7 +10,7 @@
 //!
 //! ```text
 //!   turn ─▶ TakeSnapshot ─▶ shard: sweep ... durable ─▶ Taken ─▶ write, sync, rename, read back
-//!        ─▶ Trim below the snapshots of all partitions ─▶ writer ─▶ Trimmed
+//!        ─▶ Trim below the snapshots of all partitions ─▶ writer
 //! ```
 //!
 //! A closed session is put into the archive, synced, and only then forgotten by its shard: so a snapshot without it is
@@ -149,13 +149,6 @@ impl Message for Swept {
     type Result = ();
 }
 
-/// The writer's answer to [`Trim`].
-pub struct Trimmed;
-
-impl Message for Trimmed {
-    type Result = ();
-}
-
 /// Every partition once.
 struct Current {
     begun: Instant,
@@ -192,8 +185,9 @@ pub struct Keeper {
     under_way: Vec<VecDeque<Instant>>,
     /// What had been written to the log when the last round began that came to its end: all partitions have younger snapshots.
     covered: u64,
-    /// The writer has not answered yet, and whether there is more to trim by now.
-    trimming: bool,
+    /// How many times the writer was asked to trim the log: again only when it has done so.
+    trims: u64,
+    /// There is more to trim by now.
     trim_again: bool,
     /// When a round is begun again after one that failed.
     retry_at: Option<Instant>,
@@ -231,7 +225,7 @@ impl Keeper {
             round: None,
             under_way: Vec::new(),
             covered: 0,
-            trimming: false,
+            trims: 0,
             trim_again: false,
             retry_at: None,
             wanted: Vec::new(),
@@ -259,8 +253,9 @@ impl Keeper {
         if self.directory.shards().is_empty() {
             return;
         }
+        self.look_whether_trimmed();
         if !self.has_some_under_way() {
-            self.look_whether_over(context);
+            self.look_whether_over();
             match (&self.round, self.retry_at) {
                 _ if !self.wanted.is_empty() => self.begin(written, stride, true),
                 (Some(_), _) => {}
@@ -330,7 +325,7 @@ impl Keeper {
         }
     }
 
-    fn look_whether_over(&mut self, context: &mut Context<Keeper>) {
+    fn look_whether_over(&mut self) {
         let over = |round: &mut Current| round.failed || round.left.iter().all(VecDeque::is_empty);
         let Some(round) = self.round.take_if(over) else { return };
         if round.failed {
@@ -347,24 +342,39 @@ impl Keeper {
         tracing::info!(snapshots, bytes, took_ms, work_ms, log_bytes, "all partitions have their snapshots");
         self.covered = round.log_at;
         self.over.extend(round.waiting);
-        self.trim(context);
+        self.trim();
         let stride = self.rhythm.stride(round.took, took);
         self.begin(self.figures.written(), stride, false);
     }
 
-    /// Lets the log go as far as the snapshots allow.
-    fn trim(&mut self, context: &mut Context<Keeper>) {
-        if self.trimming {
+    /// Lets the log go as far as the snapshots allow, when the writer has done so before.
+    fn trim(&mut self) {
+        if self.figures.trims() < self.trims {
             self.trim_again = true;
             return;
         }
+        self.trim_again = false;
         // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
         let reach = match self.figures.is_strained() {
             true => self.snapshots.verified(),
             false => self.snapshots.reach(),
         };
         // The writer's mailbox has room for one at a time. If the process is at its end, nobody waits any more.
-        self.trimming = self.writer.try_send(Trim { reach, reply: context.address() }).is_ok();
+        self.trims += u64::from(self.writer.try_send(Trim(reach)).is_ok());
+    }
+
+    /// Trims again what became free meanwhile, or says that the log is trimmed.
+    fn look_whether_trimmed(&mut self) {
+        if self.figures.trims() < self.trims {
+            return;
+        }
+        if self.trim_again {
+            return self.trim();
+        }
+        for over in self.over.drain(..) {
+            // Whoever asked may have lost patience.
+            let _ = over.send(true);
+        }
     }
 
     fn has_some_under_way(&self) -> bool {
@@ -414,7 +424,7 @@ impl Handler<Swept> for Keeper {
     fn handle(&mut self, Swept { partition, taken }: Swept, context: &mut Context<Keeper>) {
         if let Some(taken) = taken {
             self.keep(&taken);
-            self.trim(context);
+            self.trim();
         }
         let shard = usize::from(Shard::of(partition, self.directory.house().shards));
         let begun = self.under_way[shard].pop_front();
@@ -422,21 +432,6 @@ impl Handler<Swept> for Keeper {
             round.took += begun.elapsed() / u32::from(self.directory.house().shards);
         }
         self.go_on(context);
-    }
-}
-
-impl Handler<Trimmed> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, _: Trimmed, context: &mut Context<Keeper>) {
-        self.trimming = false;
-        if std::mem::take(&mut self.trim_again) {
-            return self.trim(context);
-        }
-        for over in self.over.drain(..) {
-            // Whoever asked may have lost patience.
-            let _ = over.send(true);
-        }
     }
 }
 

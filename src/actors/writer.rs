@@ -3,9 +3,8 @@
 //! It lives alone on its thread, because a commit blocks. Batches that arrive while one commit runs are written
 //! together by the next: with one message to itself, which comes after everything that waits in the mailbox already.
 
-use super::keeper::{Keeper, Trimmed};
 use crate::journal::{Batch, Failure, Log, LogView, Recovered, Sequences};
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -30,13 +29,9 @@ impl Message for Commit {
     type Result = ();
 }
 
-/// Drop what the log no longer needs.
-pub struct Trim {
-    /// Below these records every partition has its snapshots.
-    pub reach: Sequences,
-    /// Who is told when it is done.
-    pub reply: Addr<Keeper>,
-}
+/// Drop what the log no longer needs. Below these records every partition has its snapshots. It is counted when it is done
+/// ([`LogFigures::trims`]), and no more than one may be under way.
+pub struct Trim(pub Sequences);
 
 impl Message for Trim {
     type Result = ();
@@ -57,6 +52,7 @@ pub struct LogFigures {
     used: AtomicU64,
     records: AtomicU64,
     last_sequence: AtomicU64,
+    trims: AtomicU64,
     /// What it may take.
     bound: u64,
     /// Snapshots are being taken that will let some of it go.
@@ -72,6 +68,7 @@ impl LogFigures {
             used: AtomicU64::new(log.used_bytes()),
             last_sequence: AtomicU64::new(last),
             records: AtomicU64::new(recovered.records),
+            trims: AtomicU64::new(0),
             bound,
             relief: AtomicBool::new(false),
         }
@@ -96,6 +93,11 @@ impl LogFigures {
     /// Bytes that were ever written to it, as far as they were still there at the start.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// How many times it was trimmed, whether anything could go or not.
+    pub(super) fn trims(&self) -> u64 {
+        self.trims.load(Ordering::Acquire)
     }
 
     /// Bytes that it takes.
@@ -217,16 +219,13 @@ impl Handler<Commit> for JournalWriter {
 impl Handler<Trim> for JournalWriter {
     type Result = ();
 
-    fn handle(&mut self, Trim { reach, reply }: Trim, _: &mut Context<JournalWriter>) {
+    fn handle(&mut self, Trim(reach): Trim, _: &mut Context<JournalWriter>) {
         let Some(log) = &mut self.log else { return };
         match log.trim(&reach) {
             Ok(dropped) => {
                 self.figures.used.store(log.used_bytes(), Ordering::Relaxed);
+                self.figures.trims.fetch_add(1, Ordering::Release);
                 tracing::debug!(dropped, kept_bytes = log.used_bytes(), "the log is trimmed");
-                // It asks for no more until it has this answer: there is never more than one.
-                reply.do_send(Trimmed);
-                // It asks for no more until it has this answer: there is never more than one.
-                reply.do_send(Trimmed);
             }
             Err(failure) => self.fail(&failure),
         }
