@@ -172,6 +172,44 @@ struct Current {
     failed: bool,
 }
 
+/// What the writer was asked to trim: one time after the other, and once more if something became free meanwhile.
+#[derive(Debug, Default)]
+struct Trimming {
+    /// How many times it was asked.
+    asked: u64,
+    /// There is more to trim by now.
+    again: bool,
+}
+
+/// How far the writer is with what it was asked to trim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    UnderWay,
+    /// It has done what it was asked for, and more is free by now.
+    MoreToDo,
+    Done,
+}
+
+impl Trimming {
+    /// Whether it may be asked when it has trimmed so many times. If not, there is more to do afterwards.
+    fn may_ask(&mut self, done: u64) -> bool {
+        self.again = done < self.asked;
+        !self.again
+    }
+
+    fn asked(&mut self) {
+        self.asked += 1;
+    }
+
+    fn progress(&self, done: u64) -> Progress {
+        match (done < self.asked, self.again) {
+            (true, _) => Progress::UnderWay,
+            (false, true) => Progress::MoreToDo,
+            (false, false) => Progress::Done,
+        }
+    }
+}
+
 /// The keeper.
 pub struct Keeper {
     snapshots: Arc<Snapshots>,
@@ -185,10 +223,7 @@ pub struct Keeper {
     under_way: Vec<VecDeque<Instant>>,
     /// What had been written to the log when the last round began that came to its end: all partitions have younger snapshots.
     covered: u64,
-    /// How many times the writer was asked to trim the log: again only when it has done so.
-    trims: u64,
-    /// There is more to trim by now.
-    trim_again: bool,
+    trimming: Trimming,
     /// When a round is begun again after one that failed.
     retry_at: Option<Instant>,
     /// Who wants a round that begins when nothing is under way any more.
@@ -225,8 +260,7 @@ impl Keeper {
             round: None,
             under_way: Vec::new(),
             covered: 0,
-            trims: 0,
-            trim_again: false,
+            trimming: Trimming::default(),
             retry_at: None,
             wanted: Vec::new(),
             over: Vec::new(),
@@ -349,31 +383,31 @@ impl Keeper {
 
     /// Lets the log go as far as the snapshots allow, when the writer has done so before.
     fn trim(&mut self) {
-        if self.figures.trims() < self.trims {
-            self.trim_again = true;
+        if !self.trimming.may_ask(self.figures.trims()) {
             return;
         }
-        self.trim_again = false;
         // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
         let reach = match self.figures.is_strained() {
             true => self.snapshots.verified(),
             false => self.snapshots.reach(),
         };
         // The writer's mailbox has room for one at a time. If the process is at its end, nobody waits any more.
-        self.trims += u64::from(self.writer.try_send(Trim(reach)).is_ok());
+        if self.writer.try_send(Trim(reach)).is_ok() {
+            self.trimming.asked();
+        }
     }
 
     /// Trims again what became free meanwhile, or says that the log is trimmed.
     fn look_whether_trimmed(&mut self) {
-        if self.figures.trims() < self.trims {
-            return;
-        }
-        if self.trim_again {
-            return self.trim();
-        }
-        for over in self.over.drain(..) {
-            // Whoever asked may have lost patience.
-            let _ = over.send(true);
+        match self.trimming.progress(self.figures.trims()) {
+            Progress::UnderWay => {}
+            Progress::MoreToDo => self.trim(),
+            Progress::Done => {
+                for over in self.over.drain(..) {
+                    // Whoever asked may have lost patience.
+                    let _ = over.send(true);
+                }
+            }
         }
     }
 
@@ -506,6 +540,21 @@ mod tests {
     #[test]
     fn near_the_bound_everybody_has_a_turn() {
         assert_eq!([(1, 562), (1, 563), (0, 563)].map(|(grown, used)| turns(grown, used, 1, 450)), [0, 64, 0]);
+    }
+
+    /// Whoever waits for a round is told when the log is trimmed below all of it, not when some earlier trim came to its end.
+    #[test]
+    fn one_trim_is_under_way_at_a_time_and_what_became_free_meanwhile_is_trimmed_before_anybody_is_told() {
+        let mut trimming = Trimming::default();
+        assert_eq!((trimming.progress(0), trimming.may_ask(0)), (Progress::Done, true));
+        trimming.asked();
+        assert_eq!(trimming.progress(0), Progress::UnderWay);
+        assert!(!trimming.may_ask(0) && !trimming.may_ask(0), "the first is under way");
+        assert_eq!(trimming.progress(0), Progress::UnderWay);
+        assert_eq!(trimming.progress(1), Progress::MoreToDo);
+        assert!(trimming.may_ask(1));
+        trimming.asked();
+        assert_eq!([1, 2].map(|done| trimming.progress(done)), [Progress::UnderWay, Progress::Done]);
     }
 
     #[test]

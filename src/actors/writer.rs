@@ -29,8 +29,8 @@ impl Message for Commit {
     type Result = ();
 }
 
-/// Drop what the log no longer needs. Below these records every partition has its snapshots. It is counted when it is done
-/// ([`LogFigures::trims`]), and no more than one may be under way.
+/// Drop what the log no longer needs. Below these records every partition has its snapshots. When it is done it is counted in
+/// the log's figures, and no more than one may be under way.
 pub struct Trim(pub Sequences);
 
 impl Message for Trim {
@@ -260,6 +260,25 @@ impl Handler<CloseLog> for JournalWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::MemoryStore;
+
+    /// The keeper asks again when the count has come up with it, and an odd one would let two trims be under way.
+    #[test]
+    fn each_trim_is_counted_once_and_when_it_is_done() {
+        let (log, recovered) =
+            Log::open(Box::new(MemoryStore::new(4)), &Sequences::new(1), &mut |_| Ok(())).expect("an empty log");
+        let figures = Arc::new(LogFigures::new(&recovered, &log, 1 << 20));
+        let counted = figures.clone();
+        actix::System::new().block_on(async move {
+            let on_failure: OnFailure = Box::new(|failure| panic!("{failure}"));
+            let writer = JournalWriter::new(log, 1, on_failure, |_| {}, counted.clone()).start();
+            for trims in 1..=3 {
+                writer.send(Trim(Sequences::new(1))).await.expect("it lives");
+                assert_eq!(counted.trims(), trims);
+            }
+        });
+        assert_eq!(figures.trims(), 3);
+    }
 
     #[test]
     fn a_log_is_full_only_while_somebody_makes_it_shorter() {
