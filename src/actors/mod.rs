@@ -37,6 +37,7 @@ pub mod partition;
 pub mod posting;
 pub mod processor;
 mod replay;
+pub mod rhythm;
 pub mod session;
 pub mod session_record;
 pub mod settling;

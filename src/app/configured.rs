@@ -1,9 +1,10 @@
 //! A gate from its configuration: certificates, tariffs, processors.
 
-use super::gate::{Data, Door, Settings};
+use super::data::Data;
 use super::keys::{self, KeysError};
+use super::settings::{Door, Settings};
 use crate::actors::house::{Place, Places};
-use crate::actors::keeper::Rhythm;
+use crate::actors::rhythm::Rhythm;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::tariff::{BookError, Finding, TariffBook};

@@ -10,6 +10,7 @@ mod charger_connection;
 mod clock;
 pub mod configured;
 mod connection;
+mod data;
 pub mod demo;
 mod gate;
 mod inside;
@@ -18,18 +19,23 @@ mod places;
 mod processor_connection;
 mod reading;
 mod receipts;
+mod receiver;
 mod reconciler;
 mod scrape;
+mod settings;
 #[cfg(test)]
 mod tests;
+mod threads;
 
-pub use crate::actors::keeper::Rhythm;
+pub use crate::actors::rhythm::Rhythm;
 pub use clock::SystemClock;
-pub use gate::{Data, Door, Gate, Settings, StartError};
+pub use data::Data;
+pub use gate::{Gate, StartError};
 pub use inside::{Inside, InsideError, InsideLoad};
 pub use places::{Assigned, NoTariffs};
 pub use reading::read;
 pub use receipts::Receipts;
+pub use settings::{Door, Settings};
 
 /// What is going on, gathered from the shards.
 pub use crate::console::{Figures, Money, ask_all};

@@ -1,6 +1,7 @@
 //! A data directory whose gate does not run, opened to be looked at.
 
-use super::gate::{Rebuilding, StartError};
+use super::data::Rebuilding;
+use super::gate::StartError;
 use super::places::NoTariffs;
 use crate::actors::house::{House, Places};
 use crate::actors::shard::Shard;

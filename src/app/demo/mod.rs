@@ -2,9 +2,11 @@
 //! this machine and over mutual TLS, on a clock that runs faster.
 
 use super::Figures;
-use super::gate::{Data, Door, Gate, Settings, StartError};
+use super::data::Data;
+use super::gate::{Gate, StartError};
 use super::keys::{self, KeysError};
 use super::places::Assigned;
+use super::settings::{Door, Settings};
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
@@ -234,7 +236,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         receipt_base: String::new(),
         receipts: Some(super::Receipts::default()),
         clock: pace.clock.clone(),
-        rhythm: crate::actors::keeper::Rhythm::default(),
+        rhythm: crate::actors::rhythm::Rhythm::default(),
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),

@@ -1,0 +1,94 @@
+//! Takes in who has passed the handshake, and puts each connection on the thread where it is served.
+
+use super::charger_connection::ChargerConnection;
+use super::connection::Connection;
+use super::processor_connection::ProcessorConnection;
+use super::settings::{Door, MacOf};
+use crate::actors::ConnectionId;
+use crate::actors::directory::Directory;
+use crate::actors::house::ACCOUNT_PREFIX;
+use crate::actors::processor::ProcessorActor;
+use crate::actors::shard::Shard;
+use crate::transport::{Edge, NoRoom, Peer, Reception};
+use crate::units::{Clock, PartitionId};
+use crate::wire::{ChargerLink, MaySpeakFor, ProcessorLink, Subject};
+use actix::Actor;
+use actix_rt::ArbiterHandle;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Takes peers in from the handshake threads and puts their connections where they are served.
+pub(super) struct Receiver {
+    pub directory: Arc<Directory>,
+    pub clock: Arc<dyn Clock>,
+    /// Threads of the shards, in their order.
+    pub arbiters: Vec<ArbiterHandle>,
+    /// The thread of the processors.
+    pub io: ArbiterHandle,
+    pub may_speak_for: MaySpeakFor,
+    pub mac_of: MacOf,
+    pub next: AtomicU64,
+}
+
+impl Receiver {
+    pub fn listen(
+        self: &Arc<Self>,
+        edge: &Edge,
+        door: Door,
+        take_in: fn(&Receiver, Peer) -> Result<(), NoRoom>,
+    ) -> std::io::Result<SocketAddr> {
+        let receiver = Arc::clone(self);
+        let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
+        edge.listen(door.address, door.tls, door.connections_max, reception)
+    }
+
+    /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
+    pub fn take_in_charger(&self, peer: Peer) -> Result<(), NoRoom> {
+        let house = self.directory.house();
+        let home = match &peer.identity.subject {
+            Subject::Charger(charger) => PartitionId::of(charger.as_str(), house.partitions),
+            Subject::Site(site) => PartitionId::of(site.as_str(), house.partitions),
+            Subject::Processor(_) | Subject::Gate(_) => return Err(NoRoom),
+        };
+        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, house.shards))) else { return Err(NoRoom) };
+        let Ok(link) = ChargerLink::new((*peer.identity).clone(), self.may_speak_for.clone(), self.clock.now().mono)
+        else {
+            return Err(NoRoom);
+        };
+        let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
+        arbiter.spawn_fn(move || {
+            let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), directory, clock);
+            Connection::serve(peer, handler);
+        });
+        Ok(())
+    }
+
+    pub fn take_in_processor(&self, peer: Peer) -> Result<(), NoRoom> {
+        let Subject::Processor(processor) = &peer.identity.subject else { return Err(NoRoom) };
+        if processor.as_str().starts_with(ACCOUNT_PREFIX) {
+            return Err(NoRoom);
+        }
+        if !self.directory.house().routes.load().registry.admits(processor) {
+            return Err(NoRoom);
+        }
+        let mac = (self.mac_of)(processor);
+        let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
+        let (directory, clock, id, io) = (self.directory.clone(), self.clock.clone(), self.next_id(), self.io.clone());
+        let processor = processor.clone();
+        self.io.spawn_fn(move || {
+            let start = || {
+                let (id, directory) = (processor.clone(), directory.clone());
+                ProcessorActor::start_in_arbiter(&io, move |_| ProcessorActor::new(id, directory))
+            };
+            let actor = directory.processor(&processor, start);
+            let handler = ProcessorConnection::new(id, link, peer.outgoing.clone(), actor, clock);
+            Connection::serve(peer, handler);
+        });
+        Ok(())
+    }
+
+    fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

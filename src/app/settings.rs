@@ -1,0 +1,99 @@
+//! What a gate is made of.
+
+use super::data::Data;
+use super::receipts::Receipts;
+use crate::actors::house::Places;
+use crate::actors::rhythm::Rhythm;
+use crate::journal::{Failure, Progress};
+use crate::payment::routing::Rule;
+use crate::payment::vault::Keyring;
+use crate::session;
+use crate::transport::Bounds;
+use crate::transport::tls::Tls;
+use crate::units::{Clock, ProcessorId};
+use crate::wire::{MacKey, MaySpeakFor};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a gate is made of.
+pub struct Settings {
+    /// Where its facts are kept.
+    pub data: Data,
+    /// Threads that run partitions.
+    pub shards: u16,
+    /// How sessions are dealt with.
+    pub policy: session::Policy,
+    /// Which tariff applies where.
+    pub places: Box<dyn Places>,
+    /// The listener for chargers and site controllers.
+    pub chargers: Option<Door>,
+    /// The listener for processors.
+    pub processors: Option<Door>,
+    /// Which site speaks for which charger.
+    pub may_speak_for: MaySpeakFor,
+    /// The key of a processor's MAC, where one is agreed on.
+    pub mac_of: MacOf,
+    /// Which processor is asked for what. Without a rule, every one with a certificate for all that it takes; with some,
+    /// no other may dial in.
+    pub rules: Vec<Rule>,
+    /// Beginnings of tokens of products that treat a hold as a purchase.
+    pub no_holds: Vec<Box<str>>,
+    /// The key under which credentials are shown.
+    pub fingerprint_key: Vec<u8>,
+    /// The keys under which tokens are kept.
+    pub keys: Keyring,
+    /// What receipts' addresses begin with.
+    pub receipt_base: String,
+    /// How closed sessions are put away; without it they stay in memory.
+    pub receipts: Option<Receipts>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of the edge.
+    pub bounds: Bounds,
+    /// When snapshots are taken.
+    pub rhythm: Rhythm,
+    /// How recovery is shown.
+    pub progress: Box<dyn Fn(Progress) + Send + Sync>,
+    /// What happens when the disk fails; the default ends the process.
+    pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
+}
+
+impl Settings {
+    /// A gate without doors, tariffs and receipts: for measurements.
+    pub fn bare(data: Data) -> Settings {
+        Settings {
+            data,
+            shards: 1,
+            policy: session::Policy::default(),
+            places: Box::new(super::NoTariffs),
+            chargers: None,
+            processors: None,
+            may_speak_for: Arc::new(|_, _| true),
+            mac_of: Box::new(|_| None),
+            rules: Vec::new(),
+            no_holds: Vec::new(),
+            fingerprint_key: b"bare".to_vec(),
+            keys: Keyring::fixed([0x77; 32]),
+            receipt_base: String::new(),
+            receipts: None,
+            clock: Arc::new(super::SystemClock::new()),
+            bounds: Bounds::default(),
+            rhythm: Rhythm::default(),
+            progress: Box::new(|_| ()),
+            on_failure: Arc::new(super::end_process),
+        }
+    }
+}
+
+/// Tells the key of a processor's MAC.
+pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
+
+/// A listener.
+pub struct Door {
+    /// Where; port 0 means any.
+    pub address: SocketAddr,
+    /// Who may come in.
+    pub tls: Arc<Tls>,
+    /// Most connections at once.
+    pub connections_max: usize,
+}

@@ -1,0 +1,113 @@
+//! The threads of a gate: its actors, each where it lives.
+
+use super::gate::StartError;
+use super::scrape::CommitDurations;
+use crate::actors::Outside;
+use crate::actors::archivist::Archivist;
+use crate::actors::directory::Directory;
+use crate::actors::dossier::Billing;
+use crate::actors::keeper::{self, Keeper};
+use crate::actors::rhythm::Rhythm;
+use crate::actors::shard::Shard;
+use crate::actors::shard_actor::ShardActor;
+use crate::actors::writer::{Commitment, JournalWriter, LogFigures};
+use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
+use crate::metrics::Durations;
+use crate::units::Clock;
+use actix::{Actor, Addr};
+use actix_rt::{Arbiter, ArbiterHandle, System};
+use hdrhistogram::Histogram;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread::JoinHandle;
+
+/// What the threads are started with.
+pub(super) struct Parts {
+    pub directory: Arc<Directory>,
+    pub shards: Vec<Shard>,
+    pub sequences: Sequences,
+    pub log: Log,
+    pub clock: Arc<dyn Clock>,
+    pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
+    pub commits: Arc<Mutex<Histogram<u64>>>,
+    pub syncs: Arc<CommitDurations>,
+    pub ticks: Arc<Durations>,
+    pub away: Option<(Arc<Archive>, Arc<Billing>)>,
+    pub kept: Kept,
+}
+
+/// What snapshots are kept with.
+pub(super) struct Kept {
+    pub snapshots: Arc<Snapshots>,
+    pub data: Option<DataDir>,
+    pub figures: Arc<LogFigures>,
+    pub rhythm: Rhythm,
+}
+
+/// The threads of the actors.
+pub(super) struct Running {
+    pub system: System,
+    pub threads: JoinHandle<()>,
+    pub writer: Addr<JournalWriter>,
+    pub arbiters: Vec<ArbiterHandle>,
+    pub io: ArbiterHandle,
+}
+
+/// Starts the actors, each shard and the writer on a thread of its own.
+pub(super) fn run(parts: Parts) -> Result<Running, StartError> {
+    let (started, ready) = mpsc::channel();
+    let threads = std::thread::Builder::new()
+        .name("actors".to_owned())
+        .spawn(move || {
+            let runner = System::new();
+            runner.block_on(async {
+                let running = start_actors(parts);
+                let _ = started.send((System::current(), running));
+            });
+            if let Err(error) = runner.run() {
+                tracing::error!(%error, "the actors' system ended badly");
+            }
+        })
+        .map_err(|error| StartError::System { what: "the actors' thread".to_owned(), error })?;
+    let (system, (writer, arbiters, io)) = ready.recv().expect("the actors' thread says when it is ready");
+    Ok(Running { system, threads, writer, arbiters, io })
+}
+
+fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, ticks, away, kept } = parts;
+    let count = shards.len();
+    if let Some((archive, billing)) = away {
+        let (theirs, on_failure) = (directory.clone(), on_failure.clone());
+        let archivist = Archivist::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            Archivist::new(archive, billing, theirs, Box::new(move |failure| on_failure(failure)))
+        });
+        directory.set_archivist(archivist);
+    }
+    let Kept { snapshots, data, figures, rhythm } = kept;
+    let written = figures.clone();
+    let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        let observe = move |commitment: Commitment| {
+            let micros = u64::try_from(commitment.took.as_micros()).unwrap_or(u64::MAX);
+            commits.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
+            syncs.append.observe(commitment.took);
+            syncs.sync.observe(commitment.synced);
+        };
+        JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, written)
+    });
+    let mut arbiters = Vec::with_capacity(count);
+    let mut addresses = Vec::with_capacity(count);
+    for mut shard in shards {
+        shard.continue_after(sequences.clone());
+        let arbiter = Arbiter::new().handle();
+        let outside = Outside::new(directory.clone(), shard.index());
+        let (clock, writer, ticks, log) = (clock.clone(), writer.clone(), ticks.clone(), figures.clone());
+        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| {
+            ShardActor::new(shard, outside, clock, writer, ticks, log)
+        }));
+        arbiters.push(arbiter);
+    }
+    directory.set_shards(addresses);
+    let around =
+        keeper::Surroundings { snapshots, data, directory: directory.clone(), writer: writer.clone(), figures };
+    directory.set_keeper(Keeper::start_in_arbiter(&Arbiter::new().handle(), move |_| Keeper::new(around, rhythm)));
+    (writer, arbiters, Arbiter::new().handle())
+}
