@@ -36,7 +36,7 @@ pub mod pages;
 pub mod partition;
 pub mod posting;
 pub mod processor;
-mod replay;
+pub mod replay;
 pub mod rhythm;
 pub mod session;
 pub mod session_record;

@@ -9,14 +9,32 @@ use crate::account;
 use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::charger;
-use crate::journal::{Record, RecordKind};
+use crate::journal::{Record, RecordKind, Replay, Sequence};
 use crate::payment::acquaintance;
 use crate::session::{self, Opening, Session};
 use crate::tariff::{Rating, Tariff};
-use crate::units::{AccountId, ChargerId, Energy, Now, SessionId, TariffHash};
+use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
 use jiff::tz::TimeZone;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+
+/// A shard while its records are replayed.
+pub struct Rebuilding {
+    /// The shard.
+    pub shard: Shard,
+    /// The clocks of the start.
+    pub now: Now,
+}
+
+impl Replay for Rebuilding {
+    fn snapshot(&mut self, partition: PartitionId, _: Sequence, state: &[u8]) -> Result<(), String> {
+        self.shard.restore(partition, state, self.now)
+    }
+
+    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+        self.shard.replay(record, self.now)
+    }
+}
 
 impl Shard {
     /// Folds one record of one of this shard's partitions. The error says what cannot be understood.

@@ -1,10 +1,6 @@
-//! Where a gate's facts are kept, and how its shards are made of them again.
+//! Where a gate's facts are kept.
 
-use crate::actors::shard::Shard;
-use crate::journal::{
-    Archive, DataDir, Failure, Layout, MemoryStore, Record, Replay, Sequence, SledStore, Snapshots, Store,
-};
-use crate::units::{Now, PartitionId};
+use crate::journal::{Archive, DataDir, Failure, Layout, MemoryStore, SledStore, Snapshots, Store};
 use std::path::{Path, PathBuf};
 
 /// Where facts are kept.
@@ -63,21 +59,5 @@ pub(super) fn open(data: &Data) -> Result<Opened, Failure> {
                 directory: Some(directory),
             })
         }
-    }
-}
-
-/// A shard while its records are replayed.
-pub(super) struct Rebuilding {
-    pub shard: Shard,
-    pub now: Now,
-}
-
-impl Replay for Rebuilding {
-    fn snapshot(&mut self, partition: PartitionId, _: Sequence, state: &[u8]) -> Result<(), String> {
-        self.shard.restore(partition, state, self.now)
-    }
-
-    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
-        self.shard.replay(record, self.now)
     }
 }

@@ -1,6 +1,6 @@
 //! A running gate: started from settings, stopped in good order.
 
-use super::data::{Opened, Rebuilding, open};
+use super::data::{Opened, open};
 use super::receiver::Receiver;
 use super::reconciler::Reconciler;
 use super::scrape::{CommitDurations, Measured};
@@ -12,6 +12,7 @@ use crate::actors::directory::Directory;
 use crate::actors::house::{House, Routes};
 use crate::actors::keeper::{Dismiss, Keeper, Round};
 use crate::actors::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
+use crate::actors::replay::Rebuilding;
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::Drain;
 use crate::actors::stand_ins::StandIns;

@@ -1,9 +1,9 @@
 //! A data directory whose gate does not run, opened to be looked at.
 
-use super::data::Rebuilding;
 use super::gate::StartError;
 use super::places::NoTariffs;
 use crate::actors::house::{House, Places};
+use crate::actors::replay::Rebuilding;
 use crate::actors::shard::Shard;
 use crate::actors::stand_ins::StandIns;
 use crate::console::Views;

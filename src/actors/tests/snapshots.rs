@@ -3,9 +3,10 @@
 use super::*;
 use crate::account::Account;
 use crate::actors::posting::PartitionBooks;
+use crate::actors::replay::Rebuilding;
 use crate::actors::snapshot::{Sweep, Taken};
 use crate::charger::Charger;
-use crate::journal::{DataDir, Layout, Progress, Record, Replay, Sequence, Snapshots, Store, recover};
+use crate::journal::{DataDir, Layout, Progress, Snapshots, Store, recover};
 use crate::session::Session;
 
 /// All that a shard knows, in an order that does not depend on cells.
@@ -126,18 +127,6 @@ fn a_snapshot_waits_until_its_records_are_durable() {
     assert_eq!(known(&restored(&[taken], scene.now)).readings, 1);
 }
 
-struct Rebuilt(Shard, Now);
-
-impl Replay for Rebuilt {
-    fn snapshot(&mut self, partition: PartitionId, _: Sequence, state: &[u8]) -> Result<(), String> {
-        self.0.restore(partition, state, self.1)
-    }
-
-    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
-        self.0.replay(record, self.1)
-    }
-}
-
 /// Snapshots at different moments, a log that is trimmed below the older ones, and a restart: nothing is different.
 #[test]
 fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
@@ -156,11 +145,11 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
         snapshots.write(partition, sequence, &state).unwrap();
         trimmed += scene.log.trim(&snapshots.reach()).unwrap();
 
-        let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+        let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
         let store = Box::new(scene.store.deep_clone());
         let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
         // A session that was put away may come back from the log; it is put away again.
-        let mut after = known(&rebuilt[0].0);
+        let mut after = known(&rebuilt[0].shard);
         after
             .sessions
             .retain(|session| scene.archive.as_ref().is_none_or(|archive| !archive.contains_key(&session.id)));
@@ -181,11 +170,11 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
     let mut scene = Scene::on(MemoryStore::new(4));
     scene.archive = Some(std::collections::BTreeMap::new());
     let dies_here = |scene: &Scene, store: &MemoryStore| -> Vec<String> {
-        let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+        let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
         let fresh = Snapshots::open(&dir).unwrap();
         let store = Box::new(store.deep_clone());
         let (_, rebuilt, recovered) = recover(store, &fresh, vec![rebuilt], &|_: Progress| ()).unwrap();
-        let mut after = known(&rebuilt[0].0);
+        let mut after = known(&rebuilt[0].shard);
         after
             .sessions
             .retain(|session| scene.archive.as_ref().is_none_or(|archive| !archive.contains_key(&session.id)));
@@ -275,8 +264,8 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     assert_eq!(scene.callbacks, [(CallbackId(callback), None)]);
     assert_eq!(pinned(&scene), 1);
     // The log behind the snapshots says so, too.
-    let rebuilt = Rebuilt(Shard::new(house(), 0, scene.now), scene.now);
+    let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
     let store = Box::new(scene.store.deep_clone());
     let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
-    assert_eq!(rebuilt[0].0.partitions().iter().map(|each| each.pinned_all().count()).sum::<usize>(), 1);
+    assert_eq!(rebuilt[0].shard.partitions().iter().map(|each| each.pinned_all().count()).sum::<usize>(), 1);
 }

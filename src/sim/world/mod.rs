@@ -20,6 +20,7 @@ mod agenda;
 mod audit;
 mod bank;
 mod controller;
+mod desk;
 mod estate;
 mod faults;
 mod laws;

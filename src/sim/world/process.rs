@@ -3,6 +3,7 @@
 //! What threads and mailboxes do in a real gate is done here by method calls, in an order that the agenda decides. The
 //! process dies by being dropped; what it had on disk is all that the next one has.
 
+use super::desk::{Desk, Outlet};
 use super::estate::Estate;
 use super::network::Peer;
 use super::witness::Witness;
@@ -10,22 +11,21 @@ use crate::actors::archivist::{self, Unread};
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::house::House;
 use crate::actors::output::Output;
-use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
+use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor};
+use crate::actors::replay::Rebuilding;
 use crate::actors::shard::{Input, Shard};
 use crate::actors::snapshot::Sweep;
 use crate::actors::{ConnectionId, Link};
-use crate::journal::{Batch, Busy, Damage, Failure, Log, Record, Replay, Sequence, Store, recover};
-use crate::payment::breaker::Breakers;
-use crate::payment::routing::Listed;
+use crate::journal::{Batch, Busy, Damage, Failure, Log, Store, recover};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Mono, Now, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan, Timestamp};
+use crate::units::{Now, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan};
 use crate::wire::{
     Channel, ChargerLink, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck,
     ProcessorLink, ReceiptNotice, Received, Subject, Terms, ToCharger, ToProcessor,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// A gate that runs.
 pub(super) struct Process {
@@ -64,84 +64,6 @@ enum End {
     Processor { link: Box<ProcessorLink>, id: ProcessorId },
 }
 
-/// Where processors' actors leave what they want done.
-struct Desk {
-    house: Arc<House>,
-    left: Mutex<Left>,
-}
-
-#[derive(Default)]
-struct Left {
-    /// The clocks of this step.
-    now: Option<Now>,
-    inputs: VecDeque<Input>,
-    messages: VecDeque<(u64, ToProcessor)>,
-}
-
-impl Desk {
-    fn left(&self) -> MutexGuard<'_, Left> {
-        self.left.lock().expect("one thread runs a world")
-    }
-}
-
-impl Reach for Desk {
-    fn now(&self) -> Now {
-        self.left().now.unwrap_or(Now { wall: Timestamp::default(), mono: Mono(0) })
-    }
-
-    fn dice(&self) -> u64 {
-        (self.house.dice)()
-    }
-
-    fn reaches(&self, input: &Input) -> bool {
-        input.partition(self.house.partitions).0 < self.house.partitions
-    }
-
-    fn post(&self, input: Input) -> Result<(), Input> {
-        self.left().inputs.push_back(input);
-        Ok(())
-    }
-
-    fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.house.list(id, listed);
-    }
-
-    fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.house.judge(id, breakers);
-    }
-}
-
-/// A processor's connection, as its actor sees it. One that is gone was said to be gone before anything is sent.
-struct Outlet {
-    line: u64,
-    desk: Arc<Desk>,
-}
-
-impl ProcessorOutlet for Outlet {
-    fn send(&self, message: &ToProcessor) -> bool {
-        self.desk.left().messages.push_back((self.line, message.clone()));
-        true
-    }
-
-    fn resume(&self) {}
-}
-
-/// A shard while its records are replayed.
-struct Rebuilding {
-    shard: Shard,
-    now: Now,
-}
-
-impl Replay for Rebuilding {
-    fn snapshot(&mut self, partition: PartitionId, _: Sequence, state: &[u8]) -> Result<(), String> {
-        self.shard.restore(partition, state, self.now)
-    }
-
-    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
-        self.shard.replay(record, self.now)
-    }
-}
-
 impl Process {
     /// Starts on what a store has. Nothing has been asked again yet: that is [`Process::resume`].
     pub fn start(estate: &Arc<Estate>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
@@ -152,7 +74,7 @@ impl Process {
         for shard in &mut shards {
             shard.continue_after(log.sequences().clone());
         }
-        let desk = Arc::new(Desk { house: house.clone(), left: Mutex::default() });
+        let desk = Arc::new(Desk::new(house.clone()));
         Ok(Process {
             life,
             damaged: recovered.damaged,
