@@ -42,6 +42,8 @@ WITH moved AS (
 INSERT INTO reading SELECT id, sequence, now(), energy_wh, cost FROM moved;
 SQL
 chmod a+r "$work/batch.sql"
+# Whoever is measured finds a disk that has written what was left of the one before: here, and before each of ours.
+sync
 "$bin/pgbench" -h "$work" -U bench -n -c $clients -j 2 -T "$seconds" -f "$work/batch.sql" postgres > "$work.out" 2>&1
 tps=$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$work.out"); rm -f "$work.out"
 # What was counted is what is there.
@@ -52,6 +54,7 @@ printf 'PostgreSQL %s: %s readings/s (%s transactions/s of 1,000)\n' "$(sql -c '
 
 figure() { grep -o '"readings_durable_per_s": *[0-9]*' | grep -o '[0-9]*$'; }
 for mode in --in-process --tls; do
+  sync
   connections=(); [ $mode = --tls ] && connections=(--connections 100)
   shards=(); [ $mode = --in-process ] && shards=(--shards 2)
   ours=$(target/release/wattstile bench $mode "${shards[@]}" --sessions "$sessions" --chargers "$sessions" "${connections[@]}" \
