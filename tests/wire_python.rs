@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wattstile::payment::{
     Answer, Credential, CredentialKind, DeclineClass, Operation, Outcome, ProcessorRef, Request, VoidReason,
 };
@@ -39,7 +39,15 @@ fn interpreter(script: &str, arguments: &[&str]) -> Command {
 }
 
 /// Exit code and the JSON document that it printed.
-fn finished(child: Child) -> (i32, Value) {
+fn finished(mut child: Child) -> (i32, Value) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let output = child.wait_with_output().unwrap();
     let document = serde_json::from_slice(&output.stdout).expect("one JSON document");
     (output.status.code().expect("no signal"), document)
@@ -363,6 +371,32 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
     ] {
         assert_eq!(books[field], expected, "{field} in {books}");
     }
+}
+
+/// A frame that comes together with the signal: before Python 3.12 it swallowed the end, and the processor dialled for ever.
+#[test]
+#[ignore = "needs WATTSTILE_PYTHON"]
+fn a_python_processor_ends_when_it_is_told_to_even_if_a_frame_comes_just_then() {
+    let mac = MacKey::new(&[9; 32]);
+    let (listener, port) = listen();
+    let key = hex::encode([9; 32]);
+    let child = python(
+        "processor.py",
+        &["--plain", "--port", &port, "--id", "py-pay", "--connections", "1", "--mac-key", &key],
+    );
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+    };
+    let mut desk = Desk::open(&listener, &mac);
+    desk.ask(&authorize(0x10, b"tok_1", 3_000));
+    // Until it waits for the next frame.
+    std::thread::sleep(Duration::from_millis(100));
+    signal("-STOP");
+    desk.say(&ToProcessor::Operation(operation(0x12, 0x10, Request::Inquire { target: OpId::from_u128(0x10) })));
+    signal("-TERM");
+    signal("-CONT");
+    let (exit, books) = finished(child);
+    assert_eq!((exit, &books["connections"]), (0, &Value::from(1)), "{books}");
 }
 
 #[test]

@@ -387,9 +387,13 @@ class Processor:
             pass
         for writer in self.writers:
             writer.write(self.frame(0x87, self.schema.GoAway(code=906, text="the processor is done")))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Before Python 3.12 `wait_for` may swallow a cancellation that comes together with what it waits for (a frame, right at
+        # the end): the task would dial again and never end. So it is said until it is heard.
+        running = set(tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=0.1)
 
     def report(self):
         report = self.books.report()
