@@ -5,7 +5,7 @@ use wattstile::payment::{Credential, ProcessorRef};
 use wattstile::wire::Code;
 use wattstile::wire::frame::{Direction, FrameType};
 
-const PAGE: &str = include_str!("../../src/manual/protocol.md");
+const PAGE: &str = include_str!("../../../src/manual/protocol.md");
 
 /// Cells of the table rows that begin with this.
 fn rows(start: &str) -> Vec<Vec<&str>> {
@@ -41,7 +41,7 @@ fn every_type_of_frame_is_in_the_table() {
 #[test]
 fn the_heartbeat_that_is_taken_apart_is_the_golden_one() {
     let golden =
-        include_str!("../golden/wire-v1.txt").lines().find_map(|line| line.strip_prefix("heartbeat = ")).unwrap();
+        include_str!("../../golden/wire-v1.txt").lines().find_map(|line| line.strip_prefix("heartbeat = ")).unwrap();
     let shown = PAGE.lines().find(|line| line.starts_with("0000001b")).unwrap();
     assert_eq!(shown.replace(' ', ""), golden);
 }

@@ -1,8 +1,8 @@
 //! The gate's wall clock is set while it runs.
 
-use super::common::Served;
-use super::common::business::Business;
 use super::{CHARGERS, LAYOUT, SEED, SETTINGS, settle, shim};
+use crate::common::Served;
+use crate::common::business::Business;
 use std::fs;
 use std::time::Duration;
 

@@ -1,10 +1,8 @@
 //! Real peers against a real gate: a process of its own, sockets, mutual TLS, a log on disk.
 
-mod common;
-
-use common::Served;
-use common::business::Business;
-use common::driven::{Driven, assert_gone, charger, reading, runtime};
+use crate::common::Served;
+use crate::common::business::Business;
+use crate::common::driven::{Driven, assert_gone, charger, reading, runtime};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -1,8 +1,8 @@
 //! The disk fails, or is full.
 
-use super::common::Served;
-use super::common::business::Business;
 use super::{CHARGERS, LAYOUT, PATIENCE, SEED, SETTINGS, settle, shim};
+use crate::common::Served;
+use crate::common::business::Business;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};

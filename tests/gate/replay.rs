@@ -31,7 +31,7 @@ fn every_real_session_costs_what_was_billed() {
 #[test]
 fn another_price_is_found_out() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let tariff = include_str!("data/tariff-energy-0.14.json").replace("0.14", "0.15");
+    let tariff = include_str!("../data/tariff-energy-0.14.json").replace("0.14", "0.15");
     let path = folder.path().join("tariff.json");
     std::fs::write(&path, tariff).expect("it can be written");
     let (code, document, _) = replay(&["--tariff", path.to_str().expect("UTF-8")]);
@@ -45,7 +45,7 @@ fn another_price_is_found_out() {
 fn a_file_that_is_no_recording_is_named_with_line_and_column() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("sessions.csv");
-    let sample = include_str!("data/charging-sessions-sap-sample.csv").replacen(",11311,", ",much,", 1);
+    let sample = include_str!("../data/charging-sessions-sap-sample.csv").replacen(",11311,", ",much,", 1);
     std::fs::write(&path, sample).expect("it can be written");
     let output = Command::cargo_bin("wattstile")
         .expect("the binary is built")

@@ -4,8 +4,8 @@
 //! The number of steps comes from `WATTSTILE_MODEL_STEPS`; a failure prints the seed of its run, which
 //! `WATTSTILE_MODEL_SEED` repeats.
 
-use crate::desk::{eur, everything, processor, token};
-use crate::processor::{Dice, Processor};
+use super::desk::{eur, everything, processor, token};
+use super::processor::{Dice, Processor};
 use postcard::{from_bytes, to_stdvec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Certificates lose their worth in mid-session.
 
-use super::common::Served;
-use super::common::driven::{Driven, charger, reading, runtime};
 use super::{LAYOUT, PATIENCE, SEED};
+use crate::common::Served;
+use crate::common::driven::{Driven, charger, reading, runtime};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;

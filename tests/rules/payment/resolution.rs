@@ -1,6 +1,6 @@
 //! How unknown outcomes become known, and what comes after the end: the numbered transitions of the operation table.
 
-use crate::desk::{Desk, asked, captured, eur, everything, processor, target};
+use super::desk::{Desk, asked, captured, eur, everything, processor, target};
 use wattstile::payment::{
     AcknowledgeCode, Alarm, Command, DeclineClass, Discrepancy, Ending, Event, HoldCapabilities, NotificationKind,
     OperationKind, Ordinal, Outcome, Rejection, Request, Stage, VoidReason,
@@ -145,7 +145,7 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
     let stand_in = |floor| Command::StandIn {
         processor: processor("acme"),
         capabilities: HoldCapabilities::of(&everything()),
-        credential: crate::desk::token(),
+        credential: super::desk::token(),
         amount: eur(4_500),
         floor: eur(floor),
     };
@@ -255,7 +255,7 @@ fn a_refund_that_failed_after_all_can_be_made_again() {
 #[test]
 fn a_card_number_is_refused_at_the_door() {
     let mut desk = Desk::new();
-    let mut credential = crate::desk::token();
+    let mut credential = super::desk::token();
     credential.token = b"4111 1111 1111 1111".as_slice().into();
     let command = Command::Authorize {
         processor: processor("acme"),

@@ -2,11 +2,9 @@
 //! mutual TLS, on the loopback.
 //!
 //! Needs a Python with the `protobuf` package, named by `WATTSTILE_PYTHON` (see `tests/python/README.md`); therefore
-//! ignored unless asked for: `WATTSTILE_PYTHON=… cargo test --test wire_python -- --ignored`.
+//! ignored unless asked for: `WATTSTILE_PYTHON=… cargo test --test gate -- --ignored`.
 
-mod common;
-
-use common::Served;
+use crate::common::Served;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -424,7 +422,7 @@ fn a_python_charger_that_misbehaves_is_told_why_each_time() {
 fn python_reads_and_writes_every_golden_frame() {
     let (exit, document) = finished(python("golden.py", &[]));
     assert_eq!(exit, 0);
-    let lines = include_str!("golden/wire-v1.txt").lines().filter(|line| line.contains(" = ")).count();
+    let lines = include_str!("../golden/wire-v1.txt").lines().filter(|line| line.contains(" = ")).count();
     assert_eq!(document["golden_frames"], lines);
 }
 

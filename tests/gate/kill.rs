@@ -1,10 +1,8 @@
 //! The gate is killed under load, again and again: no acknowledged reading is lost, and every hold ends once. Meanwhile it
 //! takes snapshots all the time and lets the log go behind them, so that most of its starts need both.
 
-mod common;
-
-use common::Served;
-use common::business::Business;
+use crate::common::Served;
+use crate::common::business::Business;
 use std::time::Duration;
 use wattstile::journal::{self, DataDir, Layout, SledStore, Store};
 use wattstile::sim::dice::Dice;

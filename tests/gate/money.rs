@@ -1,9 +1,7 @@
 //! The money's messages over mutual TLS, against the gate as a process: what is false changes nothing and is told its
 //! number, and what an operator orders is what the processor is asked.
 
-mod common;
-
-use common::{Served, now};
+use crate::common::{Served, now};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::fs;

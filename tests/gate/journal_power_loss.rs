@@ -454,7 +454,9 @@ impl Drop for Ext4 {
 
 fn command(test: &str, store: &str, data: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(CHILD_DIR, data).env(CHILD_STORE, store);
+    // The path of a test of this binary: its module, then its name.
+    let test = format!("journal_power_loss::{test}");
+    command.args(["--exact", &test, "--nocapture", "--test-threads=1"]).env(CHILD_DIR, data).env(CHILD_STORE, store);
     command
 }
 

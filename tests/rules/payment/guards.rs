@@ -1,6 +1,6 @@
 //! Every guard on a command: what it refuses has a type and a number of its own, and changes nothing.
 
-use crate::desk::{Desk, captured, eur, processor, token};
+use super::desk::{Desk, captured, eur, processor, token};
 use wattstile::payment::{
     Command, Credential, CredentialKind, DeclineClass, Extent, HoldCapabilities, OperationKind, Ordinal, Rejection,
     VoidReason,
@@ -13,7 +13,7 @@ type Case = (Desk, Command);
 fn authorize(token: &[u8]) -> Command {
     Command::Authorize {
         processor: processor("acme"),
-        capabilities: HoldCapabilities::of(&crate::desk::everything()),
+        capabilities: HoldCapabilities::of(&super::desk::everything()),
         credential: Credential { kind: CredentialKind::CardToken, token: token.into() },
         amount: eur(1_000),
         partial_ok: true,
@@ -65,7 +65,7 @@ fn cases() -> Vec<(u16, Case)> {
     let floor = eur(open().policy.floor_limit_minor + 1);
     let stand_in = Command::StandIn {
         processor: processor("acme"),
-        capabilities: HoldCapabilities::of(&crate::desk::everything()),
+        capabilities: HoldCapabilities::of(&super::desk::everything()),
         credential: Credential { kind: CredentialKind::CardToken, token: token.clone() },
         amount: eur(1_000_000),
         floor,

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use wattstile::tariff::{Cdr, Period, PriceReport, Restrictions, Tariff};
 
-const TARIFFS: &str = include_str!("tariff/oracle-tariffs.jsonl");
-const PRICES: &str = include_str!("tariff/oracle-prices.csv");
+const TARIFFS: &str = include_str!("../tariff/oracle-tariffs.jsonl");
+const PRICES: &str = include_str!("../tariff/oracle-prices.csv");
 
 /// Why a price may differ from the other pricer's; `None` where it may not.
 fn differs(tariff: &Tariff, cdr: &Cdr, report: &PriceReport) -> Option<&'static str> {

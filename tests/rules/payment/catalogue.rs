@@ -1,7 +1,7 @@
 //! Defects that public payment systems have shipped, as far as they concern this machine: one test each, named by the
 //! catalogue's number. Each fails on the implementation that comes to mind first.
 
-use crate::desk::{Desk, approved, asked, captured, eur, processor};
+use super::desk::{Desk, approved, asked, captured, eur, processor};
 use wattstile::payment::{
     AcknowledgeCode, Alarm, Answer, CallbackId, Command, DeclineClass, Discrepancy, Ending, Event, Extent,
     NotExecutedCause, NotificationKind, OperationKind, Ordinal, Outcome, Payment, Phase, ProcessorRef, Rejection,
@@ -279,7 +279,7 @@ fn f18_a_late_refusal_does_not_undo_what_was_approved() {
         callback: CallbackId(800),
         operation: capture,
         hold,
-        outcome: crate::desk::declined(DeclineClass::Hard, "late"),
+        outcome: super::desk::declined(DeclineClass::Hard, "late"),
     };
     desk.answer(&processor("acme"), late.clone());
     assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentOutcome));

@@ -1,8 +1,6 @@
 //! Money at a real gate: credentials and accounts, numbered documents, settlement, and books that another program checks.
 
-mod common;
-
-use common::Served;
+use crate::common::Served;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -40,7 +38,7 @@ impl Charger {
                 charger: ChargerId::new(id).unwrap(),
                 connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
                 firmware: "test".into(),
-                clock: common::now(),
+                clock: crate::common::now(),
                 sessions: Vec::new(),
             }))
             .await;
@@ -61,7 +59,7 @@ impl Charger {
             let read = reading.expect("an answer in time").unwrap();
             assert!(read > 0, "the connection is open");
             let mut messages = Vec::new();
-            let now = Now { wall: common::now(), mono: Mono(0) };
+            let now = Now { wall: crate::common::now(), mono: Mono(0) };
             self.link.receive(&buffer[..read], now, &mut messages).unwrap();
             self.heard.extend(messages.into_iter().map(|received| received.message));
         }
@@ -73,7 +71,7 @@ impl Charger {
             session: SessionKey(key),
             connector: ConnectorId(1),
             credential: Credential { kind, token: token.as_bytes().into() },
-            at: common::now().saturating_add(TimeSpan::from_secs(-600)),
+            at: crate::common::now().saturating_add(TimeSpan::from_secs(-600)),
             register: Energy::from_watt_hours(1_000).unwrap(),
         }))
         .await;
@@ -85,7 +83,7 @@ impl Charger {
         let started = self.start(key, kind, token).await;
         let ToCharger::StartAccepted { id, .. } = started else { panic!("{started:?}") };
         let register = Energy::from_watt_hours(1_000 + wh).unwrap();
-        let last = MeterReading { sequence: 1, at: common::now(), register, power: None, current: None };
+        let last = MeterReading { sequence: 1, at: crate::common::now(), register, power: None, current: None };
         self.says(&FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local }).await;
         while !matches!(self.hears().await, ToCharger::Receipt(_)) {}
         id.to_string()

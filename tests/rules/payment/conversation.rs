@@ -1,6 +1,6 @@
 //! Payments from the first request to the last answer, told as conversations.
 
-use crate::desk::{Desk, asked, eur, target};
+use super::desk::{Desk, asked, eur, target};
 use wattstile::payment::{
     AcknowledgeCode, DeclineClass, Ending, Event, OperationKind, Ordinal, Outcome, Request, Stage, VoidReason,
 };

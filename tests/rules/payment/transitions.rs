@@ -3,7 +3,7 @@
 //! Nothing panics, a refusal changes nothing, what is stored and replayed is the same, the money bounds hold, and from
 //! every cell of the table the payment still comes to its end.
 
-use crate::desk::{Desk, approved, declined, eur, everything, processor, token};
+use super::desk::{Desk, approved, declined, eur, everything, processor, token};
 use wattstile::payment::{
     Answer, CallbackId, Command, DeclineClass, Extent, HoldCapabilities, Notification, NotificationKind, Operation,
     OperationKind, Ordinal, Outcome, Stage, VoidReason,
@@ -53,7 +53,7 @@ fn situations() -> Vec<Situation> {
         }),
         ("authorization accepted", || {
             let desk = after(Desk::new(), |desk| drop(desk.authorize(4_500)));
-            answered(desk, |_| Outcome::Pending { decide_by: crate::desk::START })
+            answered(desk, |_| Outcome::Pending { decide_by: super::desk::START })
         }),
         ("reversing", || {
             taken(after(Desk::new(), |desk| {
@@ -247,7 +247,7 @@ fn ends(mut desk: Desk, name: &str, told: &str) {
             let outcome = match operation.request.kind() {
                 OperationKind::Inquire => Outcome::NotFound,
                 OperationKind::Void => approved(0),
-                _ => approved(crate::desk::asked(&operation)),
+                _ => approved(super::desk::asked(&operation)),
             };
             desk.reply(&operation, outcome);
         }

@@ -1,9 +1,9 @@
 //! More than the gate can do: a disk that is far too slow for what comes.
 
-use super::common::Served;
-use super::common::business::Business;
-use super::common::driven::{charger, runtime};
 use super::{CHARGERS, LAYOUT, SEED, SETTINGS, shim};
+use crate::common::Served;
+use crate::common::business::Business;
+use crate::common::driven::{charger, runtime};
 use std::fs;
 use std::time::Duration;
 use wattstile::sim::load::{Load, LoadPeer, LoadSettings};

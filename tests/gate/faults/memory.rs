@@ -1,8 +1,8 @@
 //! Memory is short.
 
-use super::common::Served;
-use super::common::business::Business;
 use super::{CHARGERS, LAYOUT, SEED, SETTINGS, settle};
+use crate::common::Served;
+use crate::common::business::Business;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The compiled schema that ships beside the `.proto`, for languages without a compiler of their own.
 
-/// `UPDATE_GOLDEN=1 cargo test --test wire_protocol descriptor` writes it anew.
+/// `UPDATE_GOLDEN=1 cargo test --test rules descriptor` writes it anew.
 #[test]
 fn the_shipped_descriptor_set_is_the_schemas() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/wire/schema/wattstile.binpb");

@@ -1,10 +1,10 @@
 //! Peers by the thousand, peers that are slow, and peers that talk nonsense: in nobody's way, and in little memory.
 
-use super::common::Served;
-use super::common::business::Business;
-use super::common::driven::{Driven, charger, reading, runtime};
 use super::memory::SmallRoom;
 use super::{CHARGERS, LAYOUT, SEED, SETTINGS, settle};
+use crate::common::Served;
+use crate::common::business::Business;
+use crate::common::driven::{Driven, charger, reading, runtime};
 use serde_json::Value;
 use std::net::TcpStream;
 use std::process::Command;
@@ -206,7 +206,7 @@ fn sound_frames(id: &str, dice: &mut Dice) -> Vec<Vec<u8>> {
         session: key,
         connector: ConnectorId(1),
         credential: Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
-        at: super::common::now(),
+        at: crate::common::now(),
         register: Energy::from_watt_hours(1_000).unwrap(),
     }));
     for sequence in 1..4 {

@@ -1,6 +1,6 @@
 //! Golden bytes: what version 1 looks like, for ever. Each line of `tests/golden/wire-v1.txt` is checked both ways.
 //!
-//! `UPDATE_GOLDEN=1 cargo test --test wire_protocol golden` writes the file anew; a changed line is a break of the
+//! `UPDATE_GOLDEN=1 cargo test --test rules golden` writes the file anew; a changed line is a break of the
 //! protocol, a new line is not.
 
 use super::samples::*;

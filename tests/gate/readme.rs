@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::process::Command;
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 
 #[test]
 fn the_demonstration_of_the_readme_runs_and_its_books_balance() {
@@ -36,7 +36,7 @@ fn the_demonstration_of_the_readme_runs_and_its_books_balance() {
 #[test]
 fn the_tests_of_the_readme_are_what_ci_runs() {
     assert!(commands().iter().any(|command| command == "cargo test"), "{:?}", commands());
-    let ci = include_str!("../.ci/run");
+    let ci = include_str!("../../.ci/run");
     assert!(ci.contains("cargo test"), "CI runs the README's command");
 }
 

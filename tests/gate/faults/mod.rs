@@ -2,9 +2,6 @@
 //! by the thousand and peers that misbehave. It ends with a message and a code, or goes on; in either case nothing that was
 //! acknowledged is lost, and money ends right.
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod certificates;
 mod clock;
 mod disk;
@@ -12,8 +9,8 @@ mod memory;
 mod overload;
 mod peers;
 
-use common::Served;
-use common::business::Business;
+use crate::common::Served;
+use crate::common::business::Business;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

@@ -1,0 +1,22 @@
+//! The program from outside: processes, disks, sockets and the command line. One binary, since each one links the whole
+//! library.
+
+mod common;
+
+mod books_cli;
+mod console;
+mod end_to_end;
+mod faults;
+mod journal_cli;
+mod journal_damage;
+mod journal_growth;
+mod journal_power_loss;
+mod kill;
+mod living_books;
+mod money;
+mod readme;
+mod receipt_cli;
+mod replay;
+mod silent_shard;
+mod tariff_cli;
+mod wire_python;
