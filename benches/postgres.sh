@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-20} sessions=${2:-100000} clients=8
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 [ -n "$bin" ] || { echo "skipped: PostgreSQL is not installed (apt-get install postgresql)"; exit 0; }
-cargo build --release --quiet
+cargo build --profile dist --quiet
 mkdir -p target
 work=$(mktemp -d "$PWD/target/postgres.XXXXXX")
 as=()
@@ -57,7 +57,7 @@ for mode in --in-process --tls; do
   sync
   connections=(); [ $mode = --tls ] && connections=(--connections 100)
   shards=(); [ $mode = --in-process ] && shards=(--shards 2)
-  ours=$(target/release/wattstile bench $mode "${shards[@]}" --sessions "$sessions" --chargers "$sessions" "${connections[@]}" \
+  ours=$(target/dist/wattstile bench $mode "${shards[@]}" --sessions "$sessions" --chargers "$sessions" "${connections[@]}" \
     --rate max --for "${seconds}s" --json --quiet | figure)
   printf 'wattstile bench %s: %s readings/s, %s.%s times as many\n' \
     "$mode" "$ours" $((ours / peer)) $((ours * 10 / peer % 10))

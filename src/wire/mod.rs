@@ -50,4 +50,4 @@ pub use processor_message::{
 pub use watch::Phase;
 
 /// The compiled schema, as a `google.protobuf.FileDescriptorSet`: for languages that build their messages at run time.
-pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/wattstile.binpb"));
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!("schema/wattstile.binpb");

@@ -10,7 +10,7 @@ fn the_demonstration_of_the_readme_runs_and_its_books_balance() {
     let command =
         commands().into_iter().find(|command| command.contains("-- demo")).expect("the README shows the demo");
     let (cargo, arguments) = command.split_once(" -- ").expect("arguments of the binary follow `--`");
-    assert_eq!(cargo, "cargo run --release");
+    assert_eq!(cargo, "cargo run");
     let folder = tempfile::tempdir().unwrap();
     for start in ["first", "second, on the same data"] {
         let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
