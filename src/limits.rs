@@ -99,6 +99,8 @@ const _: () = assert!(PERMIT_BYTES_MAX <= BATCH_BYTES_MAX && BATCH_BYTES_MAX <= 
 /// Bytes of the ballast file in the data directory: room to give back on a full disk, on which the log could not even
 /// be opened.
 pub const BALLAST_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that have to be left on the disk beside the ballast before it is placed: room for the log to turn over.
+pub const BALLAST_SPARE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Most open holds of one account: so many sessions can it pay at once.
 pub const ACCOUNT_OPEN_HOLDS: usize = 16_384;

@@ -9,7 +9,7 @@ use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::tariff::{BookError, Finding, TariffBook};
 use crate::transport::Bounds;
-use crate::transport::files::{FileError, read_secret, write_whole};
+use crate::transport::files::{FileError, make_private_folder, read_secret, write_whole};
 use crate::transport::identity;
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
@@ -181,7 +181,7 @@ fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
     if !path.exists() {
         let mut key = [0; 32];
         SystemRandom::new().fill(&mut key).expect("the system gives random numbers");
-        std::fs::create_dir_all(data).map_err(|error| SetupError::Read { path: data.to_owned(), error })?;
+        make_private_folder(data)?;
         write_whole(&path, hex::encode(key).as_bytes(), 0o600)?;
     }
     Ok(read_secret(&path)?.to_vec())

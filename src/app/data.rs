@@ -49,7 +49,6 @@ pub(super) fn open(data: &Data) -> Result<Opened, Failure> {
         }),
         Data::Directory { path, layout } => {
             let directory = DataDir::open_or_create(path, *layout)?;
-            directory.place_ballast()?;
             let log = directory.clone();
             Ok(Opened {
                 store: Box::new(move || Ok(Box::new(SledStore::open(&log)?))),

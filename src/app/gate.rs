@@ -18,7 +18,7 @@ use crate::actors::shard_actor::Drain;
 use crate::actors::stand_ins::StandIns;
 use crate::actors::writer::{CloseLog, JournalWriter, LogFigures};
 use crate::console::{Console, Views};
-use crate::journal::{Archive, Failure, Recovered, recover_opening};
+use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
@@ -116,6 +116,13 @@ impl Gate {
         let (log, shards, recovered) = recover_opening(store, &snapshots, shards.collect(), &settings.progress)?;
         for damage in &recovered.damaged {
             tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
+        }
+        // Only now: on a full disk the log needs this room to be opened.
+        if let Some(Ballast::NoRoom { free }) = data.as_ref().map(DataDir::place_ballast).transpose()? {
+            tracing::warn!(
+                free_mib = free >> 20,
+                "the disk is nearly full: there is no room for the ballast; free some"
+            );
         }
         let sequences = log.sequences().clone();
         let figures = Arc::new(LogFigures::new(&recovered, &log, settings.rhythm.bound()));

@@ -153,6 +153,8 @@ impl Verb {
 
 /// Reads the arguments, does what they say, and returns the exit code.
 pub fn run() -> ExitCode {
+    // Whatever this process makes (the log's database, exports, backups) is its user's alone, unless its mode is set by name.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments = Arguments::parse();
     let manners = arguments.manners;
     let output = Output::new(manners.json, manners.quiet, manners.color);

@@ -135,7 +135,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
 }
 
 fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Failure> {
-    fs::create_dir_all(to).map_err(Failure::io("making", to))?;
+    files::create_dir_all(to).map_err(Failure::io("making", to))?;
     if fs::read_dir(to).map_err(Failure::io("reading", to))?.next().is_some() {
         let what = "a backup goes into an empty directory".to_owned();
         return Err(Failure::Format { path: to.to_owned(), what });
@@ -168,7 +168,7 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
 /// The mark's length, the mark, then each block behind its length.
 fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Result<End, Failure> {
     let blocks_path = path.with_extension("part");
-    let file = File::create(&blocks_path).map_err(Failure::io("making", &blocks_path))?;
+    let file = files::create(&blocks_path).map_err(Failure::io("making", &blocks_path))?;
     let mut out = BufWriter::new(file);
     let mut bytes = Vec::with_capacity(BLOCK_MAX);
     let end = log(&snapshots.verified(), &mut |blocks| {
@@ -192,7 +192,7 @@ fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Resul
     let mark = mark::encode(&mark);
     let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
     // The mark is known only now, and stands first: the reader wants it first.
-    let mut whole = File::create(path).map_err(Failure::io("making", path))?;
+    let mut whole = files::create(path).map_err(Failure::io("making", path))?;
     let mut blocks = File::open(&blocks_path).map_err(Failure::io("opening", &blocks_path))?;
     let written = whole
         .write_all(&MAGIC)
@@ -235,7 +235,7 @@ fn read_log(path: &Path, store: &mut dyn Store) -> Result<Mark, Failure> {
 /// that is there under a name that was not copied yet is copied, until nothing is left.
 fn copy_all(from: &Path, to: &Path, name: &str, sums: &mut BTreeMap<String, FileSum>) -> Result<(), Failure> {
     let below = to.join(name);
-    fs::create_dir(&below).map_err(Failure::io("making", &below))?;
+    files::create_dir(&below).map_err(Failure::io("making", &below))?;
     let mut copied = BTreeMap::new();
     loop {
         let there = names(from)?;
@@ -273,7 +273,7 @@ fn names(dir: &Path) -> Result<BTreeSet<OsString>, Failure> {
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
     let mut source = File::open(from).map_err(Failure::io("opening", from))?;
-    let mut target = File::create(to).map_err(Failure::io("making", to))?;
+    let mut target = files::create(to).map_err(Failure::io("making", to))?;
     let copied = std::io::copy(&mut source, &mut target).and_then(|_| target.sync_all());
     copied.map_err(Failure::io("copying to", to))
 }

@@ -16,7 +16,7 @@ use super::files;
 use super::raw::SEGMENT_BYTES;
 use super::store::BlockVisitor;
 use super::strata::{self, Content, Stratum};
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Bytes of pages that sled keeps in memory.
@@ -38,7 +38,7 @@ pub(super) struct Database {
 impl Database {
     /// Makes an empty one. The name of its directory is the caller's to sync.
     pub fn make(path: PathBuf, ordinal: u64, begins: u64, generation_blocks: u64) -> Result<Database, Failure> {
-        fs::create_dir(&path).map_err(Failure::io("making", &path))?;
+        files::create_dir(&path).map_err(Failure::io("making", &path))?;
         let db = sled::Config::new()
             .path(&path)
             .segment_size(SEGMENT_BYTES)

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::files;
 use crate::limits;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +35,18 @@ pub struct DataDir {
     path: PathBuf,
     layout: Layout,
     _lock: Arc<File>,
+}
+
+/// Whether the ballast is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ballast {
+    /// It is.
+    InPlace,
+    /// The disk has too little room left for it.
+    NoRoom {
+        /// Bytes that are left.
+        free: u64,
+    },
 }
 
 /// What is fixed when a data directory is made.
@@ -68,7 +80,7 @@ impl DataDir {
     pub fn create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
         assert!(layout.partitions > 0 && layout.generation_blocks > 0, "a layout of nothing");
         let format = path.join(FORMAT);
-        fs::create_dir_all(path).map_err(Failure::io("making", path))?;
+        files::create_dir_all(path).map_err(Failure::io("making", path))?;
         for precious in [format.as_path(), &path.join(MARK)] {
             if files::exists(precious)? {
                 let what = "there is data here already, not making new data in its place".to_owned();
@@ -78,7 +90,7 @@ impl DataDir {
         let lock = lock(path)?;
         for part in PARTS {
             let part = path.join(part);
-            fs::create_dir_all(&part).map_err(Failure::io("making", &part))?;
+            files::create_dir_all(&part).map_err(Failure::io("making", &part))?;
         }
         let Layout { partitions, generation_blocks } = layout;
         let text = Format { format: "wattstile".to_owned(), version: DATA_VERSION, partitions, generation_blocks };
@@ -122,6 +134,7 @@ impl DataDir {
         if layout.partitions == 0 || layout.generation_blocks == 0 {
             return Err(wrong("a data directory without partitions or blocks".to_owned()));
         }
+        files::make_private(path)?;
         Ok(DataDir { path: path.to_owned(), layout, _lock: Arc::new(lock) })
     }
 
@@ -150,27 +163,48 @@ impl DataDir {
         self.layout
     }
 
-    /// Puts the ballast in place if it is not there. Without room for it nothing is left behind, and the answer is no.
-    pub fn place_ballast(&self) -> Result<bool, Failure> {
+    /// Puts the ballast in place if it is not there and the disk has [`limits::BALLAST_SPARE_BYTES`] left beside it: after
+    /// an operator removed it on a full disk, the log needs that room, not a new ballast. Called once the log is open.
+    ///
+    /// # Errors
+    /// A disk that fails otherwise than by being full.
+    pub fn place_ballast(&self) -> Result<Ballast, Failure> {
+        self.place_ballast_beside(limits::BALLAST_SPARE_BYTES)
+    }
+
+    fn place_ballast_beside(&self, spare: u64) -> Result<Ballast, Failure> {
         let path = self.path.join(BALLAST);
         let bytes = limits::BALLAST_BYTES;
         if fs::metadata(&path).is_ok_and(|found| found.len() == bytes as u64) {
-            return Ok(true);
+            return Ok(Ballast::InPlace);
+        }
+        // What a full disk left of an earlier one takes room as well.
+        self.release_ballast()?;
+        let free = self.free_bytes()?;
+        if free < spare.saturating_add(bytes as u64) {
+            return Ok(Ballast::NoRoom { free });
         }
         // Written, not merely declared: a hole takes no room that could be given back.
         let chunk = vec![0x5a; 1024 * 1024];
-        let written = File::create(&path).and_then(|mut file| {
+        let written = files::create(&path).and_then(|mut file| {
             (0..bytes / chunk.len()).try_for_each(|_| file.write_all(&chunk))?;
             file.sync_all()
         });
         match written {
-            Ok(()) => Ok(true),
+            Ok(()) => Ok(Ballast::InPlace),
             Err(full) if full.kind() == std::io::ErrorKind::StorageFull => {
                 self.release_ballast()?;
-                Ok(false)
+                Ok(Ballast::NoRoom { free })
             }
             Err(other) => Err(Failure::io("writing", &path)(other)),
         }
+    }
+
+    /// Bytes that are left for this process on the disk of the directory.
+    fn free_bytes(&self) -> Result<u64, Failure> {
+        let found = rustix::fs::statvfs(&self.path)
+            .map_err(|error| Failure::io("asking for the room at", &self.path)(error.into()))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     /// Gives the room of the ballast back, so that a log on a full disk can be opened and running sessions can end.
@@ -201,12 +235,8 @@ impl DataDir {
 
 fn lock(dir: &Path) -> Result<File, Failure> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Failure::io("opening", &path))?;
+    let file =
+        files::options().create(true).truncate(false).write(true).open(&path).map_err(Failure::io("opening", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::InUse { path: dir.to_owned() }),
@@ -263,11 +293,39 @@ mod tests {
     fn the_ballast_is_there_until_it_is_given_back() {
         let place = tempfile::tempdir().unwrap();
         let dir = DataDir::create(place.path(), Layout::new(4)).unwrap();
-        assert!(dir.place_ballast().unwrap());
+        assert_eq!(dir.place_ballast().unwrap(), Ballast::InPlace);
         let length = || fs::metadata(place.path().join(BALLAST)).map(|found| found.len()).unwrap_or(0);
         assert_eq!(length(), limits::BALLAST_BYTES as u64);
         dir.release_ballast().unwrap();
         dir.release_ballast().unwrap();
         assert_eq!(length(), 0);
+        // A ballast that a full disk cut short is made anew.
+        fs::write(place.path().join(BALLAST), "half").unwrap();
+        assert_eq!(dir.place_ballast().unwrap(), Ballast::InPlace);
+        assert_eq!(length(), limits::BALLAST_BYTES as u64);
+    }
+
+    #[test]
+    fn the_ballast_is_not_placed_where_the_log_needs_the_room() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(place.path(), Layout::new(4)).unwrap();
+        assert!(matches!(dir.place_ballast_beside(u64::MAX), Ok(Ballast::NoRoom { free: 1.. })));
+        assert!(!place.path().join(BALLAST).exists());
+    }
+
+    #[test]
+    fn others_lose_their_rights_when_the_directory_is_opened() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("data");
+        drop(DataDir::create(&path, Layout::new(4)).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&path), mode(&path.join("log")), mode(&path.join(FORMAT))], [0o700, 0o700, 0o600]);
+        fs::write(path.join("archive/old"), "a session").unwrap();
+        for (path, mode) in [(path.clone(), 0o755), (path.join("archive"), 0o755), (path.join("archive/old"), 0o644)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        drop(DataDir::open(&path).unwrap());
+        assert_eq!([mode(&path), mode(&path.join("archive")), mode(&path.join("archive/old"))], [0o700, 0o700, 0o600]);
     }
 }

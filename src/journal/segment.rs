@@ -86,8 +86,7 @@ pub(super) struct Open {
 impl Open {
     pub fn create(dir: &Path, number: u64) -> Result<Open, Failure> {
         let path = name(dir, number, "open");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(true).read(true).write(true).open(&path);
+        let file = files::options().create(true).truncate(true).read(true).write(true).open(&path);
         let file = file.map_err(Failure::io("making", &path))?;
         files::sync_dir(dir)?;
         let (entries, buffer) = (BTreeMap::new(), Vec::new());

@@ -48,7 +48,7 @@ impl SledStore {
         if mark.is_none() {
             // Not a word was ever promised here: what is left of a first start that was cut off goes.
             fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
-            fs::create_dir_all(&log).map_err(Failure::io("making", &log))?;
+            files::create_dir_all(&log).map_err(Failure::io("making", &log))?;
         }
         let mut store = SledStore {
             dir: dir.clone(),

@@ -153,7 +153,7 @@ fn move_into_its_own(log: &Path) -> Result<(), Failure> {
     for name in ["conf", "blobs", "db"] {
         let from = log.join(name);
         if files::exists(&from)? {
-            fs::create_dir_all(&first).map_err(Failure::io("making", &first))?;
+            files::create_dir_all(&first).map_err(Failure::io("making", &first))?;
             fs::rename(&from, first.join(name)).map_err(Failure::io("renaming", &from))?;
             files::sync_dir(&first)?;
         }

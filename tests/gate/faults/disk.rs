@@ -81,6 +81,25 @@ fn on_a_small_file_system_that_runs_full_nothing_is_lost() {
     settle(gate, business);
 }
 
+/// The disk is full to the last byte, and nothing but the ballast may go: the next start has its room, and business goes on.
+#[test]
+fn without_the_ballast_a_gate_starts_on_a_disk_that_is_full() {
+    let Some(small) = SmallFileSystem::mount(256) else { return };
+    let folder = tempfile::tempdir_in(&small.0).unwrap();
+    let mut gate = Served::stopped(folder, LAYOUT, &SETTINGS);
+    gate.start_again();
+    let ballast = gate.data_dir().join("data/ballast");
+    assert!(ballast.exists());
+    let business = Business::begin(&mut gate, CHARGERS, SEED);
+    std::thread::sleep(Duration::from_millis(1_500));
+    fill(&small.0.join("filler"));
+    assert_eq!(gate.ended(PATIENCE), Some(TEMPORARY), "{}", gate.log());
+    fs::remove_file(&ballast).unwrap();
+    gate.start_again();
+    assert!(!ballast.exists(), "its room is the log's");
+    settle(gate, business);
+}
+
 /// Takes all the space that is left.
 fn fill(path: &Path) {
     let mut file = fs::File::create(path).unwrap();
@@ -101,6 +120,10 @@ struct SmallFileSystem(PathBuf);
 
 impl SmallFileSystem {
     fn mount(megabytes: u32) -> Option<SmallFileSystem> {
+        if std::env::var_os("WATTSTILE_TEST_MOUNTS").is_none() {
+            eprintln!("skipped: WATTSTILE_TEST_MOUNTS=1 lets this test mount a small file system");
+            return None;
+        }
         let place = tempfile::tempdir().unwrap().keep();
         let options = format!("size={megabytes}m");
         match Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&place).output() {
