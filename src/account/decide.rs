@@ -412,8 +412,9 @@ fn unknown_hold(account: &OpenAccount, hold: HoldId) -> Rejection {
     }
 }
 
+/// Only linked credentials pay from an account: its name is none. Without one, the sender has checked that.
 fn may_use(account: &OpenAccount, credential: Option<Fingerprint>) -> bool {
-    account.credentials.is_empty() || credential.is_none_or(|credential| account.credentials.contains(&credential))
+    credential.is_none_or(|credential| account.credentials.contains(&credential))
 }
 
 /// Splits an amount that `from` covers: promotional money is used first.

@@ -200,12 +200,8 @@ impl Router for House {
     ) -> Result<Route, NoRoute> {
         let vault = self.keys.vault();
         let credential = &*vault.open(credential).map_err(|_| NoRoute::NotTaken)?;
-        let account = match (self.links.find(self.mark(credential)), credential.kind) {
-            (Some(linked), _) => Some(account_processor(&linked).map(to_account)),
-            (None, CredentialKind::EvAccount | CredentialKind::Rfid) => Some(account_route(credential)),
-            (None, CredentialKind::CardToken | CredentialKind::WalletToken) => None,
-        };
-        if let Some(route) = account {
+        if let Some(linked) = self.links.find(self.mark(credential)) {
+            let route = account_processor(&linked).map(to_account);
             return route.filter(|route| !except.contains(&route.processor)).ok_or(NoRoute::NotTaken);
         }
         let site = self.places.load().site(charger);
@@ -218,7 +214,7 @@ impl Router for House {
             Err(reason) if reason.is_outage() && self.stands_in_for(fingerprint) => {
                 (registry.absent(wanted, breakers).ok_or(reason)?, true)
             }
-            Err(reason) => return Err(reason),
+            Err(reason) => return Err(without_account(credential.kind, reason)),
         };
         let listed = registry.processors.get(processor).ok_or(NoRoute::NeverSeen)?;
         let capabilities = HoldCapabilities::of(&listed.capabilities);
@@ -239,7 +235,9 @@ impl House {
 /// Why nobody can be asked, in the protocol's words.
 pub fn code_of(reason: NoRoute) -> Code {
     match reason {
-        NoRoute::NoRule | NoRoute::NotTaken | NoRoute::HoldIsPurchase => Code::CredentialNotAccepted,
+        NoRoute::NoRule | NoRoute::NotTaken | NoRoute::HoldIsPurchase | NoRoute::NotLinked => {
+            Code::CredentialNotAccepted
+        }
         NoRoute::Busy => Code::Busy,
         NoRoute::AllAsked | NoRoute::NeverSeen | NoRoute::Draining | NoRoute::NotConnected | NoRoute::NotAnswering => {
             Code::NoProcessor
@@ -257,9 +255,16 @@ pub fn account_processor(account: &AccountId) -> Option<ProcessorId> {
     ProcessorId::new(&format!("{ACCOUNT_PREFIX}{account}")).ok()
 }
 
-fn account_route(credential: &Credential) -> Option<Route> {
-    let named = std::str::from_utf8(&credential.token).ok().and_then(|text| AccountId::new(text).ok())?;
-    account_processor(&named).map(to_account)
+/// Why nobody is asked for a credential that is linked to no account. Cards and contracts of drivers are for accounts before
+/// all: where no processor takes them, the missing link is what an operator has to mend.
+fn without_account(kind: CredentialKind, reason: NoRoute) -> NoRoute {
+    let untaken = matches!(reason, NoRoute::NoRule | NoRoute::NeverSeen | NoRoute::NotTaken);
+    match kind {
+        CredentialKind::EvAccount | CredentialKind::Rfid if untaken => NoRoute::NotLinked,
+        CredentialKind::EvAccount | CredentialKind::Rfid | CredentialKind::CardToken | CredentialKind::WalletToken => {
+            reason
+        }
+    }
 }
 
 fn to_account(processor: ProcessorId) -> Route {

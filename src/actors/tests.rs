@@ -341,6 +341,13 @@ impl Scene {
         self.take(Input::Order(account, Box::new(command(op)), reply));
     }
 
+    /// Links a contract to an account, so that it pays.
+    fn link_contract(&mut self, account: &str, contract: &str) {
+        let token = contract.as_bytes().into();
+        let credential = self.shard.house().mark(&Credential { kind: CredentialKind::EvAccount, token });
+        self.order(account, |op| account::Command::LinkCredential { op, credential });
+    }
+
     fn decline(&mut self, operation: &Operation, class: DeclineClass) {
         self.answer(operation, Outcome::Declined(Decline { class, code: "no".into(), retry_after: None }));
     }
@@ -428,8 +435,9 @@ fn a_prepaid_account_is_a_processor_like_any_other() {
         amount: Amount::new(6_000, Currency::EUR),
         source: account::TopUpSource::Bank,
     });
+    scene.link_contract("driver-1", "DE-8AA-C00000001");
     scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::EvAccount, "driver-1");
+    scene.start(1, CredentialKind::EvAccount, "DE-8AA-C00000001");
     assert!(matches!(scene.heard().as_slice(), [ToCharger::HelloAck(_), ToCharger::StartAccepted { .. }]));
     scene.stop(1, 1, 300);
     let heard = scene.heard();

@@ -102,6 +102,10 @@ pub enum NoRoute {
     /// With this product a hold is a purchase (buy now, pay later): an account that is topped up can be used instead.
     #[error("a hold on this product is a purchase; an account can be topped up with it instead")]
     HoldIsPurchase = 209,
+    /// A contract or an RFID card that is linked to no account, and no processor takes such credentials. What names an
+    /// account is no credential of it.
+    #[error("the credential is linked to no account")]
+    NotLinked = 210,
 }
 
 impl NoRoute {

@@ -335,7 +335,8 @@ fn only_linked_credentials_pay() {
         let Command::Hold { op, amount, partial_ok, decide_by, .. } = hold(number, 100) else { unreachable!() };
         Command::Hold { op, amount, partial_ok, credential, decide_by }
     };
-    assert_eq!(bench.ask(with(1, Some(fingerprint(1)))), Ok(100), "without a list, the router decides");
+    assert_eq!(bench.ask(with(1, Some(fingerprint(1)))), Err("not_linked".into()), "nothing is linked yet");
+    assert_eq!(bench.ask(with(5, None)), Ok(100), "the sender has checked the credential");
     let link = Command::LinkCredential { op: order_op(2), credential: fingerprint(1) };
     assert_eq!(bench.order(link), Ok(4_900));
     assert_eq!(bench.ask(with(2, Some(fingerprint(1)))), Ok(100));

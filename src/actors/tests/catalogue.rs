@@ -4,6 +4,8 @@ use super::*;
 use crate::actors::shard::MoneyOrder;
 use crate::ledger::Name;
 
+const CONTRACT: &str = "DE-8AA-C00000001";
+
 fn open_account(scene: &mut Scene, name: &str, minor: i64) {
     scene.order(name, |op| account::Command::Open {
         op,
@@ -16,6 +18,7 @@ fn open_account(scene: &mut Scene, name: &str, minor: i64) {
         amount: Amount::new(minor, Currency::EUR),
         source: account::TopUpSource::Bank,
     });
+    scene.link_contract(name, CONTRACT);
 }
 
 /// The disk is slow, and things go on meanwhile: what is told is what was decided then, not what is so by now.
@@ -56,7 +59,7 @@ fn f23_account_invoice_receipt_and_books_round_once_and_together() {
     );
     open_account(&mut scene, "driver-1", 10_000);
     scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::EvAccount, "driver-1");
+    scene.start(1, CredentialKind::EvAccount, CONTRACT);
     scene.heard();
     scene.stop(1, 1, 300);
     let session = scene.session();
@@ -97,7 +100,7 @@ fn f30_a_product_whose_holds_are_purchases_is_refused_and_an_account_is_not() {
             if text.contains("purchase")),
         "{heard:?}"
     );
-    scene.start(2, CredentialKind::EvAccount, "driver-1");
+    scene.start(2, CredentialKind::EvAccount, CONTRACT);
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
 }
 
@@ -108,7 +111,7 @@ fn f12_after_a_crash_at_any_commit_the_account_and_the_books_tell_the_same() {
         let mut scene = Scene::new();
         open_account(&mut scene, "driver-1", 6_000);
         scene.hello("AMS-0007", Vec::new());
-        scene.start(1, CredentialKind::EvAccount, "driver-1");
+        scene.start(1, CredentialKind::EvAccount, CONTRACT);
         scene.reading(1, 1, 300);
         let last = scene.reading_of(2, 320);
         let stop = FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Local };

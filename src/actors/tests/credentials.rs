@@ -116,13 +116,69 @@ fn a_linked_card_pays_from_its_account_whatever_its_letters() {
     scene.stop(3, 1, 300);
     scene.heard();
 
-    // Its own name is no credential any more, and neither is a card that was unlinked.
+    // Neither its own name nor a card that was unlinked is a credential.
     scene.start(4, CredentialKind::EvAccount, "fleet-7");
-    assert_eq!(refused_with(&mut scene), Code::CredentialDeclined);
+    assert_eq!(refused_with(&mut scene), Code::CredentialNotAccepted);
     let credential = mark(&scene, CredentialKind::Rfid, "04A2B3C4");
     scene.order("fleet-7", |op| account::Command::UnlinkCredential { op, credential });
     scene.start(5, CredentialKind::Rfid, "04A2B3C4");
-    assert_eq!(refused_with(&mut scene), Code::CredentialDeclined);
+    assert_eq!(refused_with(&mut scene), Code::CredentialNotAccepted);
+}
+
+#[test]
+fn the_name_of_a_funded_account_without_links_is_no_credential() {
+    let mut scene = Scene::new();
+    open_account(&mut scene, "fleet-7", 10_000);
+    scene.hello("AMS-0007", Vec::new());
+    scene.heard();
+    for (key, kind) in [(1, CredentialKind::Rfid), (2, CredentialKind::EvAccount), (3, CredentialKind::CardToken)] {
+        scene.start(key, kind, "fleet-7");
+        let heard = scene.heard();
+        match kind {
+            CredentialKind::CardToken => assert_eq!(scene.asked().processor, acme(), "a card is the processor's"),
+            _ => assert!(
+                matches!(heard.as_slice(), [ToCharger::StartRejected { code: Code::CredentialNotAccepted, text, .. }]
+                    if text.contains("linked to no account")),
+                "{heard:?}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_linked_to_nothing_is_written_nowhere() {
+    const TOKENS: [(CredentialKind, &str); 2] =
+        [(CredentialKind::Rfid, "04D7E6F5A4B3C2"), (CredentialKind::EvAccount, "NL-TNM-C00122045-K")];
+    let mut scene = Scene::new();
+    open_account(&mut scene, "fleet-7", 10_000);
+    scene.hello("AMS-0007", Vec::new());
+    for (key, (kind, token)) in (1..).zip(TOKENS) {
+        scene.start(key, kind, token);
+        let heard = scene.heard();
+        assert!(!format!("{heard:?}").contains(token), "{heard:?}");
+        link(&mut scene, "fleet-7", kind, token);
+        scene.start(10 + key, kind, token);
+        assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
+        scene.stop(10 + key, 1, 300);
+        assert!(!contains(&log_bytes(&scene), token.as_bytes()), "{token}");
+        for partition in 0..8 {
+            assert!(!contains(&scene.shard.snapshot(PartitionId(partition)), token.as_bytes()), "{token}");
+        }
+    }
+}
+
+/// Contracts of a roaming partner: its processor is asked, an account only where one is linked.
+#[test]
+fn a_processor_that_takes_contracts_is_asked_for_one_without_an_account() {
+    let mut scene = Scene::new();
+    scene.routes(|routes| {
+        let known = routes.registry.processors.values_mut();
+        known.for_each(|listed| listed.capabilities.credentials.push(CredentialKind::EvAccount));
+    });
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::EvAccount, "NL-TNM-C00122045-K");
+    assert_eq!(scene.asked().processor, acme());
+    assert!(!contains(&log_bytes(&scene), b"NL-TNM-C00122045-K"));
 }
 
 /// Two cards of one account charge at the same time: what one has reserved the other cannot have.

@@ -103,8 +103,9 @@ fn a_prepaid_session_leaves_nothing_on_the_clearing_account() {
         amount: Amount::new(6_000, Currency::EUR),
         source: account::TopUpSource::Bank,
     });
+    scene.link_contract("driver-1", "DE-8AA-C00000001");
     scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::EvAccount, "driver-1");
+    scene.start(1, CredentialKind::EvAccount, "DE-8AA-C00000001");
     scene.stop(1, 1, 300);
     let before = books(&scene);
     assert_eq!(before.books.imbalance(), 0);

@@ -65,8 +65,10 @@ fn step(scene: &mut Scene, number: u32) {
                 amount: Amount::new(9_000, Currency::EUR),
                 source,
             });
+            let contract = format!("DE-8AA-C0000000{}", number % 3);
+            scene.link_contract(&account, &contract);
             scene.hello(&charger, Vec::new());
-            scene.start(key, CredentialKind::EvAccount, &account);
+            scene.start(key, CredentialKind::EvAccount, &contract);
         }
         1 | 2 => scene.reading(key, round, i64::from(round) * 300),
         _ => scene.stop(key, 3, 950),

@@ -12,6 +12,7 @@ use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::console::Console;
 use crate::journal::Layout;
+use crate::payment::{Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
@@ -243,7 +244,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
     })
 }
 
-/// Twenty prepaid accounts with a thousand euro each. Opening and topping up again is the same order again.
+/// Twenty prepaid accounts with a thousand euro and a card each. Opening, topping up and linking again is the same order again.
 fn open_accounts(gate: &Gate, today: Timestamp) {
     let (done, all) = mpsc::channel();
     let mut orders = 0;
@@ -263,7 +264,9 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
             amount: Amount::new(TOP_UP_MINOR, Currency::EUR),
             source: account::TopUpSource::Bank,
         };
-        for command in [open, top_up] {
+        let credential = gate.directory().house().mark(&card_of(number));
+        let link = account::Command::LinkCredential { op: order.operation(3), credential };
+        for command in [open, top_up, link] {
             let done = done.clone();
             let reply = OrderReply(Box::new(move |ordered: Ordered| {
                 let _ = done.send(ordered);
@@ -285,6 +288,11 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
     }
 }
 
+/// The RFID card of a demonstration account.
+fn card_of(account: u16) -> Credential {
+    Credential { kind: CredentialKind::Rfid, token: format!("04DE0000{account:06}").into_bytes().into() }
+}
+
 fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
     let watts = [22_000, 50_000, 150_000][usize::from(number % 3)];
     charger::Settings {
@@ -298,7 +306,7 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
                 crate::units::Energy::from_watt_hours(500).expect("fits"),
                 crate::units::Energy::from_watt_hours(30_000).expect("fits"),
             ),
-            rfid: (1..=ACCOUNTS).map(|number| format!("driver-{number:03}").into_bytes().into()).collect(),
+            rfid: (1..=ACCOUNTS).map(|number| card_of(number).token).collect(),
             rfid_per_ten_thousand: 3_000,
             ..Habits::default()
         }),

@@ -145,6 +145,11 @@ impl Writer {
     }
 }
 
+/// The card that pays from an account.
+fn card_of(account: &AccountId) -> Credential {
+    Credential { kind: CredentialKind::Rfid, token: account.as_str().as_bytes().into() }
+}
+
 impl Bench {
     fn open(args: &Args, data: &Path) -> Result<Bench, CliError> {
         let clock = SystemClock::new();
@@ -184,6 +189,10 @@ impl Bench {
             let commands = [
                 account::Command::Open { op: order.operation(1), account: account.clone(), currency, credit_limit },
                 account::Command::TopUp { op: order.operation(2), amount, source: account::TopUpSource::Bank },
+                account::Command::LinkCredential {
+                    op: order.operation(3),
+                    credential: self.shard.house().mark(&card_of(&account)),
+                },
             ];
             for command in commands {
                 let reply = OrderReply(Box::new(|_| {}));
@@ -235,7 +244,7 @@ impl Bench {
         let hold = HoldId(slot.session.operation(1));
         let request = match slot.ordinal {
             1 => Request::Authorize {
-                credential: Credential { kind: CredentialKind::Rfid, token: account.as_str().as_bytes().into() },
+                credential: card_of(&account),
                 amount: Amount::new(4_500, Currency::EUR),
                 partial_ok: false,
                 stand_in: false,

@@ -4,6 +4,7 @@ use super::agenda::Event;
 use super::estate::PARTITIONS;
 use super::faults::Fault;
 use super::network::Side;
+use super::peers;
 use super::world::{HOUR, MINUTE, SECOND, World, live_sessions};
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
@@ -228,6 +229,14 @@ impl World {
         let op = self.order_id(account).operation(1);
         let amount = Amount::new(minor, Currency::EUR);
         self.order(account, account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
+    }
+
+    /// Links the account's card to it.
+    pub(super) fn link(&mut self, account: &AccountId) {
+        let op = self.order_id(account).operation(1);
+        let Some(process) = &self.process else { return };
+        let credential = process.mark(&peers::card_of(account));
+        self.order(account, account::Command::LinkCredential { op, credential });
     }
 
     pub(super) fn order(&mut self, account: &AccountId, command: account::Command) {

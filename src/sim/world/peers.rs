@@ -7,6 +7,7 @@ use super::controller::Controller;
 use super::faults::{Fault, Weather};
 use super::network::{Peer, Side};
 use super::world::World;
+use crate::payment::{Credential, CredentialKind};
 use crate::sim::charger::{self, Charger};
 use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
@@ -155,6 +156,12 @@ impl World {
     }
 }
 
+/// The RFID card of an account. Nothing of the account's name is in it.
+pub(super) fn card_of(account: &AccountId) -> Credential {
+    let uid = format!("04{:012X}", crc32fast::hash(account.as_str().as_bytes()));
+    Credential { kind: CredentialKind::Rfid, token: uid.into_bytes().into() }
+}
+
 /// Who charges: sites, and chargers on connections of their own.
 pub(super) fn fleet(
     settings: &Settings,
@@ -175,7 +182,7 @@ pub(super) fn fleet(
     let magic =
         magic.iter().map(|word| format!("tok_{word}")).chain((0..4).map(|n| format!("tok_balance_{}", 300 + n * 400)));
     let habits = Habits {
-        rfid: accounts.iter().map(|account| account.as_str().as_bytes().into()).collect(),
+        rfid: accounts.iter().map(|account| card_of(account).token).collect(),
         rfid_per_ten_thousand: 2_500,
         magic: magic.map(|token| token.into_bytes().into()).collect(),
         magic_per_ten_thousand: weather.share(Fault::Aftermath),

@@ -17,9 +17,10 @@ use crate::actors::shard::{Input, Shard};
 use crate::actors::snapshot::Sweep;
 use crate::actors::{ConnectionId, Link};
 use crate::journal::{Batch, Busy, Damage, Failure, Log, Store, recover};
+use crate::payment::Credential;
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Now, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan};
+use crate::units::{Fingerprint, Now, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan};
 use crate::wire::{
     Channel, ChargerLink, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck,
     ProcessorLink, ReceiptNotice, Received, Subject, Terms, ToCharger, ToProcessor,
@@ -113,6 +114,11 @@ impl Process {
     /// The shard of a partition.
     pub fn shard_of(&self, partition: PartitionId) -> &Shard {
         &self.shards[usize::from(Shard::of(partition, self.house.shards))]
+    }
+
+    /// By what it recognises a credential.
+    pub fn mark(&self, credential: &Credential) -> Fingerprint {
+        self.house.mark(credential)
     }
 
     /// A live session.

@@ -134,6 +134,7 @@ impl World {
             );
             let minor = self.dice.between(500, 60_000);
             self.top_up(&account, minor);
+            self.link(&account);
         }
         for place in 0..self.fleet.len() {
             let after = self.dice.below(30 * SECOND);
