@@ -119,7 +119,11 @@ fn banner(demo: &Demo, args: &Args, output: &Output) {
     ));
     output.say(format_args!("  processors  mTLS  {}   acme-cards · wally-wallet", address(demo.gate.processors)));
     if let Some(console) = &demo.console {
-        output.say(format_args!("  api         {}   metrics http://{}/metrics", console.url(), console.address));
+        output.say(format_args!(
+            "  api         {}   metrics http://{}/metrics",
+            console.url_with_token(),
+            console.address
+        ));
     }
     output.say("");
 }

@@ -6,7 +6,7 @@ use super::{CliError, Exit, Output, journal, log};
 use crate::app::configured::{SetupError, Tariffs, settings};
 use crate::app::{Gate, StartError, SystemClock};
 use crate::config::Config;
-use crate::console::Console;
+use crate::console::{Console, PLACE_FILE};
 use crate::journal::Progress;
 use crate::transport::files::read_secret;
 use serde::Serialize;
@@ -30,7 +30,10 @@ pub struct Args {
 struct Ready {
     chargers: Option<String>,
     processors: Option<String>,
+    /// Where the console is; its token is never printed, because this goes to a log.
     console: String,
+    /// The file with its token, readable by the gate's user only.
+    console_token_in: String,
     recovered_records: u64,
     recovery_ms: u128,
 }
@@ -56,14 +59,21 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let ready = Ready {
         chargers: text(gate.chargers),
         processors: text(gate.processors),
-        console: console.url(),
+        console: format!("http://{}", console.address),
+        console_token_in: config
+            .console
+            .token_file
+            .clone()
+            .unwrap_or_else(|| config.gate.data_dir.join("data").join(PLACE_FILE))
+            .display()
+            .to_string(),
         recovered_records: gate.recovered.records,
         recovery_ms: gate.recovery.as_millis(),
     };
     output.answer("serve/1", &ready, |out| {
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
-        writeln!(out, "console     {}", ready.console)?;
+        writeln!(out, "console     {}   its token is in {}", ready.console, ready.console_token_in)?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
     while interrupts.wait() == Wish::Reload {

@@ -92,7 +92,8 @@ sections! {
     Console "console" {
         /// Where it listens.
         listen: SocketAddr = "\"127.0.0.1:8490\"";
-        /// File with the token that opens it; without it, one is made at each start and printed.
+        /// File with the token that opens it; without it, one is made at each start and kept in `data/console.json` of the
+        /// data directory, which only the gate's user can read.
         token_file: Option<PathBuf> = "";
     }
     /// Prices.

@@ -15,6 +15,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
 
 /// Where a running gate's console is: what stands in [`PLACE_FILE`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its address.
     pub address: SocketAddr,
@@ -34,6 +35,13 @@ pub struct Place {
     pub token: String,
     /// The process.
     pub pid: u32,
+}
+
+/// Never shows the token.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("address", &self.address).field("pid", &self.pid).finish_non_exhaustive()
+    }
 }
 
 /// The file in the data directory that says where the console is; only its owner can read it.
@@ -141,8 +149,8 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: on
 }
 
 impl Console {
-    /// The address with its token, to be opened.
-    pub fn url(&self) -> String {
+    /// The address with its token, to be opened: for a terminal, never for a log.
+    pub fn url_with_token(&self) -> String {
         format!("http://{}/api/figures?token={}", self.address, self.token)
     }
 
