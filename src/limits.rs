@@ -151,8 +151,39 @@ pub const TARIFF_BYTES_MAX: usize = 1 << 20;
 
 const _: () = assert!(TARIFF_BYTES_MAX + 256 * 1024 <= PERMIT_BYTES_MAX);
 
-/// Price components of one tariff; their numbers are stored in 16 bits.
-pub const TARIFF_COMPONENTS_MAX: usize = 16_384;
+/// Price components of one tariff. A session keeps a volume and at least one line of its trail for each that it used.
+pub const TARIFF_COMPONENTS_MAX: usize = 1_024;
+
+/// Lines in the trail of one session's price; then older ones are summed up for each component. A week of prices by the hour
+/// for energy and time has fewer.
+pub const SEGMENTS_MAX: usize = 384;
+
+/// Bytes of a session's state in memory, and of a line and a volume in it.
+pub const SESSION_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SEGMENT_BYTES: usize = 32;
+pub(crate) const VOLUME_BYTES: usize = 16;
+
+const _: () = assert!(SEGMENTS_MAX <= TARIFF_COMPONENTS_MAX);
+const _: () = assert!(TARIFF_COMPONENTS_MAX * (SEGMENT_BYTES + VOLUME_BYTES) < SESSION_BYTES_MAX);
+
+/// Bytes of an archived session with a tariff of a few kilobytes, whatever the course of its meter.
+pub const SESSION_RECORD_BYTES_MAX: usize = 256 * 1024;
+
+/// Documents after the invoice whose credit record stands on the receipt; each holds the whole tariff.
+pub const CREDIT_RECORDS_MAX: usize = 8;
+
+/// Bytes of an archived session in any case: a tariff of the largest size, and as many copies of it as its receipt can hold.
+pub const DOSSIER_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!((CREDIT_RECORDS_MAX + 2) * 2 * (TARIFF_BYTES_MAX + SESSION_RECORD_BYTES_MAX) < DOSSIER_MAX);
+
+/// The least time for which a register may stand still before a car is taken to be parked, where no power is told.
+pub const STILL_MIN: TimeSpan = TimeSpan::from_secs(60);
+
+/// The longest such time, however coarse the meter.
+pub const STILL_MAX: TimeSpan = TimeSpan::from_secs(300);
+
+const _: () = assert!(0 < STILL_MIN.ms() && STILL_MIN.ms() < STILL_MAX.ms());
 
 /// Bytes of a CDR, a run or a list of readings that is priced from a file.
 pub const CDR_BYTES_MAX: usize = 64 << 20;

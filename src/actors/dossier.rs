@@ -7,6 +7,7 @@ use crate::billing::{
     BillingError, ClosedSession, Issue, Issuer, Party, PaymentSummary, PinnedTariff, Place, Presented, PresentedKind,
     Pricing, Receipt, SignedReceipt, SigningKey,
 };
+use crate::limits;
 use crate::payment::Payment;
 use crate::session::{Session, StopReason};
 use crate::tariff::{Tariff, TaxIncluded};
@@ -59,6 +60,8 @@ impl Dossier {
                 None
             }
         };
+        // The bounds of sessions, tariffs and credit records leave it room; one without room is made again when it is asked for.
+        let receipt = receipt.filter(|receipt| receipt.len() <= limits::DOSSIER_MAX / 2);
         Dossier { version: Dossier::VERSION, session, tariff: tariff.source().to_owned(), receipt }
     }
 

@@ -88,6 +88,7 @@ impl Tally {
             | Event::StopAsked { .. }
             | Event::Payment(_)
             | Event::Corrected(_)
+            | Event::Decided(_)
             | Event::Revived(_) => {}
         }
     }

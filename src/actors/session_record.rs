@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Bit 7 of the marker stands only here, bit 6 says that power and current (mW and mA, all ones: not measured) are there, then
-//! the slice's phase (2 bits) and reason (4 bits). `begun` is the time in the session's id; times are in milliseconds, register
+//! the slice's phase (2 bits) and reason (4 bits); all bits of the reason are set, and the slice's fields zero, where the reading
+//! leaves undecided what the time was and adds no slice. `begun` is the time in the session's id; times are in milliseconds, register
 //! and energy in µWh. Components are those of energy (lower 4 bits) and of time, counted from 1; 0: none. Numbers are
 //! little-endian. What does not fit is written like any other fact.
 
@@ -20,11 +21,14 @@ use super::encoding::encode;
 use crate::session::{Event, Metered};
 use crate::tariff::{Phase, Reason, Slice, Slices};
 use crate::units::{Current, Energy, MeterReading, PartitionId, Power, SessionId, TimeSpan};
+use smallvec::smallvec;
 
 /// Is set in no first byte of another fact: that is its number, and there are not so many.
 const PLAIN: u8 = 0x80;
 const MEASURED: u8 = 0x40;
 const PHASES: [Phase; 4] = [Phase::Charging, Phase::Parked, Phase::Reserved, Phase::Expired];
+/// In place of a reason: no slice.
+const UNDECIDED: u8 = 15;
 /// Not measured.
 const NOTHING: u32 = u32::MAX;
 
@@ -56,11 +60,12 @@ pub(super) fn write(id: SessionId, event: &Event, bytes: &mut Vec<u8>) {
 #[inline]
 fn plain(id: SessionId, metered: &Metered) -> Option<[u64; 3]> {
     let Metered { reading, slices } = metered;
-    let [slice] = slices.0.as_slice() else { return None };
-    if slice.to != reading.at || slice.flat_component != Slice::NO_COMPONENT {
-        return None;
-    }
-    let marker = PLAIN | (slice.phase as u8) << 4 | slice.reason as u8;
+    let slice = match slices.0.as_slice() {
+        [slice] if slice.to == reading.at && slice.flat_component == Slice::NO_COMPONENT => Some(slice),
+        [] => None,
+        _ => return None,
+    };
+    let marker = PLAIN | slice.map_or(UNDECIDED, |slice| (slice.phase as u8) << 4 | slice.reason as u8);
     let marker = match (reading.power, reading.current) {
         (None, None) => marker,
         (power, current) => {
@@ -69,13 +74,17 @@ fn plain(id: SessionId, metered: &Metered) -> Option<[u64; 3]> {
             marker | MEASURED
         }
     };
-    let component = |component: u16| within(i64::from(component.wrapping_sub(Slice::NO_COMPONENT)), 4);
-    let components = component(slice.energy_component)? | component(slice.time_component)? << 4;
     let sequence = within(i64::from(reading.sequence), 24)?;
     let since = within(reading.at.since(id.begun()).ms(), 32)?;
     let register = within(reading.register.microwatt_hours(), 56)?;
-    let energy = within(slice.energy.microwatt_hours(), 40)?;
-    let span = within(slice.span().ms(), 24)?;
+    let (components, energy, span) = match slice {
+        Some(slice) => {
+            let component = |component: u16| within(i64::from(component.wrapping_sub(Slice::NO_COMPONENT)), 4);
+            let components = component(slice.energy_component)? | component(slice.time_component)? << 4;
+            (components, within(slice.energy.microwatt_hours(), 40)?, within(slice.span().ms(), 24)?)
+        }
+        None => (0, 0, 0),
+    };
     Some([u64::from(marker) | sequence << 8 | since << 32, register | components << 56, energy | span << 40])
 }
 
@@ -121,8 +130,6 @@ fn read_plain(id: SessionId, bytes: &[u8]) -> Option<Event> {
     if (marker & MEASURED != 0) != measures.is_some() {
         return None;
     }
-    let phase = PHASES[usize::from(marker >> 4 & 3)];
-    let reason = Reason::ALL.get(usize::from(marker & 15)).copied()?;
     let half = |from: usize| {
         let number = u32::from_le_bytes(*measures?[from..].first_chunk()?);
         (number != NOTHING).then_some(i64::from(number))
@@ -135,18 +142,24 @@ fn read_plain(id: SessionId, bytes: &[u8]) -> Option<Event> {
         power: half(0).map(Power::from_milliwatts),
         current: half(4).map(Current::from_milliamperes),
     };
-    let component = |from: u32| Slice::NO_COMPONENT.wrapping_add(second.to_le_bytes()[7] as u16 >> from & 15);
-    let slice = Slice {
-        from: at.saturating_add(TimeSpan::from_ms(-part(third, 40, 24))),
-        to: at,
-        energy: Energy::from_microwatt_hours(part(third, 0, 40)),
-        energy_component: component(0),
-        time_component: component(4),
-        flat_component: Slice::NO_COMPONENT,
-        phase,
-        reason,
+    let slices = match marker & 15 {
+        UNDECIDED if second.to_le_bytes()[7] != 0 || third != 0 || marker >> 4 & 3 != 0 => return None,
+        UNDECIDED => Slices::default(),
+        reason => {
+            let component = |from: u32| Slice::NO_COMPONENT.wrapping_add(second.to_le_bytes()[7] as u16 >> from & 15);
+            Slices(smallvec![Slice {
+                from: at.saturating_add(TimeSpan::from_ms(-part(third, 40, 24))),
+                to: at,
+                energy: Energy::from_microwatt_hours(part(third, 0, 40)),
+                energy_component: component(0),
+                time_component: component(4),
+                flat_component: Slice::NO_COMPONENT,
+                phase: PHASES[usize::from(marker >> 4 & 3)],
+                reason: Reason::ALL.get(usize::from(reason)).copied()?,
+            }])
+        }
     };
-    Some(Event::Metered(Metered { reading, slices: Slices(std::iter::once(slice).collect()) }))
+    Some(Event::Metered(Metered { reading, slices }))
 }
 
 #[cfg(test)]
@@ -253,7 +266,7 @@ mod tests {
             metered(1, BEGUN, 0, [None, None], one(BEGUN, 0, 0, [0, none - 1, none])),
             metered(1, BEGUN, 0, [None, None], one(BEGUN, 0, 0, [0, 0, 0])),
             metered(1, BEGUN, 0, [None, None], one(BEGUN + 1, 0, 0, [0, 0, none])),
-            metered(1, BEGUN, 0, [None, None], vec![]),
+            metered(1 << 24, BEGUN, 0, [None, None], vec![]),
             metered(1, BEGUN, 0, [None, None], [plain(), plain()].concat()),
         ] {
             let bytes = written(&event);
@@ -262,12 +275,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_reading_that_decides_nothing_takes_as_little() {
+        let undecided = metered(7, BEGUN + 1_000, 5_000_000, [None, None], vec![]);
+        let mut bytes = written(&undecided);
+        assert_eq!((bytes.len(), bytes[12]), (36, 0x8f));
+        assert_eq!(read(P, &bytes), Ok((id(), undecided)));
+        bytes[28] = 1;
+        assert!(read(P, &bytes).is_err(), "no slice has no energy");
+    }
+
     proptest! {
         #[test]
         fn readings_are_read_as_they_were_written(
             (sequence, since, register) in (any::<u32>(), -1_000_000_i64..10_000_000_000, any::<i64>()),
             measures in any::<[Option<i32>; 2]>(),
-            slices in prop::collection::vec((-1_000_i64..90_000, any::<i64>(), prop::array::uniform3(0_u16..20), 0_usize..11), 0..3),
+            slices in prop::collection::vec((-1_000_i64..90_000, any::<i64>(), prop::array::uniform3(0_u16..20), 0_usize..12), 0..3),
             of_the_reading in any::<bool>(),
         ) {
             let at = BEGUN + since;

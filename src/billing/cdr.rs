@@ -2,7 +2,7 @@
 //!
 //! Numbers are JSON numbers, written digit by digit from exact decimals. The credential appears as a fingerprint only.
 
-use super::{BillingError, ClosedSession, Dimension, Issue, PresentedKind, Quantity};
+use super::{BillingError, ClosedSession, Dimension, Issue, Line, PresentedKind, Quantity};
 use crate::units::{Amount, Cost, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -159,16 +159,13 @@ fn location(session: &ClosedSession) -> Value {
 
 /// One charging period per moment at which a line begins; a line's whole volume stands where it begins.
 fn periods(session: &ClosedSession) -> Vec<Value> {
-    let mut starts: Vec<Timestamp> = session.lines.iter().map(|line| line.from).collect();
-    starts.push(session.started_at);
-    starts.sort_unstable();
-    starts.dedup();
-    let with_volumes = starts.iter().filter_map(|start| {
-        let lines = session.lines.iter().filter(|line| line.from == *start);
-        let dimensions: Vec<Value> = lines.filter_map(|line| volume(line.dimension, line.measured)).collect();
+    let mut lines: Vec<&Line> = session.lines.iter().collect();
+    lines.sort_by_key(|line| line.from);
+    let with_volumes = lines.chunk_by(|one, next| one.from == next.from).filter_map(|lines| {
+        let dimensions: Vec<Value> = lines.iter().filter_map(|line| volume(line.dimension, line.measured)).collect();
         (!dimensions.is_empty()).then(|| {
             object([
-                ("start_date_time", text(start)),
+                ("start_date_time", text(lines[0].from)),
                 ("dimensions", Value::Array(dimensions)),
                 ("tariff_id", text(&session.tariff.id)),
             ])

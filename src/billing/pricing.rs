@@ -45,7 +45,7 @@ impl Pricing {
             };
             lines.push(Line {
                 element: component.element + 1,
-                reason: describe(&element.restrictions).into(),
+                reason: reason(&element.restrictions, segment.reason).into(),
                 dimension,
                 from: segment.from,
                 to: segment.to,
@@ -114,6 +114,16 @@ fn quantity(component: &Component, volume: i64) -> Quantity {
         tariff::Dimension::Energy => Quantity::Energy(Energy::from_microwatt_hours(volume)),
         tariff::Dimension::Time | tariff::Dimension::ParkingTime => Quantity::Time(TimeSpan::from_ms(volume)),
         tariff::Dimension::Flat => Quantity::Once,
+    }
+}
+
+/// Why an element applies, and that a line stands for several stretches when it does.
+fn reason(restrictions: &Restrictions, reason: tariff::Reason) -> String {
+    let words = describe(restrictions);
+    match reason {
+        tariff::Reason::Summed if words.is_empty() => "several stretches".to_owned(),
+        tariff::Reason::Summed => format!("{words}, several stretches"),
+        _ => words,
     }
 }
 

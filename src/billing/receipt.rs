@@ -5,6 +5,7 @@
 
 use super::invoice::Issued;
 use super::{BillingError, Cdr, ClosedSession, Dimension, OcpiVersion, Party, PayableSplit, Quantity};
+use crate::limits;
 use crate::units::{Amount, Rounding, Timestamp};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
@@ -192,7 +193,7 @@ pub struct ReceiptDocument {
     pub total: Decimal,
     /// The VAT in it, with the sign of the total.
     pub vat: Decimal,
-    /// A credit note for other systems: the OCPI credit CDR.
+    /// A credit note for other systems: the OCPI credit CDR. The first [`limits::CREDIT_RECORDS_MAX`] documents have one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cdr: Option<Cdr>,
 }
@@ -244,7 +245,10 @@ impl Receipt {
         let payment = &session.payment;
         let captured_at = payment.captured_at.map(time).transpose()?;
         let cdr = Cdr::new(session, issue, OcpiVersion::V2_2_1)?;
-        let later = issue.later.iter().map(|issued| later(issued, &cdr, time(issued.at)?));
+        // Each record holds the whole tariff: a receipt with a hundred refunds is not a hundred times as long.
+        let later = issue.later.iter().enumerate().map(|(index, issued)| {
+            later(issued, (index < limits::CREDIT_RECORDS_MAX).then_some(&cdr), time(issued.at)?)
+        });
         Ok(Receipt {
             schema: Receipt::SCHEMA.to_owned(),
             number: issue.number.clone(),
@@ -298,15 +302,15 @@ impl Receipt {
 }
 
 /// A document that came after the invoice; a credit note with the record that takes its part of the session back.
-fn later(issued: &Issued, cdr: &Cdr, issued_at: String) -> Result<ReceiptDocument, BillingError> {
+fn later(issued: &Issued, cdr: Option<&Cdr>, issued_at: String) -> Result<ReceiptDocument, BillingError> {
     let (document, number) = (&issued.document, issued.number.to_string());
     let total = document.total;
     let zero = Amount::zero(total.currency);
     let vat = document.taxes.iter().try_fold(zero, |sum, (_, amount)| sum.checked_add(*amount))?;
     let credit = document.corrects.is_some();
-    let cdr = match credit {
-        true => Some(cdr.credit(&number, issued.at, (total.checked_sub(vat)?, total), OcpiVersion::V2_2_1)?),
-        false => None,
+    let cdr = match cdr.filter(|_| credit) {
+        Some(cdr) => Some(cdr.credit(&number, issued.at, (total.checked_sub(vat)?, total), OcpiVersion::V2_2_1)?),
+        None => None,
     };
     let kind = if credit { "credit_note" } else { "invoice" }.to_owned();
     Ok(ReceiptDocument { kind, number, issued_at, total: total.major(), vat: vat.major(), cdr })

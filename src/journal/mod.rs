@@ -59,7 +59,6 @@ pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind
 pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use rescue::{Rescued, RescuedPartition, rescue};
 pub use scan::Torn;
-pub use segment::DOSSIER_MAX;
 pub use sled_store::SledStore;
 pub use snapshot::{Found, Pace, SNAPSHOT_VERSION, Snapshot, Snapshots};
 pub use store::{BlockReader, BlockVisitor, Mark, MemoryStore, Store};

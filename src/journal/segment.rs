@@ -19,6 +19,7 @@ use super::archive::Archived;
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::record::array;
+use crate::limits::DOSSIER_MAX;
 use crate::units::{SessionId, Timestamp};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -34,9 +35,6 @@ const ENTRY_HEADER: usize = 48;
 const CRC_AT: usize = 44;
 const INDEX_ENTRY: usize = 32;
 const FOOTER: usize = 88;
-
-/// The longest dossier: more than the longest session has, and little enough to read without asking.
-pub const DOSSIER_MAX: usize = 32 * 1024 * 1024;
 
 /// Where a session stands in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +164,10 @@ impl Open {
         dossier: &[u8],
         fresh: bool,
     ) -> Result<(), Failure> {
-        assert!(dossier.len() <= DOSSIER_MAX, "a dossier of {} bytes", dossier.len());
+        if dossier.len() > DOSSIER_MAX {
+            let what = format!("session {session} has {} bytes, of at most {DOSSIER_MAX}", dossier.len());
+            return Err(Failure::Format { path: self.path.clone(), what });
+        }
         encode(&mut self.buffer, session, settled_at, dossier, self.synced, 0);
         let written = self.file.write_all_at(&self.buffer, self.length);
         written.map_err(Failure::io("writing", &self.path))?;

@@ -14,6 +14,10 @@ pub fn apply(session: &mut Session, event: &Event) {
             session.segments.add(slices);
             session.meter.record(reading);
         }
+        Event::Decided(slices) => {
+            session.rating.apply(slices);
+            session.segments.add(slices);
+        }
         Event::RegisterJumped(jump) => session.meter.jump(*jump),
         Event::Suspected { reading, doubt: _ } => session.meter.doubt(reading),
         Event::Admitted { limit, at: _ } => {

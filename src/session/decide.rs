@@ -59,7 +59,7 @@ fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings
         Place::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
         Place::Next => {}
     }
-    match &price(session, reading, around) {
+    match &price(session, reading, Last::No, around) {
         Ok(priced) => meter(session, reading, priced, stop_asked, around),
         Err(doubt) => {
             let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt: *doubt };
@@ -101,7 +101,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
         }
         (Place::Repeated, _) => Decision::reply(acknowledge(session, around)),
         (Place::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
-        (Place::Next, stop) if silent => match price(session, reading, around) {
+        (Place::Next, stop) if silent => match price(session, reading, Last::Yes, around) {
             Ok(priced) => {
                 let mut ended = Final::on_last_total(session, stop.unwrap_or(StopReason::Silence), around);
                 ended.facts = priced.record(reading);
@@ -141,9 +141,10 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
             money::end(session, ended, around).and_effect(acknowledge(session, around))
         }
         Place::Gap => Decision::reply(Effect::MeterRejected(gap(session))),
-        Place::Next => match price(session, &stop.last, around) {
+        Place::Next => match price(session, &stop.last, Last::Yes, around) {
             Ok(priced) => {
                 let mut ended = Final::on_last_total(session, stop.reason, around);
+                // Its last reading decides what was undecided.
                 ended.facts = priced.record(&stop.last);
                 ended.cost = priced.running;
                 ended.at = stop.last.at;
@@ -153,7 +154,7 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
             Err(doubt) => {
                 let mut ended = Final::on_last_total(session, stop.reason, around);
                 let ack = Effect::MeterAck { up_to: stop.last.sequence, running: ended.cost };
-                ended.facts = Decision::event(Event::Suspected { reading: Box::new(stop.last), doubt });
+                ended.facts = ended.facts.and_event(Event::Suspected { reading: Box::new(stop.last), doubt });
                 money::end(session, ended, around).and_effect(ack)
             }
         },
@@ -207,6 +208,11 @@ impl Priced {
         session.rating.with(&self.slices)
     }
 
+    /// Whether the register stood still, and it is not decided yet what the time was.
+    pub fn leaves_undecided(&self) -> bool {
+        self.slices.0.is_empty()
+    }
+
     fn record(&self, reading: &MeterReading) -> Decision {
         let metered = Event::Metered(Metered { reading: *reading, slices: self.slices.copied() });
         match self.jumped {
@@ -216,8 +222,15 @@ impl Priced {
     }
 }
 
+/// Whether a reading ends its session, so that no time stays undecided.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    No,
+    Yes,
+}
+
 /// Believes and prices a reading that is next in sequence.
-fn price(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
+fn price(session: &Session, reading: &MeterReading, last: Last, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
     check_clock(reading, around)?;
     let jumped = match session.meter.judge(reading, session.power_max) {
         Verdict::Good => None,
@@ -226,7 +239,11 @@ fn price(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -
     };
     let energy = session.meter.counted_after(jumped, reading.register).ok_or(Doubt::Unpriceable)?;
     let counted = MeterReading { register: energy, ..*reading };
-    let slices = session.rating.price(around.tariff, around.zone, &counted).map_err(|_| Doubt::Unpriceable)?;
+    let slices = match last {
+        Last::No => session.rating.price(around.tariff, around.zone, &counted),
+        Last::Yes => session.rating.price_last(around.tariff, around.zone, &counted),
+    };
+    let slices = slices.map_err(|_| Doubt::Unpriceable)?;
     let running = session.rating.with(&slices).running(around.tariff).map_err(|_| Doubt::Unpriceable)?;
     Ok(Priced { reading: *reading, jumped, slices, running })
 }
@@ -257,6 +274,18 @@ pub(super) fn running_cost(session: &Session, around: &Surroundings<'_>) -> Cost
     }
 }
 
+/// What is undecided of a session that ends without a further reading, and what the session costs with it. Time beyond all
+/// figures stays out.
+fn rest(session: &Session, around: &Surroundings<'_>) -> Option<(Slices, Cost)> {
+    let open = matches!(session.stage, Stage::Charging { .. });
+    if !open || session.rating.undecided(session.meter.at) == TimeSpan::ZERO {
+        return None;
+    }
+    let slices = session.rating.price_rest(around.tariff, around.zone, session.meter.at).ok()?;
+    let cost = session.rating.with(&slices).running(around.tariff).ok()?;
+    Some((slices, cost))
+}
+
 /// How a session is about to end.
 pub(super) struct Final {
     /// Facts of the last reading.
@@ -272,10 +301,13 @@ pub(super) struct Final {
 }
 
 impl Final {
-    /// Ends on what is known.
+    /// Ends on what is known: time in which the register stood still, and which is undecided, is decided now.
     fn on_last_total(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Final {
-        let cost = running_cost(session, around);
-        Final { facts: Decision::nothing(), reason, at: session.meter.at, cost, admitted: true }
+        let (facts, cost) = match rest(session, around) {
+            Some((slices, cost)) => (Decision::event(Event::Decided(slices)), cost),
+            None => (Decision::nothing(), running_cost(session, around)),
+        };
+        Final { facts, reason, at: session.meter.at, cost, admitted: true }
     }
 
     /// Ends without energy and without cost.

@@ -17,9 +17,10 @@
 
 use super::decide::{Priced, running_cost};
 use super::{Decision, Effect, Event, Policy, Session, Stage, StopReason, Surroundings, money};
+use crate::limits::STILL_MAX;
 use crate::payment::{self, OperationKind, Payment};
 use crate::tariff::{Rating, Tariff};
-use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan};
+use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use std::cmp::Ordering;
 
@@ -98,20 +99,20 @@ pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surround
         Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => TimeSpan::ZERO,
     };
     let span = TimeSpan::from_ms(quiet.ms().saturating_add(around.policy.stop_latency.ms()));
-    let reserve = ahead(session, &session.rating, span, around);
+    let reserve = ahead(session, None, span, around);
     reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, around), reserve, 1))
 }
 
 /// Whether more funds would be welcome.
 pub(super) fn is_short(session: &Session, around: &Surroundings<'_>) -> bool {
-    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around);
+    let reserve = ahead(session, None, around.policy.stop_latency, around);
     let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, around));
     reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
 }
 
 /// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
 pub(super) fn renew(session: &Session, payment: &Payment, around: &Surroundings<'_>) -> Option<payment::Decision> {
-    let reserve = ahead(session, &session.rating, around.policy.stop_latency, around)?;
+    let reserve = ahead(session, None, around.policy.stop_latency, around)?;
     let running = running_cost(session, around);
     ask(session, payment, running, Burn::average(session, running), reserve, around)
 }
@@ -134,15 +135,19 @@ fn reach(
     }
     let spendable = session.payment.spendable().to_cost();
     // Nearly every reading ends here: what no session of this tariff can exceed needs no look at the clock.
-    let most = around.tariff.cost_ahead_of_any(session.power_max, policy.stop_latency);
-    if quiet == TimeSpan::ZERO && most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
-        return Reach::Far;
+    if quiet == TimeSpan::ZERO {
+        let ahead = match priced.is_some_and(|priced| priced.leaves_undecided()) {
+            false => policy.stop_latency,
+            true => TimeSpan::from_ms(policy.stop_latency.ms().saturating_add(STILL_MAX.ms())),
+        };
+        let most = around.tariff.cost_ahead_of_any(session.power_max, ahead);
+        if most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
+            return Reach::Far;
+        }
     }
-    let after = priced.map(|priced| priced.rating(session));
-    let rating = after.as_ref().unwrap_or(&session.rating);
     let span =
         |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
-    let Some(reserve) = ahead(session, rating, span(1), around) else {
+    let Some(reserve) = ahead(session, priced, span(1), around) else {
         return Reach::Out(StopReason::FundsExhausted);
     };
     if !covers(spendable, running, reserve, 1) {
@@ -150,14 +155,21 @@ fn reach(
     }
     let far = match quiet > TimeSpan::ZERO {
         false => covers(spendable, running, reserve, RESERVES_TO_ASK),
-        true => ahead(session, rating, span(3), around).is_some_and(|more| covers(spendable, running, more, 1)),
+        true => ahead(session, priced, span(3), around).is_some_and(|more| covers(spendable, running, more, 1)),
     };
     if far { Reach::Far } else { Reach::Short(reserve) }
 }
 
-/// What the session can cost at most within `span`; `None` when that is beyond all figures.
-fn ahead(session: &Session, rating: &Rating, span: TimeSpan, around: &Surroundings<'_>) -> Option<Cost> {
-    rating.cost_ahead_at_most(around.tariff, around.zone, session.power_max, span).ok()
+/// What the session can cost at most within `span` after its last reading, or after the one that was just priced, with the
+/// time before it that is not priced yet; `None` when that is beyond all figures.
+fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, around: &Surroundings<'_>) -> Option<Cost> {
+    let bound = |rating: &Rating, read_at: Timestamp| {
+        rating.cost_ahead_of_reading(around.tariff, around.zone, session.power_max, read_at, span).ok()
+    };
+    match priced {
+        Some(priced) => bound(&priced.rating(session), priced.reading.at),
+        None => bound(&session.rating, session.meter.at),
+    }
 }
 
 /// Whether `spendable` covers the running cost and so many reserves on top.
@@ -230,7 +242,7 @@ fn total_to_ask(
 ) -> Result<i64, MoneyError> {
     let horizon = around.policy.increment_horizon;
     let least = times(reserve, RESERVES_TO_GET).ok_or(MoneyError::Overflow)?;
-    let most = ahead(session, &session.rating, horizon, around);
+    let most = ahead(session, None, horizon, around);
     let predicted = match (burn.within(horizon), most) {
         (Some(burnt), Some(most)) if burnt.parts() < most.parts() => burnt,
         (Some(_), Some(most)) => most,
@@ -264,7 +276,7 @@ fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Optio
         return None;
     }
     let horizon = TimeSpan::from_ms(around.policy.increment_horizon.ms().saturating_mul(2));
-    let reserve = ahead(session, &priced.rating(session), around.policy.stop_latency, around)?;
+    let reserve = ahead(session, Some(priced), around.policy.stop_latency, around)?;
     let kept = times(reserve, RESERVES_TO_KEEP)?;
     let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
     let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);

@@ -35,7 +35,7 @@ pub use state::{Ended, Session, Stage};
 use crate::machine;
 use crate::payment;
 use crate::payment::routing::NoRoute;
-use crate::tariff::Tariff;
+use crate::tariff::{Slices, Tariff};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Now, Power, ProcessorId, SessionId, SessionKey,
     TariffHash, TimeSpan, Timestamp,
@@ -231,6 +231,8 @@ pub enum Event {
     Revived(Box<Session>),
     /// A charger that had been silent told more after the session was ended on its last known total: what it comes to now.
     Corrected(Box<Ended>),
+    /// The session ends, and with it is decided what the time was in which its register stood still up to the last reading.
+    Decided(Slices),
 }
 
 /// What a session wants done once its facts are durable.

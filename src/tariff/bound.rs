@@ -4,7 +4,7 @@ use super::model::{Dimension, MS_PER_DAY, Restrictions, Tariff};
 use super::rating::{Rating, RatingError};
 use super::select::{Local, NONE, civil_holds};
 use super::total::parts_of;
-use crate::units::{Cost, MoneyError, Power, TimeSpan, quotient};
+use crate::units::{Cost, MoneyError, Power, TimeSpan, Timestamp, quotient};
 use jiff::tz::TimeZone;
 use std::sync::OnceLock;
 
@@ -118,9 +118,25 @@ impl Rating {
         power_max: Power,
         span: TimeSpan,
     ) -> Result<Cost, RatingError> {
+        self.cost_ahead_of_reading(tariff, zone, power_max, self.at, span)
+    }
+
+    /// The same from the last reading on, which was taken at `read_at`: time before it that is still undecided is counted
+    /// with it. The register did not move in that time, so that no energy can come from it.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or a bound beyond all figures.
+    pub fn cost_ahead_of_reading(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        power_max: Power,
+        read_at: Timestamp,
+        span: TimeSpan,
+    ) -> Result<Cost, RatingError> {
         self.guard(tariff)?;
-        let span_ms = span.ms().max(0);
-        let most_energy = most_energy(power_max, span_ms).ok_or(RatingError::Range)?;
+        let most_energy = most_energy(power_max, span.ms().max(0)).ok_or(RatingError::Range)?;
+        let span_ms = span.ms().max(0).saturating_add(self.undecided(read_at).ms());
         let window = self.window(tariff, zone, span_ms, most_energy)?;
         let mut bound = Bound { rating: self, tariff, window, most_energy, span_ms };
         let energy = bound.dearest(Dimension::Energy)?;
@@ -134,7 +150,7 @@ impl Rating {
             .try_fold(0_i128, i128::checked_add)
             .ok_or(RatingError::Money(MoneyError::Overflow))?;
         debug_assert!(
-            tariff.cost_ahead_of_any(power_max, span).is_none_or(|most| sum <= most.parts()),
+            tariff.most_ahead(power_max, TimeSpan::from_ms(span_ms)).is_none_or(|most| sum <= most.parts()),
             "a bound of all"
         );
         Ok(Cost::from_parts(sum, tariff.currency()))

@@ -30,6 +30,7 @@ mod report;
 mod runs;
 mod segments;
 mod select;
+mod still;
 mod total;
 mod zones;
 

@@ -7,6 +7,7 @@
 
 use super::model::{Dimension, Tariff};
 use super::select::{self, Active, Flow, Local, Moment, NONE, Phase};
+use super::still::Pace;
 use crate::limits::SLICES_PER_READING_MAX;
 use crate::units::{Energy, MeterReading, MoneyError, Power, TimeSpan, Timestamp};
 use jiff::tz::TimeZone;
@@ -20,7 +21,10 @@ use smallvec::SmallVec;
 pub struct Rating {
     pub(super) tariff: u32,
     pub(super) phase: Phase,
+    /// How long the register may stand still while energy flows.
+    pub(super) pace: Pace,
     pub(super) start: Timestamp,
+    /// Up to when it is priced. Time after it, up to the last reading, is undecided.
     pub(super) at: Timestamp,
     pub(super) first_register: Energy,
     pub(super) register: Energy,
@@ -121,11 +125,13 @@ pub enum Reason {
     ClockChange = 9,
     /// A charging period of a CDR begins.
     Period = 10,
+    /// Several stretches at the price of one component, summed up: the session had more than its trail holds.
+    Summed = 11,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 12] = [
         Reason::Start,
         Reason::Reading,
         Reason::ChargingResumed,
@@ -137,6 +143,7 @@ impl Reason {
         Reason::Power,
         Reason::ClockChange,
         Reason::Period,
+        Reason::Summed,
     ];
 
     /// The word in segments and documents.
@@ -153,6 +160,7 @@ impl Reason {
             Reason::Power => "power",
             Reason::ClockChange => "clock_change",
             Reason::Period => "charging_period",
+            Reason::Summed => "summed",
         }
     }
 }
@@ -210,6 +218,7 @@ impl Rating {
         let mut rating = Rating {
             tariff: tariff.fingerprint(),
             phase: Phase::Parked,
+            pace: Pace::new(),
             start,
             at: start,
             first_register,
@@ -266,9 +275,41 @@ impl Rating {
     /// What accrues between the last point and this reading. Pure: nothing changes until it is applied.
     ///
     /// Energy flows when the register moved, or when it did not but the charger measures power: then the time is
-    /// `TIME`, else `PARKING_TIME`. Power inside the interval is what the registers say, energy over time; the measured
-    /// one counts only where the register is too coarse to move.
+    /// `TIME`, else `PARKING_TIME`. Where no power is told and energy flowed before, a register that stands still for no
+    /// longer than its resolution explains leaves the time undecided: no slice, and the next reading counts from the same
+    /// point. Power inside the interval is what the registers say, energy over time; the measured one counts only where
+    /// the register is too coarse to move.
+    ///
+    /// # Errors
+    /// [`RatingError`]: the reading does not follow, or is beyond all figures.
     pub fn price(&self, tariff: &Tariff, zone: &TimeZone, to: &MeterReading) -> Result<Slices, RatingError> {
+        self.price_reading(tariff, zone, to, false)
+    }
+
+    /// The same for the last reading of a session: nothing stays undecided. Energy is taken to have flowed until the end.
+    ///
+    /// # Errors
+    /// Those of [`Rating::price`].
+    pub fn price_last(&self, tariff: &Tariff, zone: &TimeZone, to: &MeterReading) -> Result<Slices, RatingError> {
+        self.price_reading(tariff, zone, to, true)
+    }
+
+    /// Decides what is undecided up to `end`, at which the session ends without a further reading.
+    ///
+    /// # Errors
+    /// Those of [`Rating::price`].
+    pub fn price_rest(&self, tariff: &Tariff, zone: &TimeZone, end: Timestamp) -> Result<Slices, RatingError> {
+        let rest = MeterReading { sequence: 0, at: end, register: self.register, power: None, current: None };
+        self.price_reading(tariff, zone, &rest, true)
+    }
+
+    fn price_reading(
+        &self,
+        tariff: &Tariff,
+        zone: &TimeZone,
+        to: &MeterReading,
+        last: bool,
+    ) -> Result<Slices, RatingError> {
         self.guard(tariff)?;
         if to.at < self.at {
             return Err(RatingError::TimeWentBack { at: to.at, last: self.at });
@@ -283,7 +324,12 @@ impl Rating {
         let base_energy = self.energy().ok_or(RatingError::Range)?.microwatt_hours();
         base_energy.checked_add(energy).ok_or(RatingError::Range)?;
         let measured = to.power.map(Power::milliwatts);
-        let flows = energy > 0 || measured.is_some_and(|power| power > 0);
+        let known = energy > 0 || measured.is_some();
+        let undecided = !known && self.phase == Phase::Charging && to.at.since(self.at) <= self.pace.still();
+        if undecided && !last {
+            return Ok(Slices::default());
+        }
+        let flows = energy > 0 || undecided || measured.is_some_and(|power| power > 0);
         let (power, current) = if tariff.cuts.flow {
             let power = average_power(energy, to.at.since(self.at).ms()).or(measured).or((!flows).then_some(0));
             let current = to.current.map(|current| current.milliamperes()).or((!flows).then_some(0));
@@ -314,6 +360,13 @@ impl Rating {
 
     /// Adds what a reading added. Cannot fail and needs no tariff, so replaying a journal never prices again.
     pub fn apply(&mut self, slices: &Slices) {
+        if let [first, .., last] | [first @ last] = slices.0.as_slice() {
+            let risen = |sum: i64, slice: &Slice| sum.saturating_add(slice.energy.microwatt_hours());
+            let risen = slices.0.iter().fold(0, risen);
+            if risen > 0 {
+                self.pace.observe(risen, last.to.since(first.from).ms(), self.phase == Phase::Charging);
+            }
+        }
         for slice in &slices.0 {
             self.apply_slice(slice);
         }
@@ -382,6 +435,11 @@ impl Rating {
     /// The register up to which it is priced.
     pub fn register(&self) -> Energy {
         self.register
+    }
+
+    /// Time up to the last reading, taken at `read_at`, of which is not known yet whether energy flowed in it.
+    pub fn undecided(&self, read_at: Timestamp) -> TimeSpan {
+        read_at.since(self.at).max(TimeSpan::ZERO)
     }
 
     /// Energy since the start; `None` on overflow, which `price` never lets happen.

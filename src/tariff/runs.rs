@@ -148,7 +148,9 @@ impl RecordedSession {
         self.readings.retain(|reading| reading.at >= self.start && reading.at <= self.end);
         let register = self.readings.last().map_or(self.first_register, |last| last.register);
         if self.readings.last().is_none_or(|last| last.at < self.end) && self.end > self.start {
-            self.readings.push(MeterReading { sequence: 0, at: self.end, register, power: None, current: None });
+            // Nothing flows any more: that is known, and told by its power.
+            let power = Some(Power::default());
+            self.readings.push(MeterReading { sequence: 0, at: self.end, register, power, current: None });
         }
         for (index, reading) in self.readings.iter_mut().enumerate() {
             reading.sequence = u32::try_from(index + 1).unwrap_or(u32::MAX);
@@ -169,8 +171,12 @@ impl RecordedSession {
             segments.add(&slices);
         }
         // Nobody came: there is no session behind the reservation.
-        for reading in self.readings.iter().filter(|_| !expired) {
-            let slices = rating.price(tariff, zone, reading)?;
+        let count = if expired { 0 } else { self.readings.len() };
+        for (index, reading) in self.readings.iter().take(count).enumerate() {
+            let slices = match index + 1 == count {
+                true => rating.price_last(tariff, zone, reading)?,
+                false => rating.price(tariff, zone, reading)?,
+            };
             rating.apply(&slices);
             segments.add(&slices);
         }

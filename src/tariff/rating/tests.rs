@@ -1,5 +1,6 @@
 use super::*;
 use crate::tariff::{Segments, Total};
+use crate::units::Cost;
 
 pub(crate) fn zone() -> TimeZone {
     TimeZone::get("Europe/Amsterdam").unwrap()
@@ -239,4 +240,196 @@ fn an_instant_uses_no_component() {
     assert_eq!(total.parking, None);
     assert_eq!(total.time.unwrap().excl_vat.major().to_string(), "3", "25 minutes are billed as 30");
     assert_eq!(total.fixed.unwrap().excl_vat.major().to_string(), "1");
+}
+
+/// Time at 6.00 an hour, parking at 60.00.
+fn timed() -> Tariff {
+    tariff(
+        r#"[{"price_components": [{"type": "ENERGY", "price": 0.5, "step_size": 1},
+                                  {"type": "TIME", "price": 6, "step_size": 1},
+                                  {"type": "PARKING_TIME", "price": 60, "step_size": 1}]}]"#,
+    )
+}
+
+/// A session of a meter with this resolution (µWh), read every second without power; `energy` tells the true register (µWh) at
+/// a second. The running cost never falls on the way.
+fn coarse(tariff: &Tariff, resolution: i64, seconds: i64, energy: impl Fn(i64) -> i64) -> (Rating, Segments) {
+    let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
+    let mut rating = Rating::open(tariff, &zone, start, wh(0)).unwrap();
+    let mut segments = Segments::open(&rating);
+    let mut running = rating.running(tariff).unwrap();
+    for second in 1..=seconds {
+        let reading = MeterReading {
+            sequence: u32::try_from(second).unwrap(),
+            at: start.saturating_add(TimeSpan::from_secs(second)),
+            register: Energy::from_microwatt_hours(energy(second) / resolution * resolution),
+            power: None,
+            current: None,
+        };
+        let slices = match second == seconds {
+            true => rating.price_last(tariff, &zone, &reading),
+            false => rating.price(tariff, &zone, &reading),
+        };
+        let slices = slices.unwrap();
+        rating.apply(&slices);
+        segments.add(&slices);
+        let now = rating.running(tariff).unwrap();
+        assert!(now.parts() >= running.parts(), "it never falls");
+        running = now;
+    }
+    assert_eq!(rating.charging_time().ms() + rating.parking_time().ms(), seconds * 1_000, "all time is decided");
+    (rating, segments)
+}
+
+#[test]
+fn a_steady_charge_is_no_parking_on_a_meter_of_whole_watt_hours() {
+    // 1.38 kW for an hour: a watt hour each 2.6 s.
+    let (rating, segments) = coarse(&timed(), 1_000_000, 3_600, |second| second * 383_333);
+    assert!(rating.parking_time() <= TimeSpan::from_secs(2), "before the first step: {:?}", rating.parking_time());
+    assert!(segments.as_slice().len() <= 3, "{:?}", segments.as_slice());
+}
+
+#[test]
+fn a_steady_charge_is_no_parking_on_a_meter_of_a_tenth_of_a_kilowatt_hour() {
+    // 100 Wh take 261 s. Before the first step nothing tells that energy flows.
+    let (rating, segments) = coarse(&timed(), 100_000_000, 7_200, |second| second * 383_333);
+    assert!(rating.parking_time() <= TimeSpan::from_secs(261), "{:?}", rating.parking_time());
+    assert!(segments.as_slice().len() <= 3, "{:?}", segments.as_slice());
+}
+
+#[test]
+fn a_car_that_stops_is_parked_from_its_last_step_on() {
+    // An hour at 3.6 kW, then half an hour of nothing.
+    let (rating, segments) = coarse(&timed(), 1_000_000, 5_400, |second| second.min(3_600) * 1_000_000);
+    assert_eq!(rating.charging_time(), TimeSpan::from_secs(3_600));
+    assert_eq!(rating.parking_time(), TimeSpan::from_secs(1_800));
+    assert_eq!(segments.as_slice().len(), 3);
+}
+
+#[test]
+fn readings_that_decide_nothing_change_nothing() {
+    let tariff = timed();
+    let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
+    let reading = |second: i64, register: i64| MeterReading {
+        sequence: 1,
+        at: start.saturating_add(TimeSpan::from_secs(second)),
+        register: wh(register),
+        power: None,
+        current: None,
+    };
+    let priced = |readings: &[MeterReading]| {
+        let mut rating = Rating::open(&tariff, &zone, start, wh(0)).unwrap();
+        for reading in readings {
+            rating.apply(&rating.price(&tariff, &zone, reading).unwrap());
+        }
+        rating
+    };
+    let few = [reading(30, 10), reading(60, 20), reading(90, 21)];
+    let mut many = few.to_vec();
+    many.splice(2..2, (61..90).map(|second| reading(second, 20)));
+    many.splice(1..1, (31..45).map(|second| reading(second, 10)));
+    assert_eq!(priced(&many), priced(&few));
+}
+
+#[test]
+fn what_is_undecided_is_told_by_power_or_by_the_end() {
+    let tariff = timed();
+    let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
+    let reading = |second: i64, register: i64, power: Option<i64>| MeterReading {
+        sequence: 1,
+        at: start.saturating_add(TimeSpan::from_secs(second)),
+        register: wh(register),
+        power: power.and_then(Power::from_watts),
+        current: None,
+    };
+    let mut rating = Rating::open(&tariff, &zone, start, wh(0)).unwrap();
+    rating.apply(&rating.price(&tariff, &zone, &reading(60, 100, None)).unwrap());
+    let still = reading(90, 100, None);
+    assert_eq!(rating.price(&tariff, &zone, &still), Ok(Slices::default()));
+    assert_eq!(rating.undecided(still.at), TimeSpan::from_secs(30));
+    let phase =
+        |slices: Result<Slices, RatingError>| slices.unwrap().0.iter().map(|slice| slice.phase).collect::<Vec<_>>();
+    assert_eq!(phase(rating.price(&tariff, &zone, &reading(90, 100, Some(0)))), [Phase::Parked]);
+    assert_eq!(phase(rating.price(&tariff, &zone, &reading(90, 100, Some(5)))), [Phase::Charging]);
+    assert_eq!(phase(rating.price_last(&tariff, &zone, &still)), [Phase::Charging]);
+    assert_eq!(phase(rating.price_rest(&tariff, &zone, still.at)), [Phase::Charging]);
+    let long_after = reading(60 + 301, 100, None);
+    assert_eq!(phase(rating.price(&tariff, &zone, &long_after)), [Phase::Parked]);
+    assert_eq!(phase(rating.price_last(&tariff, &zone, &long_after)), [Phase::Parked]);
+    // What it may cost ahead counts the undecided time, at the dearer price.
+    let power = Power::from_watts(11_000).unwrap();
+    let ahead = |read_at| {
+        rating.cost_ahead_of_reading(&tariff, &zone, power, read_at, TimeSpan::from_secs(60)).unwrap().parts()
+    };
+    let half_a_minute_parked = Cost::from_major("0.5".parse().unwrap(), tariff.currency()).unwrap();
+    assert_eq!(ahead(still.at) - ahead(rating.at()), half_a_minute_parked.parts());
+}
+
+/// A week at a reading a second. Returns what the worst course leaves behind.
+fn a_week(tariff: &Tariff, step: impl Fn(i64) -> (i64, Option<i64>)) -> (Rating, Segments, usize) {
+    let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
+    let mut rating = Rating::open(tariff, &zone, start, wh(0)).unwrap();
+    let mut segments = Segments::open(&rating);
+    let (mut register, mut most) = (0_i64, 0);
+    for second in 1..=604_800 {
+        let (rise, power) = step(second);
+        register += rise;
+        let reading = MeterReading {
+            sequence: 1,
+            at: start.saturating_add(TimeSpan::from_secs(second)),
+            register: Energy::from_microwatt_hours(register),
+            power: power.map(Power::from_milliwatts),
+            current: None,
+        };
+        let slices = rating.price(tariff, &zone, &reading).unwrap();
+        rating.apply(&slices);
+        segments.add(&slices);
+        most = most.max(segments.as_slice().len());
+    }
+    (rating, segments, most)
+}
+
+#[test]
+fn a_week_of_readings_leaves_a_short_trail() {
+    let tariff = timed();
+    let (rating, segments, most) = a_week(&tariff, |second| (second % 2, None));
+    assert_eq!(rating.energy().unwrap().microwatt_hours(), 302_400);
+    assert!(most <= 4, "it charges all the time: {:?}", segments.as_slice());
+}
+
+#[test]
+fn a_trail_of_any_course_is_bounded_and_adds_up() {
+    let tariff = timed();
+    // Power alternates each second, so that every second is another phase.
+    let (rating, segments, most) = a_week(&tariff, |second| (0, Some(second % 2)));
+    assert!(most <= crate::limits::SEGMENTS_MAX, "{most}");
+    assert!(segments.as_slice().iter().any(|segment| segment.reason == Reason::Summed));
+    let lines = segments.billed(&rating, &tariff).unwrap();
+    let total = rating.total(&tariff).unwrap();
+    let sum = lines.iter().fold(0, |sum, line| sum + line.price.incl_vat.parts());
+    assert_eq!(sum, total.incl_vat.parts(), "to the last digit");
+    assert_eq!(total.incl_vat.major().to_string(), "5544", "84 hours of each");
+    let newest: Vec<_> = segments.as_slice().iter().rev().take(3).map(|segment| segment.reason).collect();
+    assert_ne!(newest[0], Reason::Summed, "the newest lines are as they were");
+}
+
+#[test]
+fn a_tariff_of_many_prices_has_a_line_for_each_at_most() {
+    let element = |minute: i64| {
+        format!(
+            r#"{{"price_components": [{{"type": "TIME", "price": {}, "step_size": 1}}],
+                "restrictions": {{"min_duration": {}, "max_duration": {}}}}}"#,
+            minute % 7,
+            minute * 60,
+            minute * 60 + 60
+        )
+    };
+    let elements: Vec<String> = (0..1_000).map(element).collect();
+    let tariff = self::tariff(&format!("[{}]", elements.join(",")));
+    let (rating, segments, slices) = run(&tariff, "2026-11-23T15:00:00Z", &[(500, 5_000), (1_000, 10_000)]);
+    assert_eq!(slices.len(), 1_000);
+    assert_eq!(segments.as_slice().len(), 1_000);
+    let total = rating.total(&tariff).unwrap();
+    let lines = segments.billed(&rating, &tariff).unwrap();
+    assert_eq!(lines.iter().fold(0, |sum, line| sum + line.price.incl_vat.parts()), total.incl_vat.parts());
 }
