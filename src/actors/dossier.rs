@@ -60,7 +60,7 @@ impl Dossier {
                 None
             }
         };
-        // The bounds of sessions, tariffs and credit records leave it room; one without room is made again when it is asked for.
+        // The bounds of sessions, tariffs and credit records leave it room. The state is what counts: a receipt can be made again.
         let receipt = receipt.filter(|receipt| receipt.len() <= limits::DOSSIER_MAX / 2);
         Dossier { version: Dossier::VERSION, session, tariff: tariff.source().to_owned(), receipt }
     }
