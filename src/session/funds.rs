@@ -295,7 +295,11 @@ fn tapers(session: &Session, reading: &MeterReading) -> bool {
     if whole < RELEASE_AFTER || last <= TimeSpan::ZERO {
         return false;
     }
-    let average = i128::from(session.meter.energy().microwatt_hours()) * i128::from(last.ms());
+    let (energy, whole, last) =
+        (i128::from(session.meter.energy().microwatt_hours()), i128::from(whole.ms()), i128::from(last.ms()));
     let risen = i128::from(reading.register.microwatt_hours()) - i128::from(session.meter.register.microwatt_hours());
-    risen >= 0 && risen * i128::from(whole.ms()) * 4 <= average
+    // Beyond all figures nothing is known of what the car takes.
+    let taken = energy.checked_mul(last);
+    let compared = risen.checked_mul(whole).and_then(|risen| risen.checked_mul(4));
+    risen >= 0 && taken.zip(compared).is_some_and(|(taken, compared)| compared <= taken)
 }
