@@ -82,7 +82,11 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         shards => shards,
     };
     Ok(Settings {
-        data: Data::Directory { path: data.join("data"), layout: Layout::new(config.gate.partitions) },
+        data: Data::Directory {
+            path: data.join("data"),
+            layout: Layout::new(config.gate.partitions),
+            owner: Some(config.owner()),
+        },
         shards,
         policy: config.session_policy(),
         places: Box::new(places),

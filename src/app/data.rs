@@ -1,6 +1,6 @@
 //! Where a gate's facts are kept.
 
-use crate::journal::{Archive, DataDir, Failure, Layout, MemoryStore, SledStore, Snapshots, Store};
+use crate::journal::{Archive, DataDir, Failure, Layout, MemoryStore, Owner, SledStore, Snapshots, Store};
 use std::path::{Path, PathBuf};
 
 /// Where facts are kept.
@@ -16,6 +16,8 @@ pub enum Data {
         path: PathBuf,
         /// How it is laid out if it is to be made.
         layout: Layout,
+        /// The kind of gate whose data it has to be; `None`: any, as for measurements.
+        owner: Option<Owner>,
     },
 }
 
@@ -47,8 +49,11 @@ pub(super) fn open(data: &Data) -> Result<Opened, Failure> {
             partitions: *partitions,
             directory: None,
         }),
-        Data::Directory { path, layout } => {
-            let directory = DataDir::open_or_create(path, *layout)?;
+        Data::Directory { path, layout, owner } => {
+            let mut directory = DataDir::open_or_create(path, *layout)?;
+            if let Some(owner) = owner {
+                directory.claim(owner)?;
+            }
             let log = directory.clone();
             Ok(Opened {
                 store: Box::new(move || Ok(Box::new(SledStore::open(&log)?))),

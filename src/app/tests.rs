@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn gate(data: &Path, rhythm: Rhythm) -> Gate {
     let tariff = Tariff::parse(TARIFF).unwrap().tariff;
-    let data = Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 } };
+    let data =
+        Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 }, owner: None };
     Gate::start(Settings {
         shards: 2,
         places: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),

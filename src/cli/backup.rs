@@ -22,7 +22,7 @@ enum Verb {
     /// Back up a data directory
     ///
     /// A gate that runs takes the backup itself and goes on meanwhile.
-    #[command(after_help = "Example:\n  wattstile backup create .wattstile/data /mnt/backup/2026-11-22")]
+    #[command(after_help = "Example:\n  wattstile backup create .wattstile/gate/data /mnt/backup/2026-11-22")]
     Create {
         /// The gate's data directory
         data: PathBuf,
@@ -51,8 +51,8 @@ enum Verb {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Create { data, to } => {
-            let data = data_below(&data);
-            let manifest = match Which::at(&data).running() {
+            let data = data_below(&data)?;
+            let manifest = match Which::at(&data).running()? {
                 None => backup::create(&data, &to).map_err(|failure| error(&failure))?,
                 Some(gate) => {
                     let to = std::path::absolute(&to).map_err(|error| CliError::file(&to, &error))?;

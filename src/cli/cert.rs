@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Folder of the PKI
-    #[arg(long, global = true, value_name = "DIR", env = "WATTSTILE_PKI", default_value = ".wattstile/pki")]
+    #[arg(long, global = true, value_name = "DIR", env = "WATTSTILE_PKI", default_value = ".wattstile/gate/pki")]
     pki: PathBuf,
     #[command(subcommand)]
     verb: Verb,

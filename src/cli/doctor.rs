@@ -73,7 +73,7 @@ const FILES_BESIDE: u64 = 256;
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.config.load()?;
     let data = config.gate.data_dir.join("data");
-    let running = Which::at(&config.gate.data_dir).running().is_some();
+    let running = Which::at(&config.gate.data_dir).running()?.is_some();
     let mut findings = vec![files(&config)];
     findings.extend(certificates(&config));
     findings.push(log(&data, running));

@@ -32,7 +32,7 @@ enum Verb {
     /// Takes of every partition its newest whole snapshot and every record behind it up
     /// to the first one that is missing, and the archive as it is. What is lost is named.
     /// The damaged directory is only read.
-    #[command(after_help = "Example:\n  wattstile journal rescue .wattstile/data /srv/wattstile/rescued\n\n\
+    #[command(after_help = "Example:\n  wattstile journal rescue .wattstile/gate/data /srv/wattstile/rescued\n\n\
         Ends with 0 when nothing is lost, with 65 when something is; the new directory is\n\
         there in both cases. `backup restore` may know more: compare before you go on.")]
     Rescue {
@@ -54,7 +54,7 @@ struct Place {
 }
 
 impl Place {
-    fn data(&self) -> PathBuf {
+    fn data(&self) -> Result<PathBuf, CliError> {
         look::data_below(&self.data)
     }
 }
@@ -84,7 +84,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 }
 
 fn verify(place: &Place, output: &Output) -> Result<Exit, CliError> {
-    let found = journal::verify(&place.data()).map_err(|failure| error(&failure))?;
+    let found = journal::verify(&place.data()?).map_err(|failure| error(&failure))?;
     output.answer("journal-check/1", &found, |out| show(&found, out))?;
     Ok(if found.whole { Exit::Ok } else { Exit::Corrupt })
 }
@@ -130,7 +130,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {
-    let rescued = journal::rescue(&look::data_below(data), to).map_err(|failure| error(&failure))?;
+    let rescued = journal::rescue(&look::data_below(data)?, to).map_err(|failure| error(&failure))?;
     output.answer("journal-rescue/1", &rescued, |out| {
         for each in &rescued.partitions {
             let RescuedPartition { partition, snapshot_at, good_to, left_behind } = each;
@@ -158,7 +158,7 @@ impl Dump {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut gone = false;
-        let torn = journal::dump(&self.place.data(), &mut |record| {
+        let torn = journal::dump(&self.place.data()?, &mut |record| {
             let wanted = self.partition.is_none_or(|partition| partition == record.partition.0)
                 && self.kind.is_none_or(|kind| kind == record.kind);
             if wanted && !gone {

@@ -45,7 +45,10 @@ enum Verb {
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let path = args.file.unwrap_or_else(|| args.which.folder().join(KEYS_FILE));
+    let path = match args.file {
+        Some(file) => file,
+        None => args.which.folder()?.join(KEYS_FILE),
+    };
     if matches!(args.verb, Verb::Init) {
         drop(keys::kept(&path).map_err(wrong)?);
     }
@@ -68,9 +71,9 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             (!dry_run, dry_run)
         }
     };
-    let loaded = match args.which.running() {
-        Some(running) if changed => load(&running)?,
-        _ => false,
+    let loaded = match if changed { args.which.running()? } else { None } {
+        Some(running) => load(&running)?,
+        None => false,
     };
     let document = json!({
         "schema": "wattstile.keys/1", "file": path.display().to_string(), "keys": ids, "seals": ids.last(),

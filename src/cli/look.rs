@@ -13,8 +13,8 @@ use std::time::Duration;
 /// Which gate is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Which {
-    /// The gate's data directory
-    #[arg(long, value_name = "DIR", default_value = "./.wattstile", env = "WATTSTILE_DATA", global = true)]
+    /// The gate's data directory; below ./.wattstile that of the gate or of the demonstration is found
+    #[arg(long, value_name = "DIR", default_value = COMMON, env = "WATTSTILE_DATA", global = true)]
     data: PathBuf,
 }
 
@@ -29,10 +29,43 @@ pub enum Source {
 /// Longer than the gate waits for its shards: it says which of them are silent.
 const PATIENCE: Duration = console::PATIENCE.saturating_add(Duration::from_secs(15));
 
-/// The data directory that is meant: the demonstration keeps certificates beside its data.
-pub fn data_below(directory: &Path) -> PathBuf {
+/// The folder below which `serve` and `demo` keep their things, each in one of its own.
+const COMMON: &str = "./.wattstile";
+
+/// What may be meant by a directory: itself, the `data` in it, or that of the gate and of the demonstration below it.
+fn candidates(directory: &Path) -> Vec<PathBuf> {
     let below = directory.join("data");
-    if below.is_dir() { below } else { directory.to_owned() }
+    if below.is_dir() {
+        return vec![below];
+    }
+    let common = ["gate", "demo"].map(|name| directory.join(name).join("data"));
+    common.into_iter().filter(|data| data.is_dir()).collect()
+}
+
+/// The data directory that is meant.
+///
+/// # Errors
+/// Below the directory there is the data of a gate and of a demonstration, and not exactly one of them runs.
+pub fn data_below(directory: &Path) -> Result<PathBuf, CliError> {
+    let found = candidates(directory);
+    let running: Vec<&PathBuf> = found.iter().filter(|data| found.len() > 1 && at_console(data).is_some()).collect();
+    match (found.as_slice(), running.as_slice()) {
+        ([], _) => Ok(directory.to_owned()),
+        ([only], _) => Ok(only.clone()),
+        (_, [running]) => Ok((*running).clone()),
+        (_, _) => {
+            let shown = directory.display();
+            let text = format!("{shown} has the data of a gate and of a demonstration: which one is not said");
+            let help = format!("name it, for instance with --data {shown}/gate or --data {shown}/demo");
+            Err(CliError::new(Exit::Usage, text).help(help))
+        }
+    }
+}
+
+/// The gate that runs on this data. One that was killed leaves its file behind, and does not answer.
+fn at_console(data: &Path) -> Option<Source> {
+    let place: Place = serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()?;
+    Some(Source::Running(place)).filter(Source::is_alive)
 }
 
 impl Which {
@@ -41,23 +74,27 @@ impl Which {
         Which { data: data.to_owned() }
     }
 
-    /// The data directory as it was named.
-    pub fn folder(&self) -> &std::path::Path {
-        &self.data
+    /// The directory in which the gate keeps its data and its keys.
+    pub fn folder(&self) -> Result<PathBuf, CliError> {
+        let data = data_below(&self.data)?;
+        match data.parent().filter(|_| data != self.data) {
+            Some(folder) => Ok(folder.to_owned()),
+            None if self.data == Path::new(COMMON) => Ok(self.data.join("gate")),
+            None => Ok(data),
+        }
     }
 
-    /// The gate, if one is running. One that was killed leaves its file behind, and does not answer.
-    pub fn running(&self) -> Option<Source> {
-        let place: Place = serde_json::from_slice(&fs::read(data_below(&self.data).join(PLACE_FILE)).ok()?).ok()?;
-        Some(Source::Running(place)).filter(Source::is_alive)
+    /// The gate, if one is running.
+    pub fn running(&self) -> Result<Option<Source>, CliError> {
+        Ok(at_console(&data_below(&self.data)?))
     }
 
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
-        if let Some(source) = self.running() {
+        let data = data_below(&self.data)?;
+        if let Some(source) = at_console(&data) {
             return Ok(source);
         }
-        let data = data_below(&self.data);
         if !data.is_dir() {
             let error = CliError::not_found(format!("{}: there is no gate's data here", self.data.display()));
             return Err(error.help("name the data directory with --data DIR"));
@@ -210,6 +247,23 @@ pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::R
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_data_of_a_gate_and_of_a_demonstration_are_told_apart() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        assert_eq!(data_below(place.path()).unwrap(), place.path());
+        fs::create_dir_all(at("demo/data")).unwrap();
+        assert_eq!(data_below(place.path()).unwrap(), at("demo/data"));
+        assert_eq!(Which::at(place.path()).folder().unwrap(), at("demo"));
+        fs::create_dir_all(at("gate/data")).unwrap();
+        let error = data_below(place.path()).unwrap_err();
+        assert_eq!(error.exit, Exit::Usage);
+        assert!(error.help.unwrap().contains("/gate"));
+        assert_eq!(data_below(&at("gate")).unwrap(), at("gate/data"));
+        assert_eq!(data_below(&at("demo/data")).unwrap(), at("demo/data"));
+        assert_eq!(Which::at(&at("gate")).folder().unwrap(), at("gate"));
+    }
 
     #[test]
     fn columns_are_aligned_by_characters() {

@@ -63,7 +63,7 @@ impl OwnGate {
         let places = Assigned::everywhere(wishes.tariff, &wishes.zone)
             .map_err(|error| CliError::new(Exit::Usage, format!("time zone `{}`: {error}", wishes.zone)))?;
         let settings = Settings {
-            data: Data::Directory { path: folder.path.clone(), layout },
+            data: Data::Directory { path: folder.path.clone(), layout, owner: None },
             shards: wishes.shards,
             policy: wishes.policy,
             places: Box::new(places),

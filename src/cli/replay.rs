@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS", requires = "connect")]
     processors: Option<SocketAddr>,
     /// The PKI of a running gate
-    #[arg(long, value_name = "DIR", default_value = ".wattstile/pki", env = "WATTSTILE_PKI")]
+    #[arg(long, value_name = "DIR", default_value = ".wattstile/gate/pki", env = "WATTSTILE_PKI")]
     pki: PathBuf,
     /// Keep the gate's data in this directory (new or empty)
     #[arg(long, value_name = "DIR")]

@@ -58,7 +58,7 @@ struct Target {
     #[arg(long, value_name = "NAME", default_value = "localhost", env = "WATTSTILE_GATE_NAME")]
     gate_name: String,
     /// Folder of the development PKI that issues the peers' certificates
-    #[arg(long, value_name = "DIR", env = "WATTSTILE_PKI", default_value = ".wattstile/pki")]
+    #[arg(long, value_name = "DIR", env = "WATTSTILE_PKI", default_value = ".wattstile/gate/pki")]
     pki: PathBuf,
 }
 

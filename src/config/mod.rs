@@ -21,6 +21,7 @@ pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
 pub use tree::Origin;
 
 use crate::actors::house::SeriesNames;
+use crate::journal::{Owner, OwnerMode};
 use crate::limits;
 use crate::payment::routing::Rule;
 use crate::session;
@@ -365,6 +366,20 @@ impl Config {
         named.extend(self.registry.iter().map(|entry| ("processor", "mac_key_file", entry.mac_key_file.as_deref())));
         let missing = named.into_iter().filter_map(|(section, key, path)| Some((section, key, path?)));
         missing.filter(|(_, _, path)| !path.exists()).map(|(section, key, path)| (section, key, path.into())).collect()
+    }
+
+    /// The directory of the facts, below that of everything durable.
+    pub fn data_folder(&self) -> PathBuf {
+        self.gate.data_dir.join("data")
+    }
+
+    /// Whose data a gate of this configuration makes and uses.
+    pub fn owner(&self) -> Owner {
+        let mode = match self.gate.mode {
+            Mode::Development => OwnerMode::Development,
+            Mode::Production => OwnerMode::Production,
+        };
+        Owner { mode, trust_domain: self.tls.trust_domain.clone() }
     }
 
     /// The folder of the PKI.

@@ -15,7 +15,7 @@ sections! {
         /// "development" makes certificates for itself; "production" refuses those.
         mode: Mode = "\"development\"";
         /// Where everything durable lives.
-        data_dir: PathBuf = "\".wattstile\"";
+        data_dir: PathBuf = "\".wattstile/gate\"";
         /// Slices of the id space; fixed when the data directory is made.
         partitions: u16 = "64";
         /// Threads that run partitions; 0 means one per core.

@@ -15,7 +15,7 @@
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
-use super::directory::{DataDir, Layout};
+use super::directory::{DataDir, Layout, Owner};
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::log::LogView;
@@ -47,6 +47,9 @@ pub struct Manifest {
     pub partitions: u16,
     /// Blocks in a generation of the log.
     pub generation_blocks: u32,
+    /// Whose data it is, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// Blocks of the log.
     pub blocks: u64,
     /// Records of the log.
@@ -120,7 +123,10 @@ pub fn check(from: &Path) -> Result<Manifest, Failure> {
 pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
     let manifest = check(from)?;
     let layout = Layout { partitions: manifest.partitions, generation_blocks: manifest.generation_blocks };
-    let dir = DataDir::create(data, layout)?;
+    let mut dir = DataDir::create(data, layout)?;
+    if let Some(owner) = &manifest.owner {
+        dir.claim(owner)?;
+    }
     for name in manifest.files.keys().filter(|name| *name != LOG) {
         copy(&from.join(name), &dir.path().join(name))?;
     }
@@ -155,6 +161,7 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
         version: super::directory::DATA_VERSION,
         partitions: dir.partitions(),
         generation_blocks: dir.layout().generation_blocks,
+        owner: dir.owner().cloned(),
         blocks: end.blocks,
         records: end.records,
         bytes: sums.values().map(|sum| sum.bytes).sum(),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   DIR/
-//!     format.json   the version of all that is below and the number of partitions; written last when it is made
+//!     format.json   the version of all that is below, the number of partitions, and whose data it is; written last when
+//!                   it is made
 //!     lock          held by the one process that uses the directory
 //!     mark          how far the log is known to have reached, where it begins
 //!     ballast       room that can be given back when the disk is full, without which the log cannot even be opened
@@ -15,6 +16,7 @@ use super::failure::Failure;
 use super::files;
 use crate::limits;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,6 +36,7 @@ const PARTS: [&str; 3] = ["log", "snapshots", "archive"];
 pub struct DataDir {
     path: PathBuf,
     layout: Layout,
+    owner: Option<Owner>,
     _lock: Arc<File>,
 }
 
@@ -66,6 +69,39 @@ impl Layout {
     }
 }
 
+/// The kind of gate that a data directory belongs to. Facts of one kind are never taken for those of another.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Owner {
+    /// In which mode the gate runs.
+    pub mode: OwnerMode,
+    /// The trust domain of its peers.
+    pub trust_domain: String,
+}
+
+/// In which mode a gate runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerMode {
+    /// `wattstile demo`.
+    Demo,
+    /// `wattstile serve` with certificates of its own.
+    Development,
+    /// `wattstile serve` in production.
+    Production,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.mode {
+            OwnerMode::Demo => "demo",
+            OwnerMode::Development => "development",
+            OwnerMode::Production => "production",
+        };
+        write!(f, "a gate in {mode} mode with trust domain `{}`", self.trust_domain)
+    }
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Format {
@@ -73,6 +109,19 @@ struct Format {
     version: u32,
     partitions: u16,
     generation_blocks: u32,
+    /// Not there until a gate of a known kind has used the directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<Owner>,
+}
+
+impl Format {
+    fn write(path: &Path, layout: Layout, owner: Option<Owner>) -> Result<(), Failure> {
+        let Layout { partitions, generation_blocks } = layout;
+        let version = DATA_VERSION;
+        let text = Format { format: "wattstile".to_owned(), version, partitions, generation_blocks, owner };
+        let text = serde_json::to_vec_pretty(&text).expect("a format is plain fields");
+        files::write_durably(&path.join(FORMAT), &[&text])
+    }
 }
 
 impl DataDir {
@@ -92,14 +141,11 @@ impl DataDir {
             let part = path.join(part);
             files::create_dir_all(&part).map_err(Failure::io("making", &part))?;
         }
-        let Layout { partitions, generation_blocks } = layout;
-        let text = Format { format: "wattstile".to_owned(), version: DATA_VERSION, partitions, generation_blocks };
-        let text = serde_json::to_vec_pretty(&text).expect("a format is plain fields");
-        files::write_durably(&format, &[&text])?;
+        Format::write(path, layout, None)?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             files::sync_dir(parent)?;
         }
-        Ok(DataDir { path: path.to_owned(), layout, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), layout, owner: None, _lock: Arc::new(lock) })
     }
 
     /// Opens a data directory that was made before and holds it. Refuses when another process holds it, when another
@@ -135,7 +181,48 @@ impl DataDir {
             return Err(wrong("a data directory without partitions or blocks".to_owned()));
         }
         files::make_private(path)?;
-        Ok(DataDir { path: path.to_owned(), layout, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), layout, owner: format.owner, _lock: Arc::new(lock) })
+    }
+
+    /// Whose data is in this directory, without holding it; `None` when no gate of a known kind has used it, or when it
+    /// cannot be read: [`DataDir::open`] tells why.
+    pub fn owner_of(path: &Path) -> Option<Owner> {
+        let text = files::read_if_there(&path.join(FORMAT)).ok()??;
+        serde_json::from_slice::<Format>(&text).ok()?.owner
+    }
+
+    /// Refuses a directory that belongs to another kind of gate than this.
+    ///
+    /// # Errors
+    /// [`Failure::OtherOwner`] names both.
+    pub fn check_owner(path: &Path, owner: &Owner) -> Result<(), Failure> {
+        match DataDir::owner_of(path) {
+            Some(found) if found != *owner => {
+                Err(Failure::OtherOwner { path: path.to_owned(), found, wanted: owner.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes down that the directory belongs to this kind of gate. Refuses when it belongs to another.
+    pub fn claim(&mut self, owner: &Owner) -> Result<(), Failure> {
+        match &self.owner {
+            Some(found) if found == owner => Ok(()),
+            Some(found) => {
+                let (path, found) = (self.path.clone(), found.clone());
+                Err(Failure::OtherOwner { path, found, wanted: owner.clone() })
+            }
+            None => {
+                Format::write(&self.path, self.layout, Some(owner.clone()))?;
+                self.owner = Some(owner.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Whose data it is, once a gate of a known kind has used it.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
     }
 
     /// Opens what is there, or makes it if the directory is not there or empty.
@@ -280,6 +367,30 @@ mod tests {
         );
         let no_log = refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8}"#);
         assert!(no_log.contains("log: this part of the data directory is gone"), "{no_log}");
+    }
+
+    #[test]
+    fn data_of_another_kind_of_gate_is_refused_and_both_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        let owner = |mode, domain: &str| Owner { mode, trust_domain: domain.to_owned() };
+        let demo = owner(OwnerMode::Demo, "demo.wattstile");
+        let mut held = DataDir::create(place.path(), Layout::new(4)).unwrap();
+        assert_eq!(DataDir::owner_of(place.path()), None);
+        held.claim(&demo).unwrap();
+        held.claim(&demo).unwrap();
+        assert_eq!(DataDir::owner_of(place.path()), Some(demo.clone()));
+        drop(held);
+        let mut again = DataDir::open(place.path()).unwrap();
+        assert_eq!(again.owner(), Some(&demo));
+        for other in [owner(OwnerMode::Development, "demo.wattstile"), owner(OwnerMode::Demo, "wattstile.local")] {
+            assert!(matches!(again.claim(&other), Err(Failure::OtherOwner { .. })));
+            let refused = DataDir::check_owner(place.path(), &other).unwrap_err();
+            assert_eq!(refused.exit_code(), 78);
+            let text = refused.to_string();
+            assert!(text.contains("demo mode with trust domain `demo.wattstile`"), "{text}");
+            assert!(text.contains(&other.to_string()) && text.contains("gate.data_dir"), "{text}");
+        }
+        assert_eq!(again.layout(), Layout::new(4));
     }
 
     #[test]

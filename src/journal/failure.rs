@@ -2,6 +2,7 @@
 //! process, or keeps it from starting.
 
 use super::block::BlockFault;
+use super::directory::Owner;
 use crate::units::PartitionId;
 use serde::Serialize;
 use std::fmt;
@@ -52,6 +53,19 @@ pub enum Failure {
         /// What was found and what is expected.
         what: String,
     },
+    /// The directory belongs to another kind of gate.
+    #[error(
+        "{path} is the data of {found}, not of {wanted}; name another directory (`gate.data_dir`, or `--dir` of the \
+         demonstration), or delete this one if its data is not wanted"
+    )]
+    OtherOwner {
+        /// The directory.
+        path: PathBuf,
+        /// Whose data it is.
+        found: Owner,
+        /// Who wants to use it.
+        wanted: Owner,
+    },
     /// There should be data, and there is none.
     #[error("{path}: {what}; not starting with empty books")]
     Absent {
@@ -99,7 +113,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Damaged(_) | Failure::Unreadable { .. } => 65,
-            Failure::Format { .. } | Failure::Absent { .. } => 78,
+            Failure::Format { .. } | Failure::Absent { .. } | Failure::OtherOwner { .. } => 78,
             Failure::OutOfOrder { .. }
             | Failure::Io { .. }
             | Failure::Full { .. }

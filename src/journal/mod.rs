@@ -49,7 +49,7 @@ mod tests;
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
 pub use archive::{Archive, Archived};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
-pub use directory::{Ballast, DATA_VERSION, DataDir, Layout};
+pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, Owner, OwnerMode};
 pub use failure::{Damage, Failure, Left, Lost, Place};
 pub use faults::{Fault, Operations, SimulatedDisk};
 pub use gate::Gate;

@@ -64,7 +64,10 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
         Err(other) => return Err(other),
     };
     let mut past = strata::read_all(&dir, first_block)?;
-    let new = DataDir::create(to, dir.layout())?;
+    let mut new = DataDir::create(to, dir.layout())?;
+    if let Some(owner) = dir.owner() {
+        new.claim(owner)?;
+    }
     let base = copy_snapshots(&dir, &new, &mut rescued)?;
     rescued.archive_files = copy_archive(&dir, &new)?;
 

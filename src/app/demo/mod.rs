@@ -11,7 +11,7 @@ use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::console::Console;
-use crate::journal::Layout;
+use crate::journal::{Layout, Owner, OwnerMode};
 use crate::payment::{Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
@@ -217,6 +217,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         data: Data::Directory {
             path: settings.directory.join("data"),
             layout: Layout { partitions: PARTITIONS, generation_blocks: 256 },
+            owner: Some(Owner { mode: OwnerMode::Demo, trust_domain: TRUST_DOMAIN.to_owned() }),
         },
         shards: 2,
         policy: Policy {
@@ -317,5 +318,5 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
 
 /// Where the demonstration keeps its things, unless told otherwise.
 pub fn default_directory() -> &'static Path {
-    Path::new(".wattstile")
+    Path::new(".wattstile/demo")
 }

@@ -30,7 +30,11 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         policy: Policy { no_start: TimeSpan::from_secs(3_600), ..Policy::default() },
         rhythm: Rhythm::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
         places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
-        ..Settings::bare(Data::Directory { path: folder.path().join("data"), layout: Layout::new(args.partitions) })
+        ..Settings::bare(Data::Directory {
+            path: folder.path().join("data"),
+            layout: Layout::new(args.partitions),
+            owner: None,
+        })
     })
     .map_err(CliError::failed)?;
     let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(PER_TURN_MIN, PER_TURN_MAX));

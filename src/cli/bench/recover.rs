@@ -185,7 +185,7 @@ fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Ga
         policy: Policy::default(),
         places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         progress,
-        ..Settings::bare(Data::Directory { path: data, layout: Layout::new(args.partitions) })
+        ..Settings::bare(Data::Directory { path: data, layout: Layout::new(args.partitions), owner: None })
     };
     Gate::start(settings).map_err(CliError::failed)
 }

@@ -171,7 +171,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         gate.terminate()?;
         let books = books(dir, output)?;
-        let settling = settling(&data_below(dir), quiet)?;
+        let settling = settling(&data_below(dir)?, quiet)?;
         let mut report = Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books);
         (report.refunds_ordered, report.settling) = (refunds, settling);
         Ok::<_, CliError>(report)
@@ -186,7 +186,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 fn refund_some(dir: &Path, fleet: &Fleet, dice: &mut Dice) -> u64 {
     let paid = fleet.take_finished().into_iter().filter(|one| one.total.minor > 0);
     let chosen: Vec<_> = paid.filter(|_| dice.chance(REFUNDED_PER_TEN_THOUSAND)).take(REFUNDS_AT_ONCE).collect();
-    let Some(source) = Which::at(dir).running().filter(|_| !chosen.is_empty()) else { return 0 };
+    let Some(source) = Which::at(dir).running().ok().flatten().filter(|_| !chosen.is_empty()) else { return 0 };
     let mut taken = 0;
     for one in chosen {
         let Some(session) = one.id else { continue };
