@@ -32,6 +32,8 @@ pub struct HostedSession {
     payment_due: Mono,
     /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
     rebuilt: bool,
+    /// Seconds for which its charger had been silent when the process began, until it is heard.
+    silent_before_s: u32,
 }
 
 /// A command for a session, and the house in which a processor may have to be found.
@@ -64,6 +66,7 @@ impl HostedSession {
             metered,
             payment_due: Mono::NEVER,
             rebuilt: false,
+            silent_before_s: 0,
         }
     }
 
@@ -138,13 +141,30 @@ impl HostedSession {
     /// When silence has lasted too long, if silence matters now.
     fn silence_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
-            Stage::Charging { .. } => Some(self.heard.after(self.silence_allowed())),
+            Stage::Charging { .. } => Some(self.heard.after(self.left_of(self.silence_allowed()))),
             // Ended on its last known total, and a hold is kept for what may come late.
             Stage::Settling(ended) if ended.payable.minor > 0 && !self.state.payment.is_ending() => {
-                Some(self.heard.after(self.policy.late_readings))
+                Some(self.heard.after(self.left_of(self.policy.late_readings)))
             }
             Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => None,
         }
+    }
+
+    /// What is left of a span that begins with the charger's last message: the time of earlier processes counts, and a
+    /// charger has some time to come back after each start.
+    fn left_of(&self, span: TimeSpan) -> TimeSpan {
+        let before = TimeSpan::from_secs(i64::from(self.silent_before_s));
+        let left = TimeSpan::from_ms(span.ms().saturating_sub(before.ms()));
+        left.max(span.min(self.policy.reconnect))
+    }
+
+    /// How long its charger had been silent when it was rebuilt, as the wall clock tells.
+    fn silent_at(&self, now: Now) -> u32 {
+        let last = match &self.state.stage {
+            Stage::Settling(ended) | Stage::Closed(ended) => ended.known_at,
+            Stage::Authorizing | Stage::Charging { .. } => self.state.meter.at,
+        };
+        u32::try_from(now.wall.since(last).whole_secs().max(0)).unwrap_or(u32::MAX)
     }
 
     /// How long no good reading has come. The process may have ended meanwhile: the energy flowed on.
@@ -241,10 +261,12 @@ impl Handler<Deliver<'_>> for HostedSession {
             }
             Command::Reading(_) | Command::Stop(_) | Command::RepeatStart | Command::Tap { .. } | Command::Back => {
                 self.heard = now.mono;
+                self.silent_before_s = 0;
                 command
             }
             Command::Resume => {
                 self.rebuilt = true;
+                self.silent_before_s = self.silent_at(now);
                 command
             }
             Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) => command,

@@ -76,18 +76,13 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
     for (file, finding) in findings {
         tracing::warn!(%file, "{finding}");
     }
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let shards = match config.gate.shards {
-        0 => u16::try_from(cores).unwrap_or(u16::MAX).min(config.gate.partitions),
-        shards => shards,
-    };
     Ok(Settings {
         data: Data::Directory {
             path: data.join("data"),
             layout: Layout::new(config.gate.partitions),
             owner: Some(config.owner()),
         },
-        shards,
+        shards: super::settings::shards_of(config.gate.shards, config.gate.partitions),
         policy: config.session_policy(),
         places: Box::new(places),
         chargers: Some(door(identity::Door::Chargers, config.chargers.listen, config.chargers.connections_max)?),

@@ -293,6 +293,11 @@ impl Gate {
         self.archive.as_ref()
     }
 
+    /// Threads that run its partitions.
+    pub fn shards(&self) -> u16 {
+        self.directory.house().shards
+    }
+
     /// Its listeners.
     pub fn edge(&self) -> Option<&Edge> {
         self.edge.as_ref()

@@ -85,6 +85,13 @@ impl Settings {
     }
 }
 
+/// How many threads run partitions: as many as are `wanted`, or as many as there are cores; never more than partitions.
+pub fn shards_of(wanted: u16, partitions: u16) -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shards = if wanted == 0 { u16::try_from(cores).unwrap_or(u16::MAX) } else { wanted };
+    shards.clamp(1, partitions.max(1))
+}
+
 /// Tells the key of a processor's MAC.
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
 

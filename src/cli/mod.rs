@@ -167,6 +167,13 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// How many threads run partitions, beside how many cores there are.
+fn shards(shards: u16) -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (threads, of) = (if shards == 1 { "thread" } else { "threads" }, if cores == 1 { "core" } else { "cores" });
+    format!("{shards} {threads} on {cores} {of}")
+}
+
 /// The table of exit codes, under the help text.
 fn exit_codes() -> String {
     let rows: Vec<String> = Exit::ALL.iter().map(|(exit, what)| format!("  {:>3}  {what}", exit.code())).collect();

@@ -433,6 +433,7 @@ impl Config {
             silence: self.chargers.silence,
             late_readings: self.chargers.late_readings,
             no_start: self.chargers.no_start,
+            reconnect: self.chargers.reconnect,
             stop_latency: money.stop_latency,
             first_hold_major: money.first_hold_major,
             increment_horizon: money.increment_horizon,

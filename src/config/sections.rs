@@ -37,6 +37,8 @@ sections! {
         late_readings: TimeSpan = "\"1h\"";
         /// Silence after which an admitted session without readings is given up.
         no_start: TimeSpan = "\"2min\"";
+        /// How long a charger has at least to come back after a start of the gate, however long it was silent before.
+        reconnect: TimeSpan = "\"5min\"";
     }
     /// The listener to which processors dial in.
     Processors "processors" {

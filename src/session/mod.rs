@@ -321,6 +321,8 @@ pub struct Policy {
     pub late_readings: TimeSpan,
     /// Silence after which an admitted session without readings is given up.
     pub no_start: TimeSpan,
+    /// How long a charger has at least to come back after the gate began anew, however long it had been silent before.
+    pub reconnect: TimeSpan,
     /// The longest time between a reading that is still covered and the end of energy, should the next one not be. Two
     /// thirds of it are for the next reading to come (a charger that is quiet for longer is stopped when its funds might
     /// run out), a third for the order to stop to take effect. What this long may cost at the connector's full power is
@@ -350,6 +352,7 @@ impl Default for Policy {
             silence: TimeSpan::from_secs(15 * 60),
             late_readings: TimeSpan::from_secs(3_600),
             no_start: TimeSpan::from_secs(120),
+            reconnect: TimeSpan::from_secs(5 * 60),
             stop_latency: TimeSpan::from_secs(90),
             first_hold_major: 45,
             increment_horizon: TimeSpan::from_secs(30 * 60),

@@ -4,13 +4,14 @@ use super::dice::Dice;
 use super::recording::RecordedSession;
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Energy, Power, TimeSpan};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// How a vehicle takes energy, in closed form: the meter can be read at any time, in any steps, with the same result.
 ///
 /// A tapering vehicle takes its full power for the first 80 % of its energy and then ever less, linearly, down to a
 /// fifth of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Curve {
     power_mw: i64,
     energy_uwh: i64,

@@ -7,12 +7,14 @@
 use super::backoff::Backoff;
 use super::charger::{Charger, Finished, Settings, Tally};
 use super::dice::Dice;
+use super::memory::ChargerMemories;
 use super::pace::Pace;
 use super::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
 use crate::wire::{Channel, ChargerClientLink, FromCharger, Received, SendError, ToCharger};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -57,6 +59,8 @@ pub struct FleetReport {
     pub disconnects: u64,
     /// Why the last connection or attempt failed.
     pub last_error: Option<String>,
+    /// The number of a receipt that came.
+    pub receipt: Option<Box<str>>,
     /// Sessions with their receipts, where they are kept.
     #[serde(skip)]
     pub finished: Vec<Finished>,
@@ -94,16 +98,52 @@ impl Fleet {
     /// Starts the fleet on the current runtime. Connections are opened evenly over `within`; `keep_finished` keeps every
     /// session with its receipt for the final report.
     pub fn start(lines: Vec<Line>, pace: &Pace, within: Duration, keep_finished: bool) -> Fleet {
+        let lines = lines.into_iter().map(|line| {
+            let now = pace.now().wall;
+            let chargers = line.chargers.into_iter().map(|settings| Charger::new(settings, now)).collect();
+            Woken { dialler: line.dialler, site: line.site, chargers, memories: None }
+        });
+        Fleet::run(lines.collect(), pace, within, keep_finished)
+    }
+
+    /// The same with chargers that remember in this folder, and go on with the sessions that they had.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or a memory cannot be read; it is named.
+    pub fn start_remembering(lines: Vec<Line>, pace: &Pace, within: Duration, folder: &Path) -> Result<Fleet, String> {
+        let memories = ChargerMemories::open(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut woken = Vec::with_capacity(lines.len());
+        for line in lines {
+            let now = pace.now().wall;
+            let mut chargers = Vec::with_capacity(line.chargers.len());
+            for settings in line.chargers {
+                let mut charger = Charger::new(settings, now);
+                let named = |error: String| format!("the memory of {} in {}: {error}", charger.id(), folder.display());
+                let known = memories.recall(charger.id()).map_err(|error| named(error.to_string()))?;
+                if let Some(known) = known {
+                    // A memory that was cut off makes the charger one that was replaced.
+                    if let Err(error) = charger.remember(&known, now) {
+                        tracing::warn!(charger = %charger.id(), %error, "a simulated charger has lost its memory");
+                    }
+                }
+                chargers.push(charger);
+            }
+            woken.push(Woken { dialler: line.dialler, site: line.site, chargers, memories: Some(memories.clone()) });
+        }
+        Ok(Fleet::run(woken, pace, within, false))
+    }
+
+    fn run(lines: Vec<Woken>, pace: &Pace, within: Duration, keep_finished: bool) -> Fleet {
         let (order, orders) = watch::channel(Order::Run);
         let count = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
         let (mut boards, mut tasks) = (Vec::new(), Vec::new());
         for (line, place) in lines.into_iter().zip(0_u32..) {
             let board = Arc::new(Mutex::new(FleetReport::default()));
             boards.push(Arc::clone(&board));
-            let now = pace.now();
-            let seed = line.chargers.first().map_or(0, |settings| settings.seed);
+            let seed = line.chargers.first().map_or(0, Charger::seed);
             let runner = Runner {
-                chargers: line.chargers.into_iter().map(|settings| Charger::new(settings, now.wall)).collect(),
+                chargers: line.chargers,
+                memories: line.memories,
                 site: line.site,
                 dialler: line.dialler,
                 pace: pace.clone(),
@@ -197,15 +237,27 @@ impl FleetReport {
         self.dials += other.dials;
         self.dials_failed += other.dials_failed;
         self.disconnects += other.disconnects;
+        if self.receipt.is_none() {
+            self.receipt.clone_from(&other.receipt);
+        }
         if other.last_error.is_some() {
             self.last_error.clone_from(&other.last_error);
         }
     }
 }
 
+/// A line whose chargers were switched on.
+struct Woken {
+    dialler: Dialler,
+    site: bool,
+    chargers: Vec<Charger>,
+    memories: Option<ChargerMemories>,
+}
+
 /// One connection's task.
 struct Runner {
     chargers: Vec<Charger>,
+    memories: Option<ChargerMemories>,
     site: bool,
     dialler: Dialler,
     pace: Pace,
@@ -417,6 +469,7 @@ impl Runner {
         for finished in charger.take_finished() {
             *self.report.paid_minor.entry(finished.total.currency.code()).or_default() += finished.total.minor;
             self.report.energy_wh += finished.energy.whole_watt_hours();
+            self.report.receipt.get_or_insert_with(|| finished.receipt.clone());
             if self.keep_finished {
                 self.report.finished.push(finished);
             }
@@ -453,6 +506,7 @@ impl Runner {
         while pipe.backlog() < BACKLOG_MAX
             && let Some(index) = self.dirty.pop_first()
         {
+            self.remember(index);
             self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
             if messages.len() == MESSAGES_PER_TURN {
                 self.dirty.insert(index);
@@ -460,6 +514,14 @@ impl Runner {
             send_all(link, self.channel(index), &mut messages, &mut run, now, pipe.out())?;
         }
         Ok(())
+    }
+
+    /// What a charger is about to say is in its memory before.
+    fn remember(&mut self, index: usize) {
+        let (Some(memories), Some(charger)) = (&mut self.memories, self.chargers.get(index)) else { return };
+        if let Err(error) = memories.remember(charger.id(), charger.memory()) {
+            self.report.last_error = Some(format!("the memory of {}: {error}", charger.id()));
+        }
     }
 
     fn next_wake(&self, link: &ChargerClientLink, now: Now) -> Instant {

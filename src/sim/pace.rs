@@ -17,6 +17,11 @@ impl FastClock {
     pub fn new(speed: u32) -> FastClock {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
+        FastClock::starting_at(wall, speed)
+    }
+
+    /// Starts now at this time of the wall clock.
+    pub fn starting_at(wall: Timestamp, speed: u32) -> FastClock {
         FastClock { born: Instant::now(), wall, speed: speed.max(1) }
     }
 }

@@ -10,17 +10,20 @@ use super::settings::{Door, Settings};
 use crate::account;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
-use crate::console::Console;
-use crate::journal::{Layout, Owner, OwnerMode};
+use crate::console::{self, Answer, Console, Request, Views};
+use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::payment::{Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line};
+use crate::sim::kept_clock::{KeptClock, PROMISED_EVERY};
+use crate::sim::memory::ChargerMemories;
 use crate::sim::pace::Pace;
-use crate::sim::processor::{self, Lines, Rates, Service, ServiceReport};
+use crate::sim::processor::{self, Lines, MemoryError, Rates, Service, ServiceReport};
 use crate::sim::tls::dialler;
 use crate::tariff::{Tariff, TariffError};
+use crate::transport::files::{FileError, make_private_folder};
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{self, Source, Tls, TlsError};
@@ -60,6 +63,15 @@ pub enum DemoError {
     /// The listeners' certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file in which the clock is promised ahead, or a folder of memories.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The memory of a simulated processor.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The memories of the simulated chargers.
+    #[error("{0}")]
+    Chargers(String),
     /// A simulated peer's certificate.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -89,6 +101,17 @@ pub struct Demo {
     commits: Histogram<u64>,
     /// The last that all shards told.
     figures: Figures,
+    /// Readings that were durable before this run.
+    readings_before: u64,
+    receipt_shown: bool,
+    clock: Option<ClockKeeper>,
+}
+
+/// The thread that promises the time ahead.
+struct ClockKeeper {
+    clock: Arc<KeptClock>,
+    stop: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 /// How the demonstration stands.
@@ -96,6 +119,8 @@ pub struct Demo {
 pub struct Standing {
     /// The gate's figures.
     pub figures: Figures,
+    /// Readings that became durable in this run.
+    pub readings: u64,
     /// The fleet's.
     pub fleet: FleetReport,
     /// How long after the start the first receipt reached its charger.
@@ -110,18 +135,28 @@ const ZONE: &str = "Europe/Amsterdam";
 const PARTITIONS: u16 = 16;
 const ACCOUNTS: u16 = 20;
 const TOP_UP_MINOR: i64 = 100_000;
+/// However fast the clock, simulated peers have this long to come back or to say something.
+const TIMEOUT_LEAST: TimeSpan = TimeSpan::from_secs(10);
 
 impl Demo {
     /// Starts everything; energy flows a moment later.
     pub fn start(settings: &DemoSettings) -> Result<Demo, DemoError> {
         let started = Instant::now();
-        let pace = Pace::new(settings.speed);
+        make_private_folder(&settings.directory)?;
+        let at = |name: &str| settings.directory.join(name);
+        let under_way = ChargerMemories::any(&at("chargers"), charger::has_sessions)
+            .map_err(|error| DemoError::System("the chargers' memories", error))?;
+        let clock = ClockKeeper::start(KeptClock::open(&at("clock"), settings.speed, under_way)?)
+            .map_err(|error| DemoError::System("the clock's thread", error))?;
+        let pace = clock.clock.pace();
         let real = super::SystemClock::new();
         let today = crate::units::Clock::now(&real).wall;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let mut pki = PkiFolder::open_or_create(&settings.directory.join("pki"), TRUST_DOMAIN, &names, today)?;
+        DataDir::check_owner(&at("data"), &owner()).map_err(StartError::Journal)?;
+        let mut pki = PkiFolder::open_or_create(&at("pki"), TRUST_DOMAIN, &names, today)?;
         let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
         open_accounts(&gate, today);
+        let figures = Figures::gather(gate.directory()).unwrap_or_default();
         let (chargers, processors) = gate.chargers.zip(gate.processors).expect("both listeners are asked for");
 
         let trust = Trust::new(&[pki.root().clone()], "localhost")?;
@@ -133,13 +168,16 @@ impl Demo {
             .map_err(|error| DemoError::System("simulation threads", error))?;
         let _in_runtime = runtime.enter();
         let mut services = Vec::new();
+        make_private_folder(&at("processors"))?;
         for (name, rates) in [("acme-cards", Rates::everyday()), ("wally-wallet", Rates::default())] {
             let id = ProcessorId::new(name).expect("a name that an id can have");
             let own = pki.peer(&Subject::Processor(id.clone()), 30, today)?;
             let dialler = dialler(Connector::new(&trust, own)?, processors);
             let mut behaviour = processor::Settings::new(id, settings.seed);
             behaviour.rates = rates;
-            services.push(Service::start(behaviour, &Lines { dialler, connections: 2, mac: None }, &pace));
+            let lines = Lines { dialler, connections: 2, mac: None };
+            let memory = at("processors").join(format!("{name}.memory"));
+            services.push(Service::start_remembering(behaviour, &lines, &pace, &memory)?);
         }
         let mut lines = Vec::new();
         for number in 1..=settings.chargers {
@@ -148,7 +186,8 @@ impl Demo {
             let dialler = dialler(Connector::new(&trust, own)?, chargers);
             lines.push(Line { dialler, chargers: vec![simulated(id, number, settings.seed)], site: false });
         }
-        let fleet = Fleet::start(lines, &pace, Duration::from_secs(1), false);
+        let within = Duration::from_secs(1);
+        let fleet = Fleet::start_remembering(lines, &pace, within, &at("chargers")).map_err(DemoError::Chargers)?;
         drop(_in_runtime);
         let commits = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
         let console = gate.console(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
@@ -162,7 +201,10 @@ impl Demo {
             runtime,
             first_receipt: None,
             commits,
-            figures: Figures::default(),
+            readings_before: figures.readings,
+            figures,
+            receipt_shown: false,
+            clock: Some(clock),
         })
     }
 
@@ -180,10 +222,25 @@ impl Demo {
         }
         Standing {
             figures: self.figures.clone(),
+            readings: self.figures.readings.saturating_sub(self.readings_before),
             fleet,
             first_receipt: self.first_receipt,
             sync_p99_us: self.commits.value_at_quantile(0.99),
         }
+    }
+
+    /// The first receipt of this run as a driver reads it, once: a moment after it came.
+    pub fn first_receipt(&mut self) -> Option<String> {
+        if self.receipt_shown {
+            return None;
+        }
+        let number = self.fleet.as_ref().and_then(|fleet| fleet.counts().receipt)?;
+        let views = Views::running(self.gate.directory().clone(), self.gate.archive().cloned());
+        let request = Request { path: format!("receipts/{number}.txt"), ..Request::default() };
+        // It is signed and archived a moment after the charger was told.
+        let Ok(Answer::Text(_, text)) = console::get(&views, &request) else { return None };
+        self.receipt_shown = true;
+        Some(text)
     }
 
     /// Sends the drivers away, waits for their receipts, and stops in good order.
@@ -201,8 +258,45 @@ impl Demo {
         });
         drop(self.console.take());
         self.gate.stop();
+        if let Some(clock) = self.clock.take() {
+            clock.stop();
+        }
         (standing, reports)
     }
+}
+
+impl ClockKeeper {
+    fn start(clock: KeptClock) -> std::io::Result<ClockKeeper> {
+        let clock = Arc::new(clock);
+        let (stop, stopped) = mpsc::channel();
+        let promising = clock.clone();
+        let thread = std::thread::Builder::new().name("clock".to_owned()).spawn(move || {
+            while stopped.recv_timeout(PROMISED_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+                if let Err(error) = promising.promise() {
+                    tracing::error!(%error, "the demonstration's clock stands still");
+                }
+            }
+        })?;
+        Ok(ClockKeeper { clock, stop, thread })
+    }
+
+    /// Nothing is written down any more: the next start goes on from now.
+    fn stop(self) {
+        drop(self.stop);
+        let _ = self.thread.join();
+        if let Err(error) = self.clock.stop() {
+            tracing::warn!(%error, "the next start begins a little later");
+        }
+    }
+}
+
+fn owner() -> Owner {
+    Owner { mode: OwnerMode::Demo, trust_domain: TRUST_DOMAIN.to_owned() }
+}
+
+/// A span of the demonstration's clock on the real clock, with which the gate measures its time-outs.
+fn in_real_time(span: TimeSpan, speed: u32) -> TimeSpan {
+    TimeSpan::from_ms(span.ms() / i64::from(speed.max(1))).max(TIMEOUT_LEAST)
 }
 
 fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Result<Settings, DemoError> {
@@ -213,18 +307,22 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let door = |door| Ok::<_, TlsError>(Door { address, tls: tls(door)?, connections_max: 10_000 });
     let tariff = Tariff::parse(TARIFF)?.tariff;
+    let usual = Policy::default();
     Ok(Settings {
         data: Data::Directory {
             path: settings.directory.join("data"),
             layout: Layout { partitions: PARTITIONS, generation_blocks: 256 },
-            owner: Some(Owner { mode: OwnerMode::Demo, trust_domain: TRUST_DOMAIN.to_owned() }),
+            owner: Some(owner()),
         },
-        shards: 2,
+        shards: super::settings::shards_of(0, PARTITIONS),
         policy: Policy {
-            silence: TimeSpan::from_secs(60),
+            silence: in_real_time(usual.silence, settings.speed),
+            late_readings: in_real_time(usual.late_readings, settings.speed),
+            no_start: in_real_time(usual.no_start, settings.speed),
+            reconnect: TIMEOUT_LEAST,
             // Readings come every minute of a clock that runs faster.
             stop_latency: TimeSpan::from_secs(120),
-            ..Policy::default()
+            ..usual
         },
         places: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
         chargers: Some(door(identity::Door::Chargers)?),

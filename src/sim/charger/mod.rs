@@ -14,7 +14,10 @@
 //! What the gate acknowledged is remembered, and a gate that comes back knowing less is counted: those counters are
 //! zero or something that was promised is lost.
 
+mod remembered;
 mod session;
+
+pub use remembered::has_sessions;
 
 use super::dice::Dice;
 use super::driver::{Course, Visit, Visitors};
@@ -213,6 +216,11 @@ impl Charger {
     /// Its name.
     pub fn id(&self) -> &ChargerId {
         &self.settings.id
+    }
+
+    /// What repeats its drivers.
+    pub fn seed(&self) -> u64 {
+        self.settings.seed
     }
 
     /// What happened so far.
@@ -426,17 +434,25 @@ impl Charger {
         let mut gone = Vec::new();
         for position in &ack.sessions {
             let Some(session) = self.sessions.get_mut(&position.session) else { continue };
+            let recalled = std::mem::take(&mut session.recalled);
             match position.standing {
                 Standing::Open { durable } | Standing::Over { durable } => {
                     // Of a session that is over the gate tells where it ended; corrections that came later are beyond that.
                     if matches!(position.standing, Standing::Open { .. }) {
                         self.tally.readings_lost += u64::from(session.acked.saturating_sub(durable));
                     }
+                    if recalled {
+                        // A machine that lost its power may remember less than it had said.
+                        session.taken = session.taken.max(durable);
+                    }
                     let before = session.acked;
                     session.acknowledge(durable);
                     session.rewind(durable);
                     session.over |= matches!(position.standing, Standing::Over { .. });
-                    self.tally.readings_acked += u64::from(session.acked - before);
+                    // What an earlier process had sent counts there.
+                    if !recalled {
+                        self.tally.readings_acked += u64::from(session.acked - before);
+                    }
                 }
                 // A start that was never accepted is asked again; a session whose stop is durable needs nothing but its
                 // receipt, and a gate that has forgotten it has given one out.

@@ -39,17 +39,21 @@ pub(super) struct Session {
     pub cost: Option<Cost>,
     /// The gate said that it is over for it, whatever is said here still.
     pub over: bool,
-    credential: Credential,
-    started: Timestamp,
-    flows_since: Timestamp,
-    course: Course,
+    pub(super) credential: Credential,
+    pub(super) started: Timestamp,
+    pub(super) flows_since: Timestamp,
+    pub(super) course: Course,
     /// Readings of a recording that were not taken yet.
-    recorded: std::vec::IntoIter<MeterReading>,
+    pub(super) recorded: std::vec::IntoIter<MeterReading>,
     /// Readings behind `acked`, in order; the last one is the stop when the session is stopped.
-    unacked: VecDeque<MeterReading>,
+    pub(super) unacked: VecDeque<MeterReading>,
     /// How many of `unacked` were sent on this connection.
-    sent: usize,
-    next_reading: Timestamp,
+    pub(super) sent: usize,
+    pub(super) next_reading: Timestamp,
+    /// When the last reading was taken, or energy began to flow: up to here the vehicle has what it shows.
+    pub(super) last_at: Timestamp,
+    /// It was begun by an earlier process, and the gate has not told yet what it has of it.
+    pub(super) recalled: bool,
 }
 
 impl Session {
@@ -79,6 +83,8 @@ impl Session {
             unacked: VecDeque::new(),
             sent: 0,
             next_reading: at,
+            last_at: at,
+            recalled: false,
         }
     }
 
@@ -95,7 +101,7 @@ impl Session {
     /// Energy flows from now on.
     pub fn open(&mut self, now: Timestamp, interval: TimeSpan) {
         self.phase = Phase::Open;
-        self.flows_since = now;
+        (self.flows_since, self.last_at) = (now, now);
         self.next_reading = now.saturating_add(interval);
         if let Course::Recorded(recorded) = &self.course {
             self.recorded = recorded.readings(self.register_start, interval).collect::<Vec<_>>().into_iter();
@@ -218,6 +224,7 @@ impl Session {
         // A lower limit that comes late does not turn the meter back.
         let register = self.register_start.checked_add(self.delivered(at)).unwrap_or(self.register);
         self.register = self.register.max(register);
+        self.last_at = at;
         let power = match &self.course {
             Course::Vehicle { curve, .. } => Some(curve.power(at.since(self.flows_since))),
             Course::Recorded(_) => None,

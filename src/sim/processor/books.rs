@@ -5,11 +5,11 @@
 
 use crate::payment::{Capabilities, CredentialKind, DeclineClass, ProcessorRef};
 use crate::units::{Amount, Currency, HoldId, OpId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What became of a hold. A hold leaves `Open` exactly once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HoldState {
     /// Funds are reserved.
@@ -25,7 +25,7 @@ pub enum HoldState {
 }
 
 /// One hold as the processor sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// The operation that made it.
     pub authorization: OpId,
@@ -55,14 +55,14 @@ pub struct Hold {
     pub(super) denied: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Captured {
     minor: i64,
     refunded_minor: i64,
 }
 
 /// Things that a gate must never do. All zero with a gate that keeps its promises.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violations {
     /// A capture of a hold that had been captured to the end by another operation.
     pub double_captures: u64,
@@ -108,7 +108,7 @@ const fn state(code: &'static str) -> Refused {
 }
 
 /// The books.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Books {
     pub(super) holds: BTreeMap<HoldId, Hold>,
     pub(super) violations: Violations,

@@ -6,6 +6,7 @@
 //! depend on the seed and the operation alone, not on the order in which operations arrive.
 
 mod books;
+mod memory;
 mod report;
 mod script;
 mod service;
@@ -24,7 +25,9 @@ use crate::sim::dice::Dice;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
 use crate::wire::SettlementPart;
 use books::{Refused, Reservation, Worked};
+pub use memory::{Memory, MemoryError};
 use script::{Aftermath, Script};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How a simulated processor is set up.
@@ -78,6 +81,7 @@ pub enum Act {
 }
 
 /// A simulated processor with its books.
+/// Its state can be written down; [`Settings`] come with the process.
 #[derive(Clone, Debug)]
 pub struct Processor {
     settings: Settings,
@@ -93,7 +97,7 @@ pub struct Processor {
 }
 
 /// What is known of an operation id.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Seen {
     /// How often it came in, lost requests included.
     arrivals: u16,
@@ -103,7 +107,7 @@ struct Seen {
     error: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct WorkedOn {
     at: Timestamp,
     hold: HoldId,

@@ -2,12 +2,12 @@
 
 use crate::payment::{DeclineClass, OperationKind};
 use crate::units::TimeSpan;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One way of treating an operation other than working on it and answering once.
 ///
 /// "Done" says whether the books change: it is what an inquiry finds afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Misbehaviour {
@@ -188,7 +188,7 @@ impl Misbehaviour {
 }
 
 /// How much of what was asked for is approved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Share {
     /// Half of it, rounded up.
     Half,
@@ -206,7 +206,7 @@ impl Share {
 }
 
 /// What a processor reports on its own some time after a capture or refund.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Aftermath {
     CaptureFailed,
     RefundFailed,
@@ -216,7 +216,7 @@ pub(super) enum Aftermath {
 }
 
 /// What the credential or the amount of an authorization calls for, kept with the hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Script {
     /// Treat the first operation of this kind so.
     pub misbehave: Option<(OperationKind, Misbehaviour)>,

@@ -3,8 +3,9 @@
 //! All connections share one agenda, and an answer leaves on whichever of them is free: what was promised on a connection
 //! that broke is kept on the next one. Delays that [`Processor::decide`] asks for are taken as real time.
 
-use super::{Act, BooksReport, Processor, Settings};
-use crate::payment::CallbackId;
+use super::memory::{Input, Memory, MemoryError};
+use super::{Act, BooksReport, Processor, Settings, Step};
+use crate::payment::{CallbackId, Notification};
 use crate::sim::backoff::Backoff;
 use crate::sim::dice::Dice;
 use crate::sim::pace::Pace;
@@ -15,6 +16,7 @@ use crate::wire::{
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -73,6 +75,10 @@ struct Desk {
 
 struct State {
     processor: Processor,
+    /// Where it writes down what came in, if it does.
+    memory: Option<Memory>,
+    /// Its memory failed: it says nothing more.
+    dead: bool,
     /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
     agenda: BTreeMap<(Instant, u64), (u64, Act)>,
     next_number: u64,
@@ -98,11 +104,32 @@ const LOOK_AROUND: Duration = Duration::from_secs(1);
 impl Service {
     /// Starts the processor on the current runtime.
     pub fn start(settings: Settings, lines: &Lines, pace: &Pace) -> Service {
+        Service::run(Processor::new(settings, pace.now().wall), None, lines, pace)
+    }
+
+    /// The same with books that are kept in this file: what was promised by an earlier process is kept by this one.
+    ///
+    /// # Errors
+    /// The file cannot be used.
+    pub fn start_remembering(
+        settings: Settings,
+        lines: &Lines,
+        pace: &Pace,
+        path: &Path,
+    ) -> Result<Service, MemoryError> {
+        let (memory, processor) = Memory::open(path, settings, pace.now().wall)?;
+        Ok(Service::run(processor, Some(memory), lines, pace))
+    }
+
+    fn run(processor: Processor, memory: Option<Memory>, lines: &Lines, pace: &Pace) -> Service {
         let (order, orders) = watch::channel(true);
-        let seed = settings.seed;
-        let id = settings.id.clone();
-        let state = State {
-            processor: Processor::new(settings, pace.now().wall),
+        let seed = processor.settings().seed;
+        let id = processor.settings().id.clone();
+        let unfinished = memory.as_ref().map(Memory::unfinished).unwrap_or_default();
+        let mut state = State {
+            processor,
+            memory,
+            dead: false,
             agenda: BTreeMap::new(),
             next_number: 0,
             open: 0,
@@ -114,6 +141,9 @@ impl Service {
             unacked: 0,
             last_error: None,
         };
+        for act in unfinished {
+            state.put(Instant::now(), 0, act);
+        }
         let desk = Arc::new(Desk { state: Mutex::new(state), news: Notify::new(), id, pace: pace.clone() });
         let tasks = (1..=u64::from(lines.connections.max(1)))
             .map(|number| {
@@ -157,10 +187,15 @@ impl Service {
     /// Sends a settlement batch of what moved since the last one; how many operations it settles.
     pub fn settle(&self) -> usize {
         let mut state = self.desk.lock();
-        let parts = state.processor.settle(self.desk.pace.now().wall);
+        let now = self.desk.pace.now().wall;
+        let parts = state.processor.settle(now);
         let lines = parts.iter().map(|part| part.lines.len()).sum();
-        for part in parts {
-            state.put(Instant::now(), 0, Act::Settle(part));
+        let steps: Vec<Step> =
+            parts.into_iter().map(|part| Step { after: TimeSpan::ZERO, act: Act::Settle(part) }).collect();
+        state.note(&Input::Settled(now), &steps);
+        state.sync();
+        for step in steps {
+            state.put(Instant::now(), 0, step.act);
         }
         drop(state);
         self.desk.news.notify_waiters();
@@ -195,7 +230,7 @@ impl Desk {
     }
 
     /// Whether others have to be told: what is due later than now may be due before they look.
-    fn schedule(&self, state: &mut State, line: u64, steps: Vec<super::Step>, ready: &mut VecDeque<FromProcessor>) {
+    fn schedule(&self, state: &mut State, line: u64, steps: Vec<Step>, ready: &mut VecDeque<FromProcessor>) {
         for step in steps {
             match (step.after.ms(), step.act) {
                 (0, Act::Answer(answer)) => ready.push_back(FromProcessor::Answer(answer)),
@@ -211,6 +246,30 @@ impl Desk {
 }
 
 impl State {
+    /// Writes down what came in, and what it made the processor promise.
+    fn note(&mut self, input: &Input, steps: &[Step]) {
+        if let Some(memory) = &mut self.memory {
+            memory.note(input);
+            memory.promise(steps);
+        }
+    }
+
+    /// A message needs no repetition. Of answers nothing is kept: the gate asks again for what it misses.
+    fn note_over(&mut self, callback: CallbackId, message: &FromProcessor) {
+        if matches!(message, FromProcessor::Notification(_) | FromProcessor::Settlement(_)) {
+            self.note(&Input::Acknowledged(callback), &[]);
+        }
+    }
+
+    /// Makes it durable, before anything that follows from it can leave.
+    fn sync(&mut self) {
+        let Some(memory) = &mut self.memory else { return };
+        if let Err(error) = memory.sync(&self.processor) {
+            self.dead = true;
+            self.last_error = Some(error.to_string());
+        }
+    }
+
     fn put(&mut self, at: Instant, line: u64, act: Act) {
         self.next_number += 1;
         self.agenda.insert((at, self.next_number), (line, act));
@@ -370,12 +429,22 @@ impl Line {
                 Act::Close => close |= line == self.number,
                 Act::Arrive(operation) => {
                     let steps = state.processor.arrive(&operation, wall);
+                    state.note(&Input::Arrived(*operation, wall), &steps);
                     desk.schedule(&mut state, self.number, steps, &mut self.ready);
                 }
             }
         }
         let lapsed = state.processor.expire(wall);
+        if !lapsed.is_empty() {
+            let notify = |lapsed: &Notification| Step { after: TimeSpan::ZERO, act: Act::Notify(lapsed.clone()) };
+            let steps: Vec<Step> = lapsed.iter().map(notify).collect();
+            state.note(&Input::TimePassed(wall), &steps);
+        }
+        state.sync();
         self.ready.extend(lapsed.into_iter().map(FromProcessor::Notification));
+        if state.dead {
+            self.ready.clear();
+        }
         let mut next = now + LOOK_AROUND;
         if let Some(((at, _), _)) = state.agenda.first_key_value() {
             next = next.min(*at);
@@ -399,18 +468,23 @@ impl Line {
                 }
                 ToProcessor::Operation(operation) => {
                     let steps = state.processor.decide(&operation, wall);
+                    state.note(&Input::Operation(operation, wall), &steps);
                     desk.schedule(&mut state, self.number, steps, &mut self.ready);
                 }
                 ToProcessor::Ack { callback } => {
-                    if self.unacked.remove(&callback).is_some() {
+                    if let Some((_, message)) = self.unacked.remove(&callback) {
                         state.unacked -= 1;
+                        state.note_over(callback, &message);
                     }
                     state.acked += 1;
                 }
                 ToProcessor::Nack { callback, code, text: _ } => {
                     // What came too early is said again, like what was not acknowledged.
-                    if code != Code::NotYet && self.unacked.remove(&callback).is_some() {
+                    if code != Code::NotYet
+                        && let Some((_, message)) = self.unacked.remove(&callback)
+                    {
                         state.unacked -= 1;
+                        state.note_over(callback, &message);
                     }
                     *state.refused.entry(code.number()).or_default() += 1;
                 }
@@ -421,6 +495,10 @@ impl Line {
             }
         }
         let put = state.next_number != before;
+        state.sync();
+        if state.dead {
+            self.ready.clear();
+        }
         drop(state);
         if put {
             desk.news.notify_waiters();

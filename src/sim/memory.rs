@@ -1,0 +1,115 @@
+//! What a simulated peer remembers on disk, so that it goes on where it was however its process ended.
+//!
+//! A charger's memory is a file of its own that is replaced whenever something changed, before anything of it is said. It
+//! survives the end of the process, not that of the machine: such a charger comes back like one that was replaced.
+
+use crate::units::ChargerId;
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The folder in which the chargers of a fleet remember.
+#[derive(Clone, Debug)]
+pub struct ChargerMemories {
+    folder: PathBuf,
+    /// What was written last, to write nothing twice.
+    written: HashMap<ChargerId, Box<[u8]>>,
+}
+
+impl ChargerMemories {
+    /// In this folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(folder: &Path) -> io::Result<ChargerMemories> {
+        fs::create_dir_all(folder)?;
+        Ok(ChargerMemories { folder: folder.to_owned(), written: HashMap::new() })
+    }
+
+    /// What a charger wrote down last, if it ever did.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn recall(&self, charger: &ChargerId) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.file(charger)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces what a charger remembers, unless that is the same as before.
+    ///
+    /// # Errors
+    /// It cannot be written; the file is as it was before.
+    pub fn remember(&mut self, charger: &ChargerId, bytes: Vec<u8>) -> io::Result<()> {
+        if self.written.get(charger).is_some_and(|written| **written == *bytes) {
+            return Ok(());
+        }
+        let path = self.file(charger);
+        let beside = path.with_extension("new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        fs::rename(&beside, &path)?;
+        self.written.insert(charger.clone(), bytes.into());
+        Ok(())
+    }
+
+    /// Whether any charger remembers a session.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn any(folder: &Path, has_session: impl Fn(&[u8]) -> bool) -> io::Result<bool> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") && has_session(&fs::read(&path)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn file(&self, charger: &ChargerId) -> PathBuf {
+        let mut name = String::with_capacity(charger.as_str().len());
+        for byte in charger.as_str().bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
+                other => name.push_str(&format!("~{other:02x}")),
+            }
+        }
+        self.folder.join(name + ".json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_charger_has_a_memory_of_its_own_whatever_its_name() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("made");
+        let mut memories = ChargerMemories::open(&folder).unwrap();
+        let ids = ["NL*WST*E0001", "NL~2aWST*E0001", "NL-WST-E0001"].map(|id| ChargerId::new(id));
+        let ids: Vec<ChargerId> = ids.into_iter().filter_map(Result::ok).collect();
+        assert!(ids.len() >= 2);
+        for (id, number) in ids.iter().zip(b'1'..) {
+            assert_eq!(memories.recall(id).unwrap(), None);
+            memories.remember(id, vec![number]).unwrap();
+            memories.remember(id, vec![number]).unwrap();
+        }
+        for (id, number) in ids.iter().zip(b'1'..) {
+            assert_eq!(ChargerMemories::open(&folder).unwrap().recall(id).unwrap(), Some(vec![number]));
+        }
+        assert!(ChargerMemories::any(&folder, |bytes| bytes == b"2").unwrap());
+        assert!(!ChargerMemories::any(&folder, |bytes| bytes == b"9").unwrap());
+        assert!(!ChargerMemories::any(&place.path().join("nowhere"), |_| true).unwrap());
+    }
+}
