@@ -227,12 +227,30 @@ impl DataDir {
 
     /// Opens what is there, or makes it if the directory is not there or empty.
     pub fn open_or_create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
-        let fresh = match fs::read_dir(path) {
-            Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)),
-            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => true,
+        if DataDir::is_fresh(path)? { DataDir::create(path, layout) } else { DataDir::open(path) }
+    }
+
+    /// Whether there is no data yet: no directory, an empty one, or one that was being made when the process ended.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn is_fresh(path: &Path) -> Result<bool, Failure> {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => return Ok(true),
             Err(other) => return Err(Failure::io("reading", path)(other)),
         };
-        if fresh { DataDir::create(path, layout) } else { DataDir::open(path) }
+        let half_made = Path::new(FORMAT).with_extension("new");
+        for entry in entries {
+            let entry = entry.map_err(Failure::io("reading", path))?;
+            let name = entry.file_name();
+            let is_part = PARTS.iter().any(|part| name == *part);
+            let is_empty = || fs::read_dir(entry.path()).is_ok_and(|mut inside| inside.next().is_none());
+            if !(name == LOCK || name == half_made || (is_part && is_empty())) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The directory.
@@ -398,6 +416,22 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("notes.txt"), "mine").unwrap();
         assert!(matches!(DataDir::open_or_create(place.path(), Layout::new(4)), Err(Failure::Absent { .. })));
+    }
+
+    #[test]
+    fn a_directory_whose_making_was_cut_off_is_made_again_and_one_with_data_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        for name in [LOCK, "format.new"] {
+            fs::write(at(name), "").unwrap();
+        }
+        fs::create_dir(at("log")).unwrap();
+        assert!(DataDir::is_fresh(place.path()).unwrap());
+        fs::write(at("log/db"), "facts").unwrap();
+        assert!(!DataDir::is_fresh(place.path()).unwrap());
+        assert!(matches!(DataDir::open_or_create(place.path(), Layout::new(4)), Err(Failure::Absent { .. })));
+        fs::remove_file(at("log/db")).unwrap();
+        assert_eq!(DataDir::open_or_create(place.path(), Layout::new(4)).unwrap().partitions(), 4);
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("made");
         let mut memories = ChargerMemories::open(&folder).unwrap();
-        let ids = ["NL*WST*E0001", "NL~2aWST*E0001", "NL-WST-E0001"].map(|id| ChargerId::new(id));
+        let ids = ["NL*WST*E0001", "NL~2aWST*E0001", "NL-WST-E0001"].map(ChargerId::new);
         let ids: Vec<ChargerId> = ids.into_iter().filter_map(Result::ok).collect();
         assert!(ids.len() >= 2);
         for (id, number) in ids.iter().zip(b'1'..) {

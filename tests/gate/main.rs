@@ -5,6 +5,7 @@ mod common;
 
 mod books_cli;
 mod console;
+mod demo_kill;
 mod end_to_end;
 mod faults;
 mod journal_cli;

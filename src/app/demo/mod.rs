@@ -153,6 +153,10 @@ impl Demo {
         let today = crate::units::Clock::now(&real).wall;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         DataDir::check_owner(&at("data"), &owner()).map_err(StartError::Journal)?;
+        if at("pki").exists() && !at("pki/pki.json").exists() {
+            // A start was killed while it made the PKI: no peer has a certificate of it yet.
+            std::fs::remove_dir_all(at("pki")).map_err(|error| DemoError::System("a half-made PKI", error))?;
+        }
         let mut pki = PkiFolder::open_or_create(&at("pki"), TRUST_DOMAIN, &names, today)?;
         let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
         open_accounts(&gate, today);

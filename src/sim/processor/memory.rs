@@ -239,3 +239,96 @@ fn frame<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     *rest = &behind[length..];
     Some(payload)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{Credential, CredentialKind, Outcome, Request};
+    use crate::units::{Amount, Currency, HoldId, PartitionId, ProcessorId, SessionId, TimeSpan};
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_763_800_000_000);
+
+    fn operation(token: &str, ordinal: u16, request: Option<Request>) -> Operation {
+        let session = SessionId::new(NOW, PartitionId(1), 7);
+        let credential = Credential { kind: CredentialKind::CardToken, token: token.as_bytes().into() };
+        let amount = Amount::new(4_500, Currency::EUR);
+        Operation {
+            id: session.operation(ordinal),
+            hold: HoldId(session.operation(1)),
+            processor: ProcessorId::new("acme").unwrap(),
+            attempt: 1,
+            possible_duplicate: false,
+            decide_by: NOW.saturating_add(TimeSpan::from_secs(8)),
+            request: request.unwrap_or(Request::Authorize { credential, amount, partial_ok: false, stand_in: false }),
+        }
+    }
+
+    fn open(path: &Path) -> (Memory, Processor) {
+        Memory::open(path, Settings::instant(ProcessorId::new("acme").unwrap()), NOW).unwrap()
+    }
+
+    fn takes(memory: &mut Memory, processor: &mut Processor, operation: &Operation) -> Outcome {
+        let steps = processor.decide(operation, NOW);
+        memory.note(&Input::Operation(operation.clone(), NOW));
+        memory.promise(&steps);
+        memory.sync(processor).unwrap();
+        let Some(Act::Answer(answer)) = steps.iter().map(|step| &step.act).find(|act| matches!(act, Act::Answer(_)))
+        else {
+            panic!("{steps:?}")
+        };
+        answer.outcome.clone()
+    }
+
+    #[test]
+    fn a_hold_of_an_earlier_process_is_captured_once_whatever_is_torn_off_behind_it() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("acme");
+        let (mut memory, mut processor) = open(&path);
+        let Outcome::Approved { processor_ref, .. } = takes(&mut memory, &mut processor, &operation("card", 1, None))
+        else {
+            panic!("a card is good")
+        };
+        drop((memory, processor));
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, [&whole[..], b"torn"].concat()).unwrap();
+
+        let (mut memory, mut processor) = open(&path);
+        let amount = Amount::new(960, Currency::EUR);
+        let capture = operation("", 2, Some(Request::Capture { processor_ref, amount, last: true }));
+        let first = takes(&mut memory, &mut processor, &capture);
+        assert!(matches!(first, Outcome::Approved { .. }), "{first:?}");
+        drop((memory, processor));
+        let (mut memory, mut processor) = open(&path);
+        assert_eq!(takes(&mut memory, &mut processor, &capture), first, "asked again, answered the same");
+        assert_eq!(processor.report(false).totals["EUR"].captured_minor, 960);
+        assert_eq!(processor.report(false).violations, crate::sim::processor::Violations::default());
+    }
+
+    #[test]
+    fn a_report_is_repeated_by_the_next_process_until_it_is_acknowledged() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("acme");
+        let (mut memory, mut processor) = open(&path);
+        takes(&mut memory, &mut processor, &operation("tok_expires", 1, None));
+        let later = NOW.saturating_add(TimeSpan::from_secs(3_600));
+        let lapsed = processor.expire(later);
+        memory.note(&Input::TimePassed(later));
+        memory.sync(&processor).unwrap();
+        let callback = lapsed[0].callback;
+
+        let (mut memory, processor) = open(&path);
+        assert!(matches!(memory.unfinished().as_slice(), [Act::Notify(again)] if again.callback == callback));
+        memory.note(&Input::Acknowledged(callback));
+        memory.sync(&processor).unwrap();
+        assert_eq!(open(&path).0.unfinished(), []);
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_a_memory() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("acme");
+        std::fs::write(&path, "something else").unwrap();
+        let opened = Memory::open(&path, Settings::instant(ProcessorId::new("acme").unwrap()), NOW);
+        assert!(matches!(opened, Err(MemoryError::Damaged { .. })));
+    }
+}
