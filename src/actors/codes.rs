@@ -41,6 +41,7 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         StopReason::TooLittle | StopReason::FundsExhausted => Code::FundsInsufficient,
         StopReason::NoDecision => Code::OutcomeUnknown,
         StopReason::NoProcessor => Code::NoProcessor,
+        StopReason::OtherCurrency => Code::OtherCurrency,
         StopReason::Operator | StopReason::Driver => Code::OutOfService,
         StopReason::Local
         | StopReason::Unplugged
@@ -75,7 +76,8 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::Declined
         | StopReason::TooLittle
         | StopReason::NoDecision
-        | StopReason::NoProcessor => StopOrder::AuthorizationLost,
+        | StopReason::NoProcessor
+        | StopReason::OtherCurrency => StopOrder::AuthorizationLost,
     }
 }
 

@@ -187,7 +187,7 @@ impl Delivery<'_> {
             if !matches!(state.stage, Stage::Charging { .. }) || state.fingerprint == *shown {
                 return None;
             }
-            let amount = session::first_hold(hosted.tariff(), &self.house.policy);
+            let amount = session::first_hold(hosted.tariff(), hosted.policy());
             let route = self.house.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
             Some(Command::Tap { credential: self.house.seal(state.id, start.credential.clone()), route })
         });
@@ -202,7 +202,7 @@ impl Delivery<'_> {
             Ok(place) => place,
             Err(code) => return self.refuse_start(slot, start.session, code),
         };
-        let amount = session::first_hold(&place.tariff, &self.house.policy);
+        let amount = session::first_hold(&place.tariff, &self.house.policy.of_tariff(&place.tariff));
         let fingerprint = self.house.fingerprint(&start.credential);
         let route = match self.house.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
             Ok(route) => route,
@@ -297,7 +297,7 @@ impl Delivery<'_> {
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
             let state = hosted.state();
-            self.house.stand_ins.set(id, &state.fingerprint, state.payment.stands_in());
+            self.house.stand_ins.set(id, (&state.fingerprint, state.payment.currency()), state.payment.stands_in());
         }
         for event in &decided.events {
             partition.tally.count(event);
@@ -440,7 +440,11 @@ impl Delivery<'_> {
     /// What was in flight when the process ended is asked again.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
         if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
-            self.house.stand_ins.set(state.id, &state.fingerprint, state.payment.stands_in());
+            self.house.stand_ins.set(
+                state.id,
+                (&state.fingerprint, state.payment.currency()),
+                state.payment.stands_in(),
+            );
         }
         self.session(partition, cell, Command::Resume);
     }

@@ -225,5 +225,6 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::TooLittle => "too little was authorized",
         StopReason::NoDecision => "nobody decided on the credential in time",
         StopReason::NoProcessor => "no processor could be reached",
+        StopReason::OtherCurrency => "the funds are in another currency than the tariff",
     }
 }

@@ -8,7 +8,9 @@ use crate::payment::vault::{Keyring, is_sealed};
 use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation, Request, Shown};
 use crate::session::{Policy, Route, Router};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Fingerprint, ProcessorId, SessionId, SiteId, Timestamp};
+use crate::units::{
+    AccountId, Amount, ChargerId, ConnectorId, Currency, Fingerprint, ProcessorId, SessionId, SiteId, Timestamp,
+};
 use crate::wire::{Code, looks_like_card_number};
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
@@ -211,7 +213,7 @@ impl Router for House {
         let Routes { registry, breakers } = &**routes;
         let (processor, stand_in) = match registry.route(wanted, breakers, (self.dice)()) {
             Ok(processor) => (processor, false),
-            Err(reason) if reason.is_outage() && self.stands_in_for(fingerprint) => {
+            Err(reason) if reason.is_outage() && self.stands_in_for(fingerprint, amount.currency) => {
                 (registry.absent(wanted, breakers).ok_or(reason)?, true)
             }
             Err(reason) => return Err(without_account(credential.kind, reason)),
@@ -225,10 +227,10 @@ impl Router for House {
 impl House {
     /// Whether energy may be given to this credential on our own risk: by policy, once at a time, and within what may be
     /// at stake in all.
-    fn stands_in_for(&self, fingerprint: &str) -> bool {
-        let policy = &self.policy;
-        let floor = policy.payment.floor_limit_minor;
-        policy.stand_in && floor > 0 && self.stand_ins.allows(fingerprint, floor, policy.stand_in_exposure_minor)
+    fn stands_in_for(&self, fingerprint: &str, currency: Currency) -> bool {
+        let policy = self.policy.of_currency(currency);
+        let floor = Amount::new(policy.payment.floor_limit_minor, currency);
+        policy.stand_in && floor.minor > 0 && self.stand_ins.allows(fingerprint, floor, policy.stand_in_exposure_minor)
     }
 }
 
@@ -238,6 +240,7 @@ pub fn code_of(reason: NoRoute) -> Code {
         NoRoute::NoRule | NoRoute::NotTaken | NoRoute::HoldIsPurchase | NoRoute::NotLinked => {
             Code::CredentialNotAccepted
         }
+        NoRoute::OtherCurrency => Code::OtherCurrency,
         NoRoute::Busy => Code::Busy,
         NoRoute::AllAsked | NoRoute::NeverSeen | NoRoute::Draining | NoRoute::NotConnected | NoRoute::NotAnswering => {
             Code::NoProcessor

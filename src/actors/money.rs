@@ -94,7 +94,7 @@ impl Delivery<'_> {
         let payment = &hosted.state().payment;
         let command = order.command(payment);
         let decided = command.clone().map(|command| {
-            let policy = &self.house.policy.payment;
+            let policy = &hosted.policy().payment;
             payment::decide(payment, command, self.now, policy).effects
         });
         let refused = decided.into_iter().flatten().find_map(|effect| match effect {

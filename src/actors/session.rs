@@ -53,6 +53,7 @@ impl HostedSession {
         policy: Arc<Policy>,
         now: Now,
     ) -> HostedSession {
+        let policy = policy.of_tariff(&tariff);
         let heard = now.mono;
         let (compared, metered) = (heard, heard);
         HostedSession {
@@ -68,6 +69,11 @@ impl HostedSession {
             rebuilt: false,
             silent_before_s: 0,
         }
+    }
+
+    /// How it is dealt with: with the amounts of its tariff's currency.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// What is known of it.

@@ -4,7 +4,7 @@
 //! when they resume after a restart.
 
 use crate::payment::Shown;
-use crate::units::SessionId;
+use crate::units::{Amount, Currency, SessionId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,27 +12,29 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Stand-ins that are not resolved yet, by how their credential is shown.
 #[derive(Debug, Default)]
 pub struct StandIns {
-    open: Mutex<BTreeMap<SessionId, Shown>>,
+    open: Mutex<BTreeMap<SessionId, (Shown, Currency)>>,
     /// How many there are: almost always none, and then nobody waits for the lock.
     count: AtomicUsize,
 }
 
 impl StandIns {
-    /// Whether one more may be begun for this credential, at a floor, within a bound for all of them.
-    pub fn allows(&self, fingerprint: &str, floor_minor: i64, exposure_minor: i64) -> bool {
+    /// Whether one more may be begun for this credential, at a floor, within a bound (in minor units) for all of its
+    /// currency.
+    pub fn allows(&self, fingerprint: &str, floor: Amount, exposure_minor: i64) -> bool {
         let (open, fingerprint) = (self.lock(), Shown::from(fingerprint));
-        let at_stake = i64::try_from(open.len() + 1).unwrap_or(i64::MAX).saturating_mul(floor_minor);
-        at_stake <= exposure_minor && open.values().all(|other| *other != fingerprint)
+        let same = open.values().filter(|(_, currency)| *currency == floor.currency).count();
+        let at_stake = i64::try_from(same + 1).unwrap_or(i64::MAX).saturating_mul(floor.minor);
+        at_stake <= exposure_minor && open.values().all(|(other, _)| *other != fingerprint)
     }
 
     /// Says whether a session stands in now.
-    pub fn set(&self, session: SessionId, fingerprint: &Shown, stands_in: bool) {
+    pub fn set(&self, session: SessionId, (fingerprint, currency): (&Shown, Currency), stands_in: bool) {
         if !stands_in && self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut open = self.lock();
         match stands_in {
-            true => drop(open.insert(session, fingerprint.clone())),
+            true => drop(open.insert(session, (fingerprint.clone(), currency))),
             false => drop(open.remove(&session)),
         }
         self.count.store(open.len(), Ordering::Relaxed);
@@ -53,7 +55,7 @@ impl StandIns {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, Shown>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SessionId, (Shown, Currency)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

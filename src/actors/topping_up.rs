@@ -128,7 +128,8 @@ impl Delivery<'_> {
         partition.top_ups.waiting.insert(id, reply);
         let sealed = self.house.seal(id, credential);
         let Some(known) = partition.top_ups.known.get(&id) else { return };
-        let step = known.begin(route.processor, route.capabilities, sealed, self.now, &self.house.policy.payment);
+        let policy = self.house.policy.of_currency(known.payment.currency());
+        let step = known.begin(route.processor, route.capabilities, sealed, self.now, &policy.payment);
         self.top_up_step(partition, id, step);
     }
 
@@ -140,7 +141,8 @@ impl Delivery<'_> {
         command: payment::Command,
     ) -> bool {
         let Some(known) = partition.top_ups.known.get(&id) else { return false };
-        let step = known.step(command, self.now, &self.house.policy.payment);
+        let policy = self.house.policy.of_currency(known.payment.currency());
+        let step = known.step(command, self.now, &policy.payment);
         self.top_up_step(partition, id, step);
         true
     }
@@ -150,7 +152,8 @@ impl Delivery<'_> {
         let ids: Vec<SessionId> = partition.top_ups.known.keys().copied().collect();
         for id in ids {
             let Some(known) = partition.top_ups.known.get(&id) else { continue };
-            let step = known.resume(self.now, &self.house.policy.payment);
+            let policy = self.house.policy.of_currency(known.payment.currency());
+            let step = known.resume(self.now, &policy.payment);
             self.top_up_step(partition, id, step);
         }
     }
@@ -163,9 +166,10 @@ impl Delivery<'_> {
             self.payment_effect(effect);
         }
         self.credit(partition, id);
-        let (now, policy) = (self.now, &self.house.policy.payment);
+        let now = self.now;
         let Some(known) = partition.top_ups.known.get_mut(&id) else { return };
-        match known.payment.arm(now, policy) {
+        let policy = self.house.policy.of_currency(known.payment.currency());
+        match known.payment.arm(now, &policy.payment) {
             Some(at) => drop(partition.top_ups.due.insert(id, at)),
             None => drop(partition.top_ups.due.remove(&id)),
         }
@@ -187,7 +191,8 @@ impl Delivery<'_> {
             false => {
                 tracing::error!(top_up = %id, %account, "an account does not take what was paid for it; it is given back");
                 let Some(known) = partition.top_ups.known.get(&id) else { return };
-                let step = known.step(payment::Command::Refund(amount), self.now, &self.house.policy.payment);
+                let policy = self.house.policy.of_currency(known.payment.currency());
+                let step = known.step(payment::Command::Refund(amount), self.now, &policy.payment);
                 for event in step.events {
                     self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
                 }

@@ -23,9 +23,21 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// All layers, checked. What is wrong with them is told, and ends the verb with exit code 78.
+    /// All layers, checked. What is wrong with them is told, and ends the verb with exit code 78. Old spellings are told on
+    /// standard error.
     pub fn load(&self) -> Result<Config, CliError> {
-        Ok(self.load_with_origins()?.config)
+        let (config, warnings) = self.load_with_warnings()?;
+        for warning in warnings {
+            anstream::eprintln!("warning: {warning}");
+        }
+        Ok(config)
+    }
+
+    /// The same, with the old spellings: for a verb that has a log.
+    pub fn load_with_warnings(&self) -> Result<(Config, Vec<String>), CliError> {
+        let loaded = self.load_with_origins()?;
+        let warnings = loaded.warnings();
+        Ok((loaded.config, warnings))
     }
 
     fn load_with_origins(&self) -> Result<Loaded, CliError> {
@@ -106,13 +118,21 @@ fn init(file: Option<&Path>, output: &Output) -> Result<Exit, CliError> {
 
 fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliError> {
     let loaded = args.load_with_origins()?;
+    let warnings = loaded.warnings();
     if !offline {
         loaded.check_files().map_err(|error| invalid(&error))?;
         certificates(&loaded.config)?;
     }
-    output.answer("config-check/1", &serde_json::json!({ "valid": true, "offline": offline }), |out| {
-        writeln!(out, "{GOOD}✓{GOOD:#} the configuration is valid")
-    })?;
+    output.answer(
+        "config-check/1",
+        &serde_json::json!({ "valid": true, "offline": offline, "warnings": warnings }),
+        |out| {
+            for warning in &warnings {
+                writeln!(out, "warning: {warning}")?;
+            }
+            writeln!(out, "{GOOD}✓{GOOD:#} the configuration is valid")
+        },
+    )?;
     Ok(Exit::Ok)
 }
 

@@ -40,8 +40,11 @@ struct Ready {
 
 /// Runs until a signal says otherwise.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let config = args.config.load()?;
+    let (config, warnings) = args.config.load_with_warnings()?;
     log::start(&config.log)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());

@@ -5,12 +5,14 @@
 //! checked wherever it comes from; what it names (certificates, tariffs) is checked by [`Config::missing_files`] and by
 //! whoever opens it.
 
+mod money;
 mod problem;
 mod section;
 mod sections;
 mod setting;
 mod tree;
 
+pub use money::{Amounts, OldSpelling};
 pub use problem::{ConfigError, Problem};
 pub use section::{Field, Section};
 pub use sections::{
@@ -89,6 +91,7 @@ pub struct Layers {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
+    old: Vec<OldSpelling>,
     root: Table,
     layers: Layers,
 }
@@ -166,12 +169,13 @@ impl Layers {
                 }
             }
         }
+        let old = money::modernize(&mut root, &mut problems);
         let config = Config::read(&root, &mut problems);
         if problems.is_empty() {
             config.check(&root, &mut problems);
         }
         match problems.is_empty() {
-            true => Ok(Loaded { config, root, layers: self }),
+            true => Ok(Loaded { config, old, root, layers: self }),
             false => Err(ConfigError { path: self.path, source: self.source, problems }),
         }
     }
@@ -180,7 +184,17 @@ impl Layers {
 impl Loaded {
     /// Where a setting came from: a file and line, a variable, a flag, or the built-in value.
     pub fn origin(&self, section: &str, key: &str) -> String {
-        match place(&self.root, section, key) {
+        self.origin_text(place(&self.root, section, key))
+    }
+
+    /// Settings in a spelling of earlier versions: where each stands, how it was read, and what to write instead.
+    pub fn warnings(&self) -> Vec<String> {
+        let line = |old: &OldSpelling| format!("{}: {}", self.origin_text(old.origin.clone()), old.what);
+        self.old.iter().map(line).collect()
+    }
+
+    fn origin_text(&self, origin: Origin) -> String {
+        match origin {
             Origin::Default => "built in".to_owned(),
             Origin::Environment(name) => name,
             Origin::Flag(text) => format!("--set {text}"),
@@ -292,14 +306,15 @@ impl Config {
         if self.journal.snapshot_every <= TimeSpan::ZERO {
             wrong("journal", "snapshot_every", "no time between snapshots", "wanted more than 0".to_owned(), "");
         }
-        for (key, amount) in [
-            ("total_max_minor", self.payment.total_max_minor),
-            ("partial_min_minor", self.payment.partial_min_minor),
-            ("floor_limit_minor", self.payment.floor_limit_minor),
-            ("stand_in_exposure_minor", self.payment.stand_in_exposure_minor),
-        ] {
-            if amount < 0 {
-                wrong("payment", key, "an amount below nothing", "wanted 0 or more".to_owned(), "");
+        for currency in self.payment.first_hold.iter().map(|amount| amount.currency) {
+            let (first, most) = (self.payment.first_hold.minor(currency), self.payment.total_max.minor(currency));
+            if first == Some(0) {
+                let label = format!("0 {currency} pay for no energy");
+                wrong("payment", "first_hold", "a first hold of nothing", label, "");
+            }
+            if most.is_some_and(|most| first.is_some_and(|first| most < first)) {
+                let label = format!("less than `payment.first_hold` in {currency}");
+                wrong("payment", "total_max", "a first hold that may not be reserved", label, "");
             }
         }
         if crate::wire::PeerIdentity::parse(&format!("spiffe://{}/gate/x", self.tls.trust_domain)).is_err() {
@@ -427,7 +442,8 @@ impl Config {
     pub fn session_policy(&self) -> session::Policy {
         let money = &self.payment;
         let built_in = session::Policy::default();
-        session::Policy {
+        let amounts = [&money.total_max, &money.partial_min, &money.floor_limit, &money.stand_in_exposure];
+        let policy = session::Policy {
             clock_ahead_max: self.chargers.clock_ahead_max.0,
             backlog_max: self.chargers.backlog_max.0,
             silence: self.chargers.silence,
@@ -435,11 +451,9 @@ impl Config {
             no_start: self.chargers.no_start,
             reconnect: self.chargers.reconnect,
             stop_latency: money.stop_latency,
-            first_hold_major: money.first_hold_major,
             increment_horizon: money.increment_horizon,
             closing: money.closing,
             stand_in: money.stand_in,
-            stand_in_exposure_minor: money.stand_in_exposure_minor,
             release_early: money.release_early,
             payment: crate::payment::Policy {
                 answer_authorize: money.answer_authorize,
@@ -448,13 +462,12 @@ impl Config {
                 answer_void: money.answer_void,
                 answer_refund: money.answer_refund,
                 increments_max: money.increments_max,
-                total_max_minor: money.total_max_minor,
-                partial_min_minor: money.partial_min_minor,
-                floor_limit_minor: money.floor_limit_minor,
                 double_hold: money.double_hold,
-                ..built_in.payment
+                ..built_in.payment.clone()
             },
-        }
+            ..built_in
+        };
+        policy.with_amounts(money::stated(&money.first_hold, amounts))
     }
 
     /// Which site may speak for which charger.
@@ -483,8 +496,8 @@ impl Config {
             credentials: entry.credentials.clone(),
             currencies: entry.currencies.clone(),
             sites: entry.sites.clone(),
-            least_minor: entry.least_minor,
-            greatest_minor: entry.greatest_minor,
+            least: entry.least.iter().flat_map(Amounts::iter).collect(),
+            greatest: entry.greatest.iter().flat_map(Amounts::iter).collect(),
         };
         self.registry.iter().map(rule).collect()
     }

@@ -1,5 +1,6 @@
 //! Every section and setting, with its meaning and its built-in value.
 
+use super::money::Amounts;
 use super::section::sections;
 use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, ZoneName};
 use crate::payment::CredentialKind;
@@ -61,10 +62,10 @@ sections! {
         currencies: Vec<Currency> = "[]";
         /// Sites for whose chargers it is asked; empty means all.
         sites: Vec<SiteId> = "[]";
-        /// Least hold that it is asked for, in minor units.
-        least_minor: Option<i64> = "";
-        /// Greatest hold that it is asked for, in minor units.
-        greatest_minor: Option<i64> = "";
+        /// Least hold that it is asked for, such as "5 EUR"; holds in a currency that is not named have no bound.
+        least: Option<Amounts> = "";
+        /// Greatest hold that it is asked for; several currencies as a list.
+        greatest: Option<Amounts> = "";
         /// Those with the lowest number are asked first.
         priority: u8 = "100";
         /// Share of the sessions among those with equal priority; 0 means only when the others are out.
@@ -123,25 +124,29 @@ sections! {
         /// Its time zone.
         time_zone: Option<ZoneName> = "";
     }
-    /// Holds, and the timers of the money. Amounts are in minor units (cents) unless they say otherwise.
+    /// Holds, and the timers of the money. Every amount has its currency; for several currencies, write a list:
+    /// ["45 EUR", "18000 HUF"]. In a currency without a first hold it is what 60 kWh cost by the dearest prices of the
+    /// tariff, the other amounts follow from it, and no energy is given before an answer.
     Payment "payment" {
-        /// First hold where the tariff names none, in major units.
-        first_hold_major: u32 = "45";
+        /// Currency of amounts in the spellings without one (first_hold_major, total_max_minor and so on).
+        currency: Currency = "\"EUR\"";
+        /// First hold where the tariff names none.
+        first_hold: Amounts = "\"45 EUR\"";
         /// How long an increment is to last, at the rate at which the session costs money.
         increment_horizon: TimeSpan = "\"30min\"";
         /// Most increments of one hold.
         increments_max: u8 = "10";
         /// Most that is reserved for one session.
-        total_max_minor: i64 = "100000";
+        total_max: Amounts = "\"1000 EUR\"";
         /// A partial approval of less is released at once.
-        partial_min_minor: i64 = "200";
+        partial_min: Amounts = "\"2 EUR\"";
         /// Whether energy is given on our own risk when no processor can be reached: it is asked for the money when it
         /// is back.
         stand_in: bool = "false";
         /// Most energy, in money, that is given before an answer.
-        floor_limit_minor: i64 = "2000";
-        /// Most that is at stake in all such sessions together.
-        stand_in_exposure_minor: i64 = "100000";
+        floor_limit: Amounts = "\"20 EUR\"";
+        /// Most that is at stake in all such sessions of a currency together.
+        stand_in_exposure: Amounts = "\"1000 EUR\"";
         /// Beginnings of tokens of products that treat a hold as a purchase (buy now, pay later): they are refused.
         no_holds: Vec<String> = "[]";
         /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.

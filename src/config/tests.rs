@@ -1,6 +1,7 @@
 //! Mistakes that people make, and what they are told.
 
 use super::*;
+use crate::units::{Amount, Currency};
 
 fn load(source: &str) -> Result<Config, ConfigError> {
     let path = Some(PathBuf::from("wattstile.toml"));
@@ -40,6 +41,10 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[[assignment]]\nchargers = \"AMS-*\"", 1, &["`assignment.tariff` is missing"]),
     ("[payment]\nfloor_limit_minor = -1", 2, &["an amount below nothing"]),
     ("[payment]\nfloor_limit_minor = 20.00", 2, &["not a number with a fraction"]),
+    ("[payment]\nfirst_hold = 45", 2, &["an amount with its currency", "not a number"]),
+    ("[payment]\nfirst_hold = \"45,50 EUR\"", 2, &["a point before the decimals"]),
+    ("[payment]\ntotal_max = [\"10 EUR\", \"500000 HUF\"]", 2, &["less than `payment.first_hold` in EUR"]),
+    ("[payment]\nfirst_hold = \"45 EUR\"\nfirst_hold_major = 45", 3, &["the old spelling of `payment.first_hold`"]),
     ("[payment]\ndouble_hold = \"no\"", 2, &["true or false, not a text"]),
     ("[log]\nlevel = \"wran,=\"", 2, &["not a level"]),
     // Read as a pattern it would take seconds: found by the fuzzer.
@@ -164,4 +169,27 @@ fn the_most_specific_assignment_counts() {
     let may = config.may_speak_for();
     assert!(may(&"AMS".parse().unwrap(), &charger("AMS-1")) && !may(&"AMS".parse().unwrap(), &charger("UTR-1")));
     assert!(!may(&"UTR".parse().unwrap(), &charger("UTR-1")));
+}
+
+#[test]
+fn amounts_without_a_currency_are_read_and_told() {
+    let source =
+        "[payment]\nfirst_hold_major = 60\ntotal_max_minor = 50000\n[[processor]]\nid = \"acme\"\nleast_minor = 500\n";
+    let loaded = Layers { source: source.to_owned(), ..Layers::default() }.load().unwrap();
+    let policy = loaded.config.session_policy();
+    assert_eq!(
+        (policy.currency, policy.first_hold_minor, policy.payment.total_max_minor),
+        (Currency::EUR, 6_000, 50_000)
+    );
+    assert_eq!(loaded.config.routing_rules()[0].least, [Amount::new(500, Currency::EUR)]);
+    let warnings = loaded.warnings();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(
+        warnings[0].contains(":2: `payment.first_hold_major = 60` has no currency and is read as 60"),
+        "{warnings:?}"
+    );
+    let forints = load("[payment]\ncurrency = \"HUF\"\nfirst_hold_major = 18000").unwrap();
+    let policy = forints.session_policy();
+    assert_eq!((policy.currency.code(), policy.first_hold_minor), ("HUF", 1_800_000));
+    assert_eq!(std::sync::Arc::new(policy).of_currency(Currency::EUR).payment.total_max_minor, 100_000);
 }

@@ -31,12 +31,12 @@ pub struct Rule {
     /// Sites.
     #[serde(default)]
     pub sites: Vec<SiteId>,
-    /// Least amount of a hold, in minor units.
+    /// Least amount of a hold, at most one for each currency; a hold in another currency has no bound.
     #[serde(default)]
-    pub least_minor: Option<i64>,
-    /// Greatest amount of a hold, in minor units.
+    pub least: Vec<Amount>,
+    /// Greatest amount of a hold, likewise.
     #[serde(default)]
-    pub greatest_minor: Option<i64>,
+    pub greatest: Vec<Amount>,
 }
 
 fn one() -> u16 {
@@ -84,8 +84,8 @@ pub enum NoRoute {
     /// None of them has ever dialled in.
     #[error("no processor that may be asked is known")]
     NeverSeen = 203,
-    /// None of them takes this kind of credential or this currency.
-    #[error("no processor takes this credential in this currency")]
+    /// None of them takes this kind of credential.
+    #[error("no processor takes this credential")]
     NotTaken = 204,
     /// All of them are draining.
     #[error("every processor is draining")]
@@ -106,12 +106,25 @@ pub enum NoRoute {
     /// account is no credential of it.
     #[error("the credential is linked to no account")]
     NotLinked = 210,
+    /// A processor takes this kind of credential, and none of them this currency.
+    #[error("no processor takes this credential's money in the tariff's currency")]
+    OtherCurrency = 211,
 }
 
 impl NoRoute {
     /// Its stable number.
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// The reason of the candidate that came further.
+    fn max_by_rank(self, other: NoRoute) -> NoRoute {
+        // Its number came later than its place: a processor that takes the currency and is draining came further.
+        let rank = |reason: NoRoute| match reason {
+            NoRoute::OtherCurrency => (NoRoute::NotTaken.number(), 1),
+            other => (other.number(), 0),
+        };
+        if rank(other) > rank(self) { other } else { self }
     }
 
     /// Whether the processors exist and take this, and only cannot be reached: the case for a stand-in.
@@ -144,7 +157,7 @@ impl Registry {
         for (processor, priority, weight) in self.candidates(wanted) {
             match self.check(processor, wanted, breakers) {
                 Ok(()) => best.push((processor, priority, weight)),
-                Err(reason) => furthest = furthest.max(reason),
+                Err(reason) => furthest = furthest.max_by_rank(reason),
             }
         }
         let first = best.iter().map(|(_, priority, _)| *priority).min().ok_or(furthest)?;
@@ -181,11 +194,11 @@ impl Registry {
         }
         let listed = self.processors.get(processor).ok_or(NoRoute::NeverSeen)?;
         let can = &listed.capabilities;
-        let takes = can.kinds.contains(&OperationKind::Authorize)
-            && can.credentials.contains(&wanted.credential)
-            && can.currencies.contains(&wanted.amount.currency);
-        if !takes {
+        if !can.kinds.contains(&OperationKind::Authorize) || !can.credentials.contains(&wanted.credential) {
             return Err(NoRoute::NotTaken);
+        }
+        if !can.currencies.contains(&wanted.amount.currency) {
+            return Err(NoRoute::OtherCurrency);
         }
         if listed.draining || self.drained.contains(processor) {
             return Err(NoRoute::Draining);
@@ -209,9 +222,14 @@ impl Rule {
         (self.credentials.is_empty() || self.credentials.contains(&wanted.credential))
             && (self.currencies.is_empty() || self.currencies.contains(&wanted.amount.currency))
             && site
-            && self.least_minor.is_none_or(|least| wanted.amount.minor >= least)
-            && self.greatest_minor.is_none_or(|greatest| wanted.amount.minor <= greatest)
+            && of_currency(&self.least, wanted.amount).is_none_or(|least| wanted.amount.minor >= least)
+            && of_currency(&self.greatest, wanted.amount).is_none_or(|greatest| wanted.amount.minor <= greatest)
     }
+}
+
+/// The bound in the currency of an amount, in minor units.
+fn of_currency(bounds: &[Amount], amount: Amount) -> Option<i64> {
+    bounds.iter().find(|bound| bound.currency == amount.currency).map(|bound| bound.minor)
 }
 
 /// One of the candidates (at least one), each with a chance in proportion to its weight.
@@ -264,8 +282,8 @@ mod tests {
             credentials: Vec::new(),
             currencies: Vec::new(),
             sites: Vec::new(),
-            least_minor: None,
-            greatest_minor: None,
+            least: Vec::new(),
+            greatest: Vec::new(),
         }
     }
 
@@ -290,7 +308,7 @@ mod tests {
     #[test]
     fn rules_restrict_by_amount_site_credential_and_currency() {
         let mut cheap = rule("acme", 0, 1);
-        cheap.greatest_minor = Some(1_000);
+        cheap.greatest = vec![Amount::new(1_000, Currency::EUR)];
         let mut here = rule("other", 1, 1);
         here.sites = vec![SiteId::new("AMS").unwrap()];
         let mut rfid = rule("third", 2, 1);
@@ -308,7 +326,7 @@ mod tests {
             "the rule allows it, the processor does not"
         );
         let dollars = Wanted { amount: Amount::new(500, "USD".parse().unwrap()), ..wanted(0) };
-        assert_eq!(registry.route(dollars, &none, 0), Err(NoRoute::NotTaken));
+        assert_eq!(registry.route(dollars, &none, 0), Err(NoRoute::OtherCurrency));
     }
 
     #[test]

@@ -21,7 +21,6 @@ use crate::limits::STILL_MAX;
 use crate::payment::{self, OperationKind, Payment};
 use crate::tariff::{Rating, Tariff};
 use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan, Timestamp};
-use rust_decimal::Decimal;
 use std::cmp::Ordering;
 
 /// Reserves ahead at which more is asked for: there is still time for an answer.
@@ -33,8 +32,8 @@ const RESERVES_TO_GET: i128 = 6;
 /// Reserves that a lowered hold keeps at least.
 const RESERVES_TO_KEEP: i128 = 12;
 
-/// An early release of less is not worth an operation, in minor units.
-const RELEASE_LEAST_MINOR: i64 = 1_000;
+/// An early release of less than so many least partial approvals is not worth an operation: 10 EUR.
+const RELEASE_LEAST_PARTS: i64 = 5;
 
 /// A session younger than this has not shown yet what its car takes.
 const RELEASE_AFTER: TimeSpan = TimeSpan::from_secs(600);
@@ -42,8 +41,8 @@ const RELEASE_AFTER: TimeSpan = TimeSpan::from_secs(600);
 /// What to ask for at the start: the tariff's own amount, or the house's; never more than may be reserved at all.
 pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
     let currency = tariff.currency();
-    let house = || Amount::from_major(Decimal::from(policy.first_hold_major), currency);
-    let wanted = tariff.preauthorize_amount().map_or_else(house, Ok).expect("a u32 of major units fits");
+    debug_assert_eq!(currency, policy.currency, "amounts of another currency");
+    let wanted = tariff.preauthorize_amount().unwrap_or(Amount::new(policy.first_hold_minor, currency));
     Amount::new(wanted.minor.min(policy.payment.total_max_minor), currency)
 }
 
@@ -267,8 +266,9 @@ fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Optio
     if !around.policy.release_early || !tapers(session, &priced.reading) {
         return None;
     }
+    let release_least = around.policy.payment.partial_min_minor.saturating_mul(RELEASE_LEAST_PARTS);
     let left = payment.spendable().minor.checked_sub(priced.running.ceiling().ok()?.minor)?;
-    if left < RELEASE_LEAST_MINOR {
+    if left < release_least {
         return None;
     }
     let busy = [OperationKind::Authorize, OperationKind::Increment, OperationKind::Decrement];
@@ -281,7 +281,7 @@ fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Optio
     let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
     let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);
     let total = priced.running.checked_add(kept).and_then(Cost::ceiling).ok()?;
-    if payment.spendable().minor.saturating_sub(total.minor) < RELEASE_LEAST_MINOR {
+    if payment.spendable().minor.saturating_sub(total.minor) < release_least {
         return None;
     }
     let decided = payment::decide(payment, payment::Command::DecreaseTo(total), around.now, &around.policy.payment);

@@ -16,6 +16,7 @@
 //! The money side is the [`payment`] machine inside the session: its events travel inside the session's, so the
 //! session's stream is the only authority on both.
 
+mod amounts;
 mod apply;
 mod decide;
 mod funds;
@@ -25,6 +26,7 @@ mod money;
 mod resume;
 mod state;
 
+pub use amounts::{Found, Stated};
 pub use apply::apply;
 pub use decide::decide;
 pub use funds::first_hold;
@@ -37,8 +39,8 @@ use crate::payment;
 use crate::payment::routing::NoRoute;
 use crate::tariff::{Slices, Tariff};
 use crate::units::{
-    Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Now, Power, ProcessorId, SessionId, SessionKey,
-    TariffHash, TimeSpan, Timestamp,
+    Amount, ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, Now, Power, ProcessorId, SessionId,
+    SessionKey, TariffHash, TimeSpan, Timestamp,
 };
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -186,6 +188,8 @@ pub enum StopReason {
     NoDecision = 32,
     /// No processor could be reached.
     NoProcessor = 33,
+    /// The funds are in another currency than the tariff.
+    OtherCurrency = 34,
 }
 
 /// Facts of a session. The order of variants is their number in the journal: it only grows.
@@ -328,15 +332,21 @@ pub struct Policy {
     /// run out), a third for the order to stop to take effect. What this long may cost at the connector's full power is
     /// kept back, always.
     pub stop_latency: TimeSpan,
-    /// Funds asked for when the tariff names no preauthorization amount, in major units of its currency.
-    pub first_hold_major: u32,
+    /// The currency of all amounts here; [`Policy::of_tariff`] has those of other currencies.
+    pub currency: Currency,
+    /// Amounts that are stated for other currencies.
+    pub stated: Vec<Stated>,
+    /// Policies of other currencies that were found before.
+    pub found: Found,
+    /// Funds asked for when the tariff names no preauthorization amount, in minor units.
+    pub first_hold_minor: i64,
     /// How long an increment is to last, at the rate at which the session costs money.
     pub increment_horizon: TimeSpan,
     /// How long before a hold lapses the energy is stopped, so that what is owed can be taken in time.
     pub closing: TimeSpan,
     /// Whether energy is given up to the floor limit when no processor can be reached.
     pub stand_in: bool,
-    /// Most that is at stake in all stand-ins together, in minor units of each currency.
+    /// Most that is at stake in all stand-ins together, in minor units.
     pub stand_in_exposure_minor: i64,
     /// Whether a hold is lowered when the car takes far less than it did.
     pub release_early: bool,
@@ -354,7 +364,10 @@ impl Default for Policy {
             no_start: TimeSpan::from_secs(120),
             reconnect: TimeSpan::from_secs(5 * 60),
             stop_latency: TimeSpan::from_secs(90),
-            first_hold_major: 45,
+            currency: Currency::EUR,
+            stated: Vec::new(),
+            found: Found::default(),
+            first_hold_minor: 4_500,
             increment_horizon: TimeSpan::from_secs(30 * 60),
             closing: TimeSpan::from_secs(3_600),
             stand_in: false,

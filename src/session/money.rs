@@ -9,6 +9,9 @@ use crate::payment::{self, Credential, DeclineClass, Extent, Ordinal, Payment, V
 use crate::units::Amount;
 use smallvec::SmallVec;
 
+/// The code of a decline by an account in another currency.
+const OTHER_CURRENCY: &str = "currency_differs";
+
 /// Asks for the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
 pub(super) fn authorize(
     session: &Session,
@@ -209,7 +212,12 @@ fn conclude_authorization(
             }
             payment::Event::Declined { operation, decline, .. } => {
                 let soft = matches!(decline.class, DeclineClass::Soft | DeclineClass::Technical);
-                (StopReason::Declined, soft.then_some(*operation))
+                // The credential is good: only the money is another.
+                let reason = match *decline.code == *OTHER_CURRENCY {
+                    true => StopReason::OtherCurrency,
+                    false => StopReason::Declined,
+                };
+                (reason, soft.then_some(*operation))
             }
             payment::Event::NotExecuted { operation, .. } => (StopReason::NoProcessor, Some(*operation)),
             // Only by policy may a second hold be asked for beside one that is being reversed.

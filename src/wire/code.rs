@@ -88,6 +88,7 @@ codes! {
     StartImplausible = 314, "the time or the register of the start cannot be right";
     Busy = 315, "the gate takes no new sessions now; try again later";
     SessionEnded = 316, "the session of this start is over";
+    OtherCurrency = 317, "the credential is good, but its funds are in another currency than the tariff";
 
     // 400: a reading or a stop is refused. Up to 404, and 409: nothing is recorded. 405 to 408: it is recorded and
     // acknowledged, but not believed and not billed; the next one continues behind it.

@@ -117,7 +117,7 @@ struct Drive {
 impl Drive {
     fn new(course: Course) -> Drive {
         let policy = Policy {
-            first_hold_major: course.first_hold_major,
+            first_hold_minor: i64::from(course.first_hold_major) * 100,
             stop_latency: TimeSpan::from_secs(i64::from(course.stop_latency)),
             ..Policy::default()
         };

@@ -6,7 +6,7 @@ use crate::session::StopReason as Why;
 
 /// 1 EUR/kWh, and a first hold of 2 EUR: at 22 kW it is used up in five minutes.
 fn dear(first_hold_major: u32) -> Scene {
-    let policy = Policy { first_hold_major, ..Policy::default() };
+    let policy = Policy { first_hold_minor: i64::from(first_hold_major) * 100, ..Policy::default() };
     let house = house_of(policy, &TARIFF.replace("0.14", "1.00"));
     let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
@@ -318,7 +318,7 @@ fn a_hold_that_lapses_soon_is_renewed_by_an_increment_or_the_session_ends_in_tim
 
 #[test]
 fn too_little_to_stop_with_is_no_admission() {
-    let policy = Policy { first_hold_major: 1, ..Policy::default() };
+    let policy = Policy { first_hold_minor: 100, ..Policy::default() };
     let house = house_of(policy, &TARIFF.replace("0.14", "4.00"));
     let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
     scene.hello("AMS-0007", Vec::new());

@@ -79,8 +79,8 @@ impl Town {
                     credentials: Vec::new(),
                     currencies: Vec::new(),
                     sites: Vec::new(),
-                    least_minor: None,
-                    greatest_minor: None,
+                    least: Vec::new(),
+                    greatest: Vec::new(),
                 })
                 .to_vec();
         });

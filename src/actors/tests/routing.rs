@@ -23,8 +23,8 @@ fn standing_in(scene: Scene) -> Scene {
                 credentials: Vec::new(),
                 currencies: Vec::new(),
                 sites: Vec::new(),
-                least_minor: None,
-                greatest_minor: None,
+                least: Vec::new(),
+                greatest: Vec::new(),
             })
             .to_vec();
     });
@@ -198,8 +198,11 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
     assert_eq!(code(&scene.heard()), Code::NoProcessor, "the same credential at another charger");
     scene.start(2, CredentialKind::CardToken, "tok_other");
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
-    assert!(!scene.shard.house().stand_ins.allows("card:x", 2_000, 5_999), "three floors are more than that");
-    assert!(scene.shard.house().stand_ins.allows("card:x", 2_000, 6_000));
+    assert!(
+        !scene.shard.house().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
+        "three floors are more than that"
+    );
+    assert!(scene.shard.house().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 6_000));
 }
 
 #[test]

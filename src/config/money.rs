@@ -1,0 +1,278 @@
+//! Settings that are money: every amount names its currency. The spellings without one are still read.
+
+use super::problem::Problem;
+use super::setting::Setting;
+use super::tree::{Entry, Origin, Table, Value};
+use crate::session::Stated;
+use crate::units::{Amount, Currency};
+use rust_decimal::Decimal;
+use std::collections::BTreeSet;
+
+/// Amounts of a setting, at most one for each currency, none below zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amounts(Vec<Amount>);
+
+const WANTED: &str = "an amount with its currency such as \"45 EUR\", or a list such as [\"45 EUR\", \"18000 HUF\"]";
+
+impl Amounts {
+    /// The amount of a currency, in its minor units.
+    pub fn minor(&self, currency: Currency) -> Option<i64> {
+        self.0.iter().find(|amount| amount.currency == currency).map(|amount| amount.minor)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = Amount> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+/// What is stated for each currency that any of these settings names; those of `first_hold` come first.
+pub(super) fn stated(
+    first_hold: &Amounts,
+    [total_max, partial_min, floor_limit, exposure]: [&Amounts; 4],
+) -> Vec<Stated> {
+    let mut seen = BTreeSet::new();
+    let all = [first_hold, total_max, partial_min, floor_limit, exposure];
+    let currencies = all.into_iter().flat_map(Amounts::iter).map(|amount| amount.currency);
+    currencies
+        .filter(|currency| seen.insert(currency.numeric()))
+        .map(|currency| Stated {
+            currency,
+            first_hold_minor: first_hold.minor(currency),
+            total_max_minor: total_max.minor(currency),
+            partial_min_minor: partial_min.minor(currency),
+            floor_limit_minor: floor_limit.minor(currency),
+            stand_in_exposure_minor: exposure.minor(currency),
+        })
+        .collect()
+}
+
+/// `45 EUR`, `EUR 45.00`, `45EUR`.
+fn amount(text: &str) -> Result<Amount, String> {
+    let text = text.trim();
+    let digit = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ',' | '-' | '+');
+    let (number, code) = match text.chars().next() {
+        Some(first) if first.is_ascii_alphabetic() => {
+            let (code, number) =
+                text.split_at(text.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(text.len()));
+            (number, code)
+        }
+        _ => text.split_at(text.find(|letter: char| !digit(letter)).unwrap_or(text.len())),
+    };
+    let (number, code) = (number.trim(), code.trim());
+    if code.is_empty() || number.is_empty() {
+        return Err(format!(
+            "{WANTED}; `{text}` lacks {}",
+            if code.is_empty() { "its currency" } else { "its figure" }
+        ));
+    }
+    let currency: Currency = code.parse().map_err(|_| format!("{WANTED}; `{code}` is no currency"))?;
+    of_currency(number, currency)
+}
+
+fn of_currency(number: &str, currency: Currency) -> Result<Amount, String> {
+    let major: Decimal = number
+        .parse()
+        .map_err(|_| format!("{WANTED}; `{number}` is no figure: digits, and a point before the decimals"))?;
+    let decimals = currency.exponent();
+    let amount = Amount::from_major(major, currency)
+        .map_err(|_| format!("{WANTED}; {currency} has {decimals} decimals, and {number} does not fit"))?;
+    match amount.minor {
+        ..0 => Err(format!("an amount of 0 or more, and `{number}` is an amount below nothing")),
+        0.. => Ok(amount),
+    }
+}
+
+impl Setting for Amounts {
+    fn read(value: &Value) -> Result<Amounts, String> {
+        let amounts: Vec<Amount> = match value {
+            Value::Text(text) => vec![amount(text)?],
+            Value::Raw(text) => text.split(',').map(amount).collect::<Result<_, _>>()?,
+            Value::List(items) => {
+                let one = |item: &Value| match item {
+                    Value::Text(text) => amount(text),
+                    other => Err(format!("{WANTED}, not {}", other.what())),
+                };
+                items.iter().map(one).collect::<Result<_, _>>()?
+            }
+            Value::Table(table) => table.iter().map(of_entry).collect::<Result<_, _>>()?,
+            other => return Err(format!("{WANTED}, not {}", other.what())),
+        };
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = amounts.iter().find(|amount| !seen.insert(amount.currency.numeric())) {
+            return Err(format!("one amount for each currency, and {} is here twice", twice.currency));
+        }
+        match amounts.is_empty() {
+            true => Err(WANTED.to_owned()),
+            false => Ok(Amounts(amounts)),
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        let texts: Vec<String> = self.0.iter().map(|amount| format!("\"{}\"", text(*amount))).collect();
+        Some(if let [only] = &*texts { only.clone() } else { format!("[{}]", texts.join(", ")) })
+    }
+}
+
+/// `EUR = "45.00"`
+fn of_entry((code, entry): (&String, &Entry)) -> Result<Amount, String> {
+    let currency: Currency = code.parse().map_err(|_| format!("{WANTED}; `{code}` is no currency"))?;
+    match &entry.value {
+        Value::Text(text) | Value::Raw(text) => of_currency(text.trim(), currency),
+        Value::Number(number) => of_currency(&number.to_string(), currency),
+        other => Err(format!("an amount such as {code} = \"45.00\", not {}", other.what())),
+    }
+}
+
+fn text(amount: Amount) -> String {
+    format!("{} {}", amount.major(), amount.currency)
+}
+
+/// A setting that once was a number without a currency.
+struct Old {
+    was: &'static str,
+    is: &'static str,
+    /// Whether the number counted minor units.
+    minor: bool,
+}
+
+const PAYMENT: [Old; 5] = [
+    Old { was: "first_hold_major", is: "first_hold", minor: false },
+    Old { was: "total_max_minor", is: "total_max", minor: true },
+    Old { was: "partial_min_minor", is: "partial_min", minor: true },
+    Old { was: "floor_limit_minor", is: "floor_limit", minor: true },
+    Old { was: "stand_in_exposure_minor", is: "stand_in_exposure", minor: true },
+];
+const PROCESSOR: [Old; 2] =
+    [Old { was: "least_minor", is: "least", minor: true }, Old { was: "greatest_minor", is: "greatest", minor: true }];
+
+/// A number without a currency that was read as an amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldSpelling {
+    /// Where it stands.
+    pub origin: Origin,
+    /// What it is, what it was read as, and what to write.
+    pub what: String,
+}
+
+/// Puts amounts in the house's currency in the place of numbers without one.
+pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<OldSpelling> {
+    let mut found = Vec::new();
+    let house = root.get("payment").and_then(|entry| match &entry.value {
+        Value::Table(table) => currency_of(table.get("currency").map(|entry| &entry.value)),
+        _ => None,
+    });
+    let house = house.unwrap_or(Currency::EUR);
+    for (section, olds) in [("payment", &PAYMENT[..]), ("processor", &PROCESSOR[..])] {
+        match root.get_mut(section).map(|entry| &mut entry.value) {
+            Some(Value::Table(table)) => renew(section, table, olds, house, &mut found, problems),
+            Some(Value::Tables(tables)) => {
+                for (table, _) in tables {
+                    // A processor that is asked for one currency means that one.
+                    let only = table.get("currencies").and_then(|entry| match &entry.value {
+                        Value::List(items) if items.len() == 1 => currency_of(items.first()),
+                        _ => None,
+                    });
+                    renew(section, table, olds, only.unwrap_or(house), &mut found, problems);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn currency_of(value: Option<&Value>) -> Option<Currency> {
+    match value {
+        Some(Value::Text(text) | Value::Raw(text)) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn renew(
+    section: &str,
+    table: &mut Table,
+    olds: &[Old],
+    house: Currency,
+    found: &mut Vec<OldSpelling>,
+    problems: &mut Vec<Problem>,
+) {
+    for Old { was, is, minor } in olds {
+        let Some(entry) = table.remove(*was) else { continue };
+        let origin = entry.place.clone();
+        let mut wrong = |title: String, label: String| {
+            let help = Some(format!("write `{is} = \"45 {house}\"`: an amount with its currency"));
+            problems.push(Problem { origin: origin.clone(), title, label, help });
+        };
+        let number = match i64::read(&entry.value) {
+            Ok(number) => number,
+            Err(wanted) => {
+                wrong(format!("`{section}.{was}` cannot be this"), format!("wanted {wanted}"));
+                continue;
+            }
+        };
+        let amount = match minor {
+            true => Ok(Amount::new(number, house)),
+            false => Amount::from_major(Decimal::from(number), house),
+        };
+        match amount {
+            Ok(amount) if amount.minor < 0 => {
+                wrong("an amount below nothing".to_owned(), "wanted 0 or more".to_owned())
+            }
+            Err(_) => wrong(format!("`{section}.{was}` cannot be this"), "the amount is too large".to_owned()),
+            Ok(_) if table.contains_key(*is) => wrong(
+                format!("`{section}.{was}` is the old spelling of `{section}.{is}`"),
+                format!("`{is}` is set as well: take one of them away"),
+            ),
+            Ok(amount) => {
+                let text = text(amount);
+                let what = format!(
+                    "`{section}.{was} = {number}` has no currency and is read as {text}; write `{is} = \"{text}\"`"
+                );
+                found.push(OldSpelling { origin: origin.clone(), what });
+                table.insert((*is).to_owned(), Entry { value: Value::Text(text), ..entry });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Amounts, String> {
+        let value = toml::de::DeValue::parse(text).unwrap();
+        Amounts::read(&super::super::tree::of_value(value.get_ref()))
+    }
+
+    #[test]
+    fn amounts_are_read_as_people_write_them() {
+        for text in ["\"45 EUR\"", "\"EUR 45.00\"", "\"45eur\"", "[\"45.00 EUR\"]", "{ EUR = \"45\" }", "{ EUR = 45 }"]
+        {
+            assert_eq!(read(text).unwrap().write().unwrap(), "\"45.00 EUR\"", "{text}");
+        }
+        let two = read("[\"45 EUR\", \"18000 HUF\"]").unwrap();
+        assert_eq!((two.minor(Currency::EUR), two.minor("HUF".parse().unwrap())), (Some(4_500), Some(1_800_000)));
+        assert_eq!(read(&two.write().unwrap()).unwrap(), two);
+        assert_eq!(Amounts::read(&Value::Raw("45 EUR, 18000 HUF".to_owned())).unwrap(), two);
+    }
+
+    #[test]
+    fn an_amount_that_cannot_be_says_what_it_lacks() {
+        for (text, expected) in [
+            ("45", "not a number"),
+            ("\"45\"", "lacks its currency"),
+            ("\"EUR\"", "lacks its figure"),
+            ("\"45 EURO\"", "`EURO` is no currency"),
+            ("\"45,50 EUR\"", "a point before the decimals"),
+            ("\"45.505 EUR\"", "EUR has 2 decimals"),
+            ("\"4.5 JPY\"", "JPY has 0 decimals"),
+            ("\"-1 EUR\"", "below nothing"),
+            ("[\"45 EUR\", \"50 EUR\"]", "EUR is here twice"),
+            ("[]", "an amount with its currency"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
