@@ -14,6 +14,7 @@ use crate::transport::identity;
 use crate::transport::pki::PkiError;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls, TlsError};
+use crate::units::screen::{TextFault, has_issued_card_number};
 use crate::units::{ChargerId, Clock, ConnectorId, SiteId, Timestamp};
 use crate::wire::{Code, MacKey};
 use jiff::tz::TimeZone;
@@ -45,6 +46,12 @@ pub enum SetupError {
         path: PathBuf,
         /// What the system said.
         error: std::io::Error,
+    },
+    /// A file whose text is kept, with what looks like a card's number in it.
+    #[error("{}: {}", path.display(), TextFault::CardNumber)]
+    CardNumber {
+        /// Which.
+        path: PathBuf,
     },
     /// The keys under which tokens are kept.
     #[error(transparent)]
@@ -119,7 +126,12 @@ pub struct Tariffs {
 impl Tariffs {
     /// Reads every `*.json` of the folder, in the order of their names. A folder that is not there has no tariffs.
     pub fn load(config: &Config) -> Result<(Tariffs, Vec<(String, Finding)>), SetupError> {
-        let (book, findings) = TariffBook::load(tariff_files(&config.tariff_folder())?, [])?;
+        let files = tariff_files(&config.tariff_folder())?;
+        // Its text is kept with every session, and what is in it stands on receipts.
+        if let Some((path, _)) = files.iter().find(|(_, text)| has_issued_card_number(text.as_bytes())) {
+            return Err(SetupError::CardNumber { path: path.into() });
+        }
+        let (book, findings) = TariffBook::load(files, [])?;
         Ok((Tariffs { config: config.clone(), book }, findings))
     }
 }

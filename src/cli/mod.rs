@@ -36,6 +36,7 @@ pub mod things;
 pub use exit::{CliError, Exit};
 pub use output::Output;
 
+use crate::units::screen::masked;
 use clap::Parser;
 use std::process::ExitCode;
 
@@ -155,7 +156,15 @@ impl Verb {
 pub fn run() -> ExitCode {
     // Whatever this process makes (the log's database, exports, backups) is its user's alone, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(wrong) if wrong.use_stderr() => {
+            // What was typed is quoted, but never a card's number in it.
+            anstream::eprint!("{}", masked(&wrong.render().ansi().to_string()));
+            return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
+        }
+        Err(help) => help.exit(),
+    };
     let manners = arguments.manners;
     let output = Output::new(manners.json, manners.quiet, manners.color);
     match arguments.verb.run(&output) {

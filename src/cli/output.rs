@@ -1,6 +1,7 @@
 //! Where the words go: data to standard output, messages to standard error, one JSON document with `--json`.
 
 use super::exit::CliError;
+use crate::units::screen::masked;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -93,7 +94,7 @@ impl Output {
     /// Tells why a verb ends without having done what was asked.
     pub fn error(&self, error: &CliError) {
         let mut err = anstream::stderr().lock();
-        let _ = writeln!(err, "{BAD}error{BAD:#}: {}", error.message);
+        let _ = writeln!(err, "{BAD}error{BAD:#}: {}", masked(&error.message));
         if let Some(help) = &error.help {
             let _ = writeln!(err, "  = help: {help}");
         }

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: all of it at once, each with its place and a way out.
 
 use super::tree::Origin;
+use crate::units::screen::masked;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::fmt;
 use std::ops::Range;
@@ -55,7 +56,8 @@ impl ConfigError {
     fn render(&self, renderer: &Renderer) -> String {
         let path = self.path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let reports: Vec<String> = self.problems.iter().map(|problem| self.report(problem, &path, renderer)).collect();
-        reports.join("\n\n")
+        // The lines of the file are quoted, but never a card's number in them.
+        masked(&reports.join("\n\n")).into_owned()
     }
 
     fn report(&self, problem: &Problem, path: &str, renderer: &Renderer) -> String {

@@ -2,6 +2,7 @@
 
 use super::tree::Value;
 use crate::payment::CredentialKind;
+use crate::units::screen::screen;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
 use std::fmt;
 use std::net::SocketAddr;
@@ -117,7 +118,9 @@ fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
 
 impl Setting for String {
     fn read(value: &Value) -> Result<String, String> {
-        text(value, "a text")
+        let found = text(value, "a text")?;
+        screen(&found).map_err(|fault| format!("a text that may be kept and shown: {fault}"))?;
+        Ok(found)
     }
     fn write(&self) -> Option<String> {
         quoted(self)

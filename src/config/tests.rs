@@ -193,3 +193,24 @@ fn amounts_without_a_currency_are_read_and_told() {
     assert_eq!((policy.currency.code(), policy.first_hold_minor), ("HUF", 1_800_000));
     assert_eq!(std::sync::Arc::new(policy).of_currency(Currency::EUR).payment.total_max_minor, 100_000);
 }
+
+#[test]
+fn no_text_takes_a_card_number_or_repeats_it() {
+    for source in [
+        "[operator]\nname = \"4111111111111111\"",
+        "[operator]\naddress = \"1 Street, 4111 1111 1111 1111\"",
+        "[gate]\nname = \"gate-5555555555554444\"",
+        "[receipts]\naddress = \"https://a.example/4111-1111-1111-1111/\"",
+        "[[processor]]\nid = \"4111111111111111\"",
+        "[[site]]\nid = \"s:378282246310005\"",
+        "[payment]\nno_holds = [\"4111111111111111\"]",
+        "[operator]\nname = \"a\\u001bb\"",
+        "[operator]\nname = \"a\\u202eb\"",
+    ] {
+        let text = load(source).expect_err(source).to_string();
+        let expected = if source.contains("\\u") { "which is not shown" } else { "card's number" };
+        assert!(text.contains(expected), "{source}: {text}");
+        let repeats = ["4111111111111111", "4111 1111", "4111-1111", "5555555555554444", "378282246310005"];
+        assert!(repeats.into_iter().all(|number| !text.contains(number)), "{text}");
+    }
+}

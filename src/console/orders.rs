@@ -16,6 +16,7 @@ use crate::billing::reconciliation::register::{Line, Part};
 use crate::limits;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
+use crate::units::screen::screen_reference;
 use crate::units::{AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
@@ -369,12 +370,15 @@ fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
             "a part has a batch's name of 1 to 64 bytes, a number from 1 on, and 512 lines at most",
         ));
     }
-    let line = |line: BatchLine| -> Result<Line, Refused> {
+    screen_reference(&batch).map_err(|fault| Refused::usage(format!("the batch's name: {fault}")))?;
+    let line = |(number, line): (usize, BatchLine)| -> Result<Line, Refused> {
         let BatchLine { kind, operation, reference, gross, fee, net } = line;
+        let screened = reference.as_deref().map_or(Ok(()), screen_reference);
+        screened.map_err(|fault| Refused::usage(format!("the reference of line {number}: {fault}")))?;
         let operation = operation.map(|id| id.parse().map_err(Refused::usage)).transpose()?;
         Ok(Line { kind, operation, reference: reference.map(Into::into), gross, fee, net })
     };
-    let lines = lines.into_iter().map(line).collect::<Result<Vec<Line>, Refused>>()?;
+    let lines = (1..).zip(lines).map(line).collect::<Result<Vec<Line>, Refused>>()?;
     let read = Part {
         processor: ProcessorId::new(&processor).map_err(Refused::usage)?,
         batch: batch.as_str().into(),

@@ -2,6 +2,7 @@
 
 use super::{Credential, CredentialKind};
 use crate::units::Fingerprint;
+pub use crate::units::screen::looks_like_card_number;
 use ring::hmac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -123,42 +124,6 @@ impl fmt::Debug for FingerprintKey {
     }
 }
 
-/// Whether text or bytes contain what looks like a payment card's number: 12 to 19 digits, as a whole run (single
-/// spaces or dashes between digits are skipped), that do not begin with 0 and pass the Luhn check of ISO/IEC 7812-1.
-///
-/// One in ten runs of random digits passes as well: tokens that an issuer makes of digits alone have to avoid these
-/// lengths or fail the check, as card networks' own tokenisation rules ask.
-pub fn looks_like_card_number(bytes: &[u8]) -> bool {
-    let mut digits: Vec<u8> = Vec::new();
-    let mut separator = false;
-    for byte in bytes {
-        match byte {
-            b'0'..=b'9' => {
-                digits.push(byte - b'0');
-                separator = false;
-            }
-            b' ' | b'-' if !digits.is_empty() && !separator => separator = true,
-            _ => {
-                if is_card_number(&digits) {
-                    return true;
-                }
-                digits.clear();
-                separator = false;
-            }
-        }
-    }
-    is_card_number(&digits)
-}
-
-fn is_card_number(digits: &[u8]) -> bool {
-    let doubled = |digit: u8| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
-    let sum = digits.iter().rev().enumerate().map(|(place, digit)| match place % 2 {
-        0 => u32::from(*digit),
-        _ => u32::from(doubled(*digit)),
-    });
-    (12..=19).contains(&digits.len()) && digits[0] != 0 && sum.sum::<u32>() % 10 == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,21 +139,6 @@ mod tests {
             let bytes = postcard::to_stdvec(&Shown::from(text)).unwrap();
             assert_eq!(bytes, postcard::to_stdvec(text).unwrap());
             assert_eq!(postcard::from_bytes::<Shown>(&bytes).unwrap().to_string(), text);
-        }
-    }
-
-    /// The networks' published test numbers.
-    #[test]
-    fn card_numbers_are_seen_in_every_disguise() {
-        let numbers = [
-            "4111111111111111",
-            "5555 5555 5555 4444",
-            "3782-822463-10005",
-            "tok:6011111111111117",
-            "(30569309025904)",
-        ];
-        for number in numbers {
-            assert!(looks_like_card_number(number.as_bytes()), "{number}");
         }
     }
 

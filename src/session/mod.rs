@@ -365,7 +365,7 @@ impl Default for Policy {
             reconnect: TimeSpan::from_secs(5 * 60),
             stop_latency: TimeSpan::from_secs(90),
             currency: Currency::EUR,
-            stated: Vec::new(),
+            stated: vec![Stated::built_in()],
             found: Found::default(),
             first_hold_minor: 4_500,
             increment_horizon: TimeSpan::from_secs(30 * 60),

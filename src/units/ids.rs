@@ -5,6 +5,7 @@
 //! answer from a processor finds its session without any table.
 
 use super::Timestamp;
+use super::screen::has_issued_card_number;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +37,12 @@ pub enum IdError {
         what: &'static str,
         /// The first character that is not allowed.
         found: char,
+    },
+    /// What looks like a payment card's number; it is not repeated.
+    #[error("a {what} may not have what looks like a card's number in it (12 to 19 digits that pass the Luhn check)")]
+    CardNumber {
+        /// The kind of id.
+        what: &'static str,
     },
     /// A numeric id that is not 32 hexadecimal digits (with or without its prefix).
     #[error("a {what} is 32 hexadecimal digits after an optional `{prefix}`")]
@@ -74,9 +81,15 @@ macro_rules! text_id {
             pub const MAX_LEN: usize = $max;
 
             /// Checks the text and makes the id.
+            ///
+            /// # Errors
+            /// What is wrong with it; a card's number is not repeated.
             pub fn new(text: &str) -> Result<$name, IdError> {
                 check_text($what, $max, text)?;
-                Ok($name(Arc::from(text)))
+                match has_issued_card_number(text.as_bytes()) {
+                    true => Err(IdError::CardNumber { what: $what }),
+                    false => Ok($name(Arc::from(text))),
+                }
             }
 
             /// The text.
@@ -112,8 +125,14 @@ macro_rules! text_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                // What is in the log came in before; only texts from outside are looked at for a card's number.
+                let outside = deserializer.is_human_readable();
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                $name::new(&text).map_err(serde::de::Error::custom)
+                match outside {
+                    true => $name::new(&text),
+                    false => check_text($what, $max, &text).map(|()| $name(Arc::from(&*text))),
+                }
+                .map_err(serde::de::Error::custom)
             }
         }
     };
@@ -396,6 +415,17 @@ mod tests {
         assert_eq!(ChargerId::new("a b"), Err(IdError::Character { what: "charger id", found: ' ' }));
         assert_eq!(ProcessorId::new(&"x".repeat(65)), Err(IdError::TooLong { what: "processor id", len: 65, max: 64 }));
         assert_eq!(ChargerId::new("NL*WST*E0007").unwrap().to_string(), "NL*WST*E0007");
+    }
+
+    #[test]
+    fn an_id_is_no_card_number_except_where_it_is_stored_already() {
+        let refused = ChargerId::new("NL*4111-1111-1111-1111").unwrap_err();
+        assert_eq!(refused, IdError::CardNumber { what: "charger id" });
+        assert!(!refused.to_string().contains("4111"));
+        assert!(AccountId::new("4111111111111111").is_err() && ProcessorId::new("p:5555555555554444").is_err());
+        assert!(serde_json::from_str::<AccountId>("\"4111111111111111\"").is_err());
+        let stored = postcard::to_stdvec("4111111111111111").unwrap();
+        assert_eq!(postcard::from_bytes::<AccountId>(&stored).unwrap().as_str(), "4111111111111111");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod energy;
 mod ids;
 mod meter;
 mod money;
+pub mod screen;
 mod time;
 
 pub(crate) use common::few;

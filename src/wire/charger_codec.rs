@@ -93,7 +93,7 @@ fn read_hello(found: schema::ChargerHello) -> Parsed<ChargerHello> {
     Ok(ChargerHello {
         charger,
         connectors,
-        firmware: text("firmware", found.firmware, limits::MESSAGE_NAME_MAX)?,
+        firmware: free_text("firmware", found.firmware, limits::MESSAGE_NAME_MAX)?,
         clock: at(found.clock_ms),
         sessions: found.sessions.iter().map(mark).collect(),
     })

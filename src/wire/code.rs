@@ -80,7 +80,7 @@ codes! {
     CredentialDeclined = 306, "the processor refuses the credential";
     FundsInsufficient = 307, "not enough funds for a useful session";
     CredentialNotAccepted = 308, "nobody here takes this kind of credential";
-    CardNumber = 309, "the token looks like a card number; only tokens are taken";
+    CardNumber = 309, "the token, or another text, looks like a card number; only tokens are taken";
     NoTariff = 310, "no tariff applies at this connector and time";
     NoProcessor = 311, "no processor can be reached";
     OutcomeUnknown = 312, "the processor did not answer in time";

@@ -105,7 +105,7 @@ impl LinkError {
     pub const fn code(&self) -> Code {
         match self {
             LinkError::Frame(error) => error.code(),
-            LinkError::Payload { .. } => Code::Payload,
+            LinkError::Payload { error, .. } => error.code(),
             LinkError::WrongRole(_) => Code::WrongRole,
             LinkError::IdentityDiffers { .. } => Code::IdentityDiffers,
             LinkError::NotSpokenFor { .. } => Code::NotSpokenFor,

@@ -7,6 +7,7 @@ use super::{Code, schema};
 use crate::limits;
 use crate::payment::credential::looks_like_card_number as contains_card_number;
 use crate::payment::{Credential, CredentialKind};
+use crate::units::screen::{TextFault, escaped, screen_reference};
 use crate::units::{Amount, Currency, Energy, IdError, MoneyError, TimeSpan, Timestamp};
 
 /// A payload that is not the message that its frame's type names. The peer's fault.
@@ -41,6 +42,14 @@ pub enum PayloadError {
         field: &'static str,
         /// What is wrong with it.
         error: IdError,
+    },
+    /// A text that may not come in; what is in it is not repeated.
+    #[error("`{field}`: {fault}")]
+    Text {
+        /// The field.
+        field: &'static str,
+        /// Why.
+        fault: TextFault,
     },
     /// A currency that is not known.
     #[error("`{field}`: {error}")]
@@ -91,9 +100,39 @@ pub(super) fn at_most(field: &'static str, len: usize, max: usize) -> Parsed<()>
     }
 }
 
+impl PayloadError {
+    /// The number that the peer is told.
+    pub const fn code(&self) -> Code {
+        match self {
+            PayloadError::Text { fault: TextFault::CardNumber, .. }
+            | PayloadError::Id { error: IdError::CardNumber { .. }, .. } => Code::CardNumber,
+            _ => Code::Payload,
+        }
+    }
+}
+
+/// A text of the gate, as its peers read it.
 pub(super) fn text(field: &'static str, found: String, max: usize) -> Parsed<Box<str>> {
     at_most(field, found.len(), max)?;
     Ok(found.into_boxed_str())
+}
+
+/// A text of a peer that is kept or shown: without a card's number, with unseen characters escaped.
+pub(super) fn free_text(field: &'static str, found: String, max: usize) -> Parsed<Box<str>> {
+    at_most(field, found.len(), max)?;
+    if contains_card_number(found.as_bytes()) {
+        return Err(PayloadError::Text { field, fault: TextFault::CardNumber });
+    }
+    Ok(cut(&escaped(&found), max).into_boxed_str())
+}
+
+/// A reference of a peer that is given back to it as it was: nothing in it is changed.
+pub(super) fn reference(field: &'static str, found: String, max: usize) -> Parsed<Box<str>> {
+    at_most(field, found.len(), max)?;
+    match screen_reference(&found) {
+        Err(fault) => Err(PayloadError::Text { field, fault }),
+        Ok(()) => Ok(found.into_boxed_str()),
+    }
 }
 
 /// A text of ours, cut to what the protocol allows.
@@ -200,7 +239,7 @@ pub(super) fn write_terms(terms: Terms) -> schema::Terms {
 pub(super) fn go_away(found: schema::GoAway) -> Parsed<GoAway> {
     Ok(GoAway {
         code: code("code", found.code)?,
-        text: text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
+        text: free_text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
         reconnect_after: TimeSpan::from_ms(i64::from(found.reconnect_after_ms)),
     })
 }
@@ -238,6 +277,19 @@ mod tests {
         }
         assert!(looks(CredentialKind::Rfid, "4111111111111111"), "no UID has 16 digits");
         assert!(!looks(CredentialKind::Rfid, "30569309025904"), "a UID of seven bytes");
+    }
+
+    #[test]
+    fn texts_of_peers_come_in_without_card_numbers_and_unseen_characters() {
+        let firmware = |text: &str| free_text("firmware", text.to_owned(), 64);
+        let refused = firmware("1.2.3 4111 1111 1111 1111").unwrap_err();
+        assert_eq!(refused.code(), Code::CardNumber);
+        assert!(!refused.to_string().contains("4111"), "{refused}");
+        assert_eq!(&*firmware("1.2.3\u{202e}").unwrap(), "1.2.3\\u{202e}");
+        let reference = |text: &str| reference("processor_ref", text.to_owned(), 64);
+        assert_eq!(reference("5555555555554444").unwrap_err().code(), Code::CardNumber);
+        assert_eq!(reference("auth\n1").unwrap_err().code(), Code::Payload);
+        assert_eq!(&*reference("8515131751004933").unwrap(), "8515131751004933");
     }
 
     #[test]

@@ -57,6 +57,14 @@ pub(super) fn read_from_processor(frame: &Frame<'_>) -> Parsed<ProcessorPayload>
     }))
 }
 
+/// The callback of an answer whose other fields may be wrong.
+pub(super) fn answered_by(frame: &Frame<'_>) -> Option<CallbackId> {
+    match frame.kind {
+        FrameType::Answer => callback(&schema::Answer::decode(frame.payload).ok()?.callback_id).ok(),
+        _ => None,
+    }
+}
+
 /// The values of an enum that the payment room numbers.
 macro_rules! numbered {
     ($name:ident: $kind:ident, $($variant:ident),*) => {
@@ -95,7 +103,7 @@ fn hold(found: &[u8]) -> Parsed<HoldId> {
 fn processor_ref(found: String) -> Parsed<ProcessorRef> {
     match found.is_empty() {
         true => Err(PayloadError::Missing("processor_ref")),
-        false => text("processor_ref", found, ProcessorRef::MAX_LEN).map(ProcessorRef),
+        false => reference("processor_ref", found, ProcessorRef::MAX_LEN).map(ProcessorRef),
     }
 }
 
@@ -107,7 +115,7 @@ fn read_hello(found: schema::ProcessorHello) -> Parsed<ProcessorHello> {
         ProcessorId::new(&found.processor_id).map_err(|error| PayloadError::Id { field: "processor_id", error })?;
     Ok(ProcessorHello {
         processor,
-        instance: text("instance", found.instance, limits::MESSAGE_NAME_MAX)?,
+        instance: free_text("instance", found.instance, limits::MESSAGE_NAME_MAX)?,
         capabilities: read_capabilities(required("capabilities", found.capabilities)?)?,
         clock: at(found.clock_ms),
     })
@@ -167,7 +175,7 @@ fn read_answer(found: schema::Answer) -> Parsed<Answer> {
         },
         Found::Declined(declined) => Outcome::Declined(Decline {
             class: parse_enum("declined.class", declined.class, |number| by_number(DECLINES, number))?,
-            code: text("declined.code", declined.code, DECLINE_CODE_MAX)?,
+            code: free_text("declined.code", declined.code, DECLINE_CODE_MAX)?,
             retry_after: declined.retry_after_ms.map(|ms| span("declined.retry_after_ms", ms)).transpose()?,
         }),
         Found::Pending(pending) => Outcome::Pending { decide_by: at(pending.decide_by_ms) },
@@ -271,7 +279,7 @@ fn write_settlement(part: &SettlementPart) -> schema::SettlementBatch {
 }
 
 fn read_drain(found: schema::Drain) -> Parsed<Drain> {
-    Ok(Drain { deadline: at(found.deadline_ms), text: text("text", found.text, limits::MESSAGE_TEXT_MAX)? })
+    Ok(Drain { deadline: at(found.deadline_ms), text: free_text("text", found.text, limits::MESSAGE_TEXT_MAX)? })
 }
 
 fn write_drain(drain: &Drain) -> schema::Drain {

@@ -13,8 +13,8 @@
 use super::charger_codec::put;
 use super::charger_message::{GoAway, Terms};
 use super::frame::{Channel, Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
-use super::payload::write_go_away;
-use super::processor_codec::{ProcessorPayload, read_from_processor, write_to_processor};
+use super::payload::{PayloadError, write_go_away};
+use super::processor_codec::{ProcessorPayload, answered_by, read_from_processor, write_to_processor};
 use super::processor_message::{FromProcessor, ProcessorHello, ToProcessor};
 use super::watch::{Phase, Watch};
 use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
@@ -183,7 +183,20 @@ impl State {
             (_, FrameType::ProcessorHello) => return Err(LinkError::HelloTwice(channel)),
             _ => {}
         }
-        let payload = read_from_processor(frame).map_err(|error| LinkError::Payload { kind, channel, error })?;
+        let payload = match read_from_processor(frame) {
+            Ok(payload) => payload,
+            Err(error) => {
+                // One answer with a text that may not come in is refused; those of other sessions go on.
+                let text = matches!(error, PayloadError::Text { .. });
+                let Some(callback) = answered_by(frame).filter(|_| text) else {
+                    return Err(LinkError::Payload { kind, channel, error });
+                };
+                self.watch.heard(now);
+                let refused = ToProcessor::Nack { callback, code: error.code(), text: error.to_string().into() };
+                let (kind, payload) = write_to_processor(&refused);
+                return Ok(self.write(kind, 0, reply, payload)?);
+            }
+        };
         self.watch.heard(now);
         let message = match payload {
             ProcessorPayload::Ping(nonce) => {
