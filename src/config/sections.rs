@@ -56,7 +56,8 @@ sections! {
         id: ProcessorId = "!\"unnamed\"";
         /// File with the key of its messages' MAC, in hexadecimal, readable by the owner only.
         mac_key_file: Option<PathBuf> = "";
-        /// Kinds of credentials that it is asked about; empty means all that it takes.
+        /// Kinds of credentials that it is asked about; empty means cards and wallets. For contracts and RFID cards that are
+        /// linked to no account it is asked where "ev-account" or "rfid" stands here.
         credentials: Vec<CredentialKind> = "[]";
         /// Currencies that it is asked for; empty means all that it takes.
         currencies: Vec<Currency> = "[]";

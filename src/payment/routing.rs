@@ -22,7 +22,7 @@ pub struct Rule {
     /// Its share among rules of the same priority; zero: only when all others are out.
     #[serde(default = "one")]
     pub weight: u16,
-    /// Kinds of credentials.
+    /// Kinds of credentials. Empty: cards and wallets; contracts and RFID cards have to be named.
     #[serde(default)]
     pub credentials: Vec<CredentialKind>,
     /// Currencies.
@@ -180,6 +180,7 @@ impl Registry {
     /// The processors that rules allow, with priority and weight.
     fn candidates(&self, wanted: Wanted<'_>) -> Vec<(&ProcessorId, u16, u16)> {
         match self.rules.is_empty() {
+            true if is_of_accounts(wanted.credential) => Vec::new(),
             true => self.processors.keys().map(|processor| (processor, 0, 1)).collect(),
             false => {
                 let rules = self.rules.iter().filter(|rule| rule.applies(wanted));
@@ -219,12 +220,18 @@ impl Registry {
 impl Rule {
     fn applies(&self, wanted: Wanted<'_>) -> bool {
         let site = self.sites.is_empty() || wanted.site.is_some_and(|site| self.sites.contains(site));
-        (self.credentials.is_empty() || self.credentials.contains(&wanted.credential))
+        let kind = self.credentials.contains(&wanted.credential);
+        (kind || self.credentials.is_empty() && !is_of_accounts(wanted.credential))
             && (self.currencies.is_empty() || self.currencies.contains(&wanted.amount.currency))
             && site
             && of_currency(&self.least, wanted.amount).is_none_or(|least| wanted.amount.minor >= least)
             && of_currency(&self.greatest, wanted.amount).is_none_or(|greatest| wanted.amount.minor <= greatest)
     }
+}
+
+/// Contracts and RFID cards belong to accounts: a processor is asked for them only by a rule that names the kind.
+const fn is_of_accounts(kind: CredentialKind) -> bool {
+    matches!(kind, CredentialKind::EvAccount | CredentialKind::Rfid)
 }
 
 /// The bound in the currency of an amount, in minor units.

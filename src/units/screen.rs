@@ -115,27 +115,47 @@ fn is_whole_word(bytes: &[u8], digits: &[Digit]) -> bool {
 /// A digit and where it stands.
 type Digit = (usize, u8);
 
-/// Calls with each run of digits.
+/// Digits of a card's number.
+const CARD_DIGITS: std::ops::RangeInclusive<usize> = 12..=19;
+
+/// Calls with each sequence of whole groups that is as long as a card's number: digits one separator before or behind it do
+/// not hide it.
 fn runs(bytes: &[u8], mut run: impl FnMut(&[Digit])) {
-    let mut digits: Vec<Digit> = Vec::new();
+    let (mut digits, mut groups): (Vec<Digit>, Vec<usize>) = (Vec::new(), Vec::new());
     // Digits since the last separator, and whether the byte before was one.
     let (mut group, mut separated) = (0, false);
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         let (separator, width) = separator(&bytes[at..], group);
         if byte.is_ascii_digit() {
+            if group == 0 {
+                groups.push(digits.len());
+            }
             digits.push((at, byte - b'0'));
             (group, separated) = (group + 1, false);
         } else if separator && !digits.is_empty() && !separated {
             (group, separated) = (0, true);
         } else {
-            run(&digits);
+            windows(&digits, &groups, &mut run);
             digits.clear();
+            groups.clear();
             (group, separated) = (0, false);
         }
         at += width;
     }
-    run(&digits);
+    windows(&digits, &groups, &mut run);
+}
+
+/// `groups` are the places in `digits` where groups begin.
+fn windows(digits: &[Digit], groups: &[usize], run: &mut impl FnMut(&[Digit])) {
+    for (index, begin) in groups.iter().enumerate() {
+        let ends = groups[index + 1..].iter().copied().chain([digits.len()]);
+        for end in ends.take_while(|end| end - begin <= *CARD_DIGITS.end()) {
+            if end - begin >= *CARD_DIGITS.start() {
+                run(&digits[*begin..end]);
+            }
+        }
+    }
 }
 
 /// Whether a separator of groups begins here, and how many bytes it takes. Dots, slashes and the like only after four digits
@@ -157,7 +177,7 @@ fn is_card_number(digits: &[Digit]) -> bool {
         0 => u32::from(*digit),
         _ => u32::from(doubled(*digit)),
     });
-    (12..=19).contains(&digits.len()) && digits[0].1 != 0 && sum.sum::<u32>() % 10 == 0
+    CARD_DIGITS.contains(&digits.len()) && digits[0].1 != 0 && sum.sum::<u32>() % 10 == 0
 }
 
 /// Whether digits begin as the large networks number their cards, at the lengths that they use.
@@ -201,6 +221,8 @@ mod tests {
             "4111\u{2011}1111\u{2011}1111\u{2011}1111",
             "NL*WST*4111111111111111",
             "2223003122003222",
+            "1.2.3 4111 1111 1111 1111 9",
+            "12 4111111111111111-7",
         ] {
             assert_eq!(screen(number), Err(TextFault::CardNumber), "{number}");
             assert!(has_issued_card_number(number.as_bytes()), "{number}");

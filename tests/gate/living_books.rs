@@ -21,6 +21,12 @@ use wattstile::wire::*;
 const TOKEN: &str = "tok_9b1e77aa42c0d3f5";
 const CARD_NUMBER: &str = "4111111111111111";
 const UID: &str = "04A2B3C4D5E6F7";
+/// An RFID card and a contract that no account has, and the name of an account.
+const UNLINKED: [(CredentialKind, &str); 3] = [
+    (CredentialKind::Rfid, "04D7E6F5A4B3C2"),
+    (CredentialKind::EvAccount, "NL-TNM-C00122045-K"),
+    (CredentialKind::Rfid, "fleet-7"),
+];
 
 /// A charger that the test speaks for.
 struct Charger {
@@ -127,6 +133,19 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
+/// No other user of the machine may look into it.
+fn assert_private(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut all = Vec::new();
+    files(folder, &mut all);
+    assert!(all.len() > 5, "{all:?}");
+    let folders = all.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect::<Vec<_>>();
+    for path in all.iter().chain(&folders) {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+}
+
 fn assert_nowhere(folder: &Path, secret: &str) {
     let mut all = Vec::new();
     files(folder, &mut all);
@@ -189,6 +208,12 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     let (code, _, error) = bench.verb(&["account", "link", "fleet-8", "--rfid", UID]);
     assert!(code != 0 && error.contains("is linked to fleet-7"), "{error}");
     bench.runtime.block_on(at_charger.session(4, CredentialKind::Rfid, UID, 1_000));
+    // What is linked to nothing pays from nothing, the account's own name included.
+    for (key, (kind, token)) in (41..).zip(UNLINKED) {
+        let refused = bench.runtime.block_on(at_charger.start(key, kind, token));
+        let ToCharger::StartRejected { code, text, .. } = refused else { panic!("{refused:?}") };
+        assert_eq!((code, text.contains(token)), (Code::CredentialNotAccepted, false), "{text}");
+    }
     let sheet = bench.json(&["account", "show", "fleet-7"]);
     // 0.50 + 1 kWh at 0.42, and 21 %: 1.1132, of which promotional money paid 1.00.
     assert_eq!((&sheet["paid"], &sheet["promotional"]), (&"49.89".into(), &"0.00".into()), "{sheet}");
@@ -277,9 +302,13 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!(bench.json(&["ledger", "trial-balance"])["imbalance_minor"], 0);
 
     // Nowhere in the data, nor in the gate's own words, is there anything that a driver presented.
+    let token = std::fs::read(bench.gate.data_dir().join("data/console.json")).unwrap();
+    let token = serde_json::from_slice::<Value>(&token).unwrap()["token"].as_str().unwrap().to_owned();
+    assert!(!bench.gate.log().contains(&token), "the console's token is in no log");
     assert_eq!(bench.gate.terminate(), Some(0));
-    for secret in [TOKEN, CARD_NUMBER, UID] {
+    for secret in [TOKEN, CARD_NUMBER, UID, UNLINKED[0].1, UNLINKED[1].1] {
         assert_nowhere(bench.gate.data_dir(), secret);
     }
+    assert_private(&bench.gate.data_dir().join("data"));
     drop(service);
 }

@@ -176,7 +176,23 @@ fn a_processor_that_takes_contracts_is_asked_for_one_without_an_account() {
         known.for_each(|listed| listed.capabilities.credentials.push(CredentialKind::EvAccount));
     });
     scene.hello("AMS-0007", Vec::new());
+    scene.heard();
     scene.start(1, CredentialKind::EvAccount, "NL-TNM-C00122045-K");
+    assert_eq!(refused_with(&mut scene), Code::CredentialNotAccepted, "no rule names the kind");
+    scene.routes(|routes| {
+        let credentials = vec![CredentialKind::EvAccount];
+        routes.registry.rules = vec![crate::payment::routing::Rule {
+            processor: acme(),
+            priority: 0,
+            weight: 1,
+            credentials,
+            currencies: Vec::new(),
+            sites: Vec::new(),
+            least: Vec::new(),
+            greatest: Vec::new(),
+        }];
+    });
+    scene.start(2, CredentialKind::EvAccount, "NL-TNM-C00122045-K");
     assert_eq!(scene.asked().processor, acme());
     assert!(!contains(&log_bytes(&scene), b"NL-TNM-C00122045-K"));
 }

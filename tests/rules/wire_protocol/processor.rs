@@ -1,8 +1,8 @@
 //! A payment processor and the gate, as a conversation.
 
 use super::samples::*;
-use wattstile::payment::{CallbackId, Outcome};
-use wattstile::units::{Mono, TimeSpan};
+use wattstile::payment::{Answer, CallbackId, Outcome, ProcessorRef};
+use wattstile::units::{HoldId, Mono, TimeSpan};
 use wattstile::wire::*;
 
 struct Conversation {
@@ -175,4 +175,30 @@ fn a_settlement_adds_up_or_is_seen_not_to() {
     assert_ne!(SettlementTrailer::of(&reordered).unwrap(), trailer);
     let huge = SettlementLine { gross: i64::MAX, ..lines[0] };
     assert_eq!(SettlementTrailer::of(&[huge, huge]), None);
+}
+
+/// One reference that is a card's number is refused by name; the connection, and the answers of others, go on.
+#[test]
+fn an_answer_with_a_card_number_is_refused_alone() {
+    let mut talk = Conversation::opened(None);
+    let answer = |callback, reference: &str| {
+        let outcome =
+            Outcome::Approved { amount: eur(4_500), processor_ref: ProcessorRef(reference.into()), expires_at: None };
+        FromProcessor::Answer(Answer { callback: CallbackId(callback), operation: op(1), hold: HoldId(op(1)), outcome })
+    };
+    let (mut bytes, mut heard, mut reply) = (Vec::new(), Vec::new(), Vec::new());
+    talk.processor.send(&answer(1, "4111111111111111"), Mono(0), &mut bytes).unwrap();
+    talk.processor.send(&answer(2, "8515131751004933"), Mono(0), &mut bytes).unwrap();
+    talk.gate.receive(&bytes, now(0), &mut heard, &mut reply).unwrap();
+    assert!(
+        matches!(heard.as_slice(), [FromProcessor::Answer(answer)] if answer.callback == CallbackId(2)),
+        "{heard:?}"
+    );
+    let mut told = Vec::new();
+    talk.processor.receive(&reply, now(0), &mut told, &mut Vec::new()).unwrap();
+    let [ToProcessor::Nack { callback: CallbackId(1), code: Code::CardNumber, text }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(text.contains("`approved.processor_ref`") || text.contains("`processor_ref`"), "{text}");
+    assert!(!text.contains("4111"), "{text}");
 }
