@@ -57,7 +57,7 @@ pub(super) fn read_from_charger(frame: &Frame<'_>, out: &mut Vec<Received<FromCh
                 connector: connector("connector", found.connector)?,
                 state: parse_enum("state", found.state, ConnectorState::from_number)?,
                 at: at(found.at_ms),
-                text: text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
+                text: free_text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
             })
         }
         other => unreachable!("the frame reader lets only chargers' frames through, not {other:?}"),
@@ -238,7 +238,7 @@ pub(super) fn read_to_charger(frame: &Frame<'_>) -> Parsed<ToCharger> {
             }
         }
         FrameType::Receipt => ToCharger::Receipt(read_receipt(schema::Receipt::decode(payload)?)?),
-        FrameType::ChargerGoAway => ToCharger::GoAway(go_away(schema::GoAway::decode(payload)?)?),
+        FrameType::ChargerGoAway => ToCharger::GoAway(gates_go_away(schema::GoAway::decode(payload)?)?),
         FrameType::HeartbeatAck => {
             ToCharger::HeartbeatAck { server_time: at(schema::HeartbeatAck::decode(payload)?.server_time_ms) }
         }

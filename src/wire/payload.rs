@@ -236,10 +236,16 @@ pub(super) fn write_terms(terms: Terms) -> schema::Terms {
     schema::Terms { window: terms.window, heartbeat_ms: write_short_span(terms.heartbeat), frame_max: terms.frame_max }
 }
 
+/// The farewell of a peer.
 pub(super) fn go_away(found: schema::GoAway) -> Parsed<GoAway> {
+    Ok(GoAway { text: free_text("text", found.text.clone(), limits::MESSAGE_TEXT_MAX)?, ..gates_go_away(found)? })
+}
+
+/// The farewell of the gate, whose text may have figures of any length in it.
+pub(super) fn gates_go_away(found: schema::GoAway) -> Parsed<GoAway> {
     Ok(GoAway {
         code: code("code", found.code)?,
-        text: free_text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
+        text: text("text", found.text, limits::MESSAGE_TEXT_MAX)?,
         reconnect_after: TimeSpan::from_ms(i64::from(found.reconnect_after_ms)),
     })
 }

@@ -363,7 +363,7 @@ pub(super) fn read_to_processor(frame: &Frame<'_>, processor: &ProcessorId) -> P
             }
         }
         FrameType::GateDrain => ToProcessor::Drain(read_drain(schema::Drain::decode(payload)?)?),
-        FrameType::ProcessorGoAway => ToProcessor::GoAway(go_away(schema::GoAway::decode(payload)?)?),
+        FrameType::ProcessorGoAway => ToProcessor::GoAway(gates_go_away(schema::GoAway::decode(payload)?)?),
         other => unreachable!("the frame reader lets only the gate's frames to processors through, not {other:?}"),
     }))
 }
