@@ -177,6 +177,19 @@ pub const DOSSIER_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!((CREDIT_RECORDS_MAX + 2) * 2 * (TARIFF_BYTES_MAX + SESSION_RECORD_BYTES_MAX) < DOSSIER_MAX);
 
+/// The most that a lifetime register can show, in µWh: 1 TWh. Beyond it, and as far below zero, no reading is believed.
+pub const REGISTER_MAX: i64 = 1_000_000_000_000_000_000;
+
+const _: () = assert!(REGISTER_MAX.checked_mul(4).is_some(), "differences of registers, and what jumps add, fit");
+
+/// The most power that a connector can be said to give, in mW: 1 GW, of which the largest today have a 270th.
+pub const CONNECTOR_POWER_MAX: u64 = 1_000_000_000_000;
+
+/// The instants of readings that are believed, in ms since 1970: the years 2000 to 2199.
+pub const READ_FROM: i64 = 946_684_800_000;
+/// The end of them.
+pub const READ_UNTIL: i64 = 7_258_118_400_000;
+
 /// The least time for which a register may stand still before a car is taken to be parked, where no power is told.
 pub const STILL_MIN: TimeSpan = TimeSpan::from_secs(60);
 

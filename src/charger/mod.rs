@@ -15,6 +15,9 @@
 //! that were forgotten is refused as stale, so an old start that comes late can never open a second session. A session
 //! whose money is under way is not forgotten for newer ones: its charger may still come for the receipt.
 
+// What peers say reaches this room: every sum and product is checked or saturates.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod apply;
 mod decide;
 mod state;

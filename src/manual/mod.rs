@@ -21,3 +21,5 @@ pub mod certificates {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+#[doc = include_str!("robustness.md")]
+pub mod robustness {}

@@ -297,7 +297,8 @@ fn tapers(session: &Session, reading: &MeterReading) -> bool {
     }
     let (energy, whole, last) =
         (i128::from(session.meter.energy().microwatt_hours()), i128::from(whole.ms()), i128::from(last.ms()));
-    let risen = i128::from(reading.register.microwatt_hours()) - i128::from(session.meter.register.microwatt_hours());
+    let before = i128::from(session.meter.register.microwatt_hours());
+    let risen = i128::from(reading.register.microwatt_hours()).saturating_sub(before);
     // Beyond all figures nothing is known of what the car takes.
     let taken = energy.checked_mul(last);
     let compared = risen.checked_mul(whole).and_then(|risen| risen.checked_mul(4));

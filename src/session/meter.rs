@@ -156,13 +156,14 @@ fn fits(at: Timestamp, register: Energy, next: &MeterReading, power_max: Power) 
     if span < TimeSpan::ZERO {
         return Err(Doubt::TimeWentBack);
     }
-    let risen = i128::from(next.register.microwatt_hours()) - i128::from(register.microwatt_hours());
+    let risen = i128::from(next.register.microwatt_hours()).saturating_sub(i128::from(register.microwatt_hours()));
     if risen < 0 {
         return Err(Doubt::RegisterFell);
     }
     // mW × ms = 10⁻⁶ Ws; one microwatt hour is 3.6·10⁻³ Ws, so mW·ms / 3600 is in microwatt hours.
-    let nominal = quotient(i128::from(power_max.milliwatts()) * i128::from(span.ms()), 3_600);
-    if risen > nominal + quotient(nominal * POWER_SLACK_PERMILLE, 1_000) + ENERGY_SLACK_UWH {
+    let nominal = quotient(i128::from(power_max.milliwatts()).saturating_mul(i128::from(span.ms())), 3_600);
+    let slack = quotient(nominal.saturating_mul(POWER_SLACK_PERMILLE), 1_000);
+    if risen > nominal.saturating_add(slack).saturating_add(ENERGY_SLACK_UWH) {
         return Err(Doubt::TooMuchEnergy);
     }
     Ok(())

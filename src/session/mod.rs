@@ -16,6 +16,9 @@
 //! The money side is the [`payment`] machine inside the session: its events travel inside the session's, so the
 //! session's stream is the only authority on both.
 
+// What peers say reaches this room: every sum and product is checked or saturates.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 mod amounts;
 mod apply;
 mod decide;

@@ -115,7 +115,9 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Surr
         owed if owed > session.payment.owed().minor || (last && !session.payment.is_ending()) => {
             payment::Command::Capture { owed: fact.payable, extent: Extent::Final }
         }
-        owed if owed < taken => payment::Command::Refund(Amount::new(taken - owed, fact.payable.currency)),
+        owed if owed < taken => {
+            payment::Command::Refund(Amount::new(taken.saturating_sub(owed), fact.payable.currency))
+        }
         _ => return decision,
     };
     match waits {

@@ -77,7 +77,11 @@ fn read_hello(found: schema::ChargerHello) -> Parsed<ChargerHello> {
         if !seen.insert(id) {
             return Err(PayloadError::Twice { field: "connectors", found: u64::from(id) });
         }
-        let power_max = Power::from_milliwatts(number("connectors.power_max_mw", power_max_mw)?);
+        let field = "connectors.power_max_mw";
+        if power_max_mw > limits::CONNECTOR_POWER_MAX {
+            return Err(PayloadError::Range { field, found: i128::from(power_max_mw) });
+        }
+        let power_max = Power::from_milliwatts(number(field, power_max_mw)?);
         connectors.push(ConnectorInfo { id: connector("connectors.id", id)?, power_max });
     }
     let mut seen = BTreeSet::new();

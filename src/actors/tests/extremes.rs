@@ -268,6 +268,34 @@ proptest! {
     }
 }
 
+/// No meter shows more than a terawatt hour, and no clock the year 1999: recorded, not billed, and the next reading goes on.
+#[test]
+fn implausible_figures_are_recorded_and_not_billed() {
+    let mut scene = Scene::with(|policy| (policy.clock_ahead_max, policy.backlog_max) = (None, None));
+    scene.hello("AMS-0007", Vec::new());
+    scene.start(1, CredentialKind::CardToken, "tok_visa");
+    let authorize = scene.asked();
+    scene.approve(&authorize);
+    scene.heard();
+    let good = scene.reading_of(1, 0);
+    let (register, at) = (crate::limits::REGISTER_MAX, crate::limits::READ_UNTIL);
+    let wrong = [
+        (MeterReading { register: Energy::from_microwatt_hours(register + 1), ..good }, Code::RegisterJumps),
+        (MeterReading { register: Energy::from_microwatt_hours(-register - 1), ..good }, Code::RegisterFalls),
+        (MeterReading { at: Timestamp::from_unix_ms(at), ..good }, Code::TimeImplausible),
+        (MeterReading { at: Timestamp::from_unix_ms(crate::limits::READ_FROM - 1), ..good }, Code::TimeImplausible),
+    ];
+    for (sequence, (reading, expected)) in (1..).zip(wrong) {
+        let reading = MeterReading { sequence, ..reading };
+        scene.says(FromCharger::Reading { session: SessionKey(1), reading });
+        let heard = scene.heard();
+        assert!(matches!(&heard[..], [ToCharger::SessionRejected { code, .. }] if *code == expected), "{heard:?}");
+    }
+    scene.reading(1, 5, 300);
+    assert!(matches!(scene.heard()[..], [ToCharger::MeterAck(ack)] if ack.up_to == 5));
+    assert_eq!(scene.session().meter.energy(), Energy::from_watt_hours(300).unwrap());
+}
+
 /// As it was found: a register at one end of the range, and a connector of 300 TW.
 #[test]
 fn a_register_at_the_end_of_the_range_is_a_reading_that_is_not_believed() {

@@ -66,8 +66,11 @@ fn meter_reading() -> impl Strategy<Value = MeterReading> {
     })
 }
 
+/// In mW, as a number of the domain.
+const CONNECTOR_POWER: i64 = limits::CONNECTOR_POWER_MAX.cast_signed();
+
 fn any_hello() -> impl Strategy<Value = FromCharger> {
-    let connectors = btree_map(1..=u16::MAX, 0..=i64::MAX, 0..limits::CONNECTORS_PER_CHARGER);
+    let connectors = btree_map(1..=u16::MAX, 0..=CONNECTOR_POWER, 0..limits::CONNECTORS_PER_CHARGER);
     let sessions = btree_map(any::<u64>(), any::<u32>(), 0..20);
     (connectors, text(limits::MESSAGE_NAME_MAX), at(), sessions).prop_map(|(connectors, firmware, clock, sessions)| {
         let connector = |(id, mw)| ConnectorInfo { id: ConnectorId(id), power_max: Power::from_milliwatts(mw) };
