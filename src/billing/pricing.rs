@@ -5,6 +5,9 @@ use crate::tariff::{self, Component, Rating, Restrictions, Segments, Tariff};
 use crate::units::{Cost, Energy, Rounding, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 
+/// Why a line takes back what prices below zero come to.
+pub(super) const NOT_PAID_OUT: &str = "prices below zero, not paid out";
+
 /// What the tariff's engine says about a session, in billing's words. Adds up by construction: the line of the price
 /// limit closes the gap between the lines and a total that a lowest or highest price decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,12 +68,12 @@ impl Pricing {
         }
         let (net, gross) = (total.excl_vat, total.incl_vat);
         let mut pricing = Pricing { lines, vat, net, gross, rounding: total.rounding };
-        pricing.close_gap(ended_at)?;
+        pricing.close_gap(ended_at, tariff.tax_included() == tariff::TaxIncluded::Yes)?;
         Ok(pricing)
     }
 
-    /// Adds what the lowest or highest price makes of the sum.
-    fn close_gap(&mut self, at: Timestamp) -> Result<(), BillingError> {
+    /// Adds what the lowest or highest price makes of the sum, or zero of a sum below it.
+    fn close_gap(&mut self, at: Timestamp, includes_vat: bool) -> Result<(), BillingError> {
         let (mut net, mut gross) = (self.net, self.gross);
         for line in &self.lines {
             net = net.checked_sub(line.net)?;
@@ -79,20 +82,44 @@ impl Pricing {
         if net.parts() == 0 && gross.parts() == 0 {
             return Ok(());
         }
+        let zero = Cost::zero(gross.currency());
+        if self.gross == zero && self.net == zero {
+            // Nothing is due, at any rate.
+            let gaps = self.vat.iter().map(|rate| Ok((rate.percent, zero.checked_sub(rate.net)?, rate.vat)));
+            for (percent, net, vat) in gaps.collect::<Result<Vec<_>, BillingError>>()? {
+                self.limit(at, NOT_PAID_OUT, percent, (net, net.checked_sub(vat)?), includes_vat)?;
+            }
+            return Ok(());
+        }
         // With one rate the difference is taxed at that rate; with several it has none of its own.
-        let vat_percent = match &self.vat[..] {
+        let percent = match &self.vat[..] {
             [only] => only.percent,
             _ => None,
         };
+        self.limit(at, "", percent, (net, gross), includes_vat)
+    }
+
+    /// A line that a price limit makes, at one rate.
+    fn limit(
+        &mut self,
+        at: Timestamp,
+        reason: &str,
+        vat_percent: Option<Decimal>,
+        (net, gross): (Cost, Cost),
+        includes_vat: bool,
+    ) -> Result<(), BillingError> {
+        if net.parts() == 0 && gross.parts() == 0 {
+            return Ok(());
+        }
         self.lines.push(Line {
             element: 0,
-            reason: "".into(),
+            reason: reason.into(),
             dimension: Dimension::PriceLimit,
             from: at,
             to: at,
             measured: Quantity::Once,
             billed: Quantity::Once,
-            price: net.major(),
+            price: if includes_vat { gross.major() } else { net.major() },
             vat_percent,
             net,
             gross,

@@ -6,7 +6,7 @@ use super::rating::{Rating, RatingError, Reported, reported};
 use super::runs::PricedSession;
 use super::segments::{BilledSegment, Segments};
 use super::total::{Clamp, Price, Total};
-use crate::units::TimeSpan;
+use crate::units::{Cost, TimeSpan};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
@@ -183,11 +183,30 @@ fn report(rating: &Rating, segments: &Segments, tariff: &Tariff, times: &Times) 
         Clamp::None => {}
         Clamp::Min => report.warn("total_cost_clamped_to_min", "the tariff's minimum price was applied"),
         Clamp::Max => report.warn("total_cost_clamped_to_max", "the tariff's maximum price was applied"),
+        Clamp::Zero => report.warn(
+            "total_cost_below_zero",
+            &format!(
+                "the prices add up to less than zero: nothing is due, and {} is not paid out",
+                below_zero(&lines)?
+            ),
+        ),
     }
     if !priced {
         report.warn("no_element_prices_session", "no element of the tariff applied at any time of the session");
     }
     Ok(report)
+}
+
+/// What the lines come to, without its sign and with tax.
+fn below_zero(lines: &[BilledSegment]) -> Result<String, RatingError> {
+    let mut sum: Option<Cost> = None;
+    for line in lines {
+        sum = Some(match sum {
+            None => line.price.incl_vat,
+            Some(sum) => sum.checked_add(line.price.incl_vat)?,
+        });
+    }
+    Ok(sum.map(|sum| format!("{} {}", sum.currency().code(), negated(&sum.major().to_string()))).unwrap_or_default())
 }
 
 fn segment(line: &BilledSegment, tariff: &Tariff) -> SegmentText {

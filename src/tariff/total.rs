@@ -37,6 +37,8 @@ pub enum Clamp {
     Min,
     /// The tariff's `max_price`.
     Max,
+    /// The sum is below zero: nothing is due, and nothing is paid out.
+    Zero,
 }
 
 /// What a session costs, with its lines. A line is `None` when no component of its kind was ever active.
@@ -272,10 +274,20 @@ fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
     whole.checked_add(nearest)
 }
 
+/// The sum within the tariff's limits, and never below zero: what a tariff with negative prices comes to below that is
+/// not paid out. A hold from which nothing was taken has no way back to the driver.
+#[inline]
+fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
+    match within_limits(tariff, sum) {
+        (parts, _) if parts.incl < 0 || (parts.incl == 0 && parts.excl < 0) => (Parts::default(), Clamp::Zero),
+        found => found,
+    }
+}
+
 /// The sum within the tariff's limits. The limits before and after tax hold independently of each other (OCPI 2.3.0,
 /// mod_tariffs, `min_price` and `max_price`); where only one is written, the other side keeps its proportion.
 #[inline]
-fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
+fn within_limits(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
     let mut result = (sum, Clamp::None);
     if tariff.max_price.is_none() && tariff.min_price.is_none() {
         return result;
@@ -285,7 +297,7 @@ fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
         let beyond = |value: i128, limit: Option<Cost>| match clamp {
             Clamp::Max => limit.is_some_and(|limit| value > limit.parts()),
             Clamp::Min => limit.is_some_and(|limit| value < limit.parts()),
-            Clamp::None => false,
+            Clamp::None | Clamp::Zero => false,
         };
         let held = |value: i128, limit: Option<Cost>| match limit {
             Some(limit) if beyond(value, Some(limit)) => limit.parts(),
