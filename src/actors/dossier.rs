@@ -11,7 +11,7 @@ use crate::limits;
 use crate::payment::Payment;
 use crate::session::{Session, StopReason};
 use crate::tariff::{Tariff, TaxIncluded};
-use crate::units::{Amount, SessionId, Timestamp};
+use crate::units::{Amount, ChargerId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A session as it is put away.
@@ -35,6 +35,24 @@ pub struct Billing {
     pub issuer: Issuer,
     /// What a receipt's address begins with; empty when it has none.
     pub receipt_base: String,
+    /// Where chargers stand.
+    pub sites: Sites,
+}
+
+/// Finds out where a charger stands.
+pub struct Sites(pub Box<dyn Fn(&ChargerId) -> Option<Place> + Send + Sync>);
+
+/// Nothing is known of any charger.
+impl Default for Sites {
+    fn default() -> Sites {
+        Sites(Box::new(|_| None))
+    }
+}
+
+impl std::fmt::Debug for Sites {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sites")
+    }
 }
 
 /// Why a dossier cannot be read.
@@ -99,7 +117,11 @@ pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<
         later: session.documents().iter().filter(|issued| Some(&issued.number) != number).cloned().collect(),
         link: link(&billing.receipt_base, session.id),
     };
-    Ok(billing.key.sign(Receipt::new(&closed(session, tariff)?, &issue)?))
+    let mut figures = closed(session, tariff)?;
+    if let Some(place) = (billing.sites.0)(&session.charger) {
+        figures.place = place;
+    }
+    Ok(billing.key.sign(Receipt::new(&figures, &issue)?))
 }
 
 /// The invoice of a session: its first, or the first after everything before it was taken back.

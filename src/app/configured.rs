@@ -105,7 +105,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         fingerprint_key: fingerprint_key(data)?,
         keys: keys::kept(&config.keys_file())?,
         receipt_base: config.receipts.address.clone(),
-        receipts: Some(super::Receipts::of(&config.operator)),
+        receipts: Some(super::Receipts::configured(config)),
         clock,
         rhythm: Rhythm::log_below(
             u64::from(config.journal.log_mib_max) << 20,

@@ -1,9 +1,10 @@
 //! How a gate makes receipts: who sells, and the key that signs.
 
-use crate::actors::dossier::Billing;
+use crate::actors::dossier::{Billing, Sites};
 use crate::actors::house::SeriesNames;
-use crate::billing::{Issuer, SigningKey};
-use crate::config::Operator;
+use crate::billing::{Issuer, Place, SigningKey};
+use crate::config::{Config, Operator, SeriesScope};
+use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -17,7 +18,9 @@ pub struct Receipts {
     pub issuer: Issuer,
     /// The key that signs; without one a key is made and kept beside the data.
     pub key: Option<SigningKey>,
-    /// What the names of invoice series begin with.
+    /// Where chargers stand.
+    pub sites: Sites,
+    /// How documents are numbered.
     pub series: SeriesNames,
 }
 
@@ -36,9 +39,36 @@ const PUBLIC_FILE: &str = "receipt-key.pem";
 impl Receipts {
     /// In the name of this operator.
     pub fn of(operator: &Operator) -> Receipts {
-        let Operator { name, address, vat_id, invoice_prefix, credit_note_prefix } = operator.clone();
-        let series = SeriesNames { invoices: invoice_prefix.into(), credit_notes: credit_note_prefix.into() };
-        Receipts { issuer: Issuer { name, address, vat_id }, key: None, series }
+        let Operator { name, address, vat_id, invoice_prefix, credit_note_prefix, invoice_series, time_zone } =
+            operator.clone();
+        let series = SeriesNames {
+            invoices: invoice_prefix.into(),
+            credit_notes: credit_note_prefix.into(),
+            per_partition: invoice_series == SeriesScope::Partition,
+            // The configuration knows no other names than those of zones that exist.
+            zone: TimeZone::get(time_zone.as_str()).unwrap_or(TimeZone::UTC),
+        };
+        Receipts { issuer: Issuer { name, address, vat_id }, key: None, sites: Sites::default(), series }
+    }
+
+    /// As a gate is configured: in the name of its operator, with the places of its sites.
+    pub fn configured(config: &Config) -> Receipts {
+        let mut receipts = Receipts::of(&config.operator);
+        let config = config.clone();
+        receipts.sites = Sites(Box::new(move |charger| {
+            let site = config.site_of(charger)?;
+            let some = |text: &str| (!text.is_empty()).then(|| text.into());
+            Some(Place {
+                location_id: site.id.as_str().into(),
+                name: some(&site.name),
+                address: site.address.as_str().into(),
+                city: site.city.as_str().into(),
+                postal_code: some(&site.postal_code),
+                country: site.country.as_str().into(),
+                ..Place::default()
+            })
+        }));
+        receipts
     }
 
     /// The key is read from the data directory, or made there; without a directory it lives as long as the process.
@@ -48,7 +78,7 @@ impl Receipts {
             (None, Some(directory)) => kept_key(directory)?,
             (None, None) => SigningKey::from_pkcs8(&fresh_key()?).map_err(io::Error::other)?,
         };
-        Ok(Billing { key, issuer: self.issuer, receipt_base: receipt_base.to_owned() })
+        Ok(Billing { key, issuer: self.issuer, receipt_base: receipt_base.to_owned(), sites: self.sites })
     }
 }
 

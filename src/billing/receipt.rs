@@ -4,7 +4,7 @@
 //! costs have up to twelve decimals; amounts have the decimals of their currency.
 
 use super::invoice::Issued;
-use super::{BillingError, Cdr, ClosedSession, Dimension, OcpiVersion, Party, PayableSplit, Quantity};
+use super::{BillingError, Cdr, ClosedSession, Dimension, Line, OcpiVersion, Party, PayableSplit, Quantity};
 use crate::limits;
 use crate::units::{Amount, Rounding, Timestamp};
 use jiff::tz::TimeZone;
@@ -62,6 +62,10 @@ pub struct Receipt {
     pub net: Decimal,
     /// The exact cost with VAT.
     pub gross: Decimal,
+    /// The total without VAT, in the decimals of the currency. With the VAT amounts it is the total, but for what is lost by
+    /// rounding each of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub net_amount: Option<Decimal>,
     /// The rule of the one rounding: `half_even`, `half_up` or `down`.
     pub rounding: String,
     /// What that rounding added to the exact cost.
@@ -128,8 +132,17 @@ pub struct ReceiptLine {
     pub measured: Decimal,
     /// What is billed: rounded up by the tariff's step.
     pub billed: Decimal,
-    /// Price per kWh, per hour or once.
+    /// Price per kWh, per hour or once, as the tariff states it: times `billed` it is `amount`.
     pub price: Decimal,
+    /// Whether that price, and `amount`, contain VAT.
+    #[serde(default)]
+    pub price_includes_vat: bool,
+    /// The same price with VAT: times `billed` it is `gross`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub price_incl_vat: Option<Decimal>,
+    /// What `billed` comes to at `price`, exact: `gross` where the price contains VAT, else `net`.
+    #[serde(default)]
+    pub amount: Decimal,
     /// VAT in percent, where there is any.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub vat_percent: Option<Decimal>,
@@ -277,6 +290,7 @@ impl Receipt {
             vat: vat.collect(),
             net: session.net.major(),
             gross: session.gross.major(),
+            net_amount: Some(split.net.major()),
             rounding: rule(session.rounding).to_owned(),
             rounding_difference: session.rounding_difference()?.major(),
             total: session.payable.major(),
@@ -319,6 +333,7 @@ fn later(issued: &Issued, cdr: Option<&Cdr>, issued_at: String) -> Result<Receip
 /// The lines of a session's receipt; also of one that still goes on.
 pub fn receipt_lines(session: &ClosedSession) -> Result<Vec<ReceiptLine>, BillingError> {
     let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
+    let includes_vat = session.tariff.prices_include_vat;
     let mut lines = Vec::with_capacity(session.lines.len());
     for line in &session.lines {
         let (unit, measured) = in_unit(line.measured);
@@ -333,12 +348,27 @@ pub fn receipt_lines(session: &ClosedSession) -> Result<Vec<ReceiptLine>, Billin
             measured,
             billed,
             price: line.price.normalize(),
+            price_includes_vat: includes_vat,
+            price_incl_vat: Some(price_incl_vat(line, includes_vat).normalize()),
+            amount: if includes_vat { line.gross.major() } else { line.net.major() },
             vat_percent: line.vat_percent.map(|percent| percent.normalize()),
             net: line.net.major(),
             gross: line.gross.major(),
         });
     }
     Ok(lines)
+}
+
+/// The price of a line with VAT, exact.
+fn price_incl_vat(line: &Line, includes_vat: bool) -> Decimal {
+    match (line.dimension, line.vat_percent) {
+        (Dimension::PriceLimit, _) => line.gross.major(),
+        (_, Some(percent)) if !includes_vat => {
+            let factor = percent.checked_div(Decimal::ONE_HUNDRED).and_then(|part| part.checked_add(Decimal::ONE));
+            factor.and_then(|factor| line.price.checked_mul(factor)).unwrap_or(line.price)
+        }
+        _ => line.price,
+    }
 }
 
 /// An instant on the charger's clocks, with its offset.

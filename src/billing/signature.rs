@@ -11,6 +11,7 @@
 //! proves that the document is whole; who signed it is proved by comparing that key with one from elsewhere.
 
 use super::Receipt;
+use crate::units::visible_json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
@@ -167,7 +168,8 @@ impl fmt::Debug for PublicKey {
 impl SignedReceipt {
     /// The document, indented for people.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a receipt is always JSON")
+        let document = serde_json::to_string_pretty(self).expect("a receipt is always JSON");
+        visible_json(&document).into_owned()
     }
 }
 

@@ -1,102 +1,166 @@
 //! The receipt as plain text: for terminals, mail and small printers.
 
+use super::pricing::NOT_PAID_OUT;
 use super::{Receipt, ReceiptLine};
-use rust_decimal::Decimal;
+use crate::units::visible;
+use rust_decimal::{Decimal, RoundingStrategy};
 use std::fmt::Write;
 
-/// The width up to which tables are drawn, in characters.
+/// The width of a receipt, in characters; only a word that is longer than a line goes beyond.
 const WIDTH: usize = 80;
+/// The width of names before their values.
+const NAME: usize = 12;
+/// Decimals of an exact cost that are shown. All of them stand in the JSON form.
+const COST_DECIMALS: u32 = 4;
+/// Decimals of kWh that are shown, so that a line still multiplies.
+const ENERGY_DECIMALS: u32 = 6;
 
 impl Receipt {
-    /// The receipt as plain text, lines of at most 80 characters except where a name is longer.
+    /// The receipt as plain text, lines of at most 80 characters except where one word is longer. Control characters and
+    /// marks of direction are written out.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
-        let head = match &self.number {
-            Some(number) => format!("Receipt {number}"),
-            None => "Receipt".to_owned(),
-        };
-        push(&mut out, &format!("{head}  ·  {}", self.issuer.name));
-        for detail in [&self.issuer.address, &self.issuer.vat_id] {
-            if !detail.is_empty() {
-                push(&mut out, detail);
-            }
+        push(&mut out, &self.headline());
+        let vat_id =
+            if self.issuer.vat_id.is_empty() { String::new() } else { format!("VAT id {}", self.issuer.vat_id) };
+        for detail in [&self.issuer.name, &self.issuer.address, &vat_id].into_iter().filter(|text| !text.is_empty()) {
+            wrapped(&mut out, "", detail);
         }
         push(&mut out, "");
         for (name, value) in self.facts() {
-            push(&mut out, &format!("  {name:<12}{value}"));
+            wrapped(&mut out, name, &value);
         }
         push(&mut out, "");
         self.table(&mut out);
         push(&mut out, "");
         for (name, value) in self.payment_lines() {
-            push(&mut out, &format!("  {name:<12}{value}"));
+            wrapped(&mut out, name, &value);
         }
         if let Some(link) = &self.link {
-            push(&mut out, &format!("  {:<12}{link}", "read again"));
+            wrapped(&mut out, "read again", link);
         }
         out
     }
 
+    /// What it is: `Receipt R-2026-EUR-000001`.
+    pub(super) fn headline(&self) -> String {
+        match &self.number {
+            Some(number) => format!("Receipt {number}"),
+            None => "Receipt".to_owned(),
+        }
+    }
+
     /// What stands above the table, as pairs of name and value.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let mut facts = vec![("session", self.session.clone())];
+        let mut facts = Vec::new();
         if !self.place.is_empty() {
             facts.push(("place", self.place.clone()));
         }
-        facts.push(("charger", format!("{}  connector {}", self.charger, self.connector)));
+        facts.push(("charger", format!("{}, connector {}", self.charger, self.connector)));
         facts.push(("from", moment(&self.started_at)));
         facts.push(("to", format!("{}  ({})", moment(&self.ended_at), duration(Decimal::from(self.duration_s)))));
-        facts.push(("energy", format!("{} kWh", three(self.energy_kwh))));
-        let (first, last) = (three(self.first_register_kwh), three(self.last_register_kwh));
-        facts.push(("register", format!("{first} to {last} kWh  ({} readings)", self.readings)));
-        facts.push(("tariff", format!("{}  (sha256 {}…)", self.tariff.id, &self.tariff.sha256[..12])));
-        facts.push(("paid with", format!("{}  {}", self.credential.kind, self.credential.fingerprint)));
+        facts.push(("energy", format!("{} kWh", kwh(self.energy_kwh))));
+        let (first, last) = (kwh(self.first_register_kwh), kwh(self.last_register_kwh));
+        facts.push(("meter", format!("{first} to {last} kWh, {}", counted(self.readings, "reading"))));
+        facts.push(("tariff", self.tariff.id.clone()));
+        facts.push(("session", self.session.clone()));
         facts
     }
 
     /// What stands below the table.
     pub(super) fn payment_lines(&self) -> Vec<(&'static str, String)> {
         let payment = &self.payment;
-        let money = |amount: Decimal| format!("{} {amount}", self.currency);
-        let mut lines = vec![("authorized", money(payment.authorized))];
-        lines.push(("captured", money(payment.captured)));
-        lines.push(("released", money(payment.released)));
+        let money = |amount: Decimal| self.money(amount);
+        let means = format!("{}, {}", self.credential.kind, self.credential.fingerprint);
+        let mut lines = Vec::new();
+        if self.total.is_zero() {
+            lines.push(("to pay", self.nothing_due()));
+        }
+        if payment.captured.is_zero() {
+            lines.push(("presented", means));
+        } else {
+            let day = payment.captured_at.as_deref().map(|at| format!(", {}", moment(at))).unwrap_or_default();
+            lines.push(("paid", format!("{} by {means}{day}", money(payment.captured))));
+        }
         if !payment.shortfall.is_zero() {
-            lines.push(("still owed", money(payment.shortfall)));
+            lines.push(("still to pay", money(payment.shortfall)));
         }
         if let Some(overpaid) = payment.overpaid {
-            lines.push(("given back", money(overpaid)));
+            lines.push((
+                "too much",
+                format!("{} were taken beyond the total and are to be given back", money(overpaid)),
+            ));
+        }
+        if !payment.authorized.is_zero() {
+            let reserved = money(payment.authorized);
+            lines.push(("reserved", format!("{reserved}, of which {} were released", money(payment.released))));
         }
         if let Some(processor) = &payment.processor {
-            let references = payment.references.join(", ");
-            lines.push(("processor", format!("{processor}  {references}").trim_end().to_owned()));
+            let references = match payment.references.join(", ") {
+                none if none.is_empty() => none,
+                some => format!(", reference {some}"),
+            };
+            lines.push(("paid through", format!("{processor}{references}")));
         }
         for document in &self.documents {
             let name = if document.kind == "credit_note" { "credit note" } else { "invoice" };
             let day = document.issued_at.get(..10).unwrap_or(&document.issued_at);
-            let vat = money(document.vat);
-            lines.push((name, format!("{}  {day}  {}  (VAT {vat})", document.number, money(document.total))));
+            let (total, vat) = (money(document.total), money(document.vat));
+            lines.push((name, format!("{} of {day}: {total}, VAT {vat} in it", document.number)));
         }
         lines
+    }
+
+    /// Why nothing is to be paid.
+    pub(super) fn nothing_due(&self) -> String {
+        match self.below_zero() {
+            Some(below) => {
+                let below = self.money(cost(below, self.decimals()));
+                format!("nothing; the prices come to {below} below zero, which is not paid out")
+            }
+            None => "nothing".to_owned(),
+        }
+    }
+
+    /// What the prices come to below zero, without its sign.
+    pub(super) fn below_zero(&self) -> Option<Decimal> {
+        let lines = self.lines.iter().filter(|line| line.reason == NOT_PAID_OUT);
+        lines.map(|line| line.gross).reduce(|sum, gross| sum.saturating_add(gross))
+    }
+
+    /// An amount with its currency.
+    pub(super) fn money(&self, amount: impl std::fmt::Display) -> String {
+        format!("{} {amount}", self.currency)
+    }
+
+    /// The decimals of the currency.
+    pub(super) fn decimals(&self) -> u32 {
+        self.total.scale()
+    }
+
+    /// What the column of amounts is, by the tariff's prices.
+    pub(super) fn basis(&self) -> &'static str {
+        if self.tariff.prices_include_vat { "incl. VAT" } else { "excl. VAT" }
     }
 
     fn table(&self, out: &mut String) {
         let mut rows: Vec<[String; 6]> = self.lines.iter().map(|line| self.row(line)).collect();
         let mut sums = self.sums();
         align(rows.iter_mut().map(|row| &mut row[5]).chain(sums.iter_mut().map(|(_, figure)| figure)));
-        let head = ["element", "from", "to", "quantity", "price", "excl. VAT"].map(str::to_owned);
+        let head = ["what", "from", "to", "quantity", "price", self.basis()].map(str::to_owned);
         let mut widths = [0; 6];
         for row in std::iter::once(&head).chain(&rows) {
-            for (width, cell) in widths.iter_mut().zip(row) {
+            for (width, cell) in widths.iter_mut().zip(row).skip(1) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        widths[5] = sums.iter().map(|(_, figure)| figure.len()).fold(widths[5], usize::max);
-        // The first column takes what the page has left, so that figures stand at its right edge.
+        widths[5] = sums.iter().map(|(_, figure)| figure.chars().count()).fold(widths[5], usize::max);
+        // The first column takes what the page has left, so that figures stand at its right edge; what is longer wraps.
         let others: usize = widths[1..].iter().map(|width| width + 2).sum();
-        widths[0] = widths[0].max(WIDTH.saturating_sub(others + 2));
+        widths[0] = WIDTH.saturating_sub(others + 2).max(8);
         for row in std::iter::once(&head).chain(&rows) {
-            let mut line = format!("  {:<1$}", row[0], widths[0]);
+            let mut names = words_in(&row[0], widths[0]).into_iter();
+            let mut line = format!("  {:<1$}", names.next().unwrap_or_default(), widths[0]);
             for (index, cell) in row.iter().enumerate().skip(1) {
                 // Times to the left, figures to the right.
                 let written = match index {
@@ -106,32 +170,49 @@ impl Receipt {
                 written.expect("writing to a String cannot fail");
             }
             push(out, line.trim_end());
+            names.for_each(|rest| push(out, &format!("    {rest}")));
         }
         let right = 2 + widths[0] + others;
         for (name, figure) in sums {
-            let line = format!("{name:>0$}  {figure:>1$}", right - widths[5] - 2, widths[5]);
+            let line = format!("{name:>0$}  {figure:>1$}", right.saturating_sub(widths[5] + 2), widths[5]);
             push(out, line.trim_end());
         }
     }
 
     fn row(&self, line: &ReceiptLine) -> [String; 6] {
-        let element = format!("{} {}", line.element, title(line));
-        [element, clock(&line.from), clock(&line.to), quantity(line), price(line), four(line.net)]
+        // Not the line's own field: receipts of older versions have none.
+        let amount = cost(if self.tariff.prices_include_vat { line.gross } else { line.net }, self.decimals());
+        [title(line), clock(&line.from), clock(&line.to), quantity(line), price(line), amount]
     }
 
     /// The sums under the table, as pairs of name and figure.
     pub(super) fn sums(&self) -> Vec<(String, String)> {
-        let mut sums = vec![("subtotal".to_owned(), four(self.net))];
-        for rate in self.vat.iter().filter(|rate| !rate.vat.is_zero()) {
+        let net = self.net_payable();
+        let mut sums = Vec::new();
+        let vat = || self.vat.iter().filter(|rate| !rate.vat.is_zero());
+        if vat().next().is_some() {
+            sums.push(("net".to_owned(), net.to_string()));
+        }
+        let mut rest = self.total.saturating_sub(net);
+        for rate in vat() {
             let name = rate.percent.map_or_else(|| "VAT".to_owned(), |percent| format!("VAT {percent} %"));
-            sums.push((name, four(rate.vat)));
+            sums.push((name, rate.vat_amount.to_string()));
+            rest = rest.saturating_sub(rate.vat_amount);
         }
-        sums.push(("total, exact".to_owned(), four(self.gross)));
+        if !rest.is_zero() {
+            sums.push(("rounding".to_owned(), rest.to_string()));
+        }
+        sums.push((format!("total {}", self.currency), self.total.to_string()));
         if !self.rounding_difference.is_zero() {
-            sums.push((format!("rounded once, {}", self.rounding.replace('_', " ")), four(self.rounding_difference)));
+            sums.push(("before rounding".to_owned(), self.gross.normalize().to_string()));
         }
-        sums.push((format!("to pay  {}", self.currency), self.total.to_string()));
         sums
+    }
+
+    /// The total without VAT, as it is declared.
+    pub(super) fn net_payable(&self) -> Decimal {
+        let rounded = || self.net.round_dp_with_strategy(self.decimals(), RoundingStrategy::MidpointNearestEven);
+        self.net_amount.unwrap_or_else(rounded)
     }
 }
 
@@ -143,6 +224,7 @@ pub(super) fn title(line: &ReceiptLine) -> String {
         "time" => "charging time",
         "parking_time" => "parking time",
         "reservation" => "reservation",
+        "price_limit" if line.reason == NOT_PAID_OUT => return NOT_PAID_OUT.to_owned(),
         "price_limit" if line.gross.is_sign_negative() => "highest price",
         "price_limit" => "lowest price",
         other => other,
@@ -156,7 +238,7 @@ pub(super) fn title(line: &ReceiptLine) -> String {
 /// The quantity of a line; with what is billed for it, where a step made that more.
 pub(super) fn quantity(line: &ReceiptLine) -> String {
     let show = |value: Decimal| match line.unit.as_str() {
-        "kWh" => format!("{} kWh", three(value)),
+        "kWh" => format!("{} kWh", kwh(value)),
         "s" => duration(value),
         _ => "1".to_owned(),
     };
@@ -168,10 +250,20 @@ pub(super) fn quantity(line: &ReceiptLine) -> String {
 
 /// The price of a line with its unit.
 pub(super) fn price(line: &ReceiptLine) -> String {
+    per_unit(line, line.price)
+}
+
+/// A price in the unit of a line.
+pub(super) fn per_unit(line: &ReceiptLine, price: Decimal) -> String {
+    // What a price limit adds is a cost, not a price of the tariff.
+    let price = match line.dimension.as_str() {
+        "price_limit" => shown(price, 2, COST_DECIMALS),
+        _ => at_least(price, 2),
+    };
     match line.unit.as_str() {
-        "kWh" => format!("{}/kWh", at_least(line.price, 2)),
-        "s" => format!("{}/h", at_least(line.price, 2)),
-        _ => at_least(line.price, 2),
+        "kWh" => format!("{price}/kWh"),
+        "s" => format!("{price}/h"),
+        _ => price,
     }
 }
 
@@ -189,7 +281,7 @@ pub(super) fn clock(time: &str) -> String {
 }
 
 /// Seconds as hours, minutes and seconds, without what is zero.
-fn duration(seconds: Decimal) -> String {
+pub(super) fn duration(seconds: Decimal) -> String {
     let whole = i64::try_from(seconds.trunc().mantissa()).unwrap_or(i64::MAX);
     let rest = seconds.fract();
     let mut parts = Vec::new();
@@ -206,14 +298,19 @@ fn duration(seconds: Decimal) -> String {
     parts.join(" ")
 }
 
-/// At least three decimals.
-fn three(value: Decimal) -> String {
-    at_least(value, 3)
+/// Energy in kWh: three to six decimals.
+pub(super) fn kwh(value: Decimal) -> String {
+    shown(value, 3, ENERGY_DECIMALS)
 }
 
-/// At least four decimals: exact costs are shown with all they have.
-pub(super) fn four(value: Decimal) -> String {
-    at_least(value, 4)
+/// A cost with at least the decimals of its currency, and no more than two beyond.
+pub(super) fn cost(value: Decimal, decimals: u32) -> String {
+    shown(value, decimals, decimals.max(COST_DECIMALS))
+}
+
+/// At least so many decimals, and at most so many: rounded to the nearest.
+fn shown(value: Decimal, least: u32, most: u32) -> String {
+    at_least(value.round_dp_with_strategy(most.max(least), RoundingStrategy::MidpointAwayFromZero), least)
 }
 
 fn at_least(value: Decimal, decimals: u32) -> String {
@@ -222,6 +319,11 @@ fn at_least(value: Decimal, decimals: u32) -> String {
         value.rescale(decimals);
     }
     value.to_string()
+}
+
+/// `1 reading`, `2 readings`.
+fn counted(count: u32, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Puts the decimal points of a column of figures below each other, by blanks after the shorter ones.
@@ -235,7 +337,35 @@ fn align<'a>(figures: impl Iterator<Item = &'a mut String>) {
     }
 }
 
+/// A value behind its name, over as many lines as it takes.
+fn wrapped(out: &mut String, name: &str, value: &str) {
+    let indent = if name.is_empty() { 0 } else { NAME + 4 };
+    for (index, part) in words_in(&visible(value), WIDTH - indent).iter().enumerate() {
+        match (index, indent) {
+            (_, 0) => push(out, part),
+            (0, _) => push(out, &format!("  {name:<NAME$}  {part}")),
+            _ => push(out, &format!("{:indent$}{part}", "")),
+        }
+    }
+}
+
+/// The text in lines of at most so many characters, broken between words; a longer word has a line of its own.
+fn words_in(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    // Two blanks in a row are part of the text.
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
 fn push(out: &mut String, line: &str) {
-    out.push_str(line);
+    out.push_str(&visible(line));
     out.push('\n');
 }

@@ -3,6 +3,8 @@
 use super::{CliError, Exit, Output};
 use crate::app;
 use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
+use crate::units::visible;
+use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -221,15 +223,43 @@ pub fn give(
     }
 }
 
-/// Writes rows below their heads in aligned columns; columns whose head begins with `>` stand to the right.
+/// A time of a document as people read it: `2026-11-30T05:22:30.79Z` as `2026-11-30 05:22:30Z`.
+pub fn moment(time: &str) -> String {
+    let zone = time.get(19..).map(|rest| rest.trim_start_matches(|part: char| part == '.' || part.is_ascii_digit()));
+    match (time.get(..10), time.get(11..19), zone) {
+        (Some(day), Some(clock), Some(zone)) => format!("{day} {clock}{zone}"),
+        _ => time.to_owned(),
+    }
+}
+
+/// A cost or an amount as people read it: whole minor units where it has them, else rounded to two more decimals.
+pub fn cost(value: Decimal, decimals: u32) -> String {
+    let mut value = value.round_dp(decimals + 2).normalize();
+    if value.scale() < decimals {
+        value.rescale(decimals);
+    }
+    value.to_string()
+}
+
+/// Energy in kWh as people read it: whole watt hours.
+pub fn kwh(value: Decimal) -> String {
+    let mut value = value.round_dp(3);
+    value.rescale(3);
+    value.to_string()
+}
+
+/// Writes rows below their heads in aligned columns; columns whose head begins with `>` stand to the right. What would move a
+/// terminal's cursor or turn a line around is written out.
 pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
     let names: Vec<String> = heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect();
     let width = |column: usize| -> usize {
         let cells = rows.iter().filter_map(|row| row.get(column)).chain(names.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    for row in std::iter::once(&names).chain(rows) {
+    for row in std::iter::once(&names).chain(&rows) {
         let mut line = String::new();
         for ((cell, head), width) in row.iter().zip(heads).zip(&widths) {
             let blank = width.saturating_sub(cell.chars().count());

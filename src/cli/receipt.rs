@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The largest receipt that is read, in bytes.
 const RECEIPT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Receipts.
+/// Receipts: what drivers get.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,7 +37,7 @@ struct Show {
     /// The session's id, or the beginning of it
     #[arg(required_unless_present = "last")]
     id: Option<String>,
-    /// The youngest session
+    /// The newest session
     #[arg(long, conflicts_with = "id")]
     last: bool,
     /// txt, html or json (the signed document)

@@ -1,6 +1,6 @@
 //! `wattstile session`: what sessions there are, and one in full.
 
-use super::look::{Source, Which, give, items, table};
+use super::look::{Source, Which, cost, give, items, kwh, moment, table};
 use super::{CliError, Exit, Output};
 use crate::console::{SessionRow, SessionSheet};
 use rust_decimal::Decimal;
@@ -18,7 +18,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List sessions, the youngest first
+    /// List sessions, the newest first
     #[command(after_help = "Example:\n  wattstile session ls --state charging --charger AMS-")]
     Ls(Ls),
     /// Show one session: figures and what was asked of processors
@@ -50,7 +50,7 @@ struct One {
     /// The session's id, or the beginning of it
     #[arg(required_unless_present = "last")]
     id: Option<String>,
-    /// The youngest session
+    /// The newest session
     #[arg(long, conflicts_with = "id")]
     last: bool,
 }
@@ -100,7 +100,11 @@ fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
     let rows: Vec<SessionRow> = items(&document)?;
     give(output, &document, |out| {
         let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        table(out, &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", ""], &cells)
+        table(
+            out,
+            &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", "currency"],
+            &cells,
+        )
     })
 }
 
@@ -109,9 +113,9 @@ fn cells(row: &SessionRow) -> Vec<String> {
         row.id.clone(),
         row.state.clone(),
         format!("{}/{}", row.charger, row.connector),
-        row.started_at.clone(),
-        three(row.energy_kwh),
-        row.cost.normalize().to_string(),
+        moment(&row.started_at),
+        kwh(row.energy_kwh),
+        cost(row.cost, row.held.scale()),
         row.held.to_string(),
         row.captured.to_string(),
         row.currency.clone(),
@@ -131,22 +135,25 @@ fn head(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         row.state
     )?;
     let until = match (&row.ended_at, &row.end_reason) {
-        (Some(at), Some(why)) => format!(" → {at}  {why}"),
+        (Some(at), Some(why)) => format!(" → {}  {why}", moment(at)),
         _ => String::new(),
     };
-    writeln!(out, "  {}{until}", row.started_at)
+    writeln!(out, "  {}{until}", moment(&row.started_at))
 }
 
 fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     head(out, sheet)?;
     let (row, [first, last]) = (&sheet.row, sheet.register_kwh);
     let money = |amount: Decimal| format!("{} {amount}", row.currency);
+    let exact = match sheet.gross == sheet.payable {
+        true => String::new(),
+        false => format!("  ({} before rounding)", sheet.gross.normalize()),
+    };
     let mut facts = vec![
         ("credential", row.credential.clone()),
-        ("energy", format!("{} kWh  (register {} to {})", three(row.energy_kwh), three(first), three(last))),
-        ("readings", format!("{}  ({} not believed)", row.readings, sheet.suspects)),
-        ("cost", format!("{} {}  exact", row.currency, sheet.gross.normalize())),
-        ("payable", money(sheet.payable)),
+        ("energy", format!("{} kWh  (meter {} to {})", kwh(row.energy_kwh), kwh(first), kwh(last))),
+        ("readings", format!("{}  ({} rejected)", row.readings, sheet.suspects)),
+        ("to pay", format!("{}{exact}", money(sheet.payable))),
         ("held", money(row.held)),
         ("captured", money(row.captured)),
         ("released", money(sheet.released)),
@@ -155,7 +162,7 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     if !sheet.shortfall.is_zero() {
         facts.push(("still owed", money(sheet.shortfall)));
     }
-    facts.extend(sheet.settled_at.clone().map(|at| ("settled", at)));
+    facts.extend(sheet.settled_at.as_deref().map(|at| ("settled", moment(at))));
     writeln!(out)?;
     for (name, value) in facts {
         writeln!(out, "  {name:<12}{value}")?;
@@ -187,7 +194,7 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     for line in &sheet.lines {
         let name = line.dimension.replace('_', " ").to_uppercase();
         let (unit, show): (&str, fn(Decimal) -> String) = match line.unit.as_str() {
-            "kWh" => ("kWh", three),
+            "kWh" => ("kWh", kwh),
             "s" => ("s", |seconds| seconds.normalize().to_string()),
             _ => ("", |count| count.normalize().to_string()),
         };
@@ -206,18 +213,31 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
             clock(&line.to),
             quantity.trim_end().to_owned(),
             format!("{}{per}", line.price),
-            four(line.net),
+            four(if line.price_includes_vat { line.gross } else { line.net }),
         ]);
     }
     let sum = |name: String, figure: Decimal| {
         vec![String::new(), String::new(), String::new(), String::new(), name, four(figure)]
     };
-    rows.push(sum("subtotal".to_owned(), sheet.net));
-    for (percent, vat) in sheet.vat.iter().filter(|(_, vat)| !vat.is_zero()) {
-        rows.push(sum(percent.map_or("VAT".to_owned(), |percent| format!("VAT {percent} %")), *vat));
+    let includes_vat = sheet.lines.first().is_some_and(|line| line.price_includes_vat);
+    let vat: Vec<Vec<String>> = sheet
+        .vat
+        .iter()
+        .filter(|(_, vat)| !vat.is_zero())
+        .map(|(percent, vat)| sum(percent.map_or("VAT".to_owned(), |percent| format!("VAT {percent} %")), *vat))
+        .collect();
+    if includes_vat {
+        // The lines hold it already.
+        rows.push(sum("total".to_owned(), sheet.gross));
+        rows.push(sum("net in it".to_owned(), sheet.net));
+        rows.extend(vat);
+    } else {
+        rows.push(sum("net".to_owned(), sheet.net));
+        rows.extend(vat);
+        rows.push(sum("total".to_owned(), sheet.gross));
     }
-    rows.push(sum("total".to_owned(), sheet.gross));
-    table(out, &["  element", "from", "to", ">quantity", ">price", ">excl. VAT"], &rows)?;
+    let basis = if includes_vat { ">incl. VAT" } else { ">excl. VAT" };
+    table(out, &["  element", "from", "to", ">quantity", ">price", basis], &rows)?;
     let currency = &sheet.row.currency;
     writeln!(
         out,
@@ -226,10 +246,6 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     )?;
     let receipt = if sheet.receipt { ", signed receipt in the archive" } else { "" };
     writeln!(out, "  proof: {} readings{receipt}", sheet.row.readings)
-}
-
-fn three(value: Decimal) -> String {
-    at_least(value, 3)
 }
 
 fn four(value: Decimal) -> String {

@@ -19,6 +19,7 @@ mod ids;
 mod meter;
 mod money;
 pub mod screen;
+mod shown;
 mod time;
 
 pub(crate) use common::few;
@@ -30,4 +31,5 @@ pub use ids::{
 };
 pub use meter::MeterReading;
 pub use money::{Amount, Cost, Currency, MoneyError, Rounding};
+pub use shown::{is_hidden, visible, visible_json};
 pub use time::{Clock, Mono, Now, TimeError, TimeSpan, Timestamp};

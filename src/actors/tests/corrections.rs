@@ -71,7 +71,7 @@ fn check(scene: &Scene, house: &House) {
     }
     let random = ring::rand::SystemRandom::new();
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
-    let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new() };
+    let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
     let receipt = dossier::receipt(&session, &place.tariff, &billing).unwrap().receipt;
     let refunded = session.payment.refunded();
     assert_eq!(receipt.total, Amount::new(billed, Currency::EUR).major() + refunded.major());

@@ -51,7 +51,12 @@ fn check(scene: &Scene) {
 fn billing() -> Billing {
     let random = ring::rand::SystemRandom::new();
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
-    Billing { key, issuer: Issuer { name: "Stadtwerke".into(), ..Issuer::default() }, receipt_base: String::new() }
+    Billing {
+        key,
+        issuer: Issuer { name: "Stadtwerke".into(), ..Issuer::default() },
+        receipt_base: String::new(),
+        sites: Default::default(),
+    }
 }
 
 #[test]

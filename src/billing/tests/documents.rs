@@ -5,38 +5,100 @@ use super::*;
 #[test]
 fn the_text_shows_every_digit_of_the_way_to_the_price() {
     let expected = "\
-Receipt R-2026-000001  ·  Wattstile Charging B.V.
+Receipt R-2026-000001
+Wattstile Charging B.V.
 Keizersgracht 1, Amsterdam
-NL001234567B01
+VAT id NL001234567B01
 
-  session     SESSION
-  place       Oosterdok <P&R>, Oosterdokskade 12, 1011 AE Amsterdam
-  charger     NL*WST*E0007  connector 1
-  from        2026-11-22 14:02:11 +01:00
-  to          2026-11-22 14:19:50 +01:00  (17 min 39 s)
-  energy      18.402 kWh
-  register    81234.500 to 81252.902 kWh  (147 readings)
-  tariff      AMS-DAY  (sha256 9c9c9c9c9c9c…)
-  paid with   payment card  fp_5b0e
+  place         Oosterdok <P&R>, Oosterdokskade 12, 1011 AE Amsterdam
+  charger       NL*WST*E0007, connector 1
+  from          2026-11-22 14:02:11 +01:00
+  to            2026-11-22 14:19:50 +01:00  (17 min 39 s)
+  energy        18.402 kWh
+  meter         81234.500 to 81252.902 kWh, 147 readings
+  tariff        AMS-DAY
+  session       SESSION
 
-  element                       from   to         quantity     price   excl. VAT
-  1 start fee                   14:02  14:02             1      0.50   0.5000
-  2 energy, 07:00-19:00         14:02  14:16    15.120 kWh  0.42/kWh   6.3504
-  3 energy, at 60 kW or more    14:16  14:18     3.282 kWh  0.31/kWh   1.01742
-  4 parking time, after 5 min   14:19  14:19  42 s → 1 min    4.20/h   0.0700
-                                                            subtotal   7.93782
-                                                            VAT 21 %   1.6669422
-                                                        total, exact   9.6047622
-                                             rounded once, half even  -0.0047622
-                                                         to pay  EUR   9.60
+  what                        from   to         quantity     price  excl. VAT
+  start fee                   14:02  14:02             1      0.50     0.50
+  energy, 07:00-19:00         14:02  14:16    15.120 kWh  0.42/kWh     6.3504
+  energy, at 60 kW or more    14:16  14:18     3.282 kWh  0.31/kWh     1.0174
+  parking time, after 5 min   14:19  14:19  42 s → 1 min    4.20/h     0.07
+                                                               net     7.94
+                                                          VAT 21 %     1.67
+                                                          rounding    -0.01
+                                                         total EUR     9.60
+                                                   before rounding     9.6047622
 
-  authorized  EUR 45.00
-  captured    EUR 9.60
-  released    EUR 35.40
-  processor   acme-cards  8841
-  read again  https://example.com/r/0198c3
+  paid          EUR 9.60 by payment card, fp_5b0e, 2026-11-22 14:20:00 +01:00
+  reserved      EUR 45.00, of which EUR 35.40 were released
+  paid through  acme-cards, reference 8841
+  read again    https://example.com/r/0198c3
 ";
-    assert_eq!(receipt().to_text().replace(&receipt().session, "SESSION"), expected);
+    let text = receipt().to_text().replace(&receipt().session, "SESSION");
+    assert_eq!(text, expected);
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+}
+
+/// The same session at prices that contain the tax: each line multiplies, in every form.
+#[test]
+fn a_line_multiplies_with_tax_inside_and_without() {
+    let mut inside = session();
+    inside.tariff.prices_include_vat = true;
+    for line in &mut inside.lines {
+        let factor = Decimal::ONE + line.vat_percent.unwrap_or_default() / Decimal::ONE_HUNDRED;
+        line.price = (line.price * factor).normalize();
+    }
+    for session in [session(), inside] {
+        let receipt = Receipt::new(&session, &issue()).unwrap();
+        for line in &receipt.lines {
+            let units = if line.unit == "s" { line.billed / Decimal::from(3_600) } else { line.billed };
+            let close = |left: Decimal, right: Decimal| (left - right).abs() < Decimal::new(1, 9);
+            assert!(close(units * line.price, line.amount), "{line:?}");
+            assert!(close(units * line.price_incl_vat.unwrap(), line.gross), "{line:?}");
+            assert_eq!(line.amount, if line.price_includes_vat { line.gross } else { line.net });
+        }
+        let (text, page) = (receipt.to_text(), receipt.to_html().unwrap());
+        let includes = session.tariff.prices_include_vat;
+        assert!(text.contains(if includes { "incl. VAT" } else { "excl. VAT" }), "{text}");
+        let energy = if includes { "0.5082/kWh     7.684" } else { "0.42/kWh     6.3504" };
+        assert!(text.contains(energy), "{text}");
+        assert!(page.contains("15.120 kWh × 0.5082/kWh") && page.contains("<span>7.684</span>"), "{page}");
+    }
+}
+
+/// A name from outside can neither move a terminal's cursor nor turn a line around.
+#[test]
+fn control_characters_and_marks_of_direction_are_written_out() {
+    let mut session = session();
+    session.place.name = Some("Oost\u{1b}[2J\u{202e}dok\u{2066}".into());
+    session.payment.references = vec!["88\u{9b}41\u{200f}".into()];
+    let mut issue = issue();
+    issue.issuer.name = "A\u{7}\u{feff}B\nC".into();
+    let random = ring::rand::SystemRandom::new();
+    let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
+    let signed = key.sign(Receipt::new(&session, &issue).unwrap());
+    let (text, page, json) = (signed.receipt.to_text(), signed.to_html().unwrap(), signed.to_json());
+    for shown in [&text, &page, &json] {
+        assert!(shown.chars().all(|one| one == '\n' || !crate::units::is_hidden(one)), "{shown:?}");
+    }
+    assert!(text.contains("Oost\\u{1b}[2J\\u{202e}dok"), "{text}");
+    let verified = verify_receipt(json.as_bytes(), Some(&key.public_key())).unwrap();
+    assert_eq!(verified.receipt, signed.receipt, "the document itself is unchanged");
+}
+
+/// The page says what was paid, and tells nobody to run a command.
+#[test]
+fn the_page_speaks_to_drivers() {
+    let random = ring::rand::SystemRandom::new();
+    let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
+    let page = key.sign(receipt()).to_html().unwrap();
+    for words in
+        ["EUR 9.60", ">Paid<", "Oosterdokskade 12", "1.67", "0.5082/kWh", "0.42/kWh before VAT", "payment card"]
+    {
+        assert!(page.contains(words), "{words} is missing in {page}");
+    }
+    assert!(!page.contains("to pay") && !page.contains("wattstile "), "{page}");
 }
 
 #[test]
@@ -59,7 +121,7 @@ fn the_page_carries_the_qr_code_of_its_link_and_nothing_from_elsewhere() {
     assert!(page.contains("<svg") && !page.contains("<?xml"), "{page}");
     let sources = ["src=", "@import", "url(", "<link"];
     assert!(sources.iter().all(|source| !page.contains(source)));
-    for figure in ["6.3504", "1.01742", "42 s → 1 min", "9.60", "35.40", "R-2026-000001"] {
+    for figure in ["7.684", "1.2311", "42 s → 1 min", "9.60", "35.40", "R-2026-000001"] {
         assert!(page.contains(figure), "{figure} is missing in {page}");
     }
 }
@@ -128,7 +190,7 @@ fn what_was_taken_too_much_is_told_to_the_driver() {
     let mut session = session();
     session.payment.captured = cents(1_920);
     let text = Receipt::new(&session, &issue()).unwrap().to_text();
-    assert!(text.contains("given back  EUR 9.60"), "{text}");
+    assert!(text.contains("too much      EUR 9.60 were taken beyond the total and are to be given back"), "{text}");
 }
 
 #[test]
