@@ -259,9 +259,9 @@ pub const FAREWELL_MAX: TimeSpan = TimeSpan::from_secs(5);
 /// Refused peers that are remembered for the console.
 pub const RECENT_REFUSALS: usize = 100;
 
-/// Documents that an invoice series remembers, to give the same number again. A session keeps its documents itself, so
-/// that this is only the second net.
-pub const INVOICES_REMEMBERED: usize = 256;
+/// Documents of one partition that may wait for a number of one family of invoice series at once; others wait for these. A
+/// series remembers as many of each partition, to give the same number again.
+pub const DOCUMENTS_ASKED: u64 = 64;
 
 /// Settlement batches that a partition keeps, those that are not booked yet included. A partition has those of all processors
 /// that live in it.

@@ -55,6 +55,11 @@ impl Delivery<'_> {
             }
             Input::AskAccount(account, operation) => self.ask_account(partition, &account, &operation),
             Input::Order(account, command, reply) => self.order(partition, &account, *command, reply),
+            Input::AskNumber(request) => self.number(partition, *request),
+            Input::Numbered(numbered) => {
+                let (family, turn, issued) = *numbered;
+                self.numbered(partition, &family, turn, issued);
+            }
             Input::StopSession(session, reason) => self.session_by_id(partition, session, Command::StopBy(reason)),
             Input::Late(session, command) => self.session_by_id(partition, session, *command),
             Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
@@ -338,7 +343,7 @@ impl Delivery<'_> {
                 return self.queue(Output::MeterAck { charger, session: key, up_to, running });
             }
             session::Effect::Payment(effect) => return self.payment_effect(*effect),
-            session::Effect::Archive => return self.queue(Output::Archive(id)),
+            session::Effect::Archive => return self.archive_if_closed(partition, id),
             session::Effect::MeterRejected(rejection) => {
                 let expected = rejection.expected();
                 return self.reject(slot, key, codes::of_session(rejection), expected, rejection.to_string());

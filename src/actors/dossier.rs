@@ -40,7 +40,10 @@ pub struct Billing {
 }
 
 /// Finds out where a charger stands.
-pub struct Sites(pub Box<dyn Fn(&ChargerId) -> Option<Place> + Send + Sync>);
+pub struct Sites(pub Box<PlaceOf>);
+
+/// The place of a charger, where one is known.
+pub type PlaceOf = dyn Fn(&ChargerId) -> Option<Place> + Send + Sync;
 
 /// Nothing is known of any charger.
 impl Default for Sites {

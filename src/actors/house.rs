@@ -2,6 +2,7 @@
 
 use super::links::Links;
 use super::stand_ins::StandIns;
+use crate::billing::invoice::{SeriesFamily, SeriesKind};
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::{Listed, NoRoute, Registry, Wanted};
 use crate::payment::vault::{Keyring, is_sealed};
@@ -9,7 +10,8 @@ use crate::payment::{Credential, CredentialKind, HoldCapabilities, Operation, Re
 use crate::session::{Policy, Route, Router};
 use crate::tariff::Tariff;
 use crate::units::{
-    AccountId, Amount, ChargerId, ConnectorId, Currency, Fingerprint, ProcessorId, SessionId, SiteId, Timestamp,
+    AccountId, Amount, ChargerId, ConnectorId, Currency, Fingerprint, PartitionId, ProcessorId, SessionId, SiteId,
+    Timestamp,
 };
 use crate::wire::{Code, looks_like_card_number};
 use arc_swap::ArcSwap;
@@ -38,7 +40,7 @@ pub struct House {
     pub fingerprint_key: hmac::Key,
     /// Where receipts can be fetched: an address to which a session's id is appended; empty when nowhere.
     pub receipt_base: String,
-    /// What the names of invoice series begin with.
+    /// How documents are numbered.
     pub series: SeriesNames,
     /// The keys under which tokens are kept.
     pub keys: Keyring,
@@ -46,23 +48,41 @@ pub struct House {
     pub links: Links,
 }
 
-/// What the names of invoice series begin with. The year, the partition and the currency follow: `R-2026-07-EUR`.
+/// How documents are numbered: `R-2026-EUR-000001`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeriesNames {
-    /// Of invoices; at most [`SeriesNames::MAX_LEN`] letters and digits.
+    /// What the names of series of invoices begin with; at most [`SeriesNames::MAX_LEN`] letters and digits.
     pub invoices: Box<str>,
-    /// Of credit notes; another than that of invoices.
+    /// The same of credit notes; another than that of invoices.
     pub credit_notes: Box<str>,
+    /// Whether each partition numbers its own documents (`R-2026-07-EUR`), instead of one series for all.
+    pub per_partition: bool,
+    /// Where the operator's calendar is: a document is of the year in which it is issued there.
+    pub zone: TimeZone,
 }
 
 impl SeriesNames {
     /// The longest beginning, so that the whole name is no longer than a series' name may be.
-    pub const MAX_LEN: usize = 8;
+    pub const MAX_LEN: usize = SeriesFamily::PREFIX_MAX_LEN;
+
+    /// The family that numbers such documents of a partition.
+    pub fn family(&self, kind: SeriesKind, currency: Currency, partition: PartitionId) -> SeriesFamily {
+        let prefix = match kind {
+            SeriesKind::Invoice => &self.invoices,
+            SeriesKind::CreditNote => &self.credit_notes,
+        };
+        SeriesFamily::new(prefix, self.per_partition.then_some(partition), kind, currency)
+    }
+
+    /// The operator's year at this moment; that of 1970 for times that no calendar has.
+    pub fn year(&self, at: Timestamp) -> i16 {
+        at.in_zone(&self.zone).map_or(1970, |local| local.year())
+    }
 }
 
 impl Default for SeriesNames {
     fn default() -> SeriesNames {
-        SeriesNames { invoices: "R".into(), credit_notes: "C".into() }
+        SeriesNames { invoices: "R".into(), credit_notes: "C".into(), per_partition: false, zone: TimeZone::UTC }
     }
 }
 

@@ -1,9 +1,14 @@
-//! Invoices and credit notes: what a session came to gets its number in the same turn, and so in the same batch of the
-//! log, as the fact that made it final.
+//! Invoices and credit notes: what a session came to is written down as a document in the same turn, and so in the same batch
+//! of the log, as the fact that made it final; the home of its series gives it a number.
 //!
-//! A series belongs to one partition, so that no number needs a message: `R-2026-07-EUR` numbers the invoices in euro of
-//! partition 7 in 2026. After each fact about a session's money, what its documents come to is compared with what it was sold
-//! for, and a difference makes a document:
+//! ```text
+//!   session's partition: fact, document without number ──(durable) request──▶ home of the series
+//!   session's partition: document with number          ◀──(durable) answer─── home: number and document, one record
+//! ```
+//!
+//! The request is the same however often it is made, and is made again until it is answered. After each fact about a
+//! session's money, what its documents come to is compared with what it was sold for, and a difference makes a document,
+//! one at a time:
 //!
 //! ```text
 //!   settled with a price          ─▶ invoice
@@ -18,59 +23,62 @@
 use super::delivery::Delivery;
 use super::encoding::encode;
 use super::hosted::Slot;
-use super::house::SeriesNames;
+use super::output::Output;
 use super::partition::Partition;
 use super::{dossier, posting};
 use crate::billing::BillingError;
-use crate::billing::invoice::{self, Command, Document, Effect, Event, Series, SeriesId, SeriesKind};
+use crate::billing::invoice::{
+    self, Command, Document, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind,
+    Turn,
+};
 use crate::journal::RecordKind;
 use crate::ledger::Tax;
 use crate::payment;
-use crate::session::{self, Session};
+use crate::session::{self, Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Amount, Currency, OpId, PartitionId, TimeSpan, Timestamp};
+use crate::units::{Amount, OpId, SessionId, Timestamp};
 use std::collections::BTreeMap;
 
 /// Numbers of documents that belong to no operation: above those of operations, below those of inquiries.
 const FIRST_OWN_NUMBER: u16 = 0x4000;
 
+/// Requests that one turn sends: a few, because they share its permit with whatever else it does.
+pub(super) const ASKED_AT_ONCE: usize = 8;
+
 impl Delivery<'_> {
-    /// Numbers the documents that follow from these facts, if any do.
+    /// Makes the document that follows from these facts, if one does.
     pub(super) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
         let matters =
             |event: &session::Event| matches!(event, session::Event::Payment(_) | session::Event::Corrected(_));
-        if !events.iter().any(matters) {
-            return;
+        if events.iter().any(matters) {
+            self.bill_what_is_due(partition, cell, events);
         }
+    }
+
+    /// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so whatever
+    /// comes while a document waits for its number is looked at when it has it.
+    fn bill_what_is_due(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
-        let Some(due) = due(session) else { return };
+        let Some(due) = due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
         let taxes = taxes(session, tariff, billed(session).saturating_add(due.minor));
         match (due.minor, taxes.is_empty(), fits(due, &taxes)) {
             (0, true, _) => {}
             (_, _, true) => self.document(partition, cell, events, due, taxes),
             // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
-            // documented is taken back as a whole, and documented anew.
+            // documented is taken back as a whole. Then everything is due, and documented anew.
             (_, _, false) => {
-                let before = Amount::new(billed(session), due.currency);
-                let back = session.documents().iter().flat_map(|issued| &issued.document.taxes);
+                let back = Amount::new(billed(session).saturating_neg(), due.currency);
                 let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
-                for (tax, amount) in back {
+                for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
                     *back_taxes.entry(*tax).or_insert(0) -= amount.minor;
                 }
-                let anew = taxes.iter().map(|(tax, minor)| (*tax, minor - back_taxes.get(tax).copied().unwrap_or(0)));
-                let anew: BTreeMap<Tax, i64> = anew.collect();
-                let after = Amount::new(before.minor.saturating_add(due.minor), due.currency);
-                let back = Amount::new(before.minor.saturating_neg(), due.currency);
                 self.document(partition, cell, events, back, back_taxes);
-                if after.minor > 0 {
-                    self.document(partition, cell, &[], after, anew);
-                }
             }
         }
     }
 
-    /// Makes a document and has it numbered.
+    /// Makes a document, and writes it down without a number.
     fn document(
         &mut self,
         partition: &mut Partition,
@@ -91,31 +99,90 @@ impl Delivery<'_> {
             }
         };
         let kind = if due.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
-        self.finalize(partition, kind, document);
+        let family = self.house.series.family(kind, due.currency, partition.id);
+        self.request_fact(partition, &RequestEvent::Requested { family, document: Box::new(document) });
+        self.ask_for_numbers(partition);
     }
 
-    /// Gives a document the next number of its series, which is opened when it is the first of its year.
-    fn finalize(&mut self, partition: &mut Partition, kind: SeriesKind, mut document: Document) {
-        let currency = document.total.currency;
-        let series = name(&self.house.series, kind, self.now.wall, partition.id, currency);
-        if !partition.series.contains_key(&series) {
-            let older: Vec<SeriesId> = open_of(partition, kind, currency).cloned().collect();
-            for older in older {
-                self.tell_series(partition, &older, Command::Close);
+    /// Asks for the numbers that are due: at most as many as one turn may send.
+    pub(super) fn ask_for_numbers(&mut self, partition: &mut Partition) {
+        for request in partition.requests.due(partition.id, self.now.mono, ASKED_AT_ONCE) {
+            self.queue(Output::AskNumber(Box::new(request)));
+        }
+    }
+
+    /// A partition asks a family of this partition for a number. A series is opened with the first document of its year,
+    /// and ends the one of the year before.
+    pub(super) fn number(&mut self, partition: &mut Partition, request: Request) {
+        let Request { family, turn, document } = request;
+        let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
+        let known: Vec<(i16, SeriesId, bool)> = partition.series.iter().filter_map(of_family).collect();
+        let asked_before = known.iter().find(|(_, id, _)| {
+            let series = partition.series.get(id).and_then(Series::opened);
+            series.is_some_and(|series| series.answered(turn).is_some())
+        });
+        let series = match asked_before {
+            Some((_, id, _)) => id.clone(),
+            None => {
+                // A clock that was set back over New Year does not open the old year again.
+                let open = known.iter().filter(|(_, _, open)| *open).map(|(year, ..)| *year).max();
+                let year = self.house.series.year(self.now.wall);
+                let year = open.map_or(year, |open| open.max(year));
+                let series = family.of_year(year);
+                if !partition.series.contains_key(&series) {
+                    for (_, older, _) in known.iter().filter(|(_, _, open)| *open) {
+                        self.tell_series(partition, older, Command::Close);
+                    }
+                    let (kind, currency) = (family.kind(), family.currency());
+                    self.tell_series(partition, &series, Command::Open { series: series.clone(), kind, currency });
+                }
+                series
             }
-            self.tell_series(partition, &series, Command::Open { series: series.clone(), kind, currency });
+        };
+        let id = document.id;
+        match self.tell_series(partition, &series, Command::Finalize { document: Box::new(document), turn }) {
+            Some(Effect::Numbered { issued, turn }) => {
+                self.queue(Output::Numbered(Box::new((family, turn, issued))));
+            }
+            // The answer to a request that was answered, and recorded, before this repetition came.
+            Some(Effect::Refused { rejection: invoice::Rejection::Recorded, .. }) => {}
+            Some(Effect::Refused { rejection, .. }) => {
+                tracing::error!(document = %id, %series, %rejection, "a document has no number");
+            }
+            Some(Effect::Opened(_) | Effect::Closed) | None => {}
         }
-        // A wall clock that was set back must not make a fresh document look like a forgotten one.
-        if let Some(Series::Open(open)) = partition.series.get(&series) {
-            let youngest = open.forgotten_until.map(|until| until.saturating_add(TimeSpan::from_ms(1)));
-            document.final_at = document.final_at.max(youngest.unwrap_or(document.final_at));
+    }
+
+    /// The home of a family has given a document its number: the session keeps it, and what it lacks by now is next.
+    pub(super) fn numbered(
+        &mut self,
+        partition: &mut Partition,
+        family: &SeriesFamily,
+        turn: Turn,
+        issued: Box<Issued>,
+    ) {
+        let session = issued.document.id.session();
+        let Some(fact) = partition.requests.record(family, turn, issued) else { return };
+        self.request_fact(partition, &fact);
+        if let Some(cell) = partition.find_session(session) {
+            self.bill_what_is_due(partition, cell, &[]);
+            self.archive_if_closed(partition, session);
         }
-        let session = document.id.session();
-        if let Some(Effect::Refused { rejection, .. }) =
-            self.tell_series(partition, &series, Command::Finalize(document))
-        {
-            tracing::error!(%session, %series, %rejection, "a document has no number");
+        self.ask_for_numbers(partition);
+    }
+
+    /// Puts a closed session away, unless a document of it waits for its number: then that is done when it has it.
+    pub(super) fn archive_if_closed(&mut self, partition: &Partition, id: SessionId) {
+        let hosted = partition.find_session(id).and_then(|cell| partition.sessions.get(cell));
+        let closed = hosted.is_some_and(|hosted| matches!(hosted.state().stage, Stage::Closed(_)));
+        if closed && !partition.requests.waits(id) {
+            self.queue(Output::Archive(id));
         }
+    }
+
+    fn request_fact(&mut self, partition: &mut Partition, event: &RequestEvent) {
+        self.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| encode(event, bytes));
+        partition.requested(event);
     }
 
     fn tell_series(&mut self, partition: &mut Partition, series: &SeriesId, command: Command) -> Option<Effect> {
@@ -130,35 +197,20 @@ impl Delivery<'_> {
 }
 
 impl Partition {
-    /// Folds a fact of a series, live and while replaying: the session that a document is about keeps it.
+    /// Folds a fact of a series, live and while replaying.
     pub(super) fn billed(&mut self, series: &SeriesId, event: &Event) {
         invoice::apply(self.series.entry(series.clone()).or_default(), event);
-        let Event::Finalized(issued) = event else { return };
+    }
+
+    /// Folds a fact of a document without or with its number, live and while replaying: its session keeps the number.
+    pub(super) fn requested(&mut self, event: &RequestEvent) {
+        self.requests.apply(event);
+        let RequestEvent::Recorded { issued, .. } = event else { return };
         let cell = self.find_session(issued.document.id.session());
         if let Some(hosted) = cell.and_then(|cell| self.sessions.get_mut(cell)) {
-            hosted.document(invoice::Issued::clone(issued));
+            hosted.document(Issued::clone(issued));
         }
     }
-}
-
-/// Series that still number documents of this kind.
-fn open_of(partition: &Partition, kind: SeriesKind, currency: Currency) -> impl Iterator<Item = &SeriesId> {
-    let open = move |series: &Series| match series {
-        Series::Open(open) => open.kind == kind && open.currency == currency,
-        Series::Unopened | Series::Closed(_) => false,
-    };
-    partition.series.iter().filter(move |(_, series)| open(series)).map(|(id, _)| id)
-}
-
-fn name(names: &SeriesNames, kind: SeriesKind, at: Timestamp, partition: PartitionId, currency: Currency) -> SeriesId {
-    let prefix = match kind {
-        SeriesKind::Invoice => &names.invoices,
-        SeriesKind::CreditNote => &names.credit_notes,
-    };
-    let (date, partition) = (at.to_rfc3339(), partition.0);
-    let year = date.get(..4).unwrap_or("0000");
-    SeriesId::new(&format!("{prefix}-{year}-{partition:02}-{currency}"))
-        .expect("a checked beginning, digits and a code")
 }
 
 /// What the documents of a session lack: above zero for an invoice, below zero for a credit note. Nothing before every

@@ -130,7 +130,8 @@ impl Delivery<'_> {
     /// is under way again (a late approval that is being released, a refund): then somebody has to ask until it is done.
     pub(super) fn archived(partition: &mut Partition, put_away: &Session) {
         let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
-        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled()) {
+        let waits = partition.requests.waits(put_away.id);
+        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled() && !waits) {
             partition.remove_session(put_away.id);
         }
     }
@@ -160,7 +161,7 @@ impl Delivery<'_> {
             }
         }
         self.take(partition, said);
-        self.queue(Output::Archive(id));
+        self.archive_if_closed(partition, id);
     }
 
     /// Nobody here knows what a processor speaks of.

@@ -3,6 +3,7 @@
 use super::hosted::Slot;
 use super::shard::Input;
 use crate::account;
+use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::payment::{self, Answer, CallbackId, Operation};
 use crate::units::{AccountId, Amount, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Code, ToCharger};
@@ -39,6 +40,10 @@ pub enum Output {
     Account(Box<(AccountId, Operation)>),
     /// An account's answer for the session that asked, wherever it lives.
     AccountAnswer(Box<(ProcessorId, Answer)>),
+    /// A question for the number of a document, to the home of its series, wherever that lives.
+    AskNumber(Box<Request>),
+    /// The answer, to the partition of the document's session, wherever that lives.
+    Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
     /// A processor's message is dealt with.
     Callback {
         /// Whose message.
@@ -72,6 +77,8 @@ impl Output {
             Output::Operation(_)
             | Output::Account(_)
             | Output::AccountAnswer(_)
+            | Output::AskNumber(_)
+            | Output::Numbered(_)
             | Output::Callback { .. }
             | Output::Archive(_)
             | Output::ReceiptAgain(..)

@@ -121,6 +121,8 @@ impl Outside {
                 let (processor, answer) = *answer;
                 self.post(Input::Answer(processor, Box::new(answer)));
             }
+            Output::AskNumber(request) => self.post(Input::AskNumber(request)),
+            Output::Numbered(numbered) => self.post(Input::Numbered(numbered)),
             Output::Callback { processor, callback, refused } => {
                 self.directory.acknowledge(&processor, callback, refused);
             }
@@ -202,8 +204,8 @@ impl Outside {
         }
     }
 
-    /// Hands an input to the shard that it is for. What does not fit waits; what does not fit there either is asked again
-    /// by the payment machine that waits for the answer, under the same id.
+    /// Hands an input to the shard that it is for. What does not fit waits; what does not fit there either is asked again,
+    /// under the same id, by the payment machine or the partition that waits for the answer.
     fn post(&mut self, input: Input) {
         if self.directory.shard_of(&input) == Some(self.shard) {
             self.looped.push_back(input);

@@ -8,7 +8,7 @@ use super::session::HostedSession;
 use super::snapshot::Snapping;
 use super::topping_up::TopUps;
 use crate::account::Account;
-use crate::billing::invoice::{Series, SeriesId};
+use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::payment::acquaintance::Acquaintances;
 use crate::session::{Event, Metered};
@@ -41,8 +41,10 @@ pub struct Partition {
     pub tally: Tally,
     /// Its books.
     pub books: PartitionBooks,
-    /// Its invoice series.
+    /// The invoice series that are kept here.
     pub series: BTreeMap<SeriesId, Series>,
+    /// Documents of its sessions that wait for their numbers.
+    pub requests: Requests,
     /// Top-ups of its accounts.
     pub top_ups: TopUps,
     /// What is remembered of the processors that live in it.
@@ -110,6 +112,7 @@ impl Partition {
             tally: Tally::default(),
             books: PartitionBooks::default(),
             series: BTreeMap::new(),
+            requests: Requests::default(),
             top_ups: TopUps::default(),
             processors: Acquaintances::default(),
             settlements: Register::default(),

@@ -6,7 +6,7 @@ use super::session_record;
 use super::shard::Shard;
 use super::snapshot::insert_session;
 use crate::account;
-use crate::billing::invoice::{self, SeriesId};
+use crate::billing::invoice::{self, RequestEvent, SeriesId};
 use crate::billing::reconciliation;
 use crate::charger;
 use crate::journal::{Record, RecordKind, Replay, Sequence};
@@ -90,6 +90,11 @@ impl Shard {
             RecordKind::BillingEvent => {
                 let (series, event): (SeriesId, invoice::Event) = decode(record.payload)?;
                 partition.billed(&series, &event);
+                Ok(())
+            }
+            RecordKind::DocumentEvent => {
+                let event: RequestEvent = decode(record.payload)?;
+                partition.requested(&event);
                 Ok(())
             }
         }

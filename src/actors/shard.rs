@@ -20,6 +20,7 @@ use super::settling;
 use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
 use crate::account;
+use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
@@ -46,6 +47,10 @@ pub enum Input {
     AskAccount(AccountId, Box<Operation>),
     /// An operator's order for an account of this shard.
     Order(AccountId, Box<account::Command>, OrderReply),
+    /// A partition asks a series that is kept here for the number of a document.
+    AskNumber(Box<Request>),
+    /// A document of a session of this shard has its number.
+    Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
     /// Someone other than the charger ends a session.
     StopSession(SessionId, StopReason),
     /// What a charger still has to say of a session that was ended because it was silent.
@@ -106,6 +111,8 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.0.session().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
+            Input::AskNumber(request) => request.family.home(count),
+            Input::Numbered(numbered) => numbered.1.partition,
             Input::StopSession(session, _)
             | Input::Late(session, _)
             | Input::OrderMoney(session, _, _)
@@ -354,6 +361,7 @@ impl Shard {
             }
         }
         self.fired = fired;
+        self.ask_for_numbers(now);
         for local in 0..self.partitions.len() {
             let due = self.partitions[local].top_ups.due(now.mono);
             let local = u16::try_from(local).expect("partitions are counted by a u16");
@@ -361,6 +369,19 @@ impl Shard {
                 if let Ok((partition, mut delivery)) = self.begin(local, now) {
                     delivery.top_up_payment(partition, id, payment::Command::Tick);
                 }
+            }
+        }
+    }
+
+    /// Asks again for numbers that did not come. What finds the journal busy is asked by a later tick.
+    fn ask_for_numbers(&mut self, now: Now) {
+        for local in 0..self.partitions.len() {
+            if self.partitions[local].requests.is_empty() {
+                continue;
+            }
+            let local = u16::try_from(local).expect("partitions are counted by a u16");
+            if let Ok((partition, mut delivery)) = self.begin(local, now) {
+                delivery.ask_for_numbers(partition);
             }
         }
     }
@@ -426,6 +447,7 @@ impl Shard {
                 }
             }
         }
+        self.ask_for_numbers(now);
     }
 
     /// Whether everything that was decided is durable and has left.

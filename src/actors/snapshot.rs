@@ -1,7 +1,7 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
 //! ```text
-//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | settlements | top-ups | processors
+//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | documents without a number | settlements | top-ups | processors
 //! ```
 //!
 //! States are written as they are; where cells were is not kept, because projections (which charger has which session)
@@ -18,7 +18,7 @@ use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::shard::Shard;
 use crate::account::{Account, TopUp};
-use crate::billing::invoice::{Series, SeriesId};
+use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
@@ -80,6 +80,7 @@ struct Read<'a> {
     tally: Tally,
     books: PartitionBooks,
     series: BTreeMap<SeriesId, Series>,
+    requests: Requests,
     settlements: Register,
     top_ups: BTreeMap<SessionId, TopUp>,
     processors: Acquaintances,
@@ -139,6 +140,7 @@ impl Shard {
         partition.tally = read.tally;
         partition.books = read.books;
         partition.series = read.series;
+        partition.requests = read.requests;
         partition.settlements = read.settlements;
         partition.top_ups.known = read.top_ups;
         partition.processors = read.processors;
@@ -181,6 +183,7 @@ impl Partition {
         encode(&self.tally, &mut bytes);
         encode(&self.books, &mut bytes);
         encode(&self.series, &mut bytes);
+        encode(&self.requests, &mut bytes);
         encode(&self.settlements, &mut bytes);
         encode(&self.top_ups.known, &mut bytes);
         encode(&self.processors, &mut bytes);

@@ -159,6 +159,8 @@ struct Scene {
     whole_batches: usize,
     /// What was put away; `None`: there is no archive.
     archive: Option<std::collections::BTreeMap<SessionId, (crate::session::Session, Box<str>)>>,
+    /// What is lost on its way between partitions.
+    loses: fn(&Output) -> bool,
 }
 
 impl Scene {
@@ -201,6 +203,7 @@ impl Scene {
             next_callback: 1,
             whole_batches: 0,
             archive: None,
+            loses: |_| false,
         };
         scene.shard.resume(now);
         scene.settle();
@@ -231,6 +234,7 @@ impl Scene {
             }
             let Some(output) = self.shard.release() else { return };
             match output {
+                lost if (self.loses)(&lost) => {}
                 Output::MeterAck { session, up_to, running, .. } => {
                     let ack = crate::wire::MeterAck { session, up_to, cost: Some(running) };
                     self.said.push(ToCharger::MeterAck(ack));
@@ -241,6 +245,8 @@ impl Scene {
                 Output::Operation(operation) => self.operations.push(*operation),
                 Output::Account(ask) => self.take(Input::AskAccount(ask.0, Box::new(ask.1))),
                 Output::AccountAnswer(answer) => self.take(Input::Answer(answer.0, Box::new(answer.1))),
+                Output::AskNumber(request) => self.take(Input::AskNumber(request)),
+                Output::Numbered(numbered) => self.take(Input::Numbered(numbered)),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
                 Output::Archive(id) => self.put_away(id),
                 Output::ReceiptAgain(..) => {}

@@ -40,9 +40,9 @@ fn page(template: &str, receipt: &Receipt, key_id: Option<&str>) -> Result<Strin
         context! {
             what => title(line), from => clock(&line.from), to => clock(&line.to), quantity => quantity(line),
             price => price(line), vat, net => cost(line.net, decimals), amount => cost(line.gross, decimals),
-            price_incl_vat => per_unit(line, with_vat), multiplies => line.dimension != "price_limit",
+            price_incl_vat => in_words(&per_unit(line, with_vat)), multiplies => line.dimension != "price_limit",
             // What the tariff states, where that is another price.
-            stated => (!line.price_includes_vat && line.price != with_vat).then(|| price(line)),
+            stated => (!line.price_includes_vat && line.price != with_vat).then(|| in_words(&price(line))),
         }
     });
     let lines: Vec<minijinja::Value> = lines.collect();
@@ -96,6 +96,11 @@ fn page(template: &str, receipt: &Receipt, key_id: Option<&str>) -> Result<Strin
     });
     environment.add_template("receipt.html", template).map_err(failed)?;
     environment.get_template("receipt.html").and_then(|page| page.render(values)).map_err(failed)
+}
+
+/// `0.59/kWh` as `0.59 per kWh`.
+fn in_words(price: &str) -> String {
+    price.replace('/', " per ")
 }
 
 /// Only such links become an `href`: escaping does not make a `javascript:` link harmless.

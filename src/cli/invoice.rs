@@ -1,15 +1,16 @@
 //! `wattstile invoice`: invoices and credit notes, and the check of their series, with a gate, its data, or a file.
 
-use super::look::{Source, Which, give, items, table};
+use super::look::{Source, Which, give, items, moment, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::billing::invoice::{Issued, verify_series};
 use crate::console::{InvoiceRow, SeriesRow};
+use rust_decimal::Decimal;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-/// Invoices.
+/// Documents: invoices and credit notes.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -20,19 +21,19 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List invoices and credit notes, the youngest first
-    #[command(after_help = "Example:\n  wattstile invoice ls --series R-2026-07-EUR --limit 20")]
+    /// List invoices and credit notes, the newest first
+    #[command(after_help = "Example:\n  wattstile invoice ls --series R-2026-EUR --limit 20")]
     Ls(Ls),
     /// Show one document
-    #[command(after_help = "Example:\n  wattstile invoice show R-2026-07-EUR-000123")]
+    #[command(after_help = "Example:\n  wattstile invoice show R-2026-EUR-000123")]
     Show {
         /// Its number
         number: String,
     },
     /// Check that series have no gap and that nothing in them was changed
     #[command(after_help = "Examples:\n  wattstile invoice verify-series\n  \
-        wattstile invoice verify-series --series R-2026-07-EUR --out R-2026-07-EUR.jsonl\n  \
-        wattstile invoice verify-series R-2026-07-EUR.jsonl --head SHA256\n\n\
+        wattstile invoice verify-series --series R-2026-EUR --out R-2026-EUR.jsonl\n  \
+        wattstile invoice verify-series R-2026-EUR.jsonl --head SHA256\n\n\
         Without a file, the documents of the gate (or of its data) are checked up to the last number that was given.\n\
         Ends with 0 when everything is whole, with 1 when it is not, with 65 when the file is no series.")]
     VerifySeries(VerifySeries),
@@ -75,7 +76,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let rows: Vec<InvoiceRow> = items(&document)?;
             give(output, &document, |out| {
                 let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-                table(out, &["number", "document", "at", ">total", "", "session", "corrects"], &cells)
+                if rows.is_empty() {
+                    return writeln!(out, "no documents yet");
+                }
+                table(out, &["number", "document", "issued", ">total", "currency", "session", "corrects"], &cells)
             })?;
             Ok(Exit::Ok)
         }
@@ -84,19 +88,29 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let row: InvoiceRow = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| {
                 writeln!(out, "{}  {}", row.number, row.kind)?;
-                writeln!(out, "  numbered at    {}", row.at)?;
+                writeln!(out, "  issued         {}", moment(&row.at))?;
                 writeln!(out, "  session        {}", row.session)?;
-                writeln!(out, "  total          {} {}", row.currency, row.total)?;
-                row.taxes.iter().try_for_each(|(tax, amount)| {
-                    writeln!(out, "  {:<15}{} {amount}", format!("VAT {tax}"), row.currency)
-                })?;
                 row.corrects.iter().try_for_each(|number| writeln!(out, "  corrects       {number}"))?;
-                writeln!(out, "  content        {}", row.content)?;
-                writeln!(out, "  hash           {}", row.hash)
+                let taxes: Decimal = row.taxes.values().sum();
+                let mut sums = vec![("net".to_owned(), row.total.saturating_sub(taxes))];
+                sums.extend(row.taxes.iter().map(|(tax, amount)| (format!("VAT {tax}"), *amount)));
+                sums.push(("total".to_owned(), row.total));
+                let figures: Vec<String> = sums.iter().map(|(_, amount)| amount.to_string()).collect();
+                let width = figures.iter().map(String::len).max().unwrap_or(0);
+                for ((name, _), figure) in sums.iter().zip(&figures) {
+                    writeln!(out, "  {name:<15}{} {figure:>width$}", row.currency)?;
+                }
+                writeln!(out, "  receipt        wattstile receipt show {}", row.session)?;
+                writeln!(out, "  content        sha256 {}", row.content)?;
+                writeln!(out, "  chain          sha256 {}", row.hash)
             })?;
             Ok(Exit::Ok)
         }
     }
+}
+
+fn counted(documents: u64) -> String {
+    if documents == 1 { "1 document".to_owned() } else { format!("{documents} documents") }
 }
 
 fn cells(row: &InvoiceRow) -> Vec<String> {
@@ -105,7 +119,7 @@ fn cells(row: &InvoiceRow) -> Vec<String> {
     vec![
         row.number.clone(),
         row.kind.clone(),
-        row.at.clone(),
+        moment(&row.at),
         total,
         row.currency.clone(),
         row.session.clone(),
@@ -129,7 +143,8 @@ impl VerifySeries {
                 match fault {
                     None => writeln!(
                         out,
-                        "{GOOD}whole{GOOD:#}   {series}  {documents} documents  {currency} {total}  {head}"
+                        "{GOOD}whole{GOOD:#}   {series}  {}  {currency} {total}  sha256 {head}",
+                        counted(*documents)
                     )?,
                     Some(fault) => writeln!(out, "{BAD}broken{BAD:#}  {series}  {fault}")?,
                 }
@@ -161,7 +176,7 @@ fn verify_file(path: &Path, head: Option<&str>, output: &Output) -> Result<Exit,
         "whole": true, "series": series, "documents": summary.count, "head": found, "totals": totals,
     });
     output.answer("invoice-series/1", &document, |out| {
-        writeln!(out, "{GOOD}whole{GOOD:#}  {series}  {} documents, no gap, nothing changed", summary.count)?;
+        writeln!(out, "{GOOD}whole{GOOD:#}  {series}  {}, no gap, nothing changed", counted(summary.count))?;
         totals.iter().try_for_each(|(currency, total)| writeln!(out, "  total  {currency} {total}"))?;
         writeln!(out, "  head   {found}")
     })?;

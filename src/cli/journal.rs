@@ -218,6 +218,10 @@ fn meaning(record: Record<'_>) -> Option<Value> {
             Some(json!({ "tariff": hash.to_string(), "source": source }))
         }
         RecordKind::BillingEvent => of::<SeriesId, invoice::Event>(record.payload, "series"),
+        RecordKind::DocumentEvent => {
+            let event: invoice::RequestEvent = postcard::from_bytes(record.payload).ok()?;
+            Some(json!({ "event": serde_json::to_value(event).ok()? }))
+        }
         RecordKind::TopUpEvent => of::<SessionId, account::TopUpEvent>(record.payload, "top_up"),
         RecordKind::ProcessorEvent => {
             let event: acquaintance::Event = postcard::from_bytes(record.payload).ok()?;

@@ -19,7 +19,7 @@ pub use sections::{
     Assignment, Chargers, Console, Credentials, Gate, Journal, Log, Operator, Payment, Processor, Processors, Receipts,
     Site, Tariffs, Tls,
 };
-pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, Setting, ZoneName};
+pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
 
 use crate::actors::house::SeriesNames;
@@ -328,6 +328,19 @@ impl Config {
                 None => "wanted a level, or a list such as `info,wattstile::wire=debug`".to_owned(),
             };
             wrong("log", "level", "not a level", label, "");
+        }
+        for site in &self.sites {
+            let capitals = site.country.bytes().all(|letter| letter.is_ascii_uppercase());
+            let is_country = site.country.is_empty() || (capitals && site.country.len() == 3);
+            if !is_country {
+                wrong(
+                    "site",
+                    "country",
+                    "not a country",
+                    "wanted three capital letters, such as NLD or DEU".to_owned(),
+                    "",
+                );
+            }
         }
         let prefixes = [&self.operator.invoice_prefix, &self.operator.credit_note_prefix];
         for (key, prefix) in ["invoice_prefix", "credit_note_prefix"].into_iter().zip(prefixes) {

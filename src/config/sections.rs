@@ -2,7 +2,7 @@
 
 use super::money::Amounts;
 use super::section::sections;
-use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, ZoneName};
+use super::setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, ZoneName};
 use crate::payment::CredentialKind;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
 use std::net::SocketAddr;
@@ -124,6 +124,16 @@ sections! {
         chargers: Vec<Pattern> = "[]";
         /// Its time zone.
         time_zone: Option<ZoneName> = "";
+        /// What drivers know it by; on receipts.
+        name: String = "\"\"";
+        /// Street and number; on receipts and in records (CDRs), like the next three.
+        address: String = "\"\"";
+        /// Postal code.
+        postal_code: String = "\"\"";
+        /// City.
+        city: String = "\"\"";
+        /// Country: three letters, as in ISO 3166-1 (alpha-3).
+        country: String = "\"\"";
     }
     /// Holds, and the timers of the money. Every amount has its currency; for several currencies, write a list:
     /// ["45 EUR", "18000 HUF"]. In a currency without a first hold it is what 60 kWh cost by the dearest prices of the
@@ -183,10 +193,15 @@ sections! {
         address: String = "\"1 Example Street, 00000 Exampletown\"";
         /// VAT identification number.
         vat_id: String = "\"XX000000000\"";
-        /// What the names of invoice series begin with: 8 letters and digits at most; year, partition, currency follow.
+        /// What the names of invoice series begin with: 8 letters and digits at most; year and currency follow.
         invoice_prefix: String = "\"R\"";
         /// The same of credit notes.
         credit_note_prefix: String = "\"C\"";
+        /// "currency" numbers all documents of a currency and year in one series without a gap (R-2026-EUR); "partition" gives
+        /// each partition series of its own (R-2026-07-EUR).
+        invoice_series: SeriesScope = "\"currency\"";
+        /// The time zone of the year in which a document is issued.
+        time_zone: ZoneName = "\"UTC\"";
     }
     /// The journal: what is durable.
     Journal "journal" {

@@ -51,6 +51,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whose documents one invoice series numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesScope {
+    /// All of a currency.
+    Currency,
+    /// Those of one partition and currency.
+    Partition,
+}
+
 /// A pattern for ids: `*` stands for any characters, everything else for itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(String);
@@ -297,6 +306,7 @@ macro_rules! word_settings {
 word_settings! {
     Mode { "development" = Development, "production" = Production }
     MinTls { "1.2" = V12, "1.3" = V13 }
+    SeriesScope { "currency" = Currency, "partition" = Partition }
     LogFormat { "auto" = Auto, "text" = Text, "json" = Json }
     CredentialKind {
         "card-token" = CardToken, "wallet-token" = WalletToken, "ev-account" = EvAccount, "rfid" = Rfid,

@@ -2,8 +2,8 @@
 
 use super::api::Refused;
 use super::views::{Unanswered, Views};
-use crate::billing::invoice::{Digest, Issued, Series, SeriesId, verify_series};
-use crate::units::{Amount, Timestamp};
+use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_series};
+use crate::units::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -86,47 +86,74 @@ impl Views {
 
     /// Every series (or one): its documents, wherever they are by now, checked from the first to the last number given.
     pub fn check_series(&self, only: Option<&str>) -> Result<Vec<SeriesRow>, Unanswered> {
-        let given = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
-            all.filter_map(|series| match series {
-                Series::Unopened => None,
-                Series::Open(open) | Series::Closed(open) => {
-                    Some((open.id.clone(), open.last, open.head, open.currency))
-                }
-            })
-            .collect::<Vec<_>>()
-        });
-        let given = given.whole()?;
+        // First what was given: whatever has a number by then is found afterwards, where it waits or where it is kept.
+        let given = self.given(|id| only.is_none_or(|wanted| id.as_str() == wanted))?;
+        let found = self.found(&given, |id| only.is_none_or(|wanted| id.as_str() == wanted))?;
         let mut by_series: BTreeMap<SeriesId, Vec<Issued>> = BTreeMap::new();
-        for issued in self.documents(|id| only.is_none_or(|wanted| id.as_str() == wanted))? {
+        for issued in found {
             by_series.entry(issued.number.series.clone()).or_default().push(issued);
         }
         let mut rows = Vec::new();
-        for (id, last, head, currency) in given.into_iter().flatten() {
-            if only.is_some_and(|wanted| id.as_str() != wanted) {
-                continue;
-            }
-            let documents = by_series.remove(&id).unwrap_or_default();
-            let sum: i64 = documents.iter().map(|issued| issued.document.total.minor).sum();
+        for (id, open) in given {
+            let mut documents = by_series.remove(&id).unwrap_or_default();
+            // Numbered since.
+            documents.retain(|issued| issued.number.number <= open.last);
+            let sum: i128 = documents.iter().map(|issued| i128::from(issued.document.total.minor)).sum();
             rows.push(SeriesRow {
                 series: id.to_string(),
                 documents: u64::try_from(documents.len()).unwrap_or(u64::MAX),
-                last,
-                head: head.to_string(),
-                total: Amount::new(sum, currency).major(),
+                last: open.last,
+                head: open.head.to_string(),
+                total: Decimal::from_i128_with_scale(sum, u32::from(open.currency.exponent())),
+                currency: open.currency.code().to_owned(),
+                fault: fault(&documents, open.last, open.head),
+            });
+        }
+        // A document of a series that no partition keeps.
+        for (id, documents) in by_series {
+            let currency = documents[0].document.total.currency;
+            let sum: i128 = documents.iter().map(|issued| i128::from(issued.document.total.minor)).sum();
+            rows.push(SeriesRow {
+                series: id.to_string(),
+                documents: u64::try_from(documents.len()).unwrap_or(u64::MAX),
+                last: 0,
+                head: String::new(),
+                total: Decimal::from_i128_with_scale(sum, u32::from(currency.exponent())),
                 currency: currency.code().to_owned(),
-                fault: fault(&documents, last, head),
+                fault: Some("sessions have documents of this series, and no partition keeps it".to_owned()),
             });
         }
         rows.sort_by(|a, b| a.series.cmp(&b.series));
         Ok(rows)
     }
 
-    /// Documents of live and archived sessions, each once, in the order of their numbers.
+    /// Every document that has a number, once, in the order of the numbers.
     fn documents(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<Vec<Issued>, Unanswered> {
+        let given = self.given(&wanted)?;
+        self.found(&given, wanted)
+    }
+
+    /// The series, as their homes know them.
+    fn given(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<BTreeMap<SeriesId, OpenSeries>, Unanswered> {
+        let given = self.ask(|shard| {
+            let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
+            all.filter_map(|series| series.opened().cloned()).collect::<Vec<_>>()
+        });
+        let given = given.whole()?.into_iter().flatten();
+        Ok(given.filter(|open| wanted(&open.id)).map(|open| (open.id.clone(), open)).collect())
+    }
+
+    /// Documents of live and archived sessions, and those whose numbers are still on their way to them.
+    fn found(
+        &self,
+        given: &BTreeMap<SeriesId, OpenSeries>,
+        wanted: impl Fn(&SeriesId) -> bool,
+    ) -> Result<Vec<Issued>, Unanswered> {
         let live = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>()
+            let kept = sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>();
+            let waiting = shard.partitions().iter().flat_map(|partition| partition.requests.documents());
+            (kept, waiting.map(|(family, document)| (family.clone(), document.clone())).collect::<Vec<_>>())
         });
         let mut found: BTreeMap<(SeriesId, u64), Issued> = BTreeMap::new();
         let mut keep = |issued: Issued| {
@@ -139,7 +166,13 @@ impl Views {
             dossier.session.documents().iter().cloned().for_each(&mut keep);
             true
         })?;
-        live.into_iter().flatten().for_each(keep);
+        for (kept, waiting) in live {
+            kept.into_iter().for_each(&mut keep);
+            for (family, document) in waiting {
+                let series = given.values().filter(|open| family.year(&open.id).is_some());
+                series.filter_map(|open| open.unrecorded(&document)).for_each(&mut keep);
+            }
+        }
         Ok(found.into_values().collect())
     }
 }

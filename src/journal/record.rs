@@ -105,6 +105,8 @@ record_kinds! {
     TopUpEvent = 7, "top_up_event";
     /// A fact about a processor: what it declared, whether an operator drains it.
     ProcessorEvent = 8, "processor_event";
+    /// A document that waits for its number, or has it now.
+    DocumentEvent = 9, "document_event";
 }
 
 impl fmt::Display for RecordKind {

@@ -30,19 +30,21 @@ fn series(count: u64) -> String {
     let (id, currency) = (SeriesId::new("R-2026").unwrap(), Currency::EUR);
     let open = invoice::Command::Open { series: id, kind: SeriesKind::Invoice, currency };
     let documents = (1..=count).map(|number| {
-        invoice::Command::Finalize(Document {
+        let document = Document {
             id: op(number),
             final_at: now.wall,
             total: Amount::new(960, Currency::EUR),
             taxes: Vec::new(),
             content: Digest([1; 32]),
             corrects: None,
-        })
+        };
+        let turn = invoice::Turn { partition: PartitionId(1), request: number - 1, oldest: number - 1 };
+        invoice::Command::Finalize { document: Box::new(document), turn }
     });
     for command in std::iter::once(open).chain(documents) {
         for event in invoice::decide(&series, command, now).events {
             invoice::apply(&mut series, &event);
-            if let invoice::Event::Finalized(issued) = &event {
+            if let invoice::Event::Finalized { issued, .. } = &event {
                 lines.push_str(&serde_json::to_string(issued).unwrap());
                 lines.push('\n');
             }

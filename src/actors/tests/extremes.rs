@@ -231,7 +231,8 @@ impl Run {
         let tariff = Tariff::parse(&self.extremes.tariff).unwrap().tariff;
         let random = ring::rand::SystemRandom::new();
         let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
-        let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new() };
+        let billing =
+            Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
         for partition in self.scene.shard.partitions() {
             for (_, hosted) in partition.sessions.iter() {
                 let session = hosted.state();

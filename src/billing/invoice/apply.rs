@@ -3,7 +3,6 @@
 use super::state::{Known, Series};
 use super::verify::anchor;
 use super::{Event, OpenSeries};
-use crate::limits;
 
 /// Applies an event.
 ///
@@ -19,26 +18,30 @@ pub fn apply(series: &mut Series, event: &Event) {
                 last: 0,
                 head: anchor(id),
                 known: Default::default(),
-                order: Default::default(),
-                forgotten_until: None,
+                oldest: Default::default(),
             });
         }
-        (Series::Open(open), Event::Finalized(issued)) => {
+        (Series::Open(open), Event::Finalized { issued, turn }) => {
             assert_eq!(issued.number.number, open.last + 1, "numbers follow each other");
             assert_eq!(issued.previous, open.head, "a document hangs on the one before it");
             open.last += 1;
             open.head = issued.hash;
-            let document = &issued.document;
-            let known =
-                Known { number: open.last, final_at: document.final_at, content: document.content, hash: issued.hash };
-            let before = open.known.insert(document.id, known);
-            assert!(before.is_none(), "a document is numbered once");
-            open.order.push_back(document.id);
-            if open.order.len() > limits::INVOICES_REMEMBERED {
-                let oldest = open.order.pop_front().expect("it is not empty");
-                let forgotten = open.known.remove(&oldest).expect("both hold the same documents");
-                open.forgotten_until = open.forgotten_until.max(Some(forgotten.final_at));
+            let oldest = open.oldest.entry(turn.partition).or_default();
+            *oldest = turn.oldest.max(*oldest);
+            let (partition, oldest) = (turn.partition, *oldest);
+            while let Some((&recorded, _)) = open.known.range((partition, 0)..(partition, oldest)).next() {
+                open.known.remove(&recorded);
             }
+            let known = Known {
+                document: issued.document.id,
+                at: issued.at,
+                number: open.last,
+                content: issued.document.content,
+                previous: issued.previous,
+                hash: issued.hash,
+            };
+            let before = open.known.insert((partition, turn.request), known);
+            assert!(before.is_none(), "a document is numbered once");
         }
         (Series::Open(_), Event::Closed { .. }) => {
             if let Series::Open(open) = std::mem::take(series) {

@@ -1,7 +1,8 @@
 //! Which number a document gets. Never changes the state.
 
-use super::state::Series;
-use super::{Command, Document, Effect, Event, InvoiceNumber, Issued, OpenSeries, Rejection, SeriesKind, chain};
+use super::state::{Answered, Series};
+use super::{Command, Document, Effect, Event, InvoiceNumber, Issued, OpenSeries, Rejection, SeriesKind, Turn, chain};
+use crate::limits;
 use crate::machine;
 use crate::units::Now;
 
@@ -22,16 +23,16 @@ pub fn decide(series: &Series, command: Command, now: Now) -> Decision {
                 false => Effect::Refused { document: None, rejection: Rejection::SeriesExists },
             })
         }
-        (Series::Unopened, Command::Finalize(document)) => refuse(&document, Rejection::NoSuchSeries),
-        (Series::Open(open), Command::Finalize(document)) => match known(open, &document) {
+        (Series::Unopened, Command::Finalize { document, .. }) => refuse(&document, Rejection::NoSuchSeries),
+        (Series::Open(open), Command::Finalize { document, turn }) => match known(open, &document, turn) {
             Some(reply) => reply,
-            None => match check(open, &document) {
-                Ok(()) => number(open, document, now),
+            None => match check(open, &document, turn) {
+                Ok(()) => number(open, *document, turn, now),
                 Err(rejection) => refuse(&document, rejection),
             },
         },
-        (Series::Closed(open), Command::Finalize(document)) => {
-            known(open, &document).unwrap_or_else(|| refuse(&document, Rejection::SeriesClosed))
+        (Series::Closed(open), Command::Finalize { document, turn }) => {
+            known(open, &document, turn).unwrap_or_else(|| refuse(&document, Rejection::SeriesClosed))
         }
         (Series::Unopened, Command::Close) => {
             Decision::reply(Effect::Refused { document: None, rejection: Rejection::NoSuchSeries })
@@ -41,20 +42,31 @@ pub fn decide(series: &Series, command: Command, now: Now) -> Decision {
     }
 }
 
-/// The answer for a document that is numbered already, or may be.
-fn known(series: &OpenSeries, document: &Document) -> Option<Decision> {
-    let Some(known) = series.known.get(&document.id) else {
-        let forgotten = series.forgotten_until.is_some_and(|until| document.final_at <= until);
-        return forgotten.then(|| refuse(document, Rejection::MayBeForgotten));
-    };
-    if known.content != document.content || known.final_at != document.final_at {
-        return Some(refuse(document, Rejection::ExistsWithDifferentContent));
-    }
-    let number = InvoiceNumber { series: series.id.clone(), number: known.number };
-    Some(Decision::reply(Effect::Numbered { document: document.id, number, hash: known.hash }))
+/// The answer to a request that came before.
+fn known(series: &OpenSeries, document: &Document, turn: Turn) -> Option<Decision> {
+    Some(match series.answered(turn)? {
+        Answered::Recorded => refuse(document, Rejection::Recorded),
+        Answered::With(known) if known.document != document.id || known.content != document.content => {
+            refuse(document, Rejection::ExistsWithDifferentContent)
+        }
+        Answered::With(known) => {
+            let issued = series.issued(known, document.clone());
+            // Whatever else differs shows in the hash.
+            match chain(&issued.number, issued.at, document, issued.previous) == known.hash {
+                true => Decision::reply(Effect::Numbered { issued: Box::new(issued), turn }),
+                false => refuse(document, Rejection::ExistsWithDifferentContent),
+            }
+        }
+    })
 }
 
-fn check(series: &OpenSeries, document: &Document) -> Result<(), Rejection> {
+fn check(series: &OpenSeries, document: &Document, turn: Turn) -> Result<(), Rejection> {
+    if series.known_of(turn.partition).any(|known| known.document == document.id) {
+        return Err(Rejection::ExistsWithDifferentContent);
+    }
+    if turn.oldest > turn.request || turn.request - turn.oldest >= limits::DOCUMENTS_ASKED {
+        return Err(Rejection::TooManyRequests);
+    }
     let Document { total, taxes, corrects, .. } = document;
     if total.currency != series.currency || taxes.iter().any(|(_, tax)| tax.currency != series.currency) {
         return Err(Rejection::CurrencyDiffers);
@@ -77,12 +89,12 @@ fn check(series: &OpenSeries, document: &Document) -> Result<(), Rejection> {
     }
 }
 
-fn number(series: &OpenSeries, document: Document, now: Now) -> Decision {
+fn number(series: &OpenSeries, document: Document, turn: Turn, now: Now) -> Decision {
     let number = InvoiceNumber { series: series.id.clone(), number: series.last + 1 };
-    let (previous, id) = (series.head, document.id);
+    let previous = series.head;
     let hash = chain(&number, now.wall, &document, previous);
-    let issued = Issued { at: now.wall, number: number.clone(), document, previous, hash };
-    Decision::event(Event::Finalized(Box::new(issued))).and_effect(Effect::Numbered { document: id, number, hash })
+    let issued = Box::new(Issued { at: now.wall, number, document, previous, hash });
+    Decision::event(Event::Finalized { issued: issued.clone(), turn }).and_effect(Effect::Numbered { issued, turn })
 }
 
 fn refuse(document: &Document, rejection: Rejection) -> Decision {

@@ -1,9 +1,11 @@
 //! Invoice numbers: one series, one machine, no gaps.
 //!
-//! A series belongs to a legal entity, a place or operator, a fiscal year and a kind of document. A document has no number
-//! until it is final; then it gets the next one by an event of the series, in the same batch of the log as the document
-//! itself. Nothing is ever taken back: what was wrong is followed by a credit note, a document of its own in a series of
-//! its own, with a negative total, that names what it corrects.
+//! A series belongs to a kind of document, a currency and a year: `R-2026-EUR` ([`SeriesFamily`] tells which years belong
+//! together, and which partition keeps them). A document has no number until it is final. Then the partition of its session
+//! writes it down without one and asks the series' home ([`Requests`]); the home gives the next number by one event that
+//! holds document and number, and the session's partition records the answer. Nothing is ever taken back: what was wrong is
+//! followed by a credit note, a document of its own in a series of its own, with a negative total, that names what it
+//! corrects.
 //!
 //! ```text
 //!   Unopened ──Open──▶ Open ──Close──▶ Closed
@@ -11,12 +13,14 @@
 //!                      └──┘ Finalize: number n, hash n = SHA-256(hash n−1, document n)
 //! ```
 //!
-//! Asking again for the same document gives the same number. A series remembers its last
-//! [`limits::INVOICES_REMEMBERED`] documents for that; a document that may have been numbered and forgotten is refused,
-//! never numbered twice.
+//! Asking again for the same document gives the same number: a series remembers each document until the partition that asked
+//! has recorded the number, which it tells with a later request. Requests of a partition are counted, and at most
+//! [`limits::DOCUMENTS_ASKED`] of one family are under way, so that this memory is bounded and nothing in it is ever guessed.
 
 mod apply;
 mod decide;
+mod family;
+mod requests;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,13 +28,15 @@ mod verify;
 
 pub use apply::apply;
 pub use decide::decide;
-pub use state::{OpenSeries, Series};
+pub use family::SeriesFamily;
+pub use requests::{Request, RequestEvent, Requests};
+pub use state::{Known, OpenSeries, Series};
 pub use verify::{SeriesBroken, SeriesSummary, chain, content, verify_series};
 
 use crate::ledger::Tax;
 #[cfg(doc)]
 use crate::limits;
-use crate::units::{Amount, Currency, OpId, Timestamp};
+use crate::units::{Amount, Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -47,9 +53,25 @@ pub enum Command {
         currency: Currency,
     },
     /// Number a document that is final.
-    Finalize(Document),
+    Finalize {
+        /// The document.
+        document: Box<Document>,
+        /// Which request this is.
+        turn: Turn,
+    },
     /// End the series: the fiscal year is over.
     Close,
+}
+
+/// Which of its requests to a family a partition repeats, and which it will never repeat again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The partition that asks: the session's.
+    pub partition: PartitionId,
+    /// The request, counted from 0.
+    pub request: u64,
+    /// The oldest request whose number that partition has not recorded; at most `request`.
+    pub oldest: u64,
 }
 
 /// A final document, as far as its series has to know it. The same `id` is the same document.
@@ -85,7 +107,12 @@ pub enum Event {
         currency: Currency,
     },
     /// A document has its number.
-    Finalized(Box<Issued>),
+    Finalized {
+        /// The document with its number.
+        issued: Box<Issued>,
+        /// The request that it answers.
+        turn: Turn,
+    },
     /// The series ended.
     Closed {
         /// When.
@@ -115,12 +142,10 @@ pub enum Effect {
     Opened(SeriesId),
     /// The document has this number.
     Numbered {
-        /// The document.
-        document: OpId,
-        /// Its number.
-        number: InvoiceNumber,
-        /// Its hash.
-        hash: Digest,
+        /// The document with its number.
+        issued: Box<Issued>,
+        /// The request that this answers.
+        turn: Turn,
     },
     /// Nothing was done.
     Refused {
@@ -146,9 +171,9 @@ pub enum Rejection {
     /// The document was numbered, with another content.
     #[error("the document was numbered with another content")]
     ExistsWithDifferentContent = 3,
-    /// The document may have been numbered and forgotten.
-    #[error("the document may have been numbered and forgotten")]
-    MayBeForgotten = 4,
+    /// The partition that asks has said that it recorded the answer to this request.
+    #[error("the answer to this request was recorded before")]
+    Recorded = 4,
     /// The series has ended.
     #[error("the series has ended")]
     SeriesClosed = 5,
@@ -164,9 +189,12 @@ pub enum Rejection {
     /// Taxes that are more than the total, or of the other sign.
     #[error("the taxes do not fit the total")]
     TaxesDoNotFit = 9,
+    /// A request further ahead than a partition may be.
+    #[error("too many requests of this partition are under way")]
+    TooManyRequests = 10,
 }
 
-/// The name of a series: what stands before its numbers, such as `R-2026`.
+/// The name of a series: what stands before its numbers, such as `R-2026-EUR`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SeriesId(Box<str>);
 

@@ -1,9 +1,9 @@
 //! What a series knows of itself.
 
-use super::{Digest, SeriesId, SeriesKind};
-use crate::units::{Currency, OpId, Timestamp};
+use super::{Digest, Document, InvoiceNumber, Issued, SeriesId, SeriesKind, Turn};
+use crate::units::{Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// A series in each of its states.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,8 +13,23 @@ pub enum Series {
     Unopened,
     /// Numbers documents.
     Open(OpenSeries),
-    /// Ended; still tells the numbers that it remembers.
+    /// Ended; still tells the numbers that are not recorded everywhere.
     Closed(OpenSeries),
+}
+
+impl Series {
+    /// What it knows, once it was begun.
+    pub fn opened(&self) -> Option<&OpenSeries> {
+        match self {
+            Series::Unopened => None,
+            Series::Open(open) | Series::Closed(open) => Some(open),
+        }
+    }
+
+    /// Whether it numbers documents.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Series::Open(_))
+    }
 }
 
 /// A series that was begun.
@@ -30,23 +45,64 @@ pub struct OpenSeries {
     pub last: u64,
     /// The hash of the last document; of the series' name before the first.
     pub head: Digest,
-    /// The documents that are remembered.
-    pub known: BTreeMap<OpId, Known>,
-    /// The same in the order of their numbers.
-    pub order: VecDeque<OpId>,
-    /// When the youngest of the forgotten documents became final.
-    pub forgotten_until: Option<Timestamp>,
+    /// Numbered documents whose partitions may not have recorded the number: by partition and request.
+    pub known: BTreeMap<(PartitionId, u64), Known>,
+    /// The first request of each partition that it may repeat.
+    pub oldest: BTreeMap<PartitionId, u64>,
 }
 
 /// A document that has its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
+    /// The document.
+    pub document: OpId,
+    /// When it was numbered.
+    pub at: Timestamp,
     /// Its number.
     pub number: u64,
-    /// When it became final.
-    pub final_at: Timestamp,
     /// What it says.
     pub content: Digest,
+    /// The hash of the document before it.
+    pub previous: Digest,
     /// Its hash.
     pub hash: Digest,
+}
+
+impl OpenSeries {
+    /// What is known of a request: the document that it was answered with, or that it needs no answer any more.
+    pub fn answered(&self, turn: Turn) -> Option<Answered<'_>> {
+        match self.known.get(&(turn.partition, turn.request)) {
+            Some(known) => Some(Answered::With(known)),
+            None => {
+                let oldest = self.oldest.get(&turn.partition).copied().unwrap_or(0);
+                (turn.request < oldest).then_some(Answered::Recorded)
+            }
+        }
+    }
+
+    /// Whether the number of a document may not be recorded where it was asked for, and the document with it if so.
+    pub fn unrecorded(&self, document: &Document) -> Option<Issued> {
+        let known = self.known_of(document.id.session().partition()).find(|known| known.document == document.id)?;
+        Some(self.issued(known, document.clone()))
+    }
+
+    /// What a partition asked for and may not have recorded.
+    pub(super) fn known_of(&self, partition: PartitionId) -> impl Iterator<Item = &Known> {
+        self.known.range((partition, 0)..=(partition, u64::MAX)).map(|(_, known)| known)
+    }
+
+    /// The document as it was numbered.
+    pub(super) fn issued(&self, known: &Known, document: Document) -> Issued {
+        let Known { at, number, previous, hash, .. } = *known;
+        Issued { at, number: InvoiceNumber { series: self.id.clone(), number }, document, previous, hash }
+    }
+}
+
+/// What a series knows of a request that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answered<'a> {
+    /// It was answered with this.
+    With(&'a Known),
+    /// Its partition has recorded the answer.
+    Recorded,
 }

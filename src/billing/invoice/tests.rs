@@ -28,11 +28,14 @@ fn name(text: &str) -> SeriesId {
 struct Bench {
     series: Series,
     log: Vec<Event>,
+    /// The document of each request of the one partition that asks, and the oldest whose answer it has not recorded.
+    requests: Vec<OpId>,
+    oldest: u64,
 }
 
 impl Bench {
     fn new(text: &str, kind: SeriesKind) -> Bench {
-        let mut bench = Bench { series: Series::default(), log: Vec::new() };
+        let mut bench = Bench { series: Series::default(), log: Vec::new(), requests: Vec::new(), oldest: 0 };
         let open = Command::Open { series: name(text), kind, currency: Currency::EUR };
         assert_eq!(bench.tell(open), Effect::Opened(name(text)));
         bench
@@ -46,9 +49,20 @@ impl Bench {
         decision.effects.into_iter().next().expect("a series always answers")
     }
 
+    /// Asks for a document: the same one always by the same request.
     fn number(&mut self, document: Document) -> Result<String, Rejection> {
-        match self.tell(Command::Finalize(document)) {
-            Effect::Numbered { number, .. } => Ok(number.to_string()),
+        let asked = self.requests.iter().position(|asked| *asked == document.id);
+        let request = asked.unwrap_or_else(|| {
+            self.requests.push(document.id);
+            self.requests.len() - 1
+        });
+        let request = u64::try_from(request).unwrap();
+        self.ask(document, Turn { partition: PartitionId(1), request, oldest: self.oldest.min(request) })
+    }
+
+    fn ask(&mut self, document: Document, turn: Turn) -> Result<String, Rejection> {
+        match self.tell(Command::Finalize { document: Box::new(document), turn }) {
+            Effect::Numbered { issued, .. } => Ok(issued.number.to_string()),
             Effect::Refused { rejection, .. } => Err(rejection),
             other => panic!("a document is numbered or refused: {other:?}"),
         }
@@ -56,7 +70,7 @@ impl Bench {
 
     fn issued(&self) -> Vec<Issued> {
         let issued = self.log.iter().filter_map(|event| match event {
-            Event::Finalized(issued) => Some((**issued).clone()),
+            Event::Finalized { issued, .. } => Some((**issued).clone()),
             Event::Opened { .. } | Event::Closed { .. } => None,
         });
         issued.collect()
@@ -112,16 +126,24 @@ fn a_series_that_ended_still_tells_its_numbers() {
     assert_eq!(bench.number(document(2, 5)), Err(Rejection::SeriesClosed));
 }
 
+/// What is kept for repetitions ends when the asking partition has recorded the answer, and never before.
 #[test]
-fn a_document_that_may_be_forgotten_is_not_numbered_again() {
+fn a_number_is_remembered_until_it_is_recorded() {
     let mut bench = Bench::new("R-2026", SeriesKind::Invoice);
-    let many = u64::try_from(limits::INVOICES_REMEMBERED).unwrap() + 1;
-    for number in 1..=many {
+    let most = limits::DOCUMENTS_ASKED;
+    for number in 1..=most {
         assert!(bench.number(document(number, 5)).is_ok());
     }
-    assert_eq!(bench.number(document(1, 5)), Err(Rejection::MayBeForgotten));
-    assert_eq!(bench.number(document(2, 5)), Ok("R-2026-000002".into()));
-    assert_eq!(bench.number(document(many + 1, 5)), Ok(format!("R-2026-{:06}", many + 1)));
+    assert_eq!(bench.number(document(most + 1, 5)), Err(Rejection::TooManyRequests));
+    assert_eq!(bench.number(document(1, 5)), Ok("R-2026-000001".into()), "asked again");
+    bench.oldest = 2;
+    assert_eq!(bench.number(document(most + 1, 5)), Ok(format!("R-2026-{:06}", most + 1)));
+    assert_eq!(bench.number(document(1, 5)), Err(Rejection::Recorded));
+    assert_eq!(bench.number(document(3, 5)), Ok("R-2026-000003".into()));
+    assert_eq!(bench.series.opened().unwrap().known.len(), usize::try_from(most).unwrap() - 1);
+    // The same document by another request would be numbered twice.
+    let turn = Turn { partition: PartitionId(1), request: most + 1, oldest: 2 };
+    assert_eq!(bench.ask(document(3, 5), turn), Err(Rejection::ExistsWithDifferentContent));
 }
 
 #[test]

@@ -19,18 +19,18 @@ VAT id NL001234567B01
   tariff        AMS-DAY
   session       SESSION
 
-  what                        from   to         quantity     price  excl. VAT
-  start fee                   14:02  14:02             1      0.50     0.50
-  energy, 07:00-19:00         14:02  14:16    15.120 kWh  0.42/kWh     6.3504
-  energy, at 60 kW or more    14:16  14:18     3.282 kWh  0.31/kWh     1.0174
-  parking time, after 5 min   14:19  14:19  42 s → 1 min    4.20/h     0.07
-                                                               net     7.94
-                                                          VAT 21 %     1.67
-                                                          rounding    -0.01
-                                                         total EUR     9.60
-                                                   before rounding     9.6047622
+  what                          from   to         quantity     price   excl. VAT
+  start fee                     14:02  14:02             1      0.50   0.50
+  energy, 07:00-19:00           14:02  14:16    15.120 kWh  0.42/kWh   6.3504
+  energy, at 60 kW or more      14:16  14:18     3.282 kWh  0.31/kWh   1.0174
+  parking time, after 5 min     14:19  14:19  42 s → 1 min    4.20/h   0.07
+                                                                 net   7.94
+                                                            VAT 21 %   1.67
+                                                            rounding  -0.01
+                                                           total EUR   9.60
+                                                     before rounding   9.6047622
 
-  paid          EUR 9.60 by payment card, fp_5b0e, 2026-11-22 14:20:00 +01:00
+  paid          EUR 9.60 by payment card, fp_5b0e, 2026-11-22 14:19:53 +01:00
   reserved      EUR 45.00, of which EUR 35.40 were released
   paid through  acme-cards, reference 8841
   read again    https://example.com/r/0198c3
@@ -61,9 +61,9 @@ fn a_line_multiplies_with_tax_inside_and_without() {
         let (text, page) = (receipt.to_text(), receipt.to_html().unwrap());
         let includes = session.tariff.prices_include_vat;
         assert!(text.contains(if includes { "incl. VAT" } else { "excl. VAT" }), "{text}");
-        let energy = if includes { "0.5082/kWh     7.684" } else { "0.42/kWh     6.3504" };
+        let energy = if includes { "0.5082/kWh   7.684" } else { "0.42/kWh   6.3504" };
         assert!(text.contains(energy), "{text}");
-        assert!(page.contains("15.120 kWh × 0.5082/kWh") && page.contains("<span>7.684</span>"), "{page}");
+        assert!(page.contains("15.120 kWh × 0.5082 per kWh") && page.contains("<span>7.684</span>"), "{page}");
     }
 }
 
@@ -94,7 +94,7 @@ fn the_page_speaks_to_drivers() {
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
     let page = key.sign(receipt()).to_html().unwrap();
     for words in
-        ["EUR 9.60", ">Paid<", "Oosterdokskade 12", "1.67", "0.5082/kWh", "0.42/kWh before VAT", "payment card"]
+        ["EUR 9.60", ">Paid<", "Oosterdokskade 12", "1.67", "0.5082 per kWh", "0.42 per kWh before VAT", "payment card"]
     {
         assert!(page.contains(words), "{words} is missing in {page}");
     }

@@ -79,5 +79,5 @@ fn a_lowest_price_is_a_line_of_its_own() {
     let session = closed(&tariff, pricing);
     assert_eq!(session.check(), Ok(()));
     let receipt = Receipt::new(&session, &issue()).unwrap();
-    assert!(receipt.to_text().contains("0 lowest price"), "{}", receipt.to_text());
+    assert!(receipt.to_text().contains("\n  lowest price"), "{}", receipt.to_text());
 }

@@ -295,6 +295,9 @@ fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
     if live.tally != replayed.tally {
         wrong.push(format!("L7: partition {id}: replay counts {:?}, not {:?}", replayed.tally, live.tally));
     }
+    if (&live.series, &live.requests) != (&replayed.series, &replayed.requests) {
+        wrong.push(format!("L7: partition {id}: replay has other invoice series, or other documents without a number"));
+    }
     for (_, session) in live.sessions.iter() {
         let found = replayed.find_session(session.state().id).and_then(|cell| replayed.sessions.get(cell));
         if found.map(|found| found.state()) != Some(session.state()) {

@@ -52,6 +52,8 @@ pub(super) struct Estate {
     pub billing: Billing,
     places: Arc<Tariffs>,
     dice: Arc<AtomicU64>,
+    /// Whether questions and answers about numbers of documents are lost now and then.
+    pub loses: bool,
 }
 
 /// Which tariff applies where: by the charger's name.
@@ -72,7 +74,7 @@ impl Places for Arc<Tariffs> {
 const ZONE: &str = "Europe/Amsterdam";
 
 impl Estate {
-    pub fn new(dice: &mut Dice) -> Estate {
+    pub fn new(dice: &mut Dice, loses: bool) -> Estate {
         let parse = |text: &&str| Arc::new(Tariff::parse(text).expect("a tariff").tariff);
         let zone = TimeZone::get(ZONE).expect("the zone is bundled");
         let mut key = hex::decode(KEY).expect("digits");
@@ -82,9 +84,10 @@ impl Estate {
             policy: Arc::new(Policy { stand_in: dice.chance(5_000), ..Policy::default() }),
             snapshots: Snapshots::in_memory(PARTITIONS),
             archive: Archive::in_memory(),
-            billing: Billing { key, issuer: Issuer::default(), receipt_base: String::new() },
+            billing: Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() },
             places: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
             dice: Arc::new(AtomicU64::new(dice.bits())),
+            loses,
         }
     }
 

@@ -1,14 +1,18 @@
-//! Laws of the money that only a look at everything can tell, by their names in the manual's chapter on payments (L1 to L20).
+//! Laws of the money that only a look at everything can tell, by their names in the manual's chapter on payments (L1 to L21).
 //! The others are kept by the [`witness`](super::witness), step by step, and by the [`audit`](super::audit).
 
 use super::process::Process;
 use super::settlement::{EVER, dossier_session};
 use super::world::World;
 use super::{Faults, witness::Witness};
+use crate::actors::house::SeriesNames;
 use crate::actors::shard::Shard;
-use crate::billing::invoice::{Digest, Issued, Series, SeriesId, verify_series};
+use crate::billing::invoice::{
+    Digest, Document, InvoiceNumber, Issued, OpenSeries, Series, SeriesId, SeriesKind, verify_series,
+};
 use crate::session::Session;
 use crate::sim::dice::Dice;
+use crate::units::{OpId, PartitionId};
 use std::collections::BTreeMap;
 
 /// Documents of all sessions, by series.
@@ -34,6 +38,7 @@ pub(super) fn check(world: &mut World) {
     if let Some(process) = &world.process {
         wrong.extend(series_have_no_gap(process, &documents));
     }
+    wrong.extend(a_document_has_one_number(&documents));
     for (series, listed) in &documents {
         if let Some(unseen) = a_changed_bit_is_seen(listed, &mut world.dice) {
             wrong.push(format!("L20: {series}: {unseen}"));
@@ -83,26 +88,48 @@ fn never_costs_more_than_was_held(session: &Session) -> Option<String> {
     (payable > authorized).then(|| format!("L15: {} costs {payable}, and {authorized} were held", session.id))
 }
 
-/// L12: every series is numbered from 1 without a gap, as far as the gate says that it goes; L20: its chain holds.
+/// L12: every series is numbered from 1 without a gap, as far as its home says that it goes, and every number has reached its
+/// session; L20: its chain holds.
 fn series_have_no_gap(process: &Process, documents: &Documents) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut known = 0;
+    let mut homes: BTreeMap<&SeriesId, &OpenSeries> = BTreeMap::new();
     for partition in process.shards().iter().flat_map(Shard::partitions) {
-        for (id, series) in &partition.series {
-            let Series::Open(open) = series else { continue };
-            let listed = documents.get(id).map_or(&[][..], Vec::as_slice);
-            known += usize::from(!listed.is_empty());
-            match verify_series(listed) {
-                Ok(summary) if summary.count == open.last && summary.head.is_none_or(|head| head == open.head) => {}
-                Ok(summary) => wrong.push(format!("L12: {id} has {} documents of {}", summary.count, open.last)),
-                Err(broken) => wrong.push(format!("L12: {id}: {broken}")),
+        if !partition.requests.is_empty() {
+            wrong.push(format!("L12: {} documents of partition {} wait", partition.requests.len(), partition.id));
+        }
+        for open in partition.series.values().filter_map(Series::opened) {
+            if homes.insert(&open.id, open).is_some() {
+                wrong.push(format!("L12: two partitions keep {}", open.id));
             }
         }
     }
-    // A series that was closed when its year was over is proved by itself.
-    if known < documents.len() {
-        let broken = documents.iter().filter_map(|(id, listed)| verify_series(listed).err().map(|error| (id, error)));
-        wrong.extend(broken.map(|(id, error)| format!("L12: {id}: {error}")));
+    for (id, open) in &homes {
+        let listed = documents.get(*id).map_or(&[][..], Vec::as_slice);
+        match verify_series(listed) {
+            Ok(summary) if summary.count == open.last && summary.head.is_none_or(|head| head == open.head) => {}
+            Ok(summary) => wrong.push(format!("L12: {id} has {} documents of {}", summary.count, open.last)),
+            Err(broken) => wrong.push(format!("L12: {id}: {broken}")),
+        }
+    }
+    let homeless = documents.keys().filter(|id| !homes.contains_key(id));
+    wrong.extend(homeless.map(|id| format!("L12: sessions have documents of {id}, which no partition keeps")));
+    wrong
+}
+
+/// L21: a document has one number, in whatever series; one series numbers all documents of a kind, currency and year.
+fn a_document_has_one_number(documents: &Documents) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut numbers: BTreeMap<OpId, &InvoiceNumber> = BTreeMap::new();
+    for issued in documents.values().flatten() {
+        let Document { id, total, .. } = issued.document;
+        if let Some(other) = numbers.insert(id, &issued.number) {
+            wrong.push(format!("L21: {id} has the numbers {other} and {}", issued.number));
+        }
+        let kind = if total.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
+        // The partition is not asked for where one series numbers the documents of all.
+        if !SeriesNames::default().family(kind, total.currency, PartitionId(0)).has(&issued.number) {
+            wrong.push(format!("L21: {} is of no series for such documents of all partitions", issued.number));
+        }
     }
     wrong
 }

@@ -512,6 +512,11 @@ impl Process {
                 self.inputs.push_back(Input::AskAccount(ask.0, Box::new(ask.1)));
             }
             Output::AccountAnswer(answer) => self.inputs.push_back(Input::Answer(answer.0, Box::new(answer.1))),
+            // Every eighth is lost, where anything may go wrong: whoever waits for it asks again.
+            Output::AskNumber(_) | Output::Numbered(_)
+                if self.estate.loses && (self.house.dice)().is_multiple_of(8) => {}
+            Output::AskNumber(request) => self.inputs.push_back(Input::AskNumber(request)),
+            Output::Numbered(numbered) => self.inputs.push_back(Input::Numbered(numbered)),
             Output::Callback { processor, callback, refused } => {
                 witness.callback(refused);
                 if let Some(actor) = self.processors.get_mut(&processor) {

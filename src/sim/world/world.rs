@@ -8,7 +8,7 @@ use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::Process;
 use super::witness::Witness;
-use super::{Settings, audit, peers};
+use super::{Faults, Settings, audit, peers};
 use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
 use crate::sim::dice::Dice;
@@ -98,7 +98,7 @@ impl World {
             process: None,
             fleet,
             banks,
-            estate: Arc::new(Estate::new(&mut dice)),
+            estate: Arc::new(Estate::new(&mut dice, settings.faults != Faults::NONE)),
             accounts,
             disk: SimulatedDisk::new(dice.bits(), GENERATION_BLOCKS),
             epoch,

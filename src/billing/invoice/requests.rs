@@ -1,0 +1,147 @@
+//! Documents of a partition that wait for their numbers.
+//!
+//! Each is written down without a number before its series' home is asked, and stays here until the number is written down
+//! too. What is under way is asked again until it is answered: after a lost message, a full mailbox or a crash.
+
+use super::{Document, Issued, SeriesFamily, Turn};
+use crate::limits;
+use crate::units::{Mono, PartitionId, SessionId, TimeSpan};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A question to the home of a family: which number has this document?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The family.
+    pub family: SeriesFamily,
+    /// Which request this is.
+    pub turn: Turn,
+    /// The document.
+    pub document: Document,
+}
+
+/// Facts of the requests of a partition. The order of the variants is the journal's numbering and only grows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestEvent {
+    /// A document is final, and has no number yet.
+    Requested {
+        /// The family that will number it.
+        family: SeriesFamily,
+        /// The document.
+        document: Box<Document>,
+    },
+    /// Its number is known.
+    Recorded {
+        /// The family.
+        family: SeriesFamily,
+        /// The request, counted from 0.
+        request: u64,
+        /// The document with its number.
+        issued: Box<Issued>,
+    },
+}
+
+/// The documents of a partition that wait for their numbers, and how many were asked for before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requests {
+    families: BTreeMap<SeriesFamily, Family>,
+    /// Whose documents wait; of each session one at most.
+    sessions: BTreeSet<SessionId>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Family {
+    /// The next request.
+    next: u64,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Waiting {
+    document: Document,
+    #[serde(skip)]
+    asked: Asked,
+}
+
+/// When a home was asked the last time; known to this process only, so it makes no difference between two states.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asked(Option<Mono>);
+
+impl PartialEq for Asked {
+    fn eq(&self, _: &Asked) -> bool {
+        true
+    }
+}
+
+impl Eq for Asked {}
+
+/// After so long without an answer a home is asked again.
+const REPEAT_AFTER: TimeSpan = TimeSpan::from_secs(2);
+
+impl Requests {
+    /// Folds a fact, live and while replaying.
+    pub fn apply(&mut self, event: &RequestEvent) {
+        match event {
+            RequestEvent::Requested { family, document } => {
+                self.sessions.insert(document.id.session());
+                let family = self.families.entry(family.clone()).or_default();
+                let waiting = Waiting { document: Document::clone(document), asked: Asked::default() };
+                family.waiting.insert(family.next, waiting);
+                family.next += 1;
+            }
+            RequestEvent::Recorded { family, request, issued } => {
+                self.sessions.remove(&issued.document.id.session());
+                if let Some(family) = self.families.get_mut(family) {
+                    family.waiting.remove(request);
+                }
+            }
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// How many documents wait.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether a document of this session waits.
+    pub fn waits(&self, session: SessionId) -> bool {
+        self.sessions.contains(&session)
+    }
+
+    /// Every document that waits, with its family.
+    pub fn documents(&self) -> impl Iterator<Item = (&SeriesFamily, &Document)> {
+        self.families.iter().flat_map(|(id, family)| family.waiting.values().map(move |one| (id, &one.document)))
+    }
+
+    /// The fact that an answer is; nothing when it was recorded before, or answers nothing that waits.
+    pub fn record(&self, family: &SeriesFamily, turn: Turn, issued: Box<Issued>) -> Option<RequestEvent> {
+        let waiting = self.families.get(family)?.waiting.get(&turn.request)?;
+        let fits = waiting.document == issued.document && family.has(&issued.number);
+        fits.then(|| RequestEvent::Recorded { family: family.clone(), request: turn.request, issued })
+    }
+
+    /// The questions that are due, at most `most`: what was never asked, or not answered for a while. Of each family only
+    /// the oldest [`limits::DOCUMENTS_ASKED`] are under way; the others wait for those.
+    pub fn due(&mut self, partition: PartitionId, now: Mono, most: usize) -> Vec<Request> {
+        let mut due = Vec::new();
+        for (id, family) in &mut self.families {
+            let Some((&oldest, _)) = family.waiting.first_key_value() else { continue };
+            for (&request, waiting) in family.waiting.range_mut(..oldest.saturating_add(limits::DOCUMENTS_ASKED)) {
+                if due.len() == most {
+                    return due;
+                }
+                if waiting.asked.0.is_none_or(|asked| now >= asked.after(REPEAT_AFTER)) {
+                    waiting.asked = Asked(Some(now));
+                    let turn = Turn { partition, request, oldest };
+                    due.push(Request { family: id.clone(), turn, document: waiting.document.clone() });
+                }
+            }
+        }
+        due
+    }
+}
