@@ -276,6 +276,9 @@ pub const SETTLED_REMEMBERED: u64 = 1_000_000;
 /// Lines of one settlement file.
 pub const SETTLEMENT_LINES_MAX: usize = 1_000_000;
 
+/// Longest settlement file or recording that is read, in bytes: a million lines of some 500 bytes.
+pub const SETTLEMENT_FILE_BYTES_MAX: u64 = 512 << 20;
+
 /// Parts of one settlement batch.
 pub const SETTLEMENT_PARTS_MAX: usize = SETTLEMENT_LINES_MAX.div_ceil(SETTLEMENT_LINES_PER_PART);
 

@@ -2,8 +2,12 @@
 
 use super::look::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
+use super::replay::skipped_rows;
 use super::{CliError, Exit, Output};
-use crate::billing::reconciliation::{Batch, ColumnMap, Report, SettlementLine, read_csv, read_ours, reconcile};
+use crate::billing::reconciliation::table::BadRows;
+use crate::billing::reconciliation::{
+    Batch, ColumnMap, LineKind, Report, SettlementLine, read_ours, read_rows, reconcile,
+};
 use crate::console::{BatchLine, BatchPart, BatchRow, SettledRow, SettledView};
 use crate::limits;
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp};
@@ -58,6 +62,9 @@ struct Import {
     /// The batch's name; without it, that of the file
     #[arg(long, value_name = "NAME")]
     batch: Option<String>,
+    /// Go on without the rows that cannot be read: they are counted, and the verb ends with 1
+    #[arg(long)]
+    skip_invalid: bool,
     /// Only say what would be matched
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +93,9 @@ struct ReportArgs {
     /// How old an operation must be to be missed
     #[arg(long, value_name = "HOURS", default_value_t = 72)]
     grace_hours: u32,
+    /// Go on without the rows that cannot be read: they are counted, and the verb ends with 1
+    #[arg(long, requires = "file")]
+    skip_invalid: bool,
     /// Write every pile to this file as a table
     #[arg(long, value_name = "FILE", requires = "file")]
     out: Option<PathBuf>,
@@ -103,6 +113,7 @@ struct Compare {
     at: Timestamp,
     currency: Currency,
     grace_hours: u32,
+    skip_invalid: bool,
     out: Option<PathBuf>,
 }
 
@@ -111,10 +122,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Import(import) => import.run(&args.which.open(output)?, output),
         Verb::Report(report) => {
-            let ReportArgs { file, map, ours, processor, at, currency, grace_hours, out, csv } = *report;
+            let ReportArgs { file, map, ours, processor, at, currency, grace_hours, skip_invalid, out, csv } = *report;
             match (file, map, ours, processor, at) {
                 (Some(file), Some(map), Some(ours), Some(processor), Some(at)) => {
-                    Compare { file, map, ours, processor, at, currency, grace_hours, out }.run(output)
+                    Compare { file, map, ours, processor, at, currency, grace_hours, skip_invalid, out }.run(output)
                 }
                 (_, _, _, processor, _) => {
                     let source = args.which.open(output)?;
@@ -186,7 +197,8 @@ fn whole(
 
 impl Import {
     fn run(&self, source: &Source, output: &Output) -> Result<Exit, CliError> {
-        let batch = read_batch(&self.file, &self.map, &self.processor, self.at, self.currency)?;
+        let reading = (self.currency, self.skip_invalid);
+        let (batch, skipped) = read_batch(&self.file, &self.map, &self.processor, self.at, reading)?;
         let name = self.batch.clone().unwrap_or_else(|| batch.id.to_string());
         let ours = source.text("settlement/ours", &[("processor", self.processor.to_string())])?;
         let ours = read_ours(ours.as_bytes()).map_err(CliError::failed)?;
@@ -207,10 +219,11 @@ impl Import {
             }
         }
         let ours_only = |extra: &crate::billing::reconciliation::Extra| extra.theirs.gross;
-        let clean = report.differs.is_empty() && report.extra.is_empty() && report.faults.is_empty();
+        let clean =
+            skipped.is_empty() && report.differs.is_empty() && report.extra.is_empty() && report.faults.is_empty();
         let document = serde_json::json!({
             "schema": "wattstile.settlement-import/1", "processor": self.processor.as_str(), "batch": name,
-            "dry_run": self.dry_run, "lines": batch.lines.len(), "matched": report.matched.len(),
+            "dry_run": self.dry_run, "skipped": skipped, "lines": batch.lines.len(), "matched": report.matched.len(),
             "differs": report.differs.len(), "extra": report.extra.len(), "other": report.other.len(),
             "faults": report.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
@@ -221,6 +234,12 @@ impl Import {
             writeln!(out, "  amount differs  {:>8}", report.differs.len())?;
             writeln!(out, "  extra           {:>8}", report.extra.len())?;
             writeln!(out, "  fees, payouts   {:>8}", report.other.len())?;
+            skipped_rows(&skipped, out)?;
+            for pair in &report.differs {
+                let (row, theirs, ours) = (pair.theirs.row, pair.theirs.gross, pair.ours.amount);
+                let operation = pair.ours.operation;
+                writeln!(out, "  {BAD}differs{BAD:#}  line {row}  {operation}  ours {ours}, theirs {theirs}")?;
+            }
             for extra in &report.extra {
                 writeln!(out, "  {BAD}extra{BAD:#}    line {}  {}", extra.theirs.row, ours_only(extra))?;
             }
@@ -246,14 +265,18 @@ fn read_batch(
     map: &Path,
     processor: &ProcessorId,
     at: Timestamp,
-    currency: Currency,
-) -> Result<Batch, CliError> {
+    (currency, skip_invalid): (Currency, bool),
+) -> Result<(Batch, BadRows), CliError> {
     let text = std::fs::read_to_string(map).map_err(|error| CliError::file(map, &error))?;
     let columns: ColumnMap =
         toml::from_str(&text).map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", map.display())))?;
-    let lines = read_csv(open(file)?, &columns, currency).map_err(|error| corrupt(file, &error))?;
+    let found = read_rows(open(file)?, &columns, currency).map_err(|error| corrupt(file, &error))?;
+    if !found.bad.is_empty() && !skip_invalid {
+        return Err(corrupt(file, &found.bad).help("--skip-invalid goes on without these rows"));
+    }
     let id = file.file_name().unwrap_or_default().to_string_lossy().into();
-    Ok(Batch { id, processor: processor.clone(), currency, at, lines, trailer: None })
+    let batch = Batch { id, processor: processor.clone(), currency, at, lines: found.rows, trailer: None };
+    Ok((batch, found.bad))
 }
 
 fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> CliError {
@@ -263,13 +286,15 @@ fn corrupt(path: &Path, error: &dyn std::fmt::Display) -> CliError {
 impl Compare {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let ours = read_ours(open(&self.ours)?).map_err(|error| corrupt(&self.ours, &error))?;
-        let batch = read_batch(&self.file, &self.map, &self.processor, self.at, self.currency)?;
+        let reading = (self.currency, self.skip_invalid);
+        let (batch, skipped) = read_batch(&self.file, &self.map, &self.processor, self.at, reading)?;
         let report = reconcile(&ours, &batch, TimeSpan::from_secs(i64::from(self.grace_hours) * 3_600));
         if let Some(path) = &self.out {
             let file = File::create(path).map_err(|error| CliError::file(path, &error))?;
             report.write_csv(file).map_err(|error| CliError::file(path, &error))?;
         }
-        output.answer("reconciliation/1", &report, |out| {
+        let answer = Answer { report: &report, skipped: &skipped };
+        output.answer("reconciliation/1", &answer, |out| {
             let piles: [(&str, usize); 6] = [
                 ("matched", report.matched.len()),
                 ("amount differs", report.differs.len()),
@@ -290,18 +315,35 @@ impl Compare {
                 writeln!(out, "  {BAD}extra{BAD:#}    line {}  {}", extra.theirs.row, extra.theirs.gross)?;
             }
             report.faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}    {fault}"))?;
-            verdict(&report, self.currency, out)
+            skipped_rows(&skipped, out)?;
+            verdict(&report, skipped.is_empty(), self.currency, out)
         })?;
-        Ok(if report.is_clean() { Exit::Ok } else { Exit::Failed })
+        Ok(if report.is_clean() && skipped.is_empty() { Exit::Ok } else { Exit::Failed })
     }
 }
 
-fn verdict(report: &Report, currency: Currency, out: &mut dyn std::io::Write) -> std::io::Result<()> {
-    let net = report.sums.map_or(0, |sums| sums.net);
-    let net = Decimal::from_i128_with_scale(net, u32::from(currency.exponent()));
-    match report.is_clean() {
-        true => writeln!(out, "{GOOD}clean{GOOD:#}  net {currency} {net}"),
-        false => writeln!(out, "{BAD}not clean{BAD:#}  net {currency} {net}"),
+/// The report, and the rows that were left out.
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "BadRows::is_empty")]
+    skipped: &'a BadRows,
+}
+
+/// Whether all is well, what the lines come to before payouts, and what was paid out.
+fn verdict(report: &Report, whole: bool, currency: Currency, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+    let payouts = || report.other.iter().filter(|line| line.kind == LineKind::Payout);
+    let paid: i128 = payouts().map(|line| i128::from(line.net.minor)).sum();
+    let shown = |minor| Decimal::from_i128_with_scale(minor, u32::from(currency.exponent()));
+    let net = shown(report.sums.map_or(0, |sums| sums.net) - paid);
+    match report.is_clean() && whole {
+        true => write!(out, "{GOOD}clean{GOOD:#}  net {currency} {net}")?,
+        false => write!(out, "{BAD}not clean{BAD:#}  net {currency} {net}")?,
+    }
+    match payouts().next() {
+        Some(_) => writeln!(out, ", paid out {}", shown(-paid)),
+        None => writeln!(out),
     }
 }
 

@@ -3,20 +3,21 @@
 use super::output::{BAD, GOOD};
 use super::own_gate::{OwnGate, Wishes};
 use super::{CliError, Exit, Output};
+use crate::billing::reconciliation::table::BadRows;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::fleet::FleetReport;
 use crate::sim::pace::Pace;
 use crate::sim::pipe::Dialler;
 use crate::sim::processor::{Lines, Service, Settings};
-use crate::sim::recording::{RecordedSession, read_sessions};
+use crate::sim::recording::{RecordedSession, read_recording};
 use crate::sim::replay::{ReplayReport, Telling, by_charger, replay};
 use crate::sim::tls::dialler;
 use crate::tariff::Tariff;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
 use crate::transport::{Connector, Trust};
-use crate::units::{ChargerId, ProcessorId, TimeSpan};
+use crate::units::{ChargerId, Power, ProcessorId, TimeSpan};
 use crate::wire::Subject;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,11 +31,12 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file has a header line and the columns session_id, charger_id, connector,\n\
-start, end, inactive_s, energy_wh, billed_eur, place. Every charger of the file\n\
+start, end, inactive_s, energy_wh, billed (or billed_ and the code of the tariff's
+currency, like billed_eur), place. Every charger of the file\n\
 connects under its own name with a certificate of its own.\n\n\
 Example:\n  wattstile replay --sessions sessions.csv --tariff tariff.json --json\n\n\
 Ends with 0 when every session was settled at exactly the recorded cost and no\n\
-reading was lost, else with 1.")]
+reading was lost, else with 1; also with 1 when rows were left out.")]
 pub struct Args {
     /// Recorded sessions, in CSV
     #[arg(long, value_name = "FILE", env = "WATTSTILE_REPLAY_SESSIONS")]
@@ -61,6 +63,12 @@ pub struct Args {
     /// Keep the gate's data in this directory (new or empty)
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Go on without the rows that cannot be read: they are counted, and the verb ends with 1
+    #[arg(long)]
+    skip_invalid: bool,
+    /// Most mean power of a session, in kilowatts: a row with more is wrong
+    #[arg(long, value_name = "KW", default_value_t = 400)]
+    power_max: u32,
     /// Give up when nothing has happened for this long
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     patience: Duration,
@@ -69,11 +77,17 @@ pub struct Args {
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let file = File::open(&args.sessions).map_err(|error| CliError::file(&args.sessions, &error))?;
-    let sessions = read_sessions(BufReader::new(file))
-        .map_err(|error| CliError::failed(format!("{}: {error}", args.sessions.display())))?;
     let text = std::fs::read_to_string(&args.tariff).map_err(|error| CliError::file(&args.tariff, &error))?;
     let tariff =
         Tariff::parse(&text).map_err(|error| CliError::failed(format!("{}: {error}", args.tariff.display())))?.tariff;
+    let power_max = Power::from_milliwatts(i64::from(args.power_max) * 1_000_000);
+    let unreadable = |error: &dyn std::fmt::Display| CliError::failed(format!("{}: {error}", args.sessions.display()));
+    let found =
+        read_recording(BufReader::new(file), tariff.currency(), power_max).map_err(|error| unreadable(&error))?;
+    if !found.bad.is_empty() && !args.skip_invalid {
+        return Err(unreadable(&found.bad).help("--skip-invalid goes on without these rows"));
+    }
+    let (sessions, skipped) = (found.rows, found.bad);
     let total = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
     let bar = output.progress(total, "sessions");
     let telling = Telling {
@@ -87,8 +101,30 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         None => with_own_gate(sessions, tariff, &args, &telling, progress),
     }?;
     bar.finish_and_clear();
-    output.answer("replay/1", &report, |out| text_of(&report, out))?;
-    Ok(if report.is_exact() { Exit::Ok } else { Exit::Failed })
+    let answer = Answer { report: &report, skipped: &skipped };
+    output.answer("replay/1", &answer, |out| {
+        text_of(&report, out)?;
+        skipped_rows(&skipped, out)
+    })?;
+    Ok(if report.is_exact() && skipped.is_empty() { Exit::Ok } else { Exit::Failed })
+}
+
+/// The report, and the rows that were left out.
+#[derive(serde::Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: &'a ReplayReport,
+    #[serde(skip_serializing_if = "BadRows::is_empty")]
+    skipped: &'a BadRows,
+}
+
+/// The rows of a file that were left out, in words.
+pub(super) fn skipped_rows(skipped: &BadRows, out: &mut dyn Write) -> io::Result<()> {
+    if skipped.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  {BAD}left out{BAD:#}             {} rows that cannot be read", skipped.count)?;
+    skipped.told.iter().try_for_each(|row| writeln!(out, "    {row}"))
 }
 
 /// Recorded sessions are years old, and no clock says so but their own.

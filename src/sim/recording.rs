@@ -4,10 +4,16 @@
 //! start until `end - inactive_s`, none afterwards, one reading per interval and one at the end. The register is counted
 //! in whole microwatt hours and its last value is exactly the recorded total above the first.
 
+use crate::billing::reconciliation::ReadRows;
+use crate::billing::reconciliation::table::{BadRows, Encoding, missing_column, read_text, shortened};
+use crate::limits;
 use crate::units::{
-    ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, MoneyError, Power, SessionKey, TimeSpan, Timestamp,
+    ChargerId, ConnectorId, Cost, Currency, DecimalMark, Energy, MeterReading, MoneyError, Power, SessionKey, TimeSpan,
+    Timestamp,
 };
 use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Read;
 
 /// One session as it was recorded.
@@ -36,106 +42,184 @@ pub struct RecordedSession {
 /// A recording that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// Not CSV, not UTF-8, or not readable.
-    #[error("line {line}: {source}")]
-    Csv {
-        /// Line of the file, counted from 1 (0 when the reader does not know).
-        line: u64,
-        /// What the CSV reader says.
-        source: csv::Error,
-    },
+    /// Not text, or not CSV.
+    #[error("not a table: {0}")]
+    Table(String),
     /// A column that is needed is not in the first line.
-    #[error("line 1: no column `{0}`")]
-    Column(&'static str),
+    #[error("line 1: {0}")]
+    Column(String),
+    /// A row with too few or too many fields.
+    #[error("line {line}: {found} fields, expected {expected} as in the line of names")]
+    Fields {
+        /// Line of the file, counted from 1.
+        line: u64,
+        /// How many it has.
+        found: usize,
+        /// How many the line of names has.
+        expected: usize,
+    },
     /// A field that does not hold what its column needs.
     #[error("line {line}, column `{column}`: `{value}` {why}")]
     Field {
         /// Line of the file, counted from 1.
         line: u64,
         /// The column.
-        column: &'static str,
+        column: String,
         /// What was found.
         value: String,
         /// What is wrong with it.
         why: String,
     },
+    /// Rows that cannot be read: all of them are told at once.
+    #[error("{0}")]
+    Rows(BadRows),
 }
 
-/// The columns, by name; other columns are left alone.
+/// The columns, by name; other columns are left alone. The one of what was billed also goes by `billed_` and the code of
+/// the currency.
 const COLUMNS: [&str; 9] =
-    ["session_id", "charger_id", "connector", "start", "end", "inactive_s", "energy_wh", "billed_eur", "place"];
+    ["session_id", "charger_id", "connector", "start", "end", "inactive_s", "energy_wh", "billed", "place"];
 
-/// Reads sessions from CSV with a header line; the columns may stand in any order.
+/// The column of what was billed.
+const BILLED: usize = 7;
+
+/// More power than any connector had in a recording so far; more needs to be said.
+pub const POWER_MAX: Power = Power::from_milliwatts(400_000_000);
+
+/// Reads sessions billed in euros, of at most [`POWER_MAX`], from CSV with a header line; the columns may stand in any order.
+///
+/// # Errors
+/// See [`read_recording`]; and [`RecordingError::Rows`] with every bad row.
 pub fn read_sessions(source: impl Read) -> Result<Vec<RecordedSession>, RecordingError> {
-    let mut reader = csv::Reader::from_reader(source);
-    let header = reader.headers().map_err(|source| RecordingError::Csv { line: 1, source })?.clone();
+    let found = read_recording(source, Currency::EUR, POWER_MAX)?;
+    if found.bad.is_empty() { Ok(found.rows) } else { Err(RecordingError::Rows(found.bad)) }
+}
+
+/// Reads sessions from CSV: the rows that are good, and what is wrong with the others. A session id that stands twice, and
+/// more mean power than `power_max`, are wrong.
+///
+/// # Errors
+/// When the file as a whole cannot be used: a column that is not there, bytes that are not text.
+pub fn read_recording(
+    source: impl Read,
+    currency: Currency,
+    power_max: Power,
+) -> Result<ReadRows<RecordedSession>, RecordingError> {
+    let text = read_text(source, Encoding::Utf8, limits::SETTLEMENT_FILE_BYTES_MAX).map_err(RecordingError::Table)?;
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| RecordingError::Table(error.to_string()))?.clone();
+    let own = format!("billed_{}", currency.code().to_ascii_lowercase());
     let mut places = [0; COLUMNS.len()];
-    for (place, name) in places.iter_mut().zip(COLUMNS) {
-        *place = header.iter().position(|found| found.trim() == name).ok_or(RecordingError::Column(name))?;
-    }
-    let mut sessions = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|source| {
-            let line = source.position().map_or(0, csv::Position::line);
-            RecordingError::Csv { line, source }
+    for (column, (place, name)) in places.iter_mut().zip(COLUMNS).enumerate() {
+        let fits = |found: &str| found == name || (column == BILLED && found == own);
+        *place = header.iter().position(fits).ok_or_else(|| {
+            let other = header.iter().find(|found| column == BILLED && found.starts_with("billed_"));
+            RecordingError::Column(match other {
+                Some(other) => {
+                    format!("the column `{other}` is not in {currency}, the tariff's currency; expected is `{own}`")
+                }
+                None => missing_column(if column == BILLED { &own } else { name }, &header),
+            })
         })?;
-        sessions.push(session_of(&Row { record: &record, places: &places })?);
     }
-    Ok(sessions)
+    let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
+    let mut lines: BTreeMap<SessionKey, u64> = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| RecordingError::Table(error.to_string()))?;
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
+        let row = Row { record: &record, header: &header, places: &places };
+        match session_of(&row, currency, power_max) {
+            Ok(session) => match lines.entry(session.key) {
+                Entry::Vacant(free) => {
+                    free.insert(row.line());
+                    found.rows.push(session);
+                }
+                Entry::Occupied(first) => {
+                    let why = format!("stands in line {} already; each session has an id of its own", first.get());
+                    found.bad.push(row.error(0, why));
+                }
+            },
+            Err(error) => found.bad.push(error),
+        }
+    }
+    Ok(found)
 }
 
 /// One line of the file.
 struct Row<'a> {
     record: &'a csv::StringRecord,
+    header: &'a csv::StringRecord,
     places: &'a [usize; COLUMNS.len()],
 }
 
 impl Row<'_> {
+    fn line(&self) -> u64 {
+        self.record.position().map_or(0, csv::Position::line)
+    }
+
     fn text(&self, column: usize) -> &str {
-        self.record.get(self.places[column]).unwrap_or("").trim()
+        self.record.get(self.places[column]).unwrap_or("")
     }
 
     fn error(&self, column: usize, why: impl std::fmt::Display) -> RecordingError {
         RecordingError::Field {
-            line: self.record.position().map_or(0, csv::Position::line),
-            column: COLUMNS[column],
-            value: self.text(column).to_owned(),
+            line: self.line(),
+            column: self.header.get(self.places[column]).unwrap_or_default().to_owned(),
+            value: shortened(self.text(column)),
             why: why.to_string(),
         }
     }
 
-    fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T, RecordingError> {
-        self.text(column).parse().map_err(|_| self.error(column, "is not a whole number in range"))
+    fn number<T: std::str::FromStr>(&self, column: usize, max: impl std::fmt::Display) -> Result<T, RecordingError> {
+        let wrong = || self.error(column, format!("is not a whole number from 0 to {max}"));
+        self.text(column).parse().map_err(|_| wrong())
     }
 
     fn time(&self, column: usize) -> Result<Timestamp, RecordingError> {
-        Timestamp::parse_rfc3339(self.text(column))
-            .map_err(|_| self.error(column, "is not an RFC 3339 time with offset"))
+        let wrong = |_| self.error(column, "is not an RFC 3339 time with offset, like 2026-03-01T10:00:00+01:00");
+        Timestamp::parse_rfc3339(self.text(column)).map_err(wrong)
     }
 }
 
-fn session_of(row: &Row<'_>) -> Result<RecordedSession, RecordingError> {
+fn session_of(row: &Row<'_>, currency: Currency, power_max: Power) -> Result<RecordedSession, RecordingError> {
+    if row.record.len() != row.header.len() {
+        let (line, found, expected) = (row.line(), row.record.len(), row.header.len());
+        return Err(RecordingError::Fields { line, found, expected });
+    }
     let start = row.time(3)?;
     let end = row.time(4)?;
     if end < start {
         return Err(row.error(4, "lies before the start"));
     }
-    let inactive = TimeSpan::from_secs(i64::from(row.number::<u32>(5)?));
-    let energy =
-        Energy::from_watt_hours(i64::from(row.number::<u32>(6)?)).ok_or_else(|| row.error(6, "is too large"))?;
-    let billed: Decimal = row.text(7).parse().map_err(|_| row.error(7, "is not a decimal number"))?;
-    let billed = Cost::from_major(billed, Currency::EUR).map_err(|error: MoneyError| row.error(7, error))?;
-    Ok(RecordedSession {
-        key: SessionKey(row.number(0)?),
+    let inactive = TimeSpan::from_secs(i64::from(row.number::<u32>(5, u32::MAX)?));
+    let energy = Energy::from_watt_hours(i64::from(row.number::<u32>(6, u32::MAX)?))
+        .ok_or_else(|| row.error(6, "is too large"))?;
+    let billed = DecimalMark::Point.read(row.text(BILLED)).map_err(|_| {
+        row.error(BILLED, "is not a decimal number; expected is one with a point and no unit, like 2.541")
+    })?;
+    let billed = Cost::from_major(billed, currency).map_err(|error: MoneyError| row.error(BILLED, error))?;
+    let session = RecordedSession {
+        key: SessionKey(row.number(0, u64::MAX)?),
         charger: ChargerId::new(row.text(1)).map_err(|error| row.error(1, error))?,
-        connector: ConnectorId(row.number(2)?),
+        connector: ConnectorId(row.number(2, u16::MAX)?),
         start,
         end,
         inactive,
         energy,
         billed,
         place: row.text(8).into(),
-    })
+    };
+    let power = session.power();
+    if power > power_max {
+        let kw = |power: Power| Decimal::new(power.milliwatts(), 6).normalize();
+        let (seconds, power, max) = (session.active().ms() / 1_000, kw(power), kw(power_max));
+        let why =
+            format!("Wh in {seconds} s of charging are {power} kW, more than the {max} kW that a connector may give");
+        return Err(row.error(6, why));
+    }
+    Ok(session)
 }
 
 impl RecordedSession {
@@ -261,7 +345,7 @@ mod tests {
         let good = "1,C,1,2018-01-01T00:00:00Z,2018-01-01T01:00:00Z,0,600,0.084,work\n";
         assert_eq!(
             read(&format!("{good}2,C,1,2018-01-01T00:00:00,2018-01-01T01:00:00Z,0,600,0.084,work\n")),
-            "line 3, column `start`: `2018-01-01T00:00:00` is not an RFC 3339 time with offset"
+            "line 3, column `start`: `2018-01-01T00:00:00` is not an RFC 3339 time with offset, like 2026-03-01T10:00:00+01:00"
         );
         assert_eq!(
             read("1,C,1,2018-01-01T01:00:00Z,2018-01-01T00:00:00Z,0,600,0.084,work\n"),
@@ -272,7 +356,46 @@ mod tests {
         assert!(read("1,C,1\n").starts_with("line 2: "));
         assert_eq!(
             read_sessions(b"session_id\n1\n".as_slice()).unwrap_err().to_string(),
-            "line 1: no column `charger_id`"
+            "line 1: there is no column `charger_id`: the file has one column only, session_id"
         );
+    }
+    /// After a public report: the same id twice, and 500 kWh in 50 minutes, were billed without a word.
+    #[test]
+    fn every_bad_row_is_told_with_its_line() {
+        let row = |id: &str, energy: &str| {
+            format!("{id},CH-A,1,2026-03-01T10:00:00+01:00,2026-03-01T11:00:00+01:00,600,{energy},2.541,work\n")
+        };
+        let uuid = "550e8400-e29b-41d4-a716-446655440000";
+        let file = [("1", "7000"), ("1", "7000"), (uuid, "7000"), ("2", "500000"), ("3", "3840.5"), ("4", "7000")];
+        let file: String = file.iter().map(|(id, energy)| row(id, energy)).collect();
+        let file = format!("\u{feff}{HEADER}{file}5,CH-A\n");
+        let found = read_recording(file.as_bytes(), Currency::EUR, POWER_MAX).unwrap();
+        assert_eq!(found.rows.iter().map(|session| session.key.0).collect::<Vec<_>>(), [1, 4]);
+        let expected = [
+            "line 3, column `session_id`: `1` stands in line 2 already",
+            "line 4, column `session_id`: `550e8400",
+            "line 5, column `energy_wh`: `500000` Wh in 3000 s of charging are 600 kW",
+            "line 6, column `energy_wh`: `3840.5` is not a whole number",
+            "line 8: 2 fields, expected 9",
+        ];
+        assert_eq!(found.bad.count, 5);
+        for (told, expected) in found.bad.told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
+        assert!(matches!(read_sessions(file.as_bytes()), Err(RecordingError::Rows(bad)) if bad.count == 5));
+    }
+
+    #[test]
+    fn a_recording_is_in_the_currency_of_its_tariff() {
+        let sek: Currency = "SEK".parse().unwrap();
+        let row = "1,C,1,2018-01-01T00:00:00Z,2018-01-01T01:00:00Z,0,600,0.084,work\n";
+        let read = |header: &str| read_recording(format!("{header}{row}").as_bytes(), sek, POWER_MAX);
+        let found = read(&HEADER.replace("billed_eur", "billed_sek")).unwrap();
+        assert_eq!(found.rows[0].billed.to_string(), "SEK 0.084");
+        assert_eq!(read(&HEADER.replace("billed_eur", "billed")).unwrap().rows.len(), 1);
+        let error = read(HEADER).unwrap_err().to_string();
+        assert!(error.contains("`billed_eur`") && error.contains("`billed_sek`"), "{error}");
+        let error = read(&HEADER.replace(',', ";")).unwrap_err().to_string();
+        assert!(error.contains("separator seems to be `;`"), "{error}");
     }
 }

@@ -14,7 +14,9 @@
 //! | what can be paid | [`Amount`] | minor units of the currency |
 
 mod common;
+mod currencies;
 mod energy;
+mod figure;
 mod ids;
 mod meter;
 mod money;
@@ -25,6 +27,7 @@ mod time;
 pub(crate) use common::few;
 pub use common::{Common, Few, Known};
 pub use energy::{Current, Energy, Power, quotient};
+pub use figure::{DecimalMark, FigureError, typed_amount};
 pub use ids::{
     AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
     SessionId, SessionKey, SiteId, TariffHash, TariffId,

@@ -3,6 +3,7 @@
 //! A cost accrues; an amount is authorized, captured, refunded. The only way from one to the other is
 //! [`Cost::round`], and a session walks it once. All arithmetic is checked; there is no float anywhere.
 
+use super::currencies::{CURRENCIES, EXPONENTS, ROWS};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -17,80 +18,6 @@ const PARTS_PER_MAJOR: i128 = 9_000_000_000_000_000_000_000_000;
 /// A currency by its ISO 4217 numeric code.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency(u16);
-
-/// ISO 4217: alphabetic code, numeric code, decimals of the minor unit.
-const CURRENCIES: &[(&str, u16, u8)] = &[
-    ("AED", 784, 2),
-    ("ALL", 8, 2),
-    ("ARS", 32, 2),
-    ("AUD", 36, 2),
-    ("BAM", 977, 2),
-    ("BGN", 975, 2),
-    ("BHD", 48, 3),
-    ("BRL", 986, 2),
-    ("CAD", 124, 2),
-    ("CHF", 756, 2),
-    ("CLP", 152, 0),
-    ("CNY", 156, 2),
-    ("COP", 170, 2),
-    ("CZK", 203, 2),
-    ("DKK", 208, 2),
-    ("EGP", 818, 2),
-    ("EUR", 978, 2),
-    ("GBP", 826, 2),
-    ("GEL", 981, 2),
-    ("HKD", 344, 2),
-    ("HUF", 348, 2),
-    ("IDR", 360, 2),
-    ("ILS", 376, 2),
-    ("INR", 356, 2),
-    ("ISK", 352, 0),
-    ("JOD", 400, 3),
-    ("JPY", 392, 0),
-    ("KRW", 410, 0),
-    ("KWD", 414, 3),
-    ("KZT", 398, 2),
-    ("MAD", 504, 2),
-    ("MDL", 498, 2),
-    ("MKD", 807, 2),
-    ("MXN", 484, 2),
-    ("MYR", 458, 2),
-    ("NOK", 578, 2),
-    ("NZD", 554, 2),
-    ("OMR", 512, 3),
-    ("PEN", 604, 2),
-    ("PHP", 608, 2),
-    ("PKR", 586, 2),
-    ("PLN", 985, 2),
-    ("QAR", 634, 2),
-    ("RON", 946, 2),
-    ("RSD", 941, 2),
-    ("SAR", 682, 2),
-    ("SEK", 752, 2),
-    ("SGD", 702, 2),
-    ("THB", 764, 2),
-    ("TND", 788, 3),
-    ("TRY", 949, 2),
-    ("TWD", 901, 2),
-    ("UAH", 980, 2),
-    ("USD", 840, 2),
-    ("UYU", 858, 2),
-    ("VND", 704, 0),
-    ("ZAR", 710, 2),
-];
-
-/// Decimals of the minor unit by numeric code: they are asked for with every reading.
-static EXPONENTS: [u8; 1_000] = exponents();
-
-const fn exponents() -> [u8; 1_000] {
-    let mut exponents = [0; 1_000];
-    let mut row = 0;
-    while row < CURRENCIES.len() {
-        exponents[CURRENCIES[row].1 as usize] = CURRENCIES[row].2;
-        row += 1;
-    }
-    exponents
-}
 
 /// Why a computation with money was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,9 +47,9 @@ impl Currency {
 
     /// From the ISO 4217 numeric code.
     pub fn from_numeric(code: u16) -> Result<Currency, MoneyError> {
-        match CURRENCIES.iter().any(|(_, numeric, _)| *numeric == code) {
-            true => Ok(Currency(code)),
-            false => Err(MoneyError::UnknownCurrency(code.to_string())),
+        match ROWS.get(usize::from(code)) {
+            Some(row) if *row != 0 => Ok(Currency(code)),
+            _ => Err(MoneyError::UnknownCurrency(code.to_string())),
         }
     }
 
@@ -153,7 +80,8 @@ impl Currency {
     }
 
     fn row(self) -> &'static (&'static str, u16, u8) {
-        CURRENCIES.iter().find(|(_, numeric, _)| *numeric == self.0).expect("made only from rows of the table")
+        // A currency is made only from rows of the table, where each numeric code has its row counted from 1.
+        &CURRENCIES[usize::from(ROWS[usize::from(self.0)]) - 1]
     }
 }
 

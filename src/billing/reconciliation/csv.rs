@@ -1,67 +1,21 @@
 //! Settlement files: every processor has its own columns, so a map says which is which.
 
-use super::{Flow, LineKind, Ours, SettlementLine, amount};
+use super::map::{ColumnMap, Columns, Figures, Meaning};
+use super::table::{BadRows, Encoding, missing_column, read_text, shortened};
+use super::{Flow, LineKind, Ours, SettlementLine};
 use crate::limits;
-use crate::units::{Amount, Currency, MoneyError, OpId, Timestamp};
+use crate::units::{Amount, Currency, DecimalMark, MoneyError, OpId, Timestamp};
 use rust_decimal::Decimal;
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::io::Read;
-
-/// Which column of a file is what. Columns are named by the file's first line.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnMap {
-    /// Our operation's id.
-    pub operation: Option<String>,
-    /// The processor's reference.
-    pub reference: Option<String>,
-    /// What the line is about; without it, captures are positive and refunds negative.
-    pub kind: Option<String>,
-    /// The words of that column.
-    #[serde(default)]
-    pub kinds: BTreeMap<String, LineKind>,
-    /// The amount before fees.
-    pub gross: String,
-    /// The fee; without it, gross less net, or nothing.
-    pub fee: Option<String>,
-    /// The amount after fees; without it, gross less fee.
-    pub net: Option<String>,
-    /// The currency's code; without it, that of the batch.
-    pub currency: Option<String>,
-    /// What separates columns: one character.
-    #[serde(default = "comma")]
-    pub separator: char,
-    /// What separates decimals.
-    #[serde(default)]
-    pub decimal_mark: DecimalMark,
-    /// Whether amounts are in minor units.
-    #[serde(default)]
-    pub minor_units: bool,
-    /// Whether fees are written as negative figures.
-    #[serde(default)]
-    pub fees_negative: bool,
-}
-
-/// What separates decimals; the other one may separate thousands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecimalMark {
-    /// `1,234.56`
-    #[default]
-    Point,
-    /// `1.234,56`
-    Comma,
-}
 
 /// Why a file is not taken. Nothing of it is.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsvError {
-    /// Not a table.
+    /// Not a table, or not text.
     #[error("not a table: {0}")]
     Table(String),
     /// A column that the map names is not there.
-    #[error("there is no column `{0}`")]
+    #[error("{0}")]
     Column(String),
     /// A field that cannot be read.
     #[error("line {line}, column `{column}`: {what}")]
@@ -73,106 +27,158 @@ pub enum CsvError {
         /// What is wrong with it.
         what: String,
     },
+    /// A row that has too few or too many fields.
+    #[error("line {line}: {found} fields, expected {expected} as in the line of names")]
+    Fields {
+        /// The line of the file.
+        line: u64,
+        /// How many it has.
+        found: usize,
+        /// How many the line of names has.
+        expected: usize,
+    },
+    /// Rows that cannot be read: all of them are told at once.
+    #[error("{0}")]
+    Rows(BadRows),
     /// More lines than are taken.
     #[error("the file has more than {0} lines")]
     TooLong(usize),
-    /// A separator that is not one byte.
-    #[error("`{0}` cannot separate columns")]
-    Separator(char),
+    /// A map that cannot be used.
+    #[error("the map: {0}")]
+    Map(String),
 }
 
-/// Reads a settlement file.
+/// What could be read of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRows<T> {
+    /// The good rows.
+    pub rows: Vec<T>,
+    /// The bad ones.
+    pub bad: BadRows,
+}
+
+impl<T> ReadRows<T> {
+    /// The rows, if all of them are good.
+    ///
+    /// # Errors
+    /// The bad rows, all at once.
+    pub fn all(self) -> Result<Vec<T>, CsvError> {
+        if self.bad.is_empty() { Ok(self.rows) } else { Err(CsvError::Rows(self.bad)) }
+    }
+}
+
+/// Reads a settlement file; one bad row refuses it.
+///
+/// # Errors
+/// See [`read_rows`]; and [`CsvError::Rows`] with every bad row.
 pub fn read_csv(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<Vec<SettlementLine>, CsvError> {
-    let separator = u8::try_from(map.separator).ok().filter(u8::is_ascii);
-    let separator = separator.ok_or(CsvError::Separator(map.separator))?;
-    let mut reader = ::csv::ReaderBuilder::new().delimiter(separator).trim(::csv::Trim::All).from_reader(file);
-    let table = |error: ::csv::Error| CsvError::Table(error.to_string());
-    let headers = reader.headers().map_err(table)?.clone();
-    let columns = Columns::find(map, &headers)?;
-    let mut lines = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(table)?;
-        if lines.len() >= limits::SETTLEMENT_LINES_MAX {
+    read_rows(file, map, currency)?.all()
+}
+
+/// Reads a settlement file: the rows that are good, and what is wrong with the others.
+///
+/// # Errors
+/// When the map or the table as a whole cannot be used: a column that is not there, bytes that are not text.
+pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<ReadRows<SettlementLine>, CsvError> {
+    let separator = map.checked().map_err(CsvError::Map)?;
+    let (text, skipped) = text_of(file, map.encoding, map.header_line)?;
+    let (mut reader, headers) = table(&text, separator)?;
+    let columns = Columns::find(map, &headers).map_err(|name| CsvError::Column(missing_column(&name, &headers)))?;
+    let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
+    for (index, record) in reader.records().enumerate() {
+        if index >= limits::SETTLEMENT_LINES_MAX {
             return Err(CsvError::TooLong(limits::SETTLEMENT_LINES_MAX));
         }
-        let row = Row { map, record: &record, line: record.position().map_or(0, ::csv::Position::line) };
-        lines.push(row.read(&columns, currency)?);
+        let record = record.map_err(|error| CsvError::Table(error.to_string()))?;
+        if record.iter().all(str::is_empty) || columns.skips(&record) {
+            continue;
+        }
+        let line = record.position().map_or(0, ::csv::Position::line).saturating_add(skipped);
+        let row = Row { map, record: &record, line };
+        match fields(&record, &headers, line).and_then(|()| row.read(&columns, currency)) {
+            Ok(Some(line)) => found.rows.push(line),
+            Ok(None) => {}
+            Err(error) => found.bad.push(error),
+        }
     }
-    Ok(lines)
+    Ok(found)
+}
+
+/// The text behind the lines that stand before the names, and how many lines those are.
+fn text_of(file: impl Read, encoding: Encoding, header_line: u32) -> Result<(String, u64), CsvError> {
+    let text = read_text(file, encoding, limits::SETTLEMENT_FILE_BYTES_MAX).map_err(CsvError::Table)?;
+    let before = usize::try_from(header_line.saturating_sub(1)).unwrap_or(usize::MAX);
+    let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+    let text = if start == 0 { text } else { text[start..].to_owned() };
+    Ok((text, u64::from(header_line.saturating_sub(1))))
+}
+
+type Table<'t> = (::csv::Reader<&'t [u8]>, ::csv::StringRecord);
+
+fn table(text: &str, separator: u8) -> Result<Table<'_>, CsvError> {
+    let mut builder = ::csv::ReaderBuilder::new();
+    builder.delimiter(separator).trim(::csv::Trim::All).flexible(true);
+    let mut reader = builder.from_reader(text.as_bytes());
+    let headers = reader.headers().map_err(|error| CsvError::Table(error.to_string()))?.clone();
+    Ok((reader, headers))
+}
+
+fn fields(record: &::csv::StringRecord, headers: &::csv::StringRecord, line: u64) -> Result<(), CsvError> {
+    let (found, expected) = (record.len(), headers.len());
+    // Some exports end every row with one more separator.
+    let more_are_empty = found > expected && record.iter().skip(expected).all(str::is_empty);
+    if found == expected || more_are_empty { Ok(()) } else { Err(CsvError::Fields { line, found, expected }) }
 }
 
 /// Reads our side from a table with the columns `operation`, `kind` (`capture` or `refund`), `reference`, `amount` (major
 /// units, above zero), `currency` and `at` (RFC 3339).
+///
+/// # Errors
+/// A column that is not there, or every row that cannot be read.
 pub fn read_ours(file: impl Read) -> Result<Vec<Ours>, CsvError> {
-    let mut reader = ::csv::ReaderBuilder::new().trim(::csv::Trim::All).from_reader(file);
-    let table = |error: ::csv::Error| CsvError::Table(error.to_string());
-    let headers = reader.headers().map_err(table)?.clone();
+    let (text, _) = text_of(file, Encoding::Utf8, 1)?;
+    let (mut reader, headers) = table(&text, b',')?;
     let mut columns = [0; 6];
     for (index, name) in columns.iter_mut().zip(OUR_COLUMNS) {
         let found = headers.iter().position(|header| header == name);
-        *index = found.ok_or_else(|| CsvError::Column(name.to_owned()))?;
+        *index = found.ok_or_else(|| CsvError::Column(missing_column(name, &headers)))?;
     }
-    let mut ours = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(table)?;
-        if ours.len() >= limits::SETTLEMENT_LINES_MAX {
+    let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
+    for (index, record) in reader.records().enumerate() {
+        if index >= limits::SETTLEMENT_LINES_MAX {
             return Err(CsvError::TooLong(limits::SETTLEMENT_LINES_MAX));
         }
+        let record = record.map_err(|error| CsvError::Table(error.to_string()))?;
         let line = record.position().map_or(0, ::csv::Position::line);
-        let field = |column: usize| record.get(columns[column]).unwrap_or_default();
-        let wrong =
-            |column: usize, what: String| CsvError::Field { line, column: OUR_COLUMNS[column].to_owned(), what };
-        let operation = field(0).parse::<OpId>().map_err(|error| wrong(0, error.to_string()))?;
-        let kind = match field(1) {
-            "capture" => Flow::Capture,
-            "refund" => Flow::Refund,
-            other => return Err(wrong(1, format!("`{other}` is neither `capture` nor `refund`"))),
-        };
-        let currency: Currency = field(4).parse().map_err(|error: MoneyError| wrong(4, error.to_string()))?;
-        let figure: Decimal = field(3).parse().map_err(|_| wrong(3, format!("`{}` is not an amount", field(3))))?;
-        let amount = amount(figure, currency).map_err(|error| wrong(3, error.to_string()))?;
-        if amount.minor <= 0 {
-            return Err(wrong(3, format!("`{}` is not above zero", field(3))));
+        match fields(&record, &headers, line).and_then(|()| own_row(&record, &columns, line)) {
+            Ok(ours) => found.rows.push(ours),
+            Err(error) => found.bad.push(error),
         }
-        let at = Timestamp::parse_rfc3339(field(5)).map_err(|error| wrong(5, error.to_string()))?;
-        ours.push(Ours { operation, kind, reference: field(2).into(), amount, at });
     }
-    Ok(ours)
+    found.all()
+}
+
+fn own_row(record: &::csv::StringRecord, columns: &[usize; 6], line: u64) -> Result<Ours, CsvError> {
+    let field = |column: usize| record.get(columns[column]).unwrap_or_default();
+    let wrong = |column: usize, what: String| CsvError::Field { line, column: OUR_COLUMNS[column].to_owned(), what };
+    let operation = field(0).parse::<OpId>().map_err(|error| wrong(0, error.to_string()))?;
+    let kind = match field(1) {
+        "capture" => Flow::Capture,
+        "refund" => Flow::Refund,
+        other => return Err(wrong(1, format!("`{}` is neither `capture` nor `refund`", shortened(other)))),
+    };
+    let currency: Currency = field(4).parse().map_err(|error: MoneyError| wrong(4, error.to_string()))?;
+    let figure = DecimalMark::Point.read(field(3)).map_err(|error| wrong(3, error.to_string()))?;
+    let amount = Amount::from_major(figure, currency).map_err(|error| wrong(3, error.to_string()))?;
+    if amount.minor <= 0 {
+        return Err(wrong(3, format!("`{}` is not above zero", field(3))));
+    }
+    let at = Timestamp::parse_rfc3339(field(5)).map_err(|error| wrong(5, error.to_string()))?;
+    Ok(Ours { operation, kind, reference: field(2).into(), amount, at })
 }
 
 /// The columns of our own side.
 const OUR_COLUMNS: [&str; 6] = ["operation", "kind", "reference", "amount", "currency", "at"];
-
-/// Where the columns are: name and index.
-struct Columns<'m> {
-    operation: Option<(&'m str, usize)>,
-    reference: Option<(&'m str, usize)>,
-    kind: Option<(&'m str, usize)>,
-    gross: (&'m str, usize),
-    fee: Option<(&'m str, usize)>,
-    net: Option<(&'m str, usize)>,
-    currency: Option<(&'m str, usize)>,
-}
-
-impl<'m> Columns<'m> {
-    fn find(map: &'m ColumnMap, headers: &::csv::StringRecord) -> Result<Columns<'m>, CsvError> {
-        let one = |name: &'m str| {
-            // A byte order mark stands before the first name in files of some spreadsheets.
-            let index = headers.iter().position(|header| header.trim_start_matches('\u{feff}') == name);
-            index.map(|index| (name, index)).ok_or_else(|| CsvError::Column(name.to_owned()))
-        };
-        let maybe = |name: &'m Option<String>| name.as_deref().map(one).transpose();
-        Ok(Columns {
-            operation: maybe(&map.operation)?,
-            reference: maybe(&map.reference)?,
-            kind: maybe(&map.kind)?,
-            gross: one(&map.gross)?,
-            fee: maybe(&map.fee)?,
-            net: maybe(&map.net)?,
-            currency: maybe(&map.currency)?,
-        })
-    }
-}
 
 struct Row<'r> {
     map: &'r ColumnMap,
@@ -181,74 +187,116 @@ struct Row<'r> {
 }
 
 impl Row<'_> {
-    fn read(&self, columns: &Columns<'_>, batch: Currency) -> Result<SettlementLine, CsvError> {
-        let currency = match columns.currency {
-            Some(column) => self.field(column).parse().map_err(|error| self.wrong(column, error))?,
+    /// The line; `None` when its kind says that it is skipped.
+    fn read(&self, columns: &Columns<'_>, batch: Currency) -> Result<Option<SettlementLine>, CsvError> {
+        let currency = match columns.currency.filter(|column| !self.field(*column).is_empty()) {
+            Some(column) => self.field(column).parse().map_err(|error| self.wrong(column.0, error))?,
             None => batch,
         };
-        let gross = self.money(columns.gross, currency)?;
+        let kind = match columns.kind {
+            Some(column) => match self.map.kinds.get(self.field(column)) {
+                Some(Meaning::Skip) => return Ok(None),
+                Some(Meaning::Line(kind)) => Some(*kind),
+                None => return Err(self.wrong(column.0, self.map.unknown_kind(self.field(column)))),
+            },
+            None => None,
+        };
+        let zero = Amount::zero(currency);
+        let told =
+            (self.sum(&columns.gross, currency)?, self.sum(&columns.fee, currency)?, self.sum(&columns.net, currency)?);
+        let at = columns.first();
+        let fee_told = match told.1 {
+            Some(fee) if self.map.fees_negative => Some(self.difference(at, zero, fee)?),
+            fee => fee,
+        };
+        let (gross, fee, net) = match (told.0, fee_told, told.2) {
+            (Some(gross), Some(fee), Some(net)) => (gross, fee, net),
+            (Some(gross), None, Some(net)) if columns.fee.is_empty() => (gross, self.difference(at, gross, net)?, net),
+            (Some(gross), None, Some(net)) => (gross, zero, net),
+            (Some(gross), fee, None) => {
+                let fee = fee.unwrap_or(zero);
+                (gross, fee, self.difference(at, gross, fee)?)
+            }
+            // A fee without gross is all fee; of anything else the fee was taken already.
+            (None, None, Some(net)) if kind == Some(LineKind::Fee) => (zero, self.difference(at, zero, net)?, net),
+            (None, fee, Some(net)) => {
+                let fee = fee.unwrap_or(zero);
+                (net.checked_add(fee).map_err(|error| self.wrong(at, error))?, fee, net)
+            }
+            (None, Some(fee), None) if kind == Some(LineKind::Fee) => (zero, fee, self.difference(at, zero, fee)?),
+            (None, _, None) => {
+                let what = "no amount: the columns that the map names for gross and net are empty; name the columns that \
+                            hold it (`net = [...]`), or leave such lines out with `skip`";
+                return Err(self.wrong(at, what));
+            }
+        };
+        let kind = kind.unwrap_or(if gross.minor < 0 { LineKind::Refund } else { LineKind::Capture });
         let operation = match columns.operation.filter(|column| !self.field(*column).is_empty()) {
-            Some(column) => Some(self.field(column).parse::<OpId>().map_err(|error| self.wrong(column, error))?),
+            Some(column) => Some(self.field(column).parse::<OpId>().map_err(|error| self.wrong(column.0, error))?),
             None => None,
         };
         let reference = columns.reference.map(|column| self.field(column)).filter(|text| !text.is_empty());
-        let kind = match columns.kind {
-            Some(column) => {
-                let word = self.field(column);
-                let kind = self.map.kinds.get(word).copied();
-                kind.ok_or_else(|| self.wrong(column, format!("`{word}` is not among the known kinds")))?
-            }
-            None if gross.minor < 0 => LineKind::Refund,
-            None => LineKind::Capture,
-        };
-        let net = columns.net.map(|column| self.money(column, currency)).transpose()?;
-        let fee = match (columns.fee, net) {
-            (Some(column), _) => {
-                let fee = self.money(column, currency)?;
-                if self.map.fees_negative { self.difference(column, Amount::new(0, currency), fee)? } else { fee }
-            }
-            (None, Some(net)) => self.difference(columns.gross, gross, net)?,
-            (None, None) => Amount::new(0, currency),
-        };
-        let net = match net {
-            Some(net) => net,
-            None => self.difference(columns.gross, gross, fee)?,
-        };
-        Ok(SettlementLine { row: self.line, kind, operation, reference: reference.map(Into::into), gross, fee, net })
+        Ok(Some(SettlementLine {
+            row: self.line,
+            kind,
+            operation,
+            reference: reference.map(Into::into),
+            gross,
+            fee,
+            net,
+        }))
     }
 
     fn field(&self, column: (&str, usize)) -> &str {
         self.record.get(column.1).unwrap_or_default()
     }
 
-    fn money(&self, column: (&str, usize), currency: Currency) -> Result<Amount, CsvError> {
-        let text = self.field(column);
-        let (thousands, decimal) = match self.map.decimal_mark {
-            DecimalMark::Point => (',', '.'),
-            DecimalMark::Comma => ('.', ','),
-        };
-        let plain: String = text.chars().filter(|c| *c != thousands).collect::<String>().replace(decimal, ".");
-        let figure: Decimal = plain.parse().map_err(|_| self.wrong(column, format!("`{text}` is not an amount")))?;
-        match self.map.minor_units {
-            false => amount(figure, currency).map_err(|error| self.wrong(column, error)),
-            true => {
-                let whole = figure.normalize();
-                let minor = (whole.scale() == 0).then(|| i64::try_from(whole.mantissa()).ok()).flatten();
-                let minor = minor.ok_or_else(|| self.wrong(column, format!("`{text}` is not in minor units")))?;
-                Ok(Amount::new(minor, currency))
+    /// The sum over the columns that are not empty; `None` when all are.
+    fn sum(&self, columns: &Figures<'_>, currency: Currency) -> Result<Option<Amount>, CsvError> {
+        let mut sum: Option<Amount> = None;
+        for (name, index, negative) in columns {
+            if self.field((name, *index)).is_empty() {
+                continue;
             }
+            let amount = self.money((name, *index), currency)?;
+            let before = sum.unwrap_or(Amount::zero(currency));
+            let after = if *negative { before.checked_sub(amount) } else { before.checked_add(amount) };
+            sum = Some(after.map_err(|error| self.wrong(name, error))?);
         }
+        Ok(sum)
     }
 
-    fn difference(&self, column: (&str, usize), left: Amount, right: Amount) -> Result<Amount, CsvError> {
+    fn money(&self, column: (&str, usize), currency: Currency) -> Result<Amount, CsvError> {
+        let text = self.field(column);
+        let figure = self.map.decimal_mark.read(text).map_err(|error| self.wrong(column.0, error))?;
+        let major = if self.map.minor_units {
+            let whole = figure.normalize();
+            if whole.scale() != 0 {
+                return Err(self.wrong(column.0, format!("`{text}` is not in minor units: expected is a whole number")));
+            }
+            let exponent = self.map.exponents.get(currency.code()).copied().unwrap_or(currency.exponent());
+            Decimal::try_from_i128_with_scale(whole.mantissa(), u32::from(exponent))
+                .map_err(|_| self.wrong(column.0, MoneyError::Overflow))?
+        } else {
+            figure
+        };
+        Amount::from_major(major, currency).map_err(|error| {
+            let what = match error {
+                MoneyError::TooFine(_) => {
+                    let decimals = currency.exponent();
+                    format!("`{text}` has more decimals than are kept: {currency} has {decimals}")
+                }
+                other => other.to_string(),
+            };
+            self.wrong(column.0, what)
+        })
+    }
+
+    fn difference(&self, column: &str, left: Amount, right: Amount) -> Result<Amount, CsvError> {
         left.checked_sub(right).map_err(|error| self.wrong(column, error))
     }
 
-    fn wrong(&self, column: (&str, usize), what: impl ToString) -> CsvError {
-        CsvError::Field { line: self.line, column: column.0.to_owned(), what: what.to_string() }
+    fn wrong(&self, column: &str, what: impl ToString) -> CsvError {
+        CsvError::Field { line: self.line, column: column.to_owned(), what: what.to_string() }
     }
-}
-
-const fn comma() -> char {
-    ','
 }

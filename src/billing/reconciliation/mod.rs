@@ -12,15 +12,19 @@
 //! | other | | fees, chargebacks, payouts: not about an operation of ours |
 
 mod csv;
+mod map;
 pub mod older;
 pub mod register;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use csv::{ColumnMap, CsvError, DecimalMark, read_csv, read_ours};
+pub use crate::units::DecimalMark;
+pub use csv::{CsvError, ReadRows, read_csv, read_ours, read_rows};
+pub use map::{ColumnMap, Meaning};
 
 use crate::ledger::{Entry, EntryError, EntryId};
-use crate::units::{Amount, Currency, MoneyError, OpId, ProcessorId, TimeSpan, Timestamp};
+use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -200,7 +204,7 @@ pub enum WhyExtra {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum BatchFault {
     /// A line whose net amount is not gross less fee.
-    #[error("row {row}: {gross} less a fee of {fee} is not {net}")]
+    #[error("row {row}: {} less a fee of {} is not {}", Amount::new(*.gross, *.currency).major(), Amount::new(*.fee, *.currency), Amount::new(*.net, *.currency).major())]
     Net {
         /// The row.
         row: u64,
@@ -210,6 +214,8 @@ pub enum BatchFault {
         fee: i64,
         /// Net amount.
         net: i64,
+        /// The currency.
+        currency: Currency,
     },
     /// A line in another currency than the batch; it stands among the extra lines.
     #[error("row {row} is in {currency}")]
@@ -343,7 +349,7 @@ pub fn reconcile(ours: &[Ours], batch: &Batch, grace: TimeSpan) -> Report {
         }
         if i128::from(line.gross.minor) - i128::from(line.fee.minor) != i128::from(line.net.minor) {
             let (gross, fee, net) = (line.gross.minor, line.fee.minor, line.net.minor);
-            report.faults.push(BatchFault::Net { row: line.row, gross, fee, net });
+            report.faults.push(BatchFault::Net { row: line.row, gross, fee, net, currency: batch.currency });
         }
         let flow = match line.kind {
             LineKind::Capture => Flow::Capture,
@@ -465,15 +471,4 @@ fn as_optional_text<S: serde::Serializer>(id: &Option<OpId>, serializer: S) -> R
         Some(id) => serializer.collect_str(id),
         None => serializer.serialize_none(),
     }
-}
-
-/// A decimal as an amount of a currency; refused when it has more decimals than the currency.
-fn amount(major: rust_decimal::Decimal, currency: Currency) -> Result<Amount, MoneyError> {
-    let factor = rust_decimal::Decimal::from(10_u32.pow(u32::from(currency.exponent())));
-    let scaled = major.checked_mul(factor).ok_or(MoneyError::Overflow)?.normalize();
-    if scaled.scale() != 0 {
-        return Err(MoneyError::TooFine(major.to_string()));
-    }
-    let minor = i64::try_from(scaled.mantissa()).map_err(|_| MoneyError::Overflow)?;
-    Ok(Amount::new(minor, currency))
 }
