@@ -356,7 +356,7 @@ mod tests {
         assert!(read("1,C,1\n").starts_with("line 2: "));
         assert_eq!(
             read_sessions(b"session_id\n1\n".as_slice()).unwrap_err().to_string(),
-            "line 1: there is no column `charger_id`: the file has one column only, session_id"
+            "line 1: there is no column `charger_id`: the file has one column only, `session_id`"
         );
     }
     /// After a public report: the same id twice, and 500 kWh in 50 minutes, were billed without a word.

@@ -90,7 +90,7 @@ pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result
             return Err(CsvError::TooLong(limits::SETTLEMENT_LINES_MAX));
         }
         let record = record.map_err(|error| CsvError::Table(error.to_string()))?;
-        if record.iter().all(str::is_empty) || columns.skips(&record) {
+        if record.iter().all(str::is_empty) || columns.skips(&record, map) {
             continue;
         }
         let line = record.position().map_or(0, ::csv::Position::line).saturating_add(skipped);
@@ -195,6 +195,7 @@ impl Row<'_> {
         };
         let kind = match columns.kind {
             Some(column) => match self.map.kinds.get(self.field(column)) {
+                // Such lines are left out before their fields are counted.
                 Some(Meaning::Skip) => return Ok(None),
                 Some(Meaning::Line(kind)) => Some(*kind),
                 None => return Err(self.wrong(column.0, self.map.unknown_kind(self.field(column)))),

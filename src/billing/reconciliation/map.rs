@@ -194,8 +194,11 @@ impl<'m> Columns<'m> {
     }
 
     /// Whether the map leaves a line out.
-    pub(super) fn skips(&self, record: &::csv::StringRecord) -> bool {
+    pub(super) fn skips(&self, record: &::csv::StringRecord, map: &ColumnMap) -> bool {
         let word = |index: usize| record.get(index).unwrap_or_default();
+        if self.kind.is_some_and(|(_, index)| map.kinds.get(word(index)) == Some(&Meaning::Skip)) {
+            return true;
+        }
         self.skip.iter().any(|(index, words)| words.iter().any(|skipped| skipped == word(*index)))
     }
 }

@@ -155,7 +155,7 @@ fn a_file_that_cannot_be_read_names_the_line_and_the_column() {
     assert_eq!(refused("gross,net,op\n1,1\n"), "line 2: 2 fields, expected 3 as in the line of names");
     assert_eq!(
         refused("gross;net;op\n1;1;\n"),
-        "there is no column `gross`: the file has one column only, gross;net;op; its separator seems to be `;`"
+        "there is no column `op`: the file has one column only, `gross;net;op`; its separator seems to be `;`"
     );
     assert!(toml::from_str::<ColumnMap>("gros = \"gross\"").is_err());
 }
