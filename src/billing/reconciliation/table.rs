@@ -64,7 +64,7 @@ pub fn read_text(file: impl Read, encoding: Encoding, bytes_max: u64) -> Result<
 }
 
 fn from_utf16(bytes: &[u8], big: bool) -> Result<String, String> {
-    if bytes.len() % 2 != 0 {
+    if !bytes.len().is_multiple_of(2) {
         return Err(format!("the file ends in the middle of a UTF-16 character, after byte {}", bytes.len()));
     }
     let units = bytes.chunks_exact(2).map(|pair| {
