@@ -96,8 +96,8 @@ pub enum Refusal {
     /// With this part the batch does not add up to its trailer, or its lines are not those that were hashed.
     #[error("the batch does not add up to its trailer")]
     Trailer = 3,
-    /// More batches are unfinished than are kept.
-    #[error("too many batches are unfinished")]
+    /// More batches of this processor are unfinished than are kept.
+    #[error("too many batches of this processor are unfinished")]
     TooMany = 4,
 }
 
@@ -199,7 +199,9 @@ impl Register {
                 Some(false) => return Err(Refusal::DifferentPart),
                 None => {}
             }
-            let unfinished = self.batches.values().filter(|batch| !batch.is_booked()).count();
+            // Each processor has its own bound: what one leaves unfinished shuts out no other.
+            let own = self.batches.iter().filter(|((processor, _), _)| *processor == part.processor);
+            let unfinished = own.filter(|(_, batch)| !batch.is_booked()).count();
             if unfinished >= limits::SETTLEMENT_BATCHES_KEPT {
                 return Err(Refusal::TooMany);
             }
@@ -444,6 +446,18 @@ mod tests {
             assert_eq!(take(&mut register, &part(number, false, &[])), Ok(true));
         }
         assert_eq!(take(&mut register, &part(1_000_000, false, &[])), Err(Refusal::TooMany));
+    }
+
+    #[test]
+    fn unfinished_batches_of_one_processor_shut_out_no_other() {
+        let mut register = Register::default();
+        let named = |number: usize| Part { batch: format!("{number}").into(), ..part(1, false, &[960]) };
+        for number in 0..limits::SETTLEMENT_BATCHES_KEPT {
+            assert_eq!(take(&mut register, &named(number)), Ok(true));
+        }
+        assert_eq!(take(&mut register, &named(999)), Err(Refusal::TooMany));
+        let other = Part { processor: ProcessorId::new("other").unwrap(), ..named(999) };
+        assert_eq!(take(&mut register, &other), Ok(true));
     }
 
     #[test]
