@@ -65,10 +65,7 @@ pub enum SetupError {
 /// where there is none.
 pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, SetupError> {
     let data = &config.gate.data_dir;
-    if config.gate.mode == Mode::Development && config.tls.certificate_file.is_none() {
-        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        PkiFolder::open_or_create(&config.pki_folder(), &config.tls.trust_domain, &names, clock.now().wall)?;
-    }
+    make_pki(config, clock.now().wall)?;
     let door = |door, address, connections_max: u32| {
         let tls = Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?;
         Ok::<_, SetupError>(Door { address, tls: Arc::new(tls), connections_max: connections_max as usize })
@@ -117,6 +114,18 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
     })
 }
 
+/// Makes the development PKI where the configuration wants one, and renews what runs out of it.
+///
+/// # Errors
+/// It cannot be made, or the one that is there cannot be read.
+pub fn make_pki(config: &Config, now: Timestamp) -> Result<(), SetupError> {
+    if config.gate.mode == Mode::Development && config.tls.certificate_file.is_none() {
+        let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
+        PkiFolder::open_or_create(&config.pki_folder(), &config.tls.trust_domain, &names, now)?;
+    }
+    Ok(())
+}
+
 /// The tariffs of a folder, and which chargers they are for.
 pub struct Tariffs {
     config: Config,
@@ -133,6 +142,11 @@ impl Tariffs {
         }
         let (book, findings) = TariffBook::load(files, [])?;
         Ok((Tariffs { config: config.clone(), book }, findings))
+    }
+
+    /// The tariffs.
+    pub fn book(&self) -> &TariffBook {
+        &self.book
     }
 }
 
@@ -179,7 +193,7 @@ fn tariff_files(folder: &Path) -> Result<Vec<(String, String)>, SetupError> {
     paths.into_iter().map(read).collect()
 }
 
-fn mac_key(path: &Path) -> Result<MacKey, SetupError> {
+pub(super) fn mac_key(path: &Path) -> Result<MacKey, SetupError> {
     let secret = read_secret(path)?;
     let text = String::from_utf8_lossy(&secret);
     let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());

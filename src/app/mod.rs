@@ -16,6 +16,7 @@ mod gate;
 mod inside;
 pub mod keys;
 mod places;
+pub mod preflight;
 mod processor_connection;
 mod reading;
 mod receipts;

@@ -1,11 +1,13 @@
 //! `wattstile config`, and how every verb gets its configuration.
 
-use super::output::{DIM, GOOD};
+use super::look::Which;
+use super::output::{BAD, DIM, GOOD, WARNING};
 use super::{CliError, Exit, Output};
-use crate::config::{Config, ConfigError, Layers, Loaded, Mode, commented_file};
+use crate::app::SystemClock;
+use crate::app::preflight::{Finding, State, preflight};
+use crate::config::{Config, ConfigError, Layers, Loaded, commented_file};
 use crate::transport::files::write_whole;
-use crate::transport::identity::Door;
-use crate::transport::tls::{Source, Tls};
+use crate::units::Clock;
 use clap::Subcommand;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -65,12 +67,12 @@ enum Verb {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Check the configuration, and the files that it names
+    /// Check the configuration, and everything else that a gate and its first driver need
     #[command(after_help = "Example: wattstile config check --config wattstile.toml")]
     Check {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Look only at the configuration, not at the files that it names
+        /// Look only at the configuration, not at files, data, clock and ports
         #[arg(long)]
         offline: bool,
     },
@@ -121,7 +123,9 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
     let warnings = loaded.warnings();
     if !offline {
         loaded.check_files().map_err(|error| invalid(&error))?;
-        certificates(&loaded.config)?;
+        let config = &loaded.config;
+        let running = Which::at(&config.gate.data_dir).running()?.is_some();
+        ready(&preflight(config, SystemClock::new().now().wall, running), output)?;
     }
     output.answer(
         "config-check/1",
@@ -136,17 +140,25 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
     Ok(Exit::Ok)
 }
 
-/// The certificates make the TLS of both listeners. A development gate without a PKI makes one when it starts.
-fn certificates(config: &Config) -> Result<(), CliError> {
-    let named = config.tls.certificate_file.is_some() || config.tls.folder.is_some();
-    if config.gate.mode == Mode::Development && !named && !config.pki_folder().exists() {
-        return Ok(());
+/// Warnings are told; everything that is wrong is told in one error, with what to do about each.
+pub(super) fn ready(findings: &[Finding], output: &Output) -> Result<(), CliError> {
+    let mut wrong = Vec::new();
+    for Finding { name, state, detail, help } in findings {
+        let help = help.as_deref().unwrap_or_default();
+        match state {
+            State::Good => {}
+            State::Warning => output.say(format_args!("{WARNING}!{WARNING:#} {name}: {detail} ({help})")),
+            State::Wrong => wrong.push(format!("  {BAD}✗{BAD:#} {name}: {detail}\n    {help}")),
+        }
     }
-    for door in [Door::Chargers, Door::Processors] {
-        Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))
-            .map_err(|error| CliError::new(Exit::Config, format!("the listener for {door}: {error}")))?;
+    match wrong.len() {
+        0 => Ok(()),
+        1 => Err(CliError::new(Exit::Config, format!("a gate cannot serve like this\n{}", wrong[0]))),
+        count => {
+            let text = format!("a gate cannot serve like this, for {count} reasons\n{}", wrong.join("\n"));
+            Err(CliError::new(Exit::Config, text))
+        }
     }
-    Ok(())
 }
 
 fn show(args: &ConfigArgs, origins: bool, output: &Output) -> Result<Exit, CliError> {

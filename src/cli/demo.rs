@@ -268,7 +268,7 @@ mod tests {
         let mut last = Some((Instant::now() - Duration::from_secs(1), 0, -400_000_000));
         let text = live(&standing, 1, &mut last);
         for line in text.lines() {
-            assert!(line.chars().count() < 78, "{line}");
+            assert!(line.chars().count() < 80, "{line}");
         }
         assert!(text.contains("134456 starts refused (302: 123456, 310: 9999)"), "{text}");
         assert_eq!(refused(&BTreeMap::new()), "0 starts refused");

@@ -6,13 +6,15 @@ use std::io::{IsTerminal, stderr};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// Changes the level of a log that was started.
+pub type SetLevel = Box<dyn Fn(&str) -> Result<(), CliError>>;
+
 /// Starts the log of this process, once; what was logged before is lost. Text from peers is escaped by its writers.
-pub fn start(log: &Log) -> Result<(), CliError> {
-    // Targets and levels only: patterns for spans and fields can take seconds to be read, and half a gigabyte.
-    let filter: Targets =
-        log.level.parse().map_err(|error| CliError::new(Exit::Config, format!("log.level: {error}")))?;
+pub fn start(log: &Log) -> Result<SetLevel, CliError> {
+    let (filter, level) = reload::Layer::new(filter_of(&log.level)?);
     let terminal = stderr().is_terminal();
     let json = match log.format {
         LogFormat::Json => true,
@@ -26,5 +28,11 @@ pub fn start(log: &Log) -> Result<(), CliError> {
         false => lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed(),
     };
     let started = tracing_subscriber::registry().with(lines).with(filter).try_init();
-    started.map_err(|error| CliError::failed(format!("the log: {error}")))
+    started.map_err(|error| CliError::failed(format!("the log: {error}")))?;
+    Ok(Box::new(move |text| level.reload(filter_of(text)?).map_err(CliError::failed)))
+}
+
+/// Targets and levels only: patterns for spans and fields can take seconds to be read, and half a gigabyte.
+fn filter_of(level: &str) -> Result<Targets, CliError> {
+    level.parse().map_err(|error| CliError::new(Exit::Config, format!("log.level: {error}")))
 }

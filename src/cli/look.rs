@@ -108,6 +108,14 @@ impl Which {
 }
 
 impl Source {
+    /// The process of a running gate.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Source::Running(place) => Some(place.pid),
+            Source::Reading(_) => None,
+        }
+    }
+
     fn is_alive(&self) -> bool {
         match self {
             Source::Running(place) => agent().get(format!("http://{}/livez", place.address)).call().is_ok(),

@@ -1,15 +1,22 @@
 //! `wattstile serve`: the gate itself.
 
-use super::config::ConfigArgs;
+use super::config::{ConfigArgs, ready};
 use super::interrupts::{Interrupts, Wish};
-use super::{CliError, Exit, Output, journal, log};
-use crate::app::configured::{SetupError, Tariffs, settings};
+use super::look::Which;
+use super::{CliError, Exit, Output, journal, log, shards};
+use crate::actors::house::Routes;
+use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
+use crate::app::preflight::{State, assigned, preflight, routes};
 use crate::app::{Gate, StartError, SystemClock};
 use crate::config::Config;
 use crate::console::{Console, PLACE_FILE};
-use crate::journal::Progress;
+use crate::journal::{DataDir, Progress};
 use crate::transport::files::read_secret;
+use crate::units::Clock;
+use crate::wire::MaySpeakFor;
+use arc_swap::ArcSwap;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,7 +24,8 @@ use std::time::{Duration, Instant};
 /// Run the gate
 ///
 /// Chargers and processors connect over mutual TLS. In development mode certificates are made where there are none.
-/// SIGTERM or SIGINT end it in good order; SIGHUP loads certificates, revocation lists, tariffs and keys of tokens again.
+/// SIGTERM or SIGINT end it in good order. SIGHUP loads certificates, revocation lists, keys of tokens and the
+/// configuration with its tariffs again; the log says what changed, and what needs a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile serve --config wattstile.toml")]
 pub struct Args {
@@ -34,6 +42,8 @@ struct Ready {
     console: String,
     /// The file with its token, readable by the gate's user only.
     console_token_in: String,
+    /// Threads that run partitions.
+    shards: u16,
     recovered_records: u64,
     recovery_ms: u128,
 }
@@ -41,14 +51,28 @@ struct Ready {
 /// Runs until a signal says otherwise.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (config, warnings) = args.config.load_with_warnings()?;
-    log::start(&config.log)?;
+    let set_level = log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    if let Some(pid) = Which::at(&config.gate.data_dir).running()?.and_then(|gate| gate.pid()) {
+        let data = config.data_folder();
+        let text = format!("{} is in use by another process: gate {pid} runs on it and answers", data.display());
+        let help = "stop it first, or name another `gate.data_dir`; other commands ask the gate that runs";
+        return Err(CliError::new(Exit::Temporary, text).help(help));
+    }
+    let clock = Arc::new(SystemClock::new());
+    DataDir::check_owner(&config.data_folder(), &config.owner()).map_err(|failure| journal::error(&failure))?;
+    make_pki(&config, clock.now().wall).map_err(setup_error)?;
+    ready(&preflight(&config, clock.now().wall, false), output)?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
-    let mut settings = settings(&config, Arc::new(SystemClock::new())).map_err(setup_error)?;
+    let mut settings = settings(&config, clock).map_err(setup_error)?;
+    // Which site speaks for which charger is one of the things that a reload may change.
+    let speakers = Arc::new(ArcSwap::from_pointee(config.may_speak_for()));
+    let sites = speakers.clone();
+    settings.may_speak_for = Arc::new(move |site, charger| (sites.load())(site, charger));
     // Health is answered from the first moment: live, and not ready.
     let starting = Arc::new(Starting::new());
     let how_far = starting.clone();
@@ -70,6 +94,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             .unwrap_or_else(|| config.gate.data_dir.join("data").join(PLACE_FILE))
             .display()
             .to_string(),
+        shards: gate.shards(),
         recovered_records: gate.recovered.records,
         recovery_ms: gate.recovery.as_millis(),
     };
@@ -77,10 +102,12 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
         writeln!(out, "console     {}   its token is in {}", ready.console, ready.console_token_in)?;
+        writeln!(out, "shards      {}", shards(ready.shards))?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
+    let mut reload = Reload { args: args.config, in_force: config, gate: &gate, set_level, speakers };
     while interrupts.wait() == Wish::Reload {
-        reload(&config, &gate);
+        reload.run();
     }
     output.say("what was decided becomes durable, connections say goodbye");
     console.stop();
@@ -88,26 +115,118 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// Loads certificates, lists and tariffs again. Running sessions keep the tariff that they began with; what is wrong is
-/// said, and the old stays in force.
-fn reload(config: &Config, gate: &Gate) {
-    if let Some(edge) = gate.edge() {
-        edge.reload();
-    }
-    match gate.directory().house().keys.reload() {
-        Ok(_) => tracing::info!("keys of tokens loaded again"),
-        Err(error) => tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}"),
-    }
-    match Tariffs::load(config) {
-        Ok((tariffs, findings)) => {
-            for (file, finding) in findings {
-                tracing::warn!(%file, "{finding}");
-            }
-            gate.directory().house().places.store(Arc::new(Box::new(tariffs)));
-            tracing::info!("tariffs loaded again");
+/// What a reload changes, and with what.
+struct Reload<'a> {
+    args: ConfigArgs,
+    /// The configuration as far as it is in force.
+    in_force: Config,
+    gate: &'a Gate,
+    set_level: log::SetLevel,
+    speakers: Arc<ArcSwap<MaySpeakFor>>,
+}
+
+impl Reload<'_> {
+    /// Loads certificates, lists and keys of tokens again, then the configuration with its tariffs. What is wrong is told,
+    /// and the old stays in force. Running sessions keep the tariff that they began with.
+    fn run(&mut self) {
+        if let Some(edge) = self.gate.edge() {
+            edge.reload();
         }
-        Err(error) => tracing::error!("tariffs not loaded, the old ones stay in force: {error}"),
+        match self.gate.directory().house().keys.reload() {
+            Ok(_) => tracing::info!("keys of tokens loaded again"),
+            Err(error) => tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}"),
+        }
+        let wanted = match self.args.load() {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                tracing::error!(
+                    "the configuration is not loaded, the old one stays in force: {}",
+                    plain(&error.message)
+                );
+                self.in_force.clone()
+            }
+        };
+        let (changed, waiting) = changes(&self.in_force, &wanted);
+        let next = with_reloadable(&self.in_force, &wanted);
+        let now = SystemClock::new().now().wall;
+        match Tariffs::load(&next) {
+            Err(error) => return tracing::error!("tariffs not loaded, the old ones stay in force: {error}"),
+            Ok((tariffs, findings)) => {
+                let wrong = assigned(&next, &tariffs, now).into_iter().chain(routes(&next, &tariffs, now));
+                let wrong: Vec<String> =
+                    wrong.filter(|found| found.state == State::Wrong).map(|found| found.detail).collect();
+                if !wrong.is_empty() {
+                    let wrong = wrong.join("; ");
+                    return tracing::error!("tariffs and routing not loaded, the old ones stay in force: {wrong}");
+                }
+                for (file, finding) in findings {
+                    tracing::warn!(%file, "{finding}");
+                }
+                self.gate.directory().house().places.store(Arc::new(Box::new(tariffs)));
+            }
+        }
+        self.speakers.store(Arc::new(next.may_speak_for()));
+        self.gate.directory().house().routes.rcu(|before| {
+            let mut after = Routes::clone(before);
+            after.registry.rules = next.routing_rules();
+            after.registry.no_holds = next.payment.no_holds.iter().map(|start| start.as_str().into()).collect();
+            after
+        });
+        if let Err(error) = (self.set_level)(&next.log.level) {
+            tracing::error!("the log's level stays: {error}");
+        }
+        self.in_force = next;
+        tracing::info!(changed = changed.join(", "), "tariffs, routing and sites loaded again");
+        if !waiting.is_empty() {
+            tracing::warn!(settings = waiting.join(", "), "changed in the configuration, in force after a restart");
+        }
     }
+}
+
+/// The configuration that is in force, with the settings of another one that can change while the gate runs.
+fn with_reloadable(in_force: &Config, wanted: &Config) -> Config {
+    let mut next = in_force.clone();
+    next.tariffs = wanted.tariffs.clone();
+    next.assignments.clone_from(&wanted.assignments);
+    next.sites.clone_from(&wanted.sites);
+    next.payment.no_holds.clone_from(&wanted.payment.no_holds);
+    next.credentials.not_taken.clone_from(&wanted.credentials.not_taken);
+    next.log.level.clone_from(&wanted.log.level);
+    // Keys of messages are read at a start.
+    let key_of =
+        |id| in_force.registry.iter().find(|known| known.id == id).and_then(|known| known.mac_key_file.clone());
+    next.registry.clone_from(&wanted.registry);
+    for entry in &mut next.registry {
+        entry.mac_key_file = key_of(entry.id.clone());
+    }
+    next
+}
+
+/// The settings that differ: those that change at once, and those that a restart changes.
+fn changes(in_force: &Config, wanted: &Config) -> (Vec<String>, Vec<String>) {
+    let next = with_reloadable(in_force, wanted);
+    (differing(in_force, &next), differing(&next, wanted))
+}
+
+/// The names of settings whose values differ; of lists the name of the section.
+fn differing(one: &Config, other: &Config) -> Vec<String> {
+    let names = |config: &Config| -> BTreeMap<String, Vec<Option<String>>> {
+        let mut values: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+        for section in config.write() {
+            for (key, value) in section.settings {
+                values.entry(format!("{}.{key}", section.key)).or_default().push(value);
+            }
+        }
+        values
+    };
+    let (one, other) = (names(one), names(other));
+    let all: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    all.into_iter().filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
+}
+
+/// An error for people as one line of a log.
+fn plain(message: &str) -> String {
+    anstream::adapter::strip_str(message).to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// How far the start has come, for whoever asks, and in the log now and then.
@@ -153,5 +272,31 @@ fn start_error(error: &StartError) -> CliError {
     match error {
         StartError::Journal(failure) => journal::error(failure),
         StartError::System { .. } => CliError::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Layers;
+
+    fn config(source: &str) -> Config {
+        Layers { source: source.to_owned(), ..Layers::default() }.load().unwrap().config
+    }
+
+    #[test]
+    fn a_reload_says_what_changed_and_what_needs_a_restart() {
+        let before = config("[tariffs]\ndefault = \"A\"\n[[processor]]\nid = \"acme\"\n");
+        assert_eq!(changes(&before, &before), (Vec::new(), Vec::new()));
+        let after = config(
+            "[tariffs]\ndefault = \"B\"\n[log]\nlevel = \"debug\"\n[chargers]\nsilence = \"3min\"\n\
+             [[processor]]\nid = \"acme\"\nweight = 5\nmac_key_file = \"acme.key\"\n",
+        );
+        let (at_once, after_a_restart) = changes(&before, &after);
+        assert_eq!(at_once, ["log.level", "processor.weight", "tariffs.default"]);
+        assert_eq!(after_a_restart, ["chargers.silence", "processor.mac_key_file"]);
+        let next = with_reloadable(&before, &after);
+        assert_eq!(next.chargers.silence, before.chargers.silence);
+        assert_eq!(next.registry[0].mac_key_file, None);
     }
 }

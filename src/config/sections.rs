@@ -184,6 +184,9 @@ sections! {
         /// File with the keys under which tokens are kept, readable by the owner only; without it, `credential.keys` in the
         /// data directory, made at the first start.
         keys_file: Option<PathBuf> = "";
+        /// Kinds of credentials for which there is no processor on purpose: their drivers are refused. Of any other kind
+        /// that no processor is asked about the checks before a start complain.
+        not_taken: Vec<CredentialKind> = "[]";
     }
     /// Who sells: what receipts and invoices name.
     Operator "operator" {

@@ -172,6 +172,11 @@ impl Registry {
         out.min_by_key(|(id, priority, weight)| (*priority, std::cmp::Reverse(*weight), *id)).map(|(id, _, _)| id)
     }
 
+    /// Whether a rule is about this, whoever is connected; without rules every processor may be asked.
+    pub fn applies(&self, wanted: Wanted<'_>) -> bool {
+        self.rules.is_empty() || self.rules.iter().any(|rule| rule.applies(wanted))
+    }
+
     /// Whether a processor may dial in: it has a rule, or nobody has one.
     pub fn admits(&self, processor: &ProcessorId) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|rule| rule.processor == *processor)

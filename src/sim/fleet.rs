@@ -36,6 +36,8 @@ pub struct Line {
 pub struct FleetReport {
     /// Chargers in the fleet.
     pub chargers: u64,
+    /// How often the gate said hello to a charger, on all connections.
+    pub greetings: u64,
     /// Chargers to whom the gate has said hello on the connection that is open now.
     pub chargers_online: u64,
     /// Sessions without a receipt.
@@ -225,6 +227,7 @@ impl Fleet {
 impl FleetReport {
     fn add(&mut self, other: &FleetReport) {
         self.chargers += other.chargers;
+        self.greetings += other.greetings;
         self.chargers_online += other.chargers_online;
         self.sessions_open += other.sessions_open;
         self.sessions_to_come += other.sessions_to_come;
@@ -457,6 +460,7 @@ impl Runner {
         match &received.message {
             ToCharger::HelloAck(_) => {
                 self.online.insert(index);
+                self.report.greetings += 1;
                 backoff.succeeded();
             }
             ToCharger::GoAway(go) => {

@@ -173,6 +173,11 @@ impl TariffBook {
         version.cloned().ok_or_else(|| TariffRefusal::NotValid { tariff: id.clone(), at })
     }
 
+    /// The ids of all tariffs.
+    pub fn ids(&self) -> impl Iterator<Item = &TariffId> {
+        self.by_id.keys()
+    }
+
     /// A tariff by the hash of its text: for sessions that come back after a restart.
     pub fn by_hash(&self, hash: &TariffHash) -> Option<&Arc<Tariff>> {
         self.by_hash.get(hash)

@@ -96,12 +96,39 @@ pub enum TlsError {
     /// The gate's own certificate is of no use any more.
     #[error("the gate's own certificate expired {} ago", span(*.0))]
     OwnExpired(crate::units::TimeSpan),
+    /// The gate's own certificate is of no use yet.
+    #[error("the gate's own certificate `{subject}` is not valid before {not_before}")]
+    OwnNotYet {
+        /// The certificate's subject.
+        subject: String,
+        /// When it begins.
+        not_before: Timestamp,
+    },
+    /// No peer could come in.
+    #[error("no authority for {door} is valid now; `{subject}` is valid from {not_before} to {not_after}")]
+    NoAuthority {
+        /// The listener.
+        door: Door,
+        /// The first one's subject.
+        subject: String,
+        /// When it begins.
+        not_before: Timestamp,
+        /// When it ends.
+        not_after: Timestamp,
+    },
     /// A development certificate in production.
     #[error("`{subject}` comes from a development PKI, which production mode refuses")]
     Development {
         /// The certificate's subject.
         subject: String,
     },
+}
+
+impl TlsError {
+    /// Whether a certificate is only too old, or too young.
+    pub fn is_of_time(&self) -> bool {
+        matches!(self, TlsError::OwnExpired(_) | TlsError::OwnNotYet { .. } | TlsError::NoAuthority { .. })
+    }
 }
 
 /// The TLS of one listener.
@@ -258,6 +285,10 @@ impl Loaded {
             if certificate.not_after < now {
                 return Err(TlsError::OwnExpired(now.since(certificate.not_after)));
             }
+            if certificate.not_before > now {
+                let Certificate { subject, not_before, .. } = certificate;
+                return Err(TlsError::OwnNotYet { subject, not_before });
+            }
             certificates.push((if index == 0 { "server" } else { "authority" }, certificate));
         }
         let mut roots = RootCertStore::empty();
@@ -266,6 +297,13 @@ impl Loaded {
             certificates.push(("authority", Certificate::read(der)?));
             authorities.insert(subject_digest(der)?);
             roots.add(der.clone()).map_err(TlsError::Own)?;
+        }
+        let signers = || certificates.iter().skip(material.own.chain.len()).map(|(_, certificate)| certificate);
+        if let Some(first) = signers().next()
+            && !signers().any(|signer| signer.not_before <= now && now <= signer.not_after)
+        {
+            let Certificate { subject, not_before, not_after, .. } = first.clone();
+            return Err(TlsError::NoAuthority { door: policy.door, subject, not_before, not_after });
         }
         if policy.production
             && let Some((_, certificate)) = certificates.iter().find(|(_, certificate)| certificate.development)

@@ -43,7 +43,7 @@ pub struct Args {
     #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
     duration: Duration,
     /// Threads that run the gate's partitions
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = super::default_shards(), value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: u16,
     /// Keep the gate's data in this directory (new or empty); without it a temporary one is used and removed
     #[arg(long, value_name = "DIR")]

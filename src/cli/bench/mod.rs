@@ -42,8 +42,17 @@ const TARIFF: &str = r#"{
     "last_updated": "2026-01-01T00:00:00Z"
 }"#;
 
+/// As many shards as `serve` and `demo` have: one for each core.
+fn default_shards() -> u16 {
+    crate::app::shards_of(0, 256)
+}
+
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    output.say(format_args!(
+        "shards of this machine: {}, unless --shards says otherwise",
+        super::shards(default_shards())
+    ));
     match args.verb {
         None => readings::run(args.readings, output),
         Some(Verb::Recover(args)) => recover::run(args, output),

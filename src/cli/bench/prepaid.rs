@@ -156,7 +156,7 @@ impl Bench {
         let places: Box<dyn Places> = Box::new(Nowhere);
         let house = Arc::new(House {
             partitions: PARTITIONS,
-            shards: 1,
+            shards: super::default_shards().min(PARTITIONS),
             policy: Arc::new(Policy::default()),
             places: ArcSwap::from_pointee(places),
             routes: ArcSwap::default(),

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     duration: Duration,
     /// Threads that run partitions
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = super::default_shards(), value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: u16,
     /// Partitions of the id space
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]

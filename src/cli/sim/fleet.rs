@@ -15,10 +15,11 @@ use std::time::Duration;
 /// Run simulated chargers with their drivers
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:\n  wattstile sim fleet --gate 127.0.0.1:7443 --chargers 100 --speed 60 --for 1m\n\n\
+Example:\n  wattstile sim fleet --gate 127.0.0.1:7443 --chargers 100 --interval 5 --for 1m\n\n\
 Ends by itself after --for, or on SIGINT or SIGTERM: no new drivers come, those that\n\
-charge leave, and their receipts are waited for. Ends with 1 when the gate lost\n\
-something that it had acknowledged.")]
+charge leave, and their receipts are waited for. Ends with 1 when the gate\n\
+refused readings or every start, lost something that it had acknowledged, or owes a\n\
+receipt; with 5 when no charger ever reached it.")]
 pub struct Args {
     #[command(flatten)]
     target: Target,
@@ -86,8 +87,44 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     })?;
     line.finish_and_clear();
     output.answer("fleet/1", &report, |out| text_of(&report, out))?;
-    let lost = report.tally.readings_lost + report.tally.sessions_lost;
-    Ok(if lost == 0 { Exit::Ok } else { Exit::Failed })
+    verdict(&report)
+}
+
+/// What went wrong, as an exit code and a sentence with counts.
+fn verdict(report: &FleetReport) -> Result<Exit, CliError> {
+    let tally = &report.tally;
+    if report.greetings == 0 {
+        let why = report.last_error.as_deref().unwrap_or("it was ended before");
+        return Err(CliError::new(Exit::Unreachable, format!("no charger ever reached the gate: {why}")));
+    }
+    let counts = |by_code: &std::collections::BTreeMap<u16, u64>| {
+        let named = by_code.iter().map(|(code, count)| format!("{count} × {}", Code::from_number(*code)));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let mut wrong = Vec::new();
+    if !tally.rejected.is_empty() {
+        wrong.push(format!("readings were refused: {}", counts(&tally.rejected)));
+    }
+    if tally.accepted == 0 && !tally.refused.is_empty() {
+        wrong.push(format!("every start was refused: {}", counts(&tally.refused)));
+    }
+    if tally.readings_lost + tally.sessions_lost > 0 {
+        let (readings, sessions) = (tally.readings_lost, tally.sessions_lost);
+        wrong.push(format!("the gate lost {readings} acknowledged readings and {sessions} accepted sessions"));
+    }
+    if report.sessions_open > 0 {
+        wrong.push(format!("{} sessions have no receipt", report.sessions_open));
+    }
+    match wrong.is_empty() {
+        true => Ok(Exit::Ok),
+        false => {
+            let clock = [Code::TimeImplausible, Code::TimeBackwards];
+            let by_clock = clock.iter().any(|code| tally.rejected.contains_key(&code.number()));
+            let error = CliError::failed(wrong.join("; "));
+            let help = "the chargers' clock is not the gate's: with --speed the gate's has to run as fast";
+            Err(if by_clock { error.help(help) } else { error })
+        }
+    }
 }
 
 impl Args {
@@ -163,5 +200,33 @@ fn text_of(report: &FleetReport, out: &mut dyn Write) -> io::Result<()> {
     match &report.last_error {
         Some(error) => writeln!(out, "  the last: {error}"),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_tells_what_went_wrong_and_how_often() {
+        let unreached = FleetReport { last_error: Some("refused".to_owned()), ..FleetReport::default() };
+        let error = verdict(&unreached).unwrap_err();
+        assert_eq!(error.exit, Exit::Unreachable);
+        assert!(error.message.contains("refused"), "{error}");
+
+        let mut report = FleetReport { greetings: 1, ..FleetReport::default() };
+        report.tally.refused.insert(Code::CredentialDeclined.number(), 3);
+        report.tally.accepted = 1;
+        assert_eq!(verdict(&report).unwrap(), Exit::Ok, "some drivers are declined");
+        report.tally.rejected.insert(Code::TimeImplausible.number(), 12);
+        let error = verdict(&report).unwrap_err();
+        assert_eq!(error.exit, Exit::Failed);
+        assert!(error.message.contains("12 ×") && error.help.is_some(), "{error}");
+        report.tally.rejected.clear();
+        report.tally.accepted = 0;
+        assert!(verdict(&report).unwrap_err().message.contains("every start"));
+        report.tally.refused.clear();
+        report.sessions_open = 2;
+        assert!(verdict(&report).unwrap_err().message.contains("2 sessions"));
     }
 }

@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = "\
 Example:\n  wattstile sim processor --gate 127.0.0.1:7444 --id acme-cards --misbehave 20\n\n\
 Ends by itself after --for, or on SIGINT or SIGTERM, and tells what is in its books;\n\
-SIGUSR1 tells it in between. Ends with 1 when the gate did something it must never do.\n\
+SIGUSR1 tells it in between. Ends with 1 when the gate did something it must never do,\n\
+with 5 when it was never reached.\n\
 `wattstile sim tokens` lists what makes it misbehave on demand.")]
 pub struct Args {
     #[command(flatten)]
@@ -95,6 +96,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     })?;
     line.finish_and_clear();
     output.answer("processor/1", &report, |out| text_of(&report, out))?;
+    if report.greetings == 0 {
+        let why = report.last_error.as_deref().unwrap_or("it was ended before");
+        return Err(CliError::new(Exit::Unreachable, format!("the processor never reached the gate: {why}")));
+    }
     Ok(if report.books.violations == Violations::default() { Exit::Ok } else { Exit::Failed })
 }
 

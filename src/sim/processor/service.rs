@@ -39,6 +39,8 @@ pub struct ServiceReport {
     /// Its books.
     #[serde(flatten)]
     pub books: BooksReport,
+    /// How often the gate said hello, on all connections.
+    pub greetings: u64,
     /// Connections that are open and greeted.
     pub connections_open: u32,
     /// Attempts to connect.
@@ -82,6 +84,7 @@ struct State {
     /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
     agenda: BTreeMap<(Instant, u64), (u64, Act)>,
     next_number: u64,
+    greetings: u64,
     open: u32,
     dials: u64,
     dials_failed: u64,
@@ -132,6 +135,7 @@ impl Service {
             dead: false,
             agenda: BTreeMap::new(),
             next_number: 0,
+            greetings: 0,
             open: 0,
             dials: 0,
             dials_failed: 0,
@@ -173,6 +177,7 @@ impl Service {
             .count();
         ServiceReport {
             books: state.processor.report(every_hold),
+            greetings: state.greetings,
             connections_open: state.open,
             dials: state.dials,
             dials_failed: state.dials_failed,
@@ -464,6 +469,7 @@ impl Line {
             match message {
                 ToProcessor::HelloAck(ack) => {
                     self.window = Some(usize::try_from(ack.terms.window).unwrap_or(usize::MAX));
+                    state.greetings += 1;
                     state.open += 1;
                 }
                 ToProcessor::Operation(operation) => {

@@ -1,0 +1,481 @@
+//! What a gate and its first driver need, looked at before it starts: the same for `serve`, `doctor` and `config check`.
+//!
+//! Nothing is changed, everything that is wrong is found at once, and a gate for which anything is wrong would refuse its
+//! first driver, or not start at all.
+
+use super::configured::{Tariffs, mac_key};
+use super::keys;
+use crate::config::{Config, Mode};
+use crate::journal::{DataDir, Failure};
+use crate::payment::CredentialKind;
+use crate::payment::routing::{Registry, Wanted};
+use crate::session::first_hold;
+use crate::transport::files::read_secret;
+use crate::transport::identity::Door;
+use crate::transport::pki_folder::PkiFolder;
+use crate::transport::tls::{Source, Tls};
+use crate::units::{SiteId, TariffId, TimeSpan, Timestamp};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub name: &'static str,
+    /// How it is.
+    pub state: State,
+    /// What was found, and where.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// As it should be.
+    Good,
+    /// The gate runs, and an operator should know.
+    Warning,
+    /// The gate does not start, or refuses its first driver.
+    Wrong,
+}
+
+impl Finding {
+    /// As it should be.
+    pub fn good(name: &'static str, detail: impl ToString) -> Finding {
+        Finding { name, state: State::Good, detail: detail.to_string(), help: None }
+    }
+
+    /// An operator should know.
+    pub fn warning(name: &'static str, detail: impl ToString, help: impl ToString) -> Finding {
+        Finding { name, state: State::Warning, detail: detail.to_string(), help: Some(help.to_string()) }
+    }
+
+    /// The gate does not start, or refuses its first driver.
+    pub fn wrong(name: &'static str, detail: impl ToString, help: impl ToString) -> Finding {
+        Finding { name, state: State::Wrong, detail: detail.to_string(), help: Some(help.to_string()) }
+    }
+}
+
+/// No gate ran before this.
+const EARLIEST: Timestamp = Timestamp::from_unix_ms(1_760_000_000_000);
+/// How far the system's clock may be behind the data: disks and machines round.
+const CLOCK_BEHIND_MAX: TimeSpan = TimeSpan::from_secs(60);
+const DAYS_WANTED: i64 = 30;
+const DAY_MS: i64 = 86_400_000;
+
+/// Looks at everything. With a gate `running` on the same data, its lock and its addresses are its own.
+pub fn preflight(config: &Config, now: Timestamp, running: bool) -> Vec<Finding> {
+    let mut found = files(config);
+    found.extend(secrets(config));
+    found.extend(certificates(config, now));
+    match Tariffs::load(config) {
+        Ok((tariffs, _)) => {
+            found.extend(assigned(config, &tariffs, now));
+            found.extend(routes(config, &tariffs, now));
+        }
+        Err(error) => found.push(Finding::wrong("tariffs", error, "`wattstile tariff lint` shows the place")),
+    }
+    found.push(data(config, running));
+    found.push(clock(&config.data_folder(), now));
+    found.extend(ports(config, running));
+    found
+}
+
+/// Every file that is named and not there.
+fn files(config: &Config) -> Vec<Finding> {
+    let missing = config.missing_files();
+    if missing.is_empty() {
+        return vec![Finding::good("config", "every setting is valid, every file that it names is there")];
+    }
+    let told = |(section, key, path): &(&str, &str, std::path::PathBuf)| {
+        let detail = format!("{section}.{key} names {}, which is not there", path.display());
+        Finding::wrong("config", detail, "make the file, or change the setting")
+    };
+    missing.iter().map(told).collect()
+}
+
+/// Files with secrets that cannot be used. One that is not there was told, or is made at the first start.
+fn secrets(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut wrong = |error: &dyn std::fmt::Display| {
+        found.push(Finding::wrong("secrets", error, "a secret is a file that its owner alone can read (mode 0600)"));
+    };
+    let keys_file = config.keys_file();
+    if keys_file.exists()
+        && let Err(error) = keys::read(&keys_file)
+    {
+        wrong(&error);
+    }
+    if let Some(path) = config.console.token_file.as_deref().filter(|path| path.exists())
+        && let Err(error) = read_secret(path)
+    {
+        wrong(&error);
+    }
+    for path in config.registry.iter().filter_map(|entry| entry.mac_key_file.as_deref()).filter(|path| path.exists()) {
+        if let Err(error) = mac_key(path) {
+            wrong(&error);
+        }
+    }
+    found
+}
+
+/// The certificates and lists of both listeners, each once.
+fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let folder = config.pki_folder();
+    let own = config.gate.mode == Mode::Development && config.tls.certificate_file.is_none();
+    if own && !folder.join("pki.json").exists() {
+        let detail = "there are none yet; in development the first start makes them";
+        return vec![Finding::warning("certificates", detail, "`wattstile cert init` makes them now")];
+    }
+    let mut found = Vec::new();
+    if config.tls.certificate_file.is_none()
+        && let Ok(pki) = PkiFolder::open(&folder)
+        && pki.trust_domain() != config.tls.trust_domain
+    {
+        let (theirs, ours) = (pki.trust_domain(), &config.tls.trust_domain);
+        let detail = format!("the PKI in {} is of trust domain `{theirs}`, not `{ours}`", folder.display());
+        let help = "every peer would be refused: set `tls.trust_domain` or `tls.folder`";
+        found.push(Finding::wrong("certificates", detail, help));
+    }
+    let mut expiries = BTreeSet::new();
+    let mut told = BTreeSet::new();
+    for door in [Door::Chargers, Door::Processors] {
+        match Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door))) {
+            Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
+            // What the next start renews by itself is no reason to refuse it.
+            Err(error) if own && error.is_of_time() => {
+                let help = "the next start renews it; `wattstile cert renew` does now";
+                if told.insert(error.to_string()) {
+                    found.push(Finding::warning("certificates", error, help));
+                }
+            }
+            Err(error) => {
+                if told.insert(error.to_string()) {
+                    let detail = format!("the listener for {door}: {error}");
+                    found.push(Finding::wrong("certificates", detail, "`wattstile cert check` tells more"));
+                }
+            }
+        }
+    }
+    found.extend(expiries.iter().filter(|(at, _)| *at < now).map(|(at, name)| {
+        // Of a revocation list that has run out every peer of its authority is shut out.
+        match own && name.contains("revocation list") {
+            true => Finding::warning("certificates", format!("{name} expired at {at}"), "the next start renews it"),
+            false => {
+                let help = "`wattstile cert renew`, or a new file";
+                Finding::wrong("certificates", format!("{name} expired at {at}"), help)
+            }
+        }
+    }));
+    if let Some((at, name)) = expiries.iter().find(|(at, _)| *at >= now) {
+        found.push(expiry(name, *at, now));
+    }
+    found
+}
+
+/// The certificate or list that runs out first.
+fn expiry(name: &str, at: Timestamp, now: Timestamp) -> Finding {
+    let days = at.since(now).ms().div_euclid(DAY_MS);
+    // A list is made anew often; a certificate is not.
+    let wanted = if name.contains("revocation list") { 1 } else { DAYS_WANTED };
+    match days {
+        days if days < wanted => {
+            let detail = format!("{name} expires in {days} days");
+            Finding::warning("certificates", detail, "`wattstile cert renew`, or a new file")
+        }
+        days => Finding::good("certificates", format!("the first one to expire, {name}, does in {days} days")),
+    }
+}
+
+/// The tariffs that are assigned: each is there, and valid now.
+pub(crate) fn assigned(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Vec<Finding> {
+    let folder = config.tariff_folder();
+    let default = config.tariffs.default.iter().map(|id| ("tariffs.default".to_owned(), id));
+    let named = config.assignments.iter().map(|each| (format!("the assignment for {}", each.chargers), &each.tariff));
+    let assigned: Vec<(String, &TariffId)> = default.chain(named).collect();
+    if assigned.is_empty() {
+        let help = format!(
+            "put a tariff into {} (OCPI, one JSON file each) and set `tariffs.default` to its id",
+            folder.display()
+        );
+        return vec![Finding::wrong("tariffs", "no tariff is assigned to any charger: every driver is refused", help)];
+    }
+    let mut found = Vec::new();
+    for (place, id) in &assigned {
+        let Err(refusal) = tariffs.book().valid(id, now) else { continue };
+        let known: Vec<&str> = tariffs.book().ids().map(TariffId::as_str).collect();
+        let (detail, help) = match known.contains(&id.as_str()) {
+            true => (format!("{place}: {refusal}"), "assign one that is valid now, or change its dates".to_owned()),
+            false if known.is_empty() => (
+                format!("{place} names {id}, and there is no tariff in {}", folder.display()),
+                "put it there".to_owned(),
+            ),
+            false => (
+                format!("{place} names {id}, which is in no file of {}", folder.display()),
+                format!("known there: {}", known.join(", ")),
+            ),
+        };
+        found.push(Finding::wrong("tariffs", detail, help));
+    }
+    if found.is_empty() {
+        let ids: BTreeSet<&TariffId> = assigned.iter().map(|(_, id)| *id).collect();
+        let several = if ids.len() == 1 { "tariff is assigned and valid" } else { "tariffs are assigned and valid" };
+        found.push(Finding::good("tariffs", format!("{} {several} now", ids.len())));
+    }
+    found
+}
+
+/// For each kind of credential there is a processor to ask, or an account.
+pub(crate) fn routes(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Vec<Finding> {
+    let registry = Registry { rules: config.routing_rules(), ..Registry::default() };
+    if registry.rules.is_empty() {
+        return vec![Finding::good("processors", "every one with a certificate is asked for all that it takes")];
+    }
+    let ids: BTreeSet<&TariffId> =
+        config.tariffs.default.iter().chain(config.assignments.iter().map(|each| &each.tariff)).collect();
+    let policy = Arc::new(config.session_policy());
+    let sites: Vec<Option<&SiteId>> = config.sites.iter().map(|site| Some(&site.id)).chain([None]).collect();
+    let mut found = Vec::new();
+    for id in ids {
+        let Ok(tariff) = tariffs.book().valid(id, now) else { continue };
+        let amount = first_hold(&tariff, &policy.of_tariff(&tariff));
+        // Contracts and RFID cards are paid from accounts.
+        for (credential, word) in
+            [(CredentialKind::CardToken, "card-token"), (CredentialKind::WalletToken, "wallet-token")]
+        {
+            if config.credentials.not_taken.contains(&credential) {
+                continue;
+            }
+            let applies = |site: &Option<&SiteId>| {
+                registry.applies(Wanted { credential, amount, site: *site, except: &[], token: &[] })
+            };
+            if !sites.iter().any(applies) {
+                let detail =
+                    format!("no [[processor]] is asked for a {word} and a hold of {amount}, as tariff {id} wants");
+                let help = format!("change its restrictions, or say so: `credentials.not_taken = [\"{word}\"]`");
+                found.push(Finding::wrong("processors", detail, help));
+            }
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::good("processors", "each kind of credential has one to ask, or an account"));
+    }
+    found
+}
+
+/// The data directory: ours, of this version, and not in use. What is in it is not read.
+fn data(config: &Config, running: bool) -> Finding {
+    let path = config.data_folder();
+    let other = "name another `gate.data_dir`";
+    if let Err(failure) = DataDir::check_owner(&path, &config.owner()) {
+        return Finding::wrong("data", failure, other);
+    }
+    if running {
+        return Finding::good("data", "a gate runs on it and answers");
+    }
+    let earlier = Path::new(".wattstile").join("data");
+    if !path.exists() && config.gate.data_dir == Path::new(".wattstile/gate") && earlier.join("format.json").exists() {
+        let detail = format!("{} has the data of an earlier release, which kept it there", earlier.display());
+        let help = "set `gate.data_dir = \".wattstile\"` to go on with it, or move it away";
+        return Finding::wrong("data", detail, help);
+    }
+    match DataDir::open(&path) {
+        Ok(_) => Finding::good("data", path.display()),
+        Err(Failure::Absent { .. }) if DataDir::is_fresh(&path).unwrap_or(false) => {
+            Finding::good("data", "none yet; the first start makes it")
+        }
+        Err(failure @ Failure::InUse { .. }) => {
+            Finding::warning("data", failure, "a process that does not answer holds it")
+        }
+        Err(failure) => {
+            Finding::wrong("data", failure, "a newer program may have made it, or the wrong directory is named")
+        }
+    }
+}
+
+/// Whether the clock can be right: not before this program, and not before what was written here.
+fn clock(data: &Path, now: Timestamp) -> Finding {
+    let written = fs::metadata(data.join("mark")).and_then(|mark| mark.modified()).ok();
+    let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let written = written.and_then(|at| i64::try_from(at.as_millis()).ok()).map(Timestamp::from_unix_ms);
+    let help = "receipts and certificates depend on it; start a time service";
+    match written {
+        _ if now < EARLIEST => Finding::wrong("clock", format!("it says {now}, which cannot be"), help),
+        Some(written) if written.since(now) > CLOCK_BEHIND_MAX => {
+            let detail = format!("it says {now}, and the data was written until {written}: it was set back");
+            Finding::wrong("clock", detail, help)
+        }
+        _ => Finding::good("clock", now),
+    }
+}
+
+/// Whether the listeners' addresses can be taken; a gate that runs has taken them.
+fn ports(config: &Config, running: bool) -> Vec<Finding> {
+    if running {
+        return vec![Finding::good("ports", "the running gate has them")];
+    }
+    let addresses = [
+        ("chargers.listen", config.chargers.listen),
+        ("processors.listen", config.processors.listen),
+        ("console.listen", config.console.listen),
+    ];
+    let mut found = Vec::new();
+    for (setting, address) in addresses {
+        if let Err(error) = TcpListener::bind(address) {
+            let detail = format!("{setting} = {address}: {error}");
+            found.push(Finding::wrong("ports", detail, "another process may have it (`ss -ltnp` names it)"));
+        }
+    }
+    if found.is_empty() {
+        found.push(Finding::good("ports", addresses.map(|(_, address)| address.to_string()).join(", ")));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::SystemClock;
+    use crate::config::Layers;
+    use crate::journal::Layout;
+    use crate::units::Clock;
+    use std::time::{Duration, SystemTime};
+
+    const TARIFF: &str = r#"{
+        "country_code": "NL", "party_id": "WST", "id": "TEST", "currency": "EUR",
+        "start_date_time": "2026-01-01T00:00:00Z", "end_date_time": "2027-01-01T00:00:00Z",
+        "elements": [{ "price_components": [{ "type": "ENERGY", "price": 0.29, "vat": 21, "step_size": 1 }] }],
+        "last_updated": "2026-01-01T00:00:00Z"
+    }"#;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Place {
+            let place = tempfile::tempdir().unwrap();
+            fs::create_dir(place.path().join("tariffs")).unwrap();
+            fs::write(place.path().join("tariffs/test.json"), TARIFF).unwrap();
+            Place(place)
+        }
+
+        fn config(&self, more: &str) -> Config {
+            let listen = "[chargers]\nlisten = \"127.0.0.1:0\"\n[processors]\nlisten = \"127.0.0.1:0\"\n\
+                          [console]\nlisten = \"127.0.0.1:0\"\n";
+            let source = format!("{listen}[gate]\ndata_dir = \"{}\"\n{more}", self.0.path().display());
+            Layers { source, ..Layers::default() }.load().unwrap().config
+        }
+
+        fn wrong(&self, more: &str) -> Vec<Finding> {
+            let found = preflight(&self.config(more), NOW, false);
+            found.into_iter().filter(|finding| finding.state == State::Wrong).collect()
+        }
+    }
+
+    #[track_caller]
+    fn assert_one(found: &[Finding], name: &str, words: &[&str]) {
+        let [one] = found else { panic!("{found:?}") };
+        assert_eq!(one.name, name, "{one:?}");
+        let text = format!("{} {}", one.detail, one.help.as_deref().unwrap_or_default());
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+
+    #[test]
+    fn a_gate_that_would_refuse_its_first_driver_is_told_so() {
+        let place = Place::new();
+        let tariffs = "[tariffs]\ndefault = \"TEST\"\n";
+        assert_eq!(place.wrong(tariffs), []);
+        assert_one(&place.wrong(""), "tariffs", &["no tariff is assigned", "tariffs.default"]);
+        assert_one(&place.wrong("[tariffs]\ndefault = \"NOPE\"\n"), "tariffs", &["NOPE", "known there: TEST"]);
+        let assignment = format!("{tariffs}[[assignment]]\nchargers = \"A*\"\ntariff = \"OTHER\"\n");
+        assert_one(&place.wrong(&assignment), "tariffs", &["the assignment for A*", "OTHER"]);
+        let later = preflight(&place.config(tariffs), NOW.saturating_add(TimeSpan::from_secs(400 * 86_400)), false);
+        assert!(later.iter().any(|found| found.name == "tariffs" && found.state == State::Wrong), "{later:?}");
+
+        let cards = format!("{tariffs}[[processor]]\nid = \"acme\"\ncredentials = [\"card-token\"]\n");
+        assert_one(&place.wrong(&cards), "processors", &["wallet-token", "credentials.not_taken"]);
+        let on_purpose = format!("{cards}[credentials]\nnot_taken = [\"wallet-token\"]\n");
+        assert_eq!(place.wrong(&on_purpose), []);
+        let dollars = format!("{tariffs}[[processor]]\nid = \"acme\"\ncurrencies = [\"USD\"]\n");
+        let found = place.wrong(&dollars);
+        assert!(found.len() == 2 && found.iter().all(|found| found.name == "processors"), "{found:?}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let place = Place::new();
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = place.config("[tariffs]\ndefault = \"NOPE\"\n");
+        config.processors.listen = taken.local_addr().unwrap();
+        fs::write(config.keys_file(), "1 00").unwrap();
+        let found = preflight(&config, Timestamp::from_unix_ms(0), false);
+        let wrong: Vec<&str> =
+            found.iter().filter(|found| found.state == State::Wrong).map(|found| found.name).collect();
+        assert_eq!(wrong, ["secrets", "tariffs", "clock", "ports"], "{found:?}");
+        let ports = found.iter().find(|found| found.name == "ports").unwrap();
+        assert!(
+            ports.detail.contains("processors.listen") && ports.detail.contains(&config.processors.listen.to_string())
+        );
+        let running = preflight(&config, NOW, true);
+        assert!(running.iter().all(|found| found.name != "ports" || found.state == State::Good));
+    }
+
+    #[test]
+    fn data_of_a_demonstration_is_not_used_by_a_gate() {
+        let place = Place::new();
+        let config = place.config("[tariffs]\ndefault = \"TEST\"\n");
+        let mut data = DataDir::create(&config.data_folder(), Layout::new(4)).unwrap();
+        let demo = crate::journal::OwnerMode::Demo;
+        data.claim(&crate::journal::Owner { mode: demo, trust_domain: "demo.wattstile".to_owned() }).unwrap();
+        drop(data);
+        let found = place.wrong("[tariffs]\ndefault = \"TEST\"\n");
+        assert_one(&found, "data", &["demo mode", "development mode", "gate.data_dir"]);
+    }
+
+    #[test]
+    fn certificates_that_begin_later_or_are_of_another_domain_are_named() {
+        let place = Place::new();
+        let mut config = place.config("[tariffs]\ndefault = \"TEST\"\n");
+        let now = SystemClock::new().now().wall;
+        let names = ["localhost".to_owned()];
+        let later = now.saturating_add(TimeSpan::from_secs(10 * 86_400));
+        drop(PkiFolder::open_or_create(&config.pki_folder(), "elsewhere.example", &names, later).unwrap());
+        config.tls.certificate_file = Some(config.pki_folder().join("server.pem"));
+        let found = certificates(&config, now);
+        assert!(found.iter().any(|found| found.detail.contains("not valid before")), "{found:?}");
+        config.tls.certificate_file = None;
+        let found = certificates(&config, now);
+        assert!(found.iter().any(|found| found.detail.contains("elsewhere.example")), "{found:?}");
+    }
+
+    #[test]
+    fn what_expires_is_told_before_it_does() {
+        let at = |days: i64| NOW.saturating_add(TimeSpan::from_ms(days * DAY_MS));
+        let state = |name, days| expiry(name, at(days), NOW).state;
+        assert_eq!(state("the certificate of gate", 90), State::Good);
+        assert_eq!(state("the certificate of gate", 6), State::Warning);
+        assert_eq!(state("the revocation list of CA", 6), State::Good, "lists live for days");
+        assert_eq!(state("the revocation list of CA", 0), State::Warning);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_noticed() {
+        let place = tempfile::tempdir().unwrap();
+        let now = SystemClock::new().now().wall;
+        assert_eq!(clock(place.path(), now).state, State::Good);
+        let mark = fs::File::create(place.path().join("mark")).unwrap();
+        mark.set_modified(SystemTime::now() + Duration::from_secs(3_600)).unwrap();
+        assert_eq!(clock(place.path(), now).state, State::Wrong);
+    }
+}
