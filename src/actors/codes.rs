@@ -53,7 +53,8 @@ pub fn of_refused_start(reason: StopReason) -> Code {
         | StopReason::Fault
         | StopReason::Other
         | StopReason::AuthorizationLost
-        | StopReason::Silence => Code::SessionEnded,
+        | StopReason::Silence
+        | StopReason::Omitted => Code::SessionEnded,
     }
 }
 
@@ -73,6 +74,7 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::Other
         | StopReason::AuthorizationLost
         | StopReason::Silence
+        | StopReason::Omitted
         | StopReason::Declined
         | StopReason::TooLittle
         | StopReason::NoDecision

@@ -84,6 +84,12 @@ impl Delivery<'_> {
         self.charger(partition, slot, charger::Command::Describe(description));
         let before = partition.chargers.get_mut(slot)?.set_link(Some(link));
         let hosted = partition.chargers.get(slot)?;
+        let listed = |key: SessionKey| hello.sessions.iter().any(|mark| mark.session == key);
+        let omitted: SmallVec<[_; 1]> = hosted.sessions().filter(|(key, _)| !listed(*key)).collect();
+        for (key, cell) in omitted {
+            self.omitted(partition, slot, key, cell);
+        }
+        let hosted = partition.chargers.get(slot)?;
         let standing = |mark: &SessionMark| match hosted.session(mark.session) {
             Some(session) => match partition.sessions.get(session) {
                 Some(session) => Standing::Open { durable: session.state().meter.sequence },
@@ -115,6 +121,15 @@ impl Delivery<'_> {
             self.receipt_again(partition, slot, mark.session);
         }
         before
+    }
+
+    /// A charger that was replaced or reset does not know a session that is open here: it ends, and its connector is free.
+    fn omitted(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, cell: Slot) {
+        if let (Some(charger), Some(session)) = (partition.chargers.get(slot), partition.sessions.get(cell)) {
+            let (charger, session) = (&charger.state().id, session.state().id);
+            tracing::warn!(%charger, %session, key = key.0, "a charger no longer knows its session: it ends on its last total");
+        }
+        self.session(partition, cell, Command::Omitted);
     }
 
     /// A charger that is back without a receipt gets it again, once the session is closed.

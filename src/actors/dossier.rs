@@ -246,6 +246,7 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::Operator => "stopped by the operator",
         StopReason::Driver => "stopped by the driver",
         StopReason::Silence => "the charger was silent for too long",
+        StopReason::Omitted => "the charger no longer knew the session",
         StopReason::Declined => "the credential was declined",
         StopReason::TooLittle => "too little was authorized",
         StopReason::NoDecision => "nobody decided on the credential in time",

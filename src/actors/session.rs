@@ -7,7 +7,7 @@ use super::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::payment::{LiveOperation, Phase};
-use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, Surroundings};
+use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, StopReason, Surroundings};
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
 use actix::{Actor, Handler, Message};
@@ -198,9 +198,16 @@ impl HostedSession {
     }
 
     fn silence_allowed(&self) -> TimeSpan {
-        match self.state.meter.sequence {
+        let allowed = match self.state.meter.sequence {
             0 => self.policy.no_start,
             _ => self.policy.silence,
+        };
+        match &self.state.stage {
+            // People asked for the end: a charger that does not answer the order is not waited for any longer.
+            Stage::Charging { stop_asked: Some(StopReason::Operator | StopReason::Driver), .. } => {
+                allowed.min(self.policy.stop_latency)
+            }
+            _ => allowed,
         }
     }
 }
@@ -275,7 +282,7 @@ impl Handler<Deliver<'_>> for HostedSession {
                 self.silent_before_s = self.silent_at(now);
                 command
             }
-            Command::Begin { .. } | Command::Payment(_) | Command::StopBy(_) => command,
+            Command::Begin { .. } | Command::Omitted | Command::Payment(_) | Command::StopBy(_) => command,
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now, house));
         let admitted = !matches!(self.state.stage, Stage::Authorizing);

@@ -232,7 +232,7 @@ impl Shard {
     /// before is returned, to be closed.
     pub fn hello(&mut self, link: Link, hello: &ChargerHello, now: Now) -> Result<Option<Link>, Busy> {
         let local = self.local(PartitionId::of(hello.charger.as_str(), self.house.partitions));
-        let (partition, mut delivery) = self.begin(local, now)?;
+        let (partition, mut delivery) = self.begin_for(local, hello_effects(hello), now)?;
         let slot = partition.charger(&hello.charger);
         let replaced = delivery.hello(partition, slot, link, hello);
         self.channels.entry(link.connection).or_default().insert(link.channel, ChargerRef { partition: local, slot });
@@ -438,7 +438,14 @@ impl Shard {
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             if let Ok((partition, mut delivery)) = self.begin(local, now) {
                 delivery.put_pages_away(partition);
-                delivery.resume_top_ups(partition);
+            }
+            // Each has a permit of its own; what finds the journal busy is asked by its own deadline.
+            let top_ups: Vec<SessionId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();
+            for id in top_ups {
+                match self.begin(local, now) {
+                    Ok((partition, mut delivery)) => delivery.resume_top_up(partition, id),
+                    Err(_) => self.partitions[usize::from(local)].top_ups.wake_at(id, now.mono),
+                }
             }
             for cell in cells {
                 match self.begin(local, now) {
@@ -464,7 +471,13 @@ impl Shard {
     /// Reserves room in the journal and behind the gate for whatever one input may cause.
     #[inline]
     fn begin(&mut self, local: u16, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
-        let permit = self.appender.reserve_with(&self.gate)?;
+        self.begin_for(local, limits::PERMIT_EFFECTS_MAX, now)
+    }
+
+    /// Reserves room for an input that may cause so many effects.
+    #[inline]
+    fn begin_for(&mut self, local: u16, effects: usize, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
+        let permit = self.appender.reserve_for(&self.gate, effects)?;
         let partition = &mut self.partitions[usize::from(local)];
         let delivery =
             Delivery { permit, gate: &mut self.gate, wheel: &mut self.wheel, house: &self.house, local, now };
@@ -487,3 +500,17 @@ impl Shard {
         partition.0 / self.house.shards
     }
 }
+
+/// Effects that a Hello may cause: its answer, what the end of an omitted session or a reminder makes for each connector,
+/// and a receipt for each session that it names.
+fn hello_effects(hello: &ChargerHello) -> usize {
+    limits::PERMIT_EFFECTS_MAX + limits::CONNECTORS_PER_CHARGER * EFFECTS_PER_SESSION + hello.sessions.len()
+}
+
+/// Effects of the end of one session: an operation for each hold, the receipt, the archive, an order, an alarm.
+const EFFECTS_PER_SESSION: usize = 16;
+
+const _: () = assert!(
+    limits::PERMIT_EFFECTS_MAX + limits::CONNECTORS_PER_CHARGER * EFFECTS_PER_SESSION + limits::SESSIONS_PER_HELLO
+        <= limits::GATE_EFFECTS_MAX
+);

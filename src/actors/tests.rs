@@ -36,6 +36,7 @@ mod long;
 mod money;
 mod orders;
 mod outage;
+mod replaced;
 mod routing;
 mod settlement;
 mod silent;

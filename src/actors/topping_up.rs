@@ -39,6 +39,11 @@ pub struct TopUps {
 }
 
 impl TopUps {
+    /// Has the payment of a top-up woken at a time.
+    pub(super) fn wake_at(&mut self, id: SessionId, at: Mono) {
+        self.due.insert(id, at);
+    }
+
     /// Those whose time has come.
     pub fn due(&self, now: Mono) -> Vec<SessionId> {
         self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
@@ -148,14 +153,11 @@ impl Delivery<'_> {
     }
 
     /// After a replay, what was under way is asked again.
-    pub fn resume_top_ups(&mut self, partition: &mut Partition) {
-        let ids: Vec<SessionId> = partition.top_ups.known.keys().copied().collect();
-        for id in ids {
-            let Some(known) = partition.top_ups.known.get(&id) else { continue };
-            let policy = self.house.policy.of_currency(known.payment.currency());
-            let step = known.resume(self.now, &policy.payment);
-            self.top_up_step(partition, id, step);
-        }
+    pub fn resume_top_up(&mut self, partition: &mut Partition, id: SessionId) {
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let policy = self.house.policy.of_currency(known.payment.currency());
+        let step = known.resume(self.now, &policy.payment);
+        self.top_up_step(partition, id, step);
     }
 
     fn top_up_step(&mut self, partition: &mut Partition, id: SessionId, step: Step) {

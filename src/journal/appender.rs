@@ -140,7 +140,13 @@ impl Appender {
     /// A place for the records of one turn and for its effects behind the gate.
     #[inline]
     pub fn reserve_with<E>(&mut self, gate: &Gate<E>) -> Result<Permit<'_>, Busy> {
-        if !gate.has_room() {
+        self.reserve_for(gate, limits::PERMIT_EFFECTS_MAX)
+    }
+
+    /// A place for the records of one turn that queues up to so many effects: an input that names many things has as many.
+    #[inline]
+    pub fn reserve_for<E>(&mut self, gate: &Gate<E>, effects: usize) -> Result<Permit<'_>, Busy> {
+        if !gate.has_room_for(effects) {
             return Err(Busy::Effects);
         }
         self.reserve()

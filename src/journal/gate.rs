@@ -33,7 +33,13 @@ impl<E> Gate<E> {
     /// Whether one more turn may queue its effects.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.waiting.len() + limits::PERMIT_EFFECTS_MAX <= self.capacity
+        self.has_room_for(limits::PERMIT_EFFECTS_MAX)
+    }
+
+    /// Whether one more turn may queue so many effects.
+    #[inline]
+    pub fn has_room_for(&self, effects: usize) -> bool {
+        self.waiting.len().saturating_add(effects) <= self.capacity
     }
 
     /// Queues an effect until `position` is durable.

@@ -16,6 +16,7 @@ pub fn decide(session: &Session, command: Command, around: &Surroundings<'_>) ->
         Command::RepeatStart => repeat_start(session),
         Command::Tap { credential, route } => money::tap(session, credential, route, around),
         Command::Back => back(session),
+        Command::Omitted => omitted(session, around),
         Command::Reading(reading) => reading_came(session, &reading, around),
         Command::Stop(stop) => stop_came(session, &stop, around),
         Command::Payment(command) => money::step(session, *command, around),
@@ -34,6 +35,19 @@ fn back(session: &Session) -> Decision {
         }
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
     }
+}
+
+/// The charger no longer knows the session, so no stop will come: it ends on its last known total, and the connector is
+/// free. The order to stop is for a charger that goes on all the same.
+fn omitted(session: &Session, around: &Surroundings<'_>) -> Decision {
+    let ended = match (&session.stage, session.meter.sequence) {
+        (Stage::Settling(_) | Stage::Closed(_), _) => return Decision::nothing(),
+        (Stage::Authorizing, _) | (Stage::Charging { .. }, 0) => {
+            Final::without_energy(session, StopReason::Omitted, around)
+        }
+        (Stage::Charging { .. }, _) => Final::on_last_total(session, StopReason::Omitted, around),
+    };
+    money::end(session, ended, around)
 }
 
 /// The start is answered as it was before; while nothing is decided there is nothing to say.
@@ -89,11 +103,12 @@ fn meter(
 }
 
 /// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
-/// because its charger was silent goes on as far as the charger can tell more: that is priced like everything before it,
+/// by an estimate goes on as far as the charger can tell more: that is priced like everything before it,
 /// and what it comes to is corrected. Any other is refused, and so is one of a session that was given up before it began.
 fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Surroundings<'_>) -> Decision {
     let began = session.meter.sequence > 0;
-    let silent = began && session.ended().is_some_and(|ended| ended.admitted && ended.reason == StopReason::Silence);
+    let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
+    let (silent, estimate) = (began && estimate.is_some(), estimate.map_or(StopReason::Silence, |ended| ended.reason));
     match (session.meter.place(reading.sequence), stop) {
         (Place::Repeated, Some(reason)) if silent => {
             let mut ended = Final::on_last_total(session, reason, around);
@@ -104,7 +119,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
         (Place::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
         (Place::Next, stop) if silent => match price(session, reading, Last::Yes, around) {
             Ok(priced) => {
-                let mut ended = Final::on_last_total(session, stop.unwrap_or(StopReason::Silence), around);
+                let mut ended = Final::on_last_total(session, stop.unwrap_or(estimate), around);
                 ended.facts = priced.record(reading);
                 ended.cost = priced.running;
                 ended.at = reading.at;
@@ -113,7 +128,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
                 match stop {
                     Some(_) => decision,
                     // It still gives energy to somebody whose session is over.
-                    None => decision.and_effect(Effect::StopNow(StopReason::Silence)),
+                    None => decision.and_effect(Effect::StopNow(estimate)),
                 }
             }
             Err(doubt) => {

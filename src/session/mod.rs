@@ -67,6 +67,8 @@ pub enum Command {
         /// The processor to ask, and what it can do.
         route: Route,
     },
+    /// The charger connected and named its sessions, and this one is not among them: it was replaced, or lost its memory.
+    Omitted,
     /// The charger is back after its link was down: it may not have heard the last limit, or the order to stop.
     Back,
     /// A meter reading.
@@ -193,6 +195,15 @@ pub enum StopReason {
     NoProcessor = 33,
     /// The funds are in another currency than the tariff.
     OtherCurrency = 34,
+    /// The charger connected and no longer knew the session: it was replaced or reset; ended on the last known total.
+    Omitted = 25,
+}
+
+impl StopReason {
+    /// Whether the end is an estimate, made without a stop by the charger: what the charger tells later corrects it.
+    pub const fn is_estimate(self) -> bool {
+        matches!(self, StopReason::Silence | StopReason::Omitted)
+    }
 }
 
 /// Facts of a session. The order of variants is their number in the journal: it only grows.
