@@ -32,8 +32,8 @@ pub struct HostedSession {
     payment_due: Mono,
     /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
     rebuilt: bool,
-    /// Seconds for which its charger had been silent when the process began, until it is heard.
-    silent_before_s: u32,
+    /// Seconds for which its charger had been silent when the process began, until it is heard; at most 18 hours count.
+    silent_before_s: u16,
 }
 
 /// A command for a session, and the house in which a processor may have to be found.
@@ -165,12 +165,12 @@ impl HostedSession {
     }
 
     /// How long its charger had been silent when it was rebuilt, as the wall clock tells.
-    fn silent_at(&self, now: Now) -> u32 {
+    fn silent_at(&self, now: Now) -> u16 {
         let last = match &self.state.stage {
             Stage::Settling(ended) | Stage::Closed(ended) => ended.known_at,
             Stage::Authorizing | Stage::Charging { .. } => self.state.meter.at,
         };
-        u32::try_from(now.wall.since(last).whole_secs().max(0)).unwrap_or(u32::MAX)
+        u16::try_from(now.wall.since(last).whole_secs().max(0)).unwrap_or(u16::MAX)
     }
 
     /// How long no good reading has come. The process may have ended meanwhile: the energy flowed on.
