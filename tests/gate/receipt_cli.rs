@@ -23,7 +23,7 @@ fn file(directory: &Path, name: &str, text: &str) -> String {
 fn a_good_receipt_is_shown_and_ends_with_zero() {
     let (code, stdout, stderr) = verify(&[RECEIPT, "--key", KEY]);
     assert_eq!((code, stderr.as_str()), (0, ""));
-    assert!(stdout.contains("total EUR     9.60"), "{stdout}");
+    assert!(stdout.contains("total EUR   9.60"), "{stdout}");
     let (code, stdout, _) = verify(&[RECEIPT, "--json"]);
     let verdict: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &verdict["valid"], &verdict["total"]), (0, &true.into(), &"9.60".into()));
