@@ -8,8 +8,7 @@ use crate::billing::reconciliation::ReadRows;
 use crate::billing::reconciliation::table::{BadRows, Encoding, missing_column, read_text, shortened};
 use crate::limits;
 use crate::units::{
-    ChargerId, ConnectorId, Cost, Currency, DecimalMark, Energy, MeterReading, MoneyError, Power, SessionKey, TimeSpan,
-    Timestamp,
+    ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, MoneyError, Power, SessionKey, TimeSpan, Timestamp,
 };
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -196,7 +195,8 @@ fn session_of(row: &Row<'_>, currency: Currency, power_max: Power) -> Result<Rec
     let inactive = TimeSpan::from_secs(i64::from(row.number::<u32>(5, u32::MAX)?));
     let energy = Energy::from_watt_hours(i64::from(row.number::<u32>(6, u32::MAX)?))
         .ok_or_else(|| row.error(6, "is too large"))?;
-    let billed = DecimalMark::Point.read(row.text(BILLED)).map_err(|_| {
+    // No separators of thousands: nothing in a recording says which mark its decimals have.
+    let billed: Decimal = row.text(BILLED).parse().map_err(|_| {
         row.error(BILLED, "is not a decimal number; expected is one with a point and no unit, like 2.541")
     })?;
     let billed = Cost::from_major(billed, currency).map_err(|error: MoneyError| row.error(BILLED, error))?;
@@ -383,6 +383,14 @@ mod tests {
             assert!(told.starts_with(expected), "{told}");
         }
         assert!(matches!(read_sessions(file.as_bytes()), Err(RecordingError::Rows(bad)) if bad.count == 5));
+    }
+
+    /// After a public report: 2,541 stands for 2.541 and was taken for 2541.
+    #[test]
+    fn a_comma_in_what_was_billed_is_refused() {
+        let row = "1,C,1,2018-01-01T00:00:00Z,2018-01-01T01:00:00Z,0,600,\"2,541\",work\n";
+        let error = read_sessions(format!("{HEADER}{row}").as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("line 2, column `billed_eur`: `2,541` is not a decimal number"), "{error}");
     }
 
     #[test]

@@ -56,5 +56,5 @@ fn a_file_that_is_no_recording_is_named_with_line_and_column() {
         .expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(errors.contains("line 2, column `energy_wh`: `much` is not a whole number in range"), "{errors}");
+    assert!(errors.contains("line 2, column `energy_wh`: `much` is not a whole number from 0 to"), "{errors}");
 }
