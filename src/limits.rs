@@ -198,6 +198,9 @@ pub const STILL_MAX: TimeSpan = TimeSpan::from_secs(300);
 
 const _: () = assert!(0 < STILL_MIN.ms() && STILL_MIN.ms() < STILL_MAX.ms());
 
+/// Remarks, and errors, on one document that are listed; the others are counted.
+pub const FINDINGS_MAX: usize = 200;
+
 /// Bytes of a CDR, a run or a list of readings that is priced from a file.
 pub const CDR_BYTES_MAX: usize = 64 << 20;
 

@@ -142,8 +142,8 @@ impl Delivery<'_> {
         if partition.find_session(id).is_none() {
             // Its tariff may have been let go since.
             if partition.pinned(&session.tariff).is_none() {
-                match Tariff::parse(tariff) {
-                    Ok(parsed) => self.pin(partition, &Arc::new(parsed.tariff)),
+                match Tariff::parse_pinned(tariff) {
+                    Ok(tariff) => self.pin(partition, &Arc::new(tariff)),
                     Err(error) => tracing::error!(session = %id, %error, "an archived session's tariff cannot be read"),
                 }
             }

@@ -65,7 +65,7 @@ impl Shard {
             }
             RecordKind::TariffPinned => {
                 let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).map_err(unreadable)?;
-                let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
+                let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
                 match tariff.hash() == hash {
                     true => partition.pin(Arc::new(tariff)),
                     false => return Err(format!("a tariff is pinned as {hash} but hashes to {}", tariff.hash())),

@@ -148,7 +148,7 @@ impl Shard {
             house.remember(processor, known);
         }
         for source in read.tariffs {
-            let tariff = Tariff::parse(source).map_err(|error| format!("a pinned tariff: {error}"))?.tariff;
+            let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
             partition.pin(Arc::new(tariff));
         }
         partition.reserve(read.chargers.len(), read.sessions.len());

@@ -7,7 +7,7 @@ use crate::actors::house::{Place, Places};
 use crate::actors::rhythm::Rhythm;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
-use crate::tariff::{BookError, Finding, TariffBook};
+use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::Bounds;
 use crate::transport::files::{FileError, make_private_folder, read_secret, write_whole};
 use crate::transport::identity;
@@ -38,7 +38,7 @@ pub enum SetupError {
     File(#[from] FileError),
     /// The tariffs.
     #[error(transparent)]
-    Tariffs(#[from] BookError),
+    Tariffs(#[from] BookErrors),
     /// A folder or file that cannot be read.
     #[error("{}: {error}", path.display())]
     Read {
@@ -134,13 +134,21 @@ pub struct Tariffs {
 
 impl Tariffs {
     /// Reads every `*.json` of the folder, in the order of their names. A folder that is not there has no tariffs.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read; else everything that is wrong with any of its files.
     pub fn load(config: &Config) -> Result<(Tariffs, Vec<(String, Finding)>), SetupError> {
-        let files = tariff_files(&config.tariff_folder())?;
+        let (files, unreadable) = tariff_files(&config.tariff_folder())?;
         // Its text is kept with every session, and what is in it stands on receipts.
-        if let Some((path, _)) = files.iter().find(|(_, text)| has_issued_card_number(text.as_bytes())) {
+        if let Some((path, _)) = files.iter().find(|(_, bytes)| has_issued_card_number(bytes)) {
             return Err(SetupError::CardNumber { path: path.into() });
         }
-        let (book, findings) = TariffBook::load(files, [])?;
+        let (book, findings) = match TariffBook::load(files, []) {
+            Ok(loaded) if unreadable.is_empty() => loaded,
+            Ok(_) => return Err(BookErrors(unreadable).into()),
+            Err(errors) => return Err(BookErrors(unreadable.into_iter().chain(errors.0).collect()).into()),
+        };
         Ok((Tariffs { config: config.clone(), book }, findings))
     }
 
@@ -168,14 +176,17 @@ impl Places for Tariffs {
     }
 }
 
-fn tariff_files(folder: &Path) -> Result<Vec<(String, String)>, SetupError> {
+/// Files of a folder: those that were read, and those that could not be.
+type TariffFiles = (Vec<(String, Vec<u8>)>, Vec<BookError>);
+
+fn tariff_files(folder: &Path) -> Result<TariffFiles, SetupError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| SetupError::Read { path, error }
     };
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(TariffFiles::default()),
         Err(error) => return Err(failed(folder)(error)),
     };
     let mut paths = Vec::new();
@@ -186,11 +197,15 @@ fn tariff_files(folder: &Path) -> Result<Vec<(String, String)>, SetupError> {
         }
     }
     paths.sort();
-    let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).map_err(failed(&path))?;
-        Ok((path.display().to_string(), text))
-    };
-    paths.into_iter().map(read).collect()
+    let mut files = TariffFiles::default();
+    for path in paths {
+        let file = path.display().to_string();
+        match std::fs::read(&path) {
+            Ok(bytes) => files.0.push((file, bytes)),
+            Err(error) => files.1.push(BookError::Unreadable { file, reason: error.to_string() }),
+        }
+    }
+    Ok(files)
 }
 
 pub(super) fn mac_key(path: &Path) -> Result<MacKey, SetupError> {

@@ -7,6 +7,7 @@ mod lint;
 mod price;
 
 use super::{CliError, Exit, Output};
+use crate::tariff::{Parsed, TariffError, TariffText, tariffs_in, text_of};
 use std::path::{Path, PathBuf};
 
 /// Check, explain and price tariffs
@@ -44,14 +45,48 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
-/// Reads a text file; a byte that is not UTF-8 is an error of the file's.
+/// Reads a text file; a byte that is not UTF-8 is an error of the file's, with its place.
 fn read(path: &Path) -> Result<String, CliError> {
-    std::fs::read_to_string(path).map_err(|error| CliError::file(path, &error))
+    let bytes = std::fs::read(path).map_err(|error| CliError::file(path, &error))?;
+    text_of(&bytes).map(str::to_owned).map_err(|error| faulty(path, &error))
 }
 
 /// An error that names its file: `tariff.json: line 3, column 5: …`.
 fn at(path: &Path, error: impl std::fmt::Display) -> CliError {
     CliError::failed(format!("{}: {error}", path.display()))
+}
+
+/// All that is wrong with a file, a line each, and what to do about the first.
+fn faulty(path: &Path, error: &TariffError) -> CliError {
+    let told = CliError::failed(error.in_file(&path.display().to_string()));
+    match error.reason.help() {
+        Some(help) => told.help(help),
+        None => told,
+    }
+}
+
+/// The one tariff of a file: of a list, the one with this id.
+fn one_tariff(path: &Path, id: Option<&str>) -> Result<Parsed, CliError> {
+    let text = read(path)?;
+    let mut read: Vec<Result<Parsed, TariffError>> =
+        tariffs_in(&text).map_err(|error| faulty(path, &error))?.iter().map(TariffText::parse).collect();
+    if read.len() == 1 && id.is_none() {
+        return read.remove(0).map_err(|error| faulty(path, &error));
+    }
+    let known: Vec<String> = read.iter().flatten().map(|parsed| parsed.tariff.id().to_string()).collect();
+    let named = |parsed: &Parsed| id.is_some_and(|id| parsed.tariff.id().as_str().eq_ignore_ascii_case(id));
+    let count = read.len();
+    let broken = read.iter().find_map(|tariff| tariff.as_ref().err().cloned());
+    match (id, read.into_iter().flatten().find(named), broken) {
+        (_, Some(parsed), _) => Ok(parsed),
+        (None, None, _) => Err(at(path, format!("it is a list of {count} tariffs: {}", known.join(", ")))
+            .help("name one with --tariff-id ID")),
+        (Some(_), None, Some(error)) => Err(faulty(path, &error)),
+        (Some(id), None, None) => {
+            Err(CliError::not_found(format!("{}: there is no tariff {id} in it", path.display()))
+                .help(format!("it has {}", known.join(", "))))
+        }
+    }
 }
 
 /// Files below a folder in a fixed order; links are not followed.

@@ -3,11 +3,13 @@
 //! A book never changes. A reload makes a new one; sessions keep the `Arc` of the tariff that they were started with,
 //! and the new book still finds it by its hash as long as anybody holds it.
 
+use super::file::{tariffs_in, text_of};
 use super::finding::Finding;
-use super::model::{Tariff, TariffError};
+use super::model::{Parsed, Tariff, TariffError};
 use crate::units::{ChargerId, ConnectorId, SiteId, TariffHash, TariffId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// A rule: where all that it names is so, this tariff applies. The rule that names the connector wins over the one that
@@ -38,19 +40,44 @@ pub struct TariffBook {
 /// What a rule names, most specific first in the order of look-up.
 type Place = (Option<SiteId>, Option<ChargerId>, Option<ConnectorId>);
 
-/// Why files and rules do not make a book. The old one stays in force.
+/// All reasons for which files and rules do not make a book. The old one stays in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookErrors(pub Vec<BookError>);
+
+/// One line for each.
+impl fmt::Display for BookErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            let end = if index == 0 { "" } else { "\n" };
+            write!(f, "{end}{error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for BookErrors {}
+
+/// Why files and rules do not make a book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BookError {
     /// A file is no tariff that anybody may be charged by.
-    #[error("{file}: {error}")]
+    #[error("{}", error.in_file(file))]
     Tariff {
         /// The file's name.
         file: String,
         /// What is wrong, and where.
         error: Box<TariffError>,
     },
+    /// A file cannot be read.
+    #[error("{file}: {reason}")]
+    Unreadable {
+        /// The file's name.
+        file: String,
+        /// What the system says.
+        reason: String,
+    },
     /// Two files with one id that are valid from the same time on: which one applies?
-    #[error("{file}: tariff {id} from the same time on is also in {other}")]
+    #[error("{file}: tariff {id} from the same time on is also in {other}; state start_date_time, or remove one")]
     SameId {
         /// The second file.
         file: String,
@@ -97,45 +124,79 @@ pub enum TariffRefusal {
 }
 
 impl TariffBook {
-    /// Reads files (name, text) and rules. What linting says about the files comes back with their names.
-    pub fn load<N: AsRef<str>, T: AsRef<str>>(
+    /// Reads files (name, bytes) and rules. A file may hold one tariff, a list of them, or the answer of an OCPI interface with
+    /// a list in it. What linting says about the files comes back with their names.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with all files and rules.
+    pub fn load<N: AsRef<str>, T: AsRef<[u8]>>(
         files: impl IntoIterator<Item = (N, T)>,
         assignments: impl IntoIterator<Item = Assignment>,
-    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookError> {
+    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookErrors> {
         let mut book = TariffBook::default();
         let mut findings = Vec::new();
+        let mut errors = Vec::new();
         let mut names: BTreeMap<TariffHash, String> = BTreeMap::new();
-        for (name, text) in files {
-            let file = name.as_ref().to_owned();
-            let parsed = Tariff::parse(text.as_ref())
-                .map_err(|error| BookError::Tariff { file: file.clone(), error: Box::new(error) })?;
-            findings.extend(parsed.warnings.into_iter().map(|finding| (file.clone(), finding)));
-            let tariff = Arc::new(parsed.tariff);
-            if names.contains_key(&tariff.hash) {
-                continue;
+        for (name, bytes) in files {
+            let file = name.as_ref();
+            let wrong = |error| BookError::Tariff { file: file.to_owned(), error: Box::new(error) };
+            let texts = match text_of(bytes.as_ref()).and_then(tariffs_in) {
+                Ok(texts) => texts,
+                Err(error) => {
+                    errors.push(wrong(error));
+                    continue;
+                }
+            };
+            for text in texts {
+                match text.parse() {
+                    Ok(Parsed { tariff, warnings }) => {
+                        findings.extend(warnings.into_iter().map(|finding| (file.to_owned(), finding)));
+                        let place = format!("{file}{}", text.index());
+                        errors.extend(book.add(tariff, place, &mut names).err());
+                    }
+                    Err(error) => errors.push(wrong(error)),
+                }
             }
-            let versions = book.by_id.entry(tariff.id.clone()).or_default();
-            if let Some(same) = versions.iter().find(|other| other.valid_from == tariff.valid_from) {
-                let other = names.get(&same.hash).cloned().unwrap_or_default();
-                return Err(BookError::SameId { file, other, id: tariff.id.clone() });
-            }
-            names.insert(tariff.hash, file);
-            versions.push(tariff.clone());
-            versions.sort_by_key(|version| version.valid_from);
-            book.by_hash.insert(tariff.hash, tariff);
         }
+        // A rule for a tariff of a file that cannot be read is no further mistake.
+        let complete = errors.is_empty();
         for assignment in assignments {
-            book.assign(assignment)?;
+            match book.assign(assignment) {
+                Err(BookError::Unknown(_)) if !complete => {}
+                assigned => errors.extend(assigned.err()),
+            }
         }
-        Ok((book, findings))
+        if errors.is_empty() { Ok((book, findings)) } else { Err(BookErrors(errors)) }
+    }
+
+    fn add(&mut self, tariff: Tariff, file: String, names: &mut BTreeMap<TariffHash, String>) -> Result<(), BookError> {
+        if names.contains_key(&tariff.hash) {
+            return Ok(());
+        }
+        let versions = self.by_id.entry(tariff.id.clone()).or_default();
+        if let Some(same) = versions.iter().find(|other| other.valid_from == tariff.valid_from) {
+            let other = names.get(&same.hash).cloned().unwrap_or_default();
+            return Err(BookError::SameId { file, other, id: tariff.id });
+        }
+        names.insert(tariff.hash, file);
+        let tariff = Arc::new(tariff);
+        versions.push(tariff.clone());
+        versions.sort_by_key(|version| version.valid_from);
+        self.by_hash.insert(tariff.hash, tariff);
+        Ok(())
     }
 
     /// The book that follows this one: new files and rules, and the tariffs that running sessions still hold.
-    pub fn reload<N: AsRef<str>, T: AsRef<str>>(
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TariffBook::load`].
+    pub fn reload<N: AsRef<str>, T: AsRef<[u8]>>(
         &self,
         files: impl IntoIterator<Item = (N, T)>,
         assignments: impl IntoIterator<Item = Assignment>,
-    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookError> {
+    ) -> Result<(TariffBook, Vec<(String, Finding)>), BookErrors> {
         let (mut next, findings) = TariffBook::load(files, assignments)?;
         for (hash, tariff) in &self.by_hash {
             // A text that has not changed keeps its Arc, so that sessions and book share one.
@@ -313,10 +374,40 @@ mod tests {
         let broken = [("a.json", text("A", "0.5", "")), ("b.json", "{\n 1}".to_owned())];
         let error = TariffBook::load(broken, []).unwrap_err();
         assert!(error.to_string().starts_with("b.json: line 2, column 2"), "{error}");
+        let first = |error: BookErrors| error.0.into_iter().next();
         let twice = [("a.json", text("A", "0.5", "")), ("b.json", text("A", "0.6", ""))];
-        assert!(matches!(TariffBook::load(twice, []), Err(BookError::SameId { .. })));
+        assert!(matches!(TariffBook::load(twice, []).map_err(first), Err(Some(BookError::SameId { .. }))));
         let one = || [("a.json", text("A", "0.5", ""))];
-        assert!(matches!(TariffBook::load(one(), [rule("", "", 0, "B")]), Err(BookError::Unknown(_))));
-        assert!(matches!(TariffBook::load(one(), [rule("", "", 1, "A")]), Err(BookError::ConnectorAlone(_))));
+        let unknown = TariffBook::load(one(), [rule("", "", 0, "B")]).map_err(first);
+        assert!(matches!(unknown, Err(Some(BookError::Unknown(_)))));
+        let alone = TariffBook::load(one(), [rule("", "", 1, "A")]).map_err(first);
+        assert!(matches!(alone, Err(Some(BookError::ConnectorAlone(_)))));
+    }
+
+    #[test]
+    fn all_bad_files_of_a_folder_are_told_at_once() {
+        let files: [(&str, Vec<u8>); 4] = [
+            ("a.json", text("A", "0.5", "\"minPrice\": 1,").into_bytes()),
+            ("latin1.json", b"{\"id\": \"\xe9\"}".to_vec()),
+            ("list.json", format!("[{},\n{}]", text("B", "0.5", ""), text("C", "true", "")).into_bytes()),
+            ("z.json", text("Z", "0.5", "").into_bytes()),
+        ];
+        let errors = TariffBook::load(files, [rule("", "", 0, "C")]).unwrap_err().to_string();
+        let lines: Vec<&str> = errors.lines().collect();
+        assert_eq!(lines.len(), 3, "{errors}");
+        assert!(lines[0].starts_with("a.json: line 1, column 32: $.minPrice: `minPrice` is no field"), "{errors}");
+        assert!(lines[1].starts_with("latin1.json: line 1, column 9: $: byte 8 (0xe9) is not UTF-8"), "{errors}");
+        assert!(
+            lines[2].starts_with("list.json: line 4, column 45: $[1].elements[0].price_components[0].price"),
+            "{errors}"
+        );
+    }
+
+    #[test]
+    fn a_list_of_tariffs_makes_a_book() {
+        let list = format!("{{\"status_code\": 1000, \"data\": [{}, {}]}}", text("A", "0.5", ""), text("B", "0.6", ""));
+        let (book, _) = TariffBook::load([("list.json", list)], [rule("", "", 0, "B")]).unwrap();
+        assert_eq!(book.tariffs().count(), 2);
+        assert_eq!(id_for(&book, "", "CP1", 1).unwrap(), "B");
     }
 }

@@ -9,9 +9,11 @@ use super::json::{self, Node, Value};
 use super::model::{Tariff, TariffError};
 use super::report::{PriceReport, PriceText};
 use super::runs::RecordedSession;
+use crate::units::Currency;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::Serialize;
+use std::ops::Range;
 
 /// A field that is not what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -112,6 +114,19 @@ pub fn check_cdr(tariff: Option<&str>, cdr: &str, output: Option<&str>) -> CaseO
     check.outcome()
 }
 
+/// Totals that a CDR states and that are not those of its price, with their places in the CDR's text.
+pub(super) fn differing_totals(cdr: &str, report: &PriceReport) -> Vec<(Mismatch, Range<usize>)> {
+    let Ok(document) = json::parse(cdr) else { return Vec::new() };
+    let Some(root) = members(&document.root) else { return Vec::new() };
+    let mut differing = Vec::new();
+    for member in root.members.iter().filter(|member| member.name.starts_with("total_")) {
+        let mut check = Check { report, mismatches: Vec::new() };
+        check.stated(&member.name, &member.node, false);
+        differing.extend(check.mismatches.into_iter().map(|mismatch| (mismatch, member.node.span.clone())));
+    }
+    differing
+}
+
 fn failed(field: &str, expected: &str, got: &str) -> CaseOutcome {
     let (field, expected, got) = (field.to_owned(), expected.to_owned(), got.to_owned());
     CaseOutcome::Failed(vec![Mismatch { field, expected, got }])
@@ -210,8 +225,9 @@ impl Check<'_> {
         if let Some(expected) = clock(node) {
             let tolerance = tolerance_kwh.unwrap_or(Decimal::ONE);
             // Hours have twelve decimals here; the engine counts whole milliseconds.
-            let seconds = (decimal(got).unwrap_or_default() * Decimal::from(3_600)).round_dp(3);
-            if (seconds - expected).abs() > tolerance {
+            let seconds = decimal(got).and_then(|hours| hours.checked_mul(Decimal::from(3_600)));
+            let seconds = seconds.unwrap_or_default().round_dp(3);
+            if seconds.checked_sub(expected).unwrap_or(Decimal::MAX).abs() > tolerance {
                 self.mismatch(name, &format!("{expected} s"), &format!("{} s", seconds.normalize()));
             }
             return;
@@ -231,10 +247,13 @@ impl Check<'_> {
         let (Some(expected), Some(value)) = (decimal(&text), decimal(got)) else {
             return self.mismatch(name, &text, got);
         };
-        let difference = (expected - value).abs();
+        let difference = expected.checked_sub(value).unwrap_or(Decimal::MAX).abs();
+        // Two decimals at least, or as many as the currency has.
+        let fewest =
+            self.report.currency.parse::<Currency>().map_or(2, |currency| u32::from(currency.exponent()).min(2));
         let agrees = match tolerance {
             Some(tolerance) => difference <= tolerance,
-            None => difference < Decimal::new(1, expected.scale().clamp(2, 12)),
+            None => difference < Decimal::new(1, expected.scale().clamp(fewest, 12)),
         };
         if !agrees {
             self.mismatch(name, &text, got);
@@ -281,7 +300,10 @@ fn clock(node: &Node<'_>) -> Option<Decimal> {
     let Value::Text(text) = &node.value else { return None };
     let parts: Vec<Decimal> = text.split(':').map(decimal).collect::<Option<_>>()?;
     match parts.as_slice() {
-        [hours, minutes, seconds] => Some(hours * Decimal::from(3_600) + minutes * Decimal::from(60) + seconds),
+        [hours, minutes, seconds] => {
+            let (hours, minutes) = (hours.checked_mul(Decimal::from(3_600))?, minutes.checked_mul(Decimal::from(60))?);
+            hours.checked_add(minutes)?.checked_add(*seconds)
+        }
         _ => None,
     }
 }

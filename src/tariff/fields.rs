@@ -3,15 +3,21 @@
 use super::finding::{Finding, Position, Severity};
 use super::json::{Document, Member, Node, Value};
 use super::model::{TariffError, TariffFault};
+use super::names::{self, Meant};
 use super::read::date_time;
+use crate::limits::FINDINGS_MAX;
 use crate::units::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
+use std::collections::HashMap;
 use std::ops::Range;
 
 /// Text being read, and what was found so far.
 pub(super) struct Reader<'t> {
     pub(super) text: &'t str,
     pub(super) findings: Vec<Finding>,
+    faults: Vec<TariffError>,
+    /// Findings and faults beyond what is listed.
+    left_out: (usize, usize),
 }
 
 /// An object's members, with the object's path.
@@ -39,7 +45,83 @@ impl<'n, 't> Fields<'n, 't> {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Reader<'t> {
-        Reader { text, findings: Vec::new() }
+        Reader { text, findings: Vec::new(), faults: Vec::new(), left_out: (0, 0) }
+    }
+
+    /// Notes a fault and goes on with the default, so that the faults behind it are found as well.
+    pub(super) fn keep<T: Default>(&mut self, result: Result<T, TariffError>) -> T {
+        result.unwrap_or_else(|fault| {
+            self.note(fault);
+            T::default()
+        })
+    }
+
+    pub(super) fn note(&mut self, fault: TariffError) {
+        if self.faults.len() < FINDINGS_MAX {
+            self.faults.push(fault);
+        } else {
+            self.left_out.1 = self.left_out.1.saturating_add(1);
+        }
+    }
+
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
+    /// The faults noted so far, in the order of the text.
+    pub(super) fn faults(&mut self) -> Vec<TariffError> {
+        let mut faults = std::mem::take(&mut self.faults);
+        faults.sort_by_key(|fault| fault.span.start);
+        if self.left_out.1 > 0 {
+            faults.push(self.fault("$", self.text.len()..self.text.len(), TariffFault::More(self.left_out.1)));
+        }
+        faults
+    }
+
+    /// The findings so far, in the order of the text.
+    pub(super) fn findings(&mut self) -> Vec<Finding> {
+        let mut findings = std::mem::take(&mut self.findings);
+        findings.sort_by_key(|finding| finding.span.start);
+        if self.left_out.0 > 0 {
+            let span = self.text.len()..self.text.len();
+            let position = Position::of(self.text, span.start);
+            let message = format!("{} more remarks are not listed", self.left_out.0);
+            let path = "$".to_owned();
+            let severity = Severity::Warning;
+            findings.push(Finding { severity, code: "more", path, span, position, message, help: None });
+        }
+        findings
+    }
+
+    /// Notes every field of the document that is written twice in one object.
+    pub(super) fn doubled(&mut self, path: &str, node: &Node<'_>) {
+        match &node.value {
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    if matches!(item.value, Value::List(_) | Value::Object(_)) {
+                        self.doubled(&format!("{path}[{index}]"), item);
+                    }
+                }
+            }
+            Value::Object(members) => {
+                let mut first: HashMap<&str, &Member<'_>> = HashMap::with_capacity(members.len());
+                for member in members {
+                    let name = member.name.as_ref();
+                    if let Some(earlier) = first.get(name) {
+                        let line = Position::of(self.text, earlier.name_span.start).line;
+                        let reason = TariffFault::Twice { name: name.to_owned(), first: line };
+                        let fault = self.fault(&format!("{path}.{name}"), member.name_span.clone(), reason);
+                        self.note(fault);
+                    } else {
+                        first.insert(name, member);
+                    }
+                    if matches!(member.node.value, Value::List(_) | Value::Object(_)) {
+                        self.doubled(&format!("{path}.{name}"), &member.node);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
     }
 
     pub(super) fn say(
@@ -51,6 +133,10 @@ impl<'t> Reader<'t> {
         message: String,
         help: Option<&str>,
     ) {
+        if self.findings.len() >= FINDINGS_MAX {
+            self.left_out.0 = self.left_out.0.saturating_add(1);
+            return;
+        }
         let position = Position::of(self.text, span.start);
         let help = help.map(str::to_owned);
         self.findings.push(Finding { severity, code, path: path.to_owned(), span, position, message, help });
@@ -58,7 +144,7 @@ impl<'t> Reader<'t> {
 
     pub(super) fn fault(&self, path: &str, span: Range<usize>, reason: TariffFault) -> TariffError {
         let position = Position::of(self.text, span.start);
-        TariffError { path: path.to_owned(), span, position, reason }
+        TariffError { path: path.to_owned(), span, position, reason, others: Vec::new() }
     }
 
     /// The fault of a field with a value that cannot be.
@@ -92,42 +178,70 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// The members of an object; fields that are not known give findings.
+    /// The members of an object. A field that is not known gives a finding, or, where it stands for one that decides the
+    /// price, a fault.
     pub(super) fn object<'n, 'a>(
         &mut self,
         path: &str,
         node: &'n Node<'a>,
-        known: &[&str],
+        known: &'static [&'static str],
     ) -> Result<Fields<'n, 'a>, TariffError> {
         let Value::Object(members) = &node.value else {
             let reason = TariffFault::Type { expected: "an object", found: node.value.kind() };
             return Err(self.fault(path, node.span.clone(), reason));
         };
-        for (index, member) in members.iter().enumerate() {
-            let name = member.name.as_ref();
-            let path = format!("{path}.{name}");
-            if members[..index].iter().any(|earlier| earlier.name == member.name) {
-                let message = format!("`{name}` is written twice; the first one counts");
-                self.say(Severity::Warning, "duplicate_field", &path, member.name_span.clone(), message, None);
-            } else if !known.contains(&name) {
-                self.unknown(&path, member, known);
-            }
+        for member in members.iter().filter(|member| !known.contains(&member.name.as_ref())) {
+            self.unknown(&format!("{path}.{}", member.name), member, known);
         }
         Ok(Fields { path: path.to_owned(), span: node.span.clone(), members })
     }
 
-    fn unknown(&mut self, path: &str, member: &Member<'_>, known: &[&str]) {
+    fn unknown(&mut self, path: &str, member: &Member<'_>, known: &'static [&'static str]) {
         let name = member.name.as_ref();
         let span = member.name_span.clone();
-        let (code, message, help) = match known.iter().find(|known| looks_like(name, known)) {
-            Some(meant) => (
-                "misspelled_field",
-                format!("`{name}` is not a field of OCPI and has no effect"),
-                Some(format!("did you mean `{meant}`?")),
-            ),
-            None => ("unknown_field", format!("`{name}` is not a field of OCPI and has no effect"), None),
+        let own_name = name.to_owned();
+        let restricts = known == names::RESTRICTION_FIELDS;
+        let reason = match names::meant(name, known) {
+            // null is the same as nothing, in every field of OCPI.
+            _ if member.node.value == Value::Null => None,
+            Meant::Money(meant) => Some(TariffFault::Misspelled { name: own_name, meant }),
+            Meant::Restriction => Some(TariffFault::Misplaced(own_name)),
+            Meant::Unknown if restricts => Some(TariffFault::UnknownRestriction(own_name)),
+            Meant::Unknown if holds_restrictions(&member.node) => {
+                Some(TariffFault::Misspelled { name: own_name, meant: "restrictions" })
+            }
+            Meant::Plain(meant) => {
+                let message = format!("`{name}` is not a field of OCPI and has no effect");
+                let help = format!("did you mean `{meant}`?");
+                return self.say(Severity::Warning, "misspelled_field", path, span, message, Some(&help));
+            }
+            Meant::Own | Meant::Unknown => None,
         };
-        self.say(Severity::Warning, code, path, span, message, help.as_deref());
+        match reason {
+            Some(reason) => {
+                let fault = self.fault(path, span, reason);
+                self.note(fault);
+            }
+            None => {
+                let message = format!("`{name}` is not a field of OCPI and has no effect");
+                self.say(Severity::Warning, "unknown_field", path, span, message, None);
+            }
+        }
+    }
+
+    /// Fields of an object that stand for one that decides the price; others of its fields may be anything.
+    pub(super) fn misspelled(&mut self, fields: &Fields<'_, '_>, known: &'static [&'static str], others: &[&str]) {
+        for member in fields.members {
+            let name = member.name.as_ref();
+            if known.contains(&name) || others.contains(&name) || member.node.value == Value::Null {
+                continue;
+            }
+            if let Meant::Money(meant) = names::meant(name, known) {
+                let reason = TariffFault::Misspelled { name: name.to_owned(), meant };
+                let fault = self.fault(&fields.path_of(name), member.name_span.clone(), reason);
+                self.note(fault);
+            }
+        }
     }
 
     pub(super) fn missing(&mut self, fields: &Fields<'_, '_>, name: &'static str) {
@@ -252,22 +366,8 @@ pub(super) fn scaled(number: Decimal, scale: u32) -> Option<i64> {
     i64::try_from(rounded(rounded(number, scale).checked_mul(factor)?, 0)).ok()
 }
 
-/// The same word in another spelling: `dayOfWeek` for `day_of_week`, `priceComponents`, a letter more or less.
-fn looks_like(name: &str, known: &str) -> bool {
-    let plain = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let (name, known) = (plain(name), plain(known));
-    name == known || (name.len() > 3 && one_edit(name.as_bytes(), known.as_bytes()))
-}
-
-/// Whether two words differ by one letter that was changed, added or left out.
-fn one_edit(left: &[u8], right: &[u8]) -> bool {
-    let (short, long) = if left.len() <= right.len() { (left, right) } else { (right, left) };
-    if long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short.iter().zip(long).take_while(|(a, b)| a == b).count();
-    let skip = usize::from(short.len() == long.len());
-    short.get(same + skip..) == long.get(same + 1..)
+/// Whether a value is an object with restrictions in it.
+fn holds_restrictions(node: &Node<'_>) -> bool {
+    let Value::Object(members) = &node.value else { return false };
+    members.iter().any(|member| names::restriction(&member.name))
 }

@@ -15,12 +15,17 @@ pub struct Position {
 impl Position {
     /// The place of a byte offset.
     pub fn of(text: &str, offset: usize) -> Position {
-        let before = &text.as_bytes()[..offset.min(text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        Position::of_bytes(text.as_bytes(), offset)
+    }
+
+    /// The place of an offset in bytes that may be no text.
+    pub fn of_bytes(bytes: &[u8], offset: usize) -> Position {
+        let (before, _) = bytes.split_at(offset.min(bytes.len()));
         // Bytes that continue a UTF-8 character are not columns of their own.
-        let columns = before[line_start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
-        let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX - 1) + 1;
+        let columns =
+            before.iter().rev().take_while(|byte| **byte != b'\n').filter(|byte| **byte & 0xc0 != 0x80).count();
+        let lines = before.iter().filter(|byte| **byte == b'\n').count();
+        let counted = |count: usize| u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1);
         Position { line: counted(lines), column: counted(columns) }
     }
 }

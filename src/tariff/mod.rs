@@ -18,12 +18,15 @@ mod book;
 mod bound;
 mod cases;
 mod cdr;
+mod consistency;
 mod explain;
 mod fields;
+mod file;
 mod finding;
 mod json;
 mod lint;
 mod model;
+mod names;
 mod rating;
 mod read;
 mod report;
@@ -34,9 +37,10 @@ mod still;
 mod total;
 mod zones;
 
-pub use book::{Assignment, BookError, TariffBook, TariffRefusal};
+pub use book::{Assignment, BookError, BookErrors, TariffBook, TariffRefusal};
 pub use cases::{CaseOutcome, Mismatch, check_cdr, check_run};
 pub use cdr::{Cdr, Period, PricedCdr};
+pub use file::{TariffText, check, tariffs_in, text_of, unusable};
 pub use finding::{Finding, Position, Severity};
 pub use lint::{Profiles, lint};
 pub use model::{

@@ -4,7 +4,7 @@
 
 use super::bound::{Ahead, Dearest};
 use super::finding::{Finding, Position};
-use super::read;
+use super::{names, read};
 use crate::units::{Amount, Cost, Currency, MoneyError, Rounding, TariffHash, TariffId, Timestamp};
 use rust_decimal::Decimal;
 use std::fmt;
@@ -44,8 +44,7 @@ pub struct Parsed {
 }
 
 /// Why a text cannot be used as a tariff, and where in the text the reason stands.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{position}: {path}: {reason}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TariffError {
     /// The field, as a path from the root `$`.
     pub path: String,
@@ -55,6 +54,39 @@ pub struct TariffError {
     pub position: Position,
     /// What is wrong.
     pub reason: TariffFault,
+    /// What else is wrong with the text.
+    pub others: Vec<TariffError>,
+}
+
+/// One line for each fault.
+impl fmt::Display for TariffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.position, self.path, self.reason)?;
+        self.others.iter().try_for_each(|other| write!(f, "\n{other}"))
+    }
+}
+
+impl std::error::Error for TariffError {}
+
+impl TariffError {
+    /// This fault and the others of the text, each by itself.
+    pub fn each(&self) -> impl Iterator<Item = &TariffError> {
+        std::iter::once(self).chain(&self.others)
+    }
+
+    /// The lines of the message, each behind the name of the file.
+    pub fn in_file(&self, file: &str) -> String {
+        let lines: Vec<String> =
+            self.each().map(|fault| format!("{file}: {}: {}: {}", fault.position, fault.path, fault.reason)).collect();
+        lines.join("\n")
+    }
+
+    /// Several faults as one error; `None` when there are none.
+    pub(super) fn of(faults: Vec<TariffError>) -> Option<TariffError> {
+        let mut faults = faults.into_iter();
+        let first = faults.next()?;
+        Some(TariffError { others: faults.collect(), ..first })
+    }
 }
 
 /// What can be wrong with a tariff so that nobody may be charged by it.
@@ -90,12 +122,73 @@ pub enum TariffFault {
         /// What was expected.
         expected: &'static str,
     },
+    /// A field that is none of the specification's but stands where a field that decides the price is meant.
+    #[error("`{name}` is no field of OCPI, and what it says would be lost: did you mean `{meant}`?")]
+    Misspelled {
+        /// The field as it is written.
+        name: String,
+        /// The field that is probably meant.
+        meant: &'static str,
+    },
+    /// A field among the restrictions that is none.
+    #[error("`{0}` is no restriction of OCPI, and what it restricts would be lost")]
+    UnknownRestriction(String),
+    /// A restriction outside of `restrictions`.
+    #[error("`{0}` is a restriction, and has no effect outside of `restrictions`")]
+    Misplaced(String),
+    /// A field that is written twice in one object.
+    #[error("`{name}` is written twice (first in line {first}): programs differ in which one they take")]
+    Twice {
+        /// The field.
+        name: String,
+        /// Line of the first one.
+        first: u32,
+    },
+    /// Bytes that are not the text of any JSON document.
+    #[error("{0}")]
+    Encoding(String),
+    /// Statements that cannot all be true.
+    #[error("{0}")]
+    Contradiction(String),
+    /// More faults than are listed.
+    #[error("{0} more errors are not listed")]
+    More(usize),
     /// Only components of a kind that is not priced.
     #[error("no price component of a known type: nothing could be charged by this tariff")]
     NoPrice,
     /// An amount that cannot be kept.
     #[error(transparent)]
     Money(#[from] MoneyError),
+}
+
+impl TariffFault {
+    /// Whether versions before took the text with a warning.
+    pub(super) fn was_taken(&self) -> bool {
+        matches!(
+            self,
+            TariffFault::Misspelled { .. }
+                | TariffFault::UnknownRestriction(_)
+                | TariffFault::Misplaced(_)
+                | TariffFault::Twice { .. }
+        )
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            TariffFault::Misspelled { meant, .. } => Some(format!("write `{meant}`, or remove the field")),
+            TariffFault::UnknownRestriction(_) => Some(format!(
+                "OCPI has {}; a field of one's own begins with `x_`",
+                names::RESTRICTION_FIELDS.join(", ")
+            )),
+            TariffFault::Misplaced(_) => Some("move it into the `restrictions` of the element".to_owned()),
+            TariffFault::Twice { .. } => Some("remove the one that is not meant".to_owned()),
+            TariffFault::Value { value, .. } if value.contains(',') => {
+                Some("decimals are written with a point, without separators of thousands".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Whether the prices contain tax (OCPI 2.3.0 `tax_included`; OCPI 2.2.1 tariffs never do).
@@ -261,10 +354,18 @@ pub struct Cuts {
 impl Tariff {
     /// Reads the OCPI 2.2.1 or 2.3.0 Tariff object and compiles it.
     ///
-    /// Unknown fields and known vendor extensions give warnings. What could make a price wrong (a restriction that
-    /// cannot be understood, a price that is missing) is an error with its line and column.
+    /// Unknown fields and vendor extensions give warnings. What could make a price wrong (a restriction that cannot be
+    /// understood, a price that is missing, a field that is written twice) is an error with its line and column; all of
+    /// them are told at once.
     pub fn parse(json: &str) -> Result<Parsed, TariffError> {
-        read::tariff(json)
+        let (tariff, warnings) = read::examine(json, false);
+        Ok(Parsed { tariff: tariff?, warnings })
+    }
+
+    /// Reads the text that a session was begun with. A field that is refused today in a new tariff is passed over, as it was
+    /// when the session began: its price does not change on the way.
+    pub fn parse_pinned(json: &str) -> Result<Tariff, TariffError> {
+        read::examine(json, true).0
     }
 
     /// SHA-256 of the exact text.

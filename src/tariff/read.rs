@@ -2,60 +2,41 @@
 
 use super::bound::{Ahead, Dearest};
 use super::fields::{Fields, Reader, rounded};
-use super::finding::Severity;
+use super::finding::{Finding, Severity};
 use super::json::{self, Node, Value};
 use super::model::{
-    AltText, Component, Cuts, Dimension, Element, Parsed, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
+    AltText, Component, Cuts, Dimension, Element, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
     TariffFault, TaxIncluded,
 };
+use super::names::{COMPONENT_FIELDS, ELEMENT_FIELDS, LIMIT_FIELDS, RESTRICTION_FIELDS, TARIFF_FIELDS, TEXT_FIELDS};
 use crate::limits::{TARIFF_BYTES_MAX, TARIFF_COMPONENTS_MAX};
 use crate::units::{Amount, Cost, Currency, Rounding, TariffHash, TariffId, Timestamp};
 use rust_decimal::{Decimal, RoundingStrategy};
 
-const TARIFF_FIELDS: &[&str] = &[
-    "country_code",
-    "party_id",
-    "id",
-    "currency",
-    "type",
-    "tariff_alt_text",
-    "tariff_alt_url",
-    "min_price",
-    "max_price",
-    "preauthorize_amount",
-    "elements",
-    "tax_included",
-    "start_date_time",
-    "end_date_time",
-    "energy_mix",
-    "last_updated",
-    "rounding",
-];
-const ELEMENT_FIELDS: &[&str] = &["price_components", "restrictions"];
-const COMPONENT_FIELDS: &[&str] = &["type", "price", "vat", "step_size"];
-const RESTRICTION_FIELDS: &[&str] = &[
-    "start_time",
-    "end_time",
-    "start_date",
-    "end_date",
-    "min_kwh",
-    "max_kwh",
-    "min_current",
-    "max_current",
-    "min_power",
-    "max_power",
-    "min_duration",
-    "max_duration",
-    "day_of_week",
-    "reservation",
-];
 const WEEKDAYS: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
 
 /// Decimals that OCPI numbers have (types, `number`).
 const NUMBER_DECIMALS: u32 = 4;
 
-pub(super) fn tariff(text: &str) -> Result<Parsed, TariffError> {
+/// Reads a tariff as far as it can be read: the tariff or all that is wrong with it, and what is to be said besides.
+/// `pinned`: what versions before took with a warning is no fault.
+pub(super) fn examine(text: &str, pinned: bool) -> (Result<Tariff, TariffError>, Vec<Finding>) {
     let mut reader = Reader::new(text);
+    let tariff = whole(&mut reader).map(Some);
+    let tariff = reader.keep(tariff).flatten();
+    let mut faults = reader.faults();
+    faults.retain(|fault| !(pinned && fault.reason.was_taken()));
+    let tariff = match (TariffError::of(faults), tariff) {
+        (Some(error), _) => Err(error),
+        (None, Some(tariff)) => Ok(tariff),
+        (None, None) => Err(reader.fault("$", 0..0, TariffFault::NoPrice)),
+    };
+    (tariff, reader.findings())
+}
+
+/// `None` when what is missing was noted.
+fn whole(reader: &mut Reader<'_>) -> Result<Option<Tariff>, TariffError> {
+    let text = reader.text;
     if text.len() > TARIFF_BYTES_MAX {
         let what = format!("a text of {} bytes", text.len());
         return Err(reader.fault("$", 0..0, TariffFault::TooLarge { what, max: TARIFF_BYTES_MAX }));
@@ -63,16 +44,17 @@ pub(super) fn tariff(text: &str) -> Result<Parsed, TariffError> {
     let document = json::parse(text)
         .map_err(|error| reader.fault("$", error.offset..error.offset, TariffFault::Json(error.what)))?;
     reader.comments(&document);
+    reader.doubled("$", &document.root);
     let root = reader.object("$", &document.root, TARIFF_FIELDS)?;
-    let tariff = compile(&mut reader, &root)?;
-    reader.findings.sort_by_key(|finding| finding.span.start);
-    Ok(Parsed { tariff, warnings: reader.findings })
+    compile(reader, &root)
 }
 
-fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, TariffError> {
+/// Every field by itself: a fault in one leaves the others readable, so that all faults are told at once.
+fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<Tariff>, TariffError> {
     let mut seller = [None, None];
     for (known, (field, max)) in seller.iter_mut().zip([("country_code", 2), ("party_id", 3)]) {
-        if let Some(text) = reader.opt_text(root, field)? {
+        let text = reader.opt_text(root, field);
+        if let Some(text) = reader.keep(text) {
             reader.upper(root, field, &text);
             reader.length(root, field, &text, max);
             *known = Some(text).filter(|text| !text.is_empty());
@@ -80,32 +62,50 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
             reader.missing(root, field);
         }
     }
-    for field in ["last_updated"] {
-        if reader.opt_time(root, field)?.is_none() {
-            reader.missing(root, field);
-        }
+    let updated = reader.opt_time(root, "last_updated");
+    if reader.keep(updated).is_none() {
+        reader.missing(root, "last_updated");
     }
     let [country, party] = seller;
-    let currency = currency(reader, root)?;
-    let tax = tax_included(reader, root)?;
+    let id = id(reader, root).map(Some);
+    let id = reader.keep(id);
+    let currency = currency(reader, root).map(Some);
+    let currency = reader.keep(currency);
+    // Amounts are read in some currency also where it is not known, for the faults that they have besides.
+    let amounts_in = currency.unwrap_or(Currency::EUR);
+    let tax = tax_included(reader, root);
+    let tax = reader.keep(tax);
+    let rounding = rounding(reader, root);
+    let rounding = reader.keep(rounding);
+    let preauthorize_amount = preauthorize_amount(reader, root, amounts_in);
+    let preauthorize_amount = reader.keep(preauthorize_amount);
+    let min_price = price_limit(reader, root, "min_price", amounts_in);
+    let min_price = reader.keep(min_price);
+    let max_price = price_limit(reader, root, "max_price", amounts_in);
+    let max_price = reader.keep(max_price);
+    let valid_from = reader.opt_time(root, "start_date_time");
+    let valid_from = reader.keep(valid_from);
+    let valid_until = reader.opt_time(root, "end_date_time");
+    let valid_until = reader.keep(valid_until);
     let (elements, components) = elements(reader, root)?;
+    let (Some(id), Some(currency)) = (id, currency) else { return Ok(None) };
     let cuts = Cuts::of(&elements);
     let hash = ring::digest::digest(&ring::digest::SHA256, reader.text.as_bytes());
     let hash = TariffHash(hash.as_ref().try_into().expect("SHA-256 has 32 bytes"));
     let mut tariff = Tariff {
         text: reader.text.to_owned(),
         hash,
-        id: id(reader, root)?,
+        id,
         country: country.and_then(|text| text.as_bytes().try_into().ok()).unwrap_or(*b"XX"),
         party: party.map_or_else(|| "???".into(), Into::into),
         currency,
         tax,
-        rounding: rounding(reader, root)?,
-        preauthorize_amount: preauthorize_amount(reader, root, currency)?,
-        min_price: price_limit(reader, root, "min_price", currency)?,
-        max_price: price_limit(reader, root, "max_price", currency)?,
-        valid_from: reader.opt_time(root, "start_date_time")?,
-        valid_until: reader.opt_time(root, "end_date_time")?,
+        rounding,
+        preauthorize_amount,
+        min_price,
+        max_price,
+        valid_from,
+        valid_until,
         alt_text: alt_texts(reader, root),
         elements,
         components,
@@ -114,7 +114,7 @@ fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Tariff, Tar
         ahead: Ahead::default(),
     };
     tariff.dearest = Dearest::of(&tariff);
-    Ok(tariff)
+    Ok(Some(tariff))
 }
 
 /// The id in the characters that ids have here; real tariffs carry all sorts.
@@ -129,8 +129,7 @@ fn id(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<TariffId, Tariff
     if let Ok(id) = TariffId::new(&text) {
         return Ok(id);
     }
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || "*+-.:=@_|".contains(c) { c } else { '_' };
-    let changed: String = text.chars().map(allowed).take(TariffId::MAX_LEN).collect();
+    let changed = known_id(&text);
     reader.say(
         Severity::Warning,
         "id_changed",
@@ -142,6 +141,12 @@ fn id(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<TariffId, Tariff
     TariffId::new(&changed).map_err(|_| {
         reader.fault(&root.path_of("id"), root.span_of("id"), TariffFault::Value { value: text, expected: "an id" })
     })
+}
+
+/// An id as it is known here.
+pub(super) fn known_id(text: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "*+-.:=@_|".contains(c) { c } else { '_' };
+    text.chars().map(allowed).take(TariffId::MAX_LEN).collect()
 }
 
 fn currency(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Currency, TariffError> {
@@ -224,13 +229,21 @@ fn price_limit(
         return Ok(PriceLimit { excl_vat: excl_vat.transpose()?, incl_vat: None });
     }
     let path = root.path_of(field);
-    let fields = reader.object(&path, node, &["before_taxes", "after_taxes", "excl_vat", "incl_vat"])?;
+    let fields = reader.object(&path, node, LIMIT_FIELDS)?;
     let mut either = |new: &'static str, old: &'static str| -> Result<Option<Cost>, TariffError> {
         let name = if fields.get(new).is_some() { new } else { old };
         let Some(number) = reader.opt_number(&fields, name)? else { return Ok(None) };
         limit_of(reader, &fields, name, number, currency).map(Some)
     };
-    Ok(PriceLimit { excl_vat: either("before_taxes", "excl_vat")?, incl_vat: either("after_taxes", "incl_vat")? })
+    let limit =
+        PriceLimit { excl_vat: either("before_taxes", "excl_vat")?, incl_vat: either("after_taxes", "incl_vat")? };
+    if let (true, Some(lost)) = (limit.is_none(), fields.members.iter().find(|member| member.node.value != Value::Null))
+    {
+        let reason = TariffFault::Misspelled { name: lost.name.to_string(), meant: "before_taxes" };
+        let fault = reader.fault(&fields.path_of(&lost.name), lost.name_span.clone(), reason);
+        reader.note(fault);
+    }
+    Ok(limit)
 }
 
 fn limit_of(
@@ -249,7 +262,7 @@ fn alt_texts(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Vec<AltText> {
     let mut texts = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{}[{index}]", root.path_of("tariff_alt_text"));
-        let Ok(fields) = reader.object(&path, item, &["language", "text"]) else { continue };
+        let Ok(fields) = reader.object(&path, item, TEXT_FIELDS) else { continue };
         if let (Ok(Some(language)), Ok(Some(text))) =
             (reader.opt_text(&fields, "language"), reader.opt_text(&fields, "text"))
         {
@@ -261,37 +274,66 @@ fn alt_texts(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Vec<AltText> {
 
 fn elements(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<(Vec<Element>, Vec<Component>), TariffError> {
     let items = reader.list(root, "elements")?;
-    let mut elements = Vec::with_capacity(items.len());
+    let mut elements = Vec::with_capacity(items.len().min(TARIFF_COMPONENTS_MAX));
     let mut components = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("$.elements[{index}]");
-        let fields = reader.object(&path, item, ELEMENT_FIELDS)?;
-        let first = components.len();
-        for (ordinal, component) in reader.list(&fields, "price_components")?.iter().enumerate() {
-            let path = format!("{path}.price_components[{ordinal}]");
-            if let Some(component) = price_component(reader, &path, component, index, ordinal)? {
-                components.push(component);
-            }
-        }
         if components.len() > TARIFF_COMPONENTS_MAX || index > TARIFF_COMPONENTS_MAX {
             let what = "the number of price components".to_owned();
-            return Err(reader.fault(
-                &path,
-                item.span.clone(),
-                TariffFault::TooLarge { what, max: TARIFF_COMPONENTS_MAX },
-            ));
+            let reason = TariffFault::TooLarge { what, max: TARIFF_COMPONENTS_MAX };
+            return Err(reader.fault(&path, item.span.clone(), reason));
         }
-        let restrictions = match fields.get("restrictions") {
-            Some(node) => restrictions(reader, &fields.path_of("restrictions"), node)?,
-            None => Restrictions::default(),
-        };
-        let range = u16_index(first)..u16_index(components.len());
-        elements.push(Element { restrictions, components: range, span: item.span.clone() });
+        match element(reader, &path, item, index, &mut components) {
+            Ok(element) => elements.push(element),
+            Err(fault) => reader.note(fault),
+        }
     }
-    if components.is_empty() {
+    if components.len() > TARIFF_COMPONENTS_MAX {
+        let what = "the number of price components".to_owned();
+        let reason = TariffFault::TooLarge { what, max: TARIFF_COMPONENTS_MAX };
+        return Err(reader.fault(&root.path_of("elements"), root.span_of("elements"), reason));
+    }
+    if components.is_empty() && !reader.has_faults() {
         return Err(reader.fault(&root.path_of("elements"), root.span_of("elements"), TariffFault::NoPrice));
     }
     Ok((elements, components))
+}
+
+fn element(
+    reader: &mut Reader<'_>,
+    path: &str,
+    item: &Node<'_>,
+    index: usize,
+    components: &mut Vec<Component>,
+) -> Result<Element, TariffError> {
+    let fields = reader.object(path, item, ELEMENT_FIELDS)?;
+    let first = components.len();
+    let prices = reader.list(&fields, "price_components");
+    for (ordinal, node) in reader.keep(prices).iter().enumerate() {
+        let path = format!("{path}.price_components[{ordinal}]");
+        let component = price_component(reader, &path, node, index, ordinal);
+        let Some(component) = reader.keep(component) else { continue };
+        let earlier =
+            components.iter().skip(first).find(|earlier: &&Component| earlier.dimension == component.dimension);
+        if let Some(earlier) = earlier {
+            let message = format!(
+                "a second {} of one element is never charged: price_components[{}] stands earlier",
+                component.dimension, earlier.ordinal
+            );
+            let help = "an element has one price component for each dimension: add the prices up, or write one element for each";
+            reader.say(Severity::Warning, "same_dimension", &path, node.span.clone(), message, Some(help));
+        }
+        if components.len() > TARIFF_COMPONENTS_MAX {
+            break;
+        }
+        components.push(component);
+    }
+    let restrictions = match fields.get("restrictions") {
+        Some(node) => restrictions(reader, &fields.path_of("restrictions"), node)?,
+        None => Restrictions::default(),
+    };
+    let range = u16_index(first)..u16_index(components.len());
+    Ok(Element { restrictions, components: range, span: item.span.clone() })
 }
 
 fn u16_index(index: usize) -> u16 {
@@ -328,21 +370,12 @@ fn price_component(
             return Ok(None);
         }
     };
-    let Some(price) = reader.opt_number(&fields, "price")? else {
-        return Err(reader.fault(path, node.span.clone(), TariffFault::Missing("price")));
-    };
-    let price_nano = reader.scaled(&fields, "price", price, 9, NUMBER_DECIMALS)?;
-    let vat = match reader.opt_number(&fields, "vat")? {
-        None => None,
-        Some(vat) if vat.is_sign_negative() || vat > Decimal::ONE_HUNDRED => {
-            return Err(reader.value(&fields, "vat", &vat.to_string(), "a percentage from 0 to 100"));
-        }
-        Some(vat) => {
-            let scaled = reader.scaled(&fields, "vat", vat, 4, NUMBER_DECIMALS)?;
-            Some(u32::try_from(scaled).expect("at most 1,000,000"))
-        }
-    };
-    let step_size = step_size(reader, &fields)?;
+    let price_nano = price(reader, &fields);
+    let price_nano = reader.keep(price_nano);
+    let vat = vat(reader, &fields);
+    let vat = reader.keep(vat);
+    let step_size = step_size(reader, &fields);
+    let step_size = reader.keep(step_size);
     let step = match dimension {
         Dimension::Energy => i64::from(step_size) * 1_000_000,
         Dimension::Time | Dimension::ParkingTime => i64::from(step_size) * 1_000,
@@ -350,6 +383,23 @@ fn price_component(
     };
     let (element, ordinal) = (u16::try_from(element).unwrap_or(u16::MAX), u16::try_from(ordinal).unwrap_or(u16::MAX));
     Ok(Some(Component { element, ordinal, dimension, price_nano, vat, step, step_size, span: node.span.clone() }))
+}
+
+fn price(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<i64, TariffError> {
+    let Some(price) = reader.opt_number(fields, "price")? else {
+        return Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing("price")));
+    };
+    reader.scaled(fields, "price", price, 9, NUMBER_DECIMALS)
+}
+
+fn vat(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<Option<u32>, TariffError> {
+    let expected = "a percentage from 0 to 100";
+    let Some(vat) = reader.opt_number(fields, "vat")? else { return Ok(None) };
+    if vat < Decimal::ZERO || vat > Decimal::ONE_HUNDRED {
+        return Err(reader.value(fields, "vat", &vat.to_string(), expected));
+    }
+    let scaled = reader.scaled(fields, "vat", vat, 4, NUMBER_DECIMALS)?;
+    u32::try_from(scaled).map(Some).map_err(|_| reader.value(fields, "vat", &vat.to_string(), expected))
 }
 
 fn step_size(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<u32, TariffError> {
@@ -369,44 +419,51 @@ fn step_size(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<u32, Ta
         );
     }
     u32::try_from(whole)
-        .map_err(|_| reader.value(fields, "step_size", &number.to_string(), "a whole number that is not negative"))
+        .map_err(|_| reader.value(fields, "step_size", &number.to_string(), "a whole number from 0 to 4294967295"))
 }
 
 fn restrictions(reader: &mut Reader<'_>, path: &str, node: &Node<'_>) -> Result<Restrictions, TariffError> {
     let fields = reader.object(path, node, RESTRICTION_FIELDS)?;
-    let mut scaled = |name: &'static str, scale: u32| -> Result<Option<i64>, TariffError> {
-        match reader.opt_number(&fields, name)? {
-            Some(number) => reader.scaled(&fields, name, number, scale, NUMBER_DECIMALS).map(Some),
-            None => Ok(None),
-        }
+    let mut scaled = |name: &'static str, scale: u32| -> Option<i64> {
+        let number = reader.opt_number(&fields, name);
+        let number = reader.keep(number)?;
+        let scaled = reader.scaled(&fields, name, number, scale, NUMBER_DECIMALS).map(Some);
+        reader.keep(scaled)
     };
     let mut restrictions = Restrictions {
-        min_energy: scaled("min_kwh", 9)?,
-        max_energy: scaled("max_kwh", 9)?,
-        min_current: scaled("min_current", 3)?,
-        max_current: scaled("max_current", 3)?,
-        min_power: scaled("min_power", 6)?,
-        max_power: scaled("max_power", 6)?,
-        min_duration: scaled("min_duration", 3)?,
-        max_duration: scaled("max_duration", 3)?,
+        min_energy: scaled("min_kwh", 9),
+        max_energy: scaled("max_kwh", 9),
+        min_current: scaled("min_current", 3),
+        max_current: scaled("max_current", 3),
+        min_power: scaled("min_power", 6),
+        max_power: scaled("max_power", 6),
+        min_duration: scaled("min_duration", 3),
+        max_duration: scaled("max_duration", 3),
         ..Restrictions::default()
     };
-    restrictions.start_minute = minute_of_day(reader, &fields, "start_time")?.map(|minute| minute % 1_440);
+    let start = minute_of_day(reader, &fields, "start_time");
+    restrictions.start_minute = reader.keep(start).map(|minute| minute % 1_440);
     // "To stop at end of the day use: 00:00."
-    restrictions.end_minute =
-        minute_of_day(reader, &fields, "end_time")?.map(|minute| if minute == 0 { 1_440 } else { minute });
-    restrictions.start_day = day(reader, &fields, "start_date")?;
-    restrictions.end_day = day(reader, &fields, "end_date")?;
-    restrictions.weekdays = weekdays(reader, &fields)?;
-    restrictions.reservation = match reader.opt_text(&fields, "reservation")? {
-        None => None,
-        Some(text) => match text.to_ascii_uppercase().as_str() {
-            "RESERVATION" => Some(Reservation::Reserved),
-            "RESERVATION_EXPIRES" => Some(Reservation::Expires),
-            _ => return Err(reader.value(&fields, "reservation", &text, "RESERVATION or RESERVATION_EXPIRES")),
-        },
-    };
+    let end = minute_of_day(reader, &fields, "end_time");
+    restrictions.end_minute = reader.keep(end).map(|minute| if minute == 0 { 1_440 } else { minute });
+    let start = day(reader, &fields, "start_date");
+    restrictions.start_day = reader.keep(start);
+    let end = day(reader, &fields, "end_date");
+    restrictions.end_day = reader.keep(end);
+    let days = weekdays(reader, &fields);
+    restrictions.weekdays = reader.keep(days);
+    let reservation = reservation(reader, &fields);
+    restrictions.reservation = reader.keep(reservation);
     Ok(restrictions)
+}
+
+fn reservation(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<Option<Reservation>, TariffError> {
+    let Some(text) = reader.opt_text(fields, "reservation")? else { return Ok(None) };
+    match text.to_ascii_uppercase().as_str() {
+        "RESERVATION" => Ok(Some(Reservation::Reserved)),
+        "RESERVATION_EXPIRES" => Ok(Some(Reservation::Expires)),
+        _ => Err(reader.value(fields, "reservation", &text, "RESERVATION or RESERVATION_EXPIRES")),
+    }
 }
 
 /// `HH:MM`; seconds of zero and `24:00` are taken with a warning.

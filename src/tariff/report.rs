@@ -1,6 +1,7 @@
 //! The price of a session as one document: what `wattstile tariff price --json` prints.
 
 use super::cdr::{Cdr, PricedCdr};
+use super::finding::{Finding, Severity};
 use super::model::{Component, Dimension, Tariff};
 use super::rating::{Rating, RatingError, Reported, reported};
 use super::runs::PricedSession;
@@ -103,6 +104,15 @@ pub struct Warning {
     pub code: String,
     /// In words.
     pub message: String,
+    /// The field that it is about, as a path from the root of the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Its column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 /// Time of a session in the lines of the report.
@@ -132,15 +142,27 @@ impl PriceReport {
             total.incl_vat = negated(&total.incl_vat);
             report.payable = report.payable.as_deref().map(negated);
         }
-        for (code, text) in &priced.remarks {
-            report.warn(code, text);
-        }
+        report.found("CDR", &priced.remarks);
         Ok(report)
     }
 
     /// Adds a remark.
     pub fn warn(&mut self, code: &str, message: &str) {
-        self.warnings.push(Warning { code: code.to_owned(), message: message.to_owned() });
+        let (code, message) = (code.to_owned(), message.to_owned());
+        self.warnings.push(Warning { code, message, path: None, line: None, column: None });
+    }
+
+    /// Adds what was found in a file and may bear on the price; notes on spelling are left to `lint`.
+    pub fn found(&mut self, file: &str, findings: &[Finding]) {
+        for finding in findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
+            self.warnings.push(Warning {
+                code: finding.code.to_owned(),
+                message: format!("{file}: {}: {}: {}", finding.position, finding.path, finding.message),
+                path: Some(finding.path.clone()),
+                line: Some(finding.position.line),
+                column: Some(finding.position.column),
+            });
+        }
     }
 }
 

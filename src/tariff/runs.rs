@@ -5,6 +5,7 @@
 use super::fields::{Fields, Reader, rounded, scaled};
 use super::json::{self, Node, Value};
 use super::model::{Tariff, TariffError, TariffFault};
+use super::names::{READING_FIELDS, READINGS_FIELDS, RUN_FIELDS};
 use super::rating::{Rating, RatingError};
 use super::read::date_time;
 use super::segments::Segments;
@@ -55,77 +56,74 @@ impl RecordedSession {
     ///
     /// The session's energy counts from the first reading's register, unless `start_register_wh` says otherwise.
     pub fn parse_readings(text: &str) -> Result<RecordedSession, TariffError> {
-        let (mut reader, root) = open(text)?;
-        let root = object("$", &root, &reader)?;
-        let start = required_time(&mut reader, &root, &["start", "start_date_time"])?;
-        let end = required_time(&mut reader, &root, &["end", "end_date_time"])?;
-        let nodes = reader.list(&root, "readings")?;
-        let mut readings: Vec<MeterReading> = Vec::with_capacity(nodes.len() + 1);
-        for (index, node) in nodes.iter().enumerate() {
-            let fields = object(&format!("$.readings[{index}]"), node, &reader)?;
-            let reading = reading(&mut reader, &fields, index)?;
-            if readings.last().is_some_and(|last| last.at > reading.at) {
-                return Err(reader.value(&fields, "at", &reading.at.to_string(), "later than the reading before"));
+        told(text, |reader, root| {
+            let root = object("$", root, reader)?;
+            reader.misspelled(&root, READINGS_FIELDS, &[]);
+            let (start, end) = frame(reader, &root, &["start", "start_date_time"], &["end", "end_date_time"]);
+            let zone = zone(reader, &root);
+            let zone = reader.keep(zone);
+            let reservation = reservation(reader, &root);
+            let reservation = reader.keep(reservation);
+            let nodes = reader.list(&root, "readings")?;
+            let mut readings: Vec<MeterReading> = Vec::with_capacity(nodes.len());
+            for (index, node) in nodes.iter().enumerate() {
+                let next = next_reading(reader, node, index, readings.last());
+                readings.extend(reader.keep(next.map(Some)));
             }
-            readings.push(reading);
-        }
-        let first_register = match number(&mut reader, &root, "start_register_wh", 6)? {
-            Some(register) => Energy::from_microwatt_hours(register),
-            None => {
-                // What flowed before the session is not its energy; without a reading at the start the first one counts.
-                let before = readings.iter().rfind(|reading| reading.at <= start);
-                before.or(readings.first()).map_or(Energy::ZERO, |reading| reading.register)
+            let first_register = match number(reader, &root, "start_register_wh", 6)? {
+                Some(register) => Energy::from_microwatt_hours(register),
+                None => {
+                    // What flowed before the session is not its energy; without a reading at the start the first one counts.
+                    let before = readings.iter().rfind(|reading| reading.at <= start);
+                    before.or(readings.first()).map_or(Energy::ZERO, |reading| reading.register)
+                }
+            };
+            let mut session = RecordedSession { zone, start, end, first_register, readings, reservation };
+            session.close();
+            if let Some(lower) = session.readings.first().filter(|first| first.register < first_register) {
+                let reason = TariffFault::Contradiction(format!(
+                    "the session begins at {first_register}, and its reading of {} shows {}: a register never falls",
+                    lower.at, lower.register
+                ));
+                return Err(reader.fault(
+                    &root.path_of("start_register_wh"),
+                    root.span_of("start_register_wh"),
+                    reason,
+                ));
             }
-        };
-        let mut session = RecordedSession {
-            zone: zone(&mut reader, &root)?,
-            start,
-            end,
-            first_register,
-            readings,
-            reservation: reservation(&mut reader, &root)?,
-        };
-        session.close();
-        Ok(session)
+            Ok(session)
+        })
     }
 
     /// Reads a run: `{timezone, start_date_time, end_date_time, max_power_supply_kw, requested_kwh,
     /// max_current_supply_amp}`, also below `input`. The car takes what it asked for at full power, then idles.
     pub fn parse_run(text: &str) -> Result<RecordedSession, TariffError> {
-        let (mut reader, root) = open(text)?;
-        let outer = object("$", &root, &reader)?;
-        let root = match outer.get("input") {
-            Some(node) => object("$.input", node, &reader)?,
-            None => outer,
-        };
-        let start = required_time(&mut reader, &root, &["start_date_time", "start"])?;
-        let end = required_time(&mut reader, &root, &["end_date_time", "end"])?;
-        let mut positive = |name: &'static str, scale: u32| match number(&mut reader, &root, name, scale)? {
-            Some(value) if value >= 0 => Ok(value),
-            Some(value) => Err(reader.value(&root, name, &value.to_string(), "zero or more")),
-            None => Err(reader.fault(&root.path, root.span.clone(), TariffFault::Missing(name))),
-        };
-        let power_mw = positive("max_power_supply_kw", 6)?;
-        let requested = positive("requested_kwh", 9)?;
-        let current = number(&mut reader, &root, "max_current_supply_amp", 3)?.map(Current::from_milliamperes);
-        let (full_at, energy) = charge(start, end, power_mw, requested);
-        let reading = |at: Timestamp| MeterReading {
-            sequence: 0,
-            at,
-            register: Energy::from_microwatt_hours(energy),
-            power: None,
-            current,
-        };
-        let mut session = RecordedSession {
-            zone: zone(&mut reader, &root)?,
-            start,
-            end,
-            first_register: Energy::ZERO,
-            readings: vec![reading(full_at)],
-            reservation: reservation(&mut reader, &root)?,
-        };
-        session.close();
-        Ok(session)
+        told(text, |reader, root| {
+            let outer = object("$", root, reader)?;
+            let root = match outer.get("input") {
+                Some(node) => object("$.input", node, reader)?,
+                None => outer,
+            };
+            reader.misspelled(&root, RUN_FIELDS, &["expect"]);
+            let (start, end) = frame(reader, &root, &["start_date_time", "start"], &["end_date_time", "end"]);
+            let power_mw = positive(reader, &root, "max_power_supply_kw", 6);
+            let power_mw = reader.keep(power_mw);
+            let requested = positive(reader, &root, "requested_kwh", 9);
+            let requested = reader.keep(requested);
+            let current = number(reader, &root, "max_current_supply_amp", 3)?.map(Current::from_milliamperes);
+            let (full_at, energy) = charge(start, end, power_mw, requested);
+            let register = Energy::from_microwatt_hours(energy);
+            let mut session = RecordedSession {
+                zone: zone(reader, &root)?,
+                start,
+                end,
+                first_register: Energy::ZERO,
+                readings: vec![MeterReading { sequence: 0, at: full_at, register, power: None, current }],
+                reservation: reservation(reader, &root)?,
+            };
+            session.close();
+            Ok(session)
+        })
     }
 
     /// A session of which only the totals are known: constant power until nothing flows any more. `None` when its end is
@@ -134,7 +132,7 @@ impl RecordedSession {
         if end < start {
             return None;
         }
-        let full_at = end.saturating_add(TimeSpan::from_ms(-inactive.ms())).max(start);
+        let full_at = end.saturating_add(TimeSpan::from_ms(inactive.ms().saturating_neg())).max(start);
         let reading = MeterReading { sequence: 1, at: full_at, register: energy, power: None, current: None };
         let first_register = Energy::ZERO;
         let mut session =
@@ -153,7 +151,7 @@ impl RecordedSession {
             self.readings.push(MeterReading { sequence: 0, at: self.end, register, power, current: None });
         }
         for (index, reading) in self.readings.iter_mut().enumerate() {
-            reading.sequence = u32::try_from(index + 1).unwrap_or(u32::MAX);
+            reading.sequence = u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1);
         }
     }
 
@@ -197,6 +195,92 @@ fn charge(start: Timestamp, end: Timestamp, power_mw: i64, requested: i64) -> (T
     (start.saturating_add(TimeSpan::from_ms(i64::try_from(needed).unwrap_or(span))), requested)
 }
 
+/// Reads a document; all that is wrong with it is one error.
+fn told(
+    text: &str,
+    read: impl FnOnce(&mut Reader<'_>, &Node<'_>) -> Result<RecordedSession, TariffError>,
+) -> Result<RecordedSession, TariffError> {
+    let (mut reader, root) = open(text)?;
+    reader.doubled("$", &root);
+    let session = read(&mut reader, &root).map(Some);
+    let session = reader.keep(session);
+    match (TariffError::of(reader.faults()), session) {
+        (Some(error), _) => Err(error),
+        (None, Some(session)) => Ok(session),
+        (None, None) => Err(reader.fault("$", 0..0, TariffFault::Missing("readings"))),
+    }
+}
+
+/// Beginning and end, in this order.
+fn frame(
+    reader: &mut Reader<'_>,
+    root: &Fields<'_, '_>,
+    starts: &[&'static str],
+    ends: &[&'static str],
+) -> (Timestamp, Timestamp) {
+    let start = required_time(reader, root, starts).map(Some);
+    let end = required_time(reader, root, ends).map(Some);
+    let (start, end) = (reader.keep(start), reader.keep(end));
+    if let (Some(start), Some(end)) = (start, end)
+        && end < start
+    {
+        let name = ends.iter().find(|name| root.get(name).is_some()).copied().unwrap_or("end");
+        let reason = TariffFault::Contradiction(format!("it ends at {end}, before it starts at {start}"));
+        let fault = reader.fault(&root.path_of(name), root.span_of(name), reason);
+        reader.note(fault);
+    }
+    (start.unwrap_or_default(), end.unwrap_or_default())
+}
+
+fn positive(
+    reader: &mut Reader<'_>,
+    root: &Fields<'_, '_>,
+    name: &'static str,
+    scale: u32,
+) -> Result<i64, TariffError> {
+    match number(reader, root, name, scale)? {
+        Some(value) if value >= 0 => Ok(value),
+        Some(value) => Err(reader.value(root, name, &value.to_string(), "zero or more")),
+        None => Err(reader.fault(&root.path, root.span.clone(), TariffFault::Missing(name))),
+    }
+}
+
+/// A reading that follows another one: not earlier, and its register not lower.
+fn next_reading(
+    reader: &mut Reader<'_>,
+    node: &Node<'_>,
+    index: usize,
+    last: Option<&MeterReading>,
+) -> Result<MeterReading, TariffError> {
+    let fields = object(&format!("$.readings[{index}]"), node, reader)?;
+    reader.misspelled(&fields, READING_FIELDS, &[]);
+    let reading = reading(reader, &fields, index)?;
+    if reading.register < Energy::ZERO {
+        let reason = TariffFault::Contradiction(format!(
+            "the reading of {} shows {}, and a register is never below zero: leave out a reading that is not known",
+            reading.at, reading.register
+        ));
+        return Err(reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason));
+    }
+    let Some(last) = last else { return Ok(reading) };
+    if last.at > reading.at {
+        let reason = TariffFault::Contradiction(format!(
+            "the reading of {} stands behind the one of {}: readings stand in the order of their times",
+            reading.at, last.at
+        ));
+        return Err(reader.fault(&fields.path_of("at"), fields.span_of("at"), reason));
+    }
+    if reading.register < last.register {
+        let reason = TariffFault::Contradiction(format!(
+            "the register falls from {} ({}) to {} ({}): where a meter was reset or changed, price the readings before and \
+             after it as two sessions",
+            last.register, last.at, reading.register, reading.at
+        ));
+        return Err(reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason));
+    }
+    Ok(reading)
+}
+
 fn open(text: &str) -> Result<(Reader<'_>, Node<'_>), TariffError> {
     let reader = Reader::new(text);
     if text.len() > CDR_BYTES_MAX {
@@ -223,7 +307,7 @@ fn reading(reader: &mut Reader<'_>, fields: &Fields<'_, '_>, index: usize) -> Re
         return Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing("register_wh")));
     };
     Ok(MeterReading {
-        sequence: u32::try_from(index + 1).unwrap_or(u32::MAX),
+        sequence: u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1),
         at: required_time(reader, fields, &["at"])?,
         register: Energy::from_microwatt_hours(register),
         power: number(reader, fields, "power_w", 3)?.map(Power::from_milliwatts),
@@ -240,7 +324,9 @@ fn number(
     let Some(number) = reader.opt_number(fields, name)? else { return Ok(None) };
     match scaled(rounded(number, scale), scale) {
         Some(value) => Ok(Some(value)),
-        None => Err(reader.value(fields, name, &Decimal::to_string(&number), "a number that can be kept")),
+        None => {
+            Err(reader.value(fields, name, &Decimal::to_string(&number), "a number of less than 9,223,372,036,854"))
+        }
     }
 }
 
@@ -272,5 +358,5 @@ fn required_time(
         let Some(text) = reader.opt_text(fields, name)? else { continue };
         return date_time(&text).ok_or_else(|| reader.value(fields, name, &text, "a date and time (RFC 3339)"));
     }
-    Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing(names[0])))
+    Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing(names.first().copied().unwrap_or("at"))))
 }

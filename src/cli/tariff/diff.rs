@@ -1,7 +1,7 @@
 //! `wattstile tariff diff`: what recorded sessions would have cost under another tariff.
 
 use super::price::zone_named;
-use super::{at, read};
+use super::{at, one_tariff};
 use crate::cli::{CliError, Exit, Output};
 use crate::tariff::{RecordedSession, Tariff};
 use crate::units::{Amount, Energy, TimeSpan, Timestamp};
@@ -68,9 +68,7 @@ struct Change {
 
 /// Prices every session twice; amounts are payable amounts after tax.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let tariff = |path: &Path| -> Result<Tariff, CliError> {
-        Ok(Tariff::parse(&read(path)?).map_err(|error| at(path, error))?.tariff)
-    };
+    let tariff = |path: &Path| -> Result<Tariff, CliError> { Ok(one_tariff(path, None)?.tariff) };
     let (old, new) = (tariff(&args.old)?, tariff(&args.new)?);
     if old.currency() != new.currency() {
         let message = format!("{} and {} are different currencies", old.currency(), new.currency());

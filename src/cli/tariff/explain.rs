@@ -1,8 +1,8 @@
 //! `wattstile tariff explain` and `wattstile tariff ls`: tariffs in words.
 
-use super::{at, read};
+use super::{faulty, read};
 use crate::cli::{CliError, Exit, Output};
-use crate::tariff::Tariff;
+use crate::tariff::{Tariff, TariffError, tariffs_in, text_of};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[command(after_help = "Prices stand in the order of Regulation (EU) 2023/1804: per kWh, per minute, per session.\n\n\
                         Example: wattstile tariff explain tariffs/day-and-night.json")]
 pub struct Args {
-    /// An OCPI tariff
+    /// An OCPI tariff, or a list of them
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -43,43 +43,90 @@ struct Row {
     error: Option<String>,
 }
 
-/// Prints the text.
+/// Prints the text: one document for one tariff, a list for a list.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let tariff = Tariff::parse(&read(&args.file)?).map_err(|error| at(&args.file, error))?.tariff;
-    let answer = Answer {
-        id: tariff.id().to_string(),
-        hash: tariff.hash().to_string(),
-        currency: tariff.currency().to_string(),
-        price_text: tariff.price_text(),
-        text: tariff.explain(),
-    };
-    output
-        .answer("tariff-explain/1", &answer, |out| answer.text.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+    let text = read(&args.file)?;
+    let texts = tariffs_in(&text).map_err(|error| faulty(&args.file, &error))?;
+    let mut answers = Vec::new();
+    for text in &texts {
+        answers.push(Answer::of(&text.parse().map_err(|error| faulty(&args.file, &error))?.tariff));
+    }
+    match answers.as_slice() {
+        [answer] => output.answer("tariff-explain/1", answer, |out| answer.print(out))?,
+        answers => output.answer("tariff-explain-list/1", &answers, |out| {
+            for (index, answer) in answers.iter().enumerate() {
+                if index > 0 {
+                    writeln!(out)?;
+                }
+                answer.print(out)?;
+            }
+            Ok(())
+        })?,
+    }
     Ok(Exit::Ok)
 }
 
-/// Lists the JSON files of a folder; one that is no tariff is listed with what is wrong.
+impl Answer {
+    fn of(tariff: &Tariff) -> Answer {
+        Answer {
+            id: tariff.id().to_string(),
+            hash: tariff.hash().to_string(),
+            currency: tariff.currency().to_string(),
+            price_text: tariff.price_text(),
+            text: tariff.explain(),
+        }
+    }
+
+    fn print(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        self.text.iter().try_for_each(|line| writeln!(out, "{line}"))
+    }
+}
+
+impl Row {
+    fn of(file: String, tariff: Result<Tariff, TariffError>) -> Row {
+        let empty = Row { file, id: None, hash: None, price_text: None, error: None };
+        match tariff {
+            Err(error) => Row { error: Some(error.to_string()), ..empty },
+            Ok(tariff) => Row {
+                id: Some(tariff.id().to_string()),
+                hash: Some(tariff.hash().to_string()),
+                price_text: Some(tariff.price_text()),
+                ..empty
+            },
+        }
+    }
+}
+
+/// Lists the tariffs in the JSON files of a folder; one that is no tariff is listed with what is wrong.
 pub fn list(args: ListArgs, output: &Output) -> Result<Exit, CliError> {
     let mut rows = Vec::new();
     let json = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
     for path in super::files_below(&args.folder)?.into_iter().filter(json) {
         let file = path.strip_prefix(&args.folder).unwrap_or(&path).display().to_string();
-        let empty = Row { file, id: None, hash: None, price_text: None, error: None };
-        rows.push(match Tariff::parse(&read(&path)?) {
-            Err(error) => Row { error: Some(error.to_string()), ..empty },
-            Ok(parsed) => Row {
-                id: Some(parsed.tariff.id().to_string()),
-                hash: Some(parsed.tariff.hash().to_string()),
-                price_text: Some(parsed.tariff.price_text()),
-                ..empty
-            },
-        });
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                rows.push(Row { file, id: None, hash: None, price_text: None, error: Some(error.to_string()) });
+                continue;
+            }
+        };
+        match text_of(&bytes).and_then(tariffs_in) {
+            Ok(texts) => {
+                for text in texts {
+                    let name = format!("{file}{}", text.index());
+                    rows.push(Row::of(name, text.parse().map(|parsed| parsed.tariff)));
+                }
+            }
+            Err(error) => rows.push(Row::of(file, Err(error))),
+        }
     }
     output.answer("tariff-list/1", &rows, |out| {
         for row in &rows {
             let (id, hash) = (row.id.as_deref().unwrap_or("-"), row.hash.as_deref().map_or("-", |hash| &hash[..12]));
             let text = row.price_text.as_deref().or(row.error.as_deref()).unwrap_or_default();
-            writeln!(out, "{:<32} {id:<20} {hash:<12} {text}", row.file)?;
+            for line in text.lines() {
+                writeln!(out, "{:<32} {id:<20} {hash:<12} {line}", row.file)?;
+            }
         }
         Ok(())
     })?;

@@ -1,21 +1,20 @@
 //! `wattstile tariff lint`: findings with their place in the text.
 
-use super::read;
 use crate::cli::{CliError, Exit, Output};
-use crate::tariff::{Finding, Profiles, Severity, Tariff, TariffError, lint};
+use crate::tariff::{Finding, Position, Profiles, Severity, tariffs_in, text_of, unusable};
 use crate::units::Power;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Look for what a tariff says but does not mean
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The exit code is 1 when there is an error, or with --strict a warning.\n\nExample: wattstile \
                         tariff lint tariffs/*.json --profile afir --power-kw 150")]
 pub struct Args {
-    /// OCPI tariffs
+    /// Files of OCPI tariffs: one tariff, a list, or the answer of an OCPI interface
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Rules to check beyond sense; may be given more than once
@@ -69,11 +68,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut answer = Answer { files: args.files.len(), errors: 0, warnings: 0, notes: 0, findings: Vec::new() };
     let mut texts = Vec::new();
     for file in &args.files {
-        let text = read(file)?;
-        let found = match Tariff::parse(&text) {
-            Ok(parsed) => lint(&parsed, profiles),
-            Err(error) => vec![finding_of(error)],
-        };
+        let (text, found) = examined(file, profiles);
         for finding in found {
             match finding.severity {
                 Severity::Error => answer.errors += 1,
@@ -100,18 +95,37 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(if bad { Exit::Failed } else { Exit::Ok })
 }
 
-/// What makes a text unusable, as a finding like any other.
-fn finding_of(error: TariffError) -> Finding {
-    let message = error.reason.to_string();
-    Finding {
-        severity: Severity::Error,
-        code: "unusable",
-        path: error.path,
-        span: error.span,
-        position: error.position,
-        message,
-        help: Some("nobody can be charged by this tariff: a start that it applies to is refused".to_owned()),
-    }
+/// The text of a file, and what is to be said about it. A file that cannot be read is one finding, so that the others are
+/// looked at as well.
+fn examined(file: &Path, profiles: Profiles) -> (String, Vec<Finding>) {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let unreadable = Finding {
+                severity: Severity::Error,
+                code: "unreadable",
+                path: "$".to_owned(),
+                span: 0..0,
+                position: Position { line: 1, column: 1 },
+                message: error.to_string(),
+                help: None,
+            };
+            return (String::new(), vec![unreadable]);
+        }
+    };
+    let text = match text_of(&bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            // Shown with a mark in place of what cannot be shown, up to there as it stands.
+            let shown = String::from_utf8_lossy(&bytes).into_owned();
+            return (shown, vec![unusable(&error)]);
+        }
+    };
+    let found = match tariffs_in(text) {
+        Ok(tariffs) => tariffs.iter().flat_map(|tariff| tariff.lint(profiles)).collect(),
+        Err(error) => vec![unusable(&error)],
+    };
+    (text.to_owned(), found)
 }
 
 fn print(out: &mut dyn Write, answer: &Answer, texts: &[String]) -> io::Result<()> {
@@ -134,7 +148,9 @@ fn print(out: &mut dyn Write, answer: &Answer, texts: &[String]) -> io::Result<(
         writeln!(out, "{}\n", renderer.render(&[group]))?;
     }
     let Answer { files, errors, warnings, notes, .. } = answer;
-    writeln!(out, "{files} files: {errors} errors, {warnings} warnings, {notes} notes")
+    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let (files, errors) = (counted(*files, "file"), counted(*errors, "error"));
+    writeln!(out, "{files}: {errors}, {}, {}", counted(*warnings, "warning"), counted(*notes, "note"))
 }
 
 /// The first line of what a finding is about, inside the text.

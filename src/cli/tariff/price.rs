@@ -1,8 +1,8 @@
 //! `wattstile tariff price`: what a session costs, line by line.
 
-use super::{at, read};
+use super::{at, faulty, one_tariff, read};
 use crate::cli::{CliError, Exit, Output};
-use crate::tariff::{Cdr, Finding, Parsed, PriceReport, PriceText, RecordedSession, Severity, Tariff};
+use crate::tariff::{Cdr, Parsed, PriceReport, PriceText, RecordedSession, Severity};
 use jiff::tz::TimeZone;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ pub struct Args {
     /// The OCPI tariff; without it, the one inside the CDR
     #[arg(long, value_name = "FILE", required_unless_present = "cdr")]
     tariff: Option<PathBuf>,
+    /// The tariff's id, where its file is a list; without it, the one that the CDR names
+    #[arg(long, value_name = "ID", requires = "tariff")]
+    tariff_id: Option<String>,
     /// An OCPI CDR
     #[arg(long, value_name = "FILE", group = "session")]
     cdr: Option<PathBuf>,
@@ -36,7 +39,7 @@ pub struct Args {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let zone = args.timezone.as_deref().map(zone_named).transpose()?;
     let report = match (&args.cdr, &args.run, &args.readings) {
-        (Some(path), ..) => of_cdr(args.tariff.as_deref(), path, zone)?,
+        (Some(path), ..) => of_cdr(&args, path, zone)?,
         (_, Some(path), _) => of_session(&args, path, zone, RecordedSession::parse_run)?,
         (_, _, Some(path)) => of_session(&args, path, zone, RecordedSession::parse_readings)?,
         (None, None, None) => return Err(CliError::new(Exit::Usage, "nothing to price")),
@@ -45,10 +48,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-fn of_cdr(tariff: Option<&Path>, path: &Path, zone: Option<TimeZone>) -> Result<PriceReport, CliError> {
-    let cdr = Cdr::parse(&read(path)?).map_err(|error| at(path, error))?;
-    let tariff = match tariff {
-        Some(file) => tariff_of(file)?,
+fn of_cdr(args: &Args, path: &Path, zone: Option<TimeZone>) -> Result<PriceReport, CliError> {
+    let cdr = Cdr::parse(&read(path)?).map_err(|error| faulty(path, &error))?;
+    let tariff = match &args.tariff {
+        Some(file) => of_list(file, args.tariff_id.as_deref(), cdr.tariff_id.as_deref())?,
         None => match cdr.own_tariff() {
             Some(tariff) => Parsed {
                 tariff: tariff.map_err(|error| at(path, format!("the tariff in the CDR: {error}")))?,
@@ -61,8 +64,15 @@ fn of_cdr(tariff: Option<&Path>, path: &Path, zone: Option<TimeZone>) -> Result<
     let zone = known.clone().unwrap_or(TimeZone::UTC);
     let priced = cdr.price(&tariff.tariff, &zone).map_err(|error| at(path, error))?;
     let mut report = PriceReport::of_cdr(&cdr, &priced, &tariff.tariff).map_err(|error| at(path, error))?;
-    findings(&mut report, "CDR", &cdr.findings);
-    findings(&mut report, "tariff", &tariff.warnings);
+    let totals = cdr.check_totals(&report);
+    if let Some(wrong) = totals.iter().find(|finding| finding.severity == Severity::Error) {
+        let told = at(path, format!("{}: {}: {}", wrong.position, wrong.path, wrong.message));
+        return Err(told.help(wrong.help.as_deref().unwrap_or_default()));
+    }
+    report.found("CDR", &cdr.findings);
+    report.found("CDR", &cdr.check(&tariff.tariff, &zone, &priced).map_err(|error| at(path, error))?);
+    report.found("CDR", &totals);
+    report.found("tariff", &tariff.warnings);
     without_zone(&mut report, known.as_ref());
     Ok(report)
 }
@@ -74,13 +84,13 @@ fn of_session(
     parse: fn(&str) -> Result<RecordedSession, crate::tariff::TariffError>,
 ) -> Result<PriceReport, CliError> {
     let Some(tariff) = &args.tariff else { return Err(CliError::new(Exit::Usage, "--tariff is needed")) };
-    let tariff = tariff_of(tariff)?;
-    let session = parse(&read(path)?).map_err(|error| at(path, error))?;
+    let tariff = one_tariff(tariff, args.tariff_id.as_deref())?;
+    let session = parse(&read(path)?).map_err(|error| faulty(path, &error))?;
     let known = zone.or_else(|| session.zone.clone());
     let zone = known.clone().unwrap_or(TimeZone::UTC);
     let priced = session.price(&tariff.tariff, &zone).map_err(|error| at(path, error))?;
     let mut report = PriceReport::of_session(&priced, &tariff.tariff).map_err(|error| at(path, error))?;
-    findings(&mut report, "tariff", &tariff.warnings);
+    report.found("tariff", &tariff.warnings);
     without_zone(&mut report, known.as_ref());
     Ok(report)
 }
@@ -91,15 +101,12 @@ fn without_zone(report: &mut PriceReport, zone: Option<&TimeZone>) {
     }
 }
 
-/// What was found in a file and may bear on the price; notes on spelling are left to `lint`.
-fn findings(report: &mut PriceReport, file: &str, findings: &[Finding]) {
-    for finding in findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
-        report.warn(finding.code, &format!("{file}: {}: {}", finding.path, finding.message));
+/// The tariff of a file that is meant: by the id that is given, else by the one that the CDR names.
+fn of_list(file: &Path, given: Option<&str>, named: Option<&str>) -> Result<Parsed, CliError> {
+    match one_tariff(file, given) {
+        Err(error) if given.is_none() && named.is_some() => one_tariff(file, named).map_err(|_| error),
+        found => found,
     }
-}
-
-fn tariff_of(path: &Path) -> Result<Parsed, CliError> {
-    Tariff::parse(&read(path)?).map_err(|error| at(path, error))
 }
 
 pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
