@@ -118,7 +118,7 @@ impl Rating {
             Ok(())
         })?;
         let currency = tariff.currency;
-        let (limited, clamp) = limited(tariff, sum);
+        let (limited, clamp) = limited(tariff, sum)?;
         let line = |kind: Reported| lines[kind as usize].map(|parts| parts.price(currency));
         Ok(Total {
             excl_vat: Cost::from_parts(limited.excl, currency),
@@ -140,7 +140,7 @@ impl Rating {
             sum = sum.plus(billed.price)?;
             Ok(())
         })?;
-        let (limited, _) = limited(tariff, sum);
+        let (limited, _) = limited(tariff, sum)?;
         Ok(Cost::from_parts(limited.incl, tariff.currency))
     }
 
@@ -277,20 +277,20 @@ fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
 /// The sum within the tariff's limits, and never below zero: what a tariff with negative prices comes to below that is
 /// not paid out. A hold from which nothing was taken has no way back to the driver.
 #[inline]
-fn limited(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
-    match within_limits(tariff, sum) {
+fn limited(tariff: &Tariff, sum: Parts) -> Result<(Parts, Clamp), MoneyError> {
+    Ok(match within_limits(tariff, sum)? {
         (parts, _) if parts.incl < 0 || (parts.incl == 0 && parts.excl < 0) => (Parts::default(), Clamp::Zero),
         found => found,
-    }
+    })
 }
 
 /// The sum within the tariff's limits. The limits before and after tax hold independently of each other (OCPI 2.3.0,
 /// mod_tariffs, `min_price` and `max_price`); where only one is written, the other side keeps its proportion.
 #[inline]
-fn within_limits(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
+fn within_limits(tariff: &Tariff, sum: Parts) -> Result<(Parts, Clamp), MoneyError> {
     let mut result = (sum, Clamp::None);
     if tariff.max_price.is_none() && tariff.min_price.is_none() {
-        return result;
+        return Ok(result);
     }
     for (limit, clamp) in [(tariff.max_price, Clamp::Max), (tariff.min_price, Clamp::Min)] {
         let parts = result.0;
@@ -307,15 +307,15 @@ fn within_limits(tariff: &Tariff, sum: Parts) -> (Parts, Clamp) {
             continue;
         }
         let (mut excl, mut incl) = (held(parts.excl, limit.excl_vat), held(parts.incl, limit.incl_vat));
-        let tax = (parts.incl - parts.excl).max(0);
+        let tax = parts.incl.checked_sub(parts.excl).ok_or(MoneyError::Overflow)?.max(0);
         if limit.incl_vat.is_none() {
-            incl = excl + share(excl, tax, parts.excl);
+            incl = excl.checked_add(share(excl, tax, parts.excl)).ok_or(MoneyError::Overflow)?;
         } else if limit.excl_vat.is_none() {
-            excl = incl - share(incl, tax, parts.incl);
+            excl = incl.checked_sub(share(incl, tax, parts.incl)).ok_or(MoneyError::Overflow)?;
         }
         result = (Parts { excl, incl }, clamp);
     }
-    result
+    Ok(result)
 }
 
 /// `value × part / whole`, rounded down, for a part of the whole; nothing where there is no whole.
@@ -323,25 +323,22 @@ fn share(value: i128, part: i128, whole: i128) -> i128 {
     if value <= 0 || whole <= 0 || part > whole {
         return 0;
     }
-    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side.
-    let (mut quotient, mut rest) = (0_i128, 0_i128);
-    let mut fold = |addend: i128, quotient: &mut i128| {
-        rest += addend;
-        if rest >= whole {
-            rest -= whole;
-            *quotient += 1;
-        }
-        rest
-    };
-    for bit in (0..127).rev() {
-        quotient *= 2;
-        let doubled = fold(0, &mut quotient);
-        fold(doubled, &mut quotient);
-        if value >> bit & 1 == 1 {
-            fold(part, &mut quotient);
+    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side. What is left is
+    // below the divisor, of 127 bits, so that twice as much fits 128; the quotient is at most the value.
+    let (value, part, whole) = (value.cast_unsigned(), part.cast_unsigned(), whole.cast_unsigned());
+    let (mut quotient, mut rest) = (0_u128, 0_u128);
+    for bit in (0..127_u32).rev() {
+        quotient = quotient.wrapping_shl(1);
+        let addends = [rest, if value.wrapping_shr(bit) & 1 == 1 { part } else { 0 }];
+        for addend in addends {
+            rest = rest.saturating_add(addend);
+            if rest >= whole {
+                rest = rest.saturating_sub(whole);
+                quotient = quotient.saturating_add(1);
+            }
         }
     }
-    quotient
+    i128::try_from(quotient).unwrap_or(i128::MAX)
 }
 
 impl Parts {
@@ -353,5 +350,54 @@ impl Parts {
 
     pub(super) fn price(self, currency: Currency) -> Price {
         Price { excl_vat: Cost::from_parts(self.excl, currency), incl_vat: Cost::from_parts(self.incl, currency) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_share_is_right_up_to_the_largest_costs() {
+        assert_eq!(share(10, 2, 5), 4);
+        assert_eq!(share(7, 1, 2), 3);
+        assert_eq!(share(i128::MAX, i128::MAX, i128::MAX), i128::MAX);
+        assert_eq!(share(i128::MAX, i128::MAX / 2, i128::MAX), i128::MAX / 2);
+        assert_eq!(share(1, i128::MAX - 1, i128::MAX), 0);
+    }
+
+    /// After a public report: 2,466 of a small currency per kWh under a limit with one side, at the end of the register.
+    #[test]
+    fn a_limit_with_one_side_holds_at_the_largest_volumes() {
+        let text = |limit: &str| {
+            format!(
+                r#"{{"id": "T", "currency": "IDR", "max_price": {{{limit}}}, "elements": [
+                {{"price_components": [{{"type": "ENERGY", "price": 2466, "vat": 11, "step_size": 1}}]}}]}}"#
+            )
+        };
+        for limit in ["\"before_taxes\": 100", "\"after_taxes\": 111", "\"excl_vat\": 18000000000000"] {
+            let tariff = Tariff::parse(&text(limit)).unwrap().tariff;
+            let mut rating =
+                Rating::open(&tariff, &jiff::tz::TimeZone::UTC, crate::units::Timestamp::default(), Energy::ZERO)
+                    .unwrap();
+            for uwh in [i64::MAX, i64::MAX / 2, 6_900_000_000_000_000_000, 1] {
+                rating.volumes.clear();
+                rating.add(0, uwh);
+                let _ = rating.total(&tariff);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_share_lies_between_its_neighbours(value in 0..i128::MAX, part in 0..i128::MAX, whole in 1..i128::MAX) {
+            let (part, whole) = (part.min(whole), part.max(whole));
+            let found = share(value, part, whole);
+            prop_assert!((0..=value).contains(&found));
+            let small = share(value >> 65, part >> 65, (whole >> 65).max(1));
+            let exact = (value >> 65) * ((part >> 65).min((whole >> 65).max(1))) / (whole >> 65).max(1);
+            prop_assert_eq!(small, exact);
+        }
     }
 }
