@@ -309,7 +309,7 @@ mod tests {
         }
         let (report, found) = priced(ENERGY, &cdr("", &period("12:00", "ENERGY=-10")));
         assert_eq!(report.total_energy_cost.unwrap().excl_vat, "-3");
-        assert_eq!(found[0], ("negative_energy".to_owned(), "$.charging_periods[0].dimensions[0].volume".to_owned()));
+        assert_eq!(found[1], ("negative_energy".to_owned(), "$.charging_periods[0].dimensions[0].volume".to_owned()));
     }
 
     /// After a public report: 15.342 kWh and 4 h in one period, with a price of TIME from the third hour on. As it stands
