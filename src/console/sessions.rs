@@ -185,7 +185,8 @@ impl Views {
             return Ok(Some(live?));
         }
         let Some(Dossier { session, tariff, receipt, .. }) = self.archived(id)? else { return Ok(None) };
-        let tariff = Tariff::parse_pinned(&tariff).map_err(|error| Unanswered::Tariff { session: id, error })?;
+        let tariff = Tariff::parse_pinned(&tariff)
+            .map_err(|error| Unanswered::Tariff { session: id, error: Box::new(error) })?;
         Ok(Some(SessionSheet { receipt: receipt.is_some(), ..sheet(&session, &tariff, true)? }))
     }
 

@@ -59,7 +59,7 @@ pub enum Unanswered {
         /// Which session.
         session: SessionId,
         /// Why.
-        error: TariffError,
+        error: Box<TariffError>,
     },
     /// The figures of a session contradict each other, which is a defect.
     #[error(transparent)]
