@@ -400,7 +400,8 @@ mod tests {
                 (5, "billing_event"),
                 (6, "settlement_event"),
                 (7, "top_up_event"),
-                (8, "processor_event")
+                (8, "processor_event"),
+                (9, "document_event")
             ]
         );
         assert_eq!(RecordKind::from_number(0), None);
