@@ -86,7 +86,7 @@ pub fn preflight(config: &Config, now: Timestamp, running: bool) -> Vec<Finding>
         Err(error) => found.push(Finding::wrong("tariffs", error, "`wattstile tariff lint` shows the place")),
     }
     found.push(data(config, running));
-    found.push(clock(&config.data_folder(), now));
+    found.push(clock(&config.data_folder(), now, config.chargers.clock_ahead_max.0.is_some()));
     found.extend(ports(config, running));
     found
 }
@@ -303,8 +303,9 @@ fn data(config: &Config, running: bool) -> Finding {
     }
 }
 
-/// Whether the clock can be right: not before this program, and not before what was written here.
-fn clock(data: &Path, now: Timestamp) -> Finding {
+/// Whether the clock can be right: not before this program, and not before what was written here. Where chargers' clocks
+/// are `compared` with it, a clock that was set back refuses every reading.
+fn clock(data: &Path, now: Timestamp, compared: bool) -> Finding {
     let written = fs::metadata(data.join("mark")).and_then(|mark| mark.modified()).ok();
     let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let written = written.and_then(|at| i64::try_from(at.as_millis()).ok()).map(Timestamp::from_unix_ms);
@@ -313,7 +314,7 @@ fn clock(data: &Path, now: Timestamp) -> Finding {
         _ if now < EARLIEST => Finding::wrong("clock", format!("it says {now}, which cannot be"), help),
         Some(written) if written.since(now) > CLOCK_BEHIND_MAX => {
             let detail = format!("it says {now}, and the data was written until {written}: it was set back");
-            Finding::wrong("clock", detail, help)
+            if compared { Finding::wrong("clock", detail, help) } else { Finding::warning("clock", detail, help) }
         }
         _ => Finding::good("clock", now),
     }
@@ -473,9 +474,10 @@ mod tests {
     fn a_clock_that_was_set_back_is_noticed() {
         let place = tempfile::tempdir().unwrap();
         let now = SystemClock::new().now().wall;
-        assert_eq!(clock(place.path(), now).state, State::Good);
+        assert_eq!(clock(place.path(), now, true).state, State::Good);
         let mark = fs::File::create(place.path().join("mark")).unwrap();
         mark.set_modified(SystemTime::now() + Duration::from_secs(3_600)).unwrap();
-        assert_eq!(clock(place.path(), now).state, State::Wrong);
+        assert_eq!(clock(place.path(), now, true).state, State::Wrong);
+        assert_eq!(clock(place.path(), now, false).state, State::Warning, "chargers are believed whatever it says");
     }
 }
