@@ -129,6 +129,15 @@ pub struct Standing {
     pub sync_p99_us: u64,
 }
 
+impl Standing {
+    /// Whether no session is open and no money held.
+    fn is_settled(&self) -> bool {
+        let Figures { sessions_charging, sessions_authorizing, sessions_settling, money, .. } = &self.figures;
+        sessions_charging + sessions_authorizing + sessions_settling == 0
+            && money.values().all(|money| money.held_minor == 0)
+    }
+}
+
 const TRUST_DOMAIN: &str = "demo.wattstile";
 const TARIFF: &str = include_str!("highway.json");
 const ZONE: &str = "Europe/Amsterdam";
@@ -247,10 +256,16 @@ impl Demo {
         Some(text)
     }
 
-    /// Sends the drivers away, waits for their receipts, and stops in good order.
+    /// Sends the drivers away, waits until every session is settled, and stops in good order.
     pub fn finish(mut self, patience: Duration) -> (Standing, Vec<ServiceReport>) {
+        let deadline = Instant::now() + patience;
         let fleet = self.fleet.take().map(|fleet| self.runtime.block_on(fleet.finish(patience))).unwrap_or_default();
         let mut standing = self.standing();
+        // A start that was refused may have an authorization that is still being reversed: processors are there for it.
+        while !standing.is_settled() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+            standing = self.standing();
+        }
         standing.fleet = fleet;
         let services = std::mem::take(&mut self.services);
         let reports = self.runtime.block_on(async {
