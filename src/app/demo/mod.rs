@@ -12,7 +12,7 @@ use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::console::{self, Answer, Console, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
-use crate::payment::{Credential, CredentialKind};
+use crate::payment::{self, Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
@@ -146,6 +146,8 @@ const ACCOUNTS: u16 = 20;
 const TOP_UP_MINOR: i64 = 100_000;
 /// However fast the clock, simulated peers have this long to come back or to say something.
 const TIMEOUT_LEAST: TimeSpan = TimeSpan::from_secs(10);
+/// How long a request to a simulated processor may be under way.
+const REQUEST_LIFE_MAX: TimeSpan = TimeSpan::from_secs(2);
 
 impl Demo {
     /// Starts everything; energy flows a moment later.
@@ -188,6 +190,9 @@ impl Demo {
             let dialler = dialler(Connector::new(&trust, own)?, processors);
             let mut behaviour = processor::Settings::new(id, settings.seed);
             behaviour.rates = rates;
+            // It is part of this process: no request is under way for longer, and none outlives the process.
+            behaviour.capabilities.request_life_max = REQUEST_LIFE_MAX;
+            behaviour.capabilities.inquiry_authoritative_after = Some(REQUEST_LIFE_MAX);
             let lines = Lines { dialler, connections: 2, mac: None };
             let memory = at("processors").join(format!("{name}.memory"));
             services.push(Service::start_remembering(behaviour, &lines, &pace, &memory)?);
@@ -309,6 +314,19 @@ impl ClockKeeper {
     }
 }
 
+/// The usual rules with short pauses: attempts are counted across starts, so that pauses of minutes would be reached soon.
+fn with_short_pauses(usual: payment::Policy) -> payment::Policy {
+    let schedule = |seconds: &[i64]| seconds.iter().copied().map(TimeSpan::from_secs).collect();
+    payment::Policy {
+        inquiry_schedule: schedule(&[2, 5]),
+        repeat_schedule: schedule(&[5]),
+        queue_schedule: schedule(&[1, 2]),
+        void_again_schedule: schedule(&[3, 5]),
+        capture_again_schedule: schedule(&[3, 5]),
+        ..usual
+    }
+}
+
 fn owner() -> Owner {
     Owner { mode: OwnerMode::Demo, trust_domain: TRUST_DOMAIN.to_owned() }
 }
@@ -341,6 +359,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
             reconnect: TIMEOUT_LEAST,
             // Readings come every minute of a clock that runs faster.
             stop_latency: TimeSpan::from_secs(120),
+            payment: with_short_pauses(usual.payment),
             ..usual
         },
         places: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
