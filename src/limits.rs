@@ -190,6 +190,9 @@ pub const READ_FROM: i64 = 946_684_800_000;
 /// The end of them.
 pub const READ_UNTIL: i64 = 7_258_118_400_000;
 
+/// How long before it is heard a session may say that it began, where clocks are compared: energy flows after the answer.
+pub const START_AGE_MAX: TimeSpan = TimeSpan::from_secs(3_600);
+
 /// The least time for which a register may stand still before a car is taken to be parked, where no power is told.
 pub const STILL_MIN: TimeSpan = TimeSpan::from_secs(60);
 

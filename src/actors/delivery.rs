@@ -11,6 +11,7 @@ use super::house::{self, House, account_processor};
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::replay::charger_fact;
+use super::seldom::Seldom;
 use super::session::{Deliver, HostedSession};
 use super::session_record;
 use super::shard::{Input, Sleeper};
@@ -18,6 +19,7 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
+use crate::metrics::SESSIONS_DOUBTFUL;
 use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::{Rating, Tariff};
@@ -174,6 +176,21 @@ impl Delivery<'_> {
     }
 }
 
+/// Tells of a session that ended without its readings being believed: what it costs may be less than what was given.
+fn doubted(session: &Session) {
+    let (id, meter) = (session.id, &session.meter);
+    if !meter.is_doubtful() {
+        return;
+    }
+    SESSIONS_DOUBTFUL.counter(&[]).increment(1);
+    let (charger, rejected, readings) = (&session.charger, meter.suspects, meter.sequence);
+    let unbilled_wh = meter.unbilled().map(|energy| energy.microwatt_hours() / 1_000_000);
+    tracing::warn!(session = %id, %charger, rejected, readings, unbilled_wh, "readings of a session were not believed: look at it");
+}
+
+/// Lines about starts whose time or register cannot be right.
+static STARTS_REFUSED: Seldom = Seldom::new();
+
 impl Delivery<'_> {
     /// A start: admitted as a new session, recognised as a repetition, or refused.
     fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
@@ -218,6 +235,15 @@ impl Delivery<'_> {
     fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let charger = hosted.state().id.clone();
+        if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.house.policy) {
+            if let Some(left_out) = STARTS_REFUSED.write(self.now.mono) {
+                let (key, at, gate) = (start.session.0, start.at, self.now.wall);
+                tracing::warn!(%charger, key, %at, %gate, left_out, "a start is refused: {doubt}");
+            }
+            let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall).into();
+            let (session, code) = (start.session, Code::StartImplausible);
+            return self.tell(slot, ToCharger::StartRejected { session, code, text });
+        }
         let place = match self.house.place(&charger, start.connector, start.at) {
             Ok(place) => place,
             Err(code) => return self.refuse_start(slot, start.session, code),
@@ -327,6 +353,9 @@ impl Delivery<'_> {
                 continue;
             }
             let hosted = partition.sessions.get(cell);
+            if let (session::Event::Ended(_), Some(hosted)) = (event, hosted) {
+                doubted(hosted.state());
+            }
             if let Some(fact) = hosted.and_then(|hosted| charger_fact(event, hosted.state())) {
                 self.project(partition, slot, cell, &fact);
             }

@@ -38,6 +38,7 @@ pub mod posting;
 pub mod processor;
 pub mod replay;
 pub mod rhythm;
+mod seldom;
 pub mod session;
 pub mod session_record;
 pub mod settling;

@@ -42,6 +42,7 @@ mod settlement;
 mod silent;
 mod sizes;
 mod snapshots;
+mod starts;
 mod top_ups;
 
 const START: i64 = 1_763_800_000_000;

@@ -2,9 +2,8 @@
 
 use super::{
     Command, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop, StopReason,
-    Surroundings, Verdict, funds, money, resume,
+    Surroundings, Verdict, funds, money, plausible, resume,
 };
-use crate::limits::{READ_FROM, READ_UNTIL, REGISTER_MAX};
 use crate::payment;
 use crate::tariff::{Rating, Slices};
 use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
@@ -247,8 +246,7 @@ enum Last {
 
 /// Believes and prices a reading that is next in sequence.
 fn price(session: &Session, reading: &MeterReading, last: Last, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
-    check_figures(reading)?;
-    check_clock(reading, around)?;
+    plausible::reading(reading, around.now.wall, around.policy)?;
     let jumped = match session.meter.judge(reading, session.power_max) {
         Verdict::Good => None,
         Verdict::Jumped(jump) => Some(jump),
@@ -263,26 +261,6 @@ fn price(session: &Session, reading: &MeterReading, last: Last, around: &Surroun
     let slices = slices.map_err(|_| Doubt::Unpriceable)?;
     let running = session.rating.with(&slices).running(around.tariff).map_err(|_| Doubt::Unpriceable)?;
     Ok(Priced { reading: *reading, jumped, slices, running })
-}
-
-/// What no meter shows and no clock tells is not believed, whatever came before.
-fn check_figures(reading: &MeterReading) -> Result<(), Doubt> {
-    if !(READ_FROM..READ_UNTIL).contains(&reading.at.unix_ms()) {
-        return Err(Doubt::ClockOff);
-    }
-    match reading.register.microwatt_hours() {
-        register if register > REGISTER_MAX => Err(Doubt::TooMuchEnergy),
-        register if register < -REGISTER_MAX => Err(Doubt::RegisterFell),
-        _ => Ok(()),
-    }
-}
-
-fn check_clock(reading: &MeterReading, around: &Surroundings<'_>) -> Result<(), Doubt> {
-    let ahead = reading.at.since(around.now.wall);
-    let behind = around.now.wall.since(reading.at);
-    let too_far = around.policy.clock_ahead_max.is_some_and(|max| ahead > max)
-        || around.policy.backlog_max.is_some_and(|max| behind > max);
-    if too_far { Err(Doubt::ClockOff) } else { Ok(()) }
 }
 
 fn gap(session: &Session) -> Rejection {

@@ -97,6 +97,17 @@ impl Meter {
         register.checked_sub(self.first)?.checked_sub(self.jumped_by(jump.unwrap_or(Energy::ZERO)))
     }
 
+    /// Whether what was not believed may be energy that nobody pays for: at least half of the readings, or the last one.
+    pub fn is_doubtful(&self) -> bool {
+        self.suspect.is_some() || (self.suspects > 0 && u32::from(self.suspects).saturating_mul(2) >= self.sequence)
+    }
+
+    /// What the register of the last reading, which was not believed, shows above the one that is billed.
+    pub fn unbilled(&self) -> Option<Energy> {
+        let risen = self.suspect.as_ref()?.register.checked_sub(self.register)?;
+        (risen > Energy::ZERO).then_some(risen)
+    }
+
     /// Where a sequence number stands.
     #[inline]
     pub fn place(&self, sequence: u32) -> Place {
@@ -216,6 +227,27 @@ mod tests {
         meter.jump(jump);
         meter.record(&reading(3, 3, 350));
         assert_eq!(meter.energy(), Energy::from_watt_hours(650).unwrap(), "300 before the reset, 350 after it");
+    }
+
+    #[test]
+    fn a_session_whose_readings_were_not_believed_is_doubtful() {
+        let mut meter = meter();
+        assert!(!meter.is_doubtful());
+        meter.record(&reading(1, 1, 909_100));
+        assert!(!meter.is_doubtful());
+        meter.doubt(&reading(2, 2, 911_000));
+        assert!(meter.is_doubtful(), "the last register is not billed");
+        assert_eq!(meter.unbilled(), Some(Energy::from_watt_hours(1_900).unwrap()));
+        for sequence in 3..=4 {
+            meter.record(&reading(sequence, 3, 909_200));
+        }
+        assert!(!meter.is_doubtful(), "one glitch of four, and the register is known again");
+        assert_eq!(meter.unbilled(), None);
+        meter.doubt(&reading(5, 5, 0));
+        assert_eq!(meter.unbilled(), None, "a register that fell shows nothing above");
+        meter.record(&reading(6, 6, 909_300));
+        meter.suspects = 3;
+        assert!(meter.is_doubtful(), "half of them");
     }
 
     #[test]

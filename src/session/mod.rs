@@ -26,6 +26,7 @@ mod funds;
 mod meter;
 mod metered;
 mod money;
+mod plausible;
 mod resume;
 mod state;
 
@@ -35,6 +36,7 @@ pub use decide::decide;
 pub use funds::first_hold;
 pub use meter::{Doubt, Meter, Place, Verdict};
 pub use metered::Metered;
+pub use plausible::start as check_start;
 pub use state::{Ended, Session, Stage};
 
 use crate::machine;

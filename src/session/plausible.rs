@@ -1,0 +1,38 @@
+//! What no meter shows and no clock tells: the first look at every time and register that a charger states.
+
+use super::{Doubt, Policy};
+use crate::limits::{READ_FROM, READ_UNTIL, REGISTER_MAX, START_AGE_MAX};
+use crate::units::{Energy, MeterReading, TimeSpan, Timestamp};
+
+/// Looks at a reading, whatever came before it.
+#[inline]
+pub(super) fn reading(reading: &MeterReading, now: Timestamp, policy: &Policy) -> Result<(), Doubt> {
+    figures(reading.at, reading.register)?;
+    near(reading.at, now, policy.clock_ahead_max, policy.backlog_max)
+}
+
+/// Looks at the time and the register of a start. No energy flows before its answer, so it is much younger than the oldest
+/// reading that may come; time that a charger claims before that would be billed.
+///
+/// # Errors
+/// What cannot be right.
+pub fn start(at: Timestamp, register: Energy, now: Timestamp, policy: &Policy) -> Result<(), Doubt> {
+    figures(at, register)?;
+    near(at, now, policy.clock_ahead_max, policy.backlog_max.map(|max| max.min(START_AGE_MAX)))
+}
+
+fn figures(at: Timestamp, register: Energy) -> Result<(), Doubt> {
+    if !(READ_FROM..READ_UNTIL).contains(&at.unix_ms()) {
+        return Err(Doubt::ClockOff);
+    }
+    match register.microwatt_hours() {
+        register if register > REGISTER_MAX => Err(Doubt::TooMuchEnergy),
+        register if register < -REGISTER_MAX => Err(Doubt::RegisterFell),
+        _ => Ok(()),
+    }
+}
+
+fn near(at: Timestamp, now: Timestamp, ahead: Option<TimeSpan>, behind: Option<TimeSpan>) -> Result<(), Doubt> {
+    let too_far = ahead.is_some_and(|max| at.since(now) > max) || behind.is_some_and(|max| now.since(at) > max);
+    if too_far { Err(Doubt::ClockOff) } else { Ok(()) }
+}
