@@ -120,7 +120,7 @@ pub struct Routes {
 }
 
 /// What the id of an account as a processor begins with; no certificate may name such a processor.
-pub const ACCOUNT_PREFIX: &str = "account:";
+pub const ACCOUNT_PREFIX: &str = ProcessorId::OF_ACCOUNTS;
 
 impl House {
     /// The tariff and time zone of a connector.

@@ -27,6 +27,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod unknown;
 
 pub use crate::actors::rhythm::Rhythm;
 pub use clock::SystemClock;

@@ -4,9 +4,9 @@ use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
 use super::processor_connection::ProcessorConnection;
 use super::settings::{Door, MacOf};
+use super::unknown::Unknown;
 use crate::actors::ConnectionId;
 use crate::actors::directory::Directory;
-use crate::actors::house::ACCOUNT_PREFIX;
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
 use crate::transport::{Edge, NoRoom, Peer, Reception};
@@ -66,14 +66,16 @@ impl Receiver {
 
     pub fn take_in_processor(&self, peer: Peer) -> Result<(), NoRoom> {
         let Subject::Processor(processor) = &peer.identity.subject else { return Err(NoRoom) };
-        if processor.as_str().starts_with(ACCOUNT_PREFIX) {
-            return Err(NoRoom);
-        }
-        if !self.directory.house().routes.load().registry.admits(processor) {
-            return Err(NoRoom);
-        }
         let mac = (self.mac_of)(processor);
         let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
+        if !self.directory.house().routes.load().registry.admits(processor) {
+            let (link, clock) = (link.unknown(), self.clock.clone());
+            self.io.spawn_fn(move || {
+                let outgoing = peer.outgoing.clone();
+                Connection::serve(peer, Unknown { link, outgoing, clock });
+            });
+            return Ok(());
+        }
         let (directory, clock, id, io) = (self.directory.clone(), self.clock.clone(), self.next_id(), self.io.clone());
         let processor = processor.clone();
         self.io.spawn_fn(move || {

@@ -196,10 +196,24 @@ macro_rules! parsed_settings {
 
 parsed_settings! {
     SocketAddr: "an address and port such as \"127.0.0.1:7443\"",
-    ProcessorId: "a processor's id",
     SiteId: "a site's id",
     TariffId: "a tariff's id",
     Currency: "a currency code such as \"EUR\"",
+}
+
+impl Setting for ProcessorId {
+    fn read(value: &Value) -> Result<ProcessorId, String> {
+        let id = text(value, "a processor's id")?.parse().map_err(|error| format!("a processor's id: {error}"))?;
+        match ProcessorId::is_of_account(&id) {
+            true => {
+                Err(format!("another processor's id than `{id}`: names with `account:` stand for the gate's accounts"))
+            }
+            false => Ok(id),
+        }
+    }
+    fn write(&self) -> Option<String> {
+        quoted(&self.to_string())
+    }
 }
 
 impl Setting for TimeSpan {

@@ -30,6 +30,7 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[tls]\nmin_version = 1.2", 2, &["\"1.2\" or \"1.3\"", "not a number with a fraction"]),
     ("[tls]\ntrust_domain = \"Our Domain\"", 2, &["not a trust domain"]),
     ("[tls]\ncrl_files = \"crl.pem\"", 2, &["a list, not a text"]),
+    ("[[processor]]\nid = \"account:driver-1\"", 2, &["`account:driver-1`", "stand for the gate's accounts"]),
     ("[processor]\nid = \"acme\"", 1, &["`processor` is a list of sections", "[[processor]]"]),
     ("[[processor]]\nweight = 2", 1, &["`processor.id` is missing"]),
     ("[[processor]]\nid = \"a b\"", 2, &["a processor's id", "may not contain"]),

@@ -163,6 +163,16 @@ text_id!(
     TariffId, "tariff id", 36
 );
 
+impl ProcessorId {
+    /// What the id of an account as a processor begins with. No processor that connects has such a name.
+    pub const OF_ACCOUNTS: &str = "account:";
+
+    /// Whether it stands for an account, so that no certificate and no configuration may have it.
+    pub fn is_of_account(&self) -> bool {
+        self.as_str().starts_with(ProcessorId::OF_ACCOUNTS)
+    }
+}
+
 /// The connector of a charger, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectorId(pub u16);

@@ -1,4 +1,5 @@
-//! Every number by which one side refuses something: links, starts, readings, callbacks. One table, never reused.
+//! Every number by which one side refuses something: links, starts, readings, callbacks. One table, never reused: 208, 404,
+//! 901 and 905 were in it and are said by no version.
 
 use std::fmt;
 
@@ -90,12 +91,11 @@ codes! {
     SessionEnded = 316, "the session of this start is over";
     OtherCurrency = 317, "the credential is good, but its funds are in another currency than the tariff";
 
-    // 400: a reading or a stop is refused. Up to 404, and 409: nothing is recorded. 405 to 408: it is recorded and
+    // 400: a reading or a stop is refused. Up to 403, and 409: nothing is recorded. 405 to 408: it is recorded and
     // acknowledged, but not believed and not billed; the next one continues behind it.
     SessionUnknown = 401, "no session of this charger has this key";
     SessionOver = 402, "the session is over";
     SequenceGap = 403, "a sequence was skipped";
-    RepeatDiffers = 404, "the sequence was used for another reading";
     RegisterFalls = 405, "the register is lower than before; recorded, not billed";
     RegisterJumps = 406, "the register rose by more than the connector can give; recorded, not billed";
     TimeBackwards = 407, "the reading is older than the one before; recorded, not billed";
@@ -115,11 +115,9 @@ codes! {
     NotYet = 510, "what it is about is not known yet; say it again later";
 
     // 900: the sender's own reasons to close.
-    Shutdown = 901, "the gate is shutting down";
     Replaced = 902, "a newer connection of the same peer took over";
     Draining = 903, "the connection was drained";
     Overloaded = 904, "too many connections; come back later";
-    Revoked = 905, "the certificate or the configuration no longer allows this peer";
     PeerLeaves = 906, "the peer is done";
 }
 

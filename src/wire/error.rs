@@ -5,7 +5,7 @@ use super::frame::{Channel, FrameError, FrameType};
 use super::payload::PayloadError;
 use super::{Code, Role};
 use crate::limits;
-use crate::units::{ChargerId, SiteId, TimeSpan};
+use crate::units::{ChargerId, ProcessorId, SiteId, TimeSpan};
 
 /// What ends a link. The text names the culprit's deed, never a secret; who the culprit is, the connection knows.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum LinkError {
         /// The charger of the Hello.
         charger: ChargerId,
     },
+    /// A processor with a good certificate that no rule names.
+    #[error("no [[processor]] of the gate's configuration is called `{0}`")]
+    PeerUnknown(ProcessorId),
     /// Something else than a Hello came first.
     #[error("{found:?} on channel {channel} before any Hello")]
     HelloExpected {
@@ -109,6 +112,7 @@ impl LinkError {
             LinkError::WrongRole(_) => Code::WrongRole,
             LinkError::IdentityDiffers { .. } => Code::IdentityDiffers,
             LinkError::NotSpokenFor { .. } => Code::NotSpokenFor,
+            LinkError::PeerUnknown(_) => Code::PeerUnknown,
             LinkError::HelloExpected { .. } => Code::HelloExpected,
             LinkError::HelloTwice(_) | LinkError::ChargerTwice { .. } => Code::HelloTwice,
             LinkError::ChannelUnknown(_) => Code::ChannelUnknown,
@@ -130,6 +134,7 @@ impl LinkError {
             | LinkError::WrongRole(_)
             | LinkError::IdentityDiffers { .. }
             | LinkError::NotSpokenFor { .. }
+            | LinkError::PeerUnknown(_)
             | LinkError::HelloExpected { .. }
             | LinkError::HelloTwice(_)
             | LinkError::ChargerTwice { .. }

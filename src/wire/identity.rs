@@ -64,6 +64,9 @@ pub enum IdentityError {
     /// The name is not an id of its role.
     #[error(transparent)]
     Id(#[from] IdError),
+    /// A name that the gate uses for something of its own.
+    #[error("a processor may not be called `{0}`: names that begin with `account:` stand for the gate's accounts")]
+    Reserved(ProcessorId),
     /// Another spelling of an identity than the one that is accepted.
     #[error("`{found}` must be spelled `{canonical}`")]
     Spelling {
@@ -99,7 +102,7 @@ impl PeerIdentity {
             "gate" => Subject::Gate(SiteId::new(&name)?),
             _ => return Err(IdentityError::Role(role.escape_debug().to_string())),
         };
-        let identity = PeerIdentity { trust_domain: domain.into(), subject };
+        let identity = PeerIdentity::new(domain, subject)?;
         let canonical = identity.to_string();
         match canonical == uri {
             true => Ok(identity),
@@ -110,6 +113,11 @@ impl PeerIdentity {
     /// An identity to be put into a certificate.
     pub fn new(trust_domain: &str, subject: Subject) -> Result<PeerIdentity, IdentityError> {
         check_trust_domain(trust_domain)?;
+        if let Subject::Processor(id) = &subject
+            && id.is_of_account()
+        {
+            return Err(IdentityError::Reserved(id.clone()));
+        }
         Ok(PeerIdentity { trust_domain: trust_domain.into(), subject })
     }
 
@@ -214,6 +222,8 @@ mod tests {
             ("spiffe://w/charger/a/b", "not of the form"),
             ("spiffe://w/charger/a/", "not of the form"),
             (too_long.as_str(), "not of the form"),
+            ("spiffe://w/processor/account:", "stand for the gate's accounts"),
+            ("spiffe://w/processor/account:driver-1", "`account:driver-1`"),
             ("spiffe:///charger/a", "not a trust domain"),
             ("spiffe://W/charger/a", "not a trust domain"),
             ("spiffe://u@w:1/charger/a", "not a trust domain"),

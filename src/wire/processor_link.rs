@@ -15,10 +15,12 @@ use super::charger_message::{GoAway, Terms};
 use super::frame::{Channel, Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
 use super::payload::{PayloadError, write_go_away};
 use super::processor_codec::{ProcessorPayload, answered_by, read_from_processor, write_to_processor};
-use super::processor_message::{FromProcessor, ProcessorHello, ToProcessor};
+use super::processor_message::{FromProcessor, ProcessorHello, SettlementPart, ToProcessor};
 use super::watch::{Phase, Watch};
 use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
+use crate::payment::{Answer, CallbackId, Notification};
 use crate::units::{Mono, Now, ProcessorId, TimeSpan};
+use hashbrown::HashSet;
 
 /// The gate's end of one connection of a processor.
 #[derive(Debug)]
@@ -34,9 +36,11 @@ struct State {
     watch: Watch,
     /// The Hello's own number, for the HelloAck.
     hello: u64,
-    /// Callbacks that may be unacknowledged, and how many are.
+    /// Callbacks that may be unacknowledged, and those that are: at most one more.
     window: u32,
-    unacknowledged: u32,
+    unacknowledged: HashSet<CallbackId>,
+    /// A rule names it, or none is needed.
+    known: bool,
     drain_until: Option<Mono>,
     nonce: u64,
 }
@@ -61,11 +65,19 @@ impl ProcessorLink {
             watch: Watch::new(now),
             hello: 0,
             window: Terms::PROCESSOR.window,
-            unacknowledged: 0,
+            unacknowledged: HashSet::new(),
+            known: true,
             drain_until: None,
             nonce: 0,
         };
         Ok(ProcessorLink { reader, state })
+    }
+
+    /// The same for a processor that no rule names: its Hello is answered with the reason, and the connection ends.
+    #[must_use]
+    pub fn unknown(mut self) -> ProcessorLink {
+        self.state.known = false;
+        self
     }
 
     /// Takes bytes as they came. Messages are appended to `messages`, bytes for the peer to `reply`.
@@ -110,8 +122,8 @@ impl ProcessorLink {
                 state.window = ack.terms.window;
                 correlation = state.hello;
             }
-            ToProcessor::Ack { .. } | ToProcessor::Nack { .. } => {
-                state.unacknowledged = state.unacknowledged.saturating_sub(1);
+            ToProcessor::Ack { callback } | ToProcessor::Nack { callback, .. } => {
+                state.unacknowledged.remove(callback);
             }
             ToProcessor::Drain(drain) => state.drain_until = Some(now.mono.after(drain.deadline.since(now.wall))),
             ToProcessor::GoAway(go) => state.watch.phase = Phase::Closed(go.code),
@@ -208,17 +220,23 @@ impl State {
         };
         match &message {
             FromProcessor::Hello(hello) => self.open(hello, frame.correlation)?,
-            FromProcessor::Answer(_) | FromProcessor::Notification(_) | FromProcessor::Settlement(_) => {
-                self.unacknowledged += 1;
-                if self.unacknowledged > self.window {
-                    return Err(LinkError::WindowExceeded(self.window));
-                }
-            }
+            FromProcessor::Answer(Answer { callback, .. })
+            | FromProcessor::Notification(Notification { callback, .. })
+            | FromProcessor::Settlement(SettlementPart { callback, .. }) => self.count(*callback)?,
             FromProcessor::GoAway(go) => return Err(LinkError::PeerLeft(go.clone())),
             FromProcessor::Credit { .. } | FromProcessor::Drain(_) => {}
         }
         messages.push(message);
         Ok(())
+    }
+
+    /// Counts a callback until it is acknowledged: once, however often it is repeated meanwhile.
+    fn count(&mut self, callback: CallbackId) -> Result<(), LinkError> {
+        self.unacknowledged.insert(callback);
+        match u32::try_from(self.unacknowledged.len()).is_ok_and(|count| count <= self.window) {
+            true => Ok(()),
+            false => Err(LinkError::WindowExceeded(self.window)),
+        }
     }
 
     fn open(&mut self, hello: &ProcessorHello, correlation: u64) -> Result<(), LinkError> {
@@ -227,6 +245,9 @@ impl State {
                 claimed: hello.processor.as_str().into(),
                 certified: self.processor.as_str().into(),
             });
+        }
+        if !self.known {
+            return Err(LinkError::PeerUnknown(self.processor.clone()));
         }
         self.hello = correlation;
         self.watch.phase = Phase::Open;

@@ -146,10 +146,10 @@ fn the_charger_may_not_speak_before_its_hello_nor_after_the_goodbye() {
     assert_eq!(early, Err(SendError::ChannelUnknown(Channel::ZERO)));
     talk.charger_says(&hello("NL*WST*E0007"));
     talk.gate.send(Channel::ZERO, &ToCharger::GoAway(go_away()), &mut bytes).unwrap();
-    assert_eq!(talk.gate.phase(), Phase::Closed(Code::Shutdown));
+    assert_eq!(talk.gate.phase(), Phase::Closed(Code::Unlisted(901)));
     assert_eq!(talk.gate.send(Channel::ZERO, &to_charger()[0].1, &mut bytes), Err(SendError::Closed));
     let late = talk.gate.receive(&charger_bytes(&[hello("NL*WST*E0007")]), now(0), &mut Vec::new(), &mut Vec::new());
-    assert_eq!(late, Err(LinkError::Closed(Code::Shutdown)));
+    assert_eq!(late, Err(LinkError::Closed(Code::Unlisted(901))));
     assert_eq!(
         talk.charger.receive(&bytes, now(0), &mut Vec::new()),
         Err(LinkError::PeerLeft(go_away())),

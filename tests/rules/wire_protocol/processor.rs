@@ -128,6 +128,37 @@ fn callbacks_beyond_the_window_end_the_link() {
 }
 
 #[test]
+fn one_callback_that_is_repeated_in_flight_is_one_of_the_window() {
+    let mut talk = Conversation::begin(None);
+    talk.processor_says(&processor_hello("acme-pay")).unwrap();
+    let terms = Terms { window: 2, ..Terms::PROCESSOR };
+    talk.gate_says(&ToProcessor::HelloAck(ProcessorHelloAck { terms, server_time: AT })).unwrap();
+    for _ in 0..5_000 {
+        talk.processor_says(&answer(1, Outcome::NotFound)).unwrap();
+    }
+    talk.processor_says(&answer(2, Outcome::NotFound)).unwrap();
+    // Each repetition is acknowledged: that makes no room beyond the one callback.
+    for _ in 0..3 {
+        talk.gate_says(&ToProcessor::Ack { callback: CallbackId(1) }).unwrap();
+    }
+    talk.processor_says(&answer(3, Outcome::NotFound)).unwrap();
+    assert_eq!(talk.processor_says(&answer(4, Outcome::NotFound)), Err(LinkError::WindowExceeded(2)));
+}
+
+#[test]
+fn a_processor_that_no_rule_names_is_told_so() {
+    let peer = PeerIdentity::new("wattstile.example", Subject::Processor(processor_id())).unwrap();
+    let mut link = ProcessorLink::new(&peer, None, Mono(0)).unwrap().unknown();
+    let bytes = processor_bytes(&[processor_hello(processor_id().as_str())], None);
+    let (mut heard, mut reply) = (Vec::new(), Vec::new());
+    let error = link.receive(&bytes, now(0), &mut heard, &mut reply).unwrap_err();
+    assert_eq!((error.code(), heard), (Code::PeerUnknown, Vec::new()));
+    let mut processor = ProcessorClientLink::new(processor_id(), None, Mono(0));
+    let told = processor.receive(&reply, now(0), &mut Vec::new(), &mut Vec::new()).unwrap_err();
+    assert!(matches!(&told, LinkError::PeerLeft(go) if go.code == Code::PeerUnknown && go.text.contains("acme-pay")));
+}
+
+#[test]
 fn who_has_nothing_to_say_pings() {
     let mut talk = Conversation::opened(None);
     let (mut ping, mut pong, mut nothing) = (Vec::new(), Vec::new(), Vec::new());

@@ -349,7 +349,7 @@ pub fn to_processor() -> Vec<(&'static str, ToProcessor)> {
 }
 
 pub fn go_away() -> GoAway {
-    GoAway { code: Code::Shutdown, text: "see you".into(), reconnect_after: TimeSpan::from_secs(5) }
+    GoAway { code: Code::Unlisted(901), text: "see you".into(), reconnect_after: TimeSpan::from_secs(5) }
 }
 
 /// The bytes of charger messages, in order, from one link.
