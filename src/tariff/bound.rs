@@ -1,6 +1,6 @@
 //! How much dearer a session can become before somebody looks again: what a hold must cover ahead of time.
 
-use super::model::{Dimension, MS_PER_DAY, Restrictions, Tariff};
+use super::model::{Dimension, MS_PER_DAY, MS_PER_MINUTE, Restrictions, Tariff};
 use super::rating::{Rating, RatingError};
 use super::select::{Local, NONE, civil_holds};
 use super::total::parts_of;
@@ -104,7 +104,7 @@ fn tax_on_minimum(tariff: &Tariff) -> i128 {
     let limit = tariff.min_price;
     let (Some(minimum), None) = (limit.excl_vat, limit.incl_vat) else { return 0 };
     let highest = tariff.components.iter().filter_map(|component| component.vat).max().unwrap_or(0);
-    (minimum.parts().max(0) / 1_000_000 + 1).saturating_mul(i128::from(highest))
+    (minimum.parts().max(0) / 1_000_000).saturating_add(1).saturating_mul(i128::from(highest))
 }
 
 impl Rating {
@@ -253,15 +253,16 @@ impl Window {
         if !restrictions.civil() {
             return Reach::Always;
         }
-        let days = self.to_local.day - self.from_local.day;
+        let days = self.to_local.day.saturating_sub(self.from_local.day);
         if self.clock_changes || days > 1 {
             return Reach::Perhaps;
         }
-        let end = self.to_local.ms + days * MS_PER_DAY;
+        let end = self.to_local.ms.saturating_add(days.saturating_mul(MS_PER_DAY));
         let minutes = [restrictions.start_minute, restrictions.end_minute].into_iter().flatten();
-        let mut cuts = minutes.map(|minute| i64::from(minute) * 60_000).chain([0, MS_PER_DAY]);
-        let changes =
-            cuts.any(|cut| [cut, cut + MS_PER_DAY].iter().any(|cut| *cut > self.from_local.ms && *cut <= end));
+        let mut cuts = minutes.map(|minute| i64::from(minute).saturating_mul(MS_PER_MINUTE)).chain([0, MS_PER_DAY]);
+        let changes = cuts.any(|cut| {
+            [cut, cut.saturating_add(MS_PER_DAY)].iter().any(|cut| *cut > self.from_local.ms && *cut <= end)
+        });
         match (changes, civil_holds(restrictions, self.from_local)) {
             (true, _) => Reach::Perhaps,
             (false, true) => Reach::Always,
@@ -283,6 +284,6 @@ fn range(from: i64, to: i64, min: Option<i64>, max: Option<i64>) -> Reach {
 
 /// µWh that flow at a power within a time, rounded up.
 fn most_energy(power: Power, ms: i64) -> Option<i64> {
-    let product = i128::from(power.milliwatts().max(0)) * i128::from(ms);
-    i64::try_from(quotient(product + 3_599, 3_600)).ok()
+    let product = i128::from(power.milliwatts().max(0)).saturating_mul(i128::from(ms));
+    i64::try_from(quotient(product.saturating_add(3_599), 3_600)).ok()
 }

@@ -173,7 +173,7 @@ impl Cdr {
         let found = differing.into_iter().map(|(mismatch, span)| {
             let sign = |text: &str| text.trim().parse::<Decimal>().map_or(0, |number| number.cmp(&Decimal::ZERO) as i8);
             let opposite = mismatch.field.starts_with("total_cost")
-                && i16::from(sign(&mismatch.expected)) * i16::from(sign(&mismatch.got)) < 0;
+                && matches!((sign(&mismatch.expected), sign(&mismatch.got)), (-1, 1) | (1, -1));
             let message = format!("stated as {}, computed {}", mismatch.expected, mismatch.got);
             let (severity, help) = match opposite {
                 true => (Severity::Error, Some("a CDR that takes back another one has `credit`: true".to_owned())),

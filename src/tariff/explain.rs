@@ -11,14 +11,15 @@ impl Tariff {
     /// minute, per session, other. Prices that depend on something are shown as `from` the lowest one.
     pub fn price_text(&self) -> String {
         let mut parts = Vec::new();
+        let charged: Vec<&Component> = self.in_sessions().filter(|component| self.can_apply(component)).collect();
         for dimension in [Dimension::Energy, Dimension::Time, Dimension::ParkingTime, Dimension::Flat] {
-            let prices: Vec<&Component> = self.in_sessions().filter(|c| c.dimension == dimension).collect();
+            let prices: Vec<&Component> = charged.iter().copied().filter(|c| c.dimension == dimension).collect();
             let (Some(low), Some(high)) =
                 (prices.iter().map(|c| c.price_nano).min(), prices.iter().map(|c| c.price_nano).max())
             else {
                 continue;
             };
-            if high == 0 && (dimension != Dimension::Energy || self.in_sessions().any(|c| c.price_nano != 0)) {
+            if high == 0 && (dimension != Dimension::Energy || charged.iter().any(|c| c.price_nano != 0)) {
                 continue;
             }
             let restricted = |component: &&Component| self.restrictions(component) != &Restrictions::default();
@@ -42,7 +43,8 @@ impl Tariff {
     pub fn explain(&self) -> Vec<String> {
         let mut lines = vec![format!("Tariff {}, in {}: {}", self.id, self.currency, self.price_text())];
         lines.extend(self.alt_text.iter().map(|alt| format!("[{}] {}", alt.language, alt.text)));
-        let mut components: Vec<&Component> = self.components.iter().collect();
+        let (mut components, never): (Vec<&Component>, Vec<&Component>) =
+            self.components.iter().partition(|component| self.can_apply(component));
         components.sort_by_key(|component| {
             (self.restrictions(component).reservation.is_some(), display_order(component.dimension), component.element)
         });
@@ -57,6 +59,10 @@ impl Tariff {
             let order = if last == Some(key) { "otherwise " } else { "" };
             last = Some(key);
             lines.push(format!("  - {order}{}", self.sentence(component)));
+        }
+        if !never.is_empty() {
+            lines.push("Never charged, as another price stands before it or its conditions never hold".to_owned());
+            lines.extend(never.into_iter().map(|component| format!("  - {}", self.sentence(component))));
         }
         for (word, limit) in [("at least", self.min_price), ("at most", self.max_price)] {
             if !limit.is_none() {
@@ -87,6 +93,19 @@ impl Tariff {
     /// Components that a session can use.
     fn in_sessions(&self) -> impl Iterator<Item = &Component> {
         self.components.iter().filter(|component| self.restrictions(component).reservation.is_none())
+    }
+
+    /// Whether there is a moment at which it is charged: no component before it applies whenever it does.
+    fn can_apply(&self, component: &Component) -> bool {
+        let own = self.restrictions(component);
+        if own.is_impossible() {
+            return false;
+        }
+        let place = (component.element, component.ordinal);
+        !self.components.iter().take_while(|earlier| (earlier.element, earlier.ordinal) < place).any(|earlier| {
+            earlier.dimension == component.dimension
+                && (earlier.element == component.element || self.restrictions(earlier).covers(own))
+        })
     }
 
     fn rate(&self, dimension: Dimension, price_nano: i64) -> String {
@@ -254,5 +273,48 @@ mod tests {
     fn free_is_said() {
         let free = tariff(r#""elements": [{"price_components": [{"type": "FLAT", "price": 0, "step_size": 0}]}]"#);
         assert_eq!(free.price_text(), "free of charge");
+    }
+
+    /// After a public report: three prices of one dimension in an element were shown as `from` the last one, which is never
+    /// charged.
+    #[test]
+    fn prices_that_are_never_charged_do_not_lead() {
+        let tariff = tariff(
+            r#""elements": [
+            {"price_components": [{"type": "ENERGY", "price": 0.249, "step_size": 1}, {"type": "ENERGY", "price": 0.229, "step_size": 1}]},
+            {"price_components": [{"type": "FLAT", "price": 0.1572, "step_size": 1}, {"type": "FLAT", "price": -0.1684, "step_size": 1}]},
+            {"price_components": [{"type": "ENERGY", "price": 0.1, "step_size": 1}], "restrictions": {"start_time": "22:00"}}]"#,
+        );
+        assert_eq!(tariff.price_text(), "EUR 0.249 per kWh + EUR 0.1572 per session");
+        let text = tariff.explain();
+        let never = text.iter().position(|line| line.starts_with("Never charged")).unwrap();
+        assert_eq!(text[2], "  - EUR 0.249 per kWh");
+        assert!(
+            text[..never]
+                .iter()
+                .all(|line| !line.contains("0.229") && !line.contains("0.1684") && !line.contains("0.10"))
+        );
+        assert_eq!(text[never + 1..never + 4].len(), 3);
+    }
+
+    #[test]
+    fn a_window_inside_another_one_is_covered_and_no_other() {
+        let restrictions = |text: &str| {
+            tariff(&format!(r#""elements": [{{"price_components": [{{"type": "FLAT", "price": 1, "step_size": 1}}], "restrictions": {{{text}}}}}]"#)).elements[0].restrictions.clone()
+        };
+        for (outer, inner, covered) in [
+            ("", r#""min_kwh": 1"#, true),
+            (r#""min_kwh": 1"#, "", false),
+            (r#""start_time": "08:00", "end_time": "20:00""#, r#""start_time": "09:00", "end_time": "10:00""#, true),
+            (r#""start_time": "08:00", "end_time": "20:00""#, r#""start_time": "21:00", "end_time": "19:00""#, false),
+            (r#""start_time": "08:00", "end_time": "20:00""#, r#""start_time": "09:00""#, false),
+            (r#""start_time": "22:00", "end_time": "06:00""#, r#""start_time": "23:00", "end_time": "05:00""#, false),
+            (r#""day_of_week": ["MONDAY", "FRIDAY"]"#, r#""day_of_week": ["FRIDAY"]"#, true),
+            (r#""day_of_week": ["MONDAY"]"#, "", false),
+            (r#""max_power": 50"#, r#""max_power": 22"#, true),
+            (r#""reservation": "RESERVATION""#, "", false),
+        ] {
+            assert_eq!(restrictions(outer).covers(&restrictions(inner)), covered, "{outer} over {inner}");
+        }
     }
 }

@@ -303,7 +303,7 @@ impl<'t> Reader<'t> {
         };
         match decimal(text) {
             Some(number) => Ok(Some(number)),
-            None => Err(self.value(fields, name, text, "a number that can be kept")),
+            None => Err(self.value(fields, name, text, "a number (of at most 28 digits, with a decimal point)")),
         }
     }
 
@@ -341,7 +341,7 @@ impl<'t> Reader<'t> {
         }
         match scaled(number, scale) {
             Some(whole) => Ok(whole),
-            None => Err(self.value(fields, name, &number.to_string(), "a number that can be kept")),
+            None => Err(self.value(fields, name, &number.to_string(), "a number that fits: it is too large")),
         }
     }
 }

@@ -116,6 +116,11 @@ impl<'a> Reader<'a> {
             Some(b't') => self.word("true", Value::Bool(true))?,
             Some(b'f') => self.word("false", Value::Bool(false))?,
             Some(b'n') => self.word("null", Value::Null)?,
+            Some(b'N' | b'I') => return Err(self.error("a value was expected: JSON has no NaN and no Infinity")),
+            Some(b'\'') => return Err(self.error("a value was expected: text stands in double quotes")),
+            Some(b'.' | b'+') => {
+                return Err(self.error("a value was expected: a number begins with a digit or a minus"));
+            }
             Some(_) => return Err(self.error("a value was expected")),
             None => return Err(self.error("the text ends where a value was expected")),
         };
@@ -133,7 +138,14 @@ impl<'a> Reader<'a> {
             self.skip_space();
             let start = self.at;
             if self.peek() != Some(b'"') {
-                return Err(self.error("a field name in double quotes was expected"));
+                return Err(self.error(match self.peek() {
+                    Some(b'0'..=b'9') if matches!(members.last(), Some(Member { node, .. }) if matches!(node.value, Value::Number(_))) => {
+                        "a field name was expected: a comma separates fields, and decimals are written with a point"
+                    }
+                    Some(b'}') => "a field name was expected: no comma stands behind the last field",
+                    Some(b'\'') => "a field name in double quotes was expected, not in single ones",
+                    _ => "a field name in double quotes was expected",
+                }));
             }
             let name = self.string()?;
             let name_span = start..self.at;
@@ -173,13 +185,11 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, JsonError> {
-        match self.text[self.at..].starts_with(word) {
-            true => {
-                self.at += word.len();
-                Ok(value)
-            }
-            false => Err(self.error("a value was expected")),
+        if !self.text[self.at..].starts_with(word) {
+            return Err(self.error("a value was expected"));
         }
+        self.at += word.len();
+        Ok(value)
     }
 
     /// A number by the grammar of RFC 8259, not evaluated.

@@ -97,6 +97,7 @@ impl Linter<'_> {
                     self.at_element(Severity::Note, "window_over_midnight", index, message, "write two elements");
                 }
             }
+            self.units(index, restrictions);
             if restrictions.min_current.is_some() || restrictions.max_current.is_some() {
                 let message =
                     "it depends on current, which not every charger reports; unknown current excludes nothing";
@@ -105,6 +106,32 @@ impl Linter<'_> {
         }
         for (index, component) in tariff.components.iter().enumerate() {
             self.component(index, component);
+        }
+    }
+
+    /// Figures in a unit that OCPI does not mean.
+    fn units(&mut self, index: usize, restrictions: &Restrictions) {
+        for (meant, message) in units::of_restrictions(restrictions) {
+            self.at_element(Severity::Warning, "unit", index, message, meant);
+        }
+        let outside = |day: Option<i32>, at: Option<crate::units::Timestamp>, before: bool| match (day, at) {
+            (Some(day), Some(at)) => {
+                let at = at.unix_ms().div_euclid(MS_PER_DAY);
+                if before { i64::from(day) < at } else { i64::from(day) > at.saturating_add(1) }
+            }
+            _ => false,
+        };
+        if outside(restrictions.end_day, self.tariff.valid_from, true)
+            || outside(restrictions.start_day, self.tariff.valid_until, false)
+        {
+            let message = "its dates are outside of the time in which the tariff is valid".to_owned();
+            self.at_element(
+                Severity::Warning,
+                "never_applies",
+                index,
+                message,
+                "look at start_date_time and end_date_time",
+            );
         }
     }
 
@@ -119,12 +146,19 @@ impl Linter<'_> {
             let message = format!("the price is negative ({})", component.price());
             self.at_component(Severity::Warning, "negative_price", index, message, "");
         }
+        for (code, message, help) in units::of_component(self.tariff, component) {
+            self.at_component(Severity::Warning, code, index, message, help);
+        }
         let large = match component.dimension {
             Dimension::Energy => component.step_size >= 1_000,
             Dimension::Time | Dimension::ParkingTime => component.step_size > 900,
             Dimension::Flat => false,
         };
-        if large && component.price_nano > 0 {
+        let absurd = units::absurd_step(component);
+        if absurd && component.price_nano != 0 {
+            let (message, help) = units::step_words(component);
+            self.at_component(Severity::Warning, "large_step_size", index, message, help);
+        } else if large && component.price_nano > 0 {
             let unit = if component.dimension == Dimension::Energy { "Wh" } else { "s" };
             let message = format!("it is billed in blocks of {} {unit}", component.step_size);
             self.at_component(Severity::Note, "large_step_size", index, message, "OCPI recommends small blocks");
@@ -144,6 +178,11 @@ impl Linter<'_> {
             self.at_root(Severity::Warning, "limits_cross", message, "");
         }
         for (name, limit) in [("min_price", min), ("max_price", max)] {
+            let side = [limit.excl_vat, limit.incl_vat].into_iter().flatten().min_by_key(|cost| cost.parts());
+            if side.is_some_and(|cost| cost.parts() < 0 || cost.parts() == 0 && name == "max_price") {
+                let message = format!("{name} is not above zero: {}", limit_meaning(name));
+                self.at_root(Severity::Warning, "limit_zero", message, "remove it, or write the amount");
+            }
             if above(limit.excl_vat, limit.incl_vat) {
                 let message = format!("{name} is lower after tax than before");
                 self.at_root(Severity::Warning, "limit_tax", message, "");
@@ -242,10 +281,18 @@ impl Linter<'_> {
             if u16::try_from(index).is_ok_and(|index| used.contains(&index)) {
                 continue;
             }
+            let element = usize::from(self.tariff.components[index].element);
             if let Some(winner) = holding.get(&index) {
+                // One of the same element was named when the tariff was read.
+                if usize::from(self.tariff.components[usize::from(*winner)].element) == element {
+                    continue;
+                }
                 let first = path_of(&self.tariff.components[usize::from(*winner)]);
                 let message = format!("it is never used: {first} applies whenever this does, and stands earlier");
                 self.at_component(Severity::Warning, "shadowed", index, message, "put the special case first");
+            } else if impossible(&self.tariff.elements[element].restrictions).is_none() {
+                let message = "its restrictions never hold together: it is never used".to_owned();
+                self.at_component(Severity::Warning, "never_applies", index, message, "look at days and dates");
             }
         }
     }
@@ -332,6 +379,10 @@ pub(super) fn display_order(dimension: Dimension) -> u8 {
         Dimension::ParkingTime => 2,
         Dimension::Flat => 3,
     }
+}
+
+fn limit_meaning(name: &str) -> &'static str {
+    if name == "max_price" { "no session costs anything" } else { "it has no effect" }
 }
 
 fn path_of(component: &Component) -> String {
@@ -428,6 +479,8 @@ fn words(moment: &Moment) -> String {
     }
     words
 }
+
+mod units;
 
 #[cfg(test)]
 mod tests;

@@ -459,6 +459,43 @@ impl PriceLimit {
 }
 
 impl Restrictions {
+    /// Whether no moment can meet it: a bound below that is not below the one above.
+    pub(super) fn is_impossible(&self) -> bool {
+        let empty = |min: Option<i64>, max: Option<i64>| max.is_some_and(|max| max <= min.unwrap_or(0));
+        empty(self.min_energy, self.max_energy)
+            || empty(self.min_duration, self.max_duration)
+            || empty(self.min_power, self.max_power)
+            || empty(self.min_current, self.max_current)
+            || matches!((self.start_day, self.end_day), (Some(start), Some(end)) if end <= start)
+    }
+
+    /// Whether it holds at every moment at which the other one does. May say no where it does, never yes where it does not.
+    pub(super) fn covers(&self, other: &Restrictions) -> bool {
+        fn within<T: PartialOrd>(own: (Option<T>, Option<T>), other: (Option<T>, Option<T>)) -> bool {
+            let low = own.0.is_none_or(|own| other.0.is_some_and(|other| other >= own));
+            let high = own.1.is_none_or(|own| other.1.is_some_and(|other| other <= own));
+            low && high
+        }
+        let clock = match (self.start_minute, self.end_minute) {
+            (None, None) => true,
+            own if own == (other.start_minute, other.end_minute) => true,
+            // A window over midnight is two stretches of a day; only whole ones are compared.
+            (start, end) if start.unwrap_or(0) < end.unwrap_or(1_440) => {
+                other.start_minute.unwrap_or(0) < other.end_minute.unwrap_or(1_440)
+                    && within((start, end), (other.start_minute, other.end_minute))
+            }
+            _ => false,
+        };
+        clock
+            && self.reservation == other.reservation
+            && (self.weekdays == 0 || other.weekdays != 0 && other.weekdays & !self.weekdays == 0)
+            && within((self.start_day, self.end_day), (other.start_day, other.end_day))
+            && within((self.min_energy, self.max_energy), (other.min_energy, other.max_energy))
+            && within((self.min_power, self.max_power), (other.min_power, other.max_power))
+            && within((self.min_current, self.max_current), (other.min_current, other.max_current))
+            && within((self.min_duration, self.max_duration), (other.min_duration, other.max_duration))
+    }
+
     /// Whether it depends on the local calendar.
     pub(super) fn civil(&self) -> bool {
         self.start_minute.is_some() || self.end_minute.is_some() || self.by_day()

@@ -2,7 +2,7 @@
 
 use super::cdr::{Cdr, PricedCdr};
 use super::finding::{Finding, Severity};
-use super::model::{Component, Dimension, Tariff};
+use super::model::{Component, Dimension, Tariff, TaxIncluded};
 use super::rating::{Rating, RatingError, Reported, reported};
 use super::runs::PricedSession;
 use super::segments::{BilledSegment, Segments};
@@ -16,6 +16,8 @@ use serde::Serialize;
 pub struct PriceReport {
     /// ISO 4217.
     pub currency: String,
+    /// Whether prices and amounts of the lines contain tax.
+    pub tax_included: bool,
     /// The tariff's id.
     pub tariff_id: String,
     /// SHA-256 of the tariff's text.
@@ -76,6 +78,8 @@ pub struct SegmentText {
     pub billed_volume: String,
     /// Per kWh, per hour or once, as the tariff states it.
     pub price: String,
+    /// Billed volume times price, exactly: with tax where the prices contain it, else before tax.
+    pub amount: String,
     /// What it costs before tax.
     pub cost_excl_vat: String,
     /// What it costs after tax.
@@ -177,6 +181,7 @@ fn report(rating: &Rating, segments: &Segments, tariff: &Tariff, times: &Times) 
     let energy = rating.energy().ok_or(RatingError::Range)?;
     let mut report = PriceReport {
         currency: tariff.currency().to_string(),
+        tax_included: tariff.tax_included() == TaxIncluded::Yes,
         tariff_id: tariff.id().to_string(),
         tariff_hash: tariff.hash().to_string(),
         total_cost: priced.then(|| text(Price { excl_vat: total.excl_vat, incl_vat: total.incl_vat })),
@@ -243,10 +248,22 @@ fn segment(line: &BilledSegment, tariff: &Tariff) -> SegmentText {
         volume: volume(component, line.segment.volume),
         billed_volume: volume(component, line.billed_volume),
         price: component.price().to_string(),
+        amount: line.as_priced(tariff).major().to_string(),
         cost_excl_vat: line.price.excl_vat.major().to_string(),
         cost_incl_vat: line.price.incl_vat.major().to_string(),
         vat: component.vat_percent().map(|vat| vat.to_string()),
         reason: line.segment.reason.as_str(),
+    }
+}
+
+impl BilledSegment {
+    /// What it costs as its price is stated, so that volume times price is this amount: with tax where the prices contain it,
+    /// else before tax.
+    pub fn as_priced(&self, tariff: &Tariff) -> Cost {
+        match tariff.tax_included() {
+            TaxIncluded::Yes => self.price.incl_vat,
+            TaxIncluded::No | TaxIncluded::NotApplicable => self.price.excl_vat,
+        }
     }
 }
 

@@ -276,7 +276,9 @@ fn next_reading(
              after it as two sessions",
             last.register, last.at, reading.register, reading.at
         ));
-        return Err(reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason));
+        let fault = reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason);
+        // The readings behind it are compared with it: one fall is one fault.
+        reader.note(fault);
     }
     Ok(reading)
 }

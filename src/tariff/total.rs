@@ -167,7 +167,7 @@ impl Rating {
     pub fn rounded_up(&self, tariff: &Tariff) -> Result<(Energy, TimeSpan), RatingError> {
         let (mut energy, mut time) = (0_i64, 0_i64);
         self.each_billed(tariff, |billed| {
-            let extra = billed.billed - billed.consumed;
+            let extra = billed.billed.checked_sub(billed.consumed).ok_or(RatingError::Range)?;
             match tariff.components[usize::from(billed.component)].dimension {
                 Dimension::Energy => energy = energy.checked_add(extra).ok_or(RatingError::Range)?,
                 Dimension::Time | Dimension::ParkingTime => time = time.checked_add(extra).ok_or(RatingError::Range)?,
@@ -231,8 +231,8 @@ fn round_up(sum: i64, step: i64) -> Result<i64, RatingError> {
     if step <= 1 || sum <= 0 {
         return Ok(0);
     }
-    let over = sum % step;
-    let extra = if over == 0 { 0 } else { step - over };
+    let over = sum.checked_rem(step).unwrap_or(0);
+    let extra = if over == 0 { 0 } else { step.saturating_sub(over) };
     sum.checked_add(extra).map(|_| extra).ok_or(RatingError::Range)
 }
 
@@ -244,17 +244,18 @@ pub(super) fn parts_of(tariff: &Tariff, component: &Component, amount: i64) -> R
         Dimension::Flat => FLAT_PARTS,
     };
     // Two factors of 64 bits always fit; the unit and the tax are checked.
-    let stated = i128::from(amount) * i128::from(component.price_nano);
-    let plain = stated.checked_mul(unit * ONE).ok_or(MoneyError::Overflow)?;
+    let stated = i128::from(amount).saturating_mul(i128::from(component.price_nano));
+    let plain = stated.checked_mul(unit.saturating_mul(ONE)).ok_or(MoneyError::Overflow)?;
     let vat = i128::from(component.vat.unwrap_or(0));
+    let with_vat = ONE.saturating_add(vat);
     match tariff.tax {
         TaxIncluded::No if vat > 0 => {
-            let incl = stated.checked_mul(unit * (ONE + vat)).ok_or(MoneyError::Overflow)?;
+            let incl = stated.checked_mul(unit.saturating_mul(with_vat)).ok_or(MoneyError::Overflow)?;
             Ok(Parts { excl: plain, incl })
         }
         TaxIncluded::Yes if vat > 0 => {
             // The only quotient: what is before tax is known to half a part.
-            let excl = proportion(plain, ONE, ONE + vat).ok_or(MoneyError::Overflow)?;
+            let excl = proportion(plain, ONE, with_vat).ok_or(MoneyError::Overflow)?;
             Ok(Parts { excl, incl: plain })
         }
         TaxIncluded::No | TaxIncluded::Yes | TaxIncluded::NotApplicable => Ok(Parts { excl: plain, incl: plain }),
@@ -264,12 +265,12 @@ pub(super) fn parts_of(tariff: &Tariff, component: &Component, amount: i64) -> R
 /// `value × numerator / denominator` to the nearest whole, a half to even; the fraction is at most one.
 fn proportion(value: i128, numerator: i128, denominator: i128) -> Option<i128> {
     let whole = value.div_euclid(denominator).checked_mul(numerator)?;
-    let rest = value.rem_euclid(denominator) * numerator;
+    let rest = value.rem_euclid(denominator).checked_mul(numerator)?;
     let (quotient, remainder) = (rest.div_euclid(denominator), rest.rem_euclid(denominator));
-    let nearest = match (remainder * 2).cmp(&denominator) {
+    let nearest = match remainder.checked_mul(2)?.cmp(&denominator) {
         std::cmp::Ordering::Less => quotient,
-        std::cmp::Ordering::Greater => quotient + 1,
-        std::cmp::Ordering::Equal => quotient + ((whole + quotient) & 1),
+        std::cmp::Ordering::Greater => quotient.checked_add(1)?,
+        std::cmp::Ordering::Equal => quotient.checked_add((whole ^ quotient) & 1)?,
     };
     whole.checked_add(nearest)
 }

@@ -197,3 +197,62 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("run.json: line 2, column 21: $.start_date_time"), "{text}");
 }
+
+/// After a public report: 0.50 per kWh and 6.00 per hour with 19 % inside, 40 kWh and 2 h of parking: 32.00.
+#[test]
+fn a_line_multiplies_where_the_price_contains_tax() {
+    let folder = Folder::new();
+    let component =
+        |kind: &str, price: &str| format!(r#"{{"type": "{kind}", "price": {price}, "vat": 19, "step_size": 60}}"#);
+    let prices = [component("ENERGY", "0.5"), component("PARKING_TIME", "6.0")].join(", ");
+    folder.file(
+        "gross.json",
+        &format!(r#"[{{"id": "G", "currency": "EUR", "tax_included": "YES", "elements": [{{"price_components": [{prices}]}}]}}]"#),
+    );
+    folder.file(
+        "readings.json",
+        r#"{"timezone": "Europe/Berlin", "start": "2026-02-03T14:00:00+01:00", "end": "2026-02-03T19:00:00+01:00",
+            "readings": [{"at": "2026-02-03T14:00:00+01:00", "register_wh": 0}, {"at": "2026-02-03T17:00:00+01:00", "register_wh": 40000}]}"#,
+    );
+    let arguments = ["price", "--tariff", "gross.json", "--readings", "readings.json"];
+    let (code, price) = folder.run(&arguments);
+    assert_eq!((code, &price["payable"], &price["tax_included"]), (0, &"32.00".into(), &true.into()));
+    let amounts: Vec<&Value> = price["segments"].as_array().unwrap().iter().map(|line| &line["amount"]).collect();
+    assert_eq!(amounts, ["20", "12"]);
+    let mut command = Command::cargo_bin("wattstile").unwrap();
+    let output = command.current_dir(folder.path()).arg("tariff").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("40 kWh at 0.5 = 20 EUR  including 19 % VAT"), "{text}");
+    assert!(text.contains("2:00:00 h at 6 = 12 EUR"), "{text}");
+}
+
+/// After a public report: one file of Latin-1 among others stopped the check of all.
+#[test]
+fn every_file_is_looked_at_though_one_cannot_be_read() {
+    let folder = Folder::new();
+    std::fs::write(folder.path().join("latin1.json"), b"{\"id\": \"\xe9nergie\"}").unwrap();
+    let one = |id: &str, currency: &str| {
+        format!(
+            r#"{{"id": "{id}", "currency": {currency}, "elements": [{{"price_components": [{{"type": "ENERGY", "price": 0.3, "step_size": 1}}]}}]}}"#
+        )
+    };
+    folder.file("list.json", &format!("[{}, {}]", one("A", "\"EUR\""), one("B", "null")));
+    folder.file("z.json", &one("Z", "\"EUR\"").replace("price_components", "priceComponents"));
+    let (code, answer) = folder.run(&["lint", "latin1.json", "missing.json", "list.json", "z.json"]);
+    let errors: Vec<(&str, &str)> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["severity"] == "error")
+        .map(|finding| (finding["file"].as_str().unwrap(), finding["code"].as_str().unwrap()))
+        .collect();
+    assert_eq!(code, 1);
+    assert_eq!(&errors[..3], [("latin1.json", "not_utf8"), ("missing.json", "unreadable"), ("list.json", "unusable")]);
+    assert!(errors.contains(&("z.json", "misspelled_field")), "{errors:?}");
+    let (code, answer) = folder.run(&["ls", "."]);
+    let files: Vec<&str> =
+        answer["items"].as_array().unwrap().iter().map(|row| row["file"].as_str().unwrap()).collect();
+    assert_eq!((code, files), (1, vec!["latin1.json", "list.json[0]", "list.json[1]", "tariff.json", "z.json"]));
+    let (_, answer) = folder.run(&["explain", "tariff.json"]);
+    assert_eq!(answer["schema"], "wattstile.tariff-explain/1");
+}

@@ -389,3 +389,143 @@ proptest! {
         let _ = Tariff::parse(&text[..text.floor_char_boundary(place)]);
     }
 }
+
+/// A number as extreme as a file may state it.
+fn extreme_number() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "0",
+            "1",
+            "-1",
+            "0.000000001",
+            "1e-12",
+            "1e-28",
+            "2466",
+            "9223372036",
+            "9223372036.854775807",
+            "-9223372036",
+            "9223372036854775807",
+            "18000000000000",
+            "79228162514264337593543950335",
+            "-79228162514264337593543950335",
+            "4294967295",
+            "1e20",
+            "1e28",
+            "1e400",
+            "100",
+            "\"1,5\"",
+            "null",
+            "true",
+            "[]",
+        ])
+        .prop_map(str::to_owned),
+        any::<i64>().prop_map(|number| number.to_string()),
+        (any::<i32>(), 0_u32..1_000_000_000).prop_map(|(whole, part)| format!("{whole}.{part:09}")),
+    ]
+}
+
+fn extreme_time() -> impl Strategy<Value = String> {
+    prop::sample::select(vec![
+        "2026-03-29T00:30:00Z",
+        "2026-03-29T04:30:00+02:00",
+        "1970-01-01T00:00:00Z",
+        "-009999-01-02T00:00:00Z",
+        "9999-12-30T00:00:00Z",
+        "0001-01-01T00:00:00",
+        "2026-03-29",
+        "soon",
+    ])
+    .prop_map(str::to_owned)
+}
+
+fn extreme_tariff() -> impl Strategy<Value = String> {
+    let kind = prop::sample::select(vec!["ENERGY", "TIME", "PARKING_TIME", "FLAT"]);
+    let component =
+        (kind, extreme_number(), extreme_number(), extreme_number()).prop_map(|(kind, price, vat, step)| {
+            let vat = if vat.len() < 4 { format!("\"vat\": {vat}, ") } else { String::new() };
+            format!("{{\"type\": \"{kind}\", \"price\": {price}, {vat}\"step_size\": {step}}}")
+        });
+    let bounds = ["min_kwh", "max_kwh", "min_duration", "max_duration", "min_power", "max_power", "max_current"];
+    let bound = (prop::sample::subsequence(bounds.to_vec(), 0..3), extreme_number(), extreme_number());
+    let restrictions = bound.prop_map(|(names, first, second)| {
+        let fields: Vec<String> =
+            names.iter().zip([first, second]).map(|(name, value)| format!("\"{name}\": {value}")).collect();
+        fields.join(", ")
+    });
+    let element = (component, restrictions).prop_map(|(component, fields)| {
+        format!("{{\"price_components\": [{component}], \"restrictions\": {{{fields}}}}}")
+    });
+    let limits = (
+        prop::sample::subsequence(vec!["before_taxes", "after_taxes"], 1..3),
+        prop::sample::select(vec!["min_price", "max_price"]),
+        extreme_number(),
+    );
+    let currency = prop::sample::select(vec!["EUR", "IDR", "JPY", "KWD"]);
+    let tax = prop::sample::select(vec!["YES", "NO", "N/A"]);
+    (prop::collection::vec(element, 1..4), limits, currency, tax).prop_map(|(elements, (sides, name, value), currency, tax)| {
+        let sides: Vec<String> = sides.iter().map(|side| format!("\"{side}\": {value}")).collect();
+        format!(
+            "{{\"id\": \"T\", \"currency\": \"{currency}\", \"tax_included\": \"{tax}\", \"{name}\": {{{}}}, \"elements\": [{}]}}",
+            sides.join(", "),
+            elements.join(", ")
+        )
+    })
+}
+
+fn extreme_cdr() -> impl Strategy<Value = String> {
+    let kinds = vec!["ENERGY", "TIME", "PARKING_TIME", "RESERVATION_TIME", "MIN_POWER", "MAX_CURRENT"];
+    let dimension = (prop::sample::select(kinds), extreme_number())
+        .prop_map(|(kind, volume)| format!("{{\"type\": \"{kind}\", \"volume\": {volume}}}"));
+    let period = (extreme_time(), prop::collection::vec(dimension, 1..4)).prop_map(|(start, dimensions)| {
+        format!("{{\"start_date_time\": \"{start}\", \"dimensions\": [{}]}}", dimensions.join(", "))
+    });
+    let frame = (extreme_time(), extreme_time(), prop::collection::vec(period, 1..4), extreme_number());
+    frame.prop_map(|(start, end, periods, total)| {
+        format!(
+            "{{\"start_date_time\": \"{start}\", \"end_date_time\": \"{end}\", \"currency\": \"EUR\", \"total_cost\": {total}, \
+             \"total_time\": {total}, \"charging_periods\": [{}]}}",
+            periods.join(", ")
+        )
+    })
+}
+
+fn extreme_readings() -> impl Strategy<Value = String> {
+    let reading = (extreme_time(), extreme_number(), extreme_number()).prop_map(|(at, register, power)| {
+        format!("{{\"at\": \"{at}\", \"register_wh\": {register}, \"power_w\": {power}}}")
+    });
+    (extreme_time(), extreme_time(), prop::collection::vec(reading, 1..4)).prop_map(|(start, end, readings)| {
+        format!("{{\"start\": \"{start}\", \"end\": \"{end}\", \"readings\": [{}]}}", readings.join(", "))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever a tariff, a CDR or a list of readings states: a price or a refusal, never the end of the process.
+    #[test]
+    fn extreme_files_have_a_price_or_a_refusal(
+        tariff in extreme_tariff(), cdr in extreme_cdr(), readings in extreme_readings(),
+    ) {
+        use wattstile::tariff::{Cdr, PriceReport, Profiles, RecordedSession, check};
+        let _ = check(&tariff, Profiles::default());
+        let Ok(parsed) = Tariff::parse(&tariff) else { return Ok(()) };
+        let tariff = parsed.tariff;
+        let _ = (tariff.price_text(), tariff.explain());
+        let zone = TimeZone::get("Europe/Amsterdam").unwrap();
+        if let Ok(cdr) = Cdr::parse(&cdr)
+            && let Ok(priced) = cdr.price(&tariff, &zone)
+        {
+            let _ = cdr.check(&tariff, &zone, &priced);
+            if let Ok(report) = PriceReport::of_cdr(&cdr, &priced, &tariff) {
+                let _ = cdr.check_totals(&report);
+            }
+        }
+        if let Ok(session) = RecordedSession::parse_readings(&readings)
+            && let Ok(priced) = session.price(&tariff, &zone)
+        {
+            let _ = PriceReport::of_session(&priced, &tariff);
+            let _ = priced.rating.cost_ahead_at_most(&tariff, &zone, Power::from_milliwatts(i64::MAX), TimeSpan::from_ms(i64::MAX));
+            let _ = tariff.cost_ahead_of_any(Power::from_milliwatts(i64::MAX), TimeSpan::from_ms(i64::MAX));
+        }
+    }
+}

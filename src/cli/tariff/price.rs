@@ -4,6 +4,8 @@ use super::{at, faulty, one_tariff, read};
 use crate::cli::{CliError, Exit, Output};
 use crate::tariff::{Cdr, Parsed, PriceReport, PriceText, RecordedSession, Severity};
 use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -113,6 +115,20 @@ pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
     TimeZone::get(name).map_err(|error| CliError::new(Exit::Usage, format!("time zone `{name}`: {error}")))
 }
 
+/// Hours on a clock: `1:58:22.8` says exactly what a decimal of an hour cannot.
+fn clock(hours: &str) -> String {
+    let ms = hours.parse::<Decimal>().ok().and_then(|hours| hours.checked_mul(Decimal::from(3_600_000)));
+    let Some(ms) = ms.and_then(|ms| ms.round().to_i64()) else { return hours.to_owned() };
+    let (seconds, rest) = (ms.div_euclid(1_000), ms.rem_euclid(1_000));
+    let rest = if rest == 0 { String::new() } else { format!(".{rest:03}").trim_end_matches('0').to_owned() };
+    format!(
+        "{}:{:02}:{:02}{rest}",
+        seconds.div_euclid(3_600),
+        seconds.div_euclid(60).rem_euclid(60),
+        seconds.rem_euclid(60)
+    )
+}
+
 fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
     let currency = &report.currency;
     for segment in &report.segments {
@@ -121,15 +137,21 @@ fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
             dimension if dimension.ends_with("TIME") => "h",
             _ => "x",
         };
-        let vat = segment.vat.as_deref().map_or(String::new(), |vat| format!("  VAT {vat} %"));
-        let billed = match segment.billed_volume == segment.volume {
-            true => format!("{} {unit}", segment.volume),
-            false => format!("{} {unit} (billed {})", segment.volume, segment.billed_volume),
+        let vat = match &segment.vat {
+            Some(vat) if report.tax_included => format!("  including {vat} % VAT"),
+            Some(vat) => format!("  plus {vat} % VAT"),
+            None => String::new(),
+        };
+        let shown = |volume: &str| if unit == "h" { clock(volume) } else { volume.to_owned() };
+        let billed = if segment.billed_volume == segment.volume {
+            format!("{} {unit}", shown(&segment.volume))
+        } else {
+            format!("{} {unit} (consumed {})", shown(&segment.billed_volume), shown(&segment.volume))
         };
         writeln!(
             out,
             "{}  {:<24} {billed} at {} = {} {currency}{vat}  [{}]",
-            segment.from, segment.dimension, segment.price, segment.cost_excl_vat, segment.reason
+            segment.from, segment.dimension, segment.price, segment.amount, segment.reason
         )?;
     }
     for (name, cost) in [

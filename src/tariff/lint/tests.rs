@@ -87,3 +87,77 @@ fn a_tariff_of_an_hour_by_hour_price_list_is_searched() {
     let found = codes(&format!("[{}]", hours.join(", ")));
     assert_eq!(found.iter().map(|(code, _)| *code).collect::<Vec<_>>(), ["gap"], "the days before and after");
 }
+
+/// After public reports: 32,000 W as min_power, and a step_size of 10⁶ Wh that bills 300.00 for one Wh.
+#[test]
+fn figures_in_another_unit_are_told() {
+    let energy = |restriction: &str| {
+        codes(&format!("[{}, {}]", element("ENERGY", "0.5", restriction), element("ENERGY", "0.25", "")))
+    };
+    for restriction in [
+        r#""min_power": 32000.0"#,
+        r#""min_power": 11000"#,
+        r#""min_kwh": 5000"#,
+        r#""max_kwh": 20000"#,
+        r#""min_current": 16000"#,
+        r#""max_current": 7.4"#,
+        r#""min_duration": 30"#,
+        r#""min_duration": 14400000"#,
+    ] {
+        assert!(energy(restriction).contains(&("unit", "$.elements[0]".to_owned())), "{restriction}");
+    }
+    for restriction in [r#""min_power": 150"#, r#""min_kwh": 60"#, r#""min_duration": 14400"#] {
+        assert!(!energy(restriction).iter().any(|(code, _)| *code == "unit"), "{restriction}");
+    }
+    for restriction in [r#""min_current": 32"#, r#""max_current": 500"#] {
+        assert!(!energy(restriction).iter().any(|(code, _)| *code == "unit"), "{restriction}");
+    }
+    let one = |kind: &str, price: &str| codes(&format!("[{}]", element(kind, price, "")));
+    for (kind, price) in
+        [("ENERGY", "0.00045"), ("ENERGY", "45"), ("TIME", "0.10"), ("PARKING_TIME", "0.2"), ("TIME", "600")]
+    {
+        assert!(one(kind, price).iter().any(|(code, _)| *code == "unit"), "{kind} {price}");
+    }
+    for (kind, price) in
+        [("ENERGY", "0.45"), ("TIME", "1.20"), ("PARKING_TIME", "60"), ("FLAT", "0.1"), ("ENERGY", "0")]
+    {
+        assert!(!one(kind, price).iter().any(|(code, _)| *code == "unit"), "{kind} {price}");
+    }
+    let vat = element("ENERGY", "0.5", "").replace("\"step_size\"", "\"vat\": 0.21, \"step_size\"");
+    assert!(codes(&format!("[{vat}]")).iter().any(|(code, _)| *code == "vat_fraction"));
+}
+
+#[test]
+fn absurd_blocks_and_windows_that_never_open_are_warnings() {
+    let text = |step: u32, restriction: &str| {
+        let component = format!(r#"{{"type": "ENERGY", "price": 0.3, "step_size": {step}}}"#);
+        format!(
+            r#"{{"id": "T", "currency": "EUR", "elements": [{{"price_components": [{component}], "restrictions": {{{restriction}}}}}]}}"#
+        )
+    };
+    let found = |text: &str| -> Vec<(&'static str, Severity, String)> {
+        let parsed = Tariff::parse(text).unwrap();
+        lint(&parsed, Profiles::default())
+            .into_iter()
+            .map(|finding| (finding.code, finding.severity, finding.message))
+            .collect()
+    };
+    let huge = found(&text(1_000_000, ""));
+    assert!(
+        huge.iter().any(|(code, severity, message)| *code == "large_step_size"
+            && *severity == Severity::Warning
+            && message.ends_with("billed is 300")),
+        "{huge:?}"
+    );
+    assert!(
+        found(&text(1_000, ""))
+            .iter()
+            .any(|(code, severity, _)| *code == "large_step_size" && *severity == Severity::Note)
+    );
+    // 2026-01-01 is a Thursday.
+    let never = text(1, r#""start_date": "2026-01-01", "end_date": "2026-01-02", "day_of_week": ["MONDAY"]"#);
+    assert!(found(&never).iter().any(|(code, severity, _)| *code == "never_applies" && *severity == Severity::Warning));
+    let outside = text(1, r#""end_date": "2026-01-02""#)
+        .replace("\"currency\"", "\"start_date_time\": \"2026-03-01T00:00:00Z\", \"currency\"");
+    assert!(found(&outside).iter().any(|(code, _, _)| *code == "never_applies"));
+}
