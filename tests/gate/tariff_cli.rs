@@ -203,7 +203,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_place() {
 fn a_line_multiplies_where_the_price_contains_tax() {
     let folder = Folder::new();
     let component =
-        |kind: &str, price: &str| format!(r#"{{"type": "{kind}", "price": {price}, "vat": 19, "step_size": 60}}"#);
+        |kind: &str, price: &str| format!(r#"{{"type": "{kind}", "price": {price}, "vat": 19, "step_size": 1}}"#);
     let prices = [component("ENERGY", "0.5"), component("PARKING_TIME", "6.0")].join(", ");
     folder.file(
         "gross.json",
