@@ -247,6 +247,27 @@ pub const HANDSHAKE_DEADLINE: TimeSpan = TimeSpan::from_secs(5);
 /// TLS handshakes under way at once; further connections wait in the kernel's backlog.
 pub const HANDSHAKES_MAX: usize = 4_096;
 
+/// The same at the processors' listener, which has places of its own: what crowds one listener does not close the other.
+pub const PROCESSOR_HANDSHAKES_MAX: usize = 256;
+
+/// The part of a listener's handshakes that one source address may have under way: half of them.
+pub const HANDSHAKES_PER_ADDRESS_DIVISOR: usize = 2;
+
+/// Certificates between a peer's and its authority of which one copy serves all connections.
+pub const CERTIFICATES_SHARED: usize = 32;
+
+/// Open files that are kept beside those in use at a start, for the journal, snapshots, backups, the console and its
+/// probes; connections of peers never take them.
+pub const DESCRIPTORS_RESERVED: u64 = 128 + CONSOLE_CONNECTIONS as u64 + PROBE_CONNECTIONS as u64;
+
+/// Connections of the console at once. There are more than questions, so that some are always free to be heard.
+pub const CONSOLE_CONNECTIONS: usize = 96;
+
+/// Connections of the listener for probes at once.
+pub const PROBE_CONNECTIONS: usize = 32;
+
+const _: () = assert!(CONSOLE_QUESTIONS < CONSOLE_CONNECTIONS);
+
 /// Connections that wait in the kernel to be accepted, per listener.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 

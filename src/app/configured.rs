@@ -66,9 +66,10 @@ pub enum SetupError {
 pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, SetupError> {
     let data = &config.gate.data_dir;
     make_pki(config, clock.now().wall)?;
-    let door = |door, address, connections_max: u32| {
-        let tls = Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?;
-        Ok::<_, SetupError>(Door { address, tls: Arc::new(tls), connections_max: connections_max as usize })
+    let door = |door, address, connections_max: u32, each_max: u32| {
+        let tls = Arc::new(Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?);
+        let (connections_max, each_max) = (connections_max as usize, each_max as usize);
+        Ok::<_, SetupError>(Door { address, tls, connections_max, each_max })
     };
     let mut macs = BTreeMap::new();
     for entry in &config.registry {
@@ -89,11 +90,17 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         shards: super::settings::shards_of(config.gate.shards, config.gate.partitions),
         policy: config.session_policy(),
         places: Box::new(places),
-        chargers: Some(door(identity::Door::Chargers, config.chargers.listen, config.chargers.connections_max)?),
+        chargers: Some(door(
+            identity::Door::Chargers,
+            config.chargers.listen,
+            config.chargers.connections_max,
+            config.chargers.connections_each_max,
+        )?),
         processors: Some(door(
             identity::Door::Processors,
             config.processors.listen,
             config.processors.connections_max,
+            config.processors.connections_each_max,
         )?),
         may_speak_for: config.may_speak_for(),
         mac_of: Box::new(move |id| macs.get(id).cloned()),

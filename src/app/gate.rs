@@ -4,7 +4,7 @@ use super::data::{Opened, open};
 use super::receiver::Receiver;
 use super::reconciler::Reconciler;
 use super::scrape::{CommitDurations, Measured};
-use super::settings::Settings;
+use super::settings::{Door, Settings};
 use super::threads::{Kept, Parts, Running, run};
 use crate::actors::ConnectionId;
 use crate::actors::archivist::Finish;
@@ -23,6 +23,7 @@ use crate::metrics::Durations;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
 use crate::transport::Edge;
+use crate::transport::descriptors::{self, Plan, Scarce};
 use crate::units::ProcessorId;
 use actix::{Actor, Addr};
 use actix_rt::{ArbiterHandle, System};
@@ -43,6 +44,9 @@ pub enum StartError {
     /// The data.
     #[error(transparent)]
     Journal(#[from] Failure),
+    /// Too few open files are allowed.
+    #[error(transparent)]
+    Files(#[from] Scarce),
     /// A thread or a listener.
     #[error("{what}: {error}")]
     System {
@@ -167,6 +171,14 @@ impl Gate {
                 let what = what.to_owned();
                 move |error| StartError::System { what, error }
             };
+            // The journal's threads run by now, with all that they keep open.
+            let most = |door: &Option<Door>| door.as_ref().map_or(0, |door| door.connections_max);
+            let wanted = Plan::wanted(most(&settings.chargers), most(&settings.processors));
+            let (plan, scarce) = wanted.within(descriptors::raise_limit(), descriptors::in_use())?;
+            if let Some(scarce) = scarce {
+                let (chargers, processors) = (plan.chargers.connections, plan.processors.connections);
+                tracing::warn!(chargers, processors, "fewer connections than configured are taken: {scarce}");
+            }
             let opened = Edge::new(settings.bounds, 2).map_err(failed("handshake threads"))?;
             let reception = Arc::new(Receiver {
                 directory: directory.clone(),
@@ -180,14 +192,14 @@ impl Gate {
             if let Some(door) = settings.chargers {
                 chargers = Some(
                     reception
-                        .listen(&opened, door, Receiver::take_in_charger)
+                        .listen(&opened, door, plan.chargers, Receiver::take_in_charger)
                         .map_err(failed("the chargers' listener"))?,
                 );
             }
             if let Some(door) = settings.processors {
                 processors = Some(
                     reception
-                        .listen(&opened, door, Receiver::take_in_processor)
+                        .listen(&opened, door, plan.processors, Receiver::take_in_processor)
                         .map_err(failed("the processors' listener"))?,
                 );
             }

@@ -9,7 +9,8 @@ use crate::actors::ConnectionId;
 use crate::actors::directory::Directory;
 use crate::actors::processor::ProcessorActor;
 use crate::actors::shard::Shard;
-use crate::transport::{Edge, NoRoom, Peer, Reception};
+use crate::transport::descriptors::Share;
+use crate::transport::{Capacity, Edge, NoRoom, Peer, Reception};
 use crate::units::{Clock, PartitionId};
 use crate::wire::{ChargerLink, MaySpeakFor, ProcessorLink, Subject};
 use actix::Actor;
@@ -36,11 +37,12 @@ impl Receiver {
         self: &Arc<Self>,
         edge: &Edge,
         door: Door,
+        share: Share,
         take_in: fn(&Receiver, Peer) -> Result<(), NoRoom>,
     ) -> std::io::Result<SocketAddr> {
         let receiver = Arc::clone(self);
         let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
-        edge.listen(door.address, door.tls, door.connections_max, reception)
+        edge.listen(door.address, door.tls, Capacity { share, each_max: door.each_max }, reception)
     }
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.

@@ -103,4 +103,6 @@ pub struct Door {
     pub tls: Arc<Tls>,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Most connections at once of one peer.
+    pub each_max: usize,
 }

@@ -8,6 +8,8 @@ use crate::app::SystemClock;
 use crate::app::preflight::{Finding, State, preflight};
 use crate::config::Config;
 use crate::journal;
+use crate::limits;
+use crate::transport::descriptors::{self, Plan};
 use crate::units::Clock;
 use serde::Serialize;
 use std::fs;
@@ -40,8 +42,8 @@ const SYNC_SLOW: Duration = Duration::from_millis(20);
 /// The log, two snapshots, and the ballast need about so much.
 const ROOM_WANTED: u64 = 2 << 30;
 const ROOM_LEAST: u64 = 256 << 20;
-/// Open files beside connections.
-const FILES_BESIDE: u64 = 256;
+/// About so many files are open when a gate's listeners open.
+const FILES_BESIDE: u64 = 128;
 
 /// Looks at everything.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
@@ -149,20 +151,23 @@ fn sync(place: &Path) -> Finding {
     }
 }
 
-/// Whether every connection that is allowed can have a descriptor, as proc(5) tells it.
+/// Whether every connection that is allowed can have a file, beside what the journal keeps open.
 fn open_files(config: &Config) -> Finding {
-    let wanted =
-        u64::from(config.chargers.connections_max) + u64::from(config.processors.connections_max) + FILES_BESIDE;
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-    match limit.and_then(|limit| limit.parse::<u64>().ok()) {
-        None => Finding::good("open files", "no limit is told"),
-        Some(limit) if limit < wanted => Finding::warning(
-            "open files",
-            format!("{limit} are allowed, all connections would take {wanted}"),
-            "raise it (`ulimit -n`, LimitNOFILE=), or lower connections_max",
-        ),
-        Some(limit) => Finding::good("open files", format!("{limit} are allowed, {wanted} are wanted")),
+    let most = |connections: u32| connections as usize;
+    let plan = Plan::wanted(most(config.chargers.connections_max), most(config.processors.connections_max));
+    let limit = descriptors::highest_limit();
+    match plan.within(limit, FILES_BESIDE) {
+        Err(scarce) => Finding::wrong("open files", scarce.to_string(), "no listener would open"),
+        Ok((plan, Some(scarce))) => {
+            let (chargers, processors) = (plan.chargers.connections, plan.processors.connections);
+            let help = format!("{chargers} chargers and {processors} connections of processors would be taken");
+            Finding::warning("open files", scarce.to_string(), help)
+        }
+        Ok((_, None)) if limit == u64::MAX => Finding::good("open files", "any number is allowed"),
+        Ok((plan, None)) => {
+            let wanted = plan.total() + FILES_BESIDE + limits::DESCRIPTORS_RESERVED;
+            Finding::good("open files", format!("{limit} are allowed, {wanted} are wanted"))
+        }
     }
 }
 

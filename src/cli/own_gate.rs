@@ -139,7 +139,9 @@ fn door(pki: &Pki, door: For, now: Now) -> Result<Door, CliError> {
     let material = Material { own, authorities: vec![pki.authority(door).clone()], crls };
     let policy = TlsPolicy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
     let tls = Tls::new(policy, Source::Memory(material)).map_err(CliError::failed)?;
-    Ok(Door { address: ([127, 0, 0, 1], 0).into(), tls: Arc::new(tls), connections_max: CONNECTIONS_MAX })
+    let (address, tls) = (([127, 0, 0, 1], 0).into(), Arc::new(tls));
+    // Its peers are load generators of its own: one of them may open as many as it likes.
+    Ok(Door { address, tls, connections_max: CONNECTIONS_MAX, each_max: CONNECTIONS_MAX })
 }
 
 /// A folder that is removed with everything in it, unless somebody named it.

@@ -271,7 +271,7 @@ fn setup_error(error: SetupError) -> CliError {
 fn start_error(error: &StartError) -> CliError {
     match error {
         StartError::Journal(failure) => journal::error(failure),
-        StartError::System { .. } => CliError::failed(error),
+        StartError::Files(_) | StartError::System { .. } => CliError::failed(error),
     }
 }
 

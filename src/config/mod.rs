@@ -281,11 +281,14 @@ impl Config {
             let label = format!("{} shards for {} partitions", self.gate.shards, self.gate.partitions);
             wrong("gate", "shards", "a shard without a partition has nothing to do", label, "");
         }
-        for (section, connections) in
-            [("chargers", self.chargers.connections_max), ("processors", self.processors.connections_max)]
-        {
+        for (section, key, connections) in [
+            ("chargers", "connections_max", self.chargers.connections_max),
+            ("chargers", "connections_each_max", self.chargers.connections_each_max),
+            ("processors", "connections_max", self.processors.connections_max),
+            ("processors", "connections_each_max", self.processors.connections_each_max),
+        ] {
             if connections == 0 {
-                wrong(section, "connections_max", "nobody could connect", "wanted at least 1".to_owned(), "");
+                wrong(section, key, "nobody could connect", "wanted at least 1".to_owned(), "");
             }
         }
         let listeners = [

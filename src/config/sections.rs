@@ -28,6 +28,9 @@ sections! {
         listen: SocketAddr = "\"127.0.0.1:7443\"";
         /// Most connections at once.
         connections_max: u32 = "16000";
+        /// Most connections at once of one charger or site controller, by the name in its certificate; with one more, its
+        /// oldest is closed.
+        connections_each_max: u32 = "4";
         /// How far a charger's clock may be ahead; "off" does not compare.
         clock_ahead_max: Limit = "\"1min\"";
         /// How old a reading may be when it arrives; "off" takes any age.
@@ -47,6 +50,8 @@ sections! {
         listen: SocketAddr = "\"127.0.0.1:7444\"";
         /// Most connections at once.
         connections_max: u32 = "256";
+        /// Most connections at once of one processor, by the name in its certificate; one more is refused.
+        connections_each_max: u32 = "16";
     }
     /// A processor that may dial in, and what it is asked for. Without any, every processor with a certificate is taken,
     /// and asked for all that it takes. A hold goes to the processors that fit: those with the lowest `priority`, by

@@ -7,6 +7,8 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 use smallvec::SmallVec;
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509Certificate};
 
 /// Bytes that are not a certificate or not a revocation list.
@@ -108,36 +110,35 @@ pub type NameDigest = [u8; 16];
 pub type Serial = SmallVec<[u8; 20]>;
 
 /// What is remembered of the certificates of a live connection, so that it can be found when they lose their worth.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Presented {
     /// Issuer and serial number of every certificate of the chain, the leaf first.
     pub links: SmallVec<[(NameDigest, Serial); 2]>,
     /// When the first of them expires.
     pub not_after: Timestamp,
+    /// The chain itself, to be verified again when other authorities count. Those above the leaf are shared.
+    pub chain: SmallVec<[Arc<CertificateDer<'static>>; 2]>,
+    /// The authorities by which it was verified last.
+    pub verified_by: AtomicU64,
 }
 
 impl Presented {
-    /// Reads the chain that a peer has shown.
-    pub fn read(chain: &[CertificateDer<'_>]) -> Result<Presented, ReadError> {
+    /// Reads the chain that a peer has shown, and that was verified by these authorities.
+    pub fn read(chain: SmallVec<[Arc<CertificateDer<'static>>; 2]>, verified_by: u64) -> Result<Presented, ReadError> {
         let mut links = SmallVec::new();
         let mut not_after = Timestamp::from_unix_ms(i64::MAX);
-        for der in chain {
+        for der in &chain {
             let certificate = parse(der)?;
             links.push((name_digest(certificate.issuer().as_raw()), Serial::from_slice(certificate.raw_serial())));
             not_after = not_after.min(instant(certificate.validity().not_after));
         }
-        Ok(Presented { links, not_after })
+        Ok(Presented { links, not_after, chain, verified_by: AtomicU64::new(verified_by) })
     }
 
     /// The leaf's serial number in hexadecimal.
     pub fn serial(&self) -> String {
         self.links.first().map(|(_, serial)| hex::encode(serial)).unwrap_or_default()
     }
-}
-
-/// The digest of a certificate's subject: the name by which those that it signed refer to it.
-pub fn subject_digest(der: &CertificateDer<'_>) -> Result<NameDigest, ReadError> {
-    Ok(name_digest(parse(der)?.subject().as_raw()))
 }
 
 /// What a revocation list says.
@@ -245,9 +246,10 @@ mod tests {
         let authority = read_certificates(&fixture("ca.pem")).unwrap();
         let leaf = read_certificates(&fixture("charger.pem")).unwrap();
         let crl = Crl::read(&read_crls(&fixture("crl.pem")).unwrap()[0], &authority).unwrap();
-        let presented = Presented::read(&leaf).unwrap();
+        let subject = |der| name_digest(parse(der).unwrap().subject().as_raw());
+        let presented = Presented::read(leaf.into_iter().map(Arc::new).collect(), 0).unwrap();
         assert!(crl.revoked.contains(&presented.links[0]));
-        assert_eq!(presented.links[0].0, subject_digest(&authority[0]).unwrap());
+        assert_eq!(presented.links[0].0, subject(&authority[0]));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::certificate::Presented;
 use super::connection::{Patience, PeerHandler, drive};
+use super::descriptors::Share;
 use super::failures::Failures;
 use super::identity::Door;
-use super::live::{Live, Registration};
+use super::live::{Live, Newcomer, Places, Registration};
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused, wall_clock};
 use super::socket::{HandshakeError, Parked, Socket};
@@ -15,9 +16,9 @@ use crate::units::Timestamp;
 use crate::wire::PeerIdentity;
 use socket2::{Domain, Protocol, Type};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,8 +79,6 @@ pub struct NoRoom;
 pub struct Bounds {
     /// From the connection to the end of its handshake.
     pub handshake: Duration,
-    /// Handshakes under way at once.
-    pub handshakes: usize,
     /// Failed handshakes per address and minute.
     pub failures_per_minute: u32,
     /// Bytes that a connection holds back for a slow reader.
@@ -92,7 +91,6 @@ impl Default for Bounds {
     fn default() -> Bounds {
         Bounds {
             handshake: Duration::from_millis(limits::HANDSHAKE_DEADLINE.ms().unsigned_abs()),
-            handshakes: limits::HANDSHAKES_MAX,
             failures_per_minute: limits::FAILED_HANDSHAKES_PER_MINUTE_MAX,
             outgoing_bytes: limits::OUTGOING_BYTES_MAX,
             look_around: Duration::from_secs(5),
@@ -109,7 +107,6 @@ pub struct Edge {
 struct Shared {
     bounds: Bounds,
     live: Live,
-    handshakes: Arc<Semaphore>,
     failures: Mutex<Failures>,
     listeners: Mutex<Vec<Arc<Tls>>>,
     recent: Mutex<VecDeque<RecentRefusal>>,
@@ -126,13 +123,46 @@ pub struct RecentRefusal {
     pub refused: Refused,
 }
 
+/// How much a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Connections and handshakes at once.
+    pub share: Share,
+    /// Connections at once of one peer.
+    pub each_max: usize,
+}
+
 /// What one accept loop works with.
 struct Entrance {
     shared: Arc<Shared>,
     tls: Arc<Tls>,
-    connections_max: usize,
+    places: Places,
+    /// Most handshakes under way.
+    handshakes_max: usize,
+    handshakes: Arc<Semaphore>,
+    /// Handshakes under way from each address.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
     reception: Reception,
     accepted: ::metrics::Counter,
+}
+
+/// A handshake under way; dropping it gives its place back.
+struct Underway {
+    entrance: Arc<Entrance>,
+    address: IpAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        let mut addresses = self.entrance.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = addresses.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                addresses.remove(&self.address);
+            }
+        }
+    }
 }
 
 impl Edge {
@@ -146,7 +176,6 @@ impl Edge {
         let shared = Arc::new(Shared {
             bounds,
             live: Live::default(),
-            handshakes: Arc::new(Semaphore::new(bounds.handshakes)),
             failures: Mutex::new(Failures::new(bounds.failures_per_minute, Instant::now())),
             listeners: Mutex::new(Vec::new()),
             recent: Mutex::new(VecDeque::new()),
@@ -155,12 +184,12 @@ impl Edge {
         Ok(Edge { runtime: Some(runtime), shared })
     }
 
-    /// Opens a listener and says where (port 0 means any). At most `connections_max` peers are in at once.
+    /// Opens a listener and says where (port 0 means any).
     pub fn listen(
         &self,
         address: SocketAddr,
         tls: Arc<Tls>,
-        connections_max: usize,
+        capacity: Capacity,
         reception: Reception,
     ) -> io::Result<SocketAddr> {
         let Some(runtime) = &self.runtime else { return Err(io::ErrorKind::NotConnected.into()) };
@@ -176,7 +205,17 @@ impl Edge {
         let local = listener.local_addr()?;
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
         let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.door().peer_role(), "accepted", ""]);
-        let entrance = Entrance { shared: Arc::clone(&self.shared), tls, connections_max, reception, accepted };
+        let Capacity { share, each_max } = capacity;
+        let entrance = Entrance {
+            shared: Arc::clone(&self.shared),
+            tls,
+            places: Places { connections_max: share.connections, each_max },
+            handshakes_max: share.handshakes,
+            handshakes: Arc::new(Semaphore::new(share.handshakes)),
+            addresses: Mutex::default(),
+            reception,
+            accepted,
+        };
         runtime.spawn(accept(listener, Arc::new(entrance)));
         Ok(local)
     }
@@ -266,15 +305,17 @@ async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
     let mut wait = ACCEPT_WAIT_MIN;
     loop {
         // Taken before accepting: when all are taken, peers wait in the kernel's backlog and cost nothing here.
-        let Ok(permit) = Arc::clone(&entrance.shared.handshakes).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(&entrance.handshakes).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((tcp, remote)) => {
                 wait = ACCEPT_WAIT_MIN;
-                if let Err(reason) = entrance.is_open_to(remote) {
-                    entrance.shared.refused(&entrance, Refused { remote, who: None, serial: None, reason });
-                    continue;
+                match entrance.begin(remote, permit) {
+                    Err(reason) => {
+                        drop(tcp);
+                        entrance.shared.refused(&entrance, Refused { remote, who: None, serial: None, reason });
+                    }
+                    Ok(underway) => drop(tokio::spawn(Arc::clone(&entrance).take_in(tcp, remote, underway))),
                 }
-                tokio::spawn(Arc::clone(&entrance).take_in(tcp, remote, permit));
             }
             // No descriptor or memory left, or the peer has gone already: both pass.
             Err(error) => {
@@ -293,19 +334,27 @@ const ACCEPT_WAIT_MAX: Duration = Duration::from_secs(1);
 
 impl Entrance {
     /// Before a handshake costs anything.
-    fn is_open_to(&self, remote: SocketAddr) -> Result<(), Refusal> {
+    fn begin(self: &Arc<Self>, remote: SocketAddr, permit: OwnedSemaphorePermit) -> Result<Underway, Refusal> {
         let failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if failures.is_blocked(remote.ip(), Instant::now()) {
             return Err(Refusal::TooManyFailures);
         }
         drop(failures);
-        match self.shared.live.count(self.tls.door()) < self.connections_max {
-            true => Ok(()),
-            false => Err(Refusal::Full),
+        if self.shared.live.count(self.tls.door()) >= self.places.connections_max {
+            return Err(Refusal::Full);
         }
+        let address = remote.ip();
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = addresses.entry(address).or_default();
+        if *count >= self.handshakes_max.div_ceil(limits::HANDSHAKES_PER_ADDRESS_DIVISOR) {
+            return Err(Refusal::CrowdedAddress);
+        }
+        *count += 1;
+        drop(addresses);
+        Ok(Underway { entrance: Arc::clone(self), address, _permit: permit })
     }
 
-    async fn take_in(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
+    async fn take_in(self: Arc<Self>, tcp: TcpStream, remote: SocketAddr, underway: Underway) {
         let shown = RefCell::new(Shown::default());
         let (outcome, shown) = SHOWN
             .scope(shown, async {
@@ -313,7 +362,6 @@ impl Entrance {
                 (outcome, SHOWN.with(RefCell::take))
             })
             .await;
-        drop(permit);
         let reason = match outcome {
             Ok((socket, identity, presented)) => match self.hand_over(socket, identity, presented, remote) {
                 Ok(()) => return self.accepted.increment(1),
@@ -321,6 +369,8 @@ impl Entrance {
             },
             Err(refusal) => shown.reason.unwrap_or(refusal),
         };
+        // Until here, so that handshakes and connections are never more than there are files for.
+        drop(underway);
         self.shared.refused(&self, Refused { remote, who: shown.who, serial: shown.serial, reason });
     }
 
@@ -328,19 +378,20 @@ impl Entrance {
         let bounds = &self.shared.bounds;
         let deadline = tokio::time::Instant::now() + bounds.handshake;
         // When half of all places are taken, those who say nothing at all are given little time.
-        let crowded = self.shared.handshakes.available_permits() < bounds.handshakes / 2;
+        let crowded = self.handshakes.available_permits() < self.handshakes_max / 2;
         let first_byte = if crowded { bounds.handshake / 5 } else { bounds.handshake };
         let hung_up = |_| Refusal::HungUp;
         tokio::time::timeout(first_byte, tcp.readable()).await.map_err(|_| Refusal::TooSlow)?.map_err(hung_up)?;
         tcp.set_nodelay(true).map_err(hung_up)?;
-        let mut socket = Socket::server(tcp, self.tls.config()).map_err(|error| Refusal::of_tls(&error))?;
+        let (config, trust) = self.tls.config();
+        let mut socket = Socket::server(tcp, config).map_err(|error| Refusal::of_tls(&error))?;
         match tokio::time::timeout_at(deadline, socket.handshake()).await {
             Err(_) => return Err(Refusal::TooSlow),
             Ok(Err(HandshakeError::Tls(error))) => return Err(Refusal::of_tls(&error)),
             Ok(Err(HandshakeError::Io(_))) => return Err(Refusal::HungUp),
             Ok(Ok(())) => {}
         }
-        let (identity, presented) = self.tls.peer(socket.peer_certificates())?;
+        let (identity, presented) = self.tls.peer(socket.peer_certificates(), trust)?;
         Ok((socket, identity, presented))
     }
 
@@ -353,14 +404,15 @@ impl Entrance {
     ) -> Result<(), Refusal> {
         let (identity, now, serial) = (Arc::new(identity), wall_clock(), presented.serial());
         let outgoing = Outgoing::new(self.shared.bounds.outgoing_bytes);
-        let registration = self.shared.live.enter(
-            self.tls.door(),
-            Arc::clone(&identity),
+        let presented = Arc::new(presented);
+        let newcomer = Newcomer {
+            door: self.tls.door(),
+            identity: Arc::clone(&identity),
             remote,
-            presented.clone(),
-            outgoing.clone(),
-            now,
-        );
+            presented: Arc::clone(&presented),
+            outgoing: outgoing.clone(),
+        };
+        let registration = self.shared.live.enter(newcomer, self.places, now)?;
         // The lists may have changed since the handshake began; those who are in the table now are found by the next
         // change, and this one finds whoever was not in it yet.
         if let Some(refusal) = self.tls.worthless(&presented, now) {

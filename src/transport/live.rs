@@ -3,9 +3,11 @@
 use super::certificate::Presented;
 use super::identity::Door;
 use super::outgoing::{Ended, Outgoing};
+use super::refusal::Refusal;
 use super::tls::Tls;
 use crate::units::Timestamp;
 use crate::wire::{PeerIdentity, Role};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,6 +22,8 @@ pub struct Live {
 struct Table {
     next: u64,
     entries: HashMap<u64, Entry>,
+    /// The entries of each peer, the oldest first.
+    peers: HashMap<Arc<PeerIdentity>, SmallVec<[u64; 2]>>,
     /// How many entries there are of each role: asked for with every connection that comes, so nobody counts then.
     roles: [usize; ROLES.len()],
 }
@@ -29,8 +33,26 @@ struct Entry {
     identity: Arc<PeerIdentity>,
     remote: SocketAddr,
     since: Timestamp,
-    presented: Presented,
+    presented: Arc<Presented>,
     outgoing: Outgoing,
+}
+
+/// How many connections a listener takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// At once.
+    pub connections_max: usize,
+    /// At once of one peer, by the name in its certificate.
+    pub each_max: usize,
+}
+
+/// What comes in.
+pub(super) struct Newcomer {
+    pub door: Door,
+    pub identity: Arc<PeerIdentity>,
+    pub remote: SocketAddr,
+    pub presented: Arc<Presented>,
+    pub outgoing: Outgoing,
 }
 
 /// A connection that is up, as the console shows it.
@@ -60,11 +82,7 @@ const ROLES: [(Role, &str); 3] = [(Role::Charger, "charger"), (Role::Site, "site
 impl Live {
     /// How many connections came through this door.
     pub fn count(&self, door: Door) -> usize {
-        let (chargers, sites, processors) = self.lock().roles.into();
-        match door {
-            Door::Chargers => chargers + sites,
-            Door::Processors => processors,
-        }
+        self.lock().count_at(door)
     }
 
     /// How many connections there are of each role, by its word in metrics.
@@ -95,41 +113,60 @@ impl Live {
         }
     }
 
-    /// Cuts the connections of this listener whose certificates would not be accepted any more, and counts them.
+    /// Cuts the connections of this listener whose certificates would not be accepted any more, and counts them. Signatures
+    /// may have to be verified again, so it is not done under the lock.
     pub fn cut_worthless(&self, tls: &Tls, now: Timestamp) -> usize {
+        let table = self.lock();
+        let here = table.entries.values().filter(|entry| entry.door == tls.door() && !entry.outgoing.is_closed());
+        let here: Vec<_> = here
+            .map(|entry| (entry.identity.clone(), entry.remote, Arc::clone(&entry.presented), entry.outgoing.clone()))
+            .collect();
+        drop(table);
         let mut cut = 0;
-        for entry in self.lock().entries.values() {
-            if entry.door == tls.door()
-                && !entry.outgoing.is_closed()
-                && let Some(refusal) = tls.worthless(&entry.presented, now)
-            {
+        for (identity, remote, presented, outgoing) in here {
+            if let Some(refusal) = tls.worthless(&presented, now) {
                 tracing::warn!(
-                    peer = %entry.identity.subject, remote = %entry.remote, serial = entry.presented.serial(),
+                    peer = %identity.subject, %remote, serial = presented.serial(),
                     "connection cut: {refusal}"
                 );
-                entry.outgoing.cut(Ended::Cut(refusal));
+                outgoing.cut(Ended::Cut(refusal));
                 cut += 1;
             }
         }
         cut
     }
 
-    pub(super) fn enter(
-        &self,
-        door: Door,
-        identity: Arc<PeerIdentity>,
-        remote: SocketAddr,
-        presented: Presented,
-        outgoing: Outgoing,
-        now: Timestamp,
-    ) -> Registration {
+    /// Takes a connection in. One more of a charger or site controller than it may have closes its oldest: it lost its
+    /// network, and the gate has not noticed. One more of a processor is refused: those that are up have work on them.
+    ///
+    /// # Errors
+    /// The listener is full, or the processor has as many as it may have.
+    pub(super) fn enter(&self, newcomer: Newcomer, places: Places, now: Timestamp) -> Result<Registration, Refusal> {
+        let Newcomer { door, identity, remote, presented, outgoing } = newcomer;
         let mut table = self.lock();
+        let of_this_peer = table.peers.get(&identity).map_or(0, SmallVec::len);
+        if of_this_peer >= places.each_max && door == Door::Processors {
+            return Err(Refusal::TooManyOfPeer { most: places.each_max });
+        }
+        // Counted until it is gone: each takes a file.
+        if table.count_at(door) >= places.connections_max {
+            return Err(Refusal::Full);
+        }
+        if of_this_peer >= places.each_max
+            && let Some(numbers) = table.peers.get_mut(&identity)
+        {
+            let oldest = numbers.remove(0);
+            if let Some(entry) = table.entries.get(&oldest) {
+                entry.outgoing.cut(Ended::ByGate(REPLACED.into()));
+            }
+        }
         let number = table.next;
         table.next += 1;
         table.count(identity.role(), |count| count + 1);
+        table.peers.entry(Arc::clone(&identity)).or_default().push(number);
         table.entries.insert(number, Entry { door, identity, remote, since: now, presented, outgoing });
         drop(table);
-        Registration { live: self.clone(), number }
+        Ok(Registration { live: self.clone(), number })
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -137,7 +174,29 @@ impl Live {
     }
 }
 
+/// Why a charger's connection ends when it comes in once more than it may.
+const REPLACED: &str = "a newer connection of the same peer takes its place";
+
 impl Table {
+    fn count_at(&self, door: Door) -> usize {
+        let [chargers, sites, processors] = self.roles;
+        match door {
+            Door::Chargers => chargers + sites,
+            Door::Processors => processors,
+        }
+    }
+
+    fn leave(&mut self, number: u64) {
+        let Some(entry) = self.entries.remove(&number) else { return };
+        self.count(entry.identity.role(), |count| count - 1);
+        if let Some(numbers) = self.peers.get_mut(&entry.identity) {
+            numbers.retain(|of| *of != number);
+            if numbers.is_empty() {
+                self.peers.remove(&entry.identity);
+            }
+        }
+    }
+
     fn count(&mut self, role: Role, change: impl FnOnce(usize) -> usize) {
         if let Some(index) = ROLES.iter().position(|(of, _)| *of == role) {
             self.roles[index] = change(self.roles[index]);
@@ -147,9 +206,6 @@ impl Table {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut table = self.live.lock();
-        if let Some(entry) = table.entries.remove(&self.number) {
-            table.count(entry.identity.role(), |count| count - 1);
-        }
+        self.live.lock().leave(self.number);
     }
 }

@@ -3,6 +3,7 @@
 pub mod certificate;
 mod client;
 mod connection;
+pub mod descriptors;
 mod edge;
 mod failures;
 pub mod files;
@@ -19,8 +20,8 @@ pub mod tls;
 
 pub use client::{ConnectError, Connector, Trust};
 pub use connection::{Flow, Patience, PeerHandler, drive};
-pub use edge::{Bounds, Edge, NoRoom, Peer, RecentRefusal, Reception};
-pub use live::{Live, LivePeer};
+pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};
+pub use live::{Live, LivePeer, Places};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};
 pub use socket::{HandshakeError, Socket};

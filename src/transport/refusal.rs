@@ -61,6 +61,15 @@ pub enum Refusal {
     /// Too many handshakes from its address have failed.
     #[error("too many failed handshakes from its address")]
     TooManyFailures,
+    /// Half of the handshakes that the listener has room for are from its address.
+    #[error("too many handshakes under way from its address")]
+    CrowdedAddress,
+    /// This processor has as many connections as one may have.
+    #[error("it has {most} connections, the most of one peer (processors.connections_each_max)")]
+    TooManyOfPeer {
+        /// How many it may have.
+        most: usize,
+    },
     /// The listener has as many connections as it may have.
     #[error("the listener is full")]
     Full,
@@ -92,6 +101,8 @@ impl Refusal {
             Refusal::TooSlow => "too_slow",
             Refusal::HungUp => "hung_up",
             Refusal::TooManyFailures => "too_many_failures",
+            Refusal::CrowdedAddress => "crowded_address",
+            Refusal::TooManyOfPeer { .. } => "too_many_of_peer",
             Refusal::Full => "full",
             Refusal::Busy => "busy",
         }
@@ -117,6 +128,8 @@ impl Refusal {
             | Refusal::StaleRevocationList(_)
             | Refusal::RefusedUs(_)
             | Refusal::TooManyFailures
+            | Refusal::CrowdedAddress
+            | Refusal::TooManyOfPeer { .. }
             | Refusal::Full
             | Refusal::Busy => false,
         }

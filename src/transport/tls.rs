@@ -4,15 +4,17 @@
 //! for; a resumed session would carry the old chain without verifying it again, so there are no tickets and no session
 //! cache; an open connection is never verified again, so [`Tls::worthless`] says which of them to cut after a reload.
 
-use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Serial, subject_digest};
+use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Serial};
 use super::files::{self, FileError};
 use super::identity::{Door, admit};
 use super::pki::Certified;
 use super::refusal::{Refusal, span, wall_clock};
+use crate::limits;
 use crate::metrics;
 use crate::units::Timestamp;
 use crate::wire::PeerIdentity;
 use arc_swap::ArcSwap;
+use ring::digest::{SHA256, digest};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -22,10 +24,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// What a listener's TLS is made of.
 #[derive(Clone, Debug)]
@@ -137,12 +140,16 @@ pub struct Tls {
     source: Mutex<Source>,
     seen: Mutex<Vec<Option<SystemTime>>>,
     current: ArcSwap<Loaded>,
+    /// Certificates between leaf and authority that were seen lately: few, and the same for many peers.
+    between: Mutex<VecDeque<Arc<CertificateDer<'static>>>>,
 }
 
 /// One state of the files, ready for use.
 struct Loaded {
     config: Arc<ServerConfig>,
-    authorities: HashSet<NameDigest>,
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// A short name for the authorities that count, by their certificates and so by their keys.
+    trust: u64,
     revoked: HashSet<(NameDigest, Serial)>,
     certificates: Vec<(&'static str, Certificate)>,
     crls: Vec<(String, Timestamp)>,
@@ -154,7 +161,13 @@ impl Tls {
         let seen = source.modified();
         let loaded = Loaded::new(&policy, &source.read()?, wall_clock())?;
         loaded.warn(&policy);
-        Ok(Tls { policy, source: Mutex::new(source), seen: Mutex::new(seen), current: ArcSwap::from_pointee(loaded) })
+        Ok(Tls {
+            policy,
+            source: Mutex::new(source),
+            seen: Mutex::new(seen),
+            current: ArcSwap::from_pointee(loaded),
+            between: Mutex::default(),
+        })
     }
 
     /// Whom the listener is for.
@@ -162,9 +175,10 @@ impl Tls {
         self.policy.door
     }
 
-    /// What a handshake that begins now uses.
-    pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.load().config)
+    /// What a handshake that begins now uses, and the name of the authorities that count in it.
+    pub fn config(&self) -> (Arc<ServerConfig>, u64) {
+        let loaded = self.current.load();
+        (Arc::clone(&loaded.config), loaded.trust)
     }
 
     /// Loads the files again. When something is wrong with them, what was loaded before stays in use.
@@ -211,16 +225,44 @@ impl Tls {
         if presented.links.iter().any(|link| loaded.revoked.contains(link)) {
             return Some(Refusal::Revoked);
         }
-        let trusted = presented.links.iter().any(|(issuer, _)| loaded.authorities.contains(issuer));
-        (!trusted).then_some(Refusal::UnknownAuthority)
+        if presented.verified_by.load(Ordering::Relaxed) == loaded.trust {
+            return None;
+        }
+        // Other authorities count than those by which it came in. Names prove nothing, so the path is verified again.
+        let (leaf, between) = presented.chain.split_first()?;
+        let between: Vec<CertificateDer<'_>> = between.iter().map(|der| CertificateDer::clone(der)).collect();
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(now.unix_ms().try_into().unwrap_or(0)));
+        if let Err(error) = loaded.verifier.verify_client_cert(leaf, &between, at) {
+            match Refusal::of_tls(&error) {
+                // The path is good. A list that is late shuts out those who come; who is in stays, as without a reload.
+                Refusal::NoRevocationList | Refusal::StaleRevocationList(_) => {}
+                refusal => return Some(refusal),
+            }
+        }
+        presented.verified_by.store(loaded.trust, Ordering::Relaxed);
+        None
     }
 
-    /// The peer of a finished handshake, and what is remembered of its certificates.
-    pub fn peer(&self, chain: &[CertificateDer<'_>]) -> Result<(PeerIdentity, Presented), Refusal> {
+    /// The peer of a finished handshake, and what is remembered of its certificates, which these authorities verified.
+    pub fn peer(&self, chain: &[CertificateDer<'static>], trust: u64) -> Result<(PeerIdentity, Presented), Refusal> {
         let unreadable = |error: ReadError| Refusal::BadCertificate(error.to_string());
-        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let (leaf, between) = chain.split_first().ok_or(Refusal::NoCertificate)?;
         let identity = check_leaf(&self.policy, &Certificate::read(leaf).map_err(unreadable)?)?;
-        Ok((identity, Presented::read(chain).map_err(unreadable)?))
+        let leaf = Arc::new(CertificateDer::clone(leaf));
+        let chain = std::iter::once(leaf).chain(between.iter().map(|der| self.shared(der))).collect();
+        Ok((identity, Presented::read(chain, trust).map_err(unreadable)?))
+    }
+
+    /// One copy for all peers that show the same.
+    fn shared(&self, der: &CertificateDer<'static>) -> Arc<CertificateDer<'static>> {
+        let mut seen = self.between.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(same) = seen.iter().find(|same| ***same == *der) {
+            return Arc::clone(same);
+        }
+        let fresh = Arc::new(der.clone());
+        seen.truncate(limits::CERTIFICATES_SHARED - 1);
+        seen.push_front(Arc::clone(&fresh));
+        fresh
     }
 }
 
@@ -292,10 +334,8 @@ impl Loaded {
             certificates.push((if index == 0 { "server" } else { "authority" }, certificate));
         }
         let mut roots = RootCertStore::empty();
-        let mut authorities = HashSet::new();
         for der in &material.authorities {
             certificates.push(("authority", Certificate::read(der)?));
-            authorities.insert(subject_digest(der)?);
             roots.add(der.clone()).map_err(TlsError::Own)?;
         }
         let signers = || certificates.iter().skip(material.own.chain.len()).map(|(_, certificate)| certificate);
@@ -317,8 +357,10 @@ impl Loaded {
             revoked.extend(crl.revoked);
             crls.push((crl.issuer, crl.next_update));
         }
-        let config = Arc::new(server_config(policy, material, roots)?);
-        Ok(Loaded { config, authorities, revoked, certificates, crls })
+        let verifier = verifier(policy, material, roots)?;
+        let config = Arc::new(server_config(policy, material, Arc::clone(&verifier))?);
+        let trust = trust(&material.authorities);
+        Ok(Loaded { config, verifier, trust, revoked, certificates, crls })
     }
 
     /// Says what an operator should do something about.
@@ -353,12 +395,32 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())))
 }
 
-fn server_config(policy: &Policy, material: &Material, roots: RootCertStore) -> Result<ServerConfig, TlsError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+/// A name for a set of authorities: different for different certificates, whatever names stand in them.
+fn trust(authorities: &[CertificateDer<'_>]) -> u64 {
+    let mut each: Vec<_> = authorities.iter().map(|der| digest(&SHA256, der).as_ref().to_vec()).collect();
+    each.sort();
+    each.dedup();
+    let whole = digest(&SHA256, &each.concat());
+    whole.as_ref().iter().take(8).fold(0, |name, byte| name << 8 | u64::from(*byte))
+}
+
+fn verifier(
+    policy: &Policy,
+    material: &Material,
+    roots: RootCertStore,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .with_crls(material.crls.iter().cloned())
         .enforce_revocation_expiration()
         .build()
-        .map_err(|error| TlsError::Verifier { door: policy.door, error })?;
+        .map_err(|error| TlsError::Verifier { door: policy.door, error })
+}
+
+fn server_config(
+    policy: &Policy,
+    material: &Material,
+    verifier: Arc<dyn ClientCertVerifier>,
+) -> Result<ServerConfig, TlsError> {
     let keeper = Arc::new(DoorKeeper { policy: policy.clone(), verifier });
     let versions = if policy.tls12 { rustls::ALL_VERSIONS } else { &[&rustls::version::TLS13][..] };
     let mut config = ServerConfig::builder_with_provider(provider())

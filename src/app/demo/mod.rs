@@ -342,7 +342,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         Tls::new(policy, Source::Files(pki.files(door))).map(Arc::new)
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let door = |door| Ok::<_, TlsError>(Door { address, tls: tls(door)?, connections_max: 10_000 });
+    let door = |door| Ok::<_, TlsError>(Door { address, tls: tls(door)?, connections_max: 10_000, each_max: 16 });
     let tariff = Tariff::parse(TARIFF)?.tariff;
     let usual = Policy::default();
     Ok(Settings {

@@ -210,8 +210,9 @@ fn a_full_listener_and_a_busy_gate_say_so() {
     let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, Door::Chargers))).unwrap());
     let edge = Edge::new(Bounds::default(), 1).unwrap();
     let nobody_home: Reception = Arc::new(|_| Err(NoRoom));
-    let busy = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 10, nobody_home.clone()).unwrap();
-    let full = edge.listen(([127, 0, 0, 1], 0).into(), tls, 0, nobody_home).unwrap();
+    let busy = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), AMPLE, nobody_home.clone()).unwrap();
+    let none = Capacity { share: Share { connections: 0, ..AMPLE.share }, ..AMPLE };
+    let full = edge.listen(([127, 0, 0, 1], 0).into(), tls, none, nobody_home).unwrap();
     in_runtime(async {
         let connector = connector(&pki, own);
         for address in [busy, full] {

@@ -2,14 +2,16 @@
 
 mod conversations;
 mod matrix;
+mod places;
 mod records;
 mod reloads;
 
+use super::descriptors::Share;
 use super::identity::Door;
 use super::pki::{Certified, Pki, Validity};
 use super::refusal::wall_clock;
 use super::tls::{Material, Policy, Source, Tls, provider};
-use super::{Bounds, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
+use super::{Bounds, Capacity, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
 use crate::wire::Subject;
 use rustls::ClientConfig;
 use std::net::SocketAddr;
@@ -29,18 +31,25 @@ struct Gate {
     peers: mpsc::Receiver<Peer>,
 }
 
+/// More than any test needs, where a test is not about it.
+const AMPLE: Capacity = Capacity { share: Share { connections: 1000, handshakes: 1000 }, each_max: 1000 };
+
 impl Gate {
     fn open(pki: &Pki, door: Door) -> Gate {
         Gate::with(material(pki, door), door, false, Bounds { failures_per_minute: 1000, ..Bounds::default() })
     }
 
     fn with(material: Material, door: Door, tls12: bool, bounds: Bounds) -> Gate {
+        Gate::of(material, door, tls12, bounds, AMPLE)
+    }
+
+    fn of(material: Material, door: Door, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
         let policy = Policy { trust_domain: DOMAIN.to_owned(), door, tls12, production: false };
         let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();
         let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
-        let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 1000, reception).unwrap();
+        let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), capacity, reception).unwrap();
         Gate { edge, tls, address, peers }
     }
 

@@ -20,7 +20,7 @@ impl Ends {
         let tls = Tls::new(policy, Source::Memory(material(&pki, door))).unwrap();
         let config = client_builder(&pki, version).with_client_auth_cert(own.chain, own.key).unwrap();
         let mut ends = Ends {
-            gate: Records::server(tls.config()).unwrap(),
+            gate: Records::server(tls.config().0).unwrap(),
             peer: Records::client(Arc::new(config), "localhost".try_into().unwrap()).unwrap(),
         };
         for _ in 0..4 {

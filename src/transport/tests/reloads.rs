@@ -113,6 +113,59 @@ fn an_authority_that_is_removed_takes_its_peers_along_and_overlap_keeps_them() {
     });
 }
 
+/// Names prove nothing: another PKI's authority has the same name, and another key.
+#[test]
+fn an_authority_that_is_replaced_under_its_name_takes_its_peers_along() {
+    let (mut old, new) = (new_pki(), new_pki());
+    let own = issue(&mut old, &charger("AMS-0007"));
+    let gate = Gate::open(&old, Door::Chargers);
+    in_runtime(async {
+        let _socket = connector(&old, own).connect(gate.address).await.unwrap();
+        let peer = gate.admitted();
+        let subject = |der| crate::transport::certificate::Certificate::read(der).unwrap().subject;
+        assert_eq!(subject(old.authority(Door::Chargers)), subject(new.authority(Door::Chargers)));
+        // The same authorities again, in another order and with a list that is late: no reason to cut anything.
+        let mut same = material(&old, Door::Chargers);
+        same.authorities = vec![renamed_authority(), same.authorities[0].clone()];
+        same.crls = old.crls(Timestamp::from_unix_ms(wall_clock().unix_ms() - 32 * 86_400_000)).unwrap().to_vec();
+        gate.tls.replace(same).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 0);
+        gate.tls.replace(material(&new, Door::Chargers)).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
+        assert!(peer.outgoing.is_closed());
+    });
+}
+
+/// A chain may hold anything beside what proves the peer: a certificate that only names the authority of tomorrow is no
+/// way to stay.
+#[test]
+fn a_forged_piece_of_a_chain_keeps_no_connection() {
+    let mut old = new_pki();
+    let tomorrow = renamed_authority();
+    let mut own = issue(&mut old, &charger("AMS-0007"));
+    own.chain.push(forged_below(&tomorrow));
+    let gate = Gate::open(&old, Door::Chargers);
+    in_runtime(async {
+        let _socket = connector(&old, own).connect(gate.address).await.unwrap();
+        let _peer = gate.admitted();
+        let mut replaced = material(&old, Door::Chargers);
+        replaced.authorities = vec![tomorrow];
+        replaced.crls.clear();
+        gate.tls.replace(replaced).unwrap();
+        assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
+    });
+}
+
+/// A certificate in whose issuer's place the name of this authority stands; the authority has never seen it.
+fn forged_below(authority: &rustls_pki_types::CertificateDer<'static>) -> rustls_pki_types::CertificateDer<'static> {
+    let forger = rcgen::KeyPair::generate().unwrap();
+    let issuer = rcgen::Issuer::from_ca_cert_der(authority, forger).unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "below");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.signed_by(&rcgen::KeyPair::generate().unwrap(), &issuer).unwrap().der().clone()
+}
+
 /// An authority with a name that no development PKI has.
 fn renamed_authority() -> rustls_pki_types::CertificateDer<'static> {
     let mut params = rcgen::CertificateParams::default();
@@ -185,7 +238,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let edge = Edge::new(bounds, 1).unwrap();
     let (send, peers) = mpsc::channel();
     let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
-    let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), 10, reception).unwrap();
+    let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), AMPLE, reception).unwrap();
     let (ended, endings) = mpsc::channel();
     in_runtime(async {
         let mut socket = connector(&pki, own).connect(address).await.unwrap();
