@@ -15,15 +15,15 @@
 //! Rules and their sources: the manual's page on [pricing](crate::manual::pricing).
 
 mod book;
-#[warn(clippy::arithmetic_side_effects)]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod bound;
 mod cases;
 mod cdr;
-#[warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 mod consistency;
 mod explain;
 mod fields;
-#[warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects, clippy::indexing_slicing))]
 mod file;
 mod finding;
 mod json;
@@ -37,7 +37,7 @@ mod runs;
 mod segments;
 mod select;
 mod still;
-#[warn(clippy::arithmetic_side_effects)]
+#[cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 mod total;
 mod zones;
 
