@@ -8,7 +8,7 @@ use super::output::{ChargerRef, Output};
 use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
-use crate::metrics::MAILBOX_REJECTED;
+use crate::metrics::{MAILBOX_REJECTED, SESSIONS_DOUBTFUL};
 use crate::session::Stage;
 use crate::units::{Cost, PartitionId, SessionId, SessionKey};
 use crate::wire::{Code, MeterAck, ToCharger};
@@ -46,6 +46,8 @@ struct Ack {
 impl Outside {
     /// The outside of a shard.
     pub fn new(directory: Arc<Directory>, shard: u16) -> Outside {
+        // An alert on its rise needs the zero that it rises from.
+        SESSIONS_DOUBTFUL.counter(&[]).increment(0);
         Outside {
             directory,
             shard,
