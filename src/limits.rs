@@ -17,6 +17,9 @@ pub const REFUSAL_PAUSE: TimeSpan = TimeSpan::from_secs(60);
 /// Bytes of a payment's history after which repetitions, inquiries and silence are not noted in it any more.
 pub const HISTORY_BYTES: usize = 2_048;
 
+/// Disputes of one payment, those that were won included.
+pub const DISPUTES_PER_PAYMENT: usize = 256;
+
 /// Brackets that may be open at a place of a configuration.
 pub const CONFIG_NESTING: usize = 16;
 

@@ -574,7 +574,9 @@ fn fingerprint(shown: &str) -> Fingerprint {
     Fingerprint(bytes)
 }
 
-/// A number for the entry of a report, different for different reports, and above those of operations.
+/// A number for the entry of a report, different for different reports, and above those of operations. Two reports may say
+/// the same of a hold, so the message's own number is in it.
 fn number_of(source: &payment::Source) -> u16 {
-    0x8000 | u16::try_from(source.digest & 0x7fff).expect("masked to 15 bits")
+    let mixed = source.digest ^ crc32fast::hash(&source.callback.0.to_be_bytes());
+    0x8000 | u16::try_from(mixed & 0x7fff).expect("masked to 15 bits")
 }

@@ -29,6 +29,7 @@ mod catalogue;
 mod corrections;
 mod covered;
 mod credentials;
+mod disputes;
 mod extremes;
 mod funds;
 mod invoices;

@@ -6,10 +6,11 @@
 use super::draft::Draft;
 use super::state::{INQUIRY_IDS, Seen, target_of};
 use super::{
-    AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Effect, Ending, Event, Final,
-    Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind, Ordinal, Outcome,
-    PastOperation, Phase, ProcessorRef, Source, Stage, UnknownCause, VoidReason,
+    AcknowledgeCode, Alarm, Answer, Ask, CallbackId, Decline, DeclineClass, Discrepancy, Dispute, DisputeState, Effect,
+    Ending, Event, Final, Hold, LiveOperation, NotExecutedCause, Notification, NotificationKind, OperationKind,
+    Ordinal, Outcome, PastOperation, Phase, ProcessorRef, Source, Stage, UnknownCause, VoidReason,
 };
+use crate::limits::DISPUTES_PER_PAYMENT;
 use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
 
 /// How long a report is asked for again that does not fit yet.
@@ -350,13 +351,20 @@ impl Draft<'_> {
                 Some(event) => event,
                 None => return AcknowledgeCode::Ok,
             },
-            NotificationKind::CaptureFailed if self.has_done(number, OperationKind::Capture, amount) => {
+            NotificationKind::CaptureFailed
+                if self.has_done(number, OperationKind::Capture, amount) && self.covers_disputes(&hold, amount) =>
+            {
                 Event::CaptureReversed { hold: number, amount, source }
             }
             NotificationKind::RefundFailed if self.has_done(number, OperationKind::Refund, amount) => {
                 Event::RefundReversed { hold: number, amount, source }
             }
-            NotificationKind::DisputeOpened if amount.minor > 0 && amount.minor <= hold.captured_minor => {
+            NotificationKind::DisputeOpened if self.state().disputes().count() >= DISPUTES_PER_PAYMENT => {
+                return self.misfit(&hold, Discrepancy::DifferentState);
+            }
+            NotificationKind::DisputeOpened
+                if amount.minor > 0 && amount.minor <= self.state().refundable_minor(&hold) =>
+            {
                 Event::DisputeOpened { hold: number, amount, source }
             }
             NotificationKind::DisputeWon | NotificationKind::DisputeLost if self.is_disputed(number, amount) => {
@@ -369,6 +377,9 @@ impl Draft<'_> {
             | NotificationKind::DisputeWon
             | NotificationKind::DisputeLost => match self.is_early(&hold, &report, source) {
                 true => return AcknowledgeCode::Early,
+                false if report.kind == NotificationKind::DisputeOpened && hold.captured_minor > 0 => {
+                    return self.misfit(&hold, Discrepancy::DifferentAmount);
+                }
                 false => return self.misfit(&hold, Discrepancy::DifferentState),
             },
         };
@@ -410,10 +421,14 @@ impl Draft<'_> {
         let told = || self.state().rare.iter().flat_map(|rare| &rare.reports).any(|seen| seen.digest == source.digest);
         let expected = match report.kind {
             NotificationKind::AuthorizationExpired => false,
-            NotificationKind::CaptureFailed | NotificationKind::DisputeOpened => asked(OperationKind::Capture),
+            NotificationKind::CaptureFailed => asked(OperationKind::Capture),
+            // It may fit when the capture is answered, or when a refund under way turns out to be refused.
+            NotificationKind::DisputeOpened => {
+                asked(OperationKind::Capture) || minor <= self.state().disputable_minor(hold)
+            }
             NotificationKind::RefundFailed => asked(OperationKind::Refund),
             NotificationKind::DisputeWon | NotificationKind::DisputeLost => {
-                asked(OperationKind::Capture) || (!told() && minor <= hold.captured_minor)
+                asked(OperationKind::Capture) || (!told() && minor <= self.state().disputable_minor(hold))
             }
         };
         expected && minor > 0 && self.now.wall.since(report.occurred_at) < EARLY_FOR
@@ -426,9 +441,16 @@ impl Draft<'_> {
         })
     }
 
+    /// Whether what is left without a capture still covers the disputes, open and lost: that money was taken back already.
+    fn covers_disputes(&self, hold: &Hold, capture: Amount) -> bool {
+        let left = hold.captured_minor.saturating_sub(hold.refunded_minor).saturating_sub(capture.minor);
+        let disputed = self.state().disputed_minor(hold.number);
+        disputed == 0 || disputed <= left
+    }
+
     fn is_disputed(&self, hold: Ordinal, amount: Amount) -> bool {
-        let mut disputes = self.state().rare.iter().flat_map(|rare| &rare.disputes);
-        disputes.any(|(of, minor, open)| *open && *of == hold && *minor == amount.minor)
+        let open = Dispute { hold, amount_minor: amount.minor, state: DisputeState::Open };
+        self.state().disputes().any(|dispute| *dispute == open)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a fact does to a payment. Never fails; asserts what it believes.
 
-use super::state::{Again, Finish, INQUIRY_IDS, Party, Raise, Rare, Seen, Timer};
+use super::state::{Again, Dispute, DisputeState, Finish, INQUIRY_IDS, Party, Raise, Rare, Seen, Timer};
 use super::{
     Ask, DeclineClass, Ending, Event, Final, Hold, LiveOperation, OperationKind, Ordinal, PastOperation, Payment,
     Phase, Source, Stage, UnknownCause, VoidReason,
@@ -242,18 +242,15 @@ fn fold(payment: &mut Payment, event: &Event) {
         }
         Event::DisputeOpened { hold, amount, source } => {
             payment.remember(Some(*source));
-            payment.rare_mut().disputes.push((*hold, amount.minor, true));
+            let dispute = Dispute { hold: *hold, amount_minor: amount.minor, state: DisputeState::Open };
+            payment.rare_mut().disputes.push(dispute);
         }
         Event::DisputeClosed { hold, amount, won, source } => {
             payment.remember(Some(*source));
             let disputes = &mut payment.rare_mut().disputes;
-            let found = disputes.iter().position(|(of, minor, open)| *open && of == hold && *minor == amount.minor);
-            match (found, won) {
-                (Some(index), true) => {
-                    disputes.remove(index);
-                }
-                (Some(index), false) => disputes[index].2 = false,
-                (None, _) => {}
+            let open = Dispute { hold: *hold, amount_minor: amount.minor, state: DisputeState::Open };
+            if let Some(found) = disputes.iter_mut().find(|dispute| **dispute == open) {
+                found.state = if *won { DisputeState::Won } else { DisputeState::Lost };
             }
         }
         Event::CaptureWindowPassed { operation, percent, at: _ } => {

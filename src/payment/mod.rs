@@ -67,7 +67,9 @@ pub use operation::{
 pub use policy::Policy;
 pub use rejection::{AcknowledgeCode, Discrepancy, Rejection};
 pub use resume::resume;
-pub use state::{Ending, Final, Hold, LiveOperation, Ordinal, PastOperation, Payment, Phase, Stage};
+pub use state::{
+    Dispute, DisputeState, Ending, Final, Hold, LiveOperation, Ordinal, PastOperation, Payment, Phase, Stage,
+};
 
 use crate::machine;
 use crate::units::{Amount, OpId, ProcessorId};

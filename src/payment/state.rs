@@ -273,8 +273,30 @@ pub(super) struct Seen {
 pub(super) struct Rare {
     /// Reports that were taken in, oldest first.
     pub(super) reports: Vec<Source>,
-    /// Disputes: the hold, the amount in minor units, and whether it is still open.
-    pub(super) disputes: Vec<(Ordinal, i64, bool)>,
+    /// Every dispute, oldest first; those that were won too, because settlement lists name them.
+    pub(super) disputes: Vec<Dispute>,
+}
+
+/// Money that an issuer took back from a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dispute {
+    /// The hold that was captured.
+    pub hold: Ordinal,
+    /// How much, in minor units.
+    pub amount_minor: i64,
+    /// How it stands.
+    pub state: DisputeState,
+}
+
+/// How a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DisputeState {
+    /// The money stays with the issuer.
+    Lost,
+    /// Not decided yet.
+    Open,
+    /// The money came back.
+    Won,
 }
 
 /// A deadline on the monotonic clock. It dies with the process: it is neither stored nor compared.

@@ -4,8 +4,8 @@ use super::history::{History, Moment};
 use super::policy::step;
 use super::state::{Again, Finish, Raise, Timer};
 use super::{
-    Ask, Credential, Final, Hold, LiveOperation, Operation, OperationKind, Ordinal, PastOperation, Payment, Phase,
-    Policy, ProcessorRef, Rejection, Request, Stage,
+    Ask, Credential, Dispute, DisputeState, Final, Hold, LiveOperation, Operation, OperationKind, Ordinal,
+    PastOperation, Payment, Phase, Policy, ProcessorRef, Rejection, Request, Stage,
 };
 use crate::limits::HOLDS_PER_SESSION;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
@@ -298,10 +298,24 @@ impl Payment {
     }
 
     pub(super) fn refundable_minor(&self, hold: &Hold) -> i64 {
-        let disputes = self.rare.iter().flat_map(|rare| &rare.disputes);
-        let disputed = disputes.filter(|(number, _, _)| *number == hold.number).map(|(_, amount, _)| *amount);
-        let left = hold.captured_minor.saturating_sub(hold.refunded_minor).saturating_sub(self.refunding_minor(hold));
-        left.saturating_sub(disputed.fold(0, i64::saturating_add)).max(0)
+        self.disputable_minor(hold).saturating_sub(self.refunding_minor(hold)).max(0)
+    }
+
+    /// What an issuer can still take back: captured, less what was given back, less what is disputed.
+    pub(super) fn disputable_minor(&self, hold: &Hold) -> i64 {
+        let left = hold.captured_minor.saturating_sub(hold.refunded_minor);
+        left.saturating_sub(self.disputed_minor(hold.number)).max(0)
+    }
+
+    /// Open and lost disputes of a hold.
+    pub(super) fn disputed_minor(&self, hold: Ordinal) -> i64 {
+        let of_hold = self.disputes().filter(|dispute| dispute.hold == hold && dispute.state != DisputeState::Won);
+        of_hold.map(|dispute| dispute.amount_minor).fold(0, i64::saturating_add)
+    }
+
+    /// Every dispute of its captures, oldest first.
+    pub fn disputes(&self) -> impl Iterator<Item = &Dispute> {
+        self.rare.iter().flat_map(|rare| &rare.disputes)
     }
 
     /// The message for an operation as it stands.
