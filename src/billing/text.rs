@@ -2,12 +2,16 @@
 
 use super::pricing::NOT_PAID_OUT;
 use super::{Receipt, ReceiptLine};
-use crate::units::visible;
+use crate::units::{counted, visible};
 use rust_decimal::{Decimal, RoundingStrategy};
 use std::fmt::Write;
 
 /// The width of a receipt, in characters; only a word that is longer than a line goes beyond.
 const WIDTH: usize = 80;
+/// The least width that is kept to.
+const WIDTH_LEAST: usize = 32;
+/// The least width of the column of names; with less room, figures stand below their names.
+const TITLE_LEAST: usize = 12;
 /// The width of names before their values.
 const NAME: usize = 12;
 /// Decimals of an exact cost that are shown. All of them stand in the JSON form.
@@ -19,6 +23,13 @@ impl Receipt {
     /// The receipt as plain text, lines of at most 80 characters except where one word is longer. Control characters and
     /// marks of direction are written out.
     pub fn to_text(&self) -> String {
+        self.to_text_within(WIDTH)
+    }
+
+    /// The same in lines of at most so many characters, for narrow terminals and printers; below 32 as for 32.
+    pub fn to_text_within(&self, width: usize) -> String {
+        let width = width.clamp(WIDTH_LEAST, WIDTH);
+        let wrapped = |out: &mut String, name: &str, value: &str| wrapped(out, name, value, width);
         let mut out = String::new();
         push(&mut out, &self.headline());
         let vat_id =
@@ -31,7 +42,7 @@ impl Receipt {
             wrapped(&mut out, name, &value);
         }
         push(&mut out, "");
-        self.table(&mut out);
+        self.table(&mut out, width);
         push(&mut out, "");
         for (name, value) in self.payment_lines() {
             wrapped(&mut out, name, &value);
@@ -143,7 +154,7 @@ impl Receipt {
         if self.tariff.prices_include_vat { "incl. VAT" } else { "excl. VAT" }
     }
 
-    fn table(&self, out: &mut String) {
+    fn table(&self, out: &mut String, width: usize) {
         let mut rows: Vec<[String; 6]> = self.lines.iter().map(|line| self.row(line)).collect();
         let mut sums = self.sums();
         align(rows.iter_mut().map(|row| &mut row[5]).chain(sums.iter_mut().map(|(_, figure)| figure)));
@@ -157,7 +168,10 @@ impl Receipt {
         widths[5] = sums.iter().map(|(_, figure)| figure.chars().count()).fold(widths[5], usize::max);
         // The first column takes what the page has left, so that figures stand at its right edge; what is longer wraps.
         let others: usize = widths[1..].iter().map(|width| width + 2).sum();
-        widths[0] = WIDTH.saturating_sub(others + 2).max(8);
+        let Some(room) = width.checked_sub(others + 2).filter(|room| *room >= TITLE_LEAST) else {
+            return stacked(out, &rows, (&head[5], &sums), width);
+        };
+        widths[0] = room;
         for row in std::iter::once(&head).chain(&rows) {
             let mut names = words_in(&row[0], widths[0]).into_iter();
             let mut line = format!("  {:<1$}", names.next().unwrap_or_default(), widths[0]);
@@ -213,6 +227,33 @@ impl Receipt {
     pub(super) fn net_payable(&self) -> Decimal {
         let rounded = || self.net.round_dp_with_strategy(self.decimals(), RoundingStrategy::MidpointNearestEven);
         self.net_amount.unwrap_or_else(rounded)
+    }
+}
+
+/// The table where its columns do not stand beside each other: below its name a line's times, quantity and price, and at
+/// the right edge its amount.
+fn stacked(out: &mut String, rows: &[[String; 6]], (basis, sums): (&str, &[(String, String)]), width: usize) {
+    push(out, &format!("{basis:>width$}"));
+    for [title, from, to, quantity, price, amount] in rows {
+        words_in(title, width - 2).iter().for_each(|line| push(out, &format!("  {line}")));
+        let times = if from == to { from.clone() } else { format!("{from} to {to}") };
+        let details = words_in(&format!("{times}  {quantity} × {price}"), width - 4);
+        let last = details.len().saturating_sub(1);
+        for (index, line) in details.iter().enumerate() {
+            let room = width.saturating_sub(4 + line.chars().count());
+            match (index == last, room > amount.chars().count()) {
+                (false, _) => push(out, &format!("    {line}")),
+                (true, true) => push(out, format!("    {line}{amount:>room$}").trim_end()),
+                (true, false) => {
+                    push(out, &format!("    {line}"));
+                    push(out, format!("{amount:>width$}").trim_end());
+                }
+            }
+        }
+    }
+    let figures = sums.iter().map(|(_, figure)| figure.chars().count()).max().unwrap_or(0);
+    for (name, figure) in sums {
+        push(out, format!("{name:>0$}  {figure:>figures$}", width.saturating_sub(figures + 2)).trim_end());
     }
 }
 
@@ -321,11 +362,6 @@ fn at_least(value: Decimal, decimals: u32) -> String {
     value.to_string()
 }
 
-/// `1 reading`, `2 readings`.
-fn counted(count: u32, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 /// Puts the decimal points of a column of figures below each other, by blanks after the shorter ones.
 fn align<'a>(figures: impl Iterator<Item = &'a mut String>) {
     let decimals = |figure: &str| figure.find('.').map_or(0, |point| figure.len() - point);
@@ -338,9 +374,9 @@ fn align<'a>(figures: impl Iterator<Item = &'a mut String>) {
 }
 
 /// A value behind its name, over as many lines as it takes.
-fn wrapped(out: &mut String, name: &str, value: &str) {
+fn wrapped(out: &mut String, name: &str, value: &str, width: usize) {
     let indent = if name.is_empty() { 0 } else { NAME + 4 };
-    for (index, part) in words_in(&visible(value), WIDTH - indent).iter().enumerate() {
+    for (index, part) in words_in(&visible(value), width.saturating_sub(indent)).iter().enumerate() {
         match (index, indent) {
             (_, 0) => push(out, part),
             (0, _) => push(out, &format!("  {name:<NAME$}  {part}")),

@@ -1,9 +1,11 @@
 //! `wattstile demo`: a whole network on this machine, to look at.
 
 use super::interrupts::{Interrupts, Wish};
+use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
 use crate::app::demo::{Demo, DemoSettings, Standing, default_directory};
 use crate::sim::processor::ServiceReport;
+use crate::units::counted;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,6 +38,9 @@ pub struct Args {
 
 /// How often the live line is drawn.
 const BEAT: Duration = Duration::from_millis(500);
+
+/// How often a plain line tells how it goes, where none can change in place.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Most time that the last receipts are awaited.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,7 +79,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     banner(&demo, &args, output);
     let (recovered, recovery) = (demo.gate.recovered.records, demo.gate.recovery);
 
-    let line = output.live_lines();
+    let lines = output.live_or_plain_lines(PLAIN_EVERY);
     let end = args.duration.map(|duration| demo.started + duration);
     let mut last = None;
     loop {
@@ -83,18 +88,18 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         if interrupts.wait_until(until).is_some_and(|wish| wish != Wish::Reload) {
             break;
         }
-        if let Some(receipt) = demo.first_receipt() {
-            line.suspend(|| output.say(first_receipt(&receipt, &args.dir)));
+        if let Some(receipt) = demo.first_receipt(output.columns()) {
+            lines.suspend(|| say_fitted(output, &first_receipt(&receipt, &args.dir)));
         }
         let standing = demo.standing();
-        line.set_message(live(&standing, args.speed, &mut last));
-        line.tick();
+        lines.set_message(live(&standing, args.speed, &mut last));
         if end.is_some_and(|end| Instant::now() >= end) {
             break;
         }
     }
-    line.finish_and_clear();
-    output.say("no new drivers come; the last receipts are awaited");
+    lines.finish_and_clear();
+    say_fitted(output, "No new drivers come; waiting for the last receipts (^C again ends at once).");
+    end_at_once(interrupts)?;
     let started = demo.started;
     let (standing, processors) = demo.finish(PATIENCE);
     let document = Document::new(standing, processors, recovered, recovery, started.elapsed());
@@ -102,46 +107,79 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
+/// Ends the process at the next signal: the data is whole at any moment, and a later run goes on with it.
+fn end_at_once(interrupts: Interrupts) -> Result<(), CliError> {
+    let wait = move || {
+        while interrupts.wait() == Wish::Reload {}
+        std::process::exit(i32::from(Exit::Interrupted.code()));
+    };
+    std::thread::Builder::new().name("interrupts".to_owned()).spawn(wait).map_err(CliError::failed)?;
+    Ok(())
+}
+
+/// A message whose lines fit the terminal.
+fn say_fitted(output: &Output, text: &str) {
+    match output.columns() {
+        Some(width) => output.say(fitted(text, width)),
+        None => output.say(text),
+    }
+}
+
 fn banner(demo: &Demo, args: &Args, output: &Output) {
     let address =
         |address: Option<std::net::SocketAddr>| address.map_or_else(String::new, |address| address.to_string());
-    output.say(format_args!(
-        "wattstile {}, payment gatekeeper of a charging network: a demonstration",
-        env!("CARGO_PKG_VERSION")
-    ));
-    output.say("");
-    output.say(format_args!("  data        {}", args.dir.display()));
-    match demo.gate.recovered.records {
-        0 => output.say("              new; delete it any time"),
-        records => output.say(format_args!(
-            "              {records} records recovered in {} ms; delete it any time",
-            demo.gate.recovery.as_millis()
-        )),
-    }
-    output.say(format_args!(
-        "  chargers    {}  {} simulated, clock {}×",
-        address(demo.gate.chargers),
-        args.chargers,
-        args.speed
-    ));
-    output.say(format_args!("  processors  {}  acme-cards, wally-wallet", address(demo.gate.processors)));
-    output.say(format_args!("  shards      {}", shards(demo.gate.shards())));
+    let recovered = match demo.gate.recovered.records {
+        0 => "new".to_owned(),
+        records => format!("{} recovered in {} ms", counted(records, "record"), demo.gate.recovery.as_millis()),
+    };
+    let chargers = format!("{} simulated, clock {}×", args.chargers, args.speed);
+    let mut facts = vec![
+        ("data", vec![args.dir.display().to_string(), format!("{recovered}; delete it any time")]),
+        ("chargers", vec![address(demo.gate.chargers), chargers]),
+        ("processors", vec![address(demo.gate.processors), "acme-cards, wally-wallet".to_owned()]),
+        ("shards", vec![shards(demo.gate.shards())]),
+    ];
     if let Some(console) = &demo.console {
-        output.say(format_args!("  metrics     http://{}/metrics", console.address));
-        // On a line of its own: an address that is broken cannot be opened.
-        output.say(format_args!("  api\n{}", console.url_with_token()));
+        facts.push(("metrics", vec![format!("http://{}/metrics", console.address)]));
+    }
+    let data = data_option(&args.dir);
+    let commands = ["session ls", "receipt show --last", "ledger check"];
+    facts.push(("look", commands.map(|command| format!("wattstile {command}{data}")).to_vec()));
+    let title =
+        format!("wattstile {}, payment gatekeeper of a charging network: a demonstration\n", env!("CARGO_PKG_VERSION"));
+    say_fitted(output, &title);
+    for (name, parts) in facts {
+        output.say(fact(name, &parts, output.columns()));
     }
     output.say("");
 }
 
+/// Where the name of a fact ends and its text begins.
+const FACT: usize = 14;
+
+/// A fact of the banner. Its parts stay whole; each stands on a line of its own where the line would be too long.
+fn fact(name: &str, parts: &[String], width: Option<usize>) -> String {
+    let mut parts = parts.to_vec();
+    if let Some(first) = parts.first_mut() {
+        *first = format!("  {name:<12}{first}");
+    }
+    flow(&parts, "  ", FACT, width.unwrap_or(80)).join("\n")
+}
+
+/// The option by which other commands find this demonstration.
+fn data_option(directory: &Path) -> String {
+    match directory == default_directory() {
+        true => String::new(),
+        false => format!(" --data {}", directory.display()),
+    }
+}
+
 /// A receipt between two rules, and how to see others.
-fn first_receipt(text: &str, data: &Path) -> String {
-    let shown = match data == default_directory() {
-        true => "wattstile receipt show --last".to_owned(),
-        false => format!("wattstile receipt show --last --data {}", data.display()),
-    };
+fn first_receipt(text: &str, directory: &Path) -> String {
+    let data = data_option(directory);
     let rule = "-".repeat(40);
-    format!("the first receipt; `{shown}` shows the newest one\n{rule}\n{}\n{rule}\n", text.trim_end())
+    let text = text.trim_end();
+    format!("The first receipt (`wattstile receipt show --last{data}` shows the newest):\n{rule}\n{text}\n{rule}\n")
 }
 
 /// Three lines that say how the network is, each short enough for a terminal of 80 columns.
@@ -159,15 +197,15 @@ fn live(standing: &Standing, speed: u32, last: &mut Option<(Instant, u64, i64)>)
     };
     let money = figures.money.get("EUR").copied().unwrap_or_default();
     format!(
-        "{} charging · {} settled · {kw} kW · {readings_per_s} readings/s\n  \
-         EUR {} held · {} captured · {} released · books ±{}\n  \
-         {} · log sync p99 {sync_p99_us} µs",
+        "{} charging · {} settled · {kw} kW · {readings_per_s} readings/s\n\
+         EUR {} held · {} captured · {} released · books {}\n\
+         {} · journal sync p99 {sync_p99_us} µs",
         figures.sessions_charging,
         figures.sessions_settled,
         cents(money.held_minor),
         cents(money.captured_minor),
         cents(money.released_minor),
-        cents_of(figures.books_imbalance_minor),
+        balance(figures.books_imbalance_minor),
         refused(&fleet.tally.refused),
     )
 }
@@ -180,7 +218,7 @@ fn refused(by_code: &BTreeMap<u16, u64>) -> String {
     let shown: Vec<String> = codes.iter().take(2).map(|(count, code)| format!("{code}: {count}")).collect();
     match shown.is_empty() {
         true => "0 starts refused".to_owned(),
-        false => format!("{sum} starts refused ({})", shown.join(", ")),
+        false => format!("{} refused ({})", counted(sum, "start"), shown.join(", ")),
     }
 }
 
@@ -223,7 +261,8 @@ impl Document {
             "sessions    {} settled, {} open, {} refused",
             self.sessions_settled, self.sessions_open, self.sessions_refused
         )?;
-        writeln!(out, "readings    {} acknowledged, {} durable in this run", self.ticks_acked, self.ticks_durable)?;
+        // Beside it, a count of what is durable would look like a loss: it is a moment older or newer.
+        writeln!(out, "readings    {} acknowledged in this run", self.ticks_acked)?;
         writeln!(
             out,
             "money       EUR {} captured, {} held, {} released",
@@ -231,8 +270,15 @@ impl Document {
             cents(self.held_minor),
             cents(self.released_minor)
         )?;
-        writeln!(out, "books       {} off balance", cents_of(self.books_imbalance_minor))?;
-        writeln!(out, "log         99 of 100 syncs within {} µs", self.journal_sync_p99_us)
+        writeln!(out, "books       {}", balance(self.books_imbalance_minor))?;
+        writeln!(out, "journal     99 of 100 syncs within {} µs", self.journal_sync_p99_us)
+    }
+}
+
+fn balance(imbalance_minor: i128) -> String {
+    match imbalance_minor {
+        0 => "balanced".to_owned(),
+        off => format!("off by EUR {}", cents_of(off)),
     }
 }
 
@@ -272,5 +318,18 @@ mod tests {
         }
         assert!(text.contains("134456 starts refused (302: 123456, 310: 9999)"), "{text}");
         assert_eq!(refused(&BTreeMap::new()), "0 starts refused");
+        assert_eq!(refused(&BTreeMap::from([(310, 1)])), "1 start refused (310: 1)");
+    }
+
+    #[test]
+    fn banner_keeps_addresses_whole_and_has_no_longer_lines_than_the_terminal() {
+        let parts = ["127.0.0.1:37085".to_owned(), "40 simulated, clock 60×".to_owned()];
+        assert_eq!(fact("chargers", &parts, Some(80)), "  chargers    127.0.0.1:37085  40 simulated, clock 60×");
+        assert_eq!(
+            fact("chargers", &parts, Some(40)),
+            "  chargers    127.0.0.1:37085\n              40 simulated, clock 60×"
+        );
+        assert_eq!(data_option(default_directory()), "");
+        assert_eq!(data_option(Path::new("/tmp/there")), " --data /tmp/there");
     }
 }

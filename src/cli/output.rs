@@ -1,11 +1,13 @@
 //! Where the words go: data to standard output, messages to standard error, one JSON document with `--json`.
 
 use super::exit::CliError;
+use super::live::{LiveLines, Mode, columns};
 use crate::units::screen::masked;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// How data and messages leave the process.
 #[derive(Clone, Copy, Debug)]
@@ -111,17 +113,37 @@ impl Output {
     }
 
     /// A few lines that change in place on a terminal; draws nothing elsewhere.
-    pub fn live_lines(&self) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(None, self.draw_target());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-            bar.set_style(style);
-        }
-        bar
+    pub fn live_lines(&self) -> LiveLines {
+        LiveLines::new(if self.is_live() && can_move_cursor() { Mode::InPlace } else { Mode::Hidden })
+    }
+
+    /// The same; elsewhere one plain line so often.
+    pub fn live_or_plain_lines(&self, every: Duration) -> LiveLines {
+        LiveLines::new(match (self.quiet, self.is_live() && can_move_cursor()) {
+            (true, _) => Mode::Hidden,
+            (false, true) => Mode::InPlace,
+            (false, false) => Mode::Plain(every),
+        })
+    }
+
+    /// The columns of the terminal to which messages go; `None` where they go elsewhere, and lines stay as they are.
+    pub fn columns(&self) -> Option<usize> {
+        columns(io::stderr())
+    }
+
+    /// The columns of the terminal to which the answer goes, if it goes to one.
+    pub fn answer_columns(&self) -> Option<usize> {
+        columns(io::stdout())
     }
 
     fn draw_target(&self) -> ProgressDrawTarget {
         if self.is_live() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }
     }
+}
+
+/// Whether the terminal can move its cursor.
+fn can_move_cursor() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// The value as JSON text with its `schema` in front. A value that is not an object becomes the member `items`.

@@ -49,7 +49,9 @@ impl Show {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let format = if output.is_json() { "json" } else { &self.format };
         let name = self.id.as_deref().unwrap_or("last");
-        output.raw(&self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &[])?)?;
+        let width = output.answer_columns().map(|width| ("width", width.to_string()));
+        let query: Vec<(&str, String)> = width.into_iter().collect();
+        output.raw(&self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &query)?)?;
         Ok(Exit::Ok)
     }
 }

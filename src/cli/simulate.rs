@@ -85,7 +85,6 @@ fn simulate(settings: &Settings, threads: u16, output: &Output) -> (Report, Spee
                     reports[place] = Some(report);
                     let done = reports.iter().flatten().count();
                     line.set_message(format!("{done} of {} worlds", worlds.len()));
-                    line.tick();
                 }
             });
         }

@@ -145,7 +145,7 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
             let since = value("since").map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
             Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, since)?))
         }
-        ["receipts", file] => receipt(views, file),
+        ["receipts", file] => receipt(views, file, request),
         _ => Err(Refused::not_found("there is nothing under this address")),
     }
 }
@@ -155,7 +155,8 @@ fn processor(named: Option<&str>) -> Result<Option<ProcessorId>, Refused> {
 }
 
 /// A receipt: `ID` or `ID.json`, `ID.txt`, `ID.html`.
-fn receipt(views: &Views, file: &str) -> Result<Answer, Refused> {
+fn receipt(views: &Views, file: &str, request: &Request) -> Result<Answer, Refused> {
+    let width = request.query.get("width").map(|width| width.parse().map_err(Refused::usage)).transpose()?;
     let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
     let id = find(views, id)?;
     let missing = || Refused::not_found(format!("session {id} has no receipt (yet)"));
@@ -165,7 +166,11 @@ fn receipt(views: &Views, file: &str) -> Result<Answer, Refused> {
         "txt" | "html" => {
             let signed = verify_receipt(json.as_bytes(), None).map_err(internal)?;
             match form {
-                "txt" => Ok(Answer::Text("text/plain; charset=utf-8", signed.receipt.to_text())),
+                "txt" => {
+                    let text =
+                        width.map_or_else(|| signed.receipt.to_text(), |width| signed.receipt.to_text_within(width));
+                    Ok(Answer::Text("text/plain; charset=utf-8", text))
+                }
                 _ => Ok(Answer::Text("text/html; charset=utf-8", signed.to_html().map_err(internal)?)),
             }
         }

@@ -149,11 +149,6 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: on
 }
 
 impl Console {
-    /// The address with its token, to be opened: for a terminal, never for a log.
-    pub fn url_with_token(&self) -> String {
-        format!("http://{}/api/figures?token={}", self.address, self.token)
-    }
-
     /// Closes it.
     pub fn stop(mut self) {
         self.end();

@@ -20,6 +20,7 @@ mod figure;
 mod ids;
 mod meter;
 mod money;
+mod phrase;
 pub mod screen;
 mod shown;
 mod time;
@@ -34,5 +35,6 @@ pub use ids::{
 };
 pub use meter::MeterReading;
 pub use money::{Amount, Cost, Currency, MoneyError, Rounding};
+pub use phrase::{by_count, counted, with_article};
 pub use shown::{is_hidden, visible, visible_json};
 pub use time::{Clock, Mono, Now, TimeError, TimeSpan, Timestamp};

@@ -20,4 +20,5 @@ mod receipt_cli;
 mod replay;
 mod silent_shard;
 mod tariff_cli;
+mod terminal;
 mod wire_python;

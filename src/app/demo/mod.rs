@@ -247,14 +247,15 @@ impl Demo {
         }
     }
 
-    /// The first receipt of this run as a driver reads it, once: a moment after it came.
-    pub fn first_receipt(&mut self) -> Option<String> {
+    /// The first receipt of this run as a driver reads it, once: a moment after it came. Its lines fit so many columns.
+    pub fn first_receipt(&mut self, width: Option<usize>) -> Option<String> {
         if self.receipt_shown {
             return None;
         }
         let number = self.fleet.as_ref().and_then(|fleet| fleet.counts().receipt)?;
         let views = Views::running(self.gate.directory().clone(), self.gate.archive().cloned());
-        let request = Request { path: format!("receipts/{number}.txt"), ..Request::default() };
+        let query = width.map(|width| ("width".to_owned(), width.to_string())).into_iter().collect();
+        let request = Request { path: format!("receipts/{number}.txt"), query };
         // It is signed and archived a moment after the charger was told.
         let Ok(Answer::Text(_, text)) = console::get(&views, &request) else { return None };
         self.receipt_shown = true;

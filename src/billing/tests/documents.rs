@@ -3,6 +3,26 @@
 use super::*;
 
 #[test]
+fn narrow_receipt_stacks_its_table_and_breaks_no_word() {
+    let wide = receipt().to_text();
+    for width in [32, 40, 60] {
+        let text = receipt().to_text_within(width);
+        for line in text.lines().filter(|line| line.chars().count() > width) {
+            let longest = line.split_whitespace().map(str::len).max();
+            assert!(longest > Some(width - 16), "only a word that has no room is longer than {width}: {line}");
+        }
+        let words = |text: &str| {
+            let words = text.split_whitespace().map(str::to_owned);
+            words.collect::<std::collections::BTreeSet<String>>()
+        };
+        let headings = ["what", "quantity", "price", "excl.", "incl.", "VAT"];
+        let missing: Vec<String> = words(&wide).difference(&words(&text)).cloned().collect();
+        assert!(missing.iter().all(|word| headings.contains(&word.as_str())), "{width}: {missing:?}\n{text}");
+    }
+    assert_eq!(receipt().to_text_within(200), wide);
+}
+
+#[test]
 fn the_text_shows_every_digit_of_the_way_to_the_price() {
     let expected = "\
 Receipt R-2026-000001

@@ -142,7 +142,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                     "{kills} kills · {} sessions · {} receipts",
                     now.sessions_open, now.tally.receipts
                 ));
-                line.tick();
             })
             .await?;
             refunds += refund_some(dir, &fleet, &mut dice);
@@ -154,9 +153,9 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         line.set_message("quiet: drivers come, and nothing goes wrong any more");
         services.iter().for_each(Service::behave);
-        until_the_end(Some(SETTLING_DOWN.min(args.calm)), || line.tick()).await?;
+        until_the_end(Some(SETTLING_DOWN.min(args.calm)), || ()).await?;
         let quiet_from = wall_clock();
-        until_the_end(Some(args.calm.saturating_sub(SETTLING_DOWN)), || line.tick()).await?;
+        until_the_end(Some(args.calm.saturating_sub(SETTLING_DOWN)), || ()).await?;
         let quiet = (quiet_from, wall_clock());
         line.set_message("peace: waiting for everything to come to its end");
         let peace = Instant::now();

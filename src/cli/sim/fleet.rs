@@ -79,7 +79,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 "{} of {} online · {} sessions · {} readings acknowledged · {} receipts",
                 now.chargers_online, now.chargers, now.sessions_open, now.tally.readings_acked, now.tally.receipts
             ));
-            line.tick();
         })
         .await?;
         line.set_message("no new drivers; waiting for the last receipts");

@@ -82,7 +82,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 count("voided"),
                 now.callbacks_acked
             ));
-            line.tick();
         })
         .await?;
         if let Some(settling) = settling {
