@@ -8,10 +8,10 @@ use super::codes;
 use super::encoding::encode;
 use super::hosted::Slot;
 use super::house::{self, House, account_processor};
+use super::log_lines;
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::replay::charger_fact;
-use super::seldom::Seldom;
 use super::session::{Deliver, HostedSession};
 use super::session_record;
 use super::shard::{Input, Sleeper};
@@ -19,7 +19,6 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
-use crate::metrics::SESSIONS_DOUBTFUL;
 use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::{Rating, Tariff};
@@ -176,26 +175,11 @@ impl Delivery<'_> {
     }
 }
 
-/// Tells of a session that ended without its readings being believed: what it costs may be less than what was given.
-fn doubted(session: &Session) {
-    let (id, meter) = (session.id, &session.meter);
-    if !meter.is_doubtful() {
-        return;
-    }
-    SESSIONS_DOUBTFUL.counter(&[]).increment(1);
-    let (charger, rejected, readings) = (&session.charger, meter.suspects, meter.sequence);
-    let unbilled_wh = meter.unbilled().map(|energy| energy.microwatt_hours() / 1_000_000);
-    tracing::warn!(session = %id, %charger, rejected, readings, unbilled_wh, "readings of a session were not believed: look at it");
-}
-
-/// Lines about starts whose time or register cannot be right.
-static STARTS_REFUSED: Seldom = Seldom::new();
-
 impl Delivery<'_> {
     /// A start: admitted as a new session, recognised as a repetition, or refused.
     fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
         if let Some(code) = self.house.refuses(&start.credential) {
-            return self.refuse_start(slot, start.session, code);
+            return self.refuse_start(partition, slot, start.session, code);
         }
         let id = SessionId::new(self.now.wall, partition.id, (self.house.dice)());
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
@@ -205,10 +189,10 @@ impl Delivery<'_> {
                 charger::Effect::RepeatStart(_) => self.start_again(partition, slot, &start),
                 charger::Effect::RepeatEnd(past) => {
                     let code = if past.refused { Code::CredentialDeclined } else { Code::SessionEnded };
-                    self.refuse_start(slot, start.session, code);
+                    self.refuse_start(partition, slot, start.session, code);
                 }
                 charger::Effect::Refuse(rejection) => {
-                    self.refuse_start(slot, start.session, codes::of_charger(rejection));
+                    self.refuse_start(partition, slot, start.session, codes::of_charger(rejection));
                 }
             }
         }
@@ -236,29 +220,24 @@ impl Delivery<'_> {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let charger = hosted.state().id.clone();
         if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.house.policy) {
-            if let Some(left_out) = STARTS_REFUSED.write(self.now.mono) {
-                let (key, at, gate) = (start.session.0, start.at, self.now.wall);
-                tracing::warn!(%charger, key, %at, %gate, left_out, "a start is refused: {doubt}");
-            }
-            let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall).into();
-            let (session, code) = (start.session, Code::StartImplausible);
-            return self.tell(slot, ToCharger::StartRejected { session, code, text });
+            let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall);
+            return self.refuse_start_saying(partition, slot, start.session, (Code::StartImplausible, text));
         }
         let place = match self.house.place(&charger, start.connector, start.at) {
             Ok(place) => place,
-            Err(code) => return self.refuse_start(slot, start.session, code),
+            Err(code) => return self.refuse_start(partition, slot, start.session, code),
         };
         let amount = session::first_hold(&place.tariff, &self.house.policy.of_tariff(&place.tariff));
         let fingerprint = self.house.fingerprint(&start.credential);
         let route = match self.house.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
             Ok(route) => route,
             Err(reason) => {
-                let (session, code) = (start.session, house::code_of(reason));
-                return self.tell(slot, ToCharger::StartRejected { session, code, text: reason.to_string().into() });
+                let refused = (house::code_of(reason), reason.to_string());
+                return self.refuse_start_saying(partition, slot, start.session, refused);
             }
         };
         let Ok(rating) = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO) else {
-            return self.refuse_start(slot, start.session, Code::NoTariff);
+            return self.refuse_start(partition, slot, start.session, Code::NoTariff);
         };
         let opening = Opening {
             id,
@@ -273,6 +252,7 @@ impl Delivery<'_> {
             zone: place.zone_name,
             fingerprint,
         };
+        log_lines::begun(&opening, place.tariff.id().as_str());
         self.pin(partition, &place.tariff);
         // The partition's own: by who has that one, it is told whether a tariff may be let go.
         let tariff = partition.pinned(&opening.tariff).unwrap_or(place.tariff);
@@ -353,8 +333,8 @@ impl Delivery<'_> {
                 continue;
             }
             let hosted = partition.sessions.get(cell);
-            if let (session::Event::Ended(_), Some(hosted)) = (event, hosted) {
-                doubted(hosted.state());
+            if let Some(hosted) = hosted {
+                log_lines::session(event, hosted.state());
             }
             if let Some(fact) = hosted.and_then(|hosted| charger_fact(event, hosted.state())) {
                 self.project(partition, slot, cell, &fact);
@@ -386,7 +366,10 @@ impl Delivery<'_> {
                 let charger = self.charger_ref(slot);
                 return self.queue(Output::MeterAck { charger, session: key, up_to, running });
             }
-            session::Effect::Payment(effect) => return self.payment_effect(*effect),
+            session::Effect::Payment(effect) => {
+                let of = partition.sessions.get(cell).map(HostedSession::state);
+                return self.payment_effect(*effect, of.map(|of| (&of.payment, Some(&of.charger))));
+            }
             session::Effect::Archive => return self.archive_if_closed(partition, id),
             session::Effect::MeterRejected(rejection) => {
                 let expected = rejection.expected();
@@ -400,7 +383,9 @@ impl Delivery<'_> {
                 ToCharger::StartAccepted { session: key, id, limit: cost_limit(limit), price_text }
             }
             session::Effect::StartRejected(reason) => {
-                return self.refuse_start(slot, key, codes::of_refused_start(reason));
+                let code = codes::of_refused_start(reason);
+                let message = ToCharger::StartRejected { session: key, code, text: code.meaning().into() };
+                return self.tell(slot, message);
             }
             session::Effect::LimitChanged(limit) => ToCharger::LimitChanged { session: key, limit: cost_limit(limit) },
             session::Effect::StopNow(reason) => {
@@ -528,8 +513,16 @@ impl Delivery<'_> {
         }
     }
 
-    fn refuse_start(&mut self, slot: Slot, session: SessionKey, code: Code) {
-        self.tell(slot, ToCharger::StartRejected { session, code, text: code.meaning().into() });
+    fn refuse_start(&mut self, partition: &Partition, slot: Slot, session: SessionKey, code: Code) {
+        self.refuse_start_saying(partition, slot, session, (code, code.meaning().to_owned()));
+    }
+
+    fn refuse_start_saying(&mut self, partition: &Partition, slot: Slot, session: SessionKey, why: (Code, String)) {
+        let (code, text) = why;
+        if let Some(charger) = partition.chargers.get(slot) {
+            log_lines::start_refused(&charger.state().id, session, code, &text);
+        }
+        self.tell(slot, ToCharger::StartRejected { session, code, text: text.into() });
     }
 
     fn reject(&mut self, slot: Slot, session: SessionKey, code: Code, expected: Option<u32>, text: String) {

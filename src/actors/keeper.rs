@@ -310,7 +310,8 @@ impl Keeper {
         }
         let (took, (snapshots, bytes)) = (round.begun.elapsed(), round.kept);
         let log_bytes = self.figures.written().saturating_sub(round.log_at);
-        let (took_ms, work_ms) = (took.as_millis(), round.took.as_millis());
+        let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (took_ms, work_ms) = (ms(took), ms(round.took));
         tracing::info!(snapshots, bytes, took_ms, work_ms, log_bytes, "all partitions have their snapshots");
         self.covered = round.log_at;
         self.over.extend(round.waiting);
@@ -365,7 +366,7 @@ impl Keeper {
         };
         match &taken {
             Ok(manifest) => {
-                let (bytes, took_ms) = (manifest.bytes, begun.elapsed().as_millis());
+                let (bytes, took_ms) = (manifest.bytes, u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX));
                 tracing::info!(bytes, took_ms, "a backup is taken");
             }
             Err(failure) => tracing::error!(%failure, "no backup was taken"),

@@ -4,22 +4,23 @@
 use super::codes;
 use super::delivery::Delivery;
 use super::house::House;
+use super::log_lines;
 use super::output::{MoneyStanding, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::session::HostedSession;
 use super::shard::{Input, MoneyOrder};
 use super::snapshot::insert_session;
 use crate::account;
-use crate::payment::{self, Answer, Notification, Operation, Request};
+use crate::payment::{self, Answer, Notification, Operation, Payment, Request};
 use crate::session::{self, Command, Session};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, ProcessorId, SessionId};
+use crate::units::{AccountId, ChargerId, ProcessorId, SessionId};
 use crate::wire::Code;
 use std::sync::Arc;
 
 impl Delivery<'_> {
-    /// Queues what a session's payment machine wants done.
-    pub(super) fn payment_effect(&mut self, effect: payment::Effect) {
+    /// Queues what the payment machine of a session, or of a top-up, wants done; the payment and the charger are for the log.
+    pub(super) fn payment_effect(&mut self, effect: payment::Effect, of: Option<(&Payment, Option<&ChargerId>)>) {
         match effect {
             payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
                 (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
@@ -32,7 +33,9 @@ impl Delivery<'_> {
             }
             payment::Effect::Refuse(_) => {}
             payment::Effect::Alarm { operation, alarm } => {
-                tracing::warn!(%operation, ?alarm, "the money of a session needs a look");
+                if let Some((payment, charger)) = of {
+                    log_lines::alarm(payment, charger, operation, alarm);
+                }
             }
         }
     }

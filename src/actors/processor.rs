@@ -408,7 +408,7 @@ impl ProcessorActor {
         let message = match refused {
             None => ToProcessor::Ack { callback },
             Some(code) => {
-                tracing::warn!(processor = %self.id, %code, "a processor's message is refused");
+                tracing::warn!(processor = %self.id, callback = format_args!("{:032x}", callback.0), code = code.number(), "a processor's message is refused: {code}");
                 ToProcessor::Nack { callback, code, text: code.meaning().into() }
             }
         };
@@ -442,7 +442,7 @@ impl ProcessorActor {
     /// A connection said hello: the processor is listed with what it declared there.
     pub fn connect(&mut self, connected: Connected) {
         let Connected { connection, outlet, capabilities } = connected;
-        tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor dialled in");
+        tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor takes operations");
         self.lines.insert(connection, Line::new(outlet, capabilities.inflight_max));
         let declared_again = self.capabilities.as_ref() == Some(&capabilities);
         self.capabilities = Some(capabilities.clone());

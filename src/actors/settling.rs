@@ -21,7 +21,7 @@ impl Delivery<'_> {
         let refused = match &decided {
             Ok(_) => None,
             Err(refusal) => {
-                tracing::warn!(processor = %part.processor, batch = %part.batch, part = part.part, %refusal, "settlement");
+                tracing::warn!(processor = %part.processor, batch = %part.batch, part = part.part, "a part of a settlement batch is refused: {refusal}");
                 Some(code_of(*refusal))
             }
         };

@@ -221,7 +221,8 @@ impl ShardActor {
             let link = Link { connection: turn.connection, channel };
             match message {
                 FromCharger::Hello(hello) if !self.shard.has_room_for(&hello.charger) => {
-                    tracing::warn!(charger = %hello.charger, "there are too many chargers; it is sent away");
+                    let most = limits::CHARGERS_PER_PARTITION;
+                    tracing::warn!(charger = %hello.charger, most, "a charger is sent away: its partition has as many as it may have");
                     self.outside.close(link, Code::Overloaded);
                 }
                 FromCharger::Hello(hello) => {

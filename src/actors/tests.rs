@@ -33,6 +33,7 @@ mod disputes;
 mod extremes;
 mod funds;
 mod invoices;
+mod log_lines;
 mod long;
 mod money;
 mod orders;

@@ -165,7 +165,7 @@ impl Delivery<'_> {
             self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
         }
         for effect in step.effects {
-            self.payment_effect(effect);
+            self.payment_effect(effect, partition.top_ups.known.get(&id).map(|known| (&known.payment, None)));
         }
         self.credit(partition, id);
         let now = self.now;
@@ -191,7 +191,8 @@ impl Delivery<'_> {
         match self.posted(partition, &account) != before {
             true => self.top_up_fact(partition, id, &account::TopUpEvent::Credited { op, amount }),
             false => {
-                tracing::error!(top_up = %id, %account, "an account does not take what was paid for it; it is given back");
+                let (amount_minor, currency) = (amount.minor, amount.currency.code());
+                tracing::error!(top_up = %id, %account, amount_minor, currency, "an account does not take what was paid for it; it is given back");
                 let Some(known) = partition.top_ups.known.get(&id) else { return };
                 let policy = self.house.policy.of_currency(known.payment.currency());
                 let step = known.step(payment::Command::Refund(amount), self.now, &policy.payment);
@@ -199,7 +200,8 @@ impl Delivery<'_> {
                     self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
                 }
                 for effect in step.effects {
-                    self.payment_effect(effect);
+                    let of = partition.top_ups.known.get(&id).map(|known| (&known.payment, None));
+                    self.payment_effect(effect, of);
                 }
             }
         }

@@ -127,8 +127,7 @@ impl PeerHandler for ChargerConnection {
         outcome.map_or_else(|error| connection::close(self.outlet.link().peer(), &error), |()| Flow::Continue)
     }
 
-    fn ended(&mut self, reason: &Ended) {
-        tracing::debug!(peer = %self.outlet.link().peer(), %reason, "a connection ended");
+    fn ended(&mut self, _: &Ended) {
         for shard in &self.attached {
             if let Some(address) = self.directory.shards().get(usize::from(*shard)) {
                 deliver(address, Detach(self.id));
@@ -162,7 +161,7 @@ impl ChargerOutlet for Outlet {
         self.send(channel, &ToCharger::GoAway(farewell));
         let single = matches!(self.link().peer().subject, Subject::Charger(_));
         if single || channel == Channel::ZERO {
-            tracing::info!(peer = %self.link().peer(), %code, "a connection is closed");
+            tracing::warn!(peer = %self.link().peer(), code = code.number(), "a connection is closed: {code}");
             self.outgoing.close(code.meaning());
         }
     }

@@ -79,7 +79,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
     }
     let (places, findings) = Tariffs::load(config)?;
     for (file, finding) in findings {
-        tracing::warn!(%file, "{finding}");
+        tracing::warn!(target: "wattstile::setup", %file, "{finding}");
     }
     Ok(Settings {
         data: Data::Directory {
@@ -168,7 +168,7 @@ impl Tariffs {
 impl Places for Tariffs {
     fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
         let refused = |refusal: &dyn std::fmt::Display| {
-            tracing::warn!(%charger, %connector, %refusal, "a start is refused");
+            tracing::warn!(%charger, connector = connector.0, "no tariff for a start: {refusal}");
             Code::NoTariff
         };
         let id = self.config.tariff_of(charger).ok_or_else(|| refused(&"no tariff is assigned to the charger"))?;

@@ -44,7 +44,7 @@ pub(super) fn answer(outgoing: &Outgoing, reply: &mut Vec<u8>) {
 
 /// Closes after a peer's fault, once what was queued for it is written.
 pub(super) fn close(peer: impl Display, error: &LinkError) -> Flow {
-    tracing::warn!(%peer, %error, "a connection is closed");
+    tracing::warn!(%peer, %error, "a peer breaks the protocol: its connection is closed");
     Flow::Close(error.to_string().into())
 }
 

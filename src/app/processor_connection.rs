@@ -58,7 +58,10 @@ impl ProcessorConnection {
                 FromProcessor::Credit { operations } => callbacks.push(Callback::Credit(operations)),
                 FromProcessor::Drain(_) => callbacks.push(Callback::Drain),
                 FromProcessor::Settlement(part) => callbacks.push(Callback::Settlement(Box::new(part))),
-                FromProcessor::GoAway(go) => tracing::info!(code = %go.code, "a processor leaves"),
+                FromProcessor::GoAway(go) => {
+                    let processor = self.outlet.link().processor().clone();
+                    tracing::info!(%processor, code = go.code.number(), "a processor leaves: {}", go.code);
+                }
             }
         }
         if !callbacks.is_empty() {
@@ -92,8 +95,7 @@ impl PeerHandler for ProcessorConnection {
         outcome.map_or_else(|error| connection::close(self.outlet.link().processor(), &error), |()| Flow::Continue)
     }
 
-    fn ended(&mut self, reason: &Ended) {
-        tracing::info!(processor = %self.outlet.link().processor(), %reason, "a processor's connection ended");
+    fn ended(&mut self, _: &Ended) {
         deliver(&self.actor, Disconnected(self.id));
     }
 }

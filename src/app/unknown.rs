@@ -40,7 +40,5 @@ impl PeerHandler for Unknown {
         self.go_on(outcome, reply)
     }
 
-    fn ended(&mut self, reason: &Ended) {
-        tracing::info!(processor = %self.link.processor(), %reason, "an unknown processor's connection ended");
-    }
+    fn ended(&mut self, _: &Ended) {}
 }

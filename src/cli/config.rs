@@ -125,7 +125,7 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
         loaded.check_files().map_err(|error| invalid(&error))?;
         let config = &loaded.config;
         let running = Which::at(&config.gate.data_dir).running()?.is_some();
-        ready(&preflight(config, SystemClock::new().now().wall, running), output)?;
+        ready(&preflight(config, SystemClock::new().now().wall, running), |warning| output.say(warning))?;
     }
     output.answer(
         "config-check/1",
@@ -141,13 +141,13 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
 }
 
 /// Warnings are told; everything that is wrong is told in one error, with what to do about each.
-pub(super) fn ready(findings: &[Finding], output: &Output) -> Result<(), CliError> {
+pub(super) fn ready(findings: &[Finding], warn: impl Fn(String)) -> Result<(), CliError> {
     let mut wrong = Vec::new();
     for Finding { name, state, detail, help } in findings {
         let help = help.as_deref().unwrap_or_default();
         match state {
             State::Good => {}
-            State::Warning => output.say(format_args!("{WARNING}!{WARNING:#} {name}: {detail} ({help})")),
+            State::Warning => warn(format!("{WARNING}!{WARNING:#} {name}: {detail} ({help})")),
             State::Wrong => wrong.push(format!("  {BAD}✗{BAD:#} {name}: {detail}\n    {help}")),
         }
     }

@@ -67,12 +67,14 @@ pub struct CliError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// It stands in the log already.
+    pub is_logged: bool,
 }
 
 impl CliError {
     /// An error that ends the process with this code.
     pub fn new(exit: Exit, message: impl ToString) -> CliError {
-        CliError { exit, message: message.to_string(), help: None }
+        CliError { exit, message: message.to_string(), help: None, is_logged: false }
     }
 
     /// Adds what to do about it.

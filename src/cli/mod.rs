@@ -172,7 +172,9 @@ pub fn run() -> ExitCode {
     match arguments.verb.run(&output) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            output.error(&error);
+            if !error.is_logged {
+                output.error(&error);
+            }
             error.exit.into()
         }
     }

@@ -2,8 +2,9 @@
 
 use super::config::{ConfigArgs, ready};
 use super::interrupts::{Interrupts, Wish};
+use super::log::{Log, SETUP, plain};
 use super::look::Which;
-use super::{CliError, Exit, Output, journal, log, shards};
+use super::{CliError, Exit, Output, journal, shards};
 use crate::actors::house::Routes;
 use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
 use crate::app::preflight::{State, assigned, preflight, routes};
@@ -51,10 +52,16 @@ struct Ready {
 /// Runs until a signal says otherwise.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (config, warnings) = args.config.load_with_warnings()?;
-    let set_level = log::start(&config.log)?;
+    let log = Log::start(&config.log)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    serve(args, config, &log, output).map_err(|error| log.failed(error))
+}
+
+fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit, CliError> {
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, pid = std::process::id(), data = %config.data_folder().display(), "the gate starts");
     if let Some(pid) = Which::at(&config.gate.data_dir).running()?.and_then(|gate| gate.pid()) {
         let data = config.data_folder();
         let text = format!("{} is in use by another process: gate {pid} runs on it and answers", data.display());
@@ -64,7 +71,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let clock = Arc::new(SystemClock::new());
     DataDir::check_owner(&config.data_folder(), &config.owner()).map_err(|failure| journal::error(&failure))?;
     make_pki(&config, clock.now().wall).map_err(setup_error)?;
-    ready(&preflight(&config, clock.now().wall, false), output)?;
+    ready(&preflight(&config, clock.now().wall, false), |warning| tracing::warn!("{}", plain(&warning)))?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
@@ -98,20 +105,37 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         recovered_records: gate.recovered.records,
         recovery_ms: gate.recovery.as_millis(),
     };
-    output.answer("serve/1", &ready, |out| {
+    tracing::info!(
+        chargers = ready.chargers,
+        processors = ready.processors,
+        console = ready.console,
+        shards = ready.shards,
+        recovered_records = ready.recovered_records,
+        recovery_ms = u64::try_from(ready.recovery_ms).unwrap_or(u64::MAX),
+        "the gate is ready"
+    );
+    // Text would stand among the JSON documents of the log, which say the same.
+    let answer = |text: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| match log.shares_stdout()
+        && !output.is_json()
+    {
+        true => Ok(()),
+        false => output.answer("serve/1", &ready, text),
+    };
+    answer(&|out| {
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
         writeln!(out, "console     {}   its token is in {}", ready.console, ready.console_token_in)?;
         writeln!(out, "shards      {}", shards(ready.shards))?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
-    let mut reload = Reload { args: args.config, in_force: config, gate: &gate, set_level, speakers };
+    let mut reload = Reload { args: args.config, in_force: config, gate: &gate, log, speakers };
     while interrupts.wait() == Wish::Reload {
         reload.run();
     }
-    output.say("what was decided becomes durable, connections say goodbye");
+    tracing::info!("the gate stops: what was decided becomes durable, connections say goodbye");
     console.stop();
     gate.stop();
+    tracing::info!("the gate has stopped");
     Ok(Exit::Ok)
 }
 
@@ -121,7 +145,7 @@ struct Reload<'a> {
     /// The configuration as far as it is in force.
     in_force: Config,
     gate: &'a Gate,
-    set_level: log::SetLevel,
+    log: &'a Log,
     speakers: Arc<ArcSwap<MaySpeakFor>>,
 }
 
@@ -160,7 +184,7 @@ impl Reload<'_> {
                     return tracing::error!("tariffs and routing not loaded, the old ones stay in force: {wrong}");
                 }
                 for (file, finding) in findings {
-                    tracing::warn!(%file, "{finding}");
+                    tracing::warn!(target: SETUP, %file, "{finding}");
                 }
                 self.gate.directory().house().places.store(Arc::new(Box::new(tariffs)));
             }
@@ -172,7 +196,7 @@ impl Reload<'_> {
             after.registry.no_holds = next.payment.no_holds.iter().map(|start| start.as_str().into()).collect();
             after
         });
-        if let Err(error) = (self.set_level)(&next.log.level) {
+        if let Err(error) = self.log.set_level(&next.log.level) {
             tracing::error!("the log's level stays: {error}");
         }
         self.in_force = next;
@@ -224,11 +248,6 @@ fn differing(one: &Config, other: &Config) -> Vec<String> {
     all.into_iter().filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
 }
 
-/// An error for people as one line of a log.
-fn plain(message: &str) -> String {
-    anstream::adapter::strip_str(message).to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
 /// How far the start has come, for whoever asks, and in the log now and then.
 struct Starting {
     begun: Instant,
@@ -253,7 +272,11 @@ impl Starting {
         seen.0 = now;
         if seen.1.elapsed() >= TELL {
             seen.1 = Instant::now();
-            tracing::info!(after_ms = self.begun.elapsed().as_millis(), "starting: {}", seen.0);
+            tracing::info!(
+                after_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "starting: {}",
+                seen.0
+            );
         }
     }
 }

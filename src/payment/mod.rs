@@ -70,6 +70,7 @@ pub use resume::resume;
 pub use state::{
     Dispute, DisputeState, Ending, Final, Hold, LiveOperation, Ordinal, PastOperation, Payment, Phase, Stage,
 };
+pub use view::FoundOperation;
 
 use crate::machine;
 use crate::units::{Amount, OpId, ProcessorId};
@@ -190,21 +191,28 @@ pub enum Effect {
 }
 
 /// What a person should look at. Nothing waits for that: automatic attempts go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// An answer or notification contradicts what is known.
+    #[error(transparent)]
     Discrepancy(Discrepancy),
     /// The outcome is still unknown after the schedule's dense part.
+    #[error("its outcome is unknown after all quick inquiries")]
     Unresolved,
     /// A hold was not released although it was asked for.
+    #[error("the hold was not released although that was asked for")]
     VoidRefused,
     /// An operation was approved after it had been given up or refused.
+    #[error("it was approved after it had been given up or refused")]
     LateApproval,
     /// A capture was refused for good; the driver owes the money.
+    #[error("the capture is refused for good: the driver owes the money")]
     CaptureFailed,
     /// Half of the time in which a capture that is still open can succeed has passed.
+    #[error("half of the time in which the capture can succeed has passed")]
     CaptureWindowHalf,
     /// Nine tenths of the time in which a capture that is still open can succeed have passed.
+    #[error("nine tenths of the time in which the capture can succeed have passed")]
     CaptureWindowClosing,
 }
 

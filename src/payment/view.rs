@@ -2,7 +2,7 @@
 
 use super::history::{History, Moment};
 use super::policy::step;
-use super::state::{Again, Finish, Raise, Timer};
+use super::state::{Again, Finish, Raise, Timer, target_of};
 use super::{
     Ask, Credential, Dispute, DisputeState, Final, Hold, LiveOperation, Operation, OperationKind, Ordinal,
     PastOperation, Payment, Phase, Policy, ProcessorRef, Rejection, Request, Stage,
@@ -10,6 +10,17 @@ use super::{
 use crate::limits::HOLDS_PER_SESSION;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
 use smallvec::SmallVec;
+
+/// An operation of a payment.
+#[derive(Clone, Copy, Debug)]
+pub struct FoundOperation<'a> {
+    /// The hold that it acts on.
+    pub hold: &'a Hold,
+    /// What it asks for.
+    pub kind: OperationKind,
+    /// New total, amount to take or to give back, in minor units.
+    pub amount_minor: i64,
+}
 
 impl Payment {
     /// A payment of which nothing was asked yet.
@@ -61,6 +72,18 @@ impl Payment {
     /// Whether so much was said that repetitions and inquiries are not kept any more.
     pub fn history_is_full(&self) -> bool {
         self.history.is_full()
+    }
+
+    /// An operation that is known, with its hold; for the id of an inquiry the operation that it asks about.
+    pub fn find_operation(&self, id: OpId) -> Option<FoundOperation<'_>> {
+        let (number, _) = target_of(Ordinal(id.ordinal()));
+        let live = self.live.iter().find(|live| live.number == number);
+        let live = live.map(|live| (live.hold, live.ask.kind(), live.amount_minor));
+        let past = || self.past.iter().find(|past| past.number == number);
+        let (hold, kind, amount_minor) =
+            live.or_else(|| past().map(|past| (past.hold, past.kind, past.amount_minor)))?;
+        let hold = self.holds.iter().find(|of| of.number == hold)?;
+        Some(FoundOperation { hold, kind, amount_minor })
     }
 
     /// The id of an operation.

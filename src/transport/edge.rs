@@ -46,7 +46,7 @@ impl Peer {
         mut handler: H,
         patience: Patience,
     ) -> impl Future<Output = Ended> + use<H> {
-        let Peer { outgoing, socket, registration, .. } = self;
+        let Peer { identity, remote, outgoing, socket, registration, .. } = self;
         let driving = match socket.unpark() {
             Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, patience))),
             Err(error) => {
@@ -59,10 +59,12 @@ impl Peer {
         async move {
             // Kept until the connection is over.
             let _registration = registration;
-            match driving {
+            let reason = match driving {
                 Ok(driving) => driving.await,
                 Err(ended) => ended,
-            }
+            };
+            tracing::info!(peer = %identity.subject, %remote, %reason, "disconnected");
+            reason
         }
     }
 }
@@ -176,7 +178,7 @@ impl Edge {
         let shared = Arc::new(Shared {
             bounds,
             live: Live::default(),
-            failures: Mutex::new(Failures::new(bounds.failures_per_minute, Instant::now())),
+            failures: Mutex::new(Failures::new(bounds.failures_per_minute)),
             listeners: Mutex::new(Vec::new()),
             recent: Mutex::new(VecDeque::new()),
         });
@@ -283,12 +285,12 @@ impl Shared {
         if refused.reason.blames_peer() {
             failures.count(refused.remote.ip(), Instant::now());
         }
-        let Some(held_back) = failures.may_log(Instant::now()) else { return };
         drop(failures);
-        if held_back > 0 {
-            tracing::warn!("{held_back} more peers were refused and not logged one by one");
-        }
-        tracing::warn!(listener = %entrance.tls.door(), reason = refused.reason.label(), "{refused}");
+        let Refused { remote, who, serial, reason } = refused;
+        tracing::warn!(
+            listener = %entrance.tls.door(), %remote, peer = who, serial,
+            reason = reason.label(), "a connection is refused: {reason}"
+        );
     }
 }
 
@@ -320,7 +322,7 @@ async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
             // No descriptor or memory left, or the peer has gone already: both pass.
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
-                    tracing::error!(listener = %entrance.tls.door(), wait_ms = wait.as_millis(), "cannot accept: {error}");
+                    tracing::error!(listener = %entrance.tls.door(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(ACCEPT_WAIT_MAX);
                 }
@@ -419,7 +421,10 @@ impl Entrance {
             return Err(refusal);
         }
         let socket = socket.park().map_err(|_| Refusal::HungUp)?;
-        let peer = Peer { identity, remote, serial, outgoing, socket, registration };
-        (self.reception)(peer).map_err(|NoRoom| Refusal::Busy)
+        let subject = identity.subject.clone();
+        let peer = Peer { identity, remote, serial: serial.clone(), outgoing, socket, registration };
+        (self.reception)(peer).map_err(|NoRoom| Refusal::Busy)?;
+        tracing::info!(listener = %self.tls.door(), peer = %subject, %remote, serial, "connected");
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Who has failed too often: a bound on failed handshakes per address, and on what is logged about them.
+//! Who has failed too often: a bound on failed handshakes per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 pub struct Failures {
     per_minute: u32,
     addresses: HashMap<IpAddr, Window>,
-    log: Window,
-    unlogged: u64,
 }
 
 /// Things counted since a moment.
@@ -23,13 +21,11 @@ struct Window {
 const WINDOW: Duration = Duration::from_secs(60);
 /// Addresses that are remembered; when there are more, those whose window is over are forgotten, then all.
 const ADDRESSES_MAX: usize = 10_000;
-/// Lines about refused peers in the log, per second.
-const LOG_LINES_PER_SECOND: u32 = 20;
 
 impl Failures {
     /// Allows so many failures per minute and address.
-    pub fn new(per_minute: u32, now: Instant) -> Failures {
-        Failures { per_minute, addresses: HashMap::new(), log: Window { since: now, count: 0 }, unlogged: 0 }
+    pub fn new(per_minute: u32) -> Failures {
+        Failures { per_minute, addresses: HashMap::new() }
     }
 
     /// Counts a failure of this address.
@@ -52,19 +48,6 @@ impl Failures {
         let blocked = |window: &Window| window.count >= self.per_minute && now.duration_since(window.since) < WINDOW;
         self.addresses.get(&address).is_some_and(blocked)
     }
-
-    /// Whether a line may be logged now, and how many were held back before it.
-    pub fn may_log(&mut self, now: Instant) -> Option<u64> {
-        if now.duration_since(self.log.since) >= Duration::from_secs(1) {
-            self.log = Window { since: now, count: 0 };
-        }
-        if self.log.count >= LOG_LINES_PER_SECOND {
-            self.unlogged += 1;
-            return None;
-        }
-        self.log.count += 1;
-        Some(std::mem::take(&mut self.unlogged))
-    }
 }
 
 #[cfg(test)]
@@ -75,7 +58,7 @@ mod tests {
     fn an_address_waits_out_its_minute_and_others_are_untouched() {
         let start = Instant::now();
         let (bad, good) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut failures = Failures::new(3, start);
+        let mut failures = Failures::new(3);
         for _ in 0..3 {
             assert!(!failures.is_blocked(bad, start));
             failures.count(bad, start);
@@ -90,19 +73,10 @@ mod tests {
     #[test]
     fn memory_is_bounded_whoever_knocks() {
         let start = Instant::now();
-        let mut failures = Failures::new(3, start);
+        let mut failures = Failures::new(3);
         for number in 0..50_000_u32 {
             failures.count(IpAddr::from(number.to_be_bytes()), start);
         }
         assert!(failures.addresses.len() <= ADDRESSES_MAX);
-    }
-
-    #[test]
-    fn what_is_not_logged_is_counted() {
-        let start = Instant::now();
-        let mut failures = Failures::new(3, start);
-        let logged = (0..100).filter(|_| failures.may_log(start).is_some()).count();
-        assert_eq!(logged, 20);
-        assert_eq!(failures.may_log(start + Duration::from_secs(1)), Some(80));
     }
 }

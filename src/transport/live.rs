@@ -127,7 +127,7 @@ impl Live {
             if let Some(refusal) = tls.worthless(&presented, now) {
                 tracing::warn!(
                     peer = %identity.subject, %remote, serial = presented.serial(),
-                    "connection cut: {refusal}"
+                    reason = refusal.label(), "a connection is cut: {refusal}"
                 );
                 outgoing.cut(Ended::Cut(refusal));
                 cut += 1;

@@ -14,6 +14,7 @@ mod journal_growth;
 mod journal_power_loss;
 mod kill;
 mod living_books;
+mod log;
 mod money;
 mod readme;
 mod receipt_cli;

@@ -97,6 +97,20 @@ impl Served {
 
     /// Starts the process and waits until it accepts connections. False: it ended.
     pub fn attempt(&mut self) -> bool {
+        self.spawn();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(self.processors).is_err() {
+            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
+                self.child = None;
+                return false;
+            }
+            assert!(Instant::now() < deadline, "the gate does not come up\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
+    fn spawn(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let set = [
@@ -123,16 +137,12 @@ impl Served {
             command.args(["--set", setting]);
         }
         self.child = Some(command.spawn().unwrap());
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while TcpStream::connect(self.processors).is_err() {
-            if self.child.as_mut().unwrap().try_wait().unwrap().is_some() {
-                self.child = None;
-                return false;
-            }
-            assert!(Instant::now() < deadline, "the gate does not come up\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        true
+    }
+
+    /// Starts the process where it cannot run, and waits for its exit code.
+    pub fn attempt_until_it_ends(&mut self) -> Option<i32> {
+        self.spawn();
+        self.child.take().expect("it was started").wait().unwrap().code()
     }
 
     /// SIGKILL.

@@ -1,0 +1,79 @@
+//! Lines of the log about sessions: who, which and how much are fields of their own, so that a log can be searched by them.
+//!
+//! How many are written of what peers cause is bounded by the log itself.
+
+use crate::metrics::SESSIONS_DOUBTFUL;
+use crate::payment::{Alarm, Payment};
+use crate::session::{Event, Opening, Session};
+use crate::units::{ChargerId, OpId, SessionKey};
+use crate::wire::Code;
+
+/// A session was opened.
+pub(super) fn begun(opening: &Opening, tariff: &str) {
+    let Opening { id, charger, connector, key, .. } = opening;
+    tracing::info!(session = %id, %charger, connector = connector.0, key = key.0, tariff, "a session begins");
+}
+
+/// A session has a new fact, which may be one that people want to know.
+pub(super) fn session(event: &Event, session: &Session) {
+    let Session { id, charger, .. } = session;
+    match event {
+        Event::Ended(ended) if ended.admitted => {
+            let (readings, energy_wh) = (session.meter.sequence, session.meter.energy().microwatt_hours() / 1_000_000);
+            let (amount_minor, currency) = (ended.payable.minor, ended.payable.currency.code());
+            tracing::info!(session = %id, %charger, reason = ?ended.reason, readings, energy_wh, amount_minor, currency, "a session ends");
+            doubted(session);
+        }
+        Event::Ended(ended) => {
+            doubted(session);
+            tracing::info!(session = %id, %charger, reason = ?ended.reason, "a session is refused");
+        }
+        Event::Closed { .. } => {
+            let captured = session.payment.captured();
+            let (amount_minor, currency) = (captured.minor, captured.currency.code());
+            tracing::info!(session = %id, %charger, amount_minor, currency, "a session is settled");
+        }
+        Event::Opened(_)
+        | Event::Metered(_)
+        | Event::RegisterJumped(_)
+        | Event::Suspected { .. }
+        | Event::Admitted { .. }
+        | Event::StopAsked { .. }
+        | Event::Payment(_)
+        | Event::Revived(_)
+        | Event::Corrected(_)
+        | Event::Decided(_) => {}
+    }
+}
+
+/// A session ended without its readings being believed: what it costs may be less than what was given.
+fn doubted(session: &Session) {
+    let Session { id, charger, meter, .. } = session;
+    if !meter.is_doubtful() {
+        return;
+    }
+    SESSIONS_DOUBTFUL.counter(&[]).increment(1);
+    let (rejected, readings) = (meter.suspects, meter.sequence);
+    let unbilled_wh = meter.unbilled().map(|energy| energy.microwatt_hours() / 1_000_000);
+    tracing::warn!(session = %id, %charger, rejected, readings, unbilled_wh, "readings of a session were not believed: look at it");
+}
+
+/// A charger's start was refused before there was a session.
+pub(super) fn start_refused(charger: &ChargerId, key: SessionKey, code: Code, reason: &dyn std::fmt::Display) {
+    tracing::warn!(%charger, key = key.0, code = code.number(), "a start is refused: {reason}");
+}
+
+/// The money of a session, or of a top-up, needs people: `charger` is `None` for a top-up.
+pub(super) fn alarm(payment: &Payment, charger: Option<&ChargerId>, operation: OpId, alarm: Alarm) {
+    let session = operation.session();
+    let found = payment.find_operation(operation);
+    let processor = found.map(|found| found.hold.processor().to_string());
+    let kind = found.map(|found| format!("{:?}", found.kind));
+    let amount_minor = found.map(|found| found.amount_minor);
+    let (charger, currency) = (charger.map(ToString::to_string), payment.currency().code());
+    let held_minor = payment.authorized().minor;
+    tracing::warn!(
+        %session, charger, processor, %operation, kind, amount_minor, currency, held_minor,
+        "the money of a session needs a look: {alarm}"
+    );
+}
