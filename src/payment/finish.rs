@@ -117,7 +117,9 @@ impl Draft<'_> {
     fn settle(&mut self) {
         let payment = self.state();
         let ending = matches!(payment.finish, Finish::Capture | Finish::Release(_));
-        if ending && payment.holds().iter().all(|hold| hold.is_over()) {
+        // A hold can end while it is being captured (it lapses, or a void takes effect late): what came of the capture is
+        // known when it is answered.
+        if ending && payment.capturing().minor == 0 && payment.holds().iter().all(|hold| hold.is_over()) {
             let (captured, shortfall) = (payment.captured(), payment.shortfall());
             self.fact(Event::Settled { captured, shortfall, at: self.now.wall });
         }
