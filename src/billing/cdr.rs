@@ -3,7 +3,7 @@
 //! Numbers are JSON numbers, written digit by digit from exact decimals. The credential appears as a fingerprint only.
 
 use super::{BillingError, ClosedSession, Dimension, Issue, Line, PresentedKind, Quantity};
-use crate::units::{Amount, Cost, TimeSpan, Timestamp};
+use crate::units::{Amount, Cost, Energy, TimeSpan, Timestamp, quotient};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
@@ -157,21 +157,51 @@ fn location(session: &ClosedSession) -> Value {
     Value::Object(location)
 }
 
-/// One charging period per moment at which a line begins; a line's whole volume stands where it begins.
+/// One charging period from each moment at which a line begins to the next: prices change there. A line that goes on over
+/// such a moment is divided by time, so no period states more than there was in it, and all of them state the whole.
 fn periods(session: &ClosedSession) -> Vec<Value> {
-    let mut lines: Vec<&Line> = session.lines.iter().collect();
-    lines.sort_by_key(|line| line.from);
-    let with_volumes = lines.chunk_by(|one, next| one.from == next.from).filter_map(|lines| {
-        let dimensions: Vec<Value> = lines.iter().filter_map(|line| volume(line.dimension, line.measured)).collect();
-        (!dimensions.is_empty()).then(|| {
-            object([
-                ("start_date_time", text(lines[0].from)),
-                ("dimensions", Value::Array(dimensions)),
-                ("tariff_id", text(&session.tariff.id)),
-            ])
-        })
-    });
-    with_volumes.collect()
+    let mut starts: Vec<Timestamp> = session.lines.iter().map(|line| line.from).collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let mut periods: Vec<(Timestamp, Vec<Value>)> = starts.iter().map(|start| (*start, Vec::new())).collect();
+    for line in &session.lines {
+        let first = starts.partition_point(|start| *start < line.from);
+        let ends = starts.iter().skip(first.saturating_add(1)).copied().chain([session.ended_at.max(line.to)]);
+        for ((from, stated), until) in periods.iter_mut().skip(first).zip(ends) {
+            if *from >= line.to && *from != line.from {
+                break;
+            }
+            stated.extend(volume(line.dimension, part(line, *from, until)));
+        }
+    }
+    let stated = periods.into_iter().filter(|(_, dimensions)| !dimensions.is_empty());
+    let period = |(from, dimensions)| {
+        object([
+            ("start_date_time", text(from)),
+            ("dimensions", Value::Array(dimensions)),
+            ("tariff_id", text(&session.tariff.id)),
+        ])
+    };
+    stated.map(period).collect()
+}
+
+/// What a line measured within a period.
+fn part(line: &Line, from: Timestamp, until: Timestamp) -> Quantity {
+    let length = line.to.since(line.from).ms();
+    if length <= 0 {
+        return line.measured;
+    }
+    // Differences of sums up to a moment: parts add up to the whole, to the last digit.
+    let upto = |whole: i64, moment: Timestamp| {
+        let passed = moment.min(line.to).since(line.from).ms().max(0);
+        i64::try_from(quotient(i128::from(whole).saturating_mul(i128::from(passed)), length)).unwrap_or(whole)
+    };
+    let share = |whole: i64| upto(whole, until).saturating_sub(upto(whole, from));
+    match line.measured {
+        Quantity::Energy(energy) => Quantity::Energy(Energy::from_microwatt_hours(share(energy.microwatt_hours()))),
+        Quantity::Time(span) => Quantity::Time(TimeSpan::from_ms(share(span.ms()))),
+        Quantity::Once => Quantity::Once,
+    }
 }
 
 fn volume(dimension: Dimension, measured: Quantity) -> Option<Value> {

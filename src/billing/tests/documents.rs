@@ -146,6 +146,37 @@ fn the_page_carries_the_qr_code_of_its_link_and_nothing_from_elsewhere() {
     }
 }
 
+/// A price of time that holds throughout, beside prices of energy that change: no period states more time than it has.
+#[test]
+fn a_line_that_goes_on_while_prices_change_is_divided_among_the_periods() {
+    let mut session = session();
+    let mut time = session.lines[1].clone();
+    (time.dimension, time.from, time.to) = (Dimension::Time, session.started_at, session.ended_at);
+    time.measured = Quantity::Time(time.to.since(time.from));
+    (time.price, time.net, time.gross) = (decimal("0"), Cost::zero(Currency::EUR), Cost::zero(Currency::EUR));
+    session.lines.push(time);
+    let record = serde_json::to_value(Receipt::new(&session, &issue()).unwrap().cdr).unwrap();
+    let periods = record["charging_periods"].as_array().unwrap();
+    let starts: Vec<Timestamp> = periods
+        .iter()
+        .map(|period| Timestamp::parse_rfc3339(period["start_date_time"].as_str().unwrap()).unwrap())
+        .collect();
+    let mut sums = std::collections::BTreeMap::new();
+    for (index, period) in periods.iter().enumerate() {
+        let until = starts.get(index + 1).copied().unwrap_or(session.ended_at);
+        let lasts = decimal(&until.since(starts[index]).ms().to_string()) / decimal("3600000");
+        for stated in period["dimensions"].as_array().unwrap() {
+            let volume = decimal(&stated["volume"].to_string());
+            let kind = stated["type"].as_str().unwrap();
+            assert!(kind == "ENERGY" || volume <= lasts.round_dp(8), "{period} lasts {lasts} h");
+            *sums.entry(kind.to_owned()).or_insert_with(|| decimal("0")) += volume;
+        }
+    }
+    assert_eq!(sums["ENERGY"], decimal("18.402"), "to the last digit");
+    assert_eq!(sums["TIME"].round_dp(6), decimal("0.294167"));
+    assert_eq!(record["total_energy"].to_string(), "18.402");
+}
+
 #[test]
 fn the_record_has_the_shape_of_ocpi_and_exact_numbers() {
     let record = serde_json::to_value(receipt().cdr).unwrap();
