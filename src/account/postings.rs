@@ -5,10 +5,10 @@ use crate::ledger::{Entry, EntryError, EntryId};
 use crate::units::OpId;
 
 /// The number of the account's entry of an operation. The session that asked has an entry of its own under number 0.
-const ACCOUNT_SIDE: u16 = 1;
+const ACCOUNT_SIDE: u32 = 1;
 
 /// The number of the entry for the first part of a grant that lapses.
-const FIRST_LAPSE: u16 = 2;
+const FIRST_LAPSE: u32 = 2;
 
 fn entry_of(op: OpId) -> EntryId {
     EntryId::of(op).number(ACCOUNT_SIDE)
@@ -39,10 +39,13 @@ pub fn entries(account: &OpenAccount, event: &Event) -> Result<Option<Entry>, En
             Entry::top_up(entry_of(*op), *at, id, processor, *amount)?
         }
         Event::PromotionGranted { at, op, amount, .. } => Entry::promotion_granted(entry_of(*op), *at, id, *amount)?,
-        Event::PromotionExpired { at, grant, part, amount } => {
-            Entry::promotion_expired(EntryId::of(*grant).number(FIRST_LAPSE + part), *at, id, *amount)?
-        }
-        Event::Closed { at, op, paid_out, forfeited } => match paid_out.minor + forfeited.minor {
+        Event::PromotionExpired { at, grant, part, amount } => Entry::promotion_expired(
+            EntryId::of(*grant).number(FIRST_LAPSE.saturating_add(u32::from(*part))),
+            *at,
+            id,
+            *amount,
+        )?,
+        Event::Closed { at, op, paid_out, forfeited } => match paid_out.minor.saturating_add(forfeited.minor) {
             0 => return Ok(None),
             _ => Entry::account_paid_out(entry_of(*op), *at, id, *paid_out, *forfeited)?,
         },

@@ -23,6 +23,10 @@ use crate::units::{Amount, Currency, Fingerprint, OperatorId, ProcessorId, Times
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// The upper half of an entry's numbers: entries whose number follows from a reading or a report, so that they have none of
+/// the few that are counted.
+const UPPER: u32 = 0x8000_0000;
+
 /// The books of a partition, and what went through them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionBooks {
@@ -287,7 +291,7 @@ impl Posting<'_> {
         let before = self.payment.owed().minor;
         if self.session.settled_at().is_some() && owed.minor > before {
             // One correction for each reading that came late, at most.
-            let number = u16::try_from(self.session.meter.sequence & 0x7fff).expect("masked to 15 bits");
+            let number = self.session.meter.sequence & !UPPER;
             let (id, zero) = (EntryId::of_session(self.session.id, number), self.amount(0));
             let more = self.amount(owed.minor.saturating_sub(before));
             let left = self.left();
@@ -352,7 +356,7 @@ impl Posting<'_> {
     }
 
     /// A capture was undone: it is owed again; before the settlement nothing of it was sold yet.
-    fn capture_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
+    fn capture_reversed(&self, hold: Ordinal, amount: Amount, number: u32, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at, zero) = (self.entry(hold.number).number(number), self.at, self.amount(0));
         let funding = funding_of(hold.processor());
@@ -367,7 +371,7 @@ impl Posting<'_> {
         });
     }
 
-    fn refund_reversed(&self, hold: Ordinal, amount: Amount, number: u16, post: Post<'_>) {
+    fn refund_reversed(&self, hold: Ordinal, amount: Amount, number: u32, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at) = (self.entry(hold.number).number(number), self.at);
         let funding = funding_of(hold.processor());
@@ -525,7 +529,7 @@ pub(super) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share
     let (Ok(old), Ok(new)) = (amount(Some(before)), amount(Some(&after))) else { return };
     let at = session.ended().map_or(session.meter.at, |ended| ended.known_at.max(session.meter.at));
     // One for each late reading; above the numbers of what is owed after a correction.
-    let number = 0x8000 | u16::try_from(session.meter.sequence & 0x7fff).expect("masked to 15 bits");
+    let number = UPPER | session.meter.sequence;
     let id = EntryId::of_session(session.id, number);
     match new.less(&old).map_err(EntryError::from).and_then(|more| Entry::remixed(id, at, &more)) {
         Ok(entry) => post(entry),
@@ -576,7 +580,6 @@ fn fingerprint(shown: &str) -> Fingerprint {
 
 /// A number for the entry of a report, different for different reports, and above those of operations. Two reports may say
 /// the same of a hold, so the message's own number is in it.
-fn number_of(source: &payment::Source) -> u16 {
-    let mixed = source.digest ^ crc32fast::hash(&source.callback.0.to_be_bytes());
-    0x8000 | u16::try_from(mixed & 0x7fff).expect("masked to 15 bits")
+fn number_of(source: &payment::Source) -> u32 {
+    UPPER | (source.digest ^ crc32fast::hash(&source.callback.0.to_be_bytes()))
 }

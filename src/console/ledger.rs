@@ -169,7 +169,7 @@ fn brought_forward(books: &Books, told: &Books, at: Timestamp) -> Vec<Entry> {
     }
     let session = SessionId::new(at, PartitionId(0), 0);
     let entries = groups.into_iter().enumerate().filter_map(|(number, (_, legs))| {
-        let id = EntryId::of_session(session, u16::try_from(number).unwrap_or(u16::MAX));
+        let id = EntryId::of_session(session, u32::try_from(number).unwrap_or(u32::MAX));
         Entry::new(id, at, EntryKind::BroughtForward, legs).ok()
     });
     entries.collect()

@@ -13,7 +13,7 @@ pub struct EntryId {
     /// The operation that caused it; the operation with the number 0 stands for the session itself.
     pub cause: OpId,
     /// Which of the entries that this cause has.
-    pub number: u16,
+    pub number: u32,
 }
 
 impl EntryId {
@@ -23,12 +23,12 @@ impl EntryId {
     }
 
     /// An entry that follows from a session and from none of its operations.
-    pub fn of_session(session: SessionId, number: u16) -> EntryId {
+    pub fn of_session(session: SessionId, number: u32) -> EntryId {
         EntryId { cause: session.operation(0), number }
     }
 
     /// Another entry of the same cause.
-    pub const fn number(self, number: u16) -> EntryId {
+    pub const fn number(self, number: u32) -> EntryId {
         EntryId { cause: self.cause, number }
     }
 }

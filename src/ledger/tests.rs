@@ -371,3 +371,10 @@ fn hledger_comes_to_the_same_balances() {
     assert_eq!(theirs, ours);
     assert!(ours.len() > 8);
 }
+
+/// Numbers grew from two bytes to four: what was written before is read as it was.
+#[test]
+fn an_entry_id_of_two_bytes_is_read_by_one_of_four() {
+    let before = postcard::to_stdvec(&(id(10).cause, 0xffff_u16)).unwrap();
+    assert_eq!(postcard::from_bytes::<EntryId>(&before).unwrap(), id(10).number(0xffff));
+}

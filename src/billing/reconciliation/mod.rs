@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 
 /// The number of a settlement's entry among the entries of its operation.
-const SETTLEMENT_ENTRY: u16 = 100;
+const SETTLEMENT_ENTRY: u32 = 100;
 
 /// An operation of ours that a processor has to settle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
