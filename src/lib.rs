@@ -7,7 +7,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`] |
+//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`version`] |
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`] |
@@ -43,4 +43,5 @@ pub mod sim;
 pub mod tariff;
 pub mod transport;
 pub mod units;
+pub mod version;
 pub mod wire;

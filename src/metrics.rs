@@ -61,7 +61,8 @@ macro_rules! catalogue {
 }
 
 catalogue! {
-    BUILD_INFO = Gauge "wattstile_build_info" ["version"] "Always 1; tells the version.";
+    BUILD_INFO = Gauge "wattstile_build_info" ["version", "commit"]
+        "Always 1; tells the version, and the commit that it was built from.";
     SESSIONS_ACTIVE = Gauge "wattstile_sessions_active" ["state"] "Sessions that are not settled, by state.";
     SESSIONS = Counter "wattstile_sessions_total" ["outcome"] "Sessions that ended, by how.";
     SESSIONS_DOUBTFUL = Counter "wattstile_sessions_doubtful_total" []
@@ -231,7 +232,7 @@ pub fn install() -> Result<Exporter, BuildError> {
             Kind::Histogram => ::metrics::describe_histogram!(metric.name, metric.help),
         }
     }
-    BUILD_INFO.gauge(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    BUILD_INFO.gauge(&[crate::version::VERSION, crate::version::COMMIT]).set(1.0);
     let exporter = Exporter { recorded, collectors: Arc::new(Mutex::new(vec![Arc::new(process)])) };
     Ok(INSTALLED.get_or_init(|| exporter).clone())
 }

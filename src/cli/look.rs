@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -171,6 +172,33 @@ impl Source {
         let request = request.header("Authorization", format!("Bearer {}", place.token));
         let text = answered(request.send_json(body))?;
         serde_json::from_str(&text).map_err(CliError::failed)
+    }
+}
+
+/// What a gate says of its health.
+pub struct Health {
+    /// It is as it should be.
+    pub good: bool,
+    /// In words.
+    pub detail: String,
+}
+
+impl Health {
+    /// Asks a console, without a token.
+    ///
+    /// # Errors
+    /// There is no answer in this time.
+    pub fn ask(console: SocketAddr, path: &str, timeout: Duration) -> Result<Health, CliError> {
+        let silent =
+            |error: ureq::Error| CliError::new(Exit::Unreachable, format!("the console at {console}: {error}"));
+        let mut answer = agent_with(timeout).get(format!("http://{console}{path}")).call().map_err(silent)?;
+        let status = answer.status().as_u16();
+        let text = answer.body_mut().read_to_string().map_err(silent)?;
+        if status < 400 {
+            return Ok(Health { good: true, detail: text.trim().to_owned() });
+        }
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Health { good: false, detail: problem["detail"].as_str().unwrap_or("refused").to_owned() })
     }
 }
 

@@ -7,10 +7,12 @@ pub mod account;
 pub mod backup;
 pub mod bench;
 pub mod cert;
+mod completions;
 pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod exit;
+mod health;
 pub mod hold;
 pub mod interrupts;
 mod invoice;
@@ -21,6 +23,7 @@ pub mod ledger;
 mod live;
 pub mod log;
 mod look;
+mod man;
 pub mod metrics;
 pub mod output;
 mod own_gate;
@@ -39,12 +42,15 @@ pub use exit::{CliError, Exit};
 pub use output::Output;
 
 use crate::units::screen::masked;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
+
+/// What the program is called.
+const NAME: &str = "wattstile";
 
 /// The payment gatekeeper of a charging network.
 #[derive(Debug, Parser)]
-#[command(name = "wattstile", version, max_term_width = 80, after_help = exit_codes())]
+#[command(name = NAME, version = crate::version::text(), max_term_width = 80, after_help = exit_codes())]
 struct Arguments {
     #[command(flatten)]
     manners: Manners,
@@ -67,7 +73,7 @@ struct Manners {
     color: output::Color,
 }
 
-/// What can be done.
+/// What can be done. A verb whose arguments have a long text has none here, which would hide it.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// Open, fill and show accounts
@@ -76,12 +82,13 @@ enum Verb {
     Bench(bench::Args),
     /// Make, show, check and revoke certificates
     Cert(cert::Args),
-    /// Run a gate with simulated chargers, drivers and processors
     Demo(demo::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
     /// Make, check and show the configuration
     Config(config::Args),
-    /// Check that everything is there that a gate needs
     Doctor(doctor::Args),
+    Health(health::Args),
     /// Back up, check and restore a data directory
     Backup(backup::Args),
     /// Check and show the log of a gate that is not running
@@ -96,11 +103,12 @@ enum Verb {
     Invoice(invoice::Args),
     /// Keys under which tokens are kept
     Keys(keys::Args),
+    /// Print the manual page, or write all of them
+    Man(man::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Show and check receipts
     Receipt(receipt::Args),
-    /// Run the gate
     Serve(serve::Args),
     /// Compare what processors settled with what was captured
     Recon(recon::Args),
@@ -128,9 +136,11 @@ impl Verb {
             Verb::Account(args) => account::run(args, output),
             Verb::Bench(args) => bench::run(args, output),
             Verb::Cert(args) => cert::run(args, output),
+            Verb::Completions(args) => completions::run(args, output),
             Verb::Demo(args) => demo::run(args, output),
             Verb::Config(args) => config::run(args, output),
             Verb::Doctor(args) => doctor::run(args, output),
+            Verb::Health(args) => health::run(args, output),
             Verb::Backup(args) => backup::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
             Verb::Charger(args) => things::chargers(args, output),
@@ -138,6 +148,7 @@ impl Verb {
             Verb::Ledger(args) => ledger::run(args, output),
             Verb::Invoice(args) => invoice::run(args, output),
             Verb::Keys(args) => keys::run(args, output),
+            Verb::Man(args) => man::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => processor::run(args, output),
             Verb::Operation(args) => hold::operations(args, output),
@@ -180,6 +191,11 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// All that can be typed, for completions and manual pages.
+fn command() -> clap::Command {
+    Arguments::command()
+}
+
 /// How many threads run partitions, beside how many cores there are.
 fn shards(shards: u16) -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -196,11 +212,28 @@ fn exit_codes() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_tree_of_verbs_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn long_texts_of_verbs_are_shown() {
+        let mut command = super::command();
+        command.build();
+        for (verb, words) in [
+            (vec!["serve"], "SIGHUP"),
+            (vec!["demo"], "prepaid accounts"),
+            (vec!["doctor"], "Changes nothing"),
+            (vec!["health"], "every shard answers"),
+            (vec!["bench", "idle"], "resident"),
+            (vec!["bench", "recover"], "kills it"),
+        ] {
+            let found = verb.iter().fold(&command, |command, name| command.find_subcommand(name).unwrap());
+            let long = found.get_long_about().map(ToString::to_string).unwrap_or_default();
+            assert!(long.contains(words), "{verb:?}: {long}");
+        }
     }
 
     #[test]

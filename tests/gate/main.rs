@@ -16,6 +16,7 @@ mod kill;
 mod living_books;
 mod log;
 mod money;
+mod packaging;
 mod readme;
 mod receipt_cli;
 mod replay;

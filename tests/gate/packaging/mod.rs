@@ -1,0 +1,52 @@
+//! What is packaged: the version, completions, manual pages, the package, the unit, the image, dashboard and alert rules.
+
+mod help;
+mod version;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The program.
+const WATTSTILE: &str = env!("CARGO_BIN_EXE_wattstile");
+
+/// The folder of the sources.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program that a test needs. `.ci/run` installs them all and sets `WATTSTILE_TEST_TOOLS`: then a missing one is a failure;
+/// elsewhere the test is skipped, and says so on the real standard error.
+fn tool(name: &str) -> Option<PathBuf> {
+    let found = look_for(name);
+    if found.is_none() {
+        assert!(
+            std::env::var_os("WATTSTILE_TEST_TOOLS").is_none(),
+            "`{name}` is missing, and WATTSTILE_TEST_TOOLS is set"
+        );
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        let _ = writeln!(std::io::stderr(), "\nskipped: {test} needs `{name}`");
+    }
+    found
+}
+
+/// Whether this machine has it; for what is looked at beside, where it happens to be.
+fn is_there(name: &str) -> bool {
+    look_for(name).is_some()
+}
+
+fn look_for(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let ours = root().join("target/ci/prometheus/usr/bin");
+    let places = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into(), ours]);
+    places.map(|place| place.join(name)).find(|program| program.is_file())
+}
+
+/// Runs it to its end; it has to end well.
+#[track_caller]
+fn done(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{command:?}: {status}\n{out}\n{err}");
+    out.into_owned()
+}
