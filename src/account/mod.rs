@@ -449,7 +449,7 @@ pub enum Rejection {
     #[error("the account is closed")]
     AccountClosed = 2,
     /// The account exists on other terms.
-    #[error("the account exists with other terms")]
+    #[error("the account exists with another currency or credit limit")]
     AccountExists = 3,
     /// An amount in another currency than the account's.
     #[error("the amount is not in the account's currency")]

@@ -45,6 +45,7 @@ pub enum SetupError {
         /// Which.
         path: PathBuf,
         /// What the system said.
+        #[source]
         error: std::io::Error,
     },
     /// A file whose text is kept, with what looks like a card's number in it.

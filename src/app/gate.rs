@@ -53,6 +53,7 @@ pub enum StartError {
         /// What was attempted.
         what: String,
         /// What the system said.
+        #[source]
         error: std::io::Error,
     },
 }

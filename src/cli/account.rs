@@ -3,7 +3,7 @@
 use super::look::{Source, Which, give, items, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
-    AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp,
+    AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
 };
 use rust_decimal::Decimal;
 use std::io::{self, Write};
@@ -184,7 +184,7 @@ impl Link {
             None => None,
         };
         let wish = Linking { credential, fingerprint, dry_run, operation };
-        let document = source.post(&format!("accounts/{id}/{verb}"), &wish)?;
+        let document = source.post(&format!("accounts/{}/{verb}", segment(&id)), &wish)?;
         give(output, &document, |out| {
             let would = if dry_run { "would be " } else { "" };
             let credential = document["credential"].as_str().unwrap_or("?");
@@ -228,7 +228,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 None => None,
             };
             let wish = TopUp { amount, processor, credential, dry_run, operation };
-            let document = source.post(&format!("accounts/{id}/topup"), &wish)?;
+            let document = source.post(&format!("accounts/{}/topup", segment(&id)), &wish)?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| match dry_run {
                 true => writeln!(
@@ -247,7 +247,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Verb::Promote(Promote { id, amount, until, dry_run, operation }) => {
             let wish = Promotion { amount, until, dry_run, operation };
-            let document = source.post(&format!("accounts/{id}/promotion"), &wish)?;
+            let document = source.post(&format!("accounts/{}/promotion", segment(&id)), &wish)?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| {
                 let (key, note) =
@@ -256,7 +256,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Limit(Limit { id, limit, dry_run, operation }) => {
-            let document = source.post(&format!("accounts/{id}/limit"), &CreditLimit { limit, dry_run, operation })?;
+            let document =
+                source.post(&format!("accounts/{}/limit", segment(&id)), &CreditLimit { limit, dry_run, operation })?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| {
                 let note = if dry_run { "  (nothing was changed)" } else { "" };
@@ -266,7 +267,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::Link(link) => link.order(&source, "link", output)?,
         Verb::Unlink(link) => link.order(&source, "unlink", output)?,
         Verb::Close(Close { id, dry_run, operation }) => {
-            let document = source.post(&format!("accounts/{id}/close"), &Closing { dry_run, operation })?;
+            let document = source.post(&format!("accounts/{}/close", segment(&id)), &Closing { dry_run, operation })?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| match dry_run {
                 true => writeln!(
@@ -279,7 +280,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Show(One { id }) => {
-            let document = source.get(&format!("accounts/{id}"), &[])?;
+            let document = source.get(&format!("accounts/{}", segment(&id)), &[])?;
             let sheet: AccountSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| {
                 show(out, &sheet.row)?;
@@ -287,7 +288,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Statement(One { id }) => {
-            let document = source.get(&format!("accounts/{id}"), &[])?;
+            let document = source.get(&format!("accounts/{}", segment(&id)), &[])?;
             let sheet: AccountSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| {
                 let rows: Vec<Vec<String>> = sheet

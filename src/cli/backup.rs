@@ -1,7 +1,7 @@
 //! `wattstile backup`: takes, checks and restores backups of a data directory.
 
 use super::journal::error;
-use super::look::{Which, data_below};
+use super::look::{Which, existing_data};
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::app;
@@ -51,7 +51,7 @@ enum Verb {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Create { data, to } => {
-            let data = data_below(&data)?;
+            let data = existing_data(&data)?;
             let manifest = match Which::at(&data).running()? {
                 None => backup::create(&data, &to).map_err(|failure| error(&failure))?,
                 Some(gate) => {

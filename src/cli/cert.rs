@@ -364,7 +364,7 @@ fn pki_error(error: PkiError) -> CliError {
         PkiError::Unknown(_) => CliError::not_found(error),
         PkiError::Name(_) => CliError::new(Exit::Usage, error),
         PkiError::Index { .. } | PkiError::Authorities { .. } => CliError::new(Exit::Corrupt, error),
-        PkiError::Certificate(_) | PkiError::Random => CliError::failed(error),
+        PkiError::Certificate(_) | PkiError::Random => CliError::caused(Exit::Failed, &error),
     }
 }
 

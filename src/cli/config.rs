@@ -1,7 +1,7 @@
 //! `wattstile config`, and how every verb gets its configuration.
 
 use super::look::Which;
-use super::output::{BAD, DIM, GOOD, WARNING};
+use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output};
 use crate::app::SystemClock;
 use crate::app::preflight::{Finding, State, preflight};
@@ -27,11 +27,9 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// All layers, checked. What is wrong with them is told, and ends the verb with exit code 78. Old spellings are told on
     /// standard error.
-    pub fn load(&self) -> Result<Config, CliError> {
+    pub fn load(&self, output: &Output) -> Result<Config, CliError> {
         let (config, warnings) = self.load_with_warnings()?;
-        for warning in warnings {
-            anstream::eprintln!("warning: {warning}");
-        }
+        warnings.iter().for_each(|warning| output.warn(warning));
         Ok(config)
     }
 
@@ -113,7 +111,7 @@ fn init(file: Option<&Path>, output: &Output) -> Result<Exit, CliError> {
     if file.exists() {
         return Err(CliError::new(Exit::Refused, format!("{} is there already", file.display())));
     }
-    write_whole(file, text.as_bytes(), 0o644).map_err(CliError::failed)?;
+    write_whole(file, text.as_bytes(), 0o644).map_err(|error| CliError::caused(Exit::Failed, &error))?;
     output.say(format_args!("{GOOD}✓{GOOD:#} {}", file.display()));
     Ok(Exit::Ok)
 }
@@ -125,7 +123,7 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
         loaded.check_files().map_err(|error| invalid(&error))?;
         let config = &loaded.config;
         let running = Which::at(&config.gate.data_dir).running()?.is_some();
-        ready(&preflight(config, SystemClock::new().now().wall, running), |warning| output.say(warning))?;
+        ready(&preflight(config, SystemClock::new().now().wall, running), |warning| output.warn(warning))?;
     }
     output.answer(
         "config-check/1",
@@ -147,7 +145,7 @@ pub(super) fn ready(findings: &[Finding], warn: impl Fn(String)) -> Result<(), C
         let help = help.as_deref().unwrap_or_default();
         match state {
             State::Good => {}
-            State::Warning => warn(format!("{WARNING}!{WARNING:#} {name}: {detail} ({help})")),
+            State::Warning => warn(format!("{name}: {detail} ({help})")),
             State::Wrong => wrong.push(format!("  {BAD}✗{BAD:#} {name}: {detail}\n    {help}")),
         }
     }

@@ -3,7 +3,7 @@
 use super::interrupts::{Interrupts, Wish};
 use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
-use crate::app::demo::{Demo, DemoSettings, Standing, default_directory};
+use crate::app::demo::{Demo, DemoError, DemoSettings, Standing, default_directory};
 use crate::sim::processor::ServiceReport;
 use crate::units::counted;
 use serde::Serialize;
@@ -75,7 +75,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
     let settings =
         DemoSettings { directory: args.dir.clone(), chargers: args.chargers, speed: args.speed, seed: args.seed };
-    let mut demo = Demo::start(&settings).map_err(CliError::failed)?;
+    let mut demo = Demo::start(&settings).map_err(|error| match &error {
+        DemoError::Start(error) => CliError::start(error),
+        error => CliError::caused(Exit::Failed, error),
+    })?;
     banner(&demo, &args, output);
     let (recovered, recovery) = (demo.gate.recovered.records, demo.gate.recovery);
 

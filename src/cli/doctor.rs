@@ -47,7 +47,7 @@ const FILES_BESIDE: u64 = 128;
 
 /// Looks at everything.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    let config = args.config.load()?;
+    let config = args.config.load(output)?;
     let data = config.data_folder();
     let running = Which::at(&config.gate.data_dir).running()?.is_some();
     let mut findings = preflight(&config, SystemClock::new().now().wall, running);

@@ -1,5 +1,8 @@
 //! How the process ends: one number per kind of ending, the same for every verb.
 
+use super::journal;
+use crate::app::StartError;
+use std::error::Error;
 use std::process::ExitCode;
 
 /// The exit codes. They are part of the interface: scripts branch on them, so a number is never given a second meaning.
@@ -39,9 +42,19 @@ impl Exit {
         (Exit::Unreachable, "a peer is unreachable or did not answer in time"),
         (Exit::Corrupt, "stored data is damaged"),
         (Exit::Temporary, "a failure of ours that may pass: full disk, failed sync"),
-        (Exit::Config, "the configuration is invalid"),
+        (Exit::Config, "the configuration is invalid, or names what cannot be used"),
         (Exit::Interrupted, "interrupted"),
     ];
+
+    /// The code of what the system refused, where it has one of its own: a full disk may pass, a read-only one has to be
+    /// mounted or named otherwise.
+    pub fn of_system(error: &std::io::Error) -> Option<Exit> {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Some(Exit::Temporary),
+            std::io::ErrorKind::ReadOnlyFilesystem => Some(Exit::Config),
+            _ => None,
+        }
+    }
 
     /// The number.
     pub const fn code(self) -> u8 {
@@ -95,12 +108,31 @@ impl CliError {
 
     /// A file that could not be read or written, named.
     pub fn file(path: &std::path::Path, error: &std::io::Error) -> CliError {
-        let exit = match error.kind() {
+        let exit = Exit::of_system(error).unwrap_or(match error.kind() {
             std::io::ErrorKind::NotFound => Exit::NotFound,
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Exit::Temporary,
             _ => Exit::Failed,
-        };
+        });
         CliError::new(exit, format!("{}: {error}", path.display()))
+    }
+
+    /// An error of a room below: `exit`, unless an error of the system behind it has a code of its own.
+    pub fn caused(exit: Exit, error: &(dyn Error + 'static)) -> CliError {
+        let mut cause = Some(error);
+        while let Some(behind) = cause {
+            if let Some(exit) = behind.downcast_ref().and_then(Exit::of_system) {
+                return CliError::new(exit, error);
+            }
+            cause = behind.source();
+        }
+        CliError::new(exit, error)
+    }
+
+    /// Why a gate did not start, or its data could not be read.
+    pub fn start(error: &StartError) -> CliError {
+        match error {
+            StartError::Journal(failure) => journal::error(failure),
+            StartError::Files(_) | StartError::System { .. } => CliError::caused(Exit::Failed, error),
+        }
     }
 }
 
@@ -129,5 +161,17 @@ mod tests {
         let error = CliError::file(std::path::Path::new("receipts/1.json"), &full);
         assert_eq!(error.exit, Exit::Temporary);
         assert!(error.to_string().starts_with("receipts/1.json: "), "{error}");
+    }
+
+    #[test]
+    fn a_read_only_disk_is_a_matter_of_configuration_wherever_it_shows() {
+        let read_only = || std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
+        let path = std::path::PathBuf::from("data/lock");
+        assert_eq!(CliError::file(&path, &read_only()).exit, Exit::Config);
+        let of_a_file = crate::transport::files::FileError::Io { path: path.clone(), error: read_only() };
+        assert_eq!(CliError::caused(Exit::Failed, &of_a_file).exit, Exit::Config);
+        let of_the_journal = crate::journal::Failure::Io { doing: "opening", path, source: read_only() };
+        assert_eq!(journal::error(&of_the_journal).exit, Exit::Config);
+        assert_eq!(CliError::start(&StartError::Journal(of_the_journal)).exit, Exit::Config);
     }
 }

@@ -1,13 +1,13 @@
 //! `wattstile hold`, `operation` and `refund`: the money of sessions, and orders about it.
 
-use super::look::{Which, give, items, table};
+use super::look::{Source, Which, give, items, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
-    HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow,
+    HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
 };
 use rust_decimal::Decimal;
 use serde_json::Value;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Holds.
 #[derive(Debug, clap::Args)]
@@ -69,15 +69,22 @@ struct Operation {
 
 /// Refunds.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  wattstile refund 0198c --amount 2.50 --dry-run\n  wattstile refund 0198c --all\n\n\
+    Without --all, --amount or --total it asks on a terminal, and refuses elsewhere."
+)]
 pub struct Refund {
     #[command(flatten)]
     which: Which,
     /// The session's id, or the beginning of it
     id: String,
-    /// How much; without it, everything that can be given back
+    /// Give back everything that is left
+    #[arg(long, conflicts_with_all = ["amount", "total"])]
+    all: bool,
+    /// How much
     #[arg(long, conflicts_with = "total")]
     amount: Option<Decimal>,
-    /// How much in all, refunds before it included: said twice it gives back once
+    /// How much in all, earlier refunds included: repeating the order gives nothing back twice
     #[arg(long)]
     total: Option<Decimal>,
     /// Only say what would happen
@@ -95,12 +102,12 @@ pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
             give(output, &document, |out| list(out, &rows))?;
         }
         Verb::Show(One { id }) => {
-            let document = source.get(&format!("holds/{id}"), &[])?;
+            let document = source.get(&format!("holds/{}", segment(&id)), &[])?;
             let sheet: HoldSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| show(out, &sheet))?;
         }
         Verb::Release(Release { id, dry_run }) => {
-            let document = source.post(&format!("holds/{id}/release"), &Releasing { dry_run })?;
+            let document = source.post(&format!("holds/{}/release", segment(&id)), &Releasing { dry_run })?;
             give(output, &document, |out| asked(out, &document))?;
         }
     }
@@ -111,7 +118,7 @@ pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
 pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     let OperationVerb::Show(Operation { id }) = args.verb;
-    let document = source.get(&format!("operations/{id}"), &[])?;
+    let document = source.get(&format!("operations/{}", segment(&id)), &[])?;
     let sheet: OperationSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
     give(output, &document, |out| {
         let row = &sheet.row;
@@ -132,12 +139,39 @@ pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
 /// `wattstile refund`
 pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
-    let found = source.get(&format!("sessions/{}", args.id), &[])?;
+    let found = source.get(&format!("sessions/{}", segment(&args.id)), &[])?;
     let sheet: SessionSheet = serde_json::from_value(found).map_err(CliError::failed)?;
     let wish = Refunding { amount: args.amount, total: args.total, dry_run: args.dry_run };
+    let is_said = args.all || args.amount.is_some() || args.total.is_some() || args.dry_run;
+    if !is_said && !everything_is_meant(&source, &sheet.row.id, output)? {
+        return Ok(Exit::Refused);
+    }
     let document = source.post(&format!("sessions/{}/refund", sheet.row.id), &wish)?;
     give(output, &document, |out| asked(out, &document))?;
     Ok(Exit::Ok)
+}
+
+/// Asks whether everything that is left is to be given back, where nothing says how much.
+///
+/// # Errors
+/// [`Exit::Usage`] where there is no person to ask.
+fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Result<bool, CliError> {
+    if output.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        let error = CliError::new(Exit::Usage, "how much is to be given back is not said");
+        return Err(error.help("--all gives back everything that is left, --amount or --total a part of it"));
+    }
+    let wish = Refunding { amount: None, total: None, dry_run: true };
+    let document = source.post(&format!("sessions/{}/refund", segment(session)), &wish)?;
+    let mut shown = Vec::new();
+    asked(&mut shown, &document).map_err(CliError::failed)?;
+    eprint!("{}Give all of it back? [y/N] ", String::from_utf8_lossy(&shown));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(CliError::failed)?;
+    let is_meant = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
+    if !is_meant {
+        output.say("nothing was given back");
+    }
+    Ok(is_meant)
 }
 
 fn list(out: &mut dyn Write, rows: &[HoldRow]) -> io::Result<()> {

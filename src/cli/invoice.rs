@@ -4,7 +4,7 @@ use super::look::{Source, Which, give, items, moment, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::billing::invoice::{Issued, verify_series};
-use crate::console::{InvoiceRow, SeriesRow};
+use crate::console::{InvoiceRow, SeriesRow, segment};
 use rust_decimal::Decimal;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -45,8 +45,8 @@ struct Ls {
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "COUNT", default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -84,7 +84,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             Ok(Exit::Ok)
         }
         Verb::Show { number } => {
-            let document = args.which.open(output)?.get(&format!("invoices/{number}"), &[])?;
+            let document = args.which.open(output)?.get(&format!("invoices/{}", segment(&number)), &[])?;
             let row: InvoiceRow = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| {
                 writeln!(out, "{}  {}", row.number, row.kind)?;
@@ -134,7 +134,7 @@ impl VerifySeries {
         let document = source.get("invoices/series", &query)?;
         let rows: Vec<SeriesRow> = items(&document)?;
         if let (Some(series), Some(path)) = (&self.series, &self.out) {
-            let lines = source.text(&format!("invoices/series/{series}"), &[])?;
+            let lines = source.text(&format!("invoices/series/{}", segment(series)), &[])?;
             std::fs::write(path, lines).map_err(|error| CliError::file(path, &error))?;
         }
         give(output, &document, |out| {

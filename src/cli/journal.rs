@@ -55,7 +55,7 @@ struct Place {
 
 impl Place {
     fn data(&self) -> Result<PathBuf, CliError> {
-        look::data_below(&self.data)
+        look::existing_data(&self.data)
     }
 }
 
@@ -130,7 +130,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {
-    let rescued = journal::rescue(&look::data_below(data)?, to).map_err(|failure| error(&failure))?;
+    let rescued = journal::rescue(&look::existing_data(data)?, to).map_err(|failure| error(&failure))?;
     output.answer("journal-rescue/1", &rescued, |out| {
         for each in &rescued.partitions {
             let RescuedPartition { partition, snapshot_at, good_to, left_behind } = each;
@@ -254,7 +254,10 @@ pub(super) fn error(failure: &Failure) -> CliError {
             "`wattstile journal verify` names what every partition has lost; `wattstile journal rescue DATA NEW` writes \
              what is whole into a new directory",
         ),
-        Failure::InUse { .. } => error.help("stop the gate first; a log is looked at while nobody writes it"),
+        Failure::InUse { .. } => error.help(
+            "stop it first, or name another directory; `wattstile session ls`, `backup create` and others that ask a \
+             gate work while it runs",
+        ),
         _ => error,
     }
 }

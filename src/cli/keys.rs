@@ -49,6 +49,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Some(file) => file,
         None => args.which.folder()?.join(KEYS_FILE),
     };
+    if !matches!(args.verb, Verb::Init) && !path.exists() {
+        let error = CliError::not_found(format!("{}: there is no file of keys here", path.display()));
+        return Err(error.help("name it with --file FILE, or the data directory beside it with --data DIR"));
+    }
     if matches!(args.verb, Verb::Init) {
         drop(keys::kept(&path).map_err(wrong)?);
     }
@@ -100,5 +104,5 @@ fn load(gate: &Source) -> Result<bool, CliError> {
 }
 
 fn wrong(error: KeysError) -> CliError {
-    CliError::new(Exit::Config, error)
+    CliError::caused(Exit::Config, &error)
 }

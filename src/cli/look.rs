@@ -3,6 +3,7 @@
 use super::{CliError, Exit, Output};
 use crate::app;
 use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
+use crate::journal::DataDir;
 use crate::units::visible;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -65,6 +66,19 @@ pub fn data_below(directory: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
+/// The data directory that is meant, for a command that reads what is in it.
+///
+/// # Errors
+/// What [`data_below`] says, and [`Exit::NotFound`] for a directory that is none: one text for every command.
+pub fn existing_data(directory: &Path) -> Result<PathBuf, CliError> {
+    let data = data_below(directory)?;
+    if DataDir::is_one(&data) {
+        return Ok(data);
+    }
+    let error = CliError::not_found(format!("{}: there is no data directory of wattstile here", directory.display()));
+    Err(error.help("name the one that a gate keeps: `serve` makes ./.wattstile/gate, `demo` ./.wattstile/demo"))
+}
+
 /// The gate that runs on this data. One that was killed leaves its file behind, and does not answer.
 fn at_console(data: &Path) -> Option<Source> {
     let place: Place = serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()?;
@@ -94,15 +108,11 @@ impl Which {
 
     /// Finds the gate.
     pub fn open(&self, output: &Output) -> Result<Source, CliError> {
-        let data = data_below(&self.data)?;
+        let data = existing_data(&self.data)?;
         if let Some(source) = at_console(&data) {
             return Ok(source);
         }
-        if !data.is_dir() {
-            let error = CliError::not_found(format!("{}: there is no gate's data here", self.data.display()));
-            return Err(error.help("name the data directory with --data DIR"));
-        }
-        let views = app::read(&data).map_err(|error| CliError::failed(format!("{}: {error}", self.data.display())))?;
+        let views = app::read(&data).map_err(|error| CliError::start(&error))?;
         output.say(format_args!("no gate is running; read from {}", data.display()));
         Ok(Source::Reading(Box::new(views)))
     }

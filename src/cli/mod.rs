@@ -42,7 +42,10 @@ pub use exit::{CliError, Exit};
 pub use output::Output;
 
 use crate::units::screen::masked;
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use output::error_document;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What the program is called.
@@ -172,9 +175,13 @@ pub fn run() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(wrong) if wrong.use_stderr() => {
+            let code = u8::try_from(wrong.exit_code()).unwrap_or(2);
             // What was typed is quoted, but never a card's number in it.
-            anstream::eprint!("{}", masked(&wrong.render().ansi().to_string()));
-            return ExitCode::from(u8::try_from(wrong.exit_code()).unwrap_or(2));
+            match wants_json(std::env::args_os()) {
+                true => anstream::eprintln!("{}", as_document(&wrong, code)),
+                false => anstream::eprint!("{}", masked(&wrong.render().ansi().to_string())),
+            }
+            return ExitCode::from(code);
         }
         Err(help) => help.exit(),
     };
@@ -194,6 +201,23 @@ pub fn run() -> ExitCode {
 /// All that can be typed, for completions and manual pages.
 fn command() -> clap::Command {
     Arguments::command()
+}
+
+/// Whether an error is wanted as JSON, where the arguments could not be read as a whole.
+fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}
+
+/// Wrong arguments for programs: the first paragraph is the message, what follows helps.
+fn as_document(wrong: &clap::Error, code: u8) -> serde_json::Value {
+    let text = wrong.render().to_string();
+    let text = masked(text.trim());
+    let (message, help) = match wrong.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ("no command is given", &*text),
+        _ => text.split_once("\n\n").unwrap_or((&text, "")),
+    };
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    error_document(code, message, Some(help.trim()).filter(|help| !help.is_empty()))
 }
 
 /// How many threads run partitions, beside how many cores there are.
@@ -234,6 +258,20 @@ mod tests {
             let long = found.get_long_about().map(ToString::to_string).unwrap_or_default();
             assert!(long.contains(words), "{verb:?}: {long}");
         }
+    }
+
+    #[test]
+    fn wrong_arguments_are_a_document_too() {
+        let typed = ["wattstile", "session", "ls", "--nope", "--json"];
+        assert!(wants_json(typed.iter().map(OsString::from)));
+        assert!(!wants_json(["wattstile", "metrics", "--", "--json"].iter().map(OsString::from)));
+        let wrong = Arguments::try_parse_from(typed).unwrap_err();
+        let document = as_document(&wrong, 2);
+        assert_eq!(document["error"]["code"], 2);
+        assert_eq!(document["error"]["message"], "unexpected argument '--nope' found");
+        assert!(document["error"]["help"].as_str().unwrap().starts_with("Usage: wattstile session ls"), "{document}");
+        let none = Arguments::try_parse_from(["wattstile", "account"]).unwrap_err();
+        assert_eq!(as_document(&none, 2)["error"]["message"], "no command is given");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::units::screen::masked;
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -81,21 +82,32 @@ impl Output {
         standard_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
-    /// Tells how things go, on standard error. Nothing depends on it.
+    /// Tells how things go, on standard error. Nothing depends on it: with `--json` a program reads along, and it is told
+    /// to a terminal only.
     pub fn say(&self, message: impl std::fmt::Display) {
-        if !self.quiet {
+        if !self.quiet && (!self.json || io::stderr().is_terminal()) {
             let _ = writeln!(anstream::stderr(), "{message}");
         }
     }
 
-    /// Warns on standard error, also when quiet.
+    /// Warns on standard error, also when quiet; with `--json` as `{"warning": {"message"}}` on one line.
     pub fn warn(&self, message: impl std::fmt::Display) {
-        let _ = writeln!(anstream::stderr(), "{WARNING}warning{WARNING:#}: {message}");
+        let _ = match self.json {
+            true => {
+                writeln!(anstream::stderr(), "{}", json!({ "warning": { "message": plain(&message.to_string()) } }))
+            }
+            false => writeln!(anstream::stderr(), "{WARNING}warning{WARNING:#}: {message}"),
+        };
     }
 
-    /// Tells why a verb ends without having done what was asked.
+    /// Tells why a verb ends without having done what was asked; with `--json` as [`error_document`] on one line.
     pub fn error(&self, error: &CliError) {
         let mut err = anstream::stderr().lock();
+        if self.json {
+            let document = error_document(error.exit.code(), &masked(&error.message), error.help.as_deref());
+            let _ = writeln!(err, "{document}");
+            return;
+        }
         let _ = writeln!(err, "{BAD}error{BAD:#}: {}", masked(&error.message));
         if let Some(help) = &error.help {
             let _ = writeln!(err, "  = help: {help}");
@@ -144,6 +156,16 @@ impl Output {
 /// Whether the terminal can move its cursor.
 fn can_move_cursor() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// An error for programs: `{"error": {"code", "message", "help"}}`. The code is that with which the process ends.
+pub fn error_document(code: u8, message: &str, help: Option<&str>) -> serde_json::Value {
+    json!({ "error": { "code": code, "message": plain(message), "help": help.map(plain) } })
+}
+
+/// A text without colours.
+fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
 }
 
 /// The value as JSON text with its `schema` in front. A value that is not an object becomes the member `items`.

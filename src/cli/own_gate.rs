@@ -89,7 +89,7 @@ impl OwnGate {
                 std::process::exit(i32::from(Exit::Temporary.code()));
             }),
         };
-        let gate = Gate::start(settings).map_err(CliError::failed)?;
+        let gate = Gate::start(settings).map_err(|error| CliError::start(&error))?;
         Ok(OwnGate { gate, pki, trust, _folder: folder, now })
     }
 

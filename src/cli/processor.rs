@@ -2,7 +2,7 @@
 
 use super::look::{Which, give, items, table};
 use super::{CliError, Exit, Output};
-use crate::console::{Draining, ProcessorRow, ProcessorSheet};
+use crate::console::{Draining, ProcessorRow, ProcessorSheet, segment};
 use std::io::{self, Write};
 
 /// Processors.
@@ -57,12 +57,13 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             give(output, &document, |out| list(out, &rows))?;
         }
         Verb::Show(One { id }) => {
-            let document = source.get(&format!("processors/{id}"), &[])?;
+            let document = source.get(&format!("processors/{}", segment(&id)), &[])?;
             let sheet: ProcessorSheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
             give(output, &document, |out| show(out, &sheet))?;
         }
         Verb::Drain(Drain { id, off, dry_run }) => {
-            let document = source.post(&format!("processors/{id}/drain"), &Draining { on: !off, dry_run })?;
+            let document =
+                source.post(&format!("processors/{}/drain", segment(&id)), &Draining { on: !off, dry_run })?;
             give(output, &document, |out| {
                 let what = if off { "gets new holds again" } else { "gets no new holds" };
                 match dry_run {
@@ -72,7 +73,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Test(One { id }) => {
-            let document = source.post(&format!("processors/{id}/test"), &serde_json::json!({}))?;
+            let document = source.post(&format!("processors/{}/test", segment(&id)), &serde_json::json!({}))?;
             let outcome = document["outcome"].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| match document["took_ms"].as_i64() {
                 Some(ms) => writeln!(out, "{id}  {outcome} after {ms} ms"),

@@ -4,6 +4,7 @@ use super::look::Which;
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
+use crate::console::segment;
 use std::path::{Path, PathBuf};
 
 /// The largest receipt that is read, in bytes.
@@ -40,15 +41,15 @@ struct Show {
     /// The newest session
     #[arg(long, conflicts_with = "id")]
     last: bool,
-    /// txt, html or json (the signed document)
-    #[arg(long, default_value = "txt")]
+    /// In which form; json is the signed document
+    #[arg(long, default_value = "txt", value_parser = ["txt", "html", "json"])]
     format: String,
 }
 
 impl Show {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let format = if output.is_json() { "json" } else { &self.format };
-        let name = self.id.as_deref().unwrap_or("last");
+        let name = segment(self.id.as_deref().unwrap_or("last"));
         let width = output.answer_columns().map(|width| ("width", width.to_string()));
         let query: Vec<(&str, String)> = width.into_iter().collect();
         output.raw(&self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &query)?)?;

@@ -8,7 +8,7 @@ use super::{CliError, Exit, Output, journal, shards};
 use crate::actors::house::Routes;
 use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
 use crate::app::preflight::{State, assigned, preflight, routes};
-use crate::app::{Gate, StartError, SystemClock};
+use crate::app::{Gate, SystemClock};
 use crate::config::Config;
 use crate::console::{Console, PLACE_FILE};
 use crate::journal::{DataDir, Progress};
@@ -73,7 +73,8 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     make_pki(&config, clock.now().wall).map_err(setup_error)?;
     ready(&preflight(&config, clock.now().wall, false), |warning| tracing::warn!("{}", plain(&warning)))?;
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
-    let token = config.console.token_file.as_deref().map(read_secret).transpose().map_err(CliError::failed)?;
+    let token = config.console.token_file.as_deref().map(read_secret).transpose();
+    let token = token.map_err(|error| CliError::caused(Exit::Config, &error))?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
     let mut settings = settings(&config, clock).map_err(setup_error)?;
     // Which site speaks for which charger is one of the things that a reload may change.
@@ -87,7 +88,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     let mut console = console.map_err(|error| CliError::failed(format!("{}: {error}", config.console.listen)))?;
     settings.progress = Box::new(move |progress| starting.note(progress));
     journal::end_when_the_store_cannot_write();
-    let gate = Gate::start(settings).map_err(|error| start_error(&error))?;
+    let gate = Gate::start(settings).map_err(|error| CliError::start(&error))?;
     gate.show_in(&mut console).map_err(CliError::failed)?;
     let text = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
     let ready = Ready {
@@ -160,8 +161,11 @@ impl Reload<'_> {
             Ok(_) => tracing::info!("keys of tokens loaded again"),
             Err(error) => tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}"),
         }
-        let wanted = match self.args.load() {
-            Ok(wanted) => wanted,
+        let wanted = match self.args.load_with_warnings() {
+            Ok((wanted, warnings)) => {
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                wanted
+            }
             Err(error) => {
                 tracing::error!(
                     "the configuration is not loaded, the old one stays in force: {}",
@@ -288,14 +292,7 @@ impl fmt::Display for Starting {
 }
 
 fn setup_error(error: SetupError) -> CliError {
-    CliError::new(Exit::Config, error)
-}
-
-fn start_error(error: &StartError) -> CliError {
-    match error {
-        StartError::Journal(failure) => journal::error(failure),
-        StartError::Files(_) | StartError::System { .. } => CliError::failed(error),
-    }
+    CliError::caused(Exit::Config, &error)
 }
 
 #[cfg(test)]

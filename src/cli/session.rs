@@ -2,7 +2,7 @@
 
 use super::look::{Source, Which, cost, give, items, kwh, moment, table};
 use super::{CliError, Exit, Output};
-use crate::console::{SessionRow, SessionSheet};
+use crate::console::{SESSION_STATES, SessionRow, SessionSheet, segment};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -34,15 +34,15 @@ enum Verb {
 
 #[derive(Debug, clap::Args)]
 struct Ls {
-    /// authorizing, charging, settling or closed
-    #[arg(long)]
+    /// Only sessions in this state
+    #[arg(long, value_name = "STATE", value_parser = SESSION_STATES)]
     state: Option<String>,
     /// The beginning of a charger's id
     #[arg(long, value_name = "PREFIX")]
     charger: Option<String>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,7 +87,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 }
 
 fn sheet(source: &Source, one: &One) -> Result<(Value, SessionSheet), CliError> {
-    let document = source.get(&format!("sessions/{}", one.name()), &[])?;
+    let document = source.get(&format!("sessions/{}", segment(one.name())), &[])?;
     let sheet = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
     Ok((document, sheet))
 }
@@ -111,7 +111,7 @@ fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
 fn cells(row: &SessionRow) -> Vec<String> {
     vec![
         row.id.clone(),
-        row.state.clone(),
+        row.shown_state().to_owned(),
         format!("{}/{}", row.charger, row.connector),
         moment(&row.started_at),
         kwh(row.energy_kwh),
@@ -132,7 +132,7 @@ fn head(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         row.connector,
         sheet.tariff,
         sheet.tariff_sha256.get(..8).unwrap_or_default(),
-        row.state
+        row.shown_state()
     )?;
     let until = match (&row.ended_at, &row.end_reason) {
         (Some(at), Some(why)) => format!(" → {}  {why}", moment(at)),

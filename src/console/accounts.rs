@@ -39,8 +39,11 @@ pub struct AccountSheet {
     pub row: AccountRow,
     /// The last movements, oldest first.
     pub movements: Vec<MovementRow>,
-    /// The fingerprints of the credentials that may use it; with none, whoever knows its name may.
+    /// The fingerprints of the credentials that may use it; with none, no credential may.
     pub credentials: Vec<String>,
+    /// The credit limit with which it was opened: opening it again with another one is refused.
+    #[serde(default)]
+    pub opened_with: Decimal,
 }
 
 /// One line of a statement.
@@ -79,7 +82,14 @@ impl Views {
                 let (row, open) = (row(hosted.state())?, hosted.state().opened()?);
                 let credentials = open.credentials.iter().map(ToString::to_string).collect();
                 let movements = movements(open);
-                Some(AccountSheet { schema: "wattstile.account/1".to_owned(), row, movements, credentials })
+                let opened_with = Amount::new(open.first_credit_limit, open.currency).major();
+                Some(AccountSheet {
+                    schema: "wattstile.account/1".to_owned(),
+                    row,
+                    movements,
+                    credentials,
+                    opened_with,
+                })
             })
         });
         found.found()

@@ -2,7 +2,8 @@
 
 use super::ledger::ExportFormat;
 use super::money::hold_id;
-use super::sessions::Filter;
+use super::path::segments;
+use super::sessions::{Filter, SESSION_STATES, SessionRow};
 use super::settled::GRACE;
 use super::views::{Unanswered, Views};
 use crate::actors::dossier::Dossier;
@@ -84,7 +85,8 @@ impl From<Unanswered> for Refused {
 /// Answers a question.
 pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
     let value = |key: &str| request.query.get(key).map(String::as_str);
-    let parts: Vec<&str> = request.path.split('/').collect();
+    let parts = segments(&request.path);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["figures"] => document("figures/1", &views.figures()?),
         ["sessions"] => list("session-list/1", &views.sessions(&filter(request)?)?),
@@ -103,7 +105,7 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         ["processors"] => list("processor-list/1", &views.processors()?),
         ["processors", id] => {
             let id = ProcessorId::new(id).map_err(Refused::usage)?;
-            let missing = || Refused::not_found(format!("{id} has never dialled in"));
+            let missing = || Refused::not_found(format!("processor {id} has never connected"));
             Ok(Answer::Json(serde_json::to_value(views.processor(&id)?.ok_or_else(missing)?).map_err(internal)?))
         }
         ["holds"] => list("hold-list/1", &views.holds()?),
@@ -119,9 +121,9 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         }
         ["invoices"] => {
             let limit = value("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
-            list("invoice-list/1", &views.invoices(value("series"), limit)?)
+            list("invoice-list/1", &views.invoices(series(views, value("series"))?, limit)?)
         }
-        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(value("series"))?),
+        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(series(views, value("series"))?)?),
         ["invoices", "series", id] => Ok(Answer::Text("application/jsonl", views.series_lines(id)?)),
         ["invoices", number] => {
             let found = views.invoice(number)?;
@@ -140,13 +142,28 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         ["ledger", "export"] => {
             let format: ExportFormat = match value("format") {
                 None => ExportFormat::default(),
-                Some(name) => serde_json::from_value(name.into()).map_err(Refused::usage)?,
+                Some(name) => {
+                    let name = one_of("format", name.to_owned(), &["hledger", "beancount", "csv"])?;
+                    serde_json::from_value(name.into()).map_err(Refused::usage)?
+                }
             };
             let since = value("since").map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
             Ok(Answer::Text("text/plain; charset=utf-8", views.export(format, since)?))
         }
         ["receipts", file] => receipt(views, file, request),
         _ => Err(Refused::not_found("there is nothing under this address")),
+    }
+}
+
+/// A series that there is.
+fn series<'a>(views: &Views, named: Option<&'a str>) -> Result<Option<&'a str>, Refused> {
+    let Some(name) = named else { return Ok(None) };
+    match views.known_series(name)? {
+        Ok(()) => Ok(Some(name)),
+        Err(known) if known.is_empty() => {
+            Err(Refused::not_found(format!("there is no series `{name}`: no document has a number yet")))
+        }
+        Err(known) => Err(Refused::not_found(format!("there is no series `{name}`; known: {}", known.join(", ")))),
     }
 }
 
@@ -174,7 +191,7 @@ fn receipt(views: &Views, file: &str, request: &Request) -> Result<Answer, Refus
                 _ => Ok(Answer::Text("text/html; charset=utf-8", signed.to_html().map_err(internal)?)),
             }
         }
-        other => Err(Refused::not_found(format!("receipts are json, txt or html, not {other}"))),
+        other => Err(Refused::usage(format!("unknown format `{other}` of a receipt; known: json, txt, html"))),
     }
 }
 
@@ -185,7 +202,7 @@ fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
     }
     let filter = match text {
         "last" => Filter { limit: Some(1), ..Filter::default() },
-        start => Filter { id: Some(start.to_owned()), limit: Some(2), ..Filter::default() },
+        start => Filter { id: Some(start.to_owned()), limit: Some(CANDIDATES + 1), ..Filter::default() },
     };
     let found = views.sessions(&filter)?;
     match found.as_slice() {
@@ -194,14 +211,40 @@ fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
             "last" => "there are no sessions yet".to_owned(),
             start => format!("no session's id begins with {start}"),
         })),
-        [..] => Err(Refused::conflict(format!("several sessions' ids begin with {text}"))),
+        several => Err(Refused::conflict(candidates(text, several))),
+    }
+}
+
+/// At most so many sessions are named where an id is only begun.
+const CANDIDATES: usize = 10;
+
+/// The sessions that may be meant.
+fn candidates(start: &str, several: &[SessionRow]) -> String {
+    let count = if several.len() > CANDIDATES { format!("more than {CANDIDATES}") } else { several.len().to_string() };
+    let mut text = format!("{count} sessions' ids begin with `{start}`; type more of the one that is meant:");
+    for row in several.iter().take(CANDIDATES) {
+        let at = row.started_at.get(..19).unwrap_or(&row.started_at).replace('T', " ");
+        text.push_str(&format!("\n  {}  {}/{}  {at}Z  {}", row.id, row.charger, row.connector, row.shown_state()));
+    }
+    if several.len() > CANDIDATES {
+        text.push_str("\n  … and older ones");
+    }
+    text
+}
+
+/// A value of a closed list, or a refusal that names the list.
+fn one_of(what: &str, value: String, known: &[&str]) -> Result<String, Refused> {
+    match known.contains(&value.as_str()) {
+        true => Ok(value),
+        false => Err(Refused::usage(format!("unknown {what} `{value}`; known: {}", known.join(", ")))),
     }
 }
 
 fn filter(request: &Request) -> Result<Filter, Refused> {
     let text = |key: &str| request.query.get(key).cloned();
     let limit = text("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
-    Ok(Filter { state: text("state"), charger: text("charger"), id: text("id"), limit })
+    let state = text("state").map(|state| one_of("state", state, &SESSION_STATES)).transpose()?;
+    Ok(Filter { state, charger: text("charger"), id: text("id"), limit })
 }
 
 /// An object with its shape in front.

@@ -57,12 +57,18 @@ const ROWS_MAX: usize = 10_000;
 const ROWS: usize = 50;
 
 impl Views {
-    /// The documents of a series (or of all), the youngest first.
+    /// The documents of a series (or of all), the newest first.
     pub fn invoices(&self, series: Option<&str>, limit: Option<usize>) -> Result<Vec<InvoiceRow>, Unanswered> {
         let limit = limit.unwrap_or(ROWS).min(ROWS_MAX);
         let mut documents = self.documents(|id| series.is_none_or(|wanted| id.as_str() == wanted))?;
         documents.sort_by(|a, b| (b.at, &b.number).cmp(&(a.at, &a.number)));
         Ok(documents.iter().take(limit).map(row).collect())
+    }
+
+    /// Whether there is such a series; else the names of those that there are.
+    pub(super) fn known_series(&self, name: &str) -> Result<Result<(), Vec<String>>, Unanswered> {
+        let names: Vec<String> = self.given(|_| true)?.keys().map(ToString::to_string).collect();
+        Ok(if names.iter().any(|known| known == name) { Ok(()) } else { Err(names) })
     }
 
     /// One document by its number.
@@ -79,7 +85,7 @@ impl Views {
             lines.push('\n');
         }
         match lines.is_empty() {
-            true => Err(Refused::not_found(format!("there is no series {series}"))),
+            true => Err(Refused::not_found(format!("there is no series `{series}`"))),
             false => Ok(lines),
         }
     }

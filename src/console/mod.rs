@@ -19,6 +19,7 @@ mod invoices;
 mod ledger;
 mod money;
 mod orders;
+mod path;
 mod prometheus;
 mod server;
 mod sessions;
@@ -37,8 +38,9 @@ pub use orders::{
     BACKUP_PATIENCE, BackUp, BatchLine, BatchPart, Closing, CreditLimit, Linking, Opening, PresentedCredential,
 };
 pub use orders::{Promotion, TopUp, post};
+pub use path::segment;
 pub use server::{Console, PLACE_FILE, Place, Starting};
-pub use sessions::{Filter, OperationRow, SessionRow, SessionSheet};
+pub use sessions::{Filter, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView, Unbooked};
 pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use timeline::TimelineRow;

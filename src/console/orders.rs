@@ -3,6 +3,7 @@
 use super::accounts::AccountSheet;
 use super::api::Refused;
 use super::money;
+use super::path::segments;
 use super::sessions;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
@@ -203,7 +204,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Carries out an order; `path` has no `/api/` in front.
 pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
     let directory = views.directory().ok_or_else(|| Refused::conflict("no gate is running"))?;
-    let parts: Vec<&str> = path.split('/').collect();
+    let parts = segments(path);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["accounts"] => open(views, directory, &parse(body)?),
         ["accounts", id, "topup"] => top_up(views, directory, id, &parse(body)?),
@@ -228,8 +230,21 @@ fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value
     let account = AccountId::new(&opening.account).map_err(Refused::usage)?;
     let currency: Currency = opening.currency.parse().map_err(Refused::usage)?;
     let credit_limit = Amount::from_major(opening.credit_limit, currency).map_err(Refused::usage)?;
+    let known = views.account(&account)?;
+    if let Some(known) = known.as_ref().filter(|known| known.row.state == "open") {
+        let mut differs = Vec::new();
+        if known.row.currency != currency.code() {
+            differs.push(format!("currency {}, not {}", known.row.currency, currency.code()));
+        } else if known.opened_with != credit_limit.major() {
+            let (was, wanted) = (known.opened_with, credit_limit.major());
+            differs.push(format!("credit limit {currency} {was}, not {currency} {wanted}"));
+        }
+        if !differs.is_empty() {
+            let differs = differs.join(" and ");
+            return Err(Refused::conflict(format!("account {account} exists and was opened with {differs}")));
+        }
+    }
     if opening.dry_run {
-        let known = views.account(&account)?;
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
             "exists": known.is_some(), "currency": currency.code(), "credit_limit": credit_limit.major(),

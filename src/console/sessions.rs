@@ -17,15 +17,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Which sessions are wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Filter {
-    /// `authorizing`, `charging`, `settling` or `closed`.
+    /// One of [`SESSION_STATES`].
     pub state: Option<String>,
     /// The beginning of a charger's id.
     pub charger: Option<String>,
     /// The beginning of the session's id.
     pub id: Option<String>,
-    /// At most so many, the youngest first.
+    /// At most so many, the newest first.
     pub limit: Option<usize>,
 }
+
+/// The states by which sessions are listed. A refused session is a closed one that was never admitted.
+pub const SESSION_STATES: [&str; 5] = ["authorizing", "charging", "settling", "closed", REFUSED];
+const REFUSED: &str = "refused";
 
 /// Most sessions of one list.
 const ROWS_MAX: usize = 10_000;
@@ -64,6 +68,16 @@ pub struct SessionRow {
     pub currency: String,
     /// Whether it is in the archive.
     pub archived: bool,
+    /// Whether it ended before energy was given, because it was not admitted.
+    #[serde(default)]
+    pub refused: bool,
+}
+
+impl SessionRow {
+    /// Where it stands, as a list shows it: a refused session is no closed one.
+    pub fn shown_state(&self) -> &str {
+        if self.refused && self.state == "closed" { REFUSED } else { &self.state }
+    }
 }
 
 /// One session in full.
@@ -82,7 +96,7 @@ pub struct SessionSheet {
     pub zone: String,
     /// The register at the start and at the last reading, in kWh.
     pub register_kwh: [Decimal; 2],
-    /// Readings that were recorded and not believed.
+    /// Readings that were recorded and rejected as implausible.
     pub suspects: u16,
     /// What was priced, in order.
     pub lines: Vec<ReceiptLine>,
@@ -136,13 +150,13 @@ pub struct OperationRow {
 }
 
 impl Views {
-    /// The sessions that fit, the youngest first.
+    /// The sessions that fit, the newest first.
     pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRow>, Unanswered> {
         let limit = filter.limit.unwrap_or(ROWS).min(ROWS_MAX);
         let wanted = filter.clone();
         let live = self.ask(move |shard| rows(shard, &wanted, limit));
         let mut rows: Vec<SessionRow> = live.whole()?.into_iter().flatten().collect();
-        if filter.state.as_deref().is_none_or(|state| state == "closed") {
+        if filter.state.as_deref().is_none_or(|state| state == "closed" || state == REFUSED) {
             rows.extend(self.archived_rows(filter, limit)?);
         }
         rows.sort_by(|a, b| b.id.cmp(&a.id).then(a.archived.cmp(&b.archived)));
@@ -190,7 +204,7 @@ impl Views {
         Ok(Some(SessionSheet { receipt: receipt.is_some(), ..sheet(&session, &tariff, true)? }))
     }
 
-    /// The youngest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
+    /// The newest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
     fn archived_rows(&self, filter: &Filter, limit: usize) -> Result<Vec<SessionRow>, Unanswered> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
@@ -232,7 +246,7 @@ fn rows(shard: &Shard, filter: &Filter, limit: usize) -> Vec<SessionRow> {
 
 fn fits(session: &Session, filter: &Filter) -> bool {
     let Filter { state: wanted, charger, id, limit: _ } = filter;
-    wanted.as_deref().is_none_or(|wanted| wanted == state(session))
+    wanted.as_deref().is_none_or(|wanted| wanted == state(session) || (wanted == REFUSED && is_refused(session)))
         && charger.as_deref().is_none_or(|start| session.charger.as_str().starts_with(start))
         && id.as_deref().is_none_or(|start| {
             let text = session.id.to_string();
@@ -247,6 +261,11 @@ pub(super) fn state(session: &Session) -> &'static str {
         Stage::Settling(_) => "settling",
         Stage::Closed(_) => "closed",
     }
+}
+
+/// Whether it ended without having been admitted.
+fn is_refused(session: &Session) -> bool {
+    matches!(&session.stage, Stage::Closed(ended) if !ended.admitted)
 }
 
 fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow {
@@ -269,6 +288,7 @@ fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow
         captured: session.payment.captured().major(),
         currency: session.payment.currency().code().to_owned(),
         archived,
+        refused: is_refused(session),
     }
 }
 

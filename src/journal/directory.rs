@@ -153,7 +153,8 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<DataDir, Failure> {
         let file = path.join(FORMAT);
         let Some(text) = files::read_if_there(&file)? else {
-            let what = "there is no wattstile data here; it has to be made before it is used".to_owned();
+            let what =
+                "there is no wattstile data here, and what else is here is not taken for a new directory".to_owned();
             return Err(Failure::Absent { path: path.to_owned(), what });
         };
         let wrong = |what: String| Failure::Format { path: file.clone(), what };
@@ -184,6 +185,12 @@ impl DataDir {
         Ok(DataDir { path: path.to_owned(), layout, owner: format.owner, _lock: Arc::new(lock) })
     }
 
+    /// Whether this is a data directory, whole or damaged: something that a gate keeps in one is there.
+    pub fn is_one(path: &Path) -> bool {
+        let has = |name: &str| path.join(name).exists();
+        has(FORMAT) || has(MARK) || (has("log") && has("snapshots"))
+    }
+
     /// Whose data is in this directory, without holding it; `None` when no gate of a known kind has used it, or when it
     /// cannot be read: [`DataDir::open`] tells why.
     pub fn owner_of(path: &Path) -> Option<Owner> {
@@ -202,6 +209,15 @@ impl DataDir {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a directory that another process holds. That process may end, or another begin, a moment later: what is to be
+    /// kept needs [`DataDir::open`].
+    ///
+    /// # Errors
+    /// [`Failure::InUse`] names the process.
+    pub fn check_free(path: &Path) -> Result<(), Failure> {
+        if path.join(LOCK).exists() { lock(path).map(drop) } else { Ok(()) }
     }
 
     /// Writes down that the directory belongs to this kind of gate. Refuses when it belongs to another.
@@ -340,11 +356,18 @@ impl DataDir {
 
 fn lock(dir: &Path) -> Result<File, Failure> {
     let path = dir.join(LOCK);
-    let file =
+    let mut file =
         files::options().create(true).truncate(false).write(true).open(&path).map_err(Failure::io("opening", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::InUse { path: dir.to_owned() }),
+        Ok(()) => {
+            // Only for the message of a process that comes later: on a full disk it is missing, and nothing else is.
+            let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+            Err(Failure::InUse { path: dir.to_owned(), pid })
+        }
         Err(TryLockError::Error(error)) => Err(Failure::io("locking", &path)(error)),
     }
 }

@@ -40,10 +40,12 @@ pub enum Failure {
     #[error(transparent)]
     Damaged(#[from] Box<Damage>),
     /// Another process uses the directory.
-    #[error("{path} is in use by another process")]
+    #[error("{path} is in use by {}", holder(*pid))]
     InUse {
         /// The directory.
         path: PathBuf,
+        /// The process, where it wrote itself down.
+        pid: Option<u32>,
     },
     /// The directory was written by another version of this program, or is no data directory.
     #[error("{path}: {what}")]
@@ -67,7 +69,7 @@ pub enum Failure {
         wanted: Owner,
     },
     /// There should be data, and there is none.
-    #[error("{path}: {what}; not starting with empty books")]
+    #[error("{path}: {what}")]
     Absent {
         /// What is not there.
         path: PathBuf,
@@ -114,6 +116,8 @@ impl Failure {
         match self {
             Failure::Damaged(_) | Failure::Unreadable { .. } => 65,
             Failure::Format { .. } | Failure::Absent { .. } | Failure::OtherOwner { .. } => 78,
+            // It stays read-only until it is mounted otherwise, or another directory is named.
+            Failure::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => 78,
             Failure::OutOfOrder { .. }
             | Failure::Io { .. }
             | Failure::Full { .. }
@@ -122,6 +126,10 @@ impl Failure {
             | Failure::Dead => 75,
         }
     }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
 }
 
 /// Where durable data is damaged and what is lost by it.

@@ -19,6 +19,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
     /// Not PEM, or PEM of something else.
@@ -39,8 +40,8 @@ pub enum FileError {
         /// What is wrong with it.
         error: String,
     },
-    /// A private key that others than its owner can read.
-    #[error("{}: the private key can be read by others (mode {mode:04o}); make it 0600", path.display())]
+    /// A file with a secret (a private key, a token) that others than its owner can read.
+    #[error("{}: its secret can be read by others (mode {mode:04o}); `chmod 600` makes it its owner's", path.display())]
     KeyExposed {
         /// The file.
         path: PathBuf,

@@ -5,6 +5,7 @@
 //! answer from a processor finds its session without any table.
 
 use super::Timestamp;
+use super::phrase::with_article;
 use super::screen::has_issued_card_number;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -15,13 +16,13 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// Nothing at all.
-    #[error("a {what} must not be empty")]
+    #[error("{} must not be empty", with_article(what))]
     Empty {
         /// The kind of id.
         what: &'static str,
     },
     /// Longer than the kind allows.
-    #[error("a {what} has at most {max} characters, this one has {len}")]
+    #[error("{} has at most {max} characters, this one has {len}", with_article(what))]
     TooLong {
         /// The kind of id.
         what: &'static str,
@@ -31,7 +32,7 @@ pub enum IdError {
         max: usize,
     },
     /// A character outside `A-Z a-z 0-9 * + - . : = @ _ |`.
-    #[error("a {what} may not contain {found:?}")]
+    #[error("{} may not contain {found:?}", with_article(what))]
     Character {
         /// The kind of id.
         what: &'static str,
@@ -39,13 +40,16 @@ pub enum IdError {
         found: char,
     },
     /// What looks like a payment card's number; it is not repeated.
-    #[error("a {what} may not have what looks like a card's number in it (12 to 19 digits that pass the Luhn check)")]
+    #[error(
+        "{} may not have what looks like a card's number in it (12 to 19 digits that pass the Luhn check)",
+        with_article(what)
+    )]
     CardNumber {
         /// The kind of id.
         what: &'static str,
     },
     /// A numeric id that is not 32 hexadecimal digits (with or without its prefix).
-    #[error("a {what} is 32 hexadecimal digits after an optional `{prefix}`")]
+    #[error("{} is 32 hexadecimal digits after an optional `{prefix}`", with_article(what))]
     Digits {
         /// The kind of id.
         what: &'static str,

@@ -139,11 +139,11 @@ fn a_damaged_log_is_located_by_partition_and_what_is_whole_is_rescued() {
 fn a_directory_in_use_or_not_there_is_told_apart_from_damage() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
-    assert_eq!(journal(&["verify", data.to_str().unwrap()]).0, 78);
+    assert_eq!(journal(&["verify", data.to_str().unwrap()]).0, 3);
     let _held = DataDir::create(&data, Layout::new(4)).unwrap();
     let (code, _, stderr) = journal(&["verify", data.to_str().unwrap()]);
     assert_eq!(code, 75);
-    assert!(stderr.contains("in use by another process"), "{stderr}");
+    assert!(stderr.contains(&format!("in use by process {}", std::process::id())), "{stderr}");
 }
 
 #[test]

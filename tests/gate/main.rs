@@ -15,6 +15,7 @@ mod journal_power_loss;
 mod kill;
 mod living_books;
 mod log;
+mod mistakes;
 mod money;
 mod packaging;
 mod readme;

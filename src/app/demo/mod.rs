@@ -83,7 +83,7 @@ pub enum DemoError {
     Keys(#[from] KeysError),
     /// Something of the system.
     #[error("{0}: {1}")]
-    System(&'static str, std::io::Error),
+    System(&'static str, #[source] std::io::Error),
 }
 
 /// A running demonstration.
@@ -155,6 +155,9 @@ impl Demo {
         let started = Instant::now();
         make_private_folder(&settings.directory)?;
         let at = |name: &str| settings.directory.join(name);
+        // Before the first file is written: a demonstration that runs writes them too.
+        DataDir::check_owner(&at("data"), &owner()).map_err(StartError::Journal)?;
+        DataDir::check_free(&at("data")).map_err(StartError::Journal)?;
         let under_way = ChargerMemories::any(&at("chargers"), charger::has_sessions)
             .map_err(|error| DemoError::System("the chargers' memories", error))?;
         let clock = ClockKeeper::start(KeptClock::open(&at("clock"), settings.speed, under_way)?)
@@ -163,7 +166,6 @@ impl Demo {
         let real = super::SystemClock::new();
         let today = crate::units::Clock::now(&real).wall;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        DataDir::check_owner(&at("data"), &owner()).map_err(StartError::Journal)?;
         if at("pki").exists() && !at("pki/pki.json").exists() {
             // A start was killed while it made the PKI: no peer has a certificate of it yet.
             std::fs::remove_dir_all(at("pki")).map_err(|error| DemoError::System("a half-made PKI", error))?;

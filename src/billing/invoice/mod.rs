@@ -166,7 +166,7 @@ pub enum Rejection {
     #[error("there is no such series")]
     NoSuchSeries = 1,
     /// The series exists on other terms.
-    #[error("the series exists with other terms")]
+    #[error("the series exists of another kind or currency")]
     SeriesExists = 2,
     /// The document was numbered, with another content.
     #[error("the document was numbered with another content")]

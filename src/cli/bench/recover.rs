@@ -187,7 +187,7 @@ fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Ga
         progress,
         ..Settings::bare(Data::Directory { path: data, layout: Layout::new(args.partitions), owner: None })
     };
-    Gate::start(settings).map_err(CliError::failed)
+    Gate::start(settings).map_err(|error| CliError::start(&error))
 }
 
 fn be_killed(args: &Args) -> Result<Exit, CliError> {
