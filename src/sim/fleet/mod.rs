@@ -4,6 +4,10 @@
 //! published for a live view. A broken connection is dialled again, later and later, and the chargers go on from what
 //! the gate has.
 
+mod report;
+
+pub use report::FleetReport;
+
 use super::backoff::Backoff;
 use super::charger::{Charger, Finished, Settings, Tally};
 use super::dice::Dice;
@@ -12,8 +16,7 @@ use super::pace::Pace;
 use super::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
 use crate::wire::{Channel, ChargerClientLink, FromCharger, Received, SendError, ToCharger};
-use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,43 +32,6 @@ pub struct Line {
     pub chargers: Vec<Settings>,
     /// Whether a site controller speaks, with a channel for each charger; otherwise there is one charger.
     pub site: bool,
-}
-
-/// What a fleet is doing, or did.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct FleetReport {
-    /// Chargers in the fleet.
-    pub chargers: u64,
-    /// How often the gate said hello to a charger, on all connections.
-    pub greetings: u64,
-    /// Chargers to whom the gate has said hello on the connection that is open now.
-    pub chargers_online: u64,
-    /// Sessions without a receipt.
-    pub sessions_open: u64,
-    /// Recorded sessions that were not begun yet.
-    pub sessions_to_come: u64,
-    /// Readings that the gate has not acknowledged.
-    pub readings_unacknowledged: u64,
-    /// What happened at all chargers.
-    #[serde(flatten)]
-    pub tally: Tally,
-    /// What the receipts say was paid, in minor units by currency.
-    pub paid_minor: BTreeMap<&'static str, i64>,
-    /// Energy of the sessions with receipts, in watt hours.
-    pub energy_wh: i64,
-    /// Attempts to connect.
-    pub dials: u64,
-    /// Attempts that failed.
-    pub dials_failed: u64,
-    /// Connections that broke.
-    pub disconnects: u64,
-    /// Why the last connection or attempt failed.
-    pub last_error: Option<String>,
-    /// The number of a receipt that came.
-    pub receipt: Option<Box<str>>,
-    /// Sessions with their receipts, where they are kept.
-    #[serde(skip)]
-    pub finished: Vec<Finished>,
 }
 
 /// What the fleet is told to do.
@@ -220,31 +186,6 @@ impl Fleet {
                 // A task that panicked has published what it knew.
                 let _ = task.await;
             }
-        }
-    }
-}
-
-impl FleetReport {
-    fn add(&mut self, other: &FleetReport) {
-        self.chargers += other.chargers;
-        self.greetings += other.greetings;
-        self.chargers_online += other.chargers_online;
-        self.sessions_open += other.sessions_open;
-        self.sessions_to_come += other.sessions_to_come;
-        self.readings_unacknowledged += other.readings_unacknowledged;
-        self.tally.add(&other.tally);
-        for (currency, minor) in &other.paid_minor {
-            *self.paid_minor.entry(currency).or_default() += minor;
-        }
-        self.energy_wh += other.energy_wh;
-        self.dials += other.dials;
-        self.dials_failed += other.dials_failed;
-        self.disconnects += other.disconnects;
-        if self.receipt.is_none() {
-            self.receipt.clone_from(&other.receipt);
-        }
-        if other.last_error.is_some() {
-            self.last_error.clone_from(&other.last_error);
         }
     }
 }
@@ -614,77 +555,4 @@ pub fn energy_of(finished: &[Finished]) -> Energy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sim::driver::{Habits, Visitors};
-    use crate::sim::testing::{FakeGate, cost_of, dialler};
-    use crate::units::{Power, SiteId, TimeSpan};
-    use crate::wire::Subject;
-
-    fn settings(id: &ChargerId) -> Settings {
-        let energy = Energy::from_microwatt_hours(5_000_000_000);
-        let habits = Habits {
-            pause_max: TimeSpan::from_secs(60),
-            energy: (energy, energy),
-            idle_max: TimeSpan::from_secs(60),
-            ..Habits::default()
-        };
-        Settings {
-            id: id.clone(),
-            connectors: vec![Power::from_milliwatts(22_000_000); 2],
-            interval: TimeSpan::from_secs(30),
-            visitors: Visitors::Random(habits),
-            seed: 3,
-            kept_max: 1_000,
-        }
-    }
-
-    /// Runs until at least this many receipts are there, then lets everybody finish.
-    async fn run(fleet: Fleet, receipts: u64) -> FleetReport {
-        while fleet.counts().tally.receipts < receipts {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        fleet.finish(Duration::from_secs(60)).await
-    }
-
-    fn check(report: &FleetReport, gate: &FakeGate) {
-        assert_eq!((report.sessions_open, report.readings_unacknowledged), (0, 0));
-        assert_eq!((report.tally.readings_lost, report.tally.sessions_lost), (0, 0));
-        assert_eq!(report.tally.readings, report.tally.readings_acked);
-        assert_eq!(report.tally.rejected, BTreeMap::new());
-        assert_eq!(report.finished.len(), gate.sessions.lock().unwrap().len());
-        for finished in &report.finished {
-            assert_eq!(finished.cost, cost_of(finished.energy), "what the gate billed is what the meter showed");
-        }
-    }
-
-    #[tokio::test]
-    async fn chargers_on_their_own_connections() {
-        let gate = Arc::new(FakeGate::default());
-        let names = charger_names("SIM-", 5).unwrap();
-        let lines = names.iter().map(|id| Line {
-            dialler: dialler(&gate, Subject::Charger(id.clone())),
-            chargers: vec![settings(id)],
-            site: false,
-        });
-        let fleet = Fleet::start(lines.collect(), &Pace::new(3_600), Duration::from_millis(50), true);
-        let report = run(fleet, 20).await;
-        check(&report, &gate);
-        assert_eq!((report.chargers, report.dials), (5, 5));
-    }
-
-    #[tokio::test]
-    async fn broken_connections_lose_nothing() {
-        let gate = Arc::new(FakeGate { cut_after: 40, ..FakeGate::default() });
-        let names = charger_names("SIM-", 12).unwrap();
-        let line = Line {
-            dialler: dialler(&gate, Subject::Site(SiteId::new("depot").unwrap())),
-            chargers: names.iter().map(settings).collect(),
-            site: true,
-        };
-        let fleet = Fleet::start(vec![line], &Pace::new(3_600), Duration::ZERO, true);
-        let report = run(fleet, 30).await;
-        check(&report, &gate);
-        assert!(report.disconnects > 3, "{} disconnects", report.disconnects);
-    }
-}
+mod tests;
