@@ -1,5 +1,6 @@
 //! `wattstile sim`: simulated peers in a process of their own, over the real protocol.
 
+mod attack;
 mod chaos;
 mod fleet;
 mod processor;
@@ -32,6 +33,8 @@ enum Verb {
     Fleet(fleet::Args),
     /// Run a simulated payment processor
     Processor(processor::Args),
+    /// Attack a gate while honest drivers charge, and check what it promises
+    Attack(attack::Args),
     /// Kill a gate while everybody misbehaves, and compare the books afterwards
     Chaos(chaos::Args),
     /// List the tokens and amounts that make a simulated processor misbehave
@@ -43,6 +46,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Fleet(args) => fleet::run(args, output),
         Verb::Processor(args) => processor::run(args, output),
+        Verb::Attack(args) => attack::run(args, output),
         Verb::Chaos(args) => chaos::run(args, output),
         Verb::Tokens => tokens::run(output),
     }

@@ -1,5 +1,6 @@
 //! Simulated chargers and processors, replay of recorded sessions, load.
 
+pub mod attack;
 pub mod backoff;
 pub mod charger;
 pub mod dice;

@@ -6,10 +6,10 @@ use super::tls::provider;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Why a connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,7 @@ pub struct Trust {
 pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
+    source: Option<IpAddr>,
 }
 
 /// For TCP and TLS together.
@@ -89,13 +90,18 @@ impl Connector {
             .with_client_auth_cert(own.chain, own.key)
             .map_err(ConnectError::Own)?;
         config.resumption = Resumption::disabled();
-        Ok(Connector { config: Arc::new(config), name: trust.name.clone() })
+        Ok(Connector { config: Arc::new(config), name: trust.name.clone(), source: None })
+    }
+
+    /// Connects from this address of the machine from now on; without it, the system chooses one.
+    pub fn from_address(self, source: Option<IpAddr>) -> Connector {
+        Connector { source, ..self }
     }
 
     /// Connects to a gate. In TLS 1.3 the gate judges the certificate afterwards: a refusal shows at the first read.
     pub async fn connect(&self, address: SocketAddr) -> Result<Socket, ConnectError> {
         let connecting = async {
-            let tcp = TcpStream::connect(address).await.map_err(|error| ConnectError::Tcp { address, error })?;
+            let tcp = tcp_from(self.source, address).await.map_err(|error| ConnectError::Tcp { address, error })?;
             tcp.set_nodelay(true).map_err(|error| ConnectError::Tcp { address, error })?;
             let failed = |error| ConnectError::Handshake { address, error };
             let mut socket = Socket::client(tcp, Arc::clone(&self.config), self.name.clone())
@@ -108,4 +114,12 @@ impl Connector {
             Err(_) => Err(ConnectError::TooSlow { address }),
         }
     }
+}
+
+/// A TCP connection, from a given address of this machine or from any.
+pub async fn tcp_from(source: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
 }

@@ -18,7 +18,7 @@ mod signals;
 mod socket;
 pub mod tls;
 
-pub use client::{ConnectError, Connector, Trust};
+pub use client::{ConnectError, Connector, Trust, tcp_from};
 pub use connection::{Flow, Patience, PeerHandler, drive};
 pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};
 pub use live::{Live, LivePeer, Places};

@@ -3,6 +3,7 @@
 
 mod common;
 
+mod attack;
 mod books_cli;
 mod console;
 mod demo_kill;

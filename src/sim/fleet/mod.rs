@@ -34,6 +34,15 @@ pub struct Line {
     pub site: bool,
 }
 
+/// Sees what a fleet's chargers and the gate say to each other, at the moments at which it is handed over.
+pub trait Observer: Send + Sync {
+    /// A charger says this.
+    fn said(&self, charger: &ChargerId, message: &FromCharger, at: Instant);
+
+    /// The gate says this to a charger.
+    fn heard(&self, charger: &ChargerId, message: &ToCharger, at: Instant);
+}
+
 /// What the fleet is told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
@@ -66,12 +75,22 @@ impl Fleet {
     /// Starts the fleet on the current runtime. Connections are opened evenly over `within`; `keep_finished` keeps every
     /// session with its receipt for the final report.
     pub fn start(lines: Vec<Line>, pace: &Pace, within: Duration, keep_finished: bool) -> Fleet {
-        let lines = lines.into_iter().map(|line| {
-            let now = pace.now().wall;
+        Fleet::run(Fleet::fresh(lines, pace), pace, within, keep_finished, None)
+    }
+
+    /// The same with somebody who sees every message.
+    pub fn start_observed(lines: Vec<Line>, pace: &Pace, within: Duration, observer: Arc<dyn Observer>) -> Fleet {
+        Fleet::run(Fleet::fresh(lines, pace), pace, within, false, Some(observer))
+    }
+
+    /// Chargers that are switched on for the first time.
+    fn fresh(lines: Vec<Line>, pace: &Pace) -> Vec<Woken> {
+        let now = pace.now().wall;
+        let woken = lines.into_iter().map(|line| {
             let chargers = line.chargers.into_iter().map(|settings| Charger::new(settings, now)).collect();
             Woken { dialler: line.dialler, site: line.site, chargers, memories: None }
         });
-        Fleet::run(lines.collect(), pace, within, keep_finished)
+        woken.collect()
     }
 
     /// The same with chargers that remember in this folder, and go on with the sessions that they had.
@@ -98,10 +117,16 @@ impl Fleet {
             }
             woken.push(Woken { dialler: line.dialler, site: line.site, chargers, memories: Some(memories.clone()) });
         }
-        Ok(Fleet::run(woken, pace, within, false))
+        Ok(Fleet::run(woken, pace, within, false, None))
     }
 
-    fn run(lines: Vec<Woken>, pace: &Pace, within: Duration, keep_finished: bool) -> Fleet {
+    fn run(
+        lines: Vec<Woken>,
+        pace: &Pace,
+        within: Duration,
+        keep_finished: bool,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Fleet {
         let (order, orders) = watch::channel(Order::Run);
         let count = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
         let (mut boards, mut tasks) = (Vec::new(), Vec::new());
@@ -124,6 +149,7 @@ impl Fleet {
                 board,
                 published: Instant::now(),
                 keep_finished,
+                observer: observer.clone(),
                 orders: orders.clone(),
             };
             tasks.push(tokio::spawn(runner.run(within * place / count)));
@@ -216,6 +242,7 @@ struct Runner {
     board: Arc<Mutex<FleetReport>>,
     published: Instant,
     keep_finished: bool,
+    observer: Option<Arc<dyn Observer>>,
     orders: watch::Receiver<Order>,
 }
 
@@ -410,6 +437,9 @@ impl Runner {
             }
             _ => {}
         }
+        if let Some(observer) = &self.observer {
+            observer.heard(charger.id(), &received.message, Instant::now());
+        }
         charger.hear(received.message, now);
         for finished in charger.take_finished() {
             *self.report.paid_minor.entry(finished.total.currency.code()).or_default() += finished.total.minor;
@@ -453,6 +483,10 @@ impl Runner {
         {
             self.remember(index);
             self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
+            if let Some(observer) = &self.observer {
+                let at = Instant::now();
+                messages.iter().for_each(|message| observer.said(self.chargers[index].id(), message, at));
+            }
             if messages.len() == MESSAGES_PER_TURN {
                 self.dirty.insert(index);
             }

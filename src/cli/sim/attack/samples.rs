@@ -1,0 +1,136 @@
+//! The gate's process from outside: memory, open files, bytes of its log and of what it writes for people.
+
+use serde::Serialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is watched.
+pub(super) struct Watched {
+    pub pid: u32,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The file that its log lines go to, where that is known.
+    pub text_log: Option<PathBuf>,
+}
+
+/// A moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sample {
+    memory: u64,
+    files: u64,
+    data: u64,
+    text_log: u64,
+}
+
+/// Takes samples of a process.
+pub(super) struct Samples {
+    watched: Watched,
+    taken: Vec<Sample>,
+    gone: bool,
+}
+
+/// What the samples say. Bytes, but for files.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Sampled {
+    pub samples: u64,
+    /// The process was not there any more at one of them.
+    pub gone: bool,
+    pub memory_first: u64,
+    pub memory_most: u64,
+    pub memory_last: u64,
+    /// The median of the second quarter of the time, and that of the last one: memory that only grows shows here.
+    pub memory_early: u64,
+    pub memory_late: u64,
+    pub files_most: u64,
+    pub files_last: u64,
+    /// Everything in the data directory.
+    pub data_most: u64,
+    pub data_last: u64,
+    /// What it wrote for people.
+    pub text_log_last: u64,
+}
+
+impl Samples {
+    pub fn new(watched: Watched) -> Samples {
+        Samples { watched, taken: Vec::new(), gone: false }
+    }
+
+    /// Takes one.
+    pub fn take(&mut self) {
+        let Some(memory) = resident(self.watched.pid) else {
+            self.gone = true;
+            return;
+        };
+        let files = fs::read_dir(format!("/proc/{}/fd", self.watched.pid)).map_or(0, |files| files.count() as u64);
+        let text_log = self.watched.text_log.as_deref().map_or(0, bytes_of);
+        self.taken.push(Sample { memory, files, data: bytes_of(&self.watched.data), text_log });
+    }
+
+    /// What they say.
+    pub fn done(mut self) -> Sampled {
+        self.take();
+        let most = |of: fn(&Sample) -> u64| self.taken.iter().map(of).max().unwrap_or(0);
+        let (first, last) = (self.taken.first().copied(), self.taken.last().copied());
+        let (first, last) = (first.unwrap_or_default(), last.unwrap_or_default());
+        let quarter = self.taken.len() / 4;
+        let median = |from: usize, to: usize| {
+            let mut part: Vec<u64> = self.taken[from..to].iter().map(|sample| sample.memory).collect();
+            part.sort_unstable();
+            part.get(part.len() / 2).copied().unwrap_or(last.memory)
+        };
+        Sampled {
+            samples: self.taken.len() as u64,
+            gone: self.gone,
+            memory_first: first.memory,
+            memory_most: most(|sample| sample.memory),
+            memory_last: last.memory,
+            memory_early: median(quarter, 2 * quarter),
+            memory_late: median(3 * quarter, self.taken.len()),
+            files_most: most(|sample| sample.files),
+            files_last: last.files,
+            data_most: most(|sample| sample.data),
+            data_last: last.data,
+            text_log_last: last.text_log,
+        }
+    }
+}
+
+/// Whether there is such a process that is not a zombie.
+pub(super) fn is_alive(pid: u32) -> bool {
+    resident(pid).is_some()
+}
+
+fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
+}
+
+/// Bytes of a file, or of everything in a folder. What goes away meanwhile counts nothing.
+fn bytes_of(path: &Path) -> u64 {
+    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
+    if !about.is_dir() {
+        return about.len();
+    }
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    entries.flatten().map(|entry| bytes_of(&entry.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_watched_until_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("log"), [0; 700]).unwrap();
+        let watched = Watched { pid: std::process::id(), data: folder.path().to_owned(), text_log: None };
+        let mut samples = Samples::new(watched);
+        samples.take();
+        let sampled = samples.done();
+        assert_eq!((sampled.samples, sampled.gone, sampled.data_most), (2, false, 700));
+        assert!(sampled.memory_most > 1 << 20 && sampled.files_most > 2);
+        let watched = Watched { pid: u32::MAX, data: folder.path().to_owned(), text_log: None };
+        assert!(Samples::new(watched).done().gone);
+    }
+}

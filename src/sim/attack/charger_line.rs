@@ -1,0 +1,246 @@
+//! A hostile charger's connection, driven message by message.
+
+use super::{Field, Trouble};
+use crate::payment::{Credential, CredentialKind};
+use crate::sim::pipe::{Duplex, Pipe, Turn};
+use crate::units::{
+    ChargerId, Clock, ConnectorId, Energy, MeterReading, Power, SessionId, SessionKey, SiteId, Timestamp,
+};
+use crate::wire::{
+    Channel, ChargerClientLink, ChargerHello, Code, ConnectorInfo, FromCharger, LinkError, Received, SessionMark,
+    StartSession, StopReason, Subject, ToCharger,
+};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A connection as a charger or a site controller.
+pub struct ChargerLine {
+    pipe: Pipe,
+    link: ChargerClientLink,
+    clock: Arc<dyn Clock>,
+    came: VecDeque<Received<ToCharger>>,
+    ended: Option<Ended>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// What the gate said, if it said anything.
+    pub code: Option<Code>,
+    /// In words.
+    pub text: String,
+}
+
+/// What comes next on a connection.
+#[derive(Clone, Debug)]
+pub enum Heard<Message> {
+    /// A message.
+    Message(Message),
+    /// The gate ended the connection.
+    Ended(Ended),
+    /// Nothing, for as long as was waited.
+    Nothing,
+}
+
+/// How long an answer is waited for.
+pub const ANSWER: Duration = Duration::from_secs(20);
+
+impl Ended {
+    pub(super) fn of(error: &LinkError) -> Ended {
+        let code = match error {
+            LinkError::PeerLeft(go) => Some(go.code),
+            _ => None,
+        };
+        Ended { code, text: error.to_string() }
+    }
+
+    /// In a word, for counts.
+    pub fn word(&self) -> String {
+        self.code.map_or("closed".to_owned(), |code| format!("closed with {}", code.number()))
+    }
+}
+
+impl ChargerLine {
+    /// Over a stream.
+    pub fn over(stream: Box<dyn Duplex>, field: &Field) -> ChargerLine {
+        let clock = Arc::clone(&field.ways.clock);
+        let link = ChargerClientLink::new(clock.now().mono);
+        ChargerLine { pipe: Pipe::new(stream), link, clock, came: VecDeque::new(), ended: None }
+    }
+
+    /// Connects as a charger.
+    pub async fn dial(field: &Field, id: &ChargerId) -> Result<ChargerLine, Trouble> {
+        Ok(ChargerLine::over(field.dial(&Subject::Charger(id.clone())).await?, field))
+    }
+
+    /// Connects as a site controller.
+    pub async fn dial_site(field: &Field, id: &SiteId) -> Result<ChargerLine, Trouble> {
+        Ok(ChargerLine::over(field.dial(&Subject::Site(id.clone())).await?, field))
+    }
+
+    /// Connects as a charger and is greeted.
+    pub async fn greeted(field: &Field, id: &ChargerId, power: Power) -> Result<ChargerLine, Trouble> {
+        let mut line = ChargerLine::dial(field, id).await?;
+        line.say(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
+        match line.hear(ANSWER).await {
+            Heard::Message(ToCharger::HelloAck(_)) => Ok(line),
+            Heard::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
+            Heard::Ended(ended) => Err(Trouble(ended.text)),
+            Heard::Nothing => Err(Trouble("no greeting in time".to_owned())),
+        }
+    }
+
+    /// Says this on channel 0.
+    pub fn say(&mut self, message: &FromCharger) {
+        self.say_on(Channel::ZERO, message);
+    }
+
+    /// Says this on a channel. What no frame can hold is not said.
+    pub fn say_on(&mut self, channel: Channel, message: &FromCharger) {
+        let _ = self.link.send(channel, message, self.clock.now().mono, self.pipe.out());
+    }
+
+    /// Says readings of one session, in as few frames as they need.
+    pub fn say_readings(&mut self, session: u64, readings: &[MeterReading]) {
+        let now = self.clock.now().mono;
+        let _ = self.link.send_readings(Channel::ZERO, SessionKey(session), readings, now, self.pipe.out());
+    }
+
+    /// Says these bytes.
+    pub fn say_bytes(&mut self, bytes: &[u8]) {
+        self.pipe.out().extend_from_slice(bytes);
+    }
+
+    /// The next message on any channel; heartbeats are kept up meanwhile.
+    pub async fn hear(&mut self, within: Duration) -> Heard<ToCharger> {
+        match self.hear_on(within).await {
+            Heard::Message(received) => Heard::Message(received.message),
+            Heard::Ended(ended) => Heard::Ended(ended),
+            Heard::Nothing => Heard::Nothing,
+        }
+    }
+
+    /// The next message with its channel.
+    pub async fn hear_on(&mut self, within: Duration) -> Heard<Received<ToCharger>> {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(received) = self.came.pop_front() {
+                return Heard::Message(received);
+            }
+            if let Some(ended) = &self.ended {
+                return Heard::Ended(ended.clone());
+            }
+            let mut messages = Vec::new();
+            let outcome = match self.pipe.turn(until).await {
+                Ok(Turn::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages),
+                Ok(Turn::Sent) => Ok(()),
+                Ok(Turn::Time) => return Heard::Nothing,
+                Err(error) => {
+                    self.ended = Some(Ended { code: None, text: error.to_string() });
+                    Ok(())
+                }
+            };
+            self.came.extend(messages);
+            if let Err(error) = outcome {
+                self.ended = Some(Ended::of(&error));
+            }
+            let now = self.clock.now();
+            if self.link.next_deadline().is_some_and(|at| at <= now.mono) {
+                let _ = self.link.on_deadline(now, self.pipe.out());
+            }
+        }
+    }
+
+    /// Whether the gate has ended the connection, once everything that came before was read.
+    pub async fn is_closed(&mut self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            match self.hear(until.saturating_duration_since(Instant::now())).await {
+                Heard::Message(_) => {}
+                Heard::Ended(_) => return true,
+                Heard::Nothing => return false,
+            }
+        }
+    }
+
+    /// Begins a session: the gate's id for it, or why it is refused.
+    pub async fn start(&mut self, start: StartSession) -> Result<SessionId, Refused> {
+        let key = start.session;
+        self.say(&FromCharger::Start(start));
+        loop {
+            match self.hear(ANSWER).await {
+                Heard::Message(ToCharger::StartAccepted { session, id, .. }) if session == key => return Ok(id),
+                Heard::Message(ToCharger::StartRejected { session, code, .. }) if session == key => {
+                    return Err(Refused::Code(code));
+                }
+                Heard::Message(_) => {}
+                Heard::Ended(ended) => return Err(Refused::Ended(ended)),
+                Heard::Nothing => return Err(Refused::NoAnswer),
+            }
+        }
+    }
+
+    /// Ends a session and waits until that is durable, or until it is known that it is not.
+    pub async fn stop(&mut self, session: u64, last: MeterReading) -> Heard<ToCharger> {
+        let key = SessionKey(session);
+        self.say(&FromCharger::Stop { session: key, last, reason: StopReason::Local });
+        loop {
+            match self.hear(ANSWER).await {
+                Heard::Message(message) => match &message {
+                    ToCharger::MeterAck(ack) if ack.session == key && ack.up_to >= last.sequence => {
+                        return Heard::Message(message);
+                    }
+                    ToCharger::SessionRejected { session, .. } if *session == key => return Heard::Message(message),
+                    ToCharger::Receipt(receipt) if receipt.session == key => return Heard::Message(message),
+                    _ => {}
+                },
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Why a start is refused.
+#[derive(Clone, Debug)]
+pub enum Refused {
+    /// By this code.
+    Code(Code),
+    /// The connection ended.
+    Ended(Ended),
+    /// Nothing was answered.
+    NoAnswer,
+}
+
+/// How a charger with one connector introduces itself.
+pub fn hello(id: &ChargerId, power: Power, clock: Timestamp, sessions: Vec<SessionMark>) -> ChargerHello {
+    ChargerHello {
+        charger: id.clone(),
+        connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: power }],
+        firmware: "1.0".into(),
+        clock,
+        sessions,
+    }
+}
+
+/// A start at connector 1.
+pub fn start(session: u64, kind: CredentialKind, token: &[u8], at: Timestamp, register: Energy) -> StartSession {
+    StartSession {
+        session: SessionKey(session),
+        connector: ConnectorId(1),
+        credential: Credential { kind, token: token.into() },
+        at,
+        register,
+    }
+}
+
+/// A reading without power.
+pub fn reading(sequence: u32, at: Timestamp, register: Energy) -> MeterReading {
+    MeterReading { sequence, at, register, power: None, current: None }
+}
+
+/// The name of an attacker's charger.
+pub fn charger_id(field: &Field, number: u64) -> Result<ChargerId, Trouble> {
+    ChargerId::new(&field.peer_name(number)).map_err(Trouble::of)
+}

@@ -1,0 +1,64 @@
+//! A processor whose answers cannot be right: other money, other holds, other outcomes than it said before.
+
+use super::bank::{Bank, Said, approved, of, well};
+use super::card_numbers::nobodys;
+use super::processor_line::ProcessorLine;
+use super::{Attacker, Attacking, Field, Trouble};
+use crate::payment::{Answer, Decline, DeclineClass, Operation, OperationKind, Outcome, Request};
+use crate::units::{Amount, Currency, HoldId, OpId};
+use crate::wire::FromProcessor;
+use std::time::Duration;
+
+pub(super) const ATTACKER: Attacker = Attacker {
+    name: "evil-answers",
+    findings: "held well",
+    does: "answers with other currencies, larger amounts, amounts below zero, other holds, for operations of nobody, and \
+           with the contrary of what it said before",
+    expects: "each is refused (501 to 507) and changes nothing; the right answers beside them count",
+    pause: Duration::from_secs(2),
+    currency: 756,
+    attack: |field| Box::pin(attack(field)) as Attacking,
+};
+
+async fn attack(field: Field) -> Result<(), Trouble> {
+    let mut bank = Bank::open(&field).await?;
+    let mut answering = |line: &mut ProcessorLine, operation: &Operation| evil(&field, line, operation);
+    if !bank.session(&field, &mut answering).await? {
+        return Err(Trouble("the session was not admitted".to_owned()));
+    }
+    bank.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut answering).await?;
+    // The answers to what was said last.
+    bank.serve(&field, Duration::from_secs(1), None, &mut answering).await?;
+    bank.done(&field);
+    Ok(())
+}
+
+fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<Said> {
+    let amount = match &operation.request {
+        Request::Authorize { amount, .. } | Request::Capture { amount, .. } if operation.attempt == 1 => *amount,
+        _ => return well(line, operation),
+    };
+    let said = |message, what, right| Said { message, what, right };
+    let more = Amount::new(amount.minor.saturating_add(1), amount.currency);
+    let below = Amount::new(-1, amount.currency);
+    let other_hold = Operation { hold: HoldId(OpId::from_u128(operation.hold.0.as_u128() ^ 2)), ..operation.clone() };
+    let unknown = nobodys(field, &operation.processor);
+    let mut all = vec![
+        said(approved(line, operation, Amount::new(amount.minor, Currency::EUR)), "another currency", &[505][..]),
+        said(approved(line, operation, more), "more than was asked for", &[504][..]),
+        said(approved(line, operation, below), "an amount below zero", &[504, 107][..]),
+        said(approved(line, &other_hold, amount), "another hold", &[503][..]),
+        said(approved(line, &unknown, amount), "an operation of nobody", &[501][..]),
+    ];
+    all.extend(well(line, operation));
+    let decline = Decline { class: DeclineClass::Hard, code: "14".into(), retry_after: None };
+    all.push(said(of(line, operation, Outcome::Declined(decline)), "the contrary", &[507][..]));
+    // The number of the first message again, for another one: how the first is judged stays.
+    let contrary = of(line, operation, Outcome::NotFound);
+    if let (Some(FromProcessor::Answer(first)), FromProcessor::Answer(contrary)) =
+        (all.first().map(|said| &said.message), contrary)
+    {
+        line.say(&FromProcessor::Answer(Answer { callback: first.callback, ..contrary }));
+    }
+    all
+}

@@ -1,0 +1,66 @@
+//! One message of a processor, again and again while it is in flight.
+
+use super::bank::judge;
+use super::card_numbers::nobodys;
+use super::charger_line::{ANSWER, Heard};
+use super::processor_line::{ProcessorLine, processor_id};
+use super::{Attacker, Attacking, Field, Trouble};
+use crate::payment::{CredentialKind, Notification, NotificationKind};
+use crate::units::Amount;
+use crate::wire::{FromProcessor, ToProcessor};
+use std::time::Duration;
+
+pub(super) const ATTACKER: Attacker = Attacker {
+    name: "repeated-callback",
+    findings: "S16",
+    does: "one report 5,000 times in a row without waiting for its answer, then another one",
+    expects: "the connection stays, and both reports are answered (501, 508)",
+    pause: Duration::from_secs(4),
+    currency: 348,
+    attack: |field| Box::pin(attack(field)) as Attacking,
+};
+
+const TIMES: u32 = 5_000;
+
+async fn attack(field: Field) -> Result<(), Trouble> {
+    let id = processor_id(&field, 0)?;
+    let mut line = ProcessorLine::greeted(&field, &id, &[CredentialKind::WalletToken]).await?;
+    let hold = nobodys(&field, &id).hold;
+    let (kind, amount) = (NotificationKind::DisputeOpened, Amount::new(100, field.currency));
+    let mut report =
+        Notification { callback: line.fresh_callback(), hold, kind, amount, occurred_at: field.now().wall };
+    for _ in 0..TIMES {
+        line.say(&FromProcessor::Notification(report.clone()));
+    }
+    let repeated = report.callback;
+    report.callback = line.fresh_callback();
+    line.say(&FromProcessor::Notification(report.clone()));
+    let mut answered = false;
+    loop {
+        match line.hear(ANSWER).await {
+            Heard::Message(ToProcessor::Nack { callback, .. } | ToProcessor::Ack { callback })
+                if callback == repeated =>
+            {
+                answered = true;
+            }
+            Heard::Message(ToProcessor::Nack { callback, code, .. }) if callback == report.callback => {
+                judge(&field, "report of nobody's hold", &Heard::Message(Some(code)), &[501, 508]);
+                break;
+            }
+            Heard::Message(_) => {}
+            Heard::Ended(ended) => {
+                field.tally.violation(format!("one message, repeated, ends the connection: {}", ended.text));
+                return Ok(());
+            }
+            Heard::Nothing => {
+                field.tally.violation("the message behind a repeated one is not answered");
+                return Ok(());
+            }
+        }
+    }
+    match answered {
+        true => field.tally.right("repeated message answered"),
+        false => field.tally.violation("a repeated message is not answered"),
+    }
+    Ok(())
+}

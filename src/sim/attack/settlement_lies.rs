@@ -1,0 +1,107 @@
+//! Settlement batches whose lines cannot be: chargebacks without a dispute, sums that do not add up, money of nobody.
+
+use super::bank::{Bank, Said, well};
+use super::http::{ask, get};
+use super::{Attacker, Attacking, Field, Trouble};
+use crate::payment::CallbackId;
+use crate::units::{OpId, ProcessorId};
+use crate::wire::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub(super) const ATTACKER: Attacker = Attacker {
+    name: "settlement-lies",
+    findings: "S11, S13",
+    does: "a chargeback of -1,000,000.00 without a dispute, lines for operations of nobody, amounts at the ends of their \
+           range, a trailer that does not fit",
+    expects: "batches that do not add up are refused (509); the others end booked, and their lines are told as extra",
+    pause: Duration::from_secs(25),
+    currency: 578,
+    attack: |field| Box::pin(attack(field)) as Attacking,
+};
+
+const BOOKED_WITHIN: Duration = Duration::from_secs(60);
+const A_MILLION: i64 = -100_000_000;
+
+async fn attack(mut field: Field) -> Result<(), Trouble> {
+    let mut bank = Bank::open(&field).await?;
+    let unknown = Some(OpId::from_u128(u128::from(field.dice.bits()) << 64 | 0x0001_0002));
+    let line = |operation, kind, gross, fee, net| SettlementLine { operation, kind, gross, fee, net };
+    let negative = [line(None, SettlementKind::Chargeback, A_MILLION, 0, A_MILLION)];
+    let of_nobody = [
+        line(unknown, SettlementKind::Capture, 109, -1, 108),
+        line(unknown, SettlementKind::Refund, -109, 0, -109),
+        line(unknown, SettlementKind::ChargebackReversal, 77, 0, 77),
+        line(None, SettlementKind::Capture, 5, 0, 5),
+    ];
+    let wrong_sums = [line(unknown, SettlementKind::Capture, 100, 0, 99)];
+    let extreme = [line(None, SettlementKind::Chargeback, i64::MAX, 0, i64::MAX)];
+    let smallest = [line(None, SettlementKind::Fee, 0, i64::MIN, i64::MIN)];
+    let (booked, either): (&'static [u16], &'static [u16]) = (&[0], &[0, 107, 509]);
+    let batches: [(&'static str, &[SettlementLine], &'static [u16]); 5] = [
+        ("a chargeback without a dispute", &negative, booked),
+        ("lines of nobody", &of_nobody, booked),
+        ("a line that does not add up", &wrong_sums, either),
+        ("the largest amount", &extreme, either),
+        ("the smallest amount", &smallest, either),
+    ];
+    for ((what, lines, right), number) in batches.into_iter().zip(0_u32..) {
+        let batch = u128::from(field.dice.bits()) << 32 | u128::from(number);
+        let message = whole(&mut bank, &field, batch, lines);
+        bank.ask(&field, Said { message, what, right }, &mut well).await?;
+        if number == 0 {
+            told_as_extra(&field, &bank.id.clone()).await?;
+        }
+    }
+    let batch = u128::from(field.dice.bits());
+    let FromProcessor::Settlement(mut part) = whole(&mut bank, &field, batch, &of_nobody) else { return Ok(()) };
+    if let Some(trailer) = &mut part.trailer {
+        trailer.net = trailer.net.saturating_add(1);
+    }
+    let said = Said { message: FromProcessor::Settlement(part), what: "a trailer that does not fit", right: &[509] };
+    bank.ask(&field, said, &mut well).await?;
+    bank.done(&field);
+    Ok(())
+}
+
+/// A batch of one part.
+fn whole(bank: &mut Bank, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
+    let callback = bank.line.fresh_callback();
+    FromProcessor::Settlement(part_of(field, callback, batch, 1, lines, SettlementTrailer::of(lines)))
+}
+
+/// A part of a batch.
+pub(super) fn part_of(
+    field: &Field,
+    callback: CallbackId,
+    batch: u128,
+    part: u32,
+    lines: &[SettlementLine],
+    trailer: Option<SettlementTrailer>,
+) -> SettlementPart {
+    let today = field.now().wall.unix_ms().div_euclid(86_400_000);
+    let value_day = i32::try_from(today).unwrap_or(0);
+    SettlementPart { callback, batch, part, value_day, currency: field.currency, lines: lines.to_vec(), trailer }
+}
+
+/// Waits until the gate's report names the line of a million.
+async fn told_as_extra(field: &Field, processor: &ProcessorId) -> Result<(), Trouble> {
+    let Some(console) = &field.ways.console else { return Ok(()) };
+    let path = format!("/api/settlement?processor={processor}");
+    let request = get(&path, &console.address.to_string(), Some(&console.token));
+    let deadline = Instant::now() + BOOKED_WITHIN;
+    while Instant::now() < deadline && field.goes_on() {
+        let answer = ask(field, console.address, &request).await?;
+        let report = answer.document().unwrap_or_default();
+        let extra = report["extra"].as_array().cloned().unwrap_or_default();
+        if extra.iter().any(|row| row["gross"].as_str().is_some_and(|gross| gross.starts_with("-1000000"))) {
+            field.tally.right("told as extra");
+            return Ok(());
+        }
+        field.pause(Duration::from_secs(1)).await;
+    }
+    if field.goes_on() {
+        field.tally.violation("a chargeback without a dispute is not told as extra");
+    }
+    Ok(())
+}
