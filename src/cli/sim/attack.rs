@@ -10,7 +10,7 @@ use crate::cli::look::{Source, Which};
 use crate::cli::{CliError, Exit, Output};
 use crate::console::TrialView;
 use crate::sim::attack::{
-    ATTACKERS, AttackReport, Attacker, Attackers, Honest, HonestSettings, Trouble, Ways, Witness, named,
+    ATTACKERS, AttackReport, Attacker, Attackers, Honest, HonestSettings, Trouble, Ways, Witness, named, reformed,
 };
 use crate::sim::pace::FastClock;
 use crate::tariff::Tariff;
@@ -205,7 +205,7 @@ fn attack(
     of_honest.block_on(async {
         let witness = Witness::new(tariff, TimeZone::UTC);
         let honest = Honest::start(settings, &ways, witness).map_err(trouble)?;
-        until_the_end(Some(ALONE), || line.tick()).await?;
+        until_the_end(Some(ALONE), || ()).await?;
         let began = Instant::now();
         let at_work = {
             let _on_their_runtime = of_attackers.enter();
@@ -221,26 +221,29 @@ fn attack(
                 honest.settle();
             }
             line.set_message(progress(&honest, &at_work.reports(), began.elapsed()));
-            line.tick();
         })
         .await?;
         let attacked = began.elapsed();
         line.set_message("the attackers end their rounds");
-        let attackers = of_attackers.spawn(at_work.stop()).await.map_err(CliError::failed)?;
-        until_the_end(Some(ALONE), || line.tick()).await?;
+        let reports = of_attackers.spawn(at_work.stop()).await.map_err(CliError::failed)?;
+        let reformed = reformed(attackers, &ways).map_err(trouble)?;
+        until_the_end(Some(ALONE), || ()).await?;
         line.set_message("no new drivers; everything comes to its end");
         let quiet = Instant::now();
         let (fleet, honest, processors) = honest.finish(args.grace).await;
         let rest = source.map(|source| rest(source, args.grace.saturating_sub(quiet.elapsed()))).transpose()?;
         let books = source.map(|source| source.get("ledger", &[])).transpose()?;
         let books: Option<TrialView> = books.map(serde_json::from_value).transpose().map_err(CliError::failed)?;
+        for service in reformed {
+            service.stop(false).await;
+        }
         line.finish_and_clear();
         Ok(Found {
             attacked,
             fleet,
             honest,
             processors,
-            attackers,
+            attackers: reports,
             samples: samples.map(Samples::done),
             rest,
             books,

@@ -123,9 +123,8 @@ async fn drip(field: &Field, address: std::net::SocketAddr) -> Option<bool> {
         if stream.write_all(byte).await.is_err() {
             return Some(true);
         }
-        match tokio::time::timeout(DRIP, stream.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => return Some(true),
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Ok(0) | Err(_)) = tokio::time::timeout(DRIP, stream.read(&mut buffer)).await {
+            return Some(true);
         }
     }
     Some(false)

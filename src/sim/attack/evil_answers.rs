@@ -4,9 +4,8 @@ use super::bank::{Bank, Said, approved, of, well};
 use super::card_numbers::nobodys;
 use super::processor_line::ProcessorLine;
 use super::{Attacker, Attacking, Field, Trouble};
-use crate::payment::{Answer, Decline, DeclineClass, Operation, OperationKind, Outcome, Request};
+use crate::payment::{Decline, DeclineClass, Operation, OperationKind, Outcome, Request};
 use crate::units::{Amount, Currency, HoldId, OpId};
-use crate::wire::FromProcessor;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {
@@ -53,12 +52,5 @@ fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<S
     all.extend(well(line, operation));
     let decline = Decline { class: DeclineClass::Hard, code: "14".into(), retry_after: None };
     all.push(said(of(line, operation, Outcome::Declined(decline)), "the contrary", &[507][..]));
-    // The number of the first message again, for another one: how the first is judged stays.
-    let contrary = of(line, operation, Outcome::NotFound);
-    if let (Some(FromProcessor::Answer(first)), FromProcessor::Answer(contrary)) =
-        (all.first().map(|said| &said.message), contrary)
-    {
-        line.say(&FromProcessor::Answer(Answer { callback: first.callback, ..contrary }));
-    }
     all
 }

@@ -139,7 +139,7 @@ impl Field {
 
     /// The name of its nth peer.
     pub fn peer_name(&self, number: u64) -> String {
-        format!("EVIL-{}-{number:02}", self.name)
+        super::peer_name(self.name, number)
     }
 
     /// Whether it is to go on.

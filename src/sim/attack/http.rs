@@ -38,7 +38,7 @@ pub async fn ask_over(mut stream: TcpStream, request: &str) -> Result<Answer, Tr
     let asking = async {
         // A server that refuses at once closes while this is still being written; what it said can be read all the same.
         let _ = stream.write_all(request.as_bytes()).await;
-        let (mut came, mut buffer) = (Vec::new(), [0; 16 * 1_024]);
+        let (mut came, mut buffer) = (Vec::new(), vec![0; 16 * 1_024]);
         loop {
             match stream.read(&mut buffer).await {
                 Ok(0) | Err(_) => return came,

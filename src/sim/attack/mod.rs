@@ -41,7 +41,11 @@ pub use honest::{Honest, HonestReport, HonestSettings, Witness};
 pub use tally::{Counts, Tally};
 
 use super::dice::Dice;
-use crate::units::Currency;
+use super::pace::Pace;
+use super::processor::{Lines, Service, Settings};
+use crate::payment::CredentialKind;
+use crate::units::{Currency, ProcessorId};
+use crate::wire::Subject;
 use serde::Serialize;
 use std::fmt;
 use std::future::Future;
@@ -198,6 +202,25 @@ impl Attackers {
         }
         self.reports()
     }
+}
+
+/// The processors of attackers, once they behave: what the gate still waits for is answered, so that it comes to its end.
+pub fn reformed(kinds: &[Attacker], ways: &Ways) -> Result<Vec<Service>, Trouble> {
+    let pace = Pace { clock: Arc::clone(&ways.clock), speed: 1 };
+    let mut services = Vec::new();
+    for attacker in kinds.iter().filter(|attacker| attacker.currency != EURO) {
+        let id = ProcessorId::new(&peer_name(attacker.name, 0)).map_err(Trouble::of)?;
+        let dialler = ways.dialler(&Subject::Processor(id.clone()))?;
+        let capabilities = processor_line::capabilities_in(attacker.currency(), &id, &[CredentialKind::WalletToken]);
+        let settings = Settings { capabilities, ..Settings::new(id, 0) };
+        services.push(Service::start(settings, &Lines { dialler, connections: 1, mac: None }, &pace));
+    }
+    Ok(services)
+}
+
+/// The name of an attacker's nth peer.
+fn peer_name(attacker: &str, number: u64) -> String {
+    format!("EVIL-{attacker}-{number:02}")
 }
 
 /// The dice of a round of an attacker: the same for a seed, whatever others do.

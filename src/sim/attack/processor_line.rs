@@ -168,7 +168,8 @@ pub fn capabilities(field: &Field, id: &ProcessorId, credentials: &[CredentialKi
     capabilities_in(field.currency, id, credentials)
 }
 
-fn capabilities_in(currency: Currency, id: &ProcessorId, credentials: &[CredentialKind]) -> Capabilities {
+/// The same with the attacker's currency.
+pub(super) fn capabilities_in(currency: Currency, id: &ProcessorId, credentials: &[CredentialKind]) -> Capabilities {
     let mut capabilities = Settings::new(id.clone(), 0).capabilities;
     capabilities.credentials = credentials.to_vec();
     capabilities.currencies = vec![currency];
