@@ -266,6 +266,20 @@ pub const DESCRIPTORS_RESERVED: u64 = 128 + CONSOLE_CONNECTIONS as u64 + PROBE_C
 /// Connections of the console at once. There are more than questions, so that some are always free to be heard.
 pub const CONSOLE_CONNECTIONS: usize = 96;
 
+/// How long the head of a request to the console may take, and a connection be idle between two requests.
+pub const CONSOLE_HEAD_MAX: TimeSpan = TimeSpan::from_secs(5);
+
+/// How long the body of a request to the console may take.
+pub const CONSOLE_BODY_MAX: TimeSpan = TimeSpan::from_secs(10);
+
+/// Longest head and longest body of a request to the console, in bytes.
+pub const CONSOLE_HEAD_BYTES: usize = 16 * 1024;
+/// The body.
+pub const CONSOLE_BODY_BYTES: usize = 64 * 1024;
+
+/// Questions for readiness and for metrics that may wait for the one that is being answered.
+pub const PROBES_WAITING: usize = 32;
+
 /// Connections of the listener for probes at once.
 pub const PROBE_CONNECTIONS: usize = 32;
 

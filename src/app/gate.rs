@@ -17,13 +17,13 @@ use crate::actors::shard::Shard;
 use crate::actors::shard_actor::Drain;
 use crate::actors::stand_ins::StandIns;
 use crate::actors::writer::{CloseLog, JournalWriter, LogFigures};
-use crate::console::{Console, Views};
+use crate::console::{Console, ConsoleError, Listening, Views};
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
-use crate::transport::Edge;
 use crate::transport::descriptors::{self, Plan, Scarce};
+use crate::transport::{Edge, cannot_listen};
 use crate::units::ProcessorId;
 use actix::{Actor, Addr};
 use actix_rt::{ArbiterHandle, System};
@@ -191,17 +191,14 @@ impl Gate {
                 next: AtomicU64::new(1),
             });
             if let Some(door) = settings.chargers {
-                chargers = Some(
-                    reception
-                        .listen(&opened, door, plan.chargers, Receiver::take_in_charger)
-                        .map_err(failed("the chargers' listener"))?,
-                );
+                let failed = cannot_open("chargers.listen", door.address);
+                chargers =
+                    Some(reception.listen(&opened, door, plan.chargers, Receiver::take_in_charger).map_err(failed)?);
             }
             if let Some(door) = settings.processors {
+                let failed = cannot_open("processors.listen", door.address);
                 processors = Some(
-                    reception
-                        .listen(&opened, door, plan.processors, Receiver::take_in_processor)
-                        .map_err(failed("the processors' listener"))?,
+                    reception.listen(&opened, door, plan.processors, Receiver::take_in_processor).map_err(failed)?,
                 );
             }
             edge = Some(opened);
@@ -262,8 +259,8 @@ impl Gate {
 
     /// Opens a console on a loopback address: the API, health and metrics. The command line finds it by a file in the
     /// data directory.
-    pub fn console(&self, address: SocketAddr, token: Option<String>) -> std::io::Result<Console> {
-        let mut console = Console::listen(address, token, Box::new(String::new))?;
+    pub fn console(&self, address: SocketAddr, token: Option<String>) -> Result<Console, ConsoleError> {
+        let mut console = Console::listen(Listening::on(address, token), Box::new(String::new))?;
         self.show_in(&mut console)?;
         Ok(console)
     }
@@ -376,6 +373,15 @@ impl Drop for Gate {
         self.edge.take();
         self.reconciler.take();
         self.end();
+    }
+}
+
+/// A listener's setting and address, and which process has taken it.
+fn cannot_open(setting: &str, address: SocketAddr) -> impl FnOnce(std::io::Error) -> StartError {
+    let what = format!("{setting} = \"{address}\"");
+    move |error| {
+        let error = std::io::Error::new(error.kind(), cannot_listen(address, &error));
+        StartError::System { what, error }
     }
 }
 

@@ -10,6 +10,7 @@ use crate::journal::{DataDir, Failure};
 use crate::payment::CredentialKind;
 use crate::payment::routing::{Registry, Wanted};
 use crate::session::first_hold;
+use crate::transport::cannot_listen;
 use crate::transport::files::read_secret;
 use crate::transport::identity::Door;
 use crate::transport::pki_folder::PkiFolder;
@@ -18,6 +19,7 @@ use crate::units::{SiteId, TariffId, TimeSpan, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -326,19 +328,30 @@ fn ports(config: &Config, running: bool) -> Vec<Finding> {
         return vec![Finding::good("ports", "the running gate has them")];
     }
     let addresses = [
-        ("chargers.listen", config.chargers.listen),
-        ("processors.listen", config.processors.listen),
-        ("console.listen", config.console.listen),
+        ("chargers.listen", Some(config.chargers.listen)),
+        ("processors.listen", Some(config.processors.listen)),
+        ("console.listen", Some(config.console.listen)),
+        ("console.probes_listen", config.console.probes_listen),
     ];
+    let addresses: Vec<_> = addresses.into_iter().filter_map(|(setting, address)| Some((setting, address?))).collect();
     let mut found = Vec::new();
-    for (setting, address) in addresses {
+    for (setting, address) in &addresses {
         if let Err(error) = TcpListener::bind(address) {
-            let detail = format!("{setting} = {address}: {error}");
-            found.push(Finding::wrong("ports", detail, "another process may have it (`ss -ltnp` names it)"));
+            let detail = format!("{setting} = \"{address}\": {}", cannot_listen(*address, &error));
+            let help = match error.kind() {
+                ErrorKind::AddrInUse => format!("stop the other process, or set `{setting}` to another address"),
+                ErrorKind::AddrNotAvailable => format!("set `{setting}` to an address of this machine, or to 0.0.0.0"),
+                ErrorKind::PermissionDenied => {
+                    format!("set `{setting}` to a port from 1024 on, or let the gate take low ones")
+                }
+                _ => format!("set `{setting}` to another address"),
+            };
+            found.push(Finding::wrong("ports", detail, help));
         }
     }
     if found.is_empty() {
-        found.push(Finding::good("ports", addresses.map(|(_, address)| address.to_string()).join(", ")));
+        let addresses: Vec<String> = addresses.iter().map(|(_, address)| address.to_string()).collect();
+        found.push(Finding::good("ports", addresses.join(", ")));
     }
     found
 }

@@ -10,7 +10,7 @@ use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
 use crate::app::preflight::{State, assigned, preflight, routes};
 use crate::app::{Gate, SystemClock};
 use crate::config::Config;
-use crate::console::{Console, PLACE_FILE};
+use crate::console::{Console, Listening, PLACE_FILE};
 use crate::journal::{DataDir, Progress};
 use crate::transport::files::read_secret;
 use crate::units::Clock;
@@ -41,6 +41,8 @@ struct Ready {
     processors: Option<String>,
     /// Where the console is; its token is never printed, because this goes to a log.
     console: String,
+    /// Where health and metrics, and nothing else, are answered without a token.
+    probes: Option<String>,
     /// The file with its token, readable by the gate's user only.
     console_token_in: String,
     /// Threads that run partitions.
@@ -60,7 +62,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 }
 
 fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit, CliError> {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::version::text();
     tracing::info!(version, pid = std::process::id(), data = %config.data_folder().display(), "the gate starts");
     if let Some(pid) = Which::at(&config.gate.data_dir).running()?.and_then(|gate| gate.pid()) {
         let data = config.data_folder();
@@ -84,8 +86,14 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     // Health is answered from the first moment: live, and not ready.
     let starting = Arc::new(Starting::new());
     let how_far = starting.clone();
-    let console = Console::listen(config.console.listen, token, Box::new(move || how_far.to_string()));
-    let mut console = console.map_err(|error| CliError::failed(format!("{}: {error}", config.console.listen)))?;
+    let listening = Listening {
+        address: config.console.listen,
+        hosts: config.console.hosts.clone(),
+        probes: config.console.probes_listen,
+        token,
+    };
+    let console = Console::listen(listening, Box::new(move || how_far.to_string()));
+    let mut console = console.map_err(CliError::failed)?;
     settings.progress = Box::new(move |progress| starting.note(progress));
     journal::end_when_the_store_cannot_write();
     let gate = Gate::start(settings).map_err(|error| CliError::start(&error))?;
@@ -95,6 +103,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         chargers: text(gate.chargers),
         processors: text(gate.processors),
         console: format!("http://{}", console.address),
+        probes: console.probes.map(|address| format!("http://{address}")),
         console_token_in: config
             .console
             .token_file
@@ -110,6 +119,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         chargers = ready.chargers,
         processors = ready.processors,
         console = ready.console,
+        probes = ready.probes,
         shards = ready.shards,
         recovered_records = ready.recovered_records,
         recovery_ms = u64::try_from(ready.recovery_ms).unwrap_or(u64::MAX),
@@ -126,6 +136,9 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
         writeln!(out, "console     {}   its token is in {}", ready.console, ready.console_token_in)?;
+        if let Some(probes) = &ready.probes {
+            writeln!(out, "probes      {probes}   /livez, /readyz and /metrics, for everybody")?;
+        }
         writeln!(out, "shards      {}", shards(ready.shards))?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;

@@ -291,16 +291,23 @@ impl Config {
                 wrong(section, key, "nobody could connect", "wanted at least 1".to_owned(), "");
             }
         }
+        if !self.console.listen.ip().is_loopback() {
+            let label = "an address that others can reach".to_owned();
+            let help = "listen on 127.0.0.1; for probes and scrapers elsewhere set `console.probes_listen`";
+            wrong("console", "listen", "the console is for this machine only", label, help);
+        }
         let listeners = [
-            ("chargers", self.chargers.listen),
-            ("processors", self.processors.listen),
-            ("console", self.console.listen),
+            ("chargers", "listen", Some(self.chargers.listen)),
+            ("processors", "listen", Some(self.processors.listen)),
+            ("console", "listen", Some(self.console.listen)),
+            ("console", "probes_listen", self.console.probes_listen),
         ];
-        for (index, (section, address)) in listeners.iter().enumerate() {
-            let taken = listeners[..index].iter().find(|(_, other)| other == address && address.port() != 0);
-            if let Some((other, _)) = taken {
-                let label = format!("`{other}.listen` has the same address");
-                wrong(section, "listen", "two listeners at one address", label, "");
+        for (index, (section, key, address)) in listeners.iter().enumerate() {
+            let same =
+                |other: &Option<std::net::SocketAddr>| other.is_some_and(|other| other.port() != 0) && other == address;
+            if let Some((other, of, _)) = listeners[..index].iter().find(|(_, _, other)| same(other)) {
+                let label = format!("`{other}.{of}` has the same address");
+                wrong(section, key, "two listeners at one address", label, "");
             }
         }
         if self.journal.log_mib_max == 0 {
@@ -366,10 +373,6 @@ impl Config {
                 let label = "receipts would name nobody".to_owned();
                 let help = "set `operator.name`, `operator.address` and `operator.vat_id`";
                 wrong("operator", "name", "production needs an operator", label, help);
-            }
-            if !self.console.listen.ip().is_loopback() && self.console.token_file.is_none() {
-                let label = "open to others than this machine, with a token that changes at each start".to_owned();
-                wrong("console", "listen", "the console needs a token of yours", label, "set `console.token_file`");
             }
             if self.tls.crl_files.is_empty() && self.tls.folder.is_none() {
                 let label = "without a list nothing can be revoked".to_owned();

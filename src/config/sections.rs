@@ -99,8 +99,13 @@ sections! {
     }
     /// The console, its API, and /metrics, /livez, /readyz.
     Console "console" {
-        /// Where it listens.
+        /// Where it listens: an address of this machine's loopback.
         listen: SocketAddr = "\"127.0.0.1:8490\"";
+        /// Names beside localhost and the loopback's addresses under which it may be asked for, say behind a proxy.
+        hosts: Vec<String> = "[]";
+        /// Where /livez, /readyz and /metrics, and nothing else, are answered to everybody, say "0.0.0.0:9464"; without it,
+        /// only the console answers them.
+        probes_listen: Option<SocketAddr> = "";
         /// File with the token that opens it; without it, one is made at each start and kept in `data/console.json` of the
         /// data directory, which only the gate's user can read.
         token_file: Option<PathBuf> = "";

@@ -51,7 +51,8 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     // Read as a pattern it would take seconds: found by the fuzzer.
     ("[log]\nlevel = \"a[b{c = n&&&&&&&&&&&&&&.............*...-.........*....d = }}2=\"", 2, &["not a level"]),
     ("[log]\nformat = \"xml\"", 2, &["\"auto\" or \"text\" or \"json\""]),
-    ("[gate]\nmode = \"production\"\n[console]\nlisten = \"0.0.0.0:8490\"", 4, &["`console.token_file`"]),
+    ("[console]\nlisten = \"0.0.0.0:8490\"", 2, &["the console is for this machine only", "`console.probes_listen`"]),
+    ("[console]\nprobes_listen = \"127.0.0.1:8490\"", 2, &["two listeners at one address", "`console.listen`"]),
     ("[gate]\nname = \"a\"\nname = \"b\"", 3, &["not TOML", "duplicate key"]),
     ("[gate\nname = \"a\"", 1, &["not TOML"]),
     ("[gate]\nname = 'a", 2, &["not TOML"]),

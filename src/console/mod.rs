@@ -14,7 +14,9 @@
 
 mod accounts;
 mod api;
+mod connections;
 mod figures;
+mod hosts;
 mod invoices;
 mod ledger;
 mod money;
@@ -39,7 +41,7 @@ pub use orders::{
 };
 pub use orders::{Promotion, TopUp, post};
 pub use path::segment;
-pub use server::{Console, PLACE_FILE, Place, Starting};
+pub use server::{Console, ConsoleError, Listening, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView, Unbooked};
 pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};

@@ -1,19 +1,25 @@
-//! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own.
+//! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own; and beside it, where it
+//! is configured, a listener for probes that answers health and metrics to everybody and nothing else.
 
 use super::api::{self, Answer, Refused, Request};
+use super::connections::{self, Asked};
+use super::hosts::Hosts;
 use super::prometheus;
 use super::views::Views;
 use crate::limits;
 use crate::metrics::{Collector, Exporter};
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use crate::transport::cannot_listen;
+use crate::units::visible_json;
+use axum::body::{Body, to_bytes};
+use axum::extract::Query;
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -23,8 +29,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 /// Where a running gate's console is: what stands in [`PLACE_FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,22 +53,67 @@ impl fmt::Debug for Place {
 /// The file in the data directory that says where the console is; only its owner can read it.
 pub const PLACE_FILE: &str = "console.json";
 
-/// Bytes of one order.
-const BODY_MAX: usize = 64 * 1024;
+/// How long the body of an order may take.
+const BODY_TIME: Duration = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
+/// How long an answer about readiness, or metrics, is given again to those who ask meanwhile.
+const PROBED_FOR: Duration = Duration::from_millis(250);
 /// How often recorded samples are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Says how far the start has come.
 pub type Starting = Box<dyn Fn() -> String + Send + Sync>;
 
+/// Where a console listens, and to whom.
+pub struct Listening {
+    /// A loopback address; port 0 means any.
+    pub address: SocketAddr,
+    /// Names beside those of the loopback under which it may be asked for.
+    pub hosts: Vec<String>,
+    /// Where health and metrics are answered to everybody, and nothing else.
+    pub probes: Option<SocketAddr>,
+    /// The token; without one it is made.
+    pub token: Option<String>,
+}
+
+impl Listening {
+    /// On a loopback address, without a listener for probes.
+    pub fn on(address: SocketAddr, token: Option<String>) -> Listening {
+        Listening { address, hosts: Vec::new(), probes: None, token }
+    }
+}
+
+/// Why a console cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsoleError {
+    /// A listener; `setting` is the key of the section `console`.
+    #[error("console.{setting} = \"{address}\": {}", why(.address, .error))]
+    Listen {
+        /// Which setting.
+        setting: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Anything else.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+fn why(address: &SocketAddr, error: &io::Error) -> String {
+    cannot_listen(*address, error)
+}
+
 /// An open console.
 pub struct Console {
     /// Where.
     pub address: SocketAddr,
+    /// Where probes are answered, if there is a listener for them.
+    pub probes: Option<SocketAddr>,
     /// The token.
     pub token: String,
     shared: Arc<Shared>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     file: Option<PathBuf>,
 }
@@ -70,43 +121,59 @@ pub struct Console {
 struct Shared {
     /// Room for questions: each is answered on a thread of its own.
     room: Arc<Semaphore>,
+    readiness: Probe,
+    metrics: Probe,
     /// The gate, once it has started.
     views: OnceLock<Arc<Views>>,
     starting: Starting,
     exporter: Exporter,
+    hosts: Hosts,
     /// SHA-256 of the token: compared in a time that tells nothing about the token.
     token: [u8; 32],
 }
 
 impl Console {
-    /// Listens on a loopback address (port 0 means any), before there is a gate to show: it is live and not ready. Without a
-    /// token one is made.
-    pub fn listen(address: SocketAddr, token: Option<String>, starting: Starting) -> io::Result<Console> {
+    /// Listens before there is a gate to show: it is live and not ready.
+    ///
+    /// # Errors
+    /// An address is taken, or the console's is none of the loopback.
+    pub fn listen(listening: Listening, starting: Starting) -> Result<Console, ConsoleError> {
+        let Listening { address, hosts, probes, token } = listening;
         if !address.ip().is_loopback() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{address} is not a loopback address")));
+            let text = "not a loopback address; for probes and scrapers elsewhere set `console.probes_listen`";
+            let error = io::Error::new(io::ErrorKind::InvalidInput, text);
+            return Err(ConsoleError::Listen { setting: "listen", address, error });
         }
         let token = match token {
             Some(token) => token,
             None => fresh_token()?,
         };
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bind("listen", address)?;
+        let probes = probes.map(|probes| bind("probes_listen", probes)).transpose()?;
         let exporter = crate::metrics::install().map_err(io::Error::other)?;
-        let room = Arc::new(Semaphore::new(limits::CONSOLE_QUESTIONS));
-        let shared = Arc::new(Shared { room, views: OnceLock::new(), starting, exporter, token: hash(&token) });
+        let shared = Arc::new(Shared {
+            room: Arc::new(Semaphore::new(limits::CONSOLE_QUESTIONS)),
+            readiness: Probe::new(),
+            metrics: Probe::new(),
+            views: OnceLock::new(),
+            starting,
+            exporter,
+            hosts: Hosts::new(address, &hosts),
+            token: hash(&token),
+        });
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("console")
             .enable_all()
             .build()?;
-        let (stop, stopped) = oneshot::channel();
+        let (stop, stopped) = watch::channel(());
         let serving = shared.clone();
+        let (probes, probes_at) = probes.unzip();
         let thread = std::thread::Builder::new().name("console".to_owned()).spawn(move || {
-            runtime.block_on(serve(listener, serving, stopped));
+            runtime.block_on(serve(listener, probes, serving, stopped));
             runtime.shutdown_timeout(Duration::from_secs(1));
         })?;
-        Ok(Console { address, token, shared, stop: Some(stop), thread: Some(thread), file: None })
+        Ok(Console { address, probes: probes_at, token, shared, stop: Some(stop), thread: Some(thread), file: None })
     }
 
     /// Shows a gate, with what is measured beside its views. The command line finds it by a file in the data directory.
@@ -125,9 +192,30 @@ impl Console {
     }
 }
 
-async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
+fn bind(setting: &'static str, address: SocketAddr) -> Result<(std::net::TcpListener, SocketAddr), ConsoleError> {
+    let open = || {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(limits::LISTEN_BACKLOG)?;
+        let listener = std::net::TcpListener::from(socket);
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    open().map_err(|error| ConsoleError::Listen { setting, address, error })
+}
+
+async fn serve(
+    listener: std::net::TcpListener,
+    probes: Option<std::net::TcpListener>,
+    shared: Arc<Shared>,
+    stopped: watch::Receiver<()>,
+) {
+    let opened = tokio::net::TcpListener::from_std(listener)
+        .and_then(|listener| Ok((listener, probes.map(tokio::net::TcpListener::from_std).transpose()?)));
+    let (listener, probes) = match opened {
+        Ok(opened) => opened,
         Err(error) => return tracing::error!(%error, "the console cannot listen"),
     };
     let exporter = shared.exporter.clone();
@@ -137,14 +225,26 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, stopped: on
             exporter.upkeep();
         }
     });
-    let routes = Router::new().fallback(answer).with_state(shared);
-    let routes = routes.layer(axum::extract::DefaultBodyLimit::max(BODY_MAX));
-    let served = axum::serve(listener, routes).with_graceful_shutdown(async {
-        let _ = stopped.await;
-    });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the console ended badly");
-    }
+    let of_probes = shared.clone();
+    let answer_probe = move |place, request: hyper::Request<Incoming>| {
+        let shared = of_probes.clone();
+        async move {
+            let _asked = Asked::at(place);
+            let (head, _) = request.into_parts();
+            match head.uri.path() {
+                path if is_probe(path) => probe(&shared, path, &head.method).await,
+                _ => refusal(&Refused::not_found("only /livez, /readyz and /metrics are answered here")),
+            }
+        }
+    };
+    let answer = move |place, request| answer(shared.clone(), place, request);
+    let console = connections::serve(listener, limits::CONSOLE_CONNECTIONS, answer, stopped.clone());
+    let probes = async {
+        if let Some(probes) = probes {
+            connections::serve(probes, limits::PROBE_CONNECTIONS, answer_probe, stopped).await;
+        }
+    };
+    tokio::join!(console, probes);
     upkeep.abort();
 }
 
@@ -171,49 +271,113 @@ impl Drop for Console {
     }
 }
 
-async fn answer(
-    State(shared): State<Arc<Shared>>,
-    method: Method,
-    uri: Uri,
-    Query(mut query): Query<BTreeMap<String, String>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let path = uri.path().to_owned();
+async fn answer(shared: Arc<Shared>, place: Arc<connections::Place>, request: hyper::Request<Incoming>) -> Response {
+    let (head, body) = request.into_parts();
+    // Before the body is read, and whatever is asked for.
+    if let Err(refused) = shared.hosts.check(&head.uri, &head.headers) {
+        return refusal(&refused);
+    }
+    let body = match tokio::time::timeout(BODY_TIME, to_bytes(Body::new(body), limits::CONSOLE_BODY_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let text = format!("the body is broken, or has more than {} bytes", limits::CONSOLE_BODY_BYTES);
+            return refusal(&Refused::new(413, text));
+        }
+        Err(_) => return refusal(&Refused::new(408, "the body did not come in time")),
+    };
+    let _asked = Asked::at(place);
+    if is_probe(head.uri.path()) {
+        return probe(&shared, head.uri.path(), &head.method).await;
+    }
+    let Ok(Query(mut query)) = Query::<BTreeMap<String, String>>::try_from_uri(&head.uri) else {
+        return refusal(&Refused::usage("what stands behind the question mark cannot be read"));
+    };
     let token = query.remove("token");
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
         return refusal(&Refused::new(503, "too many questions at once; ask again"));
     };
     // Views wait for shards: not on the thread that serves connections.
-    let answered = tokio::task::spawn_blocking(move || match path.as_str() {
-        "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
-        "/readyz" | "/healthz" => readiness(&shared),
-        "/metrics" => Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", shared.exporter.render())),
-        path => match path.strip_prefix("/api/") {
-            None => Err(Refused::not_found("there is nothing under this address")),
-            Some(_) if !shared.lets_in(&headers, token.as_deref()) => {
-                Err(Refused::new(401, "the token is missing or wrong"))
-            }
-            Some(path) => match shared.views.get() {
-                None => Err(shared.not_yet()),
-                Some(views) if method == Method::GET => api::get(views, &Request { path: path.to_owned(), query }),
-                Some(views) if method == Method::POST => super::orders::post(views, path, &body).map(Answer::Json),
-                Some(_) => Err(Refused::new(405, "GET or POST")),
-            },
+    let answered = tokio::task::spawn_blocking(move || match head.uri.path().strip_prefix("/api/") {
+        None => Err(Refused::not_found("there is nothing under this address")),
+        Some(_) if !shared.lets_in(&head.headers, token.as_deref()) => {
+            Err(Refused::new(401, "the token is missing or wrong"))
+        }
+        Some(path) => match shared.views.get() {
+            None => Err(shared.not_yet()),
+            Some(views) if head.method == Method::GET => api::get(views, &Request { path: path.to_owned(), query }),
+            Some(views) if head.method == Method::POST => super::orders::post(views, path, &body).map(Answer::Json),
+            Some(_) => Err(Refused::new(405, "GET or POST")),
         },
     });
     let answered = answered.await;
     drop(room);
     match answered {
-        Ok(Ok(Answer::Json(document))) => {
-            ([(header::CONTENT_TYPE, "application/json")], format!("{document:#}\n")).into_response()
+        Ok(Ok(answer)) => response(answer),
+        Ok(Err(refused)) => refusal(&refused),
+        Err(_) => refusal(&Refused::new(500, "the question could not be answered")),
+    }
+}
+
+fn response(answer: Answer) -> Response {
+    match answer {
+        // A terminal or a page that shows it is not moved by what is in it.
+        Answer::Json(document) => {
+            let document = format!("{document:#}\n");
+            ([(header::CONTENT_TYPE, "application/json")], visible_json(&document).into_owned()).into_response()
         }
-        Ok(Ok(Answer::Text(media, text))) => {
+        Answer::Text(media, text) => {
             let policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
             ([(header::CONTENT_TYPE, media), (header::CONTENT_SECURITY_POLICY, policy)], text).into_response()
         }
-        Ok(Err(refused)) => refusal(&refused),
-        Err(_) => refusal(&Refused::new(500, "the question could not be answered")),
+    }
+}
+
+/// Health and metrics: for everybody, and never in the way of questions nor kept back by them.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
+}
+
+async fn probe(shared: &Arc<Shared>, path: &str, method: &Method) -> Response {
+    if *method != Method::GET && *method != Method::HEAD {
+        return refusal(&Refused::new(405, "GET or HEAD"));
+    }
+    let asked = Arc::clone(shared);
+    let answered = match path {
+        // Without a thread, a shard or a lock: what answers this is alive.
+        "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
+        "/metrics" => {
+            let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", asked.exporter.render()));
+            shared.metrics.answer(render).await
+        }
+        _ => shared.readiness.answer(move || readiness(&asked)).await,
+    };
+    answered.map_or_else(|refused| refusal(&refused), response)
+}
+
+/// A question that is the same for all who ask: one is answered at a time, and those who ask meanwhile get its answer.
+struct Probe {
+    waiting: Semaphore,
+    last: Mutex<Option<(Instant, Result<Answer, Refused>)>>,
+}
+
+impl Probe {
+    fn new() -> Probe {
+        Probe { waiting: Semaphore::new(limits::PROBES_WAITING), last: Mutex::default() }
+    }
+
+    async fn answer(&self, ask: impl FnOnce() -> Result<Answer, Refused> + Send + 'static) -> Result<Answer, Refused> {
+        let busy = |_| Refused::new(503, "many ask the same; ask again");
+        let _waiting = self.waiting.try_acquire().map_err(busy)?;
+        let mut last = self.last.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < PROBED_FOR
+        {
+            return answer.clone();
+        }
+        let answered = tokio::task::spawn_blocking(ask).await;
+        let answer = answered.unwrap_or_else(|_| Err(Refused::new(500, "the question could not be answered")));
+        *last = Some((Instant::now(), answer.clone()));
+        answer
     }
 }
 
@@ -222,7 +386,8 @@ fn refusal(refused: &Refused) -> Response {
     let problem = json!({
         "title": status.canonical_reason().unwrap_or("refused"), "status": refused.status, "detail": refused.message,
     });
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], format!("{problem:#}\n")).into_response()
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], visible_json(&format!("{problem:#}\n")).into_owned())
+        .into_response()
 }
 
 /// Ready when every shard answers: recovery is over by then.

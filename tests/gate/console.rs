@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::billing::verify_receipt;
-use wattstile::console::Console;
+use wattstile::console::{Console, Listening};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -39,7 +39,7 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
 fn a_gate_that_recovers_is_live_and_not_ready() {
     let loopback = ([127, 0, 0, 1], 0).into();
     let starting = Box::new(|| "7 of 9 snapshots taken in".to_owned());
-    let console = Console::listen(loopback, Some("secret".to_owned()), starting).unwrap();
+    let console = Console::listen(Listening::on(loopback, Some("secret".to_owned())), starting).unwrap();
     assert_eq!(plain(console.address, "/livez"), (200, "ok\n".to_owned()));
     for path in ["/readyz", "/healthz", "/api/figures?token=secret"] {
         let (status, told) = plain(console.address, path);
@@ -48,7 +48,7 @@ fn a_gate_that_recovers_is_live_and_not_ready() {
     let (status, metrics) = plain(console.address, "/metrics");
     assert!(status == 200 && metrics.contains("wattstile_build_info"), "{metrics}");
     let everybody = ([0, 0, 0, 0], 0).into();
-    let refused = Console::listen(everybody, None, Box::new(String::new)).map(|_| ()).unwrap_err();
+    let refused = Console::listen(Listening::on(everybody, None), Box::new(String::new)).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("loopback"), "{refused}");
 }
 

@@ -6,6 +6,7 @@ mod common;
 mod attack;
 mod books_cli;
 mod console;
+mod console_limits;
 mod demo_kill;
 mod end_to_end;
 mod faults;

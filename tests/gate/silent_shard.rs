@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use wattstile::actors::shard_actor::Look;
 use wattstile::app::demo::{Demo, DemoSettings};
-use wattstile::console::{Console, Views};
+use wattstile::console::{Console, Listening, Views};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -43,7 +43,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     demo.console.take().unwrap().stop();
     let data = place.path().join("console");
     std::fs::create_dir(&data).unwrap();
-    let mut console = Console::listen(([127, 0, 0, 1], 0).into(), None, Box::new(String::new)).unwrap();
+    let mut console = Console::listen(Listening::on(([127, 0, 0, 1], 0).into(), None), Box::new(String::new)).unwrap();
     let views = Views::running(demo.gate.directory().clone(), demo.gate.archive().cloned());
     console.show(Arc::new(views.with_patience(Duration::from_millis(100))), Vec::new(), Some(&data)).unwrap();
     for arguments in [&["session", "ls"][..], &["session", "show", "last"], &["charger", "ls"], &["account", "ls"]] {

@@ -44,6 +44,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
     ("axum", &["console"]),
+    ("hyper", &["console"]),
+    ("hyper_util", &["console"]),
     ("clap", &["cli"]),
 ];
 

@@ -211,7 +211,7 @@ impl Demo {
         drop(_in_runtime);
         let commits = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
         let console = gate.console(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None);
-        let console = console.map_err(|error| DemoError::System("the console", error))?;
+        let console = console.map_err(|error| DemoError::System("the console", std::io::Error::other(error)))?;
         Ok(Demo {
             gate,
             console: Some(console),

@@ -189,19 +189,24 @@ impl Served {
         line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).expect("a number of KiB") << 10
     }
 
-    /// What its console answers without a token: `/metrics`, `/livez`, `/readyz`.
-    pub fn asks(&self, path: &str) -> (u16, String) {
+    /// Where its console is.
+    pub fn console(&self) -> Place {
         let deadline = Instant::now() + Duration::from_secs(20);
-        let place = loop {
+        loop {
             // It says where its console is a moment after it takes connections.
             let place = fs::read(self.folder.path().join("data").join(PLACE_FILE)).ok();
             let place = place.and_then(|bytes| serde_json::from_slice::<Place>(&bytes).ok());
             if let Some(place) = place.filter(|place| place.pid == self.id()) {
-                break place;
+                return place;
             }
             assert!(Instant::now() < deadline, "no console\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
-        };
+        }
+    }
+
+    /// What its console answers without a token: `/metrics`, `/livez`, `/readyz`.
+    pub fn asks(&self, path: &str) -> (u16, String) {
+        let place = self.console();
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
         let mut answer = agent.get(format!("http://{}{path}", place.address)).call().unwrap();
         (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
