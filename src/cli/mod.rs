@@ -32,6 +32,7 @@ pub mod receipt;
 mod recon;
 pub mod replay;
 pub mod serve;
+mod service_manager;
 pub mod session;
 pub mod sim;
 pub mod simulate;

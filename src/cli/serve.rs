@@ -4,6 +4,7 @@ use super::config::{ConfigArgs, ready};
 use super::interrupts::{Interrupts, Wish};
 use super::log::{Log, SETUP, plain};
 use super::look::Which;
+use super::service_manager::ServiceManager;
 use super::{CliError, Exit, Output, journal, shards};
 use crate::actors::house::Routes;
 use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
@@ -12,6 +13,7 @@ use crate::app::{Gate, SystemClock};
 use crate::config::Config;
 use crate::console::{Console, Listening, PLACE_FILE};
 use crate::journal::{DataDir, Progress};
+use crate::transport::Edge;
 use crate::transport::files::read_secret;
 use crate::units::Clock;
 use crate::wire::MaySpeakFor;
@@ -63,6 +65,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 
 fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit, CliError> {
     let version = crate::version::text();
+    let manager = Arc::new(ServiceManager::of_process());
     tracing::info!(version, pid = std::process::id(), data = %config.data_folder().display(), "the gate starts");
     if let Some(pid) = Which::at(&config.gate.data_dir).running()?.and_then(|gate| gate.pid()) {
         let data = config.data_folder();
@@ -84,7 +87,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     let sites = speakers.clone();
     settings.may_speak_for = Arc::new(move |site, charger| (sites.load())(site, charger));
     // Health is answered from the first moment: live, and not ready.
-    let starting = Arc::new(Starting::new());
+    let starting = Arc::new(Starting::new(manager.clone()));
     let how_far = starting.clone();
     let listening = Listening {
         address: config.console.listen,
@@ -142,10 +145,15 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         writeln!(out, "shards      {}", shards(ready.shards))?;
         writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
     })?;
+    manager.ready("ready: peers can connect");
+    let attending = manager.attend(gate.directory().clone(), gate.edge().map(Edge::live)).map_err(CliError::failed)?;
     let mut reload = Reload { args: args.config, in_force: config, gate: &gate, log, speakers };
     while interrupts.wait() == Wish::Reload {
-        reload.run();
+        manager.reloading();
+        manager.reloaded(reload.run());
     }
+    drop(attending);
+    manager.stopping();
     tracing::info!("the gate stops: what was decided becomes durable, connections say goodbye");
     console.stop();
     gate.stop();
@@ -165,14 +173,15 @@ struct Reload<'a> {
 
 impl Reload<'_> {
     /// Loads certificates, lists and keys of tokens again, then the configuration with its tariffs. What is wrong is told,
-    /// and the old stays in force. Running sessions keep the tariff that they began with.
-    fn run(&mut self) {
-        if let Some(edge) = self.gate.edge() {
-            edge.reload();
-        }
+    /// and the old stays in force. Running sessions keep the tariff that they began with. False: something was wrong.
+    fn run(&mut self) -> bool {
+        let mut whole = self.gate.edge().is_none_or(Edge::reload);
         match self.gate.directory().house().keys.reload() {
             Ok(_) => tracing::info!("keys of tokens loaded again"),
-            Err(error) => tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}"),
+            Err(error) => {
+                whole = false;
+                tracing::error!("keys of tokens not loaded, the old ones stay in force: {error}");
+            }
         }
         let wanted = match self.args.load_with_warnings() {
             Ok((wanted, warnings)) => {
@@ -180,6 +189,7 @@ impl Reload<'_> {
                 wanted
             }
             Err(error) => {
+                whole = false;
                 tracing::error!(
                     "the configuration is not loaded, the old one stays in force: {}",
                     plain(&error.message)
@@ -191,14 +201,18 @@ impl Reload<'_> {
         let next = with_reloadable(&self.in_force, &wanted);
         let now = SystemClock::new().now().wall;
         match Tariffs::load(&next) {
-            Err(error) => return tracing::error!("tariffs not loaded, the old ones stay in force: {error}"),
+            Err(error) => {
+                tracing::error!("tariffs not loaded, the old ones stay in force: {error}");
+                return false;
+            }
             Ok((tariffs, findings)) => {
                 let wrong = assigned(&next, &tariffs, now).into_iter().chain(routes(&next, &tariffs, now));
                 let wrong: Vec<String> =
                     wrong.filter(|found| found.state == State::Wrong).map(|found| found.detail).collect();
                 if !wrong.is_empty() {
                     let wrong = wrong.join("; ");
-                    return tracing::error!("tariffs and routing not loaded, the old ones stay in force: {wrong}");
+                    tracing::error!("tariffs and routing not loaded, the old ones stay in force: {wrong}");
+                    return false;
                 }
                 for (file, finding) in findings {
                     tracing::warn!(target: SETUP, %file, "{finding}");
@@ -214,6 +228,7 @@ impl Reload<'_> {
             after
         });
         if let Err(error) = self.log.set_level(&next.log.level) {
+            whole = false;
             tracing::error!("the log's level stays: {error}");
         }
         self.in_force = next;
@@ -221,6 +236,7 @@ impl Reload<'_> {
         if !waiting.is_empty() {
             tracing::warn!(settings = waiting.join(", "), "changed in the configuration, in force after a restart");
         }
+        whole
     }
 }
 
@@ -268,6 +284,7 @@ fn differing(one: &Config, other: &Config) -> Vec<String> {
 /// How far the start has come, for whoever asks, and in the log now and then.
 struct Starting {
     begun: Instant,
+    manager: Arc<ServiceManager>,
     seen: Mutex<(String, Instant)>,
 }
 
@@ -275,9 +292,10 @@ struct Starting {
 const TELL: Duration = Duration::from_secs(1);
 
 impl Starting {
-    fn new() -> Starting {
+    fn new(manager: Arc<ServiceManager>) -> Starting {
         let now = Instant::now();
-        Starting { begun: now, seen: Mutex::new(("the store is opened".to_owned(), now)) }
+        manager.starting("the store is opened");
+        Starting { begun: now, manager, seen: Mutex::new(("the store is opened".to_owned(), now)) }
     }
 
     fn note(&self, progress: Progress) {
@@ -289,6 +307,7 @@ impl Starting {
         seen.0 = now;
         if seen.1.elapsed() >= TELL {
             seen.1 = Instant::now();
+            self.manager.starting(&seen.0);
             tracing::info!(
                 after_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
                 "starting: {}",

@@ -233,9 +233,9 @@ impl Edge {
     }
 
     /// Loads the files of every listener again and cuts connections that would not come in any more. A listener whose
-    /// new files are wrong keeps the old ones, and the log says so.
-    pub fn reload(&self) {
-        self.shared.reload(|_| true);
+    /// new files are wrong keeps the old ones, and the log says so. False: there was one.
+    pub fn reload(&self) -> bool {
+        self.shared.reload(|_| true)
     }
 
     /// What writes the expiry of certificates and lists into a scrape.
@@ -258,19 +258,22 @@ impl Drop for Edge {
 }
 
 impl Shared {
-    fn reload(&self, wanted: impl Fn(&Tls) -> bool) {
+    fn reload(&self, wanted: impl Fn(&Tls) -> bool) -> bool {
+        let mut whole = true;
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for tls in listeners {
             if wanted(&tls) {
                 match tls.reload() {
                     Ok(()) => tracing::info!(listener = %tls.door(), "certificates and revocation lists loaded again"),
                     Err(error) => {
+                        whole = false;
                         tracing::error!(listener = %tls.door(), "not loaded, the old ones stay in use: {error}");
                     }
                 }
             }
             self.live.cut_worthless(&tls, wall_clock());
         }
+        whole
     }
 
     fn refused(&self, entrance: &Entrance, refused: Refused) {

@@ -78,12 +78,20 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let io = |error| FileError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & 0o077 & !granted(path) != 0 {
         return Err(FileError::KeyExposed { path: path.to_owned(), mode });
     }
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(PEM_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
+}
+
+/// Bits beyond the owner's that expose nothing. A service manager hands credentials (`LoadCredential=`) to one user by an
+/// access list, whose mask stands where the group's bits are; their folder is closed to others.
+fn granted(path: &Path) -> u32 {
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+    let handed = folder.is_some_and(|folder| path.parent() == Some(Path::new(&folder)));
+    if handed { 0o040 } else { 0 }
 }
 
 /// Writes a file as a whole or not at all: next to it, synced, then renamed over it.

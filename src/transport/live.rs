@@ -91,6 +91,11 @@ impl Live {
         std::array::from_fn(|index| (ROLES[index].1, roles[index]))
     }
 
+    /// Connections of peers of this role.
+    pub fn of_role(&self, role: &str) -> usize {
+        self.roles().into_iter().filter(|(name, _)| *name == role).map(|(_, count)| count).sum()
+    }
+
     /// Every connection, in the order in which they came.
     pub fn list(&self) -> Vec<LivePeer> {
         let table = self.lock();
