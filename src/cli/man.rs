@@ -2,6 +2,7 @@
 
 use super::{CliError, Exit, Output};
 use clap_mangen::{Man, generate_to};
+use rustix::fs::Mode;
 use std::fs;
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         output.raw(&String::from_utf8_lossy(&page))?;
         return Ok(Exit::Ok);
     };
+    // Pages are for all users, unlike everything else that the program writes.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     fs::create_dir_all(&directory).map_err(|error| CliError::file(&directory, &error))?;
     generate_to(super::command(), &directory).map_err(|error| CliError::file(&directory, &error))?;
     output.say(format_args!("the manual pages are in {}", directory.display()));
