@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One metric: its name, what it measures, and the labels that every series of it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +63,9 @@ macro_rules! catalogue {
 catalogue! {
     BUILD_INFO = Gauge "wattstile_build_info" ["version", "commit"]
         "Always 1; tells the version, and the commit that it was built from.";
+    READY = Gauge "wattstile_ready" []
+        "1 when the gate has recovered and every shard answers; 0 during a start, and while a shard is silent.";
+    CLOCK = Gauge "wattstile_clock_timestamp_seconds" [] "The machine's clock at the moment of the scrape.";
     SESSIONS_ACTIVE = Gauge "wattstile_sessions_active" ["state"] "Sessions that are not settled, by state.";
     SESSIONS = Counter "wattstile_sessions_total" ["outcome"] "Sessions that ended, by how.";
     SESSIONS_DOUBTFUL = Counter "wattstile_sessions_doubtful_total" []
@@ -80,6 +83,14 @@ catalogue! {
     CAPTURED = Counter "wattstile_captured_minor_units_total" ["currency"] "Money captured.";
     RELEASED = Counter "wattstile_released_minor_units_total" ["currency"] "Money held and given free again.";
     REFUNDED = Counter "wattstile_refunded_minor_units_total" ["currency"] "Money given back after a capture.";
+    SHORTFALL = Counter "wattstile_shortfall_minor_units_total" ["currency"]
+        "Money owed for energy and not captured when its session was settled.";
+    DISPUTED = Gauge "wattstile_disputed_minor_units" ["currency", "processor"]
+        "Money that processors took back while a dispute is open.";
+    SUSPENSE = Gauge "wattstile_suspense_minor_units" ["currency", "processor"]
+        "Money settled by a processor and not matched with anything.";
+    STARTS_REFUSED = Counter "wattstile_starts_refused_total" ["code"]
+        "Starts of sessions that were refused at once, by the code that the charger was given.";
     HOLDS_OUTSTANDING = Gauge "wattstile_holds_outstanding_minor_units" ["currency", "processor"]
         "Money held and neither captured nor released.";
     UNSECURED_EXPOSURE = Gauge "wattstile_unsecured_exposure_minor_units" ["currency"]
@@ -94,6 +105,11 @@ catalogue! {
     WAL_SYNC_DURATION = Histogram "wattstile_wal_sync_duration_seconds" []
         "The part of a group commit that is waiting for the disk.";
     WAL_SIZE = Gauge "wattstile_wal_size_bytes" [] "Size of the log on disk.";
+    WAL_BOUND = Gauge "wattstile_wal_bound_bytes" [] "What the log may take on disk (journal.log_mib_max).";
+    SNAPSHOT_TIME = Gauge "wattstile_snapshot_timestamp_seconds" []
+        "When all partitions last had their snapshots, or the gate started. Without new records there are no new ones.";
+    SNAPSHOT_FAILURES = Counter "wattstile_snapshot_failures_total" []
+        "Rounds of snapshots that came to no end, mostly because the disk was full.";
     WAL_LAST_SEQUENCE = Gauge "wattstile_wal_last_sequence" []
         "Records of all partitions since the data directory was made.";
     WAL_RECORDS = Counter "wattstile_wal_records_total" []
@@ -259,8 +275,12 @@ impl Exporter {
     }
 }
 
-/// What Linux tells about this process; where it tells nothing, nothing is written.
+/// What the system tells about this process; where it tells nothing, nothing is written.
 fn process(text: &mut String) {
+    if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
+        CLOCK.write_head(text);
+        CLOCK.write_series(text, &[], format_args!("{}.{:03}", now.as_secs(), now.subsec_millis()));
+    }
     if let Ok(status) = std::fs::read_to_string("/proc/self/status")
         && let Some(kib) = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))
         && let Some(kib) = kib.split_whitespace().next().and_then(|number| number.parse::<u64>().ok())
@@ -295,6 +315,7 @@ mod tests {
             "_bytes",
             "_minor_units",
             "_info",
+            "_ready",
             // Plain numbers of things.
             "_active",
             "_operations",

@@ -19,6 +19,7 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
+use crate::metrics::STARTS_REFUSED;
 use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::{Rating, Tariff};
@@ -519,6 +520,7 @@ impl Delivery<'_> {
 
     fn refuse_start_saying(&mut self, partition: &Partition, slot: Slot, session: SessionKey, why: (Code, String)) {
         let (code, text) = why;
+        STARTS_REFUSED.counter(&[&code.number().to_string()]).increment(1);
         if let Some(charger) = partition.chargers.get(slot) {
             log_lines::start_refused(&charger.state().id, session, code, &text);
         }

@@ -300,6 +300,7 @@ impl Keeper {
     fn look_whether_over(&mut self) {
         let over = |round: &mut Current| round.failed || round.left.iter().all(VecDeque::is_empty);
         let Some(round) = self.round.take_if(over) else { return };
+        self.figures.note_snapshots(!round.failed);
         if round.failed {
             self.retry_at = Some(Instant::now() + RETRY);
             for waiting in round.waiting {

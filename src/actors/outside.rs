@@ -8,7 +8,7 @@ use super::output::{ChargerRef, Output};
 use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
-use crate::metrics::{MAILBOX_REJECTED, SESSIONS_DOUBTFUL};
+use crate::metrics::{MAILBOX_REJECTED, SESSIONS_DOUBTFUL, STARTS_REFUSED};
 use crate::session::Stage;
 use crate::units::{Cost, PartitionId, SessionId, SessionKey};
 use crate::wire::{Code, MeterAck, ToCharger};
@@ -88,6 +88,7 @@ impl Outside {
     /// Refuses a start that was not looked at: nothing of it is known, so nothing has to be durable first.
     pub fn refuse_start(&self, link: Link, session: SessionKey, code: Code) {
         self.refused.increment(1);
+        STARTS_REFUSED.counter(&[&code.number().to_string()]).increment(1);
         if let Some(outlet) = self.connections.get(&link.connection) {
             outlet.send(link.channel, &ToCharger::StartRejected { session, code, text: code.meaning().into() });
         }

@@ -57,6 +57,20 @@ pub struct LogFigures {
     bound: u64,
     /// Snapshots are being taken that will let some of it go.
     relief: AtomicBool,
+    /// When the figures were begun, and after how many milliseconds all partitions last had their snapshots.
+    begun: Begun,
+    snapshots_ms: AtomicU64,
+    snapshot_failures: AtomicU64,
+}
+
+/// When something began to be counted.
+#[derive(Debug)]
+struct Begun(Instant);
+
+impl Default for Begun {
+    fn default() -> Begun {
+        Begun(Instant::now())
+    }
 }
 
 impl LogFigures {
@@ -71,6 +85,9 @@ impl LogFigures {
             trims: AtomicU64::new(0),
             bound,
             relief: AtomicBool::new(false),
+            begun: Begun::default(),
+            snapshots_ms: AtomicU64::new(0),
+            snapshot_failures: AtomicU64::new(0),
         }
     }
 
@@ -88,6 +105,31 @@ impl LogFigures {
     /// Whether snapshots are being taken.
     pub(super) fn set_relief(&self, coming: bool) {
         self.relief.store(coming, Ordering::Relaxed);
+    }
+
+    /// What it may take, in bytes.
+    pub fn bound(&self) -> u64 {
+        self.bound
+    }
+
+    /// A round of snapshots is over: all partitions have theirs, or it failed.
+    pub(super) fn note_snapshots(&self, whole: bool) {
+        if whole {
+            let after = u64::try_from(self.begun.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.snapshots_ms.store(after, Ordering::Relaxed);
+        } else {
+            self.snapshot_failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How long ago all partitions last had their snapshots, or the gate started.
+    pub fn since_snapshots(&self) -> Duration {
+        self.begun.0.elapsed().saturating_sub(Duration::from_millis(self.snapshots_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Rounds of snapshots that failed.
+    pub fn snapshot_failures(&self) -> u64 {
+        self.snapshot_failures.load(Ordering::Relaxed)
     }
 
     /// Bytes that were ever written to it, as far as they were still there at the start.

@@ -2,12 +2,12 @@
 
 use crate::actors::writer::LogFigures;
 use crate::metrics::{
-    CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, TICK_DURATION, WAL_APPEND_DURATION,
-    WAL_LAST_SEQUENCE, WAL_RECORDS, WAL_SIZE, WAL_SYNC_DURATION,
+    CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, SNAPSHOT_FAILURES, SNAPSHOT_TIME,
+    TICK_DURATION, WAL_APPEND_DURATION, WAL_BOUND, WAL_LAST_SEQUENCE, WAL_RECORDS, WAL_SIZE, WAL_SYNC_DURATION,
 };
 use crate::transport::Live;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long group commits take: the whole, and its wait for the disk.
 #[derive(Default)]
@@ -38,6 +38,14 @@ impl Measured {
         self.ticks.write(&TICK_DURATION, text);
         WAL_SIZE.write_head(text);
         WAL_SIZE.write_series(text, &[], self.figures.used());
+        WAL_BOUND.write_head(text);
+        WAL_BOUND.write_series(text, &[], self.figures.bound());
+        if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
+            SNAPSHOT_TIME.write_head(text);
+            SNAPSHOT_TIME.write_series(text, &[], now.saturating_sub(self.figures.since_snapshots()).as_secs());
+        }
+        SNAPSHOT_FAILURES.write_head(text);
+        SNAPSHOT_FAILURES.write_series(text, &[], self.figures.snapshot_failures());
         WAL_LAST_SEQUENCE.write_head(text);
         WAL_LAST_SEQUENCE.write_series(text, &[], self.figures.last_sequence());
         WAL_RECORDS.write_head(text);

@@ -71,6 +71,12 @@ impl Figures {
         &self.books
     }
 
+    /// Those of a gate with these books.
+    #[cfg(test)]
+    pub(super) fn of_books(books: PartitionBooks) -> Figures {
+        Figures { books, ..Figures::default() }
+    }
+
     fn sum(parts: Vec<Figures>) -> Figures {
         let mut figures = Figures::default();
         for part in &parts {

@@ -5,9 +5,11 @@ use super::things::ProcessorRow;
 use super::views::Views;
 use crate::ledger::Name;
 use crate::metrics::{
-    CAPTURED, Collector, ENERGY_DELIVERED, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE,
-    PROCESSOR_BREAKER_STATE, PROCESSOR_UP, REFUNDED, RELEASED, SESSIONS, SESSIONS_ACTIVE, TICKS, UNSECURED_EXPOSURE,
+    CAPTURED, Collector, DISPUTED, ENERGY_DELIVERED, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE, Metric,
+    PROCESSOR_BREAKER_STATE, PROCESSOR_UP, REFUNDED, RELEASED, SESSIONS, SESSIONS_ACTIVE, SHORTFALL, SUSPENSE, TICKS,
+    UNSECURED_EXPOSURE,
 };
+use crate::units::ProcessorId;
 use std::sync::{Arc, Weak};
 
 /// A collector that ends with the gate.
@@ -55,6 +57,27 @@ fn collect_figures(figures: &Figures, text: &mut String) {
     for (currency, turnover) in &books.turnover {
         REFUNDED.write_series(text, &[currency.code()], turnover.refunded);
     }
+    SHORTFALL.write_head(text);
+    for (currency, turnover) in &books.turnover {
+        SHORTFALL.write_series(text, &[currency.code()], turnover.shortfall);
+    }
+    let mut balances = |metric: &Metric, wanted: fn(&Name) -> Option<&ProcessorId>| {
+        metric.write_head(text);
+        for (name, currency, balance) in books.books.balances() {
+            if let Some(processor) = wanted(name) {
+                let of = [currency.code(), processor.as_str()];
+                metric.write_series(text, &of, balance.natural(name.kind()));
+            }
+        }
+    };
+    balances(&DISPUTED, |name| match name {
+        Name::DisputeReceivable(processor) => Some(processor),
+        _ => None,
+    });
+    balances(&SUSPENSE, |name| match name {
+        Name::Suspense(processor) => Some(processor),
+        _ => None,
+    });
     // An account is its own processor; its name is nobody's label.
     HOLDS_OUTSTANDING.write_head(text);
     let mut on_accounts = std::collections::BTreeMap::new();
@@ -95,5 +118,53 @@ fn collect_processors(processors: &[ProcessorRow], text: &mut String) {
         let open = !processor.breakers_open.is_empty();
         PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "open"], u8::from(open));
         PROCESSOR_BREAKER_STATE.write_series(text, &[&processor.id, "closed"], u8::from(!open));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::posting::PartitionBooks;
+    use crate::ledger::{Debtor, Entry, EntryId, EntryKind, Funding, Leg, Sale, Share, Side};
+    use crate::units::{Amount, Currency, Fingerprint, OperatorId, PartitionId, SessionId, Timestamp};
+
+    #[test]
+    fn what_an_operator_has_to_see_to_is_counted_from_the_books() {
+        let at = Timestamp::from_unix_ms(1_780_000_000_000);
+        let id = |number| EntryId::of(SessionId::new(at, PartitionId(1), number).operation(1));
+        let eur = |cents| Amount::new(cents, Currency::EUR);
+        let acme = ProcessorId::new("acme").unwrap();
+        let operator = OperatorId::new("wst").unwrap();
+        let share = Share { operator, net: eur(1_500), fee: eur(0), taxes: Vec::new(), rounding: eur(0) };
+        let sale = Sale {
+            id: id(1),
+            at,
+            funding: Funding::Processor(acme.clone()),
+            hold: eur(2_000),
+            captured: eur(1_000),
+            shortfall: eur(500),
+            debtor: Debtor::Credential(Fingerprint([7; 8])),
+            share,
+        };
+        let leg = |account, side| Leg { account, side, amount: eur(300) };
+        let unmatched = [leg(Name::Bank, Side::Debit), leg(Name::Suspense(acme.clone()), Side::Credit)];
+        let mut books = PartitionBooks::default();
+        for entry in [
+            Entry::sale(&sale),
+            Entry::dispute_opened(id(2), at, &acme, eur(250), eur(0)),
+            Entry::new(id(3), at, EntryKind::Settlement, unmatched),
+        ] {
+            books.post(&entry.unwrap());
+        }
+        let mut text = String::new();
+        collect_figures(&Figures::of_books(books), &mut text);
+        for series in [
+            "wattstile_shortfall_minor_units_total{currency=\"EUR\"} 500",
+            "wattstile_disputed_minor_units{currency=\"EUR\",processor=\"acme\"} 250",
+            "wattstile_suspense_minor_units{currency=\"EUR\",processor=\"acme\"} 300",
+            "wattstile_ledger_imbalance_minor_units{currency=\"EUR\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == series), "{series} is not in\n{text}");
+        }
     }
 }

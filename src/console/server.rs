@@ -7,7 +7,7 @@ use super::hosts::Hosts;
 use super::prometheus;
 use super::views::Views;
 use crate::limits;
-use crate::metrics::{Collector, Exporter};
+use crate::metrics::{Collector, Exporter, READY};
 use crate::transport::cannot_listen;
 use crate::units::visible_json;
 use axum::body::{Body, to_bytes};
@@ -346,7 +346,7 @@ async fn probe(shared: &Arc<Shared>, path: &str, method: &Method) -> Response {
         // Without a thread, a shard or a lock: what answers this is alive.
         "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
         "/metrics" => {
-            let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", asked.exporter.render()));
+            let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", asked.metrics()));
             shared.metrics.answer(render).await
         }
         _ => shared.readiness.answer(move || readiness(&asked)).await,
@@ -402,6 +402,14 @@ fn readiness(shared: &Shared) -> Result<Answer, Refused> {
 }
 
 impl Shared {
+    /// What is measured, and whether the gate is ready: known here also before there is one.
+    fn metrics(&self) -> String {
+        let mut text = self.exporter.render();
+        READY.write_head(&mut text);
+        READY.write_series(&mut text, &[], u8::from(readiness(self).is_ok()));
+        text
+    }
+
     fn not_yet(&self) -> Refused {
         Refused::new(503, format!("the gate is starting: {}", (self.starting)()))
     }
