@@ -19,6 +19,9 @@ pub mod simulators {}
 #[doc = include_str!("certificates.md")]
 pub mod certificates {}
 
+#[doc = include_str!("installation.md")]
+pub mod installation {}
+
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 #[doc = include_str!("robustness.md")]

@@ -3,6 +3,7 @@
 use super::{WATTSTILE, done, tool};
 use crate::common::Served;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 /// What bash would offer after these words.
@@ -44,6 +45,7 @@ fn every_verb_has_a_manual_page() {
     let folder = tempfile::tempdir().unwrap();
     let pages = folder.path().join("man1");
     done(Command::new(WATTSTILE).arg("man").arg(&pages));
+    assert_eq!(fs::metadata(pages.join("wattstile.1")).unwrap().permissions().mode() & 0o777, 0o644, "for all users");
     let main = fs::read_to_string(pages.join("wattstile.1")).unwrap();
     assert_eq!(done(Command::new(WATTSTILE).arg("man")), main, "without a directory it is printed");
     let help = done(Command::new(WATTSTILE).arg("--help"));

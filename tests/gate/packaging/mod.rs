@@ -1,6 +1,11 @@
 //! What is packaged: the version, completions, manual pages, the package, the unit, the image, dashboard and alert rules.
 
+mod alerts;
+mod container;
 mod help;
+mod notify;
+mod package;
+mod unit;
 mod version;
 
 use std::io::Write;
