@@ -71,7 +71,8 @@ impl Delivery<'_> {
                 let back = Amount::new(billed(session).saturating_neg(), due.currency);
                 let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
                 for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
-                    *back_taxes.entry(*tax).or_insert(0) -= amount.minor;
+                    let back = back_taxes.entry(*tax).or_insert(0);
+                    *back = back.saturating_sub(amount.minor);
                 }
                 self.document(partition, cell, events, back, back_taxes);
             }
@@ -249,7 +250,8 @@ fn document(
 fn taxes(session: &Session, tariff: &Tariff, after: i64) -> BTreeMap<Tax, i64> {
     let mut taxes: BTreeMap<Tax, i64> = BTreeMap::new();
     for (tax, amount) in posting::taxes_upto(session, tariff, after) {
-        *taxes.entry(tax).or_insert(0) += amount.minor;
+        let sum = taxes.entry(tax).or_insert(0);
+        *sum = sum.saturating_add(amount.minor);
     }
     for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
         let left = taxes.entry(*tax).or_insert(0);
