@@ -285,6 +285,22 @@ impl Charger {
         }
     }
 
+    /// It was reset, or a new one stands in its place: it knows no session, and its connectors are free. Its numbers go on
+    /// growing, as if they came from its clock.
+    pub fn forget_everything(&mut self, now: Now, other_meter: bool) {
+        self.sessions.clear();
+        self.recent.clear();
+        self.window = None;
+        for connector in &mut self.connectors {
+            if other_meter {
+                connector.register = Energy::from_microwatt_hours(self.dice.between(0, 90_000_000_000_000));
+            }
+            if matches!(connector.state, ConnectorState::Taken(_)) {
+                connector.await_next(&self.settings.visitors, &mut self.dice, now.wall);
+            }
+        }
+    }
+
     /// The connection is gone.
     pub fn disconnected(&mut self) {
         self.window = None;

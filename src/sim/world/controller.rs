@@ -168,6 +168,13 @@ impl Controller {
         (next.into_iter().flatten().min().unwrap_or(ms + SLEEP_MAX), outcome)
     }
 
+    /// A charger is reset, or replaced by one with another meter.
+    pub fn replace(&mut self, index: usize, world: Timestamp, ms: u64, other_meter: bool) {
+        let now = self.now(world, ms);
+        self.chargers[index].forget_everything(now, other_meter);
+        self.due[index] = self.chargers[index].next_deadline();
+    }
+
     /// No new drivers come, and those who are there leave.
     pub fn close(&mut self, world: Timestamp, ms: u64) {
         let now = self.now(world, ms);

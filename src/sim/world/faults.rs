@@ -84,6 +84,8 @@ faults! {
     SnapshotRot = 21, "snapshot-rot", Often::PerMillion(250_000);
     /// A bit of an archived session changes; some time later the gate is stopped and the archive mended.
     ArchiveRot = 22, "archive-rot", Often::Seconds(3_600);
+    /// A charger is reset or replaced: it knows no session, and perhaps has another meter.
+    Replaced = 23, "replaced", Often::Seconds(1_200);
 }
 
 /// Which faults there may be.

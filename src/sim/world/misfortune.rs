@@ -37,6 +37,7 @@ impl World {
                 controller.offline_until = until;
                 controller.line.is_some_and(|line| self.cut(line))
             }
+            Fault::Replaced => self.replace_charger(roll),
             Fault::ProcessorOffline => {
                 let place = usize::try_from(roll % self.banks.len() as u64).unwrap_or(0);
                 self.banks[place].offline_until = self.agenda.now() + self.weather.dice().below(HOUR / 2);
@@ -60,6 +61,19 @@ impl World {
         if struck {
             self.weather.happened(fault);
         }
+    }
+
+    /// A charger begins anew, on a new connection. Others of its site notice only that.
+    fn replace_charger(&mut self, roll: u64) -> bool {
+        let world = self.wall();
+        let place = usize::try_from(roll % self.fleet.len() as u64).unwrap_or(0);
+        let controller = &mut self.fleet[place];
+        let which = usize::try_from((roll >> 16) % controller.chargers.len() as u64).unwrap_or(0);
+        controller.replace(which, world, self.agenda.now(), roll >> 63 == 1);
+        if let Some(line) = controller.line {
+            self.cut(line);
+        }
+        true
     }
 
     fn strike_gate(&mut self, power: bool) -> bool {
