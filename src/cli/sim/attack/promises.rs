@@ -5,7 +5,7 @@ use crate::cli::output::{BAD, GOOD};
 use crate::console::TrialView;
 use crate::sim::attack::{AttackReport, HonestReport};
 use crate::sim::fleet::FleetReport;
-use crate::sim::processor::{ServiceReport, Totals, Violations};
+use crate::sim::processor::{ServiceReport, Violations};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::Value;
@@ -72,6 +72,9 @@ const TEXT_LOG_BYTES_PER_SECOND: u64 = 8 << 10;
 const GROWTH_BYTES: u64 = 96 << 20;
 /// Bytes that the log of facts may take (the own gate's setting), beside snapshots, archive and ballast of a short run.
 const DATA_BYTES: u64 = 1 << 30;
+
+/// The account of what processors captured, in the chart.
+const RECEIVABLE: &str = "1110";
 
 /// A promise, and whether it was kept.
 #[derive(Clone, Debug, Serialize)]
@@ -244,13 +247,12 @@ fn judge(bounds: &Bounds, found: &Found) -> Vec<Promise> {
     promises
 }
 
-/// What the gate believes that a processor owes it, disputed money included, against what the processor took and kept.
+/// What was ever captured by a processor by the gate's books, settled or not, against what the processor took.
 fn difference(books: &TrialView, processor: &ServiceReport) -> Decimal {
     let name = format!(":{}:", processor.books.processor);
-    let owed = books.rows.iter().filter(|row| matches!(&*row.code, "1110" | "1140") && row.account.contains(&name));
-    let owed: Decimal = owed.map(|row| row.balance).sum();
-    let kept = |sum: &Totals| sum.captured_minor - sum.refunded_minor - sum.charged_back_minor;
-    let taken: i64 = processor.books.totals.values().map(kept).sum();
+    let claims = books.rows.iter().filter(|row| &*row.code == RECEIVABLE && row.account.contains(&name));
+    let captured: Decimal = claims.map(|row| row.debits).sum();
+    let taken: i64 = processor.books.totals.values().map(|sum| sum.captured_minor).sum();
     // Honest processors take euro only.
-    (owed - Decimal::new(taken, 2)).abs()
+    (captured - Decimal::new(taken, 2)).abs()
 }
