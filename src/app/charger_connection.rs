@@ -1,12 +1,13 @@
 //! A charger's (or site controller's) connection: bytes in become turns for shards, messages out become bytes.
 
 use super::connection::{self, deliver};
+use super::introduced::Introduced;
 use crate::actors::ConnectionId;
 use crate::actors::directory::Directory;
 use crate::actors::shard::Shard;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
-use crate::units::{Clock, PartitionId, TimeSpan};
+use crate::units::{Clock, PartitionId, SiteId, TimeSpan};
 use crate::wire::{Channel, ChargerLink, Code, FromCharger, GoAway, Received, Subject, ToCharger};
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -20,6 +21,8 @@ pub struct ChargerConnection {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     outlet: Arc<Outlet>,
+    /// Whose connection it is, if a site controller's, and which chargers sites have introduced.
+    of_site: Option<Box<(SiteId, Arc<Introduced>)>>,
     /// Which shard each channel's charger belongs to, in the order of the channels. Nearly every connection has one.
     shards: SmallVec<[(Channel, u16); 1]>,
     attached: SmallVec<[u16; 4]>,
@@ -51,11 +54,12 @@ impl ChargerConnection {
         id: ConnectionId,
         link: ChargerLink,
         outgoing: Outgoing,
-        directory: Arc<Directory>,
-        clock: Arc<dyn Clock>,
+        (directory, clock): (Arc<Directory>, Arc<dyn Clock>),
+        of_site: Option<(SiteId, Arc<Introduced>)>,
     ) -> ChargerConnection {
         let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
-        ChargerConnection { id, directory, clock, outlet, shards: SmallVec::new(), attached: SmallVec::new() }
+        let (shards, attached) = (SmallVec::new(), SmallVec::new());
+        ChargerConnection { id, directory, clock, outlet, of_site: of_site.map(Box::new), shards, attached }
     }
 
     fn place(&self, channel: Channel) -> Result<usize, usize> {
@@ -74,6 +78,14 @@ impl ChargerConnection {
         let mut turns: Vec<(u16, Vec<Received<FromCharger>>)> = Vec::with_capacity(1);
         for received in received.drain(..) {
             if let FromCharger::Hello(hello) = &received.message {
+                if let Some((site, introduced)) = self.of_site.as_deref()
+                    && !introduced.admits(site, &hello.charger)
+                {
+                    let peer = Subject::Site(site.clone());
+                    tracing::warn!(%peer, charger = %hello.charger, "a site introduces more chargers than it may (chargers.per_site_max)");
+                    self.outlet.close(received.channel, Code::TooManyChargers);
+                    continue;
+                }
                 let house = self.directory.house();
                 let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
                 self.belongs(received.channel, Shard::of(partition, house.shards));

@@ -104,6 +104,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             config.processors.connections_each_max,
         )?),
         may_speak_for: config.may_speak_for(),
+        chargers_per_site_max: config.chargers.per_site_max as usize,
         mac_of: Box::new(move |id| macs.get(id).cloned()),
         rules: config.routing_rules(),
         no_holds: config.payment.no_holds.iter().map(|start| start.as_str().into()).collect(),

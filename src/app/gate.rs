@@ -1,6 +1,7 @@
 //! A running gate: started from settings, stopped in good order.
 
 use super::data::{Opened, open};
+use super::introduced::Introduced;
 use super::receiver::Receiver;
 use super::reconciler::Reconciler;
 use super::scrape::{CommitDurations, Measured};
@@ -187,6 +188,7 @@ impl Gate {
                 arbiters,
                 io: io.clone(),
                 may_speak_for: settings.may_speak_for,
+                introduced: Arc::new(Introduced::at_most(settings.chargers_per_site_max)),
                 mac_of: settings.mac_of,
                 next: AtomicU64::new(1),
             });

@@ -14,6 +14,7 @@ mod data;
 pub mod demo;
 mod gate;
 mod inside;
+mod introduced;
 pub mod keys;
 mod places;
 pub mod preflight;

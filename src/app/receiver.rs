@@ -2,6 +2,7 @@
 
 use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
+use super::introduced::Introduced;
 use super::processor_connection::ProcessorConnection;
 use super::settings::{Door, MacOf};
 use super::unknown::Unknown;
@@ -28,6 +29,7 @@ pub(super) struct Receiver {
     /// The thread of the processors.
     pub io: ArbiterHandle,
     pub may_speak_for: MaySpeakFor,
+    pub introduced: Arc<Introduced>,
     pub mac_of: MacOf,
     pub next: AtomicU64,
 }
@@ -59,8 +61,12 @@ impl Receiver {
             return Err(NoRoom);
         };
         let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
+        let of_site = match &peer.identity.subject {
+            Subject::Site(site) => Some((site.clone(), self.introduced.clone())),
+            Subject::Charger(_) | Subject::Processor(_) | Subject::Gate(_) => None,
+        };
         arbiter.spawn_fn(move || {
-            let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), directory, clock);
+            let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), (directory, clock), of_site);
             Connection::serve(peer, handler);
         });
         Ok(())

@@ -31,6 +31,8 @@ pub struct Settings {
     pub processors: Option<Door>,
     /// Which site speaks for which charger.
     pub may_speak_for: MaySpeakFor,
+    /// Most chargers that one site controller introduces.
+    pub chargers_per_site_max: usize,
     /// The key of a processor's MAC, where one is agreed on.
     pub mac_of: MacOf,
     /// Which processor is asked for what. Without a rule, every one with a certificate for all that it takes; with some,
@@ -69,6 +71,7 @@ impl Settings {
             chargers: None,
             processors: None,
             may_speak_for: Arc::new(|_, _| true),
+            chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
             rules: Vec::new(),
             no_holds: Vec::new(),

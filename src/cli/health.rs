@@ -2,6 +2,7 @@
 
 use super::look::{Health, Source, Which};
 use super::{CliError, Exit, Output};
+use crate::transport::resolve;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub struct Args {
     #[command(flatten)]
     which: Which,
     /// Where its console listens (`console.listen`), instead of what its data directory says; answers during a start, too
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "data")]
+    #[arg(value_parser = resolve, long, value_name = "ADDRESS", conflicts_with = "data")]
     console: Option<SocketAddr>,
     /// Ask only whether the process answers
     #[arg(long)]

@@ -70,6 +70,7 @@ impl OwnGate {
             chargers: Some(door(&pki, For::Chargers, now)?),
             processors: Some(door(&pki, For::Processors, now)?),
             may_speak_for: Arc::new(|_, _| true),
+            chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
             rules: Vec::new(),
             no_holds: Vec::new(),

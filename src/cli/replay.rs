@@ -16,6 +16,7 @@ use crate::sim::tls::dialler;
 use crate::tariff::Tariff;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
+use crate::transport::resolve;
 use crate::transport::{Connector, Trust};
 use crate::units::{ChargerId, Power, ProcessorId, TimeSpan};
 use crate::wire::Subject;
@@ -52,10 +53,10 @@ pub struct Args {
     zone: String,
     /// Tell them to a running gate: its listener for chargers. It has to know the
     /// tariff, and must not doubt old readings
-    #[arg(long, value_name = "ADDRESS", conflicts_with = "data")]
+    #[arg(value_parser = resolve, long, value_name = "ADDRESS", conflicts_with = "data")]
     connect: Option<SocketAddr>,
     /// Its listener for processors, when it has no processor yet
-    #[arg(long, value_name = "ADDRESS", requires = "connect")]
+    #[arg(value_parser = resolve, long, value_name = "ADDRESS", requires = "connect")]
     processors: Option<SocketAddr>,
     /// The PKI of a running gate
     #[arg(long, value_name = "DIR", default_value = ".wattstile/gate/pki", env = "WATTSTILE_PKI")]

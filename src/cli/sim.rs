@@ -13,6 +13,7 @@ use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
+use crate::transport::resolve;
 use crate::transport::{Connector, Signals, Trust, Wish};
 use crate::wire::Subject;
 use std::net::SocketAddr;
@@ -56,7 +57,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 #[derive(Debug, clap::Args)]
 struct Target {
     /// The gate's listener for these peers
-    #[arg(long, value_name = "ADDRESS", env = "WATTSTILE_GATE")]
+    #[arg(value_parser = resolve, long, value_name = "ADDRESS", env = "WATTSTILE_GATE")]
     gate: SocketAddr,
     /// The gate's name in its certificate
     #[arg(long, value_name = "NAME", default_value = "localhost", env = "WATTSTILE_GATE_NAME")]

@@ -31,6 +31,9 @@ sections! {
         /// Most connections at once of one charger or site controller, by the name in its certificate; with one more, its
         /// oldest is closed.
         connections_each_max: u32 = "4";
+        /// Most chargers that one site controller introduces; one more is refused. A certificate that fits any name makes no
+        /// more than these.
+        per_site_max: u32 = "10000";
         /// How far a charger's clock may be ahead; "off" does not compare.
         clock_ahead_max: Limit = "\"1min\"";
         /// How old a reading may be when it arrives; "off" takes any age.

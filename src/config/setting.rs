@@ -2,6 +2,7 @@
 
 use super::tree::Value;
 use crate::payment::CredentialKind;
+use crate::transport::resolve;
 use crate::units::screen::screen;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
 use std::fmt;
@@ -195,10 +196,20 @@ macro_rules! parsed_settings {
 }
 
 parsed_settings! {
-    SocketAddr: "an address and port such as \"127.0.0.1:7443\"",
     SiteId: "a site's id",
     TariffId: "a tariff's id",
     Currency: "a currency code such as \"EUR\"",
+}
+
+/// A name is resolved when the configuration is read.
+impl Setting for SocketAddr {
+    fn read(value: &Value) -> Result<SocketAddr, String> {
+        const WANTED: &str = "an address and port such as \"127.0.0.1:7443\"";
+        resolve(&text(value, WANTED)?).map_err(|error| format!("{WANTED}: {error}"))
+    }
+    fn write(&self) -> Option<String> {
+        quoted(&self.to_string())
+    }
 }
 
 impl Setting for ProcessorId {

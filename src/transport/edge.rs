@@ -111,6 +111,8 @@ struct Shared {
     live: Live,
     failures: Mutex<Failures>,
     listeners: Mutex<Vec<Arc<Tls>>>,
+    /// Where each listener is.
+    addresses: Mutex<Vec<(Door, SocketAddr)>>,
     recent: Mutex<VecDeque<RecentRefusal>>,
 }
 
@@ -180,6 +182,7 @@ impl Edge {
             live: Live::default(),
             failures: Mutex::new(Failures::new(bounds.failures_per_minute)),
             listeners: Mutex::new(Vec::new()),
+            addresses: Mutex::default(),
             recent: Mutex::new(VecDeque::new()),
         });
         runtime.spawn(look_around(Arc::clone(&shared)));
@@ -206,6 +209,7 @@ impl Edge {
         };
         let local = listener.local_addr()?;
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
+        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((tls.door(), local));
         let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.door().peer_role(), "accepted", ""]);
         let Capacity { share, each_max } = capacity;
         let entrance = Entrance {
@@ -290,10 +294,25 @@ impl Shared {
         }
         drop(failures);
         let Refused { remote, who, serial, reason } = refused;
+        let help = self.wrong_door(entrance.tls.door(), who.as_deref().unwrap_or_default());
         tracing::warn!(
-            listener = %entrance.tls.door(), %remote, peer = who, serial,
+            listener = %entrance.tls.door(), %remote, peer = who, serial, help,
             reason = reason.label(), "a connection is refused: {reason}"
         );
+    }
+}
+
+impl Shared {
+    /// Where a peer that came to the wrong listener connects, by what its certificate says that it is.
+    fn wrong_door(&self, door: Door, who: &str) -> Option<String> {
+        let right = match who.split('/').next() {
+            Some("charger" | "site") => Door::Chargers,
+            Some("processor") => Door::Processors,
+            _ => return None,
+        };
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, address) = addresses.iter().find(|(of, _)| *of == right && right != door)?;
+        Some(format!("this is the {door}' door; {right} connect to {address}"))
     }
 }
 

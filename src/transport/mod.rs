@@ -1,5 +1,6 @@
 //! TLS, listeners, connections, certificates, shutdown.
 
+mod address;
 pub mod certificate;
 mod client;
 mod connection;
@@ -19,6 +20,7 @@ mod signals;
 mod socket;
 pub mod tls;
 
+pub use address::resolve;
 pub use client::{ConnectError, Connector, Trust, tcp_from};
 pub use connection::{Flow, Patience, PeerHandler, drive};
 pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};

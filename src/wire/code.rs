@@ -71,6 +71,7 @@ codes! {
     Silent = 211, "nothing was heard for three heartbeats";
     WindowExceeded = 212, "more unacknowledged callbacks than HelloAck allows";
     PeerUnknown = 213, "the certificate is good, but nobody by this name is configured";
+    TooManyChargers = 214, "the site has introduced as many chargers as it may";
 
     // 300: a start is refused.
     ConnectorUnknown = 301, "the charger's Hello named no such connector";

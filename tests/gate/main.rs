@@ -24,6 +24,7 @@ mod readme;
 mod receipt_cli;
 mod replay;
 mod silent_shard;
+mod site_bound;
 mod tariff_cli;
 mod terminal;
 mod wire_python;

@@ -369,6 +369,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         chargers: Some(door(identity::Door::Chargers)?),
         processors: Some(door(identity::Door::Processors)?),
         may_speak_for: Arc::new(|_, _| false),
+        chargers_per_site_max: usize::MAX,
         mac_of: Box::new(|_| None),
         rules: Vec::new(),
         no_holds: Vec::new(),

@@ -15,6 +15,7 @@ use crate::sim::attack::{
 use crate::sim::pace::FastClock;
 use crate::tariff::Tariff;
 use crate::transport::pki_folder::PkiFolder;
+use crate::transport::resolve;
 use crate::transport::{Trust, descriptors};
 use crate::units::TimeSpan;
 use gate::OwnGate;
@@ -41,10 +42,10 @@ log bounded, the process never ends, every session settled, no hold left, the bo
 answered as it has to be. --list tells the attackers.")]
 pub struct Args {
     /// The chargers' listener of a gate that runs already
-    #[arg(long, value_name = "ADDR", requires_all = ["processors_at", "certs"], env = "WATTSTILE_GATE")]
+    #[arg(value_parser = resolve, long, value_name = "ADDR", requires_all = ["processors_at", "certs"], env = "WATTSTILE_GATE")]
     gate: Option<SocketAddr>,
     /// The processors' listener of that gate
-    #[arg(long, value_name = "ADDR", requires = "gate")]
+    #[arg(value_parser = resolve, long, value_name = "ADDR", requires = "gate")]
     processors_at: Option<SocketAddr>,
     /// Folder of the development PKI that issues the peers' certificates
     #[arg(long, value_name = "DIR", requires = "gate", alias = "pki", env = "WATTSTILE_PKI")]
