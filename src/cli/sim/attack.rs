@@ -80,6 +80,9 @@ pub struct Args {
     /// The most resident memory of the gate, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 1_024)]
     memory_max: u64,
+    /// The most that the gate's log of facts may take, in MiB: its journal.log_mib_max, and a quarter
+    #[arg(long, value_name = "MIB", default_value_t = 640)]
+    log_max: u64,
     /// How long everything has after the attack to come to its end
     #[arg(long, value_name = "DURATION", default_value = "3m", value_parser = humantime::parse_duration)]
     grace: Duration,
@@ -177,7 +180,7 @@ fn read_tariff(path: &Path) -> Result<Tariff, CliError> {
 }
 
 fn answer(args: &Args, found: Found, output: &Output) -> Result<Exit, CliError> {
-    let bounds = Bounds { p99: args.p99_max, memory: args.memory_max << 20 };
+    let bounds = Bounds { p99: args.p99_max, memory: args.memory_max << 20, log: args.log_max << 20 };
     let report = Report::of(args.seed, &bounds, found);
     output.answer("attack/1", &report, |out| report.text(out))?;
     Ok(if report.holds() { Exit::Ok } else { Exit::Failed })

@@ -84,11 +84,14 @@ impl ChargerLine {
     pub async fn greeted(field: &Field, id: &ChargerId, power: Power) -> Result<ChargerLine, Trouble> {
         let mut line = ChargerLine::dial(field, id).await?;
         line.say(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
-        match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::HelloAck(_)) => Ok(line),
-            Heard::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
-            Heard::Ended(ended) => Err(Trouble(ended.text)),
-            Heard::Nothing => Err(Trouble("no greeting in time".to_owned())),
+        loop {
+            match line.hear(ANSWER).await {
+                Heard::Message(ToCharger::HelloAck(_)) => return Ok(line),
+                // Receipts of earlier sessions may come first.
+                Heard::Message(_) => {}
+                Heard::Ended(ended) => return Err(Trouble(ended.text)),
+                Heard::Nothing => return Err(Trouble("no greeting in time".to_owned())),
+            }
         }
     }
 

@@ -74,7 +74,12 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         let start =
             Fields::default().number(1, key).number(2, 1).bytes(3, &credential).number(4, at).number(5, register);
         line.say_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
-        match line.hear(ANSWER).await {
+        let mut heard = line.hear(ANSWER).await;
+        // The receipt of an earlier session may come in between.
+        while let Heard::Message(ToCharger::Receipt(_)) = heard {
+            heard = line.hear(ANSWER).await;
+        }
+        match heard {
             Heard::Message(ToCharger::StartRejected { code, .. }) => {
                 field.tally.right(format!("start: {}", code.number()));
             }

@@ -79,7 +79,7 @@ impl OwnGate {
              [tariffs]\ndefault = \"ATTACK-EUR\"\n\n\
              [payment]\nanswer_authorize = \"3s\"\nanswer_increment = \"3s\"\nanswer_capture = \"3s\"\n\
              answer_void = \"3s\"\nanswer_refund = \"3s\"\n\n\
-             [journal]\nlog_mib_max = 256\n\n\
+             [journal]\nlog_mib_max = 512\n\n\
              [[site]]\nid = \"EVIL-wildcard-site-00\"\nchargers = [\"EVIL-wild-*\"]\n",
             dir = dir.display().to_string(),
         );

@@ -63,6 +63,8 @@ impl Rest {
 pub(super) struct Bounds {
     pub p99: Duration,
     pub memory: u64,
+    /// Bytes of the log of facts.
+    pub log: u64,
 }
 
 /// Log lines for people, at most: so many bytes, and so many more for each second.
@@ -70,8 +72,6 @@ const TEXT_LOG_BYTES: u64 = 1 << 20;
 const TEXT_LOG_BYTES_PER_SECOND: u64 = 8 << 10;
 /// How far memory may have grown from the second quarter of the time to the last one: a quarter, and this.
 const GROWTH_BYTES: u64 = 96 << 20;
-/// Bytes that the log of facts may take (the own gate's setting), beside snapshots, archive and ballast of a short run.
-const DATA_BYTES: u64 = 1 << 30;
 
 /// The account of what processors captured, in the chart.
 const RECEIVABLE: &str = "1110";
@@ -226,8 +226,13 @@ fn judge(bounds: &Bounds, found: &Found) -> Vec<Promise> {
         let lines = TEXT_LOG_BYTES + TEXT_LOG_BYTES_PER_SECOND * found.attacked.as_secs();
         promise(
             "the log is bounded",
-            gate.data_most <= DATA_BYTES && gate.text_log_last <= lines,
-            format!("data {} MiB at most, lines {} KiB", mib(gate.data_most), gate.text_log_last >> 10),
+            gate.log_most <= bounds.log && gate.text_log_last <= lines,
+            format!(
+                "log {} MiB at most, lines {} KiB, archive {} MiB",
+                mib(gate.log_most),
+                gate.text_log_last >> 10,
+                mib(gate.archive_last)
+            ),
         );
         let ended = found.ended.is_some() || gate.gone;
         promise("the process never ends", !ended, format!("{:?}", found.ended));

@@ -18,7 +18,8 @@ pub(super) struct Watched {
 struct Sample {
     memory: u64,
     files: u64,
-    data: u64,
+    log: u64,
+    archive: u64,
     text_log: u64,
 }
 
@@ -43,9 +44,11 @@ pub(super) struct Sampled {
     pub memory_late: u64,
     pub files_most: u64,
     pub files_last: u64,
-    /// Everything in the data directory.
-    pub data_most: u64,
-    pub data_last: u64,
+    /// The log of facts, which is trimmed.
+    pub log_most: u64,
+    pub log_last: u64,
+    /// The archive, which keeps every closed session.
+    pub archive_last: u64,
     /// What it wrote for people.
     pub text_log_last: u64,
 }
@@ -63,7 +66,8 @@ impl Samples {
         };
         let files = fs::read_dir(format!("/proc/{}/fd", self.watched.pid)).map_or(0, |files| files.count() as u64);
         let text_log = self.watched.text_log.as_deref().map_or(0, bytes_of);
-        self.taken.push(Sample { memory, files, data: bytes_of(&self.watched.data), text_log });
+        let [log, archive] = ["log", "archive"].map(|part| bytes_of(&self.watched.data.join(part)));
+        self.taken.push(Sample { memory, files, log, archive, text_log });
     }
 
     /// What they say.
@@ -88,8 +92,9 @@ impl Samples {
             memory_late: median(3 * quarter, self.taken.len()),
             files_most: most(|sample| sample.files),
             files_last: last.files,
-            data_most: most(|sample| sample.data),
-            data_last: last.data,
+            log_most: most(|sample| sample.log),
+            log_last: last.log,
+            archive_last: last.archive,
             text_log_last: last.text_log,
         }
     }
@@ -123,12 +128,14 @@ mod tests {
     #[test]
     fn a_process_is_watched_until_it_is_gone() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("log"), [0; 700]).unwrap();
+        fs::create_dir(folder.path().join("log")).unwrap();
+        fs::write(folder.path().join("log/segment"), [0; 700]).unwrap();
+        fs::write(folder.path().join("ballast"), [0; 9_000]).unwrap();
         let watched = Watched { pid: std::process::id(), data: folder.path().to_owned(), text_log: None };
         let mut samples = Samples::new(watched);
         samples.take();
         let sampled = samples.done();
-        assert_eq!((sampled.samples, sampled.gone, sampled.data_most), (2, false, 700));
+        assert_eq!((sampled.samples, sampled.gone, sampled.log_most), (2, false, 700));
         assert!(sampled.memory_most > 1 << 20 && sampled.files_most > 2);
         let watched = Watched { pid: u32::MAX, data: folder.path().to_owned(), text_log: None };
         assert!(Samples::new(watched).done().gone);
