@@ -21,7 +21,7 @@ fn broken(report: &Value) -> Vec<&str> {
 const P99_OF_A_BUSY_MACHINE: &str = "3s";
 
 /// What the gate does not answer as it has to yet.
-const TO_BE_MENDED: [&str; 2] = ["settlement-lies", "console-abuse"];
+const TO_BE_MENDED: [&str; 1] = ["settlement-lies"];
 
 #[test]
 fn a_gate_under_every_attack_keeps_its_promises() {

@@ -48,6 +48,7 @@ pub(super) struct OwnGate {
     dir: PathBuf,
     chargers: SocketAddr,
     processors: SocketAddr,
+    probes: SocketAddr,
     child: Option<Child>,
 }
 
@@ -71,11 +72,11 @@ impl OwnGate {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         PkiFolder::open_or_create(&dir.join("pki"), "wattstile.local", &names, wall_clock())
             .map_err(CliError::failed)?;
-        let (chargers, processors) = (free_address()?, free_address()?);
+        let (chargers, processors, probes) = (free_address()?, free_address()?, free_address()?);
         let config = format!(
             "[gate]\ndata_dir = {dir:?}\npartitions = 8\n\n\
              [chargers]\nlisten = \"{chargers}\"\nsilence = \"30s\"\nlate_readings = \"5s\"\nno_start = \"30s\"\n\n\
-             [processors]\nlisten = \"{processors}\"\n\n[console]\nlisten = \"127.0.0.1:0\"\n\n\
+             [processors]\nlisten = \"{processors}\"\n\n[console]\nlisten = \"127.0.0.1:0\"\nprobes_listen = \"{probes}\"\n\n\
              [tariffs]\ndefault = \"ATTACK-EUR\"\n\n\
              [payment]\nanswer_authorize = \"3s\"\nanswer_increment = \"3s\"\nanswer_capture = \"3s\"\n\
              answer_void = \"3s\"\nanswer_refund = \"3s\"\n\n\
@@ -88,7 +89,7 @@ impl OwnGate {
         });
         let config: String = std::iter::once(config).chain(assigned).collect();
         write(dir.join("wattstile.toml"), &config)?;
-        let mut gate = OwnGate { dir: dir.to_owned(), chargers, processors, child: None };
+        let mut gate = OwnGate { dir: dir.to_owned(), chargers, processors, probes, child: None };
         gate.start_again()?;
         Ok(gate)
     }
@@ -126,7 +127,7 @@ impl OwnGate {
     pub fn ways(&self) -> Result<Ways, CliError> {
         let folder = PkiFolder::open(&self.dir.join("pki")).map_err(CliError::failed)?;
         let trust = Trust::new(std::slice::from_ref(folder.root()), "localhost").map_err(CliError::failed)?;
-        let console = console_of(&self.dir.join("data"))?;
+        let console = ConsoleWay { probes: self.probes, ..console_of(&self.dir.join("data"))? };
         let doors = (self.chargers, self.processors);
         Ok(Ways::new(doors, Some(console), folder, trust, Arc::new(FastClock::new(1))))
     }
