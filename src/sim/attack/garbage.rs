@@ -16,7 +16,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
     does: "random bytes, good frames with changed bytes, whole frames of random payload, frames cut off, at both listeners",
     expects: "an answer, or a closed connection; never silence",
     pause: Duration::from_secs(1),
-    currency: 191,
+    currency: 764,
     attack: |field| Box::pin(attack(field)) as Attacking,
 };
 
