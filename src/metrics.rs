@@ -69,7 +69,7 @@ catalogue! {
     SESSIONS_ACTIVE = Gauge "wattstile_sessions_active" ["state"] "Sessions that are not settled, by state.";
     SESSIONS = Counter "wattstile_sessions_total" ["outcome"] "Sessions that ended, by how.";
     SESSIONS_DOUBTFUL = Counter "wattstile_sessions_doubtful_total" []
-        "Sessions of which half the readings, or the last one, were not believed when they ended: a person should look.";
+        "Sessions of which half the readings, or the last one, were rejected when they ended: a person should look.";
     ENERGY_DELIVERED = Counter "wattstile_energy_delivered_joules_total" [] "Energy of accepted meter readings.";
     TICKS = Counter "wattstile_ticks_total" ["result"] "Meter readings, by what became of them.";
     TICK_DURATION = Histogram "wattstile_tick_duration_seconds" []

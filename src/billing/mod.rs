@@ -35,3 +35,4 @@ pub use session::{
 };
 pub use signature::{PublicKey, SignatureError, SignedReceipt, SigningKey, canonical_json, verify_receipt};
 pub use split::PayableSplit;
+pub use text::duration;

@@ -322,7 +322,7 @@ pub(super) fn clock(time: &str) -> String {
 }
 
 /// Seconds as hours, minutes and seconds, without what is zero.
-pub(super) fn duration(seconds: Decimal) -> String {
+pub fn duration(seconds: Decimal) -> String {
     let whole = i64::try_from(seconds.trunc().mantissa()).unwrap_or(i64::MAX);
     let rest = seconds.fract();
     let mut parts = Vec::new();

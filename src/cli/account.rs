@@ -1,10 +1,11 @@
 //! `wattstile account`: prepaid and postpaid accounts.
 
-use super::look::{Source, Which, give, items, table};
+use super::look::{Source, Which, give, items, moment, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
     AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
 };
+use crate::units::counted;
 use rust_decimal::Decimal;
 use std::io::{self, Write};
 
@@ -25,13 +26,14 @@ enum Verb {
     #[command(after_help = "Example:\n  wattstile account open driver-1 --currency EUR")]
     Open(Open),
     /// Put paid money on an account
-    #[command(after_help = "Examples:\n  wattstile account topup driver-1 25.00 --dry-run\n  \
-        wattstile account topup driver-1 25.00 --card - < token.txt")]
+    #[command(after_help = "Examples:\n  wattstile account top-up driver-1 25.00 --dry-run\n  \
+        wattstile account top-up driver-1 25.00 --card - < token.txt")]
+    #[command(name = "top-up", alias = "topup")]
     Topup(Topup),
     /// Put promotional money on an account
     #[command(after_help = "Example:\n  wattstile account promote driver-1 5.00 --until 2027-01-01T00:00:00Z")]
     Promote(Promote),
-    /// Change how far paid money may go below zero: an account that is paid afterwards
+    /// Change how far paid money may go below zero: above 0 the account is postpaid
     #[command(after_help = "Example:\n  wattstile account limit fleet-7 500.00 --dry-run")]
     Limit(Limit),
     /// Let a credential pay from an account
@@ -209,7 +211,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let rows: Vec<AccountRow> = items(&document)?;
             give(output, &document, |out| {
                 let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-                table(out, &["account", "state", ">paid", ">promotional", ">held", ">available", ""], &cells)
+                table(out, &["account", "state", ">paid", ">promotional", ">held", ">available", "currency"], &cells)
             })?;
         }
         Verb::Open(Open { id, currency, credit_limit, dry_run, operation }) => {
@@ -296,7 +298,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                     .iter()
                     .map(|movement| {
                         vec![
-                            movement.at.clone(),
+                            moment(&movement.at),
                             movement.kind.clone(),
                             movement.change.to_string(),
                             movement.balance.to_string(),
@@ -305,7 +307,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                         ]
                     })
                     .collect();
-                table(out, &["at", "movement", ">change", ">balance", "", "operation"], &rows)
+                table(out, &["at", "movement", ">change", ">balance", "currency", "operation"], &rows)
             })?;
         }
     }
@@ -330,7 +332,7 @@ fn show(out: &mut dyn Write, row: &AccountRow) -> io::Result<()> {
     for (name, value) in [
         ("paid", money(row.paid)),
         ("promotional", money(row.promotional)),
-        ("held", format!("{}  by {} holds", money(row.held), row.open_holds)),
+        ("held", format!("{}  by {}", money(row.held), counted(row.open_holds, "hold"))),
         ("credit limit", money(row.credit_limit)),
         ("available", money(row.available)),
     ] {

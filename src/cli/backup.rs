@@ -8,6 +8,7 @@ use crate::app;
 use crate::console::{BACKUP_PATIENCE, BackUp};
 use crate::journal::backup::{self, Manifest};
 use crate::journal::{self, Inspection};
+use crate::units::counted;
 use std::path::{Path, PathBuf};
 
 /// Backups.
@@ -114,7 +115,14 @@ fn check(from: &Path, place: &Path) -> Result<Checked, CliError> {
 fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
     output.answer("backup/1", manifest, |out| {
         let Manifest { blocks, records, bytes, files, .. } = manifest;
-        writeln!(out, "{} files, {bytes} bytes, {records} records in {blocks} blocks", files.len())
+        writeln!(
+            out,
+            "{}, {}, {} in {}",
+            counted(files.len(), "file"),
+            counted(*bytes, "byte"),
+            counted(*records, "record"),
+            counted(*blocks, "block")
+        )
     })?;
     Ok(Exit::Ok)
 }
@@ -128,13 +136,18 @@ fn show(checked: &Checked, output: &Output) -> Result<Exit, CliError> {
         }
         let (records, sessions, live) = (found.records, found.archived_sessions, checked.sessions_live);
         let word = if found.whole { format!("{GOOD}whole{GOOD:#}") } else { "not whole".to_owned() };
-        writeln!(out, "{word}: {records} records, {live} live and {sessions} archived sessions")?;
+        writeln!(
+            out,
+            "{word}: {}, {live} live and {}",
+            counted(records, "record"),
+            counted(sessions, "archived session")
+        )?;
         for account in &checked.accounts_below_zero {
             writeln!(out, "below zero: {account}")?;
         }
         match balanced {
             true => writeln!(out, "{GOOD}balanced{GOOD:#}: debits are credits in every currency"),
-            false => writeln!(out, "the books are off by {} minor units", checked.books_imbalance_minor),
+            false => writeln!(out, "the books are off by {}", counted(checked.books_imbalance_minor, "minor unit")),
         }
     })?;
     Ok(if found.whole && balanced { Exit::Ok } else { Exit::Corrupt })

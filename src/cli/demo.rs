@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 /// Run a gate with simulated chargers, drivers and processors
 ///
 /// Everything is made on this machine: development certificates, data, 40 chargers on 40 mutual-TLS connections, two
-/// payment processors that dial in, twenty prepaid accounts. Started again, it goes on with the same data and the same
+/// payment processors that connect, twenty prepaid accounts. Started again, it goes on with the same data and the same
 /// sessions, however it ended.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  wattstile demo --for 30s --json")]
 pub struct Args {
     /// Where certificates and data are kept
-    #[arg(long, value_name = "DIR", default_value_os_t = default_directory().to_owned(), env = "WATTSTILE_DEMO_DIR")]
+    #[arg(long = "data", alias = "dir", value_name = "DIR", default_value_os_t = default_directory().to_owned(), env = "WATTSTILE_DEMO_DIR")]
     dir: PathBuf,
     /// End by itself after this long
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::journal;
 use crate::limits;
 use crate::transport::descriptors::{self, Plan};
-use crate::units::Clock;
+use crate::units::{Clock, counted};
 use serde::Serialize;
 use std::fs;
 use std::io::Write;
@@ -84,7 +84,11 @@ fn log(data: &Path) -> Finding {
     match journal::verify(data) {
         Ok(found) if found.whole => {
             let (records, bytes, sessions) = (found.records, found.bytes >> 20, found.archived_sessions);
-            let detail = format!("whole: {records} records in {bytes} MiB of log, {sessions} archived sessions");
+            let detail = format!(
+                "whole: {} in {bytes} MiB of journal, {}",
+                counted(records, "record"),
+                counted(sessions, "archived session")
+            );
             Finding::good("data", detail)
         }
         Ok(found) => {
@@ -110,7 +114,7 @@ fn room(place: &Path) -> Finding {
         text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok()
     });
     match free.map(|kib| kib << 10) {
-        None => Finding::warning("disk", "nobody could tell how much room is left", "`df` is not there"),
+        None => Finding::warning("disk", "how much room is left is not known", "`df` is not there"),
         Some(free) if free < ROOM_LEAST => {
             Finding::wrong("disk", format!("{} MiB are left", free >> 20), "on a full disk no log can even be opened")
         }

@@ -1,6 +1,6 @@
 //! `wattstile hold`, `operation` and `refund`: the money of sessions, and orders about it.
 
-use super::look::{Source, Which, give, items, table};
+use super::look::{Source, Which, give, items, moment, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
     HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
@@ -125,9 +125,9 @@ pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
         writeln!(out, "{}  {} of {} {}: {}", row.id, row.kind, sheet.currency, row.amount, row.state)?;
         let mut lines = vec![("session", sheet.session.clone()), ("processor", row.processor.clone())];
         lines.push(("hold", format!("{}  {}", row.hold_id, row.hold)));
-        lines.extend(row.reference.clone().map(|name| ("its name there", name)));
-        lines.extend(row.requested_at.clone().map(|at| ("asked at", at)));
-        lines.extend(row.answered_at.clone().map(|at| ("answered at", at)));
+        lines.extend(row.reference.clone().map(|name| ("reference", name)));
+        lines.extend(row.requested_at.clone().map(|at| ("asked at", moment(&at))));
+        lines.extend(row.answered_at.clone().map(|at| ("answered at", moment(&at))));
         for (name, value) in lines {
             writeln!(out, "  {name:<16}{value}")?;
         }
@@ -183,10 +183,10 @@ fn list(out: &mut dyn Write, rows: &[HoldRow]) -> io::Result<()> {
             row.authorized.to_string(),
             row.captured.to_string(),
             row.currency.clone(),
-            row.expires_at.clone(),
+            moment(&row.expires_at),
         ]
     });
-    let heads = ["hold", "processor", "state", ">authorized", ">captured", "", "lapses"];
+    let heads = ["hold", "processor", "state", ">authorized", ">captured", "currency", "lapses"];
     table(out, &heads, &cells.collect::<Vec<_>>())
 }
 
@@ -197,11 +197,11 @@ fn show(out: &mut dyn Write, sheet: &HoldSheet) -> io::Result<()> {
     for (name, value) in [
         ("session", format!("{}  {}", row.session, sheet.session_state)),
         ("processor", row.processor.clone()),
-        ("its name there", row.reference.clone().unwrap_or_else(|| "not known".to_owned())),
+        ("reference", row.reference.clone().unwrap_or_else(|| "not known".to_owned())),
         ("authorized", money(row.authorized)),
         ("captured", money(row.captured)),
         ("refunded", money(sheet.refunded)),
-        ("lapses", row.expires_at.clone()),
+        ("lapses", moment(&row.expires_at)),
     ] {
         writeln!(out, "  {name:<16}{value}")?;
     }
@@ -216,7 +216,7 @@ fn timeline(out: &mut dyn Write, rows: &[TimelineRow], is_cut: bool) -> io::Resu
         return Ok(());
     }
     let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| vec![row.at.clone(), after(row.after_ms), row.by.clone(), row.text.clone()]).collect();
+        rows.iter().map(|row| vec![moment(&row.at), after(row.after_ms), row.by.clone(), row.text.clone()]).collect();
     writeln!(out)?;
     table(out, &["when", ">after", "who", "said"], &cells)?;
     match is_cut {
@@ -242,7 +242,7 @@ fn cells(row: &OperationRow) -> Vec<String> {
         row.kind.clone(),
         row.amount.to_string(),
         row.state.clone(),
-        row.requested_at.clone().unwrap_or_default(),
+        row.requested_at.as_deref().map(moment).unwrap_or_default(),
     ]
 }
 

@@ -5,6 +5,7 @@ use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::billing::invoice::{Issued, verify_series};
 use crate::console::{InvoiceRow, SeriesRow, segment};
+use crate::units::counted;
 use rust_decimal::Decimal;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -109,10 +110,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
-fn counted(documents: u64) -> String {
-    if documents == 1 { "1 document".to_owned() } else { format!("{documents} documents") }
-}
-
 fn cells(row: &InvoiceRow) -> Vec<String> {
     let corrects = row.corrects.clone().unwrap_or_default();
     let total = row.total.to_string();
@@ -144,7 +141,7 @@ impl VerifySeries {
                     None => writeln!(
                         out,
                         "{GOOD}whole{GOOD:#}   {series}  {}  {currency} {total}  sha256 {head}",
-                        counted(*documents)
+                        counted(*documents, "document")
                     )?,
                     Some(fault) => writeln!(out, "{BAD}broken{BAD:#}  {series}  {fault}")?,
                 }
@@ -176,7 +173,11 @@ fn verify_file(path: &Path, head: Option<&str>, output: &Output) -> Result<Exit,
         "whole": true, "series": series, "documents": summary.count, "head": found, "totals": totals,
     });
     output.answer("invoice-series/1", &document, |out| {
-        writeln!(out, "{GOOD}whole{GOOD:#}  {series}  {}, no gap, nothing changed", counted(summary.count))?;
+        writeln!(
+            out,
+            "{GOOD}whole{GOOD:#}  {series}  {}, no gap, nothing changed",
+            counted(summary.count, "document")
+        )?;
         totals.iter().try_for_each(|(currency, total)| writeln!(out, "  total  {currency} {total}"))?;
         writeln!(out, "  head   {found}")
     })?;

@@ -7,13 +7,13 @@ use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
 use crate::payment::acquaintance;
-use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
+use crate::units::{AccountId, ChargerId, SessionId, TariffHash, by_count, counted};
 use crate::{account, charger};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// The log.
+/// The journal.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,7 +24,7 @@ pub struct Args {
 enum Verb {
     /// Check every record, snapshot and archived session
     #[command(after_help = "Example:\n  wattstile journal verify\n\n\
-        Ends with 0 when everything is as it was written, with 65 when something is\n\
+        Ends with 0 when everything is as it was written, with 65 when something is \
         damaged: each damage is named with its place and with what is lost.")]
     Verify(Place),
     /// Write what is whole in a damaged data directory into a new one
@@ -33,7 +33,7 @@ enum Verb {
     /// to the first one that is missing, and the archive as it is. What is lost is named.
     /// The damaged directory is only read.
     #[command(after_help = "Example:\n  wattstile journal rescue .wattstile/gate/data /srv/wattstile/rescued\n\n\
-        Ends with 0 when nothing is lost, with 65 when something is; the new directory is\n\
+        Ends with 0 when nothing is lost, with 65 when something is; the new directory is \
         there in both cases. `backup restore` may know more: compare before you go on.")]
     Rescue {
         /// The damaged data directory
@@ -41,7 +41,7 @@ enum Verb {
         /// The new data directory: empty or not there
         to: PathBuf,
     },
-    /// Show every record of the log, one JSON document a line
+    /// Show every record of the journal, one JSON document a line
     #[command(after_help = "Example:\n  wattstile journal dump --partition 7 | head")]
     Dump(Dump),
 }
@@ -95,7 +95,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
         let snapshot = totals.snapshot_at.map_or_else(|| "none".to_owned(), |at| at.to_string());
         writeln!(
             out,
-            "partition {:>5}  last {:>12}  snapshot {snapshot:>12}  in the log {:>10}  {DIM}{}{DIM:#}",
+            "partition {:>5}  last {:>12}  snapshot {snapshot:>12}  in the journal {:>10}  {DIM}{}{DIM:#}",
             totals.partition,
             totals.last,
             totals.records,
@@ -104,14 +104,22 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "log        {} records in {} blocks, {} bytes, epoch {}",
-        found.records, found.blocks, found.bytes, found.epoch
+        "journal    {} in {}, {}, epoch {}",
+        counted(found.records, "record"),
+        counted(found.blocks, "block"),
+        counted(found.bytes, "byte"),
+        found.epoch
     )?;
     if let Some(torn) = &found.torn_tail {
-        writeln!(out, "torn tail  {torn}; nobody was told of it, and the next start cuts it away")?;
+        writeln!(out, "torn tail  {torn}; none of it was acknowledged, and the next start cuts it off")?;
     }
-    writeln!(out, "snapshots  {} bytes", found.snapshot_bytes)?;
-    writeln!(out, "archive    {} sessions, {} bytes", found.archived_sessions, found.archive_bytes)?;
+    writeln!(out, "snapshots  {}", counted(found.snapshot_bytes, "byte"))?;
+    writeln!(
+        out,
+        "archive    {}, {}",
+        counted(found.archived_sessions, "session"),
+        counted(found.archive_bytes, "byte")
+    )?;
     for damage in &found.damage {
         writeln!(out, "{BAD}damaged{BAD:#}    {damage}")?;
     }
@@ -119,7 +127,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
         write!(out, "left       partition {:>5}  whole up to {good_to}", partition.0)?;
         match after {
             0 => writeln!(out, "; nothing tells whether there was more")?,
-            after => writeln!(out, "; {after} whole records behind the damage")?,
+            after => writeln!(out, "; {} behind the damage", counted(*after, "whole record"))?,
         }
     }
     show_lost(&found.lost, out)?;
@@ -137,11 +145,16 @@ fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {
             write!(out, "partition {partition:>5}  whole up to {good_to:>12}  snapshot {snapshot_at:>12}")?;
             match left_behind {
                 0 => writeln!(out)?,
-                more => writeln!(out, "  {more} records behind a loss stay behind")?,
+                more => writeln!(
+                    out,
+                    "  {} behind a loss {} behind",
+                    counted(*more, "record"),
+                    by_count(*more, "stays", "stay")
+                )?,
             }
         }
-        writeln!(out, "log        {} records came over", rescued.records)?;
-        writeln!(out, "archive    {} files came over as they are", rescued.archive_files)?;
+        writeln!(out, "journal    {} recovered", counted(rescued.records, "record"))?;
+        writeln!(out, "archive    {} copied unchanged", counted(rescued.archive_files, "file"))?;
         rescued.damage.iter().try_for_each(|damage| writeln!(out, "{BAD}damaged{BAD:#}    {damage}"))?;
         show_lost(&rescued.lost, out)
     })?;

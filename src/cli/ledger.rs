@@ -4,6 +4,7 @@ use super::look::{Source, Which, give, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::console::TrialView;
+use crate::units::counted;
 use serde_json::Value;
 
 /// The books.
@@ -43,8 +44,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let good = trial.imbalance_minor == 0 && trial.broken.is_empty();
             give(output, &document, |out| {
                 match good {
-                    true => writeln!(out, "{GOOD}balanced{GOOD:#}  ±0  {} entries", trial.entries)?,
-                    false => writeln!(out, "{BAD}not balanced{BAD:#}  {} minor units off", trial.imbalance_minor)?,
+                    true => writeln!(out, "{GOOD}balanced{GOOD:#}  ±0  {}", counted(trial.entries, "entry"))?,
+                    false => {
+                        writeln!(out, "{BAD}not balanced{BAD:#}  {} off", counted(trial.imbalance_minor, "minor unit"))?
+                    }
                 }
                 trial.broken.iter().try_for_each(|broken| writeln!(out, "  {broken}"))
             })?;
@@ -63,9 +66,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                         row.currency.clone(),
                     ]
                 });
-                let heads = ["code", "account", ">debits", ">credits", ">balance", ""];
+                let heads = ["code", "account", ">debits", ">credits", ">balance", "currency"];
                 table(out, &heads, &cells.collect::<Vec<_>>())?;
-                writeln!(out, "off by {} minor units after {} entries", trial.imbalance_minor, trial.entries)
+                writeln!(
+                    out,
+                    "off by {} after {}",
+                    counted(trial.imbalance_minor, "minor unit"),
+                    counted(trial.entries, "entry")
+                )
             })?;
         }
         Verb::Export { format, since } => {

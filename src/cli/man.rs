@@ -6,7 +6,7 @@ use rustix::fs::Mode;
 use std::fs;
 use std::path::PathBuf;
 
-/// Print the manual page, or write all of them
+/// Print the help texts as a page for man(1), or write all pages
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  wattstile man | man -l -\n  wattstile man /usr/local/share/man/man1")]
 pub struct Args {

@@ -24,6 +24,7 @@ mod live;
 pub mod log;
 mod look;
 mod man;
+mod manual;
 pub mod metrics;
 pub mod output;
 mod own_gate;
@@ -80,58 +81,60 @@ struct Manners {
 /// What can be done. A verb whose arguments have a long text has none here, which would hide it.
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Open, fill and show accounts
-    Account(account::Args),
-    /// Measure how many readings per second a gate makes durable
-    Bench(bench::Args),
-    /// Make, show, check and revoke certificates
-    Cert(cert::Args),
     Demo(demo::Args),
-    /// Print the completions of a shell
-    Completions(completions::Args),
-    /// Make, check and show the configuration
-    Config(config::Args),
+    Serve(serve::Args),
     Doctor(doctor::Args),
     Health(health::Args),
-    /// Back up, check and restore a data directory
-    Backup(backup::Args),
-    /// Check and show the log of a gate that is not running
-    Journal(journal::Args),
-    /// Show chargers
-    Charger(things::Chargers),
-    /// List, show and release holds
-    Hold(hold::Holds),
-    /// Check and export the books
-    Ledger(ledger::Args),
-    /// Invoices and credit notes, and the check of their series
-    Invoice(invoice::Args),
+    /// Make, check and show the configuration
+    Config(config::Args),
+    /// Make, show, check and revoke certificates
+    Cert(cert::Args),
     /// Keys under which tokens are kept
     Keys(keys::Args),
-    /// Print the manual page, or write all of them
-    Man(man::Args),
-    /// List the metrics that the gate exports
-    Metrics(metrics::Args),
+    /// List, show, explain and stop sessions
+    Session(session::Args),
+    /// Show chargers
+    Charger(things::Chargers),
     /// Show and check receipts
     Receipt(receipt::Args),
-    Serve(serve::Args),
-    /// Compare what processors settled with what was captured
-    Recon(recon::Args),
-    /// Tell recorded sessions to a gate, and compare what it bills with what was billed
-    Replay(replay::Args),
-    /// Run simulated chargers and processors
-    Sim(sim::Args),
+    /// Give captured money back
+    Refund(hold::Refund),
+    /// Open, fill and show accounts
+    Account(account::Args),
+    /// List, show and release holds
+    Hold(hold::Holds),
     /// Show one operation that was asked of a processor
     Operation(hold::Operations),
     /// List, show, drain and test processors
     Processor(processor::Args),
-    /// Give captured money back
-    Refund(hold::Refund),
-    /// Simulate a gate, its chargers and its processors while everything goes wrong
-    Simulate(simulate::Args),
-    /// List, show, explain and stop sessions
-    Session(session::Args),
     /// Check, explain and price tariffs
     Tariff(tariff::Args),
+    /// Invoices and credit notes, and the check of their series
+    Invoice(invoice::Args),
+    /// Compare what processors settled with what was captured
+    Recon(recon::Args),
+    /// Check and export the books
+    Ledger(ledger::Args),
+    /// Check and show the log of a gate that is not running
+    Journal(journal::Args),
+    /// Back up, check and restore a data directory
+    Backup(backup::Args),
+    /// List the metrics that the gate exports
+    Metrics(metrics::Args),
+    /// Run simulated chargers and processors
+    Sim(sim::Args),
+    /// Simulate a gate, its chargers and its processors while everything goes wrong
+    #[command(hide = true)]
+    Simulate(simulate::Args),
+    /// Tell recorded sessions to a gate, and compare what it bills with what was billed
+    Replay(replay::Args),
+    /// Measure how many readings per second a gate makes durable
+    Bench(bench::Args),
+    Manual(manual::Args),
+    /// Print the manual page, or write all of them
+    Man(man::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
 }
 
 impl Verb {
@@ -152,6 +155,7 @@ impl Verb {
             Verb::Ledger(args) => ledger::run(args, output),
             Verb::Invoice(args) => invoice::run(args, output),
             Verb::Keys(args) => keys::run(args, output),
+            Verb::Manual(args) => manual::run(args, output),
             Verb::Man(args) => man::run(args, output),
             Verb::Metrics(args) => metrics::run(args, output),
             Verb::Processor(args) => processor::run(args, output),
@@ -231,7 +235,7 @@ fn shards(shards: u16) -> String {
 /// The table of exit codes, under the help text.
 fn exit_codes() -> String {
     let rows: Vec<String> = Exit::ALL.iter().map(|(exit, what)| format!("  {:>3}  {what}", exit.code())).collect();
-    format!("Exit codes:\n{}", rows.join("\n"))
+    format!("Long texts: `wattstile manual`\n\nExit codes:\n{}", rows.join("\n"))
 }
 
 #[cfg(test)]

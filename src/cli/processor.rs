@@ -3,6 +3,7 @@
 use super::look::{Which, give, items, table};
 use super::{CliError, Exit, Output};
 use crate::console::{Draining, ProcessorRow, ProcessorSheet, segment};
+use crate::units::counted;
 use std::io::{self, Write};
 
 /// Processors.
@@ -16,15 +17,15 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List processors that dialled in since the gate's start
+    /// List processors that have connected
     Ls,
     /// Show one: what it takes, what is on its way, what is not sent to it now
     #[command(after_help = "Example:\n  wattstile processor show acme-cards")]
     Show(One),
-    /// Give it no new holds; what it has it finishes
+    /// Give it no new holds; sessions that have a hold with it are completed
     #[command(after_help = "Example:\n  wattstile processor drain acme-cards --dry-run")]
     Drain(Drain),
-    /// Ask it about nothing, and say how long it took to answer
+    /// Send a probe inquiry, and say how long the answer took
     #[command(after_help = "Example:\n  wattstile processor test acme-cards")]
     Test(One),
 }
@@ -68,7 +69,11 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 let what = if off { "gets new holds again" } else { "gets no new holds" };
                 match dry_run {
                     true => writeln!(out, "{id}  would be told: {what}  (nothing was changed)"),
-                    false => writeln!(out, "{id}  {what}; {} operations are on their way", document["in_flight"]),
+                    false => writeln!(
+                        out,
+                        "{id}  {what}; {} in flight",
+                        counted(document["in_flight"].as_u64().unwrap_or(0), "operation")
+                    ),
                 }
             })?;
         }
@@ -116,7 +121,7 @@ fn show(out: &mut dyn Write, sheet: &ProcessorSheet) -> io::Result<()> {
     let row = &sheet.row;
     writeln!(out, "{}  {}", row.id, link(row))?;
     let mut lines = vec![
-        ("connections", format!("{}, {} operations on their way", row.connections, row.in_flight)),
+        ("connections", format!("{}, {} in flight", row.connections, counted(row.in_flight, "operation"))),
         ("since the start", format!("{} sent, {} answers, {} not sent", row.sent, row.answers, row.not_sent)),
         ("not in time", sheet.overdue.to_string()),
     ];
@@ -128,13 +133,50 @@ fn show(out: &mut dyn Write, sheet: &ProcessorSheet) -> io::Result<()> {
     }
     if let Some(takes) = &sheet.takes {
         lines.push(("takes", takes.kinds.join(", ")));
-        lines.push(("credentials", takes.credentials.join(", ")));
+        lines.push(("credentials", takes.credentials.iter().map(|kind| in_words(kind)).collect::<Vec<_>>().join(", ")));
         lines.push(("currencies", takes.currencies.join(", ")));
-        lines.push(("repetitions", format!("recognised for {} s", takes.replay_s)));
-        lines.push(("holds", format!("for {} s, {} increments at most", takes.hold_validity_s, takes.increments_max)));
+        lines.push(("repetitions", format!("recognised for {}", span(takes.replay_s))));
+        lines.push((
+            "holds",
+            format!("for {}, {} at most", span(takes.hold_validity_s), counted(takes.increments_max, "increment")),
+        ));
     }
     for (name, value) in lines {
         writeln!(out, "  {name:<16}{value}")?;
     }
     Ok(())
+}
+
+/// `CardToken` as `card token`.
+fn in_words(name: &str) -> String {
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
+
+/// Seconds as people say them: `24 h`, `5 days`, `90 s`.
+fn span(seconds: i64) -> String {
+    match seconds {
+        s if s >= 172_800 && s % 86_400 == 0 => counted(s / 86_400, "day"),
+        s if s >= 3_600 && s % 3_600 == 0 => format!("{} h", s / 3_600),
+        s if s >= 120 && s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_shown_in_the_largest_whole_unit() {
+        let shown = [86_400, 604_800, 432_000, 3_600, 900, 90, 0].map(span);
+        assert_eq!(in_words("CardToken"), "card token");
+        assert_eq!(shown, ["24 h", "7 days", "5 days", "1 h", "15 min", "90 s", "0 s"]);
+    }
 }

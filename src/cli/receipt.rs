@@ -26,7 +26,7 @@ enum Verb {
     Show(Show),
     /// Check a receipt's signature, offline
     #[command(after_help = "Example:\n  wattstile receipt verify receipt.json --key operator.pem\n\n\
-        Ends with 0 when the receipt is as it was signed, with 1 when it was changed or\n\
+        Ends with 0 when the receipt is as it was signed, with 1 when it was changed or \
         another key signed it, with 65 when it is no receipt.")]
     Verify(Verify),
 }

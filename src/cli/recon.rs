@@ -10,7 +10,7 @@ use crate::billing::reconciliation::{
 };
 use crate::console::{BatchLine, BatchPart, BatchRow, SettledRow, SettledView};
 use crate::limits;
-use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp};
+use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp, counted};
 use rust_decimal::Decimal;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ enum Verb {
     #[command(after_help = "Examples:\n  wattstile recon report --csv > sessions.csv\n  \
         wattstile recon report settlement.csv --map acme.toml --ours captures.csv \\\n    \
         --processor acme-cards --at 2026-11-21T23:00:00Z\n\n\
-        Ends with 0 when everything matches, with 1 when something does not, with 65 when\n\
+        Ends with 0 when everything matches, with 1 when something does not, with 65 when \
         a file cannot be read.")]
     Report(Box<ReportArgs>),
 }
@@ -186,7 +186,11 @@ fn whole(
             }
             for batch in &view.batches {
                 let BatchRow { processor, batch, state, lines, net, currency, faults, .. } = batch;
-                writeln!(out, "batch  {processor}  {batch}  {state}  {lines} lines  net {currency} {net}")?;
+                writeln!(
+                    out,
+                    "batch  {processor}  {batch}  {state}  {}  net {currency} {net}",
+                    counted(*lines, "line")
+                )?;
                 faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}  {fault}"))?;
             }
             Ok(())
@@ -229,7 +233,7 @@ impl Import {
         });
         give(output, &document, |out| {
             let said = if self.dry_run { "  (nothing was changed)" } else { "" };
-            writeln!(out, "{name}  {} lines{said}", batch.lines.len())?;
+            writeln!(out, "{name}  {}{said}", counted(batch.lines.len(), "line"))?;
             writeln!(out, "  matched         {:>8}", report.matched.len())?;
             writeln!(out, "  amount differs  {:>8}", report.differs.len())?;
             writeln!(out, "  extra           {:>8}", report.extra.len())?;

@@ -18,7 +18,7 @@ use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
 use crate::transport::resolve;
 use crate::transport::{Connector, Trust};
-use crate::units::{ChargerId, Power, ProcessorId, TimeSpan};
+use crate::units::{ChargerId, Power, ProcessorId, TimeSpan, counted};
 use crate::wire::Subject;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,12 +31,12 @@ use std::time::Duration;
 /// Tell recorded sessions to a gate, and compare what it bills with what was billed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The file has a header line and the columns session_id, charger_id, connector,\n\
-start, end, inactive_s, energy_wh, billed (or billed_ and the code of the tariff's
-currency, like billed_eur), place. Every charger of the file\n\
+The file has a header line and the columns session_id, charger_id, connector, \
+start, end, inactive_s, energy_wh, billed (or billed_ and the code of the tariff's \
+currency, like billed_eur), place. Every charger of the file \
 connects under its own name with a certificate of its own.\n\n\
 Example:\n  wattstile replay --sessions sessions.csv --tariff tariff.json --json\n\n\
-Ends with 0 when every session was settled at exactly the recorded cost and no\n\
+Ends with 0 when every session was settled at exactly the recorded cost and no \
 reading was lost, else with 1; also with 1 when rows were left out.")]
 pub struct Args {
     /// Recorded sessions, in CSV
@@ -48,12 +48,12 @@ pub struct Args {
     /// Time between two readings, in seconds of session time
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
-    /// Time zone of the chargers
-    #[arg(long, value_name = "IANA", default_value = "Europe/Paris")]
+    /// The chargers' time zone (IANA)
+    #[arg(long = "timezone", alias = "zone", value_name = "ZONE", default_value = "Europe/Paris")]
     zone: String,
     /// Tell them to a running gate: its listener for chargers. It has to know the
     /// tariff, and must not doubt old readings
-    #[arg(value_parser = resolve, long, value_name = "ADDRESS", conflicts_with = "data")]
+    #[arg(value_parser = resolve, long = "gate", alias = "connect", value_name = "ADDRESS", conflicts_with = "data")]
     connect: Option<SocketAddr>,
     /// Its listener for processors, when it has no processor yet
     #[arg(value_parser = resolve, long, value_name = "ADDRESS", requires = "connect")]
@@ -71,7 +71,7 @@ pub struct Args {
     #[arg(long, value_name = "KW", default_value_t = 400)]
     power_max: u32,
     /// Give up when nothing has happened for this long
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long = "timeout", alias = "patience", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     patience: Duration,
 }
 
@@ -124,7 +124,7 @@ pub(super) fn skipped_rows(skipped: &BadRows, out: &mut dyn Write) -> io::Result
     if skipped.is_empty() {
         return Ok(());
     }
-    writeln!(out, "  {BAD}left out{BAD:#}             {} rows that cannot be read", skipped.count)?;
+    writeln!(out, "  {BAD}left out{BAD:#}             {} that cannot be read", counted(skipped.count, "row"))?;
     skipped.told.iter().try_for_each(|row| writeln!(out, "    {row}"))
 }
 
@@ -244,7 +244,13 @@ impl ReplayReport {
 
 fn text_of(report: &ReplayReport, out: &mut dyn Write) -> io::Result<()> {
     let style = if report.is_exact() { GOOD } else { BAD };
-    writeln!(out, "{} sessions of {} chargers in {} s", report.sessions, report.chargers, report.seconds)?;
+    writeln!(
+        out,
+        "{} of {} in {} s",
+        counted(report.sessions, "session"),
+        counted(report.chargers, "charger"),
+        report.seconds
+    )?;
     writeln!(out, "  settled              {}", report.settled)?;
     writeln!(out, "  cost equal to billed {style}{}{style:#}", report.cost_equal_to_billed)?;
     writeln!(out, "  largest difference   {}", report.max_difference)?;
@@ -257,10 +263,10 @@ fn text_of(report: &ReplayReport, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     for (code, count) in &report.refused {
-        writeln!(out, "  {count} starts refused: {}", crate::wire::Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "start"), crate::wire::Code::from_number(*code))?;
     }
     for (code, count) in &report.rejected {
-        writeln!(out, "  {count} readings refused: {}", crate::wire::Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "reading"), crate::wire::Code::from_number(*code))?;
     }
     if let Some(error) = &report.last_error {
         writeln!(out, "  last broken connection: {error}")?;

@@ -15,7 +15,7 @@ use crate::console::{Console, Listening, PLACE_FILE};
 use crate::journal::{DataDir, Progress};
 use crate::transport::Edge;
 use crate::transport::files::read_secret;
-use crate::units::Clock;
+use crate::units::{Clock, counted};
 use crate::wire::MaySpeakFor;
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -143,7 +143,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
             writeln!(out, "probes      {probes}   /livez, /readyz and /metrics, for everybody")?;
         }
         writeln!(out, "shards      {}", shards(ready.shards))?;
-        writeln!(out, "recovered   {} records in {} ms", ready.recovered_records, ready.recovery_ms)
+        writeln!(out, "recovered   {} in {} ms", counted(ready.recovered_records, "record"), ready.recovery_ms)
     })?;
     manager.ready("ready: peers can connect");
     let attending = manager.attend(gate.directory().clone(), gate.edge().map(Edge::live)).map_err(CliError::failed)?;
@@ -154,7 +154,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     }
     drop(attending);
     manager.stopping();
-    tracing::info!("the gate stops: what was decided becomes durable, connections say goodbye");
+    tracing::info!("the gate stops: the journal is synced, and connections are closed");
     console.stop();
     gate.stop();
     tracing::info!("the gate has stopped");

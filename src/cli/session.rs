@@ -2,7 +2,9 @@
 
 use super::look::{Source, Which, cost, give, items, kwh, moment, table};
 use super::{CliError, Exit, Output};
+use crate::billing::duration;
 use crate::console::{SESSION_STATES, SessionRow, SessionSheet, segment};
+use crate::units::counted;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, Write};
@@ -195,7 +197,7 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         let name = line.dimension.replace('_', " ").to_uppercase();
         let (unit, show): (&str, fn(Decimal) -> String) = match line.unit.as_str() {
             "kWh" => ("kWh", kwh),
-            "s" => ("s", |seconds| seconds.normalize().to_string()),
+            "s" => ("", duration),
             _ => ("", |count| count.normalize().to_string()),
         };
         let quantity = match line.measured == line.billed {
@@ -245,7 +247,7 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
         sheet.payable, sheet.row.captured, sheet.released
     )?;
     let receipt = if sheet.receipt { ", signed receipt in the archive" } else { "" };
-    writeln!(out, "  proof: {} readings{receipt}", sheet.row.readings)
+    writeln!(out, "  proof: {}{receipt}", counted(sheet.row.readings, "reading"))
 }
 
 fn four(value: Decimal) -> String {

@@ -36,8 +36,10 @@ enum Verb {
     Processor(processor::Args),
     /// Attack a gate while honest drivers charge, and check what it promises
     Attack(attack::Args),
-    /// Kill a gate while everybody misbehaves, and compare the books afterwards
+    /// Kill a gate while its peers misbehave, and compare the books afterwards
     Chaos(chaos::Args),
+    /// Simulate a gate, its chargers and its processors on a virtual clock while everything goes wrong
+    World(super::simulate::Args),
     /// List the tokens and amounts that make a simulated processor misbehave
     Tokens,
 }
@@ -49,6 +51,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::Processor(args) => processor::run(args, output),
         Verb::Attack(args) => attack::run(args, output),
         Verb::Chaos(args) => chaos::run(args, output),
+        Verb::World(args) => super::simulate::run(args, output),
         Verb::Tokens => tokens::run(output),
     }
 }

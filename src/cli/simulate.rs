@@ -1,8 +1,9 @@
-//! `wattstile simulate`: whole worlds on a virtual clock, in which everything goes wrong, repeatable by seed.
+//! `wattstile sim world`: whole worlds on a virtual clock, in which everything goes wrong, repeatable by seed.
 
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::sim::world::{self, Faults, Report, Settings};
+use crate::units::counted;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::sync::Mutex;
@@ -12,11 +13,11 @@ use std::time::Instant;
 /// Simulate a gate, its chargers and its processors while everything goes wrong
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Examples:\n  wattstile simulate --seed 7 --hours 24 --chargers 200\n  \
-wattstile simulate --seed 7 --hours 4 --faults kill,torn-commit,delay --json\n  \
-wattstile simulate --seed 7 --hours 4 --faults all,-clock\n\n\
-A world lasts at most a day; more hours are more worlds, whose seeds count up. The same\n\
-arguments give the same answer, to the hash of the books. Ends with 1 if any promise was\n\
+Examples:\n  wattstile sim world --seed 7 --hours 24 --chargers 200\n  \
+wattstile sim world --seed 7 --hours 4 --faults kill,torn-commit,delay --json\n  \
+wattstile sim world --seed 7 --hours 4 --faults all,-clock\n\n\
+A world lasts at most a day; more hours are more worlds, whose seeds count up. The same \
+arguments give the same answer, to the hash of the books. Ends with 1 if any promise was \
 broken, and says with which seed and at which step.")]
 pub struct Args {
     /// Repeats everything
@@ -107,7 +108,7 @@ fn repeat(settings: &Settings, report: &Report) -> Vec<String> {
     let world = |seed: u64| settings.worlds().into_iter().find(|world| world.seed == seed);
     let line = |world: Settings| {
         let Settings { seed, minutes, chargers, faults } = world;
-        format!("wattstile simulate --seed {seed} --hours {} --chargers {chargers} --faults {faults}", minutes / 60)
+        format!("wattstile sim world --seed {seed} --hours {} --chargers {chargers} --faults {faults}", minutes / 60)
     };
     broken.into_iter().filter_map(world).map(line).collect()
 }
@@ -130,10 +131,10 @@ pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let zero = &report.reckoning;
     writeln!(
         out,
-        "{} simulated hours of {} chargers in {} worlds, seed {}",
-        report.minutes / 60,
-        report.chargers,
-        report.worlds,
+        "{} of {} in {}, seed {}",
+        counted(report.minutes / 60, "simulated hour"),
+        counted(report.chargers, "charger"),
+        counted(report.worlds, "world"),
         report.seed
     )?;
     writeln!(out, "  sessions           {} ({} receipts)", report.sessions, report.receipts)?;

@@ -47,7 +47,7 @@ sections! {
         /// How long a charger has at least to come back after a start of the gate, however long it was silent before.
         reconnect: TimeSpan = "\"5min\"";
     }
-    /// The listener to which processors dial in.
+    /// The listener to which processors connect.
     Processors "processors" {
         /// Where processors connect.
         listen: SocketAddr = "\"127.0.0.1:7444\"";
@@ -56,7 +56,7 @@ sections! {
         /// Most connections at once of one processor, by the name in its certificate; one more is refused.
         connections_each_max: u32 = "16";
     }
-    /// A processor that may dial in, and what it is asked for. Without any, every processor with a certificate is taken,
+    /// A processor that may connect, and what it is asked for. Without any, every processor with a certificate is taken,
     /// and asked for all that it takes. A hold goes to the processors that fit: those with the lowest `priority`, by
     /// their `weight`; to others when these are not connected, draining, busy, or do not answer.
     Processor "processor" {

@@ -89,7 +89,7 @@ pub(super) fn hold_id(text: &str) -> Result<OpId, Refused> {
 
 pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Draining) -> Result<Value, Refused> {
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
-    let row = views.processor(&id)?.ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+    let row = views.processor(&id)?.ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     if !wish.dry_run {
         let (tell, told) = mpsc::channel();
         let reply = OrderReply(Box::new(move |ordered| {
@@ -112,7 +112,7 @@ pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Drain
 pub(super) fn test(directory: &Directory, id: &str) -> Result<Value, Refused> {
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
     let actors = directory.processors();
-    let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("{id} has never dialled in")))?;
+    let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     let (tell, told) = mpsc::channel();
     let test = Test(Box::new(move |tested| {
         let _ = tell.send(tested);

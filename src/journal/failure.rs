@@ -57,7 +57,7 @@ pub enum Failure {
     },
     /// The directory belongs to another kind of gate.
     #[error(
-        "{path} is the data of {found}, not of {wanted}; name another directory (`gate.data_dir`, or `--dir` of the \
+        "{path} is the data of {found}, not of {wanted}; name another directory (`gate.data_dir`, or `--data` of the \
          demonstration), or delete this one if its data is not wanted"
     )]
     OtherOwner {

@@ -49,7 +49,7 @@ fn a_whole_directory_is_shown_with_its_totals() {
     assert_eq!((&first["partition"], &first["last"], &first["snapshot_at"]), (&1.into(), &2.into(), &2.into()));
     let (code, stdout, _) = journal(&["verify", data]);
     assert_eq!(code, 0);
-    assert!(stdout.contains("3 records in 1 blocks") && stdout.ends_with("whole\n"), "{stdout}");
+    assert!(stdout.contains("3 records in 1 block,") && stdout.ends_with("whole\n"), "{stdout}");
 }
 
 #[test]

@@ -136,3 +136,108 @@ fn in_a_pipe_the_demonstration_tells_plain_lines() {
     assert!(!told.contains('\r') && !told.contains('\u{1b}'), "{told}");
     assert!(!told.contains("token"), "{told}");
 }
+
+/// Spellings that earlier versions had, in the README, the manual or the tests, with what they are called now.
+const OLD_SPELLINGS: [(&[&str], &str); 13] = [
+    (&["demo", "--dir"], "--data"),
+    (&["sim", "chaos", "--dir"], "--data"),
+    (&["replay", "--zone"], "--timezone"),
+    (&["replay", "--connect"], "--gate"),
+    (&["sim", "fleet", "--patience"], "--grace"),
+    (&["tariff", "price", "--zone"], "--timezone"),
+    (&["tariff", "diff", "--zone"], "--timezone"),
+    (&["account", "topup"], "top-up"),
+    (&["replay", "--patience"], "--timeout"),
+    (&["bench", "--patience"], "--timeout"),
+    (&["simulate", "--seed"], "--seed"),
+    (&["simulate", "--hours"], "--hours"),
+    (&["simulate", "--faults"], "--faults"),
+];
+
+#[test]
+fn old_spellings_are_understood_and_not_shown() {
+    for (typed, now) in OLD_SPELLINGS {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(typed).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        // What is missing is a value or another argument, never the old spelling itself.
+        assert!(!told.contains("unexpected argument") && !told.contains("unrecognized"), "{typed:?}: {told}");
+        let (old, verb) = typed.split_last().unwrap();
+        let help = |verb: &[&str]| {
+            let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(verb).arg("--help").output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let shown = help(verb);
+        assert!(shown.contains(now), "{typed:?}: {now}: {shown}");
+        let is_old = |word: &str| word == *old && word != now;
+        assert!(!shown.split_whitespace().any(is_old), "{typed:?}: {shown}");
+    }
+    let help = |verb: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args([verb, "--help"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(!help("--quiet").contains("simulate "), "`simulate` is `sim world`");
+    assert!(help("sim").contains("world "));
+}
+
+#[test]
+fn help_of_every_command_fits_eighty_columns_and_has_none_of_the_retired_phrases() {
+    let retired = [
+        "about nothing",
+        "patience",
+        "it has it finishes",
+        "said twice",
+        "paid afterwards",
+        "its name there",
+        "youngest",
+        "dialled in",
+        "dial in",
+        "not believed",
+        "everybody",
+        "nobody",
+        "topup",
+    ];
+    let mut seen = 0;
+    let mut open = vec![Vec::<String>::new()];
+    while let Some(verb) = open.pop() {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(&verb).arg("--help").output().unwrap();
+        assert!(output.status.success(), "{verb:?}");
+        let help = String::from_utf8(output.stdout).unwrap();
+        for line in help.lines() {
+            assert!(
+                line.chars().count() <= 80
+                    || ["wattstile ", "Usage: "].iter().any(|start| line.trim_start().starts_with(start)),
+                "{verb:?}: {line}"
+            );
+        }
+        for phrase in retired {
+            assert!(!help.contains(phrase), "{verb:?}: {phrase}: {help}");
+        }
+        let commands = help.split_once("\nCommands:\n").map_or("", |(_, commands)| commands);
+        let commands = commands.lines().take_while(|line| !line.is_empty());
+        let names = commands.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+        for name in names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+            open.push([verb.clone(), vec![name.to_owned()]].concat());
+        }
+        seen += 1;
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn manual_is_read_without_the_documentation_of_the_code() {
+    let manual = |page: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_wattstile")).arg("manual").args(page).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, list, _) = manual(&[]);
+    assert_eq!(code, 0);
+    for page in list.lines().skip(1).map_while(|line| line.split_whitespace().next()) {
+        let (code, text, error) = manual(&[page]);
+        assert_eq!((code, error.as_str()), (0, ""), "{page}");
+        assert!(text.starts_with("# ") && !text.contains("](crate::") && !text.contains('\u{1b}'), "{page}: {text}");
+    }
+    let (code, _, error) = manual(&["nope"]);
+    assert_eq!(code, 3);
+    assert!(error.contains("pages: installation, operations, certificates"), "{error}");
+}

@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) window: u32,
     /// How long the gate may take to open the sessions, and for the last acknowledgements
-    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
+    #[arg(long = "timeout", alias = "patience", value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
     pub(super) patience: Duration,
     /// Threads that run the gate's partitions
     #[arg(long, value_name = "N", default_value_t = super::default_shards(), value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -58,7 +58,7 @@ pub struct Args {
     /// Write a page with the figures to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// In the end drop all connections at once, and measure until everybody is back and served
+    /// In the end drop all connections at once, and measure until all are connected and served again
     #[arg(long)]
     pub(super) storm: bool,
     /// Be the other process

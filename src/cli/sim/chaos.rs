@@ -16,7 +16,7 @@ use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings, Totals};
 use crate::sim::world;
 use crate::transport::refusal::wall_clock;
-use crate::units::{Amount, ChargerId, Energy, Power, ProcessorId, TimeSpan};
+use crate::units::{Amount, ChargerId, Energy, Power, ProcessorId, TimeSpan, counted};
 use crate::wire::Subject;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -25,14 +25,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Kill a gate while everybody misbehaves, and compare the books afterwards
+/// Kill a gate while its peers misbehave, and compare the books afterwards
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:\n  wattstile sim chaos --seed 7 --for 60s --json\n  \
 wattstile sim chaos --seed 7 --for 6h --simulated --json\n\n\
-The gate runs as a process of its own, with data and certificates in --dir, and is\n\
-killed with SIGKILL at random moments. Ends with 1 unless everything came out right.\n\
-With --simulated everything happens on a virtual clock, a simulated disk and a simulated\n\
+The gate runs as a process of its own, with data and certificates in --data, and is \
+killed with SIGKILL at random moments. Ends with 1 unless everything came out right. \
+With --simulated everything happens on a virtual clock, a simulated disk and a simulated \
 network, and the same seed gives the same ledger hash.")]
 pub struct Args {
     /// Repeats drivers, misbehaviour and moments
@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 6)]
     kill_within: u32,
     /// Where data, certificates and the gate's log are kept (new or empty); without it, nothing is kept
-    #[arg(long, value_name = "DIR")]
+    #[arg(long = "data", alias = "dir", value_name = "DIR")]
     dir: Option<PathBuf>,
     /// On the simulated clock: no process and no socket, everything that can go wrong, a hash of the books
     #[arg(long, conflicts_with_all = ["dir", "grace", "calm", "misbehave", "kill_within"])]
@@ -368,8 +368,12 @@ fn difference(books: &TrialView, processor: &ServiceReport) -> i64 {
 fn text_of(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "seed {}: {} kills, {} receipts, {} holds, {} misbehaviours",
-        report.seed, report.kills, report.receipts, report.holds, report.misbehaved
+        "seed {}: {}, {}, {}, {}",
+        report.seed,
+        counted(report.kills, "kill"),
+        counted(report.receipts, "receipt"),
+        counted(report.holds, "hold"),
+        counted(report.misbehaved, "misbehaviour")
     )?;
     let lines: [(&str, i128); 9] = [
         ("readings lost", report.readings_lost.into()),

@@ -7,7 +7,7 @@ use crate::sim::charger::Settings;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line, charger_names};
 use crate::sim::pace::Pace;
-use crate::units::{ChargerId, Power, SiteId, TimeSpan};
+use crate::units::{Amount, ChargerId, Power, SiteId, TimeSpan, by_count, counted};
 use crate::wire::{Code, Subject};
 use std::io::{self, Write};
 use std::time::Duration;
@@ -16,9 +16,9 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:\n  wattstile sim fleet --gate 127.0.0.1:7443 --chargers 100 --interval 5 --for 1m\n\n\
-Ends by itself after --for, or on SIGINT or SIGTERM: no new drivers come, those that\n\
-charge leave, and their receipts are waited for. Ends with 1 when the gate\n\
-refused readings or every start, lost something that it had acknowledged, or owes a\n\
+Ends by itself after --for, or on SIGINT or SIGTERM: no new drivers come, those that \
+charge leave, and their receipts are waited for. Ends with 1 when the gate \
+refused readings or every start, lost something that it had acknowledged, or owes a \
 receipt; with 5 when no charger ever reached it.")]
 pub struct Args {
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// How long the last receipts are waited for
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long = "grace", alias = "patience", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     patience: Duration,
 }
 
@@ -109,10 +109,18 @@ fn verdict(report: &FleetReport) -> Result<Exit, CliError> {
     }
     if tally.readings_lost + tally.sessions_lost > 0 {
         let (readings, sessions) = (tally.readings_lost, tally.sessions_lost);
-        wrong.push(format!("the gate lost {readings} acknowledged readings and {sessions} accepted sessions"));
+        wrong.push(format!(
+            "the gate lost {} and {}",
+            counted(readings, "acknowledged reading"),
+            counted(sessions, "accepted session")
+        ));
     }
     if report.sessions_open > 0 {
-        wrong.push(format!("{} sessions have no receipt", report.sessions_open));
+        wrong.push(format!(
+            "{} {} no receipt",
+            counted(report.sessions_open, "session"),
+            by_count(report.sessions_open, "has", "have")
+        ));
     }
     match wrong.is_empty() {
         true => Ok(Exit::Ok),
@@ -175,26 +183,42 @@ impl Args {
 
 fn text_of(report: &FleetReport, out: &mut dyn Write) -> io::Result<()> {
     let tally = &report.tally;
-    writeln!(out, "{} chargers, {} drivers, {} sessions accepted", report.chargers, tally.visits, tally.accepted)?;
-    writeln!(out, "  receipts   {}, {} sessions without one", tally.receipts, report.sessions_open)?;
+    writeln!(
+        out,
+        "{}, {}, {} accepted",
+        counted(report.chargers, "charger"),
+        counted(tally.visits, "driver"),
+        counted(tally.accepted, "session")
+    )?;
+    writeln!(out, "  receipts   {}, {} without one", tally.receipts, counted(report.sessions_open, "session"))?;
     writeln!(out, "  energy     {} Wh with receipts", report.energy_wh)?;
     for (currency, minor) in &report.paid_minor {
-        writeln!(out, "  paid       {minor} minor units of {currency}")?;
+        match currency.parse() {
+            Ok(known) => writeln!(out, "  paid       {currency} {}", Amount::new(*minor, known).major())?,
+            Err(_) => writeln!(out, "  paid       {} of {currency}", counted(*minor, "minor unit"))?,
+        }
     }
     writeln!(out, "  readings   {} taken, {} acknowledged", tally.readings, tally.readings_acked)?;
     let lost = tally.readings_lost + tally.sessions_lost;
     let style = if lost == 0 { GOOD } else { BAD };
-    writeln!(out, "  lost       {style}{} readings, {} sessions{style:#}", tally.readings_lost, tally.sessions_lost)?;
+    writeln!(
+        out,
+        "  lost       {style}{}, {}{style:#}",
+        counted(tally.readings_lost, "reading"),
+        counted(tally.sessions_lost, "session")
+    )?;
     for (code, count) in &tally.refused {
-        writeln!(out, "  {count} starts refused: {}", Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "start"), Code::from_number(*code))?;
     }
     for (code, count) in &tally.rejected {
-        writeln!(out, "  {count} readings refused: {}", Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "reading"), Code::from_number(*code))?;
     }
     writeln!(
         out,
-        "  dials      {}, {} failed; {} connections broke",
-        report.dials, report.dials_failed, report.disconnects
+        "  dials      {}, {} failed; {} broke",
+        report.dials,
+        report.dials_failed,
+        counted(report.disconnects, "connection")
     )?;
     match &report.last_error {
         Some(error) => writeln!(out, "  the last: {error}"),

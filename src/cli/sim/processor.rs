@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = "\
 Example:\n  wattstile sim processor --gate 127.0.0.1:7444 --id acme-cards --misbehave 20\n\n\
 Ends by itself after --for, or on SIGINT or SIGTERM, and tells what is in its books;\n\
-SIGUSR1 tells it in between. Ends with 1 when the gate did something it must never do,\n\
+SIGUSR1 tells it in between. Ends with 1 when the gate did something it must never do, \
 with 5 when it was never reached.\n\
 `wattstile sim tokens` lists what makes it misbehave on demand.")]
 pub struct Args {
@@ -151,8 +151,10 @@ fn text_of(report: &ServiceReport, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "  dials       {}, {} failed; {} connections broke",
-        report.dials, report.dials_failed, report.disconnects
+        "  dials       {}, {} failed; {} broke",
+        report.dials,
+        report.dials_failed,
+        crate::units::counted(report.disconnects, "connection")
     )?;
     match &report.last_error {
         Some(error) => writeln!(out, "  the last: {error}"),

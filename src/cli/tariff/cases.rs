@@ -117,5 +117,10 @@ fn text(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
     let mut failed: Vec<&str> = answer.failed.iter().map(|failure| failure.case.as_str()).collect();
     failed.dedup();
     let (cases, passed, skipped) = (answer.cases, answer.passed, answer.skipped.len());
-    writeln!(out, "{cases} cases: {passed} passed, {} failed, {skipped} skipped", failed.len())
+    writeln!(
+        out,
+        "{}: {passed} passed, {} failed, {skipped} skipped",
+        crate::units::counted(cases, "case"),
+        failed.len()
+    )
 }

@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     sessions: PathBuf,
     /// The chargers' time zone (IANA)
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(long, alias = "zone", value_name = "ZONE", default_value = "UTC")]
     timezone: String,
     /// How many sessions with the largest changes to list
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -141,7 +141,11 @@ fn payable(session: &RecordedSession, tariff: &Tariff, zone: &TimeZone) -> Resul
 
 fn text(out: &mut dyn Write, answer: &Answer) -> io::Result<()> {
     let Answer { currency, sessions, total_a, total_b, difference, dearer, cheaper, unchanged, largest } = answer;
-    writeln!(out, "{sessions} sessions: {currency} {total_a} under A, {currency} {total_b} under B ({difference})")?;
+    writeln!(
+        out,
+        "{}: {currency} {total_a} under A, {currency} {total_b} under B ({difference})",
+        crate::units::counted(*sessions, "session")
+    )?;
     writeln!(out, "{dearer} dearer, {cheaper} cheaper, {unchanged} unchanged")?;
     for Change { session, a, b, difference, .. } in largest {
         writeln!(out, "  {session:<24} {a:>10} -> {b:>10}  ({difference})")?;

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", group = "session")]
     readings: Option<PathBuf>,
     /// The charger's time zone (IANA), instead of the one in the file
-    #[arg(long, value_name = "ZONE")]
+    #[arg(long, alias = "zone", value_name = "ZONE")]
     timezone: Option<String>,
 }
 
