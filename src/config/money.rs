@@ -4,7 +4,7 @@ use super::problem::Problem;
 use super::setting::Setting;
 use super::tree::{Entry, Origin, Table, Value};
 use crate::session::Stated;
-use crate::units::{Amount, Currency};
+use crate::units::{Amount, Currency, typed_amount, typed_money};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 
@@ -47,47 +47,43 @@ pub(super) fn stated(
         .collect()
 }
 
-/// `45 EUR`, `EUR 45.00`, `45EUR`.
+/// `45 EUR`, `EUR 45,50`, `€45`.
 fn amount(text: &str) -> Result<Amount, String> {
-    let text = text.trim();
-    let digit = |letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ',' | '-' | '+');
-    let (number, code) = match text.chars().next() {
-        Some(first) if first.is_ascii_alphabetic() => {
-            let (code, number) =
-                text.split_at(text.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(text.len()));
-            (number, code)
-        }
-        _ => text.split_at(text.find(|letter: char| !digit(letter)).unwrap_or(text.len())),
-    };
-    let (number, code) = (number.trim(), code.trim());
-    if code.is_empty() || number.is_empty() {
-        return Err(format!(
-            "{WANTED}; `{text}` lacks {}",
-            if code.is_empty() { "its currency" } else { "its figure" }
-        ));
-    }
-    let currency: Currency = code.parse().map_err(|_| format!("{WANTED}; `{code}` is no currency"))?;
-    of_currency(number, currency)
+    not_below_zero(text, typed_money(text))
 }
 
 fn of_currency(number: &str, currency: Currency) -> Result<Amount, String> {
-    let major: Decimal = number
-        .parse()
-        .map_err(|_| format!("{WANTED}; `{number}` is no figure: digits, and a point before the decimals"))?;
-    let decimals = currency.exponent();
-    let amount = Amount::from_major(major, currency)
-        .map_err(|_| format!("{WANTED}; {currency} has {decimals} decimals, and {number} does not fit"))?;
+    not_below_zero(number, typed_amount(number, currency))
+}
+
+fn not_below_zero(text: &str, read: Result<Amount, String>) -> Result<Amount, String> {
+    let amount = read.map_err(|why| format!("{WANTED}; {why}"))?;
     match amount.minor {
-        ..0 => Err(format!("an amount of 0 or more, and `{number}` is an amount below nothing")),
+        ..0 => Err(format!("an amount of 0 or more, and `{text}` is an amount below nothing")),
         0.. => Ok(amount),
     }
+}
+
+/// Amounts of a text, separated by commas: a comma between two digits belongs to an amount.
+fn parts(text: &str) -> Vec<&str> {
+    let digit = |letter: Option<&u8>| letter.is_some_and(u8::is_ascii_digit);
+    let bytes = text.as_bytes();
+    let (mut parts, mut start) = (Vec::new(), 0);
+    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b',') {
+        if !(digit(at.checked_sub(1).and_then(|before| bytes.get(before))) && digit(bytes.get(at + 1))) {
+            parts.push(&text[start..at]);
+            start = at + 1;
+        }
+    }
+    parts.push(&text[start..]);
+    parts
 }
 
 impl Setting for Amounts {
     fn read(value: &Value) -> Result<Amounts, String> {
         let amounts: Vec<Amount> = match value {
             Value::Text(text) => vec![amount(text)?],
-            Value::Raw(text) => text.split(',').map(amount).collect::<Result<_, _>>()?,
+            Value::Raw(text) => parts(text).into_iter().map(amount).collect::<Result<_, _>>()?,
             Value::List(items) => {
                 let one = |item: &Value| match item {
                     Value::Text(text) => amount(text),
@@ -247,14 +243,24 @@ mod tests {
 
     #[test]
     fn amounts_are_read_as_people_write_them() {
-        for text in ["\"45 EUR\"", "\"EUR 45.00\"", "\"45eur\"", "[\"45.00 EUR\"]", "{ EUR = \"45\" }", "{ EUR = 45 }"]
-        {
+        for text in [
+            "\"45 EUR\"",
+            "\"EUR 45.00\"",
+            "\"45eur\"",
+            "\"45,00 EUR\"",
+            "\"€45\"",
+            "[\"45.00 EUR\"]",
+            "{ EUR = \"45\" }",
+            "{ EUR = 45 }",
+        ] {
             assert_eq!(read(text).unwrap().write().unwrap(), "\"45.00 EUR\"", "{text}");
         }
         let two = read("[\"45 EUR\", \"18000 HUF\"]").unwrap();
         assert_eq!((two.minor(Currency::EUR), two.minor("HUF".parse().unwrap())), (Some(4_500), Some(1_800_000)));
         assert_eq!(read(&two.write().unwrap()).unwrap(), two);
-        assert_eq!(Amounts::read(&Value::Raw("45 EUR, 18000 HUF".to_owned())).unwrap(), two);
+        for raw in ["45 EUR, 18000 HUF", "45,00 EUR,18000 HUF", "EUR 45, HUF 18000"] {
+            assert_eq!(Amounts::read(&Value::Raw(raw.to_owned())).unwrap(), two, "{raw}");
+        }
     }
 
     #[test]
@@ -264,8 +270,11 @@ mod tests {
             ("\"45\"", "lacks its currency"),
             ("\"EUR\"", "lacks its figure"),
             ("\"45 EURO\"", "`EURO` is no currency"),
-            ("\"45,50 EUR\"", "a point before the decimals"),
-            ("\"45.505 EUR\"", "EUR has 2 decimals"),
+            ("\"1,500 EUR\"", "could be 1.50 EUR or 1500.00 EUR"),
+            ("\"$45\"", "write the code"),
+            ("\"99999999999999999 EUR\"", "too large"),
+            ("\"45.505 EUR\"", "could be 45.505 EUR or 45505.00 EUR"),
+            ("\"45.5055 EUR\"", "EUR has 2 decimals"),
             ("\"4.5 JPY\"", "JPY has 0 decimals"),
             ("\"-1 EUR\"", "below nothing"),
             ("[\"45 EUR\", \"50 EUR\"]", "EUR is here twice"),

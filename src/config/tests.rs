@@ -43,7 +43,7 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[payment]\nfloor_limit_minor = -1", 2, &["an amount below nothing"]),
     ("[payment]\nfloor_limit_minor = 20.00", 2, &["not a number with a fraction"]),
     ("[payment]\nfirst_hold = 45", 2, &["an amount with its currency", "not a number"]),
-    ("[payment]\nfirst_hold = \"45,50 EUR\"", 2, &["a point before the decimals"]),
+    ("[payment]\nfirst_hold = \"1,500 EUR\"", 2, &["could be 1.50 EUR or 1500.00 EUR"]),
     ("[payment]\ntotal_max = [\"10 EUR\", \"500000 HUF\"]", 2, &["less than `payment.first_hold` in EUR"]),
     ("[payment]\nfirst_hold = \"45 EUR\"\nfirst_hold_major = 45", 3, &["the old spelling of `payment.first_hold`"]),
     ("[payment]\ndouble_hold = \"no\"", 2, &["true or false, not a text"]),

@@ -68,7 +68,7 @@ fn authorize(
     let floor_minor = floor.map(|floor| draft.positive(floor)).transpose()?;
     let max_minor = draft.policy.total_max_minor;
     if minor > max_minor.saturating_sub(draft.state().authorized().minor) {
-        return Err(Rejection::AmountTooLarge { max_minor });
+        return Err(Rejection::AmountTooLarge { max: draft.state().amount(max_minor) });
     }
     check_token(&credential)?;
     if draft.is_ending() {
@@ -90,7 +90,7 @@ fn authorize(
     }
     let limit_minor = draft.policy.floor_limit_minor;
     if floor_minor.is_some_and(|floor| floor > limit_minor) {
-        return Err(Rejection::FloorAboveLimit { limit_minor });
+        return Err(Rejection::FloorAboveLimit { limit: draft.state().amount(limit_minor) });
     }
     draft.fact(Event::HoldRequested {
         operation,
@@ -124,7 +124,7 @@ fn adjust(draft: &mut Draft<'_>, total: Amount, ask: Ask) -> Result<(), Rejectio
     let total = draft.positive(total)?;
     let max_minor = draft.policy.total_max_minor;
     if total > max_minor {
-        return Err(Rejection::AmountTooLarge { max_minor });
+        return Err(Rejection::AmountTooLarge { max: draft.state().amount(max_minor) });
     }
     if draft.is_ending() {
         return Err(Rejection::Ending);
@@ -227,8 +227,8 @@ fn release_one(draft: &mut Draft<'_>, number: Ordinal) -> Result<(), Rejection> 
 /// Gives money back out of the youngest captures first, one refund for each capture that is needed.
 fn refund(draft: &mut Draft<'_>, amount: Amount) -> Result<(), Rejection> {
     let minor = draft.positive(amount)?;
-    let refundable_minor = draft.state().refundable().minor;
-    let parts = draft.state().refund_parts(minor).ok_or(Rejection::RefundTooLarge { refundable_minor })?;
+    let refundable = draft.state().refundable();
+    let parts = draft.state().refund_parts(minor).ok_or(Rejection::RefundTooLarge { refundable })?;
     for (hold, capture, part) in &parts {
         let Some(of) = draft.state().hold(*hold) else { return Err(Rejection::UnknownHold) };
         if !of.capabilities().takes(OperationKind::Refund) {

@@ -1,7 +1,7 @@
 //! Refusals and discrepancies: typed, numbered, in order of precedence.
 
 use super::OperationKind;
-use crate::units::Currency;
+use crate::units::{Amount, Currency};
 use serde::{Deserialize, Serialize};
 
 /// Why a command is refused. Nothing changed. Where several apply, the one with the lowest number is given; numbers are
@@ -20,10 +20,10 @@ pub enum Rejection {
         found: Currency,
     },
     /// More than policy allows, or than can be counted.
-    #[error("the amount is more than is allowed ({max_minor} minor units)")]
+    #[error("the amount is more than is allowed: {} {} at most", max.major(), max.currency)]
     AmountTooLarge {
-        /// The bound, in minor units.
-        max_minor: i64,
+        /// The bound.
+        max: Amount,
     },
     /// The credential looks like a card number.
     #[error("a card number is not a credential; present a token")]
@@ -51,10 +51,10 @@ pub enum Rejection {
     #[error("the processor cannot do this: {0:?}")]
     NotSupported(OperationKind),
     /// More than may be given on our own risk.
-    #[error("the floor is above the limit of {limit_minor} minor units")]
+    #[error("the floor is above the limit of {} {}", limit.major(), limit.currency)]
     FloorAboveLimit {
-        /// The bound, in minor units.
-        limit_minor: i64,
+        /// The bound.
+        limit: Amount,
     },
     /// No hold has this number.
     #[error("there is no such hold")]
@@ -84,10 +84,10 @@ pub enum Rejection {
     #[error("more was taken than is owed; give it back as a refund")]
     OwedFalls,
     /// More than was taken, less what was or is being given back, less what is disputed.
-    #[error("only {refundable_minor} minor units can be given back")]
+    #[error("only {} {} can be given back", refundable.major(), refundable.currency)]
     RefundTooLarge {
-        /// What can be refunded, in minor units.
-        refundable_minor: i64,
+        /// What can be refunded.
+        refundable: Amount,
     },
     /// An increment was refused a moment ago; another one may be asked for after a pause.
     #[error("an increment was refused a moment ago")]

@@ -2,7 +2,7 @@
 
 use super::{Amount, Currency, MoneyError};
 use rust_decimal::Decimal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What separates decimals; the other one may separate thousands.
@@ -132,41 +132,170 @@ fn parse(text: &str, (decimal, thousands): (char, char)) -> Option<Decimal> {
 /// `currency` is refused.
 ///
 /// # Errors
-/// Says what is expected: a figure that could mean two amounts (`1,250`) is never guessed.
+/// Says what is expected: a figure that could mean two amounts (`1,500`) is never guessed.
 pub fn typed_amount(text: &str, currency: Currency) -> Result<Amount, String> {
-    let wrong = |why: &str| {
-        let example = Amount::new(5 * 10_i64.pow(u32::from(currency.exponent())), currency).major();
-        format!("`{text}` is not an amount: {why}; write it like `{example}` or `{example} {currency}`")
-    };
-    let trimmed = text.trim();
-    let is_figure = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | '\u{2212}');
-    let start = trimmed.find(is_figure).ok_or_else(|| wrong("it has no figure"))?;
-    let end = trimmed
-        .rfind(is_figure)
-        .map_or(trimmed.len(), |at| at + trimmed[at..].chars().next().map_or(0, char::len_utf8));
-    let (before, figure, behind) = (trimmed[..start].trim(), &trimmed[start..end], trimmed[end..].trim());
-    for name in [before, behind].into_iter().filter(|name| !name.is_empty()) {
-        let fits = match name {
-            "€" => currency.code() == "EUR",
-            "£" => currency.code() == "GBP",
-            "$" => currency.code().ends_with('D'),
-            "¥" => matches!(currency.code(), "JPY" | "CNY"),
-            code => code.eq_ignore_ascii_case(currency.code()),
-        };
-        if !fits {
-            return Err(wrong(&format!("it is told in `{name}` where {currency} is meant")));
+    let (figure, name) = figure_and_name(text);
+    match name.filter(|name| !is_named(currency, name)) {
+        Some(name) => Err(not_an_amount(text, currency, &format!("it is told in `{name}` where {currency} is meant"))),
+        None => read_typed(text, figure, currency),
+    }
+}
+
+/// Reads an amount that names its currency: `45 EUR`, `EUR 45,50`, `€5`.
+///
+/// # Errors
+/// Says what it lacks, or what is expected.
+pub fn typed_money(text: &str) -> Result<Amount, String> {
+    let (figure, name) = figure_and_name(text);
+    let name = name.ok_or_else(|| format!("`{text}` lacks its currency"))?;
+    let currency = match name {
+        "€" => Currency::EUR,
+        "£" => "GBP".parse().map_err(|error: MoneyError| error.to_string())?,
+        sign @ ("$" | "¥") => {
+            return Err(format!("`{sign}` is the sign of several currencies: write the code, like `45 USD`"));
         }
+        code => code.to_ascii_uppercase().parse().map_err(|_| format!("`{code}` is no currency"))?,
+    };
+    if figure.is_empty() {
+        return Err(format!("`{text}` lacks its figure"));
+    }
+    read_typed(text, figure, currency)
+}
+
+fn is_named(currency: Currency, name: &str) -> bool {
+    match name {
+        "€" => currency.code() == "EUR",
+        "£" => currency.code() == "GBP",
+        "$" => currency.code().ends_with('D'),
+        "¥" => matches!(currency.code(), "JPY" | "CNY"),
+        code => code.eq_ignore_ascii_case(currency.code()),
+    }
+}
+
+/// The figure, and what stands before or behind it.
+fn figure_and_name(text: &str) -> (&str, Option<&str>) {
+    let trimmed = text.trim();
+    let in_figure = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | '\u{2212}');
+    let Some(start) = trimmed.find(in_figure) else { return ("", Some(trimmed).filter(|name| !name.is_empty())) };
+    let end =
+        trimmed.char_indices().filter(|(_, c)| in_figure(*c)).map(|(at, c)| at + c.len_utf8()).last().unwrap_or(start);
+    let (before, figure, behind) = (trimmed[..start].trim(), &trimmed[start..end], trimmed[end..].trim());
+    match (before.is_empty(), behind.is_empty()) {
+        (true, true) => (figure, None),
+        (false, true) => match before {
+            name => (figure, Some(name)),
+        },
+        (true, false) => (figure, Some(behind)),
+        (false, false) if before.eq_ignore_ascii_case(behind) => (figure, Some(behind)),
+        // Two names: which of them is meant is not said.
+        (false, false) => (figure, Some(trimmed)),
+    }
+}
+
+fn not_an_amount(text: &str, currency: Currency, why: &str) -> String {
+    let example = Amount::new(5 * 10_i64.pow(u32::from(currency.exponent())), currency).major();
+    format!("`{text}` is not an amount: {why}; write it like `{example}` or `{example} {currency}`")
+}
+
+fn read_typed(text: &str, figure: &str, currency: Currency) -> Result<Amount, String> {
+    let wrong = |why: &str| not_an_amount(text, currency, why);
+    if figure.is_empty() {
+        return Err(wrong("it has no figure"));
     }
     let readings = [DecimalMark::Point, DecimalMark::Comma].map(|mark| mark.read(figure).ok());
+    let decimals = u32::from(currency.exponent());
     let major = match readings {
-        [Some(one), Some(other)] if one != other => return Err(wrong("`,` or `.` could mean thousands or decimals")),
+        [Some(point), Some(comma)] if point != comma => {
+            match (decimals, figure.contains('.')) {
+                // Without decimals a mark can only separate thousands; three decimals are what is written behind a point.
+                (0, _) => point.max(comma),
+                (3, true) => point,
+                // Nothing separates thousands behind a zero.
+                _ if figure.trim_start_matches(['-', '+', '\u{2212}']).starts_with('0') => {
+                    if point.abs() < comma.abs() { point } else { comma }
+                }
+                (_, _) => {
+                    let [low, high] = [point.min(comma), point.max(comma)].map(|major| {
+                        let mut shown = major.normalize();
+                        shown.rescale(shown.scale().max(decimals));
+                        shown
+                    });
+                    let mut plain = high;
+                    plain.rescale(decimals);
+                    let example = format!("`{plain}` or `{low}`");
+                    return Err(format!(
+                        "`{text}` could be {low} {currency} or {high} {currency}; write {example}, with a point before the decimals"
+                    ));
+                }
+            }
+        }
         [Some(one), _] | [None, Some(one)] => one,
+        [None, None] if figure.bytes().filter(u8::is_ascii_digit).count() > 20 => {
+            return Err(wrong(&too_large(currency)));
+        }
         [None, None] => return Err(wrong("its figure cannot be read")),
     };
     Amount::from_major(major, currency).map_err(|error| match error {
-        MoneyError::TooFine(_) => wrong(&format!("{currency} has {} decimals", currency.exponent())),
-        _ => wrong("it is too large"),
+        MoneyError::TooFine(_) => wrong(&format!("{currency} has {decimals} decimals")),
+        _ => wrong(&too_large(currency)),
     })
+}
+
+fn too_large(currency: Currency) -> String {
+    format!("it is too large; at most {} can be counted", Amount::new(i64::MAX, currency).major())
+}
+
+/// An amount as a person typed it, until its currency is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Typed(String);
+
+impl Typed {
+    /// The amount in this currency.
+    ///
+    /// # Errors
+    /// As [`typed_amount`].
+    pub fn amount(&self, currency: Currency) -> Result<Amount, String> {
+        typed_amount(&self.0, currency)
+    }
+}
+
+/// As it was typed.
+impl fmt::Display for Typed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Nothing.
+impl Default for Typed {
+    fn default() -> Typed {
+        Typed("0".to_owned())
+    }
+}
+
+impl std::str::FromStr for Typed {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Typed, Self::Err> {
+        Ok(Typed(text.to_owned()))
+    }
+}
+
+/// From a text, or from a number as it stands in JSON.
+impl<'de> Deserialize<'de> for Typed {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Typed, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum TextOrNumber {
+            Text(String),
+            Number(serde_json::Number),
+        }
+        Ok(match TextOrNumber::deserialize(deserializer)? {
+            TextOrNumber::Text(text) => Typed(text),
+            TextOrNumber::Number(number) => Typed(number.to_string()),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -211,10 +340,42 @@ mod tests {
             assert_eq!(minor(text), Ok(500), "{text}");
         }
         assert_eq!(minor("1,50"), Ok(150));
-        assert_eq!(minor("1.234,56"), Ok(123_456));
-        for text in ["", "EUR", "1,250", "5 USD", "$5", "0.005", "1;50", "99999999999999999999"] {
+        assert_eq!((minor("1.234,56"), minor("EUR -5")), (Ok(123_456), Ok(-500)));
+        for text in ["", "EUR", "5 USD", "$5", "0.005", "1;50", "EUR 5 USD", "1.2.3"] {
             let error = minor(text).unwrap_err();
             assert!(error.contains(&format!("`{text}`")) && error.contains("write it like"), "{error}");
+        }
+        for text in ["99999999999999999999", "92233720368547758.08", "EUR 1e30"] {
+            let error = minor(text).unwrap_err();
+            assert!(error.contains("too large") || text.contains('e'), "{error}");
+        }
+    }
+
+    /// `1,500` is fifteen hundred to some and one and a half to others.
+    #[test]
+    fn a_figure_with_two_meanings_is_told_with_both() {
+        let read = |text: &str, code: &str| typed_amount(text, code.parse().unwrap()).map(|amount| amount.minor);
+        let both =
+            "`1,500` could be 1.50 EUR or 1500.00 EUR; write `1500.00` or `1.50`, with a point before the decimals";
+        assert_eq!(read("1,500", "EUR"), Err(both.to_owned()));
+        assert!(read("1.500 EUR", "EUR").unwrap_err().contains("could be 1.50 EUR or 1500.00 EUR"));
+        assert_eq!((read("1,500", "JPY"), read("1.500", "JPY")), (Ok(1_500), Ok(1_500)));
+        assert_eq!((read("1.500", "KWD"), read("1,500", "KWD").is_err()), (Ok(1_500), true));
+        assert_eq!(read("1,500.00", "EUR"), Ok(150_000));
+    }
+
+    #[test]
+    fn an_amount_may_name_its_currency() {
+        for text in ["45 EUR", "EUR 45.00", "45eur", "€45", "45,00 €", "EUR45"] {
+            assert_eq!(typed_money(text).unwrap(), Amount::new(4_500, Currency::EUR), "{text}");
+        }
+        for (text, lacks) in [
+            ("45", "lacks its currency"),
+            ("EUR", "lacks its figure"),
+            ("$5", "write the code"),
+            ("5 EURO", "`EURO` is no currency"),
+        ] {
+            assert!(typed_money(text).unwrap_err().contains(lacks), "{text}");
         }
     }
 }

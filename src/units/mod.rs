@@ -28,7 +28,7 @@ mod time;
 pub(crate) use common::few;
 pub use common::{Common, Few, Known};
 pub use energy::{Current, Energy, Power, quotient};
-pub use figure::{DecimalMark, FigureError, typed_amount};
+pub use figure::{DecimalMark, FigureError, Typed, typed_amount, typed_money};
 pub use ids::{
     AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
     SessionId, SessionKey, SiteId, TariffHash, TariffId,

@@ -45,7 +45,10 @@ fn a_refund_finds_an_archived_session_and_the_same_total_twice_gives_back_once()
     assert_eq!((standing.refunded.minor, standing.refunding.minor), (3, 0));
     assert!(scene.operations.is_empty());
     let refused = order(&mut scene, id, to(5));
-    assert!(matches!(refused, Ordered::MoneyRefused(Rejection::RefundTooLarge { refundable_minor: 1 })), "{refused:?}");
+    assert!(
+        matches!(refused, Ordered::MoneyRefused(Rejection::RefundTooLarge { refundable }) if refundable.minor == 1),
+        "{refused:?}"
+    );
     let refused = order(&mut scene, id, to(0));
     assert!(matches!(refused, Ordered::MoneyRefused(Rejection::AmountNotPositive)), "{refused:?}");
     let dollars = MoneyOrder::RefundTo(Amount::new(4, "USD".parse().unwrap()));

@@ -14,7 +14,7 @@ fn f01_two_concurrent_refunds_of_60_on_100_are_one_refund() {
     let mut desk = captured(100);
     desk.refund(60);
     desk.refund(60);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable_minor: 40 });
+    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(40) });
     assert_eq!(desk.sent.len(), 1);
     // The first one stays reserved while its outcome is unknown.
     let refund = desk.next();
@@ -36,7 +36,7 @@ fn f02_negative_zero_and_foreign_amounts_never_reach_the_journal() {
         assert_eq!(desk.last_refused(), Rejection::AmountNotPositive);
     }
     assert!(desk.refund(i64::MAX).is_empty());
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable_minor: 100 });
+    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(100) });
     let dollars = Amount::new(10, "USD".parse().unwrap());
     assert!(desk.say(Command::Refund(dollars)).is_empty());
     assert!(matches!(desk.last_refused(), Rejection::CurrencyDiffers { expected: Currency::EUR, .. }));
@@ -49,7 +49,7 @@ fn f02_negative_zero_and_foreign_amounts_never_reach_the_journal() {
         assert_eq!(desk.last_refused(), Rejection::AmountNotPositive);
     }
     assert!(desk.authorize(i64::MAX).is_empty());
-    assert_eq!(desk.last_refused(), Rejection::AmountTooLarge { max_minor: desk.policy.total_max_minor });
+    assert_eq!(desk.last_refused(), Rejection::AmountTooLarge { max: eur(desk.policy.total_max_minor) });
     desk.silent();
 }
 
@@ -57,10 +57,10 @@ fn f02_negative_zero_and_foreign_amounts_never_reach_the_journal() {
 fn f03_a_refund_is_bounded_by_what_was_captured_not_by_what_was_authorized() {
     let mut desk = captured(3_000);
     desk.refund(3_001);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable_minor: 3_000 });
+    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(3_000) });
     let mut desk = Desk::open(10_000);
     desk.refund(1);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable_minor: 0 });
+    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(0) });
 }
 
 #[test]

@@ -150,7 +150,7 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
         floor: eur(floor),
     };
     desk.say(stand_in(2_001));
-    assert_eq!(desk.last_refused(), Rejection::FloorAboveLimit { limit_minor: 2_000 });
+    assert_eq!(desk.last_refused(), Rejection::FloorAboveLimit { limit: eur(2_000) });
     desk.say(stand_in(2_000));
     assert_eq!(desk.payment.spendable(), eur(2_000));
     let authorize = desk.next();
@@ -184,7 +184,7 @@ fn a_dispute_freezes_what_could_be_refunded() {
     let hold = desk.payment.hold_id(Ordinal(1));
     desk.report(hold, NotificationKind::DisputeOpened, 2_500);
     desk.refund(600);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable_minor: 500 });
+    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(500) });
     desk.report(hold, NotificationKind::DisputeWon, 2_500);
     assert_eq!(desk.payment.refundable(), eur(3_000));
     desk.report(hold, NotificationKind::DisputeWon, 2_500);
@@ -341,7 +341,7 @@ fn increments_are_counted() {
     desk.say(Command::IncreaseTo(eur(4_000)));
     assert_eq!(desk.last_refused(), Rejection::IncrementsExhausted);
     desk.say(Command::IncreaseTo(eur(200_000)));
-    assert_eq!(desk.last_refused(), Rejection::AmountTooLarge { max_minor: 100_000 }, "the lower number goes first");
+    assert_eq!(desk.last_refused(), Rejection::AmountTooLarge { max: eur(100_000) }, "the lower number goes first");
 }
 
 #[test]
