@@ -274,8 +274,8 @@ pub const CONSOLE_BODY_MAX: TimeSpan = TimeSpan::from_secs(10);
 
 /// Longest head and longest body of a request to the console, in bytes.
 pub const CONSOLE_HEAD_BYTES: usize = 16 * 1024;
-/// The body.
-pub const CONSOLE_BODY_BYTES: usize = 64 * 1024;
+/// The body: a part of a settlement batch with long references.
+pub const CONSOLE_BODY_BYTES: usize = 512 * 1024;
 
 /// Questions for readiness and for metrics that may wait for the one that is being answered.
 pub const PROBES_WAITING: usize = 32;
@@ -307,9 +307,33 @@ pub const RECENT_REFUSALS: usize = 100;
 /// series remembers as many of each partition, to give the same number again.
 pub const DOCUMENTS_ASKED: u64 = 64;
 
-/// Settlement batches that a partition keeps, those that are not booked yet included. A partition has those of all processors
-/// that live in it.
+/// Settlement batches that a partition keeps line by line, as far as they are finished. A partition has those of all
+/// processors that live in it.
 pub const SETTLEMENT_BATCHES_KEPT: usize = 64;
+
+/// Bytes of the lines of finished batches that a partition keeps; of older ones the totals are left.
+pub const SETTLEMENT_KEPT_BYTES: usize = 64 << 20;
+
+/// Unfinished settlement batches of one processor.
+pub const SETTLEMENT_UNFINISHED_MAX: usize = 64;
+
+/// Bytes of the lines of unfinished batches of one processor: a batch of a million lines with references fits.
+pub const SETTLEMENT_UNFINISHED_BYTES: usize = 64 << 20;
+
+/// How long a batch may wait for its next part before it is forgotten.
+pub const SETTLEMENT_UNFINISHED_FOR: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
+
+/// How often one batch may be taken back and come again.
+pub const SETTLEMENT_REVISIONS_MAX: u32 = 256;
+
+/// Longest reference of a settlement line, and longest reason why a batch is taken back, in bytes.
+pub const SETTLEMENT_TEXT_MAX: usize = 256;
+
+/// Bytes of a list that `recon import --dry-run` hands to a running gate.
+pub const SETTLEMENT_PREVIEW_BYTES_MAX: usize = 64 << 20;
+
+/// Lines of a batch that one answer of the console lists, and lines that fit nothing in a report.
+pub const SETTLEMENT_LINES_LISTED: usize = 10_000;
 
 /// Settlement batches of which a partition keeps the totals, when it does not keep their lines any more.
 pub const SETTLEMENT_BATCHES_COUNTED: usize = 4_096;

@@ -74,6 +74,8 @@ impl Delivery<'_> {
             Input::DrainProcessor(processor, on, reply) => self.drain(partition, &processor, on, reply),
             Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
             Input::Booked(booking) => self.booked(partition, &booking),
+            Input::RevertBatch(key, reason, reply) => self.revert_batch(partition, &key, &reason, reply),
+            Input::UnbookPart(key, part) => self.unbook_part(partition, &key, part),
             Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),
         }
     }

@@ -4,6 +4,7 @@ use super::hosted::Slot;
 use super::shard::Input;
 use crate::account;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
+use crate::billing::reconciliation::register::Refusal;
 use crate::payment::{self, Answer, CallbackId, Operation};
 use crate::units::{AccountId, Amount, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 use crate::wire::{Code, ToCharger};
@@ -61,10 +62,10 @@ pub enum Output {
     Recall(SessionId, Box<Input>),
     /// A page of the books of a partition is full: it is for the archive.
     ArchivePage(PartitionId, u64),
-    /// A settlement batch of this partition is whole and not booked yet.
-    BatchWhole(PartitionId),
+    /// A settlement batch of this partition is to be booked, or taken back.
+    BatchDue(PartitionId),
     /// A part of a settlement batch that an operator brought is durable, or refused.
-    SettlementTold(SettlementTold, Option<Code>),
+    SettlementTold(SettlementTold, Option<Refusal>),
     /// An operator's order is carried out, or refused.
     Ordered(Box<(OrderReply, Ordered)>),
 }
@@ -84,7 +85,7 @@ impl Output {
             | Output::ReceiptAgain(..)
             | Output::Recall(..)
             | Output::ArchivePage(..)
-            | Output::BatchWhole(_)
+            | Output::BatchDue(_)
             | Output::SettlementTold(..)
             | Output::Ordered(_) => None,
         }
@@ -145,7 +146,7 @@ pub enum SettlementReply {
 }
 
 /// The operator who brought a part.
-pub struct SettlementTold(pub Box<dyn FnOnce(Option<Code>) + Send>);
+pub struct SettlementTold(pub Box<dyn FnOnce(Option<Refusal>) + Send>);
 
 impl fmt::Debug for SettlementTold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

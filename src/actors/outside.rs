@@ -142,7 +142,7 @@ impl Outside {
                 None => self.looped.push_back(Input::NotArchived(said)),
             },
             Output::ArchivePage(partition, number) => self.put_page_away(shard, partition, number),
-            Output::BatchWhole(_) => self.directory.batch_whole(),
+            Output::BatchDue(_) => self.directory.batch_whole(),
             Output::SettlementTold(told, refused) => (told.0)(refused),
             Output::Ordered(ordered) => {
                 let (reply, ordered) = *ordered;

@@ -21,13 +21,15 @@ use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
-use crate::billing::reconciliation::register::{Booking, Part};
+use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
 use crate::limits;
 use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey};
+use crate::units::{
+    AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan,
+};
 use crate::wire::{ChargerHello, FromCharger, Received, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
@@ -71,6 +73,10 @@ pub enum Input {
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
     Booked(Box<Booking>),
+    /// An operator has a settlement batch taken back, for this reason.
+    RevertBatch(BatchKey, Box<str>, SettlementReply),
+    /// A part of a batch that is taken back is booked the other way round.
+    UnbookPart(BatchKey, u32),
     /// A top-up of an account of this shard.
     TopUp(Box<TopUpOrder>, OrderReply),
     /// A page of the books is in the archive, durably.
@@ -126,6 +132,7 @@ impl Input {
             }
             Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
             Input::Booked(booking) => settling::partition_of(&booking.processor, count),
+            Input::RevertBatch(key, ..) | Input::UnbookPart(key, _) => settling::partition_of(&key.0, count),
         }
     }
 }
@@ -157,6 +164,8 @@ pub struct Shard {
     /// Which charger speaks on which channel of which connection, as far as they are of this shard.
     channels: HashMap<ConnectionId, Channels>,
     fired: Vec<Wake<Sleeper>>,
+    /// When it is looked for overdue settlement batches again.
+    overdue_after: Mono,
 }
 
 impl Shard {
@@ -174,6 +183,7 @@ impl Shard {
             wheel: Wheel::new(now.mono),
             channels: HashMap::new(),
             fired: Vec::new(),
+            overdue_after: Mono(0),
         }
     }
 
@@ -362,6 +372,7 @@ impl Shard {
         }
         self.fired = fired;
         self.ask_for_numbers(now);
+        self.forget_overdue_batches(now);
         for local in 0..self.partitions.len() {
             let due = self.partitions[local].top_ups.due(now.mono);
             let local = u16::try_from(local).expect("partitions are counted by a u16");
@@ -369,6 +380,21 @@ impl Shard {
                 if let Ok((partition, mut delivery)) = self.begin(local, now) {
                     delivery.top_up_payment(partition, id, payment::Command::Tick);
                 }
+            }
+        }
+    }
+
+    /// Settlement batches that never became whole make room. Looked for once a minute.
+    fn forget_overdue_batches(&mut self, now: Now) {
+        if now.mono < self.overdue_after {
+            return;
+        }
+        self.overdue_after = now.mono.after(TimeSpan::from_secs(60));
+        for local in 0..self.partitions.len() {
+            let local = u16::try_from(local).expect("partitions are counted by a u16");
+            while self.partitions[usize::from(local)].settlements.overdue(now.wall).is_some() {
+                let Ok((partition, mut delivery)) = self.begin(local, now) else { return };
+                delivery.forget_overdue_batch(partition);
             }
         }
     }

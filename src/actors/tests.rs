@@ -262,7 +262,7 @@ impl Scene {
                     });
                 }
                 Output::ArchivePage(..) => {}
-                Output::BatchWhole(_) => self.whole_batches += 1,
+                Output::BatchDue(_) => self.whole_batches += 1,
                 Output::SettlementTold(told, refused) => (told.0)(refused),
                 Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
             }

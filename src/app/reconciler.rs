@@ -2,8 +2,8 @@
 
 use crate::actors::directory::Directory;
 use crate::actors::shard::Input;
-use crate::billing::reconciliation::register::Booking;
-use crate::console::{Unbooked, Views};
+use crate::billing::reconciliation::lay::Verdict;
+use crate::console::{Due, Views};
 use crate::journal::Archive;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -63,37 +63,56 @@ impl Drop for Reconciler {
     }
 }
 
-/// Books every part of every whole batch that is not booked. Says whether it could look at all of them: nothing is booked
-/// beside operations of which some are not known.
+/// Books every part of every whole batch that is not booked, and has the parts of those that are taken back booked the
+/// other way round. Returns whether it could look at all of them: nothing is booked beside operations of which some are
+/// not known.
 fn look(views: &Views, directory: &Directory) -> bool {
-    let unbooked = match views.unbooked() {
-        Ok(unbooked) => unbooked,
+    let due = match views.due() {
+        Ok(due) => due,
         Err(error) => {
             tracing::error!(%error, "no settlement batch can be laid beside our operations");
             return false;
         }
     };
     let mut done = true;
-    for (processor, batch) in unbooked {
-        let bookings = match views.bookings(&processor, &batch) {
-            Ok(bookings) => bookings,
+    for Due { key, unreverted } in due {
+        let (processor, batch) = &key;
+        if !unreverted.is_empty() {
+            let parts = unreverted.len();
+            for part in unreverted {
+                post(directory, Input::UnbookPart(key.clone(), part));
+            }
+            tracing::info!(%processor, %batch, parts, "a settlement batch is taken back");
+            continue;
+        }
+        let (mut parts, mut settled, mut extra, mut set_aside) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let looked = views.bookings(&key, &mut |booking| {
+            parts += 1;
+            for verdict in &booking.verdicts {
+                match verdict {
+                    Verdict::Matched(_) | Verdict::Differs { .. } => settled += 1,
+                    Verdict::Extra(_) => extra += 1,
+                    Verdict::SetAside(_) => set_aside += 1,
+                    Verdict::Other => {}
+                }
+            }
+            post(directory, Input::Booked(Box::new(booking)));
+        });
+        match looked {
+            Ok(()) => {
+                tracing::info!(%processor, %batch, parts, settled, extra, set_aside, "a settlement batch is booked");
+            }
             Err(error) => {
                 tracing::error!(%processor, %batch, %error, "a settlement batch is not booked");
-                done &= matches!(error, Unbooked::Entry(_));
-                continue;
+                done = false;
             }
-        };
-        let (parts, settled) = (bookings.len(), bookings.iter().map(|booking| booking.settled.len()).sum::<usize>());
-        for booking in bookings {
-            post(directory, booking);
         }
-        tracing::info!(%processor, %batch, parts, settled, "a settlement batch is laid beside our operations");
     }
     done
 }
 
-fn post(directory: &Directory, booking: Booking) {
-    let mut input = Input::Booked(Box::new(booking));
+fn post(directory: &Directory, input: Input) {
+    let mut input = input;
     while let Err(back) = directory.post(input) {
         input = back;
         std::thread::sleep(RETRY);

@@ -5,7 +5,7 @@ use super::{CliError, Exit, Output};
 use crate::console::{
     AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
 };
-use crate::units::counted;
+use crate::units::{Typed, counted};
 use rust_decimal::Decimal;
 use std::io::{self, Write};
 
@@ -66,7 +66,7 @@ struct Open {
     currency: String,
     /// How far paid money may go below zero
     #[arg(long, default_value = "0")]
-    credit_limit: Decimal,
+    credit_limit: Typed,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -79,8 +79,8 @@ struct Open {
 struct Topup {
     /// The account
     id: String,
-    /// How much, in the account's currency
-    amount: Decimal,
+    /// How much, in the account's currency: 1.50, 1,50, EUR 1.50
+    amount: Typed,
     /// The processor that captured the money already; without it: it came to the bank
     #[arg(long, conflicts_with_all = ["card", "wallet"])]
     processor: Option<String>,
@@ -102,8 +102,8 @@ struct Topup {
 struct Promote {
     /// The account
     id: String,
-    /// How much, in the account's currency
-    amount: Decimal,
+    /// How much, in the account's currency: 1.50, 1,50, EUR 1.50
+    amount: Typed,
     /// When what is left of it lapses (RFC 3339); without it: never
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
@@ -120,7 +120,7 @@ struct Limit {
     /// The account
     id: String,
     /// The new limit, in the account's currency; 0 for prepaid
-    limit: Decimal,
+    limit: Typed,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -258,12 +258,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             })?;
         }
         Verb::Limit(Limit { id, limit, dry_run, operation }) => {
-            let document =
-                source.post(&format!("accounts/{}/limit", segment(&id)), &CreditLimit { limit, dry_run, operation })?;
+            let document = source.post(
+                &format!("accounts/{}/limit", segment(&id)),
+                &CreditLimit { limit: limit.clone(), dry_run, operation },
+            )?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
             give(output, &document, |out| {
                 let note = if dry_run { "  (nothing was changed)" } else { "" };
-                writeln!(out, "{id}  limit {} {limit}, {} available{note}", text("currency"), text("available"))
+                writeln!(out, "{id}  limit {limit}, available {} {}{note}", text("currency"), text("available"))
             })?;
         }
         Verb::Link(link) => link.order(&source, "link", output)?,

@@ -5,6 +5,7 @@ use super::{CliError, Exit, Output};
 use crate::console::{
     HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
 };
+use crate::units::Typed;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};
@@ -83,10 +84,10 @@ pub struct Refund {
     all: bool,
     /// How much
     #[arg(long, conflicts_with = "total")]
-    amount: Option<Decimal>,
+    amount: Option<Typed>,
     /// How much in all, earlier refunds included: repeating the order gives nothing back twice
     #[arg(long)]
-    total: Option<Decimal>,
+    total: Option<Typed>,
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
@@ -141,8 +142,8 @@ pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     let found = source.get(&format!("sessions/{}", segment(&args.id)), &[])?;
     let sheet: SessionSheet = serde_json::from_value(found).map_err(CliError::failed)?;
-    let wish = Refunding { amount: args.amount, total: args.total, dry_run: args.dry_run };
     let is_said = args.all || args.amount.is_some() || args.total.is_some() || args.dry_run;
+    let wish = Refunding { amount: args.amount, total: args.total, dry_run: args.dry_run };
     if !is_said && !everything_is_meant(&source, &sheet.row.id, output)? {
         return Ok(Exit::Refused);
     }

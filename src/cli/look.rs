@@ -167,6 +167,15 @@ impl Source {
         self.post_patiently(path, body, PATIENCE)
     }
 
+    /// What a settlement file would come to. Data can say that without a running gate too.
+    pub fn preview(&self, whole: &console::BatchPart) -> Result<console::BatchView, CliError> {
+        let document = match self {
+            Source::Running(_) => self.post("settlement/preview", whole)?,
+            Source::Reading(views) => console::preview(views, whole.clone()).map_err(refusal)?,
+        };
+        serde_json::from_value(document).map_err(CliError::failed)
+    }
+
     /// An order that may take so long.
     pub fn post_patiently<T: serde::Serialize>(
         &self,

@@ -1,15 +1,15 @@
 //! `wattstile recon`: what a processor settled against what was captured and refunded.
 
+mod import;
+mod revert;
+
 use super::look::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
 use super::replay::skipped_rows;
 use super::{CliError, Exit, Output};
 use crate::billing::reconciliation::table::BadRows;
-use crate::billing::reconciliation::{
-    Batch, ColumnMap, LineKind, Report, SettlementLine, read_ours, read_rows, reconcile,
-};
-use crate::console::{BatchLine, BatchPart, BatchRow, SettledRow, SettledView};
-use crate::limits;
+use crate::billing::reconciliation::{Batch, ColumnMap, LineKind, Report, read_ours, read_rows, reconcile};
+use crate::console::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledView};
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp, counted};
 use rust_decimal::Decimal;
 use std::fs::File;
@@ -30,10 +30,17 @@ enum Verb {
     #[command(
         after_help = "Example:\n  wattstile recon import settlement.csv --map acme.toml --processor acme-cards \\\n    \
         --at 2026-11-21T23:00:00Z --dry-run\n\n\
-        The same batch may be handed over again: what was taken is not taken twice.\n\
+        What it answers is what the gate booked, line by line. The same batch may be handed over again: what was\n\
+        taken is not taken twice. A wrong one is taken back with `wattstile recon revert`.\n\
         Ends with 0 when every line matches, with 1 when one does not, with 65 when a file cannot be read."
     )]
-    Import(Box<Import>),
+    Import(Box<import::Import>),
+    /// Take an imported settlement file back: what was booked of it is booked the other way round
+    #[command(
+        after_help = "Example:\n  wattstile recon revert settlement.csv --processor acme-cards --reason \"wrong column map\"\n\n\
+        Its operations are open again, and the same name may be imported again. Repeated, nothing more happens."
+    )]
+    Revert(Box<revert::Revert>),
     /// Show every session priced, captured and settled; or lay a settlement file beside a file of ours
     #[command(after_help = "Examples:\n  wattstile recon report --csv > sessions.csv\n  \
         wattstile recon report settlement.csv --map acme.toml --ours captures.csv \\\n    \
@@ -41,33 +48,6 @@ enum Verb {
         Ends with 0 when everything matches, with 1 when something does not, with 65 when \
         a file cannot be read.")]
     Report(Box<ReportArgs>),
-}
-
-#[derive(Debug, clap::Args)]
-struct Import {
-    /// The processor's settlement file
-    file: PathBuf,
-    /// Which of its columns is what: a TOML file
-    #[arg(long, value_name = "FILE")]
-    map: PathBuf,
-    /// The processor
-    #[arg(long, value_name = "ID")]
-    processor: ProcessorId,
-    /// When the batch was paid out (RFC 3339)
-    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse_rfc3339)]
-    at: Timestamp,
-    /// The batch's currency
-    #[arg(long, value_name = "CODE", default_value = "EUR")]
-    currency: Currency,
-    /// The batch's name; without it, that of the file
-    #[arg(long, value_name = "NAME")]
-    batch: Option<String>,
-    /// Go on without the rows that cannot be read: they are counted, and the verb ends with 1
-    #[arg(long)]
-    skip_invalid: bool,
-    /// Only say what would be matched
-    #[arg(long)]
-    dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,6 +101,7 @@ struct Compare {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Import(import) => import.run(&args.which.open(output)?, output),
+        Verb::Revert(revert) => revert.run(&args.which.open(output)?, output),
         Verb::Report(report) => {
             let ReportArgs { file, map, ours, processor, at, currency, grace_hours, skip_invalid, out, csv } = *report;
             match (file, map, ours, processor, at) {
@@ -149,6 +130,7 @@ fn whole(
     let document = source.get("settlement", &query)?;
     let view: SettledView = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
     let clean = view.extra.is_empty()
+        && view.left_out == 0
         && view.batches.iter().all(|batch| batch.faults.is_empty())
         && view.sessions.iter().all(|row| matches!(row.state.as_str(), "matched" | "in flight"));
     if csv {
@@ -180,88 +162,51 @@ fn whole(
                     "  {BAD}{state}{BAD:#}  {session}  {currency} priced {priced}, captured {captured}, settled {settled}"
                 )?;
             }
-            for extra in &view.extra {
-                let named = extra.operation.as_deref().or(extra.reference.as_deref()).unwrap_or("-");
-                writeln!(out, "  {BAD}extra{BAD:#}  {} row {}  {named}  {}", extra.batch, extra.row, extra.gross)?;
-            }
-            for batch in &view.batches {
-                let BatchRow { processor, batch, state, lines, net, currency, faults, .. } = batch;
+            for line in &view.differs {
+                let DiffersRow { batch, row, operation, ours, theirs, currency, .. } = line;
                 writeln!(
                     out,
-                    "batch  {processor}  {batch}  {state}  {}  net {currency} {net}",
-                    counted(*lines, "line")
+                    "  {BAD}differs{BAD:#}  {batch} row {row}  {operation}  {currency} ours {ours}, theirs {theirs}"
                 )?;
-                faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}  {fault}"))?;
+            }
+            for extra in &view.extra {
+                let named = extra.operation.as_deref().or(extra.reference.as_deref()).unwrap_or("-");
+                let ExtraRow { batch, row, why, gross, suspense, currency, .. } = extra;
+                writeln!(
+                    out,
+                    "  {BAD}extra{BAD:#}  {batch} row {row}  {named}  {currency} {gross}: {why}, {suspense} in suspense"
+                )?;
+            }
+            if view.left_out > 0 {
+                writeln!(out, "  and {} more lines that differ or fit nothing", view.left_out)?;
+            }
+            for batch in &view.batches {
+                let BatchRow { processor, batch, revision, state, lines, net, suspense, fees, currency, .. } = batch;
+                let count = counted(*lines, "line");
+                let revision = if *revision > 1 { format!(" (revision {revision})") } else { String::new() };
+                writeln!(
+                    out,
+                    "batch  {processor}  {batch}{revision}  {state}  {}  {currency} net {net}, fees {fees}, in suspense \
+                     {suspense}",
+                    count
+                )?;
+            }
+            for batch in &view.batches {
+                if let Some(reason) = &batch.reason {
+                    writeln!(out, "  {WARNING}taken back{WARNING:#}  {}: {reason}", batch.batch)?;
+                }
+                if let Some(same) = &batch.same_as {
+                    writeln!(out, "  {BAD}told twice{BAD:#}  {} has the same lines as {same}", batch.batch)?;
+                }
+                batch
+                    .faults
+                    .iter()
+                    .try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}  {}: {fault}", batch.batch))?;
             }
             Ok(())
         })?;
     }
     Ok(if clean { Exit::Ok } else { Exit::Failed })
-}
-
-impl Import {
-    fn run(&self, source: &Source, output: &Output) -> Result<Exit, CliError> {
-        let reading = (self.currency, self.skip_invalid);
-        let (batch, skipped) = read_batch(&self.file, &self.map, &self.processor, self.at, reading)?;
-        let name = self.batch.clone().unwrap_or_else(|| batch.id.to_string());
-        let ours = source.text("settlement/ours", &[("processor", self.processor.to_string())])?;
-        let ours = read_ours(ours.as_bytes()).map_err(CliError::failed)?;
-        let report = reconcile(&ours, &batch, crate::console::GRACE);
-        if !self.dry_run {
-            let parts: Vec<&[SettlementLine]> = batch.lines.chunks(limits::SETTLEMENT_LINES_PER_PART).collect();
-            for (index, lines) in parts.iter().enumerate() {
-                let part = BatchPart {
-                    processor: self.processor.to_string(),
-                    batch: name.clone(),
-                    part: u32::try_from(index + 1).map_err(CliError::failed)?,
-                    last: index + 1 == parts.len(),
-                    at: self.at.to_rfc3339(),
-                    currency: self.currency.code().to_owned(),
-                    lines: lines.iter().map(line).collect(),
-                };
-                source.post("settlement/parts", &part)?;
-            }
-        }
-        let ours_only = |extra: &crate::billing::reconciliation::Extra| extra.theirs.gross;
-        let clean =
-            skipped.is_empty() && report.differs.is_empty() && report.extra.is_empty() && report.faults.is_empty();
-        let document = serde_json::json!({
-            "schema": "wattstile.settlement-import/1", "processor": self.processor.as_str(), "batch": name,
-            "dry_run": self.dry_run, "skipped": skipped, "lines": batch.lines.len(), "matched": report.matched.len(),
-            "differs": report.differs.len(), "extra": report.extra.len(), "other": report.other.len(),
-            "faults": report.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        });
-        give(output, &document, |out| {
-            let said = if self.dry_run { "  (nothing was changed)" } else { "" };
-            writeln!(out, "{name}  {}{said}", counted(batch.lines.len(), "line"))?;
-            writeln!(out, "  matched         {:>8}", report.matched.len())?;
-            writeln!(out, "  amount differs  {:>8}", report.differs.len())?;
-            writeln!(out, "  extra           {:>8}", report.extra.len())?;
-            writeln!(out, "  fees, payouts   {:>8}", report.other.len())?;
-            skipped_rows(&skipped, out)?;
-            for pair in &report.differs {
-                let (row, theirs, ours) = (pair.theirs.row, pair.theirs.gross, pair.ours.amount);
-                let operation = pair.ours.operation;
-                writeln!(out, "  {BAD}differs{BAD:#}  line {row}  {operation}  ours {ours}, theirs {theirs}")?;
-            }
-            for extra in &report.extra {
-                writeln!(out, "  {BAD}extra{BAD:#}    line {}  {}", extra.theirs.row, ours_only(extra))?;
-            }
-            report.faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}    {fault}"))
-        })?;
-        Ok(if clean { Exit::Ok } else { Exit::Failed })
-    }
-}
-
-fn line(line: &SettlementLine) -> BatchLine {
-    BatchLine {
-        kind: line.kind,
-        operation: line.operation.map(|id| id.to_string()),
-        reference: line.reference.as_deref().map(str::to_owned),
-        gross: line.gross.minor,
-        fee: line.fee.minor,
-        net: line.net.minor,
-    }
 }
 
 fn read_batch(

@@ -135,6 +135,14 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
             let view = views.settled(processor(value("processor"))?.as_ref(), grace, now())?;
             Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
         }
+        ["settlement", "batch"] => {
+            let missing = || Refused::usage("name a processor and a batch");
+            let processor = processor(value("processor"))?.ok_or_else(missing)?;
+            let key = (processor, Box::from(value("batch").ok_or_else(missing)?));
+            let view = views.batch_view(&key)?;
+            let view = view.ok_or_else(|| Refused::not_found(format!("{} has no batch {}", key.0, key.1)))?;
+            Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
+        }
         ["settlement", "ours"] => {
             Ok(Answer::Text("text/csv", views.ours_csv(processor(value("processor"))?.as_ref())?))
         }

@@ -14,6 +14,8 @@
 
 mod accounts;
 mod api;
+mod batch_orders;
+mod batches;
 mod connections;
 mod figures;
 mod hosts;
@@ -32,18 +34,18 @@ mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
 pub use api::{Answer, Refused, Request, get};
+pub use batch_orders::{BatchLine, BatchPart, RevertBatch, preview};
+pub use batches::{BatchView, Due, LineRow};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, SeriesRow};
 pub use ledger::{ExportFormat, TrialRow, TrialView};
 pub use money::{Draining, Refunding, Releasing};
-pub use orders::{
-    BACKUP_PATIENCE, BackUp, BatchLine, BatchPart, Closing, CreditLimit, Linking, Opening, PresentedCredential,
-};
+pub use orders::{BACKUP_PATIENCE, BackUp, Closing, CreditLimit, Linking, Opening, PresentedCredential};
 pub use orders::{Promotion, TopUp, post};
 pub use path::segment;
 pub use server::{Console, ConsoleError, Listening, PLACE_FILE, Place, Starting};
 pub use sessions::{Filter, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
-pub use settled::{BatchRow, ExtraRow, GRACE, SettledRow, SettledView, Unbooked};
+pub use settled::{BatchRow, DiffersRow, ExtraRow, GRACE, SettledRow, SettledView};
 pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use timeline::TimelineRow;
 pub use views::{Heard, PATIENCE, Unanswered, Views, ask_all};

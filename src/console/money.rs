@@ -12,8 +12,7 @@ use crate::actors::processor::{Test, Tested};
 use crate::actors::shard::{Input, MoneyOrder};
 use crate::payment::{self, Effect, Ordinal, Request};
 use crate::session::Session;
-use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Timestamp};
-use rust_decimal::Decimal;
+use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Timestamp, Typed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::mpsc;
@@ -25,11 +24,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct Refunding {
     /// How much more, in major units; neither this nor `total`: everything that can be given back.
     #[serde(default)]
-    pub amount: Option<Decimal>,
+    pub amount: Option<Typed>,
     /// How much in all, refunds before it included. The same total twice gives back once: this is how to repeat an order
     /// whose answer was lost.
     #[serde(default)]
-    pub total: Option<Decimal>,
+    pub total: Option<Typed>,
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -59,14 +58,16 @@ pub(super) fn refund(views: &Views, directory: &Directory, id: &str, wish: &Refu
     let id: SessionId = id.parse().map_err(Refused::usage)?;
     let session = session(views, id)?;
     let payment = &session.payment;
-    let minor = |major: Decimal| Amount::from_major(major, payment.currency()).map_err(Refused::usage);
+    let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
     let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
     let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
-    let total = match (wish.amount, wish.total) {
+    let total = match (&wish.amount, &wish.total) {
         (Some(_), Some(_)) => return Err(Refused::usage("either an amount or a total")),
-        (Some(amount), None) if amount <= Decimal::ZERO => return Err(Refused::usage("the amount is not above zero")),
-        (Some(amount), None) => more(minor(amount)?.minor),
-        (None, Some(total)) => minor(total)?,
+        (Some(amount), None) => match read(amount)?.minor {
+            ..=0 => return Err(Refused::usage("the amount is not above zero")),
+            minor => more(minor),
+        },
+        (None, Some(total)) => read(total)?,
         (None, None) => more(payment.refundable().minor),
     };
     if total.minor <= 0 {

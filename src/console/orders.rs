@@ -2,6 +2,7 @@
 
 use super::accounts::AccountSheet;
 use super::api::Refused;
+use super::batch_orders;
 use super::money;
 use super::path::segments;
 use super::sessions;
@@ -12,14 +13,11 @@ use crate::actors::keeper::Backup;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::actors::topping_up::TopUpOrder;
-use crate::billing::reconciliation::LineKind;
-use crate::billing::reconciliation::register::{Line, Part};
-use crate::limits;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
-use crate::units::screen::screen_reference;
-use crate::units::{AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp};
-use rust_decimal::Decimal;
+use crate::units::{
+    AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp, Typed,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -32,7 +30,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[serde(deny_unknown_fields)]
 pub struct TopUp {
     /// How much, in major units of the account's currency.
-    pub amount: Decimal,
+    pub amount: Typed,
     /// The processor that captured it; none: it came to the bank.
     #[serde(default)]
     pub processor: Option<String>,
@@ -57,7 +55,7 @@ pub struct Opening {
     pub currency: String,
     /// How far paid money may go below zero, in major units.
     #[serde(default)]
-    pub credit_limit: Decimal,
+    pub credit_limit: Typed,
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -106,7 +104,7 @@ impl std::fmt::Debug for PresentedCredential {
 #[serde(deny_unknown_fields)]
 pub struct Promotion {
     /// How much, in major units of the account's currency.
-    pub amount: Decimal,
+    pub amount: Typed,
     /// When what is left of it lapses (RFC 3339); none: never.
     #[serde(default)]
     pub until: Option<String>,
@@ -123,7 +121,7 @@ pub struct Promotion {
 #[serde(deny_unknown_fields)]
 pub struct CreditLimit {
     /// How far paid money may go below zero, in major units of the account's currency.
-    pub limit: Decimal,
+    pub limit: Typed,
     /// Only say what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -155,46 +153,6 @@ pub struct BackUp {
 /// How long a backup may take.
 pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// A part of a settlement batch that an operator brings. Amounts in minor units.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchPart {
-    /// Whose.
-    pub processor: String,
-    /// Its name.
-    pub batch: String,
-    /// Counted from 1.
-    pub part: u32,
-    /// Whether no part comes after it.
-    pub last: bool,
-    /// When the money moves (RFC 3339).
-    pub at: String,
-    /// Of every line.
-    pub currency: String,
-    /// The lines.
-    pub lines: Vec<BatchLine>,
-}
-
-/// A line of a settlement batch.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BatchLine {
-    /// What it is about.
-    pub kind: LineKind,
-    /// Our operation, where the processor tells it.
-    #[serde(default)]
-    pub operation: Option<String>,
-    /// The processor's reference.
-    #[serde(default)]
-    pub reference: Option<String>,
-    /// Before fees.
-    pub gross: i64,
-    /// The processor's fee; above zero when it takes something.
-    pub fee: i64,
-    /// What is paid out.
-    pub net: i64,
-}
-
 /// How long a processor may take to pay: it is asked, perhaps asked again, and then captures.
 const PAYING: Duration = Duration::from_secs(45);
 
@@ -214,7 +172,9 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["accounts", id, "unlink"] => link(views, directory, id, &parse(body)?, false),
         ["accounts", id, "limit"] => limit(views, directory, id, &parse(body)?),
         ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
-        ["settlement", "parts"] => bring(views, parse(body)?),
+        ["settlement", "parts"] => batch_orders::bring(views, parse(body)?),
+        ["settlement", "preview"] => batch_orders::preview(views, parse(body)?),
+        ["settlement", "revert"] => batch_orders::revert(views, parse(body)?),
         ["keys", "reload"] => reload_keys(directory),
         ["sessions", id, "stop"] => stop(views, directory, id),
         ["sessions", id, "refund"] => money::refund(views, directory, id, &parse(body)?),
@@ -229,7 +189,7 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
 fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value, Refused> {
     let account = AccountId::new(&opening.account).map_err(Refused::usage)?;
     let currency: Currency = opening.currency.parse().map_err(Refused::usage)?;
-    let credit_limit = Amount::from_major(opening.credit_limit, currency).map_err(Refused::usage)?;
+    let credit_limit = opening.credit_limit.amount(currency).map_err(Refused::usage)?;
     let known = views.account(&account)?;
     if let Some(known) = known.as_ref().filter(|known| known.row.state == "open") {
         let mut differs = Vec::new();
@@ -258,7 +218,7 @@ fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value
 fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Result<Value, Refused> {
     let (account, known) = known(views, id)?;
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
-    let amount = Amount::from_major(wish.amount, currency).map_err(Refused::usage)?;
+    let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
     let source = match &wish.processor {
         None => TopUpSource::Bank,
         Some(processor) => TopUpSource::Processor(ProcessorId::new(processor).map_err(Refused::usage)?),
@@ -291,7 +251,7 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
 fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> Result<Value, Refused> {
     let (account, known) = known(views, id)?;
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
-    let amount = Amount::from_major(wish.amount, currency).map_err(Refused::usage)?;
+    let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
     let until = wish.until.as_deref().map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
     if amount.minor <= 0 {
         return Err(Refused::usage("the amount is not above zero"));
@@ -355,7 +315,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
 fn limit(views: &Views, directory: &Directory, id: &str, wish: &CreditLimit) -> Result<Value, Refused> {
     let (account, known) = known(views, id)?;
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
-    let limit = Amount::from_major(wish.limit, currency).map_err(Refused::usage)?;
+    let limit = wish.limit.amount(currency).map_err(Refused::usage)?;
     if wish.dry_run {
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
@@ -376,37 +336,6 @@ fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Resu
     }
     let op = operation(directory, &account, wish.operation.as_deref())?;
     order(directory, &account, op, Command::Close { op })
-}
-
-fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
-    let BatchPart { processor, batch, part, last, at, currency, lines } = wish;
-    if lines.len() > limits::SETTLEMENT_LINES_PER_PART || batch.is_empty() || batch.len() > 64 || part == 0 {
-        return Err(Refused::usage(
-            "a part has a batch's name of 1 to 64 bytes, a number from 1 on, and 512 lines at most",
-        ));
-    }
-    screen_reference(&batch).map_err(|fault| Refused::usage(format!("the batch's name: {fault}")))?;
-    let line = |(number, line): (usize, BatchLine)| -> Result<Line, Refused> {
-        let BatchLine { kind, operation, reference, gross, fee, net } = line;
-        let screened = reference.as_deref().map_or(Ok(()), screen_reference);
-        screened.map_err(|fault| Refused::usage(format!("the reference of line {number}: {fault}")))?;
-        let operation = operation.map(|id| id.parse().map_err(Refused::usage)).transpose()?;
-        Ok(Line { kind, operation, reference: reference.map(Into::into), gross, fee, net })
-    };
-    let lines = (1..).zip(lines).map(line).collect::<Result<Vec<Line>, Refused>>()?;
-    let read = Part {
-        processor: ProcessorId::new(&processor).map_err(Refused::usage)?,
-        batch: batch.as_str().into(),
-        part,
-        at: Timestamp::parse_rfc3339(&at).map_err(Refused::usage)?,
-        currency: currency.parse().map_err(Refused::usage)?,
-        lines,
-        last,
-        trailer: None,
-        sha256: None,
-    };
-    views.bring(read)?;
-    Ok(json!({ "schema": "wattstile.order/1", "processor": processor, "batch": batch, "part": part }))
 }
 
 fn reload_keys(directory: &Directory) -> Result<Value, Refused> {

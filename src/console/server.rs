@@ -53,6 +53,8 @@ impl fmt::Debug for Place {
 /// The file in the data directory that says where the console is; only its owner can read it.
 pub const PLACE_FILE: &str = "console.json";
 
+/// Where a whole settlement file is only tried.
+const PREVIEW: &str = "/api/settlement/preview";
 /// How long the body of an order may take.
 const BODY_TIME: Duration = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
 /// How long an answer about readiness, or metrics, is given again to those who ask meanwhile.
@@ -277,10 +279,15 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Place>, request: hy
     if let Err(refused) = shared.hosts.check(&head.uri, &head.headers) {
         return refusal(&refused);
     }
-    let body = match tokio::time::timeout(BODY_TIME, to_bytes(Body::new(body), limits::CONSOLE_BODY_BYTES)).await {
+    let bytes_max = match head.uri.path() {
+        // A whole list is read from those only who may hand one over.
+        PREVIEW if shared.lets_in(&head.headers, None) => limits::SETTLEMENT_PREVIEW_BYTES_MAX,
+        _ => limits::CONSOLE_BODY_BYTES,
+    };
+    let body = match tokio::time::timeout(BODY_TIME, to_bytes(Body::new(body), bytes_max)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
-            let text = format!("the body is broken, or has more than {} bytes", limits::CONSOLE_BODY_BYTES);
+            let text = format!("the body is broken, or has more than {bytes_max} bytes");
             return refusal(&Refused::new(413, text));
         }
         Err(_) => return refusal(&Refused::new(408, "the body did not come in time")),

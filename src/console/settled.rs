@@ -1,27 +1,25 @@
 //! Settlement: what processors said they settled beside what sessions came to.
+//!
+//! A report says of each line what was booked of it: the register of batches keeps that, line by line.
 
 use super::api::Refused;
+use super::batches::{batch_row, older_row};
 use super::views::{Unanswered, Views};
-use crate::actors::output::{SettlementReply, SettlementTold};
-use crate::actors::shard::Input;
-use crate::billing::reconciliation::older::Older;
-use crate::billing::reconciliation::register::{BatchKey, Booking, Part, Received};
-use crate::billing::reconciliation::{Flow, Ours, Report, WhyExtra, reconcile};
-use crate::ledger::EntryError;
-use crate::payment::{Final, OperationKind, Payment};
+use crate::actors::settling::moved;
+use crate::billing::reconciliation::lay::Verdict;
+use crate::billing::reconciliation::older::OlderBatches;
+use crate::billing::reconciliation::register::{BatchKey, Received};
+use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
+use crate::limits::SETTLEMENT_LINES_LISTED;
+use crate::payment::Payment;
 use crate::session::Session;
-use crate::units::{Amount, Currency, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
+use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-/// How old an operation is when it is missed, unless somebody says otherwise.
+/// How old an operation is when it is missed, unless the caller names another age.
 pub const GRACE: TimeSpan = TimeSpan::from_secs(72 * 3_600);
-
-/// How long a part of a batch may take until it is durable.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every session priced, captured and settled, and what fits none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +30,15 @@ pub struct SettledView {
     pub states: BTreeMap<String, u64>,
     /// The sessions of which money was taken, in the order of their ids.
     pub sessions: Vec<SettledRow>,
-    /// Lines of processors that fit no operation.
+    /// Lines that settle an operation for another amount; the first
+    /// [`SETTLEMENT_LINES_LISTED`](crate::limits::SETTLEMENT_LINES_LISTED).
+    #[serde(default)]
+    pub differs: Vec<DiffersRow>,
+    /// Lines of processors that fit no operation; as many.
     pub extra: Vec<ExtraRow>,
+    /// How many lines that differ, or fit nothing, are not listed.
+    #[serde(default)]
+    pub left_out: u64,
     /// The batches, those of which only the totals are kept first, in the order in which they came.
     pub batches: Vec<BatchRow>,
 }
@@ -67,103 +72,134 @@ pub struct ExtraRow {
     pub batch: String,
     /// Its place there, counted from 1.
     pub row: u64,
+    /// What the line is about.
+    pub kind: LineKind,
     /// The operation that it names.
     pub operation: Option<String>,
     /// The reference that it names.
     pub reference: Option<String>,
-    /// `unknown`, `settled already`, `other kind`.
+    /// `unknown`, `settled already`, `told already`, `other kind`, `wrong sign`, `no dispute of ours`, `other currency`,
+    /// `operation of another processor`, or why it could not be booked.
     pub why: String,
     /// Before fees.
     pub gross: Decimal,
+    /// What is in suspense because of it.
+    pub suspense: Decimal,
     /// The currency.
     pub currency: String,
 }
 
-/// A batch.
+/// A line that settles an operation for another amount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffersRow {
+    /// Whose.
+    pub processor: String,
+    /// The batch.
+    pub batch: String,
+    /// Its place there, counted from 1.
+    pub row: u64,
+    /// The operation.
+    pub operation: String,
+    /// Ours, with the sign of the line.
+    pub ours: Decimal,
+    /// Theirs, before fees.
+    pub theirs: Decimal,
+    /// The currency.
+    pub currency: String,
+}
+
+/// A batch. Money in major units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRow {
     /// Whose.
     pub processor: String,
     /// Its name.
     pub batch: String,
+    /// How often it was taken in, counted from 1.
+    pub revision: u32,
     /// When the money moves.
     pub at: String,
     /// Lines.
     pub lines: u64,
-    /// What is paid out.
+    /// What is paid out by its lines.
     pub net: Decimal,
+    /// What the books have of it on the bank account.
+    pub bank: Decimal,
+    /// What they have of it as settled.
+    pub settled: Decimal,
+    /// What they have of it as fees.
+    pub fees: Decimal,
+    /// What they have of it in suspense.
+    pub suspense: Decimal,
     /// The currency.
     pub currency: String,
-    /// `incomplete`, `received` or `booked`.
+    /// `incomplete`, `received`, `booked`, `reverting` or `reverted`.
     pub state: String,
+    /// Why it was taken back.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// An earlier batch with the same lines.
+    #[serde(default)]
+    pub same_as: Option<String>,
     /// What is wrong with it.
     pub faults: Vec<String>,
 }
 
-/// What a processor has settled by now, laid beside what it took.
-struct Laid {
-    ours: Vec<Ours>,
-    reports: Vec<(BatchKey, Received, Report)>,
-    /// Ours that no line has settled.
-    rest: Vec<Ours>,
-    /// Ours that batches have settled of which only the totals are kept, and for how much.
-    before: BTreeMap<OpId, i64>,
-}
-
-/// What is left of batches that are not kept line by line.
+/// What is settled by now, and what the lines of batches came to.
 #[derive(Default)]
-struct Before {
-    batches: Vec<(BatchKey, Older)>,
+struct Laid {
+    /// Operations that a line settles: for how much, in minor units.
     settled: BTreeMap<OpId, i64>,
-    /// Operations up to then count as settled.
-    forgotten_until: Option<Timestamp>,
+    differs: Vec<DiffersRow>,
+    extra: Vec<ExtraRow>,
+    left_out: u64,
 }
 
-/// Why nothing of a batch is booked.
-#[derive(Debug, thiserror::Error)]
-pub enum Unbooked {
-    /// Not everything that it is laid beside is known.
-    #[error(transparent)]
-    Unanswered(#[from] Unanswered),
-    /// It has no place in the books.
-    #[error("it has no place in the books: {0}")]
-    Entry(#[from] EntryError),
+impl Laid {
+    fn line(&mut self, (processor, batch): &BatchKey, line: &SettlementLine, verdict: &Verdict) {
+        let currency = line.gross.currency;
+        if let Some(operation) = verdict.settles() {
+            self.settled.insert(operation, line.gross.minor);
+        }
+        match verdict {
+            Verdict::Differs { operation, difference } if self.differs.len() < SETTLEMENT_LINES_LISTED => {
+                let ours = Amount::new(line.gross.minor.saturating_sub(*difference), currency);
+                self.differs.push(DiffersRow {
+                    processor: processor.to_string(),
+                    batch: batch.to_string(),
+                    row: line.row,
+                    operation: operation.to_string(),
+                    ours: ours.major(),
+                    theirs: line.gross.major(),
+                    currency: currency.code().to_owned(),
+                });
+            }
+            Verdict::Extra(_) | Verdict::SetAside(_) if self.extra.len() < SETTLEMENT_LINES_LISTED => {
+                let suspense = if line.kind == LineKind::Payout { Decimal::ZERO } else { line.net.major() };
+                self.extra.push(ExtraRow {
+                    processor: processor.to_string(),
+                    batch: batch.to_string(),
+                    row: line.row,
+                    kind: line.kind,
+                    operation: line.operation.map(|id| id.to_string()),
+                    reference: line.reference.as_deref().map(str::to_owned),
+                    why: match verdict {
+                        Verdict::Extra(why) => why.text().to_owned(),
+                        Verdict::SetAside(reason) => reason.to_string(),
+                        Verdict::Matched(_) | Verdict::Differs { .. } | Verdict::Other => String::new(),
+                    },
+                    gross: line.gross.major(),
+                    suspense,
+                    currency: currency.code().to_owned(),
+                });
+            }
+            Verdict::Differs { .. } | Verdict::Extra(_) | Verdict::SetAside(_) => self.left_out += 1,
+            Verdict::Matched(_) | Verdict::Other => {}
+        }
+    }
 }
 
 impl Views {
-    /// Whole batches with a part that is not booked.
-    pub fn unbooked(&self) -> Result<Vec<BatchKey>, Unanswered> {
-        let found = self.batches()?.into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked());
-        Ok(found.map(|(key, _)| key).collect())
-    }
-
-    /// What follows from the parts of a batch that are not booked.
-    pub fn bookings(&self, processor: &ProcessorId, batch: &str) -> Result<Vec<Booking>, Unbooked> {
-        let batches = self.batches()?;
-        let of_processor = || batches.iter().filter(|((id, _), _)| id == processor);
-        let mut settled: BTreeSet<OpId> =
-            of_processor().flat_map(|(_, found)| found.settled().iter().copied()).collect();
-        let older = self.older()?;
-        settled.extend(older.settled.keys());
-        let Some((key, received)) = of_processor().find(|((_, name), _)| **name == *batch) else {
-            return Ok(Vec::new());
-        };
-        let mut ours = self.ours(Some(processor))?;
-        ours.retain(|ours| older.forgotten_until.is_none_or(|until| ours.at > until));
-        let mut bookings = Vec::new();
-        for part in received.unbooked() {
-            let open: Vec<Ours> = ours.iter().filter(|ours| !settled.contains(&ours.operation)).cloned().collect();
-            let lines = received.batch(key, Some(part));
-            let report = reconcile(&open, &lines, GRACE);
-            let fresh: Vec<OpId> =
-                report.matched.iter().chain(&report.differs).map(|pair| pair.ours.operation).collect();
-            settled.extend(&fresh);
-            let (processor, batch) = key.clone();
-            bookings.push(Booking { processor, batch, part, entries: report.entries(&lines)?, settled: fresh });
-        }
-        Ok(bookings)
-    }
-
     /// Every session priced, captured and settled; operations that are younger than `grace` at `now` are in flight.
     pub fn settled(
         &self,
@@ -171,191 +207,95 @@ impl Views {
         grace: TimeSpan,
         now: Timestamp,
     ) -> Result<SettledView, Unanswered> {
+        let wanted = |id: &ProcessorId| processor.is_none_or(|only| only == id);
+        let (registers, prices) = (self.registers()?, self.prices()?);
+        let (mut laid, mut batches, mut forgotten_until) = (Laid::default(), Vec::new(), None::<Timestamp>);
+        for (older, kept) in &registers {
+            laid.settled.extend(older.all_settled());
+            forgotten_until = forgotten_until.max(older.forgotten_until());
+            batches.extend(older.iter().filter(|(key, _)| wanted(&key.0)).map(|(key, older)| older_row(key, older)));
+            for (key, received, same_as) in kept.iter().filter(|(key, ..)| wanted(&key.0)) {
+                received.each_booked(&mut |line, verdict| laid.line(key, line, verdict));
+                batches.push(batch_row(key, received, same_as.as_deref()));
+            }
+        }
         let mut rows: BTreeMap<SessionId, SettledRow> = BTreeMap::new();
-        let prices = self.prices()?;
-        let mut extra = Vec::new();
-        let before = self.older()?.batches.into_iter().filter(|(key, _)| processor.is_none_or(|only| *only == key.0));
-        let mut batches: Vec<BatchRow> = before.map(|(key, older)| older_row(&key, &older)).collect();
-        for (id, laid) in self.laid(processor)? {
-            for ours in &laid.ours {
-                let session = ours.operation.session();
-                let (payable, net) = prices.get(&session).copied().unwrap_or((0, 0));
-                let major = |minor| Amount::new(minor, ours.amount.currency).major();
-                let row = rows.entry(session).or_insert_with(|| SettledRow {
-                    session: session.to_string(),
-                    state: if payable == net { "matched" } else { "not covered" }.to_owned(),
-                    processors: Vec::new(),
-                    priced: major(payable),
-                    captured: major(net),
-                    settled: Decimal::ZERO,
-                    currency: ours.amount.currency.code().to_owned(),
-                });
-                if !row.processors.contains(&id.to_string()) {
-                    row.processors.push(id.to_string());
-                }
+        let moved = self.operations()?.into_iter().filter(|(id, _)| wanted(id));
+        for (id, ours) in moved.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)) {
+            let session = ours.operation.session();
+            let (payable, net) = prices.get(&session).copied().unwrap_or((0, 0));
+            let major = |minor| Amount::new(minor, ours.amount.currency).major();
+            let row = rows.entry(session).or_insert_with(|| SettledRow {
+                session: session.to_string(),
+                state: if payable == net { "matched" } else { "not covered" }.to_owned(),
+                processors: Vec::new(),
+                priced: major(payable),
+                captured: major(net),
+                settled: Decimal::ZERO,
+                currency: ours.amount.currency.code().to_owned(),
+            });
+            if !row.processors.contains(&id.to_string()) {
+                row.processors.push(id.to_string());
             }
-            for ours in &laid.ours {
-                if let (Some(settled), Some(row)) =
-                    (laid.before.get(&ours.operation), rows.get_mut(&ours.operation.session()))
-                {
-                    row.settled += Amount::new(*settled, ours.amount.currency).major();
-                    if settled.abs() != ours.amount.minor {
-                        row.state = worse(&row.state, "amount differs").to_owned();
-                    }
-                }
-            }
-            let mut say = |operation: OpId, state: &str| {
-                if let Some(row) = rows.get_mut(&operation.session()) {
-                    row.state = worse(&row.state, state).to_owned();
-                }
+            let forgotten = forgotten_until.is_some_and(|until| ours.at <= until).then(|| ours.signed());
+            let settled = laid.settled.get(&ours.operation).copied().or(forgotten);
+            row.settled += major(settled.unwrap_or(0));
+            let state = match settled {
+                Some(minor) if minor == ours.signed() => "matched",
+                Some(_) => "amount differs",
+                None if now.since(ours.at) < grace => "in flight",
+                None => "missing",
             };
-            for ours in &laid.rest {
-                say(ours.operation, if now.since(ours.at) < grace { "in flight" } else { "missing" });
-            }
-            for (_, _, report) in &laid.reports {
-                report.differs.iter().for_each(|pair| say(pair.ours.operation, "amount differs"));
-            }
-            for ((_, batch), received, report) in &laid.reports {
-                for pair in report.matched.iter().chain(&report.differs) {
-                    if let Some(row) = rows.get_mut(&pair.ours.operation.session()) {
-                        row.settled += pair.theirs.gross.major();
-                    }
-                }
-                extra.extend(report.extra.iter().map(|found| ExtraRow {
-                    processor: id.to_string(),
-                    batch: batch.to_string(),
-                    row: found.theirs.row,
-                    operation: found.theirs.operation.map(|id| id.to_string()),
-                    reference: found.theirs.reference.as_deref().map(str::to_owned),
-                    why: in_words(found.why).to_owned(),
-                    gross: found.theirs.gross.major(),
-                    currency: found.theirs.gross.currency.code().to_owned(),
-                }));
-                batches.push(batch_row(&id, batch, received, report));
-            }
+            row.state = worse(&row.state, state).to_owned();
         }
         let mut states: BTreeMap<String, u64> = BTreeMap::new();
         for row in rows.values() {
             *states.entry(row.state.clone()).or_default() += 1;
         }
+        let Laid { differs, extra, left_out, .. } = laid;
         let (schema, sessions) = ("wattstile.settlement-report/1".to_owned(), rows.into_values().collect());
-        Ok(SettledView { schema, states, sessions, extra, batches })
+        Ok(SettledView { schema, states, sessions, differs, extra, left_out, batches })
     }
 
-    /// Our captures and refunds at outside processors (or at one), as [`read_ours`](crate::billing::reconciliation::read_ours)
-    /// reads them.
+    /// Our captures, refunds and disputes at outside processors (or at one), as
+    /// [`read_ours`](crate::billing::reconciliation::read_ours) reads them.
     pub fn ours_csv(&self, processor: Option<&ProcessorId>) -> Result<String, Refused> {
         let mut table = ::csv::Writer::from_writer(Vec::new());
         let failed = |error: ::csv::Error| Refused::new(500, error);
         table.write_record(["operation", "kind", "reference", "amount", "currency", "at"]).map_err(failed)?;
-        for ours in self.ours(processor)? {
-            let kind = match ours.kind {
-                Flow::Capture => "capture",
-                Flow::Refund => "refund",
-            };
+        for (_, ours) in self.operations()?.into_iter().filter(|(id, _)| processor.is_none_or(|only| only == id)) {
             let (operation, amount) = (ours.operation.to_string(), ours.amount.major().to_string());
             let at = ours.at.to_rfc3339();
-            let record = [&operation, kind, &ours.reference, &amount, ours.amount.currency.code(), &at];
+            let record = [&operation, ours.kind.name(), &ours.reference, &amount, ours.amount.currency.code(), &at];
             table.write_record(record).map_err(failed)?;
         }
         let bytes = table.into_inner().map_err(|error| Refused::new(500, error))?;
         String::from_utf8(bytes).map_err(|error| Refused::new(500, error))
     }
 
-    /// Hands a part of a batch that an operator brings to its partition; it is durable when this returns.
-    pub(super) fn bring(&self, part: Part) -> Result<(), Refused> {
-        let directory = self.directory().ok_or_else(|| Refused::conflict("no gate is running"))?;
-        let (tell, told) = mpsc::channel();
-        let reply = SettlementReply::Order(SettlementTold(Box::new(move |refused| {
-            let _ = tell.send(refused);
-        })));
-        if directory.post(Input::Settlement(Box::new(part), reply)).is_err() {
-            return Err(Refused::busy());
-        }
-        match told.recv_timeout(PATIENCE) {
-            Ok(None) => Ok(()),
-            Ok(Some(code)) => Err(Refused::conflict(code.meaning())),
-            Err(_) => Err(Refused::new(504, "no answer in time; ask again, it is the same batch")),
-        }
-    }
-
-    fn older(&self) -> Result<Before, Unanswered> {
+    /// The batches of every partition: the older ones, and those that are kept line by line, with the name of an earlier
+    /// one that has the same lines.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn registers(
+        &self,
+    ) -> Result<Vec<(OlderBatches, Vec<(BatchKey, Received, Option<Box<str>>)>)>, Unanswered> {
         let found = self.ask(|shard| {
-            let mut before = Before::default();
-            for partition in shard.partitions() {
-                let older = partition.settlements.older();
-                before.batches.extend(older.iter().map(|(key, older)| (key.clone(), older.clone())));
-                before.settled.extend(older.all_settled());
-                before.forgotten_until = before.forgotten_until.max(older.forgotten_until());
-            }
-            before
-        });
-        Ok(found.whole()?.into_iter().fold(Before::default(), |mut sum, part| {
-            sum.batches.extend(part.batches);
-            sum.settled.extend(part.settled);
-            sum.forgotten_until = sum.forgotten_until.max(part.forgotten_until);
-            sum
-        }))
-    }
-
-    fn batches(&self) -> Result<Vec<(BatchKey, Received)>, Unanswered> {
-        let found = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.settlements.batches());
-            all.map(|(key, batch)| (key.clone(), batch.clone())).collect::<Vec<_>>()
+            let registers = shard.partitions().iter().map(|partition| &partition.settlements);
+            let some = registers.filter(|register| !register.is_empty());
+            some.map(|register| {
+                let kept = register.batches().map(|(key, batch)| {
+                    let same_as = batch.content().and_then(|content| register.same_content(key, content));
+                    (key.clone(), batch.clone(), same_as)
+                });
+                (register.older().clone(), kept.collect::<Vec<_>>())
+            })
+            .collect::<Vec<_>>()
         });
         Ok(found.whole()?.into_iter().flatten().collect())
     }
 
-    /// Lays each processor's batches beside our operations, in the order in which they came: an operation is settled once.
-    fn laid(&self, only: Option<&ProcessorId>) -> Result<BTreeMap<ProcessorId, Laid>, Unanswered> {
-        let mut all: BTreeMap<ProcessorId, Laid> = BTreeMap::new();
-        let before = self.older()?;
-        let empty = || Laid { ours: Vec::new(), reports: Vec::new(), rest: Vec::new(), before: BTreeMap::new() };
-        for (processor, ours) in self.operations()? {
-            if only.is_none_or(|only| *only == processor) {
-                let laid = all.entry(processor).or_insert_with(empty);
-                let signed = match ours.kind {
-                    Flow::Capture => ours.amount.minor,
-                    Flow::Refund => ours.amount.minor.saturating_neg(),
-                };
-                match before.settled.get(&ours.operation) {
-                    // Zero: it was matched by its reference alone.
-                    Some(minor) => drop(laid.before.insert(ours.operation, if *minor == 0 { signed } else { *minor })),
-                    None if before.forgotten_until.is_some_and(|until| ours.at <= until) => {
-                        laid.before.insert(ours.operation, signed);
-                    }
-                    None => laid.rest.push(ours.clone()),
-                }
-                laid.ours.push(ours);
-            }
-        }
-        for (key, received) in self.batches()? {
-            if only.is_some_and(|only| *only != key.0) {
-                continue;
-            }
-            let laid = all.entry(key.0.clone()).or_insert_with(empty);
-            let mut report = reconcile(&laid.rest, &received.batch(&key, None), GRACE);
-            let settled: BTreeSet<OpId> =
-                report.matched.iter().chain(&report.differs).map(|pair| pair.ours.operation).collect();
-            for found in &mut report.extra {
-                let known = |id: &OpId| laid.ours.iter().any(|ours| ours.operation == *id);
-                if found.why == WhyExtra::Unknown && found.theirs.operation.as_ref().is_some_and(known) {
-                    found.why = WhyExtra::SettledAlready;
-                }
-            }
-            laid.rest.retain(|ours| !settled.contains(&ours.operation));
-            laid.reports.push((key, received, report));
-        }
-        Ok(all)
-    }
-
-    fn ours(&self, only: Option<&ProcessorId>) -> Result<Vec<Ours>, Unanswered> {
-        let all = self.operations()?.into_iter();
-        Ok(all.filter(|(processor, _)| only.is_none_or(|only| only == processor)).map(|(_, ours)| ours).collect())
-    }
-
-    /// Captures and refunds of all sessions at outside processors, in the order of their ids.
-    fn operations(&self) -> Result<Vec<(ProcessorId, Ours)>, Unanswered> {
+    /// Captures, refunds and disputes of all sessions at outside processors, in the order of their ids.
+    pub(super) fn operations(&self) -> Result<Vec<(ProcessorId, Ours)>, Unanswered> {
         let mut found: BTreeMap<OpId, (ProcessorId, Ours)> = BTreeMap::new();
         self.each_session(operations, |(processor, ours)| {
             found.insert(ours.operation, (processor, ours));
@@ -417,75 +357,9 @@ fn net(payment: &Payment) -> i64 {
     payment.captured().minor.saturating_sub(payment.refunded().minor)
 }
 
-/// The captures and refunds of a payment at outside processors.
-fn moved(payment: &Payment, at: Timestamp) -> Vec<(ProcessorId, Ours)> {
-    let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
-    let moved = approved.filter_map(|past| {
-        let kind = match past.kind {
-            OperationKind::Capture => Flow::Capture,
-            OperationKind::Refund => Flow::Refund,
-            _ => return None,
-        };
-        let hold = payment.hold(past.hold)?;
-        if crate::actors::house::account_of(hold.processor()).is_some() {
-            return None;
-        }
-        let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
-        let amount = Amount::new(past.amount_minor, payment.currency());
-        let operation = payment.operation_id(past.number);
-        Some((hold.processor().clone(), Ours { operation, kind, reference, amount, at }))
-    });
-    moved.collect()
-}
-
-fn batch_row(processor: &ProcessorId, batch: &str, received: &Received, report: &Report) -> BatchRow {
-    let found = received.batch(&(processor.clone(), batch.into()), None);
-    let (count, net) = report.sums.map_or((0, 0), |sums| (sums.count, sums.net));
-    BatchRow {
-        processor: processor.to_string(),
-        batch: batch.to_owned(),
-        at: found.at.to_string(),
-        lines: count,
-        net: decimal(net, found.currency),
-        currency: found.currency.code().to_owned(),
-        state: match (received.is_whole(), received.is_booked()) {
-            (_, true) => "booked",
-            (true, false) => "received",
-            (false, false) => "incomplete",
-        }
-        .to_owned(),
-        faults: report.faults.iter().map(ToString::to_string).collect(),
-    }
-}
-
-fn older_row((processor, batch): &BatchKey, older: &Older) -> BatchRow {
-    BatchRow {
-        processor: processor.to_string(),
-        batch: batch.to_string(),
-        at: older.at.to_string(),
-        lines: older.count,
-        net: decimal(older.net, older.currency),
-        currency: older.currency.code().to_owned(),
-        state: "booked".to_owned(),
-        faults: Vec::new(),
-    }
-}
-
-fn decimal(minor: i128, currency: Currency) -> Decimal {
-    Decimal::from_i128_with_scale(minor, u32::from(currency.exponent()))
-}
-
 /// The state that needs more attention.
 fn worse<'s>(one: &'s str, other: &'s str) -> &'s str {
     const ORDER: [&str; 5] = ["matched", "in flight", "not covered", "missing", "amount differs"];
     let rank = |state: &str| ORDER.iter().position(|known| *known == state).unwrap_or(0);
     if rank(other) > rank(one) { other } else { one }
-}
-
-const fn in_words(why: WhyExtra) -> &'static str {
-    match why {
-        WhyExtra::Unknown => "unknown",
-        WhyExtra::SettledAlready => "settled already",
-        WhyExtra::OtherKind => "other kind",
-    }
 }

@@ -2,10 +2,10 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::output::SettlementReply;
+use crate::actors::output::{SettlementReply, SettlementTold};
 use crate::actors::settling;
-use crate::billing::reconciliation::register::{Booking, Part};
-use crate::billing::reconciliation::{Flow, Ours, reconcile};
+use crate::billing::reconciliation::register::Part;
+use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
 use crate::wire::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 
@@ -31,26 +31,21 @@ fn hand_over(scene: &mut Scene, part: &SettlementPart) {
     scene.take(Input::Settlement(Box::new(read), reply));
 }
 
-/// What the reconciler does: lay every part that is not booked beside what was captured.
+/// What the reconciler does: lay every part that is not booked beside what was captured, and take back what is ordered.
 fn book(scene: &mut Scene, ours: &[Ours]) {
-    let found: Vec<Booking> = scene
-        .shard
-        .partitions()
-        .iter()
-        .flat_map(|partition| partition.settlements.batches())
-        .flat_map(|(key, received)| {
-            received.unbooked().map(|part| {
-                let lines = received.batch(key, Some(part));
-                let report = reconcile(ours, &lines, TimeSpan::from_secs(0));
-                let (processor, batch) = key.clone();
-                let settled = report.matched.iter().map(|pair| pair.ours.operation).collect();
-                Booking { processor, batch, part, entries: report.entries(&lines).unwrap(), settled }
-            })
-        })
-        .collect();
-    for booking in found {
+    let (mut bookings, mut reversals) = (Vec::new(), Vec::new());
+    let facts = Facts { ours: ours.to_vec(), ..Facts::default() };
+    for (key, received) in scene.shard.partitions().iter().flat_map(|partition| partition.settlements.batches()) {
+        facts.book(key, received, &mut |booking| bookings.push(booking));
+        reversals.extend(received.unreverted().map(|part| (key.clone(), part)));
+    }
+    for booking in bookings {
         scene.take(Input::Booked(Box::new(booking.clone())));
         scene.take(Input::Booked(Box::new(booking)));
+    }
+    for (key, part) in reversals {
+        scene.take(Input::UnbookPart(key.clone(), part));
+        scene.take(Input::UnbookPart(key, part));
     }
 }
 
@@ -103,7 +98,44 @@ fn a_batch_is_durable_before_its_acknowledgement_and_booked_once() {
     assert_eq!(natural(Name::Suspense(acme())), 38, "what fits nothing waits");
     assert_eq!(natural(Name::Bank), 8 - 5 + 38);
     assert_eq!(after.imbalance(), 0);
-    assert_eq!(books(&scene.crash()).books, after, "and a replay books it once");
+    let mut scene = scene.crash();
+    assert_eq!(books(&scene).books, after, "and a replay books it once");
+
+    // Taken back, repeated, over a crash: the books are as they were before the batch.
+    let key = (acme(), format!("{:032x}", part.batch).into());
+    let revert = |scene: &mut Scene| {
+        let told = SettlementTold(Box::new(|refused| assert_eq!(refused, None)));
+        scene.take(Input::RevertBatch(key.clone(), "wrong".into(), SettlementReply::Order(told)));
+    };
+    revert(&mut scene);
+    revert(&mut scene);
+    let mut scene = scene.crash();
+    book(&mut scene, &ours);
+    revert(&mut scene);
+    book(&mut scene, &ours);
+    let before = books(&scene.crash()).books;
+    let natural = |name: Name| before.natural(&name, Currency::EUR);
+    assert_eq!(natural(Name::ProcessorReceivable(acme())), 9, "owed again");
+    assert_eq!([Name::ProcessorFee(acme()), Name::Suspense(acme()), Name::Bank].map(natural), [0, 0, 0]);
+    assert_eq!(before.imbalance(), 0);
+}
+
+/// A batch that is never finished makes room after a week, also after a restart.
+#[test]
+fn an_overdue_batch_is_forgotten_by_the_clock() {
+    let mut scene = Scene::new();
+    let lines = vec![line(None, SettlementKind::Payout, 100, 0)];
+    let mut part = batch(4, lines);
+    part.trailer = None;
+    hand_over(&mut scene, &part);
+    let count = |scene: &Scene| scene.shard.partitions().iter().flat_map(|one| one.settlements.batches()).count();
+    assert_eq!((count(&scene), scene.callbacks.last().unwrap().1), (1, None));
+    let mut scene = scene.crash();
+    scene.pass(6 * 24 * 3_600);
+    assert_eq!(count(&scene), 1);
+    scene.pass(25 * 3_600);
+    assert_eq!(count(&scene), 0);
+    assert_eq!(count(&scene.crash()), 0);
 }
 
 #[test]

@@ -130,7 +130,8 @@ fn fields(record: &::csv::StringRecord, headers: &::csv::StringRecord, line: u64
     if found == expected || more_are_empty { Ok(()) } else { Err(CsvError::Fields { line, found, expected }) }
 }
 
-/// Reads our side from a table with the columns `operation`, `kind` (`capture` or `refund`), `reference`, `amount` (major
+/// Reads our side from a table with the columns `operation`, `kind` (`capture`, `refund`, `dispute` or
+/// `dispute_won`), `reference`, `amount` (major
 /// units, above zero), `currency` and `at` (RFC 3339).
 ///
 /// # Errors
@@ -162,11 +163,11 @@ fn own_row(record: &::csv::StringRecord, columns: &[usize; 6], line: u64) -> Res
     let field = |column: usize| record.get(columns[column]).unwrap_or_default();
     let wrong = |column: usize, what: String| CsvError::Field { line, column: OUR_COLUMNS[column].to_owned(), what };
     let operation = field(0).parse::<OpId>().map_err(|error| wrong(0, error.to_string()))?;
-    let kind = match field(1) {
-        "capture" => Flow::Capture,
-        "refund" => Flow::Refund,
-        other => return Err(wrong(1, format!("`{}` is neither `capture` nor `refund`", shortened(other)))),
-    };
+    let kind = Flow::ALL.iter().find(|(_, name)| *name == field(1)).map(|(flow, _)| *flow);
+    let kind = kind.ok_or_else(|| {
+        let names = Flow::ALL.map(|(_, name)| format!("`{name}`")).join(", ");
+        wrong(1, format!("`{}` is none of {names}", shortened(field(1))))
+    })?;
     let currency: Currency = field(4).parse().map_err(|error: MoneyError| wrong(4, error.to_string()))?;
     let figure = DecimalMark::Point.read(field(3)).map_err(|error| wrong(3, error.to_string()))?;
     let amount = Amount::from_major(figure, currency).map_err(|error| wrong(3, error.to_string()))?;

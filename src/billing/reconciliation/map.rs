@@ -31,7 +31,7 @@ pub struct ColumnMap {
     /// The currency's code; without it or where it is empty, that of the batch.
     pub currency: Option<String>,
     /// What separates columns: one character.
-    #[serde(default = "comma")]
+    #[serde(default = "comma", deserialize_with = "one_character")]
     pub separator: char,
     /// What separates decimals.
     #[serde(default)]
@@ -200,6 +200,18 @@ impl<'m> Columns<'m> {
             return true;
         }
         self.skip.iter().any(|(index, words)| words.iter().any(|skipped| skipped == word(*index)))
+    }
+}
+
+fn one_character<'de, D: Deserializer<'de>>(deserializer: D) -> Result<char, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(serde::de::Error::custom(format!(
+            "`separator` is one character, such as \";\", \",\", \"|\" or \"\\t\"; `{}` is not",
+            shortened(&text)
+        ))),
     }
 }
 

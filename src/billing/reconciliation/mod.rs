@@ -8,10 +8,15 @@
 //! | differs | an operation | a line with another amount |
 //! | missing | an operation older than the grace | |
 //! | in flight | a younger operation | |
-//! | extra | | a line that fits no operation, or one that was settled already |
-//! | other | | fees, chargebacks, payouts: not about an operation of ours |
+//! | extra | | a line that fits no operation or dispute, was settled or told already, or has the wrong sign |
+//! | other | | fees, reserves, adjustments, payouts: not about an operation of ours |
+//!
+//! The gate lays each line once, when its batch is whole, and keeps what it found ([`Verdict`]): what a report says of a batch
+//! is what was booked of it.
 
 mod csv;
+mod kept;
+pub mod lay;
 mod map;
 pub mod older;
 pub mod register;
@@ -21,17 +26,13 @@ mod tests;
 
 pub use crate::units::DecimalMark;
 pub use csv::{CsvError, ReadRows, read_csv, read_ours, read_rows};
+pub use kept::hash as kept_hash;
+pub use lay::{Facts, Open, Verdict};
 pub use map::{ColumnMap, Meaning};
 
-use crate::ledger::{Entry, EntryError, EntryId};
 use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
-use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
-
-/// The number of a settlement's entry among the entries of its operation.
-const SETTLEMENT_ENTRY: u32 = 100;
 
 /// An operation of ours that a processor has to settle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,11 +40,11 @@ pub struct Ours {
     /// The operation.
     #[serde(serialize_with = "as_text")]
     pub operation: OpId,
-    /// Capture or refund.
+    /// Capture, refund, or a dispute of a capture.
     pub kind: Flow,
     /// The processor's reference of its hold.
     pub reference: Box<str>,
-    /// How much; above zero for both kinds.
+    /// How much; above zero for every kind.
     pub amount: Amount,
     /// When it was approved.
     pub at: Timestamp,
@@ -57,6 +58,30 @@ pub enum Flow {
     Capture,
     /// Back to the driver.
     Refund,
+    /// Taken back by an issuer.
+    Dispute,
+    /// Given back by an issuer.
+    DisputeWon,
+}
+
+impl Flow {
+    /// Every flow with its name.
+    pub const ALL: [(Flow, &str); 4] = [
+        (Flow::Capture, "capture"),
+        (Flow::Refund, "refund"),
+        (Flow::Dispute, "dispute"),
+        (Flow::DisputeWon, "dispute_won"),
+    ];
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        Flow::ALL.iter().find(|(flow, _)| *flow == self).map_or("", |(_, name)| name)
+    }
+
+    /// Whether it brings us money.
+    pub const fn brings(self) -> bool {
+        matches!(self, Flow::Capture | Flow::DisputeWon)
+    }
 }
 
 /// What a settlement line is about.
@@ -82,6 +107,17 @@ pub enum LineKind {
 }
 
 impl LineKind {
+    /// The operations that a line of this kind settles.
+    pub const fn flow(self) -> Option<Flow> {
+        match self {
+            LineKind::Capture => Some(Flow::Capture),
+            LineKind::Refund => Some(Flow::Refund),
+            LineKind::Chargeback => Some(Flow::Dispute),
+            LineKind::ChargebackReversal => Some(Flow::DisputeWon),
+            LineKind::Fee | LineKind::Adjustment | LineKind::Payout | LineKind::Reserve => None,
+        }
+    }
+
     /// Its number on the wire, and in the hash over a batch.
     pub const fn number(self) -> u8 {
         match self {
@@ -118,7 +154,7 @@ pub struct SettlementLine {
 }
 
 /// What a batch says about itself at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// Lines.
     pub count: u64,
@@ -188,8 +224,8 @@ pub struct Extra {
     pub why: WhyExtra,
 }
 
-/// Why a line fits nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Why a line fits nothing. The order is that of the journal and only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyExtra {
     /// No such operation.
@@ -198,13 +234,39 @@ pub enum WhyExtra {
     SettledAlready,
     /// The operation is of the other kind: a capture is settled as a refund or the other way round.
     OtherKind,
+    /// The operation is one of another processor.
+    OtherProcessor,
+    /// A chargeback, or its reversal, without a dispute that it could be.
+    NoDispute,
+    /// Money goes the other way than lines of its kind move it.
+    WrongSign,
+    /// An earlier batch had the same line.
+    ToldAlready,
+    /// It is in another currency than its batch.
+    OtherCurrency,
+}
+
+impl WhyExtra {
+    /// In words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            WhyExtra::Unknown => "unknown",
+            WhyExtra::SettledAlready => "settled already",
+            WhyExtra::OtherKind => "other kind",
+            WhyExtra::OtherProcessor => "operation of another processor",
+            WhyExtra::NoDispute => "no dispute of ours",
+            WhyExtra::WrongSign => "wrong sign",
+            WhyExtra::ToldAlready => "told already",
+            WhyExtra::OtherCurrency => "other currency",
+        }
+    }
 }
 
 /// What is wrong with a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum BatchFault {
     /// A line whose net amount is not gross less fee.
-    #[error("row {row}: {} less a fee of {} is not {}", Amount::new(*.gross, *.currency).major(), Amount::new(*.fee, *.currency), Amount::new(*.net, *.currency).major())]
+    #[error("line {row}: {} less a fee of {} is not {}", Amount::new(*.gross, *.currency).major(), Amount::new(*.fee, *.currency), Amount::new(*.net, *.currency).major())]
     Net {
         /// The row.
         row: u64,
@@ -217,8 +279,16 @@ pub enum BatchFault {
         /// The currency.
         currency: Currency,
     },
+    /// A fee that gives money, on a line that brings money.
+    #[error("line {row}: the fee of {fee} gives money instead of taking it")]
+    FeeSign {
+        /// The row.
+        row: u64,
+        /// The fee.
+        fee: Amount,
+    },
     /// A line in another currency than the batch; it stands among the extra lines.
-    #[error("row {row} is in {currency}")]
+    #[error("line {row} is in {currency}")]
     Currency {
         /// The row.
         row: u64,
@@ -243,54 +313,6 @@ impl Report {
         self.differs.is_empty() && self.missing.is_empty() && self.extra.is_empty() && self.faults.is_empty()
     }
 
-    /// The entries that follow from the batch. What is matched is settled, fees and chargebacks are booked, and what came
-    /// beyond that is in suspense.
-    pub fn entries(&self, batch: &Batch) -> Result<Vec<Entry>, EntryError> {
-        let mut entries = Vec::new();
-        for pair in self.matched.iter().chain(&self.differs) {
-            let (ours, theirs) = (signed(&pair.ours), pair.theirs.gross.minor);
-            // Never more is settled than is owed; less leaves the rest of the claim open.
-            let settled = if ours >= 0 { theirs.min(ours) } else { theirs.max(ours) };
-            let amount = |minor| Amount::new(minor, batch.currency);
-            let id = EntryId::of(pair.ours.operation).number(SETTLEMENT_ENTRY);
-            let fee = pair.theirs.fee;
-            if settled != 0 || fee.minor != 0 {
-                entries.push(Entry::settlement(id, batch.at, &batch.processor, amount(settled), fee)?);
-            }
-            if theirs != settled {
-                let rest = amount(theirs - settled);
-                entries.push(Entry::unmatched(line_id(batch, &pair.theirs), batch.at, &batch.processor, rest)?);
-            }
-        }
-        for extra in &self.extra {
-            let line = &extra.theirs;
-            if line.net.minor != 0 {
-                entries.push(Entry::unmatched(line_id(batch, line), batch.at, &batch.processor, line.net)?);
-            }
-        }
-        for line in &self.other {
-            let (id, processor) = (line_id(batch, line), &batch.processor);
-            let entry = match line.kind {
-                // The claim was lowered when the dispute was opened; here the money leaves.
-                LineKind::Chargeback | LineKind::ChargebackReversal | LineKind::Fee => {
-                    let (gross, fee) = match line.kind == LineKind::Fee {
-                        true => (Amount::new(0, batch.currency), Amount::new(0, batch.currency).checked_sub(line.net)?),
-                        false => (line.gross, line.fee),
-                    };
-                    Entry::settlement(id, batch.at, processor, gross, fee)
-                }
-                LineKind::Reserve => Entry::reserved(id, batch.at, processor, line.net),
-                LineKind::Adjustment => Entry::unmatched(id, batch.at, processor, line.net),
-                // The way to the bank is part of every settlement.
-                LineKind::Payout | LineKind::Capture | LineKind::Refund => continue,
-            };
-            if line.net.minor != 0 {
-                entries.push(entry?);
-            }
-        }
-        Ok(entries)
-    }
-
     /// The piles as a table: pile, operation, reference, row, ours, theirs, difference, currency.
     pub fn write_csv(&self, out: impl Write) -> io::Result<()> {
         let mut table = ::csv::Writer::from_writer(out);
@@ -298,7 +320,7 @@ impl Report {
         for (pile, pairs) in [("matched", &self.matched), ("amount differs", &self.differs)] {
             for pair in pairs {
                 let (ours, theirs) = (&pair.ours, &pair.theirs);
-                let own = Amount::new(signed(ours), ours.amount.currency);
+                let own = Amount::new(ours.signed(), ours.amount.currency);
                 let difference = Amount::new(pair.difference, ours.amount.currency);
                 table.write_record([
                     pile,
@@ -314,7 +336,7 @@ impl Report {
         }
         for (pile, operations) in [("missing", &self.missing), ("in flight", &self.in_flight)] {
             for ours in operations {
-                let own = Amount::new(signed(ours), ours.amount.currency).major().to_string();
+                let own = Amount::new(ours.signed(), ours.amount.currency).major().to_string();
                 let (operation, reference) = (ours.operation.to_string(), guarded(&ours.reference));
                 table.write_record([pile, &operation, &reference, "", &own, "", "", ours.amount.currency.code()])?;
             }
@@ -331,126 +353,86 @@ impl Report {
 }
 
 /// Puts every line and every operation on its pile. Operations younger than `grace` at the time of the batch are not
-/// missed yet.
+/// missed yet. Chargebacks are laid beside disputes only where `ours` has some: without, they are other lines.
 pub fn reconcile(ours: &[Ours], batch: &Batch, grace: TimeSpan) -> Report {
     let mut report = Report::default();
-    let mut open = Open::new(ours);
-    let mut sums = Trailer { count: 0, gross: 0, fee: 0, net: 0 };
+    let disputes = ours.iter().any(|ours| matches!(ours.kind, Flow::Dispute | Flow::DisputeWon));
+    let mut open = Open::new(ours, |_| false);
+    batch.lines.iter().for_each(|line| open.count_fee(line));
+    let mut sums = Trailer::default();
     for line in &batch.lines {
-        sums.count += 1;
-        sums.gross += i128::from(line.gross.minor);
-        sums.fee += i128::from(line.fee.minor);
-        sums.net += i128::from(line.net.minor);
-        let currencies = [line.gross.currency, line.fee.currency, line.net.currency];
-        if let Some(currency) = currencies.into_iter().find(|currency| *currency != batch.currency) {
-            report.faults.push(BatchFault::Currency { row: line.row, currency });
-            report.extra.push(Extra { theirs: line.clone(), why: WhyExtra::Unknown });
+        sums.add(line);
+        report.faults.extend(line.faults(batch.currency));
+        if !disputes && matches!(line.kind, LineKind::Chargeback | LineKind::ChargebackReversal) {
+            report.other.push(line.clone());
             continue;
         }
-        if i128::from(line.gross.minor) - i128::from(line.fee.minor) != i128::from(line.net.minor) {
-            let (gross, fee, net) = (line.gross.minor, line.fee.minor, line.net.minor);
-            report.faults.push(BatchFault::Net { row: line.row, gross, fee, net, currency: batch.currency });
-        }
-        let flow = match line.kind {
-            LineKind::Capture => Flow::Capture,
-            LineKind::Refund => Flow::Refund,
-            LineKind::Fee
-            | LineKind::Chargeback
-            | LineKind::ChargebackReversal
-            | LineKind::Adjustment
-            | LineKind::Reserve
-            | LineKind::Payout => {
-                report.other.push(line.clone());
-                continue;
+        match open.lay(batch.currency, line) {
+            (Verdict::Matched(_), Some(ours)) => {
+                report.matched.push(Pair { ours: ours.clone(), theirs: line.clone(), difference: 0 });
             }
-        };
-        match open.take(line, flow) {
-            Ok(ours) => {
-                let difference = line.gross.minor.saturating_sub(signed(ours));
-                let same = difference == 0 && ours.amount.currency == line.gross.currency;
-                let pair = Pair { ours: ours.clone(), theirs: line.clone(), difference };
-                if same { report.matched.push(pair) } else { report.differs.push(pair) }
+            (Verdict::Differs { difference, .. }, Some(ours)) => {
+                report.differs.push(Pair { ours: ours.clone(), theirs: line.clone(), difference });
             }
-            Err(why) => report.extra.push(Extra { theirs: line.clone(), why }),
+            (Verdict::Extra(why), _) => report.extra.push(Extra { theirs: line.clone(), why }),
+            _ => report.other.push(line.clone()),
         }
     }
-    for (index, ours) in ours.iter().enumerate() {
-        if !open.taken[index] {
-            let young = batch.at.since(ours.at) < grace;
-            if young { report.in_flight.push(ours.clone()) } else { report.missing.push(ours.clone()) }
-        }
+    for ours in open.rest() {
+        let young = batch.at.since(ours.at) < grace;
+        if young { report.in_flight.push(ours.clone()) } else { report.missing.push(ours.clone()) }
     }
-    if let Some(trailer) = batch.trailer {
-        let figures = [
-            ("count", i128::from(trailer.count), i128::from(sums.count)),
-            ("gross", trailer.gross, sums.gross),
-            ("fee", trailer.fee, sums.fee),
-            ("net", trailer.net, sums.net),
-        ];
-        let wrong = figures.into_iter().filter(|(_, says, sum)| says != sum);
-        report.faults.extend(wrong.map(|(what, says, sum)| BatchFault::Trailer { what, says, sum }));
-    }
+    report.faults.extend(batch.trailer.iter().flat_map(|told| told.faults(&sums)));
     report.sums = Some(sums);
     report
 }
 
-/// Operations that no line has settled yet.
-struct Open<'o> {
-    ours: &'o [Ours],
-    taken: Vec<bool>,
-    by_operation: BTreeMap<OpId, usize>,
-    by_reference: BTreeMap<(&'o str, Flow), VecDeque<usize>>,
+impl Trailer {
+    /// Adds a line.
+    pub fn add(&mut self, line: &SettlementLine) {
+        self.count += 1;
+        self.gross += i128::from(line.gross.minor);
+        self.fee += i128::from(line.fee.minor);
+        self.net += i128::from(line.net.minor);
+    }
+
+    /// What it says that the lines do not come to.
+    pub fn faults(&self, sums: &Trailer) -> Vec<BatchFault> {
+        let figures = [
+            ("count", i128::from(self.count), i128::from(sums.count)),
+            ("gross", self.gross, sums.gross),
+            ("fee", self.fee, sums.fee),
+            ("net", self.net, sums.net),
+        ];
+        let wrong = figures.into_iter().filter(|(_, says, sum)| says != sum);
+        wrong.map(|(what, says, sum)| BatchFault::Trailer { what, says, sum }).collect()
+    }
 }
 
-impl<'o> Open<'o> {
-    fn new(ours: &'o [Ours]) -> Open<'o> {
-        let mut by_reference: BTreeMap<(&str, Flow), VecDeque<usize>> = BTreeMap::new();
-        for (index, operation) in ours.iter().enumerate() {
-            by_reference.entry((&operation.reference, operation.kind)).or_default().push_back(index);
+impl SettlementLine {
+    /// What is wrong with the line itself, in a batch of this currency.
+    pub fn faults(&self, batch: Currency) -> Vec<BatchFault> {
+        let (row, gross, fee, net) = (self.row, self.gross.minor, self.fee.minor, self.net.minor);
+        let currencies = [self.gross.currency, self.fee.currency, self.net.currency];
+        if let Some(currency) = currencies.into_iter().find(|currency| *currency != batch) {
+            return vec![BatchFault::Currency { row, currency }];
         }
-        let by_operation = ours.iter().enumerate().map(|(index, ours)| (ours.operation, index)).collect();
-        Open { ours, taken: vec![false; ours.len()], by_operation, by_reference }
-    }
-
-    /// The operation that a line settles: by its id, or by reference and kind, those of the same amount first.
-    fn take(&mut self, line: &SettlementLine, flow: Flow) -> Result<&'o Ours, WhyExtra> {
-        let index = match (line.operation, line.reference.as_deref()) {
-            (Some(operation), _) => {
-                let index = *self.by_operation.get(&operation).ok_or(WhyExtra::Unknown)?;
-                if self.ours[index].kind != flow {
-                    return Err(WhyExtra::OtherKind);
-                }
-                index
-            }
-            (None, Some(reference)) => {
-                let candidates = self.by_reference.get(&(reference, flow)).ok_or(WhyExtra::Unknown)?;
-                let free = || candidates.iter().copied().filter(|index| !self.taken[*index]);
-                let same = free().find(|index| signed(&self.ours[*index]) == line.gross.minor);
-                same.or_else(|| free().next()).ok_or(WhyExtra::SettledAlready)?
-            }
-            (None, None) => return Err(WhyExtra::Unknown),
-        };
-        if std::mem::replace(&mut self.taken[index], true) {
-            return Err(WhyExtra::SettledAlready);
+        let mut faults = Vec::new();
+        if i128::from(gross) - i128::from(fee) != i128::from(net) {
+            faults.push(BatchFault::Net { row, gross, fee, net, currency: batch });
         }
-        Ok(&self.ours[index])
+        if self.kind == LineKind::Capture && fee < 0 {
+            faults.push(BatchFault::FeeSign { row, fee: self.fee });
+        }
+        faults
     }
 }
 
-/// An operation's amount with the sign that its line has.
-fn signed(ours: &Ours) -> i64 {
-    match ours.kind {
-        Flow::Capture => ours.amount.minor,
-        Flow::Refund => ours.amount.minor.saturating_neg(),
+impl Ours {
+    /// Its amount with the sign that its line has.
+    pub const fn signed(&self) -> i64 {
+        if self.kind.brings() { self.amount.minor } else { self.amount.minor.saturating_neg() }
     }
-}
-
-/// An entry for a line that has no operation: named by processor, batch and row.
-fn line_id(batch: &Batch, line: &SettlementLine) -> EntryId {
-    let name = format!("{}\n{}\n{}", batch.processor, batch.id, line.row);
-    let hash = digest(&SHA256, name.as_bytes());
-    let bits: [u8; 16] = hash.as_ref()[..16].try_into().expect("SHA-256 has more than 16 bytes");
-    EntryId::of(OpId::from_u128(u128::from_be_bytes(bits)))
 }
 
 /// A text from outside that a spreadsheet would take for a formula gets an apostrophe in front.

@@ -5,8 +5,9 @@
 //! which an old batch has settled fits nothing. Of the very oldest only the totals are left; operations of that time count
 //! as settled.
 
-use super::LineKind;
-use super::register::{BatchKey, Received};
+use super::kept::{KeptPart, Shared};
+use super::lay::Verdict;
+use super::register::{BatchKey, BatchState, Booked, Earlier, Part, Received};
 use crate::limits;
 use crate::units::{Currency, OpId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -27,10 +28,19 @@ pub struct Older {
     pub fee: i128,
     /// What was paid out.
     pub net: i128,
+    /// What it moved in the books.
+    pub booked: Booked,
+    /// Over its lines.
+    pub content: Option<[u8; 16]>,
+    /// Whether it was taken back.
+    pub reverted: bool,
+    /// How often it was taken in, counted from 1.
+    pub revision: u32,
+    earlier: Vec<Earlier>,
     /// CRC-32 of each part, in order.
-    parts: Box<[u32]>,
+    parts: Shared<u32>,
     /// Our operations that it settled, in order, and for how much.
-    settled: Box<[(OpId, i64)]>,
+    settled: Shared<(OpId, i64)>,
 }
 
 /// The older batches of a partition.
@@ -48,34 +58,33 @@ pub struct OlderBatches {
 impl OlderBatches {
     /// Takes a booked batch. The oldest ones go, or say less, when there are too many.
     pub(super) fn take(&mut self, key: BatchKey, received: &Received) {
-        let batch = received.batch(&key, None);
         let mut older = Older {
-            at: batch.at,
-            currency: batch.currency,
+            at: received.at(),
+            currency: received.currency(),
             count: 0,
             gross: 0,
             fee: 0,
             net: 0,
-            parts: received.checksums().collect(),
-            settled: Box::default(),
+            booked: received.booked(),
+            content: received.content(),
+            reverted: received.state() == BatchState::Reverted,
+            revision: received.revision(),
+            earlier: received.all_taken_back().unwrap_or_else(|| received.earlier().to_vec()),
+            parts: Shared(received.checksums().into()),
+            settled: Shared::default(),
         };
         let mut settled = BTreeMap::new();
-        for line in &batch.lines {
+        received.each(&mut |line, verdict| {
             older.count += 1;
             older.gross += i128::from(line.gross.minor);
             older.fee += i128::from(line.fee.minor);
             older.net += i128::from(line.net.minor);
-            let moves = matches!(line.kind, LineKind::Capture | LineKind::Refund);
-            if let Some(operation) = line.operation.filter(|id| moves && received.settled().contains(id)) {
+            if let Some(operation) = verdict.and_then(Verdict::settles).filter(|_| !older.reverted) {
                 settled.entry(operation).or_insert(line.gross.minor);
             }
-        }
-        // What was matched by the processor's reference alone: for what it is worth, without the amount.
-        for operation in received.settled() {
-            settled.entry(*operation).or_insert(0);
-        }
-        older.settled = settled.into_iter().collect();
-        self.remembered += older.settled.len() as u64;
+        });
+        older.settled = Shared(settled.into_iter().collect());
+        self.remembered += older.settled.0.len() as u64;
         self.order.push_back(key.clone());
         self.batches.insert(key, older);
         self.forget();
@@ -85,7 +94,7 @@ impl OlderBatches {
         while self.order.len() > limits::SETTLEMENT_BATCHES_COUNTED {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(gone) = self.batches.remove(&oldest) {
-                self.lose(gone.at, gone.settled.len());
+                self.lose(gone.at, gone.settled.0.len());
             }
         }
         for place in 0..self.order.len() {
@@ -94,7 +103,7 @@ impl OlderBatches {
             }
             let Some(older) = self.order.get(place).and_then(|key| self.batches.get_mut(key)) else { return };
             let (at, settled) = (older.at, std::mem::take(&mut older.settled));
-            self.lose(at, settled.len());
+            self.lose(at, settled.0.len());
         }
     }
 
@@ -105,24 +114,46 @@ impl OlderBatches {
         }
     }
 
-    /// Whether this part of this batch is known, and whether it is the same; `None`: there is no such batch.
-    pub(super) fn knows(&self, key: &BatchKey, part: u32, checksum: u32) -> Option<bool> {
-        let place = usize::try_from(part).ok().and_then(|part| part.checked_sub(1));
+    /// Whether this part of this batch is known: the same, or another one, with the number of the next revision if the
+    /// batch was taken back; `None`: there is no such batch.
+    pub(super) fn knows(&self, key: &BatchKey, part: &Part) -> Option<Result<(), Option<u32>>> {
         let older = self.batches.get(key)?;
-        Some(place.and_then(|place| older.parts.get(place)) == Some(&checksum))
+        let revision = usize::try_from(part.revision).unwrap_or(usize::MAX).checked_sub(1);
+        let earlier = revision.and_then(|revision| older.earlier.get(revision));
+        let place = usize::try_from(part.part).ok().and_then(|part| part.checked_sub(1));
+        let current = place.and_then(|place| older.parts.0.get(place)) == Some(&KeptPart::checksum_of(&part.lines));
+        let same = match earlier {
+            Some(earlier) => earlier.has(part),
+            None => current && part.revision == older.revision,
+        };
+        let next = older.reverted.then(|| older.revision.saturating_add(1));
+        Some(if same { Ok(()) } else { Err(next) })
+    }
+
+    /// The revisions before the next one, and the batch itself goes: it begins again.
+    pub(super) fn next_revision(&mut self, key: &BatchKey) -> Option<Vec<Earlier>> {
+        let older = self.batches.remove(key)?;
+        self.order.retain(|known| known != key);
+        self.remembered = self.remembered.saturating_sub(older.settled.0.len() as u64);
+        Some(older.earlier)
+    }
+
+    /// One batch.
+    pub fn get(&self, key: &BatchKey) -> Option<&Older> {
+        self.batches.get(key)
     }
 
     /// For how much an old batch of this processor settled an operation, if one did: in minor units.
     pub fn settled(&self, operation: OpId) -> Option<i64> {
         self.batches.values().find_map(|older| {
-            let found = older.settled.binary_search_by_key(&operation, |(id, _)| *id).ok()?;
-            Some(older.settled[found].1)
+            let found = older.settled.0.binary_search_by_key(&operation, |(id, _)| *id).ok()?;
+            Some(older.settled.0[found].1)
         })
     }
 
     /// Every operation that one of them settled, and for how much.
     pub fn all_settled(&self) -> impl Iterator<Item = (OpId, i64)> + '_ {
-        self.batches.values().flat_map(|older| older.settled.iter().copied())
+        self.batches.values().flat_map(|older| older.settled.0.iter().copied())
     }
 
     /// Operations up to then may have been settled by a batch that does not say any more what it settled.

@@ -1,5 +1,6 @@
 //! Batches against operations.
 
+use super::register::{Booking, Line, Part, Received};
 use super::*;
 use crate::ledger::{Books, Name};
 use crate::units::{PartitionId, SessionId};
@@ -100,8 +101,8 @@ fn a_batch_that_contradicts_itself_is_named() {
     assert_eq!(
         faults,
         [
-            "row 1: 9.60 less a fee of EUR 0.10 is not 9.51",
-            "row 3 is in USD",
+            "line 1: 9.60 less a fee of EUR 0.10 is not 9.51",
+            "line 3 is in USD",
             "the trailer says 16 for fee, the lines come to 15",
         ]
     );
@@ -158,6 +159,12 @@ fn a_file_that_cannot_be_read_names_the_line_and_the_column() {
         "there is no column `op`: the file has one column only, `gross;net;op`; its separator seems to be `;`"
     );
     assert!(toml::from_str::<ColumnMap>("gros = \"gross\"").is_err());
+    for separator in [";;", ""] {
+        let error =
+            toml::from_str::<ColumnMap>(&format!("gross = \"gross\"\nseparator = \"{separator}\"")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("`separator` is one character, such as") && error.contains("line 2"), "{error}");
+    }
 }
 
 /// After a public report: a processor's details have debit and credit in two columns, fees in four, and lines of fees and
@@ -227,6 +234,191 @@ fn files_in_other_encodings_and_minor_units_are_read() {
     assert!(read("fee = \"fee\"", b"fee\n1\n").unwrap_err().to_string().contains("neither `gross` nor `net`"));
 }
 
+/// What the gate books of a batch, part by part.
+fn booked(ours: Vec<Ours>, batch: &Batch) -> Vec<Booking> {
+    booked_with(Facts { ours, ..Facts::default() }, batch).0
+}
+
+fn booked_with(facts: Facts, batch: &Batch) -> (Vec<Booking>, Received) {
+    let line = |line: &SettlementLine| Line {
+        kind: line.kind,
+        operation: line.operation,
+        reference: line.reference.clone(),
+        currency: Some(line.gross.currency).filter(|currency| *currency != batch.currency),
+        gross: line.gross.minor,
+        fee: line.fee.minor,
+        net: line.net.minor,
+    };
+    let part = Part {
+        processor: batch.processor.clone(),
+        batch: batch.id.clone(),
+        revision: 1,
+        part: 1,
+        at: batch.at,
+        currency: batch.currency,
+        lines: batch.lines.iter().map(line).collect(),
+        last: true,
+        trailer: batch.trailer,
+        sha256: None,
+    };
+    let mut received = Received::begin(&part, at(0));
+    received.take(&part, at(0));
+    let mut bookings = Vec::new();
+    facts.book(&(batch.processor.clone(), batch.id.clone()), &received, &mut |booking| bookings.push(booking));
+    bookings.iter().for_each(|booking| received.book(booking));
+    (bookings, received)
+}
+
+/// What the gate finds of each line, and the balances of bank, receivable, fees and suspense.
+fn laid(facts: Facts, lines: Vec<SettlementLine>) -> (Vec<Verdict>, [i128; 4]) {
+    let batch = batch(lines);
+    let (bookings, received) = booked_with(facts, &batch);
+    let mut books = Books::default();
+    bookings.iter().flat_map(|booking| &booking.entries).for_each(|entry| books.post(entry));
+    assert_eq!(books.imbalance(), 0);
+    let natural = |name: Name| books.natural(&name, Currency::EUR);
+    let id = &batch.processor;
+    let names =
+        [Name::Bank, Name::ProcessorReceivable(id.clone()), Name::ProcessorFee(id.clone()), Name::Suspense(id.clone())];
+    let figures = names.map(natural);
+    let sums = received.booked();
+    assert_eq!([sums.bank, -sums.settled, sums.fees, sums.suspense], figures, "a report has the ledger's figures");
+    (bookings.into_iter().flat_map(|booking| booking.verdicts).collect(), figures)
+}
+
+fn facts(ours: &[Ours]) -> Facts {
+    Facts { ours: ours.to_vec(), ..Facts::default() }
+}
+
+/// After an attack: -1,000,000.00 without a dispute was booked, and reported as nothing.
+#[test]
+fn a_chargeback_without_a_dispute_is_in_suspense_and_extra() {
+    let chargeback = |row, named, gross, fee| line(row, LineKind::Chargeback, named, gross, fee);
+    let (verdicts, figures) = laid(facts(&[]), vec![chargeback(1, None, -100_000_000, 0)]);
+    assert_eq!(verdicts, [Verdict::Extra(WhyExtra::NoDispute)]);
+    assert_eq!(figures, [-100_000_000, 0, 0, -100_000_000]);
+
+    // With a dispute of 1.09, as much is settled; what is beyond it is in suspense.
+    let disputed = Ours { operation: op(1), ..ours(1, Flow::Dispute, 109) };
+    let capture = SessionId::new(at(0), PartitionId(1), 1).operation(7);
+    let (verdicts, figures) =
+        laid(facts(std::slice::from_ref(&disputed)), vec![chargeback(1, Some(capture), -100_000_000, 1_500)]);
+    assert_eq!(verdicts, [Verdict::Differs { operation: disputed.operation, difference: -99_999_891 }]);
+    assert_eq!(figures, [-100_001_500, 109, 1_500, -99_999_891]);
+
+    // The same amount, its reversal, and both again.
+    let won = Ours { operation: op(2), kind: Flow::DisputeWon, ..ours(2, Flow::DisputeWon, 109) };
+    let reversal = |row| line(row, LineKind::ChargebackReversal, Some(op(2)), 109, 0);
+    let both = [disputed, won];
+    let lines =
+        vec![chargeback(1, Some(op(1)), -109, 0), reversal(2), chargeback(3, Some(op(1)), -109, 0), reversal(4)];
+    let (verdicts, figures) = laid(facts(&both), lines);
+    let again = Verdict::Extra(WhyExtra::SettledAlready);
+    assert_eq!(verdicts, [Verdict::Matched(op(1)), Verdict::Matched(op(2)), again.clone(), again]);
+    assert_eq!(figures, [0, 0, 0, 0]);
+}
+
+#[test]
+fn lines_that_fit_nothing_are_in_suspense_with_a_reason() {
+    let usd = |minor| Amount::new(minor, "USD".parse().unwrap());
+    let capture = ours(1, Flow::Capture, 960);
+    let elsewhere = Facts { elsewhere: [op(8)].into(), ..facts(&[capture]) };
+    let lines = vec![
+        line(1, LineKind::Refund, Some(op(7)), -500, 0),
+        line(2, LineKind::Capture, Some(op(8)), 300, 0),
+        line(3, LineKind::Capture, Some(op(1)), -960, 0),
+        line(4, LineKind::Refund, None, 40, 0),
+        line(5, LineKind::Fee, None, 0, -1_000_000),
+        SettlementLine { gross: usd(70), fee: usd(0), net: usd(70), ..line(6, LineKind::Capture, Some(op(1)), 70, 0) },
+    ];
+    let (verdicts, figures) = laid(elsewhere, lines);
+    let why = [
+        WhyExtra::Unknown,
+        WhyExtra::OtherProcessor,
+        WhyExtra::WrongSign,
+        WhyExtra::WrongSign,
+        WhyExtra::WrongSign,
+        WhyExtra::OtherCurrency,
+    ];
+    assert_eq!(verdicts, why.map(Verdict::Extra));
+    let net = -500 + 300 - 960 + 40 + 1_000_000;
+    assert_eq!(figures, [net, 0, 0, net], "nothing is settled, no fee is booked");
+}
+
+/// After a public file: a processor gives a fee back on a line of its own.
+#[test]
+fn a_fee_is_given_back_as_far_as_the_batch_took_fees() {
+    let fee = |row, net: i64| line(row, LineKind::Fee, None, 0, -net);
+    let lines = vec![line(1, LineKind::Capture, Some(op(1)), 960, 30), fee(2, 25), fee(3, -5), fee(4, 11), fee(5, 10)];
+    let (verdicts, figures) = laid(facts(&[ours(1, Flow::Capture, 960)]), lines.clone());
+    let wrong = Verdict::Extra(WhyExtra::WrongSign);
+    assert_eq!(verdicts[1..], [Verdict::Other, Verdict::Other, wrong, Verdict::Other]);
+    assert_eq!(figures, [930 + 25 - 5 + 11 + 10, -960, 30 - 25 + 5 - 10, 11]);
+    let report = reconcile(&[ours(1, Flow::Capture, 960)], &batch(lines), DAY);
+    assert_eq!((report.other.len(), report.extra.len()), (3, 1));
+}
+
+#[test]
+fn a_fee_that_gives_money_and_a_net_that_is_none_are_in_suspense() {
+    let operations = [ours(1, Flow::Capture, 960), ours(2, Flow::Capture, 500)];
+    let gives = line(1, LineKind::Capture, Some(op(1)), 960, -1_000);
+    let other = SettlementLine { net: eur(700), ..line(2, LineKind::Capture, Some(op(2)), 500, 20) };
+    let faults: Vec<String> =
+        [&gives, &other].iter().flat_map(|line| line.faults(Currency::EUR)).map(|fault| fault.to_string()).collect();
+    assert!(
+        faults[0].contains("gives money") && faults[1].contains("line 2: 5.00 less a fee of EUR 0.20 is not 7.00"),
+        "{faults:?}"
+    );
+    let (verdicts, figures) = laid(facts(&operations), vec![gives, other]);
+    assert_eq!(verdicts, [Verdict::Matched(op(1)), Verdict::Matched(op(2))]);
+    assert_eq!(figures, [1_960 + 700, -1_460, 20, 1_000 + 220]);
+}
+
+/// One line that has no place in the books left a whole batch unbooked.
+#[test]
+fn a_line_that_cannot_be_booked_is_set_aside_and_the_rest_is_booked() {
+    let operations = [ours(1, Flow::Capture, 960), ours(2, Flow::Capture, 500)];
+    let broken = SettlementLine { net: eur(i64::MIN), ..line(2, LineKind::Capture, Some(op(2)), 500, 0) };
+    let (verdicts, figures) = laid(
+        facts(&operations),
+        vec![line(1, LineKind::Capture, Some(op(1)), 960, 10), broken, line(3, LineKind::Capture, Some(op(2)), 500, 0)],
+    );
+    assert_eq!((&verdicts[0], &verdicts[2]), (&Verdict::Matched(op(1)), &Verdict::Matched(op(2))));
+    let Verdict::SetAside(reason) = &verdicts[1] else { panic!("{verdicts:?}") };
+    assert!(!reason.is_empty());
+    assert_eq!(figures, [1_450, -1_460, 10, 0]);
+    // Money without gross and fee is there all the same.
+    let odd = SettlementLine { net: eur(100), ..line(1, LineKind::Capture, Some(op(9)), 0, 0) };
+    assert_eq!(laid(facts(&operations), vec![odd]).1, [100, 0, 0, 100]);
+}
+
+#[test]
+fn what_was_told_before_settles_nothing_and_costs_nothing() {
+    let named = |row, kind, gross, fee| SettlementLine {
+        reference: Some(format!("R{row}").into()),
+        ..line(row, kind, None, gross, fee)
+    };
+    let lines = vec![
+        line(1, LineKind::Capture, Some(op(1)), 960, 10),
+        named(2, LineKind::Fee, 0, 44),
+        named(3, LineKind::Adjustment, 5, 0),
+    ];
+    let first = Facts {
+        settled: [op(1)].into(),
+        told: lines.iter().filter_map(lay::told).collect(),
+        ..facts(&[ours(1, Flow::Capture, 960)])
+    };
+    let (verdicts, figures) = laid(first.clone(), lines.clone());
+    let told = Verdict::Extra(WhyExtra::ToldAlready);
+    assert_eq!(verdicts, [Verdict::Extra(WhyExtra::SettledAlready), told.clone(), told.clone()]);
+    assert_eq!(figures, [950 - 44 + 5, 0, 0, 950 - 44 + 5]);
+    // The whole list again: also what has no reference, and what fitted nothing the first time and would fit now.
+    let again = Facts { same_as: Some("first.csv".into()), ..facts(&[ours(1, Flow::Capture, 960)]) };
+    let (verdicts, figures) = laid(again, vec![lines[0].clone(), line(2, LineKind::Fee, None, 0, 44)]);
+    assert_eq!(verdicts, [told.clone(), told]);
+    assert_eq!(figures, [950 - 44, 0, 0, 950 - 44]);
+}
+
 proptest! {
     /// L16: what is settled and what is in suspense is together what the batch paid out.
     #[test]
@@ -248,7 +440,13 @@ proptest! {
             };
             let known = operations.get(usize::try_from(number).unwrap()).filter(|_| same);
             let cents = known.map_or(cents, |ours| ours.amount.minor);
-            line(row, kind, Some(op(number)), sign * cents, fee)
+            let line = line(row, kind, Some(op(number)), sign * cents, fee);
+            // Some are wrong about what is paid out, or about the way money goes.
+            match other {
+                7 => SettlementLine { net: eur(line.net.minor + 13), ..line },
+                8 => SettlementLine { gross: eur(-line.gross.minor), net: eur(-line.gross.minor - fee), ..line },
+                _ => line,
+            }
         }).collect();
         let batch = batch(lines);
         let report = reconcile(&operations, &batch, DAY);
@@ -258,7 +456,7 @@ proptest! {
         prop_assert_eq!(of_ours, operations.len());
 
         let mut books = Books::default();
-        report.entries(&batch).unwrap().iter().for_each(|entry| books.post(entry));
+        booked(operations.clone(), &batch).iter().flat_map(|booking| &booking.entries).for_each(|entry| books.post(entry));
         prop_assert_eq!(books.imbalance(), 0);
         let net: i128 = batch.lines.iter().filter(|line| line.kind != LineKind::Payout).map(|line| i128::from(line.net.minor)).sum();
         prop_assert_eq!(books.natural(&Name::Bank, Currency::EUR), net);

@@ -546,7 +546,7 @@ impl Process {
             // Nobody reads entries here: the balances are compared.
             Output::ArchivePage(partition, number) => self.inputs.push_back(Input::PageArchived(partition, number)),
             // Nobody keeps the books of settlements here: a batch stays whole and unbooked.
-            Output::BatchWhole(_) => {}
+            Output::BatchDue(_) => {}
             Output::SettlementTold(told, refused) => (told.0)(refused),
             Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
         }

@@ -3,17 +3,15 @@
 
 use super::world::{SECOND, World};
 use crate::actors::dossier::Dossier;
+use crate::actors::settling;
 use crate::actors::shard::Input;
-use crate::billing::reconciliation::register::{BatchKey, Booking, Received};
-use crate::billing::reconciliation::{Flow, Ours, Report, reconcile};
+use crate::billing::reconciliation::register::{BatchKey, Received};
+use crate::billing::reconciliation::{Facts, Flow, Ours, Verdict};
 use crate::ledger::Name;
-use crate::payment::{Final, OperationKind};
 use crate::session::Session;
-use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
+use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An operation that is not in a batch after this long is missed: every batch here comes after everything else.
-const GRACE: TimeSpan = TimeSpan::ZERO;
 /// Looks, half a minute apart, within which a batch is taken in and booked.
 const LOOKS: u32 = 240;
 
@@ -53,21 +51,13 @@ impl World {
     fn book(&mut self, moved: &Moved) {
         let whole = self.batches().into_iter().filter(|(_, batch)| batch.is_whole() && !batch.is_booked());
         for (key, batch) in whole.collect::<Vec<_>>() {
-            let mut settled: BTreeSet<OpId> = batch.settled().clone();
-            for part in batch.unbooked() {
-                let open: Vec<Ours> = moved.get(&key.0).into_iter().flatten().map(|(_, ours)| ours.clone()).collect();
-                let open: Vec<Ours> = open.into_iter().filter(|ours| !settled.contains(&ours.operation)).collect();
-                let lines = batch.batch(&key, Some(part));
-                let report = reconcile(&open, &lines, GRACE);
-                let pairs = report.matched.iter().chain(&report.differs);
-                let fresh: Vec<OpId> = pairs.map(|pair| pair.ours.operation).collect();
-                settled.extend(&fresh);
-                let entries = match report.entries(&lines) {
-                    Ok(entries) => entries,
-                    Err(error) => return self.witness.violated(|| format!("L16: a batch has no entries: {error}")),
-                };
-                let (processor, batch) = key.clone();
-                self.input(Input::Booked(Box::new(Booking { processor, batch, part, entries, settled: fresh })));
+            let ours = moved.get(&key.0).into_iter().flatten().map(|(_, ours)| ours.clone()).collect();
+            let mut settled = BTreeSet::new();
+            batch.each_booked(&mut |_, verdict| settled.extend(verdict.settles()));
+            let mut bookings = Vec::new();
+            Facts { ours, settled, ..Facts::default() }.book(&key, &batch, &mut |booking| bookings.push(booking));
+            for booking in bookings {
+                self.input(Input::Booked(Box::new(booking)));
             }
         }
     }
@@ -78,19 +68,16 @@ impl World {
         let mut wrong = Vec::new();
         let mut settled: BTreeSet<OpId> = BTreeSet::new();
         for (key, batch) in self.batches() {
-            let ours: Vec<Ours> = moved.get(&key.0).into_iter().flatten().map(|(_, ours)| ours.clone()).collect();
-            let whole = batch.batch(&key, None);
-            let report: Report = reconcile(&ours, &whole, GRACE);
-            settled.extend(batch.settled());
-            if !report.faults.is_empty() || whole.trailer != report.sums {
-                wrong.push(format!("L16: {key:?}: {:?}, {:?} and {:?}", report.faults, whole.trailer, report.sums));
+            let (faults, sums) = batch.faults();
+            let trailer = batch.batch(&key).trailer;
+            if !faults.is_empty() || trailer != Some(sums) {
+                wrong.push(format!("L16: {key:?}: {faults:?}, {trailer:?} and {sums:?}"));
             }
-            for pair in &report.differs {
-                wrong.push(format!("L16: settled another amount: {pair:?}"));
-            }
-            for extra in &report.extra {
-                wrong.push(format!("L16: settled, and not ours: {extra:?}"));
-            }
+            batch.each(&mut |line, verdict| match verdict {
+                Some(Verdict::Matched(operation)) => drop(settled.insert(*operation)),
+                Some(Verdict::Other) => {}
+                verdict => wrong.push(format!("L16: {verdict:?} is {line:?}")),
+            });
         }
         for ours in moved.values().flat_map(BTreeMap::values).filter(|ours| !settled.contains(&ours.operation)) {
             wrong.push(format!("L17: taken or given back, and in no batch: {ours:?}"));
@@ -125,26 +112,10 @@ fn moved(world: &World) -> Moved {
     moved
 }
 
+/// Disputes are in no batch here: what they have taken is compared as a sum.
 fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let payment = &session.payment;
-    let at = session.settled_at().unwrap_or(session.opened_at);
-    let approved = payment.past_operations().iter().filter(|past| past.result == Final::Approved);
-    let moved = approved.filter_map(|past| {
-        let kind = match past.kind {
-            OperationKind::Capture => Flow::Capture,
-            OperationKind::Refund => Flow::Refund,
-            _ => return None,
-        };
-        let hold = payment.hold(past.hold)?;
-        if hold.processor().as_str().starts_with(crate::actors::house::ACCOUNT_PREFIX) {
-            return None;
-        }
-        let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
-        let amount = Amount::new(past.amount_minor, payment.currency());
-        let ours = Ours { operation: payment.operation_id(past.number), kind, reference, amount, at };
-        Some((hold.processor().clone(), ours))
-    });
-    moved.collect()
+    let all = settling::moved(&session.payment, session.settled_at().unwrap_or(session.opened_at)).into_iter();
+    all.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)).collect()
 }
 
 /// The sessions of a dossier, whatever it says of the time.

@@ -1,0 +1,154 @@
+//! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
+
+use super::api::Refused;
+use super::views::Views;
+use crate::billing::reconciliation::LineKind;
+use crate::billing::reconciliation::register::{Line, Part};
+use crate::limits::{SETTLEMENT_LINES_MAX, SETTLEMENT_LINES_PER_PART, SETTLEMENT_TEXT_MAX};
+use crate::units::screen::screen_reference;
+use crate::units::{ProcessorId, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// A part of a settlement batch that an operator brings, or (as `preview`) a whole list that is only tried. Amounts in minor
+/// units.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchPart {
+    /// Whose.
+    pub processor: String,
+    /// Its name.
+    pub batch: String,
+    /// How often the batch was taken in, counted from 1: one that was taken back comes again under the next number.
+    #[serde(default = "one")]
+    pub revision: u32,
+    /// Counted from 1.
+    pub part: u32,
+    /// Whether no part comes after it.
+    pub last: bool,
+    /// When the money moves (RFC 3339).
+    pub at: String,
+    /// Of every line that names no other.
+    pub currency: String,
+    /// The lines.
+    pub lines: Vec<BatchLine>,
+}
+
+/// A line of a settlement batch.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchLine {
+    /// What it is about.
+    pub kind: LineKind,
+    /// Our operation, where the processor tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    /// The processor's reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Its currency, where that is not its batch's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Before fees.
+    pub gross: i64,
+    /// The processor's fee; above zero when it takes something.
+    pub fee: i64,
+    /// What is paid out.
+    pub net: i64,
+}
+
+/// A batch is taken back.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevertBatch {
+    /// Whose.
+    pub processor: String,
+    /// Its name.
+    pub batch: String,
+    /// Why.
+    pub reason: String,
+    /// Only say what would happen.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+pub(super) fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+    if wish.lines.len() > SETTLEMENT_LINES_PER_PART || wish.part == 0 {
+        return Err(Refused::usage(format!(
+            "a part has a number from 1 on, and {SETTLEMENT_LINES_PER_PART} lines at most"
+        )));
+    }
+    let told = json!({
+        "schema": "wattstile.order/1", "processor": wish.processor, "batch": wish.batch, "revision": wish.revision,
+        "part": wish.part,
+    });
+    views.bring(read(wish)?)?;
+    Ok(told)
+}
+
+/// What a whole list would come to.
+///
+/// # Errors
+/// When the list cannot be read, or our operations cannot be looked at.
+pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+    if wish.lines.len() > SETTLEMENT_LINES_MAX {
+        return Err(Refused::usage(format!("a list has {SETTLEMENT_LINES_MAX} lines at most")));
+    }
+    let mut part = read(wish)?;
+    let lines = std::mem::take(&mut part.lines);
+    let view = views.preview(lines, &part, part.at)?;
+    serde_json::to_value(view).map_err(|error| Refused::new(500, error))
+}
+
+pub(super) fn revert(views: &Views, wish: RevertBatch) -> Result<Value, Refused> {
+    let RevertBatch { processor, batch, reason, dry_run } = wish;
+    let reason = reason.trim();
+    if reason.is_empty() || reason.len() > SETTLEMENT_TEXT_MAX {
+        return Err(Refused::usage(format!("a reason has 1 to {SETTLEMENT_TEXT_MAX} bytes")));
+    }
+    screen_reference(reason).map_err(|fault| Refused::usage(format!("the reason: {fault}")))?;
+    let key = (ProcessorId::new(&processor).map_err(Refused::usage)?, batch.as_str().into());
+    if !dry_run {
+        views.revert(&key, reason)?;
+    }
+    let missing = || Refused::not_found(format!("{processor} has no batch {batch}"));
+    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(|error| Refused::new(500, error))
+}
+
+fn read(wish: BatchPart) -> Result<Part, Refused> {
+    let BatchPart { processor, batch, revision, part, last, at, currency, lines } = wish;
+    if batch.is_empty() || batch.len() > 64 {
+        return Err(Refused::usage("a batch's name has 1 to 64 bytes; --batch gives it another one than the file's"));
+    }
+    screen_reference(&batch).map_err(|fault| Refused::usage(format!("the batch's name: {fault}")))?;
+    let line = |(number, line): (usize, BatchLine)| -> Result<Line, Refused> {
+        let BatchLine { kind, operation, reference, currency, gross, fee, net } = line;
+        let wrong = |what: String| Refused::usage(format!("line {number}: {what}"));
+        if let Some(reference) = reference.as_deref() {
+            screen_reference(reference).map_err(|fault| wrong(format!("the reference: {fault}")))?;
+            if reference.len() > SETTLEMENT_TEXT_MAX {
+                return Err(wrong(format!("the reference is longer than {SETTLEMENT_TEXT_MAX} bytes")));
+            }
+        }
+        let operation = operation.map(|id| id.parse()).transpose().map_err(|error| wrong(format!("{error}")))?;
+        let currency = currency.map(|code| code.parse()).transpose().map_err(|error| wrong(format!("{error}")))?;
+        Ok(Line { kind, operation, reference: reference.map(Into::into), currency, gross, fee, net })
+    };
+    let lines = (1..).zip(lines).map(line).collect::<Result<Vec<Line>, Refused>>()?;
+    Ok(Part {
+        processor: ProcessorId::new(&processor).map_err(Refused::usage)?,
+        batch: batch.as_str().into(),
+        revision,
+        part,
+        at: Timestamp::parse_rfc3339(&at).map_err(Refused::usage)?,
+        currency: currency.parse().map_err(Refused::usage)?,
+        lines,
+        last,
+        trailer: None,
+        sha256: None,
+    })
+}
