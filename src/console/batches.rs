@@ -70,6 +70,9 @@ pub struct Due {
     pub unreverted: Vec<u32>,
 }
 
+/// A batch as a register keeps it, and the name of an earlier one with the same lines.
+type KeptBatch = (Received, Option<Box<str>>);
+
 impl Views {
     /// Batches that are to be booked, or taken back.
     pub fn due(&self) -> Result<Vec<Due>, Unanswered> {
@@ -91,7 +94,7 @@ impl Views {
     }
 
     /// A batch that is kept line by line, and an earlier one with the same lines.
-    fn batch(&self, key: &BatchKey) -> Result<Option<(Received, Option<Box<str>>)>, Unanswered> {
+    fn batch(&self, key: &BatchKey) -> Result<Option<KeptBatch>, Unanswered> {
         let registers = self.registers()?.into_iter().flat_map(|(_, kept)| kept);
         Ok(registers.filter(|(of, ..)| of == key).map(|(_, received, same_as)| (received, same_as)).next())
     }

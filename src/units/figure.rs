@@ -178,13 +178,11 @@ fn figure_and_name(text: &str) -> (&str, Option<&str>) {
     let in_figure = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | '\u{2212}');
     let Some(start) = trimmed.find(in_figure) else { return ("", Some(trimmed).filter(|name| !name.is_empty())) };
     let end =
-        trimmed.char_indices().filter(|(_, c)| in_figure(*c)).map(|(at, c)| at + c.len_utf8()).last().unwrap_or(start);
+        trimmed.char_indices().rfind(|(_, c)| in_figure(*c)).map_or(start, |(at, c)| at.saturating_add(c.len_utf8()));
     let (before, figure, behind) = (trimmed[..start].trim(), &trimmed[start..end], trimmed[end..].trim());
     match (before.is_empty(), behind.is_empty()) {
         (true, true) => (figure, None),
-        (false, true) => match before {
-            name => (figure, Some(name)),
-        },
+        (false, true) => (figure, Some(before)),
         (true, false) => (figure, Some(behind)),
         (false, false) if before.eq_ignore_ascii_case(behind) => (figure, Some(behind)),
         // Two names: which of them is meant is not said.

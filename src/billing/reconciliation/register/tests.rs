@@ -211,7 +211,7 @@ fn unfinished_batches_of_a_processor_are_bounded_in_bytes() {
     let mut register = Register::default();
     let long = "x".repeat(40_000);
     let named = |number: usize| {
-        let mut part = Part { batch: format!("{number}").into(), ..part(1, false, &vec![960; 16]) };
+        let mut part = Part { batch: format!("{number}").into(), ..part(1, false, &[960; 16]) };
         part.lines.iter_mut().for_each(|line| line.reference = Some(long.as_str().into()));
         part
     };
