@@ -58,7 +58,7 @@ pub struct Part {
     pub last: bool,
     /// What the batch says about itself, in its last part.
     pub trailer: Option<Trailer>,
-    /// SHA-256 over all lines of the batch, in its last part where the processor tells ([`hash`](super::kept_hash)).
+    /// SHA-256 over all lines of the batch, in its last part where the processor tells ([`hash`]).
     pub sha256: Option<[u8; 32]>,
 }
 
