@@ -261,6 +261,10 @@ impl Processor {
                     self.violations.push(format!("{operation:?} gives back more than {hold:?} took"));
                     return refuse(DeclineClass::State);
                 }
+                // What an issuer took back is not given back a second time.
+                if hold.refunded + amount.minor > hold.captured - hold.disputed {
+                    return refuse(DeclineClass::State);
+                }
                 hold.refunded += amount.minor;
                 approve(*amount, amount.minor)
             }
