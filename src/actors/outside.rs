@@ -46,8 +46,11 @@ struct Ack {
 impl Outside {
     /// The outside of a shard.
     pub fn new(directory: Arc<Directory>, shard: u16) -> Outside {
-        // An alert on its rise needs the zero that it rises from.
+        // Alerts on their rise need the zero that they rise from.
         SESSIONS_DOUBTFUL.counter(&[]).increment(0);
+        for code in Code::ALL.iter().filter(|code| (300..400).contains(&code.number())) {
+            STARTS_REFUSED.counter(&[&code.number().to_string()]).increment(0);
+        }
         Outside {
             directory,
             shard,

@@ -96,7 +96,7 @@ fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_
         assert!(metrics.contains(&format!("wattstile_tls_handshakes_total{refused}")), "{refused} in\n{metrics}");
     }
     for cut in ["charger/REVOKED-1", "processor/acme-cards", "charger/EXPIRES-1"] {
-        let named = gate.log().lines().any(|line| line.contains("connection cut") && line.contains(cut));
+        let named = gate.log().lines().any(|line| line.contains("a connection is cut") && line.contains(cut));
         assert!(named, "the log names {cut}");
     }
     assert_eq!(gate.terminate(), Some(0), "{}", gate.log());
