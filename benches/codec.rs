@@ -5,6 +5,7 @@
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use std::sync::Arc;
+use wattstile::message::*;
 use wattstile::payment::{Answer, CallbackId, Capabilities, Outcome, ProcessorRef};
 use wattstile::units::{
     Amount, ChargerId, Cost, Currency, Current, Energy, HoldId, MeterReading, Mono, Now, OpId, Power, ProcessorId,

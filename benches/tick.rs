@@ -13,6 +13,7 @@ use wattstile::actors::output::{OrderReply, Output};
 use wattstile::actors::shard::{Input, Shard};
 use wattstile::actors::{ConnectionId, Link};
 use wattstile::journal::{Log, MemoryStore, Sequences};
+use wattstile::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, StartSession};
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::session::{self, Command, Policy, Surroundings};
 use wattstile::tariff::Tariff;
@@ -20,7 +21,6 @@ use wattstile::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
     SessionId, SessionKey, TimeSpan, Timestamp,
 };
-use wattstile::wire::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, StartSession};
 
 const TARIFF: &str = r#"{
   "country_code": "NL", "party_id": "WST", "id": "BENCH", "currency": "EUR",

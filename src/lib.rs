@@ -10,7 +10,7 @@
 //! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`version`] |
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
-//! | 3 | [`session`], [`charger`], [`account`] |
+//! | 3 | [`session`], [`charger`], [`account`], [`message`] |
 //! | 4 | [`wire`], [`journal`] |
 //! | 5 | [`actors`] |
 //! | 6 | [`transport`] |
@@ -36,6 +36,7 @@ pub mod ledger;
 pub mod limits;
 pub mod machine;
 pub mod manual;
+pub mod message;
 pub mod metrics;
 pub mod payment;
 pub mod session;

@@ -5,7 +5,7 @@
 
 use super::output::ChargerRef;
 use crate::limits;
-use crate::wire::Channel;
+use crate::message::Channel;
 use hashbrown::HashMap;
 
 /// Channels below this are found by their number: those of a site that numbers them as it opens them.

@@ -3,8 +3,8 @@
 use super::encoding::encode;
 use super::hosted::{Hostable, Hosted, Slot};
 use crate::charger::{self, Charger, Command, Effect, Event};
+use crate::message::{Channel, ConnectorState};
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
-use crate::wire::{Channel, ConnectorState};
 use actix::{Actor, Handler, Message};
 
 /// A charger, hosted in its partition.

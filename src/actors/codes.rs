@@ -1,10 +1,11 @@
 //! The machines' words in the protocol's: refusals, reasons, orders.
 
 use crate::charger;
+use crate::message;
+use crate::message::{Code, StopOrder};
 use crate::payment::AcknowledgeCode;
 use crate::payment::Discrepancy;
 use crate::session::{self, Doubt, StopReason};
-use crate::wire::{self, Code, StopOrder};
 
 /// Why a charger's machine refuses.
 pub fn of_charger(rejection: charger::Rejection) -> Code {
@@ -84,17 +85,17 @@ pub fn order(reason: StopReason) -> StopOrder {
 }
 
 /// Why a charger says that a session ended.
-pub fn reason(reason: wire::StopReason) -> StopReason {
+pub fn reason(reason: message::StopReason) -> StopReason {
     match reason {
-        wire::StopReason::Local => StopReason::Local,
-        wire::StopReason::EvDisconnected => StopReason::Unplugged,
-        wire::StopReason::Remote => StopReason::Ordered,
-        wire::StopReason::LimitReached => StopReason::LimitReached,
-        wire::StopReason::EmergencyStop => StopReason::EmergencyStop,
-        wire::StopReason::PowerLoss => StopReason::PowerLoss,
-        wire::StopReason::Reboot => StopReason::Reboot,
-        wire::StopReason::Fault => StopReason::Fault,
-        wire::StopReason::Other => StopReason::Other,
+        message::StopReason::Local => StopReason::Local,
+        message::StopReason::EvDisconnected => StopReason::Unplugged,
+        message::StopReason::Remote => StopReason::Ordered,
+        message::StopReason::LimitReached => StopReason::LimitReached,
+        message::StopReason::EmergencyStop => StopReason::EmergencyStop,
+        message::StopReason::PowerLoss => StopReason::PowerLoss,
+        message::StopReason::Reboot => StopReason::Reboot,
+        message::StopReason::Fault => StopReason::Fault,
+        message::StopReason::Other => StopReason::Other,
     }
 }
 

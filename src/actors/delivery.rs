@@ -19,15 +19,15 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
+use crate::message::{
+    ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
+    Standing, StartSession, Terms, ToCharger,
+};
 use crate::metrics::STARTS_REFUSED;
 use crate::payment;
 use crate::session::{self, Command, Opening, Router, Session, Stage, Stop};
 use crate::tariff::{Rating, Tariff};
 use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, SessionId, SessionKey};
-use crate::wire::{
-    ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
-    Standing, StartSession, Terms, ToCharger,
-};
 use smallvec::SmallVec;
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 use super::links::Links;
 use super::stand_ins::StandIns;
 use crate::billing::invoice::{SeriesFamily, SeriesKind};
+use crate::message::Code;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::{Listed, NoRoute, Registry, Wanted};
 use crate::payment::vault::{Keyring, is_sealed};
@@ -13,7 +14,6 @@ use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Fingerprint, PartitionId, ProcessorId, SessionId, SiteId,
     Timestamp,
 };
-use crate::wire::{Code, looks_like_card_number};
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use ring::hmac;
@@ -133,7 +133,7 @@ impl House {
         if is_sealed(&credential.token) {
             return Some(Code::CredentialDeclined);
         }
-        looks_like_card_number(credential).then_some(Code::CardNumber)
+        credential.has_card_number().then_some(Code::CardNumber)
     }
 
     /// The credential, sealed for a session: how it is kept.

@@ -149,8 +149,8 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ToProcessor;
     use crate::units::{PartitionId, SessionId, Timestamp};
-    use crate::wire::ToProcessor;
 
     struct Nowhere;
 

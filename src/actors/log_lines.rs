@@ -2,11 +2,11 @@
 //!
 //! How many are written of what peers cause is bounded by the log itself.
 
+use crate::message::Code;
 use crate::metrics::SESSIONS_DOUBTFUL;
 use crate::payment::{Alarm, Payment};
 use crate::session::{Event, Opening, Session};
 use crate::units::{ChargerId, OpId, SessionKey};
-use crate::wire::Code;
 
 /// A session was opened.
 pub(super) fn begun(opening: &Opening, tariff: &str) {

@@ -11,11 +11,11 @@ use super::session::HostedSession;
 use super::shard::{Input, MoneyOrder};
 use super::snapshot::insert_session;
 use crate::account;
+use crate::message::Code;
 use crate::payment::{self, Answer, Notification, Operation, Payment, Request};
 use crate::session::{self, Command, Session};
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, ProcessorId, SessionId};
-use crate::wire::Code;
 use std::sync::Arc;
 
 impl Delivery<'_> {

@@ -5,9 +5,9 @@ use super::shard::Input;
 use crate::account;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::Refusal;
+use crate::message::{Code, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Operation};
 use crate::units::{AccountId, Amount, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
-use crate::wire::{Code, ToCharger};
 use std::fmt;
 
 /// A charger of this shard: the index of its partition in the shard, and its cell.

@@ -18,6 +18,7 @@ use super::lines::{Line, Lines, Sent};
 use super::output::SettlementReply;
 use super::settling;
 use super::shard::Input;
+use crate::message::{Code, SettlementPart, ToProcessor};
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
 use crate::payment::breaker::{BreakerPolicy, Breakers, Signal};
 use crate::payment::routing::Listed;
@@ -25,7 +26,6 @@ use crate::payment::{
     Answer, CallbackId, Capabilities, DeclineClass, Notification, Operation, OperationKind, Outcome, Request,
 };
 use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
-use crate::wire::{Code, SettlementPart, ToProcessor};
 use actix::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -13,9 +13,9 @@ use super::partition::Partition;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Event, Line, Part, Refusal};
 use crate::billing::reconciliation::{Flow, LineKind, Ours, Trailer};
 use crate::journal::RecordKind;
+use crate::message::{Code, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::payment::{DisputeState, Final, OperationKind, Payment};
 use crate::units::{Amount, PartitionId, ProcessorId, TimeSpan, Timestamp};
-use crate::wire::{Code, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 
 impl Delivery<'_> {
     /// A part came in.

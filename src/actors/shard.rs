@@ -25,12 +25,12 @@ use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
 use crate::limits;
+use crate::message::{ChargerHello, FromCharger, Received, ToCharger};
 use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
 use crate::units::{
     AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan,
 };
-use crate::wire::{ChargerHello, FromCharger, Received, ToCharger};
 use hashbrown::HashMap;
 use std::sync::Arc;
 

@@ -7,6 +7,9 @@ use super::shard::{Input, Shard};
 use super::stand_ins::StandIns;
 use crate::account;
 use crate::journal::{Log, MemoryStore, Sequences};
+use crate::message::{
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
+};
 use crate::payment::routing::Listed;
 use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
 use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
@@ -15,9 +18,6 @@ use crate::tariff::Tariff;
 use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
     ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
-};
-use crate::wire::{
-    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
 };
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
@@ -240,7 +240,7 @@ impl Scene {
             match output {
                 lost if (self.loses)(&lost) => {}
                 Output::MeterAck { session, up_to, running, .. } => {
-                    let ack = crate::wire::MeterAck { session, up_to, cost: Some(running) };
+                    let ack = crate::message::MeterAck { session, up_to, cost: Some(running) };
                     self.said.push(ToCharger::MeterAck(ack));
                 }
                 Output::Charger(charger, message) if self.shard.link(charger).is_some() => self.said.push(*message),

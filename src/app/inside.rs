@@ -10,15 +10,15 @@ use crate::actors::processor::{Callback, Callbacks, ProcessorActor, ProcessorOut
 use crate::actors::shard::Shard;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet, Turn};
+use crate::message::{
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
+};
 use crate::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, OperationKind, Outcome, ProcessorRef, Request,
 };
 use crate::units::{
     Amount, ChargerId, Clock, ConnectorId, Currency, Energy, IdError, MeterReading, PartitionId, Power, ProcessorId,
     SessionKey, TimeSpan,
-};
-use crate::wire::{
-    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
 };
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};

@@ -1,9 +1,9 @@
 //! Which tariff applies where.
 
 use crate::actors::house::{Place, Places};
+use crate::message::Code;
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Timestamp};
-use crate::wire::Code;
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 

@@ -3,9 +3,10 @@
 use super::connection::{self, deliver};
 use crate::actors::ConnectionId;
 use crate::actors::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
+use crate::message::{FromProcessor, ProcessorHelloAck, Terms, ToProcessor};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::Clock;
-use crate::wire::{FromProcessor, ProcessorHelloAck, ProcessorLink, Terms, ToProcessor};
+use crate::wire::ProcessorLink;
 use actix::Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,6 +4,7 @@ use super::output::{BAD, GOOD};
 use super::own_gate::{OwnGate, Wishes};
 use super::{CliError, Exit, Output};
 use crate::billing::reconciliation::table::BadRows;
+use crate::message::Subject;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::fleet::FleetReport;
@@ -19,7 +20,6 @@ use crate::transport::refusal::wall_clock;
 use crate::transport::resolve;
 use crate::transport::{Connector, Trust};
 use crate::units::{ChargerId, Power, ProcessorId, TimeSpan, counted};
-use crate::wire::Subject;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Write};
@@ -263,10 +263,10 @@ fn text_of(report: &ReplayReport, out: &mut dyn Write) -> io::Result<()> {
         )?;
     }
     for (code, count) in &report.refused {
-        writeln!(out, "  {} refused: {}", counted(*count, "start"), crate::wire::Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "start"), crate::message::Code::from_number(*code))?;
     }
     for (code, count) in &report.rejected {
-        writeln!(out, "  {} refused: {}", counted(*count, "reading"), crate::wire::Code::from_number(*code))?;
+        writeln!(out, "  {} refused: {}", counted(*count, "reading"), crate::message::Code::from_number(*code))?;
     }
     if let Some(error) = &report.last_error {
         writeln!(out, "  last broken connection: {error}")?;

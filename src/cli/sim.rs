@@ -9,13 +9,13 @@ mod settling;
 mod tokens;
 
 use super::{CliError, Exit, Output};
+use crate::message::Subject;
 use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::refusal::wall_clock;
 use crate::transport::resolve;
 use crate::transport::{Connector, Signals, Trust, Wish};
-use crate::wire::Subject;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -327,7 +327,7 @@ impl Config {
                 wrong("payment", "total_max", "a first hold that may not be reserved", label, "");
             }
         }
-        if crate::wire::PeerIdentity::parse(&format!("spiffe://{}/gate/x", self.tls.trust_domain)).is_err() {
+        if crate::message::PeerIdentity::parse(&format!("spiffe://{}/gate/x", self.tls.trust_domain)).is_err() {
             let label = "wanted a-z, 0-9, dots, dashes and underscores".to_owned();
             wrong("tls", "trust_domain", "not a trust domain", label, "");
         }

@@ -7,6 +7,16 @@ use ring::hmac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
+impl Credential {
+    /// Whether the token is a card's number, or has one in it. An RFID card's UID is 8, 14 or 20 hexadecimal digits, of
+    /// which a few happen to be decimal: 14 digits are let through, other lengths are not a UID.
+    pub fn has_card_number(&self) -> bool {
+        let digits = || self.token.iter().filter(|symbol| symbol.is_ascii_digit()).count();
+        let uid = self.kind == CredentialKind::Rfid && self.token.len() == 14 && digits() == 14;
+        !uid && looks_like_card_number(&self.token)
+    }
+}
+
 /// How a credential is shown: `card:0011223344556677`, its kind and its fingerprint. In memory and compared it is these nine
 /// bytes; a text of any other form is kept as it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -154,6 +164,21 @@ mod tests {
         assert_ne!(FingerprintKey::new(b"another key").fingerprint(&credential(CardToken, "tok_1")), same);
         assert_eq!(same.to_string().len(), 19);
         assert_eq!(format!("{key:?}"), "FingerprintKey(…)");
+    }
+
+    #[test]
+    fn card_numbers_are_told_from_tokens() {
+        let looks = |kind, token: &str| Credential { kind, token: token.as_bytes().into() }.has_card_number();
+        // Test numbers that card schemes publish.
+        for number in ["4111111111111111", "4111 1111 1111 1111", "3782-822463-10005", "6011000990139424"] {
+            assert!(looks(CredentialKind::CardToken, number), "{number}");
+        }
+        assert!(looks(CredentialKind::WalletToken, "tok_4111111111111111"), "also when it is wrapped");
+        for token in ["4111111111111112", "tok_4111111111111112", "12345678", "04A2B3C4D5E6F7", ""] {
+            assert!(!looks(CredentialKind::CardToken, token), "{token}");
+        }
+        assert!(looks(CredentialKind::Rfid, "4111111111111111"), "no UID has 16 digits");
+        assert!(!looks(CredentialKind::Rfid, "30569309025904"), "a UID of seven bytes");
     }
 
     #[test]

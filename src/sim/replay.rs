@@ -197,10 +197,10 @@ fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Subject;
     use crate::payment::CredentialKind;
     use crate::sim::recording::read_sessions;
     use crate::sim::testing::{FakeGate, dialler};
-    use crate::wire::Subject;
 
     /// Source of the data: tests/data/README.md.
     #[tokio::test]

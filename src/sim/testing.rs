@@ -2,13 +2,14 @@
 
 use super::pace::Pace;
 use super::pipe::{Dialler, Dialling, Duplex};
+use crate::message::{
+    ChargerHelloAck, Code, FromCharger, Limit, MeterAck, PeerIdentity, ReceiptNotice, Received, SessionPosition,
+    Standing, Subject, Terms, ToCharger,
+};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Currency, Energy, PartitionId, Rounding, SessionId, SessionKey, TimeSpan,
 };
-use crate::wire::{
-    ChargerHelloAck, ChargerLink, Code, FromCharger, Limit, MeterAck, PeerIdentity, ReceiptNotice, Received,
-    SessionPosition, Standing, Subject, Terms, ToCharger,
-};
+use crate::wire::ChargerLink;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};

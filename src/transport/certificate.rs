@@ -256,7 +256,7 @@ mod tests {
     fn a_request_by_openssl_is_signed() {
         let request = std::fs::read_to_string(fixture("charger.csr")).unwrap();
         let mut pki = Pki::new("wattstile.test", wall_clock()).unwrap();
-        let subject = crate::wire::Subject::Charger("AMS-0041".parse().unwrap());
+        let subject = crate::message::Subject::Charger("AMS-0041".parse().unwrap());
         let chain = pki.issue_for_request(&request, &subject, Validity::days(wall_clock(), 30)).unwrap();
         assert_eq!(Certificate::read(&chain[0]).unwrap().uris, ["spiffe://wattstile.test/charger/AMS-0041"]);
     }

@@ -1,6 +1,6 @@
 //! Who a peer is: the one URI name of its certificate, in this gate's trust domain, with a role that may come in here.
 
-use crate::wire::{PeerIdentity, Role};
+use crate::message::{PeerIdentity, Role};
 use std::fmt;
 
 /// Why a verified certificate does not open this door.
@@ -17,7 +17,7 @@ pub enum IdentityError {
     },
     /// The name is not one of a peer.
     #[error(transparent)]
-    Name(#[from] crate::wire::IdentityError),
+    Name(#[from] crate::message::IdentityError),
     /// A name in somebody else's trust domain.
     #[error("its trust domain is `{found}` instead of `{ours}`")]
     TrustDomain {

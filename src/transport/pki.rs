@@ -16,8 +16,8 @@
 
 use super::files::FileError;
 use super::identity::Door;
+use crate::message::{IdentityError, PeerIdentity, Role, Subject};
 use crate::units::Timestamp;
-use crate::wire::{IdentityError, PeerIdentity, Role, Subject};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,

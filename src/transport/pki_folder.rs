@@ -19,9 +19,9 @@ use super::files::{
 use super::identity::Door;
 use super::pki::{Certified, Issued, Pki, PkiError, Reason, SERVER_DAYS, Validity};
 use super::tls::Files;
+use crate::message::Subject;
 use crate::transport::certificate::{Certificate, Crl};
 use crate::units::Timestamp;
-use crate::wire::Subject;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};

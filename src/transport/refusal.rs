@@ -93,7 +93,7 @@ impl Refusal {
             Refusal::BadSignature => "bad_signature",
             Refusal::BadCertificate(_) => "bad_certificate",
             Refusal::Identity(IdentityError::Role { .. }) => "wrong_role",
-            Refusal::Identity(IdentityError::Name(crate::wire::IdentityError::Reserved(_))) => "reserved_name",
+            Refusal::Identity(IdentityError::Name(crate::message::IdentityError::Reserved(_))) => "reserved_name",
             Refusal::Identity(_) => "wrong_identity",
             Refusal::Incompatible(_) => "incompatible",
             Refusal::RefusedUs(_) => "refused_us",

@@ -1,12 +1,12 @@
 //! The charger's (or site controller's) end of a connection: for simulators, load generators and tests.
 
 use super::charger_codec::{put, read_to_charger, write_from_charger};
-use super::charger_message::{FromCharger, Received, ToCharger};
-use super::frame::{Channel, Direction, FrameReader, FrameType, write_frame};
+use super::frame::{Direction, FrameReader, FrameType, write_frame};
 use super::meter_values;
 use super::watch::{Phase, Watch};
-use super::{Code, LinkError, SendError, schema};
+use super::{LinkError, SendError, schema};
 use crate::limits;
+use crate::message::{Channel, Code, FromCharger, Received, ToCharger};
 use crate::units::{MeterReading, Mono, Now, SessionKey};
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! Chargers' messages to and from the payloads of frames.
 
-use super::charger_message::*;
 use super::frame::{Frame, FrameType};
 use super::meter_values;
 use super::payload::*;
-use super::{Received, schema};
+use super::schema;
 use crate::limits;
+use crate::message::*;
 use crate::units::{Amount, ChargerId, ConnectorId, Cost, MeterReading, Power, SessionId, SessionKey};
 use prost::Message;
 use std::collections::BTreeSet;

@@ -12,12 +12,12 @@
 //! heartbeats end here and never reach the machines.
 
 use super::charger_codec::{ChargerPayload, put, read_from_charger, write_to_charger};
-use super::charger_message::{ChargerHello, FromCharger, Received, ToCharger};
-use super::frame::{Channel, Direction, Frame, FrameReader, FrameType, write_frame};
-use super::payload::{looks_like_card_number, write_go_away};
+use super::frame::{Direction, Frame, FrameReader, FrameType, write_frame};
+use super::payload::write_go_away;
 use super::watch::{Phase, Watch};
-use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
+use super::{LinkError, SendError, schema};
 use crate::limits;
+use crate::message::{Channel, ChargerHello, Code, FromCharger, PeerIdentity, Received, Subject, ToCharger};
 use crate::units::{ChargerId, Mono, Now, SiteId};
 use smallvec::SmallVec;
 use std::collections::BTreeSet;
@@ -214,7 +214,7 @@ impl State {
                 self.bind(channel, frame.correlation, &hello)?;
                 messages.push(Received { channel, message: FromCharger::Hello(hello) });
             }
-            ChargerPayload::Message(FromCharger::Start(start)) if looks_like_card_number(&start.credential) => {
+            ChargerPayload::Message(FromCharger::Start(start)) if start.credential.has_card_number() => {
                 let refusal = ToCharger::StartRejected {
                     session: start.session,
                     code: Code::CardNumber,

@@ -1,10 +1,9 @@
 //! Why a link ends, and whose fault it is.
 
-use super::charger_message::GoAway;
-use super::frame::{Channel, FrameError, FrameType};
+use super::frame::{FrameError, FrameType};
 use super::payload::PayloadError;
-use super::{Code, Role};
 use crate::limits;
+use crate::message::{Channel, Code, GoAway, Role};
 use crate::units::{ChargerId, ProcessorId, SiteId, TimeSpan};
 
 /// What ends a link. The text names the culprit's deed, never a secret; who the culprit is, the connection knows.

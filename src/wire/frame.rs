@@ -11,8 +11,8 @@
 //! Network byte order throughout. `length` counts the bytes after itself. `mac` is there when flag bit 0 is set:
 //! HMAC-SHA-256 over header and payload. `crc32` (CRC-32/ISO-HDLC, the one of zlib) is over everything before it.
 
-use super::Code;
 use crate::limits;
+use crate::message::{Channel, Code};
 use ring::hmac;
 use std::fmt;
 
@@ -29,22 +29,6 @@ const CRC: usize = 4;
 pub const MAC: usize = 32;
 /// Flag bit 0: the frame carries a MAC.
 const FLAG_MAC: u16 = 1;
-
-/// Whose words a frame carries on its connection. Channel 0 is a charger's, a processor's, or the connection itself
-/// where a site controller speaks; a site's chargers have the channels from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Channel(pub u32);
-
-impl Channel {
-    /// The connection's own channel.
-    pub const ZERO: Channel = Channel(0);
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// A direction of travel; the two highest bits of a frame's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

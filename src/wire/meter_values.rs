@@ -1,11 +1,11 @@
 //! The hot message, taken apart by hand: its readings go one by one to where they are wanted, without a list in between
 //! and without any allocation. A test compares the result with the generated code's.
 
-use super::charger_message::{FromCharger, Received};
 use super::frame::Frame;
 use super::payload::{Parsed, PayloadError, at_most, counted, energy};
 use super::schema;
 use crate::limits;
+use crate::message::{FromCharger, Received};
 use crate::units::{Current, MeterReading, Power, SessionKey, Timestamp};
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, check_wire_type, decode_key, decode_varint, skip_field, uint64};
@@ -92,7 +92,8 @@ pub(super) fn write(session: SessionKey, readings: &[MeterReading], out: &mut Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::frame::{Channel, FrameType};
+    use crate::message::Channel;
+    use crate::wire::frame::FrameType;
     use proptest::prelude::*;
 
     /// The slow oracle: the same by the generated code.

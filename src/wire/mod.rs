@@ -1,12 +1,10 @@
 //! The native protocol, without any input or output of its own.
 //!
 //! ```text
-//! bytes ─▶ frame ─▶ payload (schema) ─▶ link: who may say this, now? ─▶ domain message
+//! bytes ─▶ frame ─▶ payload (schema) ─▶ link: who may say this, now? ─▶ a value of [`message`](crate::message)
 //! ```
 //!
-//! * [`identity`](PeerIdentity): who the peer is, from its certificate.
 //! * [`frame`]: cutting messages out of a stream; lengths, checksums, MACs.
-//! * [`FromCharger`], [`ToCharger`], [`FromProcessor`], [`ToProcessor`]: the vocabulary.
 //! * [`ChargerLink`], [`ProcessorLink`]: the gate's ends; [`ChargerClientLink`], [`ProcessorClientLink`]: the others'.
 //!
 //! The schema is `src/wire/schema/wattstile.proto`; its generated types stay in this room. The specification for those
@@ -15,38 +13,23 @@
 mod charger_client;
 mod charger_codec;
 mod charger_link;
-mod charger_message;
-mod code;
 mod error;
 pub mod frame;
-mod identity;
 mod meter_values;
 mod payload;
 mod processor_client;
 mod processor_codec;
 mod processor_link;
-mod processor_message;
 mod schema;
 mod watch;
 
 pub use charger_client::ChargerClientLink;
 pub use charger_link::{ChargerLink, MaySpeakFor};
-pub use charger_message::{
-    ChargerHello, ChargerHelloAck, ConnectorInfo, ConnectorState, ConnectorStatus, FromCharger, GoAway, Limit,
-    MeterAck, ReceiptNotice, Received, SessionMark, SessionPosition, Standing, StartSession, StopOrder, StopReason,
-    Terms, ToCharger,
-};
-pub use code::Code;
 pub use error::{Blame, LinkError, SendError};
-pub use frame::{Channel, MacKey};
-pub use identity::{IdentityError, PeerIdentity, Role, Subject};
-pub use payload::{PayloadError, looks_like_card_number};
+pub use frame::MacKey;
+pub use payload::PayloadError;
 pub use processor_client::ProcessorClientLink;
 pub use processor_link::ProcessorLink;
-pub use processor_message::{
-    Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
-    SettlementTrailer, ToProcessor,
-};
 pub use watch::Phase;
 
 /// The compiled schema, as a `google.protobuf.FileDescriptorSet`: for languages that build their messages at run time.

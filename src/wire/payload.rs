@@ -2,12 +2,11 @@
 //!
 //! Parsing happens once, here: what is missing, out of range or not a text id is an error that names the field.
 
-use super::charger_message::{GoAway, Terms};
-use super::{Code, schema};
+use super::schema;
 use crate::limits;
-use crate::payment::credential::looks_like_card_number as contains_card_number;
+use crate::message::{Code, GoAway, Terms};
 use crate::payment::{Credential, CredentialKind};
-use crate::units::screen::{TextFault, escaped, screen_reference};
+use crate::units::screen::{TextFault, escaped, looks_like_card_number, screen_reference};
 use crate::units::{Amount, Currency, Energy, IdError, MoneyError, TimeSpan, Timestamp};
 
 /// A payload that is not the message that its frame's type names. The peer's fault.
@@ -120,7 +119,7 @@ pub(super) fn text(field: &'static str, found: String, max: usize) -> Parsed<Box
 /// A text of a peer that is kept or shown: without a card's number, with unseen characters escaped.
 pub(super) fn free_text(field: &'static str, found: String, max: usize) -> Parsed<Box<str>> {
     at_most(field, found.len(), max)?;
-    if contains_card_number(found.as_bytes()) {
+    if looks_like_card_number(found.as_bytes()) {
         return Err(PayloadError::Text { field, fault: TextFault::CardNumber });
     }
     Ok(cut(&escaped(&found), max).into_boxed_str())
@@ -215,14 +214,6 @@ pub(super) fn credential_kind(number: i32) -> Option<CredentialKind> {
     CredentialKind::ALL.into_iter().find(|kind| i32::from(*kind as u8) == number)
 }
 
-/// Whether a token is a card's number, or has one in it. An RFID card's UID is 8, 14 or 20 hexadecimal digits, of which a
-/// few happen to be decimal: 14 digits are let through, other lengths are not a UID.
-pub fn looks_like_card_number(credential: &Credential) -> bool {
-    let digits = || credential.token.iter().filter(|symbol| symbol.is_ascii_digit()).count();
-    let uid = credential.kind == CredentialKind::Rfid && credential.token.len() == 14 && digits() == 14;
-    !uid && contains_card_number(&credential.token)
-}
-
 pub(super) fn terms(found: Option<schema::Terms>) -> Parsed<Terms> {
     let found = required("terms", found)?;
     Ok(Terms {
@@ -269,21 +260,6 @@ pub(super) fn at(ms: i64) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn card_numbers_are_told_from_tokens() {
-        let looks = |kind, token: &str| looks_like_card_number(&Credential { kind, token: token.as_bytes().into() });
-        // Test numbers that card schemes publish.
-        for number in ["4111111111111111", "4111 1111 1111 1111", "3782-822463-10005", "6011000990139424"] {
-            assert!(looks(CredentialKind::CardToken, number), "{number}");
-        }
-        assert!(looks(CredentialKind::WalletToken, "tok_4111111111111111"), "also when it is wrapped");
-        for token in ["4111111111111112", "tok_4111111111111112", "12345678", "04A2B3C4D5E6F7", ""] {
-            assert!(!looks(CredentialKind::CardToken, token), "{token}");
-        }
-        assert!(looks(CredentialKind::Rfid, "4111111111111111"), "no UID has 16 digits");
-        assert!(!looks(CredentialKind::Rfid, "30569309025904"), "a UID of seven bytes");
-    }
 
     #[test]
     fn texts_of_peers_come_in_without_card_numbers_and_unseen_characters() {

@@ -1,11 +1,11 @@
 //! A payment processor's end of a connection: for simulators, load generators and tests.
 
 use super::charger_codec::put;
-use super::frame::{Channel, Direction, FrameError, FrameReader, FrameType, MacKey, write_frame};
+use super::frame::{Direction, FrameError, FrameReader, FrameType, MacKey, write_frame};
 use super::processor_codec::{GatePayload, read_to_processor, write_from_processor};
-use super::processor_message::{FromProcessor, ToProcessor};
 use super::watch::{Phase, Watch};
 use super::{LinkError, SendError, schema};
+use crate::message::{Channel, FromProcessor, ToProcessor};
 use crate::units::{Mono, Now, ProcessorId};
 
 /// A processor's end of one of its connections to the gate.

@@ -3,9 +3,9 @@
 use super::charger_codec::put;
 use super::frame::{Frame, FrameType};
 use super::payload::*;
-use super::processor_message::*;
 use super::schema;
 use crate::limits;
+use crate::message::*;
 use crate::payment::{
     Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,
     OperationKind, Outcome, ProcessorRef, Request, VoidReason,

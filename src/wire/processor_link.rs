@@ -11,13 +11,14 @@
 //! Several connections of one processor are several links; which operation goes to which is decided above.
 
 use super::charger_codec::put;
-use super::charger_message::{GoAway, Terms};
-use super::frame::{Channel, Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
+use super::frame::{Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
 use super::payload::{PayloadError, write_go_away};
 use super::processor_codec::{ProcessorPayload, answered_by, read_from_processor, write_to_processor};
-use super::processor_message::{FromProcessor, ProcessorHello, SettlementPart, ToProcessor};
 use super::watch::{Phase, Watch};
-use super::{Code, LinkError, PeerIdentity, SendError, Subject, schema};
+use super::{LinkError, SendError, schema};
+use crate::message::{
+    Channel, Code, FromProcessor, GoAway, PeerIdentity, ProcessorHello, SettlementPart, Subject, Terms, ToProcessor,
+};
 use crate::payment::{Answer, CallbackId, Notification};
 use crate::units::{Mono, Now, ProcessorId, TimeSpan};
 use hashbrown::HashSet;

@@ -1,7 +1,8 @@
 //! What both ends of every link share: where it stands, and who has been silent for how long.
 
-use super::{Code, LinkError};
+use super::LinkError;
 use crate::limits;
+use crate::message::Code;
 use crate::units::{Mono, TimeSpan};
 
 /// Where a link stands.

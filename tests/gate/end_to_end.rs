@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wattstile::message::*;
 use wattstile::metrics::{CATALOGUE, Kind, Metric};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{ProcessorId, SessionKey};
-use wattstile::wire::*;
 
 #[test]
 fn whoever_errs_is_told_so_and_nobody_else_notices() {

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
+use wattstile::message::*;
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::pipe::{Dialler, Duplex};

@@ -6,6 +6,7 @@ use crate::common::{Served, now};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wattstile::message::*;
 use wattstile::payment::{Answer, CallbackId, Capabilities, CredentialKind, OperationKind, Outcome};
 use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::units::{Currency, HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};

@@ -10,6 +10,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use wattstile::journal::Layout;
+use wattstile::message::Subject;
+use wattstile::message::{
+    Channel, ChargerHello, ConnectorInfo, FromCharger, FromProcessor, ProcessorHello, StartSession, StopReason,
+    ToCharger, ToProcessor,
+};
 use wattstile::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Operation, OperationKind,
     Outcome, ProcessorRef, Request,
@@ -19,11 +24,7 @@ use wattstile::units::{
     Amount, ChargerId, ConnectorId, Currency, Energy, HoldId, MeterReading, Mono, Now, Power, ProcessorId, SessionKey,
     TimeSpan,
 };
-use wattstile::wire::Subject;
-use wattstile::wire::{
-    Channel, ChargerClientLink, ChargerHello, ConnectorInfo, FromCharger, FromProcessor, LinkError, MacKey,
-    ProcessorClientLink, ProcessorHello, StartSession, StopReason, ToCharger, ToProcessor,
-};
+use wattstile::wire::{ChargerClientLink, LinkError, MacKey, ProcessorClientLink};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const KEY: [u8; 32] = [7; 32];

@@ -4,6 +4,7 @@ use crate::common::driven::{Driven, charger, runtime};
 use crate::common::{Served, now};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wattstile::journal::Layout;
+use wattstile::message::*;
 use wattstile::units::{Mono, Now, SiteId};
 use wattstile::wire::*;
 

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use wattstile::message::*;
 use wattstile::payment::{
     Answer, Credential, CredentialKind, DeclineClass, Operation, Outcome, ProcessorRef, Request, VoidReason,
 };

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("session", 3),
     ("charger", 3),
     ("account", 3),
+    ("message", 3),
     ("wire", 4),
     ("journal", 4),
     ("actors", 5),
@@ -50,7 +51,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which everything is decided: no clock, socket, disk, dice, runtime.
-const PURE: &[&str] = &["units", "tariff", "ledger", "payment", "billing", "session", "charger", "account", "wire"];
+const PURE: &[&str] =
+    &["units", "tariff", "ledger", "payment", "billing", "session", "charger", "account", "message", "wire"];
 
 /// What a pure room never names.
 /// A thread's own table of values (`LocalKey`) is memory: it asks nobody. Making threads and waiting in them is what is meant.

@@ -245,7 +245,7 @@ fn an_account_that_runs_dry_stops_the_energy() {
         }
         assert!(sequence < 60, "it goes on and on");
     };
-    assert_eq!(stopped, crate::wire::StopOrder::MoneyExhausted);
+    assert_eq!(stopped, crate::message::StopOrder::MoneyExhausted);
     scene.stop(1, sequence + 1, i64::from(sequence) * 350 + 200);
     let heard = scene.heard();
     let paid = heard.iter().find_map(|said| match said {

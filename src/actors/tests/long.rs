@@ -5,8 +5,8 @@ use crate::actors::dossier::{Billing, Dossier};
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::Archive;
 use crate::limits::{SEGMENTS_MAX, SESSION_BYTES_MAX, SESSION_RECORD_BYTES_MAX};
+use crate::message::ReceiptNotice;
 use crate::session::Session;
-use crate::wire::ReceiptNotice;
 use serde_json::Value;
 
 const WEEK: i64 = 604_800;

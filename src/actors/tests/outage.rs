@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
+use crate::message::ToProcessor;
 use crate::payment::breaker::Breakers;
-use crate::wire::ToProcessor;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a processor's connection was given to send.

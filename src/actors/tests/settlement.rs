@@ -7,7 +7,7 @@ use crate::actors::settling;
 use crate::billing::reconciliation::register::Part;
 use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
-use crate::wire::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
+use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 
 fn line(operation: Option<crate::units::OpId>, kind: SettlementKind, gross: i64, fee: i64) -> SettlementLine {
     SettlementLine { operation, kind, gross, fee: -fee, net: gross - fee }

@@ -12,6 +12,7 @@ use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::console::{self, Answer, Console, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
+use crate::message::Subject;
 use crate::payment::{self, Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
@@ -31,7 +32,6 @@ use crate::transport::{Bounds, ConnectError, Connector, Trust, identity};
 use crate::units::{
     AccountId, Amount, ChargerId, Currency, PartitionId, Power, ProcessorId, SessionId, TimeSpan, Timestamp,
 };
-use crate::wire::Subject;
 use hdrhistogram::Histogram;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

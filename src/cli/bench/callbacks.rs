@@ -13,6 +13,7 @@ use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::actors::topping_up::TopUpOrder;
 use crate::limits::PROCESSOR_WINDOW;
+use crate::message::{FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{
     Answer, CallbackId, Credential, CredentialKind, Operation, OperationKind, Outcome, ProcessorRef, Request,
 };
@@ -22,7 +23,7 @@ use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::sim::processor::Settings;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, Amount, Currency, PartitionId, ProcessorId, SessionId};
-use crate::wire::{FromProcessor, ProcessorClientLink, ProcessorHello, ToProcessor};
+use crate::wire::ProcessorClientLink;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::HashMap;

@@ -10,13 +10,13 @@ use crate::actors::output::{OrderReply, Output as Left};
 use crate::actors::shard::{Input, Shard};
 use crate::app::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
+use crate::message::Code;
 use crate::payment::vault::Keyring;
 use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
 use crate::session::Policy;
 use crate::units::{
     AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, HoldId, PartitionId, SessionId, TimeSpan, Timestamp,
 };
-use crate::wire::Code;
 use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
 use ring::hmac;

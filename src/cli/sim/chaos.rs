@@ -8,6 +8,7 @@ use super::until_the_end;
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
 use crate::console::TrialView;
+use crate::message::Subject;
 use crate::sim::charger;
 use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
@@ -17,7 +18,6 @@ use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, 
 use crate::sim::world;
 use crate::transport::refusal::wall_clock;
 use crate::units::{Amount, ChargerId, Energy, Power, ProcessorId, TimeSpan, counted};
-use crate::wire::Subject;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;

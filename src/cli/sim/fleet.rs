@@ -3,12 +3,12 @@
 use super::{Target, Ways, runtime, until_the_end};
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
+use crate::message::{Code, Subject};
 use crate::sim::charger::Settings;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line, charger_names};
 use crate::sim::pace::Pace;
 use crate::units::{Amount, ChargerId, Power, SiteId, TimeSpan, by_count, counted};
-use crate::wire::{Code, Subject};
 use std::io::{self, Write};
 use std::time::Duration;
 

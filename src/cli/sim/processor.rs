@@ -3,10 +3,10 @@
 use super::{Target, runtime, until_the_end};
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
+use crate::message::Subject;
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Latency, Lines, Rates, Service, ServiceReport, Settings, Violations};
 use crate::units::{ProcessorId, TimeSpan};
-use crate::wire::Subject;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;

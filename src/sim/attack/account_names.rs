@@ -4,9 +4,9 @@ use super::charger_line::{ChargerLine, Refused, charger_id, start};
 use super::field::ConsoleWay;
 use super::http::{ask, get, post};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::Code;
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power};
-use crate::wire::Code;
 use serde_json::Value;
 use std::time::Duration;
 

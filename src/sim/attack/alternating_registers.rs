@@ -2,9 +2,9 @@
 
 use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::ToCharger;
 use crate::payment::CredentialKind;
 use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp};
-use crate::wire::ToCharger;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

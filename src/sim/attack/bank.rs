@@ -3,9 +3,9 @@
 use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, reading, start};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::{Field, Trouble};
+use crate::message::{Code, FromProcessor, ToCharger, ToProcessor};
 use crate::payment::{Answer, CallbackId, CredentialKind, Operation, OperationKind, Outcome, ProcessorRef, Request};
 use crate::units::{Amount, Energy, Power, ProcessorId, TimeSpan};
-use crate::wire::{Code, FromProcessor, ToCharger, ToProcessor};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -5,14 +5,14 @@ use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, hello
 use super::processor_line::{ProcessorLine, capabilities, processor_id};
 use super::raw::Fields;
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{
+    Channel, Code, ConnectorState, ConnectorStatus, Drain, FromCharger, FromProcessor, GoAway, ProcessorHello,
+    ToProcessor,
+};
 use crate::payment::{CredentialKind, Decline, DeclineClass, Operation, Outcome, ProcessorRef, Request};
 use crate::units::ConnectorId;
 use crate::units::{Amount, Energy, HoldId, OpId, Power, TimeSpan};
 use crate::wire::frame::FrameType;
-use crate::wire::{
-    Channel, Code, ConnectorState, ConnectorStatus, Drain, FromCharger, FromProcessor, GoAway, ProcessorHello,
-    ToProcessor,
-};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

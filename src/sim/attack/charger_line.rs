@@ -1,15 +1,16 @@
 //! A hostile charger's connection, driven message by message.
 
 use super::{Field, Trouble};
+use crate::message::{
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, StartSession, StopReason, Subject,
+    ToCharger,
+};
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::pipe::{Duplex, Pipe, Turn};
 use crate::units::{
     ChargerId, Clock, ConnectorId, Energy, MeterReading, Power, SessionId, SessionKey, SiteId, Timestamp,
 };
-use crate::wire::{
-    Channel, ChargerClientLink, ChargerHello, Code, ConnectorInfo, FromCharger, LinkError, Received, SessionMark,
-    StartSession, StopReason, Subject, ToCharger,
-};
+use crate::wire::{ChargerClientLink, LinkError};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;

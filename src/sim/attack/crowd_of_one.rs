@@ -3,8 +3,8 @@
 use super::charger_line::Heard;
 use super::processor_line::{ProcessorLine, processor_id};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::ToProcessor;
 use crate::payment::CredentialKind;
-use crate::wire::ToProcessor;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -3,10 +3,10 @@
 use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, start};
 use super::raw::{Fields, zigzag};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{Channel, Code, ToCharger};
 use crate::payment::CredentialKind;
 use crate::units::{ChargerId, Energy, Power, Timestamp};
 use crate::wire::frame::FrameType;
-use crate::wire::{Channel, Code, ToCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -1,6 +1,7 @@
 //! Where attackers attack: the gate's addresses, certificates for any peer, the clock. Nothing else reaches the system.
 
 use super::{Tally, Trouble};
+use crate::message::Subject;
 use crate::sim::dice::Dice;
 use crate::sim::pipe::{Dialler, Duplex};
 use crate::sim::tls::dialler;
@@ -8,7 +9,6 @@ use crate::transport::pki::{Certified, Reason, Validity};
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::{Connector, Trust, tcp_from};
 use crate::units::{Clock, Currency, Now, Timestamp};
-use crate::wire::Subject;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,9 +3,9 @@
 use super::charger_line::{ChargerLine, Heard, hello};
 use super::field::seconds_from;
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{FromCharger, Subject};
 use crate::transport::pki::{Certified, Pki, Validity};
 use crate::units::{ChargerId, Power, ProcessorId};
-use crate::wire::{FromCharger, Subject};
 use std::net::SocketAddr;
 use std::time::Duration;
 

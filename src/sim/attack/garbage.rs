@@ -4,10 +4,11 @@ use super::charger_line::{ChargerLine, Heard, charger_id, hello, reading, start}
 use super::processor_line::{ProcessorLine, processor_id};
 use super::raw::Fields;
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{Channel, FromCharger};
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power};
+use crate::wire::ChargerClientLink;
 use crate::wire::frame::FrameType;
-use crate::wire::{Channel, ChargerClientLink, FromCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

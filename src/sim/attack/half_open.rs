@@ -2,7 +2,7 @@
 
 use super::charger_line::charger_id;
 use super::{Attacker, Attacking, Field, Trouble};
-use crate::wire::Subject;
+use crate::message::Subject;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -3,9 +3,9 @@
 use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, hello, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits;
+use crate::message::{FromCharger, SessionMark, ToCharger};
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power, SessionKey, TimeSpan};
-use crate::wire::{FromCharger, SessionMark, ToCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -1,6 +1,7 @@
 //! Honest traffic beside the attackers: chargers whose every receipt is computed again, and every acknowledgement timed.
 
 use super::{Trouble, Ways};
+use crate::message::{FromCharger, ReceiptNotice, Subject, ToCharger};
 use crate::payment::CredentialKind;
 use crate::sim::charger;
 use crate::sim::driver::{Habits, Visitors};
@@ -9,7 +10,6 @@ use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Service, ServiceReport, Settings};
 use crate::tariff::{RecordedSession, Tariff};
 use crate::units::{ChargerId, Cost, Energy, MeterReading, Power, ProcessorId, SessionKey, TimeSpan, Timestamp};
-use crate::wire::{FromCharger, ReceiptNotice, Subject, ToCharger};
 use hdrhistogram::Histogram;
 use jiff::tz::TimeZone;
 use serde::Serialize;

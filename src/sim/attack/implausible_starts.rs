@@ -3,9 +3,9 @@
 use super::charger_line::{ChargerLine, Refused, charger_id, start};
 use super::field::seconds_from;
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::Code;
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power, Timestamp};
-use crate::wire::Code;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -2,11 +2,12 @@
 
 use super::charger_line::{ANSWER, Ended, Heard};
 use super::{Field, Trouble};
+use crate::message::{Code, FromProcessor, ProcessorHello, Subject, ToProcessor};
 use crate::payment::{CallbackId, Capabilities, CredentialKind, Outcome};
 use crate::sim::pipe::{Duplex, Pipe, Turn};
 use crate::sim::processor::Settings;
 use crate::units::{Clock, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
-use crate::wire::{Code, FromProcessor, ProcessorClientLink, ProcessorHello, Subject, ToProcessor};
+use crate::wire::ProcessorClientLink;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Messages by hand: fields that no type of ours can hold, frames that no link of ours would write.
 
-use crate::wire::Channel;
+use crate::message::Channel;
 use crate::wire::frame::{FrameType, write_frame};
 use prost::encoding::{WireType, encode_key, encode_varint};
 

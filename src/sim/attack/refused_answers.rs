@@ -5,9 +5,9 @@ use super::card_numbers::nobodys;
 use super::charger_line::{ANSWER, Heard};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::ToProcessor;
 use crate::payment::CredentialKind;
 use crate::units::{Amount, OpId};
-use crate::wire::ToProcessor;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -4,9 +4,9 @@ use super::bank::{Bank, Said, well};
 use super::field::ConsoleWay;
 use super::http::{ask, get};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::FromProcessor;
 use crate::payment::{Notification, NotificationKind, OperationKind, Request};
 use crate::units::{Amount, HoldId};
-use crate::wire::FromProcessor;
 use rust_decimal::Decimal;
 use std::time::Duration;
 

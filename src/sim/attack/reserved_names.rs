@@ -3,9 +3,9 @@
 use super::charger_line::Heard;
 use super::processor_line::ProcessorLine;
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::Subject;
 use crate::payment::CredentialKind;
 use crate::units::ProcessorId;
-use crate::wire::Subject;
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -6,9 +6,9 @@ use super::processor_line::ProcessorLine;
 use super::settlement_lies::part_of;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits::SETTLEMENT_LINES_PER_PART;
+use crate::message::{FromProcessor, SettlementKind, SettlementLine, ToProcessor};
 use crate::payment::CredentialKind;
 use crate::units::{OpId, ProcessorId};
-use crate::wire::{FromProcessor, SettlementKind, SettlementLine, ToProcessor};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {
@@ -75,7 +75,7 @@ async fn another_is_taken(field: &Field) -> Result<(), Trouble> {
         let id = ProcessorId::new(&format!("EVIL-{}-good-{number:02}", field.name)).map_err(Trouble::of)?;
         let mut line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
         let lines = [line_of(number)];
-        let trailer = crate::wire::SettlementTrailer::of(&lines);
+        let trailer = crate::message::SettlementTrailer::of(&lines);
         let callback = line.fresh_callback();
         let batch = u128::from(field.round) << 8 | 1;
         line.say(&FromProcessor::Settlement(part_of(field, callback, batch, 1, &lines, trailer)));

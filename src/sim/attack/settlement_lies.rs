@@ -3,9 +3,9 @@
 use super::bank::{Bank, Said, well};
 use super::http::{ask, get};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::payment::CallbackId;
 use crate::units::{OpId, ProcessorId};
-use crate::wire::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -2,9 +2,9 @@
 
 use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{Code, ToCharger};
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power};
-use crate::wire::{Code, ToCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -3,9 +3,9 @@
 use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, hello};
 use super::http::{ask, get};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{ConnectorState, ConnectorStatus, FromCharger, ToCharger};
 use crate::units::screen::is_unseen;
 use crate::units::{ConnectorId, Power};
-use crate::wire::{ConnectorState, ConnectorStatus, FromCharger, ToCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -2,8 +2,8 @@
 
 use super::charger_line::{ANSWER, ChargerLine, Heard, hello};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::message::{Channel, FromCharger, ToCharger};
 use crate::units::{ChargerId, Power, SiteId};
-use crate::wire::{Channel, FromCharger, ToCharger};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {

@@ -22,11 +22,11 @@ pub use remembered::has_sessions;
 use super::dice::Dice;
 use super::driver::{Course, Visit, Visitors};
 use super::recording::RecordedSession;
+use crate::message::{
+    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
+};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, Mono, Now, Power, SessionId, SessionKey, TimeSpan, Timestamp,
-};
-use crate::wire::{
-    ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
 };
 use serde::Serialize;
 use session::{Phase, Session};

@@ -5,10 +5,10 @@
 
 use super::session::{Phase, Session};
 use super::{Charger, Connector, ConnectorState};
+use crate::message::{Limit, StopReason};
 use crate::payment::Credential;
 use crate::sim::driver::{Course, Curve};
 use crate::units::{Amount, ConnectorId, Cost, Energy, MeterReading, SessionId, SessionKey, TimeSpan, Timestamp};
-use crate::wire::{Limit, StopReason};
 use serde::{Deserialize, Serialize};
 
 /// The version of the text.

@@ -1,10 +1,10 @@
 //! One session at a simulated charger: its meter, and the readings that the gate has not acknowledged yet.
 
+use crate::message::{FromCharger, Limit, StartSession, StopReason};
 use crate::payment::Credential;
 use crate::sim::driver::{Course, Visit};
 use crate::sim::recording::RecordedSession;
 use crate::units::{ConnectorId, Cost, Energy, MeterReading, Mono, SessionId, SessionKey, TimeSpan, Timestamp};
-use crate::wire::{FromCharger, Limit, StartSession, StopReason};
 use std::collections::VecDeque;
 use std::sync::Arc;
 

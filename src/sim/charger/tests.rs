@@ -1,9 +1,9 @@
 //! The charger in conversation with a gate that answers by hand.
 
 use super::*;
+use crate::message::{Limit, MeterAck, ReceiptNotice, SessionPosition, StartSession, StopOrder, Terms};
 use crate::sim::driver::Habits;
 use crate::units::{Currency, MeterReading, PartitionId};
-use crate::wire::{Limit, MeterAck, ReceiptNotice, SessionPosition, StartSession, StopOrder, Terms};
 
 const START: i64 = 1_700_000_000_000;
 const MINUTE: TimeSpan = TimeSpan::from_secs(60);

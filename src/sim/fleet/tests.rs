@@ -1,10 +1,10 @@
 //! A fleet before a gate that says what it should.
 
 use super::*;
+use crate::message::Subject;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::testing::{FakeGate, cost_of, dialler};
 use crate::units::{Power, SiteId, TimeSpan};
-use crate::wire::Subject;
 use std::collections::BTreeMap;
 
 fn settings(id: &ChargerId) -> Settings {

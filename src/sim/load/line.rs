@@ -1,14 +1,14 @@
 //! One connection of the load generator: many sessions, as few instructions per reading as the protocol allows.
 
 use super::LoadSettings;
+use crate::message::{
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, StartSession, ToCharger,
+};
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Power, SessionKey, Timestamp};
-use crate::wire::{
-    Channel, ChargerClientLink, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, StartSession,
-    ToCharger,
-};
+use crate::wire::ChargerClientLink;
 use hdrhistogram::Histogram;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -17,13 +17,13 @@ pub use report::{BooksReport, HoldLine, Totals};
 pub use script::{MAGIC_AMOUNT_MINOR, MAGIC_WORDS, Misbehaviour, Rates};
 pub use service::{Lines, Service, ServiceReport};
 
+use crate::message::SettlementPart;
 use crate::payment::{
     Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,
     OperationKind, Outcome, Request,
 };
 use crate::sim::dice::Dice;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
-use crate::wire::SettlementPart;
 use books::{Refused, Reservation, Worked};
 pub use memory::{Memory, MemoryError};
 use script::{Aftermath, Script};

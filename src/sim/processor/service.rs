@@ -5,15 +5,14 @@
 
 use super::memory::{Input, Memory, MemoryError};
 use super::{Act, BooksReport, Processor, Settings, Step};
+use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{CallbackId, Notification};
 use crate::sim::backoff::Backoff;
 use crate::sim::dice::Dice;
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ProcessorId, TimeSpan};
-use crate::wire::{
-    Code, FromProcessor, LinkError, MacKey, ProcessorClientLink, ProcessorHello, SendError, ToProcessor,
-};
+use crate::wire::{LinkError, MacKey, ProcessorClientLink, SendError};
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -564,11 +563,12 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{PeerIdentity, ProcessorHelloAck, Subject, Terms};
     use crate::payment::{Credential, CredentialKind, Operation, Outcome, ProcessorRef, Request};
     use crate::sim::pipe::{Dialling, Duplex};
     use crate::sim::processor::{Latency, Violations};
     use crate::units::{Amount, Currency, HoldId, OpId, PartitionId, SessionId, Timestamp};
-    use crate::wire::{PeerIdentity, ProcessorHelloAck, ProcessorLink, Subject, Terms};
+    use crate::wire::ProcessorLink;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     /// A gate that authorizes and captures, asks again whatever it has no answer to when a processor connects, and cuts

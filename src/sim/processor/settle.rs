@@ -3,10 +3,10 @@
 use super::script::Aftermath;
 use super::{Processor, WorkedOn};
 use crate::limits;
+use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::payment::{Outcome, Request};
 use crate::sim::processor::HoldState;
 use crate::units::{Currency, HoldId, OpId, Timestamp};
-use crate::wire::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use std::collections::BTreeMap;
 
 /// What it keeps of every capture: 1.4 % and 10 minor units.

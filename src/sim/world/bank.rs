@@ -1,10 +1,11 @@
 //! A payment processor of a simulated world: [`crate::sim::processor`] on the world's agenda, over several connections.
 
+use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
 use crate::sim::dice::Dice;
 use crate::sim::processor::{Act, Processor, Step};
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, ProcessorId, Timestamp};
-use crate::wire::{Code, FromProcessor, LinkError, ProcessorClientLink, ProcessorHello, ToProcessor};
+use crate::wire::{LinkError, ProcessorClientLink};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A processor and its connections.

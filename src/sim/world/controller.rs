@@ -1,10 +1,11 @@
 //! Chargers of a simulated world, each on its own connection or several behind a site controller.
 
+use crate::message::{Channel, FromCharger, Received, Subject, ToCharger};
 use crate::sim::charger::{Charger, Finished};
 use crate::sim::dice::Dice;
 use crate::sim::fleet::send_all;
 use crate::units::{Mono, Now, Timestamp};
-use crate::wire::{Channel, ChargerClientLink, FromCharger, LinkError, Received, Subject, ToCharger};
+use crate::wire::{ChargerClientLink, LinkError};
 use std::collections::BTreeSet;
 
 /// One connection's worth of chargers.
@@ -153,7 +154,7 @@ impl Controller {
                 let channel = if site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO };
                 if send_all(link, channel, &mut messages, &mut run, now, out).is_err() {
                     // The gate said goodbye on this channel: a new connection brings a new Hello.
-                    outcome = Err(LinkError::Closed(crate::wire::Code::ChannelUnknown));
+                    outcome = Err(LinkError::Closed(crate::message::Code::ChannelUnknown));
                     run.clear();
                 }
             }

@@ -3,10 +3,10 @@
 use crate::actors::house::House;
 use crate::actors::processor::{ProcessorOutlet, Reach};
 use crate::actors::shard::Input;
+use crate::message::ToProcessor;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
 use crate::units::{Mono, Now, ProcessorId, Timestamp};
-use crate::wire::ToProcessor;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -7,13 +7,13 @@ use super::controller::Controller;
 use super::faults::{Fault, Weather};
 use super::network::{Peer, Side};
 use super::world::World;
+use crate::message::Subject;
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::charger::{self, Charger};
 use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::processor::{self, Processor};
 use crate::units::{AccountId, ChargerId, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
-use crate::wire::Subject;
 
 /// Chargers behind one site controller; every tenth charger has a connection of its own.
 const PER_SITE: usize = 36;

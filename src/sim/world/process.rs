@@ -17,14 +17,15 @@ use crate::actors::shard::{Input, Shard};
 use crate::actors::snapshot::Sweep;
 use crate::actors::{ConnectionId, Link};
 use crate::journal::{Batch, Busy, Damage, Failure, Log, Store, recover};
+use crate::message::{
+    Channel, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck, ReceiptNotice,
+    Received, Subject, Terms, ToCharger, ToProcessor,
+};
 use crate::payment::Credential;
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
 use crate::units::{Fingerprint, Now, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan};
-use crate::wire::{
-    Channel, ChargerLink, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck,
-    ProcessorLink, ReceiptNotice, Received, Subject, Terms, ToCharger, ToProcessor,
-};
+use crate::wire::{ChargerLink, ProcessorLink};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 

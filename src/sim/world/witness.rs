@@ -9,11 +9,11 @@ use crate::actors::output::ChargerRef;
 use crate::actors::shard::Shard;
 use crate::billing::verify_receipt;
 use crate::ledger::Ledger;
+use crate::message::{Code, ToCharger};
 use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};
 use crate::session::{Session, Stage};
 use crate::sim::charger::{Charger, Finished};
 use crate::units::{ChargerId, Cost, OpId, PartitionId, SessionId, SessionKey};
-use crate::wire::{Code, ToCharger};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 

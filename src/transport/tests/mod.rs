@@ -12,7 +12,7 @@ use super::pki::{Certified, Pki, Validity};
 use super::refusal::wall_clock;
 use super::tls::{Material, Policy, Source, Tls, provider};
 use super::{Bounds, Capacity, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
-use crate::wire::Subject;
+use crate::message::Subject;
 use rustls::ClientConfig;
 use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};

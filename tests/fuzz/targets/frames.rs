@@ -4,7 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::units::{Mono, Now, Timestamp};
-use wattstile::wire::{ChargerLink, FromCharger, LinkError, PeerIdentity, Received};
+use wattstile::message::{FromCharger, PeerIdentity, Received};
+use wattstile::wire::{ChargerLink, LinkError};
 
 const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
 

@@ -6,6 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::units::{Mono, Now, ProcessorId, Timestamp};
 use wattstile::wire::frame::{FrameType, write_frame};
+use wattstile::message::*;
 use wattstile::wire::*;
 
 const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };

@@ -9,7 +9,7 @@ use wattstile::actors::house::{House, Place, Places};
 use wattstile::actors::shard::Shard;
 use wattstile::payment::vault::Keyring;
 use wattstile::units::{ChargerId, ConnectorId, Mono, Now, PartitionId, Timestamp};
-use wattstile::wire::Code;
+use wattstile::message::Code;
 
 const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
 

@@ -3,13 +3,13 @@
 use super::Served;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
+use wattstile::message::Subject;
 use wattstile::sim::charger;
 use wattstile::sim::driver::{Habits, Visitors};
 use wattstile::sim::fleet::{Fleet, FleetReport, Line};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::processor::{Lines, Service, ServiceReport, Settings};
 use wattstile::units::{ChargerId, Energy, Power, ProcessorId, TimeSpan};
-use wattstile::wire::Subject;
 
 /// Chargers with a driver each, over mutual TLS, and one processor on two connections.
 pub struct Business {

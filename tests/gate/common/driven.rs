@@ -4,6 +4,7 @@ use super::now;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use wattstile::message::*;
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::units::{ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, SessionKey};

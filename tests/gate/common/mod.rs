@@ -12,13 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wattstile::console::{PLACE_FILE, Place};
 use wattstile::journal::{DataDir, Layout};
+use wattstile::message::Subject;
 use wattstile::sim::pipe::Dialler;
 use wattstile::sim::tls::dialler;
 use wattstile::transport::pki::{Certified, Reason, Validity};
 use wattstile::transport::pki_folder::PkiFolder;
 use wattstile::transport::{Connector, Trust};
 use wattstile::units::{Clock, TimeSpan, Timestamp};
-use wattstile::wire::Subject;
 
 /// 0.50 to start, 0.42 per kWh, and 21 % on top.
 pub const TARIFF: &str = r#"{

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
+use wattstile::message::{FromCharger, SessionMark, Standing, Subject, ToCharger};
 use wattstile::sim::pace::Pace;
 use wattstile::sim::pipe::{Dialler, Dialling};
 use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{ProcessorId, SessionKey};
-use wattstile::wire::{FromCharger, SessionMark, Standing, Subject, ToCharger};
 
 /// 0.50 to start, 0.42 per kWh, and 21 % on top: 40 Wh are 0.625328.
 const AFTER_40_WH: i64 = 63;

@@ -6,9 +6,9 @@ use crate::common::business::Business;
 use crate::common::driven::{charger, runtime};
 use std::fs;
 use std::time::Duration;
+use wattstile::message::Code;
 use wattstile::sim::load::{Load, LoadPeer, LoadSettings};
 use wattstile::units::ChargerId;
-use wattstile::wire::Code;
 
 /// Sessions whose chargers send as fast as the gate reads.
 const BUSY_SESSIONS: u32 = 256;

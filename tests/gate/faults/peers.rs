@@ -11,12 +11,13 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wattstile::journal;
+use wattstile::message::{Channel, FromCharger, StartSession, StopReason, ToCharger};
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::dice::Dice;
 use wattstile::sim::pipe::Dialler;
 use wattstile::units::{ConnectorId, Energy, Mono, SessionKey};
+use wattstile::wire::ChargerClientLink;
 use wattstile::wire::frame::{FrameType, HEADER, write_frame};
-use wattstile::wire::{Channel, ChargerClientLink, FromCharger, StartSession, StopReason, ToCharger};
 
 /// What a gate with the business of these tests may take, its own pages of files included.
 const ROOM_MB: u64 = 200;

@@ -7,8 +7,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
+use wattstile::message::ToCharger;
 use wattstile::metrics::{CATALOGUE, Kind, Metric};
-use wattstile::wire::ToCharger;
 
 const RULES: &str = include_str!("../../../src/packaging/prometheus/wattstile.rules.yml");
 const DASHBOARD: &str = include_str!("../../../src/packaging/grafana/wattstile.json");

@@ -2,6 +2,7 @@
 
 use super::samples::*;
 use wattstile::limits;
+use wattstile::message::*;
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::units::{Energy, MeterReading, Mono, SessionKey};
 use wattstile::wire::*;

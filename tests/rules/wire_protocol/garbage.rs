@@ -3,6 +3,7 @@
 use super::charger::told;
 use super::samples::*;
 use wattstile::limits;
+use wattstile::message::*;
 use wattstile::units::{Mono, SessionKey};
 use wattstile::wire::frame::{FrameType, HEADER, write_frame};
 use wattstile::wire::*;

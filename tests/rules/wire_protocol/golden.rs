@@ -6,6 +6,7 @@
 use super::samples::*;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use wattstile::message::*;
 use wattstile::units::{Mono, SessionKey};
 use wattstile::wire::*;
 

@@ -1,8 +1,8 @@
 //! The manual's page on the protocol says what the code does: its tables are compared with the code's.
 
 use wattstile::limits;
+use wattstile::message::Code;
 use wattstile::payment::{Credential, ProcessorRef};
-use wattstile::wire::Code;
 use wattstile::wire::frame::{Direction, FrameType};
 
 const PAGE: &str = include_str!("../../../src/manual/protocol.md");

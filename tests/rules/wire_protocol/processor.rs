@@ -1,6 +1,7 @@
 //! A payment processor and the gate, as a conversation.
 
 use super::samples::*;
+use wattstile::message::*;
 use wattstile::payment::{Answer, CallbackId, Outcome, ProcessorRef};
 use wattstile::units::{HoldId, Mono, TimeSpan};
 use wattstile::wire::*;

@@ -6,6 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use wattstile::limits;
+use wattstile::message::*;
 use wattstile::payment::{
     Answer, CallbackId, Credential, CredentialKind, Decline, DeclineClass, Operation, Outcome, ProcessorRef, Request,
     VoidReason,

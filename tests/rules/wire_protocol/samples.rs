@@ -1,6 +1,7 @@
 //! One message of every type, and the two ends of links between which they travel.
 
 use std::sync::Arc;
+use wattstile::message::*;
 use wattstile::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Notification,
     NotificationKind, Operation, OperationKind, Outcome, ProcessorRef, Request, VoidReason,

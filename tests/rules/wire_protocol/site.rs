@@ -3,6 +3,7 @@
 use super::charger::told;
 use super::samples::*;
 use wattstile::limits;
+use wattstile::message::*;
 use wattstile::units::{ChargerId, Mono, SiteId};
 use wattstile::wire::*;
 

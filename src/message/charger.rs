@@ -3,21 +3,12 @@
 //! Everything here has been checked at the door: ids are ids, registers are not negative, tokens are no card numbers.
 //! Whether a reading makes sense in its session is for the session to say.
 
-use super::{Channel, Code};
+use super::{Code, numbered::numbered};
 use crate::limits;
 use crate::payment::Credential;
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Power, SessionId, SessionKey, TimeSpan, Timestamp,
 };
-
-/// A message with its address on the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received<Message> {
-    /// Whose words these are.
-    pub channel: Channel,
-    /// The message.
-    pub message: Message,
-}
 
 /// What a charger says. (Heartbeats are answered by the link and go no further.)
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,34 +269,7 @@ pub struct ConnectorStatus {
     pub text: Box<str>,
 }
 
-macro_rules! wire_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant = $number,)* }
-
-        impl $name {
-            /// Every value of this version.
-            pub const ALL: &[$name] = &[$($name::$variant),*];
-
-            /// The value with this number on the wire.
-            pub const fn from_number(number: i32) -> Option<$name> {
-                match number {
-                    $($number => Some($name::$variant),)*
-                    _ => None,
-                }
-            }
-
-            /// The number on the wire.
-            pub const fn number(self) -> i32 {
-                self as i32
-            }
-        }
-    };
-}
-pub(super) use wire_enum;
-
-wire_enum! {
+numbered! {
     /// Why a session stopped at the charger. The numbers are on the wire and are never reused.
     StopReason {
         /// The driver ended it at the charger.
@@ -329,7 +293,7 @@ wire_enum! {
     }
 }
 
-wire_enum! {
+numbered! {
     /// Why the gate stops a session. The numbers are on the wire and are never reused.
     StopOrder {
         /// What is authorized is used up.
@@ -345,7 +309,7 @@ wire_enum! {
     }
 }
 
-wire_enum! {
+numbered! {
     /// What a connector is doing. The numbers are on the wire and are never reused.
     ConnectorState {
         /// Free.

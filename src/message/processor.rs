@@ -1,6 +1,6 @@
 //! What a payment processor and the gate say to each other, in the domain's own types.
 
-use super::{Code, GoAway, Terms, charger_message::wire_enum};
+use super::{Code, GoAway, Terms, numbered::numbered};
 use crate::payment::{Answer, CallbackId, Capabilities, Notification, Operation};
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use ring::digest;
@@ -119,7 +119,7 @@ pub struct SettlementLine {
     pub net: i64,
 }
 
-wire_enum! {
+numbered! {
     /// What a settlement line is about. The numbers are on the wire and are never reused.
     SettlementKind {
         /// Captured money.

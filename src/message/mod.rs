@@ -1,0 +1,29 @@
+//! What chargers, processors and the gate tell each other, as plain values without any bytes.
+//!
+//! * [`PeerIdentity`]: which peer a certificate names.
+//! * [`FromCharger`], [`ToCharger`]: the vocabulary of a charger; [`Channel`], [`Received`]: its address on a connection.
+//! * [`FromProcessor`], [`ToProcessor`]: the vocabulary of a payment processor, with its settlement batches.
+//! * [`Code`]: the numbers by which either side refuses.
+//!
+//! A protocol (the native one is [`wire`](crate::wire)) translates between these values and bytes; the actors see
+//! only the values, so that a further protocol changes nothing behind it.
+
+mod channel;
+mod charger;
+mod code;
+mod identity;
+mod numbered;
+mod processor;
+
+pub use channel::{Channel, Received};
+pub use charger::{
+    ChargerHello, ChargerHelloAck, ConnectorInfo, ConnectorState, ConnectorStatus, FromCharger, GoAway, Limit,
+    MeterAck, ReceiptNotice, SessionMark, SessionPosition, Standing, StartSession, StopOrder, StopReason, Terms,
+    ToCharger,
+};
+pub use code::Code;
+pub use identity::{IdentityError, PeerIdentity, Role, Subject};
+pub use processor::{
+    Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
+    SettlementTrailer, ToProcessor,
+};
