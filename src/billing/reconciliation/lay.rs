@@ -3,7 +3,8 @@
 //! Whatever a line says, the bank moves by its net amount, and not more than is owed is settled. What remains of it is in
 //! suspense, until someone finds out what it was for.
 
-use super::register::{BatchKey, Booking, Received};
+use super::received::Received;
+use super::register::{BatchKey, Booking};
 use super::table::shortened;
 use super::{Flow, LineKind, Ours, SettlementLine, WhyExtra};
 use crate::ledger::{Entry, EntryError, EntryId};

@@ -19,6 +19,7 @@ mod kept;
 pub mod lay;
 mod map;
 pub mod older;
+pub mod received;
 pub mod register;
 pub mod table;
 #[cfg(test)]

@@ -7,7 +7,8 @@
 
 use super::kept::{KeptPart, Shared};
 use super::lay::Verdict;
-use super::register::{BatchKey, BatchState, Booked, Earlier, Part, Received};
+use super::received::{BatchState, Booked, Earlier, Received};
+use super::register::{BatchKey, Part};
 use crate::limits;
 use crate::units::{Currency, OpId, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Batches against operations.
 
-use super::register::{Booking, Line, Part, Received};
+use super::received::Received;
+use super::register::{Booking, Line, Part};
 use super::*;
 use crate::ledger::{Books, Name};
 use crate::units::{PartitionId, SessionId};

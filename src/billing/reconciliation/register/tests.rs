@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::billing::reconciliation::WhyExtra;
+use crate::billing::reconciliation::received::Booked;
 use crate::units::{PartitionId, SessionId};
 
 fn part(number: u32, last: bool, amounts: &[i64]) -> Part {
