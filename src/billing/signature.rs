@@ -14,6 +14,7 @@ use super::Receipt;
 use crate::units::visible_json;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pem::{EncodeConfig, LineEnding, Pem};
 use ring::digest::{SHA256, digest};
 use ring::rand::SecureRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -24,6 +25,8 @@ use std::fmt;
 
 /// What precedes the receipt in the bytes that are signed: a signature of something else never fits a receipt.
 const CONTEXT: &[u8] = b"wattstile receipt 1\n";
+
+const PEM_LABEL: &str = "PUBLIC KEY";
 
 /// The DER bytes before the 32 bytes of an Ed25519 public key (RFC 8410).
 const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -135,14 +138,12 @@ impl PublicKey {
     /// Reads a key: PEM (`BEGIN PUBLIC KEY`), or 32 bytes in hexadecimal or base64.
     pub fn parse(text: &str) -> Result<PublicKey, SignatureError> {
         let text = text.trim();
-        let bytes = match text.strip_prefix("-----BEGIN PUBLIC KEY-----") {
-            Some(rest) => {
-                let body = rest.strip_suffix("-----END PUBLIC KEY-----").ok_or(SignatureError::PublicKey)?;
-                let body: String = body.split_whitespace().collect();
-                let der = BASE64.decode(body).map_err(|_| SignatureError::PublicKey)?;
-                der.strip_prefix(&SPKI_PREFIX).ok_or(SignatureError::PublicKey)?.to_vec()
-            }
-            None => hex::decode(text).or_else(|_| BASE64.decode(text)).map_err(|_| SignatureError::PublicKey)?,
+        let bytes = if text.starts_with("-----BEGIN") {
+            let pem = pem::parse(text).map_err(|_| SignatureError::PublicKey)?;
+            let spki = pem.contents().strip_prefix(&SPKI_PREFIX).filter(|_| pem.tag() == PEM_LABEL);
+            spki.ok_or(SignatureError::PublicKey)?.to_vec()
+        } else {
+            hex::decode(text).or_else(|_| BASE64.decode(text)).map_err(|_| SignatureError::PublicKey)?
         };
         bytes.try_into().map(PublicKey).map_err(|_| SignatureError::PublicKey)
     }
@@ -150,7 +151,7 @@ impl PublicKey {
     /// PEM, to be published.
     pub fn to_pem(&self) -> String {
         let der: Vec<u8> = SPKI_PREFIX.iter().chain(&self.0).copied().collect();
-        format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", BASE64.encode(der))
+        pem::encode_config(&Pem::new(PEM_LABEL, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
     }
 
     /// A short name: half of the SHA-256 of the key.

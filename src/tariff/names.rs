@@ -317,7 +317,7 @@ pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str
         4..7 => 1,
         _ => 2,
     };
-    let distances = known.iter().map(|field| (distance(word.as_bytes(), plain(field).as_bytes()), *field));
+    let distances = known.iter().map(|field| (strsim::osa_distance(&word, &plain(field)), *field));
     distances.filter(|(distance, _)| *distance <= reach).min().map(|(_, field)| field)
 }
 
@@ -354,30 +354,6 @@ fn is_remark(name: &str) -> bool {
 /// A name without what spellings differ in: `dayOfWeek`, `day_of_week`, `DAY-OF-WEEK`.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-/// Letters to change, add, leave out or swap until two words are the same; three stands for more.
-fn distance(left: &[u8], right: &[u8]) -> usize {
-    const FAR: usize = 3;
-    if left.len().abs_diff(right.len()) >= FAR {
-        return FAR;
-    }
-    let mut before: Vec<usize> = Vec::new();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.iter().enumerate() {
-        let mut next = Vec::with_capacity(row.len());
-        next.push(i + 1);
-        for (j, b) in right.iter().enumerate() {
-            let changed = row[j] + usize::from(a != b);
-            let mut least = changed.min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
-                least = least.min(before[j - 1] + 1);
-            }
-            next.push(least);
-        }
-        before = std::mem::replace(&mut row, next);
-    }
-    row[right.len()].min(FAR)
 }
 
 #[cfg(test)]
