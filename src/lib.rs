@@ -7,7 +7,7 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`version`] |
+//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`host`], [`version`] |
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`], [`message`] |
@@ -31,6 +31,7 @@ pub mod charger;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod host;
 pub mod journal;
 pub mod ledger;
 pub mod limits;

@@ -6,13 +6,14 @@
 //! Most series live for the whole process. Those that end (a certificate that was replaced) are not kept by the
 //! recorder: a collector writes what is true at the moment of the scrape.
 
+use crate::host::{ProcessUsage, open_files, wall_clock};
 use ::metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// One metric: its name, what it measures, and the labels that every series of it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -277,28 +278,18 @@ impl Exporter {
 
 /// What the system tells about this process; where it tells nothing, nothing is written.
 fn process(text: &mut String) {
-    if let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) {
-        CLOCK.write_head(text);
-        CLOCK.write_series(text, &[], format_args!("{}.{:03}", now.as_secs(), now.subsec_millis()));
-    }
-    if let Ok(status) = std::fs::read_to_string("/proc/self/status")
-        && let Some(kib) = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))
-        && let Some(kib) = kib.split_whitespace().next().and_then(|number| number.parse::<u64>().ok())
-    {
+    let now = wall_clock().unix_ms();
+    CLOCK.write_head(text);
+    CLOCK.write_series(text, &[], format_args!("{}.{:03}", now / 1_000, now % 1_000));
+    if let Some(usage) = ProcessUsage::of(std::process::id()) {
         RESIDENT_MEMORY.write_head(text);
-        RESIDENT_MEMORY.write_series(text, &[], kib * 1024);
-    }
-    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
-        OPEN_FILES.write_head(text);
-        OPEN_FILES.write_series(text, &[], files.count());
-    }
-    if let Ok(stat) = std::fs::read_to_string("/proc/self/stat")
-        && let Some((_, fields)) = stat.rsplit_once(") ")
-    {
-        // Fields 14 and 15 of proc(5), counted from the state (field 3), in ticks of 10 ms.
-        let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        RESIDENT_MEMORY.write_series(text, &[], usage.resident_bytes);
         CPU_SECONDS.write_head(text);
-        CPU_SECONDS.write_series(text, &[], format_args!("{}.{:02}", ticks / 100, ticks % 100));
+        CPU_SECONDS.write_series(text, &[], format_args!("{}.{:03}", usage.cpu_ms / 1_000, usage.cpu_ms % 1_000));
+    }
+    if let Some(files) = open_files(None) {
+        OPEN_FILES.write_head(text);
+        OPEN_FILES.write_series(text, &[], files);
     }
 }
 

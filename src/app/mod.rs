@@ -7,7 +7,6 @@
 //! ```
 
 mod charger_connection;
-mod clock;
 pub mod configured;
 mod connection;
 mod data;
@@ -31,7 +30,6 @@ mod threads;
 mod unknown;
 
 pub use crate::actors::rhythm::Rhythm;
-pub use clock::SystemClock;
 pub use data::Data;
 pub use gate::{Gate, StartError};
 pub use inside::{Inside, InsideError, InsideLoad};

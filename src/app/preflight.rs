@@ -359,8 +359,8 @@ fn ports(config: &Config, running: bool) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::SystemClock;
     use crate::config::Layers;
+    use crate::host::SystemClock;
     use crate::journal::Layout;
     use crate::units::Clock;
     use std::time::{Duration, SystemTime};

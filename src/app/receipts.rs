@@ -4,11 +4,11 @@ use crate::actors::dossier::{Billing, Sites};
 use crate::actors::house::SeriesNames;
 use crate::billing::{Issuer, Place, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
+use crate::host::{Durability, replace_file};
 use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How closed sessions are put away.
@@ -89,12 +89,7 @@ fn kept_key(directory: &Path) -> io::Result<SigningKey> {
         Ok(der) => der,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let der = fresh_key()?;
-            let unfinished = directory.join(format!("{KEY_FILE}.new"));
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-            file.write_all(&der)?;
-            file.sync_all()?;
-            fs::rename(&unfinished, &path).map_err(named)?;
-            fs::File::open(directory)?.sync_all()?;
+            replace_file(&path, 0o600, Durability::Power, |file| file.write_all(&der))?;
             der
         }
         Err(error) => return Err(named(error)),

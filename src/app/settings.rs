@@ -79,7 +79,7 @@ impl Settings {
             keys: Keyring::fixed([0x77; 32]),
             receipt_base: String::new(),
             receipts: None,
-            clock: Arc::new(super::SystemClock::new()),
+            clock: Arc::new(crate::host::SystemClock::new()),
             bounds: Bounds::default(),
             rhythm: Rhythm::default(),
             progress: Box::new(|_| ()),

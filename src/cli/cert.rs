@@ -2,12 +2,12 @@
 
 use super::output::{BAD, GOOD, WARNING};
 use super::{CliError, Exit, Output};
+use crate::host::wall_clock;
 use crate::message::{PeerIdentity, Subject};
 use crate::transport::certificate::{Certificate, Crl};
 use crate::transport::files::{FileError, read_certificates, read_crls};
 use crate::transport::pki::{PkiError, Reason, Validity};
 use crate::transport::pki_folder::{Bundle, PkiFolder};
-use crate::transport::refusal::wall_clock;
 use crate::units::Timestamp;
 use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};

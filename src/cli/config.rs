@@ -3,9 +3,9 @@
 use super::look::Which;
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output};
-use crate::app::SystemClock;
 use crate::app::preflight::{Finding, State, preflight};
 use crate::config::{Config, ConfigError, Layers, Loaded, commented_file};
+use crate::host::SystemClock;
 use crate::transport::files::write_whole;
 use crate::units::Clock;
 use clap::Subcommand;

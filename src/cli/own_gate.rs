@@ -2,7 +2,8 @@
 
 use super::{CliError, Exit};
 use crate::app::keys;
-use crate::app::{Assigned, Data, Door, Gate, Receipts, Rhythm, Settings, SystemClock};
+use crate::app::{Assigned, Data, Door, Gate, Receipts, Rhythm, Settings};
+use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
 use crate::payment::vault::Keyring;

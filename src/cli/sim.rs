@@ -9,11 +9,11 @@ mod settling;
 mod tokens;
 
 use super::{CliError, Exit, Output};
+use crate::host::wall_clock;
 use crate::message::Subject;
 use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
 use crate::transport::pki_folder::PkiFolder;
-use crate::transport::refusal::wall_clock;
 use crate::transport::resolve;
 use crate::transport::{Connector, Signals, Trust, Wish};
 use std::net::SocketAddr;

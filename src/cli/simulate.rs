@@ -2,6 +2,7 @@
 
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
+use crate::host::ProcessUsage;
 use crate::sim::world::{self, Faults, Report, Settings};
 use crate::units::counted;
 use serde::Serialize;
@@ -72,7 +73,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 /// Simulates the worlds of these settings, several at a time, and puts their reports together in the order of their seeds.
 fn simulate(settings: &Settings, threads: u16, output: &Output) -> (Report, Speed) {
     let worlds = settings.worlds();
-    let (begun, cpu) = (Instant::now(), cpu_ms());
+    let (begun, cpu) = (Instant::now(), ProcessUsage::own().cpu_ms);
     let line = output.live_lines();
     let next = AtomicUsize::new(0);
     let reports: Mutex<Vec<Option<Report>>> = Mutex::new(vec![None; worlds.len()]);
@@ -95,7 +96,7 @@ fn simulate(settings: &Settings, threads: u16, output: &Output) -> (Report, Spee
     let mut reports = reports.into_iter().flatten();
     let mut report = reports.next().expect("there is a world");
     reports.for_each(|next| report.add(next));
-    let (wall_ms, cpu_ms) = (millis(begun), cpu_ms().saturating_sub(cpu).max(1));
+    let (wall_ms, cpu_ms) = (millis(begun), ProcessUsage::own().cpu_ms.saturating_sub(cpu).max(1));
     let hours_per_cpu_minute = settings.minutes * 1_000 / cpu_ms;
     let charger_hours_per_cpu_minute = settings.minutes * 1_000 * u64::from(settings.chargers) / cpu_ms;
     (report, Speed { cpu_ms, wall_ms, hours_per_cpu_minute, charger_hours_per_cpu_minute })
@@ -115,15 +116,6 @@ fn repeat(settings: &Settings, report: &Report) -> Vec<String> {
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Processor time of this process so far, in milliseconds.
-fn cpu_ms() -> u64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // After the name in brackets: fields 14 and 15 are user and system time, in hundredths of a second.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-    (ticks(11) + ticks(12)) * 10
 }
 
 /// The report in words; also of `wattstile sim chaos --simulated`.

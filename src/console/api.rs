@@ -8,11 +8,11 @@ use super::settled::GRACE;
 use super::views::{Unanswered, Views};
 use crate::actors::dossier::Dossier;
 use crate::billing::verify_receipt;
+use crate::host::wall_clock;
 use crate::units::{AccountId, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -132,7 +132,7 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
         ["settlement"] => {
             let hours = value("grace_hours").map(|hours| hours.parse::<u32>().map_err(Refused::usage)).transpose()?;
             let grace = hours.map_or(GRACE, |hours| TimeSpan::from_secs(i64::from(hours) * 3_600));
-            let view = views.settled(processor(value("processor"))?.as_ref(), grace, now())?;
+            let view = views.settled(processor(value("processor"))?.as_ref(), grace, wall_clock())?;
             Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
         }
         ["settlement", "batch"] => {
@@ -271,9 +271,4 @@ fn list<T: Serialize>(schema: &str, items: &[T]) -> Result<Answer, Refused> {
 
 fn internal(error: impl ToString) -> Refused {
     Refused::new(500, error)
-}
-
-fn now() -> Timestamp {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
 }

@@ -10,13 +10,13 @@ use crate::actors::directory::Directory;
 use crate::actors::output::{MoneyStanding, OrderReply, Ordered};
 use crate::actors::processor::{Test, Tested};
 use crate::actors::shard::{Input, MoneyOrder};
+use crate::host::wall_clock;
 use crate::payment::{self, Effect, Ordinal, Request};
 use crate::session::Session;
-use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Timestamp, Typed};
+use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Typed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::sync::mpsc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Money is given back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -217,7 +217,5 @@ fn session(views: &Views, id: SessionId) -> Result<Session, Refused> {
 
 /// The wall clock; nothing that is ordered here depends on the other one.
 fn now() -> Now {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let wall = Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    Now { wall, mono: Mono(0) }
+    Now { wall: wall_clock(), mono: Mono(0) }
 }

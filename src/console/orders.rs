@@ -13,6 +13,7 @@ use crate::actors::keeper::Backup;
 use crate::actors::output::{OrderReply, Ordered};
 use crate::actors::shard::Input;
 use crate::actors::topping_up::TopUpOrder;
+use crate::host::wall_clock;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::mpsc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Money is put on an account.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -456,9 +457,7 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
         return named.parse().map_err(Refused::usage);
     }
     let house = directory.house();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::from_unix_ms(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    Ok(SessionId::new(now, PartitionId::of(account.as_str(), house.partitions), (house.dice)()).operation(1))
+    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), house.partitions), (house.dice)()).operation(1))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {

@@ -6,6 +6,7 @@ use super::connections::{self, Asked};
 use super::hosts::Hosts;
 use super::prometheus;
 use super::views::Views;
+use crate::host::{Durability, replace_file};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
 use crate::transport::cannot_listen;
@@ -22,10 +23,9 @@ use serde_json::json;
 use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
@@ -440,9 +440,6 @@ fn fresh_token() -> io::Result<String> {
 
 /// Written beside and renamed: a reader sees a whole file or none.
 fn write_place(file: &Path, place: &Place) -> io::Result<()> {
-    let unfinished = file.with_extension("new");
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    out.write_all(serde_json::to_string_pretty(place)?.as_bytes())?;
-    out.sync_all()?;
-    fs::rename(&unfinished, file)
+    let text = serde_json::to_string_pretty(place)?;
+    replace_file(file, 0o600, Durability::Power, |file| file.write_all(text.as_bytes()))
 }

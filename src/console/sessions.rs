@@ -5,6 +5,7 @@ use super::views::{Unanswered, Views};
 use crate::actors::dossier::{self, Dossier};
 use crate::actors::shard::Shard;
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
+use crate::host::wall_clock;
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
@@ -12,7 +13,6 @@ use crate::units::{Amount, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which sessions are wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -206,8 +206,7 @@ impl Views {
 
     /// The newest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
     fn archived_rows(&self, filter: &Filter, limit: usize) -> Result<Vec<SessionRow>, Unanswered> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+        let now = wall_clock().unix_ms();
         let mut found: VecDeque<SessionRow> = VecDeque::new();
         for minutes in [10, 360, 10_080, i64::MAX / 60_000] {
             found.clear();

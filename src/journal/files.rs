@@ -1,6 +1,7 @@
 //! Writing files so that a loss of power leaves the old one or the new one, and so that only their owner can read them.
 
 use super::failure::Failure;
+use crate::host::{Durability, replace_file};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -77,28 +78,19 @@ pub(super) fn write_durably(path: &Path, parts: &[&[u8]]) -> Result<(), Failure>
 
 /// The same, synced about each time that so many bytes have been written.
 pub(super) fn write_in_pieces(path: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
-    let temporary = path.with_extension("new");
-    if let Err(failure) = write_new(&temporary, parts, piece) {
-        // On a full disk what was written of it is in the way of everything else.
-        let _ = fs::remove_file(&temporary);
-        return Err(failure);
-    }
-    fs::rename(&temporary, path).map_err(Failure::io("renaming to", path))?;
-    sync_dir(path.parent().expect("a file of ours stands in a directory"))
-}
-
-fn write_new(temporary: &Path, parts: &[&[u8]], piece: usize) -> Result<(), Failure> {
-    let mut file = create(temporary).map_err(Failure::io("making", temporary))?;
-    let mut unsynced = 0;
-    for part in parts.iter().flat_map(|part| part.chunks(piece)) {
-        if unsynced >= piece {
-            file.sync_data().map_err(Failure::io("syncing", temporary))?;
-            unsynced = 0;
+    let write = |file: &mut File| {
+        let mut unsynced = 0;
+        for part in parts.iter().flat_map(|part| part.chunks(piece)) {
+            if unsynced >= piece {
+                file.sync_data()?;
+                unsynced = 0;
+            }
+            file.write_all(part)?;
+            unsynced += part.len();
         }
-        file.write_all(part).map_err(Failure::io("writing", temporary))?;
-        unsynced += part.len();
-    }
-    file.sync_all().map_err(Failure::io("syncing", temporary))
+        Ok(())
+    };
+    replace_file(path, FILE_MODE, Durability::Power, write).map_err(Failure::io("replacing", path))
 }
 
 /// Makes the names in a directory durable.

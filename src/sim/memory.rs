@@ -3,11 +3,11 @@
 //! A charger's memory is a file of its own that is replaced whenever something changed, before anything of it is said. It
 //! survives the end of the process, not that of the machine: such a charger comes back like one that was replaced.
 
+use crate::host::{Durability, replace_file};
 use crate::units::ChargerId;
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The folder in which the chargers of a fleet remember.
@@ -49,10 +49,7 @@ impl ChargerMemories {
             return Ok(());
         }
         let path = self.file(charger);
-        let beside = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
-        fs::rename(&beside, &path)?;
+        replace_file(&path, 0o600, Durability::Process, |file| file.write_all(&bytes))?;
         self.written.insert(charger.clone(), bytes.into());
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Simulated time: a clock at any speed, and how long its moments are in real time.
 
+use crate::host::wall_clock;
 use crate::units::{Clock, Mono, Now, TimeSpan, Timestamp};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// A wall clock that starts at the system's time and runs faster, beside a monotonic clock of real time.
 #[derive(Clone, Copy, Debug)]
@@ -15,9 +16,7 @@ pub struct FastClock {
 impl FastClock {
     /// Starts now; at speed 60 an hour passes in a minute.
     pub fn new(speed: u32) -> FastClock {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Timestamp::from_unix_ms(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX));
-        FastClock::starting_at(wall, speed)
+        FastClock::starting_at(wall_clock(), speed)
     }
 
     /// Starts now at this time of the wall clock.

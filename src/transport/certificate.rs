@@ -220,9 +220,9 @@ fn address(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::wall_clock;
     use crate::transport::files::{read_certificates, read_crls};
     use crate::transport::pki::{Pki, Validity};
-    use crate::transport::refusal::wall_clock;
     use std::path::{Path, PathBuf};
 
     fn fixture(name: &str) -> PathBuf {

@@ -3,6 +3,7 @@
 //! A log that cannot open its next generation ends the process. So descriptors are counted before a listener opens: what is
 //! in use by then, and a reserve beside it, belongs to the journal; connections get what is left, each listener its part.
 
+use crate::host::open_files;
 use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt;
@@ -123,7 +124,7 @@ pub fn highest_limit() -> u64 {
 
 /// How many files the process has open; a guess where the system does not tell.
 pub fn in_use() -> u64 {
-    std::fs::read_dir("/proc/self/fd").map_or(IN_USE_GUESS, |entries| entries.count() as u64)
+    open_files(None).unwrap_or(IN_USE_GUESS)
 }
 
 const IN_USE_GUESS: u64 = 128;

@@ -1,12 +1,11 @@
 //! Certificates, keys and revocation lists as PEM files. A private key that others can read is refused.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use crate::host::{Durability, replace_file};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -97,14 +96,7 @@ fn granted(path: &Path) -> u32 {
 /// Writes a file as a whole or not at all: next to it, synced, then renamed over it.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let io = |error| FileError::Io { path: path.to_owned(), error };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside).map_err(io)?;
-    // The mode above is only for a new file, and the umask has had its say.
-    file.set_permissions(Permissions::from_mode(mode)).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)?;
-    fs::rename(&beside, path).map_err(io)
+    replace_file(path, mode, Durability::Power, |file| file.write_all(bytes)).map_err(io)
 }
 
 /// Makes a folder and its parents; a folder that is made is its owner's alone.
@@ -119,14 +111,10 @@ pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
 
 /// PEM text of one object.
 pub fn pem_text(label: &str, der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for line in body.as_bytes().chunks(64) {
-        text.extend(line.iter().map(|byte| char::from(*byte)));
-        text.push('\n');
-    }
-    text.push_str(&format!("-----END {label}-----\n"));
-    text
+    ::pem::encode_config(
+        &::pem::Pem::new(label, der),
+        ::pem::EncodeConfig::new().set_line_ending(::pem::LineEnding::LF),
+    )
 }
 
 /// PEM text of a chain, the leaf first.

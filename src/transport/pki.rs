@@ -291,7 +291,7 @@ impl Pki {
     /// A certificate that breaks rules: what `change` makes of a charger's, signed by the authority behind `door`.
     #[cfg(test)]
     pub(super) fn issue_changed(&self, door: Door, change: impl FnOnce(&mut CertificateParams)) -> Certified {
-        let validity = Validity::days(super::refusal::wall_clock(), 30);
+        let validity = Validity::days(crate::host::wall_clock(), 30);
         let mut params = leaf("AMS-0007", ExtendedKeyUsagePurpose::ClientAuth, validity).unwrap();
         let uri = format!("spiffe://{}/charger/AMS-0007", self.trust_domain);
         params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
@@ -305,7 +305,7 @@ impl Pki {
     /// An authority below the one behind `door`, which must not sign for anybody.
     #[cfg(test)]
     pub(super) fn issue_authority(&self, door: Door, key: &KeyPair) -> CertificateDer<'static> {
-        let mut params = named("an authority of its own", Validity::days(super::refusal::wall_clock(), 30)).unwrap();
+        let mut params = named("an authority of its own", Validity::days(crate::host::wall_clock(), 30)).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         params.signed_by(key, &self.signer(door).issuer).unwrap().der().clone()

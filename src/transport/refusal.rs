@@ -1,7 +1,7 @@
 //! Why a peer did not come in: typed for tests and metrics, in plain words for the log.
 
 use super::identity::IdentityError;
-use crate::units::{TimeSpan, Timestamp};
+use crate::units::TimeSpan;
 use rustls::{AlertDescription, CertificateError, Error};
 use rustls_pki_types::UnixTime;
 use std::fmt;
@@ -204,12 +204,6 @@ pub fn span(span: TimeSpan) -> String {
         60.. => format!("{} min", seconds / 60),
         _ => format!("{seconds} s"),
     }
-}
-
-/// The system's wall clock, as certificates are checked by it.
-pub fn wall_clock() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

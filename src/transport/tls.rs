@@ -8,7 +8,8 @@ use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Ser
 use super::files::{self, FileError};
 use super::identity::{Door, admit};
 use super::pki::Certified;
-use super::refusal::{Refusal, span, wall_clock};
+use super::refusal::{Refusal, span};
+use crate::host::wall_clock;
 use crate::limits;
 use crate::message::PeerIdentity;
 use crate::metrics;

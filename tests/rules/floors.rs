@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("machine", 0),
     ("limits", 0),
     ("metrics", 0),
+    ("host", 0),
     ("version", 0),
     ("tariff", 1),
     ("ledger", 1),

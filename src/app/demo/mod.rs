@@ -163,7 +163,7 @@ impl Demo {
         let clock = ClockKeeper::start(KeptClock::open(&at("clock"), settings.speed, under_way)?)
             .map_err(|error| DemoError::System("the clock's thread", error))?;
         let pace = clock.clock.pace();
-        let real = super::SystemClock::new();
+        let real = crate::host::SystemClock::new();
         let today = crate::units::Clock::now(&real).wall;
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         if at("pki").exists() && !at("pki/pki.json").exists() {

@@ -6,7 +6,7 @@
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use super::tls::Peer;
-use super::usage::Snapshot;
+use crate::host::ProcessUsage;
 use crate::message::{Channel, ChargerHello, ConnectorInfo, FromCharger, Subject, ToCharger};
 use crate::sim::pipe::{Duplex, Pipe, Turn};
 use crate::tariff::Tariff;
@@ -112,14 +112,14 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         output.say(format_args!("{FIRST} chargers come in first"));
         next()?;
         std::thread::sleep(args.duration);
-        let before = Snapshot::take();
+        let before = ProcessUsage::own();
         output.say(format_args!("{} chargers come in", args.connections));
         let begun = Instant::now();
         input.write_all(b"go\n")?;
         next()?;
         let connecting = begun.elapsed();
         std::thread::sleep(args.duration);
-        Ok::<_, io::Error>((before, Snapshot::take(), connecting))
+        Ok::<_, io::Error>((before, ProcessUsage::own(), connecting))
         // Its input ends here, and so does the other process.
     })();
     if looked.is_err() {
@@ -130,9 +130,9 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     gate.stop();
     let report = Report {
         connections: args.connections,
-        rss_before_bytes: before.rss_bytes,
-        rss_bytes: after.rss_bytes,
-        bytes_per_connection: after.rss_bytes.saturating_sub(before.rss_bytes) / u64::from(args.connections),
+        rss_before_bytes: before.resident_bytes,
+        rss_bytes: after.resident_bytes,
+        bytes_per_connection: after.resident_bytes.saturating_sub(before.resident_bytes) / u64::from(args.connections),
         connecting_ms: u64::try_from(connecting.as_millis()).unwrap_or(u64::MAX),
     };
     output.answer("bench-idle/1", &report, |out| {
@@ -188,7 +188,7 @@ fn greeted(
     Ok(async move {
         let socket = connector.connect(gate).await.map_err(io::Error::other)?;
         let mut pipe = Pipe::new(Box::new(socket) as Box<dyn Duplex>);
-        let now = crate::app::SystemClock::new().now();
+        let now = crate::host::SystemClock::new().now();
         let mut link = ChargerClientLink::new(now.mono);
         let power_max = Power::from_milliwatts(22_000_000);
         let connectors = vec![ConnectorInfo { id: ConnectorId(1), power_max }];

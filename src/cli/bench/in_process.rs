@@ -3,8 +3,9 @@
 use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
 use super::readings::{Args, Measured};
-use super::usage::Snapshot;
-use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Rhythm, Settings, SystemClock};
+use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Rhythm, Settings};
+use crate::host::ProcessUsage;
+use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::session::Policy;
 use crate::sim::load::LoadReport;
@@ -23,7 +24,7 @@ const PER_TURN_MIN: u32 = 16;
 pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result<Measured, CliError> {
     let folder = TemporaryFolder::make("wattstile-bench", args.data.clone())?;
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;
-    let before = Snapshot::take();
+    let before = ProcessUsage::own();
     let gate = Gate::start(Settings {
         shards: args.shards,
         // To open millions takes minutes, and the first of them say nothing until the last one is open.
@@ -46,7 +47,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let opening = opening.elapsed();
     output.say(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
-    let (open, written) = (Snapshot::take(), gate.log().written());
+    let (open, written) = (ProcessUsage::own(), gate.log().written());
     let mut log_bytes = 0;
     let mut look = || log_bytes = gate.log().used().max(log_bytes);
     let sent = send(&mut inside, rate, args.duration, &mut look);
@@ -55,7 +56,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     while inside.durable() < sent && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
-    let (after, written, commits) = (Snapshot::take(), gate.log().written() - written, gate.take_commits());
+    let (after, written, commits) = (ProcessUsage::own(), gate.log().written() - written, gate.take_commits());
     look();
     let acknowledged = inside.durable();
     let load = LoadReport {

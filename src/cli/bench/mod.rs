@@ -7,7 +7,6 @@ mod prepaid;
 mod readings;
 mod recover;
 mod tls;
-mod usage;
 
 use super::{CliError, Exit, Output};
 

@@ -8,7 +8,7 @@ use crate::account;
 use crate::actors::house::{House, Place, Places, account_processor};
 use crate::actors::output::{OrderReply, Output as Left};
 use crate::actors::shard::{Input, Shard};
-use crate::app::SystemClock;
+use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
 use crate::payment::vault::Keyring;

@@ -1,8 +1,8 @@
 //! How many readings a gate makes durable, and how long each waits for its acknowledgement.
 
 use super::super::{CliError, Exit, Output};
-use super::usage::Snapshot;
 use super::{in_process, tls};
+use crate::host::ProcessUsage;
 use crate::sim::load::{LoadReport, StormReport, html};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -85,11 +85,11 @@ pub(super) struct Measured {
     /// The most that the log took, of the moments at which it was looked at.
     pub log_bytes: u64,
     /// Before the first session.
-    pub before: Snapshot,
+    pub before: ProcessUsage,
     /// With all sessions open, before the measurement.
-    pub open: Snapshot,
+    pub open: ProcessUsage,
     /// After the measurement, everything still live.
-    pub after: Snapshot,
+    pub after: ProcessUsage,
     /// Microseconds of group commits.
     pub commits: Histogram<u64>,
 }
@@ -143,8 +143,8 @@ impl Report {
             connections: if args.in_process { 0 } else { args.connections },
             rate,
             readings_recorded,
-            rss_bytes: after.rss_bytes,
-            bytes_per_session: after.rss_bytes.saturating_sub(before.rss_bytes) / load.sessions_live.max(1),
+            rss_bytes: after.resident_bytes,
+            bytes_per_session: after.resident_bytes.saturating_sub(before.resident_bytes) / load.sessions_live.max(1),
             cpu_ms,
             cpu_seconds: seconds.parse().expect("digits, a point and three digits are a JSON number"),
             journal_bytes_per_reading: written / (load.readings_sent - load.lost).max(1),

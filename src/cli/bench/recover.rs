@@ -3,9 +3,10 @@
 //! One process opens the sessions, has snapshots taken, and goes on ticking until it is killed with SIGKILL. Another one
 //! starts on what it left. What was acknowledged to the first must be known to the second.
 
-use super::usage::{Snapshot, bytes_below};
-use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, SystemClock, ask_all};
+use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, ask_all};
 use crate::cli::{CliError, Exit, Output};
+use crate::host::SystemClock;
+use crate::host::{ProcessUsage, bytes_below};
 use crate::journal::{Layout, Progress};
 use crate::session::Policy;
 use crate::tariff::Tariff;
@@ -204,7 +205,7 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     gate.take_snapshots(Duration::from_secs(600));
     let snapshots_ms = millis(begun.elapsed());
     let word = |inside: &Inside| {
-        let rss_bytes = Snapshot::take().rss_bytes;
+        let rss_bytes = ProcessUsage::own().resident_bytes;
         say_line(&Word { durable: inside.durable(), rss_bytes, snapshots_ms })
     };
     word(&inside)?;
@@ -256,7 +257,7 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
         snapshots_loaded_ms,
         log_records: gate.recovered.records,
         log_bytes: gate.recovered.bytes,
-        rss_bytes: Snapshot::take().rss_bytes,
+        rss_bytes: ProcessUsage::own().resident_bytes,
     })?;
     gate.stop();
     Ok(Exit::Ok)

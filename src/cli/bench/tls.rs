@@ -6,8 +6,8 @@
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use super::readings::{Args, Measured};
-use super::usage::Snapshot;
 use crate::app::Figures;
+use crate::host::ProcessUsage;
 use crate::message::Subject;
 use crate::sim::load::{Load, LoadPeer, LoadReport, LoadSettings};
 use crate::sim::pace::Pace;
@@ -89,7 +89,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         }
         service
     });
-    let before = Snapshot::take();
+    let before = ProcessUsage::own();
     let mut child = Command::new(std::env::current_exe().map_err(CliError::failed)?)
         .args(["bench", "--generator"])
         .stdin(Stdio::piped())
@@ -109,12 +109,12 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         output.say(format_args!("opening {} sessions on {} connections", args.sessions, args.connections));
         let _opened = next()?;
         gate.gate().take_commits();
-        let (open, written) = (Snapshot::take(), gate.gate().log().written());
+        let (open, written) = (ProcessUsage::own(), gate.gate().log().written());
         output.say(format_args!("measuring for {}", humantime::format_duration(args.duration)));
         input.write_all(b"go\n")?;
         input.flush()?;
         let load: LoadReport = serde_json::from_str(&next()?)?;
-        let after = Snapshot::take();
+        let after = ProcessUsage::own();
         let written = gate.gate().log().written() - written;
         let log_bytes = gate.gate().log().used();
         let commits = gate.gate().take_commits();

@@ -1,10 +1,10 @@
 //! A gate in a process of its own, for chaos: started, killed with SIGKILL, started again, ended in good order.
 
 use crate::cli::{CliError, Exit};
+use crate::host::wall_clock;
 use crate::message::Subject;
 use crate::sim::tls::dialler;
 use crate::transport::pki_folder::PkiFolder;
-use crate::transport::refusal::wall_clock;
 use crate::transport::{Connector, Trust};
 use std::fs;
 use std::io;

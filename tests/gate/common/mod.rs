@@ -299,7 +299,7 @@ impl Drop for Served {
 
 /// The wall clock.
 pub fn now() -> Timestamp {
-    wattstile::app::SystemClock::new().now().wall
+    wattstile::host::SystemClock::new().now().wall
 }
 
 fn free_address() -> SocketAddr {

@@ -2,12 +2,12 @@
 
 use crate::cli::{CliError, Exit};
 use crate::console::{PLACE_FILE, Place};
+use crate::host::wall_clock;
 use crate::sim::attack::{ATTACKERS, Attacker, ConsoleWay, Ways};
 use crate::sim::pace::FastClock;
 use crate::tariff::Tariff;
 use crate::transport::Trust;
 use crate::transport::pki_folder::PkiFolder;
-use crate::transport::refusal::wall_clock;
 use crate::units::Currency;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,8 +1,8 @@
 //! The gate's process from outside: memory, open files, bytes of its log and of what it writes for people.
 
+use crate::host::{ProcessUsage, bytes_below, open_files};
 use serde::Serialize;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What is watched.
 pub(super) struct Watched {
@@ -60,13 +60,13 @@ impl Samples {
 
     /// Takes one.
     pub fn take(&mut self) {
-        let Some(memory) = resident(self.watched.pid) else {
+        let Some(ProcessUsage { resident_bytes: memory, .. }) = ProcessUsage::of(self.watched.pid) else {
             self.gone = true;
             return;
         };
-        let files = fs::read_dir(format!("/proc/{}/fd", self.watched.pid)).map_or(0, |files| files.count() as u64);
-        let text_log = self.watched.text_log.as_deref().map_or(0, bytes_of);
-        let [log, archive] = ["log", "archive"].map(|part| bytes_of(&self.watched.data.join(part)));
+        let files = open_files(Some(self.watched.pid)).unwrap_or(0);
+        let text_log = self.watched.text_log.as_deref().map_or(0, bytes_below);
+        let [log, archive] = ["log", "archive"].map(|part| bytes_below(&self.watched.data.join(part)));
         self.taken.push(Sample { memory, files, log, archive, text_log });
     }
 
@@ -102,40 +102,26 @@ impl Samples {
 
 /// Whether there is such a process that is not a zombie.
 pub(super) fn is_alive(pid: u32) -> bool {
-    resident(pid).is_some()
-}
-
-fn resident(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib << 10)
-}
-
-/// Bytes of a file, or of everything in a folder. What goes away meanwhile counts nothing.
-fn bytes_of(path: &Path) -> u64 {
-    let Ok(about) = fs::symlink_metadata(path) else { return 0 };
-    if !about.is_dir() {
-        return about.len();
-    }
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries.flatten().map(|entry| bytes_of(&entry.path())).sum()
+    ProcessUsage::of(pid).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_process_is_watched_until_it_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("log")).unwrap();
-        fs::write(folder.path().join("log/segment"), [0; 700]).unwrap();
-        fs::write(folder.path().join("ballast"), [0; 9_000]).unwrap();
+        fs::write(folder.path().join("log/segment"), [1; 700]).unwrap();
+        fs::write(folder.path().join("ballast"), [1; 90_000]).unwrap();
         let watched = Watched { pid: std::process::id(), data: folder.path().to_owned(), text_log: None };
         let mut samples = Samples::new(watched);
         samples.take();
         let sampled = samples.done();
-        assert_eq!((sampled.samples, sampled.gone, sampled.log_most), (2, false, 700));
+        assert_eq!((sampled.samples, sampled.gone), (2, false));
+        assert!((700..90_000).contains(&sampled.log_most), "{}", sampled.log_most);
         assert!(sampled.memory_most > 1 << 20 && sampled.files_most > 2);
         let watched = Watched { pid: u32::MAX, data: folder.path().to_owned(), text_log: None };
         assert!(Samples::new(watched).done().gone);
