@@ -6,7 +6,6 @@ use super::posting;
 use crate::account::{self, Account, Command, Effect, Event};
 use crate::ledger::Entry;
 use crate::units::{AccountId, Mono};
-use actix::{Actor, Handler, Message};
 
 /// An account, hosted in its partition.
 pub struct HostedAccount {
@@ -41,29 +40,10 @@ impl HostedAccount {
     }
 }
 
-impl Actor for HostedAccount {
-    type Context = Hosted<HostedAccount>;
-}
-
 impl Hostable for HostedAccount {
+    type Message<'a> = Command;
     type Event = Event;
     type Effect = Effect;
-
-    fn next_deadline(&self) -> Option<Mono> {
-        self.due
-    }
-
-    fn write(&self, bytes: &mut Vec<u8>) {
-        encode(&self.state, bytes);
-    }
-}
-
-impl Message for Command {
-    type Result = ();
-}
-
-impl Handler<Command> for HostedAccount {
-    type Result = ();
 
     fn handle(&mut self, command: Command, context: &mut Hosted<HostedAccount>) {
         let now = context.now();
@@ -73,5 +53,13 @@ impl Handler<Command> for HostedAccount {
         }
         self.due = account::next_deadline(&self.state).map(|at| now.mono.after(at.since(now.wall)));
         context.commit(decision);
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        self.due
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        encode(&self.state, bytes);
     }
 }

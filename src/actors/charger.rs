@@ -5,7 +5,6 @@ use super::hosted::{Hostable, Hosted, Slot};
 use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::message::{Channel, ConnectorState};
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
-use actix::{Actor, Handler, Message};
 
 /// A charger, hosted in its partition.
 pub struct HostedCharger {
@@ -109,13 +108,18 @@ impl HostedCharger {
     }
 }
 
-impl Actor for HostedCharger {
-    type Context = Hosted<HostedCharger>;
-}
-
 impl Hostable for HostedCharger {
+    type Message<'a> = Command;
     type Event = Event;
     type Effect = Effect;
+
+    fn handle(&mut self, command: Command, context: &mut Hosted<HostedCharger>) {
+        let decision = charger::decide(&self.state, command, context.now().wall);
+        for event in &decision.events {
+            charger::apply(&mut self.state, event);
+        }
+        context.commit(decision);
+    }
 
     fn next_deadline(&self) -> Option<Mono> {
         None
@@ -128,21 +132,5 @@ impl Hostable for HostedCharger {
 
     fn write(&self, bytes: &mut Vec<u8>) {
         encode(&self.state, bytes);
-    }
-}
-
-impl Message for Command {
-    type Result = ();
-}
-
-impl Handler<Command> for HostedCharger {
-    type Result = ();
-
-    fn handle(&mut self, command: Command, context: &mut Hosted<HostedCharger>) {
-        let decision = charger::decide(&self.state, command, context.now().wall);
-        for event in &decision.events {
-            charger::apply(&mut self.state, event);
-        }
-        context.commit(decision);
     }
 }

@@ -1,9 +1,9 @@
 //! The context of hosted actors: actors without a mailbox, task and timer of their own.
 //!
-//! Chargers, sessions and accounts are actix actors ([`Actor`], [`Handler`]) that live as cells in the arena of their
-//! partition. The shard delivers messages to a cell in order, one at a time; what the actor decided is left in its
-//! [`Hosted`] context, from which the shard journals the events and queues the effects. An id instead of an address
-//! means that an actor can be snapshotted, put away, moved, and run by a simulator without any runtime.
+//! Chargers, sessions and accounts are actors that live as cells in the arena of their partition. The shard delivers messages
+//! to a cell in order, one at a time; what the actor decided is left in its [`Hosted`] context, from which the shard journals
+//! the events and queues the effects. An id instead of an address means that an actor can be snapshotted, put away, moved, and
+//! run by a simulator without any runtime. That they are actix actors too is said in [`super::hosted_actors`].
 //!
 //! A cell costs its state and 16 bytes, and a delivery a few nanoseconds, where an actor with a mailbox of its own costs
 //! a kilobyte and a microsecond.
@@ -12,14 +12,18 @@ use super::cells::Cells;
 use crate::ledger::Entry;
 use crate::machine::Decision;
 use crate::units::{Mono, Now};
-use actix::{Actor, ActorContext, ActorState, Handler, Message};
 
-/// An actor that can be hosted: what it decides has a type.
-pub trait Hostable: Actor<Context = Hosted<Self>> {
+/// An actor that can be hosted: what it takes and what it decides have types.
+pub trait Hostable: Sized {
+    /// What it is handed.
+    type Message<'a>;
     /// Facts of its machine.
     type Event;
     /// What its machine wants done.
     type Effect;
+
+    /// Takes a message, and leaves what it decides about it in the context.
+    fn handle(&mut self, message: Self::Message<'_>, context: &mut Hosted<Self>);
 
     /// When the actor next wants to be woken, if nothing else happens before.
     fn next_deadline(&self) -> Option<Mono>;
@@ -48,7 +52,7 @@ pub struct Hosted<A: Hostable> {
     now: Now,
     decided: Decision<A::Event, A::Effect>,
     entries: Vec<Entry>,
-    state: ActorState,
+    is_ending: bool,
 }
 
 impl<A: Hostable> Hosted<A> {
@@ -67,20 +71,15 @@ impl<A: Hostable> Hosted<A> {
     pub fn post(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
-}
 
-/// `stop` and `terminate` both end the actor after the delivery: its cell is vacated.
-impl<A: Hostable> ActorContext for Hosted<A> {
-    fn stop(&mut self) {
-        self.state = ActorState::Stopping;
+    /// Ends the actor after this delivery: its cell is vacated.
+    pub fn end(&mut self) {
+        self.is_ending = true;
     }
 
-    fn terminate(&mut self) {
-        self.state = ActorState::Stopped;
-    }
-
-    fn state(&self) -> ActorState {
-        self.state
+    /// Whether the actor ends after this delivery.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
     }
 }
 
@@ -182,7 +181,7 @@ impl<A: Hostable> Arena<A> {
 
     /// An empty arena.
     pub fn new(now: Now) -> Arena<A> {
-        let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), state: ActorState::Running };
+        let context = Hosted { now, decided: Decision::nothing(), entries: Vec::new(), is_ending: false };
         Arena { cells: Cells::new(), context, sweep: None, sums: Counts::default() }
     }
 
@@ -245,22 +244,18 @@ impl<A: Hostable> Arena<A> {
         slot
     }
 
-    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that stopped itself is gone. What it
+    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that ended itself is gone. What it
     /// decided, with the events applied to its state, is to be asked for next.
-    pub fn deliver<M>(&mut self, slot: Slot, message: M, now: Now) -> Option<Delivered>
-    where
-        M: Message,
-        A: Handler<M>,
-    {
+    pub fn deliver(&mut self, slot: Slot, message: A::Message<'_>, now: Now) -> Option<Delivered> {
         self.before_change(slot);
         let cell = self.cells.get_mut(slot)?;
         self.context.now = now;
-        self.context.state = ActorState::Running;
+        self.context.is_ending = false;
         let before = cell.actor.counts();
         cell.actor.handle(message, &mut self.context);
         subtract(&mut self.sums, before);
         let entries = std::mem::take(&mut self.context.entries);
-        if self.context.state != ActorState::Running {
+        if self.context.is_ending {
             self.cells.remove(slot);
             return Some(Delivered { entries, deadline: None });
         }
@@ -365,17 +360,21 @@ mod tests {
         Stop,
     }
 
-    impl Message for Count {
-        type Result = ();
-    }
-
-    impl Actor for Counter {
-        type Context = Hosted<Counter>;
-    }
-
     impl Hostable for Counter {
+        type Message<'a> = Count;
         type Event = u32;
         type Effect = &'static str;
+
+        fn handle(&mut self, message: Count, context: &mut Hosted<Counter>) {
+            match message {
+                Count::Up => {
+                    self.count += 1;
+                    context.commit(Decision::event(self.count).and_effect("up"));
+                }
+                Count::Stop => context.end(),
+            }
+        }
+
         fn next_deadline(&self) -> Option<Mono> {
             Some(Mono(u64::from(self.count)))
         }
@@ -384,19 +383,6 @@ mod tests {
         }
         fn counts(&self) -> Counts {
             [1, self.count, 0, 0]
-        }
-    }
-
-    impl Handler<Count> for Counter {
-        type Result = ();
-        fn handle(&mut self, message: Count, context: &mut Hosted<Counter>) {
-            match message {
-                Count::Up => {
-                    self.count += 1;
-                    context.commit(Decision::event(self.count).and_effect("up"));
-                }
-                Count::Stop => context.stop(),
-            }
         }
     }
 

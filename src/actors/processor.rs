@@ -8,10 +8,8 @@
 //! while its breaker is open, and comes back as "not sent" too; what may have been sent before is asked about as ever. A
 //! probe, which is an inquiry about nothing, finds out whether it works again.
 //!
-//! Its methods are all there is to it; as an actix actor it only has a mailbox and a pulse in addition. A simulator calls
-//! the methods.
-
-mod mailbox;
+//! Its methods are all there is to it; as an actix actor ([`super::processor_actor`]) it only has a mailbox and a pulse in
+//! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
 use super::lines::{Line, Lines, Sent};
@@ -26,7 +24,6 @@ use crate::payment::{
     Answer, CallbackId, Capabilities, DeclineClass, Notification, Operation, OperationKind, Outcome, Request,
 };
 use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
-use actix::Message;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -124,11 +121,6 @@ pub enum Tested {
     /// There is no connection that could take a probe, or it takes no inquiries.
     NotSent,
 }
-
-macro_rules! messages {
-    ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
-}
-messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report, Test);
 
 /// A processor.
 pub struct ProcessorActor {
@@ -285,6 +277,12 @@ impl ProcessorActor {
         self.publish();
     }
 
+    /// Sends a probe for an operator.
+    pub fn test(&mut self, test: Test) {
+        let now = self.house.now();
+        self.probe(Some(test), now);
+    }
+
     fn probe(&mut self, asked: Option<Test>, now: Now) {
         // No partition has this number, so an answer to it can be no other operation's.
         let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.house.dice()).operation(1);
@@ -413,6 +411,11 @@ impl ProcessorActor {
             }
         };
         line.outlet.send(&message);
+    }
+
+    /// Whether something waits for a shard with a full mailbox.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Tries again what had to wait, and lets connections read on of which nothing waits any more.

@@ -10,7 +10,6 @@ use crate::payment::{LiveOperation, Phase};
 use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, StopReason, Surroundings};
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
-use actix::{Actor, Handler, Message};
 use jiff::tz::TimeZone;
 use std::sync::Arc;
 
@@ -38,10 +37,6 @@ pub struct HostedSession {
 
 /// A command for a session, and the house in which a processor may have to be found.
 pub struct Deliver<'a>(pub Command, pub &'a House);
-
-impl Message for Deliver<'_> {
-    type Result = ();
-}
 
 impl HostedSession {
     /// A session in its cell.
@@ -212,52 +207,10 @@ impl HostedSession {
     }
 }
 
-impl Actor for HostedSession {
-    type Context = Hosted<HostedSession>;
-}
-
 impl Hostable for HostedSession {
+    type Message<'a> = Deliver<'a>;
     type Event = Event;
     type Effect = Effect;
-
-    fn next_deadline(&self) -> Option<Mono> {
-        let never = |deadline: Option<Mono>| deadline.unwrap_or(Mono::NEVER);
-        let earliest = never(self.silence_deadline()).min(never(self.watch_deadline())).min(self.payment_due);
-        (earliest != Mono::NEVER).then_some(earliest)
-    }
-
-    fn write(&self, bytes: &mut Vec<u8>) {
-        encode(&self.state, bytes);
-    }
-
-    fn touch(&self) -> u64 {
-        let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
-        let Session { charger, segments, payment, .. } = &self.state;
-        let holds =
-            payment.holds().iter().map(|hold| hold.processor_ref.as_ref().map_or(0, |reference| first(&reference.0)));
-        first(charger.as_str())
-            ^ segments.as_slice().first().map_or(0, |segment| segment.volume.cast_unsigned())
-            ^ payment.past_operations().last().map_or(0, |past| past.amount_minor.cast_unsigned())
-            ^ holds.fold(0, |all, hold| all ^ hold)
-    }
-
-    /// Authorizing, charging, settling, and operations in doubt.
-    fn counts(&self) -> Counts {
-        let doubted = |live: &&LiveOperation| matches!(live.phase, Phase::Unknown { .. });
-        let doubted = self.state.payment.live_operations().iter().filter(doubted).count();
-        let mut counts = [0, 0, 0, u32::try_from(doubted).unwrap_or(u32::MAX)];
-        match &self.state.stage {
-            Stage::Authorizing => counts[0] = 1,
-            Stage::Charging { .. } => counts[1] = 1,
-            Stage::Settling(_) => counts[2] = 1,
-            Stage::Closed(_) => {}
-        }
-        counts
-    }
-}
-
-impl Handler<Deliver<'_>> for HostedSession {
-    type Result = ();
 
     fn handle(&mut self, Deliver(command, house): Deliver<'_>, context: &mut Hosted<HostedSession>) {
         let now = context.now();
@@ -304,5 +257,40 @@ impl Handler<Deliver<'_>> for HostedSession {
             self.payment_due = self.state.payment.arm(now, &self.policy.payment).unwrap_or(Mono::NEVER);
         }
         context.commit(decision);
+    }
+
+    fn next_deadline(&self) -> Option<Mono> {
+        let never = |deadline: Option<Mono>| deadline.unwrap_or(Mono::NEVER);
+        let earliest = never(self.silence_deadline()).min(never(self.watch_deadline())).min(self.payment_due);
+        (earliest != Mono::NEVER).then_some(earliest)
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        encode(&self.state, bytes);
+    }
+
+    fn touch(&self) -> u64 {
+        let first = |text: &str| u64::from(text.as_bytes().first().copied().unwrap_or(0));
+        let Session { charger, segments, payment, .. } = &self.state;
+        let holds =
+            payment.holds().iter().map(|hold| hold.processor_ref.as_ref().map_or(0, |reference| first(&reference.0)));
+        first(charger.as_str())
+            ^ segments.as_slice().first().map_or(0, |segment| segment.volume.cast_unsigned())
+            ^ payment.past_operations().last().map_or(0, |past| past.amount_minor.cast_unsigned())
+            ^ holds.fold(0, |all, hold| all ^ hold)
+    }
+
+    /// Authorizing, charging, settling, and operations in doubt.
+    fn counts(&self) -> Counts {
+        let doubted = |live: &&LiveOperation| matches!(live.phase, Phase::Unknown { .. });
+        let doubted = self.state.payment.live_operations().iter().filter(doubted).count();
+        let mut counts = [0, 0, 0, u32::try_from(doubted).unwrap_or(u32::MAX)];
+        match &self.state.stage {
+            Stage::Authorizing => counts[0] = 1,
+            Stage::Charging { .. } => counts[1] = 1,
+            Stage::Settling(_) => counts[2] = 1,
+            Stage::Closed(_) => {}
+        }
+        counts
     }
 }

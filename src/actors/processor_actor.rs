@@ -1,9 +1,16 @@
 //! A processor's actor as an actix actor: a mailbox and a pulse in front of its methods.
 
-use super::{Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, Test};
+use super::processor::{
+    Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, Test,
+};
 use crate::limits;
-use actix::{Actor, AsyncContext, Context, Handler};
+use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::time::Duration;
+
+macro_rules! messages {
+    ($($name:ident),*) => { $(impl Message for $name { type Result = (); })* };
+}
+messages!(Connected, Disconnected, Callbacks, Dispatch, Acknowledge, Report, Test);
 
 impl Actor for ProcessorActor {
     type Context = Context<ProcessorActor>;
@@ -11,7 +18,7 @@ impl Actor for ProcessorActor {
     fn started(&mut self, context: &mut Context<ProcessorActor>) {
         context.set_mailbox_capacity(limits::PROCESSOR_MAILBOX);
         context.run_interval(Duration::from_millis(20), |actor, _| {
-            if !actor.waiting.is_empty() {
+            if actor.has_waiting() {
                 actor.retry();
             }
         });
@@ -71,7 +78,6 @@ impl Handler<Test> for ProcessorActor {
     type Result = ();
 
     fn handle(&mut self, test: Test, _: &mut Context<ProcessorActor>) {
-        let now = self.house.now();
-        self.probe(Some(test), now);
+        ProcessorActor::test(self, test);
     }
 }
