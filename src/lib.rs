@@ -12,12 +12,13 @@
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`], [`message`] |
 //! | 4 | [`wire`], [`journal`] |
-//! | 5 | [`actors`] |
-//! | 6 | [`transport`] |
-//! | 7 | [`console`], [`sim`] |
-//! | 8 | [`config`] |
-//! | 9 | [`app`] |
-//! | 10 | [`cli`], [`manual`] |
+//! | 5 | [`node`] |
+//! | 6 | [`actors`] |
+//! | 7 | [`transport`] |
+//! | 8 | [`console`], [`sim`] |
+//! | 9 | [`config`] |
+//! | 10 | [`app`] |
+//! | 11 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]
 // A refusal is typed and a broken promise says which (`expect`); a bare unwrap does neither.
@@ -39,6 +40,7 @@ pub mod machine;
 pub mod manual;
 pub mod message;
 pub mod metrics;
+pub mod node;
 pub mod payment;
 pub mod session;
 pub mod sim;

@@ -13,13 +13,13 @@
 //! ```
 
 use super::directory::Directory;
-use super::dossier::{self, Billing, Dossier, DossierError};
-use super::output::ChargerRef;
-use super::pages::Page;
-use super::shard::Input;
 use crate::journal::{Archive, Damage, Failure};
 use crate::limits;
 use crate::message::{ReceiptNotice, ToCharger};
+use crate::node::dossier::{self, Billing, Dossier, DossierError};
+use crate::node::output::ChargerRef;
+use crate::node::pages::Page;
+use crate::node::shard::Input;
 use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{PartitionId, SessionId, SessionKey};

@@ -1,12 +1,12 @@
 //! Who is where: shards by partition, processors by id.
 
 use super::archivist::Archivist;
-use super::house::House;
 use super::keeper::Keeper;
-use super::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
-use super::shard::{Input, Shard};
 use super::shard_actor::{ShardActor, Take};
 use crate::message::Code;
+use crate::node::house::House;
+use crate::node::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
+use crate::node::shard::{Input, Shard};
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
 use crate::payment::{CallbackId, Operation};

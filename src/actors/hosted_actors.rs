@@ -1,10 +1,10 @@
 //! Chargers, sessions and accounts as actix actors: their context is a place in the arena of their partition instead of a
 //! mailbox and a task of their own, and their handler is that of [`Hostable`].
 
-use super::account::HostedAccount;
-use super::charger::HostedCharger;
-use super::hosted::{Hostable, Hosted};
-use super::session::{Deliver, HostedSession};
+use crate::node::account::HostedAccount;
+use crate::node::charger::HostedCharger;
+use crate::node::hosted::{Hostable, Hosted};
+use crate::node::session::{Deliver, HostedSession};
 use crate::{account, charger};
 use actix::{Actor, ActorContext, ActorState, Handler, Message};
 

@@ -20,14 +20,14 @@
 //! the keeper does nothing else, so that nothing is trimmed or replaced under it.
 
 use super::directory::Directory;
-use super::rhythm::{Growth, Rhythm};
-use super::shard::Shard;
 use super::shard_actor::TakeSnapshot;
-use super::snapshot::Taken;
 use super::writer::{JournalWriter, LogFigures, Trim, View};
 use crate::journal::backup::Manifest;
 use crate::journal::{DataDir, Failure, Pace, Snapshots};
 use crate::limits;
+use crate::node::rhythm::{Growth, Rhythm};
+use crate::node::shard::Shard;
+use crate::node::snapshot::Taken;
 use crate::units::PartitionId;
 use actix::prelude::SendError;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};

@@ -2,14 +2,14 @@
 //! shards, to the archive.
 
 use super::archivist::{PutAway, PutPage, Recall, SendReceipt};
-use super::charger::{ConnectionId, Link};
 use super::directory::Directory;
-use super::output::{ChargerRef, Output};
-use super::shard::{Input, Shard};
 use super::turn::ChargerOutlet;
 use crate::limits;
 use crate::message::{Code, MeterAck, ToCharger};
 use crate::metrics::{MAILBOX_REJECTED, SESSIONS_DOUBTFUL, STARTS_REFUSED};
+use crate::node::charger::{ConnectionId, Link};
+use crate::node::output::{ChargerRef, Output};
+use crate::node::shard::{Input, Shard};
 use crate::session::Stage;
 use crate::units::{Cost, PartitionId, SessionId, SessionKey};
 use actix::prelude::SendError;

@@ -1,9 +1,9 @@
 //! A processor's actor as an actix actor: a mailbox and a pulse in front of its methods.
 
-use super::processor::{
+use crate::limits;
+use crate::node::processor::{
     Acknowledge, Callbacks, Connected, Disconnected, Dispatch, ProcessorActor, Report, SWEEP, Test,
 };
-use crate::limits;
 use actix::{Actor, AsyncContext, Context, Handler, Message};
 use std::time::Duration;
 

@@ -3,17 +3,17 @@
 //! It takes turns from connections, answers from processors, committed batches from the journal's writer and ticks of
 //! the clock, and lets the shard decide. What the gate releases goes out through the [`Outside`].
 
-use super::charger::Link;
 use super::keeper::{Keeper, Swept};
 use super::outside::Outside;
-use super::shard::{Input, LOOK_AHEAD, Shard};
-use super::snapshot::Sweep;
 use super::turn::{Attach, Detach, Turn};
 use super::writer::{Append, JournalWriter, LogFigures};
 use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;
 use crate::message::{Code, FromCharger, Received};
 use crate::metrics::{Durations, MAILBOX_DEPTH};
+use crate::node::charger::Link;
+use crate::node::shard::{Input, LOOK_AHEAD, Shard};
+use crate::node::snapshot::Sweep;
 use crate::units::{Clock, Now, PartitionId};
 use actix::prelude::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};

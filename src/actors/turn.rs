@@ -1,7 +1,7 @@
 //! What a charger's connection and its shard say to each other.
 
-use super::charger::ConnectionId;
 use crate::message::{Channel, Code, FromCharger, Received, ToCharger};
+use crate::node::charger::ConnectionId;
 use actix::Message;
 use std::sync::Arc;
 use std::time::Instant;

@@ -2,11 +2,11 @@
 
 use super::connection::{self, deliver};
 use super::introduced::Introduced;
-use crate::actors::ConnectionId;
 use crate::actors::directory::Directory;
-use crate::actors::shard::Shard;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
 use crate::message::{Channel, Code, FromCharger, GoAway, Received, Subject, ToCharger};
+use crate::node::ConnectionId;
+use crate::node::shard::Shard;
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::{Clock, PartitionId, SiteId, TimeSpan};
 use crate::wire::ChargerLink;

@@ -3,11 +3,11 @@
 use super::data::Data;
 use super::keys::{self, KeysError};
 use super::settings::{Door, Settings};
-use crate::actors::house::{Place, Places};
-use crate::actors::rhythm::Rhythm;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
+use crate::node::house::{Place, Places};
+use crate::node::rhythm::Rhythm;
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::Bounds;
 use crate::transport::files::{FileError, make_private_folder, read_secret, write_whole};

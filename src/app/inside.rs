@@ -5,14 +5,14 @@
 //! bounded number of rounds unacknowledged.
 
 use super::Gate;
-use crate::actors::ConnectionId;
-use crate::actors::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
-use crate::actors::shard::Shard;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet, Turn};
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
 };
+use crate::node::ConnectionId;
+use crate::node::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
+use crate::node::shard::Shard;
 use crate::payment::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, OperationKind, Outcome, ProcessorRef, Request,
 };

@@ -29,7 +29,7 @@ mod tests;
 mod threads;
 mod unknown;
 
-pub use crate::actors::rhythm::Rhythm;
+pub use crate::node::rhythm::Rhythm;
 pub use data::Data;
 pub use gate::{Gate, StartError};
 pub use inside::{Inside, InsideError, InsideLoad};

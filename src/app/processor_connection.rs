@@ -1,9 +1,9 @@
 //! A processor's connection: bytes in become callbacks for the processor's actor, operations out become bytes.
 
 use super::connection::{self, deliver};
-use crate::actors::ConnectionId;
-use crate::actors::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
 use crate::message::{FromProcessor, ProcessorHelloAck, Terms, ToProcessor};
+use crate::node::ConnectionId;
+use crate::node::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::Clock;
 use crate::wire::ProcessorLink;

@@ -2,12 +2,12 @@
 
 use super::gate::StartError;
 use super::places::NoTariffs;
-use crate::actors::house::{House, Places};
-use crate::actors::replay::Rebuilding;
-use crate::actors::shard::Shard;
-use crate::actors::stand_ins::StandIns;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
+use crate::node::house::{House, Places};
+use crate::node::replay::Rebuilding;
+use crate::node::shard::Shard;
+use crate::node::stand_ins::StandIns;
 use crate::session::Policy;
 use crate::units::{Mono, Now, Timestamp};
 use arc_swap::ArcSwap;

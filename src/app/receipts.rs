@@ -1,10 +1,10 @@
 //! How a gate makes receipts: who sells, and the key that signs.
 
-use crate::actors::dossier::{Billing, Sites};
-use crate::actors::house::SeriesNames;
 use crate::billing::{Issuer, Place, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};
+use crate::node::dossier::{Billing, Sites};
+use crate::node::house::SeriesNames;
 use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;
 use std::fs;

@@ -1,10 +1,10 @@
 //! Lays settlement batches beside what was captured and refunded, on a thread of its own: it looks at every session.
 
 use crate::actors::directory::Directory;
-use crate::actors::shard::Input;
 use crate::billing::reconciliation::lay::Verdict;
 use crate::console::{Due, Views};
 use crate::journal::Archive;
+use crate::node::shard::Input;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;

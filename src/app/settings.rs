@@ -2,9 +2,9 @@
 
 use super::data::Data;
 use super::receipts::Receipts;
-use crate::actors::house::Places;
-use crate::actors::rhythm::Rhythm;
 use crate::journal::{Failure, Progress};
+use crate::node::house::Places;
+use crate::node::rhythm::Rhythm;
 use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;
 use crate::session;

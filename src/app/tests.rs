@@ -2,12 +2,12 @@
 
 use super::{Data, Gate, Inside, InsideLoad, Rhythm, Settings};
 use crate::actors::keeper::Backup;
-use crate::actors::shard::Shard;
 use crate::actors::shard_actor::Look;
 use crate::app::Figures;
 use crate::console::{self, Filter, Request, SessionRow, Views};
 use crate::host::SystemClock;
 use crate::journal::{self, Layout, backup};
+use crate::node::shard::Shard;
 use crate::tariff::Tariff;
 use crate::units::{SessionId, Timestamp};
 use std::path::Path;

@@ -2,10 +2,10 @@
 
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
-use crate::actors::session_record;
 use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
+use crate::node::session_record;
 use crate::payment::acquaintance;
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash, by_count, counted};
 use crate::{account, charger};

@@ -22,9 +22,9 @@ pub use sections::{
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
 
-use crate::actors::house::SeriesNames;
 use crate::journal::{Owner, OwnerMode};
 use crate::limits;
+use crate::node::house::SeriesNames;
 use crate::payment::routing::Rule;
 use crate::session;
 use crate::transport::identity::Door;

@@ -3,14 +3,14 @@
 use super::api::Refused;
 use super::settled::BatchRow;
 use super::views::{Unanswered, Views};
-use crate::actors::output::{SettlementReply, SettlementTold};
-use crate::actors::shard::Input;
 use crate::billing::reconciliation::lay::{Facts, Verdict, told};
 use crate::billing::reconciliation::older::Older;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Line, Part, Refusal};
 use crate::billing::reconciliation::{LineKind, SettlementLine};
 use crate::limits::{SETTLEMENT_LINES_LISTED, SETTLEMENT_LINES_PER_PART};
+use crate::node::output::{SettlementReply, SettlementTold};
+use crate::node::shard::Input;
 use crate::units::{Amount, Currency, OpId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,10 @@
 
 use super::views::{Unanswered, Views, ask_all};
 use crate::actors::directory::Directory;
-use crate::actors::partition::Tally;
-use crate::actors::posting::PartitionBooks;
-use crate::actors::shard::Shard;
 use crate::ledger::Name;
+use crate::node::partition::Tally;
+use crate::node::posting::PartitionBooks;
+use crate::node::shard::Shard;
 use crate::units::Currency;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -10,10 +10,10 @@ use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
 use crate::actors::keeper::Backup;
-use crate::actors::output::{OrderReply, Ordered};
-use crate::actors::shard::Input;
-use crate::actors::topping_up::TopUpOrder;
 use crate::host::wall_clock;
+use crate::node::output::{OrderReply, Ordered};
+use crate::node::shard::Input;
+use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{

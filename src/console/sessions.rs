@@ -2,10 +2,10 @@
 
 use super::timeline;
 use super::views::{Unanswered, Views};
-use crate::actors::dossier::{self, Dossier};
-use crate::actors::shard::Shard;
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::host::wall_clock;
+use crate::node::dossier::{self, Dossier};
+use crate::node::shard::Shard;
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;

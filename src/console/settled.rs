@@ -5,13 +5,13 @@
 use super::api::Refused;
 use super::batches::{batch_row, older_row};
 use super::views::{Unanswered, Views};
-use crate::actors::settling::moved;
 use crate::billing::reconciliation::lay::Verdict;
 use crate::billing::reconciliation::older::OlderBatches;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
 use crate::limits::SETTLEMENT_LINES_LISTED;
+use crate::node::settling::moved;
 use crate::payment::Payment;
 use crate::session::Session;
 use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};

@@ -3,7 +3,7 @@
 use super::sessions::{OperationRow, hold_state, operations};
 use super::timeline::{self, TimelineRow};
 use super::views::{Heard, Unanswered, Views, gather};
-use crate::actors::processor::{ProcessorActor, Report};
+use crate::node::processor::{ProcessorActor, Report};
 use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
 use crate::units::{Amount, OpId, ProcessorId};
 use rust_decimal::Decimal;

@@ -5,12 +5,12 @@
 
 use crate::actors::archivist::{self, Unread};
 use crate::actors::directory::Directory;
-use crate::actors::dossier::Dossier;
-use crate::actors::pages::Page;
-use crate::actors::shard::Shard;
 use crate::actors::shard_actor::Look;
 use crate::billing::BillingError;
 use crate::journal::{Archive, Failure};
+use crate::node::dossier::Dossier;
+use crate::node::pages::Page;
+use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
 use std::ops::RangeBounds;

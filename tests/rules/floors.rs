@@ -23,14 +23,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("message", 3),
     ("wire", 4),
     ("journal", 4),
-    ("actors", 5),
-    ("transport", 6),
-    ("console", 7),
-    ("sim", 7),
-    ("config", 8),
-    ("app", 9),
-    ("cli", 10),
-    ("manual", 10),
+    ("node", 5),
+    ("actors", 6),
+    ("transport", 7),
+    ("console", 8),
+    ("sim", 8),
+    ("config", 9),
+    ("app", 10),
+    ("cli", 11),
+    ("manual", 11),
 ];
 
 /// Floor 0 is one room with three doors; metrics are names that everybody may use.

@@ -8,11 +8,11 @@ use super::keys::{self, KeysError};
 use super::places::Assigned;
 use super::settings::{Door, Settings};
 use crate::account;
-use crate::actors::output::{OrderReply, Ordered};
-use crate::actors::shard::Input;
 use crate::console::{self, Answer, Console, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
+use crate::node::output::{OrderReply, Ordered};
+use crate::node::shard::Input;
 use crate::payment::{self, Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
@@ -378,7 +378,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         receipt_base: String::new(),
         receipts: Some(super::Receipts::default()),
         clock: pace.clock.clone(),
-        rhythm: crate::actors::rhythm::Rhythm::default(),
+        rhythm: crate::node::rhythm::Rhythm::default(),
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),

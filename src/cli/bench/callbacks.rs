@@ -9,11 +9,11 @@ use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use crate::account;
 use crate::actors::directory::Directory;
-use crate::actors::output::{OrderReply, Ordered};
-use crate::actors::shard::Input;
-use crate::actors::topping_up::TopUpOrder;
 use crate::limits::PROCESSOR_WINDOW;
 use crate::message::{FromProcessor, ProcessorHello, ToProcessor};
+use crate::node::output::{OrderReply, Ordered};
+use crate::node::shard::Input;
+use crate::node::topping_up::TopUpOrder;
 use crate::payment::{
     Answer, CallbackId, Credential, CredentialKind, Operation, OperationKind, Outcome, ProcessorRef, Request,
 };

@@ -5,12 +5,12 @@
 
 use super::super::{CliError, Exit, Output};
 use crate::account;
-use crate::actors::house::{House, Place, Places, account_processor};
-use crate::actors::output::{OrderReply, Output as Left};
-use crate::actors::shard::{Input, Shard};
 use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
+use crate::node::house::{House, Place, Places, account_processor};
+use crate::node::output::{OrderReply, Output as Left};
+use crate::node::shard::{Input, Shard};
 use crate::payment::vault::Keyring;
 use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
 use crate::session::Policy;

@@ -4,11 +4,11 @@
 use super::process::Process;
 use super::world::{World, live_sessions};
 use crate::account::{Account, HoldState};
-use crate::actors::dossier::Dossier;
-use crate::actors::partition::Partition;
-use crate::actors::posting::PartitionBooks;
-use crate::actors::shard::Shard;
 use crate::ledger::Name;
+use crate::node::dossier::Dossier;
+use crate::node::partition::Partition;
+use crate::node::posting::PartitionBooks;
+use crate::node::shard::Shard;
 use crate::payment::{Ending, Stage as HoldStage};
 use crate::session::{Session, Stage};
 use crate::sim::processor::HoldState as TheirState;

@@ -1,9 +1,9 @@
 //! What surrounds the actors of processors: what they want done is left here, and fetched by the process after each step.
 
-use crate::actors::house::House;
-use crate::actors::processor::{ProcessorOutlet, Reach};
-use crate::actors::shard::Input;
 use crate::message::ToProcessor;
+use crate::node::house::House;
+use crate::node::processor::{ProcessorOutlet, Reach};
+use crate::node::shard::Input;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
 use crate::units::{Mono, Now, ProcessorId, Timestamp};

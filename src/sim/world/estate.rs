@@ -1,12 +1,12 @@
 //! What outlives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the dice of ids.
 
-use crate::actors::dossier::Billing;
-use crate::actors::house::{House, Place, Places, Routes, SeriesNames};
-use crate::actors::links::Links;
-use crate::actors::stand_ins::StandIns;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Snapshots};
 use crate::message::Code;
+use crate::node::dossier::Billing;
+use crate::node::house::{House, Place, Places, Routes, SeriesNames};
+use crate::node::links::Links;
+use crate::node::stand_ins::StandIns;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::dice::Dice;

@@ -5,11 +5,11 @@ use super::process::Process;
 use super::settlement::{EVER, dossier_session};
 use super::world::World;
 use super::{Faults, witness::Witness};
-use crate::actors::house::SeriesNames;
-use crate::actors::shard::Shard;
 use crate::billing::invoice::{
     Digest, Document, InvoiceNumber, Issued, OpenSeries, Series, SeriesId, SeriesKind, verify_series,
 };
+use crate::node::house::SeriesNames;
+use crate::node::shard::Shard;
 use crate::session::Session;
 use crate::sim::dice::Dice;
 use crate::units::{OpId, PartitionId};

@@ -8,19 +8,19 @@ use super::estate::Estate;
 use super::network::Peer;
 use super::witness::Witness;
 use crate::actors::archivist::{self, Unread};
-use crate::actors::dossier::{self, Dossier};
-use crate::actors::house::House;
-use crate::actors::output::Output;
-use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor};
-use crate::actors::replay::Rebuilding;
-use crate::actors::shard::{Input, Shard};
-use crate::actors::snapshot::Sweep;
-use crate::actors::{ConnectionId, Link};
 use crate::journal::{Batch, Busy, Damage, Failure, Log, Store, recover};
 use crate::message::{
     Channel, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck, ReceiptNotice,
     Received, Subject, Terms, ToCharger, ToProcessor,
 };
+use crate::node::dossier::{self, Dossier};
+use crate::node::house::House;
+use crate::node::output::Output;
+use crate::node::processor::{Callback, Callbacks, Connected, ProcessorActor};
+use crate::node::replay::Rebuilding;
+use crate::node::shard::{Input, Shard};
+use crate::node::snapshot::Sweep;
+use crate::node::{ConnectionId, Link};
 use crate::payment::Credential;
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
@@ -566,7 +566,7 @@ impl Process {
         }))
     }
 
-    fn tell_charger(&mut self, index: usize, charger: crate::actors::output::ChargerRef, message: &ToCharger) {
+    fn tell_charger(&mut self, index: usize, charger: crate::node::output::ChargerRef, message: &ToCharger) {
         let Some(link) = self.shards[index].link(charger) else { return };
         let line = link.connection.0;
         if let Some(End::Charger { link: end, .. }) = self.ends.get_mut(&line) {

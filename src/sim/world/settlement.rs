@@ -2,13 +2,13 @@
 //! some of it; the gate lays that beside what its sessions say that was taken and given back.
 
 use super::world::{SECOND, World};
-use crate::actors::dossier::Dossier;
-use crate::actors::settling;
-use crate::actors::shard::Input;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Facts, Flow, Ours, Verdict};
 use crate::ledger::Name;
+use crate::node::dossier::Dossier;
+use crate::node::settling;
+use crate::node::shard::Input;
 use crate::session::Session;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,12 +4,12 @@
 //! gate that forgets is found out.
 
 use super::process::Process;
-use crate::actors::dossier::Dossier;
-use crate::actors::output::ChargerRef;
-use crate::actors::shard::Shard;
 use crate::billing::verify_receipt;
 use crate::ledger::Ledger;
 use crate::message::{Code, ToCharger};
+use crate::node::dossier::Dossier;
+use crate::node::output::ChargerRef;
+use crate::node::shard::Shard;
 use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};
 use crate::session::{Session, Stage};
 use crate::sim::charger::{Charger, Finished};

@@ -277,7 +277,7 @@ impl World {
             Event::Snapshot => {
                 if let Some(process) = &mut self.process {
                     process.begin_snapshots();
-                    for partition in process.shards().iter().flat_map(crate::actors::shard::Shard::partitions) {
+                    for partition in process.shards().iter().flat_map(crate::node::shard::Shard::partitions) {
                         for (_, session) in partition.sessions.iter() {
                             self.witness.look(session.state());
                         }
@@ -473,6 +473,6 @@ impl World {
 
 /// Live sessions, in the order of partitions and cells.
 pub(super) fn live_sessions(process: &Process) -> impl Iterator<Item = SessionId> + '_ {
-    let partitions = process.shards().iter().flat_map(crate::actors::shard::Shard::partitions);
+    let partitions = process.shards().iter().flat_map(crate::node::shard::Shard::partitions);
     partitions.flat_map(|partition| partition.sessions.iter().map(|(_, session)| session.state().id))
 }

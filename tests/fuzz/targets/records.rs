@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wattstile::actors::session_record;
+use wattstile::node::session_record;
 use wattstile::journal::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, Log, MemoryStore, Record, RecordKind, Sequences, Store};
 use wattstile::{account, charger};
 

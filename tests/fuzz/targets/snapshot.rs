@@ -4,9 +4,9 @@
 use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use wattstile::actors::dossier::Dossier;
-use wattstile::actors::house::{House, Place, Places};
-use wattstile::actors::shard::Shard;
+use wattstile::node::dossier::Dossier;
+use wattstile::node::house::{House, Place, Places};
+use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;
 use wattstile::units::{ChargerId, ConnectorId, Mono, Now, PartitionId, Timestamp};
 use wattstile::message::Code;

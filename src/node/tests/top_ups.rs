@@ -2,8 +2,8 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::topping_up::TopUpOrder;
 use crate::ledger::Name;
+use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Decline, DeclineClass};
 
 fn account() -> AccountId {

@@ -3,8 +3,8 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::shard::MoneyOrder;
 use crate::ledger::{Books, Name};
+use crate::node::shard::MoneyOrder;
 use crate::payment::{Notification, NotificationKind};
 use crate::units::HoldId;
 use proptest::prelude::*;

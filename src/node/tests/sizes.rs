@@ -1,10 +1,10 @@
 //! What a live session with its charger takes in memory, beside what it holds on the heap. Millions are live at once: a field
 //! that is added here is paid for millions of times.
 
-use crate::actors::charger::HostedCharger;
-use crate::actors::hosted::Arena;
-use crate::actors::session::HostedSession;
 use crate::charger::Charger;
+use crate::node::charger::HostedCharger;
+use crate::node::hosted::Arena;
+use crate::node::session::HostedSession;
 use crate::payment::{Hold, LiveOperation, PastOperation, Payment};
 use crate::session::{Meter, Session, Stage};
 use crate::tariff::{Rating, Segments};

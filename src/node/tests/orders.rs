@@ -1,7 +1,7 @@
 //! What an operator orders about money, and when a processor hears that its word was taken.
 
 use super::*;
-use crate::actors::shard::MoneyOrder;
+use crate::node::shard::MoneyOrder;
 use crate::payment::Rejection;
 
 /// A session that took 4 cents and was put away.

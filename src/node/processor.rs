@@ -8,7 +8,7 @@
 //! while its breaker is open, and comes back as "not sent" too; what may have been sent before is asked about as ever. A
 //! probe, which is an inquiry about nothing, finds out whether it works again.
 //!
-//! Its methods are all there is to it; as an actix actor ([`super::processor_actor`]) it only has a mailbox and a pulse in
+//! Its methods are all there is to it; as an actix actor ([`crate::actors::processor_actor`]) it only has a mailbox and a pulse in
 //! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;

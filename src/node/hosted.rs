@@ -3,7 +3,7 @@
 //! Chargers, sessions and accounts are actors that live as cells in the arena of their partition. The shard delivers messages
 //! to a cell in order, one at a time; what the actor decided is left in its [`Hosted`] context, from which the shard journals
 //! the events and queues the effects. An id instead of an address means that an actor can be snapshotted, put away, moved, and
-//! run by a simulator without any runtime. That they are actix actors too is said in [`super::hosted_actors`].
+//! run by a simulator without any runtime. That they are actix actors too is said in [`crate::actors::hosted_actors`].
 //!
 //! A cell costs its state and 16 bytes, and a delivery a few nanoseconds, where an actor with a mailbox of its own costs
 //! a kilobyte and a microsecond.

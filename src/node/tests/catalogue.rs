@@ -1,8 +1,8 @@
 //! Defects of public payment systems that only a whole gate can have; the others are beside the machines.
 
 use super::*;
-use crate::actors::shard::MoneyOrder;
 use crate::ledger::Name;
+use crate::node::shard::MoneyOrder;
 
 const CONTRACT: &str = "DE-8AA-C00000001";
 

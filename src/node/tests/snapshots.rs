@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::account::Account;
-use crate::actors::posting::PartitionBooks;
-use crate::actors::replay::Rebuilding;
-use crate::actors::snapshot::{Sweep, Taken};
 use crate::charger::Charger;
 use crate::journal::{DataDir, Layout, Progress, Snapshots, Store, recover};
+use crate::node::posting::PartitionBooks;
+use crate::node::replay::Rebuilding;
+use crate::node::snapshot::{Sweep, Taken};
 use crate::session::Session;
 
 /// All that a shard knows, in an order that does not depend on cells.

@@ -2,12 +2,12 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::dossier::{self, Billing, Dossier};
-use crate::actors::output::OrderReply;
-use crate::actors::shard::MoneyOrder;
 use crate::billing::invoice::{Issued, Series, content, verify_series};
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
+use crate::node::dossier::{self, Billing, Dossier};
+use crate::node::output::OrderReply;
+use crate::node::shard::MoneyOrder;
 use crate::payment::{Decline, DeclineClass};
 use rust_decimal::Decimal;
 

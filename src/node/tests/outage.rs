@@ -1,8 +1,8 @@
 //! A processor fails and comes back: shards, house and the processors' actors together, on a clock of the test's own.
 
 use super::*;
-use crate::actors::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
 use crate::message::ToProcessor;
+use crate::node::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
 use crate::payment::breaker::Breakers;
 use std::collections::{BTreeMap, VecDeque};
 

@@ -3,10 +3,10 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::dossier::{self, Billing};
-use crate::actors::shard::MoneyOrder;
 use crate::billing::{Issuer, SigningKey};
 use crate::ledger::Name;
+use crate::node::dossier::{self, Billing};
+use crate::node::shard::MoneyOrder;
 use crate::session::Session;
 use proptest::prelude::*;
 

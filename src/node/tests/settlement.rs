@@ -2,12 +2,12 @@
 
 use super::money::books;
 use super::*;
-use crate::actors::output::{SettlementReply, SettlementTold};
-use crate::actors::settling;
 use crate::billing::reconciliation::register::Part;
 use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
 use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
+use crate::node::output::{SettlementReply, SettlementTold};
+use crate::node::settling;
 
 fn line(operation: Option<crate::units::OpId>, kind: SettlementKind, gross: i64, fee: i64) -> SettlementLine {
     SettlementLine { operation, kind, gross, fee: -fee, net: gross - fee }

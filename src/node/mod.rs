@@ -1,0 +1,47 @@
+//! The node: everything of a gate that runs without a runtime.
+//!
+//! ```text
+//!   input ─▶ Shard ── Partition ── Arena ── HostedCharger, HostedSession, HostedAccount
+//!              │                              (decide, apply)
+//!              ├─▶ records ─▶ log
+//!              └─▶ outputs, behind their records ─▶ chargers, processors, other shards, the archive
+//! ```
+//!
+//! Chargers, sessions and accounts are actors hosted in arenas ([`hosted`]): millions of them, a cell each. The actix actors
+//! around all this are in [`crate::actors`].
+
+pub mod account;
+mod acquainting;
+mod cells;
+mod channels;
+pub mod charger;
+mod codes;
+mod delivery;
+pub mod dossier;
+mod encoding;
+pub mod hosted;
+pub mod house;
+mod invoicing;
+mod lines;
+pub mod links;
+mod log_lines;
+mod money;
+pub mod output;
+pub mod pages;
+pub mod partition;
+pub mod posting;
+pub mod processor;
+pub mod replay;
+pub mod rhythm;
+pub mod session;
+pub mod session_record;
+pub mod settling;
+pub mod shard;
+pub mod snapshot;
+pub mod stand_ins;
+#[cfg(test)]
+mod tests;
+pub mod topping_up;
+pub mod wheel;
+
+pub use charger::{ConnectionId, Link};
