@@ -30,7 +30,9 @@ const fn page(name: &'static str, text: &'static str) -> Page {
 }
 
 /// Every page, in an order in which they can be read.
-const PAGES: [Page; 10] = [
+const PAGES: [Page; 12] = [
+    page("architecture", include_str!("../manual/architecture.md")),
+    page("glossary", include_str!("../manual/glossary.md")),
     page("installation", include_str!("../manual/installation.md")),
     page("operations", include_str!("../manual/operations.md")),
     page("certificates", include_str!("../manual/certificates.md")),

@@ -1,4 +1,9 @@
-//! The manual.
+//! The manual. [`architecture`] and [`glossary`] come first.
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}
+#[doc = include_str!("glossary.md")]
+pub mod glossary {}
 
 #[doc = include_str!("money.md")]
 pub mod money {}
