@@ -22,7 +22,7 @@ use super::log::LogView;
 use super::mark;
 use super::record::array;
 use super::scan::{self, Blocks, End};
-use super::sled_store::SledStore;
+use super::sled::SledStore;
 use super::snapshot::Snapshots;
 use super::store::{Mark, Store};
 use crate::units::PartitionId;

@@ -8,7 +8,7 @@ use super::failure::{Damage, Failure, Left, Lost};
 use super::log::visit_blocks;
 use super::record::{Assembly, Record, RecordKind};
 use super::scan::{self, Torn};
-use super::sled_store::SledStore;
+use super::sled::SledStore;
 use super::snapshot::Snapshots;
 use super::store::Store;
 use crate::units::PartitionId;

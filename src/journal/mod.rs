@@ -22,27 +22,23 @@ mod archive;
 pub mod backup;
 mod block;
 pub mod conformance;
-mod database;
 mod directory;
 mod failure;
 mod faults;
 mod files;
 mod gate;
-mod helper;
 mod inspect;
 mod log;
 mod mark;
-mod raw;
 mod record;
 mod recovery;
 mod rescue;
 mod scan;
 mod segment;
-mod sled_store;
+mod sled;
 mod snapshot;
 mod snapshots_in_memory;
 mod store;
-mod strata;
 #[cfg(test)]
 mod tests;
 
@@ -59,6 +55,6 @@ pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind
 pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use rescue::{Rescued, RescuedPartition, rescue};
 pub use scan::Torn;
-pub use sled_store::SledStore;
+pub use sled::SledStore;
 pub use snapshot::{Found, Pace, SNAPSHOT_VERSION, Snapshot, Snapshots};
 pub use store::{BlockReader, BlockVisitor, Mark, MemoryStore, Store};

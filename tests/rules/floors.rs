@@ -41,7 +41,7 @@ const SHARED_FLOOR: u8 = 0;
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix", &["actors", "app"]),
     ("actix_rt", &["actors", "app"]),
-    ("sled", &["journal/database.rs"]),
+    ("sled", &["journal/sled"]),
     ("rustls", &["transport"]),
     ("tokio_rustls", &["transport"]),
     ("rcgen", &["transport"]),

@@ -8,9 +8,9 @@
 //! A block may be found more than once (sled moves pages), and blocks are found that were dropped long ago: which numbers
 //! count is the caller's to know.
 
-use super::block::{self, BlockHeader};
-use super::failure::Failure;
-use super::store::BlockVisitor;
+use crate::journal::block::{self, BlockHeader};
+use crate::journal::failure::Failure;
+use crate::journal::store::BlockVisitor;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -156,8 +156,8 @@ fn look_for_blocks(segment: &[u8], base: u64, from: u64, found: &mut Vec<(u64, S
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::BLOCK_HEADER;
     use super::*;
+    use crate::journal::block::BLOCK_HEADER;
     use std::fs;
 
     fn block(number: u64, epoch: u32, previous: u32, text: &str) -> (Vec<u8>, u32) {

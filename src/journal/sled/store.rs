@@ -7,13 +7,13 @@
 //! understand, and panics over damage.
 
 use super::database::{self, Database};
-use super::directory::DataDir;
-use super::failure::Failure;
-use super::files;
 use super::helper::{Helper, Job};
-use super::mark;
-use super::store::{BlockReader, BlockVisitor, Mark, Store};
 use super::strata::{self, Content, Stratum};
+use crate::journal::directory::DataDir;
+use crate::journal::failure::Failure;
+use crate::journal::files;
+use crate::journal::mark;
+use crate::journal::store::{BlockReader, BlockVisitor, Mark, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -175,7 +175,9 @@ impl SledStore {
             let gathered = Database::make(unnamed.clone(), 0, begins, self.generation_blocks)?;
             let mut next = Some(begins);
             strata::replay(&mut self.past, &blocks, &mut |number, block| {
-                next = next.filter(|next| number == *next && super::block::parse(block).is_ok()).map(|next| next + 1);
+                next = next
+                    .filter(|next| number == *next && crate::journal::block::parse(block).is_ok())
+                    .map(|next| next + 1);
                 next.map_or(Ok(()), |_| gathered.append(number, block))
             })?;
             gathered.sync()?;
@@ -324,9 +326,9 @@ impl BlockReader for Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::super::conformance::{self, GENERATION_BLOCKS, framed};
-    use super::super::directory::Layout;
     use super::*;
+    use crate::journal::conformance::{self, GENERATION_BLOCKS, framed};
+    use crate::journal::directory::Layout;
 
     const LAYOUT: Layout = Layout { partitions: 4, generation_blocks: GENERATION_BLOCKS };
 

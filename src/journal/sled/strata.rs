@@ -10,18 +10,18 @@
 //! leaves no pages behind that nothing refers to, and what is damaged is found by us, block by block, and is not touched.
 //! When the log is trimmed beyond a database its files are removed.
 
-use super::directory::DataDir;
-use super::failure::Failure;
-use super::files;
 use super::raw::RawFile;
-use super::store::BlockVisitor;
+use crate::journal::directory::DataDir;
+use crate::journal::failure::Failure;
+use crate::journal::files;
+use crate::journal::store::BlockVisitor;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A database that is only read any more.
 #[derive(Clone, Debug)]
-pub(super) struct Stratum {
+pub(in crate::journal) struct Stratum {
     /// Counted over all databases of a log.
     pub ordinal: u64,
     /// Its directory.
@@ -71,7 +71,7 @@ impl Stratum {
 }
 
 /// Every database of a log, the oldest first, with the blocks from `from` on.
-pub(super) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Stratum>, Failure> {
+pub(in crate::journal) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Stratum>, Failure> {
     let log = dir.log();
     move_into_its_own(&log)?;
     let mut named = Vec::new();
@@ -96,7 +96,7 @@ pub(super) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Stratum>, Failure
 }
 
 /// Shows the blocks of all of them with these numbers.
-pub(super) fn replay(
+pub(in crate::journal) fn replay(
     strata: &mut [Stratum],
     numbers: &Range<u64>,
     visit: &mut BlockVisitor<'_>,

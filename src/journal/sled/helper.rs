@@ -2,9 +2,9 @@
 //! wait for.
 
 use super::database::Database;
-use super::failure::Failure;
-use super::files;
 use super::strata::Stratum;
+use crate::journal::failure::Failure;
+use crate::journal::files;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;

@@ -11,11 +11,11 @@
 //! The device then takes little more than the payload; a test holds that, because it leans on the internals of this
 //! version, which `Cargo.toml` pins.
 
-use super::failure::{Damage, Failure, Place};
-use super::files;
 use super::raw::SEGMENT_BYTES;
-use super::store::BlockVisitor;
 use super::strata::{self, Content, Stratum};
+use crate::journal::failure::{Damage, Failure, Place};
+use crate::journal::files;
+use crate::journal::store::BlockVisitor;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
