@@ -13,7 +13,7 @@ use super::files;
 use super::log::Log;
 use super::mark;
 use super::record::{Assembly, Record, Sequence};
-use super::sled::{SledStore, strata};
+use super::sled::{SledStore, closed_segments};
 use super::snapshot::Snapshots;
 use super::store::{Mark, Store};
 use crate::units::PartitionId;
@@ -62,7 +62,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
         }
         Err(other) => return Err(other),
     };
-    let mut past = strata::read_all(&dir, first_block)?;
+    let mut past = closed_segments::read_all(&dir, first_block)?;
     let mut new = DataDir::create(to, dir.layout())?;
     if let Some(owner) = dir.owner() {
         new.claim(owner)?;
@@ -73,7 +73,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
     let mut log = begin_log(&new, &base)?;
     let mut pick = Pick::new(&base);
     let mut group = Group::default();
-    strata::replay(&mut past, &(first_block..u64::MAX), &mut |number, bytes| match block::parse(bytes) {
+    closed_segments::replay(&mut past, &(first_block..u64::MAX), &mut |number, bytes| match block::parse(bytes) {
         Ok(header) if header.number == number => {
             if group.blocks.first().is_some_and(|(first, _)| first.group != header.group) {
                 pick.take(&mut log, group.hand_over())?;

@@ -11,8 +11,8 @@
 //! The device then takes little more than the payload; a test holds that, because it leans on the internals of this
 //! version, which `Cargo.toml` pins.
 
+use super::closed_segments::{self, ClosedSegment, Content};
 use super::raw::SEGMENT_BYTES;
-use super::strata::{self, Content, Stratum};
 use crate::journal::failure::{Damage, Failure, Place};
 use crate::journal::files;
 use crate::journal::store::BlockVisitor;
@@ -91,14 +91,14 @@ impl Database {
     }
 
     /// What it is when nobody writes to it any more, and the blocks from this number on are another's.
-    pub fn as_stratum(&self, end: u64) -> Stratum {
+    pub fn as_stratum(&self, end: u64) -> ClosedSegment {
         let (ordinal, path) = (self.ordinal, self.path.clone());
-        Stratum { ordinal, path, blocks: self.begins..end, content: Content::Unread }
+        ClosedSegment { ordinal, path, blocks: self.begins..end, content: Content::Unread }
     }
 
     /// Fails if sled has put a page beside its file.
     pub fn refuse_blobs(&self) -> Result<(), Failure> {
-        strata::refuse_blobs(&self.path)
+        closed_segments::refuse_blobs(&self.path)
     }
 
     /// Shows the blocks that are in it, also while others are added.

@@ -1,8 +1,8 @@
 //! The thread that makes the log's databases, closes them, and takes away what was trimmed: none of that is for a commit to
 //! wait for.
 
+use super::closed_segments::ClosedSegment;
 use super::database::Database;
-use super::strata::Stratum;
 use crate::journal::failure::Failure;
 use crate::journal::files;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ pub(super) enum Job {
     /// Close this one, which is durable.
     Close(Database),
     /// Remove the files of one that was closed, or that another process wrote.
-    Remove(Stratum),
+    Remove(ClosedSegment),
 }
 
 impl Helper {
@@ -65,7 +65,7 @@ fn carry_out(job: Job) -> Result<Option<Database>, Failure> {
             return Ok(Some(made));
         }
         Job::Close(database) => drop(database),
-        Job::Remove(stratum) => stratum.remove()?,
+        Job::Remove(segment) => segment.remove()?,
     }
     Ok(None)
 }

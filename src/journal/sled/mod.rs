@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   SledStore ── the open generation ──▶ Database ── sled
-//!             ── full generations ─────▶ strata ── RawFile (reads sled's file without sled)
+//!             ── full generations ─────▶ closed_segments ── RawFile (reads sled's file without sled)
 //!             ── makes and closes databases on a thread of its own: helper
 //! ```
 //!
@@ -10,10 +10,10 @@
 //! ([`conformance`](super::conformance)). The intended successor is a replicated log, one stream for each shard, as a folder
 //! beside this one; then this folder goes, and nothing else changes.
 
+pub(super) mod closed_segments;
 mod database;
 mod helper;
 mod raw;
 mod store;
-pub(super) mod strata;
 
 pub use store::SledStore;

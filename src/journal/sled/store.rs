@@ -1,14 +1,14 @@
 //! The log's blocks in sled: a database for each generation, one after the other.
 //!
 //! While a generation is half full a helper thread makes the database of the next one ([`super::helper`]); the full one is
-//! made durable, closed, and from then on read without sled ([`super::strata`]). Nothing is ever deleted inside of a
+//! made durable, closed, and from then on read without sled ([`super::closed_segments`]). Nothing is ever deleted inside of a
 //! database, for which sled would read every page again: when the log is trimmed beyond one, its files go. What former
 //! processes left is no different: sled takes seconds for each GiB to open a database, writes over an end that it does not
 //! understand, and panics over damage.
 
+use super::closed_segments::{self, ClosedSegment, Content};
 use super::database::{self, Database};
 use super::helper::{Helper, Job};
-use super::strata::{self, Content, Stratum};
 use crate::journal::directory::DataDir;
 use crate::journal::failure::Failure;
 use crate::journal::files;
@@ -28,7 +28,7 @@ pub struct SledStore {
     mark: Option<Mark>,
     generation_blocks: u64,
     /// What is only read any more, the oldest first.
-    past: Vec<Stratum>,
+    past: Vec<ClosedSegment>,
     /// What is written, once something is.
     current: Option<Database>,
     /// The first block of the database that the helper was asked for, until that is the current one.
@@ -62,12 +62,13 @@ impl SledStore {
             bytes: BTreeMap::new(),
         };
         store.find()?;
-        if store.mark.is_some() && store.past.iter().all(|stratum| matches!(stratum.content, Content::Absent)) {
+        if store.mark.is_some() && store.past.iter().all(|segment| matches!(segment.content, Content::Absent)) {
             let what = "the log is gone, and there was one".to_owned();
             return Err(Failure::Absent { path: log, what });
         }
         let first = store.first_block() / store.generation_blocks;
-        let generations = strata::end(&store.past).map_or(0, |end| end.div_ceil(store.generation_blocks) - first);
+        let generations =
+            closed_segments::end(&store.past).map_or(0, |end| end.div_ceil(store.generation_blocks) - first);
         if store.past.len() as u64 > generations + SHORT_LIVES_MAX {
             store.gather()?;
         }
@@ -76,8 +77,8 @@ impl SledStore {
 
     /// Looks for the databases that are there.
     fn find(&mut self) -> Result<(), Failure> {
-        self.past = strata::read_all(&self.dir, self.first_block())?;
-        self.next_ordinal = self.past.iter().map(|stratum| stratum.ordinal + 1).max().unwrap_or(0);
+        self.past = closed_segments::read_all(&self.dir, self.first_block())?;
+        self.next_ordinal = self.past.iter().map(|segment| segment.ordinal + 1).max().unwrap_or(0);
         Ok(())
     }
 
@@ -90,7 +91,7 @@ impl SledStore {
     fn next_path(&mut self, begins: u64) -> (PathBuf, u64) {
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        (Stratum::path_of(&self.dir.log(), ordinal, begins), ordinal)
+        (ClosedSegment::path_of(&self.dir.log(), ordinal, begins), ordinal)
     }
 
     /// Begins a database with this block; whatever there is from that number on counts no more.
@@ -105,8 +106,8 @@ impl SledStore {
         let database = Database::make(path, ordinal, from, self.generation_blocks)?;
         files::sync_dir(&self.dir.log())?;
         files::sync_dir(self.dir.path())?;
-        for stratum in &mut self.past {
-            stratum.blocks.end = stratum.blocks.end.min(from);
+        for segment in &mut self.past {
+            segment.blocks.end = segment.blocks.end.min(from);
         }
         self.current = Some(database);
         self.forget_below(self.first_block())
@@ -149,18 +150,18 @@ impl SledStore {
 
     /// Lets databases go that have no block from this number on.
     fn forget_below(&mut self, number: u64) -> Result<(), Failure> {
-        let is_over = |stratum: &mut Stratum| stratum.blocks.is_empty() || stratum.blocks.end <= number;
-        let over: Vec<Stratum> = self.past.extract_if(.., is_over).collect();
+        let is_over = |segment: &mut ClosedSegment| segment.blocks.is_empty() || segment.blocks.end <= number;
+        let over: Vec<ClosedSegment> = self.past.extract_if(.., is_over).collect();
         match &self.helper {
-            Some(helper) => over.into_iter().try_for_each(|stratum| helper.ask(Job::Remove(stratum))),
-            None => over.into_iter().try_for_each(Stratum::remove),
+            Some(helper) => over.into_iter().try_for_each(|segment| helper.ask(Job::Remove(segment))),
+            None => over.into_iter().try_for_each(ClosedSegment::remove),
         }
     }
 
     /// Makes one database for each generation of all that are there, from the last generation to the first, so that what was
     /// gathered counts as soon as it has its name. Stops where something is missing: that is for others to judge.
     fn gather(&mut self) -> Result<(), Failure> {
-        let (first, end) = (self.first_block(), strata::end(&self.past).unwrap_or(0));
+        let (first, end) = (self.first_block(), closed_segments::end(&self.past).unwrap_or(0));
         let log = self.dir.log();
         let unnamed = log.join("gathering");
         let clear = || match files::exists(&unnamed)? {
@@ -174,7 +175,7 @@ impl SledStore {
             let blocks = begins..end.min((generation + 1) * self.generation_blocks);
             let gathered = Database::make(unnamed.clone(), 0, begins, self.generation_blocks)?;
             let mut next = Some(begins);
-            strata::replay(&mut self.past, &blocks, &mut |number, block| {
+            closed_segments::replay(&mut self.past, &blocks, &mut |number, block| {
                 next = next
                     .filter(|next| number == *next && crate::journal::block::parse(block).is_ok())
                     .map(|next| next + 1);
@@ -187,7 +188,7 @@ impl SledStore {
             }
             // A later one counts from its first block on.
             let ordinal = self.next_ordinal + generation - first / self.generation_blocks;
-            let path = Stratum::path_of(&log, ordinal, begins);
+            let path = ClosedSegment::path_of(&log, ordinal, begins);
             fs::rename(&unnamed, &path).map_err(Failure::io("renaming to", &path))?;
             files::sync_dir(&log)?;
         }
@@ -232,8 +233,8 @@ impl Store for SledStore {
 
     fn sync(&mut self) -> Result<(), Failure> {
         if self.current.is_none() {
-            self.past.iter().try_for_each(Stratum::sync)?;
-            self.begin(strata::end(&self.past).unwrap_or(0).max(self.first_block()))?;
+            self.past.iter().try_for_each(ClosedSegment::sync)?;
+            self.begin(closed_segments::end(&self.past).unwrap_or(0).max(self.first_block()))?;
         }
         self.current.as_ref().expect("begun just now").sync()
     }
@@ -290,9 +291,9 @@ impl Drop for SledStore {
     fn drop(&mut self) {
         // What was made in advance holds nothing: if it stays, the next start takes it away.
         if let Ok(Some(unused)) = self.prepared() {
-            let stratum = unused.as_stratum(u64::MAX);
+            let segment = unused.as_stratum(u64::MAX);
             drop(unused);
-            let _ = stratum.remove();
+            let _ = segment.remove();
         }
         // The directory is let go of when nothing is done in it any more.
         (self.current, self.helper) = (None, None);
@@ -303,7 +304,7 @@ impl Drop for SledStore {
 struct Reader {
     /// The directory stays ours as long as its database is open.
     _dir: DataDir,
-    past: Vec<Stratum>,
+    past: Vec<ClosedSegment>,
     current: Option<database::Reader>,
     /// What lies before it may be on its way out: the helper may be removing it at this moment.
     first_block: u64,
@@ -319,7 +320,7 @@ impl BlockReader for Reader {
             *bytes.entry(number / *generation_blocks).or_default() += block.len() as u64;
             visit(number, block)
         };
-        strata::replay(past, &(*first_block..u64::MAX), &mut show)?;
+        closed_segments::replay(past, &(*first_block..u64::MAX), &mut show)?;
         current.as_ref().map_or(Ok(()), |current| current.replay(&mut show))
     }
 }

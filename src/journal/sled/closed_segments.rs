@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// A database that is only read any more.
 #[derive(Clone, Debug)]
-pub(in crate::journal) struct Stratum {
+pub(in crate::journal) struct ClosedSegment {
     /// Counted over all databases of a log.
     pub ordinal: u64,
     /// Its directory.
@@ -34,7 +34,7 @@ pub(in crate::journal) struct Stratum {
 
 /// What is known of a database's file.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(in crate::journal) enum Content {
     /// Nobody has looked yet.
     Unread,
     /// It was never made.
@@ -50,7 +50,7 @@ impl Content {
     }
 }
 
-impl Stratum {
+impl ClosedSegment {
     /// The directory of a database whose first block this is.
     pub fn path_of(log: &Path, ordinal: u64, begins: u64) -> PathBuf {
         log.join(format!("{ordinal:08}-{begins:020}"))
@@ -71,7 +71,7 @@ impl Stratum {
 }
 
 /// Every database of a log, the oldest first, with the blocks from `from` on.
-pub(in crate::journal) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Stratum>, Failure> {
+pub(in crate::journal) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<ClosedSegment>, Failure> {
     let log = dir.log();
     move_into_its_own(&log)?;
     let mut named = Vec::new();
@@ -82,28 +82,28 @@ pub(in crate::journal) fn read_all(dir: &DataDir, from: u64) -> Result<Vec<Strat
         named.extend(parsed.map(|(ordinal, begins): (u64, u64)| (ordinal, begins, path)));
     }
     named.sort_unstable();
-    let mut strata = Vec::with_capacity(named.len());
+    let mut segments = Vec::with_capacity(named.len());
     let mut below = u64::MAX;
     for (ordinal, begins, path) in named.into_iter().rev() {
         refuse_blobs(&path)?;
         let blocks = begins..below;
         let content = if blocks.is_empty() { Content::Absent } else { Content::of(&path, from.max(begins))? };
-        strata.push(Stratum { ordinal, path, blocks, content });
+        segments.push(ClosedSegment { ordinal, path, blocks, content });
         below = below.min(begins);
     }
-    strata.reverse();
-    Ok(strata)
+    segments.reverse();
+    Ok(segments)
 }
 
 /// Shows the blocks of all of them with these numbers.
 pub(in crate::journal) fn replay(
-    strata: &mut [Stratum],
+    segments: &mut [ClosedSegment],
     numbers: &Range<u64>,
     visit: &mut BlockVisitor<'_>,
 ) -> Result<(), Failure> {
-    let mut in_order: Vec<&mut Stratum> = strata.iter_mut().collect();
-    in_order.sort_unstable_by_key(|stratum| stratum.blocks.start);
-    for Stratum { path, blocks, content, .. } in in_order {
+    let mut in_order: Vec<&mut ClosedSegment> = segments.iter_mut().collect();
+    in_order.sort_unstable_by_key(|segment| segment.blocks.start);
+    for ClosedSegment { path, blocks, content, .. } in in_order {
         let wanted = blocks.start.max(numbers.start)..blocks.end.min(numbers.end);
         if wanted.is_empty() {
             continue;
@@ -119,9 +119,9 @@ pub(in crate::journal) fn replay(
 }
 
 /// The number after the last whole block of those that were looked at.
-pub(super) fn end(strata: &[Stratum]) -> Option<u64> {
-    let ends = strata.iter().filter_map(|stratum| match &stratum.content {
-        Content::Found(raw) => raw.end(&stratum.blocks),
+pub(super) fn end(segments: &[ClosedSegment]) -> Option<u64> {
+    let ends = segments.iter().filter_map(|segment| match &segment.content {
+        Content::Found(raw) => raw.end(&segment.blocks),
         Content::Unread | Content::Absent => None,
     });
     ends.max()
@@ -146,7 +146,7 @@ pub(super) fn refuse_blobs(database: &Path) -> Result<(), Failure> {
 
 /// The first version of the program had one database, in the log's own directory.
 fn move_into_its_own(log: &Path) -> Result<(), Failure> {
-    let first = Stratum::path_of(log, 0, 0);
+    let first = ClosedSegment::path_of(log, 0, 0);
     if !files::exists(&log.join("db"))? && !files::exists(&first)? {
         return Ok(());
     }
