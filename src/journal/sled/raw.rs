@@ -28,7 +28,7 @@ const THREADS_MAX: usize = 4;
 
 /// A file of sled's, and what was found in it.
 #[derive(Clone, Debug)]
-pub(super) struct RawFile {
+pub(in crate::journal) struct RawFile {
     path: PathBuf,
     file: Arc<File>,
     /// By number; several when sled has moved them.
