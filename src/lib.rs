@@ -11,7 +11,7 @@
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`], [`message`] |
-//! | 4 | [`wire`], [`journal`] |
+//! | 4 | [`accounting`], [`wire`], [`journal`] |
 //! | 5 | [`node`] |
 //! | 6 | [`actors`] |
 //! | 7 | [`transport`] |
@@ -25,6 +25,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod account;
+pub mod accounting;
 pub mod actors;
 pub mod app;
 pub mod billing;

@@ -37,6 +37,7 @@ mod apply;
 mod decide;
 mod operation;
 mod postings;
+mod processor;
 mod resume;
 mod state;
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use apply::apply;
 pub use decide::decide;
 pub use operation::{CAPABILITIES_INFLIGHT_MAX, capabilities};
 pub use postings::entries;
+pub use processor::{account_of, account_processor};
 pub use resume::{next_deadline, resume};
 pub use state::{Account, Balance, CredentialLink, Hold, HoldState, Movement, MovementKind, OpenAccount, Parts};
 pub use top_up::{Event as TopUpEvent, Step, TopUp};

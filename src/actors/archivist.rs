@@ -13,12 +13,12 @@
 //! ```
 
 use super::directory::Directory;
+use crate::accounting::dossier::{self, Billing, Dossier, DossierError};
+use crate::accounting::pages::Page;
 use crate::journal::{Archive, Damage, Failure};
 use crate::limits;
 use crate::message::{ReceiptNotice, ToCharger};
-use crate::node::dossier::{self, Billing, Dossier, DossierError};
 use crate::node::output::ChargerRef;
-use crate::node::pages::Page;
 use crate::node::shard::Input;
 use crate::session::Session;
 use crate::tariff::Tariff;

@@ -1,9 +1,9 @@
 //! How a gate makes receipts: who sells, and the key that signs.
 
+use crate::accounting::dossier::{Billing, Sites};
 use crate::billing::{Issuer, Place, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};
-use crate::node::dossier::{Billing, Sites};
 use crate::node::house::SeriesNames;
 use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;

@@ -2,6 +2,7 @@
 
 use super::gate::StartError;
 use super::scrape::CommitDurations;
+use crate::accounting::dossier::Billing;
 use crate::actors::Outside;
 use crate::actors::archivist::Archivist;
 use crate::actors::directory::Directory;
@@ -10,7 +11,6 @@ use crate::actors::shard_actor::ShardActor;
 use crate::actors::writer::{Commitment, JournalWriter, LogFigures};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
-use crate::node::dossier::Billing;
 use crate::node::rhythm::Rhythm;
 use crate::node::shard::Shard;
 use crate::units::Clock;

@@ -1,10 +1,10 @@
 //! The state of a gate in figures.
 
 use super::views::{Unanswered, Views, ask_all};
+use crate::accounting::posting::PartitionBooks;
 use crate::actors::directory::Directory;
 use crate::ledger::Name;
 use crate::node::partition::Tally;
-use crate::node::posting::PartitionBooks;
 use crate::node::shard::Shard;
 use crate::units::Currency;
 use serde::Serialize;

@@ -2,8 +2,8 @@
 
 use super::api::Refused;
 use super::views::{Unanswered, Views};
+use crate::accounting::pages::Page;
 use crate::ledger::{Books, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side};
-use crate::node::pages::Page;
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

@@ -84,7 +84,7 @@ fn collect_figures(figures: &Figures, text: &mut String) {
     for (name, currency, balance) in books.books.balances() {
         let Name::Held(processor) = name else { continue };
         let held = balance.natural(name.kind());
-        match crate::node::house::account_of(processor) {
+        match crate::account::account_of(processor) {
             Some(_) => *on_accounts.entry(currency).or_insert(0) += held,
             None => HOLDS_OUTSTANDING.write_series(text, &[currency.code(), processor.as_str()], held),
         }
@@ -124,8 +124,8 @@ fn collect_processors(processors: &[ProcessorRow], text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounting::posting::PartitionBooks;
     use crate::ledger::{Debtor, Entry, EntryId, EntryKind, Funding, Leg, Sale, Share, Side};
-    use crate::node::posting::PartitionBooks;
     use crate::units::{Amount, Currency, Fingerprint, OperatorId, PartitionId, SessionId, Timestamp};
 
     #[test]

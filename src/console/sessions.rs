@@ -2,9 +2,9 @@
 
 use super::timeline;
 use super::views::{Unanswered, Views};
+use crate::accounting::dossier::{self, Dossier};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::host::wall_clock;
-use crate::node::dossier::{self, Dossier};
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};

@@ -5,14 +5,13 @@
 use super::api::Refused;
 use super::batches::{batch_row, older_row};
 use super::views::{Unanswered, Views};
+use crate::accounting::settlement::{self, moved};
 use crate::billing::reconciliation::lay::Verdict;
 use crate::billing::reconciliation::older::OlderBatches;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
 use crate::limits::SETTLEMENT_LINES_LISTED;
-use crate::node::settling::moved;
-use crate::payment::Payment;
 use crate::session::Session;
 use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
@@ -298,7 +297,7 @@ impl Views {
     /// Captures, refunds and disputes of all sessions at outside processors, in the order of their ids.
     pub(super) fn operations(&self) -> Result<Vec<(ProcessorId, Ours)>, Unanswered> {
         let mut found: BTreeMap<OpId, (ProcessorId, Ours)> = BTreeMap::new();
-        self.each_session(operations, |(processor, ours)| {
+        self.each_session(settlement::of_session, |(processor, ours)| {
             found.insert(ours.operation, (processor, ours));
         })?;
         let top_ups = self.ask(|shard| {
@@ -316,12 +315,13 @@ impl Views {
         let mut found = BTreeMap::new();
         let top_ups = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
-            all.map(|top_up| (top_up.id, (top_up.credited_minor, net(&top_up.payment)))).collect::<Vec<_>>()
+            all.map(|top_up| (top_up.id, (top_up.credited_minor, settlement::kept(&top_up.payment))))
+                .collect::<Vec<_>>()
         });
         found.extend(top_ups.whole()?.into_iter().flatten());
         let price = |session: &Session| {
             let payable = session.ended().map_or(0, |ended| ended.payable.minor);
-            vec![(session.id, (payable, net(&session.payment)))]
+            vec![(session.id, (payable, settlement::kept(&session.payment)))]
         };
         self.each_session(price, |(id, prices)| {
             found.insert(id, prices);
@@ -346,16 +346,6 @@ impl Views {
         live.whole()?.into_iter().flatten().for_each(keep);
         Ok(())
     }
-}
-
-fn operations(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let at = session.settled_at().or_else(|| session.ended().map(|ended| ended.known_at)).unwrap_or(session.opened_at);
-    moved(&session.payment, at)
-}
-
-/// What was taken and not given back, in minor units.
-fn net(payment: &Payment) -> i64 {
-    payment.captured().minor.saturating_sub(payment.refunded().minor)
 }
 
 /// The state that needs more attention.

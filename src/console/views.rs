@@ -3,13 +3,13 @@
 //! Whoever does not answer in time is not taken for one who answered "not here": that is [`Unanswered`], and what was
 //! asked is answered only as far as it does not depend on the silent one.
 
+use crate::accounting::dossier::Dossier;
+use crate::accounting::pages::Page;
 use crate::actors::archivist::{self, Unread};
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Look;
 use crate::billing::BillingError;
 use crate::journal::{Archive, Failure};
-use crate::node::dossier::Dossier;
-use crate::node::pages::Page;
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};

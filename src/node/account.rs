@@ -2,8 +2,8 @@
 
 use super::encoding::encode;
 use super::hosted::{Hostable, Hosted};
-use super::posting;
 use crate::account::{self, Account, Command, Effect, Event};
+use crate::accounting::posting;
 use crate::ledger::Entry;
 use crate::units::{AccountId, Mono};
 

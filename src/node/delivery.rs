@@ -7,7 +7,7 @@ use super::charger::Link;
 use super::codes;
 use super::encoding::encode;
 use super::hosted::Slot;
-use super::house::{self, House, account_processor};
+use super::house::{self, House};
 use super::log_lines;
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
@@ -17,6 +17,7 @@ use super::session_record;
 use super::shard::{Input, Sleeper};
 use super::wheel::Wheel;
 use crate::account;
+use crate::account::account_processor;
 use crate::charger;
 use crate::journal::{Gate, Permit, RecordKind};
 use crate::message::{

@@ -119,9 +119,6 @@ pub struct Routes {
     pub breakers: Breakers,
 }
 
-/// What the id of an account as a processor begins with; no certificate may name such a processor.
-pub const ACCOUNT_PREFIX: &str = ProcessorId::OF_ACCOUNTS;
-
 impl House {
     /// The tariff and time zone of a connector.
     pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
@@ -195,7 +192,7 @@ impl House {
 
     /// The account that an operation is for, when it is not for an outside processor.
     pub fn account_of(operation: &Operation) -> Option<AccountId> {
-        account_of(&operation.processor)
+        crate::account::account_of(&operation.processor)
     }
 
     /// How a credential is shown: the kind, and a keyed fingerprint from which the token cannot be told.
@@ -223,7 +220,7 @@ impl Router for House {
         let vault = self.keys.vault();
         let credential = &*vault.open(credential).map_err(|_| NoRoute::NotTaken)?;
         if let Some(linked) = self.links.find(self.mark(credential)) {
-            let route = account_processor(&linked).map(to_account);
+            let route = crate::account::account_processor(&linked).map(to_account);
             return route.filter(|route| !except.contains(&route.processor)).ok_or(NoRoute::NotTaken);
         }
         let site = self.places.load().site(charger);
@@ -266,16 +263,6 @@ pub fn code_of(reason: NoRoute) -> Code {
             Code::NoProcessor
         }
     }
-}
-
-/// The account that a processor's id stands for.
-pub fn account_of(processor: &ProcessorId) -> Option<AccountId> {
-    AccountId::new(processor.as_str().strip_prefix(ACCOUNT_PREFIX)?).ok()
-}
-
-/// The account as the processor of its own funds.
-pub fn account_processor(account: &AccountId) -> Option<ProcessorId> {
-    ProcessorId::new(&format!("{ACCOUNT_PREFIX}{account}")).ok()
 }
 
 /// Why nobody is asked for a credential that is linked to no account. Cards and contracts of drivers are for accounts before

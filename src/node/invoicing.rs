@@ -25,22 +25,15 @@ use super::encoding::encode;
 use super::hosted::Slot;
 use super::output::Output;
 use super::partition::Partition;
-use super::{dossier, posting};
-use crate::billing::BillingError;
+use crate::accounting::documents;
 use crate::billing::invoice::{
-    self, Command, Document, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind,
-    Turn,
+    self, Command, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind, Turn,
 };
 use crate::journal::RecordKind;
 use crate::ledger::Tax;
-use crate::payment;
-use crate::session::{self, Session, Stage};
-use crate::tariff::Tariff;
-use crate::units::{Amount, OpId, SessionId, Timestamp};
+use crate::session::{self, Stage};
+use crate::units::{Amount, SessionId};
 use std::collections::BTreeMap;
-
-/// Numbers of documents that belong to no operation: above those of operations, below those of inquiries.
-const FIRST_OWN_NUMBER: u16 = 0x4000;
 
 /// Requests that one turn sends: a few, because they share its permit with whatever else it does.
 pub(super) const ASKED_AT_ONCE: usize = 8;
@@ -60,15 +53,15 @@ impl Delivery<'_> {
     fn bill_what_is_due(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
-        let Some(due) = due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
-        let taxes = taxes(session, tariff, billed(session).saturating_add(due.minor));
-        match (due.minor, taxes.is_empty(), fits(due, &taxes)) {
+        let Some(due) = documents::due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
+        let taxes = documents::taxes(session, tariff, documents::billed(session).saturating_add(due.minor));
+        match (due.minor, taxes.is_empty(), documents::fits(due, &taxes)) {
             (0, true, _) => {}
             (_, _, true) => self.document(partition, cell, events, due, taxes),
             // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
             // documented is taken back as a whole. Then everything is due, and documented anew.
             (_, _, false) => {
-                let back = Amount::new(billed(session).saturating_neg(), due.currency);
+                let back = Amount::new(documents::billed(session).saturating_neg(), due.currency);
                 let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
                 for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
                     let back = back_taxes.entry(*tax).or_insert(0);
@@ -90,8 +83,8 @@ impl Delivery<'_> {
     ) {
         let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
-        let id = document_id(session, events);
-        let document = match document(session, tariff, id, due, taxes, self.now.wall) {
+        let id = documents::document_id(session, events);
+        let document = match documents::document(session, tariff, id, due, taxes, self.now.wall) {
             Ok(document) => document,
             Err(error) => {
                 debug_assert!(false, "the figures of session {} contradict each other: {error}", session.id);
@@ -212,80 +205,4 @@ impl Partition {
             hosted.document(Issued::clone(issued));
         }
     }
-}
-
-/// What the documents of a session lack: above zero for an invoice, below zero for a credit note. Nothing before every
-/// hold has ended for the first time.
-fn due(session: &Session) -> Option<Amount> {
-    session.settled_at()?;
-    let payable = session.ended()?.payable;
-    let lacking = posting::left(session).min(payable.minor).saturating_sub(billed(session));
-    (payable.minor > 0).then(|| Amount::new(lacking, payable.currency))
-}
-
-/// What the documents of a session come to, in minor units.
-fn billed(session: &Session) -> i64 {
-    session.documents().iter().map(|issued| issued.document.total.minor).fold(0, i64::saturating_add)
-}
-
-/// The document over `due`, after checking that what it is about agrees with itself.
-fn document(
-    session: &Session,
-    tariff: &Tariff,
-    id: OpId,
-    due: Amount,
-    taxes: BTreeMap<Tax, i64>,
-    now: Timestamp,
-) -> Result<Document, BillingError> {
-    let closed = dossier::closed(session, tariff)?;
-    closed.check()?;
-    let taxes = taxes.into_iter().filter(|(_, minor)| *minor != 0);
-    let taxes = taxes.map(|(tax, minor)| (tax, Amount::new(minor, due.currency))).collect();
-    let corrects = dossier::invoice(session).filter(|_| due.minor < 0).map(|invoice| invoice.number.clone());
-    Ok(Document { id, final_at: now, total: due, taxes, content: invoice::content(&closed, due), corrects })
-}
-
-/// The taxes of the next document: what the books have of them up to where the session's documents then are, less what
-/// the earlier documents say. So all documents together say what the books and the last receipt say.
-fn taxes(session: &Session, tariff: &Tariff, after: i64) -> BTreeMap<Tax, i64> {
-    let mut taxes: BTreeMap<Tax, i64> = BTreeMap::new();
-    for (tax, amount) in posting::taxes_upto(session, tariff, after) {
-        let sum = taxes.entry(tax).or_insert(0);
-        *sum = sum.saturating_add(amount.minor);
-    }
-    for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
-        let left = taxes.entry(*tax).or_insert(0);
-        *left = left.saturating_sub(amount.minor);
-    }
-    taxes.retain(|_, minor| *minor != 0);
-    taxes
-}
-
-/// Whether a document over this much can have these taxes: of its sign, and no more than it.
-fn fits(due: Amount, taxes: &BTreeMap<Tax, i64>) -> bool {
-    let sum: i128 = taxes.values().map(|minor| i128::from(*minor)).sum();
-    let same_sign = taxes.values().all(|minor| minor.signum() == due.minor.signum());
-    due.minor != 0 && same_sign && sum.abs() <= i128::from(due.minor).abs()
-}
-
-/// The operation that a document belongs to: the session itself for the first, the refund for a credit note.
-fn document_id(session: &Session, events: &[session::Event]) -> OpId {
-    if session.documents().is_empty() {
-        return session.id.operation(0);
-    }
-    let refund = events.iter().find_map(|event| match event {
-        session::Event::Payment(fact) => match &**fact {
-            payment::Event::Refunded { operation, .. } | payment::Event::LateApproval { operation, .. } => {
-                Some(session.payment.operation_id(*operation))
-            }
-            _ => None,
-        },
-        _ => None,
-    });
-    let fresh = |id: &OpId| session.documents().iter().all(|issued| issued.document.id != *id);
-    let own = || {
-        let count = u16::try_from(session.documents().len()).unwrap_or(u16::MAX >> 2);
-        session.id.operation(FIRST_OWN_NUMBER.saturating_add(count))
-    };
-    refund.filter(fresh).unwrap_or_else(own)
 }

@@ -3,11 +3,11 @@
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
 use super::hosted::{Arena, Slot};
-use super::posting::PartitionBooks;
 use super::session::HostedSession;
 use super::snapshot::Snapping;
 use super::topping_up::TopUps;
 use crate::account::Account;
+use crate::accounting::posting::PartitionBooks;
 use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::payment::acquaintance::Acquaintances;

@@ -14,8 +14,8 @@
 use super::charger::ConnectionId;
 use super::lines::{Line, Lines, Sent};
 use super::output::SettlementReply;
-use super::settling;
 use super::shard::Input;
+use crate::accounting::settlement;
 use crate::message::{Code, SettlementPart, ToProcessor};
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
 use crate::payment::breaker::{BreakerPolicy, Breakers, Signal};
@@ -521,7 +521,7 @@ impl ProcessorActor {
                 }
                 Callback::Settlement(part) => {
                     self.unacknowledged.insert(part.callback, from);
-                    match settling::read(&self.id, &part) {
+                    match settlement::read(&self.id, &part) {
                         Some(read) => {
                             let reply = SettlementReply::Callback(self.id.clone(), part.callback);
                             self.post(from, Input::Settlement(Box::new(read), reply));

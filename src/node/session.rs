@@ -3,7 +3,7 @@
 use super::encoding::encode;
 use super::hosted::{Counts, Hostable, Hosted, Slot};
 use super::house::House;
-use super::posting;
+use crate::accounting::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::payment::{LiveOperation, Phase};

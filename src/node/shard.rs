@@ -13,13 +13,13 @@ use super::delivery::Delivery;
 use super::hosted::Slot;
 use super::house::House;
 use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
-use super::pages::Page;
 use super::partition::Partition;
 use super::session::HostedSession;
-use super::settling;
 use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
 use crate::account;
+use crate::accounting::pages::Page;
+use crate::accounting::settlement;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::charger::Charger;
@@ -128,11 +128,11 @@ impl Input {
             Input::TopUp(order, _) => order.id.partition(),
             Input::PageArchived(partition, _) => *partition,
             Input::Declared(processor, _) | Input::DrainProcessor(processor, _, _) => {
-                settling::partition_of(processor, count)
+                settlement::partition_of(processor, count)
             }
-            Input::Settlement(part, _) => settling::partition_of(&part.processor, count),
-            Input::Booked(booking) => settling::partition_of(&booking.processor, count),
-            Input::RevertBatch(key, ..) | Input::UnbookPart(key, _) => settling::partition_of(&key.0, count),
+            Input::Settlement(part, _) => settlement::partition_of(&part.processor, count),
+            Input::Booked(booking) => settlement::partition_of(&booking.processor, count),
+            Input::RevertBatch(key, ..) | Input::UnbookPart(key, _) => settlement::partition_of(&key.0, count),
         }
     }
 }

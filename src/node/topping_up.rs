@@ -2,11 +2,11 @@
 
 use super::delivery::Delivery;
 use super::encoding::encode;
-use super::house::account_of;
 use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
-use super::posting;
+use crate::account::account_of;
 use crate::account::{self, Step, TopUp, TopUpSource};
+use crate::accounting::posting;
 use crate::journal::RecordKind;
 use crate::limits;
 use crate::payment::{self, Credential};

@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("charger", 3),
     ("account", 3),
     ("message", 3),
+    ("accounting", 4),
     ("wire", 4),
     ("journal", 4),
     ("node", 5),
@@ -53,8 +54,19 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms in which everything is decided: no clock, socket, disk, dice, runtime.
-const PURE: &[&str] =
-    &["units", "tariff", "ledger", "payment", "billing", "session", "charger", "account", "message", "wire"];
+const PURE: &[&str] = &[
+    "units",
+    "tariff",
+    "ledger",
+    "payment",
+    "billing",
+    "session",
+    "charger",
+    "account",
+    "message",
+    "accounting",
+    "wire",
+];
 
 /// What a pure room never names.
 /// A thread's own table of values (`LocalKey`) is memory: it asks nobody. Making threads and waiting in them is what is meant.
@@ -130,7 +142,7 @@ fn what_decides_knows_no_clock_socket_disk_or_runtime() {
 
 #[test]
 fn money_and_energy_know_no_floats() {
-    let rooms = ["units", "tariff", "ledger", "payment", "billing", "session", "account"];
+    let rooms = ["units", "tariff", "ledger", "payment", "billing", "session", "account", "accounting"];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
         if rooms.contains(&room_of(&path).as_str()) {

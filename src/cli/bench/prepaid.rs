@@ -5,10 +5,11 @@
 
 use super::super::{CliError, Exit, Output};
 use crate::account;
+use crate::account::account_processor;
 use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
-use crate::node::house::{House, Place, Places, account_processor};
+use crate::node::house::{House, Place, Places};
 use crate::node::output::{OrderReply, Output as Left};
 use crate::node::shard::{Input, Shard};
 use crate::payment::vault::Keyring;

@@ -1,8 +1,8 @@
 //! How long it took from the end of a session until its hold had ended, from the archive of a gate that has ended.
 
+use crate::accounting::dossier::Dossier;
 use crate::cli::CliError;
 use crate::journal::{Archive, DataDir};
-use crate::node::dossier::Dossier;
 use crate::payment::OperationKind;
 use crate::session::Session;
 use crate::sim::world::{Percentiles, Settling};

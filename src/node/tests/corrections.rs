@@ -3,9 +3,9 @@
 
 use super::money::books;
 use super::*;
+use crate::accounting::dossier::{self, Billing};
 use crate::billing::{Issuer, SigningKey};
 use crate::ledger::Name;
-use crate::node::dossier::{self, Billing};
 use crate::node::shard::MoneyOrder;
 use crate::session::Session;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! Every door with the extremes of every number: what comes of it is a fact or a typed refusal, never the end of the process.
 
 use super::*;
+use crate::accounting::dossier::{self, Billing};
 use crate::billing::{Issuer, SigningKey};
-use crate::node::dossier::{self, Billing};
 use crate::units::{Current, Fingerprint};
 use proptest::prelude::*;
 

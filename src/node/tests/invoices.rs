@@ -2,10 +2,10 @@
 
 use super::money::books;
 use super::*;
+use crate::accounting::dossier::{self, Billing, Dossier};
 use crate::billing::invoice::{Issued, Series, content, verify_series};
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
-use crate::node::dossier::{self, Billing, Dossier};
 use crate::node::output::OrderReply;
 use crate::node::shard::MoneyOrder;
 use crate::payment::{Decline, DeclineClass};

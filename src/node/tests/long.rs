@@ -1,11 +1,11 @@
 //! Sessions of any length and any course of the meter: bounded in memory and record, and ended by a receipt.
 
 use super::*;
+use crate::accounting::dossier::{Billing, Dossier};
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::Archive;
 use crate::limits::{SEGMENTS_MAX, SESSION_BYTES_MAX, SESSION_RECORD_BYTES_MAX};
 use crate::message::ReceiptNotice;
-use crate::node::dossier::{Billing, Dossier};
 use crate::session::Session;
 use serde_json::Value;
 

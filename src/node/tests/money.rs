@@ -1,10 +1,10 @@
 //! The books and the receipts of a shard, after whatever happens to it.
 
 use super::*;
+use crate::accounting::dossier::{self, Billing, Dossier};
+use crate::accounting::posting::PartitionBooks;
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
-use crate::node::dossier::{self, Billing, Dossier};
-use crate::node::posting::PartitionBooks;
 use crate::session::Stage;
 use crate::units::Cost;
 use proptest::prelude::*;

@@ -266,7 +266,7 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     begin(&mut scene);
     assert_eq!(scene.asked().processor, other());
     // A snapshot tells the same.
-    let partition = super::super::settling::partition_of(&acme(), 8);
+    let partition = crate::accounting::settlement::partition_of(&acme(), 8);
     let state = scene.shard.snapshot(partition);
     let house = house();
     let mut shard = Shard::new(house.clone(), 0, scene.now);

@@ -2,12 +2,12 @@
 
 use super::money::books;
 use super::*;
+use crate::accounting::settlement;
 use crate::billing::reconciliation::register::Part;
 use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
 use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::node::output::{SettlementReply, SettlementTold};
-use crate::node::settling;
 
 fn line(operation: Option<crate::units::OpId>, kind: SettlementKind, gross: i64, fee: i64) -> SettlementLine {
     SettlementLine { operation, kind, gross, fee: -fee, net: gross - fee }
@@ -26,7 +26,7 @@ fn batch(number: u128, lines: Vec<SettlementLine>) -> SettlementPart {
 }
 
 fn hand_over(scene: &mut Scene, part: &SettlementPart) {
-    let read = settling::read(&acme(), part).expect("the hash is right");
+    let read = settlement::read(&acme(), part).expect("the hash is right");
     let reply = SettlementReply::Callback(acme(), part.callback);
     scene.take(Input::Settlement(Box::new(read), reply));
 }
@@ -142,14 +142,14 @@ fn an_overdue_batch_is_forgotten_by_the_clock() {
 fn a_batch_whose_lines_were_changed_on_the_way_is_not_taken() {
     let mut part = batch(2, vec![line(None, SettlementKind::Payout, 100, 0)]);
     part.lines[0].gross = 101;
-    assert_eq!(settling::read(&acme(), &part), None);
+    assert_eq!(settlement::read(&acme(), &part), None);
 }
 
 #[test]
 fn a_batch_that_does_not_add_up_is_refused() {
     let mut scene = Scene::new();
     let part = batch(3, vec![line(None, SettlementKind::Payout, 100, 0)]);
-    let mut read: Part = settling::read(&acme(), &part).unwrap();
+    let mut read: Part = settlement::read(&acme(), &part).unwrap();
     read.lines[0].net = 99;
     let reply = SettlementReply::Callback(acme(), part.callback);
     scene.take(Input::Settlement(Box::new(read), reply));

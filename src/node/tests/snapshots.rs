@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::account::Account;
+use crate::accounting::posting::PartitionBooks;
 use crate::charger::Charger;
 use crate::journal::{DataDir, Layout, Progress, Snapshots, Store, recover};
-use crate::node::posting::PartitionBooks;
 use crate::node::replay::Rebuilding;
 use crate::node::snapshot::{Sweep, Taken};
 use crate::session::Session;

@@ -4,10 +4,10 @@
 use super::process::Process;
 use super::world::{World, live_sessions};
 use crate::account::{Account, HoldState};
+use crate::accounting::dossier::Dossier;
+use crate::accounting::posting::PartitionBooks;
 use crate::ledger::Name;
-use crate::node::dossier::Dossier;
 use crate::node::partition::Partition;
-use crate::node::posting::PartitionBooks;
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Stage as HoldStage};
 use crate::session::{Session, Stage};

@@ -1,9 +1,9 @@
 //! What outlives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the dice of ids.
 
+use crate::accounting::dossier::Billing;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Snapshots};
 use crate::message::Code;
-use crate::node::dossier::Billing;
 use crate::node::house::{House, Place, Places, Routes, SeriesNames};
 use crate::node::links::Links;
 use crate::node::stand_ins::StandIns;

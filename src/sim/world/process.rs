@@ -7,13 +7,13 @@ use super::desk::{Desk, Outlet};
 use super::estate::Estate;
 use super::network::Peer;
 use super::witness::Witness;
+use crate::accounting::dossier::{self, Dossier};
 use crate::actors::archivist::{self, Unread};
 use crate::journal::{Batch, Busy, Damage, Failure, Log, Store, recover};
 use crate::message::{
     Channel, Code, FromCharger, FromProcessor, GoAway, MeterAck, PeerIdentity, ProcessorHelloAck, ReceiptNotice,
     Received, Subject, Terms, ToCharger, ToProcessor,
 };
-use crate::node::dossier::{self, Dossier};
 use crate::node::house::House;
 use crate::node::output::Output;
 use crate::node::processor::{Callback, Callbacks, Connected, ProcessorActor};

@@ -2,12 +2,12 @@
 //! some of it; the gate lays that beside what its sessions say that was taken and given back.
 
 use super::world::{SECOND, World};
+use crate::accounting::dossier::Dossier;
+use crate::accounting::settlement;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Facts, Flow, Ours, Verdict};
 use crate::ledger::Name;
-use crate::node::dossier::Dossier;
-use crate::node::settling;
 use crate::node::shard::Input;
 use crate::session::Session;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
@@ -115,7 +115,7 @@ fn moved(world: &World) -> Moved {
 
 /// Disputes are in no batch here: what they have taken is compared as a sum.
 fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let all = settling::moved(&session.payment, session.settled_at().unwrap_or(session.opened_at)).into_iter();
+    let all = settlement::moved(&session.payment, session.settled_at().unwrap_or(session.opened_at)).into_iter();
     all.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)).collect()
 }
 

@@ -4,10 +4,10 @@
 //! gate that forgets is found out.
 
 use super::process::Process;
+use crate::accounting::dossier::Dossier;
 use crate::billing::verify_receipt;
 use crate::ledger::Ledger;
 use crate::message::{Code, ToCharger};
-use crate::node::dossier::Dossier;
 use crate::node::output::ChargerRef;
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};

@@ -4,7 +4,7 @@
 use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use wattstile::node::dossier::Dossier;
+use wattstile::accounting::dossier::Dossier;
 use wattstile::node::house::{House, Place, Places};
 use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;

@@ -11,9 +11,8 @@
 //! An entry is dated by its fact: when the gate decided it, or heard of it.
 
 use super::dossier;
-use super::house::account_of;
 use super::pages::Pages;
-use crate::account::{self, Account};
+use crate::account::{self, Account, account_of};
 use crate::billing::{PayableSplit, Pricing};
 use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side, Tax};
 use crate::payment::{self, Ask, Event, Hold, OperationKind, Ordinal, Payment};
@@ -444,7 +443,7 @@ impl Posting<'_> {
 }
 
 /// What a session was sold for and did not get back, in minor units: more than it costs when more was taken.
-pub(super) fn left(session: &Session) -> i64 {
+pub(crate) fn left(session: &Session) -> i64 {
     let payable = session.ended().map_or(0, |ended| ended.payable.minor);
     session.payment.captured().minor.max(payable).saturating_sub(session.payment.refunded().minor)
 }
@@ -453,7 +452,7 @@ pub(super) fn left(session: &Session) -> i64 {
 /// up to the whole, to the minor unit, in whatever pieces it was captured, owed and given back. What is taken beyond the
 /// price has no tax that could be named, and neither has what is taken while the price is not final yet: that is
 /// put right when it is ([`of_end`]).
-pub(super) fn sold(session: &Session, tariff: &Tariff, from: i64, to: i64) -> Result<Share, EntryError> {
+pub(crate) fn sold(session: &Session, tariff: &Tariff, from: i64, to: i64) -> Result<Share, EntryError> {
     let whole = match session.ended() {
         Some(_) => whole(session, tariff)?,
         None => None,
@@ -511,7 +510,7 @@ pub fn of_end(session: &Session, tariff: &Tariff, post: &mut dyn FnMut(Entry)) {
 }
 
 /// What a session would have been sold for by now: its parts and their total.
-pub(super) fn mixture(session: &Session, tariff: &Tariff) -> Option<Share> {
+pub(crate) fn mixture(session: &Session, tariff: &Tariff) -> Option<Share> {
     let pricing = Pricing::of(tariff, &session.rating, &session.segments, session.meter.at).ok()?;
     share_of(&pricing, tariff).ok().flatten()
 }
@@ -519,7 +518,7 @@ pub(super) fn mixture(session: &Session, tariff: &Tariff) -> Option<Share> {
 /// Posts what follows from a reading that came after the end: what was sold before it is booked with the parts that it
 /// has by now, so that all that is ever sold of the session adds up to its last price, tax by tax. `session` has the
 /// reading, and not its new price yet.
-pub(super) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share, post: &mut dyn FnMut(Entry)) {
+pub(crate) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share, post: &mut dyn FnMut(Entry)) {
     let sold = match session.settled_at() {
         Some(_) => left(session),
         None => session.payment.captured().minor.saturating_sub(session.payment.refunded().minor),
@@ -539,7 +538,7 @@ pub(super) fn of_late_reading(session: &Session, tariff: &Tariff, before: &Share
 }
 
 /// The taxes that the first so many minor units of a session have in the books.
-pub(super) fn taxes_upto(session: &Session, tariff: &Tariff, minor: i64) -> Vec<(Tax, Amount)> {
+pub(crate) fn taxes_upto(session: &Session, tariff: &Tariff, minor: i64) -> Vec<(Tax, Amount)> {
     sold(session, tariff, 0, minor).map(|share| share.taxes).unwrap_or_default()
 }
 

@@ -1,0 +1,13 @@
+//! An account as the processor of its own funds: the two ids, one made from the other.
+
+use crate::units::{AccountId, ProcessorId};
+
+/// The account that a processor's id stands for.
+pub fn account_of(processor: &ProcessorId) -> Option<AccountId> {
+    AccountId::new(processor.as_str().strip_prefix(ProcessorId::OF_ACCOUNTS)?).ok()
+}
+
+/// The account as the processor of its own funds.
+pub fn account_processor(account: &AccountId) -> Option<ProcessorId> {
+    ProcessorId::new(&format!("{}{account}", ProcessorId::OF_ACCOUNTS)).ok()
+}
