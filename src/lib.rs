@@ -1,7 +1,7 @@
 //! wattstile: the payment gatekeeper of a charging network.
 //!
 //! Chargers and payment processors speak to it over mutual-TLS TCP. Every charger, charging session and prepaid
-//! account is an actor that decides in memory; every fact is written ahead to a log before anybody hears of it.
+//! account is an actor that decides in memory; every fact is written ahead to a log before any peer learns of it.
 //!
 //! The rooms stand on floors, and imports go strictly downward:
 //!
