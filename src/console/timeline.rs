@@ -4,7 +4,7 @@
 //! was acknowledged only then.
 
 use super::things::words;
-use crate::payment::history::{Moment, Said, Voice};
+use crate::payment::history::{HistoryEntry, HistoryKind, HistorySource};
 use crate::payment::{NotExecutedCause, OperationKind, Ordinal, Payment, UnknownCause};
 use crate::units::{Amount, Timestamp};
 use rust_decimal::Decimal;
@@ -50,10 +50,13 @@ pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRo
     let live = || payment.live_operations().iter().map(|live| (live.number, live.ask.kind(), live.hold));
     let found = past().chain(live()).find(|(found, _, _)| *found == number);
     rows(payment, |moment| match (&moment.said, found) {
-        (Said::CaptureReversed { .. } | Said::DisputeOpened { .. } | Said::DisputeClosed { .. }, Some(found)) => {
-            found.1 == OperationKind::Capture && found.2 == moment.operation
+        (
+            HistoryKind::CaptureReversed { .. } | HistoryKind::DisputeOpened { .. } | HistoryKind::DisputeClosed { .. },
+            Some(found),
+        ) => found.1 == OperationKind::Capture && found.2 == moment.operation,
+        (HistoryKind::RefundReversed { .. }, Some(found)) => {
+            found.1 == OperationKind::Refund && found.2 == moment.operation
         }
-        (Said::RefundReversed { .. }, Some(found)) => found.1 == OperationKind::Refund && found.2 == moment.operation,
         _ => moment.operation == number,
     })
 }
@@ -61,23 +64,28 @@ pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRo
 /// When an operation was asked for, and when it had its outcome.
 pub(super) fn asked_and_answered(payment: &Payment, number: Ordinal) -> (Option<Timestamp>, Option<Timestamp>) {
     let of = || payment.history().filter(|moment| moment.operation == number);
-    let asked = of().find(|moment| matches!(moment.said, Said::Asked { .. })).map(|moment| moment.at);
+    let asked = of().find(|moment| matches!(moment.said, HistoryKind::Asked { .. })).map(|moment| moment.at);
     let ended = payment.past_operations().iter().any(|past| past.number == number);
     let is_outcome = |said: &Said| {
-        matches!(said, Said::Approved { .. } | Said::Declined { .. } | Said::NothingThere { .. } | Said::NotExecuted(_))
-            || matches!(said, Said::GivenUp(_) | Said::Abandoned | Said::LateApproval { .. })
+        matches!(
+            said,
+            HistoryKind::Approved { .. }
+                | HistoryKind::Declined { .. }
+                | HistoryKind::NothingThere { .. }
+                | HistoryKind::NotExecuted(_)
+        ) || matches!(said, HistoryKind::GivenUp(_) | HistoryKind::Abandoned | HistoryKind::LateApproval { .. })
     };
     let answered = of().filter(|moment| ended && is_outcome(&moment.said)).map(|moment| moment.at).next();
     (asked, answered)
 }
 
-fn rows(payment: &Payment, wanted: impl Fn(&Moment) -> bool) -> Vec<TimelineRow> {
+fn rows(payment: &Payment, wanted: impl Fn(&HistoryEntry) -> bool) -> Vec<TimelineRow> {
     let mut attempts = std::collections::BTreeMap::new();
     let mut first = None;
     let mut rows = Vec::new();
     for moment in payment.history() {
         let sent = attempts.entry(moment.operation).or_insert(1);
-        if let Said::AskedAgain { attempt } = moment.said {
+        if let HistoryKind::AskedAgain { attempt } = moment.said {
             *sent = attempt;
         }
         if wanted(&moment) {
@@ -88,14 +96,14 @@ fn rows(payment: &Payment, wanted: impl Fn(&Moment) -> bool) -> Vec<TimelineRow>
     rows
 }
 
-fn row(payment: &Payment, moment: &Moment, attempt: u16, first: Timestamp) -> TimelineRow {
-    let Moment { at, operation, said } = moment;
+fn row(payment: &Payment, moment: &HistoryEntry, attempt: u16, first: Timestamp) -> TimelineRow {
+    let HistoryEntry { at, operation, said } = moment;
     let major = |minor: i64| Amount::new(minor, payment.currency()).major();
     let processor = processor(payment, *operation);
     let by = match said.by() {
-        Voice::Gate => "gate".to_owned(),
-        Voice::Processor => processor.clone(),
-        Voice::Owner => "session".to_owned(),
+        HistorySource::Gate => "gate".to_owned(),
+        HistorySource::Processor => processor.clone(),
+        HistorySource::Owner => "session".to_owned(),
     };
     let (what, text, amount, code) = told(said, &kind(payment, *operation), &processor, attempt, major);
     TimelineRow {
@@ -105,7 +113,7 @@ fn row(payment: &Payment, moment: &Moment, attempt: u16, first: Timestamp) -> Ti
         operation: (operation.0 != 0).then(|| payment.operation_id(*operation).to_string()),
         what: what.to_owned(),
         text,
-        attempt: matches!(said, Said::Asked { .. } | Said::AskedAgain { .. }).then_some(attempt),
+        attempt: matches!(said, HistoryKind::Asked { .. } | HistoryKind::AskedAgain { .. }).then_some(attempt),
         amount,
         code,
         by_inquiry: is_told_by_inquiry(said),
@@ -114,22 +122,22 @@ fn row(payment: &Payment, moment: &Moment, attempt: u16, first: Timestamp) -> Ti
 
 type Told = (&'static str, String, Option<Decimal>, Option<String>);
 
-fn told(said: &Said, kind: &str, processor: &str, attempt: u16, major: impl Fn(i64) -> Decimal) -> Told {
+fn told(said: &HistoryKind, kind: &str, processor: &str, attempt: u16, major: impl Fn(i64) -> Decimal) -> Told {
     let after_inquiry = if is_told_by_inquiry(said) { ", as an inquiry found out" } else { "" };
     let plain = |what, text: String| (what, text, None, None);
     match said {
-        Said::Asked { amount_minor } => {
+        HistoryKind::Asked { amount_minor } => {
             let amount = major(*amount_minor);
             ("asked", format!("asks {processor}: {kind} {amount} (attempt 1)"), Some(amount), None)
         }
-        Said::AskedAgain { .. } => {
+        HistoryKind::AskedAgain { .. } => {
             plain("asked_again", format!("asks {processor} again, under the same id (attempt {attempt})"))
         }
-        Said::Inquired { binding } => {
+        HistoryKind::Inquired { binding } => {
             let bound = if *binding { "; \"not found\" will mean never" } else { "" };
             plain("inquired", format!("asks {processor} what became of it{bound}"))
         }
-        Said::Unknown(cause) => {
+        HistoryKind::Unknown(cause) => {
             let why = match cause {
                 UnknownCause::Silence => "no answer in time",
                 UnknownCause::ConnectionLost => "the connection broke while it was on its way",
@@ -139,87 +147,89 @@ fn told(said: &Said, kind: &str, processor: &str, attempt: u16, major: impl Fn(i
             };
             plain("unknown", format!("the outcome is not known: {why}"))
         }
-        Said::Queued => plain("queued", "it did not leave the gate, and waits for a connection".to_owned()),
-        Said::Accepted { decide_by, .. } => {
+        HistoryKind::Queued => plain("queued", "it did not leave the gate, and waits for a connection".to_owned()),
+        HistoryKind::Accepted { decide_by, .. } => {
             plain("accepted", format!("took it in, to be decided by {decide_by}{after_inquiry}"))
         }
-        Said::Approved { amount_minor, .. } => {
+        HistoryKind::Approved { amount_minor, .. } => {
             let amount = amount_minor.map(&major);
             let shown = amount.map(|amount| format!(": {amount}")).unwrap_or_default();
             ("approved", format!("{kind} approved{shown}{after_inquiry}"), amount, None)
         }
-        Said::Declined { class, code, .. } => {
+        HistoryKind::Declined { class, code, .. } => {
             let class = format!("{class:?}").to_lowercase();
             ("declined", format!("{kind} declined: {class}, code {code}{after_inquiry}"), None, Some(code.to_string()))
         }
-        Said::NothingThere { .. } => {
+        HistoryKind::NothingThere { .. } => {
             plain("nothing_there", format!("knows nothing that could be released{after_inquiry}"))
         }
-        Said::NotExecuted(NotExecutedCause::NotSent) => {
+        HistoryKind::NotExecuted(NotExecutedCause::NotSent) => {
             plain("not_executed", "it did not leave the gate, and will not".to_owned())
         }
-        Said::NotExecuted(NotExecutedCause::NotFound) => {
+        HistoryKind::NotExecuted(NotExecutedCause::NotFound) => {
             plain("not_executed", "it never reached the processor, and cannot any more".to_owned())
         }
-        Said::GivenUp(_) => plain("given_up", "it is not waited for any longer, and reversed".to_owned()),
-        Said::LateApproval { amount_minor, .. } => {
+        HistoryKind::GivenUp(_) => plain("given_up", "it is not waited for any longer, and reversed".to_owned()),
+        HistoryKind::LateApproval { amount_minor, .. } => {
             let amount = major(*amount_minor);
             ("late_approval", format!("{kind} approved after all: {amount}{after_inquiry}"), Some(amount), None)
         }
-        Said::SetAside(discrepancy) => {
+        HistoryKind::SetAside(discrepancy) => {
             let number = discrepancy.number().to_string();
             ("set_aside", format!("an answer was set aside: {discrepancy} ({number})"), None, Some(number))
         }
-        Said::Repeated { callback } => {
+        HistoryKind::Repeated { callback } => {
             let text = format!("the same answer came again (callback {:032x}); nothing changed", callback.0);
             plain("repeated", text)
         }
-        Said::Escalated => plain("escalated", "a person was called; attempts go on".to_owned()),
-        Said::Abandoned => plain("abandoned", "it cannot be found out; another takes its place".to_owned()),
-        Said::WindowPassed { percent } => {
+        HistoryKind::Escalated => plain("escalated", "a person was called; attempts go on".to_owned()),
+        HistoryKind::Abandoned => plain("abandoned", "it cannot be found out; another takes its place".to_owned()),
+        HistoryKind::WindowPassed { percent } => {
             plain("window_passed", format!("{percent} % of the time in which it can succeed have passed"))
         }
-        Said::Expiring { expires_at } => plain("expiring", format!("the hold lapses at {expires_at}")),
-        Said::Expired { told: true } => plain("expired", "the hold lapsed".to_owned()),
-        Said::Expired { told: false } => plain("expired", "the hold lapsed, by its age".to_owned()),
-        Said::CaptureReversed { amount_minor } => {
+        HistoryKind::Expiring { expires_at } => plain("expiring", format!("the hold lapses at {expires_at}")),
+        HistoryKind::Expired { told: true } => plain("expired", "the hold lapsed".to_owned()),
+        HistoryKind::Expired { told: false } => plain("expired", "the hold lapsed, by its age".to_owned()),
+        HistoryKind::CaptureReversed { amount_minor } => {
             let amount = major(*amount_minor);
             ("capture_reversed", format!("the capture failed after all: {amount}"), Some(amount), None)
         }
-        Said::RefundReversed { amount_minor } => {
+        HistoryKind::RefundReversed { amount_minor } => {
             let amount = major(*amount_minor);
             ("refund_reversed", format!("the refund failed after all: {amount}"), Some(amount), None)
         }
-        Said::DisputeOpened { amount_minor } => {
+        HistoryKind::DisputeOpened { amount_minor } => {
             let amount = major(*amount_minor);
             ("dispute_opened", format!("the issuer took back {amount}"), Some(amount), None)
         }
-        Said::DisputeClosed { amount_minor, won } => {
+        HistoryKind::DisputeClosed { amount_minor, won } => {
             let amount = major(*amount_minor);
             let how = if *won { "won" } else { "lost" };
             ("dispute_closed", format!("the dispute over {amount} is {how}"), Some(amount), None)
         }
-        Said::CaptureOrdered { owed_minor, last } => {
+        HistoryKind::CaptureOrdered { owed_minor, last } => {
             let amount = major(*owed_minor);
             let how = if *last { "the rest is released" } else { "the hold stays" };
             ("capture_ordered", format!("{amount} is owed and to be taken; {how}"), Some(amount), None)
         }
-        Said::ReleaseOrdered(_) => plain("release_ordered", "nothing is owed; everything is to be released".to_owned()),
-        Said::Settled { captured_minor, shortfall_minor } => {
+        HistoryKind::ReleaseOrdered(_) => {
+            plain("release_ordered", "nothing is owed; everything is to be released".to_owned())
+        }
+        HistoryKind::Settled { captured_minor, shortfall_minor } => {
             let (taken, short) = (major(*captured_minor), major(*shortfall_minor));
             ("settled", format!("every hold has ended: {taken} taken, {short} owed and not taken"), Some(taken), None)
         }
     }
 }
 
-fn is_told_by_inquiry(said: &Said) -> bool {
+fn is_told_by_inquiry(said: &HistoryKind) -> bool {
     match said {
-        Said::Accepted { inquiry, .. }
-        | Said::Approved { inquiry, .. }
-        | Said::Declined { inquiry, .. }
-        | Said::NothingThere { inquiry }
-        | Said::LateApproval { inquiry, .. } => *inquiry,
-        Said::NotExecuted(cause) => *cause == NotExecutedCause::NotFound,
+        HistoryKind::Accepted { inquiry, .. }
+        | HistoryKind::Approved { inquiry, .. }
+        | HistoryKind::Declined { inquiry, .. }
+        | HistoryKind::NothingThere { inquiry }
+        | HistoryKind::LateApproval { inquiry, .. } => *inquiry,
+        HistoryKind::NotExecuted(cause) => *cause == NotExecutedCause::NotFound,
         _ => false,
     }
 }

@@ -380,7 +380,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// An answer came again after the operation had its outcome. Said once for each operation, however often it comes.
+    /// An answer came again after the operation had its outcome. HistoryKind once for each operation, however often it comes.
     AnswerRepeated {
         /// The operation.
         operation: Ordinal,

@@ -18,18 +18,18 @@ pub struct History(Box<[u8]>);
 
 /// One thing that was said, or noticed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct HistoryEntry {
     /// When, by the gate's wall clock.
     pub at: Timestamp,
     /// The operation; for a report about a hold its authorization; 0 for the payment as a whole.
     pub operation: Ordinal,
     /// What.
-    pub said: Said,
+    pub said: HistoryKind,
 }
 
 /// Who said something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub enum HistorySource {
     /// The gate to the processor, or to itself.
     Gate,
     /// The processor to the gate.
@@ -41,7 +41,7 @@ pub enum Voice {
 /// What was said. The order of variants is their number in the history: it only grows. Amounts are in minor units of the
 /// payment's currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Said {
+pub enum HistoryKind {
     /// It was asked for, for the first time.
     Asked {
         /// The amount asked for; of a void what is believed held.
@@ -168,7 +168,7 @@ pub enum Said {
 
 impl History {
     /// The moments, oldest first.
-    pub fn moments(&self) -> impl Iterator<Item = Moment> + '_ {
+    pub fn moments(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
         let mut rest = &*self.0;
         std::iter::from_fn(move || {
             let (moment, after) = postcard::take_from_bytes(rest).ok()?;
@@ -188,76 +188,83 @@ impl History {
         if self.is_full() && said.recurs() {
             return;
         }
-        let moment = Moment { at: event.at(), operation, said };
+        let moment = HistoryEntry { at: event.at(), operation, said };
         let moment = postcard::to_stdvec(&moment).expect("a moment is a plain value and always encodes");
         self.0 = [&*self.0, &moment].concat().into_boxed_slice();
     }
 }
 
-impl Said {
+impl HistoryKind {
     /// Who said it.
-    pub fn by(&self) -> Voice {
+    pub fn by(&self) -> HistorySource {
         match self {
-            Said::Accepted { .. }
-            | Said::Approved { .. }
-            | Said::Declined { .. }
-            | Said::NothingThere { .. }
-            | Said::LateApproval { .. }
-            | Said::SetAside(_)
-            | Said::Repeated { .. }
-            | Said::Expired { told: true }
-            | Said::CaptureReversed { .. }
-            | Said::RefundReversed { .. }
-            | Said::DisputeOpened { .. }
-            | Said::DisputeClosed { .. } => Voice::Processor,
-            Said::CaptureOrdered { .. } | Said::ReleaseOrdered(_) => Voice::Owner,
-            Said::Asked { .. }
-            | Said::AskedAgain { .. }
-            | Said::Inquired { .. }
-            | Said::Unknown(_)
-            | Said::Queued
-            | Said::NotExecuted(_)
-            | Said::GivenUp(_)
-            | Said::Escalated
-            | Said::Abandoned
-            | Said::WindowPassed { .. }
-            | Said::Expiring { .. }
-            | Said::Expired { told: false }
-            | Said::Settled { .. } => Voice::Gate,
+            HistoryKind::Accepted { .. }
+            | HistoryKind::Approved { .. }
+            | HistoryKind::Declined { .. }
+            | HistoryKind::NothingThere { .. }
+            | HistoryKind::LateApproval { .. }
+            | HistoryKind::SetAside(_)
+            | HistoryKind::Repeated { .. }
+            | HistoryKind::Expired { told: true }
+            | HistoryKind::CaptureReversed { .. }
+            | HistoryKind::RefundReversed { .. }
+            | HistoryKind::DisputeOpened { .. }
+            | HistoryKind::DisputeClosed { .. } => HistorySource::Processor,
+            HistoryKind::CaptureOrdered { .. } | HistoryKind::ReleaseOrdered(_) => HistorySource::Owner,
+            HistoryKind::Asked { .. }
+            | HistoryKind::AskedAgain { .. }
+            | HistoryKind::Inquired { .. }
+            | HistoryKind::Unknown(_)
+            | HistoryKind::Queued
+            | HistoryKind::NotExecuted(_)
+            | HistoryKind::GivenUp(_)
+            | HistoryKind::Escalated
+            | HistoryKind::Abandoned
+            | HistoryKind::WindowPassed { .. }
+            | HistoryKind::Expiring { .. }
+            | HistoryKind::Expired { told: false }
+            | HistoryKind::Settled { .. } => HistorySource::Gate,
         }
     }
 
     /// Whether it may be said about one operation any number of times.
     fn recurs(&self) -> bool {
-        matches!(self, Said::AskedAgain { .. } | Said::Inquired { .. } | Said::Unknown(_) | Said::Queued)
-            || matches!(self, Said::Accepted { .. } | Said::Escalated | Said::Expiring { .. })
+        matches!(
+            self,
+            HistoryKind::AskedAgain { .. }
+                | HistoryKind::Inquired { .. }
+                | HistoryKind::Unknown(_)
+                | HistoryKind::Queued
+        ) || matches!(self, HistoryKind::Accepted { .. } | HistoryKind::Escalated | HistoryKind::Expiring { .. })
     }
 }
 
 /// What a fact says, and about which operation.
-fn moment(event: &Event, attempts: u16) -> (Ordinal, Said) {
+fn moment(event: &Event, attempts: u16) -> (Ordinal, HistoryKind) {
     let declined = |decline: &Decline, inquiry| {
         let Decline { class, code, retry_after: _ } = decline;
-        Said::Declined { class: *class, code: code.clone(), inquiry }
+        HistoryKind::Declined { class: *class, code: code.clone(), inquiry }
     };
     let said = match event {
         Event::HoldRequested { amount, .. } | Event::OperationRequested { amount, .. } => {
-            Said::Asked { amount_minor: amount.minor }
+            HistoryKind::Asked { amount_minor: amount.minor }
         }
-        Event::OperationRepeated { .. } => Said::AskedAgain { attempt: attempts },
-        Event::Inquired { binding, .. } => Said::Inquired { binding: *binding },
-        Event::OutcomeUnknown { cause, .. } => Said::Unknown(*cause),
-        Event::Queued { .. } => Said::Queued,
-        Event::Accepted { decide_by, source, .. } => Said::Accepted { decide_by: *decide_by, inquiry: source.inquiry },
+        Event::OperationRepeated { .. } => HistoryKind::AskedAgain { attempt: attempts },
+        Event::Inquired { binding, .. } => HistoryKind::Inquired { binding: *binding },
+        Event::OutcomeUnknown { cause, .. } => HistoryKind::Unknown(*cause),
+        Event::Queued { .. } => HistoryKind::Queued,
+        Event::Accepted { decide_by, source, .. } => {
+            HistoryKind::Accepted { decide_by: *decide_by, inquiry: source.inquiry }
+        }
         Event::Approved { total: amount, source, .. }
         | Event::PartiallyApproved { total: amount, source, .. }
         | Event::IncrementApproved { total: amount, source, .. }
         | Event::DecrementApproved { total: amount, source, .. }
         | Event::Captured { amount, source, .. }
         | Event::Refunded { amount, source, .. } => {
-            Said::Approved { amount_minor: Some(amount.minor), inquiry: source.inquiry }
+            HistoryKind::Approved { amount_minor: Some(amount.minor), inquiry: source.inquiry }
         }
-        Event::Voided { source, .. } => Said::Approved { amount_minor: None, inquiry: source.inquiry },
+        Event::Voided { source, .. } => HistoryKind::Approved { amount_minor: None, inquiry: source.inquiry },
         Event::Declined { decline, source, .. }
         | Event::IncrementDeclined { decline, source, .. }
         | Event::DecrementDeclined { decline, source, .. }
@@ -266,28 +273,30 @@ fn moment(event: &Event, attempts: u16) -> (Ordinal, Said) {
         | Event::RefundDeclined { decline, source, .. }
         | Event::VoidRefused { decline: Some(decline), source, .. } => declined(decline, source.inquiry),
         Event::VoidRefused { decline: None, source, .. } | Event::NothingToVoid { source, .. } => {
-            Said::NothingThere { inquiry: source.inquiry }
+            HistoryKind::NothingThere { inquiry: source.inquiry }
         }
-        Event::NotExecuted { cause, .. } => Said::NotExecuted(*cause),
-        Event::GivenUp { reason, .. } => Said::GivenUp(*reason),
+        Event::NotExecuted { cause, .. } => HistoryKind::NotExecuted(*cause),
+        Event::GivenUp { reason, .. } => HistoryKind::GivenUp(*reason),
         Event::LateApproval { amount, source, .. } => {
-            Said::LateApproval { amount_minor: amount.minor, inquiry: source.inquiry }
+            HistoryKind::LateApproval { amount_minor: amount.minor, inquiry: source.inquiry }
         }
-        Event::AnswerQuarantined { discrepancy, .. } => Said::SetAside(*discrepancy),
-        Event::AnswerRepeated { source, .. } => Said::Repeated { callback: source.callback },
-        Event::Escalated { .. } => Said::Escalated,
-        Event::VoidAbandoned { .. } => Said::Abandoned,
-        Event::CaptureWindowPassed { percent, .. } => Said::WindowPassed { percent: *percent },
-        Event::HoldExpiring { expires_at, .. } => Said::Expiring { expires_at: *expires_at },
-        Event::HoldExpired { source, .. } => Said::Expired { told: source.is_some() },
-        Event::CaptureReversed { amount, .. } => Said::CaptureReversed { amount_minor: amount.minor },
-        Event::RefundReversed { amount, .. } => Said::RefundReversed { amount_minor: amount.minor },
-        Event::DisputeOpened { amount, .. } => Said::DisputeOpened { amount_minor: amount.minor },
-        Event::DisputeClosed { amount, won, .. } => Said::DisputeClosed { amount_minor: amount.minor, won: *won },
-        Event::CaptureOrdered { owed, last, .. } => Said::CaptureOrdered { owed_minor: owed.minor, last: *last },
-        Event::ReleaseOrdered { reason, .. } => Said::ReleaseOrdered(*reason),
+        Event::AnswerQuarantined { discrepancy, .. } => HistoryKind::SetAside(*discrepancy),
+        Event::AnswerRepeated { source, .. } => HistoryKind::Repeated { callback: source.callback },
+        Event::Escalated { .. } => HistoryKind::Escalated,
+        Event::VoidAbandoned { .. } => HistoryKind::Abandoned,
+        Event::CaptureWindowPassed { percent, .. } => HistoryKind::WindowPassed { percent: *percent },
+        Event::HoldExpiring { expires_at, .. } => HistoryKind::Expiring { expires_at: *expires_at },
+        Event::HoldExpired { source, .. } => HistoryKind::Expired { told: source.is_some() },
+        Event::CaptureReversed { amount, .. } => HistoryKind::CaptureReversed { amount_minor: amount.minor },
+        Event::RefundReversed { amount, .. } => HistoryKind::RefundReversed { amount_minor: amount.minor },
+        Event::DisputeOpened { amount, .. } => HistoryKind::DisputeOpened { amount_minor: amount.minor },
+        Event::DisputeClosed { amount, won, .. } => {
+            HistoryKind::DisputeClosed { amount_minor: amount.minor, won: *won }
+        }
+        Event::CaptureOrdered { owed, last, .. } => HistoryKind::CaptureOrdered { owed_minor: owed.minor, last: *last },
+        Event::ReleaseOrdered { reason, .. } => HistoryKind::ReleaseOrdered(*reason),
         Event::Settled { captured, shortfall, .. } => {
-            Said::Settled { captured_minor: captured.minor, shortfall_minor: shortfall.minor }
+            HistoryKind::Settled { captured_minor: captured.minor, shortfall_minor: shortfall.minor }
         }
     };
     (event.operation().unwrap_or_default(), said)
@@ -319,15 +328,15 @@ mod tests {
         history.note(&Event::OperationRepeated { operation: Ordinal(1), at: at(5) }, 2);
         history.note(&approved(1, 81), 1);
         let expected = [
-            Moment { at: at(5), operation: Ordinal(1), said: Said::AskedAgain { attempt: 2 } },
-            Moment {
+            HistoryEntry { at: at(5), operation: Ordinal(1), said: HistoryKind::AskedAgain { attempt: 2 } },
+            HistoryEntry {
                 at: at(81),
                 operation: Ordinal(1),
-                said: Said::Approved { amount_minor: Some(4_500), inquiry: true },
+                said: HistoryKind::Approved { amount_minor: Some(4_500), inquiry: true },
             },
         ];
         assert_eq!(history.moments().collect::<Vec<_>>(), expected);
-        assert_eq!(expected.map(|moment| moment.said.by()), [Voice::Gate, Voice::Processor]);
+        assert_eq!(expected.map(|moment| moment.said.by()), [HistorySource::Gate, HistorySource::Processor]);
     }
 
     #[test]
@@ -353,16 +362,16 @@ mod tests {
     #[test]
     fn variants_keep_their_numbers() {
         let numbered = [
-            (0, Said::Asked { amount_minor: 1 }),
-            (1, Said::AskedAgain { attempt: 2 }),
-            (2, Said::Inquired { binding: true }),
-            (6, Said::Approved { amount_minor: None, inquiry: false }),
-            (9, Said::NotExecuted(NotExecutedCause::NotSent)),
-            (12, Said::SetAside(Discrepancy::DifferentHold)),
-            (14, Said::Escalated),
-            (18, Said::Expired { told: true }),
-            (23, Said::CaptureOrdered { owed_minor: 1, last: true }),
-            (25, Said::Settled { captured_minor: 1, shortfall_minor: 0 }),
+            (0, HistoryKind::Asked { amount_minor: 1 }),
+            (1, HistoryKind::AskedAgain { attempt: 2 }),
+            (2, HistoryKind::Inquired { binding: true }),
+            (6, HistoryKind::Approved { amount_minor: None, inquiry: false }),
+            (9, HistoryKind::NotExecuted(NotExecutedCause::NotSent)),
+            (12, HistoryKind::SetAside(Discrepancy::DifferentHold)),
+            (14, HistoryKind::Escalated),
+            (18, HistoryKind::Expired { told: true }),
+            (23, HistoryKind::CaptureOrdered { owed_minor: 1, last: true }),
+            (25, HistoryKind::Settled { captured_minor: 1, shortfall_minor: 0 }),
         ];
         for (number, said) in numbered {
             assert_eq!(postcard::to_stdvec(&said).unwrap()[0], number, "{said:?}");

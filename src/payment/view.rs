@@ -1,6 +1,6 @@
 //! What can be read from a payment: sums, deadlines, and the message for an operation.
 
-use super::history::{History, Moment};
+use super::history::{History, HistoryEntry};
 use super::policy::step;
 use super::state::{Again, Finish, Raise, Timer, target_of};
 use super::{
@@ -65,7 +65,7 @@ impl Payment {
     }
 
     /// What was said about its operations, in order, as far as it is kept ([`History`]).
-    pub fn history(&self) -> impl Iterator<Item = Moment> + '_ {
+    pub fn history(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
         self.history.moments()
     }
 

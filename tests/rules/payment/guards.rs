@@ -115,7 +115,7 @@ fn each_guard_refuses_with_its_number_and_changes_nothing() {
         let rejection = *desk.refused.last().unwrap_or_else(|| panic!("{shown} is refused"));
         assert_eq!(rejection.number(), number, "{shown}: {rejection}");
         assert!(desk.payment == before && desk.sent.len() == sent, "{shown} changed something");
-        // Said again it is refused again, for the same reason.
+        // HistoryKind again it is refused again, for the same reason.
         desk.say(command);
         assert_eq!(desk.refused[desk.refused.len() - 2], rejection, "{shown}");
         seen.push(number);
