@@ -96,8 +96,8 @@ fn rows(payment: &Payment, wanted: impl Fn(&HistoryEntry) -> bool) -> Vec<Timeli
     rows
 }
 
-fn row(payment: &Payment, moment: &HistoryEntry, attempt: u16, first: Timestamp) -> TimelineRow {
-    let HistoryEntry { at, operation, said } = moment;
+fn row(payment: &Payment, entry: &HistoryEntry, attempt: u16, first: Timestamp) -> TimelineRow {
+    let HistoryEntry { at, operation, kind } = moment;
     let major = |minor: i64| Amount::new(minor, payment.currency()).major();
     let processor = processor(payment, *operation);
     let by = match said.by() {

@@ -24,7 +24,7 @@ pub struct HistoryEntry {
     /// The operation; for a report about a hold its authorization; 0 for the payment as a whole.
     pub operation: Ordinal,
     /// What.
-    pub said: HistoryKind,
+    pub kind: HistoryKind,
 }
 
 /// Who said something.
@@ -188,7 +188,7 @@ impl History {
         if self.is_full() && said.recurs() {
             return;
         }
-        let moment = HistoryEntry { at: event.at(), operation, said };
+        let moment = HistoryEntry { at: event.at(), operation, kind };
         let moment = postcard::to_stdvec(&moment).expect("a moment is a plain value and always encodes");
         self.0 = [&*self.0, &moment].concat().into_boxed_slice();
     }
@@ -328,11 +328,11 @@ mod tests {
         history.note(&Event::OperationRepeated { operation: Ordinal(1), at: at(5) }, 2);
         history.note(&approved(1, 81), 1);
         let expected = [
-            HistoryEntry { at: at(5), operation: Ordinal(1), said: HistoryKind::AskedAgain { attempt: 2 } },
+            HistoryEntry { at: at(5), operation: Ordinal(1), kind: HistoryKind::AskedAgain { attempt: 2 } },
             HistoryEntry {
                 at: at(81),
                 operation: Ordinal(1),
-                said: HistoryKind::Approved { amount_minor: Some(4_500), inquiry: true },
+                kind: HistoryKind::Approved { amount_minor: Some(4_500), inquiry: true },
             },
         ];
         assert_eq!(history.moments().collect::<Vec<_>>(), expected);
