@@ -6,7 +6,7 @@ use crate::billing::invoice::{self, SeriesId};
 use crate::billing::reconciliation;
 use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
 use crate::node::session_record;
-use crate::payment::acquaintance;
+use crate::payment::known_processor;
 use crate::units::{AccountId, ChargerId, SessionId, TariffHash, by_count, counted};
 use crate::{account, charger};
 use serde_json::{Value, json};
@@ -237,7 +237,7 @@ fn meaning(record: Record<'_>) -> Option<Value> {
         }
         RecordKind::TopUpEvent => of::<SessionId, account::TopUpEvent>(record.payload, "top_up"),
         RecordKind::ProcessorEvent => {
-            let event: acquaintance::Event = postcard::from_bytes(record.payload).ok()?;
+            let event: known_processor::Event = postcard::from_bytes(record.payload).ok()?;
             Some(json!({ "event": serde_json::to_value(event).ok()? }))
         }
         RecordKind::SettlementEvent => {

@@ -11,7 +11,6 @@
 //! around all this are in [`crate::actors`].
 
 pub mod account;
-mod acquainting;
 mod cells;
 mod channels;
 pub mod charger;
@@ -28,6 +27,7 @@ mod money;
 pub mod output;
 pub mod partition;
 pub mod processor;
+mod processor_registry;
 pub mod replay;
 pub mod rhythm;
 pub mod session;

@@ -10,7 +10,7 @@ use crate::account::Account;
 use crate::accounting::posting::PartitionBooks;
 use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
-use crate::payment::acquaintance::Acquaintances;
+use crate::payment::known_processor::Acquaintances;
 use crate::session::{Event, Metered};
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};

@@ -10,7 +10,7 @@ use crate::billing::invoice::{self, RequestEvent, SeriesId};
 use crate::billing::reconciliation;
 use crate::charger;
 use crate::journal::{Record, RecordKind, Replay, Sequence};
-use crate::payment::acquaintance;
+use crate::payment::known_processor;
 use crate::session::{self, Opening, Session};
 use crate::tariff::{Rating, Tariff};
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
@@ -78,7 +78,7 @@ impl Shard {
                 Ok(())
             }
             RecordKind::ProcessorEvent => {
-                let event: acquaintance::Event = decode(record.payload)?;
+                let event: known_processor::Event = decode(record.payload)?;
                 partition.acquainted(&event, &house);
                 Ok(())
             }

@@ -22,7 +22,7 @@ use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
-use crate::payment::acquaintance::Acquaintances;
+use crate::payment::known_processor::Acquaintances;
 use crate::session::Session;
 use crate::tariff::Tariff;
 use crate::units::{Now, PartitionId, SessionId};

@@ -34,7 +34,6 @@
 //! leaves, and its result before it is acknowledged; all guards are evaluated here, on reserved amounts, before
 //! anything is journaled.
 
-pub mod acquaintance;
 mod answer;
 mod apply;
 pub mod breaker;
@@ -45,6 +44,7 @@ mod draft;
 mod event;
 mod finish;
 pub mod history;
+pub mod known_processor;
 mod operation;
 mod policy;
 mod rejection;

@@ -35,7 +35,7 @@ pub enum Event {
 
 /// What is remembered of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acquaintance {
+pub struct KnownProcessor {
     /// What it declared when it last dialled in.
     pub capabilities: Capabilities,
     /// When it declared that first.
@@ -46,11 +46,11 @@ pub struct Acquaintance {
 
 /// The processors that are remembered, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acquaintances(BTreeMap<ProcessorId, Acquaintance>);
+pub struct Acquaintances(BTreeMap<ProcessorId, KnownProcessor>);
 
 /// Why an order about a processor is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Stranger {
+pub enum UnknownProcessor {
     /// It has never dialled in.
     #[error("it has never dialled in")]
     Unknown,
@@ -70,18 +70,18 @@ impl Acquaintances {
     }
 
     /// An operator's order: what follows, if it is not so already.
-    pub fn drain(&self, processor: &ProcessorId, on: bool, at: Timestamp) -> Result<Option<Event>, Stranger> {
-        let known = self.0.get(processor).ok_or(Stranger::Unknown)?;
+    pub fn drain(&self, processor: &ProcessorId, on: bool, at: Timestamp) -> Result<Option<Event>, UnknownProcessor> {
+        let known = self.0.get(processor).ok_or(UnknownProcessor::Unknown)?;
         Ok((known.drained != on).then(|| Event::DrainOrdered { processor: processor.clone(), on, at }))
     }
 
     /// Folds a fact, and gives what is remembered of its processor now.
-    pub fn apply(&mut self, event: &Event) -> Option<(&ProcessorId, &Acquaintance)> {
+    pub fn apply(&mut self, event: &Event) -> Option<(&ProcessorId, &KnownProcessor)> {
         match event {
             Event::Declared { processor, capabilities, at } => {
                 let drained = self.0.get(processor).is_some_and(|known| known.drained);
                 let capabilities = Capabilities::clone(capabilities);
-                self.0.insert(processor.clone(), Acquaintance { capabilities, declared_at: *at, drained });
+                self.0.insert(processor.clone(), KnownProcessor { capabilities, declared_at: *at, drained });
             }
             Event::DrainOrdered { processor, on, at: _ } => {
                 self.0.entry(processor.clone()).and_modify(|known| known.drained = *on);
@@ -92,7 +92,7 @@ impl Acquaintances {
     }
 
     /// All of them, in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = (&ProcessorId, &Acquaintance)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&ProcessorId, &KnownProcessor)> {
         self.0.iter()
     }
 }
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_known_already_is_no_news() {
         let (mut known, at) = (Acquaintances::default(), Timestamp::default());
-        assert_eq!(known.drain(&acme(), true, at), Err(Stranger::Unknown));
+        assert_eq!(known.drain(&acme(), true, at), Err(UnknownProcessor::Unknown));
         let declared = known.declared(&acme(), &capabilities(1), at).unwrap();
         known.apply(&declared);
         assert_eq!(known.declared(&acme(), &capabilities(1), at), None);

@@ -10,7 +10,7 @@ use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
 use crate::journal::RecordKind;
 use crate::payment::Capabilities;
-use crate::payment::acquaintance::{Acquaintance, Event};
+use crate::payment::known_processor::{Event, KnownProcessor};
 use crate::payment::routing::Listed;
 use crate::units::ProcessorId;
 
@@ -53,7 +53,7 @@ impl Partition {
 
 impl House {
     /// Lists what is remembered of a processor. What its connections say of it counts for more.
-    pub(super) fn remember(&self, processor: &ProcessorId, known: &Acquaintance) {
+    pub(super) fn remember(&self, processor: &ProcessorId, known: &KnownProcessor) {
         self.routes.rcu(|before| {
             let mut after = super::house::Routes::clone(before);
             let registry = &mut after.registry;
