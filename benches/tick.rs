@@ -15,7 +15,7 @@ use wattstile::node::output::{OrderReply, Output};
 use wattstile::node::shard::{Input, Shard};
 use wattstile::node::{ConnectionId, Link};
 use wattstile::payment::{Credential, CredentialKind};
-use wattstile::session::{self, Command, Policy, Surroundings};
+use wattstile::session::{self, Command, Context, Policy};
 use wattstile::tariff::Tariff;
 use wattstile::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
@@ -179,7 +179,7 @@ fn decide(c: &mut Criterion) {
     scene.now.wall = Timestamp::from_unix_ms(START + 120_000);
     let reading = scene.reading(2);
     let router: &dyn session::Router = &**scene.shard.house();
-    let around = Surroundings { now: scene.now, tariff: &scene.tariff, zone: &zone, policy: &scene.policy, router };
+    let around = Context { now: scene.now, tariff: &scene.tariff, zone: &zone, policy: &scene.policy, router };
     let mut group = c.benchmark_group("session");
     group.throughput(Throughput::Elements(1));
     group.bench_function("decide one reading", |b| {

@@ -7,7 +7,7 @@ use crate::accounting::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::payment::{LiveOperation, Phase};
-use crate::session::{self, Command, Effect, Event, Policy, Session, Stage, StopReason, Surroundings};
+use crate::session::{self, Command, Context, Effect, Event, Policy, Session, Stage, StopReason};
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
 use jiff::tz::TimeZone;
@@ -135,8 +135,8 @@ impl HostedSession {
         self.state.keep_document(issued);
     }
 
-    fn surroundings<'a>(&'a self, now: Now, house: &'a House) -> Surroundings<'a> {
-        Surroundings { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: house }
+    fn surroundings<'a>(&'a self, now: Now, house: &'a House) -> Context<'a> {
+        Context { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: house }
     }
 
     /// When silence has lasted too long, if silence matters now.

@@ -1,15 +1,15 @@
 //! What a session's machine decides. Pure: it reads the state and changes nothing.
 
 use super::{
-    Command, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop, StopReason,
-    Surroundings, Verdict, funds, money, plausible, resume,
+    Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop,
+    StopReason, Verdict, funds, money, plausible, resume,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
 use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
 
 /// Decides one command.
-pub fn decide(session: &Session, command: Command, around: &Surroundings<'_>) -> Decision {
+pub fn decide(session: &Session, command: Command, around: &Context<'_>) -> Decision {
     match command {
         Command::Begin { credential, route } => money::authorize(session, credential, route, around),
         Command::RepeatStart => repeat_start(session),
@@ -38,7 +38,7 @@ fn back(session: &Session) -> Decision {
 
 /// The charger no longer knows the session, so no stop will come: it ends on its last known total, and the connector is
 /// free. The order to stop is for a charger that goes on all the same.
-fn omitted(session: &Session, around: &Surroundings<'_>) -> Decision {
+fn omitted(session: &Session, around: &Context<'_>) -> Decision {
     let ended = match (&session.stage, session.meter.sequence) {
         (Stage::Settling(_) | Stage::Closed(_), _) => return Decision::nothing(),
         (Stage::Authorizing, _) | (Stage::Charging { .. }, 0) => {
@@ -62,7 +62,7 @@ pub(super) fn repeat_start(session: &Session) -> Decision {
 }
 
 /// A meter tick: placed in the sequence, believed or not, priced, and compared with what is authorized.
-fn reading_came(session: &Session, reading: &MeterReading, around: &Surroundings<'_>) -> Decision {
+fn reading_came(session: &Session, reading: &MeterReading, around: &Context<'_>) -> Decision {
     let stop_asked = match &session.stage {
         Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
         Stage::Charging { stop_asked, .. } => *stop_asked,
@@ -89,7 +89,7 @@ fn meter(
     reading: &MeterReading,
     priced: &Priced,
     stop_asked: Option<StopReason>,
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
 ) -> Decision {
     let mut decision = priced.record(reading);
     decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
@@ -104,7 +104,7 @@ fn meter(
 /// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
 /// by an estimate goes on as far as the charger can tell more: that is priced like everything before it,
 /// and what it comes to is corrected. Any other is refused, and so is one of a session that was given up before it began.
-fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Surroundings<'_>) -> Decision {
+fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Context<'_>) -> Decision {
     let began = session.meter.sequence > 0;
     let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
     let (silent, estimate) = (began && estimate.is_some(), estimate.map_or(StopReason::Silence, |ended| ended.reason));
@@ -143,7 +143,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
 }
 
 /// The charger ended the session: its last reading counts like any other, and the cost is final.
-fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decision {
+fn stop_came(session: &Session, stop: &Stop, around: &Context<'_>) -> Decision {
     match &session.stage {
         Stage::Authorizing => return money::end(session, Final::without_energy(session, stop.reason, around), around),
         Stage::Charging { .. } => {}
@@ -177,7 +177,7 @@ fn stop_came(session: &Session, stop: &Stop, around: &Surroundings<'_>) -> Decis
 }
 
 /// Time has passed: for the money, and perhaps for the patience with a silent charger.
-fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Surroundings<'_>) -> Decision {
+fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Context<'_>) -> Decision {
     match (&session.stage, quiet) {
         (Stage::Charging { .. }, _) if silent => {
             let ended = match session.meter.sequence {
@@ -195,7 +195,7 @@ fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Surro
 }
 
 /// Someone other than the charger ends it: energy is stopped, and the charger's last reading awaited.
-fn stop_by(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Decision {
+fn stop_by(session: &Session, reason: StopReason, around: &Context<'_>) -> Decision {
     match &session.stage {
         Stage::Authorizing => money::end(session, Final::without_energy(session, reason, around), around)
             .and_effect(Effect::StartRejected(reason)),
@@ -245,7 +245,7 @@ enum Last {
 }
 
 /// Believes and prices a reading that is next in sequence.
-fn price(session: &Session, reading: &MeterReading, last: Last, around: &Surroundings<'_>) -> Result<Priced, Doubt> {
+fn price(session: &Session, reading: &MeterReading, last: Last, around: &Context<'_>) -> Result<Priced, Doubt> {
     plausible::reading(reading, around.now.wall, around.policy)?;
     let jumped = match session.meter.judge(reading, session.power_max) {
         Verdict::Good => None,
@@ -267,12 +267,12 @@ fn gap(session: &Session) -> Rejection {
     Rejection::Gap { expected: session.meter.sequence.saturating_add(1) }
 }
 
-fn acknowledge(session: &Session, around: &Surroundings<'_>) -> Effect {
+fn acknowledge(session: &Session, around: &Context<'_>) -> Effect {
     Effect::MeterAck { up_to: session.meter.sequence, running: running_cost(session, around) }
 }
 
 /// The running cost as it stands. Every recorded slice was totalled when it was decided, so this cannot fail.
-pub(super) fn running_cost(session: &Session, around: &Surroundings<'_>) -> Cost {
+pub(super) fn running_cost(session: &Session, around: &Context<'_>) -> Cost {
     match &session.stage {
         Stage::Settling(ended) | Stage::Closed(ended) => ended.cost,
         Stage::Authorizing | Stage::Charging { .. } => {
@@ -283,7 +283,7 @@ pub(super) fn running_cost(session: &Session, around: &Surroundings<'_>) -> Cost
 
 /// What is undecided of a session that ends without a further reading, and what the session costs with it. Time beyond all
 /// figures stays out.
-fn rest(session: &Session, around: &Surroundings<'_>) -> Option<(Slices, Cost)> {
+fn rest(session: &Session, around: &Context<'_>) -> Option<(Slices, Cost)> {
     let open = matches!(session.stage, Stage::Charging { .. });
     if !open || session.rating.undecided(session.meter.at) == TimeSpan::ZERO {
         return None;
@@ -309,7 +309,7 @@ pub(super) struct Final {
 
 impl Final {
     /// Ends on what is known: time in which the register stood still, and which is undecided, is decided now.
-    fn on_last_total(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Final {
+    fn on_last_total(session: &Session, reason: StopReason, around: &Context<'_>) -> Final {
         let (facts, cost) = match rest(session, around) {
             Some((slices, cost)) => (Decision::event(Event::Decided(slices)), cost),
             None => (Decision::nothing(), running_cost(session, around)),
@@ -318,14 +318,14 @@ impl Final {
     }
 
     /// Ends without energy and without cost.
-    pub(super) fn without_energy(session: &Session, reason: StopReason, around: &Surroundings<'_>) -> Final {
+    pub(super) fn without_energy(session: &Session, reason: StopReason, around: &Context<'_>) -> Final {
         let admitted = !matches!(session.stage, Stage::Authorizing);
         let cost = Cost::zero(around.tariff.currency());
         Final { facts: Decision::nothing(), reason, at: session.meter.at, cost, admitted }
     }
 
     /// The fact of the end, with the one rounding of the session's money.
-    pub(super) fn ended(&self, around: &Surroundings<'_>) -> Ended {
+    pub(super) fn ended(&self, around: &Context<'_>) -> Ended {
         let payable = self.cost.round(around.tariff.rounding()).expect("the range of a cost fits minor units");
         Ended {
             reason: self.reason,

@@ -16,7 +16,7 @@
 //! once, after a pause; then the session ends with what it has.
 
 use super::decide::{Priced, running_cost};
-use super::{Decision, Effect, Event, Policy, Session, Stage, StopReason, Surroundings, money};
+use super::{Context, Decision, Effect, Event, Policy, Session, Stage, StopReason, money};
 use crate::limits::STILL_MAX;
 use crate::payment::{self, OperationKind, Payment};
 use crate::tariff::{Rating, Tariff};
@@ -58,7 +58,7 @@ enum Reach {
 
 /// After a good reading: asks for more in time, stops the energy where there is no more, and gives back early what a car
 /// that takes little will not need.
-pub(super) fn keep_covered(session: &Session, priced: &Priced, around: &Surroundings<'_>, decision: &mut Decision) {
+pub(super) fn keep_covered(session: &Session, priced: &Priced, around: &Context<'_>, decision: &mut Decision) {
     let decided = match reach(session, Some(priced), priced.running, TimeSpan::ZERO, around) {
         Reach::Far => lower(session, priced, around),
         Reach::Short(reserve) => {
@@ -76,7 +76,7 @@ pub(super) fn keep_covered(session: &Session, priced: &Priced, around: &Surround
 }
 
 /// When no good reading has come for a while: the same, with what may have been used meanwhile.
-pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_>) -> Decision {
+pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Context<'_>) -> Decision {
     let running = running_cost(session, around);
     match reach(session, None, running, quiet, around) {
         Reach::Far => Decision::nothing(),
@@ -92,7 +92,7 @@ pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Surroundings<'_
 
 /// Whether `spendable` covers what the session has cost, what it may have cost since its last reading, and what it may cost
 /// until it is stopped.
-pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surroundings<'_>) -> bool {
+pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Context<'_>) -> bool {
     let quiet = match session.stage {
         Stage::Charging { .. } => around.now.wall.since(session.meter.at).max(TimeSpan::ZERO),
         Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => TimeSpan::ZERO,
@@ -103,31 +103,25 @@ pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Surround
 }
 
 /// Whether more funds would be welcome.
-pub(super) fn is_short(session: &Session, around: &Surroundings<'_>) -> bool {
+pub(super) fn is_short(session: &Session, around: &Context<'_>) -> bool {
     let reserve = ahead(session, None, around.policy.stop_latency, around);
     let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, around));
     reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
 }
 
 /// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
-pub(super) fn renew(session: &Session, payment: &Payment, around: &Surroundings<'_>) -> Option<payment::Decision> {
+pub(super) fn renew(session: &Session, payment: &Payment, around: &Context<'_>) -> Option<payment::Decision> {
     let reserve = ahead(session, None, around.policy.stop_latency, around)?;
     let running = running_cost(session, around);
     ask(session, payment, running, Burn::average(session, running), reserve, around)
 }
 
-pub(super) fn stop(reason: StopReason, decision: Decision, around: &Surroundings<'_>) -> Decision {
+pub(super) fn stop(reason: StopReason, decision: Decision, around: &Context<'_>) -> Decision {
     decision.and_event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
 }
 
 /// With the reading that was just priced, if that is why it is asked.
-fn reach(
-    session: &Session,
-    priced: Option<&Priced>,
-    running: Cost,
-    quiet: TimeSpan,
-    around: &Surroundings<'_>,
-) -> Reach {
+fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeSpan, around: &Context<'_>) -> Reach {
     let policy = around.policy;
     if session.payment.closing_at(policy.closing).is_some_and(|at| at <= around.now.wall) {
         return Reach::Out(StopReason::AuthorizationLost);
@@ -161,7 +155,7 @@ fn reach(
 
 /// What the session can cost at most within `span` after its last reading, or after the one that was just priced, with the
 /// time before it that is not priced yet; `None` when that is beyond all figures.
-fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, around: &Surroundings<'_>) -> Option<Cost> {
+fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, around: &Context<'_>) -> Option<Cost> {
     let bound = |rating: &Rating, read_at: Timestamp| {
         rating.cost_ahead_of_reading(around.tariff, around.zone, session.power_max, read_at, span).ok()
     };
@@ -195,7 +189,7 @@ impl Burn {
     }
 
     /// The faster of the whole session and its last interval.
-    fn last(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Burn {
+    fn last(session: &Session, priced: &Priced, around: &Context<'_>) -> Burn {
         let whole = Burn { cost: priced.running, over: priced.reading.at.since(session.opened_at) };
         let Ok(grown) = priced.running.checked_sub(running_cost(session, around)) else { return whole };
         let last = Burn { cost: grown, over: priced.reading.at.since(session.meter.at) };
@@ -218,7 +212,7 @@ fn ask(
     running: Cost,
     burn: Burn,
     reserve: Cost,
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
 ) -> Option<payment::Decision> {
     let total = total_to_ask(session, payment, running, burn, reserve, around).ok()?;
     if total <= payment.authorized().minor {
@@ -237,7 +231,7 @@ fn total_to_ask(
     running: Cost,
     burn: Burn,
     reserve: Cost,
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
 ) -> Result<i64, MoneyError> {
     let horizon = around.policy.increment_horizon;
     let least = times(reserve, RESERVES_TO_GET).ok_or(MoneyError::Overflow)?;
@@ -260,7 +254,7 @@ fn total_to_ask(
 }
 
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
-fn lower(session: &Session, priced: &Priced, around: &Surroundings<'_>) -> Option<payment::Decision> {
+fn lower(session: &Session, priced: &Priced, around: &Context<'_>) -> Option<payment::Decision> {
     let payment = &session.payment;
     // What is cheap to know first: cars that take less are few.
     if !around.policy.release_early || !tapers(session, &priced.reading) {

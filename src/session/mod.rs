@@ -396,7 +396,7 @@ impl Default for Policy {
 
 /// What a decision may look at besides the state: all of it handed in.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct Context<'a> {
     /// The clocks.
     pub now: Now,
     /// The session's tariff (of the hash in its opening).

@@ -4,7 +4,7 @@
 //! session reacts in the same decision, so that both are journaled together or not at all.
 
 use super::decide::{Final, repeat_start};
-use super::{Decision, Effect, Event, Route, Session, Stage, StopReason, Surroundings, first_hold, funds};
+use super::{Context, Decision, Effect, Event, Route, Session, Stage, StopReason, first_hold, funds};
 use crate::payment::{self, Credential, DeclineClass, Extent, Ordinal, Payment, VoidReason};
 use crate::units::Amount;
 use smallvec::SmallVec;
@@ -13,12 +13,7 @@ use smallvec::SmallVec;
 const OTHER_CURRENCY: &str = "currency_differs";
 
 /// Asks for the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
-pub(super) fn authorize(
-    session: &Session,
-    credential: Credential,
-    route: Route,
-    around: &Surroundings<'_>,
-) -> Decision {
+pub(super) fn authorize(session: &Session, credential: Credential, route: Route, around: &Context<'_>) -> Decision {
     let floor = floor(around);
     if route.stand_in && !funds::is_covered(session, floor, around) {
         return give_up(session, &session.payment, StopReason::NoProcessor, around);
@@ -34,7 +29,7 @@ pub(super) fn authorize(
 
 /// Another credential while the session goes on: a further hold of the same group. It is answered like a repeated start;
 /// the limit is raised when the funds are there.
-pub(super) fn tap(session: &Session, credential: Credential, route: Route, around: &Surroundings<'_>) -> Decision {
+pub(super) fn tap(session: &Session, credential: Credential, route: Route, around: &Context<'_>) -> Decision {
     let answer = repeat_start(session);
     match &session.stage {
         // Said twice it is one hold more: with the first one there, the funds are not short any longer.
@@ -47,7 +42,7 @@ pub(super) fn tap(session: &Session, credential: Credential, route: Route, aroun
     }
 }
 
-fn ask(credential: Credential, route: Route, around: &Surroundings<'_>) -> payment::Command {
+fn ask(credential: Credential, route: Route, around: &Context<'_>) -> payment::Command {
     let Route { processor, capabilities, stand_in } = route;
     let amount = first_hold(around.tariff, around.policy);
     match stand_in {
@@ -57,25 +52,25 @@ fn ask(credential: Credential, route: Route, around: &Surroundings<'_>) -> payme
 }
 
 /// What may be spent before anybody answered.
-fn floor(around: &Surroundings<'_>) -> Amount {
+fn floor(around: &Context<'_>) -> Amount {
     let limit = around.policy.payment.floor_limit_minor;
     Amount::new(first_hold(around.tariff, around.policy).minor.min(limit), around.tariff.currency())
 }
 
 /// Lets the payment machine decide, and reacts to what it decided.
-pub(super) fn step(session: &Session, command: payment::Command, around: &Surroundings<'_>) -> Decision {
+pub(super) fn step(session: &Session, command: payment::Command, around: &Context<'_>) -> Decision {
     let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
     react(session, decided, around, Decision::nothing())
 }
 
 /// After a replay: the payment machine asks again what was under way.
-pub(super) fn resume(session: &Session, around: &Surroundings<'_>) -> Decision {
+pub(super) fn resume(session: &Session, around: &Context<'_>) -> Decision {
     let decided = payment::resume(&session.payment, around.now, &around.policy.payment);
     react(session, decided, around, Decision::nothing())
 }
 
 /// Ends the session: the cost is final and rounded once, and the hold is captured or released.
-pub(super) fn end(session: &Session, ended: Final, around: &Surroundings<'_>) -> Decision {
+pub(super) fn end(session: &Session, ended: Final, around: &Context<'_>) -> Decision {
     let fact = ended.ended(around);
     // A charger that is only silent may have more to tell: what is left of a hold is kept for that, for a while.
     let more = fact.reason == StopReason::Silence && session.payment.takes_several_captures();
@@ -92,7 +87,7 @@ pub(super) fn end(session: &Session, ended: Final, around: &Surroundings<'_>) ->
 
 /// What a session came to is corrected. More is captured, or owed; less is given back. While a hold is kept for more to
 /// come, its money waits for the last word (`last`), so that not every late reading is a capture.
-pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Surroundings<'_>) -> Decision {
+pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Context<'_>) -> Decision {
     let fact = ended.ended(around);
     let waits = !session.payment.is_ending() && !last;
     let mut after = session.clone();
@@ -130,7 +125,7 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Surr
 }
 
 /// Nothing more has come: what is owed is taken, and the rest of the hold released.
-pub(super) fn settle(session: &Session, around: &Surroundings<'_>) -> Decision {
+pub(super) fn settle(session: &Session, around: &Context<'_>) -> Decision {
     let Some(ended) = session.ended() else { return Decision::nothing() };
     step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, around)
 }
@@ -139,7 +134,7 @@ pub(super) fn settle(session: &Session, around: &Surroundings<'_>) -> Decision {
 pub(super) fn react(
     session: &Session,
     decided: payment::Decision,
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
     mut decision: Decision,
 ) -> Decision {
     if decided.events.is_empty() {
@@ -168,7 +163,7 @@ fn effects_of(effects: SmallVec<[payment::Effect; 1]>) -> impl Iterator<Item = E
 }
 
 /// What the money's new facts mean for the session. `payment` is the machine as it will be.
-fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], around: &Surroundings<'_>) -> Decision {
+fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], around: &Context<'_>) -> Decision {
     match &session.stage {
         Stage::Authorizing => conclude_authorization(session, payment, events, around),
         Stage::Charging { limit, stop_asked } => {
@@ -198,7 +193,7 @@ fn conclude_authorization(
     session: &Session,
     payment: &Payment,
     events: &[payment::Event],
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
 ) -> Decision {
     for event in events {
         let (reason, again) = match event {
@@ -236,7 +231,7 @@ fn conclude_authorization(
 
 /// Asks another processor, once, under a new id: only after the first one certainly holds nothing. If none can be reached,
 /// not even the one that was asked, energy may be given on our own risk.
-fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surroundings<'_>) -> Option<Decision> {
+fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Context<'_>) -> Option<Decision> {
     if payment.holds().len() != 1 {
         return None;
     }
@@ -269,7 +264,7 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Surr
 }
 
 /// There will be no energy: the session ends before it began, and what is reserved is released.
-fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Surroundings<'_>) -> Decision {
+fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Context<'_>) -> Decision {
     let fact = Final::without_energy(session, reason, around).ended(around);
     let mut decision = Decision::event(Event::Ended(Box::new(fact)));
     let mut settled = payment.is_settled();
@@ -294,7 +289,7 @@ fn conclude_change(
     payment: &Payment,
     limit: Amount,
     stop_asked: Option<StopReason>,
-    around: &Surroundings<'_>,
+    around: &Context<'_>,
 ) -> Decision {
     let spendable = payment.spendable();
     if spendable.minor == limit.minor {

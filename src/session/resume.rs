@@ -1,10 +1,10 @@
 //! What was in flight when the process ended.
 
-use super::{Decision, Effect, Session, Stage, Surroundings, money};
+use super::{Context, Decision, Effect, Session, Stage, money};
 
 /// After a replay: what has to be asked or said again. Operations keep their ids; a stop that the charger may not have
 /// heard is repeated; a closed session that may not be in the archive is put there again.
-pub fn resume(session: &Session, around: &Surroundings<'_>) -> Decision {
+pub fn resume(session: &Session, around: &Context<'_>) -> Decision {
     let decision = money::resume(session, around);
     match &session.stage {
         Stage::Authorizing | Stage::Settling(_) | Stage::Charging { stop_asked: None, .. } => decision,
