@@ -9,19 +9,19 @@ use crate::tariff::{Rating, Slices};
 use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
 
 /// Decides one command.
-pub fn decide(session: &Session, command: Command, around: &Context<'_>) -> Decision {
+pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decision {
     match command {
-        Command::Begin { credential, route } => money::authorize(session, credential, route, around),
+        Command::Begin { credential, route } => money::authorize(session, credential, route, ctx),
         Command::RepeatStart => repeat_start(session),
-        Command::Tap { credential, route } => money::tap(session, credential, route, around),
+        Command::Tap { credential, route } => money::tap(session, credential, route, ctx),
         Command::Back => back(session),
-        Command::Omitted => omitted(session, around),
-        Command::Reading(reading) => reading_came(session, &reading, around),
-        Command::Stop(stop) => stop_came(session, &stop, around),
-        Command::Payment(command) => money::step(session, *command, around),
-        Command::Wake { silent, quiet } => wake(session, silent, quiet, around),
-        Command::StopBy(reason) => stop_by(session, reason, around),
-        Command::Resume => resume::resume(session, around),
+        Command::Omitted => omitted(session, ctx),
+        Command::Reading(reading) => reading_came(session, &reading, ctx),
+        Command::Stop(stop) => stop_came(session, &stop, ctx),
+        Command::Payment(command) => money::step(session, *command, ctx),
+        Command::Wake { silent, quiet } => wake(session, silent, quiet, ctx),
+        Command::StopBy(reason) => stop_by(session, reason, ctx),
+        Command::Resume => resume::resume(session, ctx),
     }
 }
 
@@ -38,15 +38,15 @@ fn back(session: &Session) -> Decision {
 
 /// The charger no longer knows the session, so no stop will come: it ends on its last known total, and the connector is
 /// free. The order to stop is for a charger that goes on all the same.
-fn omitted(session: &Session, around: &Context<'_>) -> Decision {
+fn omitted(session: &Session, ctx: &Context<'_>) -> Decision {
     let ended = match (&session.stage, session.meter.sequence) {
         (Stage::Settling(_) | Stage::Closed(_), _) => return Decision::nothing(),
         (Stage::Authorizing, _) | (Stage::Charging { .. }, 0) => {
-            Final::without_energy(session, StopReason::Omitted, around)
+            Final::without_energy(session, StopReason::Omitted, ctx)
         }
-        (Stage::Charging { .. }, _) => Final::on_last_total(session, StopReason::Omitted, around),
+        (Stage::Charging { .. }, _) => Final::on_last_total(session, StopReason::Omitted, ctx),
     };
-    money::end(session, ended, around)
+    money::end(session, ended, ctx)
 }
 
 /// The start is answered as it was before; while nothing is decided there is nothing to say.
@@ -62,19 +62,19 @@ pub(super) fn repeat_start(session: &Session) -> Decision {
 }
 
 /// A meter tick: placed in the sequence, believed or not, priced, and compared with what is authorized.
-fn reading_came(session: &Session, reading: &MeterReading, around: &Context<'_>) -> Decision {
+fn reading_came(session: &Session, reading: &MeterReading, ctx: &Context<'_>) -> Decision {
     let stop_asked = match &session.stage {
         Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
         Stage::Charging { stop_asked, .. } => *stop_asked,
-        Stage::Settling(_) | Stage::Closed(_) => return late(session, reading, None, around),
+        Stage::Settling(_) | Stage::Closed(_) => return late(session, reading, None, ctx),
     };
     match session.meter.place(reading.sequence) {
-        Place::Repeated => return Decision::reply(acknowledge(session, around)),
+        Place::Repeated => return Decision::reply(acknowledge(session, ctx)),
         Place::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
         Place::Next => {}
     }
-    match &price(session, reading, Last::No, around) {
-        Ok(priced) => meter(session, reading, priced, stop_asked, around),
+    match &price(session, reading, Last::No, ctx) {
+        Ok(priced) => meter(session, reading, priced, stop_asked, ctx),
         Err(doubt) => {
             let refused = Rejection::NotBelieved { sequence: reading.sequence, doubt: *doubt };
             Decision::event(Event::Suspected { reading: Box::new(*reading), doubt: *doubt })
@@ -89,14 +89,14 @@ fn meter(
     reading: &MeterReading,
     priced: &Priced,
     stop_asked: Option<StopReason>,
-    around: &Context<'_>,
+    ctx: &Context<'_>,
 ) -> Decision {
     let mut decision = priced.record(reading);
     decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
     match stop_asked {
         // It goes on although it was told to stop: the order may have been lost.
         Some(reason) => decision.effects.push(Effect::StopNow(reason)),
-        None => funds::keep_covered(session, priced, around, &mut decision),
+        None => funds::keep_covered(session, priced, ctx, &mut decision),
     }
     decision
 }
@@ -104,26 +104,26 @@ fn meter(
 /// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
 /// by an estimate goes on as far as the charger can tell more: that is priced like everything before it,
 /// and what it comes to is corrected. Any other is refused, and so is one of a session that was given up before it began.
-fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, around: &Context<'_>) -> Decision {
+fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx: &Context<'_>) -> Decision {
     let began = session.meter.sequence > 0;
     let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
     let (silent, estimate) = (began && estimate.is_some(), estimate.map_or(StopReason::Silence, |ended| ended.reason));
     match (session.meter.place(reading.sequence), stop) {
         (Place::Repeated, Some(reason)) if silent => {
-            let mut ended = Final::on_last_total(session, reason, around);
+            let mut ended = Final::on_last_total(session, reason, ctx);
             ended.at = session.meter.at;
-            money::correct(session, ended, true, around).and_effect(acknowledge(session, around))
+            money::correct(session, ended, true, ctx).and_effect(acknowledge(session, ctx))
         }
-        (Place::Repeated, _) => Decision::reply(acknowledge(session, around)),
+        (Place::Repeated, _) => Decision::reply(acknowledge(session, ctx)),
         (Place::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
-        (Place::Next, stop) if silent => match price(session, reading, Last::Yes, around) {
+        (Place::Next, stop) if silent => match price(session, reading, Last::Yes, ctx) {
             Ok(priced) => {
-                let mut ended = Final::on_last_total(session, stop.unwrap_or(estimate), around);
+                let mut ended = Final::on_last_total(session, stop.unwrap_or(estimate), ctx);
                 ended.facts = priced.record(reading);
                 ended.cost = priced.running;
                 ended.at = reading.at;
                 let ack = Effect::MeterAck { up_to: reading.sequence, running: priced.running };
-                let decision = money::correct(session, ended, stop.is_some(), around).and_effect(ack);
+                let decision = money::correct(session, ended, stop.is_some(), ctx).and_effect(ack);
                 match stop {
                     Some(_) => decision,
                     // It still gives energy to somebody whose session is over.
@@ -143,65 +143,65 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, aro
 }
 
 /// The charger ended the session: its last reading counts like any other, and the cost is final.
-fn stop_came(session: &Session, stop: &Stop, around: &Context<'_>) -> Decision {
+fn stop_came(session: &Session, stop: &Stop, ctx: &Context<'_>) -> Decision {
     match &session.stage {
-        Stage::Authorizing => return money::end(session, Final::without_energy(session, stop.reason, around), around),
+        Stage::Authorizing => return money::end(session, Final::without_energy(session, stop.reason, ctx), ctx),
         Stage::Charging { .. } => {}
-        Stage::Settling(_) | Stage::Closed(_) => return late(session, &stop.last, Some(stop.reason), around),
+        Stage::Settling(_) | Stage::Closed(_) => return late(session, &stop.last, Some(stop.reason), ctx),
     }
     match session.meter.place(stop.last.sequence) {
         // The last reading was already sent as an ordinary one: its register stands.
         Place::Repeated => {
-            let ended = Final::on_last_total(session, stop.reason, around);
-            money::end(session, ended, around).and_effect(acknowledge(session, around))
+            let ended = Final::on_last_total(session, stop.reason, ctx);
+            money::end(session, ended, ctx).and_effect(acknowledge(session, ctx))
         }
         Place::Gap => Decision::reply(Effect::MeterRejected(gap(session))),
-        Place::Next => match price(session, &stop.last, Last::Yes, around) {
+        Place::Next => match price(session, &stop.last, Last::Yes, ctx) {
             Ok(priced) => {
-                let mut ended = Final::on_last_total(session, stop.reason, around);
+                let mut ended = Final::on_last_total(session, stop.reason, ctx);
                 // Its last reading decides what was undecided.
                 ended.facts = priced.record(&stop.last);
                 ended.cost = priced.running;
                 ended.at = stop.last.at;
                 let ack = Effect::MeterAck { up_to: stop.last.sequence, running: priced.running };
-                money::end(session, ended, around).and_effect(ack)
+                money::end(session, ended, ctx).and_effect(ack)
             }
             Err(doubt) => {
-                let mut ended = Final::on_last_total(session, stop.reason, around);
+                let mut ended = Final::on_last_total(session, stop.reason, ctx);
                 let ack = Effect::MeterAck { up_to: stop.last.sequence, running: ended.cost };
                 ended.facts = ended.facts.and_event(Event::Suspected { reading: Box::new(stop.last), doubt });
-                money::end(session, ended, around).and_effect(ack)
+                money::end(session, ended, ctx).and_effect(ack)
             }
         },
     }
 }
 
 /// Time has passed: for the money, and perhaps for the patience with a silent charger.
-fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, around: &Context<'_>) -> Decision {
+fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, ctx: &Context<'_>) -> Decision {
     match (&session.stage, quiet) {
         (Stage::Charging { .. }, _) if silent => {
             let ended = match session.meter.sequence {
-                0 => Final::without_energy(session, StopReason::Silence, around),
-                _ => Final::on_last_total(session, StopReason::Silence, around),
+                0 => Final::without_energy(session, StopReason::Silence, ctx),
+                _ => Final::on_last_total(session, StopReason::Silence, ctx),
             };
-            money::end(session, ended, around).and_effect(Effect::StopNow(StopReason::Silence))
+            money::end(session, ended, ctx).and_effect(Effect::StopNow(StopReason::Silence))
         }
-        (Stage::Settling(_), _) if silent => money::settle(session, around),
-        (Stage::Charging { stop_asked: None, .. }, Some(quiet)) => funds::watch(session, quiet, around),
+        (Stage::Settling(_), _) if silent => money::settle(session, ctx),
+        (Stage::Charging { stop_asked: None, .. }, Some(quiet)) => funds::watch(session, quiet, ctx),
         (Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_), _) => {
-            money::step(session, payment::Command::Tick, around)
+            money::step(session, payment::Command::Tick, ctx)
         }
     }
 }
 
 /// Someone other than the charger ends it: energy is stopped, and the charger's last reading awaited.
-fn stop_by(session: &Session, reason: StopReason, around: &Context<'_>) -> Decision {
+fn stop_by(session: &Session, reason: StopReason, ctx: &Context<'_>) -> Decision {
     match &session.stage {
-        Stage::Authorizing => money::end(session, Final::without_energy(session, reason, around), around)
+        Stage::Authorizing => money::end(session, Final::without_energy(session, reason, ctx), ctx)
             .and_effect(Effect::StartRejected(reason)),
         Stage::Charging { stop_asked: Some(asked), .. } => Decision::reply(Effect::StopNow(*asked)),
         Stage::Charging { stop_asked: None, .. } => {
-            Decision::event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
+            Decision::event(Event::StopAsked { reason, at: ctx.now.wall }).and_effect(Effect::StopNow(reason))
         }
         Stage::Settling(_) | Stage::Closed(_) => Decision::nothing(),
     }
@@ -245,8 +245,8 @@ enum Last {
 }
 
 /// Believes and prices a reading that is next in sequence.
-fn price(session: &Session, reading: &MeterReading, last: Last, around: &Context<'_>) -> Result<Priced, Doubt> {
-    plausible::reading(reading, around.now.wall, around.policy)?;
+fn price(session: &Session, reading: &MeterReading, last: Last, ctx: &Context<'_>) -> Result<Priced, Doubt> {
+    plausible::reading(reading, ctx.now.wall, ctx.policy)?;
     let jumped = match session.meter.judge(reading, session.power_max) {
         Verdict::Good => None,
         Verdict::Jumped(jump) => Some(jump),
@@ -255,11 +255,11 @@ fn price(session: &Session, reading: &MeterReading, last: Last, around: &Context
     let energy = session.meter.counted_after(jumped, reading.register).ok_or(Doubt::Unpriceable)?;
     let counted = MeterReading { register: energy, ..*reading };
     let slices = match last {
-        Last::No => session.rating.price(around.tariff, around.zone, &counted),
-        Last::Yes => session.rating.price_last(around.tariff, around.zone, &counted),
+        Last::No => session.rating.price(ctx.tariff, ctx.zone, &counted),
+        Last::Yes => session.rating.price_last(ctx.tariff, ctx.zone, &counted),
     };
     let slices = slices.map_err(|_| Doubt::Unpriceable)?;
-    let running = session.rating.with(&slices).running(around.tariff).map_err(|_| Doubt::Unpriceable)?;
+    let running = session.rating.with(&slices).running(ctx.tariff).map_err(|_| Doubt::Unpriceable)?;
     Ok(Priced { reading: *reading, jumped, slices, running })
 }
 
@@ -267,29 +267,29 @@ fn gap(session: &Session) -> Rejection {
     Rejection::Gap { expected: session.meter.sequence.saturating_add(1) }
 }
 
-fn acknowledge(session: &Session, around: &Context<'_>) -> Effect {
-    Effect::MeterAck { up_to: session.meter.sequence, running: running_cost(session, around) }
+fn acknowledge(session: &Session, ctx: &Context<'_>) -> Effect {
+    Effect::MeterAck { up_to: session.meter.sequence, running: running_cost(session, ctx) }
 }
 
 /// The running cost as it stands. Every recorded slice was totalled when it was decided, so this cannot fail.
-pub(super) fn running_cost(session: &Session, around: &Context<'_>) -> Cost {
+pub(super) fn running_cost(session: &Session, ctx: &Context<'_>) -> Cost {
     match &session.stage {
         Stage::Settling(ended) | Stage::Closed(ended) => ended.cost,
         Stage::Authorizing | Stage::Charging { .. } => {
-            session.rating.running(around.tariff).unwrap_or(Cost::zero(around.tariff.currency()))
+            session.rating.running(ctx.tariff).unwrap_or(Cost::zero(ctx.tariff.currency()))
         }
     }
 }
 
 /// What is undecided of a session that ends without a further reading, and what the session costs with it. Time beyond all
 /// figures stays out.
-fn rest(session: &Session, around: &Context<'_>) -> Option<(Slices, Cost)> {
+fn rest(session: &Session, ctx: &Context<'_>) -> Option<(Slices, Cost)> {
     let open = matches!(session.stage, Stage::Charging { .. });
     if !open || session.rating.undecided(session.meter.at) == TimeSpan::ZERO {
         return None;
     }
-    let slices = session.rating.price_rest(around.tariff, around.zone, session.meter.at).ok()?;
-    let cost = session.rating.with(&slices).running(around.tariff).ok()?;
+    let slices = session.rating.price_rest(ctx.tariff, ctx.zone, session.meter.at).ok()?;
+    let cost = session.rating.with(&slices).running(ctx.tariff).ok()?;
     Some((slices, cost))
 }
 
@@ -309,28 +309,28 @@ pub(super) struct Final {
 
 impl Final {
     /// Ends on what is known: time in which the register stood still, and which is undecided, is decided now.
-    fn on_last_total(session: &Session, reason: StopReason, around: &Context<'_>) -> Final {
-        let (facts, cost) = match rest(session, around) {
+    fn on_last_total(session: &Session, reason: StopReason, ctx: &Context<'_>) -> Final {
+        let (facts, cost) = match rest(session, ctx) {
             Some((slices, cost)) => (Decision::event(Event::Decided(slices)), cost),
-            None => (Decision::nothing(), running_cost(session, around)),
+            None => (Decision::nothing(), running_cost(session, ctx)),
         };
         Final { facts, reason, at: session.meter.at, cost, admitted: true }
     }
 
     /// Ends without energy and without cost.
-    pub(super) fn without_energy(session: &Session, reason: StopReason, around: &Context<'_>) -> Final {
+    pub(super) fn without_energy(session: &Session, reason: StopReason, ctx: &Context<'_>) -> Final {
         let admitted = !matches!(session.stage, Stage::Authorizing);
-        let cost = Cost::zero(around.tariff.currency());
+        let cost = Cost::zero(ctx.tariff.currency());
         Final { facts: Decision::nothing(), reason, at: session.meter.at, cost, admitted }
     }
 
     /// The fact of the end, with the one rounding of the session's money.
-    pub(super) fn ended(&self, around: &Context<'_>) -> Ended {
-        let payable = self.cost.round(around.tariff.rounding()).expect("the range of a cost fits minor units");
+    pub(super) fn ended(&self, ctx: &Context<'_>) -> Ended {
+        let payable = self.cost.round(ctx.tariff.rounding()).expect("the range of a cost fits minor units");
         Ended {
             reason: self.reason,
             at: self.at,
-            known_at: around.now.wall,
+            known_at: ctx.now.wall,
             cost: self.cost,
             payable,
             admitted: self.admitted,

@@ -58,72 +58,72 @@ enum Reach {
 
 /// After a good reading: asks for more in time, stops the energy where there is no more, and gives back early what a car
 /// that takes little will not need.
-pub(super) fn keep_covered(session: &Session, priced: &Priced, around: &Context<'_>, decision: &mut Decision) {
-    let decided = match reach(session, Some(priced), priced.running, TimeSpan::ZERO, around) {
-        Reach::Far => lower(session, priced, around),
+pub(super) fn keep_covered(session: &Session, priced: &Priced, ctx: &Context<'_>, decision: &mut Decision) {
+    let decided = match reach(session, Some(priced), priced.running, TimeSpan::ZERO, ctx) {
+        Reach::Far => lower(session, priced, ctx),
         Reach::Short(reserve) => {
-            let burn = Burn::last(session, priced, around);
-            ask(session, &session.payment, priced.running, burn, reserve, around)
+            let burn = Burn::last(session, priced, ctx);
+            ask(session, &session.payment, priced.running, burn, reserve, ctx)
         }
         Reach::Out(reason) => {
-            *decision = stop(reason, std::mem::take(decision), around);
+            *decision = stop(reason, std::mem::take(decision), ctx);
             return;
         }
     };
     if let Some(decided) = decided {
-        *decision = money::react(session, decided, around, std::mem::take(decision));
+        *decision = money::react(session, decided, ctx, std::mem::take(decision));
     }
 }
 
 /// When no good reading has come for a while: the same, with what may have been used meanwhile.
-pub(super) fn watch(session: &Session, quiet: TimeSpan, around: &Context<'_>) -> Decision {
-    let running = running_cost(session, around);
-    match reach(session, None, running, quiet, around) {
+pub(super) fn watch(session: &Session, quiet: TimeSpan, ctx: &Context<'_>) -> Decision {
+    let running = running_cost(session, ctx);
+    match reach(session, None, running, quiet, ctx) {
         Reach::Far => Decision::nothing(),
         Reach::Short(reserve) => {
-            match ask(session, &session.payment, running, Burn::average(session, running), reserve, around) {
-                Some(decided) => money::react(session, decided, around, Decision::nothing()),
+            match ask(session, &session.payment, running, Burn::average(session, running), reserve, ctx) {
+                Some(decided) => money::react(session, decided, ctx, Decision::nothing()),
                 None => Decision::nothing(),
             }
         }
-        Reach::Out(reason) => stop(reason, Decision::nothing(), around),
+        Reach::Out(reason) => stop(reason, Decision::nothing(), ctx),
     }
 }
 
 /// Whether `spendable` covers what the session has cost, what it may have cost since its last reading, and what it may cost
 /// until it is stopped.
-pub(super) fn is_covered(session: &Session, spendable: Amount, around: &Context<'_>) -> bool {
+pub(super) fn is_covered(session: &Session, spendable: Amount, ctx: &Context<'_>) -> bool {
     let quiet = match session.stage {
-        Stage::Charging { .. } => around.now.wall.since(session.meter.at).max(TimeSpan::ZERO),
+        Stage::Charging { .. } => ctx.now.wall.since(session.meter.at).max(TimeSpan::ZERO),
         Stage::Authorizing | Stage::Settling(_) | Stage::Closed(_) => TimeSpan::ZERO,
     };
-    let span = TimeSpan::from_ms(quiet.ms().saturating_add(around.policy.stop_latency.ms()));
-    let reserve = ahead(session, None, span, around);
-    reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, around), reserve, 1))
+    let span = TimeSpan::from_ms(quiet.ms().saturating_add(ctx.policy.stop_latency.ms()));
+    let reserve = ahead(session, None, span, ctx);
+    reserve.is_some_and(|reserve| covers(spendable.to_cost(), running_cost(session, ctx), reserve, 1))
 }
 
 /// Whether more funds would be welcome.
-pub(super) fn is_short(session: &Session, around: &Context<'_>) -> bool {
-    let reserve = ahead(session, None, around.policy.stop_latency, around);
-    let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, around));
+pub(super) fn is_short(session: &Session, ctx: &Context<'_>) -> bool {
+    let reserve = ahead(session, None, ctx.policy.stop_latency, ctx);
+    let (spendable, running) = (session.payment.spendable().to_cost(), running_cost(session, ctx));
     reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
 }
 
 /// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
-pub(super) fn renew(session: &Session, payment: &Payment, around: &Context<'_>) -> Option<payment::Decision> {
-    let reserve = ahead(session, None, around.policy.stop_latency, around)?;
-    let running = running_cost(session, around);
-    ask(session, payment, running, Burn::average(session, running), reserve, around)
+pub(super) fn renew(session: &Session, payment: &Payment, ctx: &Context<'_>) -> Option<payment::Decision> {
+    let reserve = ahead(session, None, ctx.policy.stop_latency, ctx)?;
+    let running = running_cost(session, ctx);
+    ask(session, payment, running, Burn::average(session, running), reserve, ctx)
 }
 
-pub(super) fn stop(reason: StopReason, decision: Decision, around: &Context<'_>) -> Decision {
-    decision.and_event(Event::StopAsked { reason, at: around.now.wall }).and_effect(Effect::StopNow(reason))
+pub(super) fn stop(reason: StopReason, decision: Decision, ctx: &Context<'_>) -> Decision {
+    decision.and_event(Event::StopAsked { reason, at: ctx.now.wall }).and_effect(Effect::StopNow(reason))
 }
 
 /// With the reading that was just priced, if that is why it is asked.
-fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeSpan, around: &Context<'_>) -> Reach {
-    let policy = around.policy;
-    if session.payment.closing_at(policy.closing).is_some_and(|at| at <= around.now.wall) {
+fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeSpan, ctx: &Context<'_>) -> Reach {
+    let policy = ctx.policy;
+    if session.payment.closing_at(policy.closing).is_some_and(|at| at <= ctx.now.wall) {
         return Reach::Out(StopReason::AuthorizationLost);
     }
     let spendable = session.payment.spendable().to_cost();
@@ -133,14 +133,14 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
             false => policy.stop_latency,
             true => TimeSpan::from_ms(policy.stop_latency.ms().saturating_add(STILL_MAX.ms())),
         };
-        let most = around.tariff.cost_ahead_of_any(session.power_max, ahead);
+        let most = ctx.tariff.cost_ahead_of_any(session.power_max, ahead);
         if most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
             return Reach::Far;
         }
     }
     let span =
         |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
-    let Some(reserve) = ahead(session, priced, span(1), around) else {
+    let Some(reserve) = ahead(session, priced, span(1), ctx) else {
         return Reach::Out(StopReason::FundsExhausted);
     };
     if !covers(spendable, running, reserve, 1) {
@@ -148,16 +148,16 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
     }
     let far = match quiet > TimeSpan::ZERO {
         false => covers(spendable, running, reserve, RESERVES_TO_ASK),
-        true => ahead(session, priced, span(3), around).is_some_and(|more| covers(spendable, running, more, 1)),
+        true => ahead(session, priced, span(3), ctx).is_some_and(|more| covers(spendable, running, more, 1)),
     };
     if far { Reach::Far } else { Reach::Short(reserve) }
 }
 
 /// What the session can cost at most within `span` after its last reading, or after the one that was just priced, with the
 /// time before it that is not priced yet; `None` when that is beyond all figures.
-fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, around: &Context<'_>) -> Option<Cost> {
+fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, ctx: &Context<'_>) -> Option<Cost> {
     let bound = |rating: &Rating, read_at: Timestamp| {
-        rating.cost_ahead_of_reading(around.tariff, around.zone, session.power_max, read_at, span).ok()
+        rating.cost_ahead_of_reading(ctx.tariff, ctx.zone, session.power_max, read_at, span).ok()
     };
     match priced {
         Some(priced) => bound(&priced.rating(session), priced.reading.at),
@@ -189,9 +189,9 @@ impl Burn {
     }
 
     /// The faster of the whole session and its last interval.
-    fn last(session: &Session, priced: &Priced, around: &Context<'_>) -> Burn {
+    fn last(session: &Session, priced: &Priced, ctx: &Context<'_>) -> Burn {
         let whole = Burn { cost: priced.running, over: priced.reading.at.since(session.opened_at) };
-        let Ok(grown) = priced.running.checked_sub(running_cost(session, around)) else { return whole };
+        let Ok(grown) = priced.running.checked_sub(running_cost(session, ctx)) else { return whole };
         let last = Burn { cost: grown, over: priced.reading.at.since(session.meter.at) };
         let an_hour = TimeSpan::from_secs(3_600);
         if last.within(an_hour).map(Cost::parts) > whole.within(an_hour).map(Cost::parts) { last } else { whole }
@@ -212,14 +212,14 @@ fn ask(
     running: Cost,
     burn: Burn,
     reserve: Cost,
-    around: &Context<'_>,
+    ctx: &Context<'_>,
 ) -> Option<payment::Decision> {
-    let total = total_to_ask(session, payment, running, burn, reserve, around).ok()?;
+    let total = total_to_ask(session, payment, running, burn, reserve, ctx).ok()?;
     if total <= payment.authorized().minor {
         return None;
     }
     let command = payment::Command::IncreaseTo(Amount::new(total, payment.currency()));
-    let decided = payment::decide(payment, command, around.now, &around.policy.payment);
+    let decided = payment::decide(payment, command, ctx.now, &ctx.policy.payment);
     (!decided.events.is_empty()).then_some(decided)
 }
 
@@ -231,11 +231,11 @@ fn total_to_ask(
     running: Cost,
     burn: Burn,
     reserve: Cost,
-    around: &Context<'_>,
+    ctx: &Context<'_>,
 ) -> Result<i64, MoneyError> {
-    let horizon = around.policy.increment_horizon;
+    let horizon = ctx.policy.increment_horizon;
     let least = times(reserve, RESERVES_TO_GET).ok_or(MoneyError::Overflow)?;
-    let most = ahead(session, None, horizon, around);
+    let most = ahead(session, None, horizon, ctx);
     let predicted = match (burn.within(horizon), most) {
         (Some(burnt), Some(most)) if burnt.parts() < most.parts() => burnt,
         (Some(_), Some(most)) => most,
@@ -246,7 +246,7 @@ fn total_to_ask(
     let needed = running.checked_add(more)?.ceiling()?.minor;
     let authorized = payment.authorized().minor;
     let grown = authorized.saturating_add(authorized / 4);
-    let total = needed.max(grown).min(around.policy.payment.total_max_minor);
+    let total = needed.max(grown).min(ctx.policy.payment.total_max_minor);
     Ok(match payment.refused_total() {
         Some(refused) => total.min(authorized.saturating_add(refused.minor.saturating_sub(authorized) / 2)),
         None => total,
@@ -254,13 +254,13 @@ fn total_to_ask(
 }
 
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
-fn lower(session: &Session, priced: &Priced, around: &Context<'_>) -> Option<payment::Decision> {
+fn lower(session: &Session, priced: &Priced, ctx: &Context<'_>) -> Option<payment::Decision> {
     let payment = &session.payment;
     // What is cheap to know first: cars that take less are few.
-    if !around.policy.release_early || !tapers(session, &priced.reading) {
+    if !ctx.policy.release_early || !tapers(session, &priced.reading) {
         return None;
     }
-    let release_least = around.policy.payment.partial_min_minor.saturating_mul(RELEASE_LEAST_PARTS);
+    let release_least = ctx.policy.payment.partial_min_minor.saturating_mul(RELEASE_LEAST_PARTS);
     let left = payment.spendable().minor.checked_sub(priced.running.ceiling().ok()?.minor)?;
     if left < release_least {
         return None;
@@ -269,16 +269,16 @@ fn lower(session: &Session, priced: &Priced, around: &Context<'_>) -> Option<pay
     if payment.decrements() > 0 || busy.into_iter().any(|kind| payment.is_under_way(kind)) {
         return None;
     }
-    let horizon = TimeSpan::from_ms(around.policy.increment_horizon.ms().saturating_mul(2));
-    let reserve = ahead(session, Some(priced), around.policy.stop_latency, around)?;
+    let horizon = TimeSpan::from_ms(ctx.policy.increment_horizon.ms().saturating_mul(2));
+    let reserve = ahead(session, Some(priced), ctx.policy.stop_latency, ctx)?;
     let kept = times(reserve, RESERVES_TO_KEEP)?;
-    let burnt = Burn::average(session, running_cost(session, around)).within(horizon);
+    let burnt = Burn::average(session, running_cost(session, ctx)).within(horizon);
     let kept = burnt.filter(|burnt| burnt.parts() > kept.parts()).unwrap_or(kept);
     let total = priced.running.checked_add(kept).and_then(Cost::ceiling).ok()?;
     if payment.spendable().minor.saturating_sub(total.minor) < release_least {
         return None;
     }
-    let decided = payment::decide(payment, payment::Command::DecreaseTo(total), around.now, &around.policy.payment);
+    let decided = payment::decide(payment, payment::Command::DecreaseTo(total), ctx.now, &ctx.policy.payment);
     (!decided.events.is_empty()).then_some(decided)
 }
 

@@ -13,65 +13,64 @@ use smallvec::SmallVec;
 const OTHER_CURRENCY: &str = "currency_differs";
 
 /// Asks for the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
-pub(super) fn authorize(session: &Session, credential: Credential, route: Route, around: &Context<'_>) -> Decision {
-    let floor = floor(around);
-    if route.stand_in && !funds::is_covered(session, floor, around) {
-        return give_up(session, &session.payment, StopReason::NoProcessor, around);
+pub(super) fn authorize(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
+    let floor = floor(ctx);
+    if route.stand_in && !funds::is_covered(session, floor, ctx) {
+        return give_up(session, &session.payment, StopReason::NoProcessor, ctx);
     }
-    let command = ask(credential, route, around);
-    let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
+    let command = ask(credential, route, ctx);
+    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
     match decided.events.is_empty() {
         // The machine refuses (a token that is none, an amount beyond all bounds): nobody was asked, nobody will be.
-        true => give_up(session, &session.payment, StopReason::Declined, around),
-        false => react(session, decided, around, Decision::nothing()),
+        true => give_up(session, &session.payment, StopReason::Declined, ctx),
+        false => react(session, decided, ctx, Decision::nothing()),
     }
 }
 
 /// Another credential while the session goes on: a further hold of the same group. It is answered like a repeated start;
 /// the limit is raised when the funds are there.
-pub(super) fn tap(session: &Session, credential: Credential, route: Route, around: &Context<'_>) -> Decision {
+pub(super) fn tap(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
     let answer = repeat_start(session);
     match &session.stage {
         // Said twice it is one hold more: with the first one there, the funds are not short any longer.
-        Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, around) => {
-            let decided =
-                payment::decide(&session.payment, ask(credential, route, around), around.now, &around.policy.payment);
-            react(session, decided, around, answer)
+        Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, ctx) => {
+            let decided = payment::decide(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
+            react(session, decided, ctx, answer)
         }
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => answer,
     }
 }
 
-fn ask(credential: Credential, route: Route, around: &Context<'_>) -> payment::Command {
+fn ask(credential: Credential, route: Route, ctx: &Context<'_>) -> payment::Command {
     let Route { processor, capabilities, stand_in } = route;
-    let amount = first_hold(around.tariff, around.policy);
+    let amount = first_hold(ctx.tariff, ctx.policy);
     match stand_in {
-        true => payment::Command::StandIn { processor, capabilities, credential, amount, floor: floor(around) },
+        true => payment::Command::StandIn { processor, capabilities, credential, amount, floor: floor(ctx) },
         false => payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok: true },
     }
 }
 
 /// What may be spent before anybody answered.
-fn floor(around: &Context<'_>) -> Amount {
-    let limit = around.policy.payment.floor_limit_minor;
-    Amount::new(first_hold(around.tariff, around.policy).minor.min(limit), around.tariff.currency())
+fn floor(ctx: &Context<'_>) -> Amount {
+    let limit = ctx.policy.payment.floor_limit_minor;
+    Amount::new(first_hold(ctx.tariff, ctx.policy).minor.min(limit), ctx.tariff.currency())
 }
 
 /// Lets the payment machine decide, and reacts to what it decided.
-pub(super) fn step(session: &Session, command: payment::Command, around: &Context<'_>) -> Decision {
-    let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
-    react(session, decided, around, Decision::nothing())
+pub(super) fn step(session: &Session, command: payment::Command, ctx: &Context<'_>) -> Decision {
+    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
+    react(session, decided, ctx, Decision::nothing())
 }
 
 /// After a replay: the payment machine asks again what was under way.
-pub(super) fn resume(session: &Session, around: &Context<'_>) -> Decision {
-    let decided = payment::resume(&session.payment, around.now, &around.policy.payment);
-    react(session, decided, around, Decision::nothing())
+pub(super) fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
+    let decided = payment::resume(&session.payment, ctx.now, &ctx.policy.payment);
+    react(session, decided, ctx, Decision::nothing())
 }
 
 /// Ends the session: the cost is final and rounded once, and the hold is captured or released.
-pub(super) fn end(session: &Session, ended: Final, around: &Context<'_>) -> Decision {
-    let fact = ended.ended(around);
+pub(super) fn end(session: &Session, ended: Final, ctx: &Context<'_>) -> Decision {
+    let fact = ended.ended(ctx);
     // A charger that is only silent may have more to tell: what is left of a hold is kept for that, for a while.
     let more = fact.reason == StopReason::Silence && session.payment.takes_several_captures();
     let extent = if more { Extent::Interim } else { Extent::Final };
@@ -79,16 +78,16 @@ pub(super) fn end(session: &Session, ended: Final, around: &Context<'_>) -> Deci
         ..=0 => payment::Command::Release(VoidReason::NoStart),
         1.. => payment::Command::Capture { owed: fact.payable, extent },
     };
-    let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
+    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
     let mut after = session.clone();
     after.stage = Stage::Settling(Box::new(fact));
-    react(&after, decided, around, ended.facts.and_event(Event::Ended(Box::new(fact))))
+    react(&after, decided, ctx, ended.facts.and_event(Event::Ended(Box::new(fact))))
 }
 
 /// What a session came to is corrected. More is captured, or owed; less is given back. While a hold is kept for more to
 /// come, its money waits for the last word (`last`), so that not every late reading is a capture.
-pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Context<'_>) -> Decision {
-    let fact = ended.ended(around);
+pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context<'_>) -> Decision {
+    let fact = ended.ended(ctx);
     let waits = !session.payment.is_ending() && !last;
     let mut after = session.clone();
     let closed = matches!(session.stage, Stage::Closed(_));
@@ -118,23 +117,23 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, around: &Cont
     match waits {
         true => decision,
         false => {
-            let decided = payment::decide(&session.payment, command, around.now, &around.policy.payment);
-            react(&after, decided, around, decision)
+            let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
+            react(&after, decided, ctx, decision)
         }
     }
 }
 
 /// Nothing more has come: what is owed is taken, and the rest of the hold released.
-pub(super) fn settle(session: &Session, around: &Context<'_>) -> Decision {
+pub(super) fn settle(session: &Session, ctx: &Context<'_>) -> Decision {
     let Some(ended) = session.ended() else { return Decision::nothing() };
-    step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, around)
+    step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, ctx)
 }
 
 /// Takes over what the payment machine decided, and draws the session's conclusions.
 pub(super) fn react(
     session: &Session,
     decided: payment::Decision,
-    around: &Context<'_>,
+    ctx: &Context<'_>,
     mut decision: Decision,
 ) -> Decision {
     if decided.events.is_empty() {
@@ -145,7 +144,7 @@ pub(super) fn react(
     for event in &decided.events {
         payment::apply(&mut payment, event);
     }
-    let conclusion = conclude(session, &payment, &decided.events, around);
+    let conclusion = conclude(session, &payment, &decided.events, ctx);
     decision.events.extend(decided.events.into_iter().map(Box::new).map(Event::Payment));
     decision.effects.extend(effects_of(decided.effects));
     decision.events.extend(conclusion.events);
@@ -163,19 +162,19 @@ fn effects_of(effects: SmallVec<[payment::Effect; 1]>) -> impl Iterator<Item = E
 }
 
 /// What the money's new facts mean for the session. `payment` is the machine as it will be.
-fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], around: &Context<'_>) -> Decision {
+fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], ctx: &Context<'_>) -> Decision {
     match &session.stage {
-        Stage::Authorizing => conclude_authorization(session, payment, events, around),
+        Stage::Authorizing => conclude_authorization(session, payment, events, ctx),
         Stage::Charging { limit, stop_asked } => {
-            let changed = conclude_change(session, payment, *limit, *stop_asked, around);
+            let changed = conclude_change(session, payment, *limit, *stop_asked, ctx);
             let expiring = events.iter().any(|event| matches!(event, payment::Event::HoldExpiring { .. }));
             match expiring && stop_asked.is_none() && changed.events.is_empty() {
-                true => funds::renew(session, payment, around).map_or(changed, plain),
+                true => funds::renew(session, payment, ctx).map_or(changed, plain),
                 false => changed,
             }
         }
         Stage::Settling(ended) if payment.is_settled() => {
-            let closed = Decision::event(Event::Closed { at: around.now.wall });
+            let closed = Decision::event(Event::Closed { at: ctx.now.wall });
             let closed = match ended.admitted {
                 true => closed.and_effect(Effect::Receipt { payable: ended.payable, cost: ended.cost }),
                 false => closed,
@@ -193,7 +192,7 @@ fn conclude_authorization(
     session: &Session,
     payment: &Payment,
     events: &[payment::Event],
-    around: &Context<'_>,
+    ctx: &Context<'_>,
 ) -> Decision {
     for event in events {
         let (reason, again) = match event {
@@ -201,10 +200,10 @@ fn conclude_authorization(
             | payment::Event::PartiallyApproved { .. }
             | payment::Event::HoldRequested { floor: Some(_), .. } => {
                 let limit = payment.spendable();
-                return match limit.minor > 0 && funds::is_covered(session, limit, around) {
-                    true => Decision::event(Event::Admitted { limit, at: around.now.wall })
+                return match limit.minor > 0 && funds::is_covered(session, limit, ctx) {
+                    true => Decision::event(Event::Admitted { limit, at: ctx.now.wall })
                         .and_effect(Effect::StartAccepted { limit }),
-                    false => give_up(session, payment, StopReason::TooLittle, around),
+                    false => give_up(session, payment, StopReason::TooLittle, ctx),
                 };
             }
             payment::Event::Declined { operation, decline, .. } => {
@@ -219,37 +218,37 @@ fn conclude_authorization(
             payment::Event::NotExecuted { operation, .. } => (StopReason::NoProcessor, Some(*operation)),
             // Only by policy may a second hold be asked for beside one that is being reversed.
             payment::Event::GivenUp { operation, .. } => {
-                (StopReason::NoDecision, around.policy.payment.double_hold.then_some(*operation))
+                (StopReason::NoDecision, ctx.policy.payment.double_hold.then_some(*operation))
             }
             _ => continue,
         };
-        let elsewhere = again.and_then(|operation| fail_over(session, payment, operation, around));
-        return elsewhere.unwrap_or_else(|| give_up(session, payment, reason, around));
+        let elsewhere = again.and_then(|operation| fail_over(session, payment, operation, ctx));
+        return elsewhere.unwrap_or_else(|| give_up(session, payment, reason, ctx));
     }
     Decision::nothing()
 }
 
 /// Asks another processor, once, under a new id: only after the first one certainly holds nothing. If none can be reached,
 /// not even the one that was asked, energy may be given on our own risk.
-fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Context<'_>) -> Option<Decision> {
+fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, ctx: &Context<'_>) -> Option<Decision> {
     if payment.holds().len() != 1 {
         return None;
     }
     let credential = session.payment.credential(asked)?;
-    let amount = first_hold(around.tariff, around.policy);
+    let amount = first_hold(ctx.tariff, ctx.policy);
     let shown = session.fingerprint.to_string();
     let shown = (credential, &*shown);
-    let route = |except: &[_]| around.router.route(&session.charger, shown, amount, except);
+    let route = |except: &[_]| ctx.router.route(&session.charger, shown, amount, except);
     let first = payment.holds().first()?.processor();
     let route = match route(std::slice::from_ref(first)) {
         Ok(route) => route,
         Err(_) => route(&[]).ok().filter(|route| route.stand_in)?,
     };
-    if route.stand_in && !funds::is_covered(session, floor(around), around) {
+    if route.stand_in && !funds::is_covered(session, floor(ctx), ctx) {
         return None;
     }
-    let command = ask(credential.clone(), route, around);
-    let decided = payment::decide(payment, command, around.now, &around.policy.payment);
+    let command = ask(credential.clone(), route, ctx);
+    let decided = payment::decide(payment, command, ctx.now, &ctx.policy.payment);
     let floor = decided.events.iter().find_map(|event| match event {
         payment::Event::HoldRequested { floor, .. } => Some(*floor),
         _ => None,
@@ -257,20 +256,20 @@ fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, around: &Cont
     let decision = plain(decided);
     Some(match floor {
         None => decision,
-        Some(limit) => decision
-            .and_event(Event::Admitted { limit, at: around.now.wall })
-            .and_effect(Effect::StartAccepted { limit }),
+        Some(limit) => {
+            decision.and_event(Event::Admitted { limit, at: ctx.now.wall }).and_effect(Effect::StartAccepted { limit })
+        }
     })
 }
 
 /// There will be no energy: the session ends before it began, and what is reserved is released.
-fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Context<'_>) -> Decision {
-    let fact = Final::without_energy(session, reason, around).ended(around);
+fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Context<'_>) -> Decision {
+    let fact = Final::without_energy(session, reason, ctx).ended(ctx);
     let mut decision = Decision::event(Event::Ended(Box::new(fact)));
     let mut settled = payment.is_settled();
     if payment.authorized().minor > 0 && !payment.is_ending() {
         let command = payment::Command::Release(VoidReason::PartialTooSmall);
-        let released = payment::decide(payment, command, around.now, &around.policy.payment);
+        let released = payment::decide(payment, command, ctx.now, &ctx.policy.payment);
         settled &= released.events.is_empty();
         let released = plain(released);
         decision.events.extend(released.events);
@@ -278,7 +277,7 @@ fn give_up(session: &Session, payment: &Payment, reason: StopReason, around: &Co
     }
     let decision = decision.and_effect(Effect::StartRejected(reason));
     match settled {
-        true => decision.and_event(Event::Closed { at: around.now.wall }).and_effect(Effect::Archive),
+        true => decision.and_event(Event::Closed { at: ctx.now.wall }).and_effect(Effect::Archive),
         false => decision,
     }
 }
@@ -289,17 +288,17 @@ fn conclude_change(
     payment: &Payment,
     limit: Amount,
     stop_asked: Option<StopReason>,
-    around: &Context<'_>,
+    ctx: &Context<'_>,
 ) -> Decision {
     let spendable = payment.spendable();
     if spendable.minor == limit.minor {
         return Decision::nothing();
     }
     // Once the energy was told to stop, a higher limit would only confuse, and a lower one says nothing new.
-    match (stop_asked, spendable.minor > limit.minor || funds::is_covered(session, spendable, around)) {
-        (None, true) => Decision::event(Event::Admitted { limit: spendable, at: around.now.wall })
+    match (stop_asked, spendable.minor > limit.minor || funds::is_covered(session, spendable, ctx)) {
+        (None, true) => Decision::event(Event::Admitted { limit: spendable, at: ctx.now.wall })
             .and_effect(Effect::LimitChanged(spendable)),
-        (None, false) => funds::stop(StopReason::AuthorizationLost, Decision::nothing(), around),
+        (None, false) => funds::stop(StopReason::AuthorizationLost, Decision::nothing(), ctx),
         (Some(_), _) => Decision::nothing(),
     }
 }

@@ -4,8 +4,8 @@ use super::{Context, Decision, Effect, Session, Stage, money};
 
 /// After a replay: what has to be asked or said again. Operations keep their ids; a stop that the charger may not have
 /// heard is repeated; a closed session that may not be in the archive is put there again.
-pub fn resume(session: &Session, around: &Context<'_>) -> Decision {
-    let decision = money::resume(session, around);
+pub fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
+    let decision = money::resume(session, ctx);
     match &session.stage {
         Stage::Authorizing | Stage::Settling(_) | Stage::Charging { stop_asked: None, .. } => decision,
         Stage::Charging { stop_asked: Some(reason), .. } => decision.and_effect(Effect::StopNow(*reason)),
