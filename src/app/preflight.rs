@@ -12,7 +12,7 @@ use crate::payment::routing::{Registry, Wanted};
 use crate::session::first_hold;
 use crate::transport::cannot_listen;
 use crate::transport::files::read_secret;
-use crate::transport::identity::Door;
+use crate::transport::identity::ListenerKind;
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{Source, Tls};
 use crate::units::{SiteId, TariffId, TimeSpan, Timestamp};
@@ -151,7 +151,7 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
     }
     let mut expiries = BTreeSet::new();
     let mut told = BTreeSet::new();
-    for door in [Door::Chargers, Door::Processors] {
+    for door in [ListenerKind::Chargers, ListenerKind::Processors] {
         match Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door))) {
             Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
             // What the next start renews by itself is no reason to refuse it.

@@ -27,7 +27,7 @@ use crate::limits;
 use crate::node::house::SeriesNames;
 use crate::payment::routing::Rule;
 use crate::session;
-use crate::transport::identity::Door;
+use crate::transport::identity::ListenerKind;
 use crate::transport::tls;
 use crate::units::{ChargerId, TariffId, TimeSpan};
 use crate::wire::MaySpeakFor;
@@ -432,12 +432,12 @@ impl Config {
     }
 
     /// The files of a listener's TLS.
-    pub fn tls_files(&self, door: Door) -> tls::Files {
+    pub fn tls_files(&self, door: ListenerKind) -> tls::Files {
         let folder = self.pki_folder();
         let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| folder.join(name));
         let authorities = match door {
-            Door::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
-            Door::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
+            ListenerKind::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
+            ListenerKind::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
         };
         let crls = match self.tls.crl_files.is_empty() {
             true => vec![folder.join("crl.pem")],
@@ -448,7 +448,7 @@ impl Config {
     }
 
     /// The rules of a listener's TLS.
-    pub fn tls_policy(&self, door: Door) -> tls::Policy {
+    pub fn tls_policy(&self, door: ListenerKind) -> tls::Policy {
         tls::Policy {
             trust_domain: self.tls.trust_domain.clone(),
             door,

@@ -4,7 +4,7 @@ use super::certificate::Presented;
 use super::connection::{Patience, PeerHandler, drive};
 use super::descriptors::Share;
 use super::failures::Failures;
-use super::identity::Door;
+use super::identity::ListenerKind;
 use super::live::{Live, Newcomer, Places, Registration};
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused};
@@ -113,7 +113,7 @@ struct Shared {
     failures: Mutex<Failures>,
     listeners: Mutex<Vec<Arc<Tls>>>,
     /// Where each listener is.
-    addresses: Mutex<Vec<(Door, SocketAddr)>>,
+    addresses: Mutex<Vec<(ListenerKind, SocketAddr)>>,
     recent: Mutex<VecDeque<RecentRefusal>>,
 }
 
@@ -123,7 +123,7 @@ pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
     /// At which listener.
-    pub door: Door,
+    pub door: ListenerKind,
     /// Who and why.
     pub refused: Refused,
 }
@@ -305,10 +305,10 @@ impl Shared {
 
 impl Shared {
     /// Where a peer that came to the wrong listener connects, by what its certificate says that it is.
-    fn wrong_door(&self, door: Door, who: &str) -> Option<String> {
+    fn wrong_door(&self, door: ListenerKind, who: &str) -> Option<String> {
         let right = match who.split('/').next() {
-            Some("charger" | "site") => Door::Chargers,
-            Some("processor") => Door::Processors,
+            Some("charger" | "site") => ListenerKind::Chargers,
+            Some("processor") => ListenerKind::Processors,
             _ => return None,
         };
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);

@@ -32,55 +32,55 @@ pub enum IdentityError {
         /// The role found.
         found: Role,
         /// Whom the listener is for.
-        expected: Door,
+        expected: ListenerKind,
     },
 }
 
 /// Which peers a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Door {
+pub enum ListenerKind {
     /// Chargers and site controllers.
     Chargers,
     /// Payment processors.
     Processors,
 }
 
-impl Door {
+impl ListenerKind {
     /// Whether a peer of this role may come in.
     pub const fn admits(self, role: Role) -> bool {
         match (self, role) {
-            (Door::Chargers, Role::Charger | Role::Site) => true,
-            (Door::Processors, Role::Processor) => true,
-            (Door::Chargers, Role::Processor | Role::Gate) => false,
-            (Door::Processors, Role::Charger | Role::Site | Role::Gate) => false,
+            (ListenerKind::Chargers, Role::Charger | Role::Site) => true,
+            (ListenerKind::Processors, Role::Processor) => true,
+            (ListenerKind::Chargers, Role::Processor | Role::Gate) => false,
+            (ListenerKind::Processors, Role::Charger | Role::Site | Role::Gate) => false,
         }
     }
 
     /// Its word in logs.
     pub const fn what(self) -> &'static str {
         match self {
-            Door::Chargers => "chargers",
-            Door::Processors => "processors",
+            ListenerKind::Chargers => "chargers",
+            ListenerKind::Processors => "processors",
         }
     }
 
     /// Its word in metrics, where a peer's role is not known yet.
     pub const fn peer_role(self) -> &'static str {
         match self {
-            Door::Chargers => "charger",
-            Door::Processors => "processor",
+            ListenerKind::Chargers => "charger",
+            ListenerKind::Processors => "processor",
         }
     }
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for ListenerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.what())
     }
 }
 
 /// The peer that these URI names of one certificate mean, if it may come in.
-pub fn admit(uris: &[String], trust_domain: &str, door: Door) -> Result<PeerIdentity, IdentityError> {
+pub fn admit(uris: &[String], trust_domain: &str, door: ListenerKind) -> Result<PeerIdentity, IdentityError> {
     let uri = match uris {
         [] => return Err(IdentityError::Missing),
         [uri] => uri,
@@ -100,14 +100,14 @@ pub fn admit(uris: &[String], trust_domain: &str, door: Door) -> Result<PeerIden
 mod tests {
     use super::*;
 
-    fn admit_one(uri: &str, door: Door) -> Result<PeerIdentity, IdentityError> {
+    fn admit_one(uri: &str, door: ListenerKind) -> Result<PeerIdentity, IdentityError> {
         admit(&[uri.to_owned()], "wattstile.test", door)
     }
 
     #[test]
     fn each_door_admits_its_own_peers_only() {
         let open = |role: &str, door| admit_one(&format!("spiffe://wattstile.test/{role}/A"), door).is_ok();
-        let doors = |role| (open(role, Door::Chargers), open(role, Door::Processors));
+        let doors = |role| (open(role, ListenerKind::Chargers), open(role, ListenerKind::Processors));
         assert_eq!(doors("charger"), (true, false));
         assert_eq!(doors("site"), (true, false));
         assert_eq!(doors("processor"), (false, true));
@@ -117,10 +117,10 @@ mod tests {
     #[test]
     fn a_stranger_is_told_from_an_unclear_name() {
         let two = ["spiffe://wattstile.test/charger/A".to_owned(), "spiffe://wattstile.test/charger/B".to_owned()];
-        assert_eq!(admit(&[], "wattstile.test", Door::Chargers), Err(IdentityError::Missing));
-        assert_eq!(admit(&two, "wattstile.test", Door::Chargers), Err(IdentityError::Ambiguous { count: 2 }));
-        let stranger = admit_one("spiffe://other.test/charger/A", Door::Chargers);
+        assert_eq!(admit(&[], "wattstile.test", ListenerKind::Chargers), Err(IdentityError::Missing));
+        assert_eq!(admit(&two, "wattstile.test", ListenerKind::Chargers), Err(IdentityError::Ambiguous { count: 2 }));
+        let stranger = admit_one("spiffe://other.test/charger/A", ListenerKind::Chargers);
         assert!(matches!(stranger, Err(IdentityError::TrustDomain { .. })), "{stranger:?}");
-        assert!(matches!(admit_one("https://a/b", Door::Chargers), Err(IdentityError::Name(_))));
+        assert!(matches!(admit_one("https://a/b", ListenerKind::Chargers), Err(IdentityError::Name(_))));
     }
 }

@@ -1,7 +1,7 @@
 //! The connections that are up: counted, listed, and cut when their certificates lose their worth.
 
 use super::certificate::Presented;
-use super::identity::Door;
+use super::identity::ListenerKind;
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::Refusal;
 use super::tls::Tls;
@@ -29,7 +29,7 @@ struct Table {
 }
 
 struct Entry {
-    door: Door,
+    door: ListenerKind,
     identity: Arc<PeerIdentity>,
     remote: SocketAddr,
     since: Timestamp,
@@ -48,7 +48,7 @@ pub struct Places {
 
 /// What comes in.
 pub(super) struct Newcomer {
-    pub door: Door,
+    pub door: ListenerKind,
     pub identity: Arc<PeerIdentity>,
     pub remote: SocketAddr,
     pub presented: Arc<Presented>,
@@ -81,7 +81,7 @@ const ROLES: [(Role, &str); 3] = [(Role::Charger, "charger"), (Role::Site, "site
 
 impl Live {
     /// How many connections came through this door.
-    pub fn count(&self, door: Door) -> usize {
+    pub fn count(&self, door: ListenerKind) -> usize {
         self.lock().count_at(door)
     }
 
@@ -150,7 +150,7 @@ impl Live {
         let Newcomer { door, identity, remote, presented, outgoing } = newcomer;
         let mut table = self.lock();
         let of_this_peer = table.peers.get(&identity).map_or(0, SmallVec::len);
-        if of_this_peer >= places.each_max && door == Door::Processors {
+        if of_this_peer >= places.each_max && door == ListenerKind::Processors {
             return Err(Refusal::TooManyOfPeer { most: places.each_max });
         }
         // Counted until it is gone: each takes a file.
@@ -183,11 +183,11 @@ impl Live {
 const REPLACED: &str = "a newer connection of the same peer takes its place";
 
 impl Table {
-    fn count_at(&self, door: Door) -> usize {
+    fn count_at(&self, door: ListenerKind) -> usize {
         let [chargers, sites, processors] = self.roles;
         match door {
-            Door::Chargers => chargers + sites,
-            Door::Processors => processors,
+            ListenerKind::Chargers => chargers + sites,
+            ListenerKind::Processors => processors,
         }
     }
 

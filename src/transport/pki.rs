@@ -15,7 +15,7 @@
 //! certificate takes about a tenth of a millisecond (P-256), so tests and simulations make whole fleets in memory.
 
 use super::files::FileError;
-use super::identity::Door;
+use super::identity::ListenerKind;
 use crate::message::{IdentityError, PeerIdentity, Role, Subject};
 use crate::units::Timestamp;
 use rcgen::{
@@ -223,7 +223,7 @@ impl Pki {
     }
 
     /// The authority whose certificates this door trusts.
-    pub fn authority(&self, door: Door) -> &CertificateDer<'static> {
+    pub fn authority(&self, door: ListenerKind) -> &CertificateDer<'static> {
         &self.signer(door).certificate
     }
 
@@ -278,8 +278,8 @@ impl Pki {
         let next_update = after(now, DAY * CRL_DAYS);
         Ok([
             self.root.revoked(&[], now, next_update)?,
-            self.chargers.revoked(&self.revoked_by(Door::Chargers, now), now, next_update)?,
-            self.processors.revoked(&self.revoked_by(Door::Processors, now), now, next_update)?,
+            self.chargers.revoked(&self.revoked_by(ListenerKind::Chargers, now), now, next_update)?,
+            self.processors.revoked(&self.revoked_by(ListenerKind::Processors, now), now, next_update)?,
         ])
     }
 
@@ -290,7 +290,7 @@ impl Pki {
 
     /// A certificate that breaks rules: what `change` makes of a charger's, signed by the authority behind `door`.
     #[cfg(test)]
-    pub(super) fn issue_changed(&self, door: Door, change: impl FnOnce(&mut CertificateParams)) -> Certified {
+    pub(super) fn issue_changed(&self, door: ListenerKind, change: impl FnOnce(&mut CertificateParams)) -> Certified {
         let validity = Validity::days(crate::host::wall_clock(), 30);
         let mut params = leaf("AMS-0007", ExtendedKeyUsagePurpose::ClientAuth, validity).unwrap();
         let uri = format!("spiffe://{}/charger/AMS-0007", self.trust_domain);
@@ -304,7 +304,7 @@ impl Pki {
 
     /// An authority below the one behind `door`, which must not sign for anybody.
     #[cfg(test)]
-    pub(super) fn issue_authority(&self, door: Door, key: &KeyPair) -> CertificateDer<'static> {
+    pub(super) fn issue_authority(&self, door: ListenerKind, key: &KeyPair) -> CertificateDer<'static> {
         let mut params = named("an authority of its own", Validity::days(crate::host::wall_clock(), 30)).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
@@ -328,15 +328,15 @@ impl Pki {
         Ok(chain)
     }
 
-    fn signer(&self, door: Door) -> &Authority {
+    fn signer(&self, door: ListenerKind) -> &Authority {
         match door {
-            Door::Chargers => &self.chargers,
-            Door::Processors => &self.processors,
+            ListenerKind::Chargers => &self.chargers,
+            ListenerKind::Processors => &self.processors,
         }
     }
 
     /// What the authority behind this door has revoked and would otherwise still be valid.
-    fn revoked_by(&self, door: Door, now: Timestamp) -> Vec<&Issued> {
+    fn revoked_by(&self, door: ListenerKind, now: Timestamp) -> Vec<&Issued> {
         let behind = |issued: &&Issued| match PeerIdentity::parse(&issued.peer) {
             Ok(peer) => door_of(peer.role()) == door,
             Err(_) => false,
@@ -346,10 +346,10 @@ impl Pki {
 }
 
 /// Which authority signs for a role.
-const fn door_of(role: Role) -> Door {
+const fn door_of(role: Role) -> ListenerKind {
     match role {
-        Role::Charger | Role::Site => Door::Chargers,
-        Role::Processor | Role::Gate => Door::Processors,
+        Role::Charger | Role::Site => ListenerKind::Chargers,
+        Role::Processor | Role::Gate => ListenerKind::Processors,
     }
 }
 
@@ -464,7 +464,7 @@ mod tests {
         assert_eq!(leaf.serial, pki.index()[0].serial);
         assert!(leaf.development && !leaf.is_authority && leaf.for_clients && !leaf.for_servers);
         assert_eq!(leaf.days_left(NOW), 30);
-        let authority = Certificate::read(pki.authority(Door::Chargers)).unwrap();
+        let authority = Certificate::read(pki.authority(ListenerKind::Chargers)).unwrap();
         assert_eq!(leaf.issuer, authority.subject);
         assert!(authority.is_authority && authority.development);
     }

@@ -16,7 +16,7 @@
 use super::files::{
     FileError, chain_text, make_private_folder, pem_text, read_certificates, read_crls, read_key, write_whole,
 };
-use super::identity::Door;
+use super::identity::ListenerKind;
 use super::pki::{Certified, Issued, Pki, PkiError, Reason, SERVER_DAYS, Validity};
 use super::tls::Files;
 use crate::message::Subject;
@@ -129,7 +129,7 @@ impl PkiFolder {
     }
 
     /// What a listener needs.
-    pub fn files(&self, door: Door) -> Files {
+    pub fn files(&self, door: ListenerKind) -> Files {
         Files {
             certificate: self.path.join("server.pem"),
             key: self.path.join("server.key"),
@@ -354,7 +354,7 @@ mod tests {
         assert!(again.index()[0].revoked.is_some() && again.index()[1].revoked.is_none());
         // And the authorities still sign: a second certificate has the same issuer as the first.
         let leaf = again.issue(&charger("AMS-0009"), Validity::days(NOW, 30)).unwrap();
-        let authority = read_certificates(&again.files(Door::Chargers).authorities).unwrap();
+        let authority = read_certificates(&again.files(ListenerKind::Chargers).authorities).unwrap();
         assert_eq!(leaf.chain[1], authority[0]);
         let lists = read_crls(&again.crl_file()).unwrap();
         let revoked: usize = lists.iter().map(|list| Crl::read(list, &authority).unwrap().revoked.len()).sum();

@@ -6,7 +6,7 @@
 
 use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Serial};
 use super::files::{self, FileError};
-use super::identity::{Door, admit};
+use super::identity::{ListenerKind, admit};
 use super::pki::Certified;
 use super::refusal::{Refusal, span};
 use crate::host::wall_clock;
@@ -70,7 +70,7 @@ pub struct Policy {
     /// The trust domain in which peers have their names.
     pub trust_domain: String,
     /// Whom the listener is for.
-    pub door: Door,
+    pub door: ListenerKind,
     /// Whether TLS 1.2 is spoken beside TLS 1.3.
     pub tls12: bool,
     /// Whether certificates of a development PKI are refused.
@@ -90,7 +90,7 @@ pub enum TlsError {
     #[error("the authorities and revocation lists for {door}: {error}")]
     Verifier {
         /// The listener.
-        door: Door,
+        door: ListenerKind,
         /// What the library says.
         error: VerifierBuilderError,
     },
@@ -112,7 +112,7 @@ pub enum TlsError {
     #[error("no authority for {door} is valid now; `{subject}` is valid from {not_before} to {not_after}")]
     NoAuthority {
         /// The listener.
-        door: Door,
+        door: ListenerKind,
         /// The first one's subject.
         subject: String,
         /// When it begins.
@@ -172,7 +172,7 @@ impl Tls {
     }
 
     /// Whom the listener is for.
-    pub fn door(&self) -> Door {
+    pub fn door(&self) -> ListenerKind {
         self.policy.door
     }
 

@@ -65,7 +65,7 @@ fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
 fn a_megabyte_goes_both_ways_over_mutual_tls() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     let Scene { mut recorder, heard, endings, .. } = scene(0);
     in_runtime(async {
         let mut socket = connector(&pki, own).connect(gate.address).await.unwrap();
@@ -85,7 +85,7 @@ fn a_megabyte_goes_both_ways_over_mutual_tls() {
         socket.shutdown().await.unwrap();
         assert_eq!(serving.await.unwrap(), Ended::ByPeer);
         assert_eq!(endings.recv(), Ok(Ended::ByPeer));
-        assert_eq!(gate.edge.live().count(Door::Chargers), 0);
+        assert_eq!(gate.edge.live().count(ListenerKind::Chargers), 0);
     });
 }
 
@@ -152,7 +152,7 @@ fn who_connects_and_keeps_silent_is_closed_and_others_are_served_meanwhile() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
     let bounds = Bounds { handshake: Duration::from_millis(300), failures_per_minute: 1000, ..Bounds::default() };
-    let gate = Gate::with(material(&pki, Door::Chargers), Door::Chargers, false, bounds);
+    let gate = Gate::with(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, false, bounds);
     in_runtime(async {
         let mut silent = tokio::net::TcpStream::connect(gate.address).await.unwrap();
         let mut half = tokio::net::TcpStream::connect(gate.address).await.unwrap();
@@ -172,7 +172,7 @@ fn who_connects_and_keeps_silent_is_closed_and_others_are_served_meanwhile() {
 #[test]
 fn garbage_is_garbage() {
     let pki = new_pki();
-    let gate = Gate::open(&pki, Door::Processors);
+    let gate = Gate::open(&pki, ListenerKind::Processors);
     in_runtime(async {
         let mut stream = tokio::net::TcpStream::connect(gate.address).await.unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -188,7 +188,7 @@ fn an_address_that_fails_too_often_has_to_wait() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
     let bounds = Bounds { failures_per_minute: 3, ..Bounds::default() };
-    let gate = Gate::with(material(&pki, Door::Chargers), Door::Chargers, false, bounds);
+    let gate = Gate::with(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, false, bounds);
     let mut seen = 0;
     in_runtime(async {
         for _ in 0..3 {
@@ -206,8 +206,9 @@ fn an_address_that_fails_too_often_has_to_wait() {
 fn a_full_listener_and_a_busy_gate_say_so() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: false };
-    let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, Door::Chargers))).unwrap());
+    let policy =
+        Policy { trust_domain: DOMAIN.to_owned(), door: ListenerKind::Chargers, tls12: false, production: false };
+    let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers))).unwrap());
     let edge = Edge::new(Bounds::default(), 1).unwrap();
     let nobody_home: Reception = Arc::new(|_| Err(NoRoom));
     let busy = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), AMPLE, nobody_home.clone()).unwrap();
@@ -223,5 +224,5 @@ fn a_full_listener_and_a_busy_gate_say_so() {
     });
     let reasons: Vec<Refusal> = refusals(&edge, 2).into_iter().map(|recent| recent.refused.reason).collect();
     assert_eq!(reasons, [Refusal::Full, Refusal::Busy]);
-    assert_eq!(edge.live().count(Door::Chargers), 0);
+    assert_eq!(edge.live().count(ListenerKind::Chargers), 0);
 }

@@ -20,12 +20,12 @@ fn uri(name: &str) -> SanType {
     SanType::URI(name.try_into().unwrap())
 }
 
-fn cases(pki: &mut Pki, door: Door) -> Vec<Case> {
+fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
     let now = wall_clock();
     let day = |days: i64| Timestamp::from_unix_ms(now.unix_ms() + days * 86_400_000);
     let (right, other) = match door {
-        Door::Chargers => ("charger/AMS-0007", "processor/acme"),
-        Door::Processors => ("processor/acme", "charger/AMS-0007"),
+        ListenerKind::Chargers => ("charger/AMS-0007", "processor/acme"),
+        ListenerKind::Processors => ("processor/acme", "charger/AMS-0007"),
     };
     let name = |path: &str| format!("spiffe://{DOMAIN}/{path}");
     let subject = |path: &str| match path.split_once('/') {
@@ -96,16 +96,16 @@ fn cases(pki: &mut Pki, door: Door) -> Vec<Case> {
     cases
 }
 
-fn everything_wrong_is_refused(door: Door, version: &'static SupportedProtocolVersion) {
+fn everything_wrong_is_refused(door: ListenerKind, version: &'static SupportedProtocolVersion) {
     let mut pki = new_pki();
     let cases = cases(&mut pki, door);
     let revoked = match door {
-        Door::Chargers => charger("AMS-6666"),
-        Door::Processors => Subject::Processor("shady".parse().unwrap()),
+        ListenerKind::Chargers => charger("AMS-6666"),
+        ListenerKind::Processors => Subject::Processor("shady".parse().unwrap()),
     };
     let good = match door {
-        Door::Chargers => charger("AMS-0001"),
-        Door::Processors => Subject::Processor("acme".parse().unwrap()),
+        ListenerKind::Chargers => charger("AMS-0001"),
+        ListenerKind::Processors => Subject::Processor("acme".parse().unwrap()),
     };
     let revoked_certificate = issue(&mut pki, &revoked);
     pki.revoke(&revoked, super::super::pki::Reason::KeyCompromise, wall_clock()).unwrap();
@@ -164,29 +164,29 @@ impl ResolvesClientCert for WithoutKey {
 
 #[test]
 fn chargers_door_tls13() {
-    everything_wrong_is_refused(Door::Chargers, &rustls::version::TLS13);
+    everything_wrong_is_refused(ListenerKind::Chargers, &rustls::version::TLS13);
 }
 
 #[test]
 fn chargers_door_tls12() {
-    everything_wrong_is_refused(Door::Chargers, &rustls::version::TLS12);
+    everything_wrong_is_refused(ListenerKind::Chargers, &rustls::version::TLS12);
 }
 
 #[test]
 fn processors_door_tls13() {
-    everything_wrong_is_refused(Door::Processors, &rustls::version::TLS13);
+    everything_wrong_is_refused(ListenerKind::Processors, &rustls::version::TLS13);
 }
 
 #[test]
 fn processors_door_tls12() {
-    everything_wrong_is_refused(Door::Processors, &rustls::version::TLS12);
+    everything_wrong_is_refused(ListenerKind::Processors, &rustls::version::TLS12);
 }
 
 #[test]
 fn tls12_is_refused_unless_configured() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     let config = client_builder(&pki, &rustls::version::TLS12).with_client_auth_cert(own.chain, own.key).unwrap();
     in_runtime(async {
         assert!(dial(gate.address, config).await.is_err());
@@ -203,7 +203,7 @@ fn a_refusal_names_the_peer_and_its_serial_number() {
     let expired = Validity { not_before: day(-40), not_after: day(-3) };
     let own = pki.issue(&charger("AMS-0007"), expired).unwrap();
     let serial = pki.index()[0].serial.clone();
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     in_runtime(async {
         if let Ok(socket) = connector(&pki, own).connect(gate.address).await {
             assert!(is_turned_away(socket).await);

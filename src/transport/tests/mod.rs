@@ -7,7 +7,7 @@ mod records;
 mod reloads;
 
 use super::descriptors::Share;
-use super::identity::Door;
+use super::identity::ListenerKind;
 use super::pki::{Certified, Pki, Validity};
 use super::tls::{Material, Policy, Source, Tls, provider};
 use super::{Bounds, Capacity, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
@@ -35,15 +35,15 @@ struct Gate {
 const AMPLE: Capacity = Capacity { share: Share { connections: 1000, handshakes: 1000 }, each_max: 1000 };
 
 impl Gate {
-    fn open(pki: &Pki, door: Door) -> Gate {
+    fn open(pki: &Pki, door: ListenerKind) -> Gate {
         Gate::with(material(pki, door), door, false, Bounds { failures_per_minute: 1000, ..Bounds::default() })
     }
 
-    fn with(material: Material, door: Door, tls12: bool, bounds: Bounds) -> Gate {
+    fn with(material: Material, door: ListenerKind, tls12: bool, bounds: Bounds) -> Gate {
         Gate::of(material, door, tls12, bounds, AMPLE)
     }
 
-    fn of(material: Material, door: Door, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
+    fn of(material: Material, door: ListenerKind, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
         let policy = Policy { trust_domain: DOMAIN.to_owned(), door, tls12, production: false };
         let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
@@ -77,7 +77,7 @@ fn refusals(edge: &Edge, count: usize) -> Vec<RecentRefusal> {
     refusals
 }
 
-fn material(pki: &Pki, door: Door) -> Material {
+fn material(pki: &Pki, door: ListenerKind) -> Material {
     let own = pki.issue_server(&["localhost".to_owned()], Validity::days(wall_clock(), 30)).unwrap();
     Material { own, authorities: vec![pki.authority(door).clone()], crls: pki.crls(wall_clock()).unwrap().to_vec() }
 }

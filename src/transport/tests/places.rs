@@ -34,7 +34,8 @@ impl PeerHandler for Deaf {
 fn a_charger_that_comes_in_once_too_often_loses_its_oldest_connection() {
     let mut pki = new_pki();
     let (greedy, other) = (issue(&mut pki, &charger("AMS-0007")), issue(&mut pki, &charger("AMS-0008")));
-    let gate = Gate::of(material(&pki, Door::Chargers), Door::Chargers, false, bounds(), capacity(4, 100, 2));
+    let gate =
+        Gate::of(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, false, bounds(), capacity(4, 100, 2));
     in_runtime(async {
         let (greedy, other) = (connector(&pki, greedy), connector(&pki, other));
         let _other = other.connect(gate.address).await.unwrap();
@@ -63,7 +64,13 @@ fn a_processor_that_comes_in_once_too_often_is_refused_and_another_has_room() {
     let mut pki = new_pki();
     let processor = |id: &str| Subject::Processor(id.parse().unwrap());
     let (greedy, other) = (issue(&mut pki, &processor("greedy")), issue(&mut pki, &processor("other")));
-    let gate = Gate::of(material(&pki, Door::Processors), Door::Processors, false, bounds(), capacity(4, 100, 2));
+    let gate = Gate::of(
+        material(&pki, ListenerKind::Processors),
+        ListenerKind::Processors,
+        false,
+        bounds(),
+        capacity(4, 100, 2),
+    );
     in_runtime(async {
         let (greedy, other) = (connector(&pki, greedy), connector(&pki, other));
         let mut kept = Vec::new();
@@ -91,7 +98,8 @@ fn a_processor_that_comes_in_once_too_often_is_refused_and_another_has_room() {
 fn one_address_takes_half_of_the_handshakes() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::of(material(&pki, Door::Chargers), Door::Chargers, false, bounds(), capacity(100, 8, 4));
+    let gate =
+        Gate::of(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, false, bounds(), capacity(100, 8, 4));
     in_runtime(async {
         let mut silent = Vec::new();
         for _ in 0..6 {
@@ -115,7 +123,8 @@ fn one_address_takes_half_of_the_handshakes() {
 fn a_listener_is_never_fuller_than_it_may_be() {
     let mut pki = new_pki();
     let own: Vec<_> = (0..12).map(|number| issue(&mut pki, &charger(&format!("AMS-{number:04}")))).collect();
-    let gate = Gate::of(material(&pki, Door::Chargers), Door::Chargers, false, bounds(), capacity(3, 100, 4));
+    let gate =
+        Gate::of(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, false, bounds(), capacity(3, 100, 4));
     in_runtime(async {
         let mut dials = tokio::task::JoinSet::new();
         for own in own {
@@ -125,6 +134,6 @@ fn a_listener_is_never_fuller_than_it_may_be() {
         let _sockets: Vec<_> = dials.join_all().await;
         let reasons: Vec<Refusal> = refusals(&gate.edge, 9).into_iter().map(|recent| recent.refused.reason).collect();
         assert!(reasons.iter().all(|reason| *reason == Refusal::Full), "{reasons:?}");
-        assert_eq!(gate.edge.live().count(Door::Chargers), 3);
+        assert_eq!(gate.edge.live().count(ListenerKind::Chargers), 3);
     });
 }

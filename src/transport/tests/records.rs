@@ -15,7 +15,7 @@ impl Ends {
     fn meet(version: &'static rustls::SupportedProtocolVersion, piece: usize) -> Ends {
         let mut pki = new_pki();
         let own = issue(&mut pki, &charger("AMS-0007"));
-        let door = Door::Chargers;
+        let door = ListenerKind::Chargers;
         let policy = Policy { trust_domain: DOMAIN.to_owned(), door, tls12: true, production: false };
         let tls = Tls::new(policy, Source::Memory(material(&pki, door))).unwrap();
         let config = client_builder(&pki, version).with_client_auth_cert(own.chain, own.key).unwrap();

@@ -31,7 +31,7 @@ impl PeerHandler for Deaf {
 fn revoking_cuts_the_live_connection_and_no_other() {
     let mut pki = new_pki();
     let (lost, kept) = (issue(&mut pki, &charger("AMS-0007")), issue(&mut pki, &charger("AMS-0008")));
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     let (ended, endings) = mpsc::channel();
     in_runtime(async {
         let mut sockets = Vec::new();
@@ -39,9 +39,9 @@ fn revoking_cuts_the_live_connection_and_no_other() {
             sockets.push(connector(&pki, own).connect(gate.address).await.unwrap());
             tokio::spawn(gate.admitted().serve(Deaf(ended.clone()), Patience::default()));
         }
-        assert_eq!(gate.edge.live().count(Door::Chargers), 2);
+        assert_eq!(gate.edge.live().count(ListenerKind::Chargers), 2);
         pki.revoke(&charger("AMS-0007"), Reason::KeyCompromise, wall_clock()).unwrap();
-        gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+        gate.tls.replace(material(&pki, ListenerKind::Chargers)).unwrap();
         assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
         let mut byte = [0];
         assert!(!matches!(sockets[0].read(&mut byte).await, Ok(1..)));
@@ -58,7 +58,7 @@ fn a_remembered_tls_session_is_no_way_around_the_list() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let mut pki = new_pki();
         let own = issue(&mut pki, &charger("AMS-0007"));
-        let gate = Gate::with(material(&pki, Door::Chargers), Door::Chargers, true, Bounds::default());
+        let gate = Gate::with(material(&pki, ListenerKind::Chargers), ListenerKind::Chargers, true, Bounds::default());
         let remembers = client_builder(&pki, version).with_client_auth_cert(own.chain, own.key).unwrap();
         in_runtime(async {
             for _ in 0..2 {
@@ -68,7 +68,7 @@ fn a_remembered_tls_session_is_no_way_around_the_list() {
                 assert!(!matches!(socket.read(&mut [0]).await, Ok(1..)));
             }
             pki.revoke(&charger("AMS-0007"), Reason::KeyCompromise, wall_clock()).unwrap();
-            gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+            gate.tls.replace(material(&pki, ListenerKind::Chargers)).unwrap();
             if let Ok(socket) = dial(gate.address, remembers).await {
                 assert!(is_turned_away(socket).await);
             }
@@ -81,7 +81,7 @@ fn a_remembered_tls_session_is_no_way_around_the_list() {
 fn a_certificate_that_expires_in_mid_session_is_found() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     in_runtime(async {
         let _socket = connector(&pki, own).connect(gate.address).await.unwrap();
         let peer = gate.admitted();
@@ -96,16 +96,16 @@ fn a_certificate_that_expires_in_mid_session_is_found() {
 fn an_authority_that_is_removed_takes_its_peers_along_and_overlap_keeps_them() {
     let mut old = new_pki();
     let own = issue(&mut old, &charger("AMS-0007"));
-    let gate = Gate::open(&old, Door::Chargers);
+    let gate = Gate::open(&old, ListenerKind::Chargers);
     in_runtime(async {
         let _socket = connector(&old, own).connect(gate.address).await.unwrap();
         let _peer = gate.admitted();
-        let mut overlap = material(&old, Door::Chargers);
+        let mut overlap = material(&old, ListenerKind::Chargers);
         let renamed = renamed_authority();
         overlap.authorities.push(renamed.clone());
         gate.tls.replace(overlap).unwrap();
         assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 0);
-        let mut removed = material(&old, Door::Chargers);
+        let mut removed = material(&old, ListenerKind::Chargers);
         removed.authorities = vec![renamed];
         removed.crls.clear();
         gate.tls.replace(removed).unwrap();
@@ -118,19 +118,19 @@ fn an_authority_that_is_removed_takes_its_peers_along_and_overlap_keeps_them() {
 fn an_authority_that_is_replaced_under_its_name_takes_its_peers_along() {
     let (mut old, new) = (new_pki(), new_pki());
     let own = issue(&mut old, &charger("AMS-0007"));
-    let gate = Gate::open(&old, Door::Chargers);
+    let gate = Gate::open(&old, ListenerKind::Chargers);
     in_runtime(async {
         let _socket = connector(&old, own).connect(gate.address).await.unwrap();
         let peer = gate.admitted();
         let subject = |der| crate::transport::certificate::Certificate::read(der).unwrap().subject;
-        assert_eq!(subject(old.authority(Door::Chargers)), subject(new.authority(Door::Chargers)));
+        assert_eq!(subject(old.authority(ListenerKind::Chargers)), subject(new.authority(ListenerKind::Chargers)));
         // The same authorities again, in another order and with a list that is late: no reason to cut anything.
-        let mut same = material(&old, Door::Chargers);
+        let mut same = material(&old, ListenerKind::Chargers);
         same.authorities = vec![renamed_authority(), same.authorities[0].clone()];
         same.crls = old.crls(Timestamp::from_unix_ms(wall_clock().unix_ms() - 32 * 86_400_000)).unwrap().to_vec();
         gate.tls.replace(same).unwrap();
         assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 0);
-        gate.tls.replace(material(&new, Door::Chargers)).unwrap();
+        gate.tls.replace(material(&new, ListenerKind::Chargers)).unwrap();
         assert_eq!(gate.edge.live().cut_worthless(&gate.tls, wall_clock()), 1);
         assert!(peer.outgoing.is_closed());
     });
@@ -144,11 +144,11 @@ fn a_forged_piece_of_a_chain_keeps_no_connection() {
     let tomorrow = renamed_authority();
     let mut own = issue(&mut old, &charger("AMS-0007"));
     own.chain.push(forged_below(&tomorrow));
-    let gate = Gate::open(&old, Door::Chargers);
+    let gate = Gate::open(&old, ListenerKind::Chargers);
     in_runtime(async {
         let _socket = connector(&old, own).connect(gate.address).await.unwrap();
         let _peer = gate.admitted();
-        let mut replaced = material(&old, Door::Chargers);
+        let mut replaced = material(&old, ListenerKind::Chargers);
         replaced.authorities = vec![tomorrow];
         replaced.crls.clear();
         gate.tls.replace(replaced).unwrap();
@@ -178,10 +178,10 @@ fn renamed_authority() -> rustls_pki_types::CertificateDer<'static> {
 fn a_stale_list_shuts_out_and_says_so() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let mut stale = material(&pki, Door::Chargers);
+    let mut stale = material(&pki, ListenerKind::Chargers);
     let long_ago = Timestamp::from_unix_ms(wall_clock().unix_ms() - 32 * 86_400_000);
     stale.crls = pki.crls(long_ago).unwrap().to_vec();
-    let gate = Gate::with(stale, Door::Chargers, false, Bounds::default());
+    let gate = Gate::with(stale, ListenerKind::Chargers, false, Bounds::default());
     in_runtime(async {
         if let Ok(socket) = connector(&pki, own).connect(gate.address).await {
             assert!(is_turned_away(socket).await);
@@ -195,12 +195,12 @@ fn a_stale_list_shuts_out_and_says_so() {
 fn a_list_by_somebody_else_is_not_loaded_and_the_old_one_stays() {
     let mut pki = new_pki();
     issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::open(&pki, Door::Chargers);
-    let mut forged = material(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
+    let mut forged = material(&pki, ListenerKind::Chargers);
     // Another PKI's authorities have the same names and other keys.
     forged.crls = new_pki().crls(wall_clock()).unwrap().to_vec();
     assert!(matches!(gate.tls.replace(forged), Err(TlsError::Read(_))));
-    let mut garbage = material(&pki, Door::Chargers);
+    let mut garbage = material(&pki, ListenerKind::Chargers);
     garbage.crls = vec![vec![0x30, 0x03, 1, 2, 3].into()];
     assert!(matches!(gate.tls.replace(garbage), Err(TlsError::Read(_))));
     let own = issue(&mut pki, &charger("AMS-0008"));
@@ -231,8 +231,9 @@ fn files_that_change_are_loaded_by_themselves() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
     let folder = tempfile::tempdir().unwrap();
-    let files = write_files(folder.path(), &material(&pki, Door::Chargers));
-    let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: false };
+    let files = write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
+    let policy =
+        Policy { trust_domain: DOMAIN.to_owned(), door: ListenerKind::Chargers, tls12: false, production: false };
     let tls = Arc::new(Tls::new(policy, Source::Files(files)).unwrap());
     let bounds = Bounds { look_around: Duration::from_millis(10), ..Bounds::default() };
     let edge = Edge::new(bounds, 1).unwrap();
@@ -246,7 +247,7 @@ fn files_that_change_are_loaded_by_themselves() {
         let peer = peers.recv_timeout(PATIENCE).unwrap();
         let serving = tokio::spawn(peer.serve(Deaf(ended), Patience::default()));
         pki.revoke(&charger("AMS-0007"), Reason::Superseded, wall_clock()).unwrap();
-        write_files(folder.path(), &material(&pki, Door::Chargers));
+        write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
         let mut byte = [0];
         assert!(!matches!(tokio::time::timeout(PATIENCE, socket.read(&mut byte)).await.unwrap(), Ok(1..)));
         serving.await.unwrap();
@@ -263,8 +264,8 @@ fn files_that_change_are_loaded_by_themselves() {
 fn a_thousand_reloads_under_load_fail_no_good_handshake() {
     let mut pki = new_pki();
     let own = issue(&mut pki, &charger("AMS-0007"));
-    let gate = Gate::open(&pki, Door::Chargers);
-    let material = material(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
+    let material = material(&pki, ListenerKind::Chargers);
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|threads| {
         threads.spawn(|| {
@@ -287,22 +288,23 @@ fn a_thousand_reloads_under_load_fail_no_good_handshake() {
 #[test]
 fn production_refuses_a_development_pki() {
     let pki = new_pki();
-    let policy = Policy { trust_domain: DOMAIN.to_owned(), door: Door::Chargers, tls12: false, production: true };
-    let refused = Tls::new(policy, Source::Memory(material(&pki, Door::Chargers)));
+    let policy =
+        Policy { trust_domain: DOMAIN.to_owned(), door: ListenerKind::Chargers, tls12: false, production: true };
+    let refused = Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers)));
     assert!(matches!(refused, Err(TlsError::Development { .. })));
 }
 
 #[test]
 fn a_certificate_that_was_replaced_leaves_the_metrics() {
     let pki = new_pki();
-    let gate = Gate::open(&pki, Door::Chargers);
+    let gate = Gate::open(&pki, ListenerKind::Chargers);
     let scrape = || {
         let mut text = String::new();
         write_expiries(std::slice::from_ref(&gate.tls), &mut text);
         text.lines().filter(|line| line.contains("role=\"server\"")).map(str::to_owned).collect::<Vec<_>>()
     };
     let before = scrape();
-    gate.tls.replace(material(&pki, Door::Chargers)).unwrap();
+    gate.tls.replace(material(&pki, ListenerKind::Chargers)).unwrap();
     let after = scrape();
     assert_eq!((before.len(), after.len()), (1, 1));
     assert_ne!(before, after);
