@@ -2,7 +2,7 @@
 
 use super::data::Data;
 use super::keys::{self, KeysError};
-use super::settings::{Door, Settings};
+use super::settings::{ListenerSettings, Settings};
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
@@ -71,7 +71,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
     let door = |door, address, connections_max: u32, each_max: u32| {
         let tls = Arc::new(Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?);
         let (connections_max, each_max) = (connections_max as usize, each_max as usize);
-        Ok::<_, SetupError>(Door { address, tls, connections_max, each_max })
+        Ok::<_, SetupError>(ListenerSettings { address, tls, connections_max, each_max })
     };
     let mut macs = BTreeMap::new();
     for entry in &config.registry {
@@ -93,13 +93,13 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         policy: config.session_policy(),
         places: Box::new(places),
         chargers: Some(door(
-            identity::Door::Chargers,
+            identity::ListenerKind::Chargers,
             config.chargers.listen,
             config.chargers.connections_max,
             config.chargers.connections_each_max,
         )?),
         processors: Some(door(
-            identity::Door::Processors,
+            identity::ListenerKind::Processors,
             config.processors.listen,
             config.processors.connections_max,
             config.processors.connections_each_max,

@@ -5,7 +5,7 @@ use super::introduced::Introduced;
 use super::receiver::Receiver;
 use super::reconciler::Reconciler;
 use super::scrape::{CommitDurations, Measured};
-use super::settings::{Door, Settings};
+use super::settings::{ListenerSettings, Settings};
 use super::threads::{Kept, Parts, Running, run};
 use crate::actors::archivist::Finish;
 use crate::actors::directory::Directory;
@@ -174,7 +174,7 @@ impl Gate {
                 move |error| StartError::System { what, error }
             };
             // The journal's threads run by now, with all that they keep open.
-            let most = |door: &Option<Door>| door.as_ref().map_or(0, |door| door.connections_max);
+            let most = |door: &Option<ListenerSettings>| door.as_ref().map_or(0, |door| door.connections_max);
             let wanted = Plan::wanted(most(&settings.chargers), most(&settings.processors));
             let (plan, scarce) = wanted.within(descriptors::raise_limit(), descriptors::in_use())?;
             if let Some(scarce) = scarce {

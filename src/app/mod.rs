@@ -36,7 +36,7 @@ pub use inside::{Inside, InsideError, InsideLoad};
 pub use places::{Assigned, NoTariffs};
 pub use reading::read;
 pub use receipts::Receipts;
-pub use settings::{Door, Settings, shards_of};
+pub use settings::{ListenerSettings, Settings, shards_of};
 
 /// What is going on, gathered from the shards.
 pub use crate::console::{Figures, Money, ask_all};

@@ -4,7 +4,7 @@ use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
 use super::introduced::Introduced;
 use super::processor_connection::ProcessorConnection;
-use super::settings::{Door, MacOf};
+use super::settings::{ListenerSettings, MacOf};
 use super::unknown::Unknown;
 use crate::actors::directory::Directory;
 use crate::message::Subject;
@@ -39,7 +39,7 @@ impl Receiver {
     pub fn listen(
         self: &Arc<Self>,
         edge: &Edge,
-        door: Door,
+        door: ListenerSettings,
         share: Share,
         take_in: fn(&Receiver, Peer) -> Result<(), NoRoom>,
     ) -> std::io::Result<SocketAddr> {

@@ -26,9 +26,9 @@ pub struct Settings {
     /// Which tariff applies where.
     pub places: Box<dyn Places>,
     /// The listener for chargers and site controllers.
-    pub chargers: Option<Door>,
+    pub chargers: Option<ListenerSettings>,
     /// The listener for processors.
-    pub processors: Option<Door>,
+    pub processors: Option<ListenerSettings>,
     /// Which site speaks for which charger.
     pub may_speak_for: MaySpeakFor,
     /// Most chargers that one site controller introduces.
@@ -99,7 +99,7 @@ pub fn shards_of(wanted: u16, partitions: u16) -> u16 {
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
 
 /// A listener.
-pub struct Door {
+pub struct ListenerSettings {
     /// Where; port 0 means any.
     pub address: SocketAddr,
     /// Who may come in.

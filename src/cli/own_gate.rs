@@ -2,7 +2,7 @@
 
 use super::{CliError, Exit};
 use crate::app::keys;
-use crate::app::{Assigned, Data, Door, Gate, Receipts, Rhythm, Settings};
+use crate::app::{Assigned, Data, Gate, ListenerSettings, Receipts, Rhythm, Settings};
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
@@ -11,7 +11,7 @@ use crate::session::Policy;
 use crate::sim::pipe::Dialler;
 use crate::sim::tls::dialler;
 use crate::tariff::Tariff;
-use crate::transport::identity::Door as For;
+use crate::transport::identity::ListenerKind;
 use crate::transport::pki::{Certified, Pki, Validity};
 use crate::transport::tls::{Material, Policy as TlsPolicy, Source, Tls};
 use crate::transport::{Bounds, Connector, Trust};
@@ -68,8 +68,8 @@ impl OwnGate {
             shards: wishes.shards,
             policy: wishes.policy,
             places: Box::new(places),
-            chargers: Some(door(&pki, For::Chargers, now)?),
-            processors: Some(door(&pki, For::Processors, now)?),
+            chargers: Some(door(&pki, ListenerKind::Chargers, now)?),
+            processors: Some(door(&pki, ListenerKind::Processors, now)?),
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
@@ -135,7 +135,7 @@ impl OwnGate {
     }
 }
 
-fn door(pki: &Pki, door: For, now: Now) -> Result<Door, CliError> {
+fn door(pki: &Pki, door: ListenerKind, now: Now) -> Result<ListenerSettings, CliError> {
     let own = pki.issue_server(&["localhost".to_owned()], Validity::days(now.wall, 30)).map_err(CliError::failed)?;
     let crls = pki.crls(now.wall).map_err(CliError::failed)?.to_vec();
     let material = Material { own, authorities: vec![pki.authority(door).clone()], crls };
@@ -143,7 +143,7 @@ fn door(pki: &Pki, door: For, now: Now) -> Result<Door, CliError> {
     let tls = Tls::new(policy, Source::Memory(material)).map_err(CliError::failed)?;
     let (address, tls) = (([127, 0, 0, 1], 0).into(), Arc::new(tls));
     // Its peers are load generators of its own: one of them may open as many as it likes.
-    Ok(Door { address, tls, connections_max: CONNECTIONS_MAX, each_max: CONNECTIONS_MAX })
+    Ok(ListenerSettings { address, tls, connections_max: CONNECTIONS_MAX, each_max: CONNECTIONS_MAX })
 }
 
 /// A folder that is removed with everything in it, unless somebody named it.

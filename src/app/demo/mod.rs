@@ -6,7 +6,7 @@ use super::data::Data;
 use super::gate::{Gate, StartError};
 use super::keys::{self, KeysError};
 use super::places::Assigned;
-use super::settings::{Door, Settings};
+use super::settings::{ListenerSettings, Settings};
 use crate::account;
 use crate::console::{self, Answer, Console, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
@@ -340,12 +340,13 @@ fn in_real_time(span: TimeSpan, speed: u32) -> TimeSpan {
 }
 
 fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Result<Settings, DemoError> {
-    let tls = |door: identity::Door| {
+    let tls = |door: identity::ListenerKind| {
         let policy = tls::Policy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
         Tls::new(policy, Source::Files(pki.files(door))).map(Arc::new)
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let door = |door| Ok::<_, TlsError>(Door { address, tls: tls(door)?, connections_max: 10_000, each_max: 16 });
+    let door =
+        |door| Ok::<_, TlsError>(ListenerSettings { address, tls: tls(door)?, connections_max: 10_000, each_max: 16 });
     let tariff = Tariff::parse(TARIFF)?.tariff;
     let usual = Policy::default();
     Ok(Settings {
@@ -366,8 +367,8 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
             ..usual
         },
         places: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
-        chargers: Some(door(identity::Door::Chargers)?),
-        processors: Some(door(identity::Door::Processors)?),
+        chargers: Some(door(identity::ListenerKind::Chargers)?),
+        processors: Some(door(identity::ListenerKind::Processors)?),
         may_speak_for: Arc::new(|_, _| false),
         chargers_per_site_max: usize::MAX,
         mac_of: Box::new(|_| None),
