@@ -120,7 +120,7 @@ impl Delivery<'_> {
         let cells: SmallVec<[_; 1]> =
             partition.chargers.get(slot).iter().flat_map(|charger| charger.sessions()).collect();
         for (_, cell) in cells {
-            self.session(partition, cell, Command::Back);
+            self.session(partition, cell, Command::Reconnected);
         }
         for mark in &hello.sessions {
             self.receipt_again(partition, slot, mark.session);
@@ -214,7 +214,10 @@ impl Delivery<'_> {
             }
             let amount = session::first_hold(hosted.tariff(), hosted.policy());
             let route = self.house.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
-            Some(Command::Tap { credential: self.house.seal(state.id, start.credential.clone()), route })
+            Some(Command::PresentAnotherCredential {
+                credential: self.house.seal(state.id, start.credential.clone()),
+                route,
+            })
         });
         self.for_session(partition, slot, start.session, command.unwrap_or(Command::RepeatStart));
     }
@@ -273,7 +276,7 @@ impl Delivery<'_> {
             &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
         );
         let credential = self.house.seal(id, start.credential.clone());
-        self.session(partition, cell, Command::Begin { credential, route });
+        self.session(partition, cell, Command::Authorize { credential, route });
     }
 
     /// A reading or a stop, to the session that the charger knows by this key.

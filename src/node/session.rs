@@ -225,7 +225,11 @@ impl Hostable for HostedSession {
                 let quiet = watch.then(|| self.quiet(now));
                 Command::Wake { silent: due(self.silence_deadline()), quiet }
             }
-            Command::Reading(_) | Command::Stop(_) | Command::RepeatStart | Command::Tap { .. } | Command::Back => {
+            Command::Reading(_)
+            | Command::Stop(_)
+            | Command::RepeatStart
+            | Command::PresentAnotherCredential { .. }
+            | Command::Reconnected => {
                 self.heard = now.mono;
                 self.silent_before_s = 0;
                 command
@@ -235,7 +239,7 @@ impl Hostable for HostedSession {
                 self.silent_before_s = self.silent_at(now);
                 command
             }
-            Command::Begin { .. } | Command::Omitted | Command::Payment(_) | Command::StopBy(_) => command,
+            Command::Authorize { .. } | Command::Omitted | Command::Payment(_) | Command::StopBy(_) => command,
         };
         let decision = session::decide(&self.state, command, &self.surroundings(now, house));
         let admitted = !matches!(self.state.stage, Stage::Authorizing);

@@ -11,10 +11,10 @@ use crate::units::{Cost, Energy, MeterReading, TimeSpan, Timestamp};
 /// Decides one command.
 pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decision {
     match command {
-        Command::Begin { credential, route } => money::authorize(session, credential, route, ctx),
+        Command::Authorize { credential, route } => money::authorize(session, credential, route, ctx),
         Command::RepeatStart => repeat_start(session),
-        Command::Tap { credential, route } => money::tap(session, credential, route, ctx),
-        Command::Back => back(session),
+        Command::PresentAnotherCredential { credential, route } => money::tap(session, credential, route, ctx),
+        Command::Reconnected => back(session),
         Command::Omitted => omitted(session, ctx),
         Command::Reading(reading) => reading_came(session, &reading, ctx),
         Command::Stop(stop) => stop_came(session, &stop, ctx),
