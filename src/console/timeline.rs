@@ -49,7 +49,7 @@ pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRo
     let past = || payment.past_operations().iter().map(|past| (past.number, past.kind, past.hold));
     let live = || payment.live_operations().iter().map(|live| (live.number, live.ask.kind(), live.hold));
     let found = past().chain(live()).find(|(found, _, _)| *found == number);
-    rows(payment, |moment| match (&moment.said, found) {
+    rows(payment, |moment| match (&moment.kind, found) {
         (
             HistoryKind::CaptureReversed { .. } | HistoryKind::DisputeOpened { .. } | HistoryKind::DisputeClosed { .. },
             Some(found),
@@ -64,9 +64,9 @@ pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRo
 /// When an operation was asked for, and when it had its outcome.
 pub(super) fn asked_and_answered(payment: &Payment, number: Ordinal) -> (Option<Timestamp>, Option<Timestamp>) {
     let of = || payment.history().filter(|moment| moment.operation == number);
-    let asked = of().find(|moment| matches!(moment.said, HistoryKind::Asked { .. })).map(|moment| moment.at);
+    let asked = of().find(|moment| matches!(moment.kind, HistoryKind::Asked { .. })).map(|moment| moment.at);
     let ended = payment.past_operations().iter().any(|past| past.number == number);
-    let is_outcome = |said: &Said| {
+    let is_outcome = |said: &HistoryKind| {
         matches!(
             said,
             HistoryKind::Approved { .. }
@@ -75,7 +75,7 @@ pub(super) fn asked_and_answered(payment: &Payment, number: Ordinal) -> (Option<
                 | HistoryKind::NotExecuted(_)
         ) || matches!(said, HistoryKind::GivenUp(_) | HistoryKind::Abandoned | HistoryKind::LateApproval { .. })
     };
-    let answered = of().filter(|moment| ended && is_outcome(&moment.said)).map(|moment| moment.at).next();
+    let answered = of().filter(|moment| ended && is_outcome(&moment.kind)).map(|moment| moment.at).next();
     (asked, answered)
 }
 
@@ -85,7 +85,7 @@ fn rows(payment: &Payment, wanted: impl Fn(&HistoryEntry) -> bool) -> Vec<Timeli
     let mut rows = Vec::new();
     for moment in payment.history() {
         let sent = attempts.entry(moment.operation).or_insert(1);
-        if let HistoryKind::AskedAgain { attempt } = moment.said {
+        if let HistoryKind::AskedAgain { attempt } = moment.kind {
             *sent = attempt;
         }
         if wanted(&moment) {
@@ -97,7 +97,7 @@ fn rows(payment: &Payment, wanted: impl Fn(&HistoryEntry) -> bool) -> Vec<Timeli
 }
 
 fn row(payment: &Payment, entry: &HistoryEntry, attempt: u16, first: Timestamp) -> TimelineRow {
-    let HistoryEntry { at, operation, kind } = moment;
+    let HistoryEntry { at, operation, kind: said } = entry;
     let major = |minor: i64| Amount::new(minor, payment.currency()).major();
     let processor = processor(payment, *operation);
     let by = match said.by() {

@@ -184,8 +184,8 @@ impl History {
 
     /// Notes a fact. `attempts`: how often its operation was sent by now.
     pub(super) fn note(&mut self, event: &Event, attempts: u16) {
-        let (operation, said) = moment(event, attempts);
-        if self.is_full() && said.recurs() {
+        let (operation, kind) = moment(event, attempts);
+        if self.is_full() && kind.recurs() {
             return;
         }
         let moment = HistoryEntry { at: event.at(), operation, kind };
@@ -245,7 +245,7 @@ fn moment(event: &Event, attempts: u16) -> (Ordinal, HistoryKind) {
         let Decline { class, code, retry_after: _ } = decline;
         HistoryKind::Declined { class: *class, code: code.clone(), inquiry }
     };
-    let said = match event {
+    let kind = match event {
         Event::HoldRequested { amount, .. } | Event::OperationRequested { amount, .. } => {
             HistoryKind::Asked { amount_minor: amount.minor }
         }
@@ -299,7 +299,7 @@ fn moment(event: &Event, attempts: u16) -> (Ordinal, HistoryKind) {
             HistoryKind::Settled { captured_minor: captured.minor, shortfall_minor: shortfall.minor }
         }
     };
-    (event.operation().unwrap_or_default(), said)
+    (event.operation().unwrap_or_default(), kind)
 }
 
 #[cfg(test)]
@@ -336,7 +336,7 @@ mod tests {
             },
         ];
         assert_eq!(history.moments().collect::<Vec<_>>(), expected);
-        assert_eq!(expected.map(|moment| moment.said.by()), [HistorySource::Gate, HistorySource::Processor]);
+        assert_eq!(expected.map(|moment| moment.kind.by()), [HistorySource::Gate, HistorySource::Processor]);
     }
 
     #[test]

@@ -54,7 +54,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// First command of a new session: ask for funds.
-    Begin {
+    Authorize {
         /// What the driver presented.
         credential: payment::Credential,
         /// The processor to ask, and what it can do.
@@ -63,7 +63,7 @@ pub enum Command {
     /// The charger repeats its start: answer it again.
     RepeatStart,
     /// The driver presented another credential while the session goes on: more funds, from there.
-    Tap {
+    PresentAnotherCredential {
         /// What the driver presented.
         credential: payment::Credential,
         /// The processor to ask, and what it can do.
@@ -72,7 +72,7 @@ pub enum Command {
     /// The charger connected and named its sessions, and this one is not among them: it was replaced, or lost its memory.
     Omitted,
     /// The charger is back after its link was down: it may not have heard the last limit, or the order to stop.
-    Back,
+    Reconnected,
     /// A meter reading.
     Reading(MeterReading),
     /// The charger ended the session.
