@@ -93,12 +93,12 @@ pub struct Visit {
     /// What is presented.
     pub credential: Credential,
     /// What the meter will show.
-    pub course: Course,
+    pub scenario: Scenario,
 }
 
 /// Where a session's readings come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Course {
+pub enum Scenario {
     /// A vehicle that charges while time passes.
     Vehicle {
         /// How it charges.
@@ -177,7 +177,7 @@ impl Habits {
         let curve = if dice.chance(6_000) { Curve::tapering(power, energy) } else { Curve::constant(power, energy) };
         let idles = TimeSpan::from_ms(dice.between(0, self.idle_max.ms()));
         let comes_after = TimeSpan::from_ms(dice.between(0, self.pause_max.ms()));
-        Visit { comes_after, credential, course: Course::Vehicle { curve, idles } }
+        Visit { comes_after, credential, scenario: Scenario::Vehicle { curve, idles } }
     }
 
     fn credential(&self, dice: &mut Dice) -> Credential {

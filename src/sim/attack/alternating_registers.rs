@@ -25,12 +25,12 @@ const AT_ONCE: usize = 512;
 const STEP: TimeSpan = TimeSpan::from_ms(80);
 
 async fn attack(field: Field) -> Result<(), Trouble> {
-    let course = Course { readings: READINGS, step: STEP, power: Power::from_milliwatts(22_000_000) };
-    long_session(&field, course, |number| Energy::from_microwatt_hours(i64::from(number / 2))).await
+    let scenario = Scenario { readings: READINGS, step: STEP, power: Power::from_milliwatts(22_000_000) };
+    long_session(&field, scenario, |number| Energy::from_microwatt_hours(i64::from(number / 2))).await
 }
 
 /// What a long session is like.
-pub(super) struct Course {
+pub(super) struct Scenario {
     pub readings: u32,
     pub step: TimeSpan,
     pub power: Power,
@@ -39,7 +39,7 @@ pub(super) struct Course {
 /// A session of many readings, as fast as they are acknowledged. `counted`: what reading number n shows above the start.
 pub(super) async fn long_session(
     field: &Field,
-    course: Course,
+    scenario: Scenario,
     counted: impl Fn(u32) -> Energy,
 ) -> Result<(), Trouble> {
     let id = charger_id(field, field.round % 4)?;
@@ -61,7 +61,7 @@ pub(super) async fn long_session(
     let at = |number: u32| moment(begin, course.step, number);
     let register = |number: u32| first.checked_add(counted(number)).unwrap_or(first);
     let all: Vec<MeterReading> =
-        (1..course.readings).map(|number| reading(number, at(number), register(number))).collect();
+        (1..scenario.readings).map(|number| reading(number, at(number), register(number))).collect();
     for chunk in all.chunks(AT_ONCE) {
         line.say_readings(key, chunk);
         let last = chunk.last().map_or(0, |last| last.sequence);

@@ -1,6 +1,6 @@
 //! A day's worth of readings from a meter of whole watt hours that tells no power.
 
-use super::alternating_registers::{Course, long_session};
+use super::alternating_registers::{Scenario, long_session};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::units::{Energy, Power, TimeSpan};
 use std::time::Duration;
@@ -20,8 +20,8 @@ const READINGS: u32 = 86_400;
 const STEP: TimeSpan = TimeSpan::from_ms(41);
 
 async fn attack(field: Field) -> Result<(), Trouble> {
-    let course = Course { readings: READINGS, step: STEP, power: Power::from_milliwatts(50_000_000) };
+    let scenario = Scenario { readings: READINGS, step: STEP, power: Power::from_milliwatts(50_000_000) };
     let whole_watt_hours = |number: u32| i64::from(number) * 10 / 26;
-    long_session(&field, course, |number| Energy::from_watt_hours(whole_watt_hours(number)).unwrap_or(Energy::ZERO))
+    long_session(&field, scenario, |number| Energy::from_watt_hours(whole_watt_hours(number)).unwrap_or(Energy::ZERO))
         .await
 }

@@ -36,7 +36,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     // The answer to the capture is taken in before it is disputed.
     bank.serve(&field, Duration::from_millis(500), None, &mut well).await?;
     use NotificationKind::{CaptureFailed, DisputeLost, DisputeOpened};
-    let course = [
+    let scenario = [
         (DisputeOpened, "the first dispute", TAKEN),
         (DisputeOpened, "the second dispute", REFUSED),
         (DisputeOpened, "the third dispute", REFUSED),

@@ -20,7 +20,7 @@ mod session;
 pub use remembered::has_sessions;
 
 use super::dice::Dice;
-use super::driver::{Course, Visit, Visitors};
+use super::driver::{Scenario, Visit, Visitors};
 use super::recording::RecordedSession;
 use crate::message::{
     ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
@@ -567,7 +567,7 @@ impl Connector {
             Visitors::Recorded { credential, .. } => self.recorded.pop_front().map(|session| Visit {
                 comes_after: TimeSpan::ZERO,
                 credential: credential.clone(),
-                course: Course::Recorded(session),
+                scenario: Scenario::Recorded(session),
             }),
         };
         self.state = match visit {

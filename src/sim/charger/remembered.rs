@@ -7,7 +7,7 @@ use super::session::{Phase, Session};
 use super::{Charger, Connector, ConnectorState};
 use crate::message::{Limit, StopReason};
 use crate::payment::Credential;
-use crate::sim::driver::{Course, Curve};
+use crate::sim::driver::{Curve, Scenario};
 use crate::units::{Amount, ConnectorId, Cost, Energy, MeterReading, SessionId, SessionKey, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ impl Charger {
 
 impl Session {
     fn remembered(&self) -> Option<RememberedSession> {
-        let Course::Vehicle { curve, idles } = &self.course else { return None };
+        let Scenario::Vehicle { curve, idles } = &self.scenario else { return None };
         Some(RememberedSession {
             key: self.key,
             connector: self.connector,
@@ -159,7 +159,7 @@ impl Session {
             credential: known.credential,
             started: known.started,
             flows_since: known.flows_since.saturating_add(off),
-            course: Course::Vehicle { curve: known.curve, idles: known.idles },
+            scenario: Scenario::Vehicle { curve: known.curve, idles: known.idles },
             recorded: Vec::new().into_iter(),
             unacked: known.unacked.into(),
             sent: 0,

@@ -2,7 +2,7 @@
 
 use crate::message::{FromCharger, Limit, StartSession, StopReason};
 use crate::payment::Credential;
-use crate::sim::driver::{Course, Visit};
+use crate::sim::driver::{Scenario, Visit};
 use crate::sim::recording::RecordedSession;
 use crate::units::{ConnectorId, Cost, Energy, MeterReading, Mono, SessionId, SessionKey, TimeSpan, Timestamp};
 use std::collections::VecDeque;
@@ -42,7 +42,7 @@ pub(super) struct Session {
     pub(super) credential: Credential,
     pub(super) started: Timestamp,
     pub(super) flows_since: Timestamp,
-    pub(super) course: Course,
+    pub(super) scenario: Scenario,
     /// Readings of a recording that were not taken yet.
     pub(super) recorded: std::vec::IntoIter<MeterReading>,
     /// Readings behind `acked`, in order; the last one is the stop when the session is stopped.
@@ -58,9 +58,9 @@ pub(super) struct Session {
 
 impl Session {
     pub fn new(key: SessionKey, connector: ConnectorId, visit: &Visit, at: Timestamp, register: Energy) -> Session {
-        let at = match &visit.course {
-            Course::Vehicle { .. } => at,
-            Course::Recorded(recorded) => recorded.start,
+        let at = match &visit.scenario {
+            Scenario::Vehicle { .. } => at,
+            Scenario::Recorded(recorded) => recorded.start,
         };
         Session {
             key,
@@ -78,7 +78,7 @@ impl Session {
             credential: visit.credential.clone(),
             started: at,
             flows_since: at,
-            course: visit.course.clone(),
+            scenario: visit.scenario.clone(),
             recorded: Vec::new().into_iter(),
             unacked: VecDeque::new(),
             sent: 0,
@@ -103,36 +103,36 @@ impl Session {
         self.phase = Phase::Open;
         (self.flows_since, self.last_at) = (now, now);
         self.next_reading = now.saturating_add(interval);
-        if let Course::Recorded(recorded) = &self.course {
+        if let Scenario::Recorded(recorded) = &self.scenario {
             self.recorded = recorded.readings(self.register_start, interval).collect::<Vec<_>>().into_iter();
         }
     }
 
     /// The recording that it tells, if it does.
     pub fn recording(&self) -> Option<&Arc<RecordedSession>> {
-        match &self.course {
-            Course::Vehicle { .. } => None,
-            Course::Recorded(recorded) => Some(recorded),
+        match &self.scenario {
+            Scenario::Vehicle { .. } => None,
+            Scenario::Recorded(recorded) => Some(recorded),
         }
     }
 
     /// When the next reading is due; `None` when none will be taken, or there is no room for it.
     pub fn due(&self, kept_max: usize) -> Option<Timestamp> {
-        match (self.phase, &self.course) {
+        match (self.phase, &self.scenario) {
             (Phase::Asked | Phase::Stopped(_), _) => None,
-            (Phase::Open, Course::Vehicle { .. }) => Some(self.next_reading.min(self.ends_at())),
+            (Phase::Open, Scenario::Vehicle { .. }) => Some(self.next_reading.min(self.ends_at())),
             // A recording goes as fast as the gate listens.
-            (Phase::Open, Course::Recorded(_)) => (self.unacked.len() < kept_max).then_some(self.started),
+            (Phase::Open, Scenario::Recorded(_)) => (self.unacked.len() < kept_max).then_some(self.started),
         }
     }
 
     /// When the vehicle leaves.
     fn leaves_at(&self) -> Timestamp {
-        match &self.course {
-            Course::Vehicle { curve, idles } => {
+        match &self.scenario {
+            Scenario::Vehicle { curve, idles } => {
                 self.flows_since.saturating_add(curve.duration()).saturating_add(*idles)
             }
-            Course::Recorded(recorded) => recorded.end,
+            Scenario::Recorded(recorded) => recorded.end,
         }
     }
 
@@ -188,9 +188,9 @@ impl Session {
     /// Ends the energy with a last reading.
     pub fn stop(&mut self, at: Timestamp, reason: StopReason) {
         if self.phase == Phase::Open {
-            match &self.course {
-                Course::Vehicle { .. } => self.take(at),
-                Course::Recorded(_) => self.take_recorded(reason),
+            match &self.scenario {
+                Scenario::Vehicle { .. } => self.take(at),
+                Scenario::Recorded(_) => self.take_recorded(reason),
             }
             self.phase = Phase::Stopped(reason);
         }
@@ -209,9 +209,9 @@ impl Session {
     }
 
     fn delivered(&self, at: Timestamp) -> Energy {
-        let delivered = match &self.course {
-            Course::Vehicle { curve, .. } => curve.delivered(at.since(self.flows_since)),
-            Course::Recorded(recorded) => recorded.delivered_after(at.since(recorded.start)),
+        let delivered = match &self.scenario {
+            Scenario::Vehicle { curve, .. } => curve.delivered(at.since(self.flows_since)),
+            Scenario::Recorded(recorded) => recorded.delivered_after(at.since(recorded.start)),
         };
         match self.limit.energy {
             Some(limit) => delivered.min(limit),
@@ -225,9 +225,9 @@ impl Session {
         let register = self.register_start.checked_add(self.delivered(at)).unwrap_or(self.register);
         self.register = self.register.max(register);
         self.last_at = at;
-        let power = match &self.course {
-            Course::Vehicle { curve, .. } => Some(curve.power(at.since(self.flows_since))),
-            Course::Recorded(_) => None,
+        let power = match &self.scenario {
+            Scenario::Vehicle { curve, .. } => Some(curve.power(at.since(self.flows_since))),
+            Scenario::Recorded(_) => None,
         };
         let reading = MeterReading { sequence: self.taken, at, register: self.register, power, current: None };
         self.unacked.push_back(reading);
