@@ -1,9 +1,9 @@
 //! Card numbers where texts are taken: tokens, versions, remarks, references, codes, goodbyes.
 
-use super::bank::of;
 use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, hello, start};
 use super::processor_line::{ProcessorLine, capabilities, processor_id};
 use super::raw::Fields;
+use super::simulated_processor::of;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{
     Channel, Code, ConnectorState, ConnectorStatus, Drain, FromCharger, FromProcessor, GoAway, ProcessorHello,

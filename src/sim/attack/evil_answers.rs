@@ -1,8 +1,8 @@
 //! A processor whose answers cannot be right: other money, other holds, other outcomes than it said before.
 
-use super::bank::{Bank, Said, approved, of, well};
 use super::card_numbers::nobodys;
 use super::processor_line::ProcessorLine;
+use super::simulated_processor::{SentMessage, SimulatedProcessor, approved, of, well};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::payment::{Decline, DeclineClass, Operation, OperationKind, Outcome, Request};
 use crate::units::{Amount, Currency, HoldId, OpId};
@@ -20,7 +20,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 };
 
 async fn attack(field: Field) -> Result<(), Trouble> {
-    let mut bank = Bank::open(&field).await?;
+    let mut bank = SimulatedProcessor::open(&field).await?;
     let mut answering = |line: &mut ProcessorLine, operation: &Operation| evil(&field, line, operation);
     if !bank.session(&field, &mut answering).await? {
         return Err(Trouble("the session was not admitted".to_owned()));
@@ -32,12 +32,12 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<Said> {
+fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<SentMessage> {
     let amount = match &operation.request {
         Request::Authorize { amount, .. } | Request::Capture { amount, .. } if operation.attempt == 1 => *amount,
         _ => return well(line, operation),
     };
-    let said = |message, what, right| Said { message, what, right };
+    let said = |message, what, right| SentMessage { message, what, right };
     let more = Amount::new(amount.minor.saturating_add(1), amount.currency);
     let below = Amount::new(-1, amount.currency);
     let other_hold = Operation { hold: HoldId(OpId::from_u128(operation.hold.0.as_u128() ^ 2)), ..operation.clone() };

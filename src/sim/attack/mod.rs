@@ -5,7 +5,6 @@
 
 mod account_names;
 mod alternating_registers;
-mod bank;
 mod card_numbers;
 mod charger_line;
 mod coarse_meter;
@@ -31,6 +30,7 @@ mod reserved_names;
 mod settlement_floods;
 mod settlement_lies;
 mod silent_peers;
+mod simulated_processor;
 mod suspect_readings;
 mod tally;
 mod unseen_characters;

@@ -1,9 +1,9 @@
 //! Answers to operations of nobody, by the thousand.
 
-use super::bank::{approved, judge};
 use super::card_numbers::nobodys;
 use super::charger_line::{ANSWER, Heard};
 use super::processor_line::{ProcessorLine, processor_id};
+use super::simulated_processor::{approved, judge};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::ToProcessor;
 use crate::payment::CredentialKind;

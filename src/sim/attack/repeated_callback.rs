@@ -1,9 +1,9 @@
 //! One message of a processor, again and again while it is in flight.
 
-use super::bank::judge;
 use super::card_numbers::nobodys;
 use super::charger_line::{ANSWER, Heard};
 use super::processor_line::{ProcessorLine, processor_id};
+use super::simulated_processor::judge;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{FromProcessor, ToProcessor};
 use crate::payment::{CredentialKind, Notification, NotificationKind};

@@ -1,8 +1,8 @@
 //! One capture, disputed and lost as often as it can be, and failed on top.
 
-use super::bank::{Bank, Said, well};
 use super::field::ConsoleWay;
 use super::http::{ask, get};
+use super::simulated_processor::{SentMessage, SimulatedProcessor, well};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::FromProcessor;
 use crate::payment::{Notification, NotificationKind, OperationKind, Request};
@@ -25,7 +25,7 @@ const REFUSED: &[u16] = &[504, 507, 510];
 
 async fn attack(field: Field) -> Result<(), Trouble> {
     let before = lost(&field).await?;
-    let mut bank = Bank::open(&field).await?;
+    let mut bank = SimulatedProcessor::open(&field).await?;
     if !bank.session(&field, &mut well).await? {
         return Err(Trouble("the session was not admitted".to_owned()));
     }
@@ -47,7 +47,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     ];
     for (kind, what, right) in course {
         let message = report(&mut bank, capture.hold, kind, amount, &field);
-        bank.ask(&field, Said { message, what, right }, &mut well).await?;
+        bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
     }
     bank.done(&field);
     let (after, captured) = (lost(&field).await?, amount.major());
@@ -61,7 +61,13 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn report(bank: &mut Bank, hold: HoldId, kind: NotificationKind, amount: Amount, field: &Field) -> FromProcessor {
+fn report(
+    bank: &mut SimulatedProcessor,
+    hold: HoldId,
+    kind: NotificationKind,
+    amount: Amount,
+    field: &Field,
+) -> FromProcessor {
     let (callback, occurred_at) = (bank.line.fresh_callback(), field.now().wall);
     FromProcessor::Notification(Notification { callback, hold, kind, amount, occurred_at })
 }

@@ -1,9 +1,9 @@
 //! Settlement batches without end, and batches that never end.
 
-use super::bank::judge;
 use super::charger_line::Heard;
 use super::processor_line::ProcessorLine;
 use super::settlement_lies::part_of;
+use super::simulated_processor::judge;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits::SETTLEMENT_LINES_PER_PART;
 use crate::message::{FromProcessor, SettlementKind, SettlementLine, ToProcessor};

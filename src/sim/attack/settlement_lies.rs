@@ -1,7 +1,7 @@
 //! Settlement batches whose lines cannot be: chargebacks without a dispute, sums that do not add up, money of nobody.
 
-use super::bank::{Bank, Said, well};
 use super::http::{ask, get};
+use super::simulated_processor::{SentMessage, SimulatedProcessor, well};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::payment::CallbackId;
@@ -24,7 +24,7 @@ const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 const A_MILLION: i64 = -100_000_000;
 
 async fn attack(mut field: Field) -> Result<(), Trouble> {
-    let mut bank = Bank::open(&field).await?;
+    let mut bank = SimulatedProcessor::open(&field).await?;
     let unknown = Some(OpId::from_u128(u128::from(field.dice.bits()) << 64 | 0x0001_0002));
     let line = |operation, kind, gross, fee, net| SettlementLine { operation, kind, gross, fee, net };
     let negative = [line(None, SettlementKind::Chargeback, A_MILLION, 0, A_MILLION)];
@@ -48,7 +48,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     for ((what, lines, right), number) in batches.into_iter().zip(0_u32..) {
         let batch = u128::from(field.dice.bits()) << 32 | u128::from(number);
         let message = whole(&mut bank, &field, batch, lines);
-        bank.ask(&field, Said { message, what, right }, &mut well).await?;
+        bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
         if number == 0 {
             told_as_extra(&field, &bank.id.clone()).await?;
         }
@@ -58,14 +58,15 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     if let Some(trailer) = &mut part.trailer {
         trailer.net = trailer.net.saturating_add(1);
     }
-    let said = Said { message: FromProcessor::Settlement(part), what: "a trailer that does not fit", right: &[509] };
+    let said =
+        SentMessage { message: FromProcessor::Settlement(part), what: "a trailer that does not fit", right: &[509] };
     bank.ask(&field, said, &mut well).await?;
     bank.done(&field);
     Ok(())
 }
 
 /// A batch of one part.
-fn whole(bank: &mut Bank, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
+fn whole(bank: &mut SimulatedProcessor, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
     let callback = bank.line.fresh_callback();
     FromProcessor::Settlement(part_of(field, callback, batch, 1, lines, SettlementTrailer::of(lines)))
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A processor's connection, and what the gate made of its messages.
-pub struct Bank {
+pub struct SimulatedProcessor {
     /// The connection.
     pub line: ProcessorLine,
     /// Its name.
@@ -19,12 +19,12 @@ pub struct Bank {
     /// The last operation of each kind that came in.
     pub operations: BTreeMap<OperationKind, Operation>,
     /// Messages that were said and have no answer yet.
-    open: BTreeMap<CallbackId, Said>,
+    open: BTreeMap<CallbackId, SentMessage>,
 }
 
 /// A message, and what becomes of it where the gate is right.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct SentMessage {
     /// The message.
     pub message: FromProcessor,
     /// What it is.
@@ -34,7 +34,7 @@ pub struct Said {
 }
 
 /// What an attacker answers to an operation.
-pub type Answering<'a> = &'a mut (dyn FnMut(&mut ProcessorLine, &Operation) -> Vec<Said> + Send);
+pub type Answering<'a> = &'a mut (dyn FnMut(&mut ProcessorLine, &Operation) -> Vec<SentMessage> + Send);
 
 /// Acknowledged, or refused because it is not waited for any more: what becomes of an ordinary message.
 const ORDINARY: &[u16] = &[0, 501, 507];
@@ -42,12 +42,12 @@ const ORDINARY: &[u16] = &[0, 501, 507];
 /// How long a hold that an attacker approves lives.
 const HOLD_LIVES: TimeSpan = TimeSpan::from_secs(3_600);
 
-impl Bank {
+impl SimulatedProcessor {
     /// Dials in for payments of the attacker's own currency.
-    pub async fn open(field: &Field) -> Result<Bank, Trouble> {
+    pub async fn open(field: &Field) -> Result<SimulatedProcessor, Trouble> {
         let id = processor_id(field, 0)?;
         let line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
-        Ok(Bank { line, id, operations: BTreeMap::new(), open: BTreeMap::new() })
+        Ok(SimulatedProcessor { line, id, operations: BTreeMap::new(), open: BTreeMap::new() })
     }
 
     /// Runs a session of 100 Wh at an attacker's charger while the processor answers as `answering` says. True: it was
@@ -86,7 +86,7 @@ impl Bank {
     }
 
     /// Says this and waits for what becomes of it.
-    pub async fn ask(&mut self, field: &Field, said: Said, answering: Answering<'_>) -> Result<(), Trouble> {
+    pub async fn ask(&mut self, field: &Field, said: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
         let callback = self.say(said);
         let deadline = Instant::now() + ANSWER;
         while self.open.contains_key(&callback) {
@@ -107,7 +107,7 @@ impl Bank {
         }
     }
 
-    fn say(&mut self, said: Said) -> CallbackId {
+    fn say(&mut self, said: SentMessage) -> CallbackId {
         self.line.say(&said.message);
         let callback = match &said.message {
             FromProcessor::Answer(answer) => answer.callback,
@@ -162,7 +162,7 @@ async fn charge(field: &Field) -> Result<bool, Trouble> {
 }
 
 /// The right answer to an operation.
-pub fn well(line: &mut ProcessorLine, operation: &Operation) -> Vec<Said> {
+pub fn well(line: &mut ProcessorLine, operation: &Operation) -> Vec<SentMessage> {
     let currency = line.currency();
     let asked = match &operation.request {
         Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => *amount,
@@ -171,14 +171,14 @@ pub fn well(line: &mut ProcessorLine, operation: &Operation) -> Vec<Said> {
         Request::Inquire { target } => {
             let outcome = line.done().get(target).cloned().unwrap_or(Outcome::NotFound);
             let message = of(line, operation, outcome);
-            return vec![Said { message, what: "inquiry answered", right: ORDINARY }];
+            return vec![SentMessage { message, what: "inquiry answered", right: ORDINARY }];
         }
     };
     let message = approved(line, operation, asked);
     if let FromProcessor::Answer(answer) = &message {
         line.done().insert(operation.id, answer.outcome.clone());
     }
-    vec![Said { message, what: "operation answered", right: ORDINARY }]
+    vec![SentMessage { message, what: "operation answered", right: ORDINARY }]
 }
 
 /// An approval of this amount.
