@@ -60,13 +60,13 @@ pub struct ServiceReport {
 
 /// A running processor. Dropping it lets its tasks end.
 pub struct Service {
-    desk: Arc<Desk>,
+    outbox: Arc<Outbox>,
     order: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 /// What all connections share.
-struct Desk {
+struct Outbox {
     state: Mutex<State>,
     /// Something was put on the agenda for somebody else.
     news: Notify,
@@ -147,11 +147,11 @@ impl Service {
         for act in unfinished {
             state.put(Instant::now(), 0, act);
         }
-        let desk = Arc::new(Desk { state: Mutex::new(state), news: Notify::new(), id, pace: pace.clone() });
+        let outbox = Arc::new(Outbox { state: Mutex::new(state), news: Notify::new(), id, pace: pace.clone() });
         let tasks = (1..=u64::from(lines.connections.max(1)))
             .map(|number| {
                 let line = Line {
-                    desk: Arc::clone(&desk),
+                    outbox: Arc::clone(&outbox),
                     number,
                     dialler: Arc::clone(&lines.dialler),
                     mac: lines.mac.clone(),
@@ -163,12 +163,12 @@ impl Service {
                 tokio::spawn(line.run(Dice::of(seed, u128::from(number) | 1 << 100)))
             })
             .collect();
-        Service { desk, order, tasks }
+        Service { outbox, order, tasks }
     }
 
     /// Its books and connections; `every_hold` lists the holds.
     pub fn report(&self, every_hold: bool) -> ServiceReport {
-        let state = self.desk.lock();
+        let state = self.outbox.lock();
         let waiting = state
             .agenda
             .values()
@@ -190,8 +190,8 @@ impl Service {
 
     /// Sends a settlement batch of what moved since the last one; how many operations it settles.
     pub fn settle(&self) -> usize {
-        let mut state = self.desk.lock();
-        let now = self.desk.pace.now().wall;
+        let mut state = self.outbox.lock();
+        let now = self.outbox.pace.now().wall;
         let parts = state.processor.settle(now);
         let lines = parts.iter().map(|part| part.lines.len()).sum();
         let steps: Vec<Step> =
@@ -202,18 +202,18 @@ impl Service {
             state.put(Instant::now(), 0, step.act);
         }
         drop(state);
-        self.desk.news.notify_waiters();
+        self.outbox.news.notify_waiters();
         lines
     }
 
     /// From now on it does not misbehave.
     pub fn behave(&self) {
-        self.desk.lock().processor.behave();
+        self.outbox.lock().processor.behave();
     }
 
     /// Whether nothing is promised any more: every answer was sent and acknowledged.
     pub fn is_idle(&self) -> bool {
-        let state = self.desk.lock();
+        let state = self.outbox.lock();
         state.agenda.is_empty() && state.unacked == 0
     }
 
@@ -228,7 +228,7 @@ impl Service {
     }
 }
 
-impl Desk {
+impl Outbox {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -282,7 +282,7 @@ impl State {
 
 /// One connection's task.
 struct Line {
-    desk: Arc<Desk>,
+    outbox: Arc<Outbox>,
     number: u64,
     dialler: Dialler,
     mac: Option<MacKey>,
@@ -299,33 +299,33 @@ impl Line {
     async fn run(mut self, mut dice: Dice) {
         let mut backoff = Backoff::new(DIAL_AGAIN_FIRST, DIAL_AGAIN_MOST);
         while *self.orders.borrow() {
-            self.desk.lock().dials += 1;
+            self.outbox.lock().dials += 1;
             let error = match tokio::time::timeout(DIAL_TIMEOUT, self.dialler.dial()).await {
                 Ok(Ok(stream)) => {
                     let ended = self.serve(Pipe::new(stream)).await;
                     if self.window.take().is_some() {
                         backoff.succeeded();
-                        self.desk.lock().open -= 1;
+                        self.outbox.lock().open -= 1;
                     }
                     self.hand_over();
                     match ended {
                         None => return,
                         Some(error) => {
-                            self.desk.lock().disconnects += 1;
+                            self.outbox.lock().disconnects += 1;
                             error
                         }
                     }
                 }
                 Ok(Err(error)) => {
-                    self.desk.lock().dials_failed += 1;
+                    self.outbox.lock().dials_failed += 1;
                     error.to_string()
                 }
                 Err(_) => {
-                    self.desk.lock().dials_failed += 1;
+                    self.outbox.lock().dials_failed += 1;
                     "no connection in time".to_owned()
                 }
             };
-            self.desk.lock().last_error = Some(error);
+            self.outbox.lock().last_error = Some(error);
             tokio::select! {
                 () = tokio::time::sleep(backoff.wait(&mut dice)) => {}
                 _ = self.orders.changed() => {}
@@ -335,7 +335,7 @@ impl Line {
 
     /// What this connection did not get done is for the others, or for the next one.
     fn hand_over(&mut self) {
-        let mut state = self.desk.lock();
+        let mut state = self.outbox.lock();
         state.unacked -= self.unacked.len();
         let now = Instant::now();
         let left = std::mem::take(&mut self.unacked).into_values().map(|(_, message)| message);
@@ -351,17 +351,17 @@ impl Line {
             }
         }
         drop(state);
-        self.desk.news.notify_waiters();
+        self.outbox.news.notify_waiters();
     }
 
     /// Serves one connection until it ends; `None` when the processor is to stop.
     async fn serve(&mut self, mut pipe: Pipe) -> Option<String> {
-        let now = self.desk.pace.now();
-        let mut link = ProcessorClientLink::new(self.desk.id.clone(), self.mac.clone(), now.mono);
+        let now = self.outbox.pace.now();
+        let mut link = ProcessorClientLink::new(self.outbox.id.clone(), self.mac.clone(), now.mono);
         let hello = FromProcessor::Hello(ProcessorHello {
-            processor: self.desk.id.clone(),
+            processor: self.outbox.id.clone(),
             instance: format!("sim-{}", self.number).into(),
-            capabilities: self.desk.lock().processor.settings().capabilities.clone(),
+            capabilities: self.outbox.lock().processor.settings().capabilities.clone(),
             clock: now.wall,
         });
         if let Err(error) = link.send(&hello, now.mono, pipe.out()) {
@@ -384,19 +384,19 @@ impl Line {
             if let Err(error) = self.send(&mut link, &mut pipe) {
                 return Some(error.to_string());
             }
-            let now = self.desk.pace.now();
+            let now = self.outbox.pace.now();
             let until = match link.next_deadline() {
-                Some(at) => next.min(Instant::now() + self.desk.pace.until_mono(at, now)),
+                Some(at) => next.min(Instant::now() + self.outbox.pace.until_mono(at, now)),
                 None => next,
             };
-            let desk = Arc::clone(&self.desk);
+            let outbox = Arc::clone(&self.outbox);
             let outcome: Result<(), LinkError> = tokio::select! {
                 turn = pipe.turn(until) => match turn {
-                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.desk.pace.now(), &mut messages, &mut reply),
+                    Ok(Turn::Bytes(bytes)) => link.receive(bytes, self.outbox.pace.now(), &mut messages, &mut reply),
                     Ok(Turn::Sent) => Ok(()),
                     Ok(Turn::Time) => {
                         self.repeat();
-                        let now = self.desk.pace.now().mono;
+                        let now = self.outbox.pace.now().mono;
                         match link.next_deadline() {
                             Some(at) if at <= now => link.on_deadline(now, pipe.out()),
                             _ => Ok(()),
@@ -404,7 +404,7 @@ impl Line {
                     }
                     Err(error) => return Some(error.to_string()),
                 },
-                () = desk.news.notified() => Ok(()),
+                () = outbox.news.notified() => Ok(()),
                 _ = self.orders.changed() => Ok(()),
             };
             pipe.out().append(&mut reply);
@@ -417,10 +417,10 @@ impl Line {
 
     /// Does what is due and says when to look again; `None` when this connection is to be closed.
     fn act(&mut self) -> Option<Instant> {
-        let desk = Arc::clone(&self.desk);
-        let mut state = desk.lock();
+        let outbox = Arc::clone(&self.outbox);
+        let mut state = outbox.lock();
         let now = Instant::now();
-        let wall = desk.pace.now().wall;
+        let wall = outbox.pace.now().wall;
         let mut close = false;
         while let Some(entry) = state.agenda.first_entry()
             && entry.key().0 <= now
@@ -434,7 +434,7 @@ impl Line {
                 Act::Arrive(operation) => {
                     let steps = state.processor.arrive(&operation, wall);
                     state.note(&Input::Arrived(*operation, wall), &steps);
-                    desk.schedule(&mut state, self.number, steps, &mut self.ready);
+                    outbox.schedule(&mut state, self.number, steps, &mut self.ready);
                 }
             }
         }
@@ -460,9 +460,9 @@ impl Line {
         if messages.is_empty() {
             return;
         }
-        let desk = Arc::clone(&self.desk);
-        let wall = desk.pace.now().wall;
-        let mut state = desk.lock();
+        let outbox = Arc::clone(&self.outbox);
+        let wall = outbox.pace.now().wall;
+        let mut state = outbox.lock();
         let before = state.next_number;
         for message in messages.drain(..) {
             match message {
@@ -474,7 +474,7 @@ impl Line {
                 ToProcessor::Operation(operation) => {
                     let steps = state.processor.decide(&operation, wall);
                     state.note(&Input::Operation(operation, wall), &steps);
-                    desk.schedule(&mut state, self.number, steps, &mut self.ready);
+                    outbox.schedule(&mut state, self.number, steps, &mut self.ready);
                 }
                 ToProcessor::Ack { callback } => {
                     if let Some((_, message)) = self.unacked.remove(&callback) {
@@ -506,14 +506,14 @@ impl Line {
         }
         drop(state);
         if put {
-            desk.news.notify_waiters();
+            outbox.news.notify_waiters();
         }
     }
 
     /// Sends what is ready, as far as window and backlog allow.
     fn send(&mut self, link: &mut ProcessorClientLink, pipe: &mut Pipe) -> Result<(), SendError> {
         let Some(window) = self.window else { return Ok(()) };
-        let now = self.desk.pace.now().mono;
+        let now = self.outbox.pace.now().mono;
         let before = self.unacked.len();
         while pipe.backlog() < BACKLOG_MAX
             && self.unacked.len() < window
@@ -533,7 +533,7 @@ impl Line {
         }
         let more = self.unacked.len() - before;
         if more > 0 {
-            self.desk.lock().unacked += more;
+            self.outbox.lock().unacked += more;
         }
         Ok(())
     }
