@@ -15,16 +15,16 @@
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
+use super::checkpoint;
 use super::directory::{DataDir, Layout, Owner};
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::log::LogView;
-use super::mark;
 use super::record::array;
 use super::scan::{self, Blocks, End};
 use super::sled::SledStore;
 use super::snapshot::Snapshots;
-use super::store::{Mark, Store};
+use super::store::{Checkpoint, Store};
 use crate::units::PartitionId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,9 +194,9 @@ fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Resul
     })?;
     let file = out.into_inner().map_err(|error| Failure::io("writing", &blocks_path)(error.into_error()))?;
     file.sync_all().map_err(Failure::io("syncing", &blocks_path))?;
-    let Mark { first_block, floor, .. } = end.mark.clone();
-    let mark = Mark { epoch: end.epoch, first_block, next_block: end.next_block, last_crc: end.last_crc, floor };
-    let mark = mark::encode(&mark);
+    let Checkpoint { first_block, floor, .. } = end.mark.clone();
+    let mark = Checkpoint { epoch: end.epoch, first_block, next_block: end.next_block, last_crc: end.last_crc, floor };
+    let mark = checkpoint::encode(&mark);
     let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
     // The mark is known only now, and stands first: the reader wants it first.
     let mut whole = files::create(path).map_err(Failure::io("making", path))?;
@@ -212,14 +212,14 @@ fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Resul
     Ok(end)
 }
 
-fn read_log(path: &Path, store: &mut dyn Store) -> Result<Mark, Failure> {
+fn read_log(path: &Path, store: &mut dyn Store) -> Result<Checkpoint, Failure> {
     let io = || Failure::io("reading", path);
     let mut file = BufReader::new(File::open(path).map_err(io())?);
     let mut head = [0; 12];
     file.read_exact(&mut head).map_err(io())?;
     let mut encoded = vec![0; u32::from_le_bytes(array(&head, 8)) as usize];
     file.read_exact(&mut encoded).map_err(io())?;
-    let mark = mark::decode(&encoded).filter(|_| head[..8] == MAGIC);
+    let mark = checkpoint::decode(&encoded).filter(|_| head[..8] == MAGIC);
     let mark = mark.ok_or_else(|| damaged(path, "it does not begin like a log".to_owned()))?;
     let mut block = Vec::new();
     loop {

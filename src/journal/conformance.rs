@@ -9,7 +9,7 @@
 
 use super::block::{self, BLOCK_HEADER, BlockHeader};
 use super::failure::Failure;
-use super::store::{Mark, Store};
+use super::store::{Checkpoint, Store};
 
 /// A place for a store that can be opened again and again, as after a restart. A store is dropped before the place is
 /// opened again.
@@ -46,7 +46,7 @@ fn an_empty_store_shows_nothing(place: &mut impl Place) {
         let mut store = place.open();
         assert!(numbers(store.as_mut()).is_empty());
         assert_eq!(store.generation_blocks(), u64::from(GENERATION_BLOCKS));
-        store.set_mark(Mark::default()).unwrap();
+        store.set_mark(Checkpoint::default()).unwrap();
     }
 }
 
@@ -60,7 +60,7 @@ fn blocks_come_back_in_order_and_as_they_were(place: &mut impl Place) {
             written.push((number, block));
         }
         store.sync().unwrap();
-        store.set_mark(Mark { next_block: round * 11 + 11, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { next_block: round * 11 + 11, ..Checkpoint::default() }).unwrap();
         drop(store);
         assert_eq!(blocks(place.open().as_mut()), written);
     }
@@ -98,7 +98,7 @@ fn whole_generations_are_dropped_and_no_others(place: &mut impl Place) {
     let mut store = filled(place, 30);
     let first = u64::from(GENERATION_BLOCKS) * 2;
     // The mark comes first, as in the log: it is what counts after a restart.
-    store.set_mark(Mark { first_block: first, next_block: 30, ..Mark::default() }).unwrap();
+    store.set_mark(Checkpoint { first_block: first, next_block: 30, ..Checkpoint::default() }).unwrap();
     store.drop_below(first + 3).unwrap();
     store.append(30, &block(30)).unwrap();
     store.sync().unwrap();
@@ -113,7 +113,7 @@ fn whole_generations_are_dropped_and_no_others(place: &mut impl Place) {
 fn the_mark_is_replaced_as_a_whole(place: &mut impl Place) {
     assert_eq!(place.open().mark(), None);
     for epoch in 1..4 {
-        let mark = Mark { epoch, first_block: 8, next_block: 9, last_crc: 10, floor: vec![1; epoch as usize] };
+        let mark = Checkpoint { epoch, first_block: 8, next_block: 9, last_crc: 10, floor: vec![1; epoch as usize] };
         let mut store = place.open();
         store.set_mark(mark.clone()).unwrap();
         assert_eq!(store.mark(), Some(mark.clone()));
@@ -135,7 +135,7 @@ fn filled(place: &mut impl Place, blocks: u64) -> Box<dyn Store> {
         store.append(number, &block(number)).unwrap();
     }
     store.sync().unwrap();
-    store.set_mark(Mark { next_block: blocks, ..Mark::default() }).unwrap();
+    store.set_mark(Checkpoint { next_block: blocks, ..Checkpoint::default() }).unwrap();
     store
 }
 

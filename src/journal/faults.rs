@@ -5,7 +5,7 @@
 //! n-th operation, once or for good.
 
 use super::failure::Failure;
-use super::store::{BlockReader, BlockVisitor, Mark, Store};
+use super::store::{BlockReader, BlockVisitor, Checkpoint, Store};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ struct Disk {
     cache: BTreeMap<u64, Vec<u8>>,
     /// What was dropped since the last sync and may come back.
     dropped: BTreeMap<u64, Vec<u8>>,
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
     done: Operations,
     /// Counts the lives of the process: a store of a former one does nothing any more.
     life: u64,
@@ -308,11 +308,11 @@ impl Store for SimulatedStore {
         false
     }
 
-    fn mark(&self) -> Option<Mark> {
+    fn mark(&self) -> Option<Checkpoint> {
         self.disk.lock().mark.clone()
     }
 
-    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure> {
+    fn set_mark(&mut self, mark: Checkpoint) -> Result<(), Failure> {
         self.disk()?.mark = Some(mark);
         Ok(())
     }

@@ -9,7 +9,7 @@ use super::block::{self, BLOCK_MAX, BlockFault, BlockHeader, List, Reader};
 use super::failure::{Damage, Failure};
 use super::record::{self, Assembly, Record};
 use super::scan::{self, Blocks, End, Torn};
-use super::store::{BlockReader, Mark, Store};
+use super::store::{BlockReader, Checkpoint, Store};
 use crate::limits;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub struct Recovered {
 /// The log as it is between two commits, for another thread to read while it goes on being written. Nothing may be trimmed
 /// until it has been read.
 pub struct LogView {
-    pub(super) mark: Mark,
+    pub(super) mark: Checkpoint,
     pub(super) generation_blocks: u64,
     pub(super) reader: Box<dyn BlockReader>,
 }
@@ -99,7 +99,7 @@ impl Log {
         // The last groups may be whole because the system still has them, not because the disk has: a process that was
         // killed before its sync leaves that behind. Only after this may the mark, or anybody, build on them.
         store.sync()?;
-        let Mark { first_block, floor, .. } = store.mark().unwrap_or_default();
+        let Checkpoint { first_block, floor, .. } = store.mark().unwrap_or_default();
         let damaged = Vec::new();
         let recovered =
             Recovered { blocks: end.blocks, records: end.records, bytes: end.bytes, torn: end.torn, damaged };
@@ -169,8 +169,8 @@ impl Log {
         Ok(())
     }
 
-    fn mark(&self) -> Mark {
-        Mark {
+    fn mark(&self) -> Checkpoint {
+        Checkpoint {
             epoch: self.epoch,
             first_block: self.first_block,
             next_block: self.next_block,

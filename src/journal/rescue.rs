@@ -7,15 +7,15 @@
 
 use super::appender::{Appender, Batch, Sequences};
 use super::block::{self, BLOCK_HEADER, BlockHeader, Reader};
+use super::checkpoint;
 use super::directory::DataDir;
 use super::failure::{Failure, Lost};
 use super::files;
 use super::log::Log;
-use super::mark;
 use super::record::{Assembly, Record, Sequence};
 use super::sled::{SledStore, closed_segments};
 use super::snapshot::Snapshots;
-use super::store::{Mark, Store};
+use super::store::{Checkpoint, Store};
 use crate::units::PartitionId;
 use serde::Serialize;
 use std::fs;
@@ -54,7 +54,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
     let dir = DataDir::open(from)?;
     let mut rescued = Rescued::default();
     // Without the mark blocks that were let go long ago may be found, too; the snapshots cover those.
-    let (first_block, known_end) = match mark::read(&dir.mark()) {
+    let (first_block, known_end) = match checkpoint::read(&dir.mark()) {
         Ok(mark) => mark.map_or((0, 0), |mark| (mark.first_block, mark.next_block)),
         Err(Failure::Damaged(damage)) => {
             rescued.damage.push(damage.to_string());
@@ -227,7 +227,7 @@ fn begin_log(new: &DataDir, base: &Sequences) -> Result<Log, Failure> {
     let mut store = SledStore::open(new)?;
     let begins = store.generation_blocks();
     let floor = base.iter().map(|(_, Sequence(last))| last).collect();
-    store.set_mark(Mark { epoch: 0, first_block: begins, next_block: begins, last_crc: 0, floor })?;
+    store.set_mark(Checkpoint { epoch: 0, first_block: begins, next_block: begins, last_crc: 0, floor })?;
     let (log, _) = Log::open(Box::new(store), base, &mut |_| Ok(()))?;
     Ok(log)
 }

@@ -13,7 +13,7 @@ use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader, Reader};
 use super::failure::{Damage, Failure, Left, Lost, Place};
 use super::log::LogView;
 use super::record::Sequence;
-use super::store::{Mark, Store};
+use super::store::{Checkpoint, Store};
 use crate::units::PartitionId;
 use std::ops::Range;
 
@@ -66,7 +66,7 @@ impl Blocks {
 #[derive(Clone, Debug)]
 pub(super) struct End {
     /// The mark as it was found.
-    pub mark: Mark,
+    pub mark: Checkpoint,
     /// The number of the next block.
     pub next_block: u64,
     /// The checksum of the last block, zero if there is none.
@@ -125,7 +125,7 @@ pub(super) fn scan_view(
 
 struct Scan<'a> {
     base: &'a Sequences,
-    mark: Mark,
+    mark: Checkpoint,
     first_block: u64,
     generation_blocks: u64,
     /// The next sequence of each partition; 0 as long as no record of it was seen.
@@ -161,7 +161,7 @@ struct Broken {
 }
 
 impl<'a> Scan<'a> {
-    fn new(mark: Mark, generation_blocks: u64, base: &'a Sequences) -> Scan<'a> {
+    fn new(mark: Checkpoint, generation_blocks: u64, base: &'a Sequences) -> Scan<'a> {
         let first_block = mark.first_block;
         let last_crc = match first_block {
             0 => Some(0),

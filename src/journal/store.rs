@@ -63,10 +63,10 @@ pub trait Store: Send {
     fn whole_blocks(&self) -> bool;
 
     /// The mark, if one was ever set.
-    fn mark(&self) -> Option<Mark>;
+    fn mark(&self) -> Option<Checkpoint>;
 
     /// Replaces the mark, durably.
-    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure>;
+    fn set_mark(&mut self, mark: Checkpoint) -> Result<(), Failure>;
 
     /// Bytes of the blocks that are kept, once they have been replayed.
     fn used_bytes(&self) -> u64;
@@ -75,7 +75,7 @@ pub trait Store: Send {
 /// How far the log is known to have reached, kept beside it, so that a log that lost its end is not taken for a
 /// shorter one. It is set when the log is opened, when a generation is full, at snapshots and at an orderly end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
+pub struct Checkpoint {
     /// How often the log has been opened for writing.
     pub epoch: u32,
     /// Where the log begins: the first block of a generation. Blocks below it are trimmed away or about to be.
@@ -99,7 +99,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Blocks {
     blocks: BTreeMap<u64, Vec<u8>>,
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
 }
 
 impl MemoryStore {
@@ -182,11 +182,11 @@ impl Store for MemoryStore {
         true
     }
 
-    fn mark(&self) -> Option<Mark> {
+    fn mark(&self) -> Option<Checkpoint> {
         self.blocks().mark.clone()
     }
 
-    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure> {
+    fn set_mark(&mut self, mark: Checkpoint) -> Result<(), Failure> {
         self.blocks().mark = Some(mark);
         Ok(())
     }

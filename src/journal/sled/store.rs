@@ -9,11 +9,11 @@
 use super::closed_segments::{self, ClosedSegment, Content};
 use super::database::{self, Database};
 use super::helper::{Helper, Job};
+use crate::journal::checkpoint;
 use crate::journal::directory::DataDir;
 use crate::journal::failure::Failure;
 use crate::journal::files;
-use crate::journal::mark;
-use crate::journal::store::{BlockReader, BlockVisitor, Mark, Store};
+use crate::journal::store::{BlockReader, BlockVisitor, Checkpoint, Store};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ const SHORT_LIVES_MAX: u64 = 12;
 /// The log's blocks in sled. Made from a data directory, whose lock it shares.
 pub struct SledStore {
     dir: DataDir,
-    mark: Option<Mark>,
+    mark: Option<Checkpoint>,
     generation_blocks: u64,
     /// What is only read any more, the oldest first.
     past: Vec<ClosedSegment>,
@@ -44,7 +44,7 @@ impl SledStore {
     /// Finds the log of a data directory, or makes it if the directory has never had one.
     pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
         let log = dir.log();
-        let mark = mark::read(&dir.mark())?;
+        let mark = checkpoint::read(&dir.mark())?;
         if mark.is_none() {
             // Not a word was ever promised here: what is left of a first start that was cut off goes.
             fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
@@ -268,16 +268,16 @@ impl Store for SledStore {
         false
     }
 
-    fn mark(&self) -> Option<Mark> {
+    fn mark(&self) -> Option<Checkpoint> {
         self.mark.clone()
     }
 
-    fn set_mark(&mut self, mark: Mark) -> Result<(), Failure> {
+    fn set_mark(&mut self, mark: Checkpoint) -> Result<(), Failure> {
         if self.past.is_empty() && self.current.is_none() {
             // With a mark there is a log: one that is not there any more must be missed.
             self.begin(mark.next_block)?;
         }
-        mark::write(&self.dir.mark(), &mark)?;
+        checkpoint::write(&self.dir.mark(), &mark)?;
         self.mark = Some(mark);
         Ok(())
     }
@@ -379,7 +379,7 @@ mod tests {
         (0..400).for_each(|number| store.append(number, &block(number)).unwrap());
         store.sync().unwrap();
         // The mark is written, and nothing is dropped yet.
-        store.set_mark(Mark { first_block: 384, next_block: 400, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { first_block: 384, next_block: 400, ..Checkpoint::default() }).unwrap();
         drop(store);
         for _ in 0..3 {
             let mut store = SledStore::open(&dir).unwrap();
@@ -395,14 +395,14 @@ mod tests {
             (round * 100..round * 100 + 100).for_each(|number| store.append(number, &block(number)).unwrap());
             store.sync().unwrap();
             assert_eq!(numbers(&mut store).len() as u64, round * 100 + 100);
-            store.set_mark(Mark { next_block: round * 100 + 100, ..Mark::default() }).unwrap();
+            store.set_mark(Checkpoint { next_block: round * 100 + 100, ..Checkpoint::default() }).unwrap();
             assert_eq!(store.databases() as u64, (round + 1) * 13, "a hundred blocks touch thirteen generations");
         }
         let before = log_bytes(&dir);
         let mut store = SledStore::open(&dir).unwrap();
         assert_eq!(numbers(&mut store).len(), 400);
         store.sync().unwrap();
-        store.set_mark(Mark { first_block: 304, next_block: 400, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { first_block: 304, next_block: 400, ..Checkpoint::default() }).unwrap();
         store.drop_below(304).unwrap();
         drop(store);
         let mut store = SledStore::open(&dir).unwrap();
@@ -428,7 +428,7 @@ mod tests {
         reader.replay(&mut visit).unwrap();
         assert!(seen.starts_with(&(0..20).collect::<Vec<_>>()), "{seen:?}");
         drop(reader);
-        store.set_mark(Mark { first_block: 16, next_block: 28, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { first_block: 16, next_block: 28, ..Checkpoint::default() }).unwrap();
         store.drop_below(16).unwrap();
         assert_eq!((store.databases(), numbers(&mut store)), (2, (16..28).collect()));
         drop(store);
@@ -443,7 +443,7 @@ mod tests {
             assert_eq!(numbers(&mut store), (0..number).collect::<Vec<_>>());
             store.append(number, &block(number)).unwrap();
             store.sync().unwrap();
-            store.set_mark(Mark { next_block: number + 1, ..Mark::default() }).unwrap();
+            store.set_mark(Checkpoint { next_block: number + 1, ..Checkpoint::default() }).unwrap();
             assert!(store.databases() as u64 <= number / u64::from(GENERATION_BLOCKS) + 2 + SHORT_LIVES_MAX);
         }
     }
@@ -454,7 +454,7 @@ mod tests {
         let mut store = SledStore::open(&dir).unwrap();
         (0..40).for_each(|number| store.append(number, &block(number)).unwrap());
         store.sync().unwrap();
-        store.set_mark(Mark { next_block: 40, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { next_block: 40, ..Checkpoint::default() }).unwrap();
         let path = store.current.as_ref().unwrap().path().to_owned();
         drop(store);
         // The header of its first segment, and its configuration.
@@ -471,7 +471,7 @@ mod tests {
         let mut store = SledStore::open(&dir).unwrap();
         (0..6).for_each(|number| store.append(number, &block(number)).unwrap());
         store.sync().unwrap();
-        store.set_mark(Mark { next_block: 6, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { next_block: 6, ..Checkpoint::default() }).unwrap();
         let path = store.current.as_ref().unwrap().path().to_owned();
         drop(store);
         for name in ["db", "conf", "blobs"] {
@@ -484,7 +484,7 @@ mod tests {
         assert!(!dir.log().join("snap.00").exists());
         store.sync().unwrap();
         (6..16).for_each(|number| store.append(number, &block(number)).unwrap());
-        store.set_mark(Mark { first_block: 8, next_block: 16, ..Mark::default() }).unwrap();
+        store.set_mark(Checkpoint { first_block: 8, next_block: 16, ..Checkpoint::default() }).unwrap();
         store.drop_below(8).unwrap();
         drop(store);
         assert_eq!(SledStore::open(&dir).unwrap().databases(), 1);
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn a_log_that_is_gone_is_not_replaced_by_an_empty_one() {
         let (_place, dir) = place();
-        SledStore::open(&dir).unwrap().set_mark(Mark { next_block: 1, ..Mark::default() }).unwrap();
+        SledStore::open(&dir).unwrap().set_mark(Checkpoint { next_block: 1, ..Checkpoint::default() }).unwrap();
         for entry in fs::read_dir(dir.log()).unwrap() {
             fs::remove_file(entry.unwrap().path().join("db")).unwrap();
         }
@@ -514,7 +514,7 @@ mod tests {
         let mut store = SledStore::open(&dir).unwrap();
         store.append(0, &block(0)).unwrap();
         store.sync().unwrap();
-        store.set_mark(Mark::default()).unwrap();
+        store.set_mark(Checkpoint::default()).unwrap();
         fs::write(store.current.as_ref().unwrap().path().join("blobs").join("4194304"), "a page").unwrap();
         let refused = store.append(u64::from(GENERATION_BLOCKS), &block(8)).unwrap_err().to_string();
         assert!(refused.contains("blobs is not empty"), "{refused}");
@@ -525,7 +525,7 @@ mod tests {
     #[test]
     fn a_damaged_mark_is_damage() {
         let (_place, dir) = place();
-        SledStore::open(&dir).unwrap().set_mark(Mark::default()).unwrap();
+        SledStore::open(&dir).unwrap().set_mark(Checkpoint::default()).unwrap();
         fs::write(dir.mark(), "wMK1").unwrap();
         assert!(matches!(SledStore::open(&dir), Err(Failure::Damaged(_))));
     }

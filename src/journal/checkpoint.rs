@@ -11,14 +11,14 @@
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::record::array;
-use super::store::Mark;
+use super::store::Checkpoint;
 use std::path::Path;
 
 const MAGIC: [u8; 4] = *b"wMK1";
 const HEADER: usize = 32;
 
 /// The mark, if there ever was one.
-pub(super) fn read(path: &Path) -> Result<Option<Mark>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Option<Checkpoint>, Failure> {
     let Some(bytes) = files::read_if_there(path)? else { return Ok(None) };
     match decode(&bytes) {
         Some(mark) => Ok(Some(mark)),
@@ -30,11 +30,11 @@ pub(super) fn read(path: &Path) -> Result<Option<Mark>, Failure> {
 }
 
 /// Replaces the mark durably.
-pub(super) fn write(path: &Path, mark: &Mark) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, mark: &Checkpoint) -> Result<(), Failure> {
     files::write_durably(path, &[&encode(mark)])
 }
 
-pub(super) fn encode(mark: &Mark) -> Vec<u8> {
+pub(super) fn encode(mark: &Checkpoint) -> Vec<u8> {
     let count = u32::try_from(mark.floor.len()).expect("one for each partition");
     let mut out = Vec::with_capacity(HEADER + mark.floor.len() * 8 + 4);
     out.extend(MAGIC);
@@ -48,14 +48,14 @@ pub(super) fn encode(mark: &Mark) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Option<Mark> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let (body, crc) = bytes.split_last_chunk()?;
     if body.len() < HEADER || body[0..4] != MAGIC || crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return None;
     }
     let (floor, rest) = body[HEADER..].as_chunks();
     let count = u32::from_le_bytes(array(body, 28)) as usize;
-    (rest.is_empty() && floor.len() == count).then(|| Mark {
+    (rest.is_empty() && floor.len() == count).then(|| Checkpoint {
         epoch: u32::from_le_bytes(array(body, 4)),
         first_block: u64::from_le_bytes(array(body, 8)),
         next_block: u64::from_le_bytes(array(body, 16)),
@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_and_every_flipped_bit_is_seen() {
-        let mark = Mark { epoch: 7, first_block: 4096, next_block: 5000, last_crc: 9, floor: vec![1, 2, u64::MAX] };
+        let mark =
+            Checkpoint { epoch: 7, first_block: 4096, next_block: 5000, last_crc: 9, floor: vec![1, 2, u64::MAX] };
         let bytes = encode(&mark);
         assert_eq!(decode(&bytes), Some(mark));
         for bit in 0..bytes.len() * 8 {
