@@ -195,7 +195,13 @@ fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Resul
     let file = out.into_inner().map_err(|error| Failure::io("writing", &blocks_path)(error.into_error()))?;
     file.sync_all().map_err(Failure::io("syncing", &blocks_path))?;
     let Checkpoint { first_block, floor, .. } = end.mark.clone();
-    let mark = Checkpoint { epoch: end.epoch, first_block, next_block: end.next_block, last_crc: end.last_crc, floor };
+    let mark = Checkpoint {
+        open_count: end.open_count,
+        first_block,
+        next_block: end.next_block,
+        last_crc: end.last_crc,
+        floor,
+    };
     let mark = checkpoint::encode(&mark);
     let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
     // The mark is known only now, and stands first: the reader wants it first.

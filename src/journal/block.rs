@@ -3,7 +3,7 @@
 //! ```text
 //!   0       4   5   6       8       12      16              24              32      36      40
 //!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
-//!   | magic |ver|flg|records| length| epoch | number        | group         | prev  | CRC   | records | list | count |
+//!   | magic |ver|flg|records| length| open_count | number        | group         | prev  | CRC   | records | list | count |
 //!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
 //!     4 B    1 B 1 B 2 B     4 B     4 B     8 B             8 B             4 B     4 B               10 B   2 B
 //!                                                                                                      each
@@ -14,7 +14,7 @@
 //! marks its last one: a group is there as a whole or it is not there. Because one group is synced before the next one
 //! begins, a block of a later group proves that every block before that group had been durable; that is how recovery
 //! tells a torn tail from damage. `prev` is the CRC of the block before (zero for block 0), so that blocks form a
-//! chain; `epoch` grows each time the log is opened for writing, so that a former owner's block cannot pass for ours.
+//! chain; `open_count` grows each time the log is opened for writing, so that a former owner's block cannot pass for ours.
 
 use super::record::{self, Record, RecordFault, Sequence, array};
 use crate::units::PartitionId;
@@ -43,7 +43,7 @@ pub struct BlockHeader {
     /// Records in it.
     pub records: u16,
     /// How many times the log had been opened for writing when it was written.
-    pub epoch: u32,
+    pub open_count: u32,
     /// Its place in the log, counted from 0.
     pub number: u64,
     /// The number of the first block of its group commit.
@@ -97,8 +97,8 @@ pub enum BlockFault {
         found: u32,
     },
     /// Written by a former owner after a newer one had taken over.
-    #[error("was written in epoch {found}, after epoch {expected}")]
-    Epoch {
+    #[error("was written in open_count {found}, after open_count {expected}")]
+    OpenCount {
         /// Of the block before.
         expected: u32,
         /// Stored in this one.
@@ -135,7 +135,7 @@ impl BlockFault {
             BlockFault::Version(_)
             | BlockFault::Misplaced { .. }
             | BlockFault::Chain { .. }
-            | BlockFault::Epoch { .. }
+            | BlockFault::OpenCount { .. }
             | BlockFault::Group { .. }
             | BlockFault::Record(_)
             | BlockFault::Sequence { .. } => false,
@@ -157,7 +157,7 @@ pub(super) fn finish(block: &mut [u8], mut header: BlockHeader) -> BlockHeader {
     block[5] = if header.last { FLAG_LAST } else { 0 };
     block[6..8].copy_from_slice(&header.records.to_le_bytes());
     block[8..12].copy_from_slice(&length.to_le_bytes());
-    block[12..16].copy_from_slice(&header.epoch.to_le_bytes());
+    block[12..16].copy_from_slice(&header.open_count.to_le_bytes());
     block[16..24].copy_from_slice(&header.number.to_le_bytes());
     block[24..32].copy_from_slice(&header.group.to_le_bytes());
     block[32..36].copy_from_slice(&header.previous.to_le_bytes());
@@ -189,7 +189,7 @@ pub fn parse(block: &[u8]) -> Result<BlockHeader, BlockFault> {
     Ok(BlockHeader {
         last: block[5] & FLAG_LAST != 0,
         records: u16::from_le_bytes(array(block, 6)),
-        epoch: u32::from_le_bytes(array(block, 12)),
+        open_count: u32::from_le_bytes(array(block, 12)),
         number: u64::from_le_bytes(array(block, 16)),
         group: u64::from_le_bytes(array(block, 24)),
         previous: u32::from_le_bytes(array(block, 32)),
@@ -373,7 +373,7 @@ mod tests {
     );
 
     const HEADER: BlockHeader =
-        BlockHeader { last: true, records: 3, epoch: 3, number: 4097, group: 4096, previous: 0xdead_beef, crc: 0 };
+        BlockHeader { last: true, records: 3, open_count: 3, number: 4097, group: 4096, previous: 0xdead_beef, crc: 0 };
 
     fn sample() -> (Vec<u8>, BlockHeader) {
         let mut block = Vec::new();

@@ -3,7 +3,7 @@
 //! ```text
 //!   0       4       8               16              24      28      32
 //!   +-------+-------+---------------+---------------+-------+-------+------------------+-------+
-//!   | magic | epoch | first block   | next block    | CRC of| count | floors, count of | CRC   |
+//!   | magic | open_count | first block   | next block    | CRC of| count | floors, count of | CRC   |
 //!   |       |       |               |               | last  |       | 8 B each         |       |
 //!   +-------+-------+---------------+---------------+-------+-------+------------------+-------+
 //! ```
@@ -38,7 +38,7 @@ pub(super) fn encode(mark: &Checkpoint) -> Vec<u8> {
     let count = u32::try_from(mark.floor.len()).expect("one for each partition");
     let mut out = Vec::with_capacity(HEADER + mark.floor.len() * 8 + 4);
     out.extend(MAGIC);
-    out.extend(mark.epoch.to_le_bytes());
+    out.extend(mark.open_count.to_le_bytes());
     out.extend(mark.first_block.to_le_bytes());
     out.extend(mark.next_block.to_le_bytes());
     out.extend(mark.last_crc.to_le_bytes());
@@ -56,7 +56,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let (floor, rest) = body[HEADER..].as_chunks();
     let count = u32::from_le_bytes(array(body, 28)) as usize;
     (rest.is_empty() && floor.len() == count).then(|| Checkpoint {
-        epoch: u32::from_le_bytes(array(body, 4)),
+        open_count: u32::from_le_bytes(array(body, 4)),
         first_block: u64::from_le_bytes(array(body, 8)),
         next_block: u64::from_le_bytes(array(body, 16)),
         last_crc: u32::from_le_bytes(array(body, 24)),
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_mark_comes_back_and_every_flipped_bit_is_seen() {
         let mark =
-            Checkpoint { epoch: 7, first_block: 4096, next_block: 5000, last_crc: 9, floor: vec![1, 2, u64::MAX] };
+            Checkpoint { open_count: 7, first_block: 4096, next_block: 5000, last_crc: 9, floor: vec![1, 2, u64::MAX] };
         let bytes = encode(&mark);
         assert_eq!(decode(&bytes), Some(mark));
         for bit in 0..bytes.len() * 8 {

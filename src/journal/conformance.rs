@@ -112,8 +112,9 @@ fn whole_generations_are_dropped_and_no_others(place: &mut impl Place) {
 
 fn the_mark_is_replaced_as_a_whole(place: &mut impl Place) {
     assert_eq!(place.open().mark(), None);
-    for epoch in 1..4 {
-        let mark = Checkpoint { epoch, first_block: 8, next_block: 9, last_crc: 10, floor: vec![1; epoch as usize] };
+    for open_count in 1..4 {
+        let mark =
+            Checkpoint { open_count, first_block: 8, next_block: 9, last_crc: 10, floor: vec![1; open_count as usize] };
         let mut store = place.open();
         store.set_mark(mark.clone()).unwrap();
         assert_eq!(store.mark(), Some(mark.clone()));
@@ -152,7 +153,7 @@ pub(super) fn framed(number: u64, content: impl IntoIterator<Item = u8>) -> Vec<
     framed.extend(content);
     block::finish(
         &mut framed,
-        BlockHeader { last: true, records: 0, epoch: 1, number, group: number, previous: 0, crc: 0 },
+        BlockHeader { last: true, records: 0, open_count: 1, number, group: number, previous: 0, crc: 0 },
     );
     framed
 }

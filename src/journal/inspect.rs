@@ -36,7 +36,7 @@ pub struct Inspection {
     /// Bytes of those blocks.
     pub bytes: u64,
     /// How many times the log had been opened for writing.
-    pub epoch: u32,
+    pub open_count: u32,
     /// What a process that was cut off left at the end of the log. It is no damage: nobody was told of it.
     pub torn_tail: Option<String>,
     /// Sessions in the archive.
@@ -125,7 +125,7 @@ impl Inspection {
     }
 
     fn take_end(&mut self, end: scan::End) {
-        (self.blocks, self.records, self.bytes, self.epoch) = (end.blocks, end.records, end.bytes, end.epoch);
+        (self.blocks, self.records, self.bytes, self.open_count) = (end.blocks, end.records, end.bytes, end.open_count);
         self.torn_tail = end.torn.map(|torn| format!("from block {}: {}", torn.from_block, torn.why));
     }
 }

@@ -54,7 +54,7 @@ pub struct Log {
     block: Vec<u8>,
     /// Which partitions the block has.
     list: List,
-    epoch: u32,
+    open_count: u32,
     next_block: u64,
     last_crc: u32,
     /// The last record of each partition that was handed in.
@@ -91,7 +91,7 @@ impl Log {
         Log::continue_at(store, end)
     }
 
-    /// The log behind an end that was found, ready to be written: the torn tail is cut, the epoch is ours.
+    /// The log behind an end that was found, ready to be written: the torn tail is cut, the open_count is ours.
     pub(super) fn continue_at(mut store: Box<dyn Store>, end: End) -> Result<(Log, Recovered), Failure> {
         if let Some(torn) = &end.torn {
             store.cut(torn.from_block)?;
@@ -107,7 +107,7 @@ impl Log {
             store,
             block: Vec::with_capacity(BLOCK_MAX),
             list: List::new(end.sequences.partitions()),
-            epoch: end.epoch + 1,
+            open_count: end.open_count + 1,
             next_block: end.next_block,
             last_crc: end.last_crc,
             sequences: end.sequences,
@@ -171,7 +171,7 @@ impl Log {
 
     fn mark(&self) -> Checkpoint {
         Checkpoint {
-            epoch: self.epoch,
+            open_count: self.open_count,
             first_block: self.first_block,
             next_block: self.next_block,
             last_crc: self.last_crc,
@@ -196,8 +196,8 @@ impl Log {
     }
 
     /// How many times the log has been opened for writing, this time included.
-    pub fn epoch(&self) -> u32 {
-        self.epoch
+    pub fn open_count(&self) -> u32 {
+        self.open_count
     }
 
     /// How much of the last commit was waiting for the disk.
@@ -276,7 +276,7 @@ impl Log {
         let header = BlockHeader {
             last,
             records: packed.records,
-            epoch: self.epoch,
+            open_count: self.open_count,
             number: self.next_block,
             group: packed.group,
             previous: self.last_crc,

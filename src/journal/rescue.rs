@@ -227,7 +227,7 @@ fn begin_log(new: &DataDir, base: &Sequences) -> Result<Log, Failure> {
     let mut store = SledStore::open(new)?;
     let begins = store.generation_blocks();
     let floor = base.iter().map(|(_, Sequence(last))| last).collect();
-    store.set_mark(Checkpoint { epoch: 0, first_block: begins, next_block: begins, last_crc: 0, floor })?;
+    store.set_mark(Checkpoint { open_count: 0, first_block: begins, next_block: begins, last_crc: 0, floor })?;
     let (log, _) = Log::open(Box::new(store), base, &mut |_| Ok(()))?;
     Ok(log)
 }

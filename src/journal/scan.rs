@@ -71,8 +71,8 @@ pub(super) struct End {
     pub next_block: u64,
     /// The checksum of the last block, zero if there is none.
     pub last_crc: u32,
-    /// The highest epoch seen in blocks or mark.
-    pub epoch: u32,
+    /// The highest open_count seen in blocks or mark.
+    pub open_count: u32,
     /// The last record of each partition.
     pub sequences: Sequences,
     /// For each full generation its number and the sequences at its end.
@@ -135,7 +135,7 @@ struct Scan<'a> {
     /// The block and chain to go on with, within the group that is being read.
     next_block: u64,
     last_crc: Option<u32>,
-    newest_epoch: u32,
+    newest_open_count: u32,
     group: Blocks,
     reader: Reader,
     end: End,
@@ -173,7 +173,7 @@ impl<'a> Scan<'a> {
             mark: mark.clone(),
             next_block: first_block,
             last_crc: last_crc.unwrap_or(0),
-            epoch: mark.epoch,
+            open_count: mark.open_count,
             sequences: base.clone(),
             generations: Vec::new(),
             torn: None,
@@ -190,7 +190,7 @@ impl<'a> Scan<'a> {
             next,
             next_block: first_block,
             last_crc,
-            newest_epoch: 0,
+            newest_open_count: 0,
             group: Blocks::default(),
             reader: Reader::default(),
             end,
@@ -243,8 +243,8 @@ impl<'a> Scan<'a> {
         if let Some(expected) = self.last_crc.filter(|expected| *expected != header.previous) {
             return Err(here(BlockFault::Chain { expected, found: header.previous }));
         }
-        if header.epoch < self.newest_epoch {
-            return Err(here(BlockFault::Epoch { expected: self.newest_epoch, found: header.epoch }));
+        if header.open_count < self.newest_open_count {
+            return Err(here(BlockFault::OpenCount { expected: self.newest_open_count, found: header.open_count }));
         }
         let group = match self.group.first() {
             Some(first) => first.group,
@@ -299,14 +299,14 @@ impl<'a> Scan<'a> {
         self.group.push(header, &bytes[BLOCK_HEADER..]);
         self.next_block += 1;
         self.last_crc = Some(header.crc);
-        self.newest_epoch = header.epoch;
+        self.newest_open_count = header.open_count;
         if self.next_block.is_multiple_of(self.generation_blocks) {
             let generation = header.number / self.generation_blocks;
             self.end.generations.push((generation, self.sequences_from(&self.next)));
         }
         if header.last {
             for (header, records) in self.group.iter() {
-                self.end.epoch = self.end.epoch.max(header.epoch);
+                self.end.open_count = self.end.open_count.max(header.open_count);
                 self.end.blocks += 1;
                 self.end.records += u64::from(header.records);
                 self.end.bytes += (BLOCK_HEADER + records.len()) as u64;

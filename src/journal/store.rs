@@ -77,7 +77,7 @@ pub trait Store: Send {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// How often the log has been opened for writing.
-    pub epoch: u32,
+    pub open_count: u32,
     /// Where the log begins: the first block of a generation. Blocks below it are trimmed away or about to be.
     pub first_block: u64,
     /// Blocks below this number were durable.

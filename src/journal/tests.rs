@@ -72,7 +72,7 @@ fn what_was_committed_is_replayed_in_order_and_the_log_goes_on() {
     log.close().unwrap();
     let (log, recovered, heard) = open(&store, &empty()).unwrap();
     assert_eq!(heard.last(), Some(&(1, 2, "unplug".to_owned())));
-    assert_eq!((recovered.records, log.epoch()), (6, 3));
+    assert_eq!((recovered.records, log.open_count()), (6, 3));
 }
 
 #[test]

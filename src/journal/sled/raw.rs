@@ -129,7 +129,7 @@ impl RawFile {
             sighting.header.map(|header| {
                 let is_continued =
                     successors.iter().any(|next| next.header.is_some_and(|next| next.previous == header.crc));
-                (is_continued, previous == Some(header.previous), header.epoch)
+                (is_continued, previous == Some(header.previous), header.open_count)
             })
         };
         *sightings.iter().max_by_key(rank).expect("a number is noted with its first sighting")
@@ -160,11 +160,11 @@ mod tests {
     use crate::journal::block::BLOCK_HEADER;
     use std::fs;
 
-    fn block(number: u64, epoch: u32, previous: u32, text: &str) -> (Vec<u8>, u32) {
+    fn block(number: u64, open_count: u32, previous: u32, text: &str) -> (Vec<u8>, u32) {
         let mut block = Vec::new();
         block::begin(&mut block);
         block.extend(text.bytes());
-        let header = BlockHeader { last: true, records: 1, epoch, number, group: number, previous, crc: 0 };
+        let header = BlockHeader { last: true, records: 1, open_count, number, group: number, previous, crc: 0 };
         let crc = block::finish(&mut block, header).crc;
         (block, crc)
     }
@@ -209,7 +209,7 @@ mod tests {
         let text = |file: &[&[u8]]| shown(&file.concat(), 0..10)[1].1.clone();
         assert_eq!(text(&[&first, &cut_away, &stays, &next]), "stays");
         assert_eq!(text(&[&next, &stays, &cut_away, &first]), "stays");
-        assert_eq!(text(&[&first, &stays, &cut_away]), "stays", "the later epoch, as long as nothing follows");
+        assert_eq!(text(&[&first, &stays, &cut_away]), "stays", "the later open_count, as long as nothing follows");
     }
 
     #[test]
