@@ -104,11 +104,11 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
     }
     writeln!(
         out,
-        "journal    {} in {}, {}, epoch {}",
+        "journal    {} in {}, {}, opened {} times",
         counted(found.records, "record"),
         counted(found.blocks, "block"),
         counted(found.bytes, "byte"),
-        found.epoch
+        found.open_count
     )?;
     if let Some(torn) = &found.torn_tail {
         writeln!(out, "torn tail  {torn}; none of it was acknowledged, and the next start cuts it off")?;

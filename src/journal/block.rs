@@ -3,7 +3,7 @@
 //! ```text
 //!   0       4   5   6       8       12      16              24              32      36      40
 //!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
-//!   | magic |ver|flg|records| length| open_count | number        | group         | prev  | CRC   | records | list | count |
+//!   | magic |ver|flg|records| length| opens | number        | group         | prev  | CRC   | records | list | count |
 //!   +-------+---+---+-------+-------+-------+---------------+---------------+-------+-------+---------+------+-------+
 //!     4 B    1 B 1 B 2 B     4 B     4 B     8 B             8 B             4 B     4 B               10 B   2 B
 //!                                                                                                      each
@@ -14,7 +14,7 @@
 //! marks its last one: a group is there as a whole or it is not there. Because one group is synced before the next one
 //! begins, a block of a later group proves that every block before that group had been durable; that is how recovery
 //! tells a torn tail from damage. `prev` is the CRC of the block before (zero for block 0), so that blocks form a
-//! chain; `open_count` grows each time the log is opened for writing, so that a former owner's block cannot pass for ours.
+//! chain; `opens` (the open count) grows each time the log is opened for writing, so that a former owner's block cannot pass for ours.
 
 use super::record::{self, Record, RecordFault, Sequence, array};
 use crate::units::PartitionId;
@@ -97,7 +97,7 @@ pub enum BlockFault {
         found: u32,
     },
     /// Written by a former owner after a newer one had taken over.
-    #[error("was written in open_count {found}, after open_count {expected}")]
+    #[error("was written at open count {found}, after open count {expected}")]
     OpenCount {
         /// Of the block before.
         expected: u32,

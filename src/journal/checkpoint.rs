@@ -3,7 +3,7 @@
 //! ```text
 //!   0       4       8               16              24      28      32
 //!   +-------+-------+---------------+---------------+-------+-------+------------------+-------+
-//!   | magic | open_count | first block   | next block    | CRC of| count | floors, count of | CRC   |
+//!   | magic | opens | first block   | next block    | CRC of| count | floors, count of | CRC   |
 //!   |       |       |               |               | last  |       | 8 B each         |       |
 //!   +-------+-------+---------------+---------------+-------+-------+------------------+-------+
 //! ```

@@ -36,6 +36,7 @@ pub struct Inspection {
     /// Bytes of those blocks.
     pub bytes: u64,
     /// How many times the log had been opened for writing.
+    #[serde(rename = "epoch")]
     pub open_count: u32,
     /// What a process that was cut off left at the end of the log. It is no damage: nobody was told of it.
     pub torn_tail: Option<String>,

@@ -91,7 +91,7 @@ impl Log {
         Log::continue_at(store, end)
     }
 
-    /// The log behind an end that was found, ready to be written: the torn tail is cut, the open_count is ours.
+    /// The log behind an end that was found, ready to be written: the torn tail is cut, the open count is ours.
     pub(super) fn continue_at(mut store: Box<dyn Store>, end: End) -> Result<(Log, Recovered), Failure> {
         if let Some(torn) = &end.torn {
             store.cut(torn.from_block)?;

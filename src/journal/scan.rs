@@ -71,7 +71,7 @@ pub(super) struct End {
     pub next_block: u64,
     /// The checksum of the last block, zero if there is none.
     pub last_crc: u32,
-    /// The highest open_count seen in blocks or mark.
+    /// The highest open count seen in blocks or mark.
     pub open_count: u32,
     /// The last record of each partition.
     pub sequences: Sequences,

@@ -15,7 +15,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use wattstile::journal::{
-    Appender, BlockReader, BlockVisitor, DataDir, Failure, Layout, Log, Mark, RecordKind, Sequences, SledStore, Store,
+    Appender, BlockReader, BlockVisitor, Checkpoint, DataDir, Failure, Layout, Log, RecordKind, Sequences, SledStore,
+    Store,
 };
 use wattstile::units::PartitionId;
 
@@ -532,11 +533,11 @@ impl Store for FlushAlone {
         true
     }
 
-    fn mark(&self) -> Option<Mark> {
+    fn mark(&self) -> Option<Checkpoint> {
         None
     }
 
-    fn set_mark(&mut self, _mark: Mark) -> Result<(), Failure> {
+    fn set_mark(&mut self, _mark: Checkpoint) -> Result<(), Failure> {
         Ok(())
     }
 

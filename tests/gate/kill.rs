@@ -48,7 +48,7 @@ fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     {
         let log = SledStore::open(&DataDir::open(&data).unwrap()).unwrap();
         let mark = log.mark().unwrap();
-        println!("the log begins at block {} of {}, epoch {}", mark.first_block, mark.next_block, mark.epoch);
+        println!("the log begins at block {} of {}, open count {}", mark.first_block, mark.next_block, mark.open_count);
         assert!(mark.first_block > 0, "the log was let go behind snapshots");
     }
     let figures = wattstile::app::read(&data).unwrap().figures().unwrap();

@@ -43,9 +43,9 @@ pub(super) async fn long_session(
     counted: impl Fn(u32) -> Energy,
 ) -> Result<(), Trouble> {
     let id = charger_id(field, field.round % 4)?;
-    let mut line = ChargerLine::greeted(field, &id, course.power).await?;
+    let mut line = ChargerLine::greeted(field, &id, scenario.power).await?;
     // All of it is over when the last reading is told, and the start is younger than an hour.
-    let length = TimeSpan::from_ms(course.step.ms().saturating_mul(i64::from(course.readings) + 1));
+    let length = TimeSpan::from_ms(scenario.step.ms().saturating_mul(i64::from(scenario.readings) + 1));
     let begin = field.now().wall.saturating_add(TimeSpan::from_ms(-length.ms()));
     let first = Energy::from_microwatt_hours(7_000_000_000);
     let key = field.fresh_key(0);
@@ -58,7 +58,7 @@ pub(super) async fn long_session(
         }
         Err(refused) => return Err(Trouble(format!("the start: {refused:?}"))),
     }
-    let at = |number: u32| moment(begin, course.step, number);
+    let at = |number: u32| moment(begin, scenario.step, number);
     let register = |number: u32| first.checked_add(counted(number)).unwrap_or(first);
     let all: Vec<MeterReading> =
         (1..scenario.readings).map(|number| reading(number, at(number), register(number))).collect();
@@ -73,7 +73,7 @@ pub(super) async fn long_session(
             return end(field, &mut line, key, reading(last + 1, at(last + 1), register(last + 1))).await;
         }
     }
-    let last = reading(course.readings, at(course.readings), register(course.readings));
+    let last = reading(scenario.readings, at(scenario.readings), register(scenario.readings));
     end(field, &mut line, key, last).await
 }
 

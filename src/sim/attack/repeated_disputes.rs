@@ -45,7 +45,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         (DisputeOpened, "disputed after it was lost", REFUSED),
         (CaptureFailed, "the capture failed after it was lost", REFUSED),
     ];
-    for (kind, what, right) in course {
+    for (kind, what, right) in scenario {
         let message = report(&mut bank, capture.hold, kind, amount, &field);
         bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
     }
