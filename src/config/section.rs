@@ -1,8 +1,9 @@
 //! Sections: written down once, with the words of the manual and the built-in value beside each setting.
 
-use super::problem::{Problem, did_you_mean};
+use super::problem::Problem;
 use super::setting::Setting;
 use super::tree::{Origin, Table, Value, of_value};
+use crate::units::did_you_mean;
 
 /// A setting of a section, for the file that `config init` writes and for the list of known keys.
 #[derive(Clone, Copy, Debug)]

@@ -18,6 +18,7 @@ mod currencies;
 mod energy;
 mod figure;
 mod ids;
+mod likely;
 mod meter;
 mod money;
 mod phrase;
@@ -33,6 +34,7 @@ pub use ids::{
     AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
     SessionId, SessionKey, SiteId, TariffHash, TariffId,
 };
+pub use likely::did_you_mean;
 pub use meter::MeterReading;
 pub use money::{Amount, Cost, Currency, MoneyError, Rounding};
 pub use phrase::{by_count, counted, with_article};
