@@ -249,7 +249,7 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::Omitted => "the charger no longer knew the session",
         StopReason::Declined => "the credential was declined",
         StopReason::TooLittle => "too little was authorized",
-        StopReason::NoDecision => "nobody decided on the credential in time",
+        StopReason::NoDecision => "no decision on the credential came in time",
         StopReason::NoProcessor => "no processor could be reached",
         StopReason::OtherCurrency => "the funds are in another currency than the tariff",
     }

@@ -159,7 +159,7 @@ impl Archivist {
             }
             Err(Unread::Failure(failure)) => self.fail(&failure),
             Err(error @ (Unread::Damaged(_) | Unread::Dossier(_))) => {
-                tracing::error!(%session, %error, "an archived session cannot be read; nobody is told anything of it");
+                tracing::error!(%session, %error, "an archived session cannot be read: it is in no answer");
             }
         }
     }

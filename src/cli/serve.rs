@@ -67,7 +67,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit, CliError> {
     let version = crate::version::text();
     let manager = Arc::new(ServiceManager::of_process());
-    tracing::info!(version, pid = std::process::id(), data = %config.data_folder().display(), "the gate starts");
+    let (gate, data) = (&config.gate.name, config.data_folder());
+    tracing::info!(version, gate, pid = std::process::id(), data = %data.display(), "the gate starts");
     if let Some(pid) = Which::at(&config.gate.data_dir).running()?.and_then(|gate| gate.pid()) {
         let data = config.data_folder();
         let text = format!("{} is in use by another process: gate {pid} runs on it and answers", data.display());
@@ -141,7 +142,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         writeln!(out, "processors  mTLS  {}", ready.processors.as_deref().unwrap_or("-"))?;
         writeln!(out, "console     {}   its token is in {}", ready.console, ready.console_token_in)?;
         if let Some(probes) = &ready.probes {
-            writeln!(out, "probes      {probes}   /livez, /readyz and /metrics, for everybody")?;
+            writeln!(out, "probes      {probes}   /livez, /readyz and /metrics, without a token")?;
         }
         writeln!(out, "shards      {}", shards(ready.shards))?;
         writeln!(out, "recovered   {} in {} ms", counted(ready.recovered_records, "record"), ready.recovery_ms)

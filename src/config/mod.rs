@@ -287,7 +287,7 @@ impl Config {
             ("processors", "connections_each_max", self.processors.connections_each_max),
         ] {
             if connections == 0 {
-                wrong(section, key, "nobody could connect", "wanted at least 1".to_owned(), "");
+                wrong(section, key, "no peer could connect", "wanted at least 1".to_owned(), "");
             }
         }
         if !self.console.listen.ip().is_loopback() {
@@ -369,7 +369,7 @@ impl Config {
                 wrong("credentials", "keys_file", "production keeps its keys elsewhere", label, help);
             }
             if self.operator.name == Operator::default().name {
-                let label = "receipts would name nobody".to_owned();
+                let label = "receipts would name the built-in example".to_owned();
                 let help = "set `operator.name`, `operator.address` and `operator.vat_id`";
                 wrong("operator", "name", "production needs an operator", label, help);
             }

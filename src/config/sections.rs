@@ -11,7 +11,7 @@ use std::path::PathBuf;
 sections! {
     /// The gate itself.
     Gate "gate" {
-        /// Its name in logs and on receipts.
+        /// Its name in the log: of several gates, which one wrote a line.
         name: String = "\"wattstile\"";
         /// "development" makes certificates for itself; "production" refuses those.
         mode: Mode = "\"development\"";
@@ -97,7 +97,7 @@ sections! {
         processors_ca_file: Option<PathBuf> = "";
         /// Revocation lists of these authorities.
         crl_files: Vec<PathBuf> = "[]";
-        /// The oldest TLS that is spoken: "1.3", or "1.2" for chargers that know no better.
+        /// The oldest TLS that is spoken: "1.3", or "1.2" for chargers that have no newer one.
         min_version: MinTls = "\"1.3\"";
     }
     /// The console, its API, and /metrics, /livez, /readyz.
@@ -106,7 +106,7 @@ sections! {
         listen: SocketAddr = "\"127.0.0.1:8490\"";
         /// Names beside localhost and the loopback's addresses under which it may be asked for, say behind a proxy.
         hosts: Vec<String> = "[]";
-        /// Where /livez, /readyz and /metrics, and nothing else, are answered to everybody, say "0.0.0.0:9464"; without it,
+        /// Where /livez, /readyz and /metrics, and nothing else, are answered without a token, say "0.0.0.0:9464"; without it,
         /// only the console answers them.
         probes_listen: Option<SocketAddr> = "";
         /// File with the token that opens it; without it, one is made at each start and kept in `data/console.json` of the

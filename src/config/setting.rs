@@ -35,7 +35,7 @@ pub enum Mode {
 /// The oldest version of TLS that is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinTls {
-    /// 1.2, for chargers that know no better.
+    /// 1.2, for chargers that have no newer one.
     V12,
     /// 1.3
     V13,

@@ -61,16 +61,16 @@ codes! {
     // 200: who speaks, and when. Closes the connection.
     WrongRole = 201, "the certificate's role may not speak on this listener";
     WrongDirection = 202, "this type of frame is never sent in this direction";
-    IdentityDiffers = 203, "the Hello names somebody else than the certificate";
+    IdentityDiffers = 203, "the Hello names another peer than the certificate";
     NotSpokenFor = 204, "the certificate's site may not speak for this charger";
     HelloTimeout = 205, "no Hello in time";
     HelloExpected = 206, "the first message of a channel must be a Hello";
     HelloTwice = 207, "the channel, or the charger, has said Hello already";
-    ChannelUnknown = 209, "nobody speaks on this channel";
+    ChannelUnknown = 209, "no charger said Hello on this channel";
     TooManyChannels = 210, "more channels than a connection may have";
     Silent = 211, "nothing was heard for three heartbeats";
     WindowExceeded = 212, "more unacknowledged callbacks than HelloAck allows";
-    PeerUnknown = 213, "the certificate is good, but nobody by this name is configured";
+    PeerUnknown = 213, "the certificate is good, but no peer of this name is configured";
     TooManyChargers = 214, "the site has introduced as many chargers as it may";
 
     // 300: a start is refused.
@@ -81,7 +81,7 @@ codes! {
     TooManyRefusals = 305, "too many refused credentials; wait";
     CredentialDeclined = 306, "the processor refuses the credential";
     FundsInsufficient = 307, "not enough funds for a useful session";
-    CredentialNotAccepted = 308, "nobody here takes this kind of credential";
+    CredentialNotAccepted = 308, "no processor takes this kind of credential";
     CardNumber = 309, "the token, or another text, looks like a card number; only tokens are taken";
     NoTariff = 310, "no tariff applies at this connector and time";
     NoProcessor = 311, "no processor can be reached";
@@ -104,7 +104,7 @@ codes! {
     SessionNotStarted = 409, "the start is not decided yet";
 
     // 500: a callback is refused.
-    OperationUnknown = 501, "nobody asked for an operation with this id";
+    OperationUnknown = 501, "no operation with this id was asked for";
     OperationOfAnother = 502, "the operation was given to another processor";
     HoldDiffers = 503, "the answer names another hold than the operation";
     AmountDiffers = 504, "the amount cannot follow from the operation";

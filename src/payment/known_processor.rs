@@ -51,8 +51,8 @@ pub struct Acquaintances(BTreeMap<ProcessorId, KnownProcessor>);
 /// Why an order about a processor is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownProcessor {
-    /// It has never dialled in.
-    #[error("it has never dialled in")]
+    /// It has never connected.
+    #[error("it has never connected")]
     Unknown,
 }
 

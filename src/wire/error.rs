@@ -164,8 +164,8 @@ pub enum SendError {
     /// The link has ended; what is not durable at the peer is said again on the next one.
     #[error("the link is closed")]
     Closed,
-    /// Nobody speaks on this channel (any longer).
-    #[error("nobody speaks on channel {0}")]
+    /// No charger said Hello on this channel.
+    #[error("no charger said Hello on channel {0}")]
     ChannelUnknown(Channel),
     /// The message does not fit a frame.
     #[error(transparent)]

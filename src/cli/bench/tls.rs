@@ -121,7 +121,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         let figures = Figures::gather(gate.gate().directory()).map_err(io::Error::other)?;
         let storm = match args.storm {
             true => {
-                output.say(format_args!("everybody leaves, and comes back"));
+                output.say(format_args!("every connection is closed and opened again"));
                 Some(serde_json::from_str(&next()?)?)
             }
             false => None,
