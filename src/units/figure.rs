@@ -3,6 +3,7 @@
 use super::{Amount, Currency, MoneyError};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// What separates decimals; the other one may separate thousands.
@@ -43,6 +44,24 @@ impl DecimalMark {
             likely_other: parse(text, self.other().chars()).is_some(),
         };
         parse(text, self.chars()).ok_or_else(error)
+    }
+
+    /// Reads a figure that may name its currency, before or behind it: `-110,70 €`, `EUR 5`.
+    ///
+    /// # Errors
+    /// Those of [`DecimalMark::read`]; and a figure that names another currency than this.
+    pub fn read_in(self, text: &str, currency: Currency) -> Result<Decimal, String> {
+        let (figure, name) = match parse(text, self.chars()) {
+            Some(figure) => return Ok(figure),
+            None => figure_and_name(text),
+        };
+        match name {
+            Some(name) if !figure.is_empty() && is_known_name(name) => match is_named(currency, name) {
+                true => self.read(&figure).map_err(|error| FigureError { text: text.to_owned(), ..error }.to_string()),
+                false => Err(format!("`{text}`: {}", other_name(name, currency))),
+            },
+            _ => self.read(text).map_err(|error| error.to_string()),
+        }
     }
 }
 
@@ -89,15 +108,28 @@ impl std::error::Error for FigureError {}
 /// Longest figure that is looked at: more digits fit no amount.
 const FIGURE_CHARS_MAX: usize = 64;
 
+const MINUS: [char; 2] = ['-', '\u{2212}'];
+
+/// Whether a figure is below zero, and the figure without what says so: a minus before or behind it, or brackets around it.
+fn unsigned(text: &str) -> (bool, &str) {
+    if let Some(inner) = text.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        return (true, inner.trim());
+    }
+    if let Some(rest) = text.strip_prefix(MINUS) {
+        return (true, rest.trim_start());
+    }
+    match text.strip_suffix(MINUS) {
+        Some(rest) => (true, rest.trim_end()),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    }
+}
+
 fn parse(text: &str, (decimal, thousands): (char, char)) -> Option<Decimal> {
     let text = text.trim();
     if text.len() > FIGURE_CHARS_MAX {
         return None;
     }
-    let (negative, text) = match text.strip_prefix(['-', '\u{2212}']) {
-        Some(rest) => (true, rest.trim_start()),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
+    let (negative, text) = unsigned(text);
     let (whole, fraction) = text.split_once(decimal).unwrap_or((text, ""));
     let separators = [thousands, ' ', '\u{a0}', '\u{202f}', '\'', '\u{2019}'];
     let separator = whole.chars().find(|c| separators.contains(c));
@@ -136,8 +168,8 @@ fn parse(text: &str, (decimal, thousands): (char, char)) -> Option<Decimal> {
 pub fn typed_amount(text: &str, currency: Currency) -> Result<Amount, String> {
     let (figure, name) = figure_and_name(text);
     match name.filter(|name| !is_named(currency, name)) {
-        Some(name) => Err(not_an_amount(text, currency, &format!("it is told in `{name}` where {currency} is meant"))),
-        None => read_typed(text, figure, currency),
+        Some(name) => Err(not_an_amount(text, currency, &other_name(name, currency))),
+        None => read_typed(text, &figure, currency),
     }
 }
 
@@ -159,7 +191,11 @@ pub fn typed_money(text: &str) -> Result<Amount, String> {
     if figure.is_empty() {
         return Err(format!("`{text}` lacks its figure"));
     }
-    read_typed(text, figure, currency)
+    read_typed(text, &figure, currency)
+}
+
+fn other_name(name: &str, currency: Currency) -> String {
+    format!("it is told in `{name}` where {currency} is meant")
 }
 
 fn is_named(currency: Currency, name: &str) -> bool {
@@ -172,10 +208,26 @@ fn is_named(currency: Currency, name: &str) -> bool {
     }
 }
 
-/// The figure, and what stands before or behind it.
-fn figure_and_name(text: &str) -> (&str, Option<&str>) {
+fn is_known_name(name: &str) -> bool {
+    matches!(name, "€" | "£" | "$" | "¥") || name.to_ascii_uppercase().parse::<Currency>().is_ok()
+}
+
+/// The figure, and what stands before or behind it. A minus may also stand before the name: `-€5`.
+fn figure_and_name(text: &str) -> (Cow<'_, str>, Option<&str>) {
     let trimmed = text.trim();
-    let in_figure = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | '\u{2212}');
+    if let (true, rest) = unsigned(trimmed)
+        && let (figure, Some(name)) = split(rest)
+        && !figure.is_empty()
+        && unsigned(figure) == (false, figure)
+    {
+        return (Cow::Owned(format!("-{figure}")), Some(name));
+    }
+    let (figure, name) = split(trimmed);
+    (Cow::Borrowed(figure), name)
+}
+
+fn split(trimmed: &str) -> (&str, Option<&str>) {
+    let in_figure = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '-' | '+' | '\u{2212}' | '(' | ')');
     let Some(start) = trimmed.find(in_figure) else { return ("", Some(trimmed).filter(|name| !name.is_empty())) };
     let end =
         trimmed.char_indices().rfind(|(_, c)| in_figure(*c)).map_or(start, |(at, c)| at.saturating_add(c.len_utf8()));
@@ -323,12 +375,40 @@ mod tests {
             ("1,,000", None, None),
             (",5", None, Some("0.5")),
             ("99999999999999999999999999999999", None, None),
+            ("5.00-", Some("-5.00"), None),
+            ("(1,250.00)", Some("-1250.00"), None),
+            ("-(5)", None, None),
+            ("(-5)", None, None),
+            ("-5-", None, None),
+            ("()", None, None),
         ] {
             assert_eq!(read(DecimalMark::Point, text).as_deref(), point, "point {text}");
             assert_eq!(read(DecimalMark::Comma, text).as_deref(), comma, "comma {text}");
         }
         let error = DecimalMark::Point.read("23,40").unwrap_err().to_string();
         assert!(error.contains("`23,40`") && error.contains("decimal_mark = \"comma\""), "{error}");
+    }
+
+    /// After a public report: a column of amounts with the currency's sign in each.
+    #[test]
+    fn a_figure_of_a_file_may_name_its_currency() {
+        let read = |text: &str| DecimalMark::Comma.read_in(text, Currency::EUR).map(|figure| figure.to_string());
+        for text in ["-110,70 €", "-€110,70", "EUR -110,70", "-110,70 eur", "110,70-", "(110,70 €)", "−110,70"]
+        {
+            assert_eq!(read(text), Ok("-110.70".to_owned()), "{text}");
+        }
+        for (text, why) in [
+            ("110,70 $", "`110,70 $`: it is told in `$` where EUR is meant"),
+            ("USD 5", "`USD 5`: it is told in `USD` where EUR is meant"),
+            ("110.7 €", "`110.7 €` is not an amount with a decimal comma"),
+            ("110.7 €", "decimal_mark = \"point\""),
+            ("5 pieces", "`5 pieces` is not an amount"),
+            ("€", "`€` is not an amount"),
+            ("--5 €", "`--5 €` is not an amount"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]
@@ -338,7 +418,14 @@ mod tests {
             assert_eq!(minor(text), Ok(500), "{text}");
         }
         assert_eq!(minor("1,50"), Ok(150));
-        assert_eq!((minor("1.234,56"), minor("EUR -5")), (Ok(123_456), Ok(-500)));
+        assert_eq!(minor("1.234,56"), Ok(123_456));
+        for text in ["EUR -5", "-5 EUR", "-€5", "- € 5", "€-5", "-EUR 5,00", "−€5", "-5,00€", "5-", "(5 EUR)", "€(5)"]
+        {
+            assert_eq!(minor(text), Ok(-500), "{text}");
+        }
+        for text in ["--5", "-€-5", "-(5)", "€", "-", "-€", "()"] {
+            assert!(minor(text).unwrap_err().contains("write it like"), "{text}");
+        }
         for text in ["", "EUR", "5 USD", "$5", "0.005", "1;50", "EUR 5 USD", "1.2.3"] {
             let error = minor(text).unwrap_err();
             assert!(error.contains(&format!("`{text}`")) && error.contains("write it like"), "{error}");
