@@ -1,6 +1,7 @@
 //! Mistakes that users make: each has one exit code, and a text that names what is wrong and what to do.
 
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -145,6 +146,36 @@ impl Running {
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
+    /// Runs a verb on a pseudo-terminal and types an answer: exit code and what the screen shows.
+    fn on_a_terminal(&self, verb: &str, answer: &str) -> (i32, String) {
+        let line = format!("{} {verb}", env!("CARGO_BIN_EXE_wattstile"));
+        let mut script = Command::new("script")
+            .args(["-q", "-e", "-c", &line, "/dev/null"])
+            .current_dir(self.folder.path())
+            .env("TERM", "xterm")
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`script`, which makes a pseudo-terminal, is installed");
+        let mut keys = script.stdin.take().unwrap();
+        let mut screen = script.stdout.take().unwrap();
+        let (mut shown, mut bytes) = (String::new(), [0; 4_096]);
+        let mut is_answered = false;
+        loop {
+            let count = screen.read(&mut bytes).unwrap();
+            if count == 0 {
+                break;
+            }
+            shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            if !is_answered && shown.contains("[y/N] ") {
+                keys.write_all(answer.as_bytes()).unwrap();
+                is_answered = true;
+            }
+        }
+        (script.wait().unwrap().code().unwrap(), shown)
+    }
+
     /// Waits until so many sessions are closed, and gives their ids.
     fn closed(&self, count: usize) -> Vec<String> {
         let until = Instant::now() + Duration::from_secs(60);
@@ -234,6 +265,35 @@ fn orders_to_a_running_gate_tell_what_is_wrong_with_them() {
     assert!(error.contains("--all") && error.contains("--amount"), "{error}");
     assert_eq!(gate.verb(&["refund", &ids[0], "--all", "--dry-run"]).0, 0);
     assert_eq!(gate.verb(&["refund", &ids[0], "--all", "--amount", "1"]).0, 2);
+    refund_asks_a_person(&gate, &ids);
+}
+
+/// On a terminal a refund of everything is shown first, and given back only after `y`.
+fn refund_asks_a_person(gate: &Running, ids: &[String]) {
+    let left = |id: &str| {
+        let (code, answer, error) = gate.verb(&["refund", id, "--all", "--dry-run", "--json"]);
+        assert_eq!(code, 0, "{error}");
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let amount = answer["operations"][0]["amount"].as_str().map(str::to_owned);
+        (amount, answer["refunded"].clone(), answer["refunding"].clone())
+    };
+    let paid = ids.iter().find(|id| left(id).0.is_some()).expect("a session that paid something");
+    let before = left(paid);
+    let amount = before.0.clone().unwrap();
+    for no in ["\n", "n\n", "yes please\n", "\u{4}"] {
+        let (code, shown) = gate.on_a_terminal(&format!("refund {paid}"), no);
+        assert_eq!(code, 4, "{no:?}: {shown}");
+        assert!(shown.contains(&format!("would be asked: refund EUR {amount}")), "{shown}");
+        assert!(shown.contains("Give all of it back? [y/N]") && shown.contains("nothing was given back"), "{shown}");
+        assert_eq!(left(paid), before, "{no:?}");
+    }
+    let (code, shown) = gate.on_a_terminal(&format!("refund {paid}"), "y\n");
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains(&format!("is asked: refund EUR {amount}")), "{shown}");
+    assert_eq!(left(paid).0, None, "nothing is left to give back");
+    // What is said is not asked about, and a script is never asked.
+    let (code, shown) = gate.on_a_terminal(&format!("refund {} --amount 0.01", ids[1]), "");
+    assert!(!shown.contains("[y/N]"), "{code}: {shown}");
 }
 
 #[test]
