@@ -23,6 +23,12 @@ pub const DISPUTES_PER_PAYMENT: usize = 256;
 /// Brackets that may be open at a place of a configuration.
 pub const CONFIG_NESTING: usize = 16;
 
+/// Longest configuration, and longest map of a settlement file, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 16 << 20;
+
+/// Longest text of a setting, in characters: names and addresses stand in one line of receipts and invoices.
+pub const SETTING_CHARS_MAX: usize = 200;
+
 /// Longest frame of the native protocol, counted in bytes after its length field.
 pub const FRAME_MAX: u32 = 64 * 1_024;
 

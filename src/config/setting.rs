@@ -1,6 +1,7 @@
 //! What a single setting can be: how it is read from a value, and how it is written.
 
 use super::tree::Value;
+use crate::limits;
 use crate::payment::CredentialKind;
 use crate::transport::resolve;
 use crate::units::screen::screen;
@@ -131,6 +132,10 @@ impl Setting for String {
         let found = text(value, "a text")?;
         screen(&found).map_err(|fault| format!("a text that may be kept and shown: {fault}"))?;
         Ok(found)
+        let (length, max) = (found.chars().count(), limits::SETTING_CHARS_MAX);
+        if length > max {
+            return Err(format!("a text of at most {max} characters, and this has {length}"));
+        }
     }
     fn write(&self) -> Option<String> {
         quoted(self)
@@ -276,7 +281,7 @@ impl Setting for ZoneName {
         let found = text(value, WANTED)?;
         match jiff::tz::TimeZone::get(&found) {
             Ok(_) => Ok(ZoneName(found)),
-            Err(_) => Err(WANTED.to_owned()),
+            Err(error) => Err(format!("{WANTED}: {error}")),
         }
     }
     fn write(&self) -> Option<String> {

@@ -216,3 +216,32 @@ fn no_text_takes_a_card_number_or_repeats_it() {
         assert!(repeats.into_iter().all(|number| !text.contains(number)), "{text}");
     }
 }
+
+/// Such texts stand on receipts and invoices, in answers and in the log.
+#[test]
+fn every_text_setting_is_screened_and_bounded() {
+    let texts = [
+        ("gate", "name"),
+        ("operator", "name"),
+        ("operator", "address"),
+        ("operator", "vat_id"),
+        ("receipts", "address"),
+        ("tls", "trust_domain"),
+        ("log", "level"),
+    ];
+    let long = "x".repeat(crate::limits::SETTING_CHARS_MAX + 1);
+    for (section, key) in texts {
+        for (value, told) in [
+            ("4111 1111 1111 1111", "card's number"),
+            ("a\\u001b[2Jb", "U+001B, which is not shown"),
+            ("a\\r\\nSet-Cookie: x", "U+000D, which is not shown"),
+            ("a\\u202eb", "U+202E, which is not shown"),
+            (&*long, "at most 200 characters, and this has 201"),
+        ] {
+            let text = load(&format!("[{section}]\n{key} = \"{value}\"")).expect_err(key).to_string();
+            assert!(text.contains(&format!("`{section}.{key}` cannot be this")) && text.contains(told), "{text}");
+        }
+    }
+    let site = load("[[site]]\nid = \"a\"\nname = \"a\\u001bb\"").unwrap_err().to_string();
+    assert!(site.contains("`site.name` cannot be this"), "{site}");
+}
