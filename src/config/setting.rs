@@ -3,6 +3,7 @@
 use super::tree::Value;
 use crate::limits;
 use crate::payment::CredentialKind;
+use crate::tariff::zone_named;
 use crate::transport::resolve;
 use crate::units::screen::screen;
 use crate::units::{Currency, ProcessorId, SiteId, TariffId, TimeSpan};
@@ -131,11 +132,11 @@ impl Setting for String {
     fn read(value: &Value) -> Result<String, String> {
         let found = text(value, "a text")?;
         screen(&found).map_err(|fault| format!("a text that may be kept and shown: {fault}"))?;
-        Ok(found)
         let (length, max) = (found.chars().count(), limits::SETTING_CHARS_MAX);
         if length > max {
             return Err(format!("a text of at most {max} characters, and this has {length}"));
         }
+        Ok(found)
     }
     fn write(&self) -> Option<String> {
         quoted(self)
@@ -279,7 +280,7 @@ impl Setting for ZoneName {
     fn read(value: &Value) -> Result<ZoneName, String> {
         const WANTED: &str = "a time zone such as \"Europe/Amsterdam\"";
         let found = text(value, WANTED)?;
-        match jiff::tz::TimeZone::get(&found) {
+        match zone_named(&found) {
             Ok(_) => Ok(ZoneName(found)),
             Err(error) => Err(format!("{WANTED}: {error}")),
         }

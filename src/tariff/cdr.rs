@@ -345,8 +345,7 @@ fn read(reader: &mut Reader<'_>) -> Result<Cdr, TariffError> {
         let what = format!("a text of {} bytes", text.len());
         return Err(reader.fault("$", 0..0, TariffFault::TooLarge { what, max: CDR_BYTES_MAX }));
     }
-    let document = json::parse(text)
-        .map_err(|error| reader.fault("$", error.offset..error.offset, TariffFault::Json(error.what)))?;
+    let document = json::parse(text).map_err(|error| reader.fault("$", error.offset..error.offset, error.into()))?;
     let root = enveloped(reader, &document.root)?;
     reader.doubled(&root.path, &document.root);
     reader.misspelled(&root, CDR_FIELDS, CDR_OTHER_FIELDS);

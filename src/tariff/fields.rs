@@ -291,19 +291,19 @@ impl<'t> Reader<'t> {
 
     /// A number as an exact decimal; a string that holds one is taken with a finding.
     pub(super) fn opt_number(&mut self, fields: &Fields<'_, '_>, name: &str) -> Result<Option<Decimal>, TariffError> {
-        let text = match fields.get(name).map(|node| &node.value) {
+        let (text, expected) = match fields.get(name).map(|node| &node.value) {
             None => return Ok(None),
-            Some(Value::Number(text)) => *text,
+            Some(Value::Number(text)) => (*text, "a number that can be kept: it has more than 28 digits"),
             Some(Value::Text(text)) => {
                 let message = "a number is written as a string".to_owned();
                 self.say(Severity::Note, "number_as_text", &fields.path_of(name), fields.span_of(name), message, None);
-                text.trim()
+                (text.trim(), "a number (of at most 28 digits, with a decimal point)")
             }
             Some(other) => return Err(self.wrong_type(fields, name, "a number", other)),
         };
         match decimal(text) {
             Some(number) => Ok(Some(number)),
-            None => Err(self.value(fields, name, text, "a number (of at most 28 digits, with a decimal point)")),
+            None => Err(self.value(fields, name, text, expected)),
         }
     }
 

@@ -47,7 +47,8 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, TariffError> {
         let offset = error.valid_up_to();
         let byte = bytes.get(offset).copied().unwrap_or_default();
         let message = format!(
-            "byte {offset} (0x{byte:02x}) is not UTF-8; if the file is Latin-1 or of a Windows editor, {}",
+            "byte {} (0x{byte:02x}) is not UTF-8; if the file is Latin-1 or of a Windows editor, {}",
+            offset.saturating_add(1),
             convert("WINDOWS-1252")
         );
         fault(offset, message)
@@ -189,8 +190,7 @@ pub fn unusable(error: &TariffError) -> Finding {
         span: error.span.clone(),
         position: error.position,
         message: error.reason.to_string(),
-        help: help
-            .or_else(|| Some("nobody can be charged by this tariff: a start that it applies to is refused".to_owned())),
+        help: help.or_else(|| Some("the tariff cannot be used: a start that it applies to is refused".to_owned())),
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(error.position.to_string(), "line 2, column 3");
         let text = error.to_string();
         assert!(
-            text.contains("byte 9 (0xe9) is not UTF-8") && text.contains("iconv -f WINDOWS-1252 -t UTF-8"),
+            text.contains("byte 10 (0xe9) is not UTF-8") && text.contains("iconv -f WINDOWS-1252 -t UTF-8"),
             "{text}"
         );
         for bytes in [b"\xff\xfe{\0".as_slice(), b"\xfe\xff\0{", b"{\0\"\0", b"\0[\0{"] {

@@ -65,6 +65,8 @@ pub struct JsonError {
     pub position: Position,
     /// What was found or missing.
     pub what: String,
+    /// Whether it may be JSON, and is nested deeper than is read.
+    pub is_too_deep: bool,
 }
 
 impl Value<'_> {
@@ -87,6 +89,10 @@ pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     if text.starts_with('\u{feff}') {
         reader.at = '\u{feff}'.len_utf8();
     }
+    reader.skip_space();
+    if reader.peek().is_none() {
+        return Err(reader.error("the text is empty"));
+    }
     let root = reader.value(0)?;
     reader.skip_space();
     match reader.peek() {
@@ -104,7 +110,8 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn value(&mut self, depth: usize) -> Result<Node<'a>, JsonError> {
         if depth > JSON_DEPTH_MAX {
-            return Err(self.error(format!("more than {JSON_DEPTH_MAX} levels of nesting")));
+            let what = format!("more than {JSON_DEPTH_MAX} levels of nesting");
+            return Err(JsonError { is_too_deep: true, ..self.error(what) });
         }
         self.skip_space();
         let start = self.at;
@@ -144,14 +151,15 @@ impl<'a> Reader<'a> {
                     }
                     Some(b'}') => "a field name was expected: no comma stands behind the last field",
                     Some(b'\'') => "a field name in double quotes was expected, not in single ones",
-                    _ => "a field name in double quotes was expected",
+                    None => "the text ends where a field name was expected",
+                    Some(_) => "a field name in double quotes was expected",
                 }));
             }
             let name = self.string()?;
             let name_span = start..self.at;
             self.skip_space();
             if !self.take(b':') {
-                return Err(self.error("`:` was expected after the field name"));
+                return Err(self.expected("`:` behind the field name"));
             }
             let node = self.value(depth + 1)?;
             members.push(Member { name, name_span, node });
@@ -160,7 +168,7 @@ impl<'a> Reader<'a> {
                 return Ok(Value::Object(members));
             }
             if !self.take(b',') {
-                return Err(self.error("`,` or `}` was expected"));
+                return Err(self.expected("`,` or `}`"));
             }
         }
     }
@@ -179,7 +187,7 @@ impl<'a> Reader<'a> {
                 return Ok(Value::List(items));
             }
             if !self.take(b',') {
-                return Err(self.error("`,` or `]` was expected"));
+                return Err(self.expected("`,` or `]`"));
             }
         }
     }
@@ -337,8 +345,16 @@ impl<'a> Reader<'a> {
         found
     }
 
+    fn expected(&self, what: &str) -> JsonError {
+        match self.peek() {
+            None => self.error(format!("the text ends where {what} was expected")),
+            Some(_) => self.error(format!("{what} was expected")),
+        }
+    }
+
     fn error(&self, what: impl fmt::Display) -> JsonError {
-        JsonError { offset: self.at, position: Position::of(self.text, self.at), what: what.to_string() }
+        let position = Position::of(self.text, self.at);
+        JsonError { offset: self.at, position, what: what.to_string(), is_too_deep: false }
     }
 }
 
@@ -375,16 +391,28 @@ mod tests {
             ("nul", "line 1, column 1"),
             ("{} {}", "line 1, column 4"),
             ("", "line 1, column 1"),
+            (" \n\n", "line 3, column 1"),
             ("{\"a\" 1}", "line 1, column 6"),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error.position.to_string(), place, "{text}: {error}");
+        }
+        for (text, what) in [
+            ("", "the text is empty"),
+            ("\u{feff}\n", "the text is empty"),
+            ("{\"a\"", "the text ends where `:` behind the field name was expected"),
+            ("{\"a\": 1", "the text ends where `,` or `}` was expected"),
+            ("[1, ", "the text ends where a value was expected"),
+            ("{\"a\": 1,", "the text ends where a field name was expected"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().what, what, "{text}");
         }
     }
 
     #[test]
     fn nesting_is_bounded() {
         let text = "[".repeat(100_000);
-        assert!(parse(&text).unwrap_err().what.contains("nesting"));
+        let error = parse(&text).unwrap_err();
+        assert!(error.is_too_deep && error.what.contains("nesting"));
     }
 }

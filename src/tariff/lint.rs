@@ -156,7 +156,7 @@ impl Linter<'_> {
         };
         let absurd = units::absurd_step(component);
         if absurd && component.price_nano != 0 {
-            let (message, help) = units::step_words(component);
+            let (message, help) = units::step_words(self.tariff, component);
             self.at_component(Severity::Warning, "large_step_size", index, message, help);
         } else if large && component.price_nano > 0 {
             let unit = if component.dimension == Dimension::Energy { "Wh" } else { "s" };
@@ -173,9 +173,10 @@ impl Linter<'_> {
             (Some(low), Some(high)) => low.parts() > high.parts(),
             _ => false,
         };
-        if above(min.excl_vat, max.excl_vat) || above(min.incl_vat, max.incl_vat) {
-            let message = "min_price is above max_price; the minimum wins".to_owned();
-            self.at_root(Severity::Warning, "limits_cross", message, "");
+        let crossing = [(min.excl_vat, max.excl_vat), (min.incl_vat, max.incl_vat)];
+        if let Some((Some(low), Some(high))) = crossing.into_iter().find(|(low, high)| above(*low, *high)) {
+            let message = format!("min_price ({low}) is above max_price ({high}); the minimum wins");
+            self.at_root(Severity::Warning, "limits_cross", message, "look at both");
         }
         for (name, limit) in [("min_price", min), ("max_price", max)] {
             let side = [limit.excl_vat, limit.incl_vat].into_iter().flatten().min_by_key(|cost| cost.parts());
@@ -236,7 +237,7 @@ impl Linter<'_> {
             self.shadows(moment, &active, &mut holding, &mut overlaps);
         });
         self.unused(&used, &holding);
-        self.gaps(&gaps);
+        self.gaps(&gaps, &moments);
         for (winner, loser) in overlaps {
             let (first, second) = (&tariff.components[usize::from(winner)], &tariff.components[usize::from(loser)]);
             if used.contains(&loser) && first.price_nano != second.price_nano {
@@ -297,7 +298,7 @@ impl Linter<'_> {
         }
     }
 
-    fn gaps(&mut self, gaps: &BTreeMap<Dimension, Moment>) {
+    fn gaps(&mut self, gaps: &BTreeMap<Dimension, Moment>, moments: &Moments) {
         for (dimension, moment) in gaps {
             let mut priced = self.tariff.components.iter().enumerate().filter(|(_, component)| {
                 let element = &self.tariff.elements[usize::from(component.element)];
@@ -306,7 +307,7 @@ impl Linter<'_> {
             let Some((last, _)) = priced.next_back() else { continue };
             let costs = self.tariff.components.iter().any(|c| c.dimension == *dimension && c.price_nano != 0);
             let severity = if *dimension == Dimension::Energy && costs { Severity::Warning } else { Severity::Note };
-            let message = format!("no {dimension} is charged {}", words(moment));
+            let message = format!("no {dimension} is charged{}", moments.words(moment));
             let help = "add an element without restrictions at the end, at price 0 if that is meant";
             self.at_component(severity, "gap", last, message, help);
         }
@@ -448,6 +449,32 @@ impl Moments {
         (count <= MOMENTS_MAX).then_some(moments)
     }
 
+    /// A moment in words, for an example: only what makes a difference to the tariff.
+    fn words(&self, moment: &Moment) -> String {
+        let mut words = Vec::new();
+        if self.days.len() > 1 || self.day_ms.len() > 1 {
+            let minutes = moment.local.ms / 60_000;
+            let weekday = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
+            let day = usize::try_from((moment.local.day + 3).rem_euclid(7)).unwrap_or(0);
+            words.push(format!("on {} at {:02}:{:02}", weekday[day], minutes / 60, minutes % 60));
+        }
+        match moment.elapsed_ms / 1_000 {
+            _ if self.elapsed.len() < 2 => {}
+            0 => words.push("at the start of a session".to_owned()),
+            seconds => words.push(format!("{seconds} s after the start")),
+        }
+        if self.energy.len() > 1 {
+            words.push(format!("after {} kWh", Decimal::new(moment.energy, 9).normalize()));
+        }
+        let flows = [(&self.power, moment.power, 6, "kW"), (&self.current, moment.current, 3, "A")];
+        for (_, flow, scale, unit) in flows.into_iter().filter(|(cuts, ..)| cuts.len() > 1) {
+            if let Some(flow) = flow.low {
+                words.push(format!("at {} {unit}", Decimal::new(flow, scale).normalize()));
+            }
+        }
+        if words.is_empty() { String::new() } else { format!(", for example {}", words.join(", ")) }
+    }
+
     fn each(&self, reservations: bool, mut each: impl FnMut(&Moment)) {
         let session: &[Phase] = &[Phase::Charging, Phase::Parked];
         let all: &[Phase] = &[Phase::Charging, Phase::Parked, Phase::Reserved, Phase::Expired];
@@ -463,21 +490,6 @@ impl Moments {
             }
         }
     }
-}
-
-/// A moment in words, for an example.
-fn words(moment: &Moment) -> String {
-    let minutes = moment.local.ms / 60_000;
-    let weekday = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
-    let day = usize::try_from((moment.local.day + 3).rem_euclid(7)).unwrap_or(0);
-    let mut words = format!("for example on {} at {:02}:{:02}", weekday[day], minutes / 60, minutes % 60);
-    if moment.elapsed_ms > 0 {
-        words += &format!(" after {} s", moment.elapsed_ms / 1_000);
-    }
-    if moment.energy > 0 {
-        words += &format!(" after {} kWh", Decimal::new(moment.energy, 9).normalize());
-    }
-    words
 }
 
 mod units;

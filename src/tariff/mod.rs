@@ -57,3 +57,4 @@ pub use runs::{PricedSession, RecordedSession, ReservedTime};
 pub use segments::{BilledSegment, Segment, Segments};
 pub use select::Phase;
 pub use total::{Clamp, Price, Total, VatLine};
+pub use zones::zone_named;

@@ -4,7 +4,9 @@
 
 use super::bound::{Ahead, Dearest};
 use super::finding::{Finding, Position};
+use super::json::JsonError;
 use super::{names, read};
+use crate::limits::JSON_DEPTH_MAX;
 use crate::units::{Amount, Cost, Currency, MoneyError, Rounding, TariffHash, TariffId, Timestamp};
 use rust_decimal::Decimal;
 use std::fmt;
@@ -159,6 +161,15 @@ pub enum TariffFault {
     /// An amount that cannot be kept.
     #[error(transparent)]
     Money(#[from] MoneyError),
+}
+
+impl From<JsonError> for TariffFault {
+    fn from(error: JsonError) -> TariffFault {
+        match error.is_too_deep {
+            true => TariffFault::TooLarge { what: "its nesting".to_owned(), max: JSON_DEPTH_MAX },
+            false => TariffFault::Json(error.what),
+        }
+    }
 }
 
 impl TariffFault {

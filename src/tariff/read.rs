@@ -41,8 +41,7 @@ fn whole(reader: &mut Reader<'_>) -> Result<Option<Tariff>, TariffError> {
         let what = format!("a text of {} bytes", text.len());
         return Err(reader.fault("$", 0..0, TariffFault::TooLarge { what, max: TARIFF_BYTES_MAX }));
     }
-    let document = json::parse(text)
-        .map_err(|error| reader.fault("$", error.offset..error.offset, TariffFault::Json(error.what)))?;
+    let document = json::parse(text).map_err(|error| reader.fault("$", error.offset..error.offset, error.into()))?;
     reader.comments(&document);
     reader.doubled("$", &document.root);
     let root = reader.object("$", &document.root, TARIFF_FIELDS)?;

@@ -9,6 +9,7 @@ use super::names::{READING_FIELDS, READINGS_FIELDS, RUN_FIELDS};
 use super::rating::{Rating, RatingError};
 use super::read::date_time;
 use super::segments::Segments;
+use super::zones::zone_named;
 use crate::limits::CDR_BYTES_MAX;
 use crate::units::{Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
 use jiff::tz::TimeZone;
@@ -82,8 +83,10 @@ impl RecordedSession {
             session.close();
             if let Some(lower) = session.readings.first().filter(|first| first.register < first_register) {
                 let reason = TariffFault::Contradiction(format!(
-                    "the session begins at {first_register}, and its reading of {} shows {}: a register never falls",
-                    lower.at, lower.register
+                    "the session begins at {}, and its reading of {} shows {}: a register never falls",
+                    wh(first_register),
+                    lower.at,
+                    wh(lower.register)
                 ));
                 return Err(reader.fault(
                     &root.path_of("start_register_wh"),
@@ -258,7 +261,8 @@ fn next_reading(
     if reading.register < Energy::ZERO {
         let reason = TariffFault::Contradiction(format!(
             "the reading of {} shows {}, and a register is never below zero: leave out a reading that is not known",
-            reading.at, reading.register
+            reading.at,
+            wh(reading.register)
         ));
         return Err(reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason));
     }
@@ -274,7 +278,10 @@ fn next_reading(
         let reason = TariffFault::Contradiction(format!(
             "the register falls from {} ({}) to {} ({}): where a meter was reset or changed, price the readings before and \
              after it as two sessions",
-            last.register, last.at, reading.register, reading.at
+            wh(last.register),
+            last.at,
+            wh(reading.register),
+            reading.at
         ));
         let fault = reader.fault(&fields.path_of("register_wh"), fields.span_of("register_wh"), reason);
         // The readings behind it are compared with it: one fall is one fault.
@@ -283,14 +290,18 @@ fn next_reading(
     Ok(reading)
 }
 
+/// A register as the file has it, in Wh.
+fn wh(register: Energy) -> String {
+    format!("{} Wh", Decimal::new(register.microwatt_hours(), 6).normalize())
+}
+
 fn open(text: &str) -> Result<(Reader<'_>, Node<'_>), TariffError> {
     let reader = Reader::new(text);
     if text.len() > CDR_BYTES_MAX {
         let what = format!("a text of {} bytes", text.len());
         return Err(reader.fault("$", 0..0, TariffFault::TooLarge { what, max: CDR_BYTES_MAX }));
     }
-    let document = json::parse(text)
-        .map_err(|error| reader.fault("$", error.offset..error.offset, TariffFault::Json(error.what)))?;
+    let document = json::parse(text).map_err(|error| reader.fault("$", error.offset..error.offset, error.into()))?;
     Ok((reader, document.root))
 }
 
@@ -335,8 +346,9 @@ fn number(
 fn zone(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<TimeZone>, TariffError> {
     for name in ["timezone", "time_zone"] {
         let Some(text) = reader.opt_text(root, name)? else { continue };
-        let zone = TimeZone::get(&text);
-        return zone.map(Some).map_err(|_| reader.value(root, name, &text, "a time zone (IANA)"));
+        return zone_named(&text)
+            .map(Some)
+            .map_err(|error| reader.fault(&root.path_of(name), root.span_of(name), TariffFault::Contradiction(error)));
     }
     Ok(None)
 }

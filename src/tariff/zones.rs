@@ -1,5 +1,6 @@
 //! The time zone of a place that only names its country, as CDRs do.
 
+use crate::units::did_you_mean;
 use jiff::tz::TimeZone;
 
 /// ISO 3166-1 alpha-3, alpha-2, IANA zone, and whether the country has that one zone only.
@@ -75,6 +76,20 @@ const COUNTRIES: &[(&str, &str, &str, bool)] = &[
     ("ZAF", "ZA", "Africa/Johannesburg", true),
 ];
 
+/// The time zone of this name.
+///
+/// # Errors
+/// A name that the IANA database does not have, with the one that was probably meant.
+pub fn zone_named(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name).map_err(|_| {
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let short: String = name.chars().take(60).collect();
+        let meant = did_you_mean(&short, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+        format!("`{short}` is no time zone of the IANA database, such as Europe/Amsterdam{meant}")
+    })
+}
+
 /// The zone of a country by its ISO 3166-1 code of two or three letters, and whether it is the only one there.
 pub(super) fn of_country(code: &str) -> Option<(TimeZone, bool)> {
     let same = |other: &str| other.eq_ignore_ascii_case(code.trim());
@@ -85,6 +100,17 @@ pub(super) fn of_country(code: &str) -> Option<(TimeZone, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_zone_that_is_not_there_is_told_with_the_one_that_was_meant() {
+        let error = zone_named("Europe/Amsterdamm").unwrap_err();
+        assert!(
+            error.starts_with("`Europe/Amsterdamm` is no time zone") && error.contains("`Europe/Amsterdam`?"),
+            "{error}"
+        );
+        assert!(!zone_named("Nowhere").unwrap_err().contains("did you mean"));
+        assert!(zone_named(&"x".repeat(100_000)).unwrap_err().len() < 200);
+    }
 
     #[test]
     fn every_zone_of_the_table_exists() {

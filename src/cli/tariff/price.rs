@@ -2,7 +2,7 @@
 
 use super::{at, faulty, one_tariff, read};
 use crate::cli::{CliError, Exit, Output};
-use crate::tariff::{Cdr, Parsed, PriceReport, PriceText, RecordedSession, Severity};
+use crate::tariff::{Cdr, Parsed, PriceReport, PriceText, RecordedSession, Severity, zone_named as zone};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -112,7 +112,7 @@ fn of_list(file: &Path, given: Option<&str>, named: Option<&str>) -> Result<Pars
 }
 
 pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
-    TimeZone::get(name).map_err(|error| CliError::new(Exit::Usage, format!("time zone `{name}`: {error}")))
+    zone(name).map_err(|error| CliError::new(Exit::Usage, error))
 }
 
 /// Hours on a clock: `1:58:22.8` says exactly what a decimal of an hour cannot.

@@ -146,7 +146,7 @@ fn absurd_blocks_and_windows_that_never_open_are_warnings() {
     assert!(
         huge.iter().any(|(code, severity, message)| *code == "large_step_size"
             && *severity == Severity::Warning
-            && message.ends_with("billed is 300")),
+            && message.ends_with("billed is EUR 300")),
         "{huge:?}"
     );
     assert!(

@@ -157,13 +157,16 @@ pub(super) fn absurd_step(component: &Component) -> bool {
 }
 
 /// What an absurd block means, and what to do.
-pub(super) fn step_words(component: &Component) -> (String, &'static str) {
+pub(super) fn step_words(tariff: &Tariff, component: &Component) -> (String, &'static str) {
     let price = component.price().checked_mul(Decimal::from(component.step_size)).unwrap_or_default();
     let energy = component.dimension == Dimension::Energy;
     let (unit, parts) = if energy { ("Wh", 1_000) } else { ("s", 3_600) };
     let least = price.checked_div(Decimal::from(parts)).unwrap_or_default().round_dp(4).normalize();
-    let message =
-        format!("it is billed in blocks of {} {unit}: the least that is billed is {least}", component.step_size);
+    let message = format!(
+        "it is billed in blocks of {} {unit}: the least that is billed is {} {least}",
+        component.step_size,
+        tariff.currency()
+    );
     let help =
         if energy { "OCPI states step_size in Wh: 1 bills every Wh" } else { "OCPI states step_size in seconds" };
     (message, help)
