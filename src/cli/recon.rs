@@ -7,9 +7,12 @@ use super::look::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
 use super::replay::skipped_rows;
 use super::{CliError, Exit, Output};
-use crate::billing::reconciliation::table::BadRows;
-use crate::billing::reconciliation::{Batch, ColumnMap, LineKind, Report, read_ours, read_rows, reconcile};
+use crate::billing::reconciliation::table::{BadRows, Encoding, read_text};
+use crate::billing::reconciliation::{
+    Batch, ColumnMap, CsvError, LineKind, Pair, Report, WhyExtra, read_ours, read_rows, reconcile,
+};
 use crate::console::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledView};
+use crate::limits::CONFIG_BYTES_MAX;
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp, counted};
 use rust_decimal::Decimal;
 use std::fs::File;
@@ -216,12 +219,18 @@ fn read_batch(
     at: Timestamp,
     (currency, skip_invalid): (Currency, bool),
 ) -> Result<(Batch, BadRows), CliError> {
-    let text = std::fs::read_to_string(map).map_err(|error| CliError::file(map, &error))?;
-    let columns: ColumnMap =
-        toml::from_str(&text).map_err(|error| CliError::new(Exit::Config, format!("{}: {error}", map.display())))?;
-    let found = read_rows(open(file)?, &columns, currency).map_err(|error| corrupt(file, &error))?;
+    let wrong = |error: &dyn std::fmt::Display| CliError::new(Exit::Config, format!("{}: {error}", map.display()));
+    let text = read_text(open(map)?, Encoding::Utf8, CONFIG_BYTES_MAX).map_err(|fault| wrong(&fault))?;
+    let columns: ColumnMap = toml::from_str(&text).map_err(|error| wrong(&error.to_string().trim_end()))?;
+    let found = read_rows(open(file)?, &columns, currency).map_err(|error| match error {
+        CsvError::Map(what) => wrong(&what),
+        CsvError::LeftOut { what, write } => corrupt(file, &what).help(format!("write {write} in {}", map.display())),
+        other => corrupt(file, &other),
+    })?;
     if !found.bad.is_empty() && !skip_invalid {
-        return Err(corrupt(file, &found.bad).help("--skip-invalid goes on without these rows"));
+        let skip = "--skip-invalid goes on without these rows";
+        let help = found.bad.mend.as_ref().map_or(skip.to_owned(), |mend| format!("{mend}; or {skip}"));
+        return Err(corrupt(file, &found.bad).help(help));
     }
     let id = file.file_name().unwrap_or_default().to_string_lossy().into();
     let batch = Batch { id, processor: processor.clone(), currency, at, lines: found.rows, trailer: None };
@@ -254,20 +263,49 @@ impl Compare {
             ];
             piles.iter().try_for_each(|(name, count)| writeln!(out, "{name:<22}{count:>8}"))?;
             for pair in &report.differs {
-                let difference = Amount::new(pair.difference, self.currency).major();
-                writeln!(out, "  {WARNING}differs{WARNING:#}  {}  by {difference}", pair.ours.operation)?;
+                let currency = pair.ours.amount.currency;
+                let ours = Amount::new(pair.ours.signed(), currency);
+                let difference = Amount::new(pair.difference, currency).major();
+                let (row, operation, theirs) = (pair.theirs.row, pair.ours.operation, pair.theirs.gross.major());
+                writeln!(
+                    out,
+                    "  {WARNING}differs{WARNING:#}  line {row}  {operation}  {ours} ours, {theirs} theirs: by {difference}"
+                )?;
             }
             for missing in &report.missing {
                 writeln!(out, "  {BAD}missing{BAD:#}  {}  {}", missing.operation, missing.amount)?;
             }
             for extra in &report.extra {
-                writeln!(out, "  {BAD}extra{BAD:#}    line {}  {}", extra.theirs.row, extra.theirs.gross)?;
+                let (theirs, why) = (&extra.theirs, extra.why.text());
+                let named = theirs.operation.map(|id| id.to_string()).or(theirs.reference.as_deref().map(str::to_owned));
+                let named = named.unwrap_or_else(|| "-".to_owned());
+                writeln!(out, "  {BAD}extra{BAD:#}    line {}  {named}  {}: {why}", theirs.row, theirs.gross)?;
             }
+            self.hints(&report, out)?;
             report.faults.iter().try_for_each(|fault| writeln!(out, "  {BAD}fault{BAD:#}    {fault}"))?;
             skipped_rows(&skipped, out)?;
             verdict(&report, skipped.is_empty(), self.currency, out)
         })?;
         Ok(if report.is_clean() && skipped.is_empty() { Exit::Ok } else { Exit::Failed })
+    }
+}
+
+impl Compare {
+    /// What of the map may be the reason for what differs or fits nothing.
+    fn hints(&self, report: &Report, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let map = self.map.display();
+        if report.extra.iter().any(|extra| extra.why == WhyExtra::WrongSign) {
+            let hint = "where debits are written without a sign, `debits` says which lines they are";
+            writeln!(out, "  {WARNING}hint{WARNING:#}     {map}: {hint}")?;
+        }
+        let scale = 10_i64.pow(u32::from(self.currency.exponent()));
+        let in_minor = |pair: &Pair| pair.ours.signed().checked_mul(scale) == Some(pair.theirs.gross.minor);
+        if scale > 1 && !report.differs.is_empty() && report.differs.iter().all(in_minor) {
+            let hint =
+                "every amount that differs is as often too large: minor_units = true reads a file that counts them";
+            writeln!(out, "  {WARNING}hint{WARNING:#}     {map}: {hint}")?;
+        }
+        Ok(())
     }
 }
 

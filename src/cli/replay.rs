@@ -2,6 +2,7 @@
 
 use super::output::{BAD, GOOD};
 use super::own_gate::{OwnGate, Wishes};
+use super::tariff::one_tariff;
 use super::{CliError, Exit, Output};
 use crate::billing::reconciliation::table::BadRows;
 use crate::host::wall_clock;
@@ -15,7 +16,7 @@ use crate::sim::processor::{Lines, Service, Settings};
 use crate::sim::recording::{RecordedSession, read_recording};
 use crate::sim::replay::{ReplayReport, Telling, by_charger, replay};
 use crate::sim::tls::dialler;
-use crate::tariff::Tariff;
+use crate::tariff::{Tariff, zone_named};
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::resolve;
 use crate::transport::{Connector, Trust};
@@ -45,6 +46,9 @@ pub struct Args {
     /// The tariff by which they were billed, as OCPI JSON
     #[arg(long, value_name = "FILE", env = "WATTSTILE_REPLAY_TARIFF")]
     tariff: PathBuf,
+    /// The tariff's id, where its file is a list
+    #[arg(long, value_name = "ID")]
+    tariff_id: Option<String>,
     /// Time between two readings, in seconds of session time
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     interval: u32,
@@ -77,10 +81,9 @@ pub struct Args {
 
 /// Does what the arguments say.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    zone_named(&args.zone).map_err(|error| CliError::new(Exit::Usage, error))?;
     let file = File::open(&args.sessions).map_err(|error| CliError::file(&args.sessions, &error))?;
-    let text = std::fs::read_to_string(&args.tariff).map_err(|error| CliError::file(&args.tariff, &error))?;
-    let tariff =
-        Tariff::parse(&text).map_err(|error| CliError::failed(format!("{}: {error}", args.tariff.display())))?.tariff;
+    let tariff = one_tariff(&args.tariff, args.tariff_id.as_deref())?.tariff;
     let power_max = Power::from_milliwatts(i64::from(args.power_max) * 1_000_000);
     let unreadable = |error: &dyn std::fmt::Display| CliError::failed(format!("{}: {error}", args.sessions.display()));
     let found =

@@ -66,7 +66,7 @@ fn faulty(path: &Path, error: &TariffError) -> CliError {
 }
 
 /// The one tariff of a file: of a list, the one with this id.
-fn one_tariff(path: &Path, id: Option<&str>) -> Result<Parsed, CliError> {
+pub(super) fn one_tariff(path: &Path, id: Option<&str>) -> Result<Parsed, CliError> {
     let text = read(path)?;
     let mut read: Vec<Result<Parsed, TariffError>> =
         tariffs_in(&text).map_err(|error| faulty(path, &error))?.iter().map(TariffText::parse).collect();

@@ -22,6 +22,7 @@ pub use sections::{
 pub use setting::{Limit, LogFormat, MinTls, Mode, Pattern, SeriesScope, Setting, ZoneName};
 pub use tree::Origin;
 
+use crate::billing::reconciliation::table::{Encoding, read_text};
 use crate::journal::{Owner, OwnerMode};
 use crate::limits;
 use crate::node::house::SeriesNames;
@@ -124,7 +125,12 @@ impl Default for Config {
 impl Layers {
     /// A file, what the environment of this process says, and flags.
     pub fn of_process(path: Option<PathBuf>, flags: Vec<String>) -> std::io::Result<Layers> {
-        let source = path.as_ref().map(std::fs::read_to_string).transpose()?.unwrap_or_default();
+        let read = |path: &PathBuf| {
+            let file = std::fs::File::open(path)?;
+            read_text(file, Encoding::Utf8, limits::CONFIG_BYTES_MAX)
+                .map_err(|fault| std::io::Error::new(std::io::ErrorKind::InvalidData, fault))
+        };
+        let source = path.as_ref().map(read).transpose()?.unwrap_or_default();
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();

@@ -5,7 +5,7 @@
 //! in whole microwatt hours and its last value is exactly the recorded total above the first.
 
 use crate::billing::reconciliation::ReadRows;
-use crate::billing::reconciliation::table::{BadRows, Encoding, missing_column, read_text, shortened};
+use crate::billing::reconciliation::table::{self, BadRows, Encoding, Finder, read_text, shortened, wrong_fields};
 use crate::limits;
 use crate::units::{
     ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, MoneyError, Power, SessionKey, TimeSpan, Timestamp,
@@ -41,21 +41,19 @@ pub struct RecordedSession {
 /// A recording that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// Not text, or not CSV.
-    #[error("not a table: {0}")]
+    /// Not text, not CSV, or without a row.
+    #[error("{0}")]
     Table(String),
     /// A column that is needed is not in the first line.
     #[error("line 1: {0}")]
     Column(String),
     /// A row with too few or too many fields.
-    #[error("line {line}: {found} fields, expected {expected} as in the line of names")]
+    #[error("line {line}: {what}")]
     Fields {
         /// Line of the file, counted from 1.
         line: u64,
-        /// How many it has.
-        found: usize,
-        /// How many the line of names has.
-        expected: usize,
+        /// How many it has, and how many the line of names has.
+        what: String,
     },
     /// A field that does not hold what its column needs.
     #[error("line {line}, column `{column}`: `{value}` {why}")]
@@ -104,23 +102,24 @@ pub fn read_recording(
     currency: Currency,
     power_max: Power,
 ) -> Result<ReadRows<RecordedSession>, RecordingError> {
-    let text = read_text(source, Encoding::Utf8, limits::SETTLEMENT_FILE_BYTES_MAX).map_err(RecordingError::Table)?;
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
-    let header = reader.headers().map_err(|error| RecordingError::Table(error.to_string()))?.clone();
+    let text = read_text(source, Encoding::Utf8, limits::SETTLEMENT_FILE_BYTES_MAX)
+        .map_err(|fault| RecordingError::Table(fault.to_string()))?;
+    let (mut reader, header) = table::open(&text, b',').map_err(RecordingError::Table)?;
     let own = format!("billed_{}", currency.code().to_ascii_lowercase());
+    let mut finder = Finder::of(&header);
+    let other = header.iter().find(|found| found.starts_with("billed_") && *found != own);
+    if let Some(other) = other.filter(|_| !finder.has(&own) && !finder.has(COLUMNS[BILLED])) {
+        let expected = format!("in {currency}, the tariff's currency; expected is `{own}`");
+        return Err(RecordingError::Column(format!("the column `{}` is not {expected}", shortened(other))));
+    }
     let mut places = [0; COLUMNS.len()];
     for (column, (place, name)) in places.iter_mut().zip(COLUMNS).enumerate() {
-        let fits = |found: &str| found == name || (column == BILLED && found == own);
-        *place = header.iter().position(fits).ok_or_else(|| {
-            let other = header.iter().find(|found| column == BILLED && found.starts_with("billed_"));
-            RecordingError::Column(match other {
-                Some(other) => {
-                    format!("the column `{other}` is not in {currency}, the tariff's currency; expected is `{own}`")
-                }
-                None => missing_column(if column == BILLED { &own } else { name }, &header),
-            })
-        })?;
+        *place = match column {
+            BILLED => finder.find_by(&own, |found| found == name || found == own),
+            _ => finder.find(name),
+        };
     }
+    finder.done().map_err(RecordingError::Column)?;
     let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
     let mut lines: BTreeMap<SessionKey, u64> = BTreeMap::new();
     for record in reader.records() {
@@ -142,6 +141,9 @@ pub fn read_recording(
             },
             Err(error) => found.bad.push(error),
         }
+    }
+    if found.rows.is_empty() && found.bad.is_empty() {
+        return Err(RecordingError::Table("there is no session below the line of names".to_owned()));
     }
     Ok(found)
 }
@@ -184,8 +186,7 @@ impl Row<'_> {
 
 fn session_of(row: &Row<'_>, currency: Currency, power_max: Power) -> Result<RecordedSession, RecordingError> {
     if row.record.len() != row.header.len() {
-        let (line, found, expected) = (row.line(), row.record.len(), row.header.len());
-        return Err(RecordingError::Fields { line, found, expected });
+        return Err(RecordingError::Fields { line: row.line(), what: wrong_fields(row.record, row.header.len()) });
     }
     let start = row.time(3)?;
     let end = row.time(4)?;
@@ -403,6 +404,13 @@ mod tests {
         assert_eq!(read(&HEADER.replace("billed_eur", "billed")).unwrap().rows.len(), 1);
         let error = read(HEADER).unwrap_err().to_string();
         assert!(error.contains("`billed_eur`") && error.contains("`billed_sek`"), "{error}");
+        assert!(read(&HEADER.replace("place", "billed")).unwrap_err().to_string().contains("stands twice"));
+        let error = read(&HEADER.replace("connector", "plug").replace("place", "site")).unwrap_err().to_string();
+        assert!(error.starts_with("line 1: there are no columns `connector`, `place`; the columns are "), "{error}");
+        let error = read_recording(HEADER.as_bytes(), sek, POWER_MAX).unwrap_err().to_string();
+        assert!(error.contains("`billed_eur` is not in SEK"), "{error}");
+        let error = read_recording(HEADER.as_bytes(), Currency::EUR, POWER_MAX).unwrap_err().to_string();
+        assert_eq!(error, "there is no session below the line of names");
         let error = read(&HEADER.replace(',', ";")).unwrap_err().to_string();
         assert!(error.contains("separator seems to be `;`"), "{error}");
     }

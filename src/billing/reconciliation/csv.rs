@@ -1,7 +1,8 @@
 //! Settlement files: every processor has its own columns, so a map says which is which.
 
+use super::left_out::LeftOut;
 use super::map::{ColumnMap, Columns, Figures, Meaning};
-use super::table::{BadRows, Encoding, missing_column, read_text, shortened};
+use super::table::{self, BadRows, Encoding, Finder, TextFault, read_text, shortened, wrong_fields};
 use super::{Flow, LineKind, Ours, SettlementLine};
 use crate::limits;
 use crate::units::{Amount, Currency, DecimalMark, MoneyError, OpId, Timestamp};
@@ -12,7 +13,7 @@ use std::io::Read;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CsvError {
     /// Not a table, or not text.
-    #[error("not a table: {0}")]
+    #[error("{0}")]
     Table(String),
     /// A column that the map names is not there.
     #[error("{0}")]
@@ -28,14 +29,20 @@ pub enum CsvError {
         what: String,
     },
     /// A row that has too few or too many fields.
-    #[error("line {line}: {found} fields, expected {expected} as in the line of names")]
+    #[error("line {line}: {what}")]
     Fields {
         /// The line of the file.
         line: u64,
-        /// How many it has.
-        found: usize,
-        /// How many the line of names has.
-        expected: usize,
+        /// How many it has, and how many the line of names has.
+        what: String,
+    },
+    /// Columns with amounts that the map does not name.
+    #[error("{what}; write {write} in the map")]
+    LeftOut {
+        /// Which, and where they have amounts.
+        what: String,
+        /// What names them.
+        write: String,
     },
     /// Rows that cannot be read: all of them are told at once.
     #[error("{0}")]
@@ -81,9 +88,13 @@ pub fn read_csv(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<
 /// When the map or the table as a whole cannot be used: a column that is not there, bytes that are not text.
 pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result<ReadRows<SettlementLine>, CsvError> {
     let separator = map.checked().map_err(CsvError::Map)?;
-    let (text, skipped) = text_of(file, map.encoding, map.header_line)?;
-    let (mut reader, headers) = table(&text, separator)?;
-    let columns = Columns::find(map, &headers).map_err(|name| CsvError::Column(missing_column(&name, &headers)))?;
+    let (text, skipped) = text_of(file, map.encoding, map.header_line).map_err(|fault| {
+        let mend = ", or say which encoding it has in the map: encoding = \"latin-1\", or \"utf-16\"";
+        CsvError::Table(format!("{fault}{}", if fault.of_encoding { mend } else { "" }))
+    })?;
+    let (mut reader, headers) = table::open(&text, separator).map_err(CsvError::Table)?;
+    let columns = Columns::find(map, &headers).map_err(CsvError::Column)?;
+    let mut left_out = LeftOut::of(map, &columns, &headers);
     let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
     for (index, record) in reader.records().enumerate() {
         if index >= limits::SETTLEMENT_LINES_MAX {
@@ -94,40 +105,46 @@ pub fn read_rows(file: impl Read, map: &ColumnMap, currency: Currency) -> Result
             continue;
         }
         let line = record.position().map_or(0, ::csv::Position::line).saturating_add(skipped);
+        left_out.look(&record, line, currency);
         let row = Row { map, record: &record, line };
         match fields(&record, &headers, line).and_then(|()| row.read(&columns, currency)) {
-            Ok(Some(line)) => found.rows.push(line),
-            Ok(None) => {}
+            Ok(Found::Line(line)) => found.rows.push(line),
+            Ok(Found::Skipped) => {}
+            Ok(Found::NoAmount) => left_out.without(&record, line, currency),
             Err(error) => found.bad.push(error),
         }
     }
+    left_out.other_sides()?;
+    left_out.tell_empty(&mut found.bad);
     Ok(found)
 }
 
+/// What a row is.
+enum Found {
+    Line(SettlementLine),
+    /// Its kind says that it is left out.
+    Skipped,
+    /// There is no amount where the map looks for one.
+    NoAmount,
+}
+
 /// The text behind the lines that stand before the names, and how many lines those are.
-fn text_of(file: impl Read, encoding: Encoding, header_line: u32) -> Result<(String, u64), CsvError> {
-    let text = read_text(file, encoding, limits::SETTLEMENT_FILE_BYTES_MAX).map_err(CsvError::Table)?;
+fn text_of(file: impl Read, encoding: Encoding, header_line: u32) -> Result<(String, u64), TextFault> {
+    let text = read_text(file, encoding, limits::SETTLEMENT_FILE_BYTES_MAX)?;
     let before = usize::try_from(header_line.saturating_sub(1)).unwrap_or(usize::MAX);
     let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
     let text = if start == 0 { text } else { text[start..].to_owned() };
     Ok((text, u64::from(header_line.saturating_sub(1))))
 }
 
-type Table<'t> = (::csv::Reader<&'t [u8]>, ::csv::StringRecord);
-
-fn table(text: &str, separator: u8) -> Result<Table<'_>, CsvError> {
-    let mut builder = ::csv::ReaderBuilder::new();
-    builder.delimiter(separator).trim(::csv::Trim::All).flexible(true);
-    let mut reader = builder.from_reader(text.as_bytes());
-    let headers = reader.headers().map_err(|error| CsvError::Table(error.to_string()))?.clone();
-    Ok((reader, headers))
-}
-
 fn fields(record: &::csv::StringRecord, headers: &::csv::StringRecord, line: u64) -> Result<(), CsvError> {
     let (found, expected) = (record.len(), headers.len());
     // Some exports end every row with one more separator.
     let more_are_empty = found > expected && record.iter().skip(expected).all(str::is_empty);
-    if found == expected || more_are_empty { Ok(()) } else { Err(CsvError::Fields { line, found, expected }) }
+    match found == expected || more_are_empty {
+        true => Ok(()),
+        false => Err(CsvError::Fields { line, what: wrong_fields(record, expected) }),
+    }
 }
 
 /// Reads our side from a table with the columns `operation`, `kind` (`capture`, `refund`, `dispute` or
@@ -137,13 +154,11 @@ fn fields(record: &::csv::StringRecord, headers: &::csv::StringRecord, line: u64
 /// # Errors
 /// A column that is not there, or every row that cannot be read.
 pub fn read_ours(file: impl Read) -> Result<Vec<Ours>, CsvError> {
-    let (text, _) = text_of(file, Encoding::Utf8, 1)?;
-    let (mut reader, headers) = table(&text, b',')?;
-    let mut columns = [0; 6];
-    for (index, name) in columns.iter_mut().zip(OUR_COLUMNS) {
-        let found = headers.iter().position(|header| header == name);
-        *index = found.ok_or_else(|| CsvError::Column(missing_column(name, &headers)))?;
-    }
+    let (text, _) = text_of(file, Encoding::Utf8, 1).map_err(|fault| CsvError::Table(fault.to_string()))?;
+    let (mut reader, headers) = table::open(&text, b',').map_err(CsvError::Table)?;
+    let mut finder = Finder::of(&headers);
+    let columns = OUR_COLUMNS.map(|name| finder.find(name));
+    finder.done().map_err(CsvError::Column)?;
     let mut found = ReadRows { rows: Vec::new(), bad: BadRows::default() };
     for (index, record) in reader.records().enumerate() {
         if index >= limits::SETTLEMENT_LINES_MAX {
@@ -169,7 +184,7 @@ fn own_row(record: &::csv::StringRecord, columns: &[usize; 6], line: u64) -> Res
         wrong(1, format!("`{}` is none of {names}", shortened(field(1))))
     })?;
     let currency: Currency = field(4).parse().map_err(|error: MoneyError| wrong(4, error.to_string()))?;
-    let figure = DecimalMark::Point.read(field(3)).map_err(|error| wrong(3, error.to_string()))?;
+    let figure = DecimalMark::Point.read_in(field(3), currency).map_err(|error| wrong(3, error))?;
     let amount = Amount::from_major(figure, currency).map_err(|error| wrong(3, error.to_string()))?;
     if amount.minor <= 0 {
         return Err(wrong(3, format!("`{}` is not above zero", field(3))));
@@ -188,8 +203,7 @@ struct Row<'r> {
 }
 
 impl Row<'_> {
-    /// The line; `None` when its kind says that it is skipped.
-    fn read(&self, columns: &Columns<'_>, batch: Currency) -> Result<Option<SettlementLine>, CsvError> {
+    fn read(&self, columns: &Columns<'_>, batch: Currency) -> Result<Found, CsvError> {
         let currency = match columns.currency.filter(|column| !self.field(*column).is_empty()) {
             Some(column) => self.field(column).parse().map_err(|error| self.wrong(column.0, error))?,
             None => batch,
@@ -197,16 +211,27 @@ impl Row<'_> {
         let kind = match columns.kind {
             Some(column) => match self.map.kinds.get(self.field(column)) {
                 // Such lines are left out before their fields are counted.
-                Some(Meaning::Skip) => return Ok(None),
+                Some(Meaning::Skip) => return Ok(Found::Skipped),
                 Some(Meaning::Line(kind)) => Some(*kind),
                 None => return Err(self.wrong(column.0, self.map.unknown_kind(self.field(column)))),
             },
             None => None,
         };
         let zero = Amount::zero(currency);
-        let told =
-            (self.sum(&columns.gross, currency)?, self.sum(&columns.fee, currency)?, self.sum(&columns.net, currency)?);
         let at = columns.first();
+        let is_debit = columns.is_debit(self.record);
+        let signed = |sum: Option<Amount>| match sum {
+            Some(amount) if is_debit && amount.minor < 0 => {
+                let what = format!(
+                    "{amount} is below zero in a line that `debits` of the map names: its amounts have no sign"
+                );
+                Err(self.wrong(at, what))
+            }
+            Some(amount) if is_debit => self.difference(at, zero, amount).map(Some),
+            sum => Ok(sum),
+        };
+        let (gross, net) = (self.sum(&columns.gross, currency)?, self.sum(&columns.net, currency)?);
+        let told = (signed(gross)?, self.sum(&columns.fee, currency)?, signed(net)?);
         let fee_told = match told.1 {
             Some(fee) if self.map.fees_negative => Some(self.difference(at, zero, fee)?),
             fee => fee,
@@ -226,19 +251,20 @@ impl Row<'_> {
                 (net.checked_add(fee).map_err(|error| self.wrong(at, error))?, fee, net)
             }
             (None, Some(fee), None) if kind == Some(LineKind::Fee) => (zero, fee, self.difference(at, zero, fee)?),
-            (None, _, None) => {
-                let what = "no amount: the columns that the map names for gross and net are empty; name the columns that \
-                            hold it (`net = [...]`), or leave such lines out with `skip`";
-                return Err(self.wrong(at, what));
-            }
+            (None, _, None) => return Ok(Found::NoAmount),
         };
         let kind = kind.unwrap_or(if gross.minor < 0 { LineKind::Refund } else { LineKind::Capture });
         let operation = match columns.operation.filter(|column| !self.field(*column).is_empty()) {
-            Some(column) => Some(self.field(column).parse::<OpId>().map_err(|error| self.wrong(column.0, error))?),
+            Some(column) => match self.field(column).parse::<OpId>() {
+                Ok(operation) => Some(operation),
+                // A fee or a payout is about no operation, whatever stands in the column.
+                Err(_) if kind.flow().is_none() => None,
+                Err(error) => return Err(self.wrong(column.0, error)),
+            },
             None => None,
         };
         let reference = columns.reference.map(|column| self.field(column)).filter(|text| !text.is_empty());
-        Ok(Some(SettlementLine {
+        Ok(Found::Line(SettlementLine {
             row: self.line,
             kind,
             operation,
@@ -270,7 +296,7 @@ impl Row<'_> {
 
     fn money(&self, column: (&str, usize), currency: Currency) -> Result<Amount, CsvError> {
         let text = self.field(column);
-        let figure = self.map.decimal_mark.read(text).map_err(|error| self.wrong(column.0, error))?;
+        let figure = self.map.decimal_mark.read_in(text, currency).map_err(|error| self.wrong(column.0, error))?;
         let major = if self.map.minor_units {
             let whole = figure.normalize();
             if whole.scale() != 0 {

@@ -238,8 +238,8 @@ pub struct Open<'o> {
     of_references: Vec<Candidates>,
     /// Fees of the batch that its lines may still give back, in minor units.
     fees: i128,
-    /// Lines about a dispute name some operation of its session.
-    disputes: BTreeMap<(SessionId, Flow), Candidates>,
+    /// Lines about a refund or a dispute may name the capture that it is about.
+    of_sessions: BTreeMap<(SessionId, Flow), Candidates>,
 }
 
 #[derive(Default)]
@@ -276,16 +276,16 @@ impl<'o> Open<'o> {
     pub fn new(ours: &'o [Ours], settled: impl Fn(&Ours) -> bool) -> Open<'o> {
         let mut by_reference: BTreeMap<(&str, Flow), usize> = BTreeMap::new();
         let mut of_references: Vec<Candidates> = Vec::new();
-        let mut disputes: BTreeMap<(SessionId, Flow), Candidates> = BTreeMap::new();
+        let mut of_sessions: BTreeMap<(SessionId, Flow), Candidates> = BTreeMap::new();
         for (index, operation) in ours.iter().enumerate() {
             let group = *by_reference.entry((&operation.reference, operation.kind)).or_insert(of_references.len());
             if group == of_references.len() {
                 of_references.push(Candidates::default());
             }
             of_references[group].push(index, operation.signed());
-            if matches!(operation.kind, Flow::Dispute | Flow::DisputeWon) {
+            if operation.kind != Flow::Capture {
                 let of = (operation.operation.session(), operation.kind);
-                disputes.entry(of).or_default().push(index, operation.signed());
+                of_sessions.entry(of).or_default().push(index, operation.signed());
             }
         }
         let by_operation = ours.iter().enumerate().map(|(index, ours)| (ours.operation, index)).collect();
@@ -296,7 +296,7 @@ impl<'o> Open<'o> {
             by_reference,
             of_references,
             fees: 0,
-            disputes,
+            of_sessions,
         }
     }
 
@@ -348,18 +348,21 @@ impl<'o> Open<'o> {
         if found == Some(Err(WhyExtra::SettledAlready)) { WhyExtra::SettledAlready } else { WhyExtra::ToldAlready }
     }
 
-    /// The operation that a line settles: by its id, or by reference and kind, those of the same amount first.
+    /// The operation that a line settles: by its id, or by reference and kind, those of the same amount first. Many processors
+    /// name a refund by the capture that it gives back, and a dispute by the capture that it is about.
     fn find(&mut self, line: &SettlementLine, flow: Flow) -> Result<usize, WhyExtra> {
         let dispute = matches!(flow, Flow::Dispute | Flow::DisputeWon);
         let unknown = if dispute { WhyExtra::NoDispute } else { WhyExtra::Unknown };
         let candidates = match (line.operation, line.reference.as_deref()) {
-            (Some(operation), _) if dispute => self.disputes.get_mut(&(operation.session(), flow)),
+            (Some(operation), _) if dispute => self.of_sessions.get_mut(&(operation.session(), flow)),
             (Some(operation), _) => {
                 let index = *self.by_operation.get(&operation).ok_or(unknown)?;
-                if self.ours[index].kind != flow {
-                    return Err(WhyExtra::OtherKind);
+                if self.ours[index].kind == flow {
+                    return if self.taken[index] { Err(WhyExtra::SettledAlready) } else { Ok(index) };
                 }
-                return if self.taken[index] { Err(WhyExtra::SettledAlready) } else { Ok(index) };
+                let of_capture = flow == Flow::Refund && self.ours[index].kind == Flow::Capture;
+                let refunds = self.of_sessions.get_mut(&(operation.session(), flow)).filter(|_| of_capture);
+                Some(refunds.ok_or(WhyExtra::OtherKind)?)
             }
             (None, Some(reference)) => {
                 let group = self.by_reference.get(&(reference, flow)).copied();

@@ -1,7 +1,7 @@
 //! The map of a settlement file: which of its columns is what. The manual's page on money describes each key.
 
 use super::LineKind;
-use super::table::{Encoding, shortened};
+use super::table::{Encoding, Finder, shortened};
 use crate::units::DecimalMark;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -54,6 +54,9 @@ pub struct ColumnMap {
     /// Lines to leave out: those that have one of these words in that column.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
+    /// Lines whose amounts are debits written without a sign: those that have one of these words in that column.
+    #[serde(default)]
+    pub debits: BTreeMap<String, Vec<String>>,
 }
 
 /// What a word of the column of kinds means.
@@ -115,7 +118,8 @@ impl ColumnMap {
     /// The separator as one byte, if the map can be used.
     pub(super) fn checked(&self) -> Result<u8, String> {
         if self.gross.0.is_empty() && self.net.0.is_empty() {
-            return Err("it names neither `gross` nor `net`".to_owned());
+            let like = "write the column of the amounts, like gross = \"Gross\"";
+            return Err(format!("it names neither `gross` nor `net`: {like}"));
         }
         if self.header_line == 0 {
             return Err("`header_line` counts from 1".to_owned());
@@ -128,6 +132,26 @@ impl ColumnMap {
         }
         let separator = u8::try_from(self.separator).ok().filter(u8::is_ascii);
         separator.ok_or_else(|| format!("`{}` cannot separate columns", self.separator))
+    }
+
+    /// The columns of a key, as the map has them.
+    pub(super) fn columns_of(&self, key: &str) -> &[String] {
+        match key {
+            "gross" => &self.gross.0,
+            "fee" => &self.fee.0,
+            "net" => &self.net.0,
+            _ => &[],
+        }
+    }
+
+    /// Whether the map has columns for a key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        !self.columns_of(key).is_empty()
+    }
+
+    /// The columns from which a line's amount comes.
+    pub(super) fn amounts(&self) -> impl Iterator<Item = &str> {
+        self.gross.0.iter().chain(&self.net.0).map(String::as_str)
     }
 
     /// What to do about a word that the map does not have.
@@ -156,36 +180,33 @@ pub(super) struct Columns<'m> {
     pub(super) net: Figures<'m>,
     pub(super) currency: Option<(&'m str, usize)>,
     skip: Vec<(usize, &'m [String])>,
+    debits: Vec<(usize, &'m [String])>,
 }
 
 impl<'m> Columns<'m> {
     /// Finds the columns.
     ///
     /// # Errors
-    /// The name that is not there.
+    /// The names that are not there, or there twice.
     pub(super) fn find(map: &'m ColumnMap, headers: &::csv::StringRecord) -> Result<Columns<'m>, String> {
-        let index = |name: &str| headers.iter().position(|header| header == name);
-        let one = |name: &'m str| index(name).map(|index| (name, index)).ok_or_else(|| name.to_owned());
-        let maybe = |name: &'m Option<String>| name.as_deref().map(one).transpose();
-        let sum = |names: &'m Sum| {
-            let found = names.0.iter().map(|name| match (index(name), name.strip_prefix('-')) {
-                (Some(index), _) => Ok((name.as_str(), index, false)),
-                (None, Some(bare)) => one(bare.trim_start()).map(|(name, index)| (name, index, true)),
-                (None, None) => Err(name.clone()),
+        let mut finder = Finder::of(headers);
+        let mut maybe = |name: &'m Option<String>| name.as_deref().map(|name| (name, finder.find(name)));
+        let (operation, reference) = (maybe(&map.operation), maybe(&map.reference));
+        let (kind, currency) = (maybe(&map.kind), maybe(&map.currency));
+        let mut sum = |names: &'m Sum| -> Figures<'m> {
+            let each = names.0.iter().map(|name| match name.strip_prefix('-').map(str::trim_start) {
+                Some(bare) if !finder.has(name) => (bare, finder.find(bare), true),
+                _ => (name.as_str(), finder.find(name), false),
             });
-            found.collect::<Result<Figures<'m>, String>>()
+            each.collect()
         };
-        let skip = map.skip.iter().map(|(name, words)| one(name).map(|(_, index)| (index, words.as_slice())));
-        Ok(Columns {
-            operation: maybe(&map.operation)?,
-            reference: maybe(&map.reference)?,
-            kind: maybe(&map.kind)?,
-            gross: sum(&map.gross)?,
-            fee: sum(&map.fee)?,
-            net: sum(&map.net)?,
-            currency: maybe(&map.currency)?,
-            skip: skip.collect::<Result<_, _>>()?,
-        })
+        let (gross, fee, net) = (sum(&map.gross), sum(&map.fee), sum(&map.net));
+        let mut words = |by_column: &'m BTreeMap<String, Vec<String>>| -> Vec<(usize, &'m [String])> {
+            by_column.iter().map(|(name, words)| (finder.find(name), words.as_slice())).collect()
+        };
+        let (skip, debits) = (words(&map.skip), words(&map.debits));
+        finder.done()?;
+        Ok(Columns { operation, reference, kind, gross, fee, net, currency, skip, debits })
     }
 
     /// The first column of figures, to name in a message about all of them.
@@ -199,8 +220,18 @@ impl<'m> Columns<'m> {
         if self.kind.is_some_and(|(_, index)| map.kinds.get(word(index)) == Some(&Meaning::Skip)) {
             return true;
         }
-        self.skip.iter().any(|(index, words)| words.iter().any(|skipped| skipped == word(*index)))
+        has_word(&self.skip, record)
     }
+
+    /// Whether the map says that a line's amounts are debits without a sign.
+    pub(super) fn is_debit(&self, record: &::csv::StringRecord) -> bool {
+        has_word(&self.debits, record)
+    }
+}
+
+/// Whether a line has one of a column's words in it.
+fn has_word(words: &[(usize, &[String])], record: &::csv::StringRecord) -> bool {
+    words.iter().any(|(index, words)| words.iter().any(|word| record.get(*index) == Some(word)))
 }
 
 fn one_character<'de, D: Deserializer<'de>>(deserializer: D) -> Result<char, D::Error> {

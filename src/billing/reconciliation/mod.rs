@@ -17,6 +17,7 @@
 mod csv;
 mod kept;
 pub mod lay;
+mod left_out;
 mod map;
 pub mod older;
 pub mod received;
@@ -267,7 +268,7 @@ impl WhyExtra {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum BatchFault {
     /// A line whose net amount is not gross less fee.
-    #[error("line {row}: {} less a fee of {} is not {}", Amount::new(*.gross, *.currency).major(), Amount::new(*.fee, *.currency), Amount::new(*.net, *.currency).major())]
+    #[error("line {row}: {} less a fee of {} is not {}", Amount::new(*.gross, *.currency), Amount::new(*.fee, *.currency), Amount::new(*.net, *.currency))]
     Net {
         /// The row.
         row: u64,

@@ -102,7 +102,7 @@ fn a_batch_that_contradicts_itself_is_named() {
     assert_eq!(
         faults,
         [
-            "line 1: 9.60 less a fee of EUR 0.10 is not 9.51",
+            "line 1: EUR 9.60 less a fee of EUR 0.10 is not EUR 9.51",
             "line 3 is in USD",
             "the trailer says 16 for fee, the lines come to 15",
         ]
@@ -207,6 +207,131 @@ fn debit_and_credit_columns_and_several_fees_are_added_up() {
     assert!(unknown.contains("\"Loan\" = \"adjustment\""), "{unknown}");
 }
 
+/// The same report, with the maps that people begin with: one names credit columns only, the other no net.
+#[test]
+fn a_map_that_leaves_out_a_side_is_refused_once_with_what_to_write() {
+    let names =
+        "op,ref,Type,Gross Debit (GC),Gross Credit (GC),Net Debit (NC),Net Credit (NC),Commission (NC),Batch Number\n";
+    let file = format!(
+        "{names}{},P1,Settled,,23.40,,23.19,0.21,134\n{},P1,Refunded,5.00,,5.00,,,134\n,P3,Chargeback,12.00,,27.00,,15.00,134\n\
+         ,,Fee,,,0.44,,,134\nTX1,,MerchantPayout,,,31.45,,,134\n",
+        op(1),
+        op(1)
+    );
+    let begin = "operation = \"op\"\nreference = \"ref\"\nkind = \"Type\"\n\
+        kinds = { Settled = \"capture\", Refunded = \"refund\", Chargeback = \"chargeback\", Fee = \"fee\", \
+        MerchantPayout = \"payout\" }\n";
+    let read = |map: &str, file: &str| {
+        read_csv(file.as_bytes(), &toml::from_str::<ColumnMap>(&format!("{begin}{map}")).unwrap(), Currency::EUR)
+    };
+    let (gross, net) =
+        ("gross = [\"Gross Credit (GC)\", \"-Gross Debit (GC)\"]", "net = [\"Net Credit (NC)\", \"-Net Debit (NC)\"]");
+    let one_side = "gross = \"Gross Credit (GC)\"\nnet = \"Net Credit (NC)\"";
+    // Zeros in the place of nothing would have been refunds of nothing.
+    for file in [file.clone(), file.replace(",,5.00,,,134", ",0.00,5.00,0.00,,134")] {
+        let error = read(one_side, &file).unwrap_err();
+        let CsvError::LeftOut { what, write } = &error else { panic!("{error}") };
+        assert_eq!(
+            what,
+            "`gross` of the map names `Gross Credit (GC)` and leaves out `Gross Debit (GC)`, which has amounts in 2 lines (line 3: \
+             `5.00`); `net` of the map names `Net Credit (NC)` and leaves out `Net Debit (NC)`, which has amounts in 4 lines (line \
+             3: `5.00`)"
+        );
+        assert_eq!(*write, format!("{gross}, {net}"));
+    }
+    // Without net the lines of fees and payouts have nothing: one message, one line to write.
+    let no_net = format!("{gross}\nfee = \"Commission (NC)\"");
+    let CsvError::Rows(bad) = read(&no_net, &file).unwrap_err() else { panic!() };
+    assert_eq!((bad.count, bad.told.len()), (2, 1));
+    assert_eq!(
+        bad.told[0],
+        "lines 5, 6: no amount in `Gross Credit (GC)`, `-Gross Debit (GC)`, the columns of the map"
+    );
+    let mend = format!(
+        "`Net Debit (NC)` has amounts in 2 of these: write {net} in the map, or leave such lines out with \
+         skip = {{ \"Type\" = [\"Fee\", \"MerchantPayout\"] }}"
+    );
+    assert_eq!(bad.mend.as_deref(), Some(&*mend));
+    // What is told to write reads the file.
+    for map in [format!("{gross}\n{net}"), format!("{no_net}\n{net}")] {
+        let lines = read(&map, &file).unwrap();
+        let figures: Vec<(i64, i64, i64)> =
+            lines.iter().map(|line| (line.gross.minor, line.fee.minor, line.net.minor)).collect();
+        assert_eq!(figures, [(2340, 21, 2319), (-500, 0, -500), (-1200, 1500, -2700), (0, 44, -44), (-3145, 0, -3145)]);
+    }
+}
+
+/// After the same file: a refund is named by the capture that it gives back.
+#[test]
+fn a_refund_that_names_its_capture_is_no_extra_line() {
+    let capture = |number| SessionId::new(at(0), PartitionId(1), number).operation(3);
+    let refund = |number, id: u16, cents| Ours {
+        operation: SessionId::new(at(0), PartitionId(1), number).operation(id),
+        ..ours(number, Flow::Refund, cents)
+    };
+    let operations = [ours(1, Flow::Capture, 4_105), refund(1, 5, 300), refund(1, 6, 500), ours(2, Flow::Capture, 700)];
+    let named = |row, number, gross| line(row, LineKind::Refund, Some(capture(number)), gross, 0);
+    let lines = vec![
+        line(1, LineKind::Capture, Some(capture(1)), 4_105, 35),
+        named(2, 1, -500),
+        named(3, 1, -300),
+        named(4, 1, -300),
+        named(5, 2, -700),
+    ];
+    let report = reconcile(&operations, &batch(lines.clone()), DAY);
+    let pairs: Vec<(u64, OpId)> = report.matched.iter().map(|pair| (pair.theirs.row, pair.ours.operation)).collect();
+    assert_eq!(pairs, [(1, operations[0].operation), (2, operations[2].operation), (3, operations[1].operation)]);
+    let extra: Vec<(u64, WhyExtra)> = report.extra.iter().map(|extra| (extra.theirs.row, extra.why)).collect();
+    assert_eq!(extra, [(4, WhyExtra::SettledAlready), (5, WhyExtra::OtherKind)]);
+    // The books follow.
+    let (_, figures) = laid(facts(&operations), lines);
+    assert_eq!(figures, [4_070 - 500 - 300 - 300 - 700, -4_105 + 800, 35, -1_000]);
+}
+
+#[test]
+fn debits_without_a_sign_are_told_by_a_column_of_words() {
+    let read =
+        |map: &str, file: &str| read_csv(file.as_bytes(), &toml::from_str::<ColumnMap>(map).unwrap(), Currency::EUR);
+    let map = "gross = \"amount\"\nnet = \"net\"\nreference = \"ref\"\ndebits = { \"D/C\" = [\"D\", \"DR\"] }";
+    let lines = read(
+        map,
+        "ref,D/C,amount,net\nA,C,5.00,4.90\nB,D,2.00,2.10\nC,DR,(1.00),(1.00)\n".replace("(1.00)", "1.00").as_str(),
+    )
+    .unwrap();
+    let figures: Vec<(LineKind, i64, i64, i64)> =
+        lines.iter().map(|line| (line.kind, line.gross.minor, line.fee.minor, line.net.minor)).collect();
+    let refund = LineKind::Refund;
+    assert_eq!(figures, [(LineKind::Capture, 500, 10, 490), (refund, -200, 10, -210), (refund, -100, 0, -100)]);
+    let error = read(map, "ref,D/C,amount,net\nB,D,-2.00,2.10\n").unwrap_err().to_string();
+    assert!(error.starts_with("line 2, column `amount`: EUR -2.00 is below zero in a line that `debits`"), "{error}");
+    let error = read(map, "ref,amount,net\nB,2.00,2.10\n").unwrap_err().to_string();
+    assert!(error.starts_with("there is no column `D/C`"), "{error}");
+}
+
+/// Each message names all that is wrong with the line of names, and what was probably meant.
+#[test]
+fn columns_that_are_missing_or_doubled_are_told_at_once() {
+    let map = "operation = \"op\"\ngross = \"Gross\"\nfee = \"fee\"";
+    let told = |file: &str| {
+        read_csv(file.as_bytes(), &toml::from_str::<ColumnMap>(map).unwrap(), Currency::EUR).unwrap_err().to_string()
+    };
+    assert_eq!(
+        told("op,GROSS,fees\n,1,0\n"),
+        "there are no columns `Gross` (did you mean `GROSS`?), `fee` (did you mean `fees`?); the columns are `op`, `GROSS`, `fees`"
+    );
+    assert_eq!(told("op,Gross,fee,Gross\n,1,0,2\n"), "the column `Gross` stands twice, as columns 2 and 4");
+    assert!(told("A1,23.40,0.40\nA2,1.00,0.10\n").ends_with("it does not seem to be a line of names"));
+    assert_eq!(told(""), "the file is empty: expected is a line of names, and rows below");
+    assert_eq!(told(" \nop\n"), "the line of names is empty: expected are the names of the columns");
+    let error = told("op,Gross,fee\n,1.00,0,1\n");
+    assert_eq!(
+        error,
+        "line 2: 4 fields, expected 3 as in the line of names; a value that has the separator in it stands in double quotes"
+    );
+    let error = told("op,Gross,fee\n\"op,1.00,0\n,2.00,0\n");
+    assert!(error.starts_with("line 2: 1 field, expected 3") && error.contains("never closed"), "{error}");
+}
+
 #[test]
 fn every_bad_row_is_told_and_the_good_ones_can_go_on() {
     let map: ColumnMap = toml::from_str("gross = \"gross\"\nreference = \"ref\"").unwrap();
@@ -233,6 +358,13 @@ fn files_in_other_encodings_and_minor_units_are_read() {
     let lines = read(minor, b"Export of May\ngross,cur\n800000,ISK\n150,EUR\n").unwrap();
     assert_eq!(lines.iter().map(|line| line.gross.to_string()).collect::<Vec<_>>(), ["ISK 8000", "EUR 1.50"]);
     assert!(read("fee = \"fee\"", b"fee\n1\n").unwrap_err().to_string().contains("neither `gross` nor `net`"));
+    // Lines that end with a carriage return alone are counted, and a character that no text has is told with its place.
+    let error = read("gross = \"gross\"", b"gross\r1\rmuch\r").unwrap_err().to_string();
+    assert!(error.starts_with("line 3, column `gross`: `much`"), "{error}");
+    let wide: Vec<u8> = "gross\n2.00\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = read("gross = \"gross\"", &wide).unwrap_err().to_string();
+    assert!(error.starts_with("line 1: character 2 is NUL (U+0000)") && error.contains("\"utf-16\""), "{error}");
+    assert_eq!(read("gross = \"gross\"\nencoding = \"utf-16\"", &wide).unwrap()[0].gross.minor, 200);
 }
 
 /// What the gate books of a batch, part by part.
@@ -367,7 +499,8 @@ fn a_fee_that_gives_money_and_a_net_that_is_none_are_in_suspense() {
     let faults: Vec<String> =
         [&gives, &other].iter().flat_map(|line| line.faults(Currency::EUR)).map(|fault| fault.to_string()).collect();
     assert!(
-        faults[0].contains("gives money") && faults[1].contains("line 2: 5.00 less a fee of EUR 0.20 is not 7.00"),
+        faults[0].contains("gives money")
+            && faults[1].contains("line 2: EUR 5.00 less a fee of EUR 0.20 is not EUR 7.00"),
         "{faults:?}"
     );
     let (verdicts, figures) = laid(facts(&operations), vec![gives, other]);

@@ -7,6 +7,7 @@ mod samples;
 use super::super::own_gate::TemporaryFolder;
 use super::until_the_end;
 use crate::cli::look::{Source, Which};
+use crate::cli::tariff::one_tariff;
 use crate::cli::{CliError, Exit, Output};
 use crate::console::TrialView;
 use crate::sim::attack::{
@@ -23,7 +24,6 @@ use jiff::tz::TimeZone;
 use promises::{Bounds, Found, Report, Rest};
 use samples::{Samples, Watched};
 use serde_json::Value;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -174,9 +174,7 @@ fn foreign(args: &Args, gate: SocketAddr, attackers: &[Attacker], output: &Outpu
 }
 
 fn read_tariff(path: &Path) -> Result<Tariff, CliError> {
-    let text = fs::read_to_string(path).map_err(|error| CliError::file(path, &error))?;
-    let parsed = Tariff::parse(&text).map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-    Ok(parsed.tariff)
+    Ok(one_tariff(path, None)?.tariff)
 }
 
 fn answer(args: &Args, found: Found, output: &Output) -> Result<Exit, CliError> {

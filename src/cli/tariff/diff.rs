@@ -2,11 +2,14 @@
 
 use super::price::zone_named;
 use super::{at, one_tariff};
+use crate::billing::reconciliation::table::{self, BadRows, Encoding, Finder, read_text, shortened, wrong_fields};
 use crate::cli::{CliError, Exit, Output};
+use crate::limits::SETTLEMENT_FILE_BYTES_MAX;
 use crate::tariff::{RecordedSession, Tariff};
 use crate::units::{Amount, Energy, TimeSpan, Timestamp};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use rust_decimal::Decimal;
+use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -33,14 +36,12 @@ pub struct Args {
     largest: usize,
 }
 
-#[derive(Debug, Deserialize)]
+/// A recorded session with its name in the file.
+#[derive(Debug)]
 struct Row {
     session_id: String,
-    start: String,
-    end: String,
-    energy_wh: rust_decimal::Decimal,
-    #[serde(default)]
-    inactive_s: Option<i64>,
+    line: u64,
+    session: RecordedSession,
 }
 
 #[derive(Debug, Serialize)]
@@ -80,11 +81,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (mut total_a, mut total_b) = (Amount::zero(currency), Amount::zero(currency));
     let (mut dearer, mut cheaper, mut unchanged) = (0, 0, 0);
     let mut changes: Vec<Change> = Vec::new();
-    for (line, row) in rows(&args.sessions)?.into_iter().enumerate() {
-        let named = |error: &dyn std::fmt::Display| at(&args.sessions, format!("row {}: {error}", line + 2));
-        let session = row.session().map_err(|error| named(&error))?;
-        let price = |tariff: &Tariff| payable(&session, tariff, &zone);
-        let (a, b) = (price(&old).map_err(|error| named(&error))?, price(&new).map_err(|error| named(&error))?);
+    for row in rows(&args.sessions)? {
+        let named = |error: crate::tariff::RatingError| at(&args.sessions, format!("line {}: {error}", row.line));
+        let price = |tariff: &Tariff| payable(&row.session, tariff, &zone);
+        let (a, b) = (price(&old).map_err(named)?, price(&new).map_err(named)?);
         total_a = total_a.checked_add(a).map_err(overflow)?;
         total_b = total_b.checked_add(b).map_err(overflow)?;
         let difference = b.checked_sub(a).map_err(overflow)?;
@@ -117,21 +117,73 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
+/// The sessions of a file; every row that cannot be read is told at once.
 fn rows(path: &Path) -> Result<Vec<Row>, CliError> {
-    let mut reader = csv::Reader::from_path(path).map_err(|error| at(path, error))?;
-    reader.deserialize().collect::<Result<_, _>>().map_err(|error| at(path, error))
+    let file = std::fs::File::open(path).map_err(|error| CliError::file(path, &error))?;
+    let text = read_text(file, Encoding::Utf8, SETTLEMENT_FILE_BYTES_MAX).map_err(|fault| at(path, fault))?;
+    let (mut reader, names) = table::open(&text, b',').map_err(|error| at(path, error))?;
+    let mut finder = Finder::of(&names);
+    let columns = COLUMNS.map(|name| finder.find(name));
+    let inactive = finder.has(INACTIVE).then(|| finder.find(INACTIVE));
+    finder.done().map_err(|error| at(path, format!("line 1: {error}")))?;
+    let (mut rows, mut bad) = (Vec::new(), BadRows::default());
+    for record in reader.records() {
+        let record = record.map_err(|error| at(path, error))?;
+        if record.iter().all(str::is_empty) {
+            continue;
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        let read = match record.len() == names.len() {
+            true => session_of(&record, &columns, inactive).map_err(|(column, why)| {
+                let value = shortened(record.get(column).unwrap_or_default());
+                format!("column `{}`: `{value}` {why}", names.get(column).unwrap_or_default())
+            }),
+            false => Err(wrong_fields(&record, names.len())),
+        };
+        match read {
+            Ok(session) => {
+                let session_id = record.get(columns[0]).unwrap_or_default().to_owned();
+                rows.push(Row { session_id, line, session });
+            }
+            Err(why) => bad.push(format!("line {line}, {why}")),
+        }
+    }
+    match (bad.is_empty(), rows.is_empty()) {
+        (false, _) => Err(at(path, bad)),
+        (true, true) => Err(at(path, "there is no session below the line of names")),
+        (true, false) => Ok(rows),
+    }
 }
 
-impl Row {
-    fn session(&self) -> Result<RecordedSession, String> {
-        let time = |text: &str| Timestamp::parse_rfc3339(text).map_err(|error| error.to_string());
-        let (start, end) = (time(&self.start)?, time(&self.end)?);
-        let energy = Energy::from_kwh(self.energy_wh / rust_decimal::Decimal::ONE_THOUSAND);
-        let energy = energy.filter(|energy| *energy >= Energy::ZERO);
-        let energy = energy.ok_or_else(|| format!("energy_wh {} is out of range", self.energy_wh))?;
-        let inactive = TimeSpan::from_secs(self.inactive_s.unwrap_or(0).max(0));
-        RecordedSession::of_total(start, end, energy, inactive).ok_or_else(|| "it ends before it starts".to_owned())
-    }
+/// The columns that a file has, and one that it may have.
+const COLUMNS: [&str; 4] = ["session_id", "start", "end", "energy_wh"];
+const INACTIVE: &str = "inactive_s";
+
+/// A session, or the column that cannot be read and why.
+fn session_of(
+    record: &csv::StringRecord,
+    columns: &[usize; 4],
+    inactive: Option<usize>,
+) -> Result<RecordedSession, (usize, String)> {
+    let text = |column: usize| record.get(column).unwrap_or_default();
+    let time = |column: usize| {
+        let wrong = |_| (column, "is not an RFC 3339 time with offset, like 2026-03-01T10:00:00+01:00".to_owned());
+        Timestamp::parse_rfc3339(text(column)).map_err(wrong)
+    };
+    let (start, end) = (time(columns[1])?, time(columns[2])?);
+    let energy = text(columns[3]).parse::<Decimal>().ok().and_then(|wh| Energy::from_kwh(wh / Decimal::ONE_THOUSAND));
+    let energy = energy.filter(|energy| *energy >= Energy::ZERO);
+    let energy = energy
+        .ok_or_else(|| (columns[3], "is not an energy in Wh, of 0 or more and with a decimal point".to_owned()))?;
+    let inactive = match inactive.filter(|column| !text(*column).is_empty()) {
+        Some(column) => text(column)
+            .parse::<u32>()
+            .map_err(|_| (column, format!("is not a whole number from 0 to {}", u32::MAX)))?,
+        None => 0,
+    };
+    let inactive = TimeSpan::from_secs(i64::from(inactive));
+    RecordedSession::of_total(start, end, energy, inactive)
+        .ok_or_else(|| (columns[2], "lies before the start".to_owned()))
 }
 
 fn payable(session: &RecordedSession, tariff: &Tariff, zone: &TimeZone) -> Result<Amount, crate::tariff::RatingError> {
