@@ -4,6 +4,7 @@
 mod common;
 
 mod attack;
+mod bad_files;
 mod books_cli;
 mod console;
 mod console_limits;
