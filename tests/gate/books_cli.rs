@@ -114,7 +114,7 @@ fn a_settlement_file_is_laid_beside_our_captures() {
     let wrong = format!("op,ref,gross,fee\n{first},,9.50,0.10\n,9999,1.00,0\n");
     let (code, stdout, _) = report(&file(directory.path(), "wrong.csv", &wrong));
     assert_eq!(code, 1);
-    for line in ["by -0.10", "missing", "extra    line 3  EUR 1.00"] {
+    for line in ["by -0.10", "missing", "extra    line 3  9999  EUR 1.00: unknown"] {
         assert!(stdout.contains(line), "{line} is missing in {stdout}");
     }
     let (code, _, stderr) = report(&file(directory.path(), "bad.csv", "op,ref,gross,fee\n,,much,0\n"));
