@@ -404,7 +404,8 @@ mod tests {
         assert_eq!(read(&HEADER.replace("billed_eur", "billed")).unwrap().rows.len(), 1);
         let error = read(HEADER).unwrap_err().to_string();
         assert!(error.contains("`billed_eur`") && error.contains("`billed_sek`"), "{error}");
-        assert!(read(&HEADER.replace("place", "billed")).unwrap_err().to_string().contains("stands twice"));
+        let twice = HEADER.replace("billed_eur", "billed").replace("place", "billed_sek");
+        assert!(read(&twice).unwrap_err().to_string().contains("`billed_sek` stands twice, as columns 8 and 9"));
         let error = read(&HEADER.replace("connector", "plug").replace("place", "site")).unwrap_err().to_string();
         assert!(error.starts_with("line 1: there are no columns `connector`, `place`; the columns are "), "{error}");
         let error = read_recording(HEADER.as_bytes(), sek, POWER_MAX).unwrap_err().to_string();

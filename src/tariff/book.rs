@@ -396,7 +396,7 @@ mod tests {
         let lines: Vec<&str> = errors.lines().collect();
         assert_eq!(lines.len(), 3, "{errors}");
         assert!(lines[0].starts_with("a.json: line 1, column 32: $.minPrice: `minPrice` is no field"), "{errors}");
-        assert!(lines[1].starts_with("latin1.json: line 1, column 9: $: byte 8 (0xe9) is not UTF-8"), "{errors}");
+        assert!(lines[1].starts_with("latin1.json: line 1, column 9: $: byte 9 (0xe9) is not UTF-8"), "{errors}");
         assert!(
             lines[2].starts_with("list.json: line 4, column 45: $[1].elements[0].price_components[0].price"),
             "{errors}"
