@@ -313,11 +313,11 @@ pub const RECENT_REFUSALS: usize = 100;
 /// series remembers as many of each partition, to give the same number again.
 pub const DOCUMENTS_ASKED: u64 = 64;
 
-/// Settlement batches that a partition keeps line by line, as far as they are finished. A partition has those of all
-/// processors that live in it.
+/// Finished settlement batches of one processor that its partition keeps line by line.
 pub const SETTLEMENT_BATCHES_KEPT: usize = 64;
 
-/// Bytes of the lines of finished batches that a partition keeps; of older ones the totals are left.
+/// Bytes of the lines of finished batches that a partition keeps, of all its processors together; of older ones the totals
+/// are left, first of the processor that has the most.
 pub const SETTLEMENT_KEPT_BYTES: usize = 64 << 20;
 
 /// Unfinished settlement batches of one processor.

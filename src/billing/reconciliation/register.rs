@@ -336,18 +336,32 @@ impl Register {
         }
     }
 
-    /// The oldest finished batches go when there are too many, or when their lines take too much room.
+    /// The oldest finished batches of a processor go when it has too many, and of the processor with the most bytes when all
+    /// take too much room: no processor pushes out the lines of another, and unfinished batches push out none.
     fn forget(&mut self) {
-        let mut bytes: usize = self.batches.values().filter(|batch| batch.is_finished()).map(Received::bytes).sum();
-        while self.order.len() > limits::SETTLEMENT_BATCHES_KEPT || bytes > limits::SETTLEMENT_KEPT_BYTES {
-            let finished = |key: &BatchKey| self.batches.get(key).is_none_or(Received::is_finished);
-            let Some(oldest) = self.order.iter().position(finished) else { return };
+        while let Some(crowded) = self.crowded() {
+            let of_it = |key: &BatchKey| key.0 == crowded && self.batches.get(key).is_none_or(Received::is_finished);
+            let Some(oldest) = self.order.iter().position(of_it) else { return };
             let key = self.order.remove(oldest);
             if let Some(finished) = self.batches.remove(&key) {
-                bytes = bytes.saturating_sub(finished.bytes());
                 self.older.take(key, &finished);
             }
         }
+    }
+
+    /// The processor whose oldest finished batch is not kept line by line any more, if there are too many.
+    fn crowded(&self) -> Option<ProcessorId> {
+        let mut kept: BTreeMap<&ProcessorId, (usize, usize)> = BTreeMap::new();
+        for (key, batch) in self.batches.iter().filter(|(_, batch)| batch.is_finished()) {
+            let (count, bytes) = kept.entry(&key.0).or_default();
+            *count += 1;
+            *bytes = bytes.saturating_add(batch.bytes());
+        }
+        let too_many = kept.iter().find(|(_, (count, _))| *count > limits::SETTLEMENT_BATCHES_KEPT);
+        let all = kept.values().map(|(_, bytes)| *bytes).fold(0, usize::saturating_add);
+        let largest =
+            || kept.iter().max_by_key(|(_, (_, bytes))| *bytes).filter(|_| all > limits::SETTLEMENT_KEPT_BYTES);
+        too_many.or_else(largest).map(|(processor, _)| (*processor).clone())
     }
 
     /// Whether no batch ever came.

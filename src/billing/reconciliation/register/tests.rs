@@ -143,6 +143,36 @@ fn unfinished_batches_of_one_processor_shut_out_no_other() {
 }
 
 #[test]
+fn no_processor_pushes_out_the_lines_of_another() {
+    let mut register = Register::default();
+    let of = |processor: &str, number: usize, last: bool| Part {
+        processor: ProcessorId::new(processor).unwrap(),
+        batch: format!("{number}").into(),
+        ..part(1, last, &[960])
+    };
+    let book = |register: &mut Register, part: &Part| {
+        take(register, part).unwrap();
+        let verdicts = vec![Verdict::Extra(WhyExtra::Unknown)];
+        let (processor, batch) = (part.processor.clone(), part.batch.clone());
+        let event = register.book(&Booking { processor, batch, revision: 1, part: 1, entries: Vec::new(), verdicts });
+        register.apply(&event.unwrap());
+    };
+    book(&mut register, &of("honest", 0, true));
+    for processor in ["begins-a", "begins-b"] {
+        for number in 0..limits::SETTLEMENT_UNFINISHED_MAX {
+            take(&mut register, &of(processor, number, false)).unwrap();
+        }
+    }
+    for number in 0..limits::SETTLEMENT_BATCHES_KEPT + 10 {
+        book(&mut register, &of("finishes", number, true));
+    }
+    book(&mut register, &of("honest", 1, true));
+    let kept = |of: &str| register.batches().filter(|(key, batch)| key.0.as_str() == of && batch.is_booked()).count();
+    assert_eq!((kept("honest"), kept("finishes")), (2, limits::SETTLEMENT_BATCHES_KEPT));
+    assert_eq!(register.older().iter().count(), 10);
+}
+
+#[test]
 fn a_part_is_booked_once() {
     let mut register = Register::default();
     take(&mut register, &part(1, true, &[960])).unwrap();
