@@ -108,8 +108,7 @@ impl Directory {
 
     /// The shard that an input is for; `None` when it names a partition that does not exist.
     pub fn shard_of(&self, input: &Input) -> Option<u16> {
-        let partition = input.partition(self.house.partitions);
-        (partition.0 < self.house.partitions).then(|| Shard::of(partition, self.house.shards))
+        self.house.shard_of(input.partition(self.house.partitions))
     }
 
     /// Hands an input to its shard; it comes back when the mailbox is full, or when no shard has that partition.

@@ -2,12 +2,12 @@
 //! processors, and where each of them is.
 //!
 //! ```text
-//!   connection ──Turn──▶ ShardActor ── Shard
+//!   connection ──ReadBatch──▶ ShardActor ── Shard
 //!                          ▲   │ Append
 //!                 Batch    │   ▼
 //!                          └─ JournalWriter ── Log ── sled
 //!   Keeper ──TakeSnapshot──▶ ShardActor ──Taken──▶ Keeper ── snapshots ──Trim──▶ JournalWriter
-//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──PutAway──▶ Archivist ── receipt, archive
+//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──ToArchive──▶ Archivist ── receipt, archive
 //! ```
 //!
 //! Each has a bounded mailbox. Chargers, sessions and accounts are actors too ([`hosted_actors`]), hosted in the node's arenas.
@@ -16,10 +16,7 @@ pub mod archivist;
 pub mod directory;
 pub mod hosted_actors;
 pub mod keeper;
-mod outside;
 pub mod processor_actor;
 pub mod shard_actor;
 pub mod turn;
 pub mod writer;
-
-pub use outside::Outside;

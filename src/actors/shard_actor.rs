@@ -1,70 +1,72 @@
-//! The actix actor around a [`Shard`]: one per core, alone on its thread.
+//! The actix actor around a [`Driver`]: one per core, alone on its thread.
 //!
-//! It takes turns from connections, answers from processors, committed batches from the journal's writer and ticks of
-//! the clock, and lets the shard decide. What the gate releases goes out through the [`Outside`].
+//! It carries batches from connections, answers from processors, committed records from the journal's writer and ticks of the
+//! clock into the driver, and what the driver hands out to connections, processors, other shards and the archive. It decides
+//! nothing.
 
+use super::archivist::Archivist;
+use super::directory::Directory;
 use super::keeper::{Keeper, Swept};
-use super::outside::Outside;
-use super::turn::{Attach, Detach, Turn};
-use super::writer::{Append, JournalWriter, LogFigures};
-use crate::journal::{Batch, Busy, Position, Sequence};
+use super::turn::{Attach, ChargerOutlet, Detach};
+use super::writer::{Append, JournalWriter};
+use crate::journal::{Batch, Sequence};
 use crate::limits;
-use crate::message::{Code, FromCharger, Received};
+use crate::message::{Code, ToCharger};
 use crate::metrics::{Durations, MAILBOX_DEPTH};
-use crate::node::charger::Link;
-use crate::node::shard::{Input, LOOK_AHEAD, Shard};
-use crate::node::snapshot::Sweep;
-use crate::units::{Clock, Now, PartitionId};
+use crate::node::archiver::ToArchive;
+use crate::node::driver::{Driver, ReadBatch, TICK};
+use crate::node::log_figures::LogFigures;
+use crate::node::ports::Ports;
+use crate::node::shard::{Input, Shard};
+use crate::node::snapshot::Taken;
+use crate::node::{ConnectionId, Link};
+use crate::payment::{CallbackId, Operation};
+use crate::units::{Clock, PartitionId, ProcessorId};
 use actix::prelude::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
-use std::collections::VecDeque;
+use hashbrown::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// How often a shard looks at its timer wheel.
-const TICK: Duration = Duration::from_millis(50);
-
-/// A shard that is so far behind begins no new session. What has begun goes on, however late: readings wait, and money is
-/// asked for before them.
-const START_WAIT_MAX: Duration = Duration::from_millis(limits::START_WAIT_MAX.ms().unsigned_abs());
-
-/// How long a shard does other things between two pieces of a snapshot.
-const SWEEP_PAUSE: Duration = Duration::from_millis(1);
-
-/// After each of so much time a shard writes a piece of a snapshot that is under way: a quarter of what it can.
-const SWEEP_EVERY: Duration = Duration::from_micros(800);
-
-/// So many pieces are written at once, however long there was something else to do: some 10 ms.
-const SWEEP_PIECES_MAX: usize = 50;
-
 /// A shard on its thread.
 pub struct ShardActor {
-    shard: Shard,
+    driver: Driver,
     outside: Outside,
     clock: Arc<dyn Clock>,
-    writer: Addr<JournalWriter>,
-    committed: mpsc::Sender<Batch>,
     returning: Option<mpsc::Receiver<Batch>>,
-    /// Turns that found the journal busy. At most one for each connection: it reads no further until its turn is taken.
-    turns: VecDeque<Turn>,
-    /// Other inputs that found the journal busy; bounded by what processors and accounts may have in flight.
-    inputs: VecDeque<Input>,
-    /// Turns whose records are not durable yet: up to where, since when, and how many readings.
-    under_way: VecDeque<(Position, Instant, u64)>,
-    ticks: Arc<Durations>,
-    /// How long the log is: at its bound turns wait.
-    log: Arc<LogFigures>,
-    /// The snapshots that are being taken, each of another partition, and when a piece of them was last written. At most
-    /// [`limits::SNAPSHOTS_UNDER_WAY`].
-    snapshots: Vec<(PartitionId, Addr<Keeper>)>,
-    swept: Instant,
     /// A [`GoOn`] is on its way.
     goes_on: bool,
-    /// What waits for the journal in all shards, and what this one has told of it.
+    /// What waits for the journal in all shards, and what this one has reported of it.
     depth: ::metrics::Gauge,
-    told: u32,
+    reported: u32,
+}
+
+/// What the actor of a shard is connected to.
+pub struct Surroundings {
+    /// The addresses of the gate.
+    pub directory: Arc<Directory>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The log's writer.
+    pub writer: Addr<JournalWriter>,
+    /// How the log is.
+    pub log: Arc<LogFigures>,
+    /// How long readings took from their arrival until they were durable.
+    pub ticks: Arc<Durations>,
+}
+
+/// Where a driver's outputs go.
+struct Outside {
+    directory: Arc<Directory>,
+    writer: Addr<JournalWriter>,
+    committed: mpsc::Sender<Batch>,
+    connections: HashMap<ConnectionId, Arc<dyn ChargerOutlet>>,
+    log: Arc<LogFigures>,
+    ticks: Arc<Durations>,
+    /// Who gets the snapshots that are being taken.
+    keepers: Vec<(PartitionId, Addr<Keeper>)>,
 }
 
 /// Take a snapshot of a partition, beside everything else.
@@ -81,14 +83,14 @@ impl Message for TakeSnapshot {
     type Result = ();
 }
 
-/// Go on with the snapshot.
+/// Go on with the snapshots.
 struct GoOn;
 
 impl Message for GoOn {
     type Result = ();
 }
 
-/// Anything for the shard that is not a charger's turn.
+/// Anything for the shard that is not a charger's message.
 pub struct Take(pub Input);
 
 impl Message for Take {
@@ -110,187 +112,106 @@ impl Message for Drain {
 }
 
 impl ShardActor {
-    /// A shard with its surroundings. How long readings took from their arrival until they were durable is counted in `ticks`.
-    pub fn new(
-        shard: Shard,
-        outside: Outside,
-        clock: Arc<dyn Clock>,
-        writer: Addr<JournalWriter>,
-        ticks: Arc<Durations>,
-        log: Arc<LogFigures>,
-    ) -> ShardActor {
+    /// The actor of a shard.
+    pub fn new(shard: Shard, around: Surroundings) -> ShardActor {
+        let Surroundings { directory, clock, writer, log, ticks } = around;
         let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
+        let (connections, keepers) = (HashMap::new(), Vec::new());
         ShardActor {
-            shard,
-            outside,
+            driver: Driver::new(shard),
+            outside: Outside { directory, writer, committed, connections, log, ticks, keepers },
             clock,
-            writer,
-            committed,
             returning: Some(returning),
-            turns: VecDeque::new(),
-            inputs: VecDeque::new(),
-            under_way: VecDeque::new(),
-            ticks,
-            log,
-            snapshots: Vec::new(),
-            swept: Instant::now(),
             goes_on: false,
             depth: MAILBOX_DEPTH.gauge(&["shard"]),
-            told: 0,
+            reported: 0,
         }
     }
 
-    /// Writes up to `cells` more cells of the first snapshot that is not written, and hands over those that may be kept. Says
-    /// whether there are more cells.
-    fn sweep(&mut self, cells: usize) -> bool {
-        let mut going = false;
-        self.snapshots.retain(|(partition, keeper)| {
-            match self.shard.sweep(*partition, if going { 0 } else { cells }) {
-                Sweep::Going => {
-                    going = true;
-                    true
-                }
-                // Looked at again after the next commit.
-                Sweep::Waiting => true,
-                Sweep::Done(taken) => {
-                    // The keeper has room for the answers of each shard.
-                    let _ = keeper.try_send(Swept { partition: *partition, taken: Some(taken) });
-                    false
-                }
-            }
-        });
-        going
+    /// Reports how much waits for the journal.
+    fn report_depth(&mut self) {
+        let waiting = u32::try_from(self.driver.waiting()).unwrap_or(u32::MAX);
+        self.depth.increment(f64::from(waiting) - f64::from(self.reported));
+        self.reported = waiting;
+    }
+}
+
+impl Outside {
+    fn archivist(&self) -> Option<&Addr<Archivist>> {
+        self.directory.archivist()
+    }
+}
+
+impl Ports for Outside {
+    fn instant(&self) -> Instant {
+        Instant::now()
     }
 
-    /// Writes as much of the snapshots as a shard does that has other things to do as well: a piece in [`SWEEP_EVERY`], and those
-    /// that it did not come to; at least this many. Says whether there is more.
-    fn sweep_between(&mut self, pieces_min: usize) -> bool {
-        if self.snapshots.is_empty() {
-            return false;
-        }
-        let pieces = self.swept.elapsed().as_micros() / SWEEP_EVERY.as_micros();
-        let pieces =
-            usize::try_from(pieces).map_or(SWEEP_PIECES_MAX, |pieces| pieces.clamp(pieces_min, SWEEP_PIECES_MAX));
-        if pieces == 0 {
-            return true;
-        }
-        let going = self.sweep(pieces * limits::SNAPSHOT_CELLS_AT_ONCE);
-        self.swept = Instant::now();
-        going
+    fn log(&self) -> &LogFigures {
+        &self.log
     }
 
-    /// Says how much waits for the journal.
-    fn tell_depth(&mut self) {
-        let waiting = u32::try_from(self.turns.len() + self.inputs.len()).unwrap_or(u32::MAX);
-        self.depth.increment(f64::from(waiting) - f64::from(self.told));
-        self.told = waiting;
-    }
-
-    /// Takes what waited for the journal, as far as it has room again. Older first, so that nobody is overtaken.
-    fn catch_up(&mut self, now: Now) {
-        while let Some(input) = self.inputs.pop_front() {
-            if let Err(input) = self.shard.take(input, now) {
-                self.inputs.push_front(input);
-                return;
-            }
-        }
-        while let Some(mut turn) = self.turns.pop_front() {
-            if self.take_turn(&mut turn, now).is_err() {
-                self.turns.push_front(turn);
-                return;
-            }
+    fn append(&mut self, batch: Batch) -> bool {
+        match self.writer.try_send(Append { batch, reply: self.committed.clone() }) {
+            Ok(()) => true,
+            Err(SendError::Closed(_)) => false,
+            Err(SendError::Full(_)) => unreachable!("the writer's mailbox has room for every shard's batches"),
         }
     }
 
-    /// Takes the messages of a turn. Busy: the rest waits, and its connection reads no further.
-    fn take_turn(&mut self, turn: &mut Turn, now: Now) -> Result<(), Busy> {
-        if self.log.is_full() {
-            return Err(Busy::Log);
+    fn send(&mut self, link: Link, message: &ToCharger) {
+        if let Some(outlet) = self.connections.get(&link.connection) {
+            outlet.send(link.channel, message);
         }
-        let (mut readings, mut speakers, mut next) = (0, [None; LOOK_AHEAD], LOOK_AHEAD);
-        loop {
-            if next == LOOK_AHEAD {
-                speakers = self.shard.look_ahead(turn.connection, turn.messages.as_slice());
-                next = 0;
-            }
-            // Before a message is taken, so that none is lost or copied.
-            self.shard.has_room()?;
-            let Some(Received { channel, message }) = turn.messages.next() else { break };
-            let speaker = speakers[next];
-            next += 1;
-            let link = Link { connection: turn.connection, channel };
-            match message {
-                FromCharger::Hello(hello) if !self.shard.has_room_for(&hello.charger) => {
-                    let most = limits::CHARGERS_PER_PARTITION;
-                    tracing::warn!(charger = %hello.charger, most, "a charger is sent away: its partition has as many as it may have");
-                    self.outside.close(link, Code::Overloaded);
-                }
-                FromCharger::Hello(hello) => {
-                    if let Some(replaced) = self.shard.hello(link, &hello, now)? {
-                        self.outside.close(replaced, Code::Replaced);
-                    }
-                    next = LOOK_AHEAD;
-                }
-                message => {
-                    if let FromCharger::Start(start) = &message
-                        && turn.arrived.elapsed() > START_WAIT_MAX
-                        && self.shard.is_new(link, start.session)
-                    {
-                        self.outside.refuse_start(link, start.session, Code::Busy);
-                        continue;
-                    }
-                    readings += u64::from(matches!(message, FromCharger::Reading { .. }));
-                    match speaker {
-                        Some(charger) => self.shard.known_charger_says(charger, message, now)?,
-                        // A newer connection speaks for this charger: what the older one still says is not heard.
-                        None => self.outside.close(link, Code::Replaced),
-                    }
-                }
-            }
-        }
-        // What only repeats has nothing to wait for.
-        match self.shard.appended() {
-            _ if readings == 0 => {}
-            last if last <= self.shard.durable() => self.ticks.observe_many(turn.arrived.elapsed(), readings),
-            last => self.under_way.push_back((last, turn.arrived, readings)),
-        }
-        self.outside.resume(turn.connection);
-        Ok(())
     }
 
-    /// Hands what has gathered to the writer, and what is durable to the outside.
-    fn pump(&mut self, now: Now) {
-        loop {
-            if let Some(batch) = self.shard.take_batch() {
-                let append = Append { batch, reply: self.committed.clone() };
-                match self.writer.try_send(append) {
-                    Ok(()) => {}
-                    // The process is at its end: nothing becomes durable any more, so nothing leaves any more.
-                    Err(SendError::Closed(_)) => return,
-                    Err(SendError::Full(_)) => unreachable!("the writer's mailbox has room for every shard's batches"),
-                }
-            }
-            let (mut looped, mut looked_at) = (false, 0);
-            loop {
-                if looked_at == 0 {
-                    self.shard.look_behind_gate();
-                    looked_at = LOOK_AHEAD;
-                }
-                looked_at -= 1;
-                let Some(output) = self.shard.release() else { break };
-                self.outside.carry(&self.shard, output);
-            }
-            self.outside.flush(&self.shard);
-            while let Some(input) = self.outside.next_input() {
-                looped = true;
-                if let Err(input) = self.shard.take(input, now) {
-                    self.inputs.push_back(input);
-                }
-            }
-            if !looped {
-                return;
-            }
+    fn close(&mut self, link: Link, code: Code) {
+        if let Some(outlet) = self.connections.get(&link.connection) {
+            outlet.close(link.channel, code);
         }
+    }
+
+    fn read_on(&mut self, connection: ConnectionId) {
+        if let Some(outlet) = self.connections.get(&connection) {
+            outlet.resume();
+        }
+    }
+
+    fn dispatch(&mut self, operation: Operation) -> bool {
+        self.directory.dispatch(operation)
+    }
+
+    fn acknowledge(&mut self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
+        self.directory.acknowledge(processor, callback, refused);
+    }
+
+    fn post(&mut self, input: Input) -> Result<(), Input> {
+        self.directory.post(input)
+    }
+
+    fn has_archive(&self) -> bool {
+        self.archivist().is_some()
+    }
+
+    fn archive(&mut self, wanted: ToArchive) -> bool {
+        let full = |archivist: &Addr<Archivist>| matches!(archivist.try_send(wanted), Err(SendError::Full(_)));
+        !self.archivist().is_some_and(full)
+    }
+
+    fn batch_whole(&mut self) {
+        self.directory.batch_whole();
+    }
+
+    fn snapshot(&mut self, partition: PartitionId, taken: Option<Taken>) {
+        if let Some(place) = self.keepers.iter().position(|(of, _)| *of == partition) {
+            let (_, keeper) = self.keepers.remove(place);
+            // The keeper has room for the answers of each shard.
+            let _ = keeper.try_send(Swept { partition, taken });
+        }
+    }
+
+    fn durable(&mut self, readings: u64, after: Duration) {
+        self.ticks.observe_many(after, readings);
     }
 }
 
@@ -302,30 +223,16 @@ impl Actor for ShardActor {
         let returning = self.returning.take().expect("a shard starts once");
         context.add_stream(ReceiverStream::new(returning));
         context.run_interval(TICK, |actor, _| {
-            let now = actor.clock.now();
-            actor.catch_up(now);
-            actor.shard.tick(now);
-            actor.outside.retry(&actor.shard);
-            actor.tell_depth();
-            actor.pump(now);
+            actor.driver.tick(actor.clock.now(), &mut actor.outside);
+            actor.report_depth();
         });
-        let now = self.clock.now();
-        self.shard.resume(now);
-        self.pump(now);
+        self.driver.resume(self.clock.now(), &mut self.outside);
     }
 }
 
 impl StreamHandler<Batch> for ShardActor {
     fn handle(&mut self, batch: Batch, _: &mut Context<ShardActor>) {
-        let now = self.clock.now();
-        let durable = self.shard.committed(batch);
-        while let Some((_, arrived, readings)) = self.under_way.pop_front_if(|(last, ..)| *last <= durable) {
-            self.ticks.observe_many(arrived.elapsed(), readings);
-        }
-        self.catch_up(now);
-        self.pump(now);
-        // A snapshot may have waited for these records.
-        self.sweep(1);
+        self.driver.committed(batch, self.clock.now(), &mut self.outside);
     }
 }
 
@@ -334,16 +241,9 @@ impl Handler<TakeSnapshot> for ShardActor {
 
     fn handle(&mut self, wanted: TakeSnapshot, context: &mut Context<ShardActor>) {
         let TakeSnapshot { partition, unless, reply } = wanted;
-        if unless == Some(self.shard.last(partition)) {
-            let _ = reply.try_send(Swept { partition, taken: None });
-            return;
-        }
-        self.shard.begin_snapshot(partition);
-        if self.snapshots.is_empty() {
-            self.swept = Instant::now();
-        }
-        self.snapshots.push((partition, reply));
-        if !self.goes_on {
+        self.outside.keepers.push((partition, reply));
+        let begun = self.driver.begin_snapshot(partition, unless, &mut self.outside);
+        if begun && !self.goes_on {
             self.goes_on = true;
             context.notify(GoOn);
         }
@@ -354,12 +254,12 @@ impl Handler<GoOn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
-        self.goes_on = self.sweep_between(1);
-        if self.goes_on {
-            match self.log.is_strained() {
-                true => context.notify(GoOn),
-                false => drop(context.notify_later(GoOn, SWEEP_PAUSE)),
-            }
+        let after = self.driver.go_on(&mut self.outside);
+        self.goes_on = after.is_some();
+        match after {
+            None => {}
+            Some(Duration::ZERO) => context.notify(GoOn),
+            Some(pause) => drop(context.notify_later(GoOn, pause)),
         }
     }
 }
@@ -368,7 +268,7 @@ impl Handler<Attach> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, _: &mut Context<ShardActor>) {
-        self.outside.attach(attach.connection, attach.outlet);
+        self.outside.connections.insert(attach.connection, attach.outlet);
     }
 }
 
@@ -376,23 +276,16 @@ impl Handler<Detach> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Detach(connection): Detach, _: &mut Context<ShardActor>) {
-        self.turns.retain(|turn| turn.connection != connection);
-        self.shard.disconnected(connection);
-        self.outside.detach(connection);
+        self.driver.disconnected(connection);
+        self.outside.connections.remove(&connection);
     }
 }
 
-impl Handler<Turn> for ShardActor {
+impl Handler<ReadBatch> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, mut turn: Turn, _: &mut Context<ShardActor>) {
-        let now = self.clock.now();
-        if !self.turns.is_empty() || self.take_turn(&mut turn, now).is_err() {
-            self.turns.push_back(turn);
-        }
-        self.pump(now);
-        // Behind many turns the next word of the snapshots may be long in coming.
-        self.sweep_between(0);
+    fn handle(&mut self, batch: ReadBatch, _: &mut Context<ShardActor>) {
+        self.driver.read(batch, self.clock.now(), &mut self.outside);
     }
 }
 
@@ -400,11 +293,7 @@ impl Handler<Take> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Take(input): Take, _: &mut Context<ShardActor>) {
-        let now = self.clock.now();
-        if let Err(input) = self.shard.take(input, now) {
-            self.inputs.push_back(input);
-        }
-        self.pump(now);
+        self.driver.input(input, self.clock.now(), &mut self.outside);
     }
 }
 
@@ -412,10 +301,8 @@ impl Handler<Drain> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Drain(done): Drain, _: &mut Context<ShardActor>) {
-        let now = self.clock.now();
-        self.catch_up(now);
-        self.pump(now);
-        let _ = done.send(self.shard.is_idle() && self.inputs.is_empty() && self.turns.is_empty());
+        // A receiver that has timed out asks again.
+        let _ = done.send(self.driver.drain(self.clock.now(), &mut self.outside));
     }
 }
 
@@ -423,6 +310,6 @@ impl Handler<Look> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Look(look): Look, _: &mut Context<ShardActor>) {
-        look(&self.shard);
+        look(self.driver.shard());
     }
 }

@@ -1,14 +1,15 @@
-//! A charger's (or site controller's) connection: bytes in become turns for shards, messages out become bytes.
+//! A charger's (or site controller's) connection: bytes in become batches for shards, messages out become bytes.
 
 use super::connection::{self, deliver};
 use super::introduced::Introduced;
 use crate::actors::directory::Directory;
-use crate::actors::turn::{Attach, ChargerOutlet, Detach, Turn};
-use crate::message::{Channel, Code, FromCharger, GoAway, Received, Subject, ToCharger};
+use crate::actors::turn::{Attach, ChargerOutlet, Detach};
+use crate::message::{Channel, Code, FromCharger, Received, Subject, ToCharger};
 use crate::node::ConnectionId;
-use crate::node::shard::Shard;
+use crate::node::connection::{ShardsOfChannels, ends_with, farewell};
+use crate::node::driver::ReadBatch;
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
-use crate::units::{Clock, PartitionId, SiteId, TimeSpan};
+use crate::units::{Clock, SiteId};
 use crate::wire::ChargerLink;
 use smallvec::SmallVec;
 use std::cell::RefCell;
@@ -24,8 +25,7 @@ pub struct ChargerConnection {
     outlet: Arc<Outlet>,
     /// Whose connection it is, if a site controller's, and which chargers sites have introduced.
     of_site: Option<Box<(SiteId, Arc<Introduced>)>>,
-    /// Which shard each channel's charger belongs to, in the order of the channels. Nearly every connection has one.
-    shards: SmallVec<[(Channel, u16); 1]>,
+    shards: ShardsOfChannels,
     attached: SmallVec<[u16; 4]>,
 }
 
@@ -45,7 +45,7 @@ thread_local! {
 struct Outlet {
     link: Mutex<ChargerLink>,
     outgoing: Outgoing,
-    /// Turns that shards have not taken yet; nothing is read meanwhile.
+    /// Batches that shards have not taken yet; nothing is read meanwhile.
     turns: AtomicUsize,
 }
 
@@ -59,53 +59,34 @@ impl ChargerConnection {
         of_site: Option<(SiteId, Arc<Introduced>)>,
     ) -> ChargerConnection {
         let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
-        let (shards, attached) = (SmallVec::new(), SmallVec::new());
+        let (shards, attached) = (ShardsOfChannels::default(), SmallVec::new());
         ChargerConnection { id, directory, clock, outlet, of_site: of_site.map(Box::new), shards, attached }
-    }
-
-    fn place(&self, channel: Channel) -> Result<usize, usize> {
-        self.shards.binary_search_by_key(&channel, |(of, _)| *of)
-    }
-
-    fn belongs(&mut self, channel: Channel, shard: u16) {
-        match self.place(channel) {
-            Ok(place) => self.shards[place].1 = shard,
-            Err(place) => self.shards.insert(place, (channel, shard)),
-        }
     }
 
     /// Hands what was received to its shards.
     fn hand_over(&mut self, received: &mut Vec<Received<FromCharger>>) {
-        let mut turns: Vec<(u16, Vec<Received<FromCharger>>)> = Vec::with_capacity(1);
-        for received in received.drain(..) {
-            if let FromCharger::Hello(hello) = &received.message {
-                if let Some((site, introduced)) = self.of_site.as_deref()
-                    && !introduced.admits(site, &hello.charger)
-                {
-                    let peer = Subject::Site(site.clone());
-                    tracing::warn!(%peer, charger = %hello.charger, "a site introduces more chargers than it may (chargers.per_site_max)");
-                    self.outlet.close(received.channel, Code::TooManyChargers);
-                    continue;
-                }
-                let house = self.directory.house();
-                let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
-                self.belongs(received.channel, Shard::of(partition, house.shards));
-            }
-            let Ok(place) = self.place(received.channel) else { continue };
-            let shard = self.shards[place].1;
-            match turns.iter_mut().find(|(of, _)| *of == shard) {
-                Some((_, messages)) => messages.push(received),
-                None => turns.push((shard, vec![received])),
-            }
-        }
-        self.outlet.turns.fetch_add(turns.len(), Ordering::AcqRel);
-        for (shard, messages) in turns {
+        let (of_site, outlet) = (self.of_site.as_deref(), &self.outlet);
+        let batches = self.shards.split(self.directory.house(), received, |channel, hello| {
+            let Some((site, _)) = of_site.filter(|(site, introduced)| !introduced.admits(site, &hello.charger))
+            else {
+                return true;
+            };
+            let peer = Subject::Site(site.clone());
+            tracing::warn!(%peer, charger = %hello.charger, "a site introduces more chargers than it may (chargers.per_site_max)");
+            outlet.close(channel, Code::TooManyChargers);
+            false
+        });
+        self.outlet.turns.fetch_add(batches.len(), Ordering::AcqRel);
+        for (shard, messages) in batches {
             let Some(address) = self.directory.shards().get(usize::from(shard)).cloned() else { continue };
             if !self.attached.contains(&shard) {
                 self.attached.push(shard);
                 deliver(&address, Attach { connection: self.id, outlet: self.outlet.clone() });
             }
-            deliver(&address, Turn { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() });
+            deliver(
+                &address,
+                ReadBatch { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() },
+            );
         }
     }
 }
@@ -170,10 +151,9 @@ impl ChargerOutlet for Outlet {
     }
 
     fn close(&self, channel: Channel, code: Code) {
-        let farewell = GoAway { code, text: code.meaning().into(), reconnect_after: TimeSpan::ZERO };
-        self.send(channel, &ToCharger::GoAway(farewell));
-        let single = matches!(self.link().peer().subject, Subject::Charger(_));
-        if single || channel == Channel::ZERO {
+        self.send(channel, &farewell(code));
+        let ends = ends_with(self.link().peer(), channel);
+        if ends {
             tracing::warn!(peer = %self.link().peer(), code = code.number(), "a connection is closed: {code}");
             self.outgoing.close(code.meaning());
         }

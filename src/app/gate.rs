@@ -11,12 +11,13 @@ use crate::actors::archivist::Finish;
 use crate::actors::directory::Directory;
 use crate::actors::keeper::{Dismiss, Keeper, Round};
 use crate::actors::shard_actor::Drain;
-use crate::actors::writer::{CloseLog, JournalWriter, LogFigures};
+use crate::actors::writer::{CloseLog, JournalWriter};
 use crate::console::{Console, ConsoleError, Listening, Views};
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::node::ConnectionId;
 use crate::node::house::{House, Routes};
+use crate::node::log_figures::LogFigures;
 use crate::node::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
@@ -131,7 +132,7 @@ impl Gate {
             );
         }
         let sequences = log.sequences().clone();
-        let figures = Arc::new(LogFigures::new(&recovered, &log, settings.rhythm.bound()));
+        let figures = Arc::new(LogFigures::new(&recovered, &log, settings.rhythm.bound(), Instant::now()));
         let recovery = begun.elapsed();
         let live =
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();

@@ -6,11 +6,12 @@
 
 use super::Gate;
 use crate::actors::shard_actor::ShardActor;
-use crate::actors::turn::{Attach, ChargerOutlet, Turn};
+use crate::actors::turn::{Attach, ChargerOutlet};
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
 };
 use crate::node::ConnectionId;
+use crate::node::driver::ReadBatch;
 use crate::node::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
 use crate::node::shard::Shard;
 use crate::payment::{
@@ -296,7 +297,10 @@ impl Line {
         while !self.outlet.free.swap(false, Ordering::Acquire) {
             std::thread::sleep(PAUSE);
         }
-        deliver(&self.shard, Turn { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() });
+        deliver(
+            &self.shard,
+            ReadBatch { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() },
+        );
     }
 }
 

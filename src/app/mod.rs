@@ -1,7 +1,7 @@
 //! Composition: the parts of a running gate, and how they find each other.
 //!
 //! ```text
-//!   edge (handshakes) ──Peer──▶ connection ──Turn──▶ shard ──Append──▶ writer ──▶ disk
+//!   edge (handshakes) ──Peer──▶ connection ──ReadBatch──▶ shard ──Append──▶ writer ──▶ disk
 //!                                   ▲                  │
 //!                                   └──── outside ◀────┘ released by the gate
 //! ```

@@ -1,9 +1,10 @@
 //! A processor's connection: bytes in become callbacks for the processor's actor, operations out become bytes.
 
 use super::connection::{self, deliver};
-use crate::message::{FromProcessor, ProcessorHelloAck, Terms, ToProcessor};
+use crate::message::{FromProcessor, ToProcessor};
 use crate::node::ConnectionId;
-use crate::node::processor::{Callback, Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
+use crate::node::connection::{Came, welcome};
+use crate::node::processor::{Callbacks, Connected, Disconnected, ProcessorActor, ProcessorOutlet};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::Clock;
 use crate::wire::ProcessorLink;
@@ -45,21 +46,15 @@ impl ProcessorConnection {
     fn hand_over(&mut self) {
         let mut callbacks = Vec::with_capacity(self.received.len());
         for message in self.received.drain(..) {
-            match message {
-                FromProcessor::Hello(hello) => {
-                    let now = self.outlet.clock.now();
-                    let ack = ProcessorHelloAck { terms: Terms::PROCESSOR, server_time: now.wall };
-                    self.outlet.send(&ToProcessor::HelloAck(ack));
+            match Came::from(message) {
+                Came::Hello(hello) => {
+                    self.outlet.send(&welcome(self.outlet.clock.now()));
                     let outlet: Arc<dyn ProcessorOutlet> = self.outlet.clone();
                     let connected = Connected { connection: self.id, outlet, capabilities: hello.capabilities };
                     deliver(&self.actor, connected);
                 }
-                FromProcessor::Answer(answer) => callbacks.push(Callback::Answer(answer)),
-                FromProcessor::Notification(notification) => callbacks.push(Callback::Notification(notification)),
-                FromProcessor::Credit { operations } => callbacks.push(Callback::Credit(operations)),
-                FromProcessor::Drain(_) => callbacks.push(Callback::Drain),
-                FromProcessor::Settlement(part) => callbacks.push(Callback::Settlement(Box::new(part))),
-                FromProcessor::GoAway(go) => {
+                Came::Callback(callback) => callbacks.push(callback),
+                Came::GoAway(go) => {
                     let processor = self.outlet.link().processor().clone();
                     tracing::info!(%processor, code = go.code.number(), "a processor leaves: {}", go.code);
                 }

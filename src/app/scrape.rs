@@ -1,14 +1,14 @@
 //! What a gate measures of itself, written into a scrape.
 
-use crate::actors::writer::LogFigures;
 use crate::host::wall_clock;
 use crate::metrics::{
     CONNECTIONS, Collector, Durations, RECOVERED_SESSIONS, RECOVERY_DURATION, SNAPSHOT_FAILURES, SNAPSHOT_TIME,
     TICK_DURATION, WAL_APPEND_DURATION, WAL_BOUND, WAL_LAST_SEQUENCE, WAL_RECORDS, WAL_SIZE, WAL_SYNC_DURATION,
 };
+use crate::node::log_figures::LogFigures;
 use crate::transport::Live;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long group commits take: the whole, and its wait for the disk.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl Measured {
         WAL_SIZE.write_series(text, &[], self.figures.used());
         WAL_BOUND.write_head(text);
         WAL_BOUND.write_series(text, &[], self.figures.bound());
-        let since = i64::try_from(self.figures.since_snapshots().as_millis()).unwrap_or(i64::MAX);
+        let since = i64::try_from(self.figures.since_snapshots(Instant::now()).as_millis()).unwrap_or(i64::MAX);
         SNAPSHOT_TIME.write_head(text);
         SNAPSHOT_TIME.write_series(text, &[], wall_clock().unix_ms().saturating_sub(since).max(0) / 1_000);
         SNAPSHOT_FAILURES.write_head(text);

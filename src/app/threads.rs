@@ -3,14 +3,14 @@
 use super::gate::StartError;
 use super::scrape::CommitDurations;
 use crate::accounting::dossier::Billing;
-use crate::actors::Outside;
 use crate::actors::archivist::Archivist;
 use crate::actors::directory::Directory;
 use crate::actors::keeper::{self, Keeper};
-use crate::actors::shard_actor::ShardActor;
-use crate::actors::writer::{Commitment, JournalWriter, LogFigures};
+use crate::actors::shard_actor::{self, ShardActor};
+use crate::actors::writer::{Commitment, JournalWriter};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
+use crate::node::log_figures::LogFigures;
 use crate::node::rhythm::Rhythm;
 use crate::node::shard::Shard;
 use crate::units::Clock;
@@ -98,11 +98,14 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
     for mut shard in shards {
         shard.continue_after(sequences.clone());
         let arbiter = Arbiter::new().handle();
-        let outside = Outside::new(directory.clone(), shard.index());
-        let (clock, writer, ticks, log) = (clock.clone(), writer.clone(), ticks.clone(), figures.clone());
-        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| {
-            ShardActor::new(shard, outside, clock, writer, ticks, log)
-        }));
+        let around = shard_actor::Surroundings {
+            directory: directory.clone(),
+            clock: clock.clone(),
+            writer: writer.clone(),
+            log: figures.clone(),
+            ticks: ticks.clone(),
+        };
+        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, around)));
         arbiters.push(arbiter);
     }
     directory.set_shards(addresses);

@@ -5,11 +5,11 @@
 
 use crate::accounting::dossier::Dossier;
 use crate::accounting::pages::Page;
-use crate::actors::archivist::{self, Unread};
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Look;
 use crate::billing::BillingError;
 use crate::journal::{Archive, Failure};
+use crate::node::archiver::{self, Unread};
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
@@ -155,7 +155,7 @@ impl Views {
     /// An archived session.
     pub(super) fn archived(&self, session: SessionId) -> Result<Option<Dossier>, Unanswered> {
         let Some(archive) = &self.archive else { return Ok(None) };
-        archivist::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
+        archiver::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
     }
 
     /// Shows the archived sessions that were settled from a moment on, until the visitor says no.

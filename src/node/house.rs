@@ -1,6 +1,7 @@
 //! What all shards share: the rules of the house, the tariffs, the processors that are there.
 
 use super::links::Links;
+use super::shard::Shard;
 use super::stand_ins::StandIns;
 use crate::billing::invoice::{SeriesFamily, SeriesKind};
 use crate::message::Code;
@@ -120,6 +121,11 @@ pub struct Routes {
 }
 
 impl House {
+    /// The shard that runs a partition; none when there is no such partition.
+    pub fn shard_of(&self, partition: PartitionId) -> Option<u16> {
+        (partition.0 < self.partitions).then(|| Shard::of(partition, self.shards))
+    }
+
     /// The tariff and time zone of a connector.
     pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
         self.places.load().place(charger, connector, at)

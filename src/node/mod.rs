@@ -11,21 +11,29 @@
 //! around all this are in [`crate::actors`].
 
 pub mod account;
+pub mod archiver;
 mod cells;
 mod channels;
 pub mod charger;
 mod codes;
+pub mod connection;
 mod delivery;
+pub mod driver;
 mod encoding;
 pub mod hosted;
 pub mod house;
 mod invoicing;
 mod lines;
 pub mod links;
+pub mod log_figures;
 mod log_lines;
+pub mod log_writer;
 mod money;
 pub mod output;
 pub mod partition;
+#[cfg(test)]
+pub(crate) mod planted;
+pub mod ports;
 pub mod processor;
 mod processor_registry;
 pub mod replay;
@@ -35,6 +43,7 @@ pub mod session_record;
 pub mod settling;
 pub mod shard;
 pub mod snapshot;
+pub mod snapshot_schedule;
 pub mod stand_ins;
 #[cfg(test)]
 mod tests;

@@ -29,12 +29,12 @@ impl Rhythm {
     }
 
     /// Bytes in which every partition is to have its turn, after a round for which the snapshots took so much of the time.
-    pub(crate) fn stride(&self, snapshots: Duration, round: Duration) -> u64 {
+    pub(super) fn stride(&self, snapshots: Duration, round: Duration) -> u64 {
         if snapshots * CALM <= round { self.log_bytes } else { self.bound() / 5 * 3 }
     }
 
     /// How many of so many partitions are to have had their turn in a round.
-    pub(crate) fn turns(&self, partitions: u16, log: Growth) -> u64 {
+    pub(super) fn turns(&self, partitions: u16, log: Growth) -> u64 {
         let share = |part: u128, whole: u128| u128::from(partitions) * part / whole.max(1);
         let turns = match log.grown {
             0 => 0,
@@ -47,7 +47,7 @@ impl Rhythm {
 
 /// What the log did since a round began.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Growth {
+pub(super) struct Growth {
     /// Bytes that were written.
     pub grown: u64,
     /// Bytes that it takes.

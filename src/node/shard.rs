@@ -1,7 +1,7 @@
 //! A shard: many partitions run by one thread, without any runtime of its own.
 //!
 //! An input is delivered to a hosted actor; what the actor decides is journaled, and what it wants done waits behind the
-//! gate. The actix actor around it ([`crate::actors::shard_actor`]) feeds it from mailboxes; a simulator feeds it from a script.
+//! gate. What waits for the journal, and the way out of the shard, are its driver's ([`super::driver`]).
 //!
 //! ```text
 //!   input ─▶ reserve ─▶ charger ─▶ session ─▶ events ─▶ journal ─▶ (durable) ─▶ gate ─▶ output
@@ -14,6 +14,8 @@ use super::hosted::Slot;
 use super::house::House;
 use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
 use super::partition::Partition;
+#[cfg(test)]
+use super::planted::{self, Bug};
 use super::session::HostedSession;
 use super::topping_up::TopUpOrder;
 use super::wheel::{Wake, Wheel};
@@ -202,6 +204,11 @@ impl Shard {
         &self.partitions
     }
 
+    /// Whether an input is for a partition of this shard.
+    pub fn is_for(&self, input: &Input) -> bool {
+        self.house.shard_of(input.partition(self.house.partitions)) == Some(self.index)
+    }
+
     /// The rules of the house.
     pub fn house(&self) -> &Arc<House> {
         &self.house
@@ -228,7 +235,7 @@ impl Shard {
     }
 
     /// Up to where the records of the shard are durable.
-    pub(crate) fn durable(&self) -> Position {
+    pub(super) fn durable(&self) -> Position {
         self.appender.durable()
     }
 
@@ -266,7 +273,7 @@ impl Shard {
 
     /// A message from a charger that speaks on the channel on which it came.
     #[inline]
-    pub(crate) fn known_charger_says(
+    pub(super) fn known_charger_says(
         &mut self,
         charger: ChargerRef,
         message: FromCharger,
@@ -283,14 +290,14 @@ impl Shard {
     }
 
     /// Whether a charger is known, or its partition may remember one more.
-    pub(crate) fn has_room_for(&self, charger: &ChargerId) -> bool {
+    pub(super) fn has_room_for(&self, charger: &ChargerId) -> bool {
         let local = self.local(PartitionId::of(charger.as_str(), self.house.partitions));
         self.partitions[usize::from(local)].has_room_for(charger, limits::CHARGERS_PER_PARTITION)
     }
 
     /// Whether a start with this key would begin a session: it is neither open nor remembered, so that nobody has been
     /// promised anything.
-    pub(crate) fn is_new(&self, link: Link, key: SessionKey) -> bool {
+    pub(super) fn is_new(&self, link: Link, key: SessionKey) -> bool {
         let charger = self.charger_at(link);
         let hosted = charger.and_then(|of| self.partitions[usize::from(of.partition)].chargers.get(of.slot));
         let known = |state: &Charger| state.open_session(key).is_some() || state.past_session(key).is_some();
@@ -322,7 +329,7 @@ impl Shard {
     }
 
     /// Says that outputs are about to be released: reads what the next [`LOOK_AHEAD`] of them will need, for the same reason.
-    pub(crate) fn look_behind_gate(&self) {
+    pub(super) fn look_behind_gate(&self) {
         let outputs = self.gate.released(self.appender.durable()).take(LOOK_AHEAD);
         let links = outputs.filter_map(Output::charger).filter_map(|charger| self.link(charger));
         std::hint::black_box(links.fold(0, |all, link| all ^ link.connection.0));
@@ -363,6 +370,8 @@ impl Shard {
             };
             match due {
                 None => {}
+                #[cfg(test)]
+                Some(_) if planted::loses_timer() => {}
                 Some(deadline) if deadline > now.mono => self.rearm(wake.whom, deadline),
                 Some(deadline) => match self.begin(local, now) {
                     Ok((partition, mut delivery)) => delivery.wake(partition, wake.whom),
@@ -426,6 +435,8 @@ impl Shard {
     #[inline]
     pub fn release(&mut self) -> Option<Output> {
         let durable = self.appender.durable();
+        #[cfg(test)]
+        let durable = if planted::has(Bug::ReleaseBeforeSync) { self.appender.appended() } else { durable };
         self.gate.release(durable).next()
     }
 

@@ -30,6 +30,7 @@ mod corrections;
 mod covered;
 mod credentials;
 mod disputes;
+mod driver;
 mod extremes;
 mod funds;
 mod invoices;

@@ -68,6 +68,9 @@ const PURE: &[&str] = &[
     "wire",
 ];
 
+/// Rooms that know no runtime either; what they need of the outside is handed to them.
+const WITHOUT_RUNTIME: &[&str] = &["node"];
+
 /// What a pure room never names.
 /// A thread's own table of values (`LocalKey`) is memory: it asks nobody. Making threads and waiting in them is what is meant.
 const IMPURE: &[&str] = &[
@@ -128,7 +131,8 @@ fn libraries_stay_in_their_rooms() {
 fn what_decides_knows_no_clock_socket_disk_or_runtime() {
     let mut wrong = Vec::new();
     for (path, text) in sources() {
-        if !PURE.contains(&room_of(&path).as_str()) {
+        let room = room_of(&path);
+        if !PURE.contains(&room.as_str()) && !WITHOUT_RUNTIME.contains(&room.as_str()) {
             continue;
         }
         for (number, line) in code_lines(&text) {
@@ -138,6 +142,20 @@ fn what_decides_knows_no_clock_socket_disk_or_runtime() {
         }
     }
     assert!(wrong.is_empty(), "pure rooms that look outside:\n{}", wrong.join("\n"));
+}
+
+/// There is one node: the simulated world drives what the actors drive, and none of the actors.
+#[test]
+fn the_simulated_world_runs_the_node_without_the_actors() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        if room_of(&path) == "sim" {
+            wrong.extend(
+                uses(&text).into_iter().filter(|(_, used)| used == "actors").map(|(line, _)| (path.clone(), line)),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "the simulator uses actors: {wrong:?}");
 }
 
 #[test]

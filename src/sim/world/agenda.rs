@@ -2,6 +2,7 @@
 
 use super::faults::Fault;
 use super::network::Side;
+use super::process::Wake;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -26,10 +27,10 @@ pub(super) enum Event {
     Sweep,
     /// The disk has done a commit.
     Commit(u32),
-    /// The archivist writes what has gathered.
-    PutAway(u32),
-    /// Snapshots are taken and the log is trimmed.
-    Snapshot,
+    /// A timer of a life of the gate fires.
+    Wake(u32, Wake),
+    /// Every live session is looked at.
+    Look,
     /// The gate is started.
     Start,
     /// Something goes wrong.
@@ -94,9 +95,9 @@ mod tests {
         let mut agenda = Agenda::default();
         agenda.at(30, Event::Tick);
         agenda.at(10, Event::Sweep);
-        agenda.at(10, Event::Snapshot);
+        agenda.at(10, Event::Look);
         assert_eq!(agenda.next(20), Some(Event::Sweep));
-        assert_eq!((agenda.now(), agenda.next(20)), (10, Some(Event::Snapshot)));
+        assert_eq!((agenda.now(), agenda.next(20)), (10, Some(Event::Look)));
         assert_eq!((agenda.next(20), agenda.now()), (None, 20));
         agenda.after(5, Event::Start);
         assert_eq!((agenda.next(40), agenda.now()), (Some(Event::Start), 25));

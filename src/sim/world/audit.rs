@@ -5,8 +5,9 @@ use super::process::Process;
 use super::world::{World, live_sessions};
 use crate::account::{Account, HoldState};
 use crate::accounting::dossier::Dossier;
+use crate::accounting::pages::Page;
 use crate::accounting::posting::PartitionBooks;
-use crate::ledger::Name;
+use crate::ledger::{Books, Name};
 use crate::node::partition::Partition;
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Stage as HoldStage};
@@ -71,7 +72,7 @@ fn open_holds(bank: &super::bank::Bank) -> u64 {
 /// Books of a gate: all partitions together.
 pub(super) fn books(process: &Process) -> PartitionBooks {
     let mut books = PartitionBooks::default();
-    for partition in process.shards().iter().flat_map(Shard::partitions) {
+    for partition in process.shards().flat_map(Shard::partitions) {
         books.merge(&partition.books);
     }
     books
@@ -141,6 +142,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         world.witness.violated(|| format!("without an end: {open}"));
     }
     result.books_imbalance_minor = u64::try_from(balance(world, &process)).unwrap_or(u64::MAX);
+    compare_pages(world, &process);
     result.processor_books_difference_minor = compare_holds(world, &process);
     compare_receipts(world);
     for bank in 0..world.banks.len() {
@@ -175,7 +177,7 @@ fn balance(world: &mut World, process: &Process) -> u128 {
             world.witness.violated(|| format!("L4: {name} rests at {} {currency}", balance.net_debit()));
         }
     }
-    for partition in process.shards().iter().flat_map(Shard::partitions) {
+    for partition in process.shards().flat_map(Shard::partitions) {
         for (_, account) in partition.accounts.iter() {
             let Account::Open(open) = account.state() else { continue };
             for (hold, placed) in open.holds.iter().filter(|(_, placed)| matches!(placed.state, HoldState::Open { .. }))
@@ -189,6 +191,37 @@ fn balance(world: &mut World, process: &Process) -> u128 {
         }
     }
     imbalance.unsigned_abs()
+}
+
+/// The entries of the books themselves: each is on one page, in the archive or on its way there, and together they are the
+/// balances.
+fn compare_pages(world: &mut World, process: &Process) {
+    let mut wrong = Vec::new();
+    for partition in process.shards().flat_map(Shard::partitions) {
+        let (id, pages) = (partition.id, &partition.books.pages);
+        let kept: BTreeMap<u64, &Page> = pages.all().map(|page| (page.number, page)).collect();
+        let mut books = Books::default();
+        for number in 0..=kept.keys().last().copied().unwrap_or(0) {
+            let archived = || world.estate.archive.get(Page::id(id, number)).ok().flatten();
+            let entries = match kept.get(&number) {
+                Some(page) => page.entries(),
+                None => match archived().and_then(|found| Page::from_bytes(&found.dossier)) {
+                    Some((_, page)) => page.entries(),
+                    None => {
+                        wrong.push(format!("L2: page {number} of the books of partition {id} is lost"));
+                        continue;
+                    }
+                },
+            };
+            entries.iter().for_each(|entry| books.post(entry));
+        }
+        if books != partition.books.books {
+            wrong.push(format!("L2: the entries of partition {id} do not add up to its balances"));
+        }
+    }
+    for what in wrong {
+        world.witness.violated(|| what);
+    }
 }
 
 /// Hold by hold, the gate against its processors.
@@ -270,14 +303,10 @@ fn compare_receipts(world: &mut World) {
 
 /// A gate that is killed while nothing is under way and begins anew is the same: state for state, entry for entry (L7).
 pub(super) fn compare_replay(live: &Process, again: &Process) -> Vec<String> {
-    let find = |process: &Process, id| -> Option<(usize, usize)> {
-        let mut shards = process.shards().iter().enumerate();
-        shards.find_map(|(shard, of)| Some((shard, of.partitions().iter().position(|one| one.id == id)?)))
-    };
     let mut wrong = Vec::new();
-    for live in live.shards().iter().flat_map(Shard::partitions) {
-        match find(again, live.id) {
-            Some((shard, place)) => wrong.extend(differences(live, &again.shards()[shard].partitions()[place])),
+    for live in live.shards().flat_map(Shard::partitions) {
+        match again.shards().flat_map(Shard::partitions).find(|replayed| replayed.id == live.id) {
+            Some(replayed) => wrong.extend(differences(live, replayed)),
             None => wrong.push(format!("L7: partition {} is gone", live.id)),
         }
     }
@@ -327,7 +356,7 @@ fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
 }
 
 fn sessions_of(process: &Process) -> impl Iterator<Item = &Session> {
-    let partitions = process.shards().iter().flat_map(Shard::partitions);
+    let partitions = process.shards().flat_map(Shard::partitions);
     partitions.flat_map(|partition| partition.sessions.iter().map(|(_, session)| session.state()))
 }
 

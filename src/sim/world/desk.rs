@@ -1,18 +1,24 @@
-//! What surrounds the actors of processors: what they want done is left here, and fetched by the process after each step.
+//! The mailboxes of a simulated gate, and what surrounds the actors of its processors: what they want done is left here, and
+//! fetched by the process before the step ends.
 
+use crate::journal::Sequence;
 use crate::message::ToProcessor;
+use crate::node::ConnectionId;
+use crate::node::driver::ReadBatch;
 use crate::node::house::House;
 use crate::node::processor::{ProcessorOutlet, Reach};
-use crate::node::shard::Input;
+use crate::node::shard::{Input, Shard};
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
-use crate::units::{Mono, Now, ProcessorId, Timestamp};
+use crate::units::{Mono, Now, PartitionId, ProcessorId, Timestamp};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Where processors' actors leave what they want done.
+/// Where actors leave what they want done.
 pub(super) struct Desk {
     house: Arc<House>,
+    /// Mailboxes are full now and then, and questions and answers about numbers of documents are lost.
+    loses: bool,
     left: Mutex<Left>,
 }
 
@@ -20,17 +26,89 @@ pub(super) struct Desk {
 pub(super) struct Left {
     /// The clocks of this step.
     pub now: Option<Now>,
-    pub inputs: VecDeque<Input>,
     pub messages: VecDeque<(u64, ToProcessor)>,
+    /// Connections of which a batch was taken.
+    pub resumed: Vec<u64>,
+    mailboxes: Vec<VecDeque<Mail>>,
 }
 
+/// Something for a shard.
+pub(super) enum Mail {
+    Input(Input),
+    Read(ReadBatch),
+    Gone(ConnectionId),
+    Snapshot(PartitionId, Option<Sequence>),
+}
+
+/// One in so many times a mailbox is full.
+const FULL: u64 = 16;
+/// One in so many questions and answers about numbers of documents is lost.
+const LOST: u64 = 8;
+
 impl Desk {
-    pub fn new(house: Arc<House>) -> Desk {
-        Desk { house, left: Mutex::default() }
+    pub fn new(house: Arc<House>, loses: bool) -> Desk {
+        let mailboxes = (0..house.shards).map(|_| VecDeque::new()).collect();
+        Desk { house, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
     }
 
     pub fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().expect("one thread runs a world")
+    }
+
+    /// Whether a mailbox is full at this moment.
+    pub fn is_full(&self) -> bool {
+        self.loses && (self.house.dice)().is_multiple_of(FULL)
+    }
+
+    /// Hands an input to its shard, unless its mailbox is full.
+    pub fn post(&self, input: Input) -> Result<(), Input> {
+        if self.is_full() {
+            return Err(input);
+        }
+        let lost = self.loses
+            && matches!(input, Input::AskNumber(_) | Input::Numbered(_))
+            && (self.house.dice)().is_multiple_of(LOST);
+        if !lost {
+            self.push(input);
+        }
+        Ok(())
+    }
+
+    /// The same, and there is room.
+    pub fn push(&self, input: Input) {
+        if let Some(shard) = self.house.shard_of(input.partition(self.house.partitions)) {
+            self.put(usize::from(shard), Mail::Input(input));
+        }
+    }
+
+    pub fn read(&self, shard: usize, batch: ReadBatch) {
+        self.put(shard, Mail::Read(batch));
+    }
+
+    pub fn snapshot(&self, partition: PartitionId, unless: Option<Sequence>) {
+        let shard = usize::from(Shard::of(partition, self.house.shards));
+        self.put(shard, Mail::Snapshot(partition, unless));
+    }
+
+    /// Every shard learns that a connection is gone, after what it has read.
+    pub fn gone(&self, connection: ConnectionId) {
+        for mailbox in &mut self.left().mailboxes {
+            mailbox.push_back(Mail::Gone(connection));
+        }
+    }
+
+    pub fn next(&self, shard: usize) -> Option<Mail> {
+        self.left().mailboxes.get_mut(shard)?.pop_front()
+    }
+
+    pub fn has_mail(&self) -> bool {
+        self.left().mailboxes.iter().any(|mailbox| !mailbox.is_empty())
+    }
+
+    fn put(&self, shard: usize, mail: Mail) {
+        if let Some(mailbox) = self.left().mailboxes.get_mut(shard) {
+            mailbox.push_back(mail);
+        }
     }
 }
 
@@ -44,12 +122,11 @@ impl Reach for Desk {
     }
 
     fn reaches(&self, input: &Input) -> bool {
-        input.partition(self.house.partitions).0 < self.house.partitions
+        self.house.shard_of(input.partition(self.house.partitions)).is_some()
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {
-        self.left().inputs.push_back(input);
-        Ok(())
+        Desk::post(self, input)
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
@@ -73,5 +150,7 @@ impl ProcessorOutlet for Outlet {
         true
     }
 
-    fn resume(&self) {}
+    fn resume(&self) {
+        self.desk.left().resumed.push(self.line);
+    }
 }

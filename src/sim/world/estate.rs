@@ -2,21 +2,23 @@
 
 use crate::accounting::dossier::Billing;
 use crate::billing::{Issuer, SigningKey};
-use crate::journal::{Archive, Snapshots};
+use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
 use crate::node::house::{House, Place, Places, Routes, SeriesNames};
 use crate::node::links::Links;
+use crate::node::rhythm::Rhythm;
 use crate::node::stand_ins::StandIns;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::dice::Dice;
 use crate::tariff::Tariff;
-use crate::units::{ChargerId, ConnectorId, PartitionId, Timestamp};
+use crate::units::{ChargerId, ConnectorId, Now, PartitionId, Timestamp};
 use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
 use ring::hmac;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// Partitions of the id space.
 pub(super) const PARTITIONS: u16 = 8;
@@ -47,12 +49,18 @@ const KEY: &str = "302e020100300506032b657004220420";
 /// What outlives the process.
 pub(super) struct Estate {
     pub policy: Arc<Policy>,
-    pub snapshots: Snapshots,
-    pub archive: Archive,
-    pub billing: Billing,
+    pub snapshots: Arc<Snapshots>,
+    pub archive: Arc<Archive>,
+    pub billing: Arc<Billing>,
+    /// When snapshots are taken, and how long the log may be.
+    pub rhythm: Rhythm,
+    /// Where the gate's measure of waits begins. Only differences count, so that it is the same in every run.
+    origin: Instant,
+    /// Up to which record of each partition the log may be trimmed.
+    trimmed: Mutex<Vec<u64>>,
     places: Arc<Tariffs>,
     dice: Arc<AtomicU64>,
-    /// Whether questions and answers about numbers of documents are lost now and then.
+    /// Whether mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     pub loses: bool,
 }
 
@@ -71,6 +79,12 @@ impl Places for Arc<Tariffs> {
     }
 }
 
+/// How often all partitions have their snapshots.
+const SNAPSHOTS_EVERY: Duration = Duration::from_secs(600);
+
+/// Bytes that the log may take where anything may go wrong: often so few that it is full now and then.
+const LOG_BYTES: [u64; 3] = [96 << 10, 512 << 10, 512 << 20];
+
 const ZONE: &str = "Europe/Amsterdam";
 
 impl Estate {
@@ -80,15 +94,42 @@ impl Estate {
         let mut key = hex::decode(KEY).expect("digits");
         key.extend([7; 32]);
         let key = signing_key(&key);
+        let billing =
+            Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
+        let log_bytes = usize::try_from(dice.below(LOG_BYTES.len() as u64)).unwrap_or(0);
         Estate {
             policy: Arc::new(Policy { stand_in: dice.chance(5_000), ..Policy::default() }),
-            snapshots: Snapshots::in_memory(PARTITIONS),
-            archive: Archive::in_memory(),
-            billing: Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() },
+            snapshots: Arc::new(Snapshots::in_memory(PARTITIONS)),
+            archive: Arc::new(Archive::in_memory()),
+            billing: Arc::new(billing),
+            rhythm: Rhythm::log_below(if loses { LOG_BYTES[log_bytes] } else { 512 << 20 }, SNAPSHOTS_EVERY),
+            origin: Instant::now(),
+            trimmed: Mutex::new(vec![0; usize::from(PARTITIONS)]),
             places: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
             dice: Arc::new(AtomicU64::new(dice.bits())),
             loses,
         }
+    }
+
+    /// The gate's measure of waits at a moment of one of its lives.
+    pub fn instant(&self, now: Now) -> Instant {
+        self.origin + Duration::from_millis(now.mono.0)
+    }
+
+    /// The log is trimmed below these records.
+    pub fn trimmed(&self, reach: &Sequences) {
+        let mut trimmed = self.trimmed.lock().expect("one thread runs a world");
+        for (partition, last) in reach.iter() {
+            let below = &mut trimmed[usize::from(partition.0)];
+            *below = last.0.max(*below);
+        }
+    }
+
+    /// Changes a bit of a partition's newest snapshot, where the one before it and the log can stand in: a log that has little
+    /// room is trimmed up to the newest ones. Says whether it did.
+    pub fn rot_snapshot(&self, partition: PartitionId, bit: u64) -> bool {
+        let trimmed = self.trimmed.lock().expect("one thread runs a world")[usize::from(partition.0)];
+        self.snapshots.reach().last(partition).0 >= trimmed && self.snapshots.flip_bit(partition, bit)
     }
 
     /// The house of one life of the gate. The dice go on where the life before left them.

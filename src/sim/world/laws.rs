@@ -93,7 +93,7 @@ fn never_costs_more_than_was_held(session: &Session) -> Option<String> {
 fn series_have_no_gap(process: &Process, documents: &Documents) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut homes: BTreeMap<&SeriesId, &OpenSeries> = BTreeMap::new();
-    for partition in process.shards().iter().flat_map(Shard::partitions) {
+    for partition in process.shards().flat_map(Shard::partitions) {
         if !partition.requests.is_empty() {
             wrong.push(format!("L12: {} documents of partition {} wait", partition.requests.len(), partition.id));
         }

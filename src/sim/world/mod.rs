@@ -2,18 +2,19 @@
 //! a simulated disk and a simulated network.
 //!
 //! ```text
-//!   controller ──bytes──▶ network ──▶ ChargerLink ──▶ Shard ──▶ Log ──▶ SimulatedDisk
+//!   controller ──bytes──▶ network ──▶ ChargerLink ──▶ Driver ──▶ Log ──▶ SimulatedDisk
 //!   (chargers)  ◀─bytes── (faults) ◀── ChargerLink ◀── gate  ◀── durable
-//!   bank       ◀─bytes──▶ network ◀─▶ ProcessorLink ◀─▶ ProcessorActor ◀─▶ Shard
+//!   bank       ◀─bytes──▶ network ◀─▶ ProcessorLink ◀─▶ ProcessorActor ◀─▶ Driver
 //!                                   witness: after every step        audit: when all is over
 //! ```
 //!
-//! Everything that decides is the real thing: shards with their machines, timers and gates, log, recovery, snapshots and
-//! trimming, links with real frames, processors' actors, dossiers and receipts. What is simulated is what surrounds
-//! them: threads and mailboxes (method calls in the agenda's order), sockets, the disk, clocks, and the peers.
+//! Everything that decides is what ships: the drivers of shards with their machines, timers and gates
+//! ([`node::driver`](crate::node::driver)), log writer, recovery, snapshot schedule and trimming, archiver, links with real
+//! frames, processors' actors. What is simulated is what surrounds them: threads and mailboxes (method calls in the agenda's
+//! order; a full mailbox is a throw of the dice), sockets, the disk, clocks, and the peers.
 //!
 //! The same settings make the same world, to the last byte: there is one thread, one stream of dice for each purpose, and
-//! no look at any clock. A world lasts at most a day; longer simulations are many worlds, each with another seed and
+//! no reading of any clock. A world lasts at most a day; longer simulations are many worlds, each with another seed and
 //! another weather of faults.
 
 mod agenda;
@@ -133,7 +134,7 @@ impl World {
         let mut damaged = 0;
         for partition in (0..estate::PARTITIONS).map(PartitionId) {
             let bit = self.dice.bits();
-            damaged += usize::from(self.estate.snapshots.flip_bit(partition, bit));
+            damaged += usize::from(self.estate.rot_snapshot(partition, bit));
         }
         let store = self.disk.copy().store();
         self.begin_on(store, damaged);

@@ -25,6 +25,8 @@ pub struct Report {
     pub steps: u64,
     /// Drivers that presented a credential.
     pub visits: u64,
+    /// Starts that were refused, by code.
+    pub starts_refused: BTreeMap<u16, u64>,
     /// Sessions that were put away.
     pub sessions: u64,
     /// Sessions with energy.
@@ -53,7 +55,7 @@ pub struct Report {
     pub settlement_parts: u64,
     /// Group commits.
     pub commits: u64,
-    /// Snapshots of all partitions.
+    /// Snapshots of partitions that were kept.
     pub snapshots: u64,
     /// Generations of the log that were dropped.
     pub generations_dropped: u64,
@@ -137,6 +139,7 @@ impl Report {
             faults_allowed: faults.to_string(),
             steps: world.witness.step,
             visits: fleet.visits,
+            starts_refused: fleet.refused.clone(),
             sessions: world.witness.closed.len() as u64,
             sessions_charged: world.witness.closed.values().filter(|closed| closed.energy > 0).count() as u64,
             receipts: fleet.receipts,
@@ -180,6 +183,9 @@ impl Report {
         self.minutes += other.minutes;
         self.steps += other.steps;
         self.visits += other.visits;
+        for (code, count) in other.starts_refused {
+            *self.starts_refused.entry(code).or_default() += count;
+        }
         self.sessions += other.sessions;
         self.sessions_charged += other.sessions_charged;
         self.receipts += other.receipts;

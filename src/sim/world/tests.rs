@@ -1,6 +1,7 @@
 //! Worlds that everybody who builds this sees: few, small, with everything that can go wrong.
 
 use super::*;
+use crate::node::planted::{self, Bug};
 
 fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
     simulate(&Settings { seed, minutes, chargers, faults })
@@ -36,6 +37,19 @@ fn whatever_goes_wrong_every_promise_is_kept() {
         crashes += report.crashes;
     }
     assert!(crashes > 50, "{crashes} crashes");
+}
+
+/// What is simulated is the driver that ships: a bug in it is found.
+#[test]
+fn bugs_planted_in_the_driver_are_found() {
+    let found = |bug: Bug, minutes: u64, chargers: u32, faults: Faults, law: &str| {
+        let violations = |seed: u64| planted::with(bug, || world(seed, minutes, chargers, faults)).violations;
+        let mut seen = (100..110).flat_map(violations);
+        assert!(seen.any(|violation| violation.what.contains(law)), "{bug:?} was not found");
+    };
+    found(Bug::ReleaseBeforeSync, 240, 16, Faults::ALL, "L8");
+    found(Bug::LostTimer, 240, 16, Faults::ALL, "without an end");
+    found(Bug::PageNotArchived, 720, 64, Faults::NONE, "of the books of partition");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::accounting::dossier::Dossier;
 use crate::billing::verify_receipt;
 use crate::ledger::Ledger;
 use crate::message::{Code, ToCharger};
-use crate::node::output::ChargerRef;
+use crate::node::output::{ChargerRef, Output};
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Operation, OperationKind, Ordinal, Payment, Stage as HoldStage};
 use crate::session::{Session, Stage};
@@ -152,8 +152,35 @@ impl Witness {
         }
     }
 
+    /// An output has passed the gate.
+    pub fn released(&mut self, shard: &Shard, output: &Output) {
+        match output {
+            Output::MeterAck { charger, session, up_to, running } => {
+                self.acknowledged(shard, *charger, *session, *up_to, *running);
+            }
+            Output::Charger(charger, message) => self.told(shard, *charger, message),
+            Output::Operation(operation) => self.sent(shard, operation),
+            Output::Account(asked) => self.sent(shard, &asked.1),
+            Output::Callback { refused, .. } => self.callback(*refused),
+            Output::Archive(session) => {
+                if let Some(hosted) = shard.session(*session) {
+                    self.look(hosted.state());
+                }
+            }
+            Output::AccountAnswer(_)
+            | Output::AskNumber(_)
+            | Output::Numbered(_)
+            | Output::ReceiptAgain(..)
+            | Output::Recall(..)
+            | Output::ArchivePage(..)
+            | Output::BatchDue(_)
+            | Output::SettlementTold(..)
+            | Output::Ordered(_) => {}
+        }
+    }
+
     /// Readings are acknowledged: never fewer than before, never more than there are, at a cost that never falls.
-    pub fn acknowledged(&mut self, shard: &Shard, charger: ChargerRef, key: SessionKey, up_to: u32, running: Cost) {
+    fn acknowledged(&mut self, shard: &Shard, charger: ChargerRef, key: SessionKey, up_to: u32, running: Cost) {
         let partition = &shard.partitions()[usize::from(charger.partition)];
         let Some(hosted) = partition.chargers.get(charger.slot) else { return };
         let id = hosted.state().id.clone();
@@ -184,7 +211,7 @@ impl Witness {
     }
 
     /// Something else is told to a charger.
-    pub fn told(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
+    fn told(&mut self, shard: &Shard, charger: ChargerRef, message: &ToCharger) {
         let partition = &shard.partitions()[usize::from(charger.partition)];
         let Some(hosted) = partition.chargers.get(charger.slot) else { return };
         match message {
@@ -213,7 +240,7 @@ impl Witness {
     }
 
     /// An operation is sent: its session knows of it, and will after a crash.
-    pub fn sent(&mut self, shard: &Shard, operation: &Operation) {
+    fn sent(&mut self, shard: &Shard, operation: &Operation) {
         let kind = match operation.request.kind() {
             OperationKind::Authorize => "authorize",
             OperationKind::Increment => "increment",
@@ -232,7 +259,7 @@ impl Witness {
     }
 
     /// A processor's message was dealt with.
-    pub fn callback(&mut self, refused: Option<Code>) {
+    fn callback(&mut self, refused: Option<Code>) {
         match refused {
             None => self.tally.callbacks += 1,
             Some(_) => self.tally.refused_callbacks += 1,
@@ -303,8 +330,8 @@ impl Witness {
     }
 
     /// The books of every partition balance, entry by entry.
-    pub fn look_at_books(&mut self, shards: &[Shard]) {
-        for partition in shards.iter().flat_map(Shard::partitions) {
+    pub fn look_at_books<'a>(&mut self, shards: impl Iterator<Item = &'a Shard>) {
+        for partition in shards.flat_map(Shard::partitions) {
             let entries = partition.books.books.entries();
             if self.entries.insert(partition.id, entries) == Some(entries) {
                 continue;

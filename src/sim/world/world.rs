@@ -6,7 +6,7 @@ use super::controller::Controller;
 use super::estate::{Estate, PARTITIONS};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
-use super::process::Process;
+use super::process::{Process, Wake};
 use super::witness::Witness;
 use super::{Faults, Settings, audit, peers};
 use crate::account;
@@ -72,9 +72,9 @@ pub(super) const MINUTE: u64 = 60 * SECOND;
 pub(super) const HOUR: u64 = 60 * MINUTE;
 const TICK: u64 = 250;
 const SWEEP: u64 = 5 * SECOND;
-const SNAPSHOT: u64 = 10 * MINUTE;
-/// Cells of a partition that are written to its snapshot at each tick.
-const CELLS_AT_ONCE: usize = 32;
+const LOOK: u64 = 10 * MINUTE;
+/// A thread that goes on with a snapshot has other things to do as well, for up to so long.
+const SWEEP_DELAY: u64 = 400;
 /// How long everything may take to come to its end when nothing goes wrong any more.
 pub(super) const GRACE: u64 = 96 * HOUR;
 /// Generations of the simulated disk are short, so that many are dropped.
@@ -150,7 +150,7 @@ impl World {
         }
         self.agenda.after(TICK, Event::Tick);
         self.agenda.after(SWEEP, Event::Sweep);
-        self.agenda.after(SNAPSHOT, Event::Snapshot);
+        self.agenda.after(LOOK, Event::Look);
         self.agenda.after(48 * MINUTE, Event::Calm(true));
         for fault in Fault::ALL {
             if let Some(after) = self.weather.next(*fault) {
@@ -244,14 +244,6 @@ impl World {
                 let now = self.now();
                 if let Some(process) = &mut self.process {
                     process.tick(now, &mut self.witness);
-                    match process.go_on_with_snapshots(CELLS_AT_ONCE) {
-                        Ok(None) => {}
-                        Ok(Some(dropped)) => {
-                            self.counts.snapshots += 1;
-                            self.counts.generations_dropped += u64::try_from(dropped).unwrap_or(0);
-                        }
-                        Err(_) => self.die("the disk", false),
-                    }
                 }
                 self.after_gate();
                 let jitter = self.dice.below(TICK);
@@ -267,23 +259,22 @@ impl World {
                 self.agenda.after(SWEEP, Event::Sweep);
             }
             Event::Commit(life) => self.commit(life),
-            Event::PutAway(life) => {
+            Event::Wake(life, wake) => {
                 let now = self.now();
                 if let Some(process) = self.process.as_mut().filter(|process| process.life == life) {
-                    process.put_away(now, &mut self.witness);
+                    process.wake(wake, now, &mut self.witness);
                 }
                 self.after_gate();
             }
-            Event::Snapshot => {
-                if let Some(process) = &mut self.process {
-                    process.begin_snapshots();
-                    for partition in process.shards().iter().flat_map(crate::node::shard::Shard::partitions) {
+            Event::Look => {
+                if let Some(process) = &self.process {
+                    for partition in process.shards().flat_map(crate::node::shard::Shard::partitions) {
                         for (_, session) in partition.sessions.iter() {
                             self.witness.look(session.state());
                         }
                     }
                 }
-                self.agenda.after(SNAPSHOT, Event::Snapshot);
+                self.agenda.after(LOOK, Event::Look);
             }
             Event::Start => self.start(),
             Event::Room => self.disk.repair(),
@@ -320,8 +311,19 @@ impl World {
             let takes = 1 + self.dice.below(8) + slow;
             self.agenda.after(takes, Event::Commit(process.life));
         }
-        if process.archivist_wakes() {
-            self.agenda.after(200, Event::PutAway(process.life));
+        for (wake, after) in process.take_wakes() {
+            let delay = match wake {
+                Wake::Archive => 0,
+                Wake::Sweep(_) => self.dice.below(SWEEP_DELAY),
+            };
+            let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            self.agenda.after(after.saturating_add(delay), Event::Wake(process.life, wake));
+        }
+        let counts = process.take_counts();
+        self.counts.snapshots += counts.snapshots;
+        self.counts.generations_dropped += counts.generations_dropped;
+        if let Some(failure) = process.take_failure() {
+            self.fail(&failure);
         }
     }
 
@@ -337,15 +339,22 @@ impl World {
         self.counts.commits += 1;
         match process.commit(now, &mut self.witness) {
             Ok(()) => self.after_gate(),
-            Err(Failure::Io { .. } | Failure::Full { .. }) => {
+            Err(failure) => self.fail(&failure),
+        }
+    }
+
+    /// The disk of the gate fails, and the gate with it.
+    fn fail(&mut self, failure: &Failure) {
+        match failure {
+            Failure::Io { .. } | Failure::Full { .. } => {
                 let power = std::mem::take(&mut self.power_fails);
                 if power {
                     self.disk.repair();
                 }
                 self.die("the disk", power);
             }
-            Err(other) => {
-                self.witness.violated(|| format!("a commit fails: {other}"));
+            other => {
+                self.witness.violated(|| format!("the log fails: {other}"));
                 self.die("the disk", false);
             }
         }
@@ -428,7 +437,7 @@ impl World {
         }
         let partition = PartitionId(u16::try_from(self.weather.dice().below(u64::from(PARTITIONS))).unwrap_or(0));
         let bit = self.weather.dice().bits();
-        let struck = self.estate.snapshots.flip_bit(partition, bit);
+        let struck = self.estate.rot_snapshot(partition, bit);
         struck.then(|| {
             self.weather.happened(Fault::SnapshotRot);
             partition
@@ -473,6 +482,6 @@ impl World {
 
 /// Live sessions, in the order of partitions and cells.
 pub(super) fn live_sessions(process: &Process) -> impl Iterator<Item = SessionId> + '_ {
-    let partitions = process.shards().iter().flat_map(crate::node::shard::Shard::partitions);
+    let partitions = process.shards().flat_map(crate::node::shard::Shard::partitions);
     partitions.flat_map(|partition| partition.sessions.iter().map(|(_, session)| session.state().id))
 }
