@@ -40,16 +40,27 @@ fn whatever_goes_wrong_every_promise_is_kept() {
 }
 
 /// What is simulated is the driver that ships: a bug in it is found.
+fn is_found(bug: Bug, minutes: u64, chargers: u32, faults: Faults, law: &str) {
+    let violations = |seed: u64| planted::with(bug, || world(seed, minutes, chargers, faults)).violations;
+    let mut seen = (100..110).flat_map(violations);
+    assert!(seen.any(|violation| violation.what.contains(law)), "{bug:?} was not found");
+}
+
 #[test]
-fn bugs_planted_in_the_driver_are_found() {
-    let found = |bug: Bug, minutes: u64, chargers: u32, faults: Faults, law: &str| {
-        let violations = |seed: u64| planted::with(bug, || world(seed, minutes, chargers, faults)).violations;
-        let mut seen = (100..110).flat_map(violations);
-        assert!(seen.any(|violation| violation.what.contains(law)), "{bug:?} was not found");
-    };
-    found(Bug::ReleaseBeforeSync, 240, 16, Faults::ALL, "L8");
-    found(Bug::LostTimer, 240, 16, Faults::ALL, "without an end");
-    found(Bug::PageNotArchived, 720, 64, Faults::NONE, "of the books of partition");
+fn an_effect_released_before_its_sync_is_found() {
+    is_found(Bug::ReleaseBeforeSync, 240, 16, Faults::ALL, "L8");
+}
+
+#[test]
+fn a_lost_timer_is_found() {
+    is_found(Bug::LostTimer, 240, 16, Faults::ALL, "without an end");
+}
+
+/// Pages fill slowly: this takes minutes of processor time.
+#[test]
+#[ignore = "pages of the books fill in a large world only"]
+fn a_page_acknowledged_before_it_is_archived_is_found() {
+    is_found(Bug::PageNotArchived, 720, 200, Faults::NONE, "of the books of partition");
 }
 
 #[test]
