@@ -41,7 +41,7 @@ fn of_encoding(what: String) -> TextFault {
     TextFault { what, of_encoding: true }
 }
 
-/// Reads a whole file as text, at most `bytes_max`. A carriage return that ends a line alone becomes a line feed.
+/// Reads a whole file as text, at most `bytes_max`. Carriage returns become line feeds.
 ///
 /// # Errors
 /// Says what is wrong, with the byte's place and line where the encoding is.
@@ -83,8 +83,11 @@ pub fn read_text(file: impl Read, encoding: Encoding, bytes_max: u64) -> Result<
             text[..at].chars().count() + 1
         )));
     }
-    // Some programs end lines with a carriage return alone: as line feeds they are counted.
-    Ok(if text.contains('\n') { text } else { text.replace('\r', "\n") })
+    // Lines are counted by line feeds: with another one behind a carriage return the table's reader is one line behind.
+    Ok(match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n"),
+        false => text,
+    })
 }
 
 fn from_utf16(bytes: &[u8], big: bool) -> Result<String, TextFault> {

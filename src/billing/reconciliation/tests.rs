@@ -358,9 +358,11 @@ fn files_in_other_encodings_and_minor_units_are_read() {
     let lines = read(minor, b"Export of May\ngross,cur\n800000,ISK\n150,EUR\n").unwrap();
     assert_eq!(lines.iter().map(|line| line.gross.to_string()).collect::<Vec<_>>(), ["ISK 8000", "EUR 1.50"]);
     assert!(read("fee = \"fee\"", b"fee\n1\n").unwrap_err().to_string().contains("neither `gross` nor `net`"));
-    // Lines that end with a carriage return alone are counted, and a character that no text has is told with its place.
-    let error = read("gross = \"gross\"", b"gross\r1\rmuch\r").unwrap_err().to_string();
-    assert!(error.starts_with("line 3, column `gross`: `much`"), "{error}");
+    // Lines are counted however they end, and a character that no text has is told with its place.
+    for file in ["gross\r1\rmuch\r", "gross\r\n1\r\nmuch\r\n", "\u{feff}gross\n1\nmuch", "gross\r\n1\rmuch\n"] {
+        let error = read("gross = \"gross\"", file.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("line 3, column `gross`: `much`"), "{file:?}: {error}");
+    }
     let wide: Vec<u8> = "gross\n2.00\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let error = read("gross = \"gross\"", &wide).unwrap_err().to_string();
     assert!(error.starts_with("line 1: character 2 is NUL (U+0000)") && error.contains("\"utf-16\""), "{error}");
