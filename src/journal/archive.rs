@@ -11,6 +11,7 @@
 //! To put the same session again is always right: the same dossier changes nothing, another one counts from then on.
 //! The format stands in [`segment`](super::segment).
 
+use super::archive_ids::{ArchiveIds, ById};
 use super::directory::DataDir;
 use super::failure::Failure;
 use super::files;
@@ -189,6 +190,22 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The ids of what was put away, behind one of them, in this order and each once. A few are read at a time from each file,
+    /// so memory does not grow with the archive; the index of the file that is written is taken as it is now.
+    pub fn ids(&self, behind: Option<SessionId>, order: ById) -> ArchiveIds {
+        let within = order.bounds(behind);
+        let (files, unfinished) = match &self.place {
+            Where::Memory(sessions) => {
+                (Vec::new(), lock(sessions).range(within).map(|(session, _)| *session).collect())
+            }
+            Where::Directory(segments) => {
+                let segments = lock(segments);
+                (segments.sealed.clone(), segments.open.ids(within))
+            }
+        };
+        ArchiveIds::new(files, unfinished, behind, order)
     }
 
     /// How many sessions were put away.
@@ -399,6 +416,47 @@ mod tests {
             .unwrap();
         assert_eq!(seen, (90..290).map(at).collect::<Vec<_>>());
         assert_eq!(all(&archive).len(), 400);
+    }
+
+    #[test]
+    fn ids_come_in_order_from_any_place_on_each_once() {
+        let (_place, dir) = place();
+        let in_memory = Archive::in_memory();
+        let on_disk = open(&dir);
+        for archive in [&in_memory, &on_disk] {
+            for number in 0..400 {
+                archive.put(session(number), at(number), &dossier(number)).unwrap();
+            }
+            // Put away again: it is in an old file and in the open one.
+            archive.put(session(3), at(500), b"refunded").unwrap();
+        }
+        let files = segment::files_of(&dir.archive()).unwrap();
+        assert!(files.len() > 5 && files.iter().any(|(_, _, sealed)| !sealed));
+        let mut expected: Vec<SessionId> = (0..400).map(session).collect();
+        expected.sort_unstable();
+        for archive in [&in_memory, &on_disk] {
+            let ids = |behind, order| archive.ids(behind, order).collect::<Result<Vec<_>, Failure>>().unwrap();
+            assert_eq!(ids(None, ById::OldestFirst), expected);
+            for place in [0, 1, 57, 200, 398, 399] {
+                let behind = Some(expected[place]);
+                assert_eq!(ids(behind, ById::OldestFirst), expected[place + 1..]);
+                let newest: Vec<_> = expected[..place].iter().rev().copied().collect();
+                assert_eq!(ids(behind, ById::NewestFirst), newest);
+            }
+            let between = SessionId::from_u128(expected[57].as_u128() + (1 << 16));
+            assert_eq!(ids(Some(between), ById::NewestFirst).first(), Some(&expected[57]));
+            assert_eq!(ids(Some(between), ById::OldestFirst), expected[58..]);
+        }
+        let mut reversed = expected.clone();
+        reversed.reverse();
+        assert!(on_disk.ids(None, ById::NewestFirst).map(Result::unwrap).eq(reversed));
+        // What is put away meanwhile moves nothing.
+        let mut ids = on_disk.ids(None, ById::NewestFirst);
+        let first: Vec<_> = ids.by_ref().take(100).map(Result::unwrap).collect();
+        for number in 400..600 {
+            on_disk.put(session(number), at(number), &dossier(number)).unwrap();
+        }
+        assert!(first.into_iter().chain(ids.map(Result::unwrap)).eq(expected.into_iter().rev()));
     }
 
     #[test]

@@ -19,6 +19,7 @@
 
 mod appender;
 mod archive;
+mod archive_ids;
 pub mod backup;
 mod block;
 mod checkpoint;
@@ -44,6 +45,7 @@ mod tests;
 
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
 pub use archive::{Archive, Archived};
+pub use archive_ids::{ArchiveIds, ById};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
 pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, Owner, OwnerMode};
 pub use failure::{Damage, Failure, Left, Lost, Place};

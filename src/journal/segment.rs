@@ -23,6 +23,7 @@ use crate::limits::DOSSIER_MAX;
 use crate::units::{SessionId, Timestamp};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::ops::Bound;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -141,6 +142,11 @@ impl Open {
 
     pub fn entries(&self) -> Vec<Entry> {
         self.entries.values().copied().collect()
+    }
+
+    /// The sessions within these bounds, in the order of ids.
+    pub fn ids(&self, within: (Bound<SessionId>, Bound<SessionId>)) -> Vec<SessionId> {
+        self.entries.range(within).map(|(session, _)| *session).collect()
     }
 
     pub fn set_fresh(&mut self, session: SessionId, fresh: bool) {
@@ -318,6 +324,41 @@ impl Sealed {
             }
         }
         Ok(None)
+    }
+
+    /// The newest or the oldest session that it may hold.
+    pub fn outermost(&self, newest: bool) -> SessionId {
+        if newest { self.sessions.1 } else { self.sessions.0 }
+    }
+
+    /// How many of its entries come before a session, or are of it, in the order of ids.
+    pub fn count_until(&self, session: SessionId, included: bool) -> Result<u64, Failure> {
+        let (mut low, mut high) = (0, self.entries);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let found = self.ids(middle, 1)?.first().copied();
+            match found.is_some_and(|found| found < session || (included && found == session)) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// The sessions of so many entries of the index from a place on, in the order of ids.
+    pub fn ids(&self, at: u64, count: u64) -> Result<Vec<SessionId>, Failure> {
+        let count = count.min(self.entries.saturating_sub(at));
+        let length = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(INDEX_ENTRY);
+        let mut index = vec![0; length];
+        let read = self.file.read_exact_at(&mut index, self.index_at + at * INDEX_ENTRY as u64);
+        read.map_err(Failure::io("reading", &self.path))?;
+        let (entries, _) = index.as_chunks();
+        Ok(entries.iter().map(|entry| index_entry(entry).session).collect())
+    }
+
+    /// How many sessions are in its index.
+    pub fn count(&self) -> u64 {
+        self.entries
     }
 
     /// The whole index, held against its checksum.
