@@ -367,3 +367,17 @@ pub const KEEPER_WAITING: usize = 16;
 
 /// Questions that the console answers at once.
 pub const CONSOLE_QUESTIONS: usize = 64;
+
+/// Items of one page of the console's lists, where the question does not say how many.
+pub const LIST_ITEMS: usize = 100;
+
+/// Most items of one page.
+pub const LIST_ITEMS_MAX: usize = 1_000;
+
+/// Archived sessions that are read for one page, to find those that fit; a page ends there with fewer items.
+pub const LIST_SESSIONS_READ: usize = 20_000;
+
+/// Partitions that a shard looks through for a page before it does other work.
+pub const LIST_PARTITIONS_AT_ONCE: usize = 8;
+
+const _: () = assert!(0 < LIST_ITEMS && LIST_ITEMS <= LIST_ITEMS_MAX && LIST_ITEMS_MAX < LIST_SESSIONS_READ);

@@ -81,6 +81,11 @@ impl Page {
         SessionId::new(Timestamp::from_unix_ms(0), partition, number)
     }
 
+    /// Whether something lies in the archive under the name of a page.
+    pub fn is_id(id: SessionId) -> bool {
+        id.begun().unix_ms() == 0
+    }
+
     /// As bytes for the archive.
     pub fn to_bytes(&self, partition: PartitionId) -> Vec<u8> {
         let begun = vec![PAGE_VERSION];

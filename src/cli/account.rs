@@ -1,6 +1,6 @@
 //! `wattstile account`: prepaid and postpaid accounts.
 
-use super::look::{Source, Which, give, items, moment, table};
+use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
     AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
@@ -21,7 +21,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List accounts
-    Ls,
+    Ls(Most),
     /// Open an account
     #[command(after_help = "Example:\n  wattstile account open driver-1 --currency EUR")]
     Open(Open),
@@ -206,13 +206,15 @@ fn typed(token: String) -> Result<String, CliError> {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {
-        Verb::Ls => {
-            let document = source.get("accounts", &[])?;
-            let rows: Vec<AccountRow> = items(&document)?;
-            give(output, &document, |out| {
-                let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-                table(out, &["account", "state", ">paid", ">promotional", ">held", ">available", "currency"], &cells)
-            })?;
+        Verb::Ls(most) => {
+            let list = List {
+                path: "accounts",
+                query: Vec::new(),
+                most: most.limit,
+                heads: &["account", "state", ">paid", ">promotional", ">held", ">available", "currency"],
+                if_empty: None,
+            };
+            list.give(&source, output, cells)?;
         }
         Verb::Open(Open { id, currency, credit_limit, dry_run, operation }) => {
             let wish = Opening { account: id, currency, credit_limit, dry_run, operation };

@@ -1,6 +1,6 @@
 //! `wattstile hold`, `operation` and `refund`: the money of sessions, and orders about it.
 
-use super::look::{Source, Which, give, items, moment, table};
+use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::console::{
     HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
@@ -22,7 +22,7 @@ pub struct Holds {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List holds that have not ended
-    Ls,
+    Ls(Most),
     /// Show one, and everything that was asked about it
     #[command(after_help = "Example:\n  wattstile hold show op_0198c...")]
     Show(One),
@@ -97,10 +97,15 @@ pub struct Refund {
 pub fn holds(args: Holds, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {
-        Verb::Ls => {
-            let document = source.get("holds", &[])?;
-            let rows: Vec<HoldRow> = items(&document)?;
-            give(output, &document, |out| list(out, &rows))?;
+        Verb::Ls(most) => {
+            let list = List {
+                path: "holds",
+                query: Vec::new(),
+                most: most.limit,
+                heads: &["hold", "processor", "state", ">authorized", ">captured", "currency", "lapses"],
+                if_empty: None,
+            };
+            list.give(&source, output, hold_cells)?;
         }
         Verb::Show(One { id }) => {
             let document = source.get(&format!("holds/{}", segment(&id)), &[])?;
@@ -175,20 +180,16 @@ fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Resul
     Ok(is_meant)
 }
 
-fn list(out: &mut dyn Write, rows: &[HoldRow]) -> io::Result<()> {
-    let cells = rows.iter().map(|row| {
-        vec![
-            row.id.clone(),
-            row.processor.clone(),
-            row.state.clone(),
-            row.authorized.to_string(),
-            row.captured.to_string(),
-            row.currency.clone(),
-            moment(&row.expires_at),
-        ]
-    });
-    let heads = ["hold", "processor", "state", ">authorized", ">captured", "currency", "lapses"];
-    table(out, &heads, &cells.collect::<Vec<_>>())
+fn hold_cells(row: &HoldRow) -> Vec<String> {
+    vec![
+        row.id.clone(),
+        row.processor.clone(),
+        row.state.clone(),
+        row.authorized.to_string(),
+        row.captured.to_string(),
+        row.currency.clone(),
+        moment(&row.expires_at),
+    ]
 }
 
 fn show(out: &mut dyn Write, sheet: &HoldSheet) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! `wattstile invoice`: invoices and credit notes, and the check of their series, with a gate, its data, or a file.
 
-use super::look::{Source, Which, give, items, moment, table};
+use super::look::{List, Source, Which, give, moment};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::billing::invoice::{Issued, verify_series};
@@ -46,8 +46,8 @@ struct Ls {
     #[arg(long, value_name = "NAME")]
     series: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,17 +71,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::VerifySeries(VerifySeries { file: Some(file), head, .. }) => verify_file(&file, head.as_deref(), output),
         Verb::VerifySeries(verify) => verify.run(&args.which.open(output)?, output),
         Verb::Ls(Ls { series, limit }) => {
-            let mut query = vec![("limit", limit.to_string())];
-            query.extend(series.map(|series| ("series", series)));
-            let document = args.which.open(output)?.get("invoices", &query)?;
-            let rows: Vec<InvoiceRow> = items(&document)?;
-            give(output, &document, |out| {
-                let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-                if rows.is_empty() {
-                    return writeln!(out, "no documents yet");
-                }
-                table(out, &["number", "document", "issued", ">total", "currency", "session", "corrects"], &cells)
-            })?;
+            let list = List {
+                path: "invoices",
+                query: series.into_iter().map(|series| ("series", series)).collect(),
+                most: Some(limit),
+                heads: &["number", "document", "issued", ">total", "currency", "session", "corrects"],
+                if_empty: Some("no documents yet"),
+            };
+            list.give(&args.which.open(output)?, output, cells)?;
             Ok(Exit::Ok)
         }
         Verb::Show { number } => {
@@ -128,8 +125,14 @@ impl VerifySeries {
     /// Checks what the gate has.
     fn run(&self, source: &Source, output: &Output) -> Result<Exit, CliError> {
         let query: Vec<(&str, String)> = self.series.iter().map(|series| ("series", series.clone())).collect();
-        let document = source.get("invoices/series", &query)?;
-        let rows: Vec<SeriesRow> = items(&document)?;
+        let (mut schema, mut items) = (String::new(), Vec::new());
+        source.each_page("invoices/series", &query, None, &mut |page| {
+            schema = page.schema;
+            items.extend(page.items);
+            Ok(())
+        })?;
+        let document = serde_json::json!({ "schema": schema, "items": items });
+        let rows: Vec<SeriesRow> = serde_json::from_value(document["items"].clone()).map_err(CliError::failed)?;
         if let (Some(series), Some(path)) = (&self.series, &self.out) {
             let lines = source.text(&format!("invoices/series/{}", segment(series)), &[])?;
             std::fs::write(path, lines).map_err(|error| CliError::file(path, &error))?;

@@ -3,7 +3,7 @@
 use super::look::{Source, Which, give, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
-use crate::console::TrialView;
+use crate::console::{BooksSummary, TrialView};
 use crate::units::counted;
 use serde_json::Value;
 
@@ -85,8 +85,18 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
+/// The books with every account. Accounts come page by page: while a gate posts, a later page knows more than the first.
+///
+/// # Errors
+/// What the gate refuses.
+pub(super) fn trial_balance(source: &Source) -> Result<TrialView, CliError> {
+    let books: BooksSummary = serde_json::from_value(source.get("ledger", &[])?).map_err(CliError::failed)?;
+    let BooksSummary { entries, imbalance_minor, broken } = books;
+    let schema = "wattstile.trial-balance/1".to_owned();
+    Ok(TrialView { schema, entries, imbalance_minor, broken, rows: source.items("ledger/accounts", &[], None)? })
+}
+
 fn trial(source: &Source) -> Result<(Value, TrialView), CliError> {
-    let document = source.get("ledger", &[])?;
-    let trial = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
-    Ok((document, trial))
+    let trial = trial_balance(source)?;
+    Ok((serde_json::to_value(&trial).map_err(CliError::failed)?, trial))
 }

@@ -4,9 +4,12 @@ use super::{CliError, Exit, Output};
 use crate::app;
 use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
 use crate::journal::DataDir;
+use crate::limits::LIST_ITEMS_MAX;
 use crate::units::visible;
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -140,6 +143,51 @@ impl Source {
         serde_json::from_str(&text).map_err(CliError::failed)
     }
 
+    /// A list, page by page until its end, or until there were so many items: each page is shown as it comes.
+    ///
+    /// # Errors
+    /// What the gate refuses, and what `show` says.
+    pub fn each_page(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        most: Option<u64>,
+        show: &mut dyn FnMut(ListPage) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let (mut left, mut after) = (most.unwrap_or(u64::MAX), None);
+        loop {
+            let mut query = query.to_vec();
+            query.push(("limit", left.clamp(1, LIST_ITEMS_MAX as u64).to_string()));
+            query.extend(after.map(|after| ("after", after)));
+            let mut page: ListPage = serde_json::from_value(self.get(path, &query)?).map_err(CliError::failed)?;
+            page.items.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left = left.saturating_sub(page.items.len() as u64);
+            after = page.next.take();
+            show(page)?;
+            if after.is_none() || left == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The items of a list, or so many of them.
+    ///
+    /// # Errors
+    /// What the gate refuses, and items that are no rows of this type.
+    pub fn items<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        most: Option<u64>,
+    ) -> Result<Vec<T>, CliError> {
+        let mut items = Vec::new();
+        self.each_page(path, query, most, &mut |page| {
+            items.extend(page.rows()?);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
     /// A document or text, as it is.
     pub fn text(&self, path: &str, query: &[(&str, String)]) -> Result<String, CliError> {
         match self {
@@ -257,9 +305,91 @@ fn refusal(refused: Refused) -> CliError {
     CliError::new(exit, refused.message)
 }
 
-/// The members of a list document as rows of this type.
-pub fn items<T: serde::de::DeserializeOwned>(document: &Value) -> Result<Vec<T>, CliError> {
-    serde_json::from_value(document["items"].clone()).map_err(CliError::failed)
+/// How much of a list is wanted.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Most {
+    /// At most so many; without it, all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub struct ListPage {
+    /// The shape of the list.
+    pub schema: String,
+    /// Its items.
+    pub items: Vec<Value>,
+    /// Where the next page begins.
+    #[serde(default)]
+    next: Option<String>,
+}
+
+impl ListPage {
+    /// Its items as rows of this type.
+    ///
+    /// # Errors
+    /// They are of another type.
+    pub fn rows<T: DeserializeOwned>(self) -> Result<Vec<T>, CliError> {
+        self.items.into_iter().map(serde_json::from_value).collect::<Result<_, _>>().map_err(CliError::failed)
+    }
+}
+
+/// What a verb lists.
+pub struct List<'a> {
+    /// The list's path.
+    pub path: &'a str,
+    /// Which items of it.
+    pub query: Vec<(&'static str, String)>,
+    /// At most so many.
+    pub most: Option<u64>,
+    /// The heads of its columns.
+    pub heads: &'a [&'a str],
+    /// What is said when there is none, instead of the heads alone.
+    pub if_empty: Option<&'a str>,
+}
+
+impl List<'_> {
+    /// Gives the list: page by page as a table, or, with `--json`, as one document.
+    ///
+    /// # Errors
+    /// What the gate refuses, and items that are no rows of this type.
+    pub fn give<T: DeserializeOwned>(
+        &self,
+        source: &Source,
+        output: &Output,
+        cells: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), CliError> {
+        let List { path, query, most, heads, if_empty } = self;
+        if output.is_json() {
+            let (mut schema, mut items) = (String::new(), Vec::new());
+            source.each_page(path, query, *most, &mut |page| {
+                schema = page.schema;
+                items.extend(page.items);
+                Ok(())
+            })?;
+            return output.raw(&format!("{:#}\n", json!({ "schema": schema, "items": items })));
+        }
+        let (mut table, mut count) = (Table::new(heads), 0);
+        source.each_page(path, query, *most, &mut |page| {
+            count += page.items.len();
+            let rows: Vec<Vec<String>> = page.rows()?.iter().map(&cells).collect();
+            let mut shown = Vec::new();
+            if !rows.is_empty() {
+                table.write(&mut shown, &rows).map_err(CliError::failed)?;
+            }
+            output.raw(&String::from_utf8_lossy(&shown))
+        })?;
+        match (count, if_empty) {
+            (0, Some(text)) => output.raw(&format!("{text}\n")),
+            (0, None) => {
+                let mut shown = Vec::new();
+                table.write(&mut shown, &[]).map_err(CliError::failed)?;
+                output.raw(&String::from_utf8_lossy(&shown))
+            }
+            (_, _) => Ok(()),
+        }
+    }
 }
 
 /// Gives a document that already names its shape.
@@ -306,27 +436,49 @@ pub fn kwh(value: Decimal) -> String {
 /// Writes rows below their heads in aligned columns; columns whose head begins with `>` stand to the right. What would move a
 /// terminal's cursor or turn a line around is written out.
 pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect()).collect();
-    let names: Vec<String> = heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect();
-    let width = |column: usize| -> usize {
-        let cells = rows.iter().filter_map(|row| row.get(column)).chain(names.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
-    for row in std::iter::once(&names).chain(&rows) {
-        let mut line = String::new();
-        for ((cell, head), width) in row.iter().zip(heads).zip(&widths) {
-            let blank = width.saturating_sub(cell.chars().count());
-            match head.starts_with('>') {
-                true => line.extend(std::iter::repeat_n(' ', blank).chain(cell.chars())),
-                false => line.extend(cell.chars().chain(std::iter::repeat_n(' ', blank))),
-            }
-            line.push_str("  ");
-        }
-        writeln!(out, "{}", line.trim_end())?;
+    Table::new(heads).write(out, rows)
+}
+
+/// A table whose rows come piece by piece: the columns of a later piece are as wide as those before it, or wider.
+pub struct Table<'h> {
+    heads: &'h [&'h str],
+    widths: Vec<usize>,
+    is_begun: bool,
+}
+
+impl<'h> Table<'h> {
+    /// Without rows; `>` before a head: its column stands to the right.
+    pub fn new(heads: &'h [&'h str]) -> Table<'h> {
+        Table { heads, widths: vec![0; heads.len()], is_begun: false }
     }
-    Ok(())
+
+    /// Writes some more rows, and the heads before the first ones.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn write(&mut self, out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+        let names: Vec<String> = self.heads.iter().map(|head| head.trim_start_matches('>').to_owned()).collect();
+        let names = (!std::mem::replace(&mut self.is_begun, true)).then_some(names);
+        let rows = rows.iter().map(|row| row.iter().map(|cell| visible(cell).into_owned()).collect());
+        let lines: Vec<Vec<String>> = names.into_iter().chain(rows).collect();
+        for (column, width) in self.widths.iter_mut().enumerate() {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            *width = cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(*width);
+        }
+        for cells in &lines {
+            let mut line = String::new();
+            for ((cell, head), width) in cells.iter().zip(self.heads).zip(&self.widths) {
+                let blank = width.saturating_sub(cell.chars().count());
+                match head.starts_with('>') {
+                    true => line.extend(std::iter::repeat_n(' ', blank).chain(cell.chars())),
+                    false => line.extend(cell.chars().chain(std::iter::repeat_n(' ', blank))),
+                }
+                line.push_str("  ");
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -356,5 +508,15 @@ mod tests {
         let rows = [vec!["Zürich".to_owned(), "1.5".to_owned()], vec!["A".to_owned(), "12.25".to_owned()]];
         table(&mut out, &["place", ">cost"], &rows).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "place    cost\nZürich    1.5\nA       12.25\n");
+    }
+
+    #[test]
+    fn a_later_piece_of_a_table_is_aligned_with_the_first() {
+        let (mut out, mut table) = (Vec::new(), Table::new(&["place", ">cost"]));
+        for (place, cost) in [("Zürich", "1.5"), ("A", "12.25"), ("Amsterdam", "7")] {
+            table.write(&mut out, &[vec![place.to_owned(), cost.to_owned()]]).unwrap();
+        }
+        let expected = "place   cost\nZürich   1.5\nA       12.25\nAmsterdam      7\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 }

@@ -1,6 +1,6 @@
 //! `wattstile processor`: who holds the drivers' money, and whether they answer.
 
-use super::look::{Which, give, items, table};
+use super::look::{List, Most, Which, give};
 use super::{CliError, Exit, Output};
 use crate::console::{Draining, ProcessorRow, ProcessorSheet, segment};
 use crate::units::counted;
@@ -18,7 +18,7 @@ pub struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     /// List processors that have connected
-    Ls,
+    Ls(Most),
     /// Show one: what it takes, what is on its way, what is not sent to it now
     #[command(after_help = "Example:\n  wattstile processor show acme-cards")]
     Show(One),
@@ -52,10 +52,15 @@ struct Drain {
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {
-        Verb::Ls => {
-            let document = source.get("processors", &[])?;
-            let rows: Vec<ProcessorRow> = items(&document)?;
-            give(output, &document, |out| list(out, &rows))?;
+        Verb::Ls(most) => {
+            let list = List {
+                path: "processors",
+                query: Vec::new(),
+                most: most.limit,
+                heads: &["processor", "link", ">connections", ">in flight", ">sent", ">answers", ">not sent"],
+                if_empty: None,
+            };
+            list.give(&source, output, cells)?;
         }
         Verb::Show(One { id }) => {
             let document = source.get(&format!("processors/{}", segment(&id)), &[])?;
@@ -92,20 +97,16 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-fn list(out: &mut dyn Write, rows: &[ProcessorRow]) -> io::Result<()> {
-    let cells = rows.iter().map(|row| {
-        vec![
-            row.id.clone(),
-            link(row).to_owned(),
-            row.connections.to_string(),
-            row.in_flight.to_string(),
-            row.sent.to_string(),
-            row.answers.to_string(),
-            row.not_sent.to_string(),
-        ]
-    });
-    let heads = ["processor", "link", ">connections", ">in flight", ">sent", ">answers", ">not sent"];
-    table(out, &heads, &cells.collect::<Vec<_>>())
+fn cells(row: &ProcessorRow) -> Vec<String> {
+    vec![
+        row.id.clone(),
+        link(row).to_owned(),
+        row.connections.to_string(),
+        row.in_flight.to_string(),
+        row.sent.to_string(),
+        row.answers.to_string(),
+        row.not_sent.to_string(),
+    ]
 }
 
 const fn link(row: &ProcessorRow) -> &'static str {

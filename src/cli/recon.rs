@@ -11,10 +11,11 @@ use crate::billing::reconciliation::table::{BadRows, Encoding, read_text};
 use crate::billing::reconciliation::{
     Batch, ColumnMap, CsvError, LineKind, Pair, Report, WhyExtra, read_ours, read_rows, reconcile,
 };
-use crate::console::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledView};
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::console::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledSummary, SettledView};
+use crate::limits::{CONFIG_BYTES_MAX, SETTLEMENT_LINES_LISTED};
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp, counted};
 use rust_decimal::Decimal;
+use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -130,35 +131,55 @@ fn whole(
 ) -> Result<Exit, CliError> {
     let mut query = vec![("grace_hours", grace_hours.to_string())];
     query.extend(processor.map(|id| ("processor", id.to_string())));
-    let document = source.get("settlement", &query)?;
-    let view: SettledView = serde_json::from_value(document.clone()).map_err(CliError::failed)?;
-    let clean = view.extra.is_empty()
-        && view.left_out == 0
-        && view.batches.iter().all(|batch| batch.faults.is_empty())
-        && view.sessions.iter().all(|row| matches!(row.state.as_str(), "matched" | "in flight"));
+    let is_well = |row: &SettledRow| matches!(row.state.as_str(), "matched" | "in flight");
+    let mut all_well = true;
+    let mut sessions = Vec::new();
     if csv {
-        let mut table = csv::Writer::from_writer(Vec::new());
         let heads = ["session", "state", "processors", "priced", "captured", "settled", "currency"];
-        table.write_record(heads).map_err(CliError::failed)?;
-        for row in &view.sessions {
-            let processors = row.processors.join(" ");
-            let (priced, captured, settled) =
-                (row.priced.to_string(), row.captured.to_string(), row.settled.to_string());
-            let record = [&row.session, &row.state, &processors, &priced, &captured, &settled, &row.currency];
-            table.write_record(record).map_err(CliError::failed)?;
+        output.raw(&csv_lines([heads.map(str::to_owned)])?)?;
+    }
+    source.each_page("settlement/sessions", &query, None, &mut |page| {
+        let mut rows: Vec<SettledRow> = page.rows()?;
+        all_well &= rows.iter().all(is_well);
+        match (csv, output.is_json()) {
+            (true, _) => return output.raw(&csv_lines(rows.iter().map(session_record))?),
+            (false, true) => {}
+            // Nothing is told of those that are well but their number.
+            (false, false) => rows.retain(|row| !is_well(row)),
         }
-        for extra in &view.extra {
-            let (gross, named) = (extra.gross.to_string(), extra.operation.clone().unwrap_or_default());
-            let record = [&named, "extra", &extra.processor, "", "", &gross, &extra.currency];
-            table.write_record(record).map_err(CliError::failed)?;
-        }
-        let bytes = table.into_inner().map_err(CliError::failed)?;
-        output.raw(&String::from_utf8_lossy(&bytes))?;
+        sessions.extend(rows);
+        Ok(())
+    })?;
+    let summary: SettledSummary =
+        serde_json::from_value(source.get("settlement", &query)?).map_err(CliError::failed)?;
+    let most = Some(SETTLEMENT_LINES_LISTED as u64);
+    let differs: Vec<DiffersRow> = source.items("settlement/differs", &query, most)?;
+    let extra: Vec<ExtraRow> = source.items("settlement/extra", &query, most)?;
+    let mut batches: Vec<BatchRow> = source.items("settlement/batches", &query, None)?;
+    batches.sort_by_cached_key(|batch| batch.came_at.as_deref().and_then(|at| Timestamp::parse_rfc3339(at).ok()));
+    let listed = (differs.len() + extra.len()) as u64;
+    let view = SettledView {
+        schema: "wattstile.settlement-report/1".to_owned(),
+        states: summary.states,
+        sessions,
+        left_out: (summary.differs + summary.extra).saturating_sub(listed),
+        differs,
+        extra,
+        batches,
+    };
+    let clean = all_well
+        && view.extra.is_empty()
+        && view.left_out == 0
+        && view.batches.iter().all(|batch| batch.faults.is_empty());
+    if csv {
+        output.raw(&csv_lines(view.extra.iter().map(extra_record))?)?;
     } else {
+        let document =
+            if output.is_json() { serde_json::to_value(&view).map_err(CliError::failed)? } else { Value::Null };
         give(output, &document, |out| {
             view.states.iter().try_for_each(|(state, count)| writeln!(out, "{state:<22}{count:>8}"))?;
             writeln!(out, "{:<22}{:>8}", "lines without session", view.extra.len())?;
-            for row in view.sessions.iter().filter(|row| !matches!(row.state.as_str(), "matched" | "in flight")) {
+            for row in &view.sessions {
                 let SettledRow { session, state, priced, captured, settled, currency, .. } = row;
                 writeln!(
                     out,
@@ -210,6 +231,26 @@ fn whole(
         })?;
     }
     Ok(if clean { Exit::Ok } else { Exit::Failed })
+}
+
+/// Lines of a table with commas.
+fn csv_lines<const N: usize>(records: impl IntoIterator<Item = [String; N]>) -> Result<String, CliError> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    records.into_iter().try_for_each(|record| table.write_record(record)).map_err(CliError::failed)?;
+    let bytes = table.into_inner().map_err(CliError::failed)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn session_record(row: &SettledRow) -> [String; 7] {
+    let SettledRow { session, state, processors, priced, captured, settled, currency } = row;
+    let [priced, captured, settled] = [priced, captured, settled].map(Decimal::to_string);
+    [session.clone(), state.clone(), processors.join(" "), priced, captured, settled, currency.clone()]
+}
+
+fn extra_record(extra: &ExtraRow) -> [String; 7] {
+    let named = extra.operation.clone().unwrap_or_default();
+    let (processor, gross, currency) = (extra.processor.clone(), extra.gross.to_string(), extra.currency.clone());
+    [named, "extra".to_owned(), processor, String::new(), String::new(), gross, currency]
 }
 
 fn read_batch(

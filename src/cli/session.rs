@@ -1,6 +1,6 @@
 //! `wattstile session`: what sessions there are, and one in full.
 
-use super::look::{Source, Which, cost, give, items, kwh, moment, table};
+use super::look::{List, Source, Which, cost, give, kwh, moment, table};
 use super::{CliError, Exit, Output};
 use crate::billing::duration;
 use crate::console::{SESSION_STATES, SessionRow, SessionSheet, segment};
@@ -43,8 +43,8 @@ struct Ls {
     #[arg(long, value_name = "PREFIX")]
     charger: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
+    limit: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -95,19 +95,16 @@ fn sheet(source: &Source, one: &One) -> Result<(Value, SessionSheet), CliError> 
 }
 
 fn list(source: &Source, ls: &Ls, output: &Output) -> Result<(), CliError> {
-    let mut query = vec![("limit", ls.limit.to_string())];
-    query.extend(ls.state.clone().map(|state| ("state", state)));
-    query.extend(ls.charger.clone().map(|charger| ("charger", charger)));
-    let document = source.get("sessions", &query)?;
-    let rows: Vec<SessionRow> = items(&document)?;
-    give(output, &document, |out| {
-        let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-        table(
-            out,
-            &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", "currency"],
-            &cells,
-        )
-    })
+    let state = ls.state.clone().map(|state| ("state", state));
+    let charger = ls.charger.clone().map(|charger| ("charger", charger));
+    let list = List {
+        path: "sessions",
+        query: state.into_iter().chain(charger).collect(),
+        most: Some(ls.limit),
+        heads: &["session", "state", "charger", "started", ">kWh", ">cost", ">held", ">captured", "currency"],
+        if_empty: None,
+    };
+    list.give(source, output, cells)
 }
 
 fn cells(row: &SessionRow) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! `wattstile charger`: what is there now.
 
-use super::look::{Which, give, items, table};
+use super::look::{List, Most, Which};
 use super::{CliError, Exit, Output};
 use crate::console::ChargerRow;
 
@@ -20,26 +20,29 @@ enum ChargerVerb {
     Ls {
         /// The beginning of their ids
         prefix: Option<String>,
+        #[command(flatten)]
+        most: Most,
     },
 }
 
 /// `wattstile charger`
 pub fn chargers(args: Chargers, output: &Output) -> Result<Exit, CliError> {
-    let ChargerVerb::Ls { prefix } = args.verb;
-    let query: Vec<(&str, String)> = prefix.into_iter().map(|prefix| ("prefix", prefix)).collect();
-    let document = args.which.open(output)?.get("chargers", &query)?;
-    let rows: Vec<ChargerRow> = items(&document)?;
-    give(output, &document, |out| {
-        let cells = rows.iter().map(|row| {
-            vec![
-                row.id.clone(),
-                if row.online { "online" } else { "offline" }.to_owned(),
-                row.sessions.len().to_string(),
-                row.connectors.join("; "),
-                row.firmware.clone(),
-            ]
-        });
-        table(out, &["charger", "link", ">sessions", "connectors", "firmware"], &cells.collect::<Vec<_>>())
+    let ChargerVerb::Ls { prefix, most } = args.verb;
+    let list = List {
+        path: "chargers",
+        query: prefix.into_iter().map(|prefix| ("prefix", prefix)).collect(),
+        most: most.limit,
+        heads: &["charger", "link", ">sessions", "connectors", "firmware"],
+        if_empty: None,
+    };
+    list.give(&args.which.open(output)?, output, |row: &ChargerRow| {
+        vec![
+            row.id.clone(),
+            if row.online { "online" } else { "offline" }.to_owned(),
+            row.sessions.len().to_string(),
+            row.connectors.join("; "),
+            row.firmware.clone(),
+        ]
     })?;
     Ok(Exit::Ok)
 }

@@ -1,5 +1,6 @@
 //! Accounts: the list, and one with its statement.
 
+use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::account::{Account, MovementKind, OpenAccount, Parts};
 use crate::units::{AccountId, Amount, PartitionId};
@@ -63,14 +64,16 @@ pub struct MovementRow {
 
 impl Views {
     /// Every account, in the order of names.
-    pub fn accounts(&self) -> Result<Vec<AccountRow>, Unanswered> {
-        let found = self.ask(|shard| {
-            let accounts = shard.partitions().iter().flat_map(|partition| partition.accounts.iter());
-            accounts.filter_map(|(_, hosted)| row(hosted.state())).collect::<Vec<_>>()
-        });
-        let mut rows: Vec<AccountRow> = found.whole()?.into_iter().flatten().collect();
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(rows)
+    pub fn accounts(&self, page: &Page<String>) -> Result<Paged<String, AccountRow>, Unanswered> {
+        self.page_of(page, |partitions, page| {
+            let mut first = First::behind(page.after.as_deref(), page.limit);
+            for (_, hosted) in partitions.iter().flat_map(|partition| partition.accounts.iter()) {
+                if let Some(open) = hosted.state().opened() {
+                    first.offer(open.id.as_str(), (hosted.state(), open));
+                }
+            }
+            first.rows(|id, (account, open)| (id.to_owned(), row(account, open)))
+        })
     }
 
     /// One account.
@@ -79,7 +82,8 @@ impl Views {
         let found = self.ask_home(PartitionId::of(id.as_str(), partitions), move |shard| {
             shard.partitions().iter().find_map(|partition| {
                 let hosted = partition.accounts.get(partition.find_account(&id)?)?;
-                let (row, open) = (row(hosted.state())?, hosted.state().opened()?);
+                let open = hosted.state().opened()?;
+                let row = row(hosted.state(), open);
                 let credentials = open.credentials.iter().map(ToString::to_string).collect();
                 let movements = movements(open);
                 let opened_with = Amount::new(open.first_credit_limit, open.currency).major();
@@ -96,11 +100,10 @@ impl Views {
     }
 }
 
-fn row(account: &Account) -> Option<AccountRow> {
-    let open = account.opened()?;
+fn row(account: &Account, open: &OpenAccount) -> AccountRow {
     let balance = open.balance();
     let major = |minor: i64| Amount::new(minor, open.currency).major();
-    Some(AccountRow {
+    AccountRow {
         id: open.id.to_string(),
         state: if matches!(account, Account::Closed(_)) { "closed" } else { "open" }.to_owned(),
         currency: open.currency.code().to_owned(),
@@ -110,7 +113,7 @@ fn row(account: &Account) -> Option<AccountRow> {
         credit_limit: major(balance.credit_limit),
         available: major(balance.available()),
         open_holds: open.open_holds,
-    })
+    }
 }
 
 fn movements(open: &OpenAccount) -> Vec<MovementRow> {

@@ -2,17 +2,21 @@
 
 use super::ledger::ExportFormat;
 use super::money::hold_id;
+use super::paging::{self, Page, Paged};
 use super::path::segments;
 use super::sessions::{Filter, SESSION_STATES, SessionRow};
-use super::settled::GRACE;
+use super::settled::{GRACE, Report};
 use super::views::{Unanswered, Views};
 use crate::accounting::dossier::Dossier;
+use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
 use crate::host::wall_clock;
 use crate::units::{AccountId, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -40,12 +44,19 @@ pub struct Refused {
     pub status: u16,
     /// In words.
     pub message: String,
+    /// The parameter of the request that is wrong, where it is one.
+    pub parameter: Option<&'static str>,
 }
 
 impl Refused {
     /// With HTTP's status.
     pub fn new(status: u16, message: impl ToString) -> Refused {
-        Refused { status, message: message.to_string() }
+        Refused { status, message: message.to_string(), parameter: None }
+    }
+
+    /// The same, because of this parameter.
+    pub(super) fn about(self, parameter: &'static str) -> Refused {
+        Refused { parameter: Some(parameter), ..self }
     }
 
     /// The request makes no sense.
@@ -89,26 +100,29 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
         ["figures"] => document("figures/1", &views.figures()?),
-        ["sessions"] => list("session-list/1", &views.sessions(&filter(request)?)?),
+        ["sessions"] => {
+            let filter = filter(request)?;
+            listed(request, "session-list/1", |page| views.sessions(&filter, page))
+        }
         ["sessions", id] => {
             let id = find(views, id)?;
             let sheet = views.session(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))?;
             Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
         }
-        ["chargers"] => list("charger-list/1", &views.chargers(value("prefix").unwrap_or(""))?),
-        ["accounts"] => list("account-list/1", &views.accounts()?),
+        ["chargers"] => listed(request, "charger-list/1", |page| views.chargers(value("prefix").unwrap_or(""), page)),
+        ["accounts"] => listed(request, "account-list/1", |page| views.accounts(page)),
         ["accounts", id] => {
             let id = AccountId::new(id).map_err(Refused::usage)?;
             let sheet = views.account(&id)?.ok_or_else(|| Refused::not_found(format!("there is no account {id}")))?;
             Ok(Answer::Json(serde_json::to_value(sheet).map_err(internal)?))
         }
-        ["processors"] => list("processor-list/1", &views.processors()?),
+        ["processors"] => listed(request, "processor-list/1", |page| views.processors(page)),
         ["processors", id] => {
             let id = ProcessorId::new(id).map_err(Refused::usage)?;
             let missing = || Refused::not_found(format!("processor {id} has never connected"));
             Ok(Answer::Json(serde_json::to_value(views.processor(&id)?.ok_or_else(missing)?).map_err(internal)?))
         }
-        ["holds"] => list("hold-list/1", &views.holds()?),
+        ["holds"] => listed(request, "hold-list/1", |page| views.holds(page)),
         ["holds", id] => {
             let sheet =
                 views.hold(hold_id(id)?)?.ok_or_else(|| Refused::not_found(format!("there is no hold {id}")))?;
@@ -120,33 +134,51 @@ pub fn get(views: &Views, request: &Request) -> Result<Answer, Refused> {
             Ok(Answer::Json(serde_json::to_value(views.operation(id)?.ok_or_else(missing)?).map_err(internal)?))
         }
         ["invoices"] => {
-            let limit = value("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
-            list("invoice-list/1", &views.invoices(series(views, value("series"))?, limit)?)
+            let series = series(views, value("series"))?;
+            listed(request, "invoice-list/1", |page| views.invoices(series, page))
         }
-        ["invoices", "series"] => list("invoice-series-list/1", &views.check_series(series(views, value("series"))?)?),
+        ["invoices", "series"] => {
+            let series = series(views, value("series"))?;
+            listed(request, "invoice-series-list/1", |page| views.check_series(series, page))
+        }
         ["invoices", "series", id] => Ok(Answer::Text("application/jsonl", views.series_lines(id)?)),
         ["invoices", number] => {
             let found = views.invoice(number)?;
             document("invoice/1", &found.ok_or_else(|| Refused::not_found(format!("there is no document {number}")))?)
         }
-        ["settlement"] => {
-            let hours = value("grace_hours").map(|hours| hours.parse::<u32>().map_err(Refused::usage)).transpose()?;
-            let grace = hours.map_or(GRACE, |hours| TimeSpan::from_secs(i64::from(hours) * 3_600));
-            let view = views.settled(processor(value("processor"))?.as_ref(), grace, wall_clock())?;
-            Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
+        ["settlement"] => document("settlement-summary/1", &views.settled(&report(request)?)?),
+        ["settlement", "sessions"] => {
+            let report = report(request)?;
+            listed(request, "settlement-session-list/1", |page| views.settled_sessions(&report, page))
+        }
+        ["settlement", "differs"] => {
+            let report = report(request)?;
+            listed(request, "settlement-differs-list/1", |page| views.differing(&report, page))
+        }
+        ["settlement", "extra"] => {
+            let report = report(request)?;
+            listed(request, "settlement-extra-list/1", |page| views.extra(&report, page))
+        }
+        ["settlement", "batches"] => {
+            let report = report(request)?;
+            listed(request, "settlement-batch-list/1", |page| views.batches(&report, value("batch"), page))
         }
         ["settlement", "batch"] => {
-            let missing = || Refused::usage("name a processor and a batch");
-            let processor = processor(value("processor"))?.ok_or_else(missing)?;
-            let key = (processor, Box::from(value("batch").ok_or_else(missing)?));
-            let view = views.batch_view(&key)?;
-            let view = view.ok_or_else(|| Refused::not_found(format!("{} has no batch {}", key.0, key.1)))?;
+            let key = batch_key(request)?;
+            let view = views.batch_view(&key)?.ok_or_else(|| no_batch(&key))?;
             Ok(Answer::Json(serde_json::to_value(view).map_err(internal)?))
+        }
+        ["settlement", "batch", "lines"] => {
+            let key = batch_key(request)?;
+            listed(request, "settlement-line-list/1", |page| {
+                views.batch_lines(&key, page)?.ok_or_else(|| no_batch(&key))
+            })
         }
         ["settlement", "ours"] => {
             Ok(Answer::Text("text/csv", views.ours_csv(processor(value("processor"))?.as_ref())?))
         }
-        ["ledger"] => Ok(Answer::Json(serde_json::to_value(views.trial_balance()?).map_err(internal)?)),
+        ["ledger"] => document("books/1", &views.books_summary()?),
+        ["ledger", "accounts"] => listed(request, "ledger-account-list/1", |page| views.ledger_accounts(page)),
         ["ledger", "export"] => {
             let format: ExportFormat = match value("format") {
                 None => ExportFormat::default(),
@@ -176,12 +208,33 @@ fn series<'a>(views: &Views, named: Option<&'a str>) -> Result<Option<&'a str>, 
 }
 
 fn processor(named: Option<&str>) -> Result<Option<ProcessorId>, Refused> {
-    named.map(|id| ProcessorId::new(id).map_err(Refused::usage)).transpose()
+    named.map(|id| ProcessorId::new(id).map_err(|error| Refused::usage(error).about("processor"))).transpose()
+}
+
+/// What of settlement is to be reported.
+fn report(request: &Request) -> Result<Report, Refused> {
+    let hours = number::<u32>(request, "grace_hours")?;
+    let grace = hours.map_or(GRACE, |hours| TimeSpan::from_secs(i64::from(hours) * 3_600));
+    let processor = processor(request.query.get("processor").map(String::as_str))?;
+    Ok(Report { processor, grace, now: wall_clock() })
+}
+
+fn batch_key(request: &Request) -> Result<BatchKey, Refused> {
+    let named = |name: &str| request.query.get(name).map(String::as_str);
+    match (processor(named("processor"))?, named("batch")) {
+        (Some(processor), Some(batch)) => Ok((processor, batch.into())),
+        (None, _) => Err(Refused::usage("name a processor and a batch").about("processor")),
+        (_, None) => Err(Refused::usage("name a processor and a batch").about("batch")),
+    }
+}
+
+fn no_batch((processor, batch): &BatchKey) -> Refused {
+    Refused::not_found(format!("{processor} has no batch {batch}"))
 }
 
 /// A receipt: `ID` or `ID.json`, `ID.txt`, `ID.html`.
 fn receipt(views: &Views, file: &str, request: &Request) -> Result<Answer, Refused> {
-    let width = request.query.get("width").map(|width| width.parse().map_err(Refused::usage)).transpose()?;
+    let width = number(request, "width")?;
     let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
     let id = find(views, id)?;
     let missing = || Refused::not_found(format!("session {id} has no receipt (yet)"));
@@ -208,18 +261,18 @@ fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
-    let filter = match text {
-        "last" => Filter { limit: Some(1), ..Filter::default() },
-        start => Filter { id: Some(start.to_owned()), limit: Some(CANDIDATES + 1), ..Filter::default() },
+    let (filter, limit) = match text {
+        "last" => (Filter::default(), 1),
+        start => (Filter { id: Some(start.to_owned()), ..Filter::default() }, CANDIDATES),
     };
-    let found = views.sessions(&filter)?;
-    match found.as_slice() {
+    let found = views.sessions(&filter, &Page::first(limit))?;
+    match found.items.as_slice() {
         [only] => only.id.parse().map_err(internal),
         [] => Err(Refused::not_found(match text {
             "last" => "there are no sessions yet".to_owned(),
             start => format!("no session's id begins with {start}"),
         })),
-        several => Err(Refused::conflict(candidates(text, several))),
+        several => Err(Refused::conflict(candidates(text, several, found.next.is_some()))),
     }
 }
 
@@ -227,32 +280,39 @@ fn find(views: &Views, text: &str) -> Result<SessionId, Refused> {
 const CANDIDATES: usize = 10;
 
 /// The sessions that may be meant.
-fn candidates(start: &str, several: &[SessionRow]) -> String {
-    let count = if several.len() > CANDIDATES { format!("more than {CANDIDATES}") } else { several.len().to_string() };
+fn candidates(start: &str, several: &[SessionRow], are_more: bool) -> String {
+    let count = if are_more { format!("more than {CANDIDATES}") } else { several.len().to_string() };
     let mut text = format!("{count} sessions' ids begin with `{start}`; type more of the one that is meant:");
-    for row in several.iter().take(CANDIDATES) {
+    for row in several {
         let at = row.started_at.get(..19).unwrap_or(&row.started_at).replace('T', " ");
         text.push_str(&format!("\n  {}  {}/{}  {at}Z  {}", row.id, row.charger, row.connector, row.shown_state()));
     }
-    if several.len() > CANDIDATES {
+    if are_more {
         text.push_str("\n  … and older ones");
     }
     text
 }
 
 /// A value of a closed list, or a refusal that names the list.
-fn one_of(what: &str, value: String, known: &[&str]) -> Result<String, Refused> {
+fn one_of(what: &'static str, value: String, known: &[&str]) -> Result<String, Refused> {
     match known.contains(&value.as_str()) {
         true => Ok(value),
-        false => Err(Refused::usage(format!("unknown {what} `{value}`; known: {}", known.join(", ")))),
+        false => Err(Refused::usage(format!("unknown {what} `{value}`; known: {}", known.join(", "))).about(what)),
     }
+}
+
+/// A parameter that is a whole number.
+fn number<N: FromStr>(request: &Request, name: &'static str) -> Result<Option<N>, Refused> {
+    let Some(text) = request.query.get(name) else { return Ok(None) };
+    let shown: String = text.escape_debug().take(32).collect();
+    let wrong = || Refused::usage(format!("{name} = {shown}: wanted a whole number, 0 or more")).about(name);
+    text.parse().map(Some).map_err(|_| wrong())
 }
 
 fn filter(request: &Request) -> Result<Filter, Refused> {
     let text = |key: &str| request.query.get(key).cloned();
-    let limit = text("limit").map(|limit| limit.parse().map_err(Refused::usage)).transpose()?;
     let state = text("state").map(|state| one_of("state", state, &SESSION_STATES)).transpose()?;
-    Ok(Filter { state, charger: text("charger"), id: text("id"), limit })
+    Ok(Filter { state, charger: text("charger"), id: text("id") })
 }
 
 /// An object with its shape in front.
@@ -265,8 +325,20 @@ fn document<T: Serialize>(schema: &str, value: &T) -> Result<Answer, Refused> {
     Ok(Answer::Json(Value::Object(document)))
 }
 
-fn list<T: Serialize>(schema: &str, items: &[T]) -> Result<Answer, Refused> {
-    Ok(Answer::Json(json!({ "schema": format!("wattstile.{schema}"), "items": items })))
+/// A page of a list: every list has this shape, and takes `limit` and `after`.
+fn listed<K, T, E>(
+    request: &Request,
+    schema: &str,
+    ask: impl FnOnce(&Page<K>) -> Result<Paged<K, T>, E>,
+) -> Result<Answer, Refused>
+where
+    K: Serialize + DeserializeOwned,
+    T: Serialize,
+    Refused: From<E>,
+{
+    let Paged { items, next } = ask(&paging::wanted(request, schema)?)?;
+    let next = next.map(|key| paging::cursor(schema, &key));
+    Ok(Answer::Json(json!({ "schema": format!("wattstile.{schema}"), "items": items, "next": next })))
 }
 
 fn internal(error: impl ToString) -> Refused {

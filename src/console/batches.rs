@@ -1,7 +1,8 @@
 //! Settlement batches one by one: brought, laid beside our operations, shown line by line, and taken back.
 
 use super::api::Refused;
-use super::settled::BatchRow;
+use super::paging::{Page, Paged};
+use super::settled::{BatchRow, KeptBatches};
 use super::views::{Unanswered, Views};
 use crate::billing::reconciliation::lay::{Facts, Verdict, told};
 use crate::billing::reconciliation::older::Older;
@@ -30,8 +31,9 @@ pub struct BatchView {
     pub batch: BatchRow,
     /// How many lines are what: `matched`, `differs`, `extra`, `other`, `set aside`, `not booked`.
     pub counts: BTreeMap<String, u64>,
-    /// The lines that are neither matched nor other; of these, the first
-    /// [`SETTLEMENT_LINES_LISTED`](crate::limits::SETTLEMENT_LINES_LISTED).
+    /// Of a list that is only tried, the lines that are neither matched nor other; the first
+    /// [`SETTLEMENT_LINES_LISTED`](crate::limits::SETTLEMENT_LINES_LISTED). Those of a batch that came are a list of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<LineRow>,
 }
 
@@ -96,7 +98,7 @@ impl Views {
 
     /// A batch that is kept line by line, and an earlier one with the same lines.
     fn batch(&self, key: &BatchKey) -> Result<Option<KeptBatch>, Unanswered> {
-        let registers = self.registers()?.into_iter().flat_map(|(_, kept)| kept);
+        let registers = self.registers()?.into_iter().flat_map(|register| register.kept);
         Ok(registers.filter(|(of, ..)| of == key).map(|(_, received, same_as)| (received, same_as)).next())
     }
 
@@ -105,7 +107,7 @@ impl Views {
         let mut named: BTreeSet<OpId> = BTreeSet::new();
         batch.each(&mut |line, _| named.extend(line.operation));
         let mut facts = Facts { same_as, ..Facts::default() };
-        for (older, kept) in self.registers()? {
+        for KeptBatches { older, kept } in self.registers()? {
             facts.settled.extend(older.all_settled().map(|(operation, _)| operation));
             facts.settled_until = facts.settled_until.max(older.forgotten_until());
             for (_, received, _) in kept.iter().filter(|(of, ..)| of.0 == key.0) {
@@ -128,15 +130,33 @@ impl Views {
     /// One batch as it is booked.
     pub fn batch_view(&self, key: &BatchKey) -> Result<Option<BatchView>, Unanswered> {
         if let Some((received, same_as)) = self.batch(key)? {
-            return Ok(Some(view(key, &received, same_as.as_deref())));
+            let view = view(key, &received, same_as.as_deref());
+            return Ok(Some(BatchView { lines: Vec::new(), ..view }));
         }
         let registers = self.registers()?;
-        let older = registers.iter().find_map(|(older, _)| older.get(key));
+        let older = registers.iter().find_map(|register| register.older.get(key));
         Ok(older.map(|older| {
             let batch = older_row(key, older);
             let counts = BTreeMap::from([("not listed any more".to_owned(), older.count)]);
             BatchView { schema: SCHEMA.to_owned(), batch, counts, lines: Vec::new() }
         }))
+    }
+
+    /// The lines of a batch that are neither matched nor other, by their rows; none of a batch of which only the totals are
+    /// kept.
+    pub fn batch_lines(&self, key: &BatchKey, page: &Page<u64>) -> Result<Option<Paged<u64, LineRow>>, Unanswered> {
+        let Some((received, _)) = self.batch(key)? else {
+            let known = self.batch_view(key)?;
+            return Ok(known.map(|_| Paged { items: Vec::new(), next: None }));
+        };
+        let mut found = Vec::new();
+        received.each_behind(page.after.unwrap_or(0), &mut |line, verdict| {
+            if is_listed(state_of(verdict)) {
+                found.push((line.row, line_row(line, verdict)));
+            }
+            found.len() <= page.limit
+        });
+        Ok(Some(Paged::cut(found, page.limit, None)))
     }
 
     /// What a batch would come to: it is laid beside our operations as if it had been brought, and nothing is kept.
@@ -226,7 +246,7 @@ fn view(key: &BatchKey, received: &Received, same_as: Option<&str>) -> BatchView
     received.each(&mut |line, verdict| {
         let state = state_of(verdict);
         *counts.entry(state.to_owned()).or_default() += 1;
-        if !matches!(state, "matched" | "other" | "not booked") && lines.len() < SETTLEMENT_LINES_LISTED {
+        if is_listed(state) && lines.len() < SETTLEMENT_LINES_LISTED {
             lines.push(line_row(line, verdict));
         }
     });
@@ -242,6 +262,11 @@ const fn state_of(verdict: Option<&Verdict>) -> &'static str {
         Some(Verdict::SetAside(_)) => "set aside",
         None => "not booked",
     }
+}
+
+/// Whether a line in this state is to be looked at by an operator.
+fn is_listed(state: &str) -> bool {
+    !matches!(state, "matched" | "other" | "not booked")
 }
 
 fn line_row(line: &SettlementLine, verdict: Option<&Verdict>) -> LineRow {
@@ -279,6 +304,7 @@ pub(super) fn batch_row((processor, batch): &BatchKey, received: &Received, same
         batch: batch.to_string(),
         revision: received.revision(),
         at: received.at().to_string(),
+        came_at: Some(received.touched_at().to_string()),
         lines: sums.count,
         net: decimal(sums.net, currency),
         bank: decimal(booked.bank, currency),

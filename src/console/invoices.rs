@@ -1,11 +1,13 @@
 //! Invoices and credit notes: the list, one of them, and whole series to be checked.
 
 use super::api::Refused;
+use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
-use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_series};
+use crate::billing::invoice::{Digest, InvoiceNumber, Issued, OpenSeries, SeriesId, verify_series};
 use crate::units::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// One document in a list. Money in major units.
@@ -52,17 +54,48 @@ pub struct SeriesRow {
     pub fault: Option<String>,
 }
 
-/// Most documents of one list.
-const ROWS_MAX: usize = 10_000;
-const ROWS: usize = 50;
+/// By what a list of documents is ordered: the newest first.
+pub type NewestDocument = Reverse<(Timestamp, InvoiceNumber)>;
+
+fn key(issued: &Issued) -> NewestDocument {
+    Reverse((issued.at, issued.number.clone()))
+}
 
 impl Views {
     /// The documents of a series (or of all), the newest first.
-    pub fn invoices(&self, series: Option<&str>, limit: Option<usize>) -> Result<Vec<InvoiceRow>, Unanswered> {
-        let limit = limit.unwrap_or(ROWS).min(ROWS_MAX);
-        let mut documents = self.documents(|id| series.is_none_or(|wanted| id.as_str() == wanted))?;
-        documents.sort_by(|a, b| (b.at, &b.number).cmp(&(a.at, &a.number)));
-        Ok(documents.iter().take(limit).map(row).collect())
+    pub fn invoices(
+        &self,
+        series: Option<&str>,
+        page: &Page<NewestDocument>,
+    ) -> Result<Paged<NewestDocument, InvoiceRow>, Unanswered> {
+        let mut first = First::behind(page.after.clone(), page.limit);
+        let mut offer = |issued: &Issued| {
+            let key = key(issued);
+            if first.wants(&key) {
+                first.offer(key, row(issued));
+            }
+        };
+        let wanted = |id: &SeriesId| series.is_none_or(|wanted| id.as_str() == wanted);
+        // A document waits, is kept by its session and goes into the archive with it: looked for in this order it is found.
+        let waiting = self.waiting(&self.given(wanted)?)?;
+        waiting.iter().filter(|issued| wanted(&issued.number.series)).for_each(&mut offer);
+        let only = series.map(str::to_owned);
+        let live = self.first(page, move |partitions, page| {
+            let mut first = First::behind(page.after.clone(), page.limit);
+            let sessions = partitions.iter().flat_map(|partition| partition.sessions.iter());
+            for issued in sessions.flat_map(|(_, hosted)| hosted.state().documents()) {
+                if only.as_deref().is_none_or(|only| issued.number.series.as_str() == only) {
+                    first.offer(key(issued), issued);
+                }
+            }
+            first.rows(|key, issued| (key, issued.clone()))
+        })?;
+        live.iter().for_each(|(_, issued)| offer(issued));
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
+            dossier.session.documents().iter().filter(|issued| wanted(&issued.number.series)).for_each(&mut offer);
+            true
+        })?;
+        Ok(Paged::cut(first.into_sorted(), page.limit, None))
     }
 
     /// Whether there is such a series; else the names of those that there are.
@@ -73,8 +106,26 @@ impl Views {
 
     /// One document by its number.
     pub fn invoice(&self, number: &str) -> Result<Option<InvoiceRow>, Unanswered> {
-        let found = self.documents(|id| number.starts_with(id.as_str()))?;
-        Ok(found.iter().find(|issued| issued.number.to_string() == number).map(row))
+        let is_it = |issued: &Issued| issued.number.to_string() == number;
+        let waiting = self.waiting(&self.given(|id| number.starts_with(id.as_str()))?)?;
+        if let Some(found) = waiting.iter().find(|issued| is_it(issued)) {
+            return Ok(Some(row(found)));
+        }
+        let name = number.to_owned();
+        let live = self.ask(move |shard| {
+            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
+            let documents = sessions.flat_map(|(_, hosted)| hosted.state().documents());
+            documents.filter(|issued| issued.number.to_string() == name).map(row).next()
+        });
+        if let Some(found) = live.found()? {
+            return Ok(Some(found));
+        }
+        let mut found = None;
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
+            found = dossier.session.documents().iter().find(|issued| is_it(issued)).map(row);
+            found.is_none()
+        })?;
+        Ok(found)
     }
 
     /// The documents of one series in their order, as `wattstile invoice verify-series` reads them.
@@ -90,11 +141,21 @@ impl Views {
         }
     }
 
-    /// Every series (or one): its documents, wherever they are by now, checked from the first to the last number given.
-    pub fn check_series(&self, only: Option<&str>) -> Result<Vec<SeriesRow>, Unanswered> {
+    /// Every series (or one), in the order of names: its documents, wherever they are by now, checked from the first to the
+    /// last number given.
+    pub fn check_series(
+        &self,
+        only: Option<&str>,
+        page: &Page<String>,
+    ) -> Result<Paged<String, SeriesRow>, Unanswered> {
+        let is_behind = |id: &SeriesId| page.after.as_deref().is_none_or(|after| id.as_str() > after);
+        let wanted = |id: &SeriesId| only.is_none_or(|only| id.as_str() == only) && is_behind(id);
         // First what was given: whatever has a number by then is found afterwards, where it waits or where it is kept.
-        let given = self.given(|id| only.is_none_or(|wanted| id.as_str() == wanted))?;
-        let found = self.found(&given, |id| only.is_none_or(|wanted| id.as_str() == wanted))?;
+        let mut given = self.given(wanted)?;
+        // The documents of those only that are on the page, and of one more.
+        let last = given.keys().nth(page.limit).cloned();
+        given.retain(|id, _| last.as_ref().is_none_or(|last| id <= last));
+        let found = self.found(&given, |id| wanted(id) && last.as_ref().is_none_or(|last| id < last))?;
         let mut by_series: BTreeMap<SeriesId, Vec<Issued>> = BTreeMap::new();
         for issued in found {
             by_series.entry(issued.number.series.clone()).or_default().push(issued);
@@ -130,7 +191,8 @@ impl Views {
             });
         }
         rows.sort_by(|a, b| a.series.cmp(&b.series));
-        Ok(rows)
+        let rows = rows.into_iter().map(|row| (row.series.clone(), row)).collect();
+        Ok(Paged::cut(rows, page.limit, None))
     }
 
     /// Every document that has a number, once, in the order of the numbers.
@@ -155,11 +217,10 @@ impl Views {
         given: &BTreeMap<SeriesId, OpenSeries>,
         wanted: impl Fn(&SeriesId) -> bool,
     ) -> Result<Vec<Issued>, Unanswered> {
+        let waiting = self.waiting(given)?;
         let live = self.ask(|shard| {
             let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            let kept = sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>();
-            let waiting = shard.partitions().iter().flat_map(|partition| partition.requests.documents());
-            (kept, waiting.map(|(family, document)| (family.clone(), document.clone())).collect::<Vec<_>>())
+            sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>()
         });
         let mut found: BTreeMap<(SeriesId, u64), Issued> = BTreeMap::new();
         let mut keep = |issued: Issued| {
@@ -172,14 +233,22 @@ impl Views {
             dossier.session.documents().iter().cloned().for_each(&mut keep);
             true
         })?;
-        for (kept, waiting) in live {
-            kept.into_iter().for_each(&mut keep);
-            for (family, document) in waiting {
-                let series = given.values().filter(|open| family.year(&open.id).is_some());
-                series.filter_map(|open| open.unrecorded(&document)).for_each(&mut keep);
-            }
-        }
+        live.into_iter().flatten().chain(waiting).for_each(&mut keep);
         Ok(found.into_values().collect())
+    }
+
+    /// Documents whose numbers are on their way to them: a bounded number of each partition.
+    fn waiting(&self, given: &BTreeMap<SeriesId, OpenSeries>) -> Result<Vec<Issued>, Unanswered> {
+        let waiting = self.ask(|shard| {
+            let waiting = shard.partitions().iter().flat_map(|partition| partition.requests.documents());
+            waiting.map(|(family, document)| (family.clone(), document.clone())).collect::<Vec<_>>()
+        });
+        let mut found = Vec::new();
+        for (family, document) in waiting.whole()?.into_iter().flatten() {
+            let series = given.values().filter(|open| family.year(&open.id).is_some());
+            found.extend(series.filter_map(|open| open.unrecorded(&document)));
+        }
+        Ok(found)
     }
 }
 

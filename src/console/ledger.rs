@@ -1,16 +1,20 @@
 //! The books: the trial balance, and balances for other programs.
 
 use super::api::Refused;
+use super::paging::{Page, Paged};
 use super::views::{Unanswered, Views};
-use crate::accounting::pages::Page;
-use crate::ledger::{Books, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side};
+use crate::accounting::pages;
+use crate::ledger::{
+    Balance, Books, BoundBroken, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Name, Side, imbalance,
+};
+use crate::limits::LIST_ITEMS_MAX;
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-/// Every account of the books with its balance.
+/// Every account of the books with its balance: what `ledger trial-balance` gives as one document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialView {
     /// `wattstile.trial-balance/1`
@@ -24,6 +28,20 @@ pub struct TrialView {
     /// The accounts in the order of the chart.
     pub rows: Vec<TrialRow>,
 }
+
+/// How the books stand, without their accounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BooksSummary {
+    /// Entries posted.
+    pub entries: u64,
+    /// How far the books are from balance, in minor units: 0, or a defect.
+    pub imbalance_minor: i64,
+    /// Accounts that are below zero and must not be; the first [`LIST_ITEMS_MAX`] of them.
+    pub broken: Vec<String>,
+}
+
+/// An account of the books in one currency.
+pub type BookKey = (Name, Currency);
 
 /// One account. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,33 +76,82 @@ pub enum ExportFormat {
 }
 
 impl Views {
-    /// The trial balance of all partitions.
-    pub fn trial_balance(&self) -> Result<TrialView, Unanswered> {
-        let books = self.books()?;
-        let major = |minor: i128, currency: Currency| {
-            let minor = i64::try_from(minor).unwrap_or(i64::MAX);
-            Amount::new(minor, currency).major()
-        };
-        let rows = books.balances().map(|(name, currency, balance)| TrialRow {
-            code: name.code().to_owned(),
-            account: name.to_string(),
-            currency: currency.code().to_owned(),
-            ledger: match name.ledger() {
-                Ledger::Main => "main",
-                Ledger::Memorandum => "memorandum",
+    /// How the books of all partitions stand.
+    pub fn books_summary(&self) -> Result<BooksSummary, Unanswered> {
+        let parts = self.ask(|shard| {
+            let (mut entries, mut sums, mut below) = (0, BTreeMap::new(), BTreeSet::new());
+            for partition in shard.partitions() {
+                let books = &partition.books.books;
+                entries += books.entries();
+                books
+                    .sums()
+                    .into_iter()
+                    .for_each(|(key, sum)| sums.entry(key).or_insert_with(Balance::default).add(sum));
+                let room = LIST_ITEMS_MAX.saturating_sub(below.len());
+                let found =
+                    books.balances_behind(None).filter(|(key, balance)| BoundBroken::of(key, *balance).is_some());
+                below.extend(found.map(|(key, _)| key.clone()).take(room));
             }
-            .to_owned(),
-            debits: major(balance.debits, currency),
-            credits: major(balance.credits, currency),
-            balance: major(balance.natural(name.kind()), currency),
+            (entries, sums, below)
         });
-        Ok(TrialView {
-            schema: "wattstile.trial-balance/1".to_owned(),
-            entries: books.entries(),
-            imbalance_minor: i64::try_from(books.imbalance()).unwrap_or(i64::MAX),
-            broken: books.broken_bounds().iter().map(ToString::to_string).collect(),
-            rows: rows.collect(),
-        })
+        let (mut entries, mut sums, mut below) = (0, BTreeMap::new(), BTreeSet::new());
+        for (count, part, found) in parts.whole()? {
+            entries += count;
+            part.into_iter().for_each(|(key, sum)| sums.entry(key).or_insert_with(Balance::default).add(sum));
+            below.extend(found);
+        }
+        // What one partition posts may be covered by another.
+        let broken = match below.is_empty() {
+            true => Vec::new(),
+            false => {
+                let balances = self.balances_of(below)?;
+                let broken = balances.iter().filter_map(|(key, balance)| BoundBroken::of(key, *balance));
+                broken.take(LIST_ITEMS_MAX).map(|broken| broken.to_string()).collect()
+            }
+        };
+        let imbalance_minor = i64::try_from(imbalance(&sums)).unwrap_or(i64::MAX);
+        Ok(BooksSummary { entries, imbalance_minor, broken })
+    }
+
+    /// What these accounts have in all partitions together.
+    fn balances_of(&self, keys: BTreeSet<BookKey>) -> Result<BTreeMap<BookKey, Balance>, Unanswered> {
+        let parts = self.ask(move |shard| {
+            let books = || shard.partitions().iter().map(|partition| &partition.books.books);
+            let sum = |key: &BookKey| {
+                let mut sum = Balance::default();
+                books().for_each(|books| sum.add(books.balance(&key.0, key.1)));
+                (key.clone(), sum)
+            };
+            keys.iter().map(sum).collect::<Vec<_>>()
+        });
+        let mut balances: BTreeMap<BookKey, Balance> = BTreeMap::new();
+        parts.whole()?.into_iter().flatten().for_each(|(key, sum)| balances.entry(key).or_default().add(sum));
+        Ok(balances)
+    }
+
+    /// The accounts of the books with their balances, in the order of the chart.
+    pub fn ledger_accounts(&self, page: &Page<BookKey>) -> Result<Paged<BookKey, TrialRow>, Unanswered> {
+        let asked = page.clone();
+        let parts = self.ask(move |shard| {
+            let mut found: BTreeMap<BookKey, Balance> = BTreeMap::new();
+            for partition in shard.partitions() {
+                // The first accounts of all are among the first of each partition.
+                let first =
+                    partition.books.books.balances_behind(asked.after.as_ref()).take(asked.limit.saturating_add(1));
+                first.for_each(|(key, balance)| found.entry(key.clone()).or_default().add(balance));
+                while found.len() > asked.limit.saturating_add(1) {
+                    found.pop_last();
+                }
+            }
+            found
+        });
+        let mut found: BTreeMap<BookKey, Balance> = BTreeMap::new();
+        parts.whole()?.into_iter().flatten().for_each(|(key, part)| found.entry(key).or_default().add(part));
+        let rows = found.into_iter().map(|(key, balance)| {
+            let row = trial_row(&key, balance);
+            (key, row)
+        });
+        Ok(Paged::cut(rows.collect(), page.limit, None))
     }
 
     /// The books for another program: every entry from `since` on, behind one that brings forward what came before, and
@@ -116,7 +183,7 @@ impl Views {
             let partitions = shard.partitions().iter();
             partitions
                 .map(|partition| {
-                    let pages: Vec<Page> = partition.books.pages.all().cloned().collect();
+                    let pages: Vec<pages::Page> = partition.books.pages.all().cloned().collect();
                     (partition.id, partition.books.books.clone(), pages)
                 })
                 .collect::<Vec<_>>()
@@ -133,20 +200,24 @@ impl Views {
                 pages.entry((partition, page.number)).or_insert(page);
             }
         })?;
-        Ok((books, pages.values().flat_map(Page::entries).collect()))
+        Ok((books, pages.values().flat_map(pages::Page::entries).collect()))
     }
+}
 
-    fn books(&self) -> Result<Books, Unanswered> {
-        let mut books = Books::default();
-        let parts = self.ask(|shard| {
-            let mut books = Books::default();
-            shard.partitions().iter().for_each(|partition| books.merge(&partition.books.books));
-            books
-        });
-        for part in parts.whole()? {
-            books.merge(&part);
+fn trial_row((name, currency): &BookKey, balance: Balance) -> TrialRow {
+    let major = |minor: i128| Amount::new(i64::try_from(minor).unwrap_or(i64::MAX), *currency).major();
+    TrialRow {
+        code: name.code().to_owned(),
+        account: name.to_string(),
+        currency: currency.code().to_owned(),
+        ledger: match name.ledger() {
+            Ledger::Main => "main",
+            Ledger::Memorandum => "memorandum",
         }
-        Ok(books)
+        .to_owned(),
+        debits: major(balance.debits),
+        credits: major(balance.credits),
+        balance: major(balance.natural(name.kind())),
     }
 }
 

@@ -28,7 +28,7 @@ fn collect(views: &Views, text: &mut String) {
         Ok(figures) => collect_figures(&figures, text),
         Err(error) => tracing::warn!(%error, "a scrape has no figures"),
     }
-    match views.processors() {
+    match views.all_processors() {
         Ok(processors) => collect_processors(&processors, text),
         Err(error) => tracing::warn!(%error, "a scrape has no processors"),
     }

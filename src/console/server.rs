@@ -390,9 +390,12 @@ impl Probe {
 
 fn refusal(refused: &Refused) -> Response {
     let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let problem = json!({
+    let mut problem = json!({
         "title": status.canonical_reason().unwrap_or("refused"), "status": refused.status, "detail": refused.message,
     });
+    if let Some(parameter) = refused.parameter {
+        problem["parameter"] = parameter.into();
+    }
     (status, [(header::CONTENT_TYPE, "application/problem+json")], visible_json(&format!("{problem:#}\n")).into_owned())
         .into_response()
 }

@@ -1,18 +1,19 @@
 //! Sessions: the list, and one in full.
 
+use super::paging::{First, Page, Paged};
 use super::timeline;
 use super::views::{Unanswered, Views};
 use crate::accounting::dossier::{self, Dossier};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
-use crate::host::wall_clock;
-use crate::node::shard::Shard;
+use crate::journal::ById;
+use crate::limits::LIST_SESSIONS_READ;
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Amount, SessionId, Timestamp};
+use crate::units::{Amount, SessionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
 
 /// Which sessions are wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -23,17 +24,14 @@ pub struct Filter {
     pub charger: Option<String>,
     /// The beginning of the session's id.
     pub id: Option<String>,
-    /// At most so many, the newest first.
-    pub limit: Option<usize>,
 }
+
+/// By what a list of sessions is ordered: the newest first.
+pub type Newest = Reverse<SessionId>;
 
 /// The states by which sessions are listed. A refused session is a closed one that was never admitted.
 pub const SESSION_STATES: [&str; 5] = ["authorizing", "charging", "settling", "closed", REFUSED];
 const REFUSED: &str = "refused";
-
-/// Most sessions of one list.
-const ROWS_MAX: usize = 10_000;
-const ROWS: usize = 50;
 
 /// One session in a list. Money in major units of the currency, energy in kWh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,19 +148,35 @@ pub struct OperationRow {
 }
 
 impl Views {
-    /// The sessions that fit, the newest first.
-    pub fn sessions(&self, filter: &Filter) -> Result<Vec<SessionRow>, Unanswered> {
-        let limit = filter.limit.unwrap_or(ROWS).min(ROWS_MAX);
+    /// Sessions, the newest first: live ones and archived ones.
+    pub fn sessions(&self, filter: &Filter, page: &Page<Newest>) -> Result<Paged<Newest, SessionRow>, Unanswered> {
+        let Some(within) = filter.ids() else { return Ok(Paged { items: Vec::new(), next: None }) };
         let wanted = filter.clone();
-        let live = self.ask(move |shard| rows(shard, &wanted, limit));
-        let mut rows: Vec<SessionRow> = live.whole()?.into_iter().flatten().collect();
+        // Live ones first: what is archived meanwhile is then seen twice, and never not at all.
+        let mut found = self.first(page, move |partitions, page| {
+            let mut first = First::behind(page.after, page.limit);
+            for (_, hosted) in partitions.iter().flat_map(|partition| partition.sessions.iter()) {
+                let id = Reverse(hosted.state().id);
+                if first.wants(&id) && fits(hosted.state(), &wanted) {
+                    first.offer(id, hosted);
+                }
+            }
+            first.rows(|id, hosted| (id, row(hosted.state(), Some(hosted.tariff()), false)))
+        })?;
+        let mut until = None;
         if filter.state.as_deref().is_none_or(|state| state == "closed" || state == REFUSED) {
-            rows.extend(self.archived_rows(filter, limit)?);
+            // What is older than a page of live ones is not on it.
+            let oldest = found.get(page.limit).map_or(within.0, |(Reverse(id), _)| (*id).max(within.0));
+            let behind = match (page.after, within.1) {
+                (Some(Reverse(after)), Some(end)) => Some(after.min(end)),
+                (Some(Reverse(after)), None) => Some(after),
+                (None, end) => end,
+            };
+            until = self.archived_rows(filter, page.limit, (oldest, behind), &mut found)?;
         }
-        rows.sort_by(|a, b| b.id.cmp(&a.id).then(a.archived.cmp(&b.archived)));
-        rows.dedup_by(|a, b| a.id == b.id);
-        rows.truncate(limit);
-        Ok(rows)
+        found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.archived.cmp(&b.1.archived)));
+        found.dedup_by_key(|(id, _)| *id);
+        Ok(Paged::cut(found, page.limit, until))
     }
 
     /// What is known of a session, live or archived.
@@ -204,47 +218,56 @@ impl Views {
         Ok(Some(SessionSheet { receipt: receipt.is_some(), ..sheet(&session, &tariff, true)? }))
     }
 
-    /// The newest archived sessions that fit. Looks at the last minutes first, and at all of them only when it must.
-    fn archived_rows(&self, filter: &Filter, limit: usize) -> Result<Vec<SessionRow>, Unanswered> {
-        let now = wall_clock().unix_ms();
-        let mut found: VecDeque<SessionRow> = VecDeque::new();
-        for minutes in [10, 360, 10_080, i64::MAX / 60_000] {
-            found.clear();
-            let from = Timestamp::from_unix_ms(now.saturating_sub(minutes.saturating_mul(60_000)));
-            self.each_archived(from, &mut |dossier| {
-                if !fits(&dossier.session, filter) {
-                    return true;
-                }
-                found.push_back(row(&dossier.session, None, true));
-                if found.len() > limit {
-                    found.pop_front();
-                }
-                true
-            })?;
-            if found.len() >= limit {
+    /// Finds the newest archived sessions that fit, from before `behind` down to `oldest`, and one more than a page has.
+    /// Returns the last one that was read, if there are more and enough were read.
+    fn archived_rows(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        (oldest, behind): (SessionId, Option<SessionId>),
+        found: &mut Vec<(Newest, SessionRow)>,
+    ) -> Result<Option<Newest>, Unanswered> {
+        let (mut fitting, mut read) = (0, 0);
+        for id in self.archived_ids(behind, ById::NewestFirst) {
+            let id = id?;
+            if id < oldest || fitting > limit {
                 break;
             }
+            let Some(dossier) = self.archived(id)? else { continue };
+            if fits(&dossier.session, filter) {
+                found.push((Reverse(id), row(&dossier.session, None, true)));
+                fitting += 1;
+            }
+            read += 1;
+            if read == LIST_SESSIONS_READ && fitting <= limit {
+                return Ok(Some(Reverse(id)));
+            }
         }
-        Ok(found.into())
+        Ok(None)
     }
 }
 
-fn rows(shard: &Shard, filter: &Filter, limit: usize) -> Vec<SessionRow> {
-    let mut found: Vec<SessionRow> = Vec::new();
-    for partition in shard.partitions() {
-        for (_, hosted) in partition.sessions.iter().filter(|(_, hosted)| fits(hosted.state(), filter)) {
-            found.push(row(hosted.state(), Some(hosted.tariff()), false));
+impl Filter {
+    /// The ids that begin as they are to: from the first one to before the second one; `None`: there can be none.
+    fn ids(&self) -> Option<(SessionId, Option<SessionId>)> {
+        let all = (SessionId::from_u128(0), None);
+        let Some(start) = self.id.as_deref() else { return Some(all) };
+        if "ses_".starts_with(start) {
+            return Some(all);
         }
-        if found.len() > limit {
-            found.sort_by(|a, b| b.id.cmp(&a.id));
-            found.truncate(limit);
-        }
+        let digits = start.strip_prefix("ses_").unwrap_or(start);
+        let is_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let open = 32_usize.checked_sub(digits.len()).filter(|_| is_hex)?;
+        let open = u32::try_from(open).ok()?.saturating_mul(4);
+        let begun = u128::from_str_radix(digits, 16).ok()?.checked_shl(open).unwrap_or(0);
+        let last = begun | 1_u128.checked_shl(open).map_or(u128::MAX, |next| next - 1);
+        let behind = SessionId::from_u128(last).as_u128().checked_add(1 << 16).map(SessionId::from_u128);
+        Some((SessionId::from_u128(begun), behind))
     }
-    found
 }
 
 fn fits(session: &Session, filter: &Filter) -> bool {
-    let Filter { state: wanted, charger, id, limit: _ } = filter;
+    let Filter { state: wanted, charger, id } = filter;
     wanted.as_deref().is_none_or(|wanted| wanted == state(session) || (wanted == REFUSED && is_refused(session)))
         && charger.as_deref().is_none_or(|start| session.charger.as_str().starts_with(start))
         && id.as_deref().is_none_or(|start| {
@@ -380,5 +403,32 @@ pub(super) const fn hold_state(stage: crate::payment::Stage) -> &'static str {
             Ending::CaptureFailed => "capture failed",
             Ending::Expired => "expired",
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{PartitionId, Timestamp};
+
+    #[test]
+    fn ids_that_begin_alike_lie_in_one_range() {
+        let times = [1_763_833_500_123, 1_763_833_500_124, 1_763_833_600_000, 1, 281_474_976_710_655];
+        let ids = times.map(|ms| SessionId::new(Timestamp::from_unix_ms(ms), PartitionId(513), 0xabc));
+        for text in ids.map(|id| id.to_string()) {
+            for start in (0..=text.len()).map(|end| &text[..end]).chain((4..=text.len()).map(|end| &text[4..end])) {
+                let filter = Filter { id: Some(start.to_owned()), ..Filter::default() };
+                let (first, behind) = filter.ids().expect("there are such ids");
+                for id in ids {
+                    let begins = id.to_string().starts_with(start) || id.to_string()[4..].starts_with(start);
+                    let is_within = first <= id && behind.is_none_or(|behind| id < behind);
+                    assert_eq!(is_within, begins, "{id} {start}");
+                }
+            }
+        }
+        for start in ["x", "ses_g", "0198C", "ses_0198c 1", &"0".repeat(33)] {
+            let filter = Filter { id: Some(start.to_owned()), ..Filter::default() };
+            assert_eq!(filter.ids(), None, "{start}");
+        }
     }
 }

@@ -4,24 +4,41 @@
 
 use super::api::Refused;
 use super::batches::{batch_row, older_row};
+use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::accounting::settlement::{self, moved};
 use crate::billing::reconciliation::lay::Verdict;
-use crate::billing::reconciliation::older::OlderBatches;
+use crate::billing::reconciliation::older::{Older, OlderBatches};
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
-use crate::limits::SETTLEMENT_LINES_LISTED;
+use crate::journal::ById;
+use crate::limits::LIST_ITEMS_MAX;
+use crate::node::partition::Partition;
 use crate::session::Session;
 use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How old an operation is when it is missed, unless the caller names another age.
 pub const GRACE: TimeSpan = TimeSpan::from_secs(72 * 3_600);
 
-/// Every session priced, captured and settled, and what fits none.
+/// How many sessions, lines and batches there are; the lists of them stand under `settlement/sessions`, `differs`, `extra` and
+/// `batches`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledSummary {
+    /// How many sessions of which money was taken are in which state.
+    pub states: BTreeMap<String, u64>,
+    /// Lines that settle an operation for another amount.
+    pub differs: u64,
+    /// Lines of processors that fit no operation.
+    pub extra: u64,
+    /// Batches.
+    pub batches: u64,
+}
+
+/// Every session priced, captured and settled, and what fits none: what `recon report` gives as one document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettledView {
     /// `wattstile.settlement-report/1`
@@ -119,6 +136,9 @@ pub struct BatchRow {
     pub revision: u32,
     /// When the money moves.
     pub at: String,
+    /// When its last part came; not known where only the totals are kept.
+    #[serde(default)]
+    pub came_at: Option<String>,
     /// Lines.
     pub lines: u64,
     /// What is paid out by its lines.
@@ -145,116 +165,229 @@ pub struct BatchRow {
     pub faults: Vec<String>,
 }
 
-/// What is settled by now, and what the lines of batches came to.
-#[derive(Default)]
-struct Laid {
-    /// Operations that a line settles: for how much, in minor units.
-    settled: BTreeMap<OpId, i64>,
-    differs: Vec<DiffersRow>,
-    extra: Vec<ExtraRow>,
-    left_out: u64,
+/// By what a list of batches is ordered: when the money moves, the processor, the batch.
+pub type BatchPlace = (Timestamp, String, String);
+
+/// By what a list of lines is ordered: the batch, and the row in it.
+pub type LinePlace = (BatchPlace, u64);
+
+/// What is to be reported, and by which clock.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Only of this processor; none: of all.
+    pub processor: Option<ProcessorId>,
+    /// Operations that are younger are in flight, and not missed.
+    pub grace: TimeSpan,
+    /// The time.
+    pub now: Timestamp,
 }
 
-impl Laid {
-    fn line(&mut self, (processor, batch): &BatchKey, line: &SettlementLine, verdict: &Verdict) {
-        let currency = line.gross.currency;
-        if let Some(operation) = verdict.settles() {
-            self.settled.insert(operation, line.gross.minor);
-        }
-        match verdict {
-            Verdict::Differs { operation, difference } if self.differs.len() < SETTLEMENT_LINES_LISTED => {
-                let ours = Amount::new(line.gross.minor.saturating_sub(*difference), currency);
-                self.differs.push(DiffersRow {
-                    processor: processor.to_string(),
-                    batch: batch.to_string(),
-                    row: line.row,
-                    operation: operation.to_string(),
-                    ours: ours.major(),
-                    theirs: line.gross.major(),
-                    currency: currency.code().to_owned(),
+/// The batches of one partition: the older ones, and those that are kept line by line, with the name of an earlier one that
+/// has the same lines. Lines are shared with the partition and not copied.
+pub(super) struct KeptBatches {
+    pub older: OlderBatches,
+    pub kept: Vec<(BatchKey, Received, Option<Box<str>>)>,
+}
+
+/// What was captured, given back and disputed of one session or top-up at outside processors.
+struct Moved {
+    /// What it was priced at, in minor units.
+    payable: i64,
+    /// Taken and not given back, in minor units.
+    net: i64,
+    /// In the order of their ids; at least one.
+    operations: Vec<(ProcessorId, Ours)>,
+}
+
+/// What lines settle.
+#[derive(Default)]
+struct Settled {
+    /// For how much, in minor units, in the order of operations.
+    operations: Vec<(OpId, i64)>,
+    forgotten_until: Option<Timestamp>,
+}
+
+impl Settled {
+    /// What these batches settle of the operations that are wanted.
+    fn of(registers: &[KeptBatches], wanted: impl Fn(OpId) -> bool) -> Settled {
+        let mut settled = Settled::default();
+        for KeptBatches { older, kept } in registers {
+            settled.operations.extend(older.all_settled().filter(|(operation, _)| wanted(*operation)));
+            settled.forgotten_until = settled.forgotten_until.max(older.forgotten_until());
+            for (_, received, _) in kept {
+                received.each_booked(&mut |line, verdict| {
+                    let operation = verdict.settles().filter(|operation| wanted(*operation));
+                    settled.operations.extend(operation.map(|operation| (operation, line.gross.minor)));
                 });
             }
-            Verdict::Extra(_) | Verdict::SetAside(_) if self.extra.len() < SETTLEMENT_LINES_LISTED => {
-                let suspense = if line.kind == LineKind::Payout { Decimal::ZERO } else { line.net.major() };
-                self.extra.push(ExtraRow {
-                    processor: processor.to_string(),
-                    batch: batch.to_string(),
-                    row: line.row,
-                    kind: line.kind,
-                    operation: line.operation.map(|id| id.to_string()),
-                    reference: line.reference.as_deref().map(str::to_owned),
-                    why: match verdict {
-                        Verdict::Extra(why) => why.text().to_owned(),
-                        Verdict::SetAside(reason) => reason.to_string(),
-                        Verdict::Matched(_) | Verdict::Differs { .. } | Verdict::Other => String::new(),
-                    },
-                    gross: line.gross.major(),
-                    suspense,
-                    currency: currency.code().to_owned(),
-                });
-            }
-            Verdict::Differs { .. } | Verdict::Extra(_) | Verdict::SetAside(_) => self.left_out += 1,
-            Verdict::Matched(_) | Verdict::Other => {}
         }
+        settled.operations.sort_unstable();
+        settled
+    }
+
+    fn get(&self, ours: &Ours) -> Option<i64> {
+        let found = self.operations.binary_search_by_key(&ours.operation, |(operation, _)| *operation).ok();
+        let forgotten = self.forgotten_until.is_some_and(|until| ours.at <= until).then(|| ours.signed());
+        found.map(|place| self.operations[place].1).or(forgotten)
     }
 }
 
-impl Views {
-    /// Every session priced, captured and settled; operations that are younger than `grace` at `now` are in flight.
-    pub fn settled(
-        &self,
-        processor: Option<&ProcessorId>,
-        grace: TimeSpan,
-        now: Timestamp,
-    ) -> Result<SettledView, Unanswered> {
-        let wanted = |id: &ProcessorId| processor.is_none_or(|only| only == id);
-        let (registers, prices) = (self.registers()?, self.prices()?);
-        let (mut laid, mut batches, mut forgotten_until) = (Laid::default(), Vec::new(), None::<Timestamp>);
-        for (older, kept) in &registers {
-            laid.settled.extend(older.all_settled());
-            forgotten_until = forgotten_until.max(older.forgotten_until());
-            batches.extend(older.iter().filter(|(key, _)| wanted(&key.0)).map(|(key, older)| older_row(key, older)));
-            for (key, received, same_as) in kept.iter().filter(|(key, ..)| wanted(&key.0)) {
-                received.each_booked(&mut |line, verdict| laid.line(key, line, verdict));
-                batches.push(batch_row(key, received, same_as.as_deref()));
-            }
-        }
-        let mut rows: BTreeMap<SessionId, SettledRow> = BTreeMap::new();
-        let moved = self.operations()?.into_iter().filter(|(id, _)| wanted(id));
-        for (id, ours) in moved.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)) {
-            let session = ours.operation.session();
-            let (payable, net) = prices.get(&session).copied().unwrap_or((0, 0));
+impl Report {
+    fn wants(&self, processor: &ProcessorId) -> bool {
+        self.processor.as_ref().is_none_or(|only| only == processor)
+    }
+
+    /// A session beside what lines settle of it; none: nothing of it is to be reported.
+    fn row(&self, session: SessionId, moved: &Moved, settled: &Settled) -> Option<SettledRow> {
+        let mut row = None;
+        let wanted = moved.operations.iter().filter(|(processor, _)| self.wants(processor));
+        for (processor, ours) in wanted.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)) {
             let major = |minor| Amount::new(minor, ours.amount.currency).major();
-            let row = rows.entry(session).or_insert_with(|| SettledRow {
+            let row = row.get_or_insert_with(|| SettledRow {
                 session: session.to_string(),
-                state: if payable == net { "matched" } else { "not covered" }.to_owned(),
+                state: if moved.payable == moved.net { "matched" } else { "not covered" }.to_owned(),
                 processors: Vec::new(),
-                priced: major(payable),
-                captured: major(net),
+                priced: major(moved.payable),
+                captured: major(moved.net),
                 settled: Decimal::ZERO,
                 currency: ours.amount.currency.code().to_owned(),
             });
-            if !row.processors.contains(&id.to_string()) {
-                row.processors.push(id.to_string());
+            if !row.processors.contains(&processor.to_string()) {
+                row.processors.push(processor.to_string());
             }
-            let forgotten = forgotten_until.is_some_and(|until| ours.at <= until).then(|| ours.signed());
-            let settled = laid.settled.get(&ours.operation).copied().or(forgotten);
+            let settled = settled.get(ours);
             row.settled += major(settled.unwrap_or(0));
             let state = match settled {
                 Some(minor) if minor == ours.signed() => "matched",
                 Some(_) => "amount differs",
-                None if now.since(ours.at) < grace => "in flight",
+                None if self.now.since(ours.at) < self.grace => "in flight",
                 None => "missing",
             };
             row.state = worse(&row.state, state).to_owned();
         }
-        let mut states: BTreeMap<String, u64> = BTreeMap::new();
-        for row in rows.values() {
-            *states.entry(row.state.clone()).or_default() += 1;
+        row
+    }
+}
+
+impl Views {
+    /// How many sessions, lines and batches a report has.
+    pub fn settled(&self, report: &Report) -> Result<SettledSummary, Unanswered> {
+        let registers = self.registers()?;
+        let mut summary = SettledSummary::default();
+        for KeptBatches { older, kept } in &registers {
+            let older = older.iter().filter(|(key, _)| report.wants(&key.0)).count();
+            let kept = || kept.iter().filter(|(key, ..)| report.wants(&key.0));
+            summary.batches += u64::try_from(older + kept().count()).unwrap_or(u64::MAX);
+            for (_, received, _) in kept() {
+                received.each_booked(&mut |_, verdict| match verdict {
+                    Verdict::Differs { .. } => summary.differs += 1,
+                    Verdict::Extra(_) | Verdict::SetAside(_) => summary.extra += 1,
+                    Verdict::Matched(_) | Verdict::Other => {}
+                });
+            }
         }
-        let Laid { differs, extra, left_out, .. } = laid;
-        let (schema, sessions) = ("wattstile.settlement-report/1".to_owned(), rows.into_values().collect());
-        Ok(SettledView { schema, states, sessions, differs, extra, left_out, batches })
+        let settled = Settled::of(&registers, |_| true);
+        self.each_moved(None, &mut |session, moved| {
+            if let Some(row) = report.row(session, &moved, &settled) {
+                *summary.states.entry(row.state).or_default() += 1;
+            }
+            true
+        })?;
+        Ok(summary)
+    }
+
+    /// The sessions of which money was taken, in the order of their ids.
+    pub fn settled_sessions(
+        &self,
+        report: &Report,
+        page: &Page<SessionId>,
+    ) -> Result<Paged<SessionId, SettledRow>, Unanswered> {
+        let (mut found, nothing) = (Vec::new(), Settled::default());
+        self.each_moved(page.after, &mut |session, moved| {
+            if report.row(session, &moved, &nothing).is_some() {
+                found.push((session, moved));
+            }
+            found.len() <= page.limit
+        })?;
+        let operations = found.iter().flat_map(|(_, moved)| moved.operations.iter().map(|(_, ours)| ours.operation));
+        let wanted: BTreeSet<OpId> = operations.collect();
+        let settled = Settled::of(&self.registers()?, |operation| wanted.contains(&operation));
+        let rows = found.iter().filter_map(|(session, moved)| Some((*session, report.row(*session, moved, &settled)?)));
+        Ok(Paged::cut(rows.collect(), page.limit, None))
+    }
+
+    /// The batches, by the time when their money moves; those of this name, where one is named.
+    pub fn batches(
+        &self,
+        report: &Report,
+        name: Option<&str>,
+        page: &Page<BatchPlace>,
+    ) -> Result<Paged<BatchPlace, BatchRow>, Unanswered> {
+        enum Found<'r> {
+            Older(&'r BatchKey, &'r Older),
+            Kept(&'r BatchKey, &'r Received, Option<&'r str>),
+        }
+        let registers = self.registers()?;
+        let mut first = First::behind(page.after.clone(), page.limit);
+        let wanted = |key: &BatchKey| report.wants(&key.0) && name.is_none_or(|name| *name == *key.1);
+        for KeptBatches { older, kept } in &registers {
+            for (key, older) in older.iter().filter(|(key, _)| wanted(key)) {
+                first.offer(place_of(older.at, key), Found::Older(key, older));
+            }
+            for (key, received, same_as) in kept.iter().filter(|(key, ..)| wanted(key)) {
+                first.offer(place_of(received.at(), key), Found::Kept(key, received, same_as.as_deref()));
+            }
+        }
+        let rows = first.rows(|place, found| match found {
+            Found::Older(key, older) => (place, older_row(key, older)),
+            Found::Kept(key, received, same_as) => (place, batch_row(key, received, same_as)),
+        });
+        Ok(Paged::cut(rows, page.limit, None))
+    }
+
+    /// Lines that settle an operation for another amount, batch by batch.
+    pub fn differing(
+        &self,
+        report: &Report,
+        page: &Page<LinePlace>,
+    ) -> Result<Paged<LinePlace, DiffersRow>, Unanswered> {
+        self.booked_lines(report, page, differs_row)
+    }
+
+    /// Lines of processors that fit no operation, batch by batch.
+    pub fn extra(&self, report: &Report, page: &Page<LinePlace>) -> Result<Paged<LinePlace, ExtraRow>, Unanswered> {
+        self.booked_lines(report, page, extra_row)
+    }
+
+    fn booked_lines<T>(
+        &self,
+        report: &Report,
+        page: &Page<LinePlace>,
+        row: fn(&BatchKey, &SettlementLine, &Verdict) -> Option<T>,
+    ) -> Result<Paged<LinePlace, T>, Unanswered> {
+        let registers = self.registers()?;
+        let kept = registers.iter().flat_map(|register| &register.kept);
+        let kept = kept.filter(|(key, received, _)| report.wants(&key.0) && received.reverting().is_none());
+        let mut batches: Vec<(BatchPlace, &BatchKey, &Received)> =
+            kept.map(|(key, received, _)| (place_of(received.at(), key), key, received)).collect();
+        batches.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let mut found = Vec::new();
+        for (place, key, received) in batches {
+            let behind = match &page.after {
+                Some((batch, _)) if place < *batch => continue,
+                Some((batch, row)) if place == *batch => *row,
+                _ => 0,
+            };
+            received.each_behind(behind, &mut |line, verdict| {
+                let row = verdict.and_then(|verdict| row(key, line, verdict));
+                found.extend(row.map(|row| ((place.clone(), line.row), row)));
+                found.len() <= page.limit
+            });
+            if found.len() > page.limit {
+                break;
+            }
+        }
+        Ok(Paged::cut(found, page.limit, None))
     }
 
     /// Our captures, refunds and disputes at outside processors (or at one), as
@@ -263,22 +396,31 @@ impl Views {
         let mut table = ::csv::Writer::from_writer(Vec::new());
         let failed = |error: ::csv::Error| Refused::new(500, error);
         table.write_record(["operation", "kind", "reference", "amount", "currency", "at"]).map_err(failed)?;
-        for (_, ours) in self.operations()?.into_iter().filter(|(id, _)| processor.is_none_or(|only| only == id)) {
+        let mut write = |ours: &Ours| {
             let (operation, amount) = (ours.operation.to_string(), ours.amount.major().to_string());
             let at = ours.at.to_rfc3339();
-            let record = [&operation, ours.kind.name(), &ours.reference, &amount, ours.amount.currency.code(), &at];
-            table.write_record(record).map_err(failed)?;
-        }
+            table.write_record([
+                &operation,
+                ours.kind.name(),
+                &ours.reference,
+                &amount,
+                ours.amount.currency.code(),
+                &at,
+            ])
+        };
+        let mut written = Ok(());
+        self.each_moved(None, &mut |_, moved| {
+            let mut ours = moved.operations.iter().filter(|(id, _)| processor.is_none_or(|only| only == id));
+            written = ours.try_for_each(|(_, ours)| write(ours));
+            written.is_ok()
+        })?;
+        written.map_err(failed)?;
         let bytes = table.into_inner().map_err(|error| Refused::new(500, error))?;
         String::from_utf8(bytes).map_err(|error| Refused::new(500, error))
     }
 
-    /// The batches of every partition: the older ones, and those that are kept line by line, with the name of an earlier
-    /// one that has the same lines.
-    #[allow(clippy::type_complexity)]
-    pub(super) fn registers(
-        &self,
-    ) -> Result<Vec<(OlderBatches, Vec<(BatchKey, Received, Option<Box<str>>)>)>, Unanswered> {
+    /// The batches of every partition that has some.
+    pub(super) fn registers(&self) -> Result<Vec<KeptBatches>, Unanswered> {
         let found = self.ask(|shard| {
             let registers = shard.partitions().iter().map(|partition| &partition.settlements);
             let some = registers.filter(|register| !register.is_empty());
@@ -287,7 +429,7 @@ impl Views {
                     let same_as = batch.content().and_then(|content| register.same_content(key, content));
                     (key.clone(), batch.clone(), same_as)
                 });
-                (register.older().clone(), kept.collect::<Vec<_>>())
+                KeptBatches { older: register.older().clone(), kept: kept.collect() }
             })
             .collect::<Vec<_>>()
         });
@@ -296,56 +438,131 @@ impl Views {
 
     /// Captures, refunds and disputes of all sessions at outside processors, in the order of their ids.
     pub(super) fn operations(&self) -> Result<Vec<(ProcessorId, Ours)>, Unanswered> {
-        let mut found: BTreeMap<OpId, (ProcessorId, Ours)> = BTreeMap::new();
-        self.each_session(settlement::of_session, |(processor, ours)| {
-            found.insert(ours.operation, (processor, ours));
-        })?;
-        let top_ups = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
-            all.flat_map(|top_up| moved(&top_up.payment, top_up.opened_at)).collect::<Vec<_>>()
-        });
-        for (processor, ours) in top_ups.whole()?.into_iter().flatten() {
-            found.insert(ours.operation, (processor, ours));
-        }
-        Ok(found.into_values().collect())
-    }
-
-    /// What each session was priced at, and what was taken and not given back, in minor units.
-    fn prices(&self) -> Result<BTreeMap<SessionId, (i64, i64)>, Unanswered> {
-        let mut found = BTreeMap::new();
-        let top_ups = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
-            all.map(|top_up| (top_up.id, (top_up.credited_minor, settlement::kept(&top_up.payment))))
-                .collect::<Vec<_>>()
-        });
-        found.extend(top_ups.whole()?.into_iter().flatten());
-        let price = |session: &Session| {
-            let payable = session.ended().map_or(0, |ended| ended.payable.minor);
-            vec![(session.id, (payable, settlement::kept(&session.payment)))]
-        };
-        self.each_session(price, |(id, prices)| {
-            found.insert(id, prices);
+        let mut found = Vec::new();
+        self.each_moved(None, &mut |_, moved| {
+            found.extend(moved.operations);
+            true
         })?;
         Ok(found)
     }
 
-    /// Looks at every session, archived ones first: what is live is younger.
-    fn each_session<T: Send + 'static>(
+    /// Shows the sessions and top-ups of which money moved at outside processors, in the order of their ids, until the
+    /// visitor says no. Some are taken from the shards at a time, and archived ones are read one by one in between.
+    fn each_moved(
         &self,
-        look: impl Fn(&Session) -> Vec<T> + Copy + Send + 'static,
-        mut keep: impl FnMut(T),
+        mut after: Option<SessionId>,
+        visit: &mut dyn FnMut(SessionId, Moved) -> bool,
     ) -> Result<(), Unanswered> {
-        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
-            look(&dossier.session).into_iter().for_each(&mut keep);
-            true
-        })?;
-        let live = self.ask(move |shard| {
-            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            sessions.flat_map(|(_, hosted)| look(hosted.state())).collect::<Vec<_>>()
-        });
-        live.whole()?.into_iter().flatten().for_each(keep);
-        Ok(())
+        loop {
+            let mut live = self.first(&Page { after, limit: LIST_ITEMS_MAX }, moved_live)?;
+            // What is archived meanwhile is still in these.
+            let until = (live.len() > LIST_ITEMS_MAX).then(|| {
+                live.truncate(LIST_ITEMS_MAX);
+                live.last().map(|(id, _)| *id)
+            });
+            let until = until.flatten();
+            let mut live = live.into_iter().peekable();
+            for id in self.archived_ids(after, ById::OldestFirst) {
+                let id = id?;
+                if until.is_some_and(|until| id > until) {
+                    break;
+                }
+                while let Some((known, moved)) = live.next_if(|(known, _)| *known < id) {
+                    if !visit(known, moved) {
+                        return Ok(());
+                    }
+                }
+                // What is live is younger than what the archive has of it.
+                if live.peek().is_some_and(|(known, _)| *known == id) {
+                    continue;
+                }
+                let moved = self.archived(id)?.and_then(|dossier| Moved::of(&dossier.session));
+                if moved.is_some_and(|moved| !visit(id, moved)) {
+                    return Ok(());
+                }
+            }
+            for (known, moved) in live {
+                if !visit(known, moved) {
+                    return Ok(());
+                }
+            }
+            match until {
+                Some(_) => after = until,
+                None => return Ok(()),
+            }
+        }
     }
+}
+
+/// The sessions and top-ups of these partitions of which money moved.
+fn moved_live(partitions: &[Partition], page: &Page<SessionId>) -> Vec<(SessionId, Moved)> {
+    let mut first = First::behind(page.after, page.limit);
+    for partition in partitions {
+        for (_, hosted) in partition.sessions.iter() {
+            let session = hosted.state();
+            if first.wants(&session.id)
+                && let Some(moved) = Moved::of(session)
+            {
+                first.offer(session.id, moved);
+            }
+        }
+        for top_up in partition.top_ups.known.values() {
+            let operations = moved(&top_up.payment, top_up.opened_at);
+            if !operations.is_empty() {
+                let (payable, net) = (top_up.credited_minor, settlement::kept(&top_up.payment));
+                first.offer(top_up.id, Moved { payable, net, operations });
+            }
+        }
+    }
+    first.into_sorted()
+}
+
+impl Moved {
+    /// Of a session; none: nothing moved.
+    fn of(session: &Session) -> Option<Moved> {
+        let mut operations = settlement::of_session(session);
+        operations.sort_by_key(|(_, ours)| ours.operation);
+        let payable = session.ended().map_or(0, |ended| ended.payable.minor);
+        (!operations.is_empty()).then(|| Moved { payable, net: settlement::kept(&session.payment), operations })
+    }
+}
+
+fn place_of(at: Timestamp, (processor, batch): &BatchKey) -> BatchPlace {
+    (at, processor.to_string(), batch.to_string())
+}
+
+fn differs_row((processor, batch): &BatchKey, line: &SettlementLine, verdict: &Verdict) -> Option<DiffersRow> {
+    let Verdict::Differs { operation, difference } = verdict else { return None };
+    let currency = line.gross.currency;
+    Some(DiffersRow {
+        processor: processor.to_string(),
+        batch: batch.to_string(),
+        row: line.row,
+        operation: operation.to_string(),
+        ours: Amount::new(line.gross.minor.saturating_sub(*difference), currency).major(),
+        theirs: line.gross.major(),
+        currency: currency.code().to_owned(),
+    })
+}
+
+fn extra_row((processor, batch): &BatchKey, line: &SettlementLine, verdict: &Verdict) -> Option<ExtraRow> {
+    let why = match verdict {
+        Verdict::Extra(why) => why.text().to_owned(),
+        Verdict::SetAside(reason) => reason.to_string(),
+        Verdict::Matched(_) | Verdict::Differs { .. } | Verdict::Other => return None,
+    };
+    Some(ExtraRow {
+        processor: processor.to_string(),
+        batch: batch.to_string(),
+        row: line.row,
+        kind: line.kind,
+        operation: line.operation.map(|id| id.to_string()),
+        reference: line.reference.as_deref().map(str::to_owned),
+        why,
+        gross: line.gross.major(),
+        suspense: if line.kind == LineKind::Payout { Decimal::ZERO } else { line.net.major() },
+        currency: line.gross.currency.code().to_owned(),
+    })
 }
 
 /// The state that needs more attention.

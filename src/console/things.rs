@@ -1,13 +1,17 @@
 //! Chargers, processors, holds.
 
+use super::paging::{First, Page, Paged};
 use super::sessions::{OperationRow, hold_state, operations};
 use super::timeline::{self, TimelineRow};
 use super::views::{Heard, Unanswered, Views, gather};
+use crate::limits::LIST_ITEMS_MAX;
+use crate::node::charger::HostedCharger;
 use crate::node::processor::{ProcessorActor, Report};
 use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
 use crate::units::{Amount, OpId, ProcessorId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -164,76 +168,78 @@ pub struct HoldRow {
 
 impl Views {
     /// Every charger that ever said hello, in the order of ids; those whose id begins so.
-    pub fn chargers(&self, start: &str) -> Result<Vec<ChargerRow>, Unanswered> {
+    pub fn chargers(&self, start: &str, page: &Page<String>) -> Result<Paged<String, ChargerRow>, Unanswered> {
         let start = start.to_owned();
-        let found = self.ask(move |shard| {
-            let chargers = shard.partitions().iter().flat_map(|partition| partition.chargers.iter());
-            let wanted = chargers.filter(|(_, hosted)| hosted.state().id.as_str().starts_with(&start));
-            let rows = wanted.map(|(_, hosted)| {
-                let state = hosted.state();
-                let connectors = state.described.connectors.iter().map(|connector| {
-                    let status = hosted.statuses().iter().find(|(id, _)| *id == connector.id);
-                    let status = status.map_or("unknown".to_owned(), |(_, state)| format!("{state:?}").to_lowercase());
-                    format!("{}: {} kW, {status}", connector.id, connector.power_max.kw())
-                });
-                ChargerRow {
-                    id: state.id.to_string(),
-                    online: hosted.link().is_some(),
-                    connectors: connectors.collect(),
-                    firmware: state.described.firmware.to_string(),
-                    sessions: hosted.sessions().map(|(key, _)| key.to_string()).collect(),
+        self.page_of(page, move |partitions, page| {
+            let mut first = First::behind(page.after.as_deref(), page.limit);
+            for (_, hosted) in partitions.iter().flat_map(|partition| partition.chargers.iter()) {
+                let id = hosted.state().id.as_str();
+                if id.starts_with(&start) {
+                    first.offer(id, hosted);
                 }
-            });
-            rows.collect::<Vec<_>>()
-        });
-        let mut rows: Vec<ChargerRow> = found.whole()?.into_iter().flatten().collect();
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(rows)
+            }
+            first.rows(|id, hosted| (id.to_owned(), charger(hosted)))
+        })
     }
 
     /// Processors of a running gate, in the order of ids.
-    pub fn processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
-        let Some(directory) = self.directory() else { return Ok(Vec::new()) };
-        let (answers, answered) = mpsc::channel();
+    pub fn processors(&self, page: &Page<String>) -> Result<Paged<String, ProcessorRow>, Unanswered> {
+        let Some(directory) = self.directory() else { return Ok(Paged { items: Vec::new(), next: None }) };
         let actors = directory.processors();
-        for actor in actors.values() {
+        let routes = directory.house().routes.load();
+        let known: BTreeSet<&ProcessorId> = actors.keys().chain(routes.registry.processors.keys()).collect();
+        let mut first = First::behind(page.after.as_deref(), page.limit);
+        known.into_iter().for_each(|id| first.offer(id.as_str(), id));
+        let Paged { items, next } = Paged::cut(first.into_sorted(), page.limit, None);
+        let (answers, answered) = mpsc::channel();
+        let mut of = 0;
+        for actor in items.iter().filter_map(|id| actors.get(*id)) {
             let answers = answers.clone();
+            of += 1;
             let _ = actor.try_send(Report(Box::new(move |actor| {
                 let _ = answers.send(processor(actor));
             })));
         }
         drop(answers);
         let answers = gather(&answered, PROCESSOR_PATIENCE);
-        let mut rows: Vec<ProcessorRow> = Heard { answers, whom: PROCESSORS, of: actors.len() }.whole()?;
-        let routes = directory.house().routes.load();
-        for id in routes.registry.processors.keys() {
-            if rows.iter().all(|row| row.id != id.as_str()) {
-                rows.push(ProcessorRow::absent(id));
+        let reported: Vec<ProcessorRow> = Heard { answers, whom: PROCESSORS, of }.whole()?;
+        let mut reported: BTreeMap<String, ProcessorRow> =
+            reported.into_iter().map(|row| (row.id.clone(), row)).collect();
+        let rows = items.into_iter().map(|id| {
+            let mut row = reported.remove(id.as_str()).unwrap_or_else(|| ProcessorRow::absent(id));
+            row.draining |= routes.registry.drained.contains(id);
+            row
+        });
+        Ok(Paged { items: rows.collect(), next: next.map(str::to_owned) })
+    }
+
+    /// Every processor of a running gate: there are few, and metrics tell of all.
+    pub(super) fn all_processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
+        let (mut page, mut rows) = (Page::first(LIST_ITEMS_MAX), Vec::new());
+        loop {
+            let Paged { items, next } = self.processors(&page)?;
+            rows.extend(items);
+            match next {
+                Some(_) => page.after = next,
+                None => return Ok(rows),
             }
         }
-        for row in &mut rows {
-            row.draining |= routes.registry.drained.iter().any(|drained| drained.as_str() == row.id);
-        }
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(rows)
     }
 
     /// Holds that have not ended, in the order of ids.
-    pub fn holds(&self) -> Result<Vec<HoldRow>, Unanswered> {
-        let found = self.ask(|shard| {
-            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            let top_ups = shard.partitions().iter().flat_map(|partition| partition.top_ups.known.values());
+    pub fn holds(&self, page: &Page<OpId>) -> Result<Paged<OpId, HoldRow>, Unanswered> {
+        self.page_of(page, |partitions, page| {
+            let mut first = First::behind(page.after, page.limit);
+            let sessions = partitions.iter().flat_map(|partition| partition.sessions.iter());
+            let top_ups = partitions.iter().flat_map(|partition| partition.top_ups.known.values());
             let payments = sessions.map(|(_, hosted)| &hosted.state().payment);
-            let payments = payments.chain(top_ups.map(|top_up| &top_up.payment));
-            let rows = payments.flat_map(|payment| {
-                let open = payment.holds().iter().filter(|hold| !hold.is_over());
-                open.map(move |hold| hold_row(payment, hold))
-            });
-            rows.collect::<Vec<_>>()
-        });
-        let mut rows: Vec<HoldRow> = found.whole()?.into_iter().flatten().collect();
-        rows.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(rows)
+            for payment in payments.chain(top_ups.map(|top_up| &top_up.payment)) {
+                for hold in payment.holds().iter().filter(|hold| !hold.is_over()) {
+                    first.offer(payment.operation_id(hold.number), (payment, hold));
+                }
+            }
+            first.rows(|id, (payment, hold)| (id, hold_row(payment, hold)))
+        })
     }
 }
 
@@ -316,6 +322,22 @@ impl ProcessorRow {
             draining: false,
             breakers_open: Vec::new(),
         }
+    }
+}
+
+fn charger(hosted: &HostedCharger) -> ChargerRow {
+    let state = hosted.state();
+    let connectors = state.described.connectors.iter().map(|connector| {
+        let status = hosted.statuses().iter().find(|(id, _)| *id == connector.id);
+        let status = status.map_or("unknown".to_owned(), |(_, state)| format!("{state:?}").to_lowercase());
+        format!("{}: {} kW, {status}", connector.id, connector.power_max.kw())
+    });
+    ChargerRow {
+        id: state.id.to_string(),
+        online: hosted.link().is_some(),
+        connectors: connectors.collect(),
+        firmware: state.described.firmware.to_string(),
+        sessions: hosted.sessions().map(|(key, _)| key.to_string()).collect(),
     }
 }
 

@@ -3,13 +3,16 @@
 //! Whoever does not answer in time is not taken for one who answered "not here": that is [`Unanswered`], and what was
 //! asked is answered only as far as it does not depend on the silent one.
 
+use super::paging::{First, Page, Paged};
 use crate::accounting::dossier::Dossier;
-use crate::accounting::pages::Page;
+use crate::accounting::pages;
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Look;
 use crate::billing::BillingError;
-use crate::journal::{Archive, Failure};
+use crate::journal::{Archive, ById, Failure};
+use crate::limits::LIST_PARTITIONS_AT_ONCE;
 use crate::node::archiver::{self, Unread};
+use crate::node::partition::Partition;
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
@@ -139,6 +142,41 @@ impl Views {
         }
     }
 
+    /// The first of a list behind a place, from every shard: at most one item more than the page has, in order. Shards look
+    /// through a few partitions at a time and do other work in between.
+    pub(super) fn first<K: Ord + Clone + Send + 'static, T: Send + 'static>(
+        &self,
+        page: &Page<K>,
+        question: impl Fn(&[Partition], &Page<K>) -> Vec<(K, T)> + Clone + Send + 'static,
+    ) -> Result<Vec<(K, T)>, Unanswered> {
+        let mut first = First::behind(page.after.clone(), page.limit);
+        let (mut done, mut all) = (0, usize::MAX);
+        while done < all {
+            let (question, page) = (question.clone(), page.clone());
+            let found = self.ask(move |shard| {
+                let (from, all) = (done.min(shard.partitions().len()), shard.partitions().len());
+                let until = done.saturating_add(LIST_PARTITIONS_AT_ONCE).min(all);
+                (all, question(&shard.partitions()[from..until], &page))
+            });
+            all = 0;
+            for (partitions, rows) in found.whole()? {
+                all = all.max(partitions);
+                rows.into_iter().for_each(|(key, row)| first.offer(key, row));
+            }
+            done = done.saturating_add(LIST_PARTITIONS_AT_ONCE);
+        }
+        Ok(first.into_sorted())
+    }
+
+    /// A page of a list of what shards have.
+    pub(super) fn page_of<K: Ord + Clone + Send + 'static, T: Send + 'static>(
+        &self,
+        page: &Page<K>,
+        question: impl Fn(&[Partition], &Page<K>) -> Vec<(K, T)> + Clone + Send + 'static,
+    ) -> Result<Paged<K, T>, Unanswered> {
+        Ok(Paged::cut(self.first(page, question)?, page.limit, None))
+    }
+
     /// Asks the shard that runs a partition.
     pub(super) fn ask_home<T: Send + 'static>(
         &self,
@@ -158,6 +196,16 @@ impl Views {
         archiver::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
     }
 
+    /// The ids of archived sessions behind one of them, in this order; none without an archive.
+    pub(super) fn archived_ids(
+        &self,
+        behind: Option<SessionId>,
+        order: ById,
+    ) -> impl Iterator<Item = Result<SessionId, Unanswered>> {
+        let ids = self.archive.iter().flat_map(move |archive| archive.ids(behind, order));
+        ids.filter(|id| !id.as_ref().is_ok_and(|id| pages::Page::is_id(*id))).map(|id| id.map_err(Unanswered::Archive))
+    }
+
     /// Shows the archived sessions that were settled from a moment on, until the visitor says no.
     pub(super) fn each_archived(
         &self,
@@ -171,7 +219,7 @@ impl Views {
     }
 
     /// Shows the pages of the books that were put away.
-    pub(super) fn each_page(&self, visit: &mut dyn FnMut(PartitionId, Page)) -> Result<(), Unanswered> {
+    pub(super) fn each_page(&self, visit: &mut dyn FnMut(PartitionId, pages::Page)) -> Result<(), Unanswered> {
         self.each_entry(Timestamp::from_unix_ms(i64::MIN), &mut |entry| {
             if let Entry::Page(partition, page) = entry {
                 visit(partition, *page);
@@ -185,7 +233,7 @@ impl Views {
         let Some(archive) = &self.archive else { return Ok(()) };
         let mut unread = None;
         archive.range(from, Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
-            if let Some((partition, page)) = Page::from_bytes(&archived.dossier) {
+            if let Some((partition, page)) = pages::Page::from_bytes(&archived.dossier) {
                 return visit(Entry::Page(partition, Box::new(page)));
             }
             match Dossier::from_bytes(&archived.dossier) {
@@ -203,7 +251,7 @@ impl Views {
 /// What the archive has.
 enum Entry {
     Session(Box<Dossier>),
-    Page(PartitionId, Box<Page>),
+    Page(PartitionId, Box<pages::Page>),
 }
 
 /// How long a question waits for the shards' answers.

@@ -4,6 +4,7 @@ use super::{Entry, Kind, Ledger, Name, Side};
 use crate::units::Currency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 /// The balances of a partition, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,12 @@ pub struct Balance {
 }
 
 impl Balance {
+    /// Adds another one.
+    pub const fn add(&mut self, other: Balance) {
+        self.debits += other.debits;
+        self.credits += other.credits;
+    }
+
     /// Debits less credits.
     pub const fn net_debit(self) -> i128 {
         self.debits - self.credits
@@ -43,6 +50,15 @@ pub struct BoundBroken {
     pub currency: Currency,
     /// Its balance in minor units, in the direction in which it grows.
     pub balance: i128,
+}
+
+impl BoundBroken {
+    /// Whether an account may not have this balance.
+    pub fn of((account, currency): &(Name, Currency), balance: Balance) -> Option<BoundBroken> {
+        let balance = balance.natural(account.kind());
+        let is_broken = account.never_negative() && balance < 0;
+        is_broken.then(|| BoundBroken { account: account.clone(), currency: *currency, balance })
+    }
 }
 
 /// Every account with its balance, and the sums.
@@ -68,8 +84,13 @@ pub struct TrialBalanceRow {
 impl TrialBalance {
     /// How far the books are from balance, in minor units, added up over ledgers and currencies. Zero, or a defect.
     pub fn imbalance(&self) -> i128 {
-        self.sums.values().map(|sum| sum.net_debit().abs()).sum()
+        imbalance(&self.sums)
     }
+}
+
+/// How far sums are from balance, in minor units, added up over ledgers and currencies.
+pub fn imbalance(sums: &BTreeMap<(Ledger, Currency), Balance>) -> i128 {
+    sums.values().map(|sum| sum.net_debit().abs()).sum()
 }
 
 impl Books {
@@ -88,9 +109,7 @@ impl Books {
     /// Adds the books of another partition.
     pub fn merge(&mut self, other: &Books) {
         for (key, theirs) in &other.balances {
-            let ours = self.balances.entry(key.clone()).or_default();
-            ours.debits += theirs.debits;
-            ours.credits += theirs.credits;
+            self.balances.entry(key.clone()).or_default().add(*theirs);
         }
         self.entries += other.entries;
     }
@@ -115,34 +134,42 @@ impl Books {
         self.balances.iter().map(|((name, currency), balance)| (name, *currency, *balance))
     }
 
+    /// Every balance behind an account and currency, in the order of the chart.
+    pub fn balances_behind(
+        &self,
+        after: Option<&(Name, Currency)>,
+    ) -> impl Iterator<Item = (&(Name, Currency), Balance)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.balances.range::<(Name, Currency), _>((from, Bound::Unbounded)).map(|(key, balance)| (key, *balance))
+    }
+
+    /// Sums of debits and credits per ledger and currency, in minor units.
+    pub fn sums(&self) -> BTreeMap<(Ledger, Currency), Balance> {
+        let mut sums: BTreeMap<(Ledger, Currency), Balance> = BTreeMap::new();
+        for (account, currency, balance) in self.balances() {
+            sums.entry((account.ledger(), currency)).or_default().add(balance);
+        }
+        sums
+    }
+
     /// Every account with its balance, and the sums.
     pub fn trial_balance(&self) -> TrialBalance {
-        let mut sums: BTreeMap<(Ledger, Currency), Balance> = BTreeMap::new();
-        let rows = self.balances().map(|(account, currency, balance)| {
-            let sum = sums.entry((account.ledger(), currency)).or_default();
-            sum.debits += balance.debits;
-            sum.credits += balance.credits;
-            TrialBalanceRow { account: account.clone(), currency, balance }
+        let rows = self.balances().map(|(account, currency, balance)| TrialBalanceRow {
+            account: account.clone(),
+            currency,
+            balance,
         });
-        TrialBalance { rows: rows.collect(), sums }
+        TrialBalance { rows: rows.collect(), sums: self.sums() }
     }
 
     /// How far the books are from balance, in minor units. Zero, or a defect.
     pub fn imbalance(&self) -> i128 {
-        self.trial_balance().imbalance()
+        imbalance(&self.sums())
     }
 
     /// Accounts that are below zero and must not be. Asked of the sum of all partitions: what one of them posts may be
     /// covered by another.
     pub fn broken_bounds(&self) -> Vec<BoundBroken> {
-        let below = self.balances().filter_map(|(account, currency, balance)| {
-            let balance = balance.natural(account.kind());
-            (account.never_negative() && balance < 0).then(|| BoundBroken {
-                account: account.clone(),
-                currency,
-                balance,
-            })
-        });
-        below.collect()
+        self.balances.iter().filter_map(|(key, balance)| BoundBroken::of(key, *balance)).collect()
     }
 }

@@ -40,7 +40,7 @@ mod posting;
 #[cfg(test)]
 mod tests;
 
-pub use books::{Balance, Books, BoundBroken, TrialBalance, TrialBalanceRow};
+pub use books::{Balance, Books, BoundBroken, TrialBalance, TrialBalanceRow, imbalance};
 pub use chart::{Debtor, Kind, Ledger, Name, Tax, TaxRate};
 pub use entry::{Entry, EntryError, EntryId, EntryKind, Leg, Side};
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::billing::verify_receipt;
-use wattstile::console::{Console, Listening};
+use wattstile::console::{Answer, Console, Listening, Request, Views, get};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -141,4 +141,47 @@ fn a_running_gate_and_its_data_tell_the_same() {
     assert_eq!(held, Decimal::new(standing.figures.money["EUR"].held_minor, 2));
     assert!(verb(data, &["ledger", "export"]).1.contains("assets"));
     assert!(json(data, &["session", "ls"])["items"].as_array().unwrap().len() >= 3);
+    paged_as_whole(&wattstile::app::read(&data.join("data")).unwrap());
+}
+
+/// Page by page each list has what it has as a whole: live and archived sessions, documents, holds, settled sessions.
+fn paged_as_whole(views: &Views) {
+    let answer = |path: &str, query: &[(&str, &str)]| -> (Vec<Value>, Option<String>) {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let Answer::Json(document) = get(views, &Request { path: path.to_owned(), query }).unwrap() else {
+            panic!("{path} is no list")
+        };
+        (document["items"].as_array().unwrap().clone(), document["next"].as_str().map(str::to_owned))
+    };
+    let lists: [(&str, &[(&str, &str)]); 9] = [
+        ("sessions", &[]),
+        ("sessions", &[("state", "closed")]),
+        ("sessions", &[("state", "charging")]),
+        ("holds", &[]),
+        ("accounts", &[]),
+        ("chargers", &[]),
+        ("invoices", &[]),
+        ("settlement/sessions", &[]),
+        ("ledger/accounts", &[]),
+    ];
+    for (path, filter) in lists {
+        let (whole, next) = answer(path, &[filter, &[("limit", "1000")]].concat());
+        let may_be_empty = !filter.is_empty() || matches!(path, "holds" | "settlement/sessions");
+        assert!(next.is_none() && (may_be_empty || whole.len() > 1), "{path}: {}", whole.len());
+        for limit in ["1", "3"] {
+            let (mut rows, mut after) = (Vec::new(), None::<String>);
+            loop {
+                let place = after.as_deref().map(|after| ("after", after));
+                let query: Vec<(&str, &str)> = filter.iter().copied().chain([("limit", limit)]).chain(place).collect();
+                let (items, next) = answer(path, &query);
+                assert!(items.len() <= limit.parse().unwrap());
+                rows.extend(items);
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(rows, whole, "{path} {filter:?} by {limit}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod journal_damage;
 mod journal_growth;
 mod journal_power_loss;
 mod kill;
+mod lists;
 mod living_books;
 mod log;
 mod mistakes;

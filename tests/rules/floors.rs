@@ -150,11 +150,9 @@ fn what_decides_knows_no_clock_socket_disk_or_runtime() {
 #[test]
 fn the_simulated_world_runs_the_node_without_the_actors() {
     let mut wrong = Vec::new();
-    for (path, text) in sources() {
-        if room_of(&path) == "sim" {
-            wrong.extend(
-                uses(&text).into_iter().filter(|(_, used)| used == "actors").map(|(line, _)| (path.clone(), line)),
-            );
+    for Source { path, lines } in sources() {
+        if room_of(path) == "sim" {
+            wrong.extend(uses(lines).into_iter().filter(|(_, used)| used == "actors").map(|(line, _)| (path, line)));
         }
     }
     assert!(wrong.is_empty(), "the simulator uses actors: {wrong:?}");

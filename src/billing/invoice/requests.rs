@@ -113,9 +113,13 @@ impl Requests {
         self.sessions.contains(&session)
     }
 
-    /// Every document that waits, with its family.
+    /// Every document that waits and may have a number by now, with its family: [`limits::DOCUMENTS_ASKED`] of each at most.
     pub fn documents(&self) -> impl Iterator<Item = (&SeriesFamily, &Document)> {
-        self.families.iter().flat_map(|(id, family)| family.waiting.values().map(move |one| (id, &one.document)))
+        self.families.iter().flat_map(|(id, family)| {
+            let oldest = family.waiting.keys().next().copied().unwrap_or(0);
+            let asked = family.waiting.range(..oldest.saturating_add(limits::DOCUMENTS_ASKED));
+            asked.map(move |(_, one)| (id, &one.document))
+        })
     }
 
     /// The fact that an answer is; nothing when it was recorded before, or answers nothing that waits.

@@ -160,12 +160,27 @@ impl Received {
 
     /// Shows each line with its row, and what became of it, also when it was taken back since.
     pub fn each(&self, visit: &mut dyn FnMut(&SettlementLine, Option<&Verdict>)) {
+        self.each_behind(0, &mut |line, verdict| {
+            visit(line, verdict);
+            true
+        });
+    }
+
+    /// The same for the lines behind a row, until the visitor says no. Parts before it are not read.
+    pub fn each_behind(&self, behind: u64, visit: &mut dyn FnMut(&SettlementLine, Option<&Verdict>) -> bool) {
         let mut row = 0;
         for part in self.parts.values() {
+            let last = row + u64::from(part.count());
+            if last <= behind {
+                row = last;
+                continue;
+            }
             let verdicts = part.verdicts();
             for (index, line) in part.lines().iter().enumerate() {
                 row += 1;
-                visit(&line.shown(row, self.currency), verdicts.get(index));
+                if row > behind && !visit(&line.shown(row, self.currency), verdicts.get(index)) {
+                    return;
+                }
             }
         }
     }
@@ -197,6 +212,11 @@ impl Received {
     /// When the money moves.
     pub const fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// When its last part came.
+    pub const fn touched_at(&self) -> Timestamp {
+        self.touched_at
     }
 
     /// Of its lines.

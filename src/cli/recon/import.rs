@@ -8,7 +8,7 @@ use crate::cli::output::{BAD, WARNING};
 use crate::cli::replay::skipped_rows;
 use crate::cli::{CliError, Exit, Output};
 use crate::console::{BatchLine, BatchPart, BatchView, LineRow};
-use crate::limits::{SETTLEMENT_LINES_PER_PART, SETTLEMENT_PREVIEW_BYTES_MAX};
+use crate::limits::{SETTLEMENT_LINES_LISTED, SETTLEMENT_LINES_PER_PART, SETTLEMENT_PREVIEW_BYTES_MAX};
 use crate::units::{Currency, ProcessorId, Timestamp, counted};
 use serde_json::json;
 use std::io::{self, Write};
@@ -116,7 +116,11 @@ impl Import {
                 source.post("settlement/parts", &part(index + 1, lines, index + 1 == parts.len())?)?;
             }
             let already = before.is_some_and(|view| matches!(view.batch.state.as_str(), "booked" | "received"));
-            (wait_for(source, self.processor.as_str(), &name, "booked")?, already)
+            let view = wait_for(source, self.processor.as_str(), &name, "booked")?;
+            let query = [("processor", self.processor.to_string()), ("batch", name.clone())];
+            let lines: Vec<LineRow> =
+                source.items("settlement/batch/lines", &query, Some(SETTLEMENT_LINES_LISTED as u64))?;
+            (BatchView { lines, ..view }, already)
         };
         let answer = Answer { view: &view, lines: &batch.lines, skipped: &skipped, already, dry_run: self.dry_run };
         give(output, &answer.document(), |out| answer.text(out))?;

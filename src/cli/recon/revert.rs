@@ -3,7 +3,7 @@
 use super::import::{known, wait_for};
 use crate::cli::look::{Source, give};
 use crate::cli::{CliError, Exit, Output};
-use crate::console::{BatchView, RevertBatch, SettledView};
+use crate::console::{BatchRow, BatchView, RevertBatch};
 use crate::units::{ProcessorId, counted};
 
 #[derive(Debug, clap::Args)]
@@ -70,9 +70,10 @@ impl Revert {
         if let Some(processor) = &self.processor {
             return Ok(processor.to_string());
         }
-        let view: SettledView = serde_json::from_value(source.get("settlement", &[])?).map_err(CliError::failed)?;
-        let mut found: Vec<&str> =
-            view.batches.iter().filter(|row| row.batch == self.batch).map(|row| &*row.processor).collect();
+        let query = [("batch", self.batch.clone())];
+        let batches: Vec<BatchRow> = source.items("settlement/batches", &query, None)?;
+        let mut found: Vec<&str> = batches.iter().map(|row| &*row.processor).collect();
+        found.sort_unstable();
         found.dedup();
         match found.as_slice() {
             [only] => Ok((*only).to_owned()),

@@ -6,6 +6,7 @@ mod samples;
 
 use super::super::own_gate::TemporaryFolder;
 use super::until_the_end;
+use crate::cli::ledger::trial_balance;
 use crate::cli::look::{Source, Which};
 use crate::cli::tariff::one_tariff;
 use crate::cli::{CliError, Exit, Output};
@@ -234,8 +235,7 @@ fn attack(
         let quiet = Instant::now();
         let (fleet, honest, processors) = honest.finish(args.grace).await;
         let rest = source.map(|source| rest(source, args.grace.saturating_sub(quiet.elapsed()))).transpose()?;
-        let books = source.map(|source| source.get("ledger", &[])).transpose()?;
-        let books: Option<TrialView> = books.map(serde_json::from_value).transpose().map_err(CliError::failed)?;
+        let books: Option<TrialView> = source.map(trial_balance).transpose()?;
         for service in reformed {
             service.stop(false).await;
         }

@@ -5,6 +5,7 @@ use super::super::own_gate::TemporaryFolder;
 use super::served::Served;
 use super::settling::settling;
 use super::until_the_end;
+use crate::cli::ledger::trial_balance;
 use crate::cli::output::{BAD, GOOD};
 use crate::cli::{CliError, Exit, Output};
 use crate::console::TrialView;
@@ -282,7 +283,7 @@ fn magic() -> Vec<Box<[u8]>> {
 /// The gate's books, from its data.
 fn books(dir: &Path, output: &Output) -> Result<TrialView, CliError> {
     let source = Which::at(dir).open(output)?;
-    serde_json::from_value(source.get("ledger", &[])?).map_err(CliError::failed)
+    trial_balance(&source)
 }
 
 impl Report {

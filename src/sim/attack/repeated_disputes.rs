@@ -4,6 +4,7 @@ use super::field::ConsoleWay;
 use super::http::{ask, get};
 use super::simulated_processor::{SentMessage, SimulatedProcessor, well};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::limits::LIST_ITEMS_MAX;
 use crate::message::FromProcessor;
 use crate::payment::{Notification, NotificationKind, OperationKind, Request};
 use crate::units::{Amount, HoldId};
@@ -75,10 +76,17 @@ fn report(
 /// What lost disputes in the attacker's own currency come to in the gate's books, where they can be seen.
 async fn lost(field: &Field) -> Result<Option<Decimal>, Trouble> {
     let Some(ConsoleWay { address, token, .. }) = &field.ways.console else { return Ok(None) };
-    let answer = ask(field, *address, &get("/api/ledger", &address.to_string(), Some(token))).await?;
-    let books = answer.document().ok_or_else(|| Trouble(format!("the books: {}", answer.status)))?;
-    let rows = books["rows"].as_array().cloned().unwrap_or_default();
-    let mine = rows.iter().filter(|row| row["code"] == "5020" && row["currency"] == field.currency.code());
-    let balances = mine.filter_map(|row| row["balance"].as_str()?.parse::<Decimal>().ok());
-    Ok(Some(balances.sum()))
+    let (mut sum, mut after) = (Decimal::ZERO, String::new());
+    loop {
+        let path = format!("/api/ledger/accounts?limit={LIST_ITEMS_MAX}{after}");
+        let answer = ask(field, *address, &get(&path, &address.to_string(), Some(token))).await?;
+        let page = answer.document().ok_or_else(|| Trouble(format!("the books: {}", answer.status)))?;
+        let rows = page["items"].as_array().cloned().unwrap_or_default();
+        let mine = rows.iter().filter(|row| row["code"] == "5020" && row["currency"] == field.currency.code());
+        sum += mine.filter_map(|row| row["balance"].as_str()?.parse::<Decimal>().ok()).sum::<Decimal>();
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return Ok(Some(sum)),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::http::{ask, get};
 use super::simulated_processor::{SentMessage, SimulatedProcessor, well};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::limits::LIST_ITEMS_MAX;
 use crate::message::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::payment::CallbackId;
 use crate::units::{OpId, ProcessorId};
@@ -88,13 +89,13 @@ pub(super) fn part_of(
 /// Waits until the gate's report names the line of a million.
 async fn told_as_extra(field: &Field, processor: &ProcessorId) -> Result<(), Trouble> {
     let Some(console) = &field.ways.console else { return Ok(()) };
-    let path = format!("/api/settlement?processor={processor}");
+    let path = format!("/api/settlement/extra?processor={processor}&limit={LIST_ITEMS_MAX}");
     let request = get(&path, &console.address.to_string(), Some(&console.token));
     let deadline = Instant::now() + BOOKED_WITHIN;
     while Instant::now() < deadline && field.goes_on() {
         let answer = ask(field, console.address, &request).await?;
         let report = answer.document().unwrap_or_default();
-        let extra = report["extra"].as_array().cloned().unwrap_or_default();
+        let extra = report["items"].as_array().cloned().unwrap_or_default();
         if extra.iter().any(|row| row["gross"].as_str().is_some_and(|gross| gross.starts_with("-1000000"))) {
             field.tally.right("told as extra");
             return Ok(());

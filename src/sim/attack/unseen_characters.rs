@@ -3,6 +3,7 @@
 use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, hello};
 use super::http::{ask, get};
 use super::{Attacker, Attacking, Field, Trouble};
+use crate::limits::LIST_ITEMS_MAX;
 use crate::message::{ConnectorState, ConnectorStatus, FromCharger, ToCharger};
 use crate::units::screen::is_unseen;
 use crate::units::{ConnectorId, Power};
@@ -47,7 +48,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
 /// What the console shows of them.
 async fn shown(field: &Field) -> Result<(), Trouble> {
     let Some(console) = &field.ways.console else { return Ok(()) };
-    let path = format!("/api/chargers?prefix=EVIL-{}", field.name);
+    let path = format!("/api/chargers?prefix=EVIL-{}&limit={LIST_ITEMS_MAX}", field.name);
     let request = get(&path, &console.address.to_string(), Some(&console.token));
     let answer = ask(field, console.address, &request).await?;
     let Some((_, body)) = answer.text.split_once("\r\n\r\n") else {
