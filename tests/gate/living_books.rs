@@ -1,6 +1,6 @@
 //! Money at a real gate: credentials and accounts, numbered documents, settlement, and books that another program checks.
 
-use crate::common::Served;
+use crate::common::{Served, skipped_without};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -172,7 +172,10 @@ fn hledger_balances(journal: &str) -> Option<String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
-    let child = child.as_mut().ok()?;
+    let Ok(child) = child.as_mut() else {
+        skipped_without("hledger");
+        return None;
+    };
     child.stdin.take().unwrap().write_all(journal.as_bytes()).unwrap();
     let mut out = String::new();
     std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut out).unwrap();

@@ -1,5 +1,6 @@
 //! Mistakes that users make: each has one exit code, and a text that names what is wrong and what to do.
 
+use crate::common::skipped_without;
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -307,7 +308,7 @@ fn read_only_disk_ends_with_the_code_of_configuration() {
     };
     match inside(&["metrics"]) {
         Ok(probe) if probe.status.success() => {}
-        other => return eprintln!("skipped: bubblewrap cannot bind here: {other:?}"),
+        other => return skipped_without(format_args!("a bubblewrap that can bind ({other:?})")),
     }
     let at = |name: &str| Path::new(data).join(name).to_str().unwrap().to_owned();
     for verb in [

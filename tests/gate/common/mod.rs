@@ -297,6 +297,18 @@ impl Drop for Served {
     }
 }
 
+/// Says that a test is skipped because something is missing here. `.ci/run` installs all that tests need and sets
+/// `WATTSTILE_TEST_TOOLS`: then it is a failure.
+#[track_caller]
+pub fn skipped_without(what: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let must_be_there = std::env::var_os("WATTSTILE_TEST_TOOLS").is_some();
+    assert!(!must_be_there, "{what} is missing, and WATTSTILE_TEST_TOOLS is set");
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    // The real standard error: what a test prints is shown only when it fails.
+    let _ = writeln!(std::io::stderr(), "\nskipped: {test} needs {what}");
+}
+
 /// The wall clock.
 pub fn now() -> Timestamp {
     wattstile::host::SystemClock::new().now().wall

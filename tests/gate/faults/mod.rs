@@ -9,8 +9,8 @@ mod memory;
 mod overload;
 mod peers;
 
-use crate::common::Served;
 use crate::common::business::Business;
+use crate::common::{Served, skipped_without};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -42,7 +42,7 @@ fn shim(folder: &Path, name: &str) -> Option<PathBuf> {
     match compiled {
         Ok(status) if status.success() && cfg!(target_os = "linux") => Some(library),
         other => {
-            eprintln!("skipped: a {name} that misbehaves needs Linux and a C compiler: {other:?}");
+            skipped_without(format_args!("Linux and a C compiler, for a {name} that misbehaves ({other:?})"));
             None
         }
     }

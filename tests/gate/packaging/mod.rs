@@ -8,7 +8,7 @@ mod package;
 mod unit;
 mod version;
 
-use std::io::Write;
+use crate::common::skipped_without;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -20,17 +20,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A program that a test needs. `.ci/run` installs them all and sets `WATTSTILE_TEST_TOOLS`: then a missing one is a failure;
-/// elsewhere the test is skipped, and says so on the real standard error.
+/// A program that a test needs.
 fn tool(name: &str) -> Option<PathBuf> {
     let found = look_for(name);
     if found.is_none() {
-        assert!(
-            std::env::var_os("WATTSTILE_TEST_TOOLS").is_none(),
-            "`{name}` is missing, and WATTSTILE_TEST_TOOLS is set"
-        );
-        let test = std::thread::current().name().unwrap_or_default().to_owned();
-        let _ = writeln!(std::io::stderr(), "\nskipped: {test} needs `{name}`");
+        skipped_without(format_args!("`{name}`"));
     }
     found
 }
