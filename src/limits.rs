@@ -2,10 +2,10 @@
 
 use crate::units::TimeSpan;
 
-/// Past sessions that a charger's machine remembers, to recognise repeated and stale starts.
+/// Past sessions in a charger's state, kept to recognise repeated and stale starts.
 pub const KEYS_REMEMBERED: usize = 16;
 
-/// The most that it remembers while money of that many past sessions is under way.
+/// Most past sessions in a charger's state while their money is in progress.
 pub const KEYS_REMEMBERED_MAX: usize = 256;
 
 /// Refused credentials in a row after which a charger has to wait.
@@ -14,7 +14,7 @@ pub const REFUSALS_BEFORE_PAUSE: u16 = 5;
 /// How long it has to wait then.
 pub const REFUSAL_PAUSE: TimeSpan = TimeSpan::from_secs(60);
 
-/// Bytes of a payment's history after which repetitions, inquiries and silence are not noted in it any more.
+/// Bytes of a payment's history after which repetitions, inquiries and missing answers are no longer recorded in it.
 pub const HISTORY_BYTES: usize = 2_048;
 
 /// Disputes of one payment, those that were won included.
@@ -32,7 +32,7 @@ pub const SETTING_CHARS_MAX: usize = 200;
 /// Longest frame of the native protocol, counted in bytes after its length field.
 pub const FRAME_MAX: u32 = 64 * 1_024;
 
-/// Chargers that may speak over one site controller's connection.
+/// Chargers on one site controller's connection.
 pub const CHANNELS_PER_LINK: usize = 1_024;
 
 /// Readings in one MeterValues frame.
@@ -47,7 +47,7 @@ pub const SESSIONS_PER_HELLO: usize = 1_024;
 /// Lines in one part of a settlement batch.
 pub const SETTLEMENT_LINES_PER_PART: usize = 512;
 
-/// Processors that a partition remembers.
+/// Processors in the state of a partition.
 pub const PROCESSORS_KNOWN: usize = 256;
 
 /// Entries in each list of a processor's capabilities.
@@ -68,13 +68,13 @@ pub const CHARGER_WINDOW: u32 = 1_024;
 /// Callbacks that a processor's connection may have unacknowledged.
 pub const PROCESSOR_WINDOW: u32 = 4_096;
 
-/// A peer says Hello within this time after its handshake, or is closed.
+/// A peer sends `Hello` within this time after its handshake, or the connection is closed.
 pub const HELLO_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
 
 /// A frame that was begun is finished within this time, or its sender is closed.
 pub const FRAME_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
 
-/// A peer is heard at least this often.
+/// Longest interval between two messages of a peer.
 pub const HEARTBEAT: TimeSpan = TimeSpan::from_secs(30);
 
 /// Heartbeats that may be missed before a connection is closed.
@@ -114,31 +114,31 @@ pub const BALLAST_SPARE_BYTES: u64 = 64 * 1024 * 1024;
 /// Most open holds of one account: so many sessions can it pay at once.
 pub const ACCOUNT_OPEN_HOLDS: usize = 16_384;
 
-/// Closed holds that an account remembers whatever their age.
+/// Closed holds that an account keeps whatever their age.
 pub const ACCOUNT_CLOSED_HOLDS: usize = 64;
 
-/// Closed holds that an account remembers at most, while they are young enough.
+/// Most closed holds that an account keeps while they are younger than [`ACCOUNT_MEMORY`].
 pub const ACCOUNT_CLOSED_HOLDS_MAX: usize = 4_096;
 
-/// How long an account remembers closed holds beyond the first few.
+/// How long an account keeps closed holds beyond [`ACCOUNT_CLOSED_HOLDS`].
 pub const ACCOUNT_MEMORY: TimeSpan = TimeSpan::from_secs(48 * 3_600);
 
-/// Refused authorizations that an account remembers.
+/// Refused authorizations that an account keeps.
 pub const ACCOUNT_DECLINED_HOLDS: usize = 64;
 
-/// Operations that an account remembers of one hold.
+/// Operations that an account keeps of one hold.
 pub const ACCOUNT_OPERATIONS_PER_HOLD: usize = 32;
 
-/// Captures of one hold. They are never forgotten before their hold, so that they stay below the operations of a hold.
+/// Captures of one hold. They are dropped only with their hold, so there are fewer of them than operations of a hold.
 pub const ACCOUNT_CAPTURES_PER_HOLD: usize = 16;
 
-/// Orders (top-ups, grants, changes) that an account remembers.
+/// Orders (top-ups, grants, changes) that an account keeps.
 pub const ACCOUNT_ORDERS: usize = 64;
 
 /// Movements that an account keeps for its statement; older ones are in the log.
 pub const ACCOUNT_MOVEMENTS: usize = 32;
 
-/// Top-ups that a partition remembers, those under way included.
+/// Top-ups that a partition keeps, those in progress included.
 pub const TOP_UPS_KEPT: usize = 1_024;
 
 /// Grants of promotional money on one account.
@@ -186,23 +186,23 @@ pub const DOSSIER_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!((CREDIT_RECORDS_MAX + 2) * 2 * (TARIFF_BYTES_MAX + SESSION_RECORD_BYTES_MAX) < DOSSIER_MAX);
 
-/// The most that a lifetime register can show, in µWh: 1 TWh. Beyond it, and as far below zero, no reading is believed.
+/// Highest value of a lifetime register, in µWh: 1 TWh. Readings above it, or as far below zero, are suspects.
 pub const REGISTER_MAX: i64 = 1_000_000_000_000_000_000;
 
 const _: () = assert!(REGISTER_MAX.checked_mul(4).is_some(), "differences of registers, and what jumps add, fit");
 
-/// The most power that a connector can be said to give, in mW: 1 GW, of which the largest today have a 270th.
+/// Highest power that may be configured for a connector, in mW: 1 GW; the largest today have a 270th of it.
 pub const CONNECTOR_POWER_MAX: u64 = 1_000_000_000_000;
 
-/// The instants of readings that are believed, in ms since 1970: the years 2000 to 2199.
+/// Earliest plausible instant of a reading, in ms since 1970. The range is the years 2000 to 2199.
 pub const READ_FROM: i64 = 946_684_800_000;
 /// The end of them.
 pub const READ_UNTIL: i64 = 7_258_118_400_000;
 
-/// How long before it is heard a session may say that it began, where clocks are compared: energy flows after the answer.
+/// How far a session's start may lie before its arrival, where clocks are compared: energy flows after the answer.
 pub const START_AGE_MAX: TimeSpan = TimeSpan::from_secs(3_600);
 
-/// The least time for which a register may stand still before a car is taken to be parked, where no power is told.
+/// Shortest time without movement of a register after which a car counts as parked, where no power is reported.
 pub const STILL_MIN: TimeSpan = TimeSpan::from_secs(60);
 
 /// The longest such time, however coarse the meter.
@@ -224,7 +224,7 @@ pub const HOLDS_PER_SESSION: usize = 4;
 /// Operations of one session, inquiries not counted. Inquiries are numbered above, so this stays below 256.
 pub const OPERATIONS_PER_SESSION: u16 = 255;
 
-/// Reports of processors about one session that are remembered, to recognise repetitions.
+/// Processor notifications of one session that are kept to recognise repetitions.
 pub const NOTIFICATIONS_REMEMBERED: usize = 16;
 
 const _: () = assert!(OPERATIONS_PER_SESSION < 256, "inquiry numbers keep their target in eight bits");
@@ -241,7 +241,7 @@ pub const UNDELIVERED_MAX: usize = 16 * 1024;
 /// How long a start may wait for a shard that is behind; then it is refused, and the driver may try again.
 pub const START_WAIT_MAX: TimeSpan = TimeSpan::from_secs(3);
 
-/// Answers, backups and requests that may wait for the keeper of snapshots.
+/// Answers, backups and requests in the mailbox of the snapshot scheduler.
 pub const KEEPER_MAILBOX: usize = 512;
 
 /// Cells that a shard writes for a snapshot between other work: some 0.2 ms.
@@ -253,13 +253,14 @@ pub const ARCHIVE_MAILBOX: usize = 4 * 1024;
 /// From a connection's arrival to the end of its TLS handshake.
 pub const HANDSHAKE_DEADLINE: TimeSpan = TimeSpan::from_secs(5);
 
-/// TLS handshakes under way at once; further connections wait in the kernel's backlog.
+/// TLS handshakes in progress at once; further connections wait in the kernel's backlog.
 pub const HANDSHAKES_MAX: usize = 4_096;
 
-/// The same at the processors' listener, which has places of its own: what crowds one listener does not close the other.
+/// The same at the processors' listener. The bounds are separate, so that a crowd at one listener does not close the
+/// other.
 pub const PROCESSOR_HANDSHAKES_MAX: usize = 256;
 
-/// The part of a listener's handshakes that one source address may have under way: half of them.
+/// The part of a listener's handshakes that one source address may have in progress: half of them.
 pub const HANDSHAKES_PER_ADDRESS_DIVISOR: usize = 2;
 
 /// Certificates between a peer's and its authority of which one copy serves all connections.
@@ -269,7 +270,7 @@ pub const CERTIFICATES_SHARED: usize = 32;
 /// probes; connections of peers never take them.
 pub const DESCRIPTORS_RESERVED: u64 = 128 + CONSOLE_CONNECTIONS as u64 + PROBE_CONNECTIONS as u64;
 
-/// Connections of the console at once. There are more than questions, so that some are always free to be heard.
+/// Connections of the console at once. They exceed [`CONSOLE_QUESTIONS`], so that some are always accepted.
 pub const CONSOLE_CONNECTIONS: usize = 96;
 
 /// How long the head of a request to the console may take, and a connection be idle between two requests.
@@ -283,7 +284,7 @@ pub const CONSOLE_HEAD_BYTES: usize = 16 * 1024;
 /// The body: a part of a settlement batch with long references.
 pub const CONSOLE_BODY_BYTES: usize = 512 * 1024;
 
-/// Questions for readiness and for metrics that may wait for the one that is being answered.
+/// Requests for readiness and for metrics that may wait for the current one.
 pub const PROBES_WAITING: usize = 32;
 
 /// Connections of the listener for probes at once.
@@ -306,11 +307,11 @@ pub const WRITE_STALL_MAX: TimeSpan = TimeSpan::from_secs(20);
 /// How long the last bytes of a connection may take to leave before it is closed without them.
 pub const FAREWELL_MAX: TimeSpan = TimeSpan::from_secs(5);
 
-/// Refused peers that are remembered for the console.
+/// Refused peers that the console lists.
 pub const RECENT_REFUSALS: usize = 100;
 
-/// Documents of one partition that may wait for a number of one family of invoice series at once; others wait for these. A
-/// series remembers as many of each partition, to give the same number again.
+/// Documents of one partition that may wait for a number of one family of invoice series at once; further ones wait
+/// for these. A series keeps as many assigned numbers of each partition, to repeat them.
 pub const DOCUMENTS_ASKED: u64 = 64;
 
 /// Finished settlement batches of one processor that its partition keeps line by line.
@@ -326,7 +327,7 @@ pub const SETTLEMENT_UNFINISHED_MAX: usize = 64;
 /// Bytes of the lines of unfinished batches of one processor: a batch of a million lines with references fits.
 pub const SETTLEMENT_UNFINISHED_BYTES: usize = 64 << 20;
 
-/// How long a batch may wait for its next part before it is forgotten.
+/// How long a batch may wait for its next part before it is discarded.
 pub const SETTLEMENT_UNFINISHED_FOR: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
 
 /// How often one batch may be taken back and come again.
@@ -335,7 +336,7 @@ pub const SETTLEMENT_REVISIONS_MAX: u32 = 256;
 /// Longest reference of a settlement line, and longest reason why a batch is taken back, in bytes.
 pub const SETTLEMENT_TEXT_MAX: usize = 256;
 
-/// Bytes of a list that `recon import --dry-run` hands to a running gate.
+/// Bytes of a list that `recon import --dry-run` sends to a running gate.
 pub const SETTLEMENT_PREVIEW_BYTES_MAX: usize = 64 << 20;
 
 /// Lines of a batch that one answer of the console lists, and lines that fit nothing in a report.
@@ -344,7 +345,7 @@ pub const SETTLEMENT_LINES_LISTED: usize = 10_000;
 /// Settlement batches of which a partition keeps the totals, when it does not keep their lines any more.
 pub const SETTLEMENT_BATCHES_COUNTED: usize = 4_096;
 
-/// Operations of those batches that a partition remembers as settled; of batches before them only the totals are left.
+/// Settled operations that a partition keeps of those batches; of earlier batches it keeps only the totals.
 pub const SETTLED_REMEMBERED: u64 = 1_000_000;
 
 /// Lines of one settlement file.
@@ -356,16 +357,17 @@ pub const SETTLEMENT_FILE_BYTES_MAX: u64 = 512 << 20;
 /// Parts of one settlement batch.
 pub const SETTLEMENT_PARTS_MAX: usize = SETTLEMENT_LINES_MAX.div_ceil(SETTLEMENT_LINES_PER_PART);
 
-/// Chargers of one partition. A site controller whose pattern fits any number of names can introduce no more.
+/// Chargers of one partition. It bounds a site controller whose pattern matches any number of names.
 pub const CHARGERS_PER_PARTITION: usize = 1 << 20;
 
-/// Snapshots that a shard has under way at most: one is written, or waits for its records, while the next one is begun.
+/// Snapshots that a shard has in progress at most: one is written, or waits for its records, while the next one is
+/// begun.
 pub const SNAPSHOTS_UNDER_WAY: usize = 2;
 
-/// Wishes for a round of snapshots that may wait for it.
+/// Requests for a cycle of snapshots that may wait for the current one.
 pub const KEEPER_WAITING: usize = 16;
 
-/// Questions that the console answers at once.
+/// Requests that the console processes at once.
 pub const CONSOLE_QUESTIONS: usize = 64;
 
 /// Items of one page of the console's lists, where the question does not say how many.

@@ -1,8 +1,8 @@
-//! The shape that every machine shares: deciding never mutates, applying never fails.
+//! The structure that all machines share: deciding never mutates, applying never fails.
 //!
-//! A machine is a room with `decide(&State, Command, …) -> Decision` and `apply(&mut State, &Event)`. The events of a
-//! decision are journaled and applied; its effects are released when those events are durable. A refusal is a decision
-//! without events and with one effect that tells the peer.
+//! A machine is a module with `decide(&State, Command, …) -> Decision` and `apply(&mut State, &Event)`. The events of
+//! a decision are journaled and applied; its effects are released when those events are durable. A refusal is a
+//! decision without events and with one effect that reports it to the peer.
 
 use smallvec::SmallVec;
 
@@ -18,13 +18,13 @@ pub struct Decision<Event, Effect> {
 }
 
 impl<Event, Effect> Decision<Event, Effect> {
-    /// Nothing happens and nobody is told.
+    /// No events and no effects.
     #[inline]
     pub fn nothing() -> Self {
         Decision { events: SmallVec::new(), effects: SmallVec::new() }
     }
 
-    /// Nothing happens, and this one effect says why (a refusal, or a repeated answer).
+    /// No events, and one effect that reports the reason (a refusal, or a repeated answer).
     #[inline]
     pub fn reply(effect: Effect) -> Self {
         Decision { events: SmallVec::new(), effects: SmallVec::from_buf([effect]) }

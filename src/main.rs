@@ -13,18 +13,19 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    // In huge pages a third more would be resident than is ever written, for 3 % of processor time. Where the kernel does
-    // not know the wish nothing is lost.
+    // In huge pages a third more would be resident than is ever written, for 3 % of processor time. A kernel without
+    // this option ignores the call.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     abort_at_panic();
     wattstile::cli::run()
 }
 
-/// Ends the process at a panic, also in a profile that unwinds. A runtime catches the panic of a task, and an actor would
-/// be gone while its process goes on.
+/// Ends the process at a panic, also in a profile that unwinds. A runtime catches the panic of a task: the actor
+/// would end while its process continues.
 ///
-/// The report may never end: printing a backtrace takes memory, and where none is left the standard library waits for the
-/// lock of the backtrace that it is printing. So a thread that is there from the beginning ends the process as well.
+/// The report may block for ever: printing a backtrace allocates, and without memory the standard library waits for
+/// the lock of the backtrace that it is printing. So a thread that is started beforehand ends the process after
+/// [`REPORT_TIME`].
 fn abort_at_panic() {
     let end = std::thread::Builder::new().name("abort".to_owned()).stack_size(64 << 10).spawn(|| {
         while !PANICKED.load(Ordering::Acquire) {

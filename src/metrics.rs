@@ -1,10 +1,10 @@
 //! The names of all metrics, and the exporter that renders them for Prometheus.
 //!
-//! Base units (seconds, bytes, joules), never a label per charger, session or account. A handle is made once and kept by
-//! whoever counts; making one takes a lock and a few allocations, counting takes neither.
+//! Base units (seconds, bytes, joules), never a label per charger, session or account. Each component makes its
+//! handles once and keeps them: making one takes a lock and a few allocations, counting takes neither.
 //!
 //! Most series live for the whole process. Those that end (a certificate that was replaced) are not kept by the
-//! recorder: a collector writes what is true at the moment of the scrape.
+//! recorder: a collector writes the values of the moment of the scrape.
 
 use crate::host::{ProcessUsage, open_files, wall_clock};
 use ::metrics::{Counter, Gauge, Histogram, Label};
@@ -24,7 +24,7 @@ pub struct Metric {
     pub kind: Kind,
     /// The names of its labels, each with few values.
     pub labels: &'static [&'static str],
-    /// What it tells.
+    /// The help text in Prometheus's format.
     pub help: &'static str,
 }
 
@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word in Prometheus's text format.
+    /// The type's name in Prometheus's text format.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Counter => "counter",
@@ -176,21 +176,21 @@ impl Metric {
     }
 }
 
-/// Durations in buckets that anybody may count in, without a lock and without keeping samples.
+/// A histogram of durations that any thread updates without a lock and without keeping samples.
 #[derive(Debug, Default)]
 pub struct Durations {
-    /// How many were in each bucket of [`SECONDS`], and above.
+    /// Counts by bucket of [`SECONDS`]; the last one is for longer durations.
     counts: [AtomicU64; SECONDS.len() + 1],
     micros: AtomicU64,
 }
 
 impl Durations {
-    /// Counts one.
+    /// Counts one duration.
     pub fn observe(&self, took: Duration) {
         self.observe_many(took, 1);
     }
 
-    /// Counts several that took the same time.
+    /// Counts `times` equal durations.
     pub fn observe_many(&self, took: Duration, times: u64) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = SECONDS.partition_point(|bound| Duration::from_secs_f64(*bound) < took);
@@ -214,18 +214,18 @@ impl Durations {
     }
 }
 
-/// Writes the series that are true at the moment of the scrape.
+/// Writes series with the values of the moment of the scrape.
 pub type Collector = Arc<dyn Fn(&mut String) + Send + Sync>;
 
-/// What answers `/metrics`.
+/// The recorder of this process, which renders `/metrics`.
 #[derive(Clone)]
 pub struct Exporter {
     recorded: PrometheusHandle,
     collectors: Arc<Mutex<Vec<Collector>>>,
 }
 
-/// Buckets of every duration, in seconds: fine where the log's sync and an acknowledgement live (0.1 to 50 ms), coarse
-/// up to the longest time-out of a processor.
+/// Upper bounds of the buckets of all durations, in seconds: fine for the log's sync and acknowledgements (0.1 to 50
+/// ms), coarse up to the longest time-out of a processor.
 const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0,
@@ -260,7 +260,7 @@ impl Exporter {
         self.collectors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(collector);
     }
 
-    /// Everything in Prometheus's text format. Call [`Exporter::upkeep`] now and then even if nobody scrapes.
+    /// Renders all series in Prometheus's text format. [`Exporter::upkeep`] has to be called even without scrapes.
     pub fn render(&self) -> String {
         let mut text = self.recorded.render();
         let collectors = self.collectors.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
@@ -276,7 +276,7 @@ impl Exporter {
     }
 }
 
-/// What the system tells about this process; where it tells nothing, nothing is written.
+/// Writes the metrics of this process that the system reports; missing ones are left out.
 fn process(text: &mut String) {
     let now = wall_clock().unix_ms();
     CLOCK.write_head(text);

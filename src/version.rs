@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The first twelve digits of the commit; empty where the build could not know it.
+/// The first twelve digits of the commit; empty if the build did not get one.
 pub const COMMIT: &str = match option_env!("WATTSTILE_BUILT_FROM") {
     Some(commit) => commit,
     None => "",

@@ -1,6 +1,6 @@
-//! What the program learns from and leaves on the machine that it runs on, each in one place.
+//! Access to the machine that the program runs on: clocks, usage of processes, files.
 //!
-//! * [`SystemClock`], [`wall_clock`]: the machine's clocks. Everything that decides gets its time as an argument.
+//! * [`SystemClock`], [`wall_clock`]: the machine's clocks. Machines get the time as an argument.
 //! * [`ProcessUsage`]: memory, processor time and open files of a process.
 //! * [`replace_file`], [`bytes_below`]: files that are replaced as a whole, and the room that files take.
 

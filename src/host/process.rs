@@ -1,11 +1,11 @@
-//! What a process uses, as Linux tells it in `/proc` (proc(5)).
+//! Resources that a process uses, as Linux reports them in `/proc` (proc(5)).
 
 use std::fs;
 
 /// Processor time is counted in hundredths of a second (`sysconf(_SC_CLK_TCK)` on every Linux that Rust supports).
 const MS_PER_TICK: u64 = 10;
 
-/// What a process uses at one moment.
+/// Resources that a process uses at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessUsage {
     /// Resident memory, in bytes.
@@ -15,12 +15,13 @@ pub struct ProcessUsage {
 }
 
 impl ProcessUsage {
-    /// Of this process; zeros where the system does not tell.
+    /// Usage of this process; zeros where the system does not report it.
     pub fn own() -> ProcessUsage {
         ProcessUsage::read("self").unwrap_or(ProcessUsage { resident_bytes: 0, cpu_ms: 0 })
     }
 
-    /// Of another process; `None` when there is none, when it is a zombie, or when the system does not tell.
+    /// Usage of another process; `None` when there is none, when it is a zombie, or when the system does not report
+    /// it.
     pub fn of(pid: u32) -> Option<ProcessUsage> {
         ProcessUsage::read(&pid.to_string())
     }
@@ -42,7 +43,7 @@ impl ProcessUsage {
     }
 }
 
-/// Files that a process has open (`None`: this one); `None` where the system does not tell.
+/// Number of files that a process has open (`None`: this one); `None` where the system does not report it.
 pub fn open_files(pid: Option<u32>) -> Option<u64> {
     let process = pid.map_or("self".to_owned(), |pid| pid.to_string());
     Some(fs::read_dir(format!("/proc/{process}/fd")).ok()?.count() as u64)

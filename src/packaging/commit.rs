@@ -1,8 +1,9 @@
-//! The build script: tells the compiler of which commit the sources are.
+//! The build script: passes the commit of the sources to the compiler.
 //!
-//! Files are read and no program is started: `.git` of a clone or of a worktree, and in a source archive `commit` beside this
-//! file, into which `git archive` writes the commit. `WATTSTILE_COMMIT` stands above both, for builds without either.
-//! Optimized builds follow every commit. Development builds follow the sources: a commit alone compiles nothing again.
+//! Files are read and no program is started: `.git` of a clone or of a worktree, and in a source archive `commit`
+//! beside this file, into which `git archive` writes the commit. `WATTSTILE_COMMIT` has precedence over both, for
+//! builds without either. Optimized builds follow every commit. Development builds follow the sources: a commit alone
+//! compiles nothing again.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
-//! Values of which there are few, each held by millions: one of them in memory, for all who hold it.
+//! Values of which there are few, each held by millions of actors: one copy in memory for all holders.
 //!
-//! Names of time zones, versions of tariffs, what a processor can do, how a charger of some model describes itself: a table
-//! in each thread knows those that were met last, and who needs an equal one shares it. The table holds [`KNOWN_MAX`]
-//! values; when it is full it begins anew, and what is shared already stays shared. Who is one of many pays a little more
-//! than without the table, and is otherwise no worse off.
+//! Examples are names of time zones, versions of tariffs, capabilities of a processor, descriptions of a charger
+//! model. Each thread has a table of the values it created last, and a holder of an equal value shares the copy. The
+//! table has [`KNOWN_MAX`] entries; a full table is cleared, and values that are shared already stay shared. A kind
+//! with many distinct values costs a little more than without the table, and is otherwise unaffected.
 
 use super::TariffHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,12 +15,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::thread::LocalKey;
 
-/// One of few values, shared with everybody who holds an equal one. It is compared, shown and stored as the value is.
+/// A value that all holders of an equal one share. It is compared, printed and stored like the value itself.
 pub struct Common<T: Few>(Arc<T>);
 
 /// A kind of value of which there are few.
 pub trait Few: Eq + Hash + 'static {
-    /// Those that this thread knows.
+    /// The table of this thread.
     fn known() -> &'static LocalKey<Known<Self>>
     where
         Self: Sized;
@@ -29,11 +29,11 @@ pub trait Few: Eq + Hash + 'static {
 /// Values that a thread has met.
 pub type Known<T> = RefCell<HashSet<Arc<T>>>;
 
-/// Values that a thread knows of a kind.
+/// Most values of one kind in the table of a thread.
 const KNOWN_MAX: usize = 1_024;
 
 impl<T: Few> Common<T> {
-    /// The value, as whoever has an equal one has it.
+    /// Returns the shared copy of `value`.
     pub fn new(value: T) -> Common<T> {
         T::known().with_borrow_mut(|known| {
             if let Some(one) = known.get(&value) {
@@ -107,7 +107,7 @@ impl<'de, T: Few + Deserialize<'de>> Deserialize<'de> for Common<T> {
     }
 }
 
-/// Says of kinds of values that there are few of them.
+/// Implements [`Few`] for value types.
 macro_rules! few {
     ($($kind:ty),+) => {$(
         impl $crate::units::Few for $kind {

@@ -1,5 +1,5 @@
 //! The currencies of ISO 4217 that are in use, with their minor units. Metals, bonds, test codes and units of account
-//! between banks are left out: nothing is charged in them.
+//! between banks are left out: no charging session is priced in them.
 
 /// Alphabetic code, numeric code, decimals of the minor unit.
 pub(super) const CURRENCIES: &[(&str, u16, u8)] = &[
@@ -170,7 +170,7 @@ pub(super) const CURRENCIES: &[(&str, u16, u8)] = &[
     ("ZWG", 924, 2),
 ];
 
-/// Decimals of the minor unit by numeric code: they are asked for with every reading.
+/// Decimals of the minor unit by numeric code: read with every meter reading.
 pub(super) static EXPONENTS: [u8; 1_000] = by_numeric_code(true);
 
 /// The row of a numeric code, counted from 1; 0 for codes that are not in the table.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// What separates decimals; the other one may separate thousands.
+/// The character before the decimals; the other one may separate thousands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecimalMark {
@@ -36,7 +36,7 @@ impl DecimalMark {
     /// exactly three digits: `1,250.00`, never `23,40`.
     ///
     /// # Errors
-    /// Says what is expected, and names the other mark when the figure is written with that one.
+    /// The text is not a figure; [`FigureError`] states what is expected, and whether it is one with the other mark.
     pub fn read(self, text: &str) -> Result<Decimal, FigureError> {
         let error = || FigureError {
             text: text.to_owned(),
@@ -105,7 +105,7 @@ impl fmt::Display for FigureError {
 
 impl std::error::Error for FigureError {}
 
-/// Longest figure that is looked at: more digits fit no amount.
+/// Longest figure that is parsed, in characters: more digits fit no amount.
 const FIGURE_CHARS_MAX: usize = 64;
 
 const MINUS: [char; 2] = ['-', '\u{2212}'];
@@ -164,7 +164,8 @@ fn parse(text: &str, (decimal, thousands): (char, char)) -> Option<Decimal> {
 /// `currency` is refused.
 ///
 /// # Errors
-/// Says what is expected: a figure that could mean two amounts (`1,500`) is never guessed.
+/// The text is no amount in `currency`, or could mean two amounts (`1,500`); the text of the error states what is
+/// expected.
 pub fn typed_amount(text: &str, currency: Currency) -> Result<Amount, String> {
     let (figure, name) = figure_and_name(text);
     match name.filter(|name| !is_named(currency, name)) {
@@ -176,7 +177,7 @@ pub fn typed_amount(text: &str, currency: Currency) -> Result<Amount, String> {
 /// Reads an amount that names its currency: `45 EUR`, `EUR 45,50`, `€5`.
 ///
 /// # Errors
-/// Says what it lacks, or what is expected.
+/// The text lacks a currency, or is no amount in it; the text of the error states what is expected.
 pub fn typed_money(text: &str) -> Result<Amount, String> {
     let (figure, name) = figure_and_name(text);
     let name = name.ok_or_else(|| format!("`{text}` lacks its currency"))?;
@@ -237,7 +238,7 @@ fn split(trimmed: &str) -> (&str, Option<&str>) {
         (false, true) => (figure, Some(before)),
         (true, false) => (figure, Some(behind)),
         (false, false) if before.eq_ignore_ascii_case(behind) => (figure, Some(behind)),
-        // Two names: which of them is meant is not said.
+        // Two names: the text does not determine which one is meant.
         (false, false) => (figure, Some(trimmed)),
     }
 }
@@ -260,7 +261,7 @@ fn read_typed(text: &str, figure: &str, currency: Currency) -> Result<Amount, St
                 // Without decimals a mark can only separate thousands; three decimals are what is written behind a point.
                 (0, _) => point.max(comma),
                 (3, true) => point,
-                // Nothing separates thousands behind a zero.
+                // A leading zero has no separator of thousands after it.
                 _ if figure.trim_start_matches(['-', '+', '\u{2212}']).starts_with('0') => {
                     if point.abs() < comma.abs() { point } else { comma }
                 }
@@ -317,7 +318,7 @@ impl fmt::Display for Typed {
     }
 }
 
-/// Nothing.
+/// An empty text.
 impl Default for Typed {
     fn default() -> Typed {
         Typed("0".to_owned())
@@ -332,7 +333,7 @@ impl std::str::FromStr for Typed {
     }
 }
 
-/// From a text, or from a number as it stands in JSON.
+/// From a string or a number in JSON.
 impl<'de> Deserialize<'de> for Typed {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Typed, D::Error> {
         #[derive(Deserialize)]

@@ -1,4 +1,4 @@
-//! Names: what identifies a charger, a session, an operation, an account, a processor.
+//! Identifiers of chargers, sessions, operations, accounts and processors.
 //!
 //! Text ids come from configuration and certificates and are checked once. Numeric ids are made by the gate. A
 //! session's id carries its partition, and the ids of its operations differ from it only in their last 16 bits, so an
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// A text or number that cannot be an id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Nothing at all.
+    /// An empty text.
     #[error("{} must not be empty", with_article(what))]
     Empty {
         /// The kind of id.
@@ -39,7 +39,7 @@ pub enum IdError {
         /// The first character that is not allowed.
         found: char,
     },
-    /// What looks like a payment card's number; it is not repeated.
+    /// A text that looks like a payment card's number; it is not repeated.
     #[error(
         "{} may not have what looks like a card's number in it (12 to 19 digits that pass the Luhn check)",
         with_article(what)
@@ -129,7 +129,8 @@ macro_rules! text_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
-                // What is in the log came in before; only texts from outside are looked at for a card's number.
+                // Ids in the log were checked when they came in; only texts from outside are screened for card
+                // numbers.
                 let outside = deserializer.is_human_readable();
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
                 match outside {
@@ -147,7 +148,7 @@ text_id!(
     ChargerId, "charger id", 48
 );
 text_id!(
-    /// A place with chargers, and the controller that may speak for them.
+    /// A place with chargers, and the controller that connects for them.
     SiteId, "site id", 48
 );
 text_id!(
@@ -155,7 +156,7 @@ text_id!(
     AccountId, "account id", 48
 );
 text_id!(
-    /// Whoever sells the energy: the operator that a session's net amount is owed to.
+    /// The operator that sells the energy and is owed a session's net amount.
     OperatorId, "operator id", 36
 );
 text_id!(
@@ -163,15 +164,15 @@ text_id!(
     ProcessorId, "processor id", 64
 );
 text_id!(
-    /// A tariff's own id (OCPI: CiString(36)); which text of it applies is told by its [`TariffHash`].
+    /// A tariff's own id (OCPI: CiString(36)); its [`TariffHash`] identifies the version that applies.
     TariffId, "tariff id", 36
 );
 
 impl ProcessorId {
-    /// What the id of an account as a processor begins with. No processor that connects has such a name.
+    /// Prefix of an account's id as a processor. No connected processor has such a name.
     pub const OF_ACCOUNTS: &str = "account:";
 
-    /// Whether it stands for an account, so that no certificate and no configuration may have it.
+    /// Whether it is an account, so that it is not allowed in certificates and configurations.
     pub fn is_of_account(&self) -> bool {
         self.as_str().starts_with(ProcessorId::OF_ACCOUNTS)
     }
@@ -218,9 +219,9 @@ impl fmt::Display for PartitionId {
     }
 }
 
-/// How 128 bits are written: a number where people read it, else sixteen bytes. As a number of the log's varying length
-/// they would take nineteen and be taken apart seven bits at a time, in every record. In memory they are bytes too, the
-/// highest first: a `u128` would have to be aligned to sixteen bytes in everything that holds one, a million times.
+/// Serialization of 128 bits: a number in formats for people, else sixteen bytes. As a varint of the log they would
+/// take nineteen bytes, decoded seven bits at a time. In memory they are big-endian bytes, because a `u128` would
+/// align all of its holders to sixteen bytes.
 mod bits {
     use serde::de::{Error, Visitor};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -265,7 +266,7 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 
 impl SessionId {
-    /// Makes an id; `dice` is random from outside (its lowest 48 bits are used), so that ids cannot be guessed.
+    /// Makes an id. `dice` is randomness from outside (its lowest 48 bits are used), so that ids cannot be guessed.
     pub fn new(at: Timestamp, partition: PartitionId, dice: u64) -> SessionId {
         let time = u128::from(at.unix_ms().unsigned_abs() & 0xffff_ffff_ffff);
         let dice = u128::from(dice & 0xffff_ffff_ffff);
@@ -289,18 +290,18 @@ impl SessionId {
         Timestamp::from_unix_ms(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
     }
 
-    /// The partition in which the session lives.
+    /// The partition that hosts the session.
     pub fn partition(self) -> PartitionId {
         PartitionId(u16::from_be_bytes([self.0[6], self.0[7]]))
     }
 
-    /// What tells it from other sessions of its partition: its time, and what the dice said.
+    /// The part of the id that distinguishes sessions of one partition: time and randomness.
     pub const fn within_partition(self) -> [u8; 12] {
         let [a, b, c, d, e, f, _, _, g, h, i, j, k, l, _, _] = self.0;
         [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
-    /// The session of a partition that this tells from its others.
+    /// Rebuilds the id from its partition and the part that is unique within it.
     pub const fn in_partition(partition: PartitionId, within: [u8; 12]) -> SessionId {
         let ([p, q], [a, b, c, d, e, f, g, h, i, j, k, l]) = (partition.0.to_be_bytes(), within);
         SessionId([a, b, c, d, e, f, p, q, g, h, i, j, k, l, 0, 0])
@@ -327,7 +328,7 @@ impl OpId {
         u128::from_be_bytes(self.0)
     }
 
-    /// The session that asked.
+    /// The session that made the request.
     pub const fn session(self) -> SessionId {
         SessionId::from_u128(self.as_u128())
     }
@@ -338,7 +339,7 @@ impl OpId {
     }
 }
 
-/// Funds reserved for one session; named by the operation that asked for them.
+/// Funds reserved for one session, identified by the operation that requested them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HoldId(pub OpId);
 
@@ -392,8 +393,8 @@ impl fmt::Debug for TariffHash {
     }
 }
 
-/// What may be shown, logged and compared of a credential: a keyed hash of its kind and token, cut to 64 bits. Without the
-/// key it says nothing about the token, and tokens cannot be tried out against it.
+/// A credential as it may be shown, logged and compared: a keyed hash of its kind and token, cut to 64 bits. Without
+/// the key it reveals nothing about the token, and candidate tokens cannot be tested against it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 8]);
 

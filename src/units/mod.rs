@@ -1,7 +1,7 @@
-//! The quantities and names that every other room speaks in.
+//! Quantities and identifiers that all other modules use.
 //!
-//! Floor 0: nothing here knows a tariff, a session, a disk or a socket. Bytes and text become one of these types
-//! once, at the door; inner code trusts them.
+//! Floor 0: this module depends on no tariff, session, disk or socket. Bytes and text are parsed into these types
+//! once, at the boundary; inner code relies on them.
 //!
 //! | quantity | type | stored as |
 //! |---|---|---|

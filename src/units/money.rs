@@ -1,7 +1,7 @@
-//! Money in two types that never mix: [`Cost`], exact and unrounded, and [`Amount`], what can be paid.
+//! Money in two types that never mix: [`Cost`], exact and unrounded, and [`Amount`], payable.
 //!
-//! A cost accrues; an amount is authorized, captured, refunded. The only way from one to the other is
-//! [`Cost::round`], and a session walks it once. All arithmetic is checked; there is no float anywhere.
+//! A cost accrues; an amount is authorized, captured, refunded. [`Cost::round`] is the only conversion from one to
+//! the other; a session calls it once. All arithmetic is checked; there is no float anywhere.
 
 use super::currencies::{CURRENCIES, EXPONENTS, ROWS};
 use rust_decimal::Decimal;
@@ -46,6 +46,9 @@ impl Currency {
     pub const EUR: Currency = Currency(978);
 
     /// From the ISO 4217 numeric code.
+    ///
+    /// # Errors
+    /// [`MoneyError::UnknownCurrency`].
     pub fn from_numeric(code: u16) -> Result<Currency, MoneyError> {
         match ROWS.get(usize::from(code)) {
             Some(row) if *row != 0 => Ok(Currency(code)),
@@ -72,7 +75,7 @@ impl Currency {
     /// Parts of a [`Cost`] in one minor unit.
     #[inline]
     fn parts_per_minor(self) -> i128 {
-        // What most currencies have needs no power and no division.
+        // Most currencies need no power and no division.
         match self.exponent() {
             2 => PARTS_PER_MAJOR / 100,
             exponent => PARTS_PER_MAJOR / 10_i128.pow(u32::from(exponent)),
@@ -127,7 +130,7 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
-/// What can be paid: a whole number of minor units (cents) of one currency.
+/// A payable amount: a whole number of minor units (cents) of one currency.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Amount {
     /// Minor units; negative only in credit notes and balances.
@@ -142,12 +145,15 @@ impl Amount {
         Amount { minor, currency }
     }
 
-    /// Nothing, in a currency.
+    /// Zero, in a currency.
     pub const fn zero(currency: Currency) -> Amount {
         Amount { minor: 0, currency }
     }
 
     /// From major units (`45.00`), exact; finer than the minor unit is an error.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooFine`] for more decimals than the currency has; [`MoneyError::Overflow`].
     pub fn from_major(major: Decimal, currency: Currency) -> Result<Amount, MoneyError> {
         let scaled = Decimal::from(10_u64.pow(u32::from(currency.exponent())))
             .checked_mul(major)
@@ -166,6 +172,9 @@ impl Amount {
     }
 
     /// Sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn checked_add(self, other: Amount) -> Result<Amount, MoneyError> {
         same_currency(self.currency, other.currency)?;
         let minor = self.minor.checked_add(other.minor).ok_or(MoneyError::Overflow)?;
@@ -173,6 +182,9 @@ impl Amount {
     }
 
     /// Difference.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn checked_sub(self, other: Amount) -> Result<Amount, MoneyError> {
         same_currency(self.currency, other.currency)?;
         let minor = self.minor.checked_sub(other.minor).ok_or(MoneyError::Overflow)?;
@@ -201,7 +213,7 @@ impl fmt::Debug for Amount {
     }
 }
 
-/// How a cost becomes an amount; part of a tariff, stored with the session.
+/// Rule by which a cost is rounded to an amount; part of a tariff, stored with the session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rounding {
     /// To the nearest minor unit, a half to the even neighbour.
@@ -213,7 +225,7 @@ pub enum Rounding {
     Down,
 }
 
-/// What something costs, exactly: an integer count of 1/(9·10²⁴) of the major unit.
+/// An exact cost: an integer count of 1/(9·10²⁴) of the major unit.
 ///
 /// Never sent to a processor; [`Cost::round`] is the one bridge to an [`Amount`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -226,7 +238,7 @@ impl Cost {
     /// Parts of the major unit: see [`Cost::from_parts`].
     pub const PARTS_PER_MAJOR: i128 = PARTS_PER_MAJOR;
 
-    /// Nothing, in a currency.
+    /// Zero, in a currency.
     pub const fn zero(currency: Currency) -> Cost {
         Cost { parts: 0, currency }
     }
@@ -237,6 +249,9 @@ impl Cost {
     }
 
     /// From major units with at most 24 decimals.
+    ///
+    /// # Errors
+    /// [`MoneyError::TooFine`] for more than 24 decimals; [`MoneyError::Overflow`].
     pub fn from_major(major: Decimal, currency: Currency) -> Result<Cost, MoneyError> {
         let major = major.normalize();
         let scale = 10_i128.checked_pow(major.scale()).ok_or(MoneyError::Overflow)?;
@@ -270,6 +285,9 @@ impl Cost {
     }
 
     /// Sum.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     #[inline]
     pub fn checked_add(self, other: Cost) -> Result<Cost, MoneyError> {
         same_currency(self.currency, other.currency)?;
@@ -278,6 +296,9 @@ impl Cost {
     }
 
     /// Difference.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`], [`MoneyError::Overflow`].
     pub fn checked_sub(self, other: Cost) -> Result<Cost, MoneyError> {
         same_currency(self.currency, other.currency)?;
         let parts = self.parts.checked_sub(other.parts).ok_or(MoneyError::Overflow)?;
@@ -285,6 +306,9 @@ impl Cost {
     }
 
     /// The payable amount: **the one rounding**, done once for a session's total.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`] beyond ±9.2·10¹⁸ minor units.
     pub fn round(self, rule: Rounding) -> Result<Amount, MoneyError> {
         let per_minor = self.currency.parts_per_minor();
         let minor = match rule {
@@ -301,16 +325,23 @@ impl Cost {
     }
 
     /// The smallest amount that covers this cost: for limits and holds, never for what is captured.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`] beyond ±9.2·10¹⁸ minor units.
     pub fn ceiling(self) -> Result<Amount, MoneyError> {
         let per_minor = self.currency.parts_per_minor();
         let quotient = self.parts.div_euclid(per_minor);
-        // What is left is less than the divisor, so it is nothing exactly when this product is the whole, wrapped or not.
+        // The remainder is less than the divisor, so it is zero exactly when this product equals the whole, wrapped
+        // or not.
         let minor = if quotient.wrapping_mul(per_minor) == self.parts { quotient } else { quotient + 1 };
         let minor = i64::try_from(minor).map_err(|_| MoneyError::Overflow)?;
         Ok(Amount { minor, currency: self.currency })
     }
 
     /// Compares two costs of one currency.
+    ///
+    /// # Errors
+    /// [`MoneyError::CurrencyMismatch`].
     #[inline]
     pub fn compare(self, other: Cost) -> Result<std::cmp::Ordering, MoneyError> {
         same_currency(self.currency, other.currency)?;

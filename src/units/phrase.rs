@@ -11,7 +11,7 @@ pub fn counted<N: Display + Copy + TryInto<u128>>(count: N, noun: &str) -> Strin
     }
 }
 
-/// The word that goes with a number, where a verb or a pronoun changes with it: `is` or `are`.
+/// The form of a verb or pronoun that agrees with a number: `is` or `are`.
 pub fn by_count<'a, N: TryInto<u128>>(count: N, one: &'a str, more: &'a str) -> &'a str {
     if matches!(count.try_into(), Ok(1)) { one } else { more }
 }

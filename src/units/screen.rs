@@ -1,14 +1,14 @@
-//! What no text from outside may carry: the number of a payment card, or characters that are not seen.
+//! Checks of texts from outside: they must not contain the number of a payment card, or invisible characters.
 //!
-//! Every text that is kept, shown or sent on passes here once, where it comes in: ids, a charger's firmware, a processor's
-//! references and codes, settings, what an operator types. A refusal never repeats the number.
+//! Every text that is stored, shown or sent on is checked here once, where it enters: ids, a charger's firmware, a
+//! processor's references and codes, settings, what an operator types. A refusal never repeats the number.
 
 use std::borrow::Cow;
 
-/// Why a text does not come in.
+/// Reason why a text is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextFault {
-    /// It has what looks like a payment card's number in it.
+    /// It contains a number that looks like a payment card's.
     #[error("it has what looks like a card's number in it (12 to 19 digits that pass the Luhn check)")]
     CardNumber,
     /// It has a character that changes how the text around it is shown, or is not shown itself.
@@ -19,7 +19,7 @@ pub enum TextFault {
 /// Checks a text.
 ///
 /// # Errors
-/// The first reason why it may not come in.
+/// The first fault.
 pub fn screen(text: &str) -> Result<(), TextFault> {
     if looks_like_card_number(text.as_bytes()) {
         return Err(TextFault::CardNumber);
@@ -30,11 +30,11 @@ pub fn screen(text: &str) -> Result<(), TextFault> {
     }
 }
 
-/// Checks a reference of a peer, which is kept as it is and given back: many are numbers or UUIDs, so only a number as card
-/// networks issue them counts.
+/// Checks a reference of a peer, which is stored unchanged and sent back: many are numbers or UUIDs, so only a number
+/// as card networks issue them counts.
 ///
 /// # Errors
-/// The first reason why it may not come in.
+/// The first fault.
 pub fn screen_reference(text: &str) -> Result<(), TextFault> {
     if has_issued_card_number(text.as_bytes()) {
         return Err(TextFault::CardNumber);
@@ -88,7 +88,7 @@ pub fn masked(text: &str) -> Cow<'_, str> {
 /// the Luhn check of ISO/IEC 7812-1. Single spaces, dashes and other separators between groups of digits are skipped.
 ///
 /// One in ten runs of random digits passes as well: tokens that an issuer makes of digits alone have to avoid these
-/// lengths or fail the check, as card networks' own tokenisation rules ask.
+/// lengths or fail the check, as card networks' own tokenisation rules require.
 pub fn looks_like_card_number(bytes: &[u8]) -> bool {
     let mut found = false;
     runs(bytes, |digits| found |= is_card_number(digits));
@@ -105,7 +105,7 @@ pub fn has_issued_card_number(bytes: &[u8]) -> bool {
     found
 }
 
-/// Whether no letter stands beside the digits: hexadecimal ids have long runs of digits now and then.
+/// Whether no letter is adjacent to the digits: hexadecimal ids contain long runs of digits.
 fn is_whole_word(bytes: &[u8], digits: &[Digit]) -> bool {
     let (Some((first, _)), Some((last, _))) = (digits.first(), digits.last()) else { return false };
     let beside = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphabetic);

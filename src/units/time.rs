@@ -12,18 +12,18 @@ pub struct Timestamp(i64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimeSpan(i64);
 
-/// A reading of a clock that never goes back, in milliseconds from an arbitrary origin that dies with the process.
+/// A reading of a monotonic clock, in milliseconds from an origin that is valid for this process only.
 ///
 /// Time-outs are measured with it, so that setting the wall clock changes no duration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mono(pub u64);
 
 impl Mono {
-    /// A moment that does not come.
+    /// A moment that is never reached.
     pub const NEVER: Mono = Mono(u64::MAX);
 }
 
-/// What the clocks say at the moment a command is decided.
+/// Both clocks at the moment a command is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// The wall clock: what is written on receipts and compared with a hold's expiry.
@@ -32,7 +32,7 @@ pub struct Now {
     pub mono: Mono,
 }
 
-/// Where `now` comes from. The process has a system clock (at any speed); a simulation has a virtual one.
+/// Source of `now`. The process has a system clock (at any speed); a simulation has a virtual one.
 pub trait Clock: Send + Sync {
     /// Both clocks, read together.
     fn now(&self) -> Now;
@@ -55,6 +55,9 @@ impl Timestamp {
     }
 
     /// From RFC 3339 text with an offset (`2017-06-01T09:13:56+02:00`, `…Z`). Finer than a millisecond is cut.
+    ///
+    /// # Errors
+    /// A text that is not RFC 3339 or has no offset; the error quotes it.
     pub fn parse_rfc3339(text: &str) -> Result<Timestamp, TimeError> {
         let instant: jiff::Timestamp = text.parse().map_err(|error| TimeError(format!("`{text}`: {error}")))?;
         Ok(Timestamp(instant.as_millisecond()))
@@ -69,6 +72,9 @@ impl Timestamp {
     }
 
     /// The same instant on the clocks of a time zone.
+    ///
+    /// # Errors
+    /// An instant outside the years −9999 to 9999.
     pub fn in_zone(self, zone: &TimeZone) -> Result<jiff::Zoned, TimeError> {
         let instant =
             jiff::Timestamp::from_millisecond(self.0).map_err(|error| TimeError(format!("{}: {error}", self.0)))?;
