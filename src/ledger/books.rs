@@ -13,7 +13,7 @@ pub struct Books {
     entries: u64,
 }
 
-/// What was debited and credited on one account in one currency, in minor units.
+/// Sums of debits and credits on one account in one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// Sum of the debits.
@@ -82,7 +82,7 @@ pub struct TrialBalanceRow {
 }
 
 impl TrialBalance {
-    /// How far the books are from balance, in minor units, added up over ledgers and currencies. Zero, or a defect.
+    /// Difference of debits and credits, in minor units, summed over ledgers and currencies. Not zero is a defect.
     pub fn imbalance(&self) -> i128 {
         imbalance(&self.sums)
     }
@@ -114,7 +114,7 @@ impl Books {
         self.entries += other.entries;
     }
 
-    /// How many entries were posted.
+    /// Number of posted entries.
     pub const fn entries(&self) -> u64 {
         self.entries
     }
@@ -162,13 +162,13 @@ impl Books {
         TrialBalance { rows: rows.collect(), sums: self.sums() }
     }
 
-    /// How far the books are from balance, in minor units. Zero, or a defect.
+    /// Difference of debits and credits, in minor units. Not zero is a defect.
     pub fn imbalance(&self) -> i128 {
         imbalance(&self.sums())
     }
 
-    /// Accounts that are below zero and must not be. Asked of the sum of all partitions: what one of them posts may be
-    /// covered by another.
+    /// Returns the accounts that are below their bound. It is checked on the sum of all partitions: a negative
+    /// balance in one may be covered by another.
     pub fn broken_bounds(&self) -> Vec<BoundBroken> {
         self.balances.iter().filter_map(|(key, balance)| BoundBroken::of(key, *balance)).collect()
     }

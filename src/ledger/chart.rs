@@ -24,7 +24,7 @@ pub enum Name {
     Prepaid(AccountId),
     /// 2011: promotional money on an account.
     Promotional(AccountId),
-    /// 2020: owed to the operator who sold the energy.
+    /// 2020: net amounts owed to the operator that sold the energy.
     OperatorPayable(OperatorId),
     /// 2030: owed to a tax office.
     Tax(Tax),
@@ -52,12 +52,12 @@ pub enum Name {
     HeldContra(ProcessorId),
 }
 
-/// Who owes a shortfall.
+/// The debtor of a shortfall.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Debtor {
     /// The holder of an account.
     Account(AccountId),
-    /// Whoever presented a credential.
+    /// The driver, known only by the fingerprint of the credential.
     Credential(Fingerprint),
 }
 
@@ -77,9 +77,9 @@ pub struct TaxRate(pub u32);
 /// Which of the two ledgers an account is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ledger {
-    /// What is ours and what we owe.
+    /// Our assets and liabilities, income and expenses.
     Main,
-    /// What is merely reserved.
+    /// Reserved money.
     Memorandum,
 }
 
@@ -229,7 +229,7 @@ impl Name {
 
 /// A part of an account's path.
 pub(super) enum Part {
-    /// A word of the chart.
+    /// A fixed part of a name.
     Word(&'static str),
     /// A name from outside.
     Id(String),

@@ -7,7 +7,8 @@ use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What an entry follows from. The same cause always gives the same entry, so that replaying makes the same books.
+/// Identity of an entry: its cause and a number. The same cause always gives the same entry, so replay makes the same
+/// books.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EntryId {
     /// The operation that caused it; the operation with the number 0 stands for the session itself.
@@ -45,7 +46,7 @@ impl fmt::Debug for EntryId {
     }
 }
 
-/// What happened. The numbers are in the journal and are never reused.
+/// The kind of fact that an entry books. The numbers are in the journal and are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -59,7 +60,7 @@ pub enum EntryKind {
     Sale = 4,
     /// A session's price was taken from a prepaid account.
     PrepaidCapture = 5,
-    /// Money came onto a prepaid account.
+    /// Money was paid onto a prepaid account.
     TopUp = 6,
     /// Promotional money was granted.
     PromotionGranted = 7,
@@ -67,17 +68,17 @@ pub enum EntryKind {
     PromotionExpired = 8,
     /// A processor paid out.
     Settlement = 9,
-    /// A refund was asked for.
+    /// A refund was requested.
     RefundAccepted = 10,
     /// A refund was carried out.
     RefundConfirmed = 11,
     /// A refund was not carried out.
     RefundFailed = 12,
-    /// A refund came onto a prepaid account.
+    /// A refund was credited to a prepaid account.
     PrepaidRefund = 13,
     /// A processor took disputed money back.
     DisputeOpened = 14,
-    /// The disputed money came back.
+    /// The disputed money was returned.
     DisputeWon = 15,
     /// The disputed money is lost.
     DisputeLost = 16,
@@ -87,7 +88,7 @@ pub enum EntryKind {
     ShortfallWrittenOff = 18,
     /// An operator was paid.
     OperatorPaid = 19,
-    /// A settlement line fits nothing.
+    /// A settlement line matches no operation.
     Unmatched = 20,
     /// A settlement line was matched after all.
     Matched = 21,
@@ -103,7 +104,7 @@ pub enum EntryKind {
     HoldCaptured = 26,
 }
 
-/// In a few words, without a comma: what an export calls it.
+/// A short text without a comma, used by exports.
 impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -163,11 +164,11 @@ pub struct Leg {
     pub account: Name,
     /// The side.
     pub side: Side,
-    /// How much: always above zero.
+    /// The amount: always above zero.
     pub amount: Amount,
 }
 
-/// A balanced fact. Cannot be made otherwise, and is never changed: an error is taken back by [`Entry::correction`].
+/// A balanced fact. It is constructed balanced and never changed: an error is reversed by [`Entry::correction`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
     id: EntryId,
@@ -208,6 +209,9 @@ pub enum EntryError {
 
 impl Entry {
     /// Makes an entry of legs that balance.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`], [`EntryError::NotPositive`], or [`EntryError::Unbalanced`] for any currency and ledger.
     pub fn new(
         id: EntryId,
         at: Timestamp,
@@ -240,7 +244,7 @@ impl Entry {
         self.at
     }
 
-    /// What happened.
+    /// The kind of fact.
     pub const fn kind(&self) -> EntryKind {
         self.kind
     }
@@ -277,7 +281,7 @@ impl Entry {
     }
 }
 
-/// What is read from a disk or a peer is checked like what is made here.
+/// Deserialized entries are checked like constructed ones.
 impl<'de> Deserialize<'de> for Entry {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Entry, D::Error> {
         #[derive(Deserialize)]

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-/// What can be written.
+/// Formats of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A journal of hledger (and, without the assertions' help, of ledger).
@@ -32,6 +32,9 @@ pub struct Exporter<W: Write> {
 
 impl<W: Write> Exporter<W> {
     /// Begins an export.
+    ///
+    /// # Errors
+    /// The output cannot be written.
     pub fn new(mut out: W, format: Format) -> io::Result<Exporter<W>> {
         match format {
             Format::Hledger => {
@@ -51,6 +54,9 @@ impl<W: Write> Exporter<W> {
     }
 
     /// Writes an entry.
+    ///
+    /// # Errors
+    /// The output cannot be written.
     pub fn entry(&mut self, entry: &Entry) -> io::Result<()> {
         self.last = self.last.max(entry.at());
         for leg in entry.legs() {
@@ -63,7 +69,10 @@ impl<W: Write> Exporter<W> {
         }
     }
 
-    /// Ends the export: asserts the balances that these entries make, and gives the output back.
+    /// Ends the export: asserts the balances that these entries make, and returns the output.
+    ///
+    /// # Errors
+    /// The output cannot be written.
     pub fn finish(mut self, books: &Books) -> io::Result<W> {
         match self.format {
             Format::Hledger => {
@@ -89,7 +98,7 @@ impl<W: Write> Exporter<W> {
         Ok(self.out)
     }
 
-    /// What a format wants to know of an account and a currency before they are used.
+    /// Writes the declarations that a format requires before an account and a currency are used.
     fn open(&mut self, leg: &Leg) -> io::Result<()> {
         let currency = leg.amount.currency;
         if self.format == Format::Hledger && self.currencies.insert(currency) {

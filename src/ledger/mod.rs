@@ -1,11 +1,11 @@
-//! The books: double entry, in whole minor units, one currency beside the other and never mixed.
+//! The books: double entry, in whole minor units, each currency apart.
 //!
 //! An [`Entry`] is a balanced fact: for each currency, and for each of the two ledgers, its debits equal its credits. It is
 //! derived from a machine's event by a pure function and posted where the event is applied, so that the books of a
 //! partition are a fold of its log and the books of a node are the sum of those of its partitions ([`Books::merge`]).
 //!
-//! The main ledger holds what is ours and what we owe. The memorandum ledger holds what is merely reserved: the money
-//! behind a card hold is not ours, but the sum of the open holds must be known, and must come down to zero.
+//! The main ledger has our assets and liabilities. The memorandum ledger has reserved money: the money of a card hold
+//! is not ours, but the sum of the open holds must be known, and must return to zero.
 //!
 //! | code | account | kind | bound |
 //! |---|---|---|---|

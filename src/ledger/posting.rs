@@ -4,7 +4,7 @@ use super::{Debtor, Entry, EntryError, EntryId, EntryKind, Leg, Name, Side, Tax}
 use crate::units::{AccountId, Amount, MoneyError, OperatorId, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Where the money of a session comes from.
+/// Source of a session's money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Funding {
     /// An outside processor.
@@ -37,10 +37,10 @@ impl Funding {
     }
 }
 
-/// What a session's price consists of.
+/// The parts of a session's price.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Who sold the energy.
+    /// The operator that sold the energy.
     pub operator: OperatorId,
     /// The operator's net amount.
     pub net: Amount,
@@ -48,18 +48,24 @@ pub struct Share {
     pub fee: Amount,
     /// Taxes by rate.
     pub taxes: Vec<(Tax, Amount)>,
-    /// What rounding added to the price; negative when it took something away.
+    /// Difference that rounding made to the price; negative when it reduced it.
     pub rounding: Amount,
 }
 
 impl Share {
-    /// All of it.
+    /// The sum of all parts.
+    ///
+    /// # Errors
+    /// The parts have several currencies, or their sum overflows.
     pub fn total(&self) -> Result<Amount, MoneyError> {
         let sum = self.net.checked_add(self.fee)?.checked_add(self.rounding)?;
         self.taxes.iter().try_fold(sum, |sum, (_, tax)| sum.checked_add(*tax))
     }
 
     /// The same mixture for a part of the total: taxes and fee in proportion, what remains is the operator's.
+    ///
+    /// # Errors
+    /// `of` is not between zero and the total, the total is not above zero, or currencies differ.
     pub fn portion(&self, of: Amount) -> Result<Share, MoneyError> {
         let total = self.total()?;
         if total.minor <= 0 || of.minor < 0 || of.minor > total.minor {
@@ -78,7 +84,10 @@ impl Share {
         Ok(Share { operator: self.operator.clone(), net, fee, taxes, rounding })
     }
 
-    /// What is in this and not in the smaller one of the same mixture.
+    /// The difference to a smaller share of the same mixture.
+    ///
+    /// # Errors
+    /// Currencies differ, or a difference overflows.
     pub fn less(&self, smaller: &Share) -> Result<Share, MoneyError> {
         let mut taxes = self.taxes.clone();
         for (tax, amount) in &smaller.taxes {
@@ -114,22 +123,25 @@ pub struct Sale {
     pub id: EntryId,
     /// When.
     pub at: Timestamp,
-    /// Who paid.
+    /// The source of the money.
     pub funding: Funding,
-    /// What the hold had reserved and this capture ends.
+    /// The reserved amount of the hold that this capture ends.
     pub hold: Amount,
-    /// What was captured.
+    /// The captured amount.
     pub captured: Amount,
-    /// What was consumed and not captured.
+    /// The consumed amount that was not captured.
     pub shortfall: Amount,
-    /// Who owes the shortfall.
+    /// The debtor of the shortfall.
     pub debtor: Debtor,
-    /// What the price consists of; its total is captured + shortfall.
+    /// The parts of the price; their total is captured + shortfall.
     pub share: Share,
 }
 
 impl Entry {
     /// A hold was approved.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn hold_approved(
         id: EntryId,
         at: Timestamp,
@@ -140,6 +152,9 @@ impl Entry {
     }
 
     /// A hold went from one total to another; refused when they are the same.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] when the totals are equal; [`EntryError::Money`] when they do not mix.
     pub fn hold_adjusted(
         id: EntryId,
         at: Timestamp,
@@ -152,6 +167,9 @@ impl Entry {
     }
 
     /// A hold, or what was left of it, was released.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn hold_released(
         id: EntryId,
         at: Timestamp,
@@ -162,6 +180,9 @@ impl Entry {
     }
 
     /// A hold ended because its money was taken; what it was taken for is booked by another entry.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn hold_captured(
         id: EntryId,
         at: Timestamp,
@@ -172,6 +193,10 @@ impl Entry {
     }
 
     /// A session was paid, in full or with a shortfall. Ends the hold in the memorandum ledger.
+    ///
+    /// # Errors
+    /// [`EntryError::Unbalanced`] when captured and shortfall do not come to the share's total; [`EntryError::Empty`]
+    /// when all amounts are zero.
     pub fn sale(sale: &Sale) -> Result<Entry, EntryError> {
         let Sale { id, at, funding, hold, captured, shortfall, debtor, share } = sale;
         let legs = leg(funding.receivable(), Side::Debit, *captured)
@@ -182,8 +207,12 @@ impl Entry {
         Entry::new(*id, *at, EntryKind::Sale, legs)
     }
 
-    /// What was sold before its price was final was booked as the operator's alone: taxes, fee and rounding are taken out
-    /// of it.
+    /// Corrects a sale that was booked before its price was final, to the operator alone: moves taxes, fee and
+    /// rounding out of it.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the share's parts do not add up; [`EntryError::Empty`] when it has only a net
+    /// amount.
     pub fn sold_early(id: EntryId, at: Timestamp, share: &Share) -> Result<Entry, EntryError> {
         let plain =
             leg(Name::OperatorPayable(share.operator.clone()), Side::Debit, share.total()?.checked_sub(share.net)?);
@@ -191,13 +220,20 @@ impl Entry {
         Entry::new(id, at, EntryKind::Sale, plain.into_iter().chain(parts))
     }
 
-    /// What was sold turned out to consist of other parts than it was booked with: `more` is what is in the new mixture
-    /// and not in the old one, and its total is nothing.
+    /// Corrects the parts of a sale: `more` is the difference of the new mixture to the booked one, and its total is
+    /// zero.
+    ///
+    /// # Errors
+    /// [`EntryError::Unbalanced`] when the total of `more` is not zero; [`EntryError::Empty`] when all parts are
+    /// zero.
     pub fn remixed(id: EntryId, at: Timestamp, more: &Share) -> Result<Entry, EntryError> {
         Entry::new(id, at, EntryKind::Correction, more.legs(Side::Credit))
     }
 
     /// A capture failed after it had been approved: the driver owes it.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn capture_failed(
         id: EntryId,
         at: Timestamp,
@@ -210,6 +246,9 @@ impl Entry {
     }
 
     /// A session's price left a prepaid account, paid and promotional money apart.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when both are zero.
     pub fn prepaid_capture(
         id: EntryId,
         at: Timestamp,
@@ -226,7 +265,10 @@ impl Entry {
         Entry::new(id, at, EntryKind::PrepaidCapture, legs)
     }
 
-    /// A refund came back onto a prepaid account.
+    /// A refund was credited to a prepaid account.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when both are zero.
     pub fn prepaid_refund(
         id: EntryId,
         at: Timestamp,
@@ -244,7 +286,10 @@ impl Entry {
         Entry::new(id, at, EntryKind::PrepaidRefund, legs)
     }
 
-    /// Money came onto a prepaid account: captured by a processor, or (`None`) received at the bank.
+    /// Money was credited to a prepaid account: captured by a processor, or (`None`) received at the bank.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn top_up(
         id: EntryId,
         at: Timestamp,
@@ -257,6 +302,9 @@ impl Entry {
     }
 
     /// An account's paid money was paid out; what is promotional is forfeited.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when both are zero.
     pub fn account_paid_out(
         id: EntryId,
         at: Timestamp,
@@ -272,6 +320,9 @@ impl Entry {
     }
 
     /// Promotional money was granted.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn promotion_granted(
         id: EntryId,
         at: Timestamp,
@@ -283,6 +334,9 @@ impl Entry {
     }
 
     /// Promotional money lapsed.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn promotion_expired(
         id: EntryId,
         at: Timestamp,
@@ -294,6 +348,9 @@ impl Entry {
     }
 
     /// A processor paid out captured money and kept its fee.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when all are zero.
     pub fn settlement(
         id: EntryId,
         at: Timestamp,
@@ -308,13 +365,19 @@ impl Entry {
         Entry::new(id, at, EntryKind::Settlement, legs)
     }
 
-    /// A refund was asked for: the sale is taken back by its parts, and the money is on its way.
+    /// A refund was requested: the sale is reversed by its parts, and the money is in transit.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the share's parts do not add up; [`EntryError::Empty`] when they are zero.
     pub fn refund_accepted(id: EntryId, at: Timestamp, funding: &Funding, share: &Share) -> Result<Entry, EntryError> {
         let legs = share.legs(Side::Debit).into_iter().chain(leg(funding.refunding(), Side::Credit, share.total()?));
         Entry::new(id, at, EntryKind::RefundAccepted, legs)
     }
 
     /// A processor carried the refund out. (Onto a prepaid account it is carried out by [`Entry::prepaid_refund`].)
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn refund_confirmed(
         id: EntryId,
         at: Timestamp,
@@ -332,6 +395,9 @@ impl Entry {
     }
 
     /// A processor took disputed money back, and a fee for it.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when both are zero.
     pub fn dispute_opened(
         id: EntryId,
         at: Timestamp,
@@ -346,7 +412,10 @@ impl Entry {
         Entry::new(id, at, EntryKind::DisputeOpened, legs)
     }
 
-    /// The disputed money came back.
+    /// The disputed money was returned.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn dispute_won(
         id: EntryId,
         at: Timestamp,
@@ -358,7 +427,10 @@ impl Entry {
         Entry::new(id, at, EntryKind::DisputeWon, legs)
     }
 
-    /// The disputed money is lost: to us, or (`liable`) to the operator who sold the energy.
+    /// The disputed money is lost: by us, or (`liable`) by the operator that sold the energy.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn dispute_lost(
         id: EntryId,
         at: Timestamp,
@@ -372,6 +444,9 @@ impl Entry {
     }
 
     /// A driver paid a shortfall through a processor.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn shortfall_paid(
         id: EntryId,
         at: Timestamp,
@@ -384,6 +459,9 @@ impl Entry {
     }
 
     /// A shortfall was given up.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn shortfall_written_off(
         id: EntryId,
         at: Timestamp,
@@ -395,6 +473,9 @@ impl Entry {
     }
 
     /// An operator was paid.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn operator_paid(
         id: EntryId,
         at: Timestamp,
@@ -406,18 +487,28 @@ impl Entry {
     }
 
     /// A processor withheld money for later (negative), or released it.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn reserved(id: EntryId, at: Timestamp, processor: &ProcessorId, net: Amount) -> Result<Entry, EntryError> {
         let legs = transfer(Name::Bank, Name::ProcessorReserve(processor.clone()), net);
         Entry::new(id, at, EntryKind::Settlement, legs)
     }
 
-    /// A settlement line that fits nothing: the money is there, and nobody knows what for. Negative when it was taken.
+    /// A settlement line that matches no operation: the money arrived without a known purpose. Negative when it was
+    /// withheld.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
     pub fn unmatched(id: EntryId, at: Timestamp, processor: &ProcessorId, net: Amount) -> Result<Entry, EntryError> {
         let legs = transfer(Name::Bank, Name::Suspense(processor.clone()), net);
         Entry::new(id, at, EntryKind::Unmatched, legs)
     }
 
-    /// A line that fitted nothing was matched with captured money after all.
+    /// An unmatched line was matched with captured money later.
+    ///
+    /// # Errors
+    /// [`EntryError::Money`] when the amounts do not add up; [`EntryError::Empty`] when all are zero.
     pub fn matched(
         id: EntryId,
         at: Timestamp,

@@ -1,4 +1,4 @@
-//! The laws of the books, the events of an evening, and what the real hledger makes of them.
+//! The invariants of the books, one entry of each kind, and the balances that hledger computes from the export.
 
 use super::*;
 use crate::units::{
