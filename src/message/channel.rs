@@ -1,9 +1,9 @@
-//! Where on a connection a message belongs: a site controller speaks for many chargers on one.
+//! Address of a message on a connection: a site controller carries many chargers on one.
 
 use std::fmt;
 
-/// Whose words a frame carries on its connection. Channel 0 is a charger's, a processor's, or the connection itself
-/// where a site controller speaks; a site's chargers have the channels from 1.
+/// Sender or receiver of a frame on its connection. Channel 0 is a charger, a processor, or a site controller itself;
+/// the chargers of a site have channels from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Channel(pub u32);
 
@@ -21,7 +21,7 @@ impl fmt::Display for Channel {
 /// A message with its address on the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received<Message> {
-    /// Whose words these are.
+    /// The sender.
     pub channel: Channel,
     /// The message.
     pub message: Message,

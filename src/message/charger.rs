@@ -1,7 +1,7 @@
-//! What a charger and the gate say to each other, in the domain's own types.
+//! Messages between a charger and the gate, in the types of the domain.
 //!
-//! Everything here has been checked at the door: ids are ids, registers are not negative, tokens are no card numbers.
-//! Whether a reading makes sense in its session is for the session to say.
+//! All values are checked by the link: ids are ids, registers are not negative, tokens are no card numbers. Whether a
+//! reading is plausible in its session is decided by the session.
 
 use super::{Code, numbered::numbered};
 use crate::limits;
@@ -10,7 +10,7 @@ use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, MeterReading, Power, SessionId, SessionKey, TimeSpan, Timestamp,
 };
 
-/// What a charger says. (Heartbeats are answered by the link and go no further.)
+/// A message from a charger. (The link answers heartbeats itself and does not pass them on.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromCharger {
     /// First on a channel, and again after every reconnect. Answered by [`ToCharger::HelloAck`].
@@ -22,7 +22,7 @@ pub enum FromCharger {
     Reading {
         /// The charger's number for the session.
         session: SessionKey,
-        /// What the meter showed.
+        /// The reading.
         reading: MeterReading,
     },
     /// The session is over at the charger. Acknowledged by a [`ToCharger::MeterAck`] that covers `last`'s sequence.
@@ -38,7 +38,7 @@ pub enum FromCharger {
     Status(ConnectorStatus),
 }
 
-/// What the gate says to a charger.
+/// A message to a charger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToCharger {
     /// Answers Hello.
@@ -49,7 +49,7 @@ pub enum ToCharger {
         session: SessionKey,
         /// The gate's id for it.
         id: SessionId,
-        /// When the charger stops by itself.
+        /// When the charger stops without an order.
         limit: Limit,
         /// For its display.
         price_text: Box<str>,
@@ -65,23 +65,23 @@ pub enum ToCharger {
     },
     /// Everything up to this sequence is durable.
     MeterAck(MeterAck),
-    /// The limit is now this one (the whole new limit, never a difference).
+    /// The new limit (the whole new limit, never a difference).
     LimitChanged {
         /// The charger's number for the session.
         session: SessionKey,
         /// The new limit.
         limit: Limit,
     },
-    /// Stop the energy and say so.
+    /// Stop the energy and confirm it with a stop.
     StopNow {
         /// The charger's number for the session.
         session: SessionKey,
-        /// Why.
+        /// The reason.
         reason: StopOrder,
         /// For a person.
         text: Box<str>,
     },
-    /// A reading or a stop was refused. The code tells whether it was recorded all the same (405 to 408) or not.
+    /// A reading or a stop was refused. Codes 405 to 408: it was recorded all the same; other codes: it was not.
     SessionRejected {
         /// The charger's number for the session.
         session: SessionKey,
@@ -92,7 +92,7 @@ pub enum ToCharger {
         /// For a person.
         text: Box<str>,
     },
-    /// The session is paid for; the charger may forget it.
+    /// The session is paid for; the charger may delete it.
     Receipt(ReceiptNotice),
     /// The gate ends the connection (or, on a site's channel from 1, that channel).
     GoAway(GoAway),
@@ -106,7 +106,7 @@ pub enum ToCharger {
 /// A charger introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargerHello {
-    /// Who it is; the link has checked it against the certificate.
+    /// The charger; the link has compared it with the certificate.
     pub charger: ChargerId,
     /// Its connectors, each at most once.
     pub connectors: Vec<ConnectorInfo>,
@@ -127,7 +127,7 @@ pub struct ConnectorInfo {
     pub power_max: Power,
 }
 
-/// How far a charger is in one of its sessions.
+/// The charger's position in one of its sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionMark {
     /// The charger's number for the session.
@@ -139,7 +139,7 @@ pub struct SessionMark {
 /// The gate's answer to a charger's Hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChargerHelloAck {
-    /// What the gate expects of the connection; the link measures silence by it.
+    /// Intervals for this connection; the link measures missing messages by them.
     pub terms: Terms,
     /// The gate's wall clock.
     pub server_time: Timestamp,
@@ -147,12 +147,12 @@ pub struct ChargerHelloAck {
     pub sessions: Vec<SessionPosition>,
 }
 
-/// What the gate expects of a connection.
+/// Intervals that the gate requires of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// Most messages (readings of a session, callbacks of a processor) that may be unacknowledged.
     pub window: u32,
-    /// The peer is to be heard at least this often.
+    /// Longest interval between two messages of the peer.
     pub heartbeat: TimeSpan,
     /// Longest frame, counted in bytes after the length field.
     pub frame_max: u32,
@@ -167,7 +167,7 @@ impl Terms {
         Terms { window: limits::PROCESSOR_WINDOW, heartbeat: limits::HEARTBEAT, frame_max: limits::FRAME_MAX };
 }
 
-/// How far the gate is in one of a charger's sessions.
+/// The gate's position in one of a charger's sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionPosition {
     /// The charger's number for the session.
@@ -179,7 +179,7 @@ pub struct SessionPosition {
 /// Where a session stands at the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The gate does not know it: the charger repeats its start, or forgets it.
+    /// The gate has no such session: the charger repeats its start, or deletes it.
     Unknown,
     /// Readings are awaited, behind the one with this sequence (0: none is durable yet).
     Open {
@@ -200,7 +200,7 @@ pub struct StartSession {
     pub session: SessionKey,
     /// Where.
     pub connector: ConnectorId,
-    /// What was presented; never something that looks like a card number.
+    /// The credential that was presented; never a text that looks like a card number.
     pub credential: Credential,
     /// When, by the charger's clock.
     pub at: Timestamp,
@@ -219,7 +219,7 @@ pub struct MeterAck {
     pub cost: Option<Cost>,
 }
 
-/// When a charger stops by itself; what is absent does not bind.
+/// When a charger stops without an order; absent fields do not limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limit {
     /// The running cost that must not be exceeded.
@@ -235,7 +235,7 @@ pub struct Limit {
 pub struct ReceiptNotice {
     /// The charger's number for the session.
     pub session: SessionKey,
-    /// What was paid.
+    /// The amount paid.
     pub total: Amount,
     /// The exact cost before the one rounding (on the wire with at most twelve decimals).
     pub cost: Cost,
@@ -248,11 +248,11 @@ pub struct ReceiptNotice {
 /// One side ends the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GoAway {
-    /// Why.
+    /// The reason.
     pub code: Code,
     /// For a person.
     pub text: Box<str>,
-    /// How long to wait before dialling again.
+    /// Pause before dialling again.
     pub reconnect_after: TimeSpan,
 }
 
@@ -261,16 +261,16 @@ pub struct GoAway {
 pub struct ConnectorStatus {
     /// Where.
     pub connector: ConnectorId,
-    /// What it is now.
+    /// Its present state.
     pub state: ConnectorState,
     /// Since when, by the charger's clock.
     pub at: Timestamp,
-    /// The charger's own words, at most [`limits::MESSAGE_TEXT_MAX`] bytes.
+    /// Text from the charger, at most [`limits::MESSAGE_TEXT_MAX`] bytes.
     pub text: Box<str>,
 }
 
 numbered! {
-    /// Why a session stopped at the charger. The numbers are on the wire and are never reused.
+    /// Reason of a stop at the charger. The numbers are on the wire and are never reused.
     StopReason {
         /// The driver ended it at the charger.
         Local = 1,
@@ -280,7 +280,7 @@ numbered! {
         Remote = 3,
         /// The limit was reached.
         LimitReached = 4,
-        /// Somebody pressed the emergency stop.
+        /// The emergency stop was pressed.
         EmergencyStop = 5,
         /// The charger lost its power.
         PowerLoss = 6,
@@ -294,9 +294,9 @@ numbered! {
 }
 
 numbered! {
-    /// Why the gate stops a session. The numbers are on the wire and are never reused.
+    /// Reason of the gate's order to stop. The numbers are on the wire and are never reused.
     StopOrder {
-        /// What is authorized is used up.
+        /// The authorized funds are used up.
         MoneyExhausted = 1,
         /// The hold lapsed or was taken back.
         AuthorizationLost = 2,
@@ -310,7 +310,7 @@ numbered! {
 }
 
 numbered! {
-    /// What a connector is doing. The numbers are on the wire and are never reused.
+    /// State of a connector. The numbers are on the wire and are never reused.
     ConnectorState {
         /// Free.
         Available = 1,

@@ -1,15 +1,15 @@
-//! Every number by which one side refuses something: links, starts, readings, callbacks. One table, never reused: 208, 404,
-//! 901 and 905 were in it and are said by no version.
+//! Codes of refusals, in both directions: links, starts, readings, callbacks. One table, numbers are never reused:
+//! 208, 404, 901 and 905 were in it and are sent by no version.
 
 use std::fmt;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $meaning:literal;)*) => {
-        /// Why a message was refused or a connection is closed. The numbers are on the wire and are never reused.
+        /// Reason of a refusal or of a closed connection. The numbers are on the wire and are never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
             $(#[doc = $meaning] $name,)*
-            /// A number that this version does not know.
+            /// A number that is not in this version's table.
             Unlisted(u16),
         }
 
@@ -33,7 +33,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What it means, in one sentence.
+            /// Its meaning, in one sentence.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Code::$name => $meaning,)*
@@ -58,7 +58,7 @@ codes! {
     FrameMacWrong = 110, "the frame's MAC does not fit its bytes";
     FrameTimeout = 111, "a frame was begun and not finished in time";
 
-    // 200: who speaks, and when. Closes the connection.
+    // 200: roles and order of messages. Closes the connection.
     WrongRole = 201, "the certificate's role may not speak on this listener";
     WrongDirection = 202, "this type of frame is never sent in this direction";
     IdentityDiffers = 203, "the Hello names another peer than the certificate";
@@ -93,7 +93,7 @@ codes! {
     OtherCurrency = 317, "the credential is good, but its funds are in another currency than the tariff";
 
     // 400: a reading or a stop is refused. Up to 403, and 409: nothing is recorded. 405 to 408: it is recorded and
-    // acknowledged, but not believed and not billed; the next one continues behind it.
+    // acknowledged, but suspect and not billed; the next one continues after it.
     SessionUnknown = 401, "no session of this charger has this key";
     SessionOver = 402, "the session is over";
     SequenceGap = 403, "a sequence was skipped";

@@ -1,13 +1,13 @@
-//! Who a peer is: role and name, from the URI in its certificate's subject alternative name.
+//! Identity of a peer: role and name, from the URI in its certificate's subject alternative name.
 //!
 //! ```text
 //! spiffe://<trust domain>/charger/<id>     a charger
-//! spiffe://<trust domain>/site/<id>        a controller that speaks for the chargers configured under it
+//! spiffe://<trust domain>/site/<id>        a controller of the chargers configured under it
 //! spiffe://<trust domain>/processor/<id>   a payment processor
 //! spiffe://<trust domain>/gate/<name>      the gate itself
 //! ```
 //!
-//! Reading the certificate is transport's task; this parses the text. Exactly one spelling of an identity is accepted
+//! `transport` reads the certificate; this module parses the text. Exactly one spelling of an identity is accepted
 //! (the one that [`PeerIdentity`]'s `Display` writes), so that two texts never mean one peer.
 
 use crate::units::{ChargerId, IdError, ProcessorId, SiteId};
@@ -26,9 +26,9 @@ pub struct PeerIdentity {
 /// Role and name of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// One charging station; speaks only for itself.
+    /// One charging station; sends messages for itself only.
     Charger(ChargerId),
-    /// A site controller; speaks for the chargers configured under the site.
+    /// A site controller; sends messages for the chargers configured under the site.
     Site(SiteId),
     /// A payment processor.
     Processor(ProcessorId),
@@ -36,7 +36,7 @@ pub enum Subject {
     Gate(SiteId),
 }
 
-/// What a peer may do, without its name.
+/// Kind of a peer, which determines its rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// [`Subject::Charger`]
@@ -70,18 +70,21 @@ pub enum IdentityError {
     /// Another spelling of an identity than the one that is accepted.
     #[error("`{found}` must be spelled `{canonical}`")]
     Spelling {
-        /// What the certificate says.
+        /// The URI in the certificate.
         found: String,
-        /// What it must say.
+        /// The canonical spelling that is required.
         canonical: String,
     },
 }
 
-/// Longest URI that is looked at, in bytes.
+/// Longest URI that is parsed, in bytes.
 const URI_MAX: usize = 512;
 
 impl PeerIdentity {
     /// Parses the URI of a certificate's subject alternative name.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: another shape, trust domain, role, id or spelling than the canonical one.
     pub fn parse(uri: &str) -> Result<PeerIdentity, IdentityError> {
         let shape = || IdentityError::Shape(uri.chars().take(URI_MAX).collect::<String>().escape_debug().to_string());
         if uri.len() > URI_MAX {
@@ -111,6 +114,9 @@ impl PeerIdentity {
     }
 
     /// An identity to be put into a certificate.
+    ///
+    /// # Errors
+    /// [`IdentityError::TrustDomain`]; [`IdentityError::Reserved`] for a processor named like an account.
     pub fn new(trust_domain: &str, subject: Subject) -> Result<PeerIdentity, IdentityError> {
         check_trust_domain(trust_domain)?;
         if let Subject::Processor(id) = &subject

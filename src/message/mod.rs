@@ -1,12 +1,12 @@
-//! What chargers, processors and the gate tell each other, as plain values without any bytes.
+//! Messages between chargers, processors and the gate, as plain values without any bytes.
 //!
 //! * [`PeerIdentity`]: which peer a certificate names.
 //! * [`FromCharger`], [`ToCharger`]: the vocabulary of a charger; [`Channel`], [`Received`]: its address on a connection.
 //! * [`FromProcessor`], [`ToProcessor`]: the vocabulary of a payment processor, with its settlement batches.
 //! * [`Code`]: the numbers by which either side refuses.
 //!
-//! A protocol (the native one is [`wire`](crate::wire)) translates between these values and bytes; the actors see
-//! only the values, so that a further protocol changes nothing behind it.
+//! A protocol (the native one is [`wire`](crate::wire)) translates between these values and bytes; the actors receive
+//! only the values, so that a further protocol changes nothing in them.
 
 mod channel;
 mod charger;

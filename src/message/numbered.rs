@@ -1,4 +1,4 @@
-//! Enums whose numbers are on the wire.
+//! Enums whose numbers are sent over the connection.
 
 macro_rules! numbered {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal,)* }) => {

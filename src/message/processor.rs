@@ -1,18 +1,18 @@
-//! What a payment processor and the gate say to each other, in the domain's own types.
+//! Messages between a payment processor and the gate, in the types of the domain.
 
 use super::{Code, GoAway, Terms, numbered::numbered};
 use crate::payment::{Answer, CallbackId, Capabilities, Notification, Operation};
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use ring::digest;
 
-/// What a processor says. (Pings are answered by the link and go no further.)
+/// A message from a processor. (The link answers pings itself and does not pass them on.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromProcessor {
     /// First on a connection. Answered by [`ToProcessor::HelloAck`].
     Hello(ProcessorHello),
-    /// What became of an operation. Repeated until [`ToProcessor::Ack`] or [`ToProcessor::Nack`].
+    /// The outcome of an operation. Repeated until [`ToProcessor::Ack`] or [`ToProcessor::Nack`].
     Answer(Answer),
-    /// Something that nobody asked for. Repeated until acknowledged.
+    /// An event that the processor reports without a request. Repeated until acknowledged.
     Notification(Notification),
     /// One part of a settlement batch. Repeated until acknowledged.
     Settlement(SettlementPart),
@@ -27,19 +27,19 @@ pub enum FromProcessor {
     GoAway(GoAway),
 }
 
-/// What the gate says to a processor.
+/// A message to a processor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToProcessor {
     /// Answers Hello.
     HelloAck(ProcessorHelloAck),
     /// Something to be done, exactly once per id.
     Operation(Operation),
-    /// What follows from the callback is durable.
+    /// The consequences of the callback are durable.
     Ack {
         /// The callback.
         callback: CallbackId,
     },
-    /// The callback is refused; nothing follows from it, and it need not be repeated.
+    /// The callback is refused; it has no consequences, and need not be repeated.
     Nack {
         /// The callback.
         callback: CallbackId,
@@ -48,7 +48,7 @@ pub enum ToProcessor {
         /// For a person.
         text: Box<str>,
     },
-    /// No new holds will come; what is in flight is finished until the deadline.
+    /// No new holds will be sent; operations in flight are finished until the deadline.
     Drain(Drain),
     /// The gate ends the connection.
     GoAway(GoAway),
@@ -57,11 +57,11 @@ pub enum ToProcessor {
 /// A processor introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessorHello {
-    /// Who it is; the link has checked it against the certificate.
+    /// The processor; the link has compared it with the certificate.
     pub processor: ProcessorId,
     /// Which of its machines this is, at most [`limits::MESSAGE_NAME_MAX`](crate::limits::MESSAGE_NAME_MAX) bytes.
     pub instance: Box<str>,
-    /// What it can do.
+    /// Its capabilities.
     pub capabilities: Capabilities,
     /// Its clock.
     pub clock: Timestamp,
@@ -70,16 +70,16 @@ pub struct ProcessorHello {
 /// The gate's answer to a processor's Hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessorHelloAck {
-    /// What the gate expects of the connection.
+    /// Intervals that the gate requires of the connection.
     pub terms: Terms,
     /// The gate's wall clock.
     pub server_time: Timestamp,
 }
 
-/// One side wants to end a connection without cutting anything off.
+/// One side announces that it will end the connection after the messages in progress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// When it says goodbye at the latest.
+    /// Latest time of its `Bye`.
     pub deadline: Timestamp,
     /// For a person.
     pub text: Box<str>,
@@ -96,7 +96,7 @@ pub struct SettlementPart {
     pub part: u32,
     /// Calendar day on which the money moves, as days since 1970-01-01.
     pub value_day: i32,
-    /// Of every line.
+    /// The currency of all lines.
     pub currency: Currency,
     /// At most [`limits::SETTLEMENT_LINES_PER_PART`](crate::limits::SETTLEMENT_LINES_PER_PART).
     pub lines: Vec<SettlementLine>,
@@ -109,18 +109,18 @@ pub struct SettlementPart {
 pub struct SettlementLine {
     /// The operation that it settles, where it settles one.
     pub operation: Option<OpId>,
-    /// What moved.
+    /// The kind of movement.
     pub kind: SettlementKind,
     /// Before the processor's fee.
     pub gross: i64,
     /// The processor's fee (negative: it is taken).
     pub fee: i64,
-    /// What is paid out.
+    /// The amount paid out.
     pub net: i64,
 }
 
 numbered! {
-    /// What a settlement line is about. The numbers are on the wire and are never reused.
+    /// The subject of a settlement line. The numbers are on the wire and are never reused.
     SettlementKind {
         /// Captured money.
         Capture = 1,

@@ -20,13 +20,16 @@ pub struct ChargerClientLink {
 }
 
 impl ChargerClientLink {
-    /// A connection whose handshake is done.
+    /// A connection after its handshake.
     pub fn new(now: Mono) -> ChargerClientLink {
         let reader = FrameReader::new(Direction::GateToCharger, None);
         ChargerClientLink { reader, watch: Watch::new(now), bound: BTreeSet::new() }
     }
 
     /// Appends a message to `out`. The first on a channel is a Hello; what follows should wait for its HelloAck.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`]; [`SendError::ChannelUnknown`] before the channel's Hello; [`SendError::TooLong`].
     pub fn send(
         &mut self,
         channel: Channel,
@@ -45,6 +48,9 @@ impl ChargerClientLink {
     }
 
     /// Appends readings of one session, in as few frames as they need.
+    ///
+    /// # Errors
+    /// Those of [`ChargerClientLink::send`].
     pub fn send_readings(
         &mut self,
         channel: Channel,
@@ -67,6 +73,9 @@ impl ChargerClientLink {
     ///
     /// A GoAway on channel 0 is the error [`LinkError::PeerLeft`]; on another channel it is a message, and that channel
     /// needs a new Hello.
+    ///
+    /// # Errors
+    /// [`LinkError`]: a malformed frame or payload, a message that is not allowed now, or the end of the connection.
     pub fn receive(
         &mut self,
         mut bytes: &[u8],
@@ -117,7 +126,10 @@ impl ChargerClientLink {
         [self.watch.give_up_at(), self.watch.speak_at()].into_iter().flatten().min()
     }
 
-    /// Time passed: sends a heartbeat when one is due, ends the link when the gate has been silent for too long.
+    /// Handles timers: sends a heartbeat when one is due, ends the link when the gate has sent nothing for too long.
+    ///
+    /// # Errors
+    /// [`LinkError::Silent`].
     pub fn on_deadline(&mut self, now: Now, out: &mut Vec<u8>) -> Result<(), LinkError> {
         if let Err(error) = self.watch.check(now.mono) {
             self.watch.phase = Phase::Closed(error.code());

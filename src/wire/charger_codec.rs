@@ -13,13 +13,13 @@ use std::collections::BTreeSet;
 /// Cost parts in 10⁻⁹ of the major unit.
 const PARTS_PER_NANO: i128 = Cost::PARTS_PER_MAJOR / 1_000_000_000;
 
-/// What a frame from a charger holds, apart from the readings of a MeterValues frame, which go straight to `out`.
+/// Content of a frame from a charger, apart from the readings of a MeterValues frame, which go directly to `out`.
 pub(super) enum ChargerPayload {
     /// Already in `out`.
     Readings,
     /// To be answered by the link.
     Heartbeat,
-    /// To be looked at by the link, and handed on.
+    /// A message to be checked by the link, and passed on.
     Message(FromCharger),
 }
 
@@ -117,7 +117,7 @@ fn connector(field: &'static str, found: u32) -> Parsed<ConnectorId> {
     number(field, counted(field, found)?).map(ConnectorId)
 }
 
-/// Appends the payload of a charger's message; tells the frame's type.
+/// Appends the payload of a charger's message; returns the frame's type.
 pub(super) fn write_from_charger(message: &FromCharger) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
     let kind = match message {
         FromCharger::Hello(_) => FrameType::ChargerHello,
@@ -289,7 +289,7 @@ fn read_receipt(found: schema::Receipt) -> Parsed<ReceiptNotice> {
     })
 }
 
-/// Appends the payload of a message to a charger; tells the frame's type.
+/// Appends the payload of a message to a charger; returns the frame's type.
 pub(super) fn write_to_charger(message: &ToCharger) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
     let kind = match message {
         ToCharger::HelloAck(_) => FrameType::ChargerHelloAck,
@@ -370,7 +370,7 @@ pub(super) fn write_to_charger(message: &ToCharger) -> (FrameType, impl FnOnce(&
 
 /// The hot answer: only numbers, nothing is allocated.
 fn write_meter_ack(ack: &MeterAck) -> schema::MeterAck {
-    // A cost beyond the range of nanos (9·10⁹ major units) is told as not known rather than wrong.
+    // A cost beyond the range of nanos (9·10⁹ major units) is sent as unknown rather than wrong.
     let nano = ack.cost.and_then(|cost| i64::try_from(nearest(cost.parts(), PARTS_PER_NANO)).ok());
     schema::MeterAck {
         session_key: ack.session.0,

@@ -8,8 +8,8 @@
 //!      └──────────▶ closed
 //! ```
 //!
-//! No input or output of its own: bytes and the time go in, messages and bytes come out. Garbage, wrong identities and
-//! heartbeats end here and never reach the machines.
+//! No input or output of its own: it takes bytes and the time, and returns messages and bytes. Garbage, wrong
+//! identities and heartbeats are handled here and never reach the machines.
 
 use super::charger_codec::{ChargerPayload, put, read_from_charger, write_to_charger};
 use super::frame::{Direction, Frame, FrameReader, FrameType, write_frame};
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// Tells whether a site may speak for a charger; from the configuration.
+/// Returns whether a charger belongs to a site; from the configuration.
 pub type MaySpeakFor = Arc<dyn Fn(&SiteId, &ChargerId) -> bool + Send + Sync>;
 
 /// The gate's end of one connection of a charger or a site controller.
@@ -38,9 +38,9 @@ struct State {
     peer: PeerIdentity,
     may_speak_for: MaySpeakFor,
     watch: Watch,
-    /// Who speaks on which channel.
+    /// The charger of each channel.
     bound: Bindings,
-    /// Channels that we closed. What was on its way then is dropped, until a new Hello.
+    /// Channels that we closed. Messages in flight then are dropped, until a new Hello.
     dismissed: BTreeSet<Channel>,
 }
 
@@ -64,7 +64,7 @@ impl Bindings {
         self.place(channel).ok().map(|place| &self.0[place].1)
     }
 
-    /// On a channel on which nobody speaks yet.
+    /// Binds a free channel.
     fn insert(&mut self, channel: Channel, bound: Bound) {
         if let Err(place) = self.place(channel) {
             self.0.insert(place, (channel, bound));
@@ -77,9 +77,10 @@ impl Bindings {
 }
 
 impl ChargerLink {
-    /// A connection whose handshake is done, for the peer that its certificate names.
+    /// A link after the handshake, for the peer that its certificate names.
     ///
     /// # Errors
+    ///
     /// [`LinkError::WrongRole`] when that is neither a charger nor a site.
     pub fn new(peer: PeerIdentity, may_speak_for: MaySpeakFor, now: Mono) -> Result<ChargerLink, LinkError> {
         match &peer.subject {
@@ -100,6 +101,10 @@ impl ChargerLink {
     ///
     /// On an error the messages before it are still good, `reply` ends with a GoAway, and the connection is to be closed
     /// when that is written. How the bytes are cut into pieces makes no difference.
+    ///
+    /// # Errors
+    /// [`LinkError`]: a malformed frame or payload, another identity than the certificate's, a message that is not
+    /// allowed now, or the end of the connection.
     pub fn receive(
         &mut self,
         mut bytes: &[u8],
@@ -126,6 +131,9 @@ impl ChargerLink {
     }
 
     /// Appends a message to `out`. A GoAway ends the channel; on channel 0, the link.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`]; [`SendError::ChannelUnknown`] without a charger on the channel; [`SendError::TooLong`].
     pub fn send(&mut self, channel: Channel, message: &ToCharger, out: &mut Vec<u8>) -> Result<(), SendError> {
         let state = &mut self.state;
         if state.watch.is_closed() {
@@ -160,6 +168,9 @@ impl ChargerLink {
     }
 
     /// Time passed. An error ends the link, as in [`ChargerLink::receive`].
+    ///
+    /// # Errors
+    /// [`LinkError`]: no Hello, or no frame, within the time-out.
     pub fn on_deadline(&mut self, now: Mono, reply: &mut Vec<u8>) -> Result<(), LinkError> {
         self.state.watch.check(now).map_err(|error| self.state.fail(error, reply))
     }
@@ -169,17 +180,17 @@ impl ChargerLink {
         self.state.watch.phase
     }
 
-    /// Who the peer is, by its certificate.
+    /// The peer, by its certificate.
     pub fn peer(&self) -> &PeerIdentity {
         &self.state.peer
     }
 
-    /// Who speaks on a channel.
+    /// The charger that is bound to a channel.
     pub fn charger(&self, channel: Channel) -> Option<&ChargerId> {
         self.state.bound.get(channel).map(|bound| &bound.charger)
     }
 
-    /// All channels and who speaks on them.
+    /// All channels with their chargers.
     pub fn chargers(&self) -> impl Iterator<Item = (Channel, &ChargerId)> {
         self.state.bound.0.iter().map(|(channel, bound)| (*channel, &bound.charger))
     }
@@ -236,7 +247,7 @@ impl State {
         }
         match self.watch.phase {
             Phase::AwaitingHello => Err(LinkError::HelloExpected { found, channel }),
-            // A site's connection lives on channel 0, where no charger speaks.
+            // Channel 0 belongs to a site's connection itself, and has no charger.
             Phase::Open if channel == Channel::ZERO && found == FrameType::Heartbeat => Ok(true),
             Phase::Open if self.dismissed.contains(&channel) => Ok(false),
             Phase::Open | Phase::Closed(_) => Err(LinkError::ChannelUnknown(channel)),
@@ -277,7 +288,7 @@ impl State {
         Ok(())
     }
 
-    /// Ends the link and tells the peer why.
+    /// Ends the link and sends the peer the reason.
     fn fail(&mut self, error: LinkError, reply: &mut Vec<u8>) -> LinkError {
         self.watch.phase = Phase::Closed(error.code());
         if let Some(farewell) = error.farewell() {

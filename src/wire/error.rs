@@ -1,4 +1,4 @@
-//! Why a link ends, and whose fault it is.
+//! Reasons why a link ends, with the side to blame.
 
 use super::frame::{FrameError, FrameType};
 use super::payload::PayloadError;
@@ -6,26 +6,26 @@ use crate::limits;
 use crate::message::{Channel, Code, GoAway, Role};
 use crate::units::{ChargerId, ProcessorId, SiteId, TimeSpan};
 
-/// What ends a link. The text names the culprit's deed, never a secret; who the culprit is, the connection knows.
+/// A reason that ends a link. The text names the fault, never a secret; the connection adds the peer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum LinkError {
     /// The bytes are no frames.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// A frame's payload is not what its type says.
+    /// A frame's payload does not match its type.
     #[error("{kind:?} on channel {channel}: {error}")]
     Payload {
         /// The frame's type.
         kind: FrameType,
         /// Its channel.
         channel: Channel,
-        /// What is wrong with it.
+        /// The fault.
         error: PayloadError,
     },
-    /// The certificate's role may not speak here.
+    /// The certificate's role is not allowed on this listener.
     #[error("a {0} may not speak on this listener")]
     WrongRole(Role),
-    /// A Hello in somebody else's name.
+    /// A Hello with another identity than the certificate's.
     #[error("the Hello names `{claimed}`, the certificate `{certified}`")]
     IdentityDiffers {
         /// In the Hello.
@@ -33,7 +33,7 @@ pub enum LinkError {
         /// In the certificate.
         certified: Box<str>,
     },
-    /// A site controller speaks for a charger that is not configured under it.
+    /// A site controller sends for a charger that is not configured under it.
     #[error("site {site} may not speak for charger {charger}")]
     NotSpokenFor {
         /// The site of the certificate.
@@ -47,7 +47,7 @@ pub enum LinkError {
     /// Something else than a Hello came first.
     #[error("{found:?} on channel {channel} before any Hello")]
     HelloExpected {
-        /// What came.
+        /// The frame's type.
         found: FrameType,
         /// Where.
         channel: Channel,
@@ -58,11 +58,11 @@ pub enum LinkError {
     /// One charger on two channels.
     #[error("charger {charger} says Hello on channel {again}, and already speaks on channel {first}")]
     ChargerTwice {
-        /// Who.
+        /// The charger.
         charger: ChargerId,
         /// The channel it has.
         first: Channel,
-        /// The channel it asks for.
+        /// The channel of the second Hello.
         again: Channel,
     },
     /// A channel that this peer cannot have.
@@ -80,30 +80,30 @@ pub enum LinkError {
     /// A frame was begun and not finished in time.
     #[error("a frame was begun and not finished within {} s", limits::FRAME_TIMEOUT.whole_secs())]
     FrameTimeout,
-    /// Nothing was heard.
+    /// No frame arrived within the time-out.
     #[error("nothing was heard for {} s", .0.whole_secs())]
     Silent(TimeSpan),
-    /// The peer said that it ends the connection.
+    /// The peer announced the end of the connection.
     #[error("the peer went away: {} {}", .0.code, .0.text.escape_debug())]
     PeerLeft(GoAway),
-    /// We said that we end the connection, and the time for what was in flight is over.
+    /// We announced the end of the connection, and the time for messages in progress is over.
     #[error("closed from this side: {0}")]
     Closed(Code),
 }
 
-/// Whose fault the end of a link is.
+/// The side to blame for the end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The peer broke the protocol: log it as a warning that names the peer, and count it.
     Peer,
-    /// The peer, or the network, fell silent.
+    /// The peer, or the network, sent nothing any more.
     Network,
-    /// Nobody's: an orderly end.
+    /// Neither side: an orderly end.
     Nobody,
 }
 
 impl LinkError {
-    /// The number that the peer is told.
+    /// The code that is sent to the peer.
     pub const fn code(&self) -> Code {
         match self {
             LinkError::Frame(error) => error.code(),
@@ -125,7 +125,7 @@ impl LinkError {
         }
     }
 
-    /// Whose fault it is.
+    /// The side to blame.
     pub const fn blame(&self) -> Blame {
         match self {
             LinkError::Frame(_)
@@ -145,7 +145,7 @@ impl LinkError {
         }
     }
 
-    /// What the peer is told before the connection is closed; `None` when it left by itself or was told already.
+    /// The last message to the peer before the connection is closed; `None` when it left by itself or has it already.
     pub fn farewell(&self) -> Option<GoAway> {
         match self.blame() {
             Blame::Nobody => None,
@@ -161,7 +161,7 @@ impl LinkError {
 /// A message of ours that cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// The link has ended; what is not durable at the peer is said again on the next one.
+    /// The link has ended; messages that are not durable at the peer are repeated on the next one.
     #[error("the link is closed")]
     Closed,
     /// No charger said Hello on this channel.

@@ -45,7 +45,7 @@ pub enum Direction {
 
 macro_rules! frame_types {
     ($($name:ident = $number:literal,)*) => {
-        /// What a frame's payload is. The numbers are on the wire and are never reused.
+        /// Type of a frame's payload. The numbers are on the wire and are never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
         #[allow(missing_docs)]
@@ -129,9 +129,9 @@ const fn direction(number: u8) -> Direction {
 /// One whole frame, checked, borrowed from the bytes it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What the payload is.
+    /// Type of the payload.
     pub kind: FrameType,
-    /// Whose words these are.
+    /// The sender's channel.
     pub channel: Channel,
     /// The sender's number for the message, or in an answer the number of what it answers; 0: none.
     pub correlation: u64,
@@ -142,26 +142,26 @@ pub struct Frame<'a> {
 /// Bytes that are no frame. All of these are the peer's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// The length field asks for more than is allowed; told before a byte of it is kept.
+    /// The length field exceeds the maximum; detected before the payload is buffered.
     #[error("a frame of {length} bytes, at most {max} are allowed")]
     TooLong {
-        /// What the length field says.
+        /// The value of the length field.
         length: u32,
-        /// What is allowed.
+        /// The maximum.
         max: u32,
     },
-    /// The length field asks for less than header and checksum need.
+    /// The length field is below the length of header and checksum.
     #[error("a frame of {length} bytes, at least {min} are needed")]
     TooShort {
-        /// What the length field says.
+        /// The value of the length field.
         length: u32,
-        /// What is needed.
+        /// The minimum.
         min: u32,
     },
     /// Another version than ours.
     #[error("frame version {0}, only version 1 is spoken here")]
     Version(u8),
-    /// The checksum does not fit.
+    /// The checksum is wrong.
     #[error("checksum {found:08x} in the frame, {computed:08x} over its bytes")]
     Checksum {
         /// In the frame.
@@ -169,16 +169,16 @@ pub enum FrameError {
         /// Over the frame's bytes.
         computed: u32,
     },
-    /// A flag that means nothing in this version.
+    /// An undefined flag in this version.
     #[error("flags {0:#06x}, of which only bit 0 is known")]
     Flags(u16),
-    /// A type that means nothing in this version.
+    /// An undefined type in this version.
     #[error("frame type {0:#04x} is not known")]
     Type(u8),
-    /// A type that is never sent this way.
+    /// A type that is never sent in this direction.
     #[error("frame type {found:?} is never sent from {} ", sender(*expected))]
     Direction {
-        /// What came.
+        /// The frame's type.
         found: FrameType,
         /// The only direction that is possible here.
         expected: Direction,
@@ -189,7 +189,7 @@ pub enum FrameError {
     /// A MAC, although the two sides have no key.
     #[error("a frame with a MAC, none was agreed on")]
     MacUnexpected,
-    /// The MAC does not fit: another key, or somebody changed the frame.
+    /// The MAC is wrong: another key, or the frame was changed.
     #[error("the frame's MAC is wrong")]
     MacWrong,
 }
@@ -204,7 +204,7 @@ const fn sender(direction: Direction) -> &'static str {
 }
 
 impl FrameError {
-    /// The number that the peer is told.
+    /// The code that is sent to the peer.
     pub const fn code(&self) -> Code {
         match self {
             FrameError::TooLong { .. } => Code::FrameTooLong,
@@ -299,6 +299,9 @@ impl FrameReader {
     /// Takes the next frame off the front of `bytes`; `None` when they end before it does, in which case they are kept.
     ///
     /// After an error the stream is lost and must not be read on.
+    ///
+    /// # Errors
+    /// [`FrameError`]: a wrong length, version, checksum, flag, type, direction or MAC.
     pub fn next<'a, 'b: 'a>(&'a mut self, bytes: &mut &'b [u8]) -> Result<Option<Frame<'a>>, FrameError> {
         if self.handed_out {
             self.handed_out = false;
@@ -433,7 +436,7 @@ mod tests {
         let bytes = frame(&[0xaa], None);
         assert_eq!(hex::encode(&bytes[..21]), "0000001501050000000000070000000000000009aa");
         assert_eq!(bytes[21..], crc32fast::hash(&bytes[..21]).to_be_bytes());
-        // CRC-32/ISO-HDLC, told by its check value.
+        // CRC-32/ISO-HDLC, identified by its check value.
         assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
     }
 

@@ -1,5 +1,5 @@
-//! The hot message, taken apart by hand: its readings go one by one to where they are wanted, without a list in between
-//! and without any allocation. A test compares the result with the generated code's.
+//! Decoder of the hot message, written by hand: it passes readings one by one to their consumer, without a list and
+//! without any allocation. A test compares the result with the generated code's.
 
 use super::frame::Frame;
 use super::payload::{Parsed, PayloadError, at_most, counted, energy};

@@ -1,14 +1,15 @@
 //! The native protocol, without any input or output of its own.
 //!
 //! ```text
-//! bytes ─▶ frame ─▶ payload (schema) ─▶ link: who may say this, now? ─▶ a value of [`message`](crate::message)
+//! bytes ─▶ frame ─▶ payload (schema) ─▶ link: allowed now? ─▶ a value of [`message`](crate::message)
 //! ```
 //!
 //! * [`frame`]: cutting messages out of a stream; lengths, checksums, MACs.
-//! * [`ChargerLink`], [`ProcessorLink`]: the gate's ends; [`ChargerClientLink`], [`ProcessorClientLink`]: the others'.
+//! * [`ChargerLink`], [`ProcessorLink`]: the gate's ends; [`ChargerClientLink`], [`ProcessorClientLink`]: the peers'
+//!   ends.
 //!
-//! The schema is `src/wire/schema/wattstile.proto`; its generated types stay in this room. The specification for those
-//! who build the other end is the manual's page [`protocol`](crate::manual::protocol).
+//! The schema is `src/wire/schema/wattstile.proto`; its generated types are private to this module. The manual's page
+//! [`protocol`](crate::manual::protocol) specifies it for implementers of the other end.
 
 mod charger_client;
 mod charger_codec;

@@ -26,7 +26,7 @@ pub enum PayloadError {
         /// Its value, or its length.
         found: i128,
     },
-    /// An enum value that means nothing in this version.
+    /// An undefined enum value in this version.
     #[error("`{field}` has the value {found}, which is not known")]
     Unknown {
         /// The field.
@@ -39,15 +39,15 @@ pub enum PayloadError {
     Id {
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         error: IdError,
     },
-    /// A text that may not come in; what is in it is not repeated.
+    /// A text that is refused; it is not repeated.
     #[error("`{field}`: {fault}")]
     Text {
         /// The field.
         field: &'static str,
-        /// Why.
+        /// The reason.
         fault: TextFault,
     },
     /// A currency that is not known.
@@ -55,15 +55,15 @@ pub enum PayloadError {
     Money {
         /// The field.
         field: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         error: MoneyError,
     },
-    /// The same thing twice in a list of different things.
+    /// A repeated item in a list of distinct ones.
     #[error("`{field}` names {found} twice")]
     Twice {
         /// The field.
         field: &'static str,
-        /// What is there twice.
+        /// The repeated value.
         found: u64,
     },
 }
@@ -100,7 +100,7 @@ pub(super) fn at_most(field: &'static str, len: usize, max: usize) -> Parsed<()>
 }
 
 impl PayloadError {
-    /// The number that the peer is told.
+    /// The code that is sent to the peer.
     pub const fn code(&self) -> Code {
         match self {
             PayloadError::Text { fault: TextFault::CardNumber, .. }
@@ -232,7 +232,7 @@ pub(super) fn go_away(found: schema::GoAway) -> Parsed<GoAway> {
     Ok(GoAway { text: free_text("text", found.text.clone(), limits::MESSAGE_TEXT_MAX)?, ..gates_go_away(found)? })
 }
 
-/// The farewell of the gate, whose text may have figures of any length in it.
+/// The gate's last message, whose text may have figures of any length in it.
 pub(super) fn gates_go_away(found: schema::GoAway) -> Parsed<GoAway> {
     Ok(GoAway {
         code: code("code", found.code)?,

@@ -20,7 +20,7 @@ pub struct ProcessorClientLink {
 }
 
 impl ProcessorClientLink {
-    /// A connection whose handshake is done, with the key that the gate has for this processor, if there is one.
+    /// A connection after its handshake, with the key that the gate has for this processor, if there is one.
     pub fn new(processor: ProcessorId, mac: Option<MacKey>, now: Mono) -> ProcessorClientLink {
         let reader = FrameReader::new(Direction::GateToProcessor, mac.clone());
         ProcessorClientLink { reader, processor, mac, watch: Watch::new(now), greeted: false, nonce: 0 }
@@ -28,6 +28,9 @@ impl ProcessorClientLink {
 
     /// Appends a message to `out`. The first is the Hello; what follows should wait for its HelloAck. A GoAway ends the
     /// link.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`]; [`SendError::TooLong`].
     pub fn send(&mut self, message: &FromProcessor, now: Mono, out: &mut Vec<u8>) -> Result<(), SendError> {
         if self.watch.is_closed() {
             return Err(SendError::Closed);
@@ -50,6 +53,9 @@ impl ProcessorClientLink {
 
     /// Takes bytes as they came. Messages are appended to `messages`, bytes for the gate (Pongs) to `reply`. An error
     /// ends the link; the messages before it are still good.
+    ///
+    /// # Errors
+    /// [`LinkError`]: a malformed frame or payload, a message that is not allowed now, or the end of the connection.
     pub fn receive(
         &mut self,
         mut bytes: &[u8],
@@ -113,7 +119,10 @@ impl ProcessorClientLink {
         [self.watch.give_up_at(), self.watch.speak_at()].into_iter().flatten().min()
     }
 
-    /// Time passed: sends a Ping when one is due, ends the link when the gate has been silent for too long.
+    /// Handles timers: sends a Ping when one is due, ends the link when the gate has sent nothing for too long.
+    ///
+    /// # Errors
+    /// [`LinkError::Silent`].
     pub fn on_deadline(&mut self, now: Mono, out: &mut Vec<u8>) -> Result<(), LinkError> {
         if let Err(error) = self.watch.check(now) {
             self.watch.phase = Phase::Closed(error.code());

@@ -16,13 +16,13 @@ use prost::Message;
 /// Longest code of a processor's own, in bytes.
 const DECLINE_CODE_MAX: usize = 16;
 
-/// What a frame from a processor holds.
+/// Content of a frame from a processor.
 pub(super) enum ProcessorPayload {
     /// To be answered by the link, with this nonce.
     Ping(u64),
-    /// A sign of life.
+    /// The answer to a Ping.
     Pong,
-    /// To be looked at by the link, and handed on.
+    /// A message to be checked by the link, and passed on.
     Message(FromProcessor),
 }
 
@@ -121,7 +121,7 @@ fn read_hello(found: schema::ProcessorHello) -> Parsed<ProcessorHello> {
     })
 }
 
-/// Kinds that this version does not know are left out: a processor may be ahead of the gate.
+/// Unknown kinds are skipped: a processor may have a newer version than the gate.
 fn read_capabilities(found: schema::Capabilities) -> Parsed<Capabilities> {
     at_most("kinds", found.kinds.len(), limits::CAPABILITIES_LISTED)?;
     at_most("credentials", found.credentials.len(), limits::CAPABILITIES_LISTED)?;
@@ -286,7 +286,7 @@ fn write_drain(drain: &Drain) -> schema::Drain {
     schema::Drain { deadline_ms: drain.deadline.unix_ms(), text: cut(&drain.text, limits::MESSAGE_TEXT_MAX) }
 }
 
-/// Appends the payload of a processor's message; tells the frame's type.
+/// Appends the payload of a processor's message; returns the frame's type.
 pub(super) fn write_from_processor(message: &FromProcessor) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
     let kind = match message {
         FromProcessor::Hello(_) => FrameType::ProcessorHello,
@@ -326,11 +326,11 @@ pub(super) fn write_from_processor(message: &FromProcessor) -> (FrameType, impl 
     })
 }
 
-/// What a frame from the gate to a processor holds.
+/// Content of a frame from the gate to a processor.
 pub(super) enum GatePayload {
     /// To be answered by the link, with this nonce.
     Ping(u64),
-    /// A sign of life.
+    /// The answer to a Ping.
     Pong,
     /// To be handed on.
     Message(ToProcessor),
@@ -457,7 +457,7 @@ fn write_operation(operation: &Operation) -> schema::Operation {
     }
 }
 
-/// Appends the payload of a message to a processor; tells the frame's type.
+/// Appends the payload of a message to a processor; returns the frame's type.
 pub(super) fn write_to_processor(message: &ToProcessor) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
     let kind = match message {
         ToProcessor::HelloAck(_) => FrameType::ProcessorHelloAck,

@@ -8,7 +8,7 @@
 //!      └──────────▶ closed                         open, until the drain's deadline ──────────────┘
 //! ```
 //!
-//! Several connections of one processor are several links; which operation goes to which is decided above.
+//! Several connections of one processor are several links; the caller chooses one for each operation.
 
 use super::charger_codec::put;
 use super::frame::{Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
@@ -47,8 +47,8 @@ struct State {
 }
 
 impl ProcessorLink {
-    /// A connection whose handshake is done, for the peer that its certificate names. With a key, every frame of both
-    /// sides carries a MAC by it.
+    /// A link after the handshake, for the peer that its certificate names. With a key, every frame of both sides
+    /// carries a MAC by it.
     ///
     /// # Errors
     /// [`LinkError::WrongRole`] when the peer is no processor.
@@ -83,8 +83,12 @@ impl ProcessorLink {
 
     /// Takes bytes as they came. Messages are appended to `messages`, bytes for the peer to `reply`.
     ///
-    /// On an error the messages before it are still good, `reply` ends with a GoAway unless the peer said one, and the
-    /// connection is to be closed when that is written.
+    /// On an error the messages before it are still good, `reply` ends with a GoAway unless the peer sent one, and
+    /// the connection is to be closed when that is written.
+    ///
+    /// # Errors
+    /// [`LinkError`]: a malformed frame or payload, another identity than the certificate's, a message that is not
+    /// allowed now, or the end of the connection.
     pub fn receive(
         &mut self,
         mut bytes: &[u8],
@@ -111,6 +115,9 @@ impl ProcessorLink {
     }
 
     /// Appends a message to `out`. A GoAway ends the link.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`]; [`SendError::TooLong`].
     pub fn send(&mut self, message: &ToProcessor, now: Now, out: &mut Vec<u8>) -> Result<(), SendError> {
         let state = &mut self.state;
         if state.watch.is_closed() {
@@ -142,8 +149,11 @@ impl ProcessorLink {
         [watch.give_up_at(), watch.speak_at(), self.state.drain_until].into_iter().flatten().min()
     }
 
-    /// Time passed: sends a Ping when one is due, ends the link when the drain is over or the processor silent for too
-    /// long.
+    /// Handles timers: sends a Ping when one is due, ends the link when the drain is over or the processor has sent
+    /// nothing for too long.
+    ///
+    /// # Errors
+    /// [`LinkError`]: no Hello, or no frame, within the time-out; or the drain's deadline.
     pub fn on_deadline(&mut self, now: Mono, reply: &mut Vec<u8>) -> Result<(), LinkError> {
         let state = &mut self.state;
         if let Phase::Closed(code) = state.watch.phase {
@@ -172,7 +182,7 @@ impl ProcessorLink {
         self.state.watch.phase
     }
 
-    /// Who the peer is, by its certificate.
+    /// The processor, by its certificate.
     pub fn processor(&self) -> &ProcessorId {
         &self.state.processor
     }
@@ -199,7 +209,7 @@ impl State {
         let payload = match read_from_processor(frame) {
             Ok(payload) => payload,
             Err(error) => {
-                // One answer with a text that may not come in is refused; those of other sessions go on.
+                // Only the answer with a refused text is refused; those of other sessions continue.
                 let text = matches!(error, PayloadError::Text { .. });
                 let Some(callback) = answered_by(frame).filter(|_| text) else {
                     return Err(LinkError::Payload { kind, channel, error });
@@ -271,7 +281,7 @@ impl State {
             .expect("a farewell is cut to fit a frame");
     }
 
-    /// Ends the link and tells the peer why.
+    /// Ends the link and sends the peer the reason.
     fn fail(&mut self, error: LinkError, reply: &mut Vec<u8>) -> LinkError {
         self.watch.phase = Phase::Closed(error.code());
         if let Some(farewell) = error.farewell() {

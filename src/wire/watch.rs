@@ -1,4 +1,4 @@
-//! What both ends of every link share: where it stands, and who has been silent for how long.
+//! State and timers that both ends of every link share.
 
 use super::LinkError;
 use crate::limits;
@@ -12,18 +12,18 @@ pub enum Phase {
     AwaitingHello,
     /// Messages flow.
     Open,
-    /// One side said goodbye, or the link failed. Nothing more is read or sent.
+    /// One side announced the end, or the link failed. Nothing more is read or sent.
     Closed(Code),
 }
 
-/// The link's clockwork. Only whole frames count as a sign of life: who sends a byte now and then is silent.
+/// The timers of a link. Only whole frames reset them: single bytes do not keep a link open.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     pub phase: Phase,
     pub heartbeat: TimeSpan,
     /// The last whole frame; before the first, when the link began.
     last_heard: Mono,
-    /// Our last frame that asks for an answer or shows that we live.
+    /// When we last sent a frame that the peer counts as a sign of life.
     last_spoken: Mono,
     mid_frame_since: Option<Mono>,
 }
@@ -45,7 +45,7 @@ impl Watch {
         self.mid_frame_since = None;
     }
 
-    /// We said something that keeps the other side from taking us for dead.
+    /// Notes that we sent a frame that the peer counts as a sign of life.
     pub fn spoke(&mut self, now: Mono) {
         self.last_spoken = now;
     }
@@ -62,7 +62,7 @@ impl Watch {
         matches!(self.phase, Phase::Closed(_))
     }
 
-    /// When the peer has to be given up, unless it is heard before.
+    /// When the link ends, unless the peer sends a frame before.
     pub fn give_up_at(&self) -> Option<Mono> {
         let silent = match self.phase {
             Phase::AwaitingHello => self.last_heard.after(limits::HELLO_TIMEOUT),
@@ -74,6 +74,9 @@ impl Watch {
     }
 
     /// Whether the peer has to be given up now.
+    ///
+    /// # Errors
+    /// [`LinkError`]: no Hello, or no frame, within the time-out.
     pub fn check(&self, now: Mono) -> Result<(), LinkError> {
         match self.give_up_at() {
             Some(at) if at <= now => {}
@@ -88,7 +91,7 @@ impl Watch {
         })
     }
 
-    /// When we have to say something, so that the other side hears us within a heartbeat.
+    /// When we have to send a frame, so that the peer receives one within a heartbeat.
     pub fn speak_at(&self) -> Option<Mono> {
         match self.phase {
             Phase::Open => Some(self.last_spoken.after(TimeSpan::from_ms(self.heartbeat.ms() / 2))),
