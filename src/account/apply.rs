@@ -1,4 +1,4 @@
-//! What an event changes. Cannot fail; asserts what the decision believed.
+//! Applies an event to an account. Cannot fail; asserts the assumptions of the decision.
 
 use super::state::{Grant, Hold, Order, Remembered, Taken, Told, session_time_ms};
 use super::{Account, Asked, Event, HoldState, Movement, MovementKind, OpenAccount, Parts, Rejection};
@@ -8,7 +8,7 @@ use crate::units::{Amount, HoldId, OpId, Timestamp};
 /// Applies an event.
 ///
 /// # Panics
-/// When the event does not fit the state: then the decision or the log is wrong, and nothing after it can be trusted.
+/// When the event does not fit the state: then the decision or the log is wrong, and all later states would be, too.
 pub fn apply(account: &mut Account, event: &Event) {
     let open = match (&mut *account, event) {
         (Account::Unopened, Event::Opened { op, account: id, currency, credit_limit, .. }) => {
@@ -172,7 +172,7 @@ impl OpenAccount {
         self.forget(at);
     }
 
-    /// Takes money that a hold reserved.
+    /// Spends money that a hold reserved.
     fn spend(&mut self, parts: Parts) {
         self.paid -= parts.paid;
         let mut left = parts.promotional;
@@ -206,7 +206,7 @@ impl OpenAccount {
         }
     }
 
-    /// Keeps an operation's answer with its hold, and forgets the oldest that is not needed any more.
+    /// Keeps an operation's answer with its hold, and drops the oldest that is not needed any more.
     fn remember(&mut self, hold: HoldId, op: OpId, asked: Asked, told: Told) {
         let hold = self.holds.get_mut(&hold).expect("operations of known holds are remembered");
         hold.operations.push(Remembered { ordinal: op.ordinal(), asked, told });
@@ -223,7 +223,7 @@ impl OpenAccount {
         }
     }
 
-    /// Forgets the closed holds that are beyond the bound.
+    /// Drops the closed holds that exceed the bound.
     fn forget(&mut self, now: Timestamp) {
         for _ in 0..self.forgettable(now) {
             let (closed_at, hold) = self.closed.pop_front().expect("it was counted");
@@ -258,7 +258,7 @@ impl OpenAccount {
         self.moved(at, op, MovementKind::PayOut, Parts::default().minus(rest));
     }
 
-    /// What holds after every event.
+    /// Checks the invariants.
     fn check(&self) {
         let promotional: i64 = self.grants.iter().map(|grant| grant.remaining).sum();
         assert!(self.held.paid >= 0 && self.held.promotional >= 0, "holds are not negative: {:?}", self.held);

@@ -1,4 +1,4 @@
-//! What an account answers. Never changes the state.
+//! Decisions of an account. Never changes the state.
 
 use super::state::{Order, Remembered, Taken, Told, session_time_ms};
 use super::{Account, Asked, Balance, Command, Direction, Effect, Event, HoldState, OpenAccount, Parts, Rejection};
@@ -9,7 +9,7 @@ use crate::units::{Amount, Fingerprint, HoldId, Now, OpId, TimeSpan, Timestamp};
 
 type Decision = machine::Decision<Event, Effect>;
 
-/// Promotional money that comes back by a refund lives at least this long.
+/// Promotional money that returns by a refund is valid for at least this long.
 const RETURNED_PROMOTION_LIFE: TimeSpan = TimeSpan::from_secs(30 * 24 * 3_600);
 
 /// Decides a command. The events are to be applied in order; the effects wait until they are durable.
@@ -100,13 +100,13 @@ struct Request {
     at: Timestamp,
 }
 
-/// How an operation on a hold ends.
+/// Result of an operation on a hold.
 enum Verdict {
     /// Done: the facts, and the minor units to answer with.
     Done(Decision, i64),
-    /// The hold was never seen and is now reversed.
+    /// The hold does not exist and is now reversed.
     NothingToRelease(Event),
-    /// Refused for a reason that stays true for ever: nothing to record.
+    /// Refused for a permanent reason: nothing to record.
     Never(Rejection),
     /// Refused for a reason that may pass: recorded, so that the id stays refused.
     NotNow(Rejection),
@@ -181,11 +181,12 @@ fn place(account: &OpenAccount, request: Request, decide_by: Timestamp) -> Verdi
     let Request { op, hold, asked, at, .. } = request;
     let Asked::Hold { amount, partial_ok, credential } = asked else { unreachable!("a hold asks for a hold") };
     if account.holds.contains_key(&hold) {
-        // Known, though this operation is not among what is remembered of it: only a reversal came before.
+        // The hold exists, though this operation is not kept with it: only a reversal arrived before.
         return Verdict::Never(Rejection::HoldEnded);
     }
     if at > decide_by {
-        // A repetition may come in time (it has another deadline, or the clock was set back): the answer stays the same.
+        // A repetition may arrive in time (it has another deadline, or the clock was set back): the answer stays the
+        // same.
         return Verdict::NotNow(Rejection::TooLate);
     }
     if !may_use(account, credential) {
@@ -204,7 +205,7 @@ fn place(account: &OpenAccount, request: Request, decide_by: Timestamp) -> Verdi
     }
     let reserved = promotional_first(granted, available);
     let placed = Event::HoldPlaced { at, op, asked, reserved };
-    // Promotional money that is due lapses first: a hold must not lie on it.
+    // Promotional money that is due lapses first: a hold must not reserve it.
     Verdict::Done(expiries(account, at).and_event(placed), granted)
 }
 
@@ -288,7 +289,7 @@ fn refund(account: &OpenAccount, request: Request, capture: OpId, amount: i64) -
     if amount > refundable.total() {
         return Verdict::NotNow(Rejection::ExceedsCapture);
     }
-    // The driver's own money comes back first.
+    // The driver's own money is refunded first.
     let paid = refundable.paid.min(amount);
     let returned = Parts { paid, promotional: amount - paid };
     if account.posted().total() + amount > limits::ACCOUNT_AMOUNT_MAX {
@@ -387,7 +388,7 @@ fn order(
     }
 }
 
-/// What lapses now: promotional money that is due and that no hold reserves.
+/// Grants that lapse now: those that are due and that no hold reserves.
 fn expiries(account: &OpenAccount, at: Timestamp) -> Decision {
     account.lapsing(at).fold(Decision::nothing(), |decision, (grant, minor)| {
         let amount = account.amount(minor);
@@ -423,7 +424,7 @@ fn promotional_first(minor: i64, from: Parts) -> Parts {
     Parts { paid: minor - promotional, promotional }
 }
 
-/// When the promotional money lapses that a capture takes: the latest of the grants it comes from.
+/// Expiry of the promotional money that a capture takes: the latest of its grants.
 fn expiry_of_taken(account: &OpenAccount, promotional: i64) -> Option<Timestamp> {
     let mut left = promotional;
     let mut latest = Timestamp::from_unix_ms(i64::MIN);
@@ -458,8 +459,8 @@ fn refuse_if(condition: bool, rejection: Rejection) -> Result<(), Rejection> {
     if condition { Err(rejection) } else { Ok(()) }
 }
 
-/// A refusal that leaves no record: the same operation may be answered otherwise later (the account is opened, the clock is
-/// set back), and then that must not look like this message again. So it has a number of its own.
+/// A refusal that leaves no record: the same operation may be answered otherwise later (the account is opened, the
+/// clock is set back), and that answer must not look like a repetition of this one. So it has a number of its own.
 fn refuse(request: &Request, rejection: Rejection) -> Decision {
     let callback = CallbackId(request.op.as_u128() ^ u128::from(u16::MAX) << 112);
     let outcome = Outcome::Declined(rejection.to_decline());
@@ -472,8 +473,8 @@ fn answer(request: &Request, account: &OpenAccount, told: Told) -> Effect {
     Effect::Answer(Answer { callback, operation: request.op, hold: request.hold, outcome })
 }
 
-/// What was answered, in the words of every processor. The account's name is its reference for a hold: an operation that
-/// carries it finds its way to the account.
+/// The answer in the form that all processors use. The account's name is its reference for a hold: operations that
+/// carry it are routed to the account.
 fn outcome(account: &OpenAccount, told: Told) -> Outcome {
     match told {
         Told::Done(minor) => Outcome::Approved {

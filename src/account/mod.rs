@@ -1,8 +1,8 @@
 //! The prepaid account's machine: the processor that is built in.
 //!
-//! An account is shared by any number of credentials and sessions; every hold, capture and refund on it passes this one
-//! machine, so that its limits are atomic. A session speaks to it with the same operations as to an outside
-//! processor ([`Command::from_operation`]) and cannot tell the difference.
+//! An account is shared by any number of credentials and sessions; every hold, capture and refund on it passes this
+//! one machine, so that its limits are atomic. A session sends it the same operations as to an outside processor
+//! ([`Command::from_operation`]), without a distinction.
 //!
 //! ```text
 //!   Unopened ──Open──▶ Open ──Close──▶ Closed          the account
@@ -15,23 +15,23 @@
 //!      └─Release (of a hold never seen)────────▶ Reversed    a hold that comes later is refused
 //! ```
 //!
-//! What holds after every event:
+//! Invariants after every event:
 //!
 //! * `posted − held ≥ −credit limit`, in paid and promotional money together and apart: promotional money never goes
 //!   below zero, paid money never below the credit limit.
 //! * `held` is the sum of the open holds; a hold reaches one terminal state, once.
-//! * An operation's id has one answer. The same id with the same body gets that answer again; with another body it gets
-//!   [`Rejection::ExistsWithDifferentAmount`] or one of its neighbours, and nothing changes.
+//! * An operation's id has one answer. The same id with the same body gets that answer again; with another body it
+//!   gets [`Rejection::ExistsWithDifferentAmount`] or a similar refusal, and nothing changes.
 //!
-//! # How long an operation is remembered
+//! # How long an operation is kept
 //!
 //! As long as its hold is open, and afterwards with its hold: an account keeps its last
 //! [`limits::ACCOUNT_CLOSED_HOLDS`] closed holds for ever, and more of them, up to
 //! [`limits::ACCOUNT_CLOSED_HOLDS_MAX`], while they are younger than [`limits::ACCOUNT_MEMORY`]. Of one hold the last
-//! [`limits::ACCOUNT_OPERATIONS_PER_HOLD`] operations are kept, its authorization and its captures always. What may have been
-//! forgotten is answered as such ([`Rejection::OperationForgotten`]; to an inquiry, an open outcome), never as "not found" and never
-//! by doing it again. An authorization is only taken until its `decide_by`, so that a repetition of a forgotten one
-//! can reserve nothing.
+//! [`limits::ACCOUNT_OPERATIONS_PER_HOLD`] operations are kept, its authorization and its captures always. An
+//! operation that may have been dropped is answered as such ([`Rejection::OperationForgotten`]; to an inquiry, an
+//! open outcome), never as "not found" and never by repeating it. An authorization is only taken until its
+//! `decide_by`, so that a repetition of a dropped one can reserve nothing.
 
 mod apply;
 mod decide;
@@ -59,7 +59,7 @@ use crate::payment::{Answer, Decline, DeclineClass};
 use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// What an account is asked to do. `op` is the idempotency key of each.
+/// A command to an account. `op` is the idempotency key of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Open the account. Opening it again with the same terms is the same opening.
@@ -70,18 +70,18 @@ pub enum Command {
         account: AccountId,
         /// The one currency of the account.
         currency: Currency,
-        /// How far paid money may go below zero; zero for a prepaid account.
+        /// Credit limit of paid money; zero for a prepaid account.
         credit_limit: Amount,
     },
     /// Reserve money for a session; the hold is named by `op`.
     Hold {
         /// The idempotency key, and the name of the hold.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
         /// Whether less may be reserved when there is not enough.
         partial_ok: bool,
-        /// What the driver presented. `None` when whoever routed the operation here has checked it.
+        /// The credential that was presented. `None` when the router of the operation has checked it.
         credential: Option<Fingerprint>,
         /// Until when this may take effect.
         decide_by: Timestamp,
@@ -103,7 +103,7 @@ pub enum Command {
         op: OpId,
         /// The hold.
         hold: HoldId,
-        /// How much.
+        /// The amount.
         amount: Amount,
         /// Whether the rest is released.
         last: bool,
@@ -123,39 +123,39 @@ pub enum Command {
         hold: HoldId,
         /// The capture that is refunded.
         capture: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
     },
-    /// Say what became of an operation. Changes nothing.
+    /// Return the outcome of an operation. Changes nothing.
     Inquire {
         /// The inquiry's own id.
         op: OpId,
-        /// How often this inquiry was sent.
+        /// Number of times that this inquiry was sent.
         attempt: u16,
-        /// The hold of the operation that is asked about.
+        /// The hold of the operation in question.
         hold: HoldId,
-        /// The operation that is asked about.
+        /// The operation in question.
         target: OpId,
     },
     /// Put paid money on the account.
     TopUp {
         /// The idempotency key.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// Where the money comes from.
+        /// The source of the money.
         source: TopUpSource,
     },
     /// Put promotional money on the account.
     GrantPromotion {
         /// The idempotency key.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// When what is left of it lapses; `None`: never.
+        /// When the unused rest lapses; `None`: never.
         expires_at: Option<Timestamp>,
     },
-    /// Let promotional money lapse whose time has come ([`next_deadline`]).
+    /// Let promotional money lapse that is due ([`next_deadline`]).
     ExpirePromotions,
     /// Change how far paid money may go below zero.
     SetCreditLimit {
@@ -178,7 +178,7 @@ pub enum Command {
         /// The credential.
         credential: Fingerprint,
     },
-    /// Pay out what is paid, forfeit what is promotional, and take nothing more.
+    /// Pay out the paid money, forfeit the promotional, and accept nothing more.
     Close {
         /// The idempotency key.
         op: OpId,
@@ -194,7 +194,7 @@ pub enum Direction {
     Down,
 }
 
-/// Where a top-up's money comes from.
+/// Source of a top-up's money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopUpSource {
     /// Captured by an outside processor.
@@ -210,13 +210,13 @@ pub enum Event {
     Opened {
         /// When.
         at: Timestamp,
-        /// By which operation.
+        /// The operation that opened it.
         op: OpId,
         /// Its name.
         account: AccountId,
         /// Its currency.
         currency: Currency,
-        /// How far paid money may go below zero.
+        /// Credit limit of paid money.
         credit_limit: Amount,
     },
     /// Money is reserved.
@@ -225,12 +225,12 @@ pub enum Event {
         at: Timestamp,
         /// The operation; it names the hold.
         op: OpId,
-        /// What was asked: needed to recognise the operation again.
+        /// The body of the request, needed to recognise a repetition.
         asked: Asked,
-        /// What is reserved, by kind of money.
+        /// The reserved amount, by kind of money.
         reserved: Parts,
     },
-    /// An operation was refused for a reason that could be gone later; its id is dead from now on.
+    /// An operation was refused for a reason that may disappear; its id is refused from now on.
     Refused {
         /// When.
         at: Timestamp,
@@ -238,7 +238,7 @@ pub enum Event {
         op: OpId,
         /// Its hold.
         hold: HoldId,
-        /// What was asked.
+        /// The body of the request.
         asked: Asked,
         /// Why not.
         rejection: Rejection,
@@ -251,9 +251,9 @@ pub enum Event {
         op: OpId,
         /// The hold.
         hold: HoldId,
-        /// What was asked.
+        /// The body of the request.
         asked: Asked,
-        /// What is reserved now, beside what was captured.
+        /// The reserved amount without captures, by kind of money.
         reserved: Parts,
     },
     /// Money was taken out of a hold.
@@ -264,14 +264,14 @@ pub enum Event {
         op: OpId,
         /// The hold.
         hold: HoldId,
-        /// What was taken, by kind of money.
+        /// The captured amount, by kind of money.
         taken: Parts,
         /// Whether the hold ended and its rest was released.
         last: bool,
         /// When the promotional money that was taken would have lapsed, for a refund.
         promotion_expires_at: Option<Timestamp>,
     },
-    /// What was still reserved was released, and the hold ended.
+    /// The rest was released, and the hold ended.
     Released {
         /// When.
         at: Timestamp,
@@ -279,10 +279,10 @@ pub enum Event {
         op: OpId,
         /// The hold.
         hold: HoldId,
-        /// What was released, by kind of money.
+        /// The released amount, by kind of money.
         released: Parts,
     },
-    /// A hold was reversed that was never seen; should it come after all, it is refused.
+    /// A hold was reversed before it arrived; it will be refused.
     Reversed {
         /// When.
         at: Timestamp,
@@ -291,7 +291,7 @@ pub enum Event {
         /// The hold.
         hold: HoldId,
     },
-    /// Captured money came back.
+    /// Captured money was refunded.
     Refunded {
         /// When.
         at: Timestamp,
@@ -299,20 +299,20 @@ pub enum Event {
         op: OpId,
         /// The hold.
         hold: HoldId,
-        /// What was asked.
+        /// The body of the request.
         asked: Asked,
-        /// What came back, by kind of money.
+        /// The refunded amount, by kind of money.
         returned: Parts,
         /// When the promotional part lapses.
         promotion_expires_at: Option<Timestamp>,
     },
-    /// Paid money came in.
+    /// Paid money was credited.
     ToppedUp {
         /// When.
         at: Timestamp,
         /// The operation.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
         /// Where from.
         source: TopUpSource,
@@ -323,9 +323,9 @@ pub enum Event {
         at: Timestamp,
         /// The operation; it names the grant.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// When what is left of it lapses.
+        /// When the unused rest lapses.
         expires_at: Option<Timestamp>,
     },
     /// Promotional money lapsed.
@@ -336,7 +336,7 @@ pub enum Event {
         grant: OpId,
         /// Which of the parts in which this grant lapses, counted from 0.
         part: u16,
-        /// How much of it.
+        /// The lapsed amount.
         amount: Amount,
     },
     /// The credit limit changed.
@@ -366,7 +366,7 @@ pub enum Event {
         /// The credential.
         credential: Fingerprint,
     },
-    /// The account takes nothing more.
+    /// The account accepts nothing more.
     Closed {
         /// When.
         at: Timestamp,
@@ -379,7 +379,7 @@ pub enum Event {
     },
 }
 
-/// The body of an operation on a hold, as far as it tells one request from another. Amounts in minor units.
+/// The body of an operation on a hold, as far as it distinguishes requests. Amounts in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asked {
     /// [`Command::Hold`]
@@ -416,31 +416,31 @@ pub enum Asked {
     },
 }
 
-/// What leaves an account once its events are durable.
+/// An output of an account, released when its events are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// To the session that asked: what an outside processor would have answered.
+    /// To the session that made the request: the answer in the form of an outside processor.
     Answer(Answer),
-    /// To whoever gave an order that is not a payment operation: it is done (now, or it was already).
+    /// To the source of an order that is not a payment operation: it is done (now, or it was already).
     Done {
         /// The operation.
         op: OpId,
         /// The balance at this moment.
         balance: Balance,
     },
-    /// To whoever gave an order that is not a payment operation: it is not done.
+    /// To the source of an order that is not a payment operation: it is not done.
     Refused {
         /// The operation.
         op: OpId,
-        /// Why.
+        /// The reason.
         rejection: Rejection,
     },
 }
 
-/// Why an account refuses. The numbers are in the journal and are never reused.
+/// Reason of an account's refusal. The numbers are in the journal and are never reused.
 ///
-/// When several apply, the one that is checked first is told, in this order: the account; the command's own figures; the
-/// operation's id; the hold; the money.
+/// When several apply, the first in this order is reported: the account; the command's own figures; the operation's
+/// id; the hold; the money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error)]
 #[repr(u8)]
 pub enum Rejection {
@@ -465,7 +465,7 @@ pub enum Rejection {
     /// The operation belongs to another session than its hold.
     #[error("the operation belongs to another session than its hold")]
     OperationOfAnotherSession = 7,
-    /// The operation is older than what is remembered; whether it was done cannot be told here.
+    /// The operation is older than those that are kept; whether it was done is unknown here.
     #[error("the operation may have been done and forgotten")]
     OperationForgotten = 8,
     /// The operation's id was used for another kind of request.
@@ -486,7 +486,7 @@ pub enum Rejection {
     /// The credential is not one of the account's.
     #[error("the credential is not linked to the account")]
     CredentialNotLinked = 14,
-    /// The operation came after its `decide_by`.
+    /// The operation arrived after its `decide_by`.
     #[error("the operation came too late")]
     TooLate = 15,
     /// The hold is not known.
@@ -498,7 +498,7 @@ pub enum Rejection {
     /// The new total is the present total.
     #[error("the hold has this total already")]
     SameTotal = 18,
-    /// The new total lies in the other direction, or below what was captured.
+    /// The new total is in the other direction, or below the captured amount.
     #[error("the new total lies in the wrong direction")]
     WrongDirection = 19,
     /// More than is reserved.
@@ -565,7 +565,7 @@ impl Rejection {
         }
     }
 
-    /// The same refusal in the words that every processor uses.
+    /// The same refusal as a [`Decline`], which all processors use.
     pub fn to_decline(self) -> Decline {
         let class = match self {
             Rejection::InsufficientFunds | Rejection::TooManyHolds => DeclineClass::Soft,

@@ -7,7 +7,7 @@ use crate::units::{Currency, Fingerprint, TimeSpan};
 /// Most operations of one account that may be unanswered at once; what limits them is the mailbox, not the account.
 pub const CAPABILITIES_INFLIGHT_MAX: u32 = 4_096;
 
-/// What the built-in processor declares, as an outside one does when it dials in.
+/// Capabilities of the built-in processor, like those that an outside one declares.
 pub fn capabilities(currencies: Vec<Currency>) -> Capabilities {
     Capabilities {
         kinds: vec![
@@ -35,8 +35,8 @@ pub fn capabilities(currencies: Vec<Currency>) -> Capabilities {
 }
 
 impl Command {
-    /// Translates an operation. `credential` is the fingerprint of what an authorization carries, made by the actor
-    /// that knows the key; `None` when whoever routed the operation here has checked the credential already.
+    /// Translates an operation. `credential` is the fingerprint of an authorization's credential, made by the actor
+    /// that has the key; `None` when the router of the operation has checked the credential already.
     pub fn from_operation(operation: &Operation, credential: Option<Fingerprint>) -> Command {
         let (op, hold) = (operation.id, operation.hold);
         match &operation.request {

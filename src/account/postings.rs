@@ -4,7 +4,7 @@ use super::{Event, OpenAccount, Parts, TopUpSource};
 use crate::ledger::{Entry, EntryError, EntryId};
 use crate::units::OpId;
 
-/// The number of the account's entry of an operation. The session that asked has an entry of its own under number 0.
+/// The number of the account's entry of an operation. The session has an entry of its own under number 0.
 const ACCOUNT_SIDE: u32 = 1;
 
 /// The number of the entry for the first part of a grant that lapses.
@@ -17,8 +17,11 @@ fn entry_of(op: OpId) -> EntryId {
 /// The entries that follow from an event. `account` is the account as it is after the event (or before: only its name
 /// and currency are used).
 ///
-/// Reserving money is no entry here: what is reserved stands in the memorandum ledger of the session that reserves it,
-/// whoever the processor is. A capture moves the money to the clearing account, from which the session's sale takes it.
+/// Reserving money is no entry here: the reserving session posts it in the memorandum ledger, for all processors
+/// alike. A capture moves the money to the clearing account, from which the session's sale takes it.
+///
+/// # Errors
+/// [`EntryError`]: amounts that do not add up, which is a defect of the decision.
 pub fn entries(account: &OpenAccount, event: &Event) -> Result<Option<Entry>, EntryError> {
     let id = &account.id;
     let amounts = |parts: &Parts| (account.amount(parts.paid), account.amount(parts.promotional));

@@ -2,7 +2,7 @@
 
 use crate::units::{AccountId, ProcessorId};
 
-/// The account that a processor's id stands for.
+/// The account of a processor's id, if it is one.
 pub fn account_of(processor: &ProcessorId) -> Option<AccountId> {
     AccountId::new(processor.as_str().strip_prefix(ProcessorId::OF_ACCOUNTS)?).ok()
 }

@@ -1,15 +1,16 @@
-//! What an account does by itself.
+//! Timers of an account.
 
 use super::{Account, Effect};
 use crate::units::{Now, Timestamp};
 
-/// After a restart: nothing. An account asks nobody; who waits for its answer asks again and gets the same one.
+/// After a restart: no effects. An account sends no requests; sessions that wait for its answer repeat their
+/// operations and get the same one.
 pub fn resume(_account: &Account, _now: Now) -> Vec<Effect> {
     Vec::new()
 }
 
-/// When the account wants [`super::Command::ExpirePromotions`]: the first moment at which promotional money lapses that no
-/// hold reserves.
+/// When [`super::Command::ExpirePromotions`] is due: the first moment at which promotional money lapses that no hold
+/// reserves.
 pub fn next_deadline(account: &Account) -> Option<Timestamp> {
     match account {
         Account::Open(account) => account

@@ -1,4 +1,4 @@
-//! What an account is: money, holds, and what it remembers of operations.
+//! State of an account: money, holds, and the operations that it keeps.
 
 use super::{Asked, Direction, Rejection, TopUpSource};
 use crate::limits;
@@ -12,9 +12,9 @@ pub enum Account {
     /// Not opened yet.
     #[default]
     Unopened,
-    /// Takes holds.
+    /// Accepts holds.
     Open(Box<OpenAccount>),
-    /// Takes nothing more; still answers for what it remembers.
+    /// Accepts nothing new; still answers operations that it keeps.
     Closed(Box<OpenAccount>),
 }
 
@@ -57,7 +57,7 @@ impl Parts {
 pub struct Grant {
     /// The operation that granted it (or the refund that brought it back).
     pub op: OpId,
-    /// What is left, in minor units; above zero.
+    /// The unused rest, in minor units; above zero.
     pub remaining: i64,
     /// In how many parts it has lapsed so far: what holds reserve lapses after the rest.
     pub lapsed_parts: u16,
@@ -66,7 +66,7 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// The order in which grants are used: what lapses first goes first.
+    /// Order in which grants are used: the first to lapse is used first.
     pub(super) fn rank(&self) -> (i64, OpId) {
         (self.expires_at.map_or(i64::MAX, Timestamp::unix_ms), self.op)
     }
@@ -81,9 +81,9 @@ impl Grant {
 pub struct Hold {
     /// Where it stands.
     pub state: HoldState,
-    /// The operations that are remembered, oldest first.
+    /// The operations that are kept, oldest first.
     pub operations: Vec<Remembered>,
-    /// The highest number of an operation of this hold that was forgotten; 0: none.
+    /// The highest number of a dropped operation of this hold; 0: none.
     pub forgotten_up_to: u16,
 }
 
@@ -92,9 +92,9 @@ pub struct Hold {
 pub enum HoldState {
     /// Money is reserved.
     Open {
-        /// What is reserved beside what was captured.
+        /// The reserved amount without captures.
         reserved: Parts,
-        /// What was captured so far.
+        /// The captured amount so far.
         taken: Taken,
     },
     /// Ended by a capture (or released after one).
@@ -103,11 +103,11 @@ pub enum HoldState {
     Released,
     /// Never placed: there was not enough money.
     Declined,
-    /// Never placed: it was reversed before it came.
+    /// Reversed before it was placed.
     Reversed,
 }
 
-/// What was captured from a hold and what became of it.
+/// The captured and refunded amounts of a hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
     /// Captured.
@@ -123,24 +123,24 @@ pub struct Taken {
 pub struct Remembered {
     /// The operation's number in its session.
     pub ordinal: u16,
-    /// What was asked.
+    /// The body of the request.
     pub asked: Asked,
-    /// What was answered.
+    /// The answer.
     pub told: Told,
 }
 
-/// An answer, as remembered.
+/// A stored answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Told {
     /// Done, for this many minor units.
     Done(i64),
     /// Refused.
     Refused(Rejection),
-    /// A release of a hold that was never seen.
+    /// A release of a hold that does not exist.
     NothingToRelease,
 }
 
-/// An order that is not a payment operation, as remembered.
+/// A stored order that is not a payment operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// [`super::Command::TopUp`]
@@ -164,9 +164,9 @@ pub struct Movement {
     pub at: Timestamp,
     /// The operation that caused it.
     pub op: OpId,
-    /// What it was.
+    /// Its kind.
     pub kind: MovementKind,
-    /// What it did to the balance, in minor units; negative when money left.
+    /// Its change of the balance, in minor units; negative for outgoing money.
     pub change: Parts,
     /// The balance (posted money, holds not deducted) afterwards.
     pub balance: Parts,
@@ -175,7 +175,7 @@ pub struct Movement {
 /// Kinds of movements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MovementKind {
-    /// Paid money came in.
+    /// Paid money was credited.
     TopUp,
     /// Promotional money was granted.
     Promotion,
@@ -192,7 +192,7 @@ pub enum MovementKind {
 /// A credential that may use the account.
 pub type CredentialLink = Fingerprint;
 
-/// What an account has, in minor units of its currency.
+/// Balance of an account, in minor units of its currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
     /// The currency.
@@ -201,12 +201,12 @@ pub struct Balance {
     pub posted: Parts,
     /// Reserved by open holds.
     pub held: Parts,
-    /// How far paid money may go below zero.
+    /// Credit limit of paid money.
     pub credit_limit: i64,
 }
 
 impl Balance {
-    /// What can still be reserved.
+    /// The amount that can still be reserved.
     pub const fn available(&self) -> i64 {
         self.posted.total() - self.held.total() + self.credit_limit
     }
@@ -217,42 +217,42 @@ impl Balance {
 pub struct OpenAccount {
     /// Its name.
     pub id: AccountId,
-    /// By which operation it was opened.
+    /// The operation that opened it.
     pub opened_by: OpId,
     /// Its currency.
     pub currency: Currency,
     /// The credit limit that it was opened with.
     pub first_credit_limit: i64,
-    /// How far paid money may go below zero, in minor units.
+    /// Credit limit of paid money, in minor units.
     pub credit_limit: i64,
     /// Paid money, holds not deducted.
     pub paid: i64,
     /// Promotional money in the order in which it is used.
     pub grants: Vec<Grant>,
-    /// What the open holds reserve: always their sum.
+    /// Reserved by the open holds: always their sum.
     pub held: Parts,
-    /// How many holds are open.
+    /// Number of open holds.
     pub open_holds: u32,
-    /// Open holds, and closed ones as long as they are remembered.
+    /// Open holds, and closed ones as long as they are kept.
     pub holds: BTreeMap<HoldId, Hold>,
     /// Closed holds in the order in which they closed.
     pub closed: VecDeque<(Timestamp, HoldId)>,
-    /// When the youngest of the forgotten holds was closed.
+    /// When the youngest of the dropped holds was closed.
     pub forgotten_until: Option<Timestamp>,
     /// Refused authorizations in the order in which they were refused.
     pub declined: VecDeque<HoldId>,
-    /// Credentials that may use the account; none: whoever routes operations here decides.
+    /// Credentials that may use the account; if empty, the router of the operations decides.
     pub credentials: BTreeSet<CredentialLink>,
     /// The last orders, oldest first.
     pub orders: VecDeque<(OpId, Order)>,
-    /// The youngest session time (milliseconds) among the orders that were forgotten.
+    /// The youngest session time (milliseconds) among the dropped orders.
     pub orders_forgotten_until_ms: Option<u64>,
     /// The last movements, oldest first.
     pub movements: VecDeque<Movement>,
 }
 
 impl OpenAccount {
-    /// What the account has.
+    /// The balance.
     pub fn balance(&self) -> Balance {
         Balance { currency: self.currency, posted: self.posted(), held: self.held, credit_limit: self.credit_limit }
     }
@@ -267,7 +267,7 @@ impl OpenAccount {
         Amount::new(minor, self.currency)
     }
 
-    /// What can be reserved at this moment, by kind of money: promotional money that is due to lapse does not count.
+    /// The amount that can be reserved now, by kind of money: promotional money that is due to lapse does not count.
     pub(super) fn available(&self, now: Timestamp) -> Parts {
         let promotional =
             self.unreserved_grants().filter(|(grant, _)| !grant.is_due(now)).map(|(_, unreserved)| unreserved).sum();
@@ -280,7 +280,7 @@ impl OpenAccount {
         self.unreserved_grants().filter(move |(grant, unreserved)| grant.is_due(now) && *unreserved > 0)
     }
 
-    /// Every grant with the part that no hold reserves. Holds lie on the grants that are used first.
+    /// Every grant with its unreserved part. Holds reserve the grants that are used first.
     pub(super) fn unreserved_grants(&self) -> impl Iterator<Item = (&Grant, i64)> {
         let mut reserved = self.held.promotional;
         self.grants.iter().map(move |grant| {
@@ -290,13 +290,13 @@ impl OpenAccount {
         })
     }
 
-    /// Whether a hold that is not known may be one that was forgotten: its session is as old as one of those.
+    /// Whether a missing hold may be a dropped one: its session is as old as one of those.
     pub(super) fn may_have_forgotten(&self, hold: HoldId) -> bool {
         let began_ms = session_time_ms(hold.0);
         self.forgotten_until.is_some_and(|until| began_ms <= until.unix_ms().unsigned_abs())
     }
 
-    /// Closed holds that are beyond what is remembered at this moment, oldest first.
+    /// Number of closed holds that exceed the bound at this moment, oldest first.
     pub(super) fn forgettable(&self, now: Timestamp) -> usize {
         let surplus = self.closed.len().saturating_sub(limits::ACCOUNT_CLOSED_HOLDS);
         let too_many = self.closed.len().saturating_sub(limits::ACCOUNT_CLOSED_HOLDS_MAX);
@@ -307,12 +307,12 @@ impl OpenAccount {
 }
 
 impl Hold {
-    /// The operation of this hold with this number, if it is remembered.
+    /// The operation of this hold with this number, if it is kept.
     pub(super) fn remembered(&self, ordinal: u16) -> Option<&Remembered> {
         self.operations.iter().find(|operation| operation.ordinal == ordinal)
     }
 
-    /// What is reserved, if the hold is open.
+    /// The reserved amount, if the hold is open.
     pub fn reserved(&self) -> Option<Parts> {
         match self.state {
             HoldState::Open { reserved, .. } => Some(reserved),
@@ -320,7 +320,7 @@ impl Hold {
         }
     }
 
-    /// What was captured and given back.
+    /// The captured and refunded amounts.
     pub fn taken(&self) -> Option<Taken> {
         match self.state {
             HoldState::Open { taken, .. } | HoldState::Captured(taken) => Some(taken),
@@ -392,7 +392,7 @@ impl Order {
 }
 
 impl Direction {
-    /// Whether going from `old` to `new` goes this way.
+    /// Whether the change from `old` to `new` has this direction.
     pub(super) const fn fits(self, old: i64, new: i64) -> bool {
         match self {
             Direction::Up => new > old,

@@ -5,8 +5,8 @@
 //!               └─ declined, not executed, given up ─▶ (nothing)      (captured late: credited then)
 //! ```
 //!
-//! It is a payment of its own, with the same machine as that of a charging session: whatever the processor and the network
-//! do, the hold ends once, and the account is credited with what was captured, no more and not before that is a fact.
+//! It is a payment of its own, with the same machine as that of a charging session: whatever the processor and the
+//! network do, the hold ends once, and the account is credited with the captured amount, after the capture is a fact.
 
 use crate::payment::{self, Credential, Extent, HoldCapabilities, Payment, Policy};
 use crate::units::{AccountId, Amount, Now, OpId, ProcessorId, SessionId, Timestamp};
@@ -20,9 +20,9 @@ pub enum Event {
     Opened {
         /// The account.
         account: AccountId,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// How the credential is shown.
+        /// Printable form of the credential.
         fingerprint: Box<str>,
         /// When.
         at: Timestamp,
@@ -33,7 +33,7 @@ pub enum Event {
     Credited {
         /// The account's operation.
         op: OpId,
-        /// How much.
+        /// The amount.
         amount: Amount,
     },
 }
@@ -45,26 +45,26 @@ pub struct TopUp {
     pub id: SessionId,
     /// The account.
     pub account: AccountId,
-    /// How much was ordered.
+    /// The ordered amount.
     pub amount: Amount,
-    /// How the credential is shown.
+    /// Printable form of the credential.
     pub fingerprint: Box<str>,
     /// When it was ordered.
     pub opened_at: Timestamp,
     /// The payment.
     pub payment: Payment,
-    /// What the account has got of it, in minor units.
+    /// The credited amount, in minor units.
     pub credited_minor: i64,
-    /// How often the account was credited.
+    /// Number of credits.
     pub credits: u16,
 }
 
-/// What follows from a step.
+/// Result of a step.
 #[derive(Debug, Default)]
 pub struct Step {
     /// Facts of the payment.
     pub events: SmallVec<[payment::Event; 1]>,
-    /// What leaves when they are durable.
+    /// Outputs, released when they are durable.
     pub effects: SmallVec<[payment::Effect; 1]>,
 }
 
@@ -72,7 +72,7 @@ pub struct Step {
 const FIRST_CREDIT: u16 = 0x4000;
 
 impl TopUp {
-    /// The top-up that the opening fact makes; nothing for another fact.
+    /// The top-up of an opening fact; `None` for other facts.
     pub fn opened(id: SessionId, event: &Event) -> Option<TopUp> {
         let Event::Opened { account, amount, fingerprint, at } = event else { return None };
         Some(TopUp {
@@ -87,7 +87,7 @@ impl TopUp {
         })
     }
 
-    /// The first step: the processor is asked for all of it.
+    /// The first step: requests the whole amount from the processor.
     pub fn begin(
         &self,
         processor: ProcessorId,
@@ -106,7 +106,7 @@ impl TopUp {
         self.follow_up(payment::decide(&self.payment, command, now, policy), now, policy)
     }
 
-    /// After a replay: what was under way is asked again.
+    /// After a replay: repeats the request in progress.
     pub fn resume(&self, now: Now, policy: &Policy) -> Step {
         self.follow_up(payment::resume(&self.payment, now, policy), now, policy)
     }
@@ -125,7 +125,7 @@ impl TopUp {
         step
     }
 
-    /// Folds a fact. Cannot fail.
+    /// Applies a fact. Cannot fail.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Opened { .. } => {}
@@ -137,7 +137,7 @@ impl TopUp {
         }
     }
 
-    /// What was captured, not given back, and not credited yet; and under which operation the account gets it.
+    /// The amount that is captured, neither refunded nor credited yet; with the operation of its credit.
     pub fn due(&self) -> Option<(OpId, Amount)> {
         let kept = self.payment.captured().minor.saturating_sub(self.payment.refunded().minor);
         let due = kept.saturating_sub(self.credited_minor);
@@ -145,12 +145,12 @@ impl TopUp {
         (due > 0).then(|| (op, Amount::new(due, self.amount.currency)))
     }
 
-    /// The processor that was asked.
+    /// The processor of the request in progress.
     pub fn processor(&self) -> Option<&ProcessorId> {
         self.payment.holds().first().map(|hold| hold.processor())
     }
 
-    /// Whether nothing is under way any more.
+    /// Whether no operation is in progress.
     pub fn is_over(&self) -> bool {
         !self.payment.holds().is_empty() && self.payment.is_settled()
     }

@@ -1,4 +1,4 @@
-//! What a fact does to a charger's state. Never fails.
+//! Applies a fact to a charger's state. Never fails.
 
 use super::{CellNumber, Charger, Event, OpenSession, PastSession};
 use crate::units::Common;
@@ -15,7 +15,7 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             charger.open.push(OpenSession { key: *key, session: *session, connector: *connector, cell });
         }
         Event::SessionEnded { key, at, sequence, refused } => {
-            // Said again of a session that ended in silence: its charger has told more since.
+            // Repeated for a session that was ended for missing messages: its charger has reported more since.
             let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);
             if let Some(past) = remembered.find(|past| past.key == *key) {
                 past.sequence = past.sequence.max(*sequence);

@@ -1,4 +1,4 @@
-//! What a charger's machine decides. Pure: it reads the state and changes nothing.
+//! Decisions of a charger's machine. Pure: reads the state and changes nothing.
 
 use super::{Charger, Command, Decision, Description, Effect, Event, Rejection};
 use crate::units::{ConnectorId, SessionId, SessionKey, Timestamp};
@@ -12,6 +12,9 @@ pub fn decide(charger: &Charger, command: Command, now: Timestamp) -> Decision {
 }
 
 /// The session to which a reading or a stop under this key belongs.
+///
+/// # Errors
+/// [`Rejection::SessionOver`], [`Rejection::UnknownSession`].
 pub fn route(charger: &Charger, key: SessionKey) -> Result<SessionId, Rejection> {
     match charger.open_session(key) {
         Some(open) => Ok(open.session),

@@ -1,6 +1,6 @@
-//! The charger's machine: its connectors, which of its sessions are open, and what is a repetition.
+//! The charger's machine: its connectors, its open sessions, and recognition of repeated starts.
 //!
-//! A charger's own facts are few (what it says of itself). Which connector is occupied is not a fact of its own but a
+//! A charger has few facts of its own (its description). Which connector is occupied is not a fact of its own but a
 //! projection of its sessions' events, rebuilt from them on replay: one fact, one stream.
 //!
 //! ```text
@@ -11,11 +11,11 @@
 //! ```
 //!
 //! A session key is the charger's own number for a session. A key that is open, or among the last
-//! [`KEYS_REMEMBERED`](crate::limits::KEYS_REMEMBERED), is recognised as a repetition; a key that is not above all those
-//! that were forgotten is refused as stale, so an old start that comes late can never open a second session. A session
-//! whose money is under way is not forgotten for newer ones: its charger may still come for the receipt.
+//! [`KEYS_REMEMBERED`](crate::limits::KEYS_REMEMBERED), is recognised as a repetition; a key that is not above all
+//! dropped keys is refused as stale, so an old start that arrives late never opens a second session. A session whose
+//! money is in progress is not dropped for newer ones: its charger may still fetch the receipt.
 
-// What peers say reaches this room: every sum and product is checked or saturates.
+// Values from peers reach this module: every sum and product is checked or saturates.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod apply;
@@ -30,10 +30,10 @@ use crate::machine;
 use crate::units::{ConnectorId, Power, SessionId, SessionKey, Timestamp, few};
 use serde::{Deserialize, Serialize};
 
-/// What a charger (or one of its sessions) tells its machine.
+/// A command to a charger's machine, from the charger or one of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The charger said hello and described itself.
+    /// The charger connected and described itself.
     Describe(Description),
     /// A driver presented a credential at a connector.
     Start {
@@ -46,7 +46,7 @@ pub enum Command {
     },
 }
 
-/// What a charger says of itself.
+/// A charger's description of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Description {
     /// Its connectors, each at most once.
@@ -89,7 +89,7 @@ pub enum Event {
     },
 }
 
-/// What is to be done. These stay inside the partition and need no gate, except for the refusal.
+/// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Open a session with the proposed id.
@@ -99,7 +99,7 @@ pub enum Effect {
     },
     /// The start is a repetition: let the session answer again.
     RepeatStart(SessionId),
-    /// The start repeats one whose session is over: say so again.
+    /// The start repeats one whose session is over: its end is reported again.
     RepeatEnd(PastSession),
     /// Refuse the start.
     Refuse(Rejection),
@@ -114,7 +114,7 @@ pub enum Rejection {
     /// The key is open on another connector.
     #[error("session key {0} is in use on connector {1}")]
     KeyOnOtherConnector(SessionKey, ConnectorId),
-    /// The key is older than every key that is remembered.
+    /// The key is older than every key that is kept.
     #[error("session key {0} is older than the keys that are remembered; keys must grow")]
     StaleKey(SessionKey),
     /// The connector has another open session.
@@ -131,5 +131,5 @@ pub enum Rejection {
     SessionOver(SessionKey),
 }
 
-/// What a charger's machine decides.
+/// A decision of a charger's machine.
 pub type Decision = machine::Decision<Event, Effect>;

@@ -1,4 +1,4 @@
-//! What is known of a charger.
+//! State of a charger.
 
 use super::Description;
 use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
@@ -11,21 +11,21 @@ use smallvec::SmallVec;
 pub struct Charger {
     /// Its id, from its certificate.
     pub id: ChargerId,
-    /// What it says of itself: the same words as others of its model.
+    /// The charger's description, shared with others of its model.
     pub described: Common<Description>,
     /// Sessions in which energy may still flow, at most one per connector.
     pub open: SmallVec<[OpenSession; 1]>,
-    /// What is remembered of those that are over: not looked at while energy flows.
+    /// Sessions that are over; kept apart because readings do not need them.
     pub(super) past: Option<Box<Past>>,
 }
 
-/// What is remembered of a charger's sessions that are over.
+/// Past sessions of a charger, kept to recognise repeated starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Past {
-    /// The last of them, oldest first: [`KEYS_REMEMBERED`], or up to [`KEYS_REMEMBERED_MAX`] while the money of so many is
-    /// under way.
+    /// The last of them, oldest first: [`KEYS_REMEMBERED`], or up to [`KEYS_REMEMBERED_MAX`] while the money of so
+    /// many is in progress.
     pub(super) sessions: Vec<PastSession>,
-    /// The greatest key that was forgotten.
+    /// The greatest key that was dropped.
     pub(super) forgotten: Option<SessionKey>,
     /// Refused credentials since the last accepted one.
     pub(super) refusals: u16,
@@ -76,7 +76,7 @@ pub struct PastSession {
 }
 
 impl Charger {
-    /// A charger of which nothing is known but its id.
+    /// A charger without facts.
     pub fn new(id: ChargerId) -> Charger {
         Charger { id, described: Common::default(), open: SmallVec::new(), past: None }
     }
@@ -86,24 +86,24 @@ impl Charger {
         self.open.iter().find(|session| session.key == key)
     }
 
-    /// The remembered past session with this key.
+    /// The past session with this key, if it is still kept.
     pub fn past_session(&self, key: SessionKey) -> Option<&PastSession> {
         self.past.as_ref()?.sessions.iter().find(|session| session.key == key)
     }
 
-    /// Says in which cell an open session is hosted.
+    /// Sets the cell that hosts an open session.
     pub fn set_cell(&mut self, key: SessionKey, cell: u32) {
         if let Some(open) = self.open.iter_mut().find(|session| session.key == key) {
             open.cell = CellNumber(cell);
         }
     }
 
-    /// Whether a key is not newer than all that were forgotten.
+    /// Whether a key is not newer than all dropped keys.
     pub(super) fn is_stale(&self, key: SessionKey) -> bool {
         self.past.as_ref().and_then(|past| past.forgotten).is_some_and(|forgotten| key <= forgotten)
     }
 
-    /// How long this charger must wait before another credential is looked at.
+    /// Time until this charger may present another credential.
     pub(super) fn pause_left(&self, now: Timestamp) -> Option<TimeSpan> {
         let past = self.past.as_ref().filter(|past| past.refusals >= REFUSALS_BEFORE_PAUSE)?;
         // No longer than the pause itself, even if the clock was set back since.
@@ -114,7 +114,7 @@ impl Charger {
 }
 
 impl Past {
-    /// Makes room for one more past session: the oldest goes whose money has ended, however few there are.
+    /// Drops the oldest past session whose money has ended, to bound their number.
     pub(super) fn forget_one(&mut self) {
         if self.sessions.len() < KEYS_REMEMBERED {
             return;

@@ -1,4 +1,4 @@
-//! What an account does, told as conversations, as tables, and against a naive model.
+//! Tests of the account's machine: scenarios, tables, and a comparison with a naive model.
 
 mod model;
 mod scenarios;

@@ -6,7 +6,7 @@ use crate::ledger::Name;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// One step of a conversation. Numbers are small on purpose, so that steps meet.
+/// One step of a scenario. Numbers are small on purpose, so that steps collide.
 #[derive(Clone, Debug)]
 enum Step {
     Hold {
@@ -120,7 +120,7 @@ fn command(step: &Step, now_ms: i64) -> Command {
     }
 }
 
-/// What a bookkeeper with a pencil knows: one number per kind, from the events alone.
+/// A naive model of the account: one number per kind, from the events alone.
 #[derive(Default)]
 struct Pencil {
     paid: i64,
@@ -190,7 +190,7 @@ impl Pencil {
         })
     }
 
-    /// L3, L4, L5, L6 and the account's own words.
+    /// L3, L4, L5, L6 and the account's own invariants.
     fn agree(&self, bench: &Bench) {
         let account = bench.account.opened().unwrap();
         let balance = account.balance();
@@ -290,8 +290,8 @@ fn key(command: &Command) -> Option<OpId> {
     }
 }
 
-/// Whether an answer was recorded. What was refused for the command's own figures or for want of a hold leaves nothing
-/// behind: the hold may come later, and then the operation is a new one.
+/// Whether an answer was recorded. What was refused for the command's own figures or for want of a hold is not
+/// recorded: the hold may come later, and then the operation is a new one.
 fn is_settled(answer: &Option<super::super::Effect>) -> bool {
     use crate::payment::Outcome;
     let Some(super::super::Effect::Answer(answer)) = answer else { return false };

@@ -73,7 +73,7 @@ fn f16_what_is_not_covered_changes_nothing_at_all() {
     assert_eq!(bench.books, entries);
 }
 
-/// F17: a flag said "held" after the hold had been captured.
+/// F17: a flag still showed "held" after the hold had been captured.
 #[test]
 fn f17_nothing_is_held_after_the_hold_ended() {
     let mut bench = Bench::with(1_000);
@@ -207,8 +207,8 @@ fn an_authorization_after_its_time_reserves_nothing() {
     bench.now_ms = NOON + 60_001;
     assert_eq!(bench.ask(hold(1, 3_000)), Err("too_late".into()));
     assert_eq!(bench.available(), 5_000);
-    // Its session takes that for final. A repetition that comes in time by its own deadline hears the same, and so does one
-    // after the clock was set back: else money would be reserved for nobody.
+    // Its session treats that as final. A repetition within its own deadline gets the same answer, and so does one
+    // after the clock was set back: else money would be reserved without a session.
     let Command::Hold { op, amount, partial_ok, credential, .. } = hold(1, 3_000) else { unreachable!() };
     let decide_by = Timestamp::from_unix_ms(NOON + 120_000);
     assert_eq!(bench.ask(Command::Hold { op, amount, partial_ok, credential, decide_by }), Err("too_late".into()));
@@ -225,7 +225,7 @@ fn a_refusal_that_is_not_recorded_is_another_message_than_the_answer_that_is() {
         other => panic!("{other:?}"),
     };
     let now = crate::units::Now { wall: Timestamp::from_unix_ms(NOON), mono: crate::units::Mono(0) };
-    // Nobody has opened the account yet.
+    // The account is not open yet.
     let refused = number(crate::account::decide(&account, hold(1, 3_000), now).effects.pop());
     let placed = number(Bench::with(5_000).tell(hold(1, 3_000)));
     assert_ne!(refused, placed, "the session has to hear of the hold to release it");

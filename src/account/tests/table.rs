@@ -1,4 +1,4 @@
-//! Every state against every command: what is answered, and that a refusal changes nothing.
+//! Every command in every state: the answers, and that a refusal changes nothing.
 
 use super::super::{Account, Command, TopUpSource};
 use super::*;
@@ -28,7 +28,7 @@ fn unopened() -> Bench {
     Bench { account: Account::default(), log: Vec::new(), books: Default::default(), now_ms: NOON }
 }
 
-/// What every command is answered in every state. New operations have the number 7, so that none is a repetition.
+/// The answer to every command in every state. New operations have the number 7, so that none is a repetition.
 #[test]
 fn every_command_in_every_state() {
     let columns = ["hold", "raise", "lower", "capture", "release", "refund", "inquire", "top-up", "close"];
