@@ -1,7 +1,7 @@
-//! Which tariff applies where: the tariffs of a folder, and the rules that assign them.
+//! The tariffs of a folder, and the rules that assign them to sites, chargers and connectors.
 //!
 //! A book never changes. A reload makes a new one; sessions keep the `Arc` of the tariff that they were started with,
-//! and the new book still finds it by its hash as long as anybody holds it.
+//! and the new book still finds it by its hash while a session holds it.
 
 use super::file::{tariffs_in, text_of};
 use super::finding::Finding;
@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A rule: where all that it names is so, this tariff applies. The rule that names the connector wins over the one that
-/// names the charger, that over the site's, that over the one that names nothing (the default).
+/// A rule: this tariff applies where all named fields match. A rule for a connector takes precedence over one for a
+/// charger, that over one for a site, that over the default without fields.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Assignment {
     /// Only at this site.
@@ -25,7 +25,7 @@ pub struct Assignment {
     /// Only at this connector of the charger.
     #[serde(default)]
     pub connector: Option<ConnectorId>,
-    /// What applies.
+    /// The tariff that applies.
     pub tariff: TariffId,
 }
 
@@ -37,7 +37,7 @@ pub struct TariffBook {
     assignments: BTreeMap<Place, TariffId>,
 }
 
-/// What a rule names, most specific first in the order of look-up.
+/// The scope of a rule, most specific first in the order of look-up.
 type Place = (Option<SiteId>, Option<ChargerId>, Option<ConnectorId>);
 
 /// All reasons for which files and rules do not make a book. The old one stays in force.
@@ -60,12 +60,12 @@ impl std::error::Error for BookErrors {}
 /// Why files and rules do not make a book.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BookError {
-    /// A file is no tariff that anybody may be charged by.
+    /// A file contains no usable tariff.
     #[error("{}", error.in_file(file))]
     Tariff {
         /// The file's name.
         file: String,
-        /// What is wrong, and where.
+        /// The fault and its position.
         error: Box<TariffError>,
     },
     /// A file cannot be read.
@@ -73,7 +73,7 @@ pub enum BookError {
     Unreadable {
         /// The file's name.
         file: String,
-        /// What the system says.
+        /// The error of the operating system.
         reason: String,
     },
     /// Two files with one id that are valid from the same time on: which one applies?
@@ -124,12 +124,12 @@ pub enum TariffRefusal {
 }
 
 impl TariffBook {
-    /// Reads files (name, bytes) and rules. A file may hold one tariff, a list of them, or the answer of an OCPI interface with
-    /// a list in it. What linting says about the files comes back with their names.
+    /// Reads files (name, bytes) and rules. A file may hold one tariff, a list of them, or the answer of an OCPI
+    /// interface with a list in it. Findings of the linter are returned with the files' names.
     ///
     /// # Errors
     ///
-    /// All that is wrong with all files and rules.
+    /// All faults of all files and rules.
     pub fn load<N: AsRef<str>, T: AsRef<[u8]>>(
         files: impl IntoIterator<Item = (N, T)>,
         assignments: impl IntoIterator<Item = Assignment>,
@@ -212,7 +212,10 @@ impl TariffBook {
         Ok((next, findings))
     }
 
-    /// What a session that starts here and now is priced by.
+    /// Finds the tariff of a session that starts at this place and time.
+    ///
+    /// # Errors
+    /// [`TariffRefusal::NotAssigned`]; [`TariffRefusal::NotValid`] when no version is valid at `at`.
     pub fn tariff_for(
         &self,
         site: Option<&SiteId>,
@@ -229,6 +232,9 @@ impl TariffBook {
     }
 
     /// The latest version of a tariff that is valid at a moment.
+    ///
+    /// # Errors
+    /// [`TariffRefusal::NotValid`]; also for an unknown id.
     pub fn valid(&self, id: &TariffId, at: Timestamp) -> Result<Arc<Tariff>, TariffRefusal> {
         let version = self.by_id.get(id).and_then(|versions| versions.iter().rfind(|version| version.valid_at(at)));
         version.cloned().ok_or_else(|| TariffRefusal::NotValid { tariff: id.clone(), at })
@@ -271,7 +277,7 @@ impl TariffBook {
         if !self.by_id.contains_key(&rule.tariff) {
             return Err(BookError::Unknown(rule.tariff));
         }
-        // A charger's id is unique: the site that a rule names beside it says nothing more.
+        // A charger's id is unique: the site of its rule adds nothing.
         let site = if rule.charger.is_some() { None } else { rule.site };
         match self.assignments.insert((site, rule.charger, rule.connector), rule.tariff.clone()) {
             Some(first) if first != rule.tariff => Err(BookError::SamePlace { first, second: rule.tariff }),
@@ -289,7 +295,7 @@ impl TariffBook {
         places.iter().find_map(|place| self.assignments.get(place))
     }
 
-    /// How many times this book itself holds a tariff.
+    /// Number of references of this book itself to a tariff.
     fn own_count(&self, hash: TariffHash) -> usize {
         1 + self.by_id.values().flatten().filter(|version| version.hash == hash).count()
     }

@@ -1,4 +1,5 @@
-//! How much dearer a session can become before somebody looks again: what a hold must cover ahead of time.
+//! Upper bounds of the cost that a session can add before its next check: the amount that a hold must cover in
+//! advance.
 
 use super::model::{Dimension, MS_PER_DAY, MS_PER_MINUTE, Restrictions, Tariff};
 use super::rating::{Rating, RatingError};
@@ -8,7 +9,7 @@ use crate::units::{Cost, MoneyError, Power, TimeSpan, Timestamp, quotient};
 use jiff::tz::TimeZone;
 use std::sync::OnceLock;
 
-/// What may happen within the span that is looked at.
+/// The possible course of a session within the span.
 struct Window {
     from_elapsed: i64,
     to_elapsed: i64,
@@ -61,21 +62,21 @@ impl Dearest {
     }
 }
 
-/// Bounds that were asked for before, with what they were asked for: it is the same for every reading of a session, and
-/// sessions of a tariff differ in little but the power of their connectors.
+/// Bounds that were computed before, with their arguments: all readings of a session have the same, and sessions of a
+/// tariff differ in little but the power of their connectors.
 #[derive(Debug, Default)]
 pub(super) struct Ahead([OnceLock<(Power, TimeSpan, Option<Cost>)>; 4]);
 
 impl Clone for Ahead {
-    /// Found again when it is asked for.
+    /// Computed again on demand.
     fn clone(&self) -> Ahead {
         Ahead::default()
     }
 }
 
 impl Tariff {
-    /// An upper bound of how much any session of this tariff can become dearer within `span`, when no more than `power_max`
-    /// flows: never less than [`Rating::cost_ahead_at_most`] tells of one, and found without looking at any clock.
+    /// Upper bound of the cost that any session of this tariff can add within `span`, at `power_max` or less: never
+    /// less than [`Rating::cost_ahead_at_most`] of one, and computed without any local time.
     pub fn cost_ahead_of_any(&self, power_max: Power, span: TimeSpan) -> Option<Cost> {
         for place in &self.ahead.0 {
             let (power, time, cost) = place.get_or_init(|| (power_max, span, self.most_ahead(power_max, span)));
@@ -111,6 +112,9 @@ impl Rating {
     /// An upper bound of how much the total after tax can grow within `span` from the last point on, when no more than
     /// `power_max` flows. Sound for every course of the meter: price changes in the window, fees that may fall due and
     /// block sizes are all counted at their dearest.
+    ///
+    /// # Errors
+    /// [`RatingError::WrongTariff`]; [`RatingError::Range`] or [`RatingError::Money`] for a bound beyond all figures.
     pub fn cost_ahead_at_most(
         &self,
         tariff: &Tariff,

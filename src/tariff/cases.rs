@@ -1,4 +1,4 @@
-//! Checking the engine against published cases: what is expected, what came out, and whether the two agree.
+//! Checks of the engine against published cases: expected values, actual values, differences.
 //!
 //! Two layouts are known. A *run* states a session and the totals with their tolerances. A *CDR* states its own totals,
 //! and a file beside it may state what a pricer must find instead.
@@ -18,20 +18,20 @@ use std::ops::Range;
 /// A field that is not what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mismatch {
-    /// The field, in the words of the case.
+    /// The field's name in the case.
     pub field: String,
-    /// What the case says.
+    /// The value that the case expects.
     pub expected: String,
-    /// What came out.
+    /// The actual value.
     pub got: String,
 }
 
-/// How a case ended.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaseOutcome {
     /// Everything that it states was found.
     Passed,
-    /// What was not.
+    /// The differences.
     Failed(Vec<Mismatch>),
     /// It cannot be checked.
     Skipped(String),
@@ -71,8 +71,8 @@ pub fn check_run(tariff: &str, run: &str) -> CaseOutcome {
     check.outcome()
 }
 
-/// Prices a CDR (by its own tariff when none is given) and compares it with what it states, or with what a pricer's
-/// output says instead.
+/// Prices a CDR (by its own tariff when none is given) and compares it with what it states, or with a pricer's output
+/// instead.
 pub fn check_cdr(tariff: Option<&str>, cdr: &str, output: Option<&str>) -> CaseOutcome {
     let parsed = match Cdr::parse(cdr) {
         Ok(parsed) => parsed,
@@ -156,7 +156,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Compares one field. `nulls`: `null` means that there must be nothing, otherwise it says nothing.
+    /// Compares one field. `nulls`: `null` means that there must be nothing, otherwise it is ignored.
     fn stated(&mut self, name: &str, node: &Node<'_>, nulls: bool) {
         let report = self.report;
         let cost = match canonical(name) {
@@ -195,7 +195,7 @@ impl Check<'_> {
         let zero = PriceText { excl_vat: "0".to_owned(), incl_vat: "0".to_owned() };
         let got = match got {
             Some(got) => got,
-            // A CDR writes zero for what is not priced; a run tells the two apart.
+            // A CDR has zero for an unpriced field; a run distinguishes the two.
             None if tolerance.is_none() => &zero,
             None => return self.mismatch(name, "a cost", "null"),
         };

@@ -29,7 +29,7 @@ pub struct Cdr {
     pub currency: Option<String>,
     /// It takes back an earlier CDR: its total is that one's, negated.
     pub credit: bool,
-    /// Where the charger stands, as far as it says.
+    /// The time zone of the charger's location, if the CDR has one.
     pub zone: Option<TimeZone>,
     /// The periods, in the order of their beginnings.
     pub periods: Vec<Period>,
@@ -91,8 +91,8 @@ impl Cdr {
     ///
     /// # Errors
     ///
-    /// All that makes its price unsure: what is missing, misspelled or written twice, times below zero, no charging period,
-    /// an end before the start, a reference to a CDR that it takes back without saying that it does.
+    /// All faults that make its price unsure: missing, misspelled and repeated fields, times below zero, no charging
+    /// period, an end before the start, a reference to a corrected CDR without the flag of a credit.
     pub fn parse(text: &str) -> Result<Cdr, TariffError> {
         let mut reader = Reader::new(text);
         let read = read(&mut reader);
@@ -106,6 +106,9 @@ impl Cdr {
 
     /// The tariff inside the CDR: the one its periods name, else the first that is valid at its start, else the first. `None`
     /// when it contains none; an error when that one cannot be used, or when the periods name several.
+    ///
+    /// # Errors
+    /// The tariff is faulty, or the periods name several.
     pub fn own_tariff(&self) -> Option<Result<Tariff, TariffError>> {
         let read: Vec<_> = self.tariffs.iter().map(|text| Tariff::parse(text).map(|parsed| parsed.tariff)).collect();
         if read.is_empty() {
@@ -132,6 +135,9 @@ impl Cdr {
     }
 
     /// Prices the periods.
+    ///
+    /// # Errors
+    /// [`RatingError`]: a period that does not follow the one before, or volumes beyond all figures.
     pub fn price(&self, tariff: &Tariff, zone: &TimeZone) -> Result<PricedCdr, RatingError> {
         let mut priced = self.begin(tariff, zone)?;
         let reserved = self.reserved();
@@ -156,7 +162,7 @@ impl Cdr {
         self.periods.iter().find(|period| !period.is_reservation()).map_or(origin, |first| first.start)
     }
 
-    /// What reserved time is: somebody came, or nobody did.
+    /// The kind of its reserved time: used, or expired without a session.
     pub(super) fn reserved(&self) -> Phase {
         if self.periods.iter().any(|period| !period.is_reservation()) { Phase::Reserved } else { Phase::Expired }
     }
@@ -501,7 +507,7 @@ fn period(
 
 /// Dimensions of OCPI that have no price.
 const UNPRICED: [&str; 6] = ["CURRENT", "ENERGY_EXPORT", "ENERGY_IMPORT", "POWER", "STATE_OF_CHARGE", "FLAT"];
-/// Dimensions that a price looks at.
+/// Dimensions that a price depends on.
 const PRICED: [&str; 8] =
     ["ENERGY", "TIME", "PARKING_TIME", "RESERVATION_TIME", "MIN_POWER", "MAX_POWER", "MIN_CURRENT", "MAX_CURRENT"];
 
@@ -579,7 +585,7 @@ pub(super) fn same_id(left: &str, right: &str) -> bool {
     left.trim().eq_ignore_ascii_case(right.trim())
 }
 
-/// `cdr_location.time_zone` where somebody wrote it, else the country's, else the offset of the start, else UTC.
+/// `cdr_location.time_zone` where it is present, else the country's, else the offset of the start, else UTC.
 fn zone(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<TimeZone>, TariffError> {
     for holder in ["cdr_location", "location"] {
         let Some(node) = root.get(holder) else { continue };

@@ -1,6 +1,6 @@
-//! A CDR against itself and its tariff: what it states that cannot be, and what it costs otherwise than it says.
+//! Checks of a CDR against itself and its tariff: impossible statements, and costs that differ from the stated ones.
 //!
-//! A CDR is priced as it stands. Where that is probably not what was meant, the difference is a finding with its place.
+//! A CDR is priced as it is. Where that is probably not intended, the difference is a finding with its position.
 
 use super::cases::differing_totals;
 use super::cdr::{Cdr, Period, PricedCdr, same_id};
@@ -21,7 +21,10 @@ const TIME_TOLERANCE_MS: i64 = 1_000;
 const POWER_PLAUSIBLE: Power = Power::from_milliwatts(4_000_000_000);
 
 impl Cdr {
-    /// What its periods say that does not fit together, or does not fit the tariff that they are priced by.
+    /// Checks the periods against each other and against the tariff that they are priced by.
+    ///
+    /// # Errors
+    /// [`RatingError`]: volumes beyond all figures.
     pub fn check(&self, tariff: &Tariff, zone: &TimeZone, priced: &PricedCdr) -> Result<Vec<Finding>, RatingError> {
         let mut findings = Vec::new();
         if let Some(first) = self.periods.first()
@@ -73,7 +76,7 @@ impl Cdr {
         }
     }
 
-    /// Periods on whose way a price changes: what they would cost in parts, at constant power.
+    /// Reports periods with a change of price inside: their cost in parts, at constant power.
     fn check_boundaries(
         &self,
         tariff: &Tariff,
@@ -166,8 +169,8 @@ impl Cdr {
         next.max(Timestamp::from_unix_ms(from.unix_ms().saturating_add(1))).min(to)
     }
 
-    /// Totals that it states and that are not those that were computed. One of another sign is an error: what was given back
-    /// would be charged, or the other way round.
+    /// Reports stated totals that differ from the computed ones. One of another sign is an error: a credit would be
+    /// charged, or the other way round.
     pub fn check_totals(&self, report: &PriceReport) -> Vec<Finding> {
         let differing = differing_totals(&self.text, report);
         let found = differing.into_iter().map(|(mismatch, span)| {
@@ -345,7 +348,7 @@ mod tests {
             let (report, found) = priced(&tariff(restriction), &cdr("", &period("12:00", "ENERGY=10")));
             assert_eq!(found.len(), 1, "{restriction} {found:?}");
             assert!(report.warnings[0].message.contains(cut), "{}", report.warnings[0].message);
-            // With a period of its own at every change nothing is left to say.
+            // With a period of its own at every change there is nothing to report.
             let halves =
                 [period("12:00", "ENERGY=4"), period("12:24", "ENERGY=1"), period("12:30", "ENERGY=5")].join(", ");
             assert_eq!(priced(&tariff(restriction), &cdr("", &halves)).1, []);

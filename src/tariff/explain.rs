@@ -1,4 +1,4 @@
-//! A tariff in words: one line for a display, and a text that leaves nothing out.
+//! Descriptions of a tariff in text: one line for a display, and a complete one.
 
 use super::lint::display_order;
 use super::model::{Component, Dimension, PriceLimit, Reservation, Restrictions, Tariff, TaxIncluded};
@@ -55,7 +55,7 @@ impl Tariff {
             if last != Some(key) {
                 lines.push(heading(component.dimension, restrictions.reservation.is_some()).to_owned());
             }
-            // The first element that matches wins; later ones are for what is left.
+            // The first element that matches applies; later ones are for the remaining cases.
             let order = if last == Some(key) { "otherwise " } else { "" };
             last = Some(key);
             lines.push(format!("  - {order}{}", self.sentence(component)));

@@ -23,7 +23,7 @@ pub struct TariffText<'t> {
 ///
 /// # Errors
 ///
-/// Bytes that are not UTF-8: their place, what the file probably is, and how it is converted.
+/// Bytes that are not UTF-8: their position, the probable encoding, and how the file is converted.
 pub fn text_of(bytes: &[u8]) -> Result<&str, TariffError> {
     let fault = |offset: usize, message: String| TariffError {
         path: "$".to_owned(),
@@ -126,7 +126,7 @@ impl TariffText<'_> {
         }
     }
 
-    /// All that is to be said about it: what makes it unusable, or what linting finds.
+    /// Returns all findings: the faults that make it unusable, or those of the linter.
     pub fn lint(&self, profiles: Profiles) -> Vec<Finding> {
         let found = check(self.text(), profiles);
         found.into_iter().map(|finding| self.moved(finding)).collect()
@@ -160,7 +160,7 @@ impl TariffText<'_> {
     }
 }
 
-/// All that is to be said about a text: what makes it unusable and what was found besides, or what linting finds.
+/// Returns all findings of a text: the faults that make it unusable with further findings, or those of the linter.
 pub fn check(text: &str, profiles: Profiles) -> Vec<Finding> {
     let (tariff, findings) = super::read::examine(text, false);
     let mut found = match tariff {

@@ -1,4 +1,4 @@
-//! What is said about a document: where, how bad, what, and what to do about it.
+//! A finding in a document: position, severity, description, and advice.
 
 use std::fmt;
 use std::ops::Range;
@@ -36,12 +36,12 @@ impl fmt::Display for Position {
     }
 }
 
-/// How bad a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Good to know; nothing is wrong.
+    /// Information; nothing is wrong.
     Note,
-    /// The document can be used, but probably does not say what was meant.
+    /// The document can be used, but probably states something unintended.
     Warning,
     /// The document cannot be used.
     Error,
@@ -57,10 +57,10 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One thing to say about a document.
+/// One finding in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// A stable name for the kind of finding; the manual lists them.
     pub code: &'static str,
@@ -70,9 +70,9 @@ pub struct Finding {
     pub span: Range<usize>,
     /// Line and column of the first byte.
     pub position: Position,
-    /// What was found.
+    /// The value found.
     pub message: String,
-    /// What to do about it, where there is something to do.
+    /// Advice, where there is some.
     pub help: Option<String>,
 }
 

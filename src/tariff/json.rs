@@ -1,4 +1,4 @@
-//! JSON with positions: every value knows where in the text it stands, and numbers stay as they were written.
+//! JSON with positions: every value has its position in the text, and numbers keep their spelling.
 //!
 //! A tariff is money, so a number must not pass through a float, and a finding must point at the line that causes it.
 //! Beyond RFC 8259 the reader takes a byte order mark and `//` comments, which occur in tariffs that people edit.
@@ -70,7 +70,7 @@ pub struct JsonError {
 }
 
 impl Value<'_> {
-    /// What it is, for messages.
+    /// Its kind, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -84,6 +84,9 @@ impl Value<'_> {
 }
 
 /// Reads one JSON value; nothing but white space and comments may follow it.
+///
+/// # Errors
+/// Text that is not JSON, nested too deeply, or followed by further text; with its position.
 pub fn parse(text: &str) -> Result<Document<'_>, JsonError> {
     let mut reader = Reader { text, at: 0, first_comment: None };
     if text.starts_with('\u{feff}') {

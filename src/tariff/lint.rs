@@ -1,7 +1,7 @@
-//! What a tariff says but probably does not mean.
+//! Finds statements of a tariff that are probably unintended.
 //!
-//! Shadowed elements, gaps and overlaps are found by trying: the tariff is asked what it charges at every combination of
-//! the moments at which its restrictions can change, with the very function that rates live sessions.
+//! Shadowed elements, gaps and overlaps are found by trying: the tariff is priced at every combination of the moments
+//! at which its restrictions can change, by the function that rates live sessions.
 
 use super::finding::{Finding, Position, Severity};
 use super::model::{Component, Dimension, MS_PER_DAY, Parsed, Restrictions, Tariff, TaxIncluded};
@@ -23,7 +23,7 @@ const AFIR_PER_KWH_FROM: Power = Power::from_milliwatts(50_000_000);
 /// Combinations of moments that are tried; a tariff with more is not searched for gaps.
 const MOMENTS_MAX: usize = 400_000;
 
-/// Everything that is to be said about a tariff, in the order of the text: what reading it found, and more.
+/// Returns all findings in a tariff, in the order of the text: those of the parser, and those of the linter.
 pub fn lint(parsed: &Parsed, profiles: Profiles) -> Vec<Finding> {
     let mut linter = Linter { tariff: &parsed.tariff, findings: parsed.warnings.clone() };
     linter.elements();
@@ -247,7 +247,7 @@ impl Linter<'_> {
         }
     }
 
-    /// Components whose element holds at this moment but that an earlier one hides.
+    /// Components whose element applies at this moment but that an earlier one shadows.
     fn shadows(
         &self,
         moment: &Moment,
@@ -407,7 +407,7 @@ fn impossible(restrictions: &Restrictions) -> Option<String> {
     }
 }
 
-/// Values at which restrictions change, per thing that they look at.
+/// Values at which restrictions change, by quantity.
 struct Moments {
     days: Vec<i64>,
     day_ms: Vec<i64>,

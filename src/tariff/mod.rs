@@ -1,7 +1,7 @@
 //! OCPI tariffs: reading, checking, rating, explaining.
 //!
-//! A [`Tariff`] is an OCPI 2.2.1 or 2.3.0 Tariff object, read once and never changed. A [`Rating`] is the price of one
-//! session that is under way:
+//! A [`Tariff`] is an OCPI 2.2.1 or 2.3.0 Tariff object, read once and never changed. A [`Rating`] is the price of
+//! one session that is in progress:
 //!
 //! ```text
 //!   Rating::open ──> price(reading) ──> Slices ──> apply ──> total

@@ -36,7 +36,7 @@ pub struct Tariff {
     pub(super) ahead: Ahead,
 }
 
-/// A tariff that was read, and what is to be said about its text.
+/// A parsed tariff, with the findings in its text.
 #[derive(Clone, Debug)]
 pub struct Parsed {
     /// The tariff.
@@ -54,9 +54,9 @@ pub struct TariffError {
     pub span: Range<usize>,
     /// Line and column.
     pub position: Position,
-    /// What is wrong.
+    /// The fault.
     pub reason: TariffFault,
-    /// What else is wrong with the text.
+    /// Further faults of the text.
     pub others: Vec<TariffError>,
 }
 
@@ -91,7 +91,7 @@ impl TariffError {
     }
 }
 
-/// What can be wrong with a tariff so that nobody may be charged by it.
+/// A fault of a tariff that makes it unusable for charging.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TariffFault {
     /// Not JSON.
@@ -108,12 +108,12 @@ pub enum TariffFault {
     /// A field without which there is no price.
     #[error("the field `{0}` is missing")]
     Missing(&'static str),
-    /// A field of another JSON type than the specification says.
+    /// A field of another JSON type than the specification requires.
     #[error("{expected} was expected, this is {found}")]
     Type {
-        /// What was expected.
+        /// The expected value.
         expected: &'static str,
-        /// What was found.
+        /// The value found.
         found: &'static str,
     },
     /// A value outside what the specification allows.
@@ -121,7 +121,7 @@ pub enum TariffFault {
     Value {
         /// The value found.
         value: String,
-        /// What was expected.
+        /// The expected value.
         expected: &'static str,
     },
     /// A field that is none of the specification's but stands where a field that decides the price is meant.
@@ -184,7 +184,7 @@ impl TariffFault {
         )
     }
 
-    /// What to do about it.
+    /// Advice.
     pub fn help(&self) -> Option<String> {
         match self {
             TariffFault::Misspelled { meant, .. } => Some(format!("write `{meant}`, or remove the field")),
@@ -250,7 +250,7 @@ impl fmt::Display for Dimension {
 pub enum Reservation {
     /// `RESERVATION`: the time between reserving and starting.
     Reserved,
-    /// `RESERVATION_EXPIRES`: a reservation that nobody came for.
+    /// `RESERVATION_EXPIRES`: a reservation that no session used.
     Expires,
 }
 
@@ -261,7 +261,7 @@ pub struct Component {
     pub element: u16,
     /// Its place among the element's components, counted from 0.
     pub ordinal: u16,
-    /// What it prices.
+    /// The dimension that it prices.
     pub dimension: Dimension,
     /// Price in 10⁻⁹ of the major unit per kWh, per hour or once.
     pub price_nano: i64,
@@ -365,9 +365,12 @@ pub struct Cuts {
 impl Tariff {
     /// Reads the OCPI 2.2.1 or 2.3.0 Tariff object and compiles it.
     ///
-    /// Unknown fields and vendor extensions give warnings. What could make a price wrong (a restriction that cannot be
-    /// understood, a price that is missing, a field that is written twice) is an error with its line and column; all of
-    /// them are told at once.
+    /// Unknown fields and vendor extensions give warnings. What could make a price wrong (a restriction that cannot
+    /// be understood, a price that is missing, a field that is written twice) is an error with its line and column;
+    /// all of them are reported at once.
+    ///
+    /// # Errors
+    /// [`TariffError`] with all faults and their positions.
     pub fn parse(json: &str) -> Result<Parsed, TariffError> {
         let (tariff, warnings) = read::examine(json, false);
         Ok(Parsed { tariff: tariff?, warnings })
@@ -375,6 +378,9 @@ impl Tariff {
 
     /// Reads the text that a session was begun with. A field that is refused today in a new tariff is passed over, as it was
     /// when the session began: its price does not change on the way.
+    ///
+    /// # Errors
+    /// [`TariffError`]: the text is not the one that a session began with.
     pub fn parse_pinned(json: &str) -> Result<Tariff, TariffError> {
         read::examine(json, true).0
     }
@@ -389,12 +395,12 @@ impl Tariff {
         &self.id
     }
 
-    /// The country of whoever sells by it: ISO 3166-1 alpha-2, `XX` where the tariff does not say.
+    /// The country of the seller: ISO 3166-1 alpha-2, `XX` where the tariff has none.
     pub fn country(&self) -> [u8; 2] {
         self.country
     }
 
-    /// The party that sells by it: three characters by ISO 15118, `???` where the tariff does not say.
+    /// The seller's party: three characters by ISO 15118, `???` where the tariff has none.
     pub fn party(&self) -> &str {
         &self.party
     }
@@ -409,8 +415,8 @@ impl Tariff {
         self.tax
     }
 
-    /// How a total becomes an amount: the field `rounding` (`HALF_EVEN`, `HALF_UP`, `DOWN`), an extension of ours, as
-    /// OCPI leaves the rule to law and contract. Half-even when it is not there.
+    /// Rule by which a total is rounded to an amount: the field `rounding` (`HALF_EVEN`, `HALF_UP`, `DOWN`), an
+    /// extension of ours, as OCPI leaves the rule to law and contract. Half-even when it is not there.
     pub fn rounding(&self) -> Rounding {
         self.rounding
     }
@@ -470,7 +476,7 @@ impl PriceLimit {
 }
 
 impl Restrictions {
-    /// Whether no moment can meet it: a bound below that is not below the one above.
+    /// Whether no moment can meet it: a lower bound that is not below the upper one.
     pub(super) fn is_impossible(&self) -> bool {
         let empty = |min: Option<i64>, max: Option<i64>| max.is_some_and(|max| max <= min.unwrap_or(0));
         empty(self.min_energy, self.max_energy)
@@ -480,7 +486,8 @@ impl Restrictions {
             || matches!((self.start_day, self.end_day), (Some(start), Some(end)) if end <= start)
     }
 
-    /// Whether it holds at every moment at which the other one does. May say no where it does, never yes where it does not.
+    /// Whether it holds at every moment at which the other one does. May return false where it does, never true where
+    /// it does not.
     pub(super) fn covers(&self, other: &Restrictions) -> bool {
         fn within<T: PartialOrd>(own: (Option<T>, Option<T>), other: (Option<T>, Option<T>)) -> bool {
             let low = own.0.is_none_or(|own| other.0.is_some_and(|other| other >= own));

@@ -138,7 +138,7 @@ const DECIDE_NOTHING: &[&str] = &[
     "reservation_id",
 ];
 
-/// Other words for fields, in the spelling of [`plain`], with the fields that they stand for.
+/// Synonyms of fields, in the spelling of [`plain`], with the fields that they mean.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("condition", "restrictions"),
     ("conditions", "restrictions"),
@@ -302,7 +302,7 @@ pub(super) fn restriction(name: &str) -> bool {
     RESTRICTION_FIELDS.iter().any(|known| plain(known) == plain(name))
 }
 
-/// The field that a name stands for: the same word in another spelling, another word for it, or one or two letters away.
+/// The field that a name probably means: another spelling, a synonym, or one or two letters away.
 pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let word = plain(name);
     if let Some(field) = known.iter().find(|field| plain(field) == word) {

@@ -1,7 +1,7 @@
 //! The running price of one session: what accrues per meter reading, kept as volumes per price component.
 //!
 //! Volumes are whole numbers (µWh and ms), so they add up exactly however a session is cut into readings; prices are
-//! multiplied in only when a total is asked for ([`Rating::total`]). An interval between two readings is split at
+//! multiplied in only when a total is computed ([`Rating::total`]). An interval between two readings is split at
 //! every moment at which a price can change, at constant power; the register at such a moment is rounded down to the
 //! µWh, and the moment at which a threshold of energy is reached is the first millisecond at which it is.
 
@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-/// Everything needed to price a session that is under way; a value of about 150 bytes, without the tariff.
+/// Everything needed to price a session that is in progress; a value of about 150 bytes, without the tariff.
 ///
 /// It is made by [`Rating::open`], changed by [`Rating::apply`] only, and can be stored as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +71,7 @@ pub struct Slice {
     pub time_component: u16,
     /// Index of the flat fee that fell due at its beginning.
     pub flat_component: u16,
-    /// What its time is.
+    /// The kind of its time.
     pub phase: Phase,
     /// Why it is not part of the slice before.
     pub reason: Reason,
@@ -146,7 +146,7 @@ impl Reason {
         Reason::Summed,
     ];
 
-    /// The word in segments and documents.
+    /// The name in segments and documents.
     pub const fn as_str(self) -> &'static str {
         match self {
             Reason::Start => "start",
@@ -165,7 +165,7 @@ impl Reason {
     }
 }
 
-/// Why a reading has no price. The reading is to blame unless said otherwise.
+/// Reason why a reading has no price. The reading is at fault unless noted otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RatingError {
     /// It is older than the one before.
@@ -199,7 +199,7 @@ pub enum RatingError {
 }
 
 impl Rating {
-    /// A number that reads all of it, so that what comes next finds it near: what it is does not matter.
+    /// Reads every part, to prefetch it; the value does not matter.
     #[inline]
     pub fn touch(&self) -> u64 {
         let volumes = self.volumes.first().zip(self.volumes.last());
@@ -209,6 +209,9 @@ impl Rating {
 
     /// A session that begins. The flat fee that applies at the start is due at once, unless it depends on power or
     /// current: then the first reading decides.
+    ///
+    /// # Errors
+    /// [`RatingError`]; none for a tariff and an instant within their ranges.
     pub fn open(
         tariff: &Tariff,
         zone: &TimeZone,
@@ -243,9 +246,13 @@ impl Rating {
         Ok(rating)
     }
 
-    /// What the time before the session cost in which a place was held. `expired`: nobody came.
+    /// Cost of the reserved time before the session. `expired`: no session followed.
     ///
     /// To be applied like the slices of a reading; the session's own start stays what it is.
+    ///
+    /// # Errors
+    /// [`RatingError::WrongTariff`]; [`RatingError::TimeWentBack`] when `to` is before `from`;
+    /// [`RatingError::TooManySlices`].
     pub fn reserve(
         &self,
         tariff: &Tariff,
@@ -272,13 +279,13 @@ impl Rating {
         self.cut(tariff, zone, &interval)
     }
 
-    /// What accrues between the last point and this reading. Pure: nothing changes until it is applied.
+    /// The slices that accrue between the last point and this reading. Pure: nothing changes until it is applied.
     ///
     /// Energy flows when the register moved, or when it did not but the charger measures power: then the time is
-    /// `TIME`, else `PARKING_TIME`. Where no power is told and energy flowed before, a register that stands still for no
-    /// longer than its resolution explains leaves the time undecided: no slice, and the next reading counts from the same
-    /// point. Power inside the interval is what the registers say, energy over time; the measured one counts only where
-    /// the register is too coarse to move.
+    /// `TIME`, else `PARKING_TIME`. Where no power is reported and energy flowed before, a register that stands still
+    /// for no longer than its resolution explains leaves the time undecided: no slice, and the next reading counts
+    /// from the same point. Power inside the interval follows from the registers, energy over time; the measured one
+    /// counts only where the register is too coarse to move.
     ///
     /// # Errors
     /// [`RatingError`]: the reading does not follow, or is beyond all figures.
@@ -350,7 +357,7 @@ impl Rating {
         self.cut(tariff, zone, &interval)
     }
 
-    /// What it will be when this is added.
+    /// The rating after adding these slices.
     pub fn with(&self, slices: &Slices) -> Rating {
         // Copied as they lie: a clone would go through them one by one, with every reading.
         let mut after = Rating { volumes: SmallVec::from_slice(&self.volumes), ..*self };
@@ -358,7 +365,7 @@ impl Rating {
         after
     }
 
-    /// Adds what a reading added. Cannot fail and needs no tariff, so replaying a journal never prices again.
+    /// Adds the slices of a reading. Cannot fail and needs no tariff, so replaying a journal never prices again.
     pub fn apply(&mut self, slices: &Slices) {
         if let [first, .., last] | [first @ last] = slices.0.as_slice() {
             let risen = |sum: i64, slice: &Slice| sum.saturating_add(slice.energy.microwatt_hours());
@@ -496,7 +503,7 @@ impl Rating {
         Moment { phase, local, elapsed_ms: at.since(self.start).ms(), energy, power, current }
     }
 
-    /// Walks an interval from one possible change of price to the next.
+    /// Cuts an interval at every possible change of price.
     fn cut(&self, tariff: &Tariff, zone: &TimeZone, interval: &Interval) -> Result<Slices, RatingError> {
         let mut slices: SmallVec<[Slice; 1]> = SmallVec::new();
         let reservation = interval.phase.is_reservation();
@@ -554,7 +561,7 @@ impl Rating {
     }
 }
 
-/// What lies between two points of a session.
+/// The interval between two points of a session.
 struct Interval {
     from: Timestamp,
     to: Timestamp,
@@ -645,7 +652,7 @@ pub(super) fn average_power(energy: i64, ms: i64) -> Option<i64> {
     i64::try_from(i128::from(energy) * 3_600 / i128::from(ms)).ok()
 }
 
-/// What made the price change at this moment.
+/// The cause of a change of price at this moment.
 fn reason(tariff: &Tariff, moment: &Moment, before: Phase) -> Reason {
     let cuts = &tariff.cuts;
     if moment.phase != before && !moment.phase.is_reservation() {

@@ -18,8 +18,8 @@ const WEEKDAYS: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRID
 /// Decimals that OCPI numbers have (types, `number`).
 const NUMBER_DECIMALS: u32 = 4;
 
-/// Reads a tariff as far as it can be read: the tariff or all that is wrong with it, and what is to be said besides.
-/// `pinned`: what versions before took with a warning is no fault.
+/// Reads a tariff as far as possible: the tariff or all of its faults, with further findings. `pinned`: what earlier
+/// versions accepted with a warning is no fault.
 pub(super) fn examine(text: &str, pinned: bool) -> (Result<Tariff, TariffError>, Vec<Finding>) {
     let mut reader = Reader::new(text);
     let tariff = whole(&mut reader).map(Some);
@@ -48,7 +48,7 @@ fn whole(reader: &mut Reader<'_>) -> Result<Option<Tariff>, TariffError> {
     compile(reader, &root)
 }
 
-/// Every field by itself: a fault in one leaves the others readable, so that all faults are told at once.
+/// Every field by itself: a fault in one leaves the others readable, so that all faults are reported at once.
 fn compile(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<Tariff>, TariffError> {
     let mut seller = [None, None];
     for (known, (field, max)) in seller.iter_mut().zip([("country_code", 2), ("party_id", 3)]) {

@@ -48,7 +48,7 @@ pub struct PriceReport {
     pub segments: Vec<SegmentText>,
     /// Tax per rate, before the price limits.
     pub vat: Vec<VatText>,
-    /// What is to be said about it.
+    /// Warnings about the price.
     pub warnings: Vec<Warning>,
 }
 
@@ -80,9 +80,9 @@ pub struct SegmentText {
     pub price: String,
     /// Billed volume times price, exactly: with tax where the prices contain it, else before tax.
     pub amount: String,
-    /// What it costs before tax.
+    /// The cost before tax.
     pub cost_excl_vat: String,
-    /// What it costs after tax.
+    /// The cost after tax.
     pub cost_incl_vat: String,
     /// Tax in percent, where the tariff states it.
     pub vat: Option<String>,
@@ -95,7 +95,7 @@ pub struct SegmentText {
 pub struct VatText {
     /// Percent; `None` where the tariff states none.
     pub rate: Option<String>,
-    /// What is taxed.
+    /// The taxed amount.
     pub excl_vat: String,
     /// The same with tax.
     pub incl_vat: String,
@@ -106,7 +106,7 @@ pub struct VatText {
 pub struct Warning {
     /// A stable name.
     pub code: String,
-    /// In words.
+    /// The text of the warning.
     pub message: String,
     /// The field that it is about, as a path from the root of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -126,6 +126,9 @@ struct Times {
 
 impl PriceReport {
     /// Of a session that was priced reading by reading.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or a total beyond all figures.
     pub fn of_session(session: &PricedSession, tariff: &Tariff) -> Result<PriceReport, RatingError> {
         let rating = &session.rating;
         let times = Times { total: rating.at.since(rating.start) };
@@ -137,6 +140,9 @@ impl PriceReport {
     }
 
     /// Of a CDR. The total of a credit CDR is negated, its lines are those of the CDR that it takes back.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or a total beyond all figures.
     pub fn of_cdr(cdr: &Cdr, priced: &PricedCdr, tariff: &Tariff) -> Result<PriceReport, RatingError> {
         let mut report = report(&priced.rating, &priced.segments, tariff, &Times { total: priced.duration })?;
         if cdr.credit

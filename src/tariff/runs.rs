@@ -1,4 +1,4 @@
-//! Sessions from files: lists of meter readings, and runs of which only power, energy and times are known.
+//! Sessions from files: lists of meter readings, and runs that state only power, energy and times.
 //!
 //! Both become ordinary meter readings and are priced by the engine that prices live sessions.
 
@@ -39,7 +39,7 @@ pub struct ReservedTime {
     pub from: Timestamp,
     /// When charging began, or when it expired.
     pub to: Timestamp,
-    /// Nobody came.
+    /// No session followed.
     pub expired: bool,
 }
 
@@ -55,7 +55,10 @@ pub struct PricedSession {
 impl RecordedSession {
     /// Reads `{timezone, start, end, readings: [{at, register_wh, power_w?, current_a?}], reservation?}`.
     ///
-    /// The session's energy counts from the first reading's register, unless `start_register_wh` says otherwise.
+    /// The session's energy counts from the first reading's register, unless `start_register_wh` is given.
+    ///
+    /// # Errors
+    /// [`TariffError`] with all faults: missing and misspelled fields, falling registers, times out of order.
     pub fn parse_readings(text: &str) -> Result<RecordedSession, TariffError> {
         told(text, |reader, root| {
             let root = object("$", root, reader)?;
@@ -99,7 +102,10 @@ impl RecordedSession {
     }
 
     /// Reads a run: `{timezone, start_date_time, end_date_time, max_power_supply_kw, requested_kwh,
-    /// max_current_supply_amp}`, also below `input`. The car takes what it asked for at full power, then idles.
+    /// max_current_supply_amp}`, also below `input`. The car takes the requested energy at full power, then idles.
+    ///
+    /// # Errors
+    /// [`TariffError`] with all faults: missing and misspelled fields, times out of order.
     pub fn parse_run(text: &str) -> Result<RecordedSession, TariffError> {
         told(text, |reader, root| {
             let outer = object("$", root, reader)?;
@@ -144,12 +150,12 @@ impl RecordedSession {
         Some(session)
     }
 
-    /// Brings the readings to the end: later ones are left out, and a last one says that nothing flowed any more.
+    /// Adds a last reading without power at the end, and removes later ones.
     fn close(&mut self) {
         self.readings.retain(|reading| reading.at >= self.start && reading.at <= self.end);
         let register = self.readings.last().map_or(self.first_register, |last| last.register);
         if self.readings.last().is_none_or(|last| last.at < self.end) && self.end > self.start {
-            // Nothing flows any more: that is known, and told by its power.
+            // No energy flows after it; its power of zero states that.
             let power = Some(Power::default());
             self.readings.push(MeterReading { sequence: 0, at: self.end, register, power, current: None });
         }
@@ -159,6 +165,9 @@ impl RecordedSession {
     }
 
     /// Prices it, reading by reading.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or figures beyond all ranges.
     pub fn price(&self, tariff: &Tariff, zone: &TimeZone) -> Result<PricedSession, RatingError> {
         let mut rating = Rating::open(tariff, zone, self.start, self.first_register)?;
         let expired = self.reservation.is_some_and(|reservation| reservation.expired);
@@ -171,7 +180,7 @@ impl RecordedSession {
             rating.apply(&slices);
             segments.add(&slices);
         }
-        // Nobody came: there is no session behind the reservation.
+        // No session followed the reservation.
         let count = if expired { 0 } else { self.readings.len() };
         for (index, reading) in self.readings.iter().take(count).enumerate() {
             let slices = match index + 1 == count {

@@ -28,7 +28,7 @@ pub struct Segment {
     pub to: Timestamp,
     /// µWh, ms, or 1 for a fee.
     pub volume: i64,
-    /// What the time was.
+    /// The kind of the time.
     pub phase: Phase,
     /// Why it began.
     pub reason: Reason,
@@ -204,6 +204,9 @@ impl Segments {
 
     /// What each segment is billed, as of a rating that took the same slices. Costs add up to the total before the
     /// tariff's price limits.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or a cost beyond all figures.
     pub fn billed(&self, rating: &Rating, tariff: &Tariff) -> Result<Vec<BilledSegment>, RatingError> {
         let mut billed: Vec<BilledSegment> = Vec::with_capacity(self.done.len());
         for segment in &self.done {

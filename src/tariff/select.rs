@@ -1,7 +1,7 @@
-//! Which components are active at a moment, and when that can change next.
+//! Selects the components that are active at a moment, and the next moment at which that can change.
 //!
-//! The first element whose restrictions all hold and that has a component for a dimension prices that dimension
-//! (OCPI 2.3.0, mod_tariffs, Tariff object). Local time is asked of the zone at instants, so the repeated hour of an
+//! The first element whose restrictions all hold and that has a component for a dimension prices that dimension (OCPI
+//! 2.3.0, mod_tariffs, Tariff object). Local time is computed by the zone from instants, so the repeated hour of an
 //! autumn night is never ambiguous: the clock change itself is one of the moments at which prices may change.
 
 use super::model::{Dimension, MS_PER_DAY, MS_PER_MINUTE, Reservation, Restrictions, Tariff};
@@ -19,7 +19,7 @@ pub enum Phase {
     Parked = 1,
     /// Reserved, and the driver came: elements with `RESERVATION`.
     Reserved = 2,
-    /// Reserved, and nobody came: `RESERVATION_EXPIRES` first, `RESERVATION` for what those leave open.
+    /// Reserved without a session: `RESERVATION_EXPIRES` first, `RESERVATION` for dimensions that those leave open.
     Expired = 3,
 }
 
@@ -54,11 +54,11 @@ impl Flow {
     }
 }
 
-/// Everything that restrictions look at.
+/// All quantities that restrictions depend on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
     pub(super) phase: Phase,
-    /// Local clock; only looked at when the tariff depends on it.
+    /// Local time; only computed when the tariff depends on it.
     pub(super) local: Local,
     /// Since the start of the session, or of the reservation while reserved.
     pub(super) elapsed_ms: i64,
@@ -140,7 +140,7 @@ fn fill(tariff: &Tariff, moment: &Moment, reservation: Option<Reservation>, acti
     }
 }
 
-/// Whether an element applies at a moment, reservations told apart from sessions.
+/// Whether an element applies at a moment; reservations and sessions are distinct.
 pub(super) fn holds_at(restrictions: &Restrictions, moment: &Moment) -> bool {
     let reservation = match moment.phase {
         Phase::Charging | Phase::Parked => restrictions.reservation.is_none(),
@@ -163,7 +163,7 @@ fn holds(restrictions: &Restrictions, moment: &Moment) -> bool {
                 && flow_holds(moment.current, restrictions.min_current, restrictions.max_current))
 }
 
-/// A flow that nobody measured excludes nothing: a charger that reports no current must not make a tariff free.
+/// A quantity without a measurement excludes nothing: a charger that reports no current must not make a tariff free.
 fn flow_holds(flow: Flow, min: Option<i64>, max: Option<i64>) -> bool {
     let low = flow.low.or(flow.high);
     let high = flow.high.or(flow.low);
@@ -208,7 +208,7 @@ pub(super) fn next_civil_cut(
     if offset_ms(zone, next) == local.offset_ms {
         return next;
     }
-    // The clock is changed on the way: stop there and look at the new local time.
+    // The zone changes its offset in between: stop there and use the new local time.
     let change = jiff::Timestamp::from_millisecond(at.unix_ms())
         .ok()
         .and_then(|instant| zone.following(instant).next())

@@ -1,9 +1,9 @@
-//! How long a register may stand still while energy flows.
+//! Longest time without movement of a register while energy flows.
 //!
-//! A meter of whole watt hours shows a steady charge as steps. Between two steps its register says nothing, so time in which
-//! it stands still is *undecided* until it rises (then energy flowed), the charger tells a power (then that counts), or it has
-//! stood still for longer than two steps take (then energy stopped flowing at the last step). The manual's page on
-//! [pricing](crate::manual::pricing) has the rule with its reasons.
+//! A meter of whole watt hours shows a steady charge as steps. Between two steps its register shows nothing, so time
+//! in which it stands still is *undecided* until it rises (then energy flowed), the charger reports a power (then
+//! that counts), or it has stood still for longer than two steps take (then energy stopped flowing at the last step).
+//! The manual's page on [pricing](crate::manual::pricing) has the rule with its reasons.
 
 use crate::limits::{STILL_MAX, STILL_MIN};
 use crate::units::TimeSpan;
@@ -23,12 +23,13 @@ const UNIT_MS: i64 = 2_000;
 
 const _: () = assert!(STILL_MAX.ms() / UNIT_MS <= u8::MAX as i64);
 
-/// What the steps of a register tell about its meter.
+/// Resolution and pace of a meter, estimated from the steps of its register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pace {
     /// The resolution is 10 to this power, in µWh: the coarsest that all rises are multiples of.
     resolution: u8,
-    /// How long the register may stand still, in [`UNIT_MS`]: two bytes in all, as every live session has them.
+    /// Longest time without movement of the register, in [`UNIT_MS`]: two bytes in all, as every live session has
+    /// them.
     still: u8,
 }
 

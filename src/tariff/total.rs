@@ -1,4 +1,4 @@
-//! From volumes to money: what a session costs if it ends now. The one place where a price is computed.
+//! Computes the cost of a session from its volumes. Prices are computed only here.
 //!
 //! The running cost, the limit, the capture, the CDR and the receipt all come from [`Rating::total`].
 
@@ -41,7 +41,7 @@ pub enum Clamp {
     Zero,
 }
 
-/// What a session costs, with its lines. A line is `None` when no component of its kind was ever active.
+/// The cost of a session, with its lines. A line is `None` when no component of its kind was ever active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
     /// Before tax, within the tariff's price limits.
@@ -60,11 +60,11 @@ pub struct Total {
     pub reservation: Option<Price>,
     /// The limit that decided, if one did.
     pub clamp: Clamp,
-    /// How the payable amount is rounded.
+    /// Rounding rule of the payable amount.
     pub rounding: Rounding,
 }
 
-/// What is billed at the price of one component.
+/// The billed volume and price of one component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Billed {
     pub(super) component: u16,
@@ -95,6 +95,9 @@ pub struct VatLine {
 
 impl Total {
     /// The amount to pay: the total after tax, rounded once by the tariff's rule.
+    ///
+    /// # Errors
+    /// [`MoneyError::Overflow`].
     pub fn payable(&self) -> Result<Amount, MoneyError> {
         self.incl_vat.round(self.rounding)
     }
@@ -106,8 +109,11 @@ impl Total {
 }
 
 impl Rating {
-    /// What is owed if the session ends now, with step sizes, price limits and VAT. Takes as long as there are
+    /// The cost if the session ends now, with step sizes, price limits and VAT. Its time depends on the number of
     /// components in use, whatever the session's length, and allocates nothing for an ordinary tariff.
+    ///
+    /// # Errors
+    /// [`RatingError`]: another tariff, or a total beyond all figures.
     pub fn total(&self, tariff: &Tariff) -> Result<Total, RatingError> {
         let mut lines: [Option<Parts>; 5] = [None; 5];
         let mut sum = Parts::default();
@@ -133,7 +139,10 @@ impl Rating {
         })
     }
 
-    /// The total after tax alone, which is what a running session is asked for.
+    /// The total after tax alone, which every reading of a running session needs.
+    ///
+    /// # Errors
+    /// Those of [`Rating::total`].
     pub fn running(&self, tariff: &Tariff) -> Result<Cost, RatingError> {
         let mut sum = Parts::default();
         self.each_billed(tariff, |billed| {
@@ -145,6 +154,9 @@ impl Rating {
     }
 
     /// Tax per rate, in ascending order of rates; the sums are those of the total before its price limits.
+    ///
+    /// # Errors
+    /// Those of [`Rating::total`].
     pub fn vat_lines(&self, tariff: &Tariff) -> Result<SmallVec<[VatLine; 4]>, RatingError> {
         let mut lines: SmallVec<[VatLine; 4]> = SmallVec::new();
         self.each_billed(tariff, |billed| {
@@ -164,6 +176,9 @@ impl Rating {
     }
 
     /// Energy and time that are billed beyond what was consumed, because of `step_size`.
+    ///
+    /// # Errors
+    /// Those of [`Rating::total`].
     pub fn rounded_up(&self, tariff: &Tariff) -> Result<(Energy, TimeSpan), RatingError> {
         let (mut energy, mut time) = (0_i64, 0_i64);
         self.each_billed(tariff, |billed| {
@@ -178,7 +193,7 @@ impl Rating {
         Ok((Energy::from_microwatt_hours(energy), TimeSpan::from_ms(time)))
     }
 
-    /// Walks over everything that is billed: fees, then components in the order of the tariff.
+    /// Iterates over all billed positions: fees, then components in the order of the tariff.
     pub(super) fn each_billed(
         &self,
         tariff: &Tariff,
@@ -324,8 +339,8 @@ fn share(value: i128, part: i128, whole: i128) -> i128 {
     if value <= 0 || whole <= 0 || part > whole {
         return 0;
     }
-    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side. What is left is
-    // below the divisor, of 127 bits, so that twice as much fits 128; the quotient is at most the value.
+    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side. The
+    // remainder is below the divisor, of 127 bits, so that twice as much fits 128; the quotient is at most the value.
     let (value, part, whole) = (value.cast_unsigned(), part.cast_unsigned(), whole.cast_unsigned());
     let (mut quotient, mut rest) = (0_u128, 0_u128);
     for bit in (0..127_u32).rev() {

@@ -132,8 +132,7 @@ fn per_hour_from(tariff: &Tariff, low: i64) -> i64 {
     kwh.unwrap_or_else(|| low.saturating_mul(50)).min(low.saturating_mul(100))
 }
 
-/// Between what and what a kWh costs nearly everywhere, in 10⁻⁹ of the major unit; `None` for currencies whose worth is not
-/// known here.
+/// Usual range of the price of a kWh, in 10⁻⁹ of the major unit; `None` for currencies without an entry.
 fn usual_per_kwh(currency: &str) -> Option<(i64, i64)> {
     const NANO: i64 = 1_000_000_000;
     let (low_milli, high): (i64, i64) = match currency {

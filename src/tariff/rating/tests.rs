@@ -229,7 +229,7 @@ fn where_a_register_is_too_coarse_the_measured_power_says_that_energy_flows() {
 
 #[test]
 fn an_instant_uses_no_component() {
-    // The fee waits for the first reading that tells the power; a reading at the very start tells nothing.
+    // The fee waits for the first reading that has a power; a reading at the very start has none.
     let tariff = tariff(
         r#"[{"price_components": [{"type": "FLAT", "price": 1, "step_size": 1}], "restrictions": {"min_power": 1}},
             {"price_components": [{"type": "TIME", "price": 6, "step_size": 600},
@@ -251,8 +251,8 @@ fn timed() -> Tariff {
     )
 }
 
-/// A session of a meter with this resolution (µWh), read every second without power; `energy` tells the true register (µWh) at
-/// a second. The running cost never falls on the way.
+/// A session of a meter with this resolution (µWh), read every second without power; `energy` returns the true
+/// register (µWh) at a second. The running cost never falls on the way.
 fn coarse(tariff: &Tariff, resolution: i64, seconds: i64, energy: impl Fn(i64) -> i64) -> (Rating, Segments) {
     let (zone, start) = (zone(), at("2026-11-23T15:00:00Z"));
     let mut rating = Rating::open(tariff, &zone, start, wh(0)).unwrap();
@@ -291,7 +291,7 @@ fn a_steady_charge_is_no_parking_on_a_meter_of_whole_watt_hours() {
 
 #[test]
 fn a_steady_charge_is_no_parking_on_a_meter_of_a_tenth_of_a_kilowatt_hour() {
-    // 100 Wh take 261 s. Before the first step nothing tells that energy flows.
+    // 100 Wh take 261 s. Before the first step nothing shows that energy flows.
     let (rating, segments) = coarse(&timed(), 100_000_000, 7_200, |second| second * 383_333);
     assert!(rating.parking_time() <= TimeSpan::from_secs(261), "{:?}", rating.parking_time());
     assert!(segments.as_slice().len() <= 3, "{:?}", segments.as_slice());
