@@ -17,7 +17,7 @@ pub enum OcpiVersion {
     V2_3_0,
 }
 
-/// Who sends a record: OCPI's country code and party id.
+/// The sender of a record: OCPI's country code and party id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Party {
     /// ISO 3166-1 alpha-2.
@@ -33,6 +33,9 @@ pub struct Cdr(Map<String, Value>);
 
 impl Cdr {
     /// The record of a session.
+    ///
+    /// # Errors
+    /// [`BillingError::Tariff`]; [`BillingError::Money`] for figures that cannot be written as numbers.
     pub fn new(session: &ClosedSession, issue: &Issue, version: OcpiVersion) -> Result<Cdr, BillingError> {
         let price = |net: Cost, gross: Cost| price(version, net, gross);
         let of = |dimension: Dimension| -> Result<Option<(Cost, Cost)>, BillingError> {
@@ -92,6 +95,9 @@ impl Cdr {
 
     /// The credit record that takes this one back, in whole or in part (OCPI: `credit`, `credit_reference_id`): the same,
     /// with another id, and as total cost what is given back, below zero.
+    ///
+    /// # Errors
+    /// [`BillingError::Money`] for amounts that cannot be written as numbers.
     pub fn credit(
         &self,
         id: &str,
@@ -130,7 +136,7 @@ fn token(session: &ClosedSession, issue: &Issue) -> Value {
     ])
 }
 
-/// Fields that OCPI demands and that are not known are `#NA`, as it says for cases without a connector.
+/// Required OCPI fields without a value are `#NA`, as the specification demands for locations without a connector.
 fn location(session: &ClosedSession) -> Value {
     let place = &session.place;
     let or_na = |field: &str| if field.is_empty() { "#NA".to_owned() } else { field.to_owned() };

@@ -1,5 +1,5 @@
-//! What is written down about a session when it is over: the record for other systems, the receipt for the driver, the
-//! invoice for the books of both, and the comparison with what the processor paid out.
+//! The documents of a session that is over: the record for other systems, the receipt for the driver, the invoice for
+//! the books of both, and the comparison with what the processor paid out.
 //!
 //! Everything starts from a [`ClosedSession`]: plain figures that were decided before. Nothing is priced here, and
 //! nothing is rounded: the one rounding has happened, and the difference it made is a line of its own.

@@ -14,11 +14,17 @@ const TEMPLATE: &str = include_str!("templates/receipt.html");
 impl SignedReceipt {
     /// The receipt as one HTML page without anything from elsewhere: no script, no font, no picture but the QR code of
     /// its link. Every value is escaped, and control characters and marks of direction are written out.
+    ///
+    /// # Errors
+    /// [`BillingError::Template`].
     pub fn to_html(&self) -> Result<String, BillingError> {
         page(TEMPLATE, &self.receipt, Some(&self.signature.key_id))
     }
 
     /// The same with an operator's own template (minijinja), which gets the same values.
+    ///
+    /// # Errors
+    /// [`BillingError::Template`]: the template has a fault, which the error describes with its line.
     pub fn to_html_with(&self, template: &str) -> Result<String, BillingError> {
         page(template, &self.receipt, Some(&self.signature.key_id))
     }
@@ -26,6 +32,9 @@ impl SignedReceipt {
 
 impl Receipt {
     /// The page of a receipt that is not signed.
+    ///
+    /// # Errors
+    /// [`BillingError::Template`].
     pub fn to_html(&self) -> Result<String, BillingError> {
         page(TEMPLATE, self, None)
     }

@@ -8,11 +8,11 @@ use rust_decimal::Decimal;
 /// Why a line takes back what prices below zero come to.
 pub(super) const NOT_PAID_OUT: &str = "prices below zero, not paid out";
 
-/// What the tariff's engine says about a session, in billing's words. Adds up by construction: the line of the price
-/// limit closes the gap between the lines and a total that a lowest or highest price decided.
+/// The tariff engine's result for a session, as billing needs it. Adds up by construction: the line of the price
+/// limit closes the gap between the lines and a total that a lowest or highest price determined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pricing {
-    /// What was priced, in order of time.
+    /// The priced positions, in order of time.
     pub lines: Vec<Line>,
     /// Sums per VAT rate.
     pub vat: Vec<VatTotal>,
@@ -20,12 +20,15 @@ pub struct Pricing {
     pub net: Cost,
     /// The exact cost with VAT.
     pub gross: Cost,
-    /// How the payable amount is rounded.
+    /// Rounding rule of the payable amount.
     pub rounding: Rounding,
 }
 
 impl Pricing {
     /// Reads a rating and its segments; `ended_at` dates the line of the price limit.
+    ///
+    /// # Errors
+    /// [`BillingError::Rating`] for another tariff; [`BillingError::Money`].
     pub fn of(
         tariff: &Tariff,
         rating: &Rating,
@@ -154,7 +157,7 @@ fn reason(restrictions: &Restrictions, reason: tariff::Reason) -> String {
     }
 }
 
-/// The restrictions of an element in a few words; nothing when it has none.
+/// The restrictions of an element as a short text; empty when it has none.
 fn describe(restrictions: &Restrictions) -> String {
     let Restrictions {
         start_minute,

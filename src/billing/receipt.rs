@@ -22,7 +22,7 @@ pub struct Receipt {
     pub number: Option<String>,
     /// When the receipt was made; RFC 3339 with the charger's offset, like every time in it.
     pub issued_at: String,
-    /// Who sells.
+    /// The seller.
     pub issuer: Issuer,
     /// The session's id.
     pub session: String,
@@ -38,7 +38,7 @@ pub struct Receipt {
     pub started_at: String,
     /// When it ended.
     pub ended_at: String,
-    /// How long it took, in seconds.
+    /// Duration, in seconds.
     pub duration_s: i64,
     /// Why it ended.
     pub end_reason: String,
@@ -54,7 +54,7 @@ pub struct Receipt {
     pub currency: String,
     /// The tariff's version.
     pub tariff: TariffRef,
-    /// What was priced.
+    /// The priced positions.
     pub lines: Vec<ReceiptLine>,
     /// Sums per VAT rate.
     pub vat: Vec<ReceiptVat>,
@@ -70,11 +70,11 @@ pub struct Receipt {
     pub rounding: String,
     /// What that rounding added to the exact cost.
     pub rounding_difference: Decimal,
-    /// What the driver pays.
+    /// The amount that the driver pays.
     pub total: Decimal,
-    /// How it was paid.
+    /// The payment.
     pub payment: ReceiptPayment,
-    /// What the driver presented: its kind and how it is shown.
+    /// The credential that was presented: its kind and its printable form.
     pub credential: ReceiptCredential,
     /// What was numbered after the invoice: credit notes, and invoices over what came later.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -86,7 +86,7 @@ pub struct Receipt {
     pub cdr: Cdr,
 }
 
-/// Who issues receipts.
+/// The issuer of receipts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
@@ -128,7 +128,7 @@ pub struct ReceiptLine {
     pub to: String,
     /// `kWh`, `s` or `once`.
     pub unit: String,
-    /// What was measured.
+    /// The measured quantity.
     pub measured: Decimal,
     /// What is billed: rounded up by the tariff's step.
     pub billed: Decimal,
@@ -167,7 +167,7 @@ pub struct ReceiptVat {
     pub vat_amount: Decimal,
 }
 
-/// How it was paid.
+/// The payment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptPayment {
@@ -178,9 +178,9 @@ pub struct ReceiptPayment {
     pub references: Vec<String>,
     /// The most that was authorized.
     pub authorized: Decimal,
-    /// What was taken.
+    /// The captured amount.
     pub captured: Decimal,
-    /// What was released again.
+    /// The released amount.
     pub released: Decimal,
     /// What is still owed.
     pub shortfall: Decimal,
@@ -211,28 +211,28 @@ pub struct ReceiptDocument {
     pub cdr: Option<Cdr>,
 }
 
-/// What the driver presented.
+/// The driver's credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptCredential {
     /// Its kind.
     pub kind: String,
-    /// How it is shown.
+    /// Its printable form.
     pub fingerprint: String,
 }
 
 /// What is added to a session's figures to make a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
-    /// Who sells.
+    /// The seller.
     pub issuer: Issuer,
-    /// Who the sender is in OCPI.
+    /// The sender in OCPI.
     pub party: Party,
     /// When the receipt is made.
     pub at: Timestamp,
     /// The invoice's number.
     pub number: Option<String>,
-    /// What was numbered after the invoice.
+    /// Documents that were numbered after the invoice.
     pub later: Vec<Issued>,
     /// Where the receipt can be read again.
     pub link: Option<String>,
@@ -243,6 +243,9 @@ impl Receipt {
     pub const SCHEMA: &'static str = "wattstile.receipt/1";
 
     /// Makes a session's receipt, after checking that its figures agree.
+    ///
+    /// # Errors
+    /// Those of [`ClosedSession::check`]; [`BillingError::Time`] for an unknown zone; those of [`Cdr::new`].
     pub fn new(session: &ClosedSession, issue: &Issue) -> Result<Receipt, BillingError> {
         session.check()?;
         let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
@@ -331,6 +334,9 @@ fn later(issued: &Issued, cdr: Option<&Cdr>, issued_at: String) -> Result<Receip
 }
 
 /// The lines of a session's receipt; also of one that still goes on.
+///
+/// # Errors
+/// [`BillingError::Time`] for an unknown zone.
 pub fn receipt_lines(session: &ClosedSession) -> Result<Vec<ReceiptLine>, BillingError> {
     let zone = TimeZone::get(&session.zone).map_err(|error| BillingError::Time(error.to_string()))?;
     let includes_vat = session.tariff.prices_include_vat;

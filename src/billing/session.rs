@@ -6,7 +6,7 @@ use crate::units::{
 };
 use rust_decimal::Decimal;
 
-/// Everything that billing needs to know of a session. Checked by [`ClosedSession::check`] before anything is issued.
+/// All data of a session that billing needs. Checked by [`ClosedSession::check`] before a document is issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedSession {
     /// The gate's id.
@@ -25,7 +25,7 @@ pub struct ClosedSession {
     pub ended_at: Timestamp,
     /// The charger's time zone, as an IANA name.
     pub zone: Box<str>,
-    /// Why it ended, in words.
+    /// The reason of its end, as text.
     pub end_reason: Box<str>,
     /// The register at the start.
     pub first_register: Energy,
@@ -39,7 +39,7 @@ pub struct ClosedSession {
     pub readings: u32,
     /// The tariff.
     pub tariff: PinnedTariff,
-    /// What was priced, in order of time.
+    /// The priced positions, in order of time.
     pub lines: Vec<Line>,
     /// Sums per VAT rate.
     pub vat: Vec<VatTotal>,
@@ -51,9 +51,9 @@ pub struct ClosedSession {
     pub rounding: Rounding,
     /// What the driver pays: `gross`, rounded once.
     pub payable: Amount,
-    /// How it was paid.
+    /// The payment.
     pub payment: PaymentSummary,
-    /// What the driver presented.
+    /// The driver's credential.
     pub presented: Presented,
 }
 
@@ -70,7 +70,7 @@ pub struct Place {
     pub city: Box<str>,
     /// Postal code.
     pub postal_code: Option<Box<str>>,
-    /// ISO 3166-1 alpha-3, as OCPI wants it.
+    /// ISO 3166-1 alpha-3, as OCPI requires.
     pub country: Box<str>,
     /// Latitude and longitude in decimal degrees, as text.
     pub coordinates: Option<(Box<str>, Box<str>)>,
@@ -80,7 +80,7 @@ pub struct Place {
     pub plug: Plug,
 }
 
-/// What a connector is, in OCPI's words.
+/// A connector, in OCPI's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plug {
     /// `ConnectorType`, such as `IEC_62196_T2`.
@@ -133,7 +133,7 @@ pub enum Dimension {
 pub struct Line {
     /// The tariff's element, counted from 1.
     pub element: u16,
-    /// Why this element applies, in words (`day 07-19`); empty when it has no restriction.
+    /// The restrictions of this element (`day 07-19`); empty when it has none.
     pub reason: Box<str>,
     /// What is priced.
     pub dimension: Dimension,
@@ -141,7 +141,7 @@ pub struct Line {
     pub from: Timestamp,
     /// Until when.
     pub to: Timestamp,
-    /// What was measured.
+    /// The measured quantity.
     pub measured: Quantity,
     /// What is billed: `measured`, rounded up to the tariff's step where it has one.
     pub billed: Quantity,
@@ -180,13 +180,13 @@ pub struct VatTotal {
 /// How a session was paid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaymentSummary {
-    /// The processor; `None` when nobody was asked or nobody approved.
+    /// The processor; `None` when none got a request or none approved.
     pub processor: Option<ProcessorId>,
     /// The most that was authorized.
     pub authorized: Amount,
-    /// What was taken.
+    /// The captured amount.
     pub captured: Amount,
-    /// What was released again.
+    /// The released amount.
     pub released: Amount,
     /// What was consumed and could not be taken.
     pub shortfall: Amount,
@@ -196,12 +196,12 @@ pub struct PaymentSummary {
     pub captured_at: Option<Timestamp>,
 }
 
-/// What the driver presented.
+/// The driver's credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// Its kind.
     pub kind: PresentedKind,
-    /// How it is shown. Never the credential.
+    /// Its printable form. Never the credential.
     pub fingerprint: Box<str>,
 }
 
@@ -219,7 +219,7 @@ pub enum PresentedKind {
 }
 
 impl PresentedKind {
-    /// In words.
+    /// As text.
     pub const fn as_str(self) -> &'static str {
         match self {
             PresentedKind::Card => "payment card",
@@ -252,7 +252,7 @@ pub enum BillingError {
     /// The payable amount is not the rounded total.
     #[error("{payable} is payable, but {total} rounds to {rounded}")]
     Payable {
-        /// What is said to be payable.
+        /// The amount that is stated as payable.
         payable: Amount,
         /// The total.
         total: Cost,
@@ -311,12 +311,18 @@ impl ClosedSession {
     }
 
     /// What was taken beyond what is payable, if anything was.
+    ///
+    /// # Errors
+    /// [`MoneyError`]: amounts of several currencies, or an overflow.
     pub fn overpaid(&self) -> Result<Option<Amount>, MoneyError> {
         let beyond = self.payment.captured.checked_sub(self.payable)?;
         Ok((beyond.minor > 0).then_some(beyond))
     }
 
     /// What rounding added to the exact cost; negative when it took something away. Shown on the receipt.
+    ///
+    /// # Errors
+    /// [`MoneyError`]: amounts of several currencies, or an overflow.
     pub fn rounding_difference(&self) -> Result<Cost, MoneyError> {
         self.payable.to_cost().checked_sub(self.gross)
     }
@@ -327,6 +333,10 @@ impl ClosedSession {
     }
 
     /// Whether the figures agree with each other.
+    ///
+    /// # Errors
+    /// [`BillingError::Lines`], [`BillingError::Rates`], [`BillingError::Payable`], [`BillingError::Paid`], in this
+    /// order; [`BillingError::Money`].
     pub fn check(&self) -> Result<(), BillingError> {
         for (lines, total) in [
             (self.sum(self.lines.iter().map(|line| line.net))?, self.net),

@@ -7,8 +7,9 @@
 //! ```
 //!
 //! `value` signs the bytes `wattstile receipt 1\n` followed by the [`canonical_json`] of `receipt`. `public_key` and
-//! `value` are base64, `key_id` is the first half of the SHA-256 of the public key in hexadecimal. The key in the document
-//! proves that the document is whole; who signed it is proved by comparing that key with one from elsewhere.
+//! `value` are base64, `key_id` is the first half of the SHA-256 of the public key in hexadecimal. The key in the
+//! document proves only that the document is unchanged; the signer is proved by comparing that key with one from
+//! elsewhere.
 
 use super::Receipt;
 use crate::units::visible_json;
@@ -38,7 +39,7 @@ const DEPTH_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedReceipt {
-    /// What is signed.
+    /// The signed content.
     pub receipt: Receipt,
     /// The signature.
     pub signature: Signature,
@@ -71,7 +72,7 @@ pub enum SignatureError {
     /// Not a signed receipt at all.
     #[error("not a signed receipt: {0}")]
     Malformed(String),
-    /// The signature does not fit the receipt: one of them was changed.
+    /// The signature does not match the receipt: one of them was changed.
     #[error("the signature does not fit: the receipt was changed after it was signed")]
     Broken,
     /// The signature fits, but another key made it.
@@ -92,6 +93,9 @@ pub enum SignatureError {
 
 impl SigningKey {
     /// Makes a key: PKCS#8 in DER, to be kept where only the owner can read it.
+    ///
+    /// # Errors
+    /// [`SignatureError::SigningKey`] without randomness.
     pub fn generate(random: &dyn SecureRandom) -> Result<Vec<u8>, SignatureError> {
         let document = Ed25519KeyPair::generate_pkcs8(random);
         let document = document.map_err(|_| SignatureError::SigningKey("the system gave no randomness"))?;
@@ -99,6 +103,9 @@ impl SigningKey {
     }
 
     /// Reads a key from PKCS#8 in DER, as [`SigningKey::generate`] or openssl made it.
+    ///
+    /// # Errors
+    /// [`SignatureError::SigningKey`] for any other content.
     pub fn from_pkcs8(der: &[u8]) -> Result<SigningKey, SignatureError> {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der);
         Ok(SigningKey(pair.map_err(|_| SignatureError::SigningKey("not an Ed25519 key in PKCS#8"))?))
@@ -136,6 +143,9 @@ impl fmt::Debug for SigningKey {
 
 impl PublicKey {
     /// Reads a key: PEM (`BEGIN PUBLIC KEY`), or 32 bytes in hexadecimal or base64.
+    ///
+    /// # Errors
+    /// [`SignatureError::PublicKey`].
     pub fn parse(text: &str) -> Result<PublicKey, SignatureError> {
         let text = text.trim();
         let bytes = if text.starts_with("-----BEGIN") {
@@ -178,6 +188,10 @@ impl SignedReceipt {
 ///
 /// What is checked are the bytes of the document itself, not what this version of the program understands of it; a field
 /// that stands in it twice is refused.
+///
+/// # Errors
+/// [`SignatureError::Malformed`], [`SignatureError::PublicKey`], [`SignatureError::Broken`],
+/// [`SignatureError::OtherKey`].
 pub fn verify_receipt(document: &[u8], expected: Option<&PublicKey>) -> Result<SignedReceipt, SignatureError> {
     let malformed = |error: serde_json::Error| SignatureError::Malformed(error.to_string());
     let mut reader = serde_json::Deserializer::from_slice(document);
@@ -247,7 +261,7 @@ fn write_canonical(value: &Value, out: &mut String) {
     }
 }
 
-/// Reads JSON and refuses a key that stands twice in one object: readers differ in which of the two they believe.
+/// Reads JSON and refuses repeated keys in an object: readers differ in which of the two they use.
 #[derive(Clone, Copy)]
 struct StrictValue {
     depth: usize,

@@ -12,17 +12,23 @@ pub struct PayableSplit {
     pub net: Amount,
     /// VAT per rate, in the order of the session's rates.
     pub taxes: Vec<(Option<Decimal>, Amount)>,
-    /// What is left between their sum and the payable amount: less than one minor unit per part.
+    /// The remainder between their sum and the payable amount: less than one minor unit per part.
     pub rounding: Amount,
 }
 
 impl PayableSplit {
     /// Splits a session's payable amount. Each part is rounded to the nearest minor unit, and the difference is kept.
+    ///
+    /// # Errors
+    /// [`MoneyError`]: amounts of several currencies, or an overflow.
     pub fn of(session: &ClosedSession) -> Result<PayableSplit, MoneyError> {
         PayableSplit::new(session.net, &session.vat, session.payable)
     }
 
     /// The same of its parts: the exact net, the exact sums per rate, and what is payable.
+    ///
+    /// # Errors
+    /// [`MoneyError`]: amounts of several currencies, or an overflow.
     pub fn new(net: Cost, vat: &[VatTotal], payable: Amount) -> Result<PayableSplit, MoneyError> {
         let net = net.round(Rounding::HalfEven)?;
         let mut rounding = payable.checked_sub(net)?;
@@ -36,6 +42,9 @@ impl PayableSplit {
     }
 
     /// The same as the books take it: the operator's net amount, our fee out of it, and taxes of a country.
+    ///
+    /// # Errors
+    /// [`BillingError::Money`]: a rate with more than four decimals of a percent, several currencies, or an overflow.
     pub fn share(&self, operator: &OperatorId, fee: Amount, country: [u8; 2]) -> Result<Share, BillingError> {
         let mut taxes = Vec::with_capacity(self.taxes.len());
         let mut net = self.net.checked_sub(fee)?;

@@ -257,7 +257,7 @@ fn stacked(out: &mut String, rows: &[[String; 6]], (basis, sums): (&str, &[(Stri
     }
 }
 
-/// What a line is for, in words.
+/// The title of a line.
 pub(super) fn title(line: &ReceiptLine) -> String {
     let name = match line.dimension.as_str() {
         "energy" => "energy",

@@ -1,4 +1,4 @@
-//! What an event changes. Cannot fail; asserts what the decision believed.
+//! Applies an event to a series. Cannot fail; asserts the assumptions of the decision.
 
 use super::state::{Known, Series};
 use super::verify::anchor;

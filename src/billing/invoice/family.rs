@@ -10,7 +10,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeriesFamily {
     prefix: Box<str>,
-    /// The one partition whose documents it numbers; without it, those of all.
+    /// The partition whose documents it numbers; `None`: all partitions.
     partition: Option<PartitionId>,
     kind: SeriesKind,
     currency: Currency,
@@ -23,8 +23,8 @@ impl SeriesFamily {
     /// The family whose names begin like this, for the documents of one partition or (`None`) of all.
     ///
     /// # Panics
-    /// When the beginning is longer than [`SeriesFamily::PREFIX_MAX_LEN`], or has other characters than letters and digits:
-    /// the configuration refuses those.
+    /// When the beginning is longer than [`SeriesFamily::PREFIX_MAX_LEN`], or has other characters than letters and
+    /// digits: the configuration refuses both.
     pub fn new(prefix: &str, partition: Option<PartitionId>, kind: SeriesKind, currency: Currency) -> SeriesFamily {
         let fits = (1..=SeriesFamily::PREFIX_MAX_LEN).contains(&prefix.len());
         assert!(fits && prefix.chars().all(|c| c.is_ascii_alphanumeric()), "a checked beginning of a series' name");

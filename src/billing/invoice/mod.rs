@@ -1,11 +1,11 @@
 //! Invoice numbers: one series, one machine, no gaps.
 //!
-//! A series belongs to a kind of document, a currency and a year: `R-2026-EUR` ([`SeriesFamily`] tells which years belong
-//! together, and which partition keeps them). A document has no number until it is final. Then the partition of its session
-//! writes it down without one and asks the series' home ([`Requests`]); the home gives the next number by one event that
-//! holds document and number, and the session's partition records the answer. Nothing is ever taken back: what was wrong is
-//! followed by a credit note, a document of its own in a series of its own, with a negative total, that names what it
-//! corrects.
+//! A series belongs to a kind of document, a currency and a year: `R-2026-EUR` ([`SeriesFamily`] determines which
+//! years share a series, and which partition keeps it). A document has no number until it is final. Then the
+//! partition of its session records it without one and sends a request to the series' home partition ([`Requests`]);
+//! the home assigns the next number by one event that holds document and number, and the session's partition records
+//! the answer. No document is withdrawn: a wrong one is followed by a credit note, a document of its own in a series
+//! of its own, with a negative total, that names what it corrects.
 //!
 //! ```text
 //!   Unopened ──Open──▶ Open ──Close──▶ Closed
@@ -13,9 +13,9 @@
 //!                      └──┘ Finalize: number n, hash n = SHA-256(hash n−1, document n)
 //! ```
 //!
-//! Asking again for the same document gives the same number: a series remembers each document until the partition that asked
-//! has recorded the number, which it tells with a later request. Requests of a partition are counted, and at most
-//! [`limits::DOCUMENTS_ASKED`] of one family are under way, so that this memory is bounded and nothing in it is ever guessed.
+//! A repeated request for the same document gets the same number: a series keeps each document until the requesting
+//! partition has recorded the number, which a later request confirms. Requests of a partition are numbered, and at
+//! most [`limits::DOCUMENTS_ASKED`] of one family are in progress, which bounds the kept documents.
 
 mod apply;
 mod decide;
@@ -40,14 +40,14 @@ use crate::units::{Amount, Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// What a series is asked to do.
+/// A command to a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Begin the series. Doing so again with the same terms is the same beginning.
     Open {
         /// Its name.
         series: SeriesId,
-        /// What documents it numbers.
+        /// The kind of documents that it numbers.
         kind: SeriesKind,
         /// The one currency of its documents.
         currency: Currency,
@@ -63,10 +63,10 @@ pub enum Command {
     Close,
 }
 
-/// Which of its requests to a family a partition repeats, and which it will never repeat again.
+/// Numbers of a partition's requests to a family: the present one, and the oldest that it may repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turn {
-    /// The partition that asks: the session's.
+    /// The requesting partition: the session's.
     pub partition: PartitionId,
     /// The request, counted from 0.
     pub request: u64,
@@ -74,13 +74,13 @@ pub struct Turn {
     pub oldest: u64,
 }
 
-/// A final document, as far as its series has to know it. The same `id` is the same document.
+/// A final document, as its series stores it. The same `id` is the same document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
     /// What it is about: a session (its operation number 0), or the refund that a credit note belongs to.
     #[serde(with = "id_text")]
     pub id: OpId,
-    /// When it became final, by the one who made it; the same in every repetition.
+    /// When it became final, by the partition that made it; the same in every repetition.
     pub final_at: Timestamp,
     /// What is to be paid; negative in a credit note.
     pub total: Amount,
@@ -101,7 +101,7 @@ pub enum Event {
         at: Timestamp,
         /// Its name.
         series: SeriesId,
-        /// What documents it numbers.
+        /// The kind of documents that it numbers.
         kind: SeriesKind,
         /// Its currency.
         currency: Currency,
@@ -135,7 +135,7 @@ pub struct Issued {
     pub hash: Digest,
 }
 
-/// What leaves a series once its events are durable.
+/// An output of a series, released when its events are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The series exists.
@@ -147,11 +147,11 @@ pub enum Effect {
         /// The request that this answers.
         turn: Turn,
     },
-    /// Nothing was done.
+    /// No change was made.
     Refused {
         /// The document, where it was about one.
         document: Option<OpId>,
-        /// Why.
+        /// The reason.
         rejection: Rejection,
     },
     /// The series ended.
@@ -168,10 +168,10 @@ pub enum Rejection {
     /// The series exists on other terms.
     #[error("the series exists of another kind or currency")]
     SeriesExists = 2,
-    /// The document was numbered, with another content.
+    /// The document was numbered before, with another content.
     #[error("the document was numbered with another content")]
     ExistsWithDifferentContent = 3,
-    /// The partition that asks has said that it recorded the answer to this request.
+    /// The requesting partition has confirmed the answer to this request.
     #[error("the answer to this request was recorded before")]
     Recorded = 4,
     /// The series has ended.
@@ -198,7 +198,7 @@ pub enum Rejection {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct SeriesId(Box<str>);
 
-/// What documents a series numbers.
+/// Kinds of documents that a series numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum SeriesKind {
     /// Invoices (and receipts, which are simplified invoices).

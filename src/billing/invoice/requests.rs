@@ -1,7 +1,7 @@
 //! Documents of a partition that wait for their numbers.
 //!
-//! Each is written down without a number before its series' home is asked, and stays here until the number is written down
-//! too. What is under way is asked again until it is answered: after a lost message, a full mailbox or a crash.
+//! Each is recorded without a number before a request is sent to its series' home, and stays here until the number is
+//! recorded too. A request is repeated until it is answered: after a lost message, a full mailbox or a crash.
 
 use super::{Document, Issued, SeriesFamily, Turn};
 use crate::limits;
@@ -9,7 +9,7 @@ use crate::units::{Mono, PartitionId, SessionId, TimeSpan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A question to the home of a family: which number has this document?
+/// A request to the home of a family for the number of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The family.
@@ -41,11 +41,11 @@ pub enum RequestEvent {
     },
 }
 
-/// The documents of a partition that wait for their numbers, and how many were asked for before.
+/// The documents of a partition that wait for their numbers, and the number of earlier requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     families: BTreeMap<SeriesFamily, Family>,
-    /// Whose documents wait; of each session one at most.
+    /// Sessions with a waiting document; one each at most.
     sessions: BTreeSet<SessionId>,
 }
 
@@ -63,7 +63,7 @@ struct Waiting {
     asked: Asked,
 }
 
-/// When a home was asked the last time; known to this process only, so it makes no difference between two states.
+/// Time of the last request to a home; it belongs to this process only, so it makes no difference between two states.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked(Option<Mono>);
 
@@ -75,11 +75,11 @@ impl PartialEq for Asked {
 
 impl Eq for Asked {}
 
-/// After so long without an answer a home is asked again.
+/// Time without an answer after which a request is repeated.
 const REPEAT_AFTER: TimeSpan = TimeSpan::from_secs(2);
 
 impl Requests {
-    /// Folds a fact, live and while replaying.
+    /// Applies a fact, live and in replay.
     pub fn apply(&mut self, event: &RequestEvent) {
         match event {
             RequestEvent::Requested { family, document } => {
@@ -98,12 +98,12 @@ impl Requests {
         }
     }
 
-    /// Whether nothing waits.
+    /// Whether no document waits.
     pub fn is_empty(&self) -> bool {
         self.sessions.is_empty()
     }
 
-    /// How many documents wait.
+    /// Number of waiting documents.
     pub fn len(&self) -> usize {
         self.sessions.len()
     }
@@ -122,15 +122,15 @@ impl Requests {
         })
     }
 
-    /// The fact that an answer is; nothing when it was recorded before, or answers nothing that waits.
+    /// The fact of an answer; `None` when it was recorded before, or no document waits for it.
     pub fn record(&self, family: &SeriesFamily, turn: Turn, issued: Box<Issued>) -> Option<RequestEvent> {
         let waiting = self.families.get(family)?.waiting.get(&turn.request)?;
         let fits = waiting.document == issued.document && family.has(&issued.number);
         fits.then(|| RequestEvent::Recorded { family: family.clone(), request: turn.request, issued })
     }
 
-    /// The questions that are due, at most `most`: what was never asked, or not answered for a while. Of each family only
-    /// the oldest [`limits::DOCUMENTS_ASKED`] are under way; the others wait for those.
+    /// Returns the requests that are due, at most `most`: new ones, and those without an answer for a while.
+    /// Of each family only the oldest [`limits::DOCUMENTS_ASKED`] are in progress; the others wait for them.
     pub fn due(&mut self, partition: PartitionId, now: Mono, most: usize) -> Vec<Request> {
         let mut due = Vec::new();
         for (id, family) in &mut self.families {

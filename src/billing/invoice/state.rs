@@ -1,4 +1,4 @@
-//! What a series knows of itself.
+//! State of a series.
 
 use super::{Digest, Document, InvoiceNumber, Issued, SeriesId, SeriesKind, Turn};
 use crate::units::{Currency, OpId, PartitionId, Timestamp};
@@ -13,12 +13,12 @@ pub enum Series {
     Unopened,
     /// Numbers documents.
     Open(OpenSeries),
-    /// Ended; still tells the numbers that are not recorded everywhere.
+    /// Closed; still repeats the numbers that are not recorded everywhere.
     Closed(OpenSeries),
 }
 
 impl Series {
-    /// What it knows, once it was begun.
+    /// The state of a series that was opened.
     pub fn opened(&self) -> Option<&OpenSeries> {
         match self {
             Series::Unopened => None,
@@ -37,7 +37,7 @@ impl Series {
 pub struct OpenSeries {
     /// Its name.
     pub id: SeriesId,
-    /// What documents it numbers.
+    /// The kind of documents that it numbers.
     pub kind: SeriesKind,
     /// Its currency.
     pub currency: Currency,
@@ -60,7 +60,7 @@ pub struct Known {
     pub at: Timestamp,
     /// Its number.
     pub number: u64,
-    /// What it says.
+    /// Hash of its content.
     pub content: Digest,
     /// The hash of the document before it.
     pub previous: Digest,
@@ -69,7 +69,7 @@ pub struct Known {
 }
 
 impl OpenSeries {
-    /// What is known of a request: the document that it was answered with, or that it needs no answer any more.
+    /// The state of a request: the document that it was answered with, or that it needs no answer any more.
     pub fn answered(&self, turn: Turn) -> Option<Answered<'_>> {
         match self.known.get(&(turn.partition, turn.request)) {
             Some(known) => Some(Answered::With(known)),
@@ -80,13 +80,13 @@ impl OpenSeries {
         }
     }
 
-    /// Whether the number of a document may not be recorded where it was asked for, and the document with it if so.
+    /// The number of a document, if the requesting partition may not have recorded it.
     pub fn unrecorded(&self, document: &Document) -> Option<Issued> {
         let known = self.known_of(document.id.session().partition()).find(|known| known.document == document.id)?;
         Some(self.issued(known, document.clone()))
     }
 
-    /// What a partition asked for and may not have recorded.
+    /// Documents of a partition whose numbers it may not have recorded.
     pub(super) fn known_of(&self, partition: PartitionId) -> impl Iterator<Item = &Known> {
         self.known.range((partition, 0)..=(partition, u64::MAX)).map(|(_, known)| known)
     }
@@ -98,7 +98,7 @@ impl OpenSeries {
     }
 }
 
-/// What a series knows of a request that came before.
+/// The result of looking up a request among earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answered<'a> {
     /// It was answered with this.

@@ -28,7 +28,7 @@ fn name(text: &str) -> SeriesId {
 struct Bench {
     series: Series,
     log: Vec<Event>,
-    /// The document of each request of the one partition that asks, and the oldest whose answer it has not recorded.
+    /// The document of each request of the one requesting partition, and the oldest whose answer it has not recorded.
     requests: Vec<OpId>,
     oldest: u64,
 }
@@ -49,7 +49,7 @@ impl Bench {
         decision.effects.into_iter().next().expect("a series always answers")
     }
 
-    /// Asks for a document: the same one always by the same request.
+    /// Requests a number for a document: the same one always by the same request.
     fn number(&mut self, document: Document) -> Result<String, Rejection> {
         let asked = self.requests.iter().position(|asked| *asked == document.id);
         let request = asked.unwrap_or_else(|| {
@@ -126,7 +126,7 @@ fn a_series_that_ended_still_tells_its_numbers() {
     assert_eq!(bench.number(document(2, 5)), Err(Rejection::SeriesClosed));
 }
 
-/// What is kept for repetitions ends when the asking partition has recorded the answer, and never before.
+/// Numbers are kept for repetitions until the requesting partition has recorded the answer, and no shorter.
 #[test]
 fn a_number_is_remembered_until_it_is_recorded() {
     let mut bench = Bench::new("R-2026", SeriesKind::Invoice);
@@ -195,7 +195,7 @@ fn the_form_of_the_chain_never_changes() {
 }
 
 proptest! {
-    /// L12: whatever is asked, however often, the numbers are 1 to n; and the written log makes the same series.
+    /// L12: in any order and with repetitions, the numbers are 1 to n; and the written log makes the same series.
     #[test]
     fn l12_numbers_have_no_gap(asked in proptest::collection::vec((1_u64..20, -1_i64..3), 0..60)) {
         let mut bench = Bench::new("R-2026", SeriesKind::Invoice);

@@ -1,4 +1,4 @@
-//! The proof that a series has no gap and that nothing in it was changed.
+//! Verification that a series has no gap and no changed document.
 
 use super::{Digest, Document, InvoiceNumber, Issued, SeriesId};
 use crate::billing::ClosedSession;
@@ -6,7 +6,7 @@ use crate::units::{Amount, Currency, OpId, Timestamp};
 use ring::digest::{Context, SHA256};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a whole series came to.
+/// Result of verifying a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeriesSummary {
     /// The series; `None` when it has no documents.
@@ -51,6 +51,9 @@ pub enum SeriesBroken {
 }
 
 /// Checks a series from its first document on.
+///
+/// # Errors
+/// [`SeriesBroken`] with the first document that does not follow.
 pub fn verify_series<'a>(documents: impl IntoIterator<Item = &'a Issued>) -> Result<SeriesSummary, SeriesBroken> {
     let mut summary = SeriesSummary { series: None, count: 0, head: None, totals: BTreeMap::new() };
     let mut seen: BTreeSet<OpId> = BTreeSet::new();
@@ -81,7 +84,7 @@ pub fn verify_series<'a>(documents: impl IntoIterator<Item = &'a Issued>) -> Res
     Ok(summary)
 }
 
-/// What the first document of a series hangs on.
+/// The hash before the first document of a series.
 pub(super) fn anchor(series: &SeriesId) -> Digest {
     let mut hash = Context::new(&SHA256);
     hash.update(b"wattstile series 1\n");
@@ -116,9 +119,10 @@ pub fn chain(number: &InvoiceNumber, at: Timestamp, document: &Document, previou
     finish(hash)
 }
 
-/// What a document says, as its series knows it: SHA-256 over `wattstile content 1` and then, each on a line of its own and
-/// as the session's receipt shows it, session, charger, connector, start, end (both in UTC), energy in kWh, SHA-256 of the
-/// tariff, exact net cost, exact gross cost, what is payable, what this document is over. Every line ends with a line feed.
+/// The content hash of a document: SHA-256 over `wattstile content 1` and then, each on a line of its own and as the
+/// session's receipt shows it, session, charger, connector, start, end (both in UTC), energy in kWh, SHA-256 of the
+/// tariff, exact net cost, exact gross cost, the payable amount, the amount of this document. Every line ends with a
+/// line feed.
 pub fn content(session: &ClosedSession, over: Amount) -> Digest {
     let lines = [
         "wattstile content 1".to_owned(),

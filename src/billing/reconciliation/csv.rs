@@ -1,4 +1,4 @@
-//! Settlement files: every processor has its own columns, so a map says which is which.
+//! Settlement files: processors use different columns, which a map assigns to fields.
 
 use super::left_out::LeftOut;
 use super::map::{ColumnMap, Columns, Figures, Meaning};
@@ -25,7 +25,7 @@ pub enum CsvError {
         line: u64,
         /// The column.
         column: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
     /// A row that has too few or too many fields.
@@ -44,7 +44,7 @@ pub enum CsvError {
         /// What names them.
         write: String,
     },
-    /// Rows that cannot be read: all of them are told at once.
+    /// Rows that cannot be read: all of them are reported at once.
     #[error("{0}")]
     Rows(BadRows),
     /// More lines than are taken.

@@ -1,7 +1,7 @@
-//! One line of a batch beside our operations: what it settles, and what follows for the books.
+//! Matches one line of a batch with our operations: the operation that it settles, and the bookings that follow.
 //!
-//! Whatever a line says, the bank moves by its net amount, and not more than is owed is settled. What remains of it is in
-//! suspense, until someone finds out what it was for.
+//! For any line the bank moves by its net amount, and at most the open amount is settled. The rest is booked to
+//! suspense until an operator matches it.
 
 use super::received::Received;
 use super::register::{BatchKey, Booking};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What became of a line. The order is that of the journal and only grows.
+/// The result of a line. The order is that of the journal and only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// It settles an operation of ours.
@@ -26,11 +26,11 @@ pub enum Verdict {
         /// Theirs less ours, in minor units.
         difference: i64,
     },
-    /// It fits nothing: its net amount is in suspense.
+    /// It matches nothing: its net amount is in suspense.
     Extra(WhyExtra),
     /// A fee, a reserve, a payout, or an adjustment (which is in suspense).
     Other,
-    /// It has no place in the books, for this reason: as far as it can be booked, it is in suspense.
+    /// It cannot be booked as stated, for this reason: as far as possible, it is in suspense.
     SetAside(Box<str>),
 }
 
@@ -44,12 +44,12 @@ impl Verdict {
     }
 }
 
-/// What a batch is laid beside.
+/// Our data that a batch is matched with.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// Captures, refunds and disputes at the processor, settled ones too.
     pub ours: Vec<Ours>,
-    /// Those that other batches settled.
+    /// Operations that other batches settled.
     pub settled: BTreeSet<OpId>,
     /// Operations up to then count as settled.
     pub settled_until: Option<Timestamp>,
@@ -125,7 +125,7 @@ impl Facts {
     }
 }
 
-/// What a line without an operation is known by when it is told again.
+/// The key by which a line without an operation is recognised as a repetition.
 pub fn told(line: &SettlementLine) -> Option<u64> {
     let reference = line.reference.as_deref().filter(|_| line.kind.flow().is_none())?;
     let SettlementLine { kind, gross, fee, net, .. } = line;
@@ -140,21 +140,21 @@ pub type Entries = SmallVec<[Entry; 2]>;
 /// The batch of a line: its entries are named after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Paper<'b> {
-    /// Whose.
+    /// The processor.
     pub processor: &'b ProcessorId,
     /// Its name.
     pub batch: &'b str,
-    /// How often it was taken in, counted from 1.
+    /// Its revision, counted from 1.
     pub revision: u32,
     /// When the money moves.
     pub at: Timestamp,
 }
 
 impl Paper<'_> {
-    /// What follows from a line.
+    /// The entries that follow from a line.
     ///
     /// # Errors
-    /// When the amounts have no place in the books: they are too large for each other.
+    /// The amounts cannot be booked: their sums overflow.
     pub fn entries(&self, line: &SettlementLine, verdict: &Verdict) -> Result<Entries, EntryError> {
         let mut entries = Entries::new();
         let (at, processor, zero) = (self.at, self.processor, Amount::zero(line.net.currency));
@@ -272,7 +272,7 @@ fn untaken(candidates: &mut VecDeque<usize>, taken: &[bool]) -> Option<usize> {
 }
 
 impl<'o> Open<'o> {
-    /// Operations; `settled` says of which nothing is open.
+    /// Operations; `settled` returns whether nothing of one is open.
     pub fn new(ours: &'o [Ours], settled: impl Fn(&Ours) -> bool) -> Open<'o> {
         let mut by_reference: BTreeMap<(&str, Flow), usize> = BTreeMap::new();
         let mut of_references: Vec<Candidates> = Vec::new();
@@ -310,7 +310,7 @@ impl<'o> Open<'o> {
         self.fees += taken.max(0);
     }
 
-    /// What a line of a batch in this currency is, and the operation that it settles.
+    /// Matches a line of a batch in this currency: returns its result, and the operation that it settles.
     pub fn lay(&mut self, batch: Currency, line: &SettlementLine) -> (Verdict, Option<&'o Ours>) {
         let extra = |why| (Verdict::Extra(why), None);
         if [line.gross.currency, line.fee.currency, line.net.currency].iter().any(|currency| *currency != batch) {
@@ -342,7 +342,7 @@ impl<'o> Open<'o> {
         (verdict, Some(ours))
     }
 
-    /// Why a line of a batch that was told before settles nothing.
+    /// Why a repeated line of a batch settles nothing.
     fn why_again(&mut self, line: &SettlementLine) -> WhyExtra {
         let found = line.kind.flow().map(|flow| self.find(line, flow));
         if found == Some(Err(WhyExtra::SettledAlready)) { WhyExtra::SettledAlready } else { WhyExtra::ToldAlready }
@@ -374,7 +374,7 @@ impl<'o> Open<'o> {
         candidates.first(line.gross.minor, &self.taken).ok_or(WhyExtra::SettledAlready)
     }
 
-    /// Nothing settles the operation after all.
+    /// Marks the operation as unsettled again.
     fn release(&mut self, operation: OpId) {
         if let Some(index) = self.by_operation.get(&operation) {
             self.taken[*index] = false;

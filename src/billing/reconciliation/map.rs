@@ -16,7 +16,7 @@ pub struct ColumnMap {
     pub reference: Option<String>,
     /// What the line is about; without it, captures are positive and refunds negative.
     pub kind: Option<String>,
-    /// The words of that column.
+    /// The values of that column, with their meanings.
     #[serde(default)]
     pub kinds: BTreeMap<String, Meaning>,
     /// The amount before fees; without it, net and fee together.
@@ -51,7 +51,7 @@ pub struct ColumnMap {
     /// The line of the names, counted from 1; lines before it are left out.
     #[serde(default = "one")]
     pub header_line: u32,
-    /// Lines to leave out: those that have one of these words in that column.
+    /// Lines to skip: those with one of these values in that column.
     #[serde(default)]
     pub skip: BTreeMap<String, Vec<String>>,
     /// Lines whose amounts are debits written without a sign: those that have one of these words in that column.
@@ -59,7 +59,7 @@ pub struct ColumnMap {
     pub debits: BTreeMap<String, Vec<String>>,
 }
 
-/// What a word of the column of kinds means.
+/// The meaning of a value in the column of kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// A line of this kind.

@@ -1,18 +1,18 @@
-//! What a processor says it settled against what we captured and refunded.
+//! Compares what a processor reports as settled with our captures and refunds.
 //!
-//! Every line of a settlement batch ends in exactly one pile, and so does every operation of ours:
+//! Every line of a settlement batch gets exactly one of these results, and so does every operation of ours:
 //!
-//! | pile | ours | theirs |
+//! | result | ours | theirs |
 //! |---|---|---|
 //! | matched | an operation | a line with the same amount |
 //! | differs | an operation | a line with another amount |
 //! | missing | an operation older than the grace | |
 //! | in flight | a younger operation | |
-//! | extra | | a line that fits no operation or dispute, was settled or told already, or has the wrong sign |
+//! | extra | | a line that fits no operation or dispute, was settled or listed already, or has the wrong sign |
 //! | other | | fees, reserves, adjustments, payouts: not about an operation of ours |
 //!
-//! The gate lays each line once, when its batch is whole, and keeps what it found ([`Verdict`]): what a report says of a batch
-//! is what was booked of it.
+//! The gate matches each line once, when its batch is complete, and keeps the result ([`Verdict`]): a report on a
+//! batch shows what was booked.
 
 mod csv;
 mod kept;
@@ -86,7 +86,7 @@ impl Flow {
     }
 }
 
-/// What a settlement line is about.
+/// The kind of a settlement line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LineKind {
@@ -140,9 +140,9 @@ impl LineKind {
 pub struct SettlementLine {
     /// Its place in the batch, counted from 1 (in a file: the line of the file).
     pub row: u64,
-    /// What it is about.
+    /// Its subject.
     pub kind: LineKind,
-    /// Our operation, where the processor tells it.
+    /// Our operation, if the line names one.
     #[serde(serialize_with = "as_optional_text")]
     pub operation: Option<OpId>,
     /// The processor's reference.
@@ -155,7 +155,7 @@ pub struct SettlementLine {
     pub net: Amount,
 }
 
-/// What a batch says about itself at its end.
+/// The batch's own totals, at its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// Lines.
@@ -200,7 +200,7 @@ pub struct Report {
     pub extra: Vec<Extra>,
     /// Theirs, and not about an operation.
     pub other: Vec<SettlementLine>,
-    /// What is wrong with the batch itself.
+    /// Faults of the batch itself.
     pub faults: Vec<BatchFault>,
     /// Sums over all lines.
     pub sums: Option<Trailer>,
@@ -222,11 +222,11 @@ pub struct Pair {
 pub struct Extra {
     /// Theirs.
     pub theirs: SettlementLine,
-    /// Why it fits nothing.
+    /// The reason.
     pub why: WhyExtra,
 }
 
-/// Why a line fits nothing. The order is that of the journal and only grows.
+/// Reason why a line matches nothing. The order is that of the journal and only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhyExtra {
@@ -249,7 +249,7 @@ pub enum WhyExtra {
 }
 
 impl WhyExtra {
-    /// In words.
+    /// As text.
     pub const fn text(self) -> &'static str {
         match self {
             WhyExtra::Unknown => "unknown",
@@ -264,7 +264,7 @@ impl WhyExtra {
     }
 }
 
-/// What is wrong with a batch.
+/// A fault of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub enum BatchFault {
     /// A line whose net amount is not gross less fee.
@@ -302,7 +302,7 @@ pub enum BatchFault {
     Trailer {
         /// `count`, `gross`, `fee` or `net`.
         what: &'static str,
-        /// What the trailer says.
+        /// The value in the trailer.
         says: i128,
         /// What the lines come to.
         sum: i128,
@@ -354,8 +354,8 @@ impl Report {
     }
 }
 
-/// Puts every line and every operation on its pile. Operations younger than `grace` at the time of the batch are not
-/// missed yet. Chargebacks are laid beside disputes only where `ours` has some: without, they are other lines.
+/// Assigns every line and every operation to a result. Operations younger than `grace` at the time of the batch are
+/// not missed yet. Chargebacks are matched with disputes only where `ours` has some: without, they are other lines.
 pub fn reconcile(ours: &[Ours], batch: &Batch, grace: TimeSpan) -> Report {
     let mut report = Report::default();
     let disputes = ours.iter().any(|ours| matches!(ours.kind, Flow::Dispute | Flow::DisputeWon));
@@ -398,7 +398,7 @@ impl Trailer {
         self.net += i128::from(line.net.minor);
     }
 
-    /// What it says that the lines do not come to.
+    /// Differences between the trailer and the sums of the lines.
     pub fn faults(&self, sums: &Trailer) -> Vec<BatchFault> {
         let figures = [
             ("count", i128::from(self.count), i128::from(sums.count)),
@@ -412,7 +412,7 @@ impl Trailer {
 }
 
 impl SettlementLine {
-    /// What is wrong with the line itself, in a batch of this currency.
+    /// Faults of the line itself, in a batch of this currency.
     pub fn faults(&self, batch: Currency) -> Vec<BatchFault> {
         let (row, gross, fee, net) = (self.row, self.gross.minor, self.fee.minor, self.net.minor);
         let currencies = [self.gross.currency, self.fee.currency, self.net.currency];

@@ -1,9 +1,8 @@
-//! What is left of a batch that is booked and no longer kept line by line: its totals, what it settled, and enough to know
-//! its parts again.
+//! Summaries of booked batches that are no longer kept line by line: totals, settled operations, and hashes that
+//! recognise repeated parts.
 //!
-//! So a report tells of all batches, however many there were, and no operation is settled twice: a line that names one
-//! which an old batch has settled fits nothing. Of the very oldest only the totals are left; operations of that time count
-//! as settled.
+//! So a report covers all batches, and no operation is settled twice: a line that names an operation of an old batch
+//! matches nothing. Of the oldest batches only the totals are kept; operations of that time count as settled.
 
 use super::kept::{KeptPart, Shared};
 use super::lay::Verdict;
@@ -19,7 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Older {
     /// When the money moved.
     pub at: Timestamp,
-    /// Of every line.
+    /// Of all lines.
     pub currency: Currency,
     /// Lines.
     pub count: u64,
@@ -27,15 +26,15 @@ pub struct Older {
     pub gross: i128,
     /// The processor's fees.
     pub fee: i128,
-    /// What was paid out.
+    /// The amount paid out.
     pub net: i128,
-    /// What it moved in the books.
+    /// Its sums in the books.
     pub booked: Booked,
     /// Over its lines.
     pub content: Option<[u8; 16]>,
     /// Whether it was taken back.
     pub reverted: bool,
-    /// How often it was taken in, counted from 1.
+    /// Its revision, counted from 1.
     pub revision: u32,
     earlier: Vec<Earlier>,
     /// CRC-32 of each part, in order.
@@ -52,12 +51,12 @@ pub struct OlderBatches {
     order: VecDeque<BatchKey>,
     /// Operations of all of them.
     remembered: u64,
-    /// Batches up to then do not say any more what they settled.
+    /// End of the time of which the settled operations are no longer kept.
     forgotten_until: Option<Timestamp>,
 }
 
 impl OlderBatches {
-    /// Takes a booked batch. The oldest ones go, or say less, when there are too many.
+    /// Adds a booked batch. Beyond the bounds the oldest ones are reduced to totals, or dropped.
     pub(super) fn take(&mut self, key: BatchKey, received: &Received) {
         let mut older = Older {
             at: received.at(),
@@ -152,12 +151,12 @@ impl OlderBatches {
         })
     }
 
-    /// Every operation that one of them settled, and for how much.
+    /// Every operation that one of them settled, with the amount.
     pub fn all_settled(&self) -> impl Iterator<Item = (OpId, i64)> + '_ {
         self.batches.values().flat_map(|older| older.settled.0.iter().copied())
     }
 
-    /// Operations up to then may have been settled by a batch that does not say any more what it settled.
+    /// Operations up to then may have been settled by a batch whose operations are no longer kept.
     pub fn forgotten_until(&self) -> Option<Timestamp> {
         self.forgotten_until
     }

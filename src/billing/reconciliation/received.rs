@@ -1,4 +1,4 @@
-//! A settlement batch as it comes in: its parts, its state, what it moved in the books, and the revisions before it.
+//! A settlement batch with its parts received so far, its state, its sums in the books, and its earlier revisions.
 
 use super::kept::KeptPart;
 use super::lay::Verdict;
@@ -10,7 +10,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A batch, as far as it came.
+/// A batch, as far as it was received.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Received {
     pub(super) at: Timestamp,
@@ -23,7 +23,7 @@ pub struct Received {
     pub(super) sha256: Option<[u8; 32]>,
     pub(super) revision: u32,
     pub(super) reverting: Option<(Box<str>, Timestamp)>,
-    /// What is left of the revisions before it, oldest first.
+    /// Summaries of the earlier revisions, oldest first.
     pub(super) earlier: Vec<Earlier>,
     /// Over its lines, as soon as it is whole: the same list under another name has the same.
     pub(super) content: Option<[u8; 16]>,
@@ -41,7 +41,7 @@ pub struct Earlier {
     checksums: Box<[u32]>,
 }
 
-/// What a batch moved in the books, in minor units of its currency.
+/// Sums of a batch in the books, in minor units of its currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booked {
     /// Onto the bank account.
@@ -73,7 +73,7 @@ impl Booked {
     }
 }
 
-/// How far a batch is.
+/// State of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BatchState {
@@ -83,7 +83,7 @@ pub enum BatchState {
     Received,
     /// Every part is booked.
     Booked,
-    /// It is being taken back.
+    /// It is being reverted.
     Reverting,
     /// Taken back.
     Reverted,
@@ -103,7 +103,7 @@ impl BatchState {
 }
 
 impl Received {
-    /// How far it is.
+    /// Its state.
     pub fn state(&self) -> BatchState {
         match &self.reverting {
             Some(_) if self.parts.values().all(KeptPart::is_reverted) => BatchState::Reverted,
@@ -124,7 +124,7 @@ impl Received {
         self.state() == BatchState::Booked
     }
 
-    /// Whether nothing more happens to it by itself.
+    /// Whether its state is final without an order.
     pub fn is_finished(&self) -> bool {
         matches!(self.state(), BatchState::Booked | BatchState::Reverted)
     }
@@ -146,7 +146,7 @@ impl Received {
         self.parts.iter().filter(move |(_, part)| reverting && !part.is_reverted()).map(|(number, _)| *number)
     }
 
-    /// Shows each line that is booked, and what became of it. A batch that was taken back has none.
+    /// Visits each booked line with its result. A reverted batch has none.
     pub fn each_booked(&self, visit: &mut dyn FnMut(&SettlementLine, &Verdict)) {
         if self.reverting.is_some() {
             return;
@@ -158,7 +158,7 @@ impl Received {
         });
     }
 
-    /// Shows each line with its row, and what became of it, also when it was taken back since.
+    /// Visits each line with its row and its result, also of a reverted batch.
     pub fn each(&self, visit: &mut dyn FnMut(&SettlementLine, Option<&Verdict>)) {
         self.each_behind(0, &mut |line, verdict| {
             visit(line, verdict);
@@ -185,7 +185,7 @@ impl Received {
         }
     }
 
-    /// Shows the lines of one part.
+    /// Visits the lines of one part.
     pub fn each_of(&self, number: u32, visit: &mut dyn FnMut(&SettlementLine)) {
         let before = self.parts.range(..number).map(|(_, part)| u64::from(part.count())).sum::<u64>();
         let lines = self.parts.get(&number).map(KeptPart::lines).unwrap_or_default();
@@ -194,7 +194,7 @@ impl Received {
         }
     }
 
-    /// What is wrong with the batch itself: the first hundred faults, and the sums over its lines.
+    /// Faults of the batch itself: the first hundred, and the sums over its lines.
     pub fn faults(&self) -> (Vec<BatchFault>, Trailer) {
         const FAULTS_TOLD: usize = 100;
         let (mut faults, mut sums) = (Vec::new(), Trailer::default());
@@ -224,7 +224,7 @@ impl Received {
         self.currency
     }
 
-    /// How often it was taken in, counted from 1.
+    /// Its revision, counted from 1.
     pub const fn revision(&self) -> u32 {
         self.revision
     }
@@ -239,7 +239,7 @@ impl Received {
         &self.earlier
     }
 
-    /// What it moved in the books; nothing once it was taken back.
+    /// Its sums in the books; zero once it was reverted.
     pub const fn booked(&self) -> Booked {
         self.booked
     }
@@ -259,7 +259,7 @@ impl Received {
         self.parts.values().map(KeptPart::bytes).sum()
     }
 
-    /// The batch in the words of reconciliation.
+    /// The batch as a value of reconciliation.
     pub fn batch(&self, key: &BatchKey) -> Batch {
         let mut lines = Vec::new();
         self.each(&mut |line, _| lines.push(line.clone()));
@@ -267,7 +267,7 @@ impl Received {
         Batch { id, processor, currency: self.currency, at: self.at, lines, trailer: self.trailer }
     }
 
-    /// A batch of which nothing has come yet.
+    /// A batch without parts.
     pub fn begin(part: &Part, now: Timestamp) -> Received {
         Received {
             at: part.at,
@@ -294,7 +294,7 @@ impl Received {
         }
     }
 
-    /// Takes a part in.
+    /// Adds a part.
     pub fn take(&mut self, part: &Part, now: Timestamp) {
         self.parts.insert(part.part, KeptPart::new(&part.lines));
         self.trailer = self.trailer.or(part.trailer);
@@ -338,7 +338,7 @@ impl Received {
         earlier
     }
 
-    /// All revisions, if the last one was taken back too.
+    /// All revisions, if the last one was reverted too.
     pub(super) fn all_taken_back(&self) -> Option<Vec<Earlier>> {
         (self.state() == BatchState::Reverted).then(|| self.taken_back())
     }

@@ -1,12 +1,13 @@
-//! What processors said they settled: batches as they come in, part by part, and what was booked of them.
+//! Settlement batches of processors: received part by part, matched, booked.
 //!
 //! ```text
 //!   (none) ──part──▶ gathering ──last part──▶ whole ──each part booked──▶ booked ──ordered──▶ reverting ──▶ reverted
 //!               expired ◀──┘                                                        next revision ◀──part──┘
 //! ```
 //!
-//! A part is a fact before it is acknowledged. A batch is laid beside our operations when it is whole, and booked part by
-//! part; a part is booked once. An operator can take a batch back: each of its parts is then booked the other way round.
+//! A part is a fact before it is acknowledged. A batch is matched with our operations when it is complete, and booked
+//! part by part; a part is booked once. An operator can revert a batch: each of its parts is then booked with its
+//! sides exchanged.
 
 use super::kept::{KeptPart, hash};
 use super::lay::{Paper, Verdict};
@@ -29,7 +30,7 @@ pub enum Event {
     Received(Box<Part>, Timestamp),
     /// A part was laid beside our operations and booked.
     Booked(Box<Booking>),
-    /// A batch did not become whole in time and is forgotten.
+    /// A batch did not become complete in time and is discarded.
     Expired(BatchKey),
     /// A batch is to be taken back.
     RevertOrdered(Box<Reverting>),
@@ -40,7 +41,7 @@ pub enum Event {
 /// A part of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Whose.
+    /// The processor.
     pub processor: ProcessorId,
     /// The processor's name for the batch.
     pub batch: Box<str>,
@@ -56,18 +57,18 @@ pub struct Part {
     pub lines: Vec<Line>,
     /// Whether no part comes after it.
     pub last: bool,
-    /// What the batch says about itself, in its last part.
+    /// The batch's own totals, in its last part.
     pub trailer: Option<Trailer>,
-    /// SHA-256 over all lines of the batch, in its last part where the processor tells ([`hash`]).
+    /// SHA-256 over all lines of the batch, in its last part if the processor sends it ([`hash`]).
     pub sha256: Option<[u8; 32]>,
 }
 
 /// A line as it is kept. Amounts in minor units, with the signs of a [`SettlementLine`](super::SettlementLine).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// What it is about.
+    /// Its subject.
     pub kind: LineKind,
-    /// Our operation, where the processor tells it.
+    /// Our operation, if the line names one.
     pub operation: Option<OpId>,
     /// The processor's reference.
     pub reference: Option<Box<str>>,
@@ -77,14 +78,14 @@ pub struct Line {
     pub gross: i64,
     /// The processor's fee.
     pub fee: i64,
-    /// What is paid out.
+    /// The amount paid out.
     pub net: i64,
 }
 
-/// What was booked of a part.
+/// The booking of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booking {
-    /// Whose.
+    /// The processor.
     pub processor: ProcessorId,
     /// The batch.
     pub batch: Box<str>,
@@ -92,22 +93,22 @@ pub struct Booking {
     pub revision: u32,
     /// The part.
     pub part: u32,
-    /// What follows for the books.
+    /// The entries that follow.
     pub entries: Vec<Entry>,
-    /// What became of each of its lines, in order.
+    /// The result of each of its lines, in order.
     pub verdicts: Vec<Verdict>,
 }
 
 /// The order to take a batch back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reverting {
-    /// Whose.
+    /// The processor.
     pub processor: ProcessorId,
     /// The batch.
     pub batch: Box<str>,
     /// Its revision.
     pub revision: u32,
-    /// Why, in the operator's words.
+    /// The operator's reason.
     pub reason: Box<str>,
     /// When it was ordered.
     pub at: Timestamp,
@@ -116,13 +117,13 @@ pub struct Reverting {
 /// A part that was booked the other way round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reversal {
-    /// Whose.
+    /// The processor.
     pub processor: ProcessorId,
     /// The batch.
     pub batch: Box<str>,
     /// The part.
     pub part: u32,
-    /// What follows for the books.
+    /// The entries that follow.
     pub entries: Vec<Entry>,
 }
 
@@ -130,7 +131,7 @@ pub struct Reversal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[repr(u8)]
 pub enum Refusal {
-    /// The part came before, and said something else.
+    /// The part arrived before, with another content.
     #[error("this part came before, with another content")]
     DifferentPart = 1,
     /// Another currency, date or revision than in earlier parts, or a part behind the last one.
@@ -138,7 +139,7 @@ pub enum Refusal {
         "the part does not belong to this batch: another currency, date or revision, or a part behind the last one"
     )]
     DifferentBatch = 2,
-    /// With this part the batch does not add up to its trailer, or its lines are not those that were hashed.
+    /// With this part the batch does not add up to its trailer, or its lines do not have the stated hash.
     #[error("the batch does not add up to its trailer")]
     Trailer = 3,
     /// More batches of this processor are unfinished than are kept.
@@ -158,12 +159,12 @@ pub struct Register {
     batches: BTreeMap<BatchKey, Received>,
     /// In the order in which they began.
     order: Vec<BatchKey>,
-    /// Those that are not kept line by line any more.
+    /// Batches that are no longer kept line by line.
     older: OlderBatches,
 }
 
 impl Register {
-    /// Decides about a part. A part that is there already is taken again, and nothing follows.
+    /// Decides on a part. A repeated part is accepted without an event.
     ///
     /// # Errors
     /// Each [`Refusal`] of parts.
@@ -234,7 +235,7 @@ impl Register {
         due.then(|| Event::Booked(Box::new(booking.clone())))
     }
 
-    /// Decides about the order to take a batch back. Repeated, nothing follows.
+    /// Decides on the order to revert a batch. A repeated order is accepted without an event.
     ///
     /// # Errors
     /// [`Refusal::NoBatch`] and [`Refusal::TooOld`].
@@ -284,7 +285,7 @@ impl Register {
         Some(Event::Expired(key.clone()))
     }
 
-    /// Folds a fact. Cannot fail.
+    /// Applies a fact. Cannot fail.
     pub fn apply(&mut self, event: &Event) {
         match event {
             Event::Received(part, now) => {

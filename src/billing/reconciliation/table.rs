@@ -3,7 +3,7 @@
 use crate::units::{counted, did_you_mean};
 use std::io::Read;
 
-/// How the bytes of a file are text.
+/// Character encodings of files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Encoding {
     /// UTF-8; UTF-16 where the file begins with its byte order mark.
@@ -13,7 +13,7 @@ pub enum Encoding {
     /// ISO 8859-1, with what Windows-1252 has between 0x80 and 0x9F.
     #[serde(rename = "latin-1", alias = "windows-1252", alias = "iso-8859-1")]
     Latin1,
-    /// UTF-16, little-endian unless a byte order mark says otherwise.
+    /// UTF-16, little-endian without a byte order mark.
     #[serde(rename = "utf-16")]
     Utf16,
 }
@@ -239,13 +239,13 @@ pub fn shortened(text: &str) -> String {
     }
 }
 
-/// Bad rows that are told one by one; of the others, the number.
+/// Bad rows that are reported one by one; the others are counted.
 const BAD_ROWS_TOLD: usize = 100;
 
-/// The rows of a file that cannot be read: the first hundred in words, and how many there are.
+/// The rows of a file that cannot be read: the first hundred with their faults, and the total number.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct BadRows {
-    /// How many there are.
+    /// Their number.
     pub count: u64,
     /// The first hundred, by line, column, value and what is expected.
     pub told: Vec<String>,

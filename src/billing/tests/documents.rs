@@ -107,7 +107,7 @@ fn control_characters_and_marks_of_direction_are_written_out() {
     assert_eq!(verified.receipt, signed.receipt, "the document itself is unchanged");
 }
 
-/// The page says what was paid, and tells nobody to run a command.
+/// The page states what was paid, and contains no commands to run.
 #[test]
 fn the_page_speaks_to_drivers() {
     let random = ring::rand::SystemRandom::new();

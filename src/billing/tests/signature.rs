@@ -95,7 +95,7 @@ fn canonical_text_sorts_keys_and_keeps_digits() {
 fn a_receipt_of_the_first_version_still_verifies() {
     let key = PublicKey::parse(include_str!("../../../tests/data/receipt-key.pem")).unwrap();
     let signed = verify_receipt(include_bytes!("../../../tests/data/receipt.json"), Some(&key)).unwrap();
-    // Fields that came later are worked out from those that were there.
+    // Fields that were added later are derived from the older ones.
     assert_eq!(signed.receipt.to_text(), receipt().to_text());
     assert_eq!((signed.receipt.cdr, signed.receipt.gross), (receipt().cdr, receipt().gross));
 }

@@ -1,4 +1,4 @@
-//! Batches part by part: what is refused, forgotten, booked and taken back.
+//! Batches part by part: refused, discarded, booked and reverted ones.
 
 use super::*;
 use crate::billing::reconciliation::WhyExtra;
