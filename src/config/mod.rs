@@ -1,9 +1,10 @@
-//! Configuration: TOML with a default for everything, checked as a whole, every problem told at once with its line.
+//! Configuration: TOML with a default for everything, checked as a whole, all problems reported at once with their
+//! lines.
 //!
-//! Layers, each over the one before: built-in values, the file, environment variables (`WATTSTILE_CHARGERS__LISTEN` for
-//! `chargers.listen`), `--set chargers.listen=…`. Secrets are never values, only names of files. What a file says is
-//! checked wherever it comes from; what it names (certificates, tariffs) is checked by [`Config::missing_files`] and by
-//! whoever opens it.
+//! Layers, each over the one before: built-in values, the file, environment variables (`WATTSTILE_CHARGERS__LISTEN`
+//! for `chargers.listen`), `--set chargers.listen=…`. Secrets are never values, only names of files. Values of all
+//! layers are checked alike; files that they name (certificates, tariffs) are checked by [`Config::missing_files`]
+//! and when they are opened.
 
 mod money;
 mod problem;
@@ -73,20 +74,20 @@ pub struct Config {
     pub log: Log,
 }
 
-/// What a configuration is made from.
+/// Sources of a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Layers {
     /// The file.
     pub path: Option<PathBuf>,
     /// Its text.
     pub source: String,
-    /// Names and values of environment variables; those that are not ours are passed over.
+    /// Names and values of environment variables; those of other programs are ignored.
     pub environment: Vec<(String, String)>,
     /// `section.key=value` from the command line.
     pub flags: Vec<String>,
 }
 
-/// A configuration and where each value came from.
+/// A configuration with the origin of each value.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
@@ -123,7 +124,10 @@ impl Default for Config {
 }
 
 impl Layers {
-    /// A file, what the environment of this process says, and flags.
+    /// Sources of this process: a file, environment variables, and flags.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn of_process(path: Option<PathBuf>, flags: Vec<String>) -> std::io::Result<Layers> {
         let read = |path: &PathBuf| {
             let file = std::fs::File::open(path)?;
@@ -138,6 +142,9 @@ impl Layers {
     }
 
     /// Reads all layers and checks the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all problems.
     pub fn load(self) -> Result<Loaded, ConfigError> {
         let mut problems = Vec::new();
         if let Some(at) = too_deep(&self.source) {
@@ -212,6 +219,9 @@ impl Loaded {
     }
 
     /// Problems with what the configuration names: files that are not there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all missing files.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         let missing = |(section, key, path): (&str, &str, PathBuf)| Problem {
             origin: place(&self.root, section, key),
@@ -225,7 +235,7 @@ impl Loaded {
     }
 }
 
-/// Where a setting stands in the tree.
+/// Position of a setting in the tree.
 fn place(root: &Table, section: &str, key: &str) -> Origin {
     match root.get(section).map(|entry| &entry.value) {
         Some(Value::Table(table)) => table.get(key).map_or(Origin::Default, |entry| entry.place.clone()),
@@ -273,7 +283,7 @@ impl Config {
         }
     }
 
-    /// What no setting can know by itself.
+    /// Checks that involve several settings.
     fn check(&self, root: &Table, problems: &mut Vec<Problem>) {
         let mut wrong = |section: &str, key: &str, title: &str, label: String, help: &str| {
             let help = (!help.is_empty()).then(|| help.to_owned());
@@ -412,7 +422,7 @@ impl Config {
         self.gate.data_dir.join("data")
     }
 
-    /// Whose data a gate of this configuration makes and uses.
+    /// The owner of the data directory of a gate with this configuration.
     pub fn owner(&self) -> Owner {
         let mode = match self.gate.mode {
             Mode::Development => OwnerMode::Development,
@@ -494,7 +504,7 @@ impl Config {
         policy.with_amounts(money::stated(&money.first_hold, amounts))
     }
 
-    /// Which site may speak for which charger.
+    /// The sites with their chargers.
     pub fn may_speak_for(&self) -> MaySpeakFor {
         let sites = self.sites.clone();
         Arc::new(move |site, charger| {

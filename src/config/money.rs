@@ -151,7 +151,7 @@ pub struct OldSpelling {
     pub what: String,
 }
 
-/// Puts amounts in the house's currency in the place of numbers without one.
+/// Replaces numbers without a currency by amounts in the operator's main currency.
 pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<OldSpelling> {
     let mut found = Vec::new();
     let house = root.get("payment").and_then(|entry| match &entry.value {
@@ -164,7 +164,7 @@ pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<Ol
             Some(Value::Table(table)) => renew(section, table, olds, house, &mut found, problems),
             Some(Value::Tables(tables)) => {
                 for (table, _) in tables {
-                    // A processor that is asked for one currency means that one.
+                    // The amounts of a processor with one currency are in that currency.
                     let only = table.get("currencies").and_then(|entry| match &entry.value {
                         Value::List(items) if items.len() == 1 => currency_of(items.first()),
                         _ => None,

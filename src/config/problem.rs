@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: all of it at once, each with its place and a way out.
+//! Problems of a configuration: all at once, each with its position and advice.
 
 use super::tree::Origin;
 use crate::units::screen::masked;
@@ -7,16 +7,16 @@ use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where.
     pub origin: Origin,
-    /// What is wrong, in one line.
+    /// The problem, in one line.
     pub title: String,
-    /// What to write beside the caret.
+    /// The text beside the caret.
     pub label: String,
-    /// What to do.
+    /// Advice.
     pub help: Option<String>,
 }
 
@@ -86,8 +86,8 @@ impl ConfigError {
     }
 }
 
-/// The lines of a file that a problem stands in. Nothing else of the file is looked at for its report: a long file with
-/// many problems would take long.
+/// The lines of a file that a problem refers to. The report reads nothing else of the file: a long file with many
+/// problems would take long.
 struct Lines<'a> {
     text: &'a str,
     /// The number of the first, counted from 1.

@@ -1,4 +1,4 @@
-//! Sections: written down once, with the words of the manual and the built-in value beside each setting.
+//! Sections: defined once, with the manual's text and the built-in value beside each setting.
 
 use super::problem::Problem;
 use super::setting::Setting;
@@ -10,10 +10,10 @@ use crate::units::did_you_mean;
 pub struct Field {
     /// Its key.
     pub name: &'static str,
-    /// The built-in value as TOML; empty for a setting that is not set; with a leading `!` it has to be set, and this
-    /// only stands in until the problem is told.
+    /// The built-in value as TOML; empty for a setting that is not set; with a leading `!` the setting is required,
+    /// and this value is used until the problem is reported.
     pub default: &'static str,
-    /// What it means.
+    /// Its description.
     pub doc: &'static [&'static str],
 }
 
@@ -21,13 +21,13 @@ pub struct Field {
 pub trait Section: Sized + 'static {
     /// Its key.
     const KEY: &'static str;
-    /// What it is about.
+    /// Its subject.
     const ABOUT: &'static [&'static str];
     /// Its settings.
     const FIELDS: &'static [Field];
-    /// What is built in: read once, however many configurations are read.
+    /// The built-in values: read once, however many configurations are read.
     fn built_in() -> &'static Self;
-    /// Reads it; what is wrong is told to the reader, and a built-in value stands in.
+    /// Reads it; faults are reported to the reader, and the built-in value is used instead.
     fn read(reader: &mut Reader<'_>) -> Self;
     /// Its settings as TOML, with their keys.
     fn write(&self) -> Vec<(&'static str, Option<String>)>;

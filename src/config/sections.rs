@@ -15,7 +15,7 @@ sections! {
         name: String = "\"wattstile\"";
         /// "development" makes certificates for itself; "production" refuses those.
         mode: Mode = "\"development\"";
-        /// Where everything durable lives.
+        /// Directory of all durable data.
         data_dir: PathBuf = "\".wattstile/gate\"";
         /// Slices of the id space; fixed when the data directory is made.
         partitions: u16 = "64";
@@ -38,13 +38,14 @@ sections! {
         clock_ahead_max: Limit = "\"1min\"";
         /// How old a reading may be when it arrives; "off" takes any age.
         backlog_max: Limit = "\"7d\"";
-        /// Silence after which a session is ended on its last known reading.
+        /// Time without messages after which a session is ended on its last known reading.
         silence: TimeSpan = "\"15min\"";
         /// How long the rest of a hold is kept after such an end, where its processor can take money from it again.
         late_readings: TimeSpan = "\"1h\"";
-        /// Silence after which an admitted session without readings is given up.
+        /// Time without messages after which an admitted session without readings is ended.
         no_start: TimeSpan = "\"2min\"";
-        /// How long a charger has at least to come back after a start of the gate, however long it was silent before.
+        /// Shortest time that a charger gets to reconnect after a start of the gate, however long it had sent nothing
+        /// before.
         reconnect: TimeSpan = "\"5min\"";
     }
     /// The listener to which processors connect.
@@ -56,26 +57,27 @@ sections! {
         /// Most connections at once of one processor, by the name in its certificate; one more is refused.
         connections_each_max: u32 = "16";
     }
-    /// A processor that may connect, and what it is asked for. Without any, every processor with a certificate is taken,
-    /// and asked for all that it takes. A hold goes to the processors that fit: those with the lowest `priority`, by
-    /// their `weight`; to others when these are not connected, draining, busy, or do not answer.
+    /// A processor that may connect, and the requests that it gets. Without any, every processor with a certificate
+    /// may connect, and gets requests for all that it accepts. A hold goes to the processors that match: those with
+    /// the lowest `priority`, by their `weight`; to others when these are not connected, draining, busy, or do not
+    /// answer.
     Processor "processor" {
         /// Its id, as its certificate names it.
         id: ProcessorId = "!\"unnamed\"";
         /// File with the key of its messages' MAC, in hexadecimal, readable by the owner only.
         mac_key_file: Option<PathBuf> = "";
-        /// Kinds of credentials that it is asked about; empty means cards and wallets. For contracts and RFID cards that are
-        /// linked to no account it is asked where "ev-account" or "rfid" stands here.
+        /// Kinds of credentials that it gets; empty means cards and wallets. Contracts and RFID cards that are linked
+        /// to no account go to it where "ev-account" or "rfid" is listed here.
         credentials: Vec<CredentialKind> = "[]";
-        /// Currencies that it is asked for; empty means all that it takes.
+        /// Currencies of its holds; empty means all that it accepts.
         currencies: Vec<Currency> = "[]";
-        /// Sites for whose chargers it is asked; empty means all.
+        /// Sites whose chargers use it; empty means all.
         sites: Vec<SiteId> = "[]";
-        /// Least hold that it is asked for, such as "5 EUR"; holds in a currency that is not named have no bound.
+        /// Least hold that it gets, such as "5 EUR"; holds in a currency that is not named have no bound.
         least: Option<Amounts> = "";
-        /// Greatest hold that it is asked for; several currencies as a list.
+        /// Greatest hold that it gets; several currencies as a list.
         greatest: Option<Amounts> = "";
-        /// Those with the lowest number are asked first.
+        /// Processors with the lowest number get requests first.
         priority: u8 = "100";
         /// Share of the sessions among those with equal priority; 0 means only when the others are out.
         weight: u16 = "1";
@@ -87,7 +89,7 @@ sections! {
         trust_domain: String = "\"wattstile.local\"";
         /// The folder of the PKI; without it, `pki` in the data directory.
         folder: Option<PathBuf> = "";
-        /// The gate's own certificate, and those that signed it except the root.
+        /// The gate's own certificate and its chain, without the root.
         certificate_file: Option<PathBuf> = "";
         /// The gate's own key, readable by the owner only.
         key_file: Option<PathBuf> = "";
@@ -104,7 +106,7 @@ sections! {
     Console "console" {
         /// Where it listens: an address of this machine's loopback.
         listen: SocketAddr = "\"127.0.0.1:8490\"";
-        /// Names beside localhost and the loopback's addresses under which it may be asked for, say behind a proxy.
+        /// Names of the console beside localhost and the loopback's addresses, for example behind a proxy.
         hosts: Vec<String> = "[]";
         /// Where /livez, /readyz and /metrics, and nothing else, are answered without a token, say "0.0.0.0:9464"; without it,
         /// only the console answers them.
@@ -119,7 +121,7 @@ sections! {
         folder: Option<PathBuf> = "";
         /// The tariff of chargers that no `assignment` fits; without it, they are refused.
         default: Option<TariffId> = "";
-        /// The time zone of chargers whose site says nothing else.
+        /// The time zone of chargers whose site has none.
         time_zone: ZoneName = "\"UTC\"";
     }
     /// Which tariff applies to which chargers. Of several that fit, the most specific counts.
@@ -129,7 +131,7 @@ sections! {
         /// The id of the tariff.
         tariff: TariffId = "!\"x\"";
     }
-    /// A site, and the chargers for which its controller may speak.
+    /// A site, and the chargers that its controller serves.
     Site "site" {
         /// Its id, as its controller's certificate names it.
         id: SiteId = "!\"unnamed\"";
@@ -137,7 +139,7 @@ sections! {
         chargers: Vec<Pattern> = "[]";
         /// Its time zone.
         time_zone: Option<ZoneName> = "";
-        /// What drivers know it by; on receipts.
+        /// Its name for drivers; on receipts.
         name: String = "\"\"";
         /// Street and number; on receipts and in records (CDRs), like the next three.
         address: String = "\"\"";
@@ -164,7 +166,7 @@ sections! {
         total_max: Amounts = "\"1000 EUR\"";
         /// A partial approval of less is released at once.
         partial_min: Amounts = "\"2 EUR\"";
-        /// Whether energy is given on our own risk when no processor can be reached: it is asked for the money when it
+        /// Whether energy is given on our own risk when no processor can be reached: the funds are requested when it
         /// is back.
         stand_in: bool = "false";
         /// Most energy, in money, that is given before an answer.
@@ -177,7 +179,7 @@ sections! {
         closing: TimeSpan = "\"1h\"";
         /// Whether a hold is lowered when the car takes far less than it did.
         release_early: bool = "true";
-        /// Whether a second hold may be asked for while an earlier one is being reversed.
+        /// Whether a second hold may be requested while an earlier one is being reversed.
         double_hold: bool = "false";
         /// Longest time from a reading that is still covered until no energy flows, should the next one not be.
         stop_latency: TimeSpan = "\"90s\"";
@@ -197,13 +199,13 @@ sections! {
         /// File with the keys under which tokens are kept, readable by the owner only; without it, `credential.keys` in the
         /// data directory, made at the first start.
         keys_file: Option<PathBuf> = "";
-        /// Kinds of credentials for which there is no processor on purpose: their drivers are refused. Of any other kind
-        /// that no processor is asked about the checks before a start complain.
+        /// Kinds of credentials without a processor on purpose: their drivers are refused. The checks before a start
+        /// report any other kind without a processor.
         not_taken: Vec<CredentialKind> = "[]";
     }
-    /// Who sells: what receipts and invoices name.
+    /// The seller: named on receipts and invoices.
     Operator "operator" {
-        /// Legal name. Production wants one of yours.
+        /// Legal name. Production requires one of yours.
         name: String = "\"Example Charging Ltd (demonstration)\"";
         /// Postal address in one line.
         address: String = "\"1 Example Street, 00000 Exampletown\"";

@@ -1,4 +1,4 @@
-//! What a single setting can be: how it is read from a value, and how it is written.
+//! Types of single settings: how each is read from a value, and written.
 
 use super::tree::Value;
 use crate::limits;
@@ -13,19 +13,19 @@ use std::path::PathBuf;
 
 /// A kind of setting.
 pub trait Setting: Sized {
-    /// Reads it. The error says what is wanted, as in `wanted …`.
+    /// Reads it. The error states what is expected, as in `wanted …`.
     fn read(value: &Value) -> Result<Self, String>;
 
     /// Writes it as TOML; none for a setting that is not set.
     fn write(&self) -> Option<String>;
 
-    /// What it is when nobody sets it and nothing is built in; none for a kind that is always set.
+    /// Its value when it is not set and nothing is built in; `None` for a type that is always set.
     fn unset() -> Option<Self> {
         None
     }
 }
 
-/// What kind of network the gate serves.
+/// Kind of network that the gate serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Certificates of a development PKI are good enough, and one is made where none is.
@@ -34,7 +34,7 @@ pub enum Mode {
     Production,
 }
 
-/// The oldest version of TLS that is spoken.
+/// The oldest version of TLS that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MinTls {
     /// 1.2, for chargers that have no newer one.
@@ -43,7 +43,7 @@ pub enum MinTls {
     V13,
 }
 
-/// How the log is written.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -54,12 +54,12 @@ pub enum LogFormat {
     Json,
 }
 
-/// Whose documents one invoice series numbers.
+/// Scope of one invoice series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeriesScope {
-    /// All of a currency.
+    /// All documents of a currency.
     Currency,
-    /// Those of one partition and currency.
+    /// Documents of one partition and currency.
     Partition,
 }
 
@@ -76,7 +76,7 @@ pub struct ZoneName(String);
 pub struct Limit(pub Option<TimeSpan>);
 
 impl Pattern {
-    /// Whether an id fits.
+    /// Whether an id matches.
     pub fn fits(&self, id: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = parts.next().and_then(|first| id.strip_prefix(first)) else { return false };
@@ -120,7 +120,7 @@ fn quoted(text: &str) -> Option<String> {
     Some(format!("\"{}\"", text.escape_default()))
 }
 
-/// One of a few words.
+/// One of a few keywords.
 fn one_of<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, String> {
     let names: Vec<String> = words.iter().map(|(name, _)| format!("\"{name}\"")).collect();
     let wanted = names.join(" or ");
@@ -264,7 +264,7 @@ impl Setting for Pattern {
     fn read(value: &Value) -> Result<Pattern, String> {
         const WANTED: &str = "an id, with * for any characters";
         let found = text(value, WANTED)?;
-        // What is left without the stars must be able to stand in an id.
+        // The rest without the stars must be allowed in an id.
         let rest = found.replace('*', "x");
         match crate::units::ChargerId::new(&rest) {
             Ok(_) => Ok(Pattern(found)),

@@ -1,4 +1,4 @@
-//! Mistakes that people make, and what they are told.
+//! Mistakes in configurations, and the problems that they cause.
 
 use super::*;
 use crate::units::{Amount, Currency};

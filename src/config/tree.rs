@@ -1,4 +1,4 @@
-//! The layers of a configuration as one tree, every value with the place it came from.
+//! The layers of a configuration as one tree, every value with its origin.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 /// Where a key or a value stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody said anything: the built-in value.
+    /// Not set: the built-in value.
     Default,
     /// In the file, at these bytes.
     File(Range<usize>),
@@ -54,7 +54,7 @@ pub struct Entry {
 }
 
 impl Value {
-    /// What it is, for a message.
+    /// Its kind, for a message.
     pub fn what(&self) -> &'static str {
         match self {
             Value::Text(_) | Value::Raw(_) => "a text",
