@@ -1,7 +1,7 @@
-//! What a processor says: answers to operations and inquiries, repeated and late ones, and reports of its own.
+//! Handles messages of a processor: answers to operations and inquiries, repeated and late ones, and notifications.
 //!
-//! Nothing a processor says is refused with an error: it is taken in, recognised as a repetition, or set aside with an
-//! alarm, and acknowledged in each case, when what follows from it is durable.
+//! No message is refused with an error: it is applied, recognised as a repetition, or ignored with an alarm, and in
+//! each case acknowledged when its consequences are durable.
 
 use super::draft::Draft;
 use super::state::{INQUIRY_IDS, Seen, target_of};
@@ -13,7 +13,7 @@ use super::{
 use crate::limits::DISPUTES_PER_PAYMENT;
 use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
 
-/// How long a report is asked for again that does not fit yet.
+/// How long a premature notification is requested again.
 const EARLY_FOR: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
 
 impl Draft<'_> {
@@ -83,7 +83,7 @@ impl Draft<'_> {
                     self.declined(live, &hold, decline, source);
                 }
             },
-            // An inquiry that failed says nothing, and neither does a second error; the schedule goes on.
+            // A failed inquiry has no result, and neither has a second error; the schedule continues.
             Outcome::Error if inquiry.is_some() || live.phase == (Phase::Unknown { cause: UnknownCause::Error }) => {}
             Outcome::Error => {
                 let at = self.now.wall;
@@ -94,8 +94,8 @@ impl Draft<'_> {
         AcknowledgeCode::Ok
     }
 
-    /// Sets an answer aside. The first one about an operation is journaled and makes its outcome unknown; more of them
-    /// change nothing, so that a confused processor cannot fill the journal.
+    /// Quarantines an answer. The first one for an operation is journaled and makes its outcome unknown; more of them
+    /// change nothing, so that a faulty processor cannot fill the journal.
     fn quarantine(
         &mut self,
         operation: Ordinal,
@@ -110,7 +110,7 @@ impl Draft<'_> {
         AcknowledgeCode::BodyMismatch(discrepancy)
     }
 
-    /// Whether an approval is about the money that was asked for.
+    /// Whether an approval matches the requested amount.
     fn check_amount(&self, ask: Ask, asked: i64, hold: &Hold, outcome: &Outcome) -> Result<(), Discrepancy> {
         let Outcome::Approved { amount, .. } = outcome else { return Ok(()) };
         if amount.currency != self.state().currency() {
@@ -202,8 +202,8 @@ impl Draft<'_> {
             Some(decline) => matches!(decline.class, DeclineClass::State | DeclineClass::Hard),
         };
         let confirmed = hold.stage == Stage::Open;
-        // An authorization that was answered in its time is not on its way any more; any other is not after one void
-        // was refused and the next one waited for as long as a request can live.
+        // An authorization that was answered in time is not in transit any more; any other is not after one void was
+        // refused and the next one waited for the longest lifetime of a request.
         let answered = matches!(
             hold.stage,
             Stage::Closed(Ending::Captured | Ending::CaptureFailed | Ending::Expired | Ending::Voided)
@@ -221,10 +221,10 @@ impl Draft<'_> {
         }
     }
 
-    /// The processor never saw the operation, or does not know it yet.
+    /// The processor never received the operation, or has not processed it yet.
     ///
-    /// It counts when the inquiry was binding at the time it was made. An answer to an earlier inquiry, delayed on its
-    /// way, says nothing about what was sent since.
+    /// It counts when the inquiry was binding at the time it was made. A delayed answer to an earlier inquiry proves
+    /// nothing about later messages.
     fn not_found(&mut self, live: &LiveOperation, hold: &Hold, index: u8) {
         let operation = live.number;
         let inquiries_since = live.inquiries.wrapping_sub(1).wrapping_sub(index) % INQUIRY_IDS;
@@ -244,7 +244,7 @@ impl Draft<'_> {
                 let cause = NotExecutedCause::NotFound;
                 self.fact(Event::NotExecuted { operation, cause, at: self.now.wall });
             }
-            // What has to happen is asked for again, under the same id: it can take effect once at most.
+            // Required operations are sent again under the same id, so they take effect once at most.
             Ask::Authorize { stand_in: true, .. } | Ask::Capture { .. } | Ask::Void { .. } | Ask::Refund { .. } => {
                 self.repeat(operation);
             }
@@ -301,8 +301,8 @@ impl Draft<'_> {
         }
     }
 
-    /// What is known already. The first repetition of an operation's answer is noted for its history; more of them leave
-    /// no trace, so that a confused processor cannot fill the journal.
+    /// Handles a repeated answer. The first repetition for an operation is recorded in its history; more of them are
+    /// not, so that a faulty processor cannot fill the journal.
     fn said_again(&mut self, past: PastOperation, source: Source) -> AcknowledgeCode {
         if !past.repeated {
             self.fact(Event::AnswerRepeated { operation: past.number, source });
@@ -322,7 +322,7 @@ impl Draft<'_> {
         self.advance();
     }
 
-    /// A processor reports something that it was not asked for.
+    /// Handles a notification, which a processor sends without a request.
     pub(super) fn notification(&mut self, from: ProcessorId, notification: Notification) {
         let callback = notification.callback;
         let code = self.report(&from, notification);
@@ -392,8 +392,8 @@ impl Draft<'_> {
         AcknowledgeCode::Ok
     }
 
-    /// The processor says that a hold lapsed: believed of an open hold from which no money is being taken. A hold whose
-    /// capture is under way ends with that capture's answer; a reversal goes on until it is answered.
+    /// The processor reports that a hold lapsed: accepted for an open hold without a capture in progress. A hold with
+    /// a capture in progress ends with that capture's answer; a reversal continues until it is answered.
     fn expiry(&self, hold: &Hold, source: Source) -> Option<Event> {
         let capturing = self.state().live_on(hold, OperationKind::Capture).is_some();
         let open = hold.stage == Stage::Open && !capturing;
@@ -422,7 +422,7 @@ impl Draft<'_> {
         let expected = match report.kind {
             NotificationKind::AuthorizationExpired => false,
             NotificationKind::CaptureFailed => asked(OperationKind::Capture),
-            // It may fit when the capture is answered, or when a refund under way turns out to be refused.
+            // It may fit when the capture is answered, or when a refund in progress turns out to be refused.
             NotificationKind::DisputeOpened => {
                 asked(OperationKind::Capture) || minor <= self.state().disputable_minor(hold)
             }
@@ -441,7 +441,8 @@ impl Draft<'_> {
         })
     }
 
-    /// Whether what is left without a capture still covers the disputes, open and lost: that money was taken back already.
+    /// Whether the amount without a capture still covers the disputes, open and lost: that money was already taken by
+    /// the processor.
     fn covers_disputes(&self, hold: &Hold, capture: Amount) -> bool {
         let left = hold.captured_minor.saturating_sub(hold.refunded_minor).saturating_sub(capture.minor);
         let disputed = self.state().disputed_minor(hold.number);

@@ -1,4 +1,4 @@
-//! What a fact does to a payment. Never fails; asserts what it believes.
+//! Applies a fact to a payment. Never fails; asserts its assumptions.
 
 use super::state::{Again, Dispute, DisputeState, Finish, INQUIRY_IDS, Party, Raise, Rare, Seen, Timer};
 use super::{
@@ -103,7 +103,7 @@ fn fold(payment: &mut Payment, event: &Event) {
                 OperationKind::Authorize => payment.close(hold, Ending::NotExecuted),
                 OperationKind::Capture => payment.try_again(hold, Again::Capture),
                 OperationKind::Void => payment.try_again(hold, Again::Void),
-                // It never was, so it counts for nothing; but whoever could not be reached is not asked at once.
+                // It was never sent, so it does not count; but an unreachable processor is not tried again at once.
                 OperationKind::Increment => {
                     let Some(hold) = hold_mut(payment, hold) else { return };
                     hold.increments = hold.increments.saturating_sub(1);
@@ -310,7 +310,7 @@ fn voided(payment: &mut Payment, operation: Ordinal, result: Final, source: Sour
     hold.again = Again::No;
     hold.refusals = 0;
     if hold.approved_late {
-        // The approval may have overtaken the void on its way: only a void asked for after it is proof.
+        // The approval may have overtaken the void: only a void requested after it is proof.
         hold.approved_late = false;
         hold.release = Some(VoidReason::LateApproval);
         return;
@@ -452,7 +452,7 @@ impl Payment {
         Some(ended.hold)
     }
 
-    /// Ends a hold, once. Changes of its total that are still under way lose their meaning with it.
+    /// Ends a hold, once. Changes of its total that are still in progress lose their meaning with it.
     fn close(&mut self, number: Ordinal, ending: Ending) {
         self.supersede(number, |kind| matches!(kind, OperationKind::Increment | OperationKind::Decrement));
         let Some(hold) = hold_mut(self, number) else { return };

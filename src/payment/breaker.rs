@@ -1,4 +1,4 @@
-//! Circuit breakers: who is not asked for a while, and how it is found out that asking works again.
+//! Circuit breakers: pauses of requests to a failing processor, and probes that end them.
 //!
 //! ```text
 //!            failures in a row              pause over             probe answered
@@ -7,20 +7,20 @@
 //!                                  └── longer, up to a bound ─┘ probe failed
 //! ```
 //!
-//! One breaker for each processor and kind of operation. A breaker is asked before something is sent *for the first
-//! time*: an authorization then goes elsewhere, everything else stays queued. Probes are inquiries, which change
-//! nothing; no driver's authorization is spent on finding out.
+//! One breaker for each processor and kind of operation. A breaker is checked before an operation is sent *for the
+//! first time*: an authorization then goes to another processor, everything else stays queued. Probes are inquiries,
+//! which change nothing; no driver's authorization is used as a probe.
 
 use super::OperationKind;
 use crate::units::{Mono, Now, ProcessorId, TimeSpan};
 use std::collections::BTreeMap;
 
-/// How a breaker judges.
+/// Thresholds and pauses of breakers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// Failures in a row that open it.
     pub failures: u16,
-    /// A failure older than this is forgotten when the next one comes.
+    /// Age after which a failure no longer counts when the next one comes.
     pub memory: TimeSpan,
     /// How long it stays open at first; doubled with every probe that fails.
     pub pause: TimeSpan,
@@ -37,7 +37,7 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// Whether a kind of operation works at a processor, as far as its answers tell.
+/// State of one kind of operation at a processor, derived from its answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Breaker {
     /// It works; there may have been failures in a row.
@@ -66,12 +66,12 @@ pub enum Breaker {
     },
 }
 
-/// What an answer, or its absence, says about the processor.
+/// What an answer, or its absence, shows about the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// It answered. A refusal of the driver's money is an answer like any other.
     Works,
-    /// Silence, a broken connection, an error, a technical refusal.
+    /// A time-out, a broken connection, an error, a technical refusal.
     Fails,
 }
 
@@ -146,7 +146,7 @@ impl Breakers {
         self.breakers.get(&(processor.clone(), kind)).copied().unwrap_or_default()
     }
 
-    /// Takes in what an operation's answer (or silence) says; gives back the breaker before and after.
+    /// Applies the signal of an operation's answer (or time-out); returns the breaker before and after.
     pub fn signal(
         &mut self,
         processor: &ProcessorId,
@@ -173,7 +173,7 @@ impl Breakers {
         probes
     }
 
-    /// The answer to a probe speaks for every kind in doubt at that processor.
+    /// The answer to a probe counts for every doubtful kind of operation at that processor.
     pub fn probe_answered(&mut self, processor: &ProcessorId, signal: Signal, now: Now) {
         for ((of, _), breaker) in &mut self.breakers {
             if of == processor && matches!(breaker, Breaker::HalfOpen { .. }) {
@@ -182,7 +182,7 @@ impl Breakers {
         }
     }
 
-    /// Takes over what is known of one processor elsewhere: its breakers replace those that are here.
+    /// Replaces the breakers of one processor by those of another instance.
     pub fn adopt(&mut self, processor: &ProcessorId, from: &Breakers) {
         self.forget(processor);
         let known = from.breakers.iter().filter(|((of, _), _)| of == processor);
@@ -195,7 +195,7 @@ impl Breakers {
         open.map(|((_, kind), _)| *kind).collect()
     }
 
-    /// Forgets a processor that was removed.
+    /// Removes the breakers of a processor that was removed.
     pub fn forget(&mut self, processor: &ProcessorId) {
         self.breakers.retain(|(of, _), _| of != processor);
     }

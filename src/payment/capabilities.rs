@@ -1,10 +1,10 @@
-//! What a hold keeps of its processor's declaration.
+//! The part of a processor's declaration that a hold keeps.
 
 use super::{Capabilities, OperationKind};
 use crate::units::TimeSpan;
 use serde::{Deserialize, Serialize};
 
-/// What a processor can do, as far as a hold needs to know: 20 bytes.
+/// The capabilities of a processor that a hold needs: 20 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HoldCapabilities {
     /// How long a repeated operation is recognised, in seconds; zero: never.
@@ -14,7 +14,7 @@ pub struct HoldCapabilities {
     /// How old an operation must be for "not found" to mean that it never happened, in milliseconds.
     /// [`HoldCapabilities::NEVER`]: it never means that.
     pub inquiry_authoritative_ms: u32,
-    /// How long a hold lives, unless an approval says otherwise, in seconds.
+    /// Validity of a hold, unless an approval states another, in seconds.
     pub validity_s: u32,
     /// Most increments of one hold.
     pub increments_max: u8,
@@ -31,7 +31,7 @@ impl HoldCapabilities {
     const REPLAY_AFTER_ERROR: u8 = 1;
     const MULTIPLE_CAPTURES: u8 = 2;
 
-    /// What a hold needs to know of a processor's declaration. Spans that do not fit are held at the end of the range.
+    /// Extracts the capabilities that a hold needs from a declaration. Spans beyond the range are clamped.
     pub fn of(capabilities: &Capabilities) -> HoldCapabilities {
         let ms = |span: TimeSpan| u32::try_from(span.ms().max(0)).unwrap_or(u32::MAX - 1);
         let secs = |span: TimeSpan| u32::try_from(span.whole_secs().max(0)).unwrap_or(u32::MAX);
@@ -64,7 +64,7 @@ impl HoldCapabilities {
         self.flags & HoldCapabilities::MULTIPLE_CAPTURES != 0
     }
 
-    /// How long a hold lives, unless an approval says otherwise.
+    /// Validity of a hold, unless an approval states another.
     pub const fn validity(self) -> TimeSpan {
         TimeSpan::from_secs(self.validity_s as i64)
     }

@@ -1,4 +1,4 @@
-//! What a credential may not be, and what may be shown of it.
+//! Checks and printable forms of credentials.
 
 use super::{Credential, CredentialKind};
 use crate::units::Fingerprint;
@@ -17,8 +17,8 @@ impl Credential {
     }
 }
 
-/// How a credential is shown: `card:0011223344556677`, its kind and its fingerprint. In memory and compared it is these nine
-/// bytes; a text of any other form is kept as it is.
+/// Printable form of a credential: `card:0011223344556677`, its kind and its fingerprint. In memory and compared it
+/// is these nine bytes; a text of any other form is kept as it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Shown(Form);
 

@@ -1,5 +1,5 @@
-//! What a payment decides. Pure: it reads the state and changes nothing. All guards on money stand here, and look at
-//! reserved amounts, so two commands that were possible one by one are never both accepted.
+//! Decisions of a payment. Pure: reads the state and changes nothing. All guards on money are here and use reserved
+//! amounts, so two commands that are possible only one at a time are never both accepted.
 
 use super::draft::Draft;
 use super::{
@@ -108,7 +108,7 @@ fn authorize(
 
 fn check_token(credential: &Credential) -> Result<(), Rejection> {
     let longest = match super::vault::is_sealed(&credential.token) {
-        // Looked at before it was sealed; now no digit of it can be seen.
+        // The token was screened before it was sealed; its digits cannot be read now.
         true => Credential::MAX_TOKEN + super::vault::SEAL_BYTES,
         false if super::credential::looks_like_card_number(&credential.token) => return Err(Rejection::CardNumber),
         false => Credential::MAX_TOKEN,
@@ -224,7 +224,7 @@ fn release_one(draft: &mut Draft<'_>, number: Ordinal) -> Result<(), Rejection> 
     }
 }
 
-/// Gives money back out of the youngest captures first, one refund for each capture that is needed.
+/// Refunds the youngest captures first, one refund for each capture that is needed.
 fn refund(draft: &mut Draft<'_>, amount: Amount) -> Result<(), Rejection> {
     let minor = draft.positive(amount)?;
     let refundable = draft.state().refundable();

@@ -1,4 +1,4 @@
-//! A decision in the making: every fact is applied to a scratch copy at once, so that the next step sees it.
+//! A decision under construction: every fact is applied to a scratch copy at once, so that the next step reads it.
 //!
 //! The live payment is not touched; it becomes equal to the scratch copy when its owner applies the same events.
 
@@ -77,7 +77,7 @@ impl<'a> Draft<'a> {
         self.send(operation);
     }
 
-    /// Asks the processor what became of an operation.
+    /// Sends the processor an inquiry about an operation.
     pub(super) fn inquire(&mut self, operation: Ordinal) {
         let Some(live) = self.state.live(operation) else { return };
         let (index, hold) = (live.inquiries, live.hold);

@@ -1,4 +1,4 @@
-//! The facts of a payment, as they stand in the journal.
+//! The facts of a payment, as they are stored in the journal.
 //!
 //! Variants are encoded by their position: new ones are added at the end, none is removed or moved.
 
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 /// One fact. Operations and holds are named by their number in the payment; a hold has the number of its authorization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// Funds are asked for: a new hold and its authorization.
+    /// Funds are requested: a new hold and its authorization.
     HoldRequested {
         /// The authorization's number, and the hold's.
         operation: Ordinal,
         /// Where; the hold is pinned to it.
         processor: ProcessorId,
-        /// What the processor could do at that moment.
+        /// Capabilities of the processor at that moment.
         capabilities: HoldCapabilities,
-        /// What the driver presented.
+        /// The driver's credential.
         credential: Box<Credential>,
-        /// How much is asked for.
+        /// The requested amount.
         amount: Amount,
         /// Whether less is useful.
         partial_ok: bool,
@@ -34,9 +34,9 @@ pub enum Event {
         operation: Ordinal,
         /// The hold.
         hold: Ordinal,
-        /// What is asked.
+        /// The request.
         ask: Ask,
-        /// The new total (increment, decrement), the amount to take or give back, or what is believed held (void).
+        /// The new total (increment, decrement), the amount to capture or refund, or the amount presumed held (void).
         amount: Amount,
         /// When.
         at: Timestamp,
@@ -48,7 +48,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The processor is asked what became of an operation.
+    /// An inquiry about an operation is sent to the processor.
     Inquired {
         /// The operation that is inquired after.
         operation: Ordinal,
@@ -77,44 +77,44 @@ pub enum Event {
     Accepted {
         /// Its number.
         operation: Ordinal,
-        /// When it means to know.
+        /// Announced time of its decision.
         decide_by: Timestamp,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The whole amount is reserved. Energy may flow.
     Approved {
         /// The authorization.
         operation: Ordinal,
-        /// What is reserved.
+        /// The reserved amount.
         total: Amount,
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
         /// When the hold lapses.
         expires_at: Timestamp,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
-    /// Less than asked is reserved. A part too small to be useful is released in the same decision.
+    /// Less than requested is reserved. A part too small to be useful is released in the same decision.
     PartiallyApproved {
         /// The authorization.
         operation: Ordinal,
-        /// What is reserved.
+        /// The reserved amount.
         total: Amount,
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
         /// When the hold lapses.
         expires_at: Timestamp,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The authorization was refused. After a stand-in: energy must stop, what was spent is a shortfall.
     Declined {
         /// The authorization.
         operation: Ordinal,
-        /// Why.
+        /// The reason.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The operation definitely never happened and will not be tried again under this number.
@@ -130,7 +130,7 @@ pub enum Event {
     GivenUp {
         /// The authorization.
         operation: Ordinal,
-        /// Why.
+        /// The reason.
         reason: VoidReason,
         /// When.
         at: Timestamp,
@@ -143,7 +143,7 @@ pub enum Event {
         total: Amount,
         /// When the hold lapses now, where the processor changed that.
         expires_at: Option<Timestamp>,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// No more is reserved; what was reserved before is untouched.
@@ -152,7 +152,7 @@ pub enum Event {
         operation: Ordinal,
         /// Why; kept and shown.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// Less is reserved.
@@ -161,16 +161,16 @@ pub enum Event {
         operation: Ordinal,
         /// The hold's new total.
         total: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The total stays as it was.
     DecrementDeclined {
         /// Its number.
         operation: Ordinal,
-        /// Why.
+        /// The reason.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The session's owner ordered a capture.
@@ -186,7 +186,7 @@ pub enum Event {
     },
     /// The session's owner ordered everything to be released.
     ReleaseOrdered {
-        /// Why.
+        /// The reason.
         reason: VoidReason,
         /// When.
         at: Timestamp,
@@ -195,38 +195,38 @@ pub enum Event {
     Captured {
         /// The capture.
         operation: Ordinal,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// How much less than asked.
+        /// Difference to the requested amount.
         shortfall: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// A capture was refused for now; another follows.
     CaptureDeclined {
         /// The capture.
         operation: Ordinal,
-        /// Why.
+        /// The reason.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// A capture was refused for good: the driver owes its amount, and the hold is released.
     CaptureFailed {
         /// The capture.
         operation: Ordinal,
-        /// How much was not taken.
+        /// The amount that was not captured.
         amount: Amount,
-        /// Why.
+        /// The reason.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// Nothing is reserved by this hold any longer.
     Voided {
         /// The void.
         operation: Ordinal,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
         /// When it was known.
         at: Timestamp,
@@ -235,27 +235,27 @@ pub enum Event {
     VoidRefused {
         /// The void.
         operation: Ordinal,
-        /// Why; `None`: the processor knows no such hold (yet).
+        /// The reason; `None`: the processor has no such hold (yet).
         decline: Option<Decline>,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// Money was given back.
     Refunded {
         /// The refund.
         operation: Ordinal,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// A refund was refused; its amount can be refunded again.
     RefundDeclined {
         /// The refund.
         operation: Ordinal,
-        /// Why.
+        /// The reason.
         decline: Decline,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// An operation that had ended without effect was approved after all. Money that moved is booked; a reservation is
@@ -267,7 +267,7 @@ pub enum Event {
         amount: Amount,
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
         /// When.
         at: Timestamp,
@@ -276,7 +276,7 @@ pub enum Event {
     AnswerQuarantined {
         /// The operation.
         operation: Ordinal,
-        /// What is wrong with it.
+        /// The fault.
         discrepancy: Discrepancy,
         /// Which answer.
         source: Source,
@@ -299,11 +299,11 @@ pub enum Event {
         /// When that was noticed.
         at: Timestamp,
     },
-    /// The hold lapsed, by the processor's word or by its age.
+    /// The hold lapsed, as the processor reported or by its age.
     HoldExpired {
         /// The hold.
         hold: Ordinal,
-        /// The processor's message, if it said so.
+        /// The processor's message, if it reported it.
         source: Option<Source>,
         /// When.
         at: Timestamp,
@@ -314,7 +314,7 @@ pub enum Event {
         hold: Ordinal,
         /// The amount that is owed again.
         amount: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// A refund that had been approved failed after all.
@@ -323,27 +323,27 @@ pub enum Event {
         hold: Ordinal,
         /// The amount that did not reach the driver.
         amount: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The issuer took money back; that much cannot be refunded while it is disputed.
     DisputeOpened {
         /// The hold.
         hold: Ordinal,
-        /// How much.
+        /// The amount.
         amount: Amount,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// The dispute ended.
     DisputeClosed {
         /// The hold.
         hold: Ordinal,
-        /// How much was disputed.
+        /// The disputed amount.
         amount: Amount,
-        /// Whether the money came back.
+        /// Whether the money was returned.
         won: bool,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
     },
     /// A capture or its release is running out of time.
@@ -355,11 +355,11 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Every hold ended and nothing is under way: the money facts of the payment stand.
+    /// Every hold ended and nothing is in progress: the money facts of the payment stand.
     Settled {
-        /// What was taken.
+        /// The captured amount.
         captured: Amount,
-        /// What is owed and was not taken.
+        /// The owed amount that was not captured.
         shortfall: Amount,
         /// When.
         at: Timestamp,
@@ -368,12 +368,12 @@ pub enum Event {
     NothingToVoid {
         /// The void.
         operation: Ordinal,
-        /// Who said so.
+        /// The message of the processor.
         source: Source,
         /// When it was known.
         at: Timestamp,
     },
-    /// A void whose outcome cannot be found out is replaced by a fresh one: releasing twice does no harm.
+    /// A void whose outcome cannot be found out is replaced by a new one: releasing twice is harmless.
     VoidAbandoned {
         /// The void.
         operation: Ordinal,
@@ -433,7 +433,7 @@ impl Event {
         }
     }
 
-    /// When it was decided, heard or noticed, by the gate's wall clock.
+    /// When it was decided, received or noticed, by the gate's wall clock.
     pub fn at(&self) -> Timestamp {
         match self {
             Event::HoldRequested { at, .. }
@@ -479,12 +479,12 @@ impl Event {
     }
 }
 
-/// What an operation on an existing hold asks for.
+/// The request of an operation on an existing hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     /// The authorization that makes the hold.
     Authorize {
-        /// Whether less than asked is useful.
+        /// Whether a partial amount is useful.
         partial_ok: bool,
         /// Whether energy is given before the answer.
         stand_in: bool,
@@ -500,7 +500,7 @@ pub enum Ask {
     },
     /// Release the hold.
     Void {
-        /// Why.
+        /// The reason.
         reason: VoidReason,
     },
     /// Give money back.
@@ -510,14 +510,14 @@ pub enum Ask {
     },
 }
 
-/// Which message of the processor a fact comes from.
+/// Identity of the processor's message that a fact follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The processor's number for the message.
     pub callback: CallbackId,
-    /// CRC-32 of its body: tells a repeated message from another one under the same number.
+    /// CRC-32 of its body: distinguishes a repeated message from another one under the same number.
     pub digest: u32,
-    /// When the gate heard it.
+    /// When the gate received it.
     pub at: Timestamp,
     /// Whether it answers an inquiry after the operation, not the operation itself.
     pub inquiry: bool,
@@ -538,7 +538,7 @@ pub enum UnknownCause {
     Mismatch,
 }
 
-/// How it is known that an operation never happened.
+/// The evidence that an operation never took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotExecutedCause {
     /// No byte of it left the gate.

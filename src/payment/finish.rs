@@ -4,7 +4,7 @@ use super::draft::Draft;
 use super::state::{Again, Finish};
 use super::{Alarm, Ask, Event, Final, Hold, OperationKind, Ordinal, Payment, Rejection, Stage, VoidReason};
 
-/// What is to be done next about a hold.
+/// The next step for a hold.
 enum Step {
     Nothing,
     Capture(i64),
@@ -13,7 +13,7 @@ enum Step {
 }
 
 impl Draft<'_> {
-    /// Does for every hold, oldest first, what the orders so far ask for, and notices when all is done.
+    /// Requests the steps that the orders so far require for every hold, oldest first, and records when all are done.
     pub(super) fn advance(&mut self) {
         let numbers = self.state().hold_numbers();
         for number in numbers {
@@ -30,7 +30,7 @@ impl Draft<'_> {
             Step::Void(reason) => self.void(number, reason),
             Step::GiveUp(reason) => self.give_up(number, reason),
         };
-        // No number is left for another operation: the hold ends by its age, and a person is told.
+        // No number is left for another operation: the hold ends by its age, and an alarm is raised.
         if done.is_err() {
             self.alarm(number, Alarm::Unresolved);
         }
@@ -79,14 +79,14 @@ impl Draft<'_> {
         }
     }
 
-    /// Asks for the release of a hold.
+    /// Requests the release of a hold.
     pub(super) fn void(&mut self, number: Ordinal, reason: VoidReason) -> Result<(), Rejection> {
         let Some(hold) = self.state().hold(number) else { return Err(Rejection::UnknownHold) };
         let held = hold.authorized_minor.saturating_sub(hold.captured_minor).max(0);
         self.request(number, Ask::Void { reason }, held)
     }
 
-    /// Stops waiting for an authorization and asks for its reversal.
+    /// Stops waiting for an authorization and requests its reversal.
     pub(super) fn give_up(&mut self, number: Ordinal, reason: VoidReason) -> Result<(), Rejection> {
         if self.state().live(number).is_none() {
             return Ok(());
@@ -98,7 +98,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Takes what is owed by now while the session goes on.
+    /// Captures what is owed so far while the session continues.
     pub(super) fn capture_interim(&mut self) -> Result<(), Rejection> {
         let numbers = self.state().hold_numbers();
         for number in numbers {
@@ -127,13 +127,14 @@ impl Draft<'_> {
 }
 
 impl Payment {
-    /// What a capture of this hold would be for: what is owed and not being taken elsewhere, as far as it covers that.
+    /// Amount that a capture of this hold would have: the part of the debt that is not being captured elsewhere, as
+    /// far as the hold covers it.
     pub(super) fn takeable_minor(&self, hold: &Hold) -> i64 {
         let room = self.capturable_minor(hold).saturating_sub(hold.captured_minor);
         self.shortfall().minor.min(room)
     }
 
-    /// How much of a debt no open hold can cover, as far as is known.
+    /// Part of a debt that no open hold can cover, as far as is known.
     pub(super) fn uncovered(&self, owed_minor: i64) -> i64 {
         let room = self.holds().iter().filter(|hold| hold.stage == Stage::Open);
         let room = room.map(|hold| self.capturable_minor(hold).saturating_sub(hold.captured_minor));
@@ -167,7 +168,7 @@ impl Payment {
         (left == 0).then_some(parts)
     }
 
-    /// What was or is being given back of one capture.
+    /// Amount of one capture that was or is being refunded.
     fn refunded_of(&self, capture: Ordinal) -> i64 {
         let past = self.past.iter().filter(|past| {
             past.kind == OperationKind::Refund && past.refers == capture && past.result == Final::Approved

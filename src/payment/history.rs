@@ -1,9 +1,9 @@
-//! What was said about a payment's operations, and when: kept in the payment itself, so that it can be told when the log
-//! that it came from has long been trimmed.
+//! History of a payment's operations with times: kept in the payment itself, so that it is available after its log
+//! was trimmed.
 //!
-//! Millions of payments are resident, most with two or three operations, so a history is one piece of memory with some ten
-//! bytes for a moment. It is bounded: a void may be repeated for weeks, and after [`HISTORY_BYTES`] repetitions, inquiries
-//! and silence are not noted any more. What an operation asked and how it ended always is.
+//! Millions of payments are resident, most with two or three operations, so a history is one allocation with some ten
+//! bytes for an entry. It is bounded: a void may be repeated for weeks, and beyond [`HISTORY_BYTES`] repetitions,
+//! inquiries and time-outs are no longer recorded. The request and the end of an operation always are.
 
 use super::{
     CallbackId, Decline, DeclineClass, Discrepancy, Event, NotExecutedCause, Ordinal, UnknownCause, VoidReason,
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History(Box<[u8]>);
 
-/// One thing that was said, or noticed.
+/// One entry of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     /// When, by the gate's wall clock.
@@ -27,7 +27,7 @@ pub struct HistoryEntry {
     pub kind: HistoryKind,
 }
 
-/// Who said something.
+/// The source of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistorySource {
     /// The gate to the processor, or to itself.
@@ -38,13 +38,13 @@ pub enum HistorySource {
     Owner,
 }
 
-/// What was said. The order of variants is their number in the history: it only grows. Amounts are in minor units of the
-/// payment's currency.
+/// The kind of an entry, with its data. The order of variants is their stored number: new ones are appended. Amounts
+/// are in minor units of the payment's currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HistoryKind {
-    /// It was asked for, for the first time.
+    /// The first request.
     Asked {
-        /// The amount asked for; of a void what is believed held.
+        /// The requested amount; of a void the amount presumed held.
         amount_minor: i64,
     },
     /// The same again, under the same id.
@@ -52,12 +52,12 @@ pub enum HistoryKind {
         /// Which sending.
         attempt: u16,
     },
-    /// What became of it was asked.
+    /// An inquiry was sent.
     Inquired {
         /// Whether "not found" will mean that it never happened.
         binding: bool,
     },
-    /// From here on nobody knew what became of it.
+    /// The outcome became unknown.
     Unknown(UnknownCause),
     /// It did not leave the gate, and waits for a connection.
     Queued,
@@ -65,14 +65,14 @@ pub enum HistoryKind {
     Accepted {
         /// When.
         decide_by: Timestamp,
-        /// Whether an inquiry told.
+        /// Whether it is the answer to an inquiry.
         inquiry: bool,
     },
     /// Done.
     Approved {
         /// What the processor acted on; none for a void.
         amount_minor: Option<i64>,
-        /// Whether an inquiry told.
+        /// Whether it is the answer to an inquiry.
         inquiry: bool,
     },
     /// Refused.
@@ -81,12 +81,12 @@ pub enum HistoryKind {
         class: DeclineClass,
         /// The processor's own code.
         code: Box<str>,
-        /// Whether an inquiry told.
+        /// Whether it is the answer to an inquiry.
         inquiry: bool,
     },
-    /// The processor knows nothing that could be released.
+    /// The processor has nothing to release.
     NothingThere {
-        /// Whether an inquiry told.
+        /// Whether it is the answer to an inquiry.
         inquiry: bool,
     },
     /// It certainly never happened.
@@ -95,9 +95,9 @@ pub enum HistoryKind {
     GivenUp(VoidReason),
     /// Done after all, after it had ended otherwise.
     LateApproval {
-        /// What the processor acted on.
+        /// The amount that the processor acted on.
         amount_minor: i64,
-        /// Whether an inquiry told.
+        /// Whether it is the answer to an inquiry.
         inquiry: bool,
     },
     /// An answer contradicted it, and was set aside.
@@ -123,29 +123,29 @@ pub enum HistoryKind {
     },
     /// The hold lapsed.
     Expired {
-        /// Whether the processor said so; otherwise it was old enough.
+        /// Whether the processor reported it; otherwise it follows from the hold's age.
         told: bool,
     },
     /// A capture that had been approved failed after all.
     CaptureReversed {
-        /// How much.
+        /// The amount.
         amount_minor: i64,
     },
     /// A refund that had been approved failed after all.
     RefundReversed {
-        /// How much.
+        /// The amount.
         amount_minor: i64,
     },
     /// The issuer took money back.
     DisputeOpened {
-        /// How much.
+        /// The amount.
         amount_minor: i64,
     },
     /// A dispute ended.
     DisputeClosed {
-        /// How much.
+        /// The amount.
         amount_minor: i64,
-        /// Whether the money came back.
+        /// Whether the money was returned.
         won: bool,
     },
     /// What is owed is to be taken.
@@ -157,11 +157,11 @@ pub enum HistoryKind {
     },
     /// Everything is to be released.
     ReleaseOrdered(VoidReason),
-    /// Every hold ended and nothing is under way.
+    /// Every hold has ended and no operation is in progress.
     Settled {
-        /// What was taken.
+        /// The captured amount.
         captured_minor: i64,
-        /// What is owed and was not taken.
+        /// The owed amount that was not captured.
         shortfall_minor: i64,
     },
 }
@@ -177,7 +177,7 @@ impl History {
         })
     }
 
-    /// Whether so much was said that repetitions and inquiries are not noted any more.
+    /// Whether the bound is reached, so that repetitions and inquiries are no longer recorded.
     pub fn is_full(&self) -> bool {
         self.0.len() >= HISTORY_BYTES
     }
@@ -195,7 +195,7 @@ impl History {
 }
 
 impl HistoryKind {
-    /// Who said it.
+    /// The source of the entry.
     pub fn by(&self) -> HistorySource {
         match self {
             HistoryKind::Accepted { .. }
@@ -227,7 +227,7 @@ impl HistoryKind {
         }
     }
 
-    /// Whether it may be said about one operation any number of times.
+    /// Whether it may occur any number of times for one operation.
     fn recurs(&self) -> bool {
         matches!(
             self,
@@ -239,7 +239,7 @@ impl HistoryKind {
     }
 }
 
-/// What a fact says, and about which operation.
+/// The entry of a fact, with its operation.
 fn moment(event: &Event, attempts: u16) -> (Ordinal, HistoryKind) {
     let declined = |decline: &Decline, inquiry| {
         let Decline { class, code, retry_after: _ } = decline;

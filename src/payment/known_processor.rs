@@ -1,8 +1,8 @@
-//! What is remembered of processors: what each declared when it last dialled in, and whether an operator wants it to get no
-//! new holds.
+//! Stored facts on processors: the capabilities of each at its last connection, and whether an operator has drained
+//! it of new holds.
 //!
-//! Both are facts of the log, so that a gate that begins anew knows whom it may stand in for before anybody has dialled in,
-//! and keeps to what its operator said. Whether a processor is connected, and how it answers, is not remembered.
+//! Both are facts of the log, so that a gate after a restart can stand in for a processor before it connects, and
+//! keeps the operator's orders. Connections and response behaviour are not stored.
 
 use super::Capabilities;
 use crate::limits::PROCESSORS_KNOWN;
@@ -13,18 +13,18 @@ use std::collections::BTreeMap;
 /// A fact about a processor. The order of the variants is their number in the journal: it only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// It dialled in and declared something else than before.
+    /// Its declaration at a connection differs from the stored one.
     Declared {
-        /// Who.
+        /// The processor.
         processor: ProcessorId,
-        /// What it can do.
+        /// Its capabilities.
         capabilities: Box<Capabilities>,
         /// When.
         at: Timestamp,
     },
-    /// An operator wants it to get no new holds, or to get them again.
+    /// An operator stopped new holds at it, or allows them again.
     DrainOrdered {
-        /// Who.
+        /// The processor.
         processor: ProcessorId,
         /// Whether it is to get none.
         on: bool,
@@ -33,22 +33,22 @@ pub enum Event {
     },
 }
 
-/// What is remembered of one.
+/// Stored facts on one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownProcessor {
-    /// What it declared when it last dialled in.
+    /// Its declaration at its last connection.
     pub capabilities: Capabilities,
     /// When it declared that first.
     pub declared_at: Timestamp,
-    /// An operator wants it to get no new holds.
+    /// An operator stopped new holds at it.
     pub drained: bool,
 }
 
-/// The processors that are remembered, by id.
+/// Stored facts by processor id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acquaintances(BTreeMap<ProcessorId, KnownProcessor>);
 
-/// Why an order about a processor is refused.
+/// Reason of a refused order about a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownProcessor {
     /// It has never connected.
@@ -57,7 +57,8 @@ pub enum UnknownProcessor {
 }
 
 impl Acquaintances {
-    /// A processor dialled in: what follows, if it declares something new. As many as may be remembered are.
+    /// Decides on the declaration of a connecting processor: an event if it differs from the stored one. Their number
+    /// is bounded.
     pub fn declared(&self, processor: &ProcessorId, capabilities: &Capabilities, at: Timestamp) -> Option<Event> {
         match self.0.get(processor) {
             Some(known) if known.capabilities == *capabilities => None,
@@ -69,13 +70,16 @@ impl Acquaintances {
         }
     }
 
-    /// An operator's order: what follows, if it is not so already.
+    /// Decides on an operator's order: an event if it changes something.
+    ///
+    /// # Errors
+    /// [`UnknownProcessor::Unknown`]: the processor has never connected.
     pub fn drain(&self, processor: &ProcessorId, on: bool, at: Timestamp) -> Result<Option<Event>, UnknownProcessor> {
         let known = self.0.get(processor).ok_or(UnknownProcessor::Unknown)?;
         Ok((known.drained != on).then(|| Event::DrainOrdered { processor: processor.clone(), on, at }))
     }
 
-    /// Folds a fact, and gives what is remembered of its processor now.
+    /// Applies a fact, and returns the processor's stored facts after it.
     pub fn apply(&mut self, event: &Event) -> Option<(&ProcessorId, &KnownProcessor)> {
         match event {
             Event::Declared { processor, capabilities, at } => {

@@ -1,4 +1,4 @@
-//! One session's holds and their operations: how money is reserved, raised, taken, released and given back.
+//! One session's holds and their operations: authorize, increment, capture, release, refund.
 //!
 //! A [`Payment`] is the hold group of one session (or of one top-up): a few holds, each with its operations against
 //! the processor that it is pinned to. It decides and applies like every machine and is embedded in a larger one; its
@@ -12,13 +12,13 @@
 //!               │  │  │ declined, never sent        │ ││ └───────────────────────────▶ Closed(Voided)
 //!               │  │  └──────────────▶ Closed(…)    │ ││ capture refused for good
 //!               │  │                                │ │└──────────▶ Closed(CaptureFailed), rest released
-//!               │  │ unknown, and nobody waits      │ └─ increments, decrements: the total moves
+//!               │  │ unknown, and not needed        │ └─ increments, decrements: the total moves
 //!               │  └──▶ Reversing ──▶ Closed(Reversed)│ validity over
 //!               │        (void, repeated until done)└─────────────────────────────────▶ Closed(Expired)
-//!  StandIn ─────┴─ the same, with a floor to spend from and no giving up while something is owed
+//!  StandIn ─────┴─ the same, with a floor to spend from and not given up while something is owed
 //! ```
 //!
-//! Every operation walks the same path, whatever it asks for:
+//! Every operation has the same life cycle, whatever its kind:
 //!
 //! ```text
 //!   requested ─▶ Asked ─▶ answered ─▶ final (approved, declined, not executed, given up, superseded)
@@ -75,31 +75,33 @@ pub use view::FoundOperation;
 use crate::machine;
 use crate::units::{Amount, OpId, ProcessorId};
 
-/// What the owner, a processor or the clock wants.
+/// A command of the owner, a processor or the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Ask a processor to reserve funds: the first hold, another credential, or another processor after a definite no.
+    /// Request funds from a processor: the first hold, another credential, or another processor after a definite
+    /// refusal.
     Authorize {
-        /// Where to ask; the hold stays there for ever.
+        /// The processor; the hold stays there for ever.
         processor: ProcessorId,
-        /// What that processor can do, kept with the hold.
+        /// Capabilities of that processor, kept with the hold.
         capabilities: HoldCapabilities,
-        /// What the driver presented.
+        /// The driver's credential.
         credential: Credential,
-        /// How much.
+        /// The amount.
         amount: Amount,
         /// Whether less than `amount` is useful.
         partial_ok: bool,
     },
-    /// No processor can be reached: give energy up to `floor` on our own risk and ask for the money as soon as one can.
+    /// No processor can be reached: give energy up to `floor` on our own risk and request the money as soon as one
+    /// can.
     StandIn {
-        /// The processor that will be asked.
+        /// The processor of the later request.
         processor: ProcessorId,
         /// What it is known to be able to do.
         capabilities: HoldCapabilities,
-        /// What the driver presented.
+        /// The driver's credential.
         credential: Credential,
-        /// How much to ask for.
+        /// The amount to request.
         amount: Amount,
         /// How much may be spent before the answer; at most [`Policy::floor_limit_minor`].
         floor: Amount,
@@ -108,7 +110,7 @@ pub enum Command {
     IncreaseTo(Amount),
     /// Lower the reserved funds of the whole group to this total.
     DecreaseTo(Amount),
-    /// Take what is owed: the whole total, never the difference, so that saying it twice takes it once.
+    /// Capture what is owed: the whole total, never the difference, so that repeating it captures once.
     Capture {
         /// Everything that the driver owes for the session so far.
         owed: Amount,
@@ -117,7 +119,7 @@ pub enum Command {
     },
     /// Release everything that is reserved; nothing is owed.
     Release(VoidReason),
-    /// An operator releases one hold, whatever the session thinks. Refused once money is being taken from it.
+    /// An operator releases one hold, regardless of the session. Refused once money is being taken from it.
     ReleaseByOperator {
         /// The hold, by the number of its authorization.
         hold: Ordinal,
@@ -126,28 +128,28 @@ pub enum Command {
     Refund(Amount),
     /// A processor answered an operation.
     Answer {
-        /// Who says so (from the certificate of the connection).
+        /// The processor (from the certificate of the connection).
         from: ProcessorId,
-        /// What it says.
+        /// Its answer.
         answer: Answer,
     },
     /// A processor reports something on its own.
     Notification {
-        /// Who says so (from the certificate of the connection).
+        /// The processor (from the certificate of the connection).
         from: ProcessorId,
-        /// What it says.
+        /// Its notification.
         notification: Notification,
     },
     /// No byte of this attempt left the gate, and none will: definite.
     NotSent {
-        /// The operation (an inquiry's id is ignored: the schedule asks again).
+        /// The operation (an inquiry's id is ignored: the schedule repeats the inquiry).
         operation: OpId,
         /// The attempt that was not sent; an older one than the last changes nothing.
         attempt: u16,
     },
     /// The connection broke after at least one byte of this attempt had been written.
     ConnectionLost {
-        /// The operation (an inquiry's id is ignored: the schedule asks again).
+        /// The operation (an inquiry's id is ignored: the schedule repeats the inquiry).
         operation: OpId,
         /// The attempt that was on its way; an older one than the last changes nothing.
         attempt: u16,
@@ -168,11 +170,11 @@ pub enum Extent {
 /// What is to be done once the events of the decision are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send this to its processor. A repetition has the same id and body, a higher attempt, and says so.
+    /// Send this to its processor. A repetition has the same id and body, a higher attempt, and a flag.
     Send(Operation),
     /// Acknowledge a processor's message.
     Acknowledge {
-        /// Who sent it.
+        /// The sender.
         to: ProcessorId,
         /// Its number.
         callback: CallbackId,
@@ -181,16 +183,16 @@ pub enum Effect {
     },
     /// The command is refused; nothing changed.
     Refuse(Rejection),
-    /// A person should look at this.
+    /// Raise an alarm for the operator.
     Alarm {
         /// The operation concerned (for a whole hold: its authorization).
         operation: OpId,
-        /// What is wrong.
+        /// The fault.
         alarm: Alarm,
     },
 }
 
-/// What a person should look at. Nothing waits for that: automatic attempts go on.
+/// An alarm for the operator. Automatic attempts continue without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// An answer or notification contradicts what is known.
@@ -199,7 +201,7 @@ pub enum Alarm {
     /// The outcome is still unknown after the schedule's dense part.
     #[error("its outcome is unknown after all quick inquiries")]
     Unresolved,
-    /// A hold was not released although it was asked for.
+    /// A release that was requested was refused.
     #[error("the hold was not released although that was asked for")]
     VoidRefused,
     /// An operation was approved after it had been given up or refused.
@@ -216,5 +218,5 @@ pub enum Alarm {
     CaptureWindowClosing,
 }
 
-/// What a payment decides.
+/// A decision of a payment.
 pub type Decision = machine::Decision<Event, Effect>;

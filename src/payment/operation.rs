@@ -1,11 +1,11 @@
-//! What is said between the gate and a processor: operations one way, answers and notifications the other.
+//! Messages between the gate and a processor: operations one way, answers and notifications the other.
 
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What the driver presents. Opaque to the gate: it is handed to a processor and shown only as a fingerprint. Between the
-/// door and the processor its token is sealed ([`vault`](super::vault)).
+/// The credential that the driver presents. Opaque to the gate: it is passed to a processor and shown only as a
+/// fingerprint. Between arrival and processor its token is sealed ([`vault`](super::vault)).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credential {
     /// What kind of thing it is; decides which processors can take it.
@@ -51,32 +51,34 @@ impl CredentialKind {
 pub struct Operation {
     /// The idempotency key.
     pub id: OpId,
-    /// The hold it acts on (for an authorization: the hold that it asks for).
+    /// The hold it acts on (for an authorization: the hold that it creates).
     pub hold: HoldId,
     /// The processor it is pinned to.
     pub processor: ProcessorId,
     /// 1 for the first sending, counted up with each repetition.
     pub attempt: u16,
-    /// Set when the processor may have seen it already: after a lost connection, silence or a restart of the gate.
+    /// Set when the processor may have received it already: after a lost connection, a time-out or a restart of the
+    /// gate.
     pub possible_duplicate: bool,
-    /// When the gate wants to know at the latest; afterwards it treats the outcome as unknown.
+    /// Latest time of the answer; afterwards the gate treats the outcome as unknown.
     pub decide_by: Timestamp,
-    /// What is asked.
+    /// The request.
     pub request: Request,
 }
 
-/// What an operation asks for.
+/// The request of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Reserve funds for a new hold.
     Authorize {
-        /// What the driver presented.
+        /// The driver's credential.
         credential: Credential,
-        /// How much to reserve.
+        /// The amount to reserve.
         amount: Amount,
         /// Whether less than `amount` may be approved.
         partial_ok: bool,
-        /// Set when energy was already given on the gate's own risk (floor limit) and this asks for it afterwards.
+        /// Set when energy was already given on the gate's own risk (floor limit) and this requests the funds
+        /// afterwards.
         stand_in: bool,
     },
     /// Raise the reserved total.
@@ -97,7 +99,7 @@ pub enum Request {
     Capture {
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
-        /// How much to take.
+        /// The amount to capture.
         amount: Amount,
         /// Whether the rest of the hold is to be released.
         last: bool,
@@ -108,7 +110,7 @@ pub enum Request {
         authorization: OpId,
         /// The processor's name for the hold, where it is known.
         processor_ref: Option<ProcessorRef>,
-        /// Why.
+        /// The reason.
         reason: VoidReason,
     },
     /// Give captured money back.
@@ -117,10 +119,10 @@ pub enum Request {
         capture: OpId,
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
-        /// How much to give back.
+        /// The amount to refund.
         amount: Amount,
     },
-    /// Ask what became of an operation. Changes nothing at the processor.
+    /// Request the outcome of an operation. Changes nothing at the processor.
     Inquire {
         /// The operation whose outcome is unknown.
         target: OpId,
@@ -168,7 +170,7 @@ impl Request {
 pub enum VoidReason {
     /// The session never started, or ended without cost.
     NoStart = 1,
-    /// The driver changed their mind before energy flowed.
+    /// The driver cancelled before energy flowed.
     DriverCancelled = 2,
     /// The authorization's outcome is unknown; reverse it, whatever it was.
     OutcomeUnknown = 3,
@@ -180,7 +182,7 @@ pub enum VoidReason {
     Remainder = 6,
 }
 
-/// A processor's own reference (at most 64 bytes of text), needed to speak of a hold again.
+/// A processor's own reference (at most 64 bytes of text), needed to address a hold later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessorRef(pub Box<str>);
 
@@ -196,9 +198,9 @@ pub struct Answer {
     pub callback: CallbackId,
     /// The operation that is answered.
     pub operation: OpId,
-    /// The hold that the processor believes it acted on; must be the operation's.
+    /// The hold that the processor acted on; must be the operation's.
     pub hold: HoldId,
-    /// What became of it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -206,24 +208,24 @@ pub struct Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallbackId(pub u128);
 
-/// What became of an operation, as the processor tells it.
+/// The outcome of an operation, as the processor reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Done, for this amount: the total authorized (authorize, increment, decrement), the amount captured or refunded,
-    /// or the amount released (void). Less than asked is a partial approval.
+    /// Done, for this amount: the total authorized (authorize, increment, decrement), the amount captured or
+    /// refunded, or the amount released (void). Less than requested is a partial approval.
     Approved {
         /// The amount that the processor acted on.
         amount: Amount,
         /// The processor's name for the hold.
         processor_ref: ProcessorRef,
-        /// When the hold lapses by itself, where the processor tells.
+        /// When the hold lapses by itself, if the processor states it.
         expires_at: Option<Timestamp>,
     },
     /// Refused; nothing changed at the processor.
     Declined(Decline),
     /// Taken in; the outcome comes later.
     Pending {
-        /// When the processor means to know.
+        /// Announced time of the decision.
         decide_by: Timestamp,
     },
     /// The processor never saw the operation that was inquired after (or reversed).
@@ -235,7 +237,7 @@ pub enum Outcome {
 /// Why a processor refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decline {
-    /// What it means for what may be tried next.
+    /// The class, which determines further attempts.
     pub class: DeclineClass,
     /// The processor's own code (at most 16 bytes), kept and shown.
     pub code: Box<str>,
@@ -259,14 +261,14 @@ pub enum DeclineClass {
     State = 5,
 }
 
-/// Something a processor reports without having been asked.
+/// An event that a processor reports without a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
     /// The processor's number for this message.
     pub callback: CallbackId,
     /// The hold it is about.
     pub hold: HoldId,
-    /// What happened.
+    /// The kind of event.
     pub kind: NotificationKind,
     /// The amount concerned.
     pub amount: Amount,
@@ -274,7 +276,7 @@ pub struct Notification {
     pub occurred_at: Timestamp,
 }
 
-/// What a processor reports.
+/// Kinds of notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum NotificationKind {
@@ -292,7 +294,7 @@ pub enum NotificationKind {
     DisputeLost = 6,
 }
 
-/// What a processor can do, declared when it dials in and kept with every hold it approves.
+/// What a processor can do, declared when it connects and kept with every hold it approves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Kinds of operations it takes.
@@ -313,11 +315,11 @@ pub struct Capabilities {
     pub increments_max: u8,
     /// How much more than authorized may be captured, in percent.
     pub overcapture_percent: u8,
-    /// Whether less than asked may be approved.
+    /// Whether less than requested may be approved.
     pub partial_approval: bool,
     /// Whether several captures of one hold are possible.
     pub multiple_captures: bool,
-    /// How long a hold lives, unless an approval says otherwise.
+    /// Validity of a hold, unless an approval states another.
     pub hold_validity: TimeSpan,
     /// Most operations that may be unanswered at once.
     pub inflight_max: u32,

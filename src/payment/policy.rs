@@ -1,4 +1,4 @@
-//! What an operator may choose: how long to wait, how often to ask, how much to risk.
+//! Settings of an operator: time-outs, repetitions, risks.
 
 use super::OperationKind;
 use crate::units::TimeSpan;
@@ -14,7 +14,7 @@ pub struct Policy {
     pub answer_authorize: TimeSpan,
     /// … second attempt, while the driver waits; afterwards the authorization is given up and reversed.
     pub answer_authorize_again: TimeSpan,
-    /// How often an authorization is asked about (first sending included) before it is given up.
+    /// Attempts for an authorization (first sending and inquiries) before it is given up.
     pub authorize_attempts: u16,
     /// How long to wait for the answer to an increment or decrement.
     pub answer_increment: TimeSpan,
@@ -28,7 +28,7 @@ pub struct Policy {
     pub inquiry_schedule: Vec<TimeSpan>,
     /// Least pauses between repetitions under the same id.
     pub repeat_schedule: Vec<TimeSpan>,
-    /// Pauses before a queued operation looks for a connection again.
+    /// Pauses before a queued operation checks for a connection again.
     pub queue_schedule: Vec<TimeSpan>,
     /// Pauses before a new void follows one that was refused.
     pub void_again_schedule: Vec<TimeSpan>,
@@ -38,9 +38,10 @@ pub struct Policy {
     pub capture_refusals_max: u8,
     /// Steps without an outcome after which a person is called.
     pub escalate_after: u16,
-    /// How long before a hold lapses its owner is told.
+    /// How long before a hold lapses its owner is notified.
     pub expiry_guard: TimeSpan,
-    /// How long after a refused increment another one may be asked for. After a second refusal, or one for good, none.
+    /// Pause after a refused increment before another one may be requested. After a second or permanent refusal,
+    /// none.
     pub increment_pause: TimeSpan,
     /// Most increments of one hold, whatever the processor allows.
     pub increments_max: u8,
@@ -50,7 +51,7 @@ pub struct Policy {
     pub partial_min_minor: i64,
     /// Most energy that may be given before an answer, in minor units of money.
     pub floor_limit_minor: i64,
-    /// Whether a second authorization may be asked for while an earlier one is being reversed. The driver may see two
+    /// Whether a second authorization may be requested while an earlier one is being reversed. The driver may see two
     /// holds for a while.
     pub double_hold: bool,
 }

@@ -4,8 +4,8 @@ use super::OperationKind;
 use crate::units::{Amount, Currency};
 use serde::{Deserialize, Serialize};
 
-/// Why a command is refused. Nothing changed. Where several apply, the one with the lowest number is given; numbers are
-/// stable and never reused.
+/// Reason of a refused command. Nothing changed. Where several apply, the one with the lowest number is given;
+/// numbers are stable and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Rejection {
     /// Zero or less.
@@ -40,7 +40,7 @@ pub enum Rejection {
     /// As many operations as a session may have.
     #[error("the session has as many operations as it may have")]
     TooManyOperations,
-    /// An authorization is under way; a second one could hold the driver's money twice.
+    /// An authorization is in progress; a second one could hold the driver's money twice.
     #[error("an authorization is under way")]
     AuthorizationPending,
     /// The outcome of an earlier authorization is unknown and it is being reversed; a second one could hold the
@@ -71,7 +71,7 @@ pub enum Rejection {
     /// Its total is being changed already.
     #[error("the total of the hold is being changed")]
     AdjustmentUnderWay,
-    /// The total asked for is the one that is reserved.
+    /// The requested total is already reserved.
     #[error("this total is reserved already")]
     TotalUnchanged,
     /// An increase to less, or a decrease to more.
@@ -89,7 +89,7 @@ pub enum Rejection {
         /// What can be refunded.
         refundable: Amount,
     },
-    /// An increment was refused a moment ago; another one may be asked for after a pause.
+    /// An increment was refused a moment ago; another one may be requested after a pause.
     #[error("an increment was refused a moment ago")]
     IncrementTooSoon,
     /// Increments of this hold were refused for good; what is reserved can still be taken.
@@ -129,7 +129,7 @@ impl Rejection {
     }
 }
 
-/// What is wrong with a processor's message. The numbers are stable; where several apply, the lowest is given.
+/// A fault in a processor's message. The numbers are stable; where several apply, the lowest is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[repr(u16)]
 pub enum Discrepancy {
@@ -142,7 +142,7 @@ pub enum Discrepancy {
     /// The message is in another currency.
     #[error("the message is in another currency")]
     DifferentCurrency = 103,
-    /// The processor acted on an amount that was not asked for, or that differs from what it said before.
+    /// The processor acted on another amount than requested, or than it reported before.
     #[error("the message has another amount")]
     DifferentAmount = 104,
     /// A final outcome was followed by the opposite one.
@@ -163,19 +163,19 @@ impl Discrepancy {
     }
 }
 
-/// How a processor's message is acknowledged. Sent only when what follows from the message is durable.
+/// Acknowledgement of a processor's message. Sent only when its consequences are durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcknowledgeCode {
     /// Taken in.
     Ok,
-    /// Taken in before: the same message, or another one that says the same.
+    /// Processed before: the same message, or another one with the same content.
     Duplicate,
     /// It contradicts its operation, or its own number; set aside.
     BodyMismatch(Discrepancy),
     /// It contradicts what is final; set aside.
     Conflict(Discrepancy),
-    /// The gate never asked for this.
+    /// The gate never sent this operation.
     UnknownOperation,
-    /// It is about something that is not known yet, and may be soon: to be said again. Nothing of it is kept.
+    /// It concerns an operation or hold that does not exist yet, and may soon: to be repeated. Nothing of it is kept.
     Early,
 }

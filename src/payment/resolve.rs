@@ -1,4 +1,4 @@
-//! Silence: timers, lost connections, restarts, and how an unknown outcome becomes known.
+//! Timers, lost connections and restarts: resolves operations with an unknown outcome.
 
 use super::draft::Draft;
 use super::state::{Again, target_of};
@@ -59,7 +59,7 @@ impl Draft<'_> {
                 return self.abandon(number);
             }
             Ask::Authorize { stand_in: false, .. } if !repeat && !inquire => return self.abandon(number),
-            // A new total is asked about rather than sent again: it may have been approved for somebody to see.
+            // A new total is inquired about rather than sent again: it may have been approved visibly to the driver.
             Ask::Increment | Ask::Decrement if inquire => self.inquire(operation),
             Ask::Authorize { .. } | Ask::Capture { .. } | Ask::Void { .. } | Ask::Refund { .. } if repeat => {
                 self.repeat(operation);
@@ -74,7 +74,8 @@ impl Draft<'_> {
             }
             Ask::Authorize { .. } | Ask::Increment | Ask::Decrement | Ask::Capture { .. } | Ask::Refund { .. } => {}
         }
-        // Without a next step this fact stops the timer: only the processor, or its settlement, can tell.
+        // Without a next step this fact stops the timer: only a message of the processor, or its settlement, resolves
+        // it.
         if escalate || stuck {
             self.fact(Event::Escalated { operation, at: self.now.wall });
             if !escalated {
@@ -83,7 +84,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Nobody waits for this authorization any longer: reverse it, whatever it was.
+    /// Reverses an authorization that is not needed any longer, whatever its outcome.
     fn abandon(&mut self, number: Ordinal) {
         if self.give_up(number, VoidReason::OutcomeUnknown).is_err() {
             self.alarm(number, Alarm::Unresolved);
@@ -104,7 +105,7 @@ impl Draft<'_> {
             (_, Again::Capture | Again::Void) => self.void(number, release.unwrap_or(VoidReason::Remainder)),
             (_, Again::No) => return,
         };
-        // No number is left for another attempt: the hold is left to lapse, and a person is told.
+        // No number is left for another attempt: the hold is left to lapse, and an alarm is raised.
         if done.is_err() {
             self.alarm(number, Alarm::Unresolved);
             self.fact(Event::HoldExpired { hold: number, source: None, at: self.now.wall });
@@ -136,7 +137,7 @@ impl Draft<'_> {
         let Some(live) = self.state().live(operation) else { return };
         let at = self.now.wall;
         match live.ask {
-            // An earlier attempt may have arrived: this one's fate says nothing about the operation's.
+            // An earlier attempt may have arrived: the result of this one proves nothing about the operation.
             _ if live.possibly_sent => {
                 self.fact(Event::OutcomeUnknown { operation, cause: UnknownCause::ConnectionLost, at });
             }

@@ -1,17 +1,16 @@
-//! After replay: ask again what was in flight.
+//! After replay: repeats the requests in progress.
 
 use super::draft::Draft;
 use super::{Decision, Event, Ordinal, Payment, Phase, Policy, UnknownCause};
 use crate::units::Now;
 
-/// What a payment wants after its events were replayed, to be applied, journaled and sent like any decision.
+/// The decision of a payment after its events were replayed, to be applied, journaled and sent like any other.
 ///
-/// An operation that was journaled may have been sent or not: nobody can tell, so all of them count as possibly sent.
-/// Their outcomes become unknown and are resolved as ever, under the same ids. Operations that are known to have stayed
-/// at home are sent. A payment with nothing under way decides nothing.
+/// An operation that was journaled may or may not have been sent, so all of them count as possibly sent. Their
+/// outcomes become unknown and are resolved as usual, under the same ids. Operations that were certainly not sent are
+/// sent. A payment without operations in progress decides nothing.
 ///
-/// An owner that leaves this out loses time and nothing else: the timers that [`Payment::arm`] starts lead to the
-/// same steps.
+/// An owner that omits this call loses only time: the timers that [`Payment::arm`] starts lead to the same steps.
 pub fn resume(payment: &Payment, now: Now, policy: &Policy) -> Decision {
     let mut draft = Draft::new(payment, now, policy);
     let operations: Vec<Ordinal> = payment.live_operations().iter().map(|operation| operation.number).collect();

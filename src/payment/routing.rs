@@ -1,8 +1,8 @@
-//! Which processor is asked for a new hold.
+//! Selects the processor for a new hold.
 //!
-//! Rules are tried by priority; among the candidates of one priority the dice decide by weight. A candidate must be
-//! there (connected, not draining), must have declared that it takes this kind of credential and money, and its breaker
-//! must pass. Only authorizations are routed: everything else belongs to the processor that has the hold.
+//! Rules are tried by priority; among the candidates of one priority a random number decides by weight. A candidate
+//! must be connected and not draining, must have declared support for this kind of credential and this currency, and
+//! its breaker must pass. Only authorizations are routed: everything else belongs to the processor that has the hold.
 
 use super::breaker::Breakers;
 use super::{Capabilities, CredentialKind, OperationKind};
@@ -10,11 +10,11 @@ use crate::units::{Amount, Currency, ProcessorId, SiteId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// When a processor may be asked. What is left empty does not restrict.
+/// Condition for the use of a processor. Empty fields do not restrict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Whom to ask.
+    /// The processor.
     pub processor: ProcessorId,
     /// Lower is tried first.
     #[serde(default)]
@@ -43,10 +43,10 @@ fn one() -> u16 {
     1
 }
 
-/// A processor as the gate knows it.
+/// A connected processor with its capabilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// What it declared when it last dialled in.
+    /// Its declaration at its last connection.
     pub capabilities: Capabilities,
     /// Connections that are open.
     pub connections: u32,
@@ -56,32 +56,33 @@ pub struct Listed {
     pub inflight: u32,
 }
 
-/// What is asked for.
+/// The request to route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
-    /// What the driver presented.
+    /// The driver's credential.
     pub credential: CredentialKind,
-    /// How much is to be held.
+    /// The amount to hold.
     pub amount: Amount,
     /// Where.
     pub site: Option<&'a SiteId>,
-    /// Processors that said no already, or whose outcome is unknown.
+    /// Processors that declined already, or whose outcome is unknown.
     pub except: &'a [ProcessorId],
     /// What the driver presented, for products that are not taken for holds.
     pub token: &'a [u8],
 }
 
-/// Why nobody can be asked: what stopped the candidate that came furthest. Numbered, in order of precedence.
+/// Reason why no processor can be used: the obstacle of the candidate that came furthest. Numbered, in order of
+/// precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[repr(u16)]
 pub enum NoRoute {
     /// No rule is about this credential, currency, site and amount.
     #[error("no routing rule applies")]
     NoRule = 201,
-    /// All that apply were asked already.
+    /// All that apply had the request already.
     #[error("every processor was asked already")]
     AllAsked = 202,
-    /// None of them has ever dialled in.
+    /// None of them has ever connected.
     #[error("no processor that may be asked is known")]
     NeverSeen = 203,
     /// None of them takes this kind of credential.
@@ -136,18 +137,21 @@ impl NoRoute {
 /// The processors and the rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry {
-    /// Every processor that ever dialled in.
+    /// Every processor that ever connected.
     pub processors: BTreeMap<ProcessorId, Listed>,
-    /// Those that an operator wants to get no new holds.
+    /// Processors that an operator has drained of new holds.
     pub drained: BTreeSet<ProcessorId>,
-    /// The rules. Without any, every processor may be asked for everything that it takes.
+    /// The rules. Without rules, every processor may be used for everything that it accepts.
     pub rules: Vec<Rule>,
-    /// Beginnings of tokens of products that treat a hold as a purchase: none is asked for.
+    /// Beginnings of tokens of products that treat a hold as a purchase: no hold is requested for them.
     pub no_holds: Vec<Box<str>>,
 }
 
 impl Registry {
-    /// The processor to ask. `dice` is a random number from outside; the same dice give the same answer.
+    /// The processor for the request. `dice` is a random number from outside; the same number gives the same result.
+    ///
+    /// # Errors
+    /// [`NoRoute`]: no candidate passes all conditions; it names the last one that was not met.
     pub fn route(&self, wanted: Wanted<'_>, breakers: &Breakers, dice: u64) -> Result<&ProcessorId, NoRoute> {
         if self.no_holds.iter().any(|start| wanted.token.starts_with(start.as_bytes())) {
             return Err(NoRoute::HoldIsPurchase);
@@ -165,19 +169,19 @@ impl Registry {
         Ok(pick(&best, dice))
     }
 
-    /// The processor that would be asked if it could be reached: where a stand-in is to be resolved later.
+    /// The processor that would be used if it were connected: the one that will resolve a stand-in.
     pub fn absent(&self, wanted: Wanted<'_>, breakers: &Breakers) -> Option<&ProcessorId> {
         let candidates = self.candidates(wanted).into_iter();
         let out = candidates.filter(|(id, _, _)| self.check(id, wanted, breakers).is_err_and(NoRoute::is_outage));
         out.min_by_key(|(id, priority, weight)| (*priority, std::cmp::Reverse(*weight), *id)).map(|(id, _, _)| id)
     }
 
-    /// Whether a rule is about this, whoever is connected; without rules every processor may be asked.
+    /// Whether a rule matches, regardless of connections; without rules all processors match.
     pub fn applies(&self, wanted: Wanted<'_>) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|rule| rule.applies(wanted))
     }
 
-    /// Whether a processor may dial in: it has a rule, or nobody has one.
+    /// Whether a processor may connect: it has a rule, or there are no rules.
     pub fn admits(&self, processor: &ProcessorId) -> bool {
         self.rules.is_empty() || self.rules.iter().any(|rule| rule.processor == *processor)
     }
@@ -234,7 +238,7 @@ impl Rule {
     }
 }
 
-/// Contracts and RFID cards belong to accounts: a processor is asked for them only by a rule that names the kind.
+/// Contracts and RFID cards belong to accounts: a processor gets them only by a rule that names the kind.
 const fn is_of_accounts(kind: CredentialKind) -> bool {
     matches!(kind, CredentialKind::EvAccount | CredentialKind::Rfid)
 }

@@ -1,4 +1,5 @@
-//! What is known of a payment: its holds, the operations under way, and enough of the past to recognise late answers.
+//! State of a payment: its holds, the operations in progress, and enough of the past to recognise late
+//! answers.
 
 use super::history::History;
 use super::{
@@ -10,7 +11,7 @@ use smallvec::SmallVec;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
-/// The holds of one session and everything asked about them.
+/// The holds of one session with all of their operations.
 ///
 /// Equality and serialization leave out the running timers: a payment replayed from its events equals the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ pub struct Payment {
     pub(super) live: Box<[LiveOperation]>,
     /// Operations with a final outcome, in the order in which they ended.
     pub(super) past: SmallVec<[PastOperation; 1]>,
-    /// What was said about all of them, and when.
+    /// The history of all operations.
     pub(super) history: History,
     pub(super) rare: Option<Box<Rare>>,
     /// What is owed in all, in minor units, as far as a capture was ordered.
@@ -42,7 +43,7 @@ impl fmt::Display for Ordinal {
     }
 }
 
-/// How the payment is to end.
+/// The ordered end of the payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Finish {
     /// It goes on.
@@ -51,14 +52,14 @@ pub(super) enum Finish {
     Capture,
     /// Release everything.
     Release(VoidReason),
-    /// Every hold ended, and that was said.
+    /// Every hold ended, and the owner was notified.
     Settled,
 }
 
-/// Funds reserved, or asked for, at one processor.
+/// Funds reserved, or requested, at one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
-    /// Who has it.
+    /// The processor.
     pub(super) party: Common<Party>,
     /// The processor's name for it, once known.
     pub processor_ref: Option<ProcessorRef>,
@@ -76,7 +77,7 @@ pub struct Hold {
     pub(super) timer: Timer,
     /// Its number: that of its authorization.
     pub number: Ordinal,
-    /// Increments asked for so far.
+    /// Increments requested so far.
     pub(super) increments: u8,
     /// Captures or voids refused since the last one that was not.
     pub(super) refusals: u8,
@@ -86,11 +87,11 @@ pub struct Hold {
     pub(super) again: Again,
     pub(super) raise: Raise,
     pub(super) expiry_announced: bool,
-    /// It was approved while a void was under way, which may have overtaken the authorization: void once more.
+    /// It was approved while a void was in progress, which may have overtaken the authorization: void once more.
     pub(super) approved_late: bool,
 }
 
-/// The processor that a hold is pinned to, and what it could do when it was asked.
+/// The processor that a hold is pinned to, with its capabilities at the time of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Party {
     pub(super) processor: ProcessorId,
@@ -102,9 +103,9 @@ few!(Party);
 /// Where a hold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Asked for; no final answer yet.
+    /// Requested; no final answer yet.
     Authorizing,
-    /// Asked for while energy flows on our own risk.
+    /// Requested while energy flows on our own risk.
     StandIn {
         /// How much may be spent, in minor units.
         floor_minor: i64,
@@ -113,11 +114,11 @@ pub enum Stage {
     Open,
     /// Given up without an answer; being released whatever it was.
     Reversing,
-    /// It ended.
+    /// Ended.
     Closed(Ending),
 }
 
-/// How a hold ended. Every hold ends once.
+/// The end of a hold. Every hold ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
     /// Refused.
@@ -145,11 +146,11 @@ pub(super) enum Raise {
     /// After a pause, once more.
     Later,
     Never,
-    /// After a pause, as if nothing had been asked: the last increment never left the gate.
+    /// After a pause, as if nothing had been requested: the last increment never left the gate.
     Paused,
 }
 
-/// What follows a refusal, after a pause.
+/// The next attempt after a refusal and a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Again {
     No,
@@ -160,7 +161,7 @@ pub(super) enum Again {
 /// An operation without a final outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveOperation {
-    /// New total, amount to take or to give back, or what is believed held, in minor units.
+    /// New total, amount to capture or refund, or the amount presumed held, in minor units.
     pub amount_minor: i64,
     /// When it was requested.
     pub requested_at: Timestamp,
@@ -179,23 +180,25 @@ pub struct LiveOperation {
     pub(super) sent: Timer,
     /// Where it stands.
     pub phase: Phase,
-    /// What it asks for.
+    /// Its request.
     pub ask: Ask,
     /// Its number.
     pub number: Ordinal,
     /// The hold it acts on.
     pub hold: Ordinal,
-    /// How often it was sent.
+    /// Number of times that it was sent.
     pub attempts: u16,
-    /// How often the processor was asked what became of it.
+    /// Number of inquiries about it.
     pub inquiries: u8,
-    /// How many of the last inquiries bind: asked so long after the last sending that "not found" means "never".
+    /// Number of the last inquiries that are binding: sent so long after the last sending that "not found" means
+    /// "never".
     pub(super) binding: u8,
     /// Some attempt may have reached the processor without an answer.
     pub(super) possibly_sent: bool,
     /// The processor answered with an error once; it may have stored that for ever.
     pub(super) failed: bool,
-    /// The processor's reference was known when it was requested: a repetition says what the first attempt said.
+    /// The processor's reference existed when it was requested: a repetition carries the same body as the first
+    /// attempt.
     pub(super) referenced: bool,
     pub(super) escalated: bool,
     /// An answer was quarantined.
@@ -207,18 +210,18 @@ pub struct LiveOperation {
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// Journaled, and sent or about to be: after a crash nobody can tell.
+    /// Journaled, and sent or about to be: after a crash either is possible.
     Asked,
     /// Definitely not sent; waits for a connection.
     Queued,
     /// The processor decides later.
     Accepted {
-        /// When it means to know.
+        /// Announced time of the decision.
         decide_by: Timestamp,
     },
-    /// Nobody knows what became of it.
+    /// The outcome is unknown.
     Unknown {
-        /// Why.
+        /// The reason.
         cause: UnknownCause,
     },
 }
@@ -226,7 +229,7 @@ pub enum Phase {
 /// An operation with a final outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PastOperation {
-    /// What the processor acted on; without an approval: what was asked. In minor units.
+    /// The amount that the processor acted on; without an approval the requested one. In minor units.
     pub amount_minor: i64,
     pub(super) seen: Option<Seen>,
     /// Its number.
@@ -235,16 +238,16 @@ pub struct PastOperation {
     pub hold: Ordinal,
     /// For a refund: the capture.
     pub(super) refers: Ordinal,
-    /// What it asked for.
+    /// Its kind.
     pub kind: OperationKind,
-    /// How it ended.
+    /// Its end.
     pub result: Final,
     pub(super) disputed: bool,
     /// Its answer came again.
     pub(super) repeated: bool,
 }
 
-/// How an operation ended.
+/// The end of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Final {
     /// Done.
@@ -268,7 +271,7 @@ pub(super) struct Seen {
     digest: NonZeroU32,
 }
 
-/// What most payments never need.
+/// Data that most payments lack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rare {
     /// Reports that were taken in, oldest first.
@@ -284,11 +287,11 @@ pub struct Dispute {
     pub hold: Ordinal,
     /// How much, in minor units.
     pub amount_minor: i64,
-    /// How it stands.
+    /// Its state.
     pub state: DisputeState,
 }
 
-/// How a dispute stands.
+/// State of a dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DisputeState {
     /// The money stays with the issuer.
@@ -299,7 +302,7 @@ pub enum DisputeState {
     Won,
 }
 
-/// A deadline on the monotonic clock. It dies with the process: it is neither stored nor compared.
+/// A deadline on the monotonic clock. It is valid in this process only: neither stored nor compared.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Timer(Option<NonZeroU64>);
 
@@ -311,7 +314,7 @@ impl Timer {
         Timer(pause.and_then(|pause| NonZeroU64::new(now.mono.after(pause).0.max(1))))
     }
 
-    /// Remembers this moment, unless an earlier one is remembered.
+    /// Starts at this moment, unless it runs already.
     pub(super) fn start(&mut self, now: Now) {
         if self.0.is_none() {
             *self = Timer::after(now, Some(TimeSpan::ZERO));
@@ -351,7 +354,7 @@ impl Hold {
         &self.party.processor
     }
 
-    /// What its processor can do.
+    /// Capabilities of its processor.
     pub fn capabilities(&self) -> &HoldCapabilities {
         &self.party.capabilities
     }

@@ -1,11 +1,11 @@
-//! Tokens at rest: a token is sealed when it comes in and opened when it goes out, and is never clear in between, neither in
-//! the log nor in a snapshot nor in the archive.
+//! Encryption of tokens at rest: a token is sealed when it arrives and opened when it is sent, and is never clear in
+//! between, neither in the log nor in a snapshot nor in the archive.
 //!
 //! ```text
 //!   key file: KEK 1, KEK 2, … ──HKDF-SHA-256, session──▶ a fresh key for each session ──AES-256-GCM──▶ sealed token
 //! ```
 //!
-//! A sealed token takes the place of the clear one:
+//! A sealed token replaces the clear one:
 //!
 //! ```text
 //!   0      1     2           6                                22                      34
@@ -15,9 +15,8 @@
 //!     1 B    1 B   4 B         16 B                             12 B                    as the token  16 B
 //! ```
 //!
-//! Numbers are big-endian. Everything in front of the nonce, and the credential's kind, is associated data: a sealed token
-//! that is moved to another session, or said to be of another kind, does not open. No text begins with 0xF5, and no token
-//! from outside may.
+//! Numbers are big-endian. Everything in front of the nonce, and the credential's kind, is associated data: a sealed
+//! token with another session or another kind does not open. No text begins with 0xF5, and no token from outside may.
 
 use super::{Credential, CredentialKind};
 use crate::units::SessionId;
@@ -77,8 +76,11 @@ impl Vault {
         Vault { keys: BTreeMap::from([(id, extract(secret))]), newest: id }
     }
 
-    /// Reads keys: on each line a number and 64 hexadecimal digits; empty lines and those that begin with `#` are passed
-    /// over. The highest number seals, all of them open.
+    /// Reads keys: on each line a number and 64 hexadecimal digits; empty lines and those that begin with `#` are
+    /// ignored. The highest number seals, all of them open.
+    ///
+    /// # Errors
+    /// [`VaultError::Line`], [`VaultError::Twice`], [`VaultError::Empty`].
     pub fn parse(text: &str) -> Result<Vault, VaultError> {
         let mut keys = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
@@ -127,6 +129,9 @@ impl Vault {
     }
 
     /// Opens the token of a credential, for whatever session it was sealed; what is clear stays as it is.
+    ///
+    /// # Errors
+    /// [`VaultError::NoKey`]; [`VaultError::Broken`] for a token that was changed or truncated.
     pub fn open<'c>(&self, credential: &'c Credential) -> Result<Cow<'c, Credential>, VaultError> {
         let token = &credential.token;
         if !is_sealed(token) {
@@ -148,6 +153,9 @@ impl Vault {
     }
 
     /// The same, only if it was sealed for this session.
+    ///
+    /// # Errors
+    /// Those of [`Vault::open`], and [`VaultError::Broken`] for a token of another session.
     pub fn open_for<'c>(
         &self,
         session: SessionId,
@@ -185,12 +193,15 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Keys that come from somewhere, now and whenever they are loaded again.
+    /// Loads the keys from `source`, now and at each reload.
+    ///
+    /// # Errors
+    /// The error of `source`.
     pub fn new(source: impl Fn() -> Result<Vault, String> + Send + Sync + 'static) -> Result<Keyring, String> {
         Ok(Keyring { current: ArcSwap::from_pointee(source()?), source: Box::new(source) })
     }
 
-    /// One key for the life of the process: for tests, and where nothing is kept.
+    /// One key for the lifetime of the process: for tests, and where nothing is stored.
     pub fn fixed(secret: [u8; 32]) -> Keyring {
         let source = move || Ok(Vault::new(1, &secret));
         Keyring { current: ArcSwap::from_pointee(Vault::new(1, &secret)), source: Box::new(source) }
@@ -202,6 +213,9 @@ impl Keyring {
     }
 
     /// Loads the keys again; when that fails, the old ones stay in force.
+    ///
+    /// # Errors
+    /// The error of the keys' source.
     pub fn reload(&self) -> Result<Arc<Vault>, String> {
         self.current.store(Arc::new((self.source)()?));
         Ok(self.vault())

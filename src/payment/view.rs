@@ -1,4 +1,4 @@
-//! What can be read from a payment: sums, deadlines, and the message for an operation.
+//! Read access to a payment: sums, deadlines, and the message for an operation.
 
 use super::history::{History, HistoryEntry};
 use super::policy::step;
@@ -16,14 +16,14 @@ use smallvec::SmallVec;
 pub struct FoundOperation<'a> {
     /// The hold that it acts on.
     pub hold: &'a Hold,
-    /// What it asks for.
+    /// Its kind.
     pub kind: OperationKind,
     /// New total, amount to take or to give back, in minor units.
     pub amount_minor: i64,
 }
 
 impl Payment {
-    /// A payment of which nothing was asked yet.
+    /// A payment without operations.
     pub fn new(session: SessionId, currency: Currency) -> Payment {
         Payment {
             session,
@@ -64,17 +64,17 @@ impl Payment {
         &self.past
     }
 
-    /// What was said about its operations, in order, as far as it is kept ([`History`]).
+    /// The history of its operations, in order, as far as it is kept ([`History`]).
     pub fn history(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
         self.history.moments()
     }
 
-    /// Whether so much was said that repetitions and inquiries are not kept any more.
+    /// Whether the history is full, so that repetitions and inquiries are no longer recorded.
     pub fn history_is_full(&self) -> bool {
         self.history.is_full()
     }
 
-    /// An operation that is known, with its hold; for the id of an inquiry the operation that it asks about.
+    /// An operation with its hold; for the id of an inquiry, the operation that it is about.
     pub fn find_operation(&self, id: OpId) -> Option<FoundOperation<'_>> {
         let (number, _) = target_of(Ordinal(id.ordinal()));
         let live = self.live.iter().find(|live| live.number == number);
@@ -109,8 +109,8 @@ impl Payment {
         (hold ^ self.owed).cast_unsigned() ^ self.live.len() as u64
     }
 
-    /// What the session may still count on: reserved and not being released, taken or lowered; for a stand-in its floor.
-    /// Pending increments never count.
+    /// The amount that the session may spend: reserved and not being released, taken or lowered; for a stand-in its
+    /// floor. Pending increments never count.
     pub fn spendable(&self) -> Amount {
         self.sum(|hold| match hold.stage {
             Stage::StandIn { floor_minor } if hold.release.is_none() => floor_minor,
@@ -137,18 +137,18 @@ impl Payment {
         self.sum(|hold| hold.refunded_minor)
     }
 
-    /// What can still be given back: captured, less refunds made or under way, less what is disputed.
+    /// The amount that can still be refunded: captured, less refunds made or in progress, less disputes.
     pub fn refundable(&self) -> Amount {
         self.sum(|hold| self.refundable_minor(hold))
     }
 
-    /// What is owed by the last order to capture and neither taken nor being taken.
+    /// The amount owed by the last capture order and neither captured nor being captured.
     pub fn shortfall(&self) -> Amount {
         let open = self.owed.saturating_sub(self.captured().minor).saturating_sub(self.capturing().minor);
         self.amount(open.max(0))
     }
 
-    /// Whether energy flows on our own risk: an authorization is asked for afterwards, and not answered yet.
+    /// Whether energy flows on our own risk: the authorization follows, and has no answer yet.
     pub fn stands_in(&self) -> bool {
         self.holds.iter().any(|hold| matches!(hold.stage, Stage::StandIn { .. }))
     }
@@ -163,7 +163,7 @@ impl Payment {
         self.holds.iter().any(|hold| hold.stage == Stage::Open && hold.capabilities().multiple_captures())
     }
 
-    /// What is owed in all, as far as a capture was ordered.
+    /// The total owed, as far as a capture was ordered.
     pub fn owed(&self) -> Amount {
         self.amount(self.owed)
     }
@@ -189,7 +189,7 @@ impl Payment {
         .min()
     }
 
-    /// The total that was asked for by the last increment, if that was refused: less may be had.
+    /// The total requested by the last increment, if that was refused: a lower one may be possible.
     pub fn refused_total(&self) -> Option<Amount> {
         let last = self.past.iter().rev().find(|past| past.kind == OperationKind::Increment)?;
         let refused = (last.result == Final::Declined).then_some(last)?;
@@ -198,18 +198,18 @@ impl Payment {
         Some(self.amount(refused.amount_minor.saturating_add(others)))
     }
 
-    /// How often a total was asked to be lowered.
+    /// Number of decrements so far.
     pub fn decrements(&self) -> usize {
         let past = self.past.iter().filter(|past| past.kind == OperationKind::Decrement).count();
         past + self.live.iter().filter(|live| live.ask == Ask::Decrement).count()
     }
 
-    /// Whether an operation of this kind is under way.
+    /// Whether an operation of this kind is in progress.
     pub fn is_under_way(&self, kind: OperationKind) -> bool {
         self.live.iter().any(|live| live.ask.kind() == kind)
     }
 
-    /// Whether nothing is under way and every hold ended.
+    /// Whether nothing is in progress and every hold ended.
     pub fn is_settled(&self) -> bool {
         self.live.is_empty() && self.holds.iter().all(Hold::is_over)
     }
@@ -219,13 +219,13 @@ impl Payment {
         crc32fast::hash(&postcard::to_stdvec(self).expect("a payment is a plain value and always encodes"))
     }
 
-    /// Whether an authorization is under way, or being reversed.
+    /// Whether an authorization is in progress, or being reversed.
     pub fn is_authorizing(&self) -> bool {
         self.holds.iter().any(|hold| matches!(hold.stage, Stage::Authorizing | Stage::Reversing))
     }
 
-    /// Starts the timers that are not running yet, and says when the next one is due. Called after every decision was
-    /// applied, and once after replay (after [`resume`](super::resume)).
+    /// Starts the timers that are not running yet, and returns when the next one is due. Called after every decision
+    /// was applied, and once after replay (after [`resume`](super::resume)).
     pub fn arm(&mut self, now: Now, policy: &Policy) -> Option<Mono> {
         for operation in &mut self.live {
             operation.clocked.start(now);
@@ -290,12 +290,12 @@ impl Payment {
         self.past.iter().find(|operation| operation.number == number)
     }
 
-    /// The operation of this kind that is under way on a hold.
+    /// The operation of this kind that is in progress on a hold.
     pub(super) fn live_on(&self, hold: &Hold, kind: OperationKind) -> Option<&LiveOperation> {
         self.live.iter().find(|operation| operation.hold == hold.number && operation.ask.kind() == kind)
     }
 
-    /// The confirmed total, or the lower one that a decrement under way asks for.
+    /// The confirmed total, or the lower one that a decrement in progress requests.
     pub(super) fn usable_minor(&self, hold: &Hold) -> i64 {
         match self.live_on(hold, OperationKind::Decrement) {
             Some(decrement) => hold.authorized_minor.min(decrement.amount_minor),
@@ -303,7 +303,7 @@ impl Payment {
         }
     }
 
-    /// What may be captured in all: the usable total and what the processor allows above it.
+    /// The total that may be captured: the usable total and what the processor allows above it.
     pub(super) fn capturable_minor(&self, hold: &Hold) -> i64 {
         let usable = i128::from(self.usable_minor(hold));
         let most = usable + usable * i128::from(hold.capabilities().overcapture_percent) / 100;
@@ -314,7 +314,7 @@ impl Payment {
         self.live_on(hold, OperationKind::Capture).map_or(0, |capture| capture.amount_minor)
     }
 
-    /// Refunds under way on a hold, reserved until they are answered.
+    /// Refunds in progress on a hold, reserved until they are answered.
     pub(super) fn refunding_minor(&self, hold: &Hold) -> i64 {
         let refunds = self.live.iter().filter(|op| op.hold == hold.number && op.ask.kind() == OperationKind::Refund);
         refunds.map(|refund| refund.amount_minor).fold(0, i64::saturating_add)
@@ -324,7 +324,7 @@ impl Payment {
         self.disputable_minor(hold).saturating_sub(self.refunding_minor(hold)).max(0)
     }
 
-    /// What an issuer can still take back: captured, less what was given back, less what is disputed.
+    /// The amount that an issuer can still dispute: captured, less refunds, less disputes.
     pub(super) fn disputable_minor(&self, hold: &Hold) -> i64 {
         let left = hold.captured_minor.saturating_sub(hold.refunded_minor);
         left.saturating_sub(self.disputed_minor(hold.number)).max(0)
