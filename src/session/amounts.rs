@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What an operator states for one currency, in its minor units. What is left out follows from the first hold, or from
-/// the tariff; without a floor limit no energy is given before an answer.
+/// The operator's settings for one currency, in its minor units. Settings left out follow from the first hold, or
+/// from the tariff; without a floor limit no energy is given before an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stated {
     /// The currency.
     pub currency: Currency,
-    /// Funds asked for when the tariff names no preauthorization amount.
+    /// Funds requested when the tariff names no preauthorization amount.
     pub first_hold_minor: Option<i64>,
     /// Most that may be reserved for one session.
     pub total_max_minor: Option<i64>,
@@ -29,7 +29,7 @@ pub struct Stated {
 }
 
 impl Stated {
-    /// What is built in.
+    /// The built-in settings.
     pub const fn built_in() -> Stated {
         Stated {
             currency: Currency::EUR,
@@ -41,7 +41,7 @@ impl Stated {
         }
     }
 
-    /// Nothing, in a currency.
+    /// No settings, in a currency.
     pub const fn nothing(currency: Currency) -> Stated {
         Stated {
             currency,
@@ -61,25 +61,25 @@ const FIRST_HOLD_SPAN: TimeSpan = TimeSpan::from_secs(72 * 60);
 const FIRST_HOLDS_AT_MOST: i64 = 22;
 const PARTS_AT_LEAST: i64 = 22;
 
-/// Policies that were found before; most gates have one currency and find none.
+/// Policies that were derived before; most gates have one currency and derive none.
 #[derive(Default)]
 pub struct Found(Mutex<BTreeMap<Key, Arc<Policy>>>);
 
 /// A currency, and the tariff that its amounts follow from.
 type Key = (Currency, Option<TariffHash>);
 
-/// So many are kept: beyond, all are found again.
+/// Most derived policies that are kept: beyond, all are derived again.
 const FOUND_MAX: usize = 1_024;
 
 impl Clone for Found {
-    /// Found again when they are asked for.
+    /// Derived policies are derived again on demand.
     fn clone(&self) -> Found {
         Found::default()
     }
 }
 
 impl PartialEq for Found {
-    /// What was found before is no part of a policy.
+    /// Derived policies are a cache and no part of a policy.
     fn eq(&self, _: &Found) -> bool {
         true
     }
@@ -111,7 +111,8 @@ impl Policy {
         }
     }
 
-    /// The policy with what is stated for each currency; the first is the house's, and has a first hold.
+    /// The policy with the settings for each currency; the first is the operator's main currency, and has a first
+    /// hold.
     pub fn with_amounts(mut self, stated: Vec<Stated>) -> Policy {
         let house = stated.first().map_or(self.currency, |stated| stated.currency);
         self.stated = stated;

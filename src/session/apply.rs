@@ -1,4 +1,4 @@
-//! What a fact does to a session's state. Never fails.
+//! Applies a fact to a session's state. Never fails.
 
 use super::{Event, Metered, Session, Stage};
 use crate::payment;

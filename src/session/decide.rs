@@ -1,4 +1,4 @@
-//! What a session's machine decides. Pure: it reads the state and changes nothing.
+//! Decisions of a session's machine. Pure: reads the state and changes nothing.
 
 use super::{
     Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop,
@@ -25,7 +25,7 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
     }
 }
 
-/// What a charger may not have heard while its link was down.
+/// Repeats the messages that a charger may have missed while its link was down.
 fn back(session: &Session) -> Decision {
     match &session.stage {
         Stage::Charging { stop_asked: Some(reason), .. } => Decision::reply(Effect::StopNow(*reason)),
@@ -36,8 +36,8 @@ fn back(session: &Session) -> Decision {
     }
 }
 
-/// The charger no longer knows the session, so no stop will come: it ends on its last known total, and the connector is
-/// free. The order to stop is for a charger that goes on all the same.
+/// The charger no longer lists the session, so no stop will come: it ends on its last known total, and the connector
+/// is free. The stop order is for a charger that continues all the same.
 fn omitted(session: &Session, ctx: &Context<'_>) -> Decision {
     let ended = match (&session.stage, session.meter.sequence) {
         (Stage::Settling(_) | Stage::Closed(_), _) => return Decision::nothing(),
@@ -49,7 +49,7 @@ fn omitted(session: &Session, ctx: &Context<'_>) -> Decision {
     money::end(session, ended, ctx)
 }
 
-/// The start is answered as it was before; while nothing is decided there is nothing to say.
+/// Repeats the answer to a start; before the decision there is none.
 pub(super) fn repeat_start(session: &Session) -> Decision {
     match &session.stage {
         Stage::Authorizing => Decision::nothing(),
@@ -61,7 +61,7 @@ pub(super) fn repeat_start(session: &Session) -> Decision {
     }
 }
 
-/// A meter tick: placed in the sequence, believed or not, priced, and compared with what is authorized.
+/// A meter reading: placed in the sequence, checked for plausibility, priced, and compared with what is authorized.
 fn reading_came(session: &Session, reading: &MeterReading, ctx: &Context<'_>) -> Decision {
     let stop_asked = match &session.stage {
         Stage::Authorizing => return Decision::reply(Effect::MeterRejected(Rejection::NotAdmitted)),
@@ -83,7 +83,7 @@ fn reading_came(session: &Session, reading: &MeterReading, ctx: &Context<'_>) ->
     }
 }
 
-/// A good reading: recorded, acknowledged with what the session costs by now, and held against the funds.
+/// A good reading: recorded, acknowledged with the cost so far, and compared with the funds.
 fn meter(
     session: &Session,
     reading: &MeterReading,
@@ -94,16 +94,16 @@ fn meter(
     let mut decision = priced.record(reading);
     decision.effects.push(Effect::MeterAck { up_to: reading.sequence, running: priced.running });
     match stop_asked {
-        // It goes on although it was told to stop: the order may have been lost.
+        // The charger continues after the stop order: the order may have been lost.
         Some(reason) => decision.effects.push(Effect::StopNow(reason)),
         None => funds::keep_covered(session, priced, ctx, &mut decision),
     }
     decision
 }
 
-/// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that was ended
-/// by an estimate goes on as far as the charger can tell more: that is priced like everything before it,
-/// and what it comes to is corrected. Any other is refused, and so is one of a session that was given up before it began.
+/// A reading, or a stop, after the end. One that was part of the session is acknowledged again. A session that ended
+/// by an estimate continues with the charger's later readings: they are priced like those before, and the difference
+/// is corrected. Any other is refused, and so is one of a session that ended before it began.
 fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx: &Context<'_>) -> Decision {
     let began = session.meter.sequence > 0;
     let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
@@ -126,7 +126,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx
                 let decision = money::correct(session, ended, stop.is_some(), ctx).and_effect(ack);
                 match stop {
                     Some(_) => decision,
-                    // It still gives energy to somebody whose session is over.
+                    // The charger still gives energy although its session is over.
                     None => decision.and_effect(Effect::StopNow(estimate)),
                 }
             }
@@ -176,7 +176,7 @@ fn stop_came(session: &Session, stop: &Stop, ctx: &Context<'_>) -> Decision {
     }
 }
 
-/// Time has passed: for the money, and perhaps for the patience with a silent charger.
+/// Handles timers: checks the funds, and ends a session whose charger has sent nothing for too long.
 fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, ctx: &Context<'_>) -> Decision {
     match (&session.stage, quiet) {
         (Stage::Charging { .. }, _) if silent => {
@@ -194,7 +194,7 @@ fn wake(session: &Session, silent: bool, quiet: Option<TimeSpan>, ctx: &Context<
     }
 }
 
-/// Someone other than the charger ends it: energy is stopped, and the charger's last reading awaited.
+/// Ends the session without the charger: stops the energy and awaits the charger's last reading.
 fn stop_by(session: &Session, reason: StopReason, ctx: &Context<'_>) -> Decision {
     match &session.stage {
         Stage::Authorizing => money::end(session, Final::without_energy(session, reason, ctx), ctx)
@@ -244,7 +244,7 @@ enum Last {
     Yes,
 }
 
-/// Believes and prices a reading that is next in sequence.
+/// Checks and prices a reading that is next in sequence.
 fn price(session: &Session, reading: &MeterReading, last: Last, ctx: &Context<'_>) -> Result<Priced, Doubt> {
     plausible::reading(reading, ctx.now.wall, ctx.policy)?;
     let jumped = match session.meter.judge(reading, session.power_max) {
@@ -281,7 +281,7 @@ pub(super) fn running_cost(session: &Session, ctx: &Context<'_>) -> Cost {
     }
 }
 
-/// What is undecided of a session that ends without a further reading, and what the session costs with it. Time beyond all
+/// The undecided time of a session that ends without a further reading, with the cost that results. Time beyond all
 /// figures stays out.
 fn rest(session: &Session, ctx: &Context<'_>) -> Option<(Slices, Cost)> {
     let open = matches!(session.stage, Stage::Charging { .. });
@@ -293,15 +293,15 @@ fn rest(session: &Session, ctx: &Context<'_>) -> Option<(Slices, Cost)> {
     Some((slices, cost))
 }
 
-/// How a session is about to end.
+/// The end of a session, before it is a fact.
 pub(super) struct Final {
     /// Facts of the last reading.
     pub facts: Decision,
-    /// Why.
+    /// The reason.
     pub reason: StopReason,
     /// When energy was last known, by the charger's clock.
     pub at: Timestamp,
-    /// What it costs.
+    /// The cost.
     pub cost: Cost,
     /// Whether energy was given.
     pub admitted: bool,

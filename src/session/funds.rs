@@ -1,9 +1,9 @@
-//! Keeping the cost below what is authorized: how much is kept back, when more is asked for, when the energy is stopped.
+//! Keeps the cost below what is authorized: the reserve, requests for more funds, and the stop of the energy.
 //!
 //! ```text
 //!   0 ─────────── K ───────┬──────── 3 reserves ────────┬──────────────── A
 //!            running cost  │ reserve                    │
-//!                          │                            └ nearer than this: an increment is asked for
+//!                          │                            └ nearer than this: an increment is requested
 //!                          └ nearer than this: the energy is stopped
 //! ```
 //!
@@ -11,9 +11,9 @@
 //! power, by the dearest price that may come to apply. It is compared at every good reading, and by the clock when none
 //! comes. So, for any course of the meter within the connector's power, when the charger stops in time: `K ≤ A`.
 //!
-//! Increments are sized by the rate at which the session costs money, and become larger the more of them there were, so
-//! that the few that a processor allows last for a long session. After a refused one half as much more is asked for,
-//! once, after a pause; then the session ends with what it has.
+//! Increments are sized by the rate at which the session costs money, and become larger the more of them there were,
+//! so that the few that a processor allows last for a long session. After a refused one, half as much is requested,
+//! once, after a pause; then the session ends with the funds it has.
 
 use super::decide::{Priced, running_cost};
 use super::{Context, Decision, Effect, Event, Policy, Session, Stage, StopReason, money};
@@ -23,7 +23,7 @@ use crate::tariff::{Rating, Tariff};
 use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan, Timestamp};
 use std::cmp::Ordering;
 
-/// Reserves ahead at which more is asked for: there is still time for an answer.
+/// Reserves ahead at which more is requested: there is still time for an answer.
 const RESERVES_TO_ASK: i128 = 3;
 
 /// Reserves that an increment brings at least.
@@ -38,7 +38,7 @@ const RELEASE_LEAST_PARTS: i64 = 5;
 /// A session younger than this has not shown yet what its car takes.
 const RELEASE_AFTER: TimeSpan = TimeSpan::from_secs(600);
 
-/// What to ask for at the start: the tariff's own amount, or the house's; never more than may be reserved at all.
+/// Amount to request at the start: the tariff's own, or the policy's; never more than may be reserved at all.
 pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
     let currency = tariff.currency();
     debug_assert_eq!(currency, policy.currency, "amounts of another currency");
@@ -46,18 +46,18 @@ pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
     Amount::new(wanted.minor.min(policy.payment.total_max_minor), currency)
 }
 
-/// How far the funds reach.
+/// How far the funds suffice.
 enum Reach {
-    /// Far enough.
+    /// Sufficient.
     Far,
-    /// It is time to ask for more.
+    /// It is time to request more.
     Short(Cost),
     /// The energy has to stop, for this reason.
     Out(StopReason),
 }
 
-/// After a good reading: asks for more in time, stops the energy where there is no more, and gives back early what a car
-/// that takes little will not need.
+/// After a good reading: requests more in time, stops the energy where there is no more, and releases early what a
+/// car at low power will not need.
 pub(super) fn keep_covered(session: &Session, priced: &Priced, ctx: &Context<'_>, decision: &mut Decision) {
     let decided = match reach(session, Some(priced), priced.running, TimeSpan::ZERO, ctx) {
         Reach::Far => lower(session, priced, ctx),
@@ -109,7 +109,8 @@ pub(super) fn is_short(session: &Session, ctx: &Context<'_>) -> bool {
     reserve.is_none_or(|reserve| !covers(spendable, running, reserve, RESERVES_TO_GET))
 }
 
-/// A hold lapses soon: more is asked for, because an increment renews some holds. `payment` is the machine as it will be.
+/// A hold lapses soon: more is requested, because an increment renews some holds. `payment` is the machine after the
+/// pending events.
 pub(super) fn renew(session: &Session, payment: &Payment, ctx: &Context<'_>) -> Option<payment::Decision> {
     let reserve = ahead(session, None, ctx.policy.stop_latency, ctx)?;
     let running = running_cost(session, ctx);
@@ -120,14 +121,14 @@ pub(super) fn stop(reason: StopReason, decision: Decision, ctx: &Context<'_>) ->
     decision.and_event(Event::StopAsked { reason, at: ctx.now.wall }).and_effect(Effect::StopNow(reason))
 }
 
-/// With the reading that was just priced, if that is why it is asked.
+/// `priced` is the reading that was just priced, if one caused this check.
 fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeSpan, ctx: &Context<'_>) -> Reach {
     let policy = ctx.policy;
     if session.payment.closing_at(policy.closing).is_some_and(|at| at <= ctx.now.wall) {
         return Reach::Out(StopReason::AuthorizationLost);
     }
     let spendable = session.payment.spendable().to_cost();
-    // Nearly every reading ends here: what no session of this tariff can exceed needs no look at the clock.
+    // Most readings end here: below the most that any session of this tariff can cost, no time has to be computed.
     if quiet == TimeSpan::ZERO {
         let ahead = match priced.is_some_and(|priced| priced.leaves_undecided()) {
             false => policy.stop_latency,
@@ -165,7 +166,7 @@ fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, ctx: &Conte
     }
 }
 
-/// Whether `spendable` covers the running cost and so many reserves on top.
+/// Whether `spendable` covers the running cost and this number of reserves on top.
 fn covers(spendable: Cost, running: Cost, reserve: Cost, reserves: i128) -> bool {
     let needed = times(reserve, reserves).and_then(|ahead| running.checked_add(ahead).ok());
     needed.and_then(|needed| spendable.compare(needed).ok()).is_some_and(|order| order != Ordering::Less)
@@ -175,7 +176,7 @@ fn times(cost: Cost, factor: i128) -> Option<Cost> {
     cost.parts().checked_mul(factor).map(|parts| Cost::from_parts(parts, cost.currency()))
 }
 
-/// What a session cost over some time.
+/// Cost of a session over some time.
 #[derive(Clone, Copy)]
 struct Burn {
     cost: Cost,
@@ -197,15 +198,15 @@ impl Burn {
         if last.within(an_hour).map(Cost::parts) > whole.within(an_hour).map(Cost::parts) { last } else { whole }
     }
 
-    /// What it comes to within `span`, if it goes on like that.
+    /// Cost within `span` at the same rate.
     fn within(self, span: TimeSpan) -> Option<Cost> {
         let parts = self.cost.parts().checked_mul(i128::from(span.ms()))?.checked_div(i128::from(self.over.ms()))?;
         (parts >= 0).then(|| Cost::from_parts(parts, self.cost.currency()))
     }
 }
 
-/// Asks for a higher total, as the payment machine decides it. A refusal is its way of saying that there is nothing more
-/// to get: the energy is stopped when the time has come.
+/// Requests a higher total, as the payment machine decides it. Its refusal means that no more can be requested: the
+/// energy is stopped when the funds run out.
 fn ask(
     session: &Session,
     payment: &Payment,
@@ -256,7 +257,7 @@ fn total_to_ask(
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
 fn lower(session: &Session, priced: &Priced, ctx: &Context<'_>) -> Option<payment::Decision> {
     let payment = &session.payment;
-    // What is cheap to know first: cars that take less are few.
+    // The cheap check comes first: cars that reduce their power are few.
     if !ctx.policy.release_early || !tapers(session, &priced.reading) {
         return None;
     }
@@ -293,7 +294,7 @@ fn tapers(session: &Session, reading: &MeterReading) -> bool {
         (i128::from(session.meter.energy().microwatt_hours()), i128::from(whole.ms()), i128::from(last.ms()));
     let before = i128::from(session.meter.register.microwatt_hours());
     let risen = i128::from(reading.register.microwatt_hours()).saturating_sub(before);
-    // Beyond all figures nothing is known of what the car takes.
+    // Out of range: the car's power is unknown.
     let taken = energy.checked_mul(last);
     let compared = risen.checked_mul(whole).and_then(|risen| risen.checked_mul(4));
     risen >= 0 && taken.zip(compared).is_some_and(|(taken, compared)| compared <= taken)

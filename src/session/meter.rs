@@ -1,9 +1,10 @@
-//! What a reading may claim: sequence, time, plausibility, and registers that jump.
+//! Checks of a reading: sequence, time, plausibility, and registers that jump.
 //!
 //! A register is a lifetime counter. Only differences are billed, each bounded by what the connector can give in the
 //! time that passed. A reading that does not fit is kept as a *suspect*: recorded, acknowledged, not billed. The next
 //! reading decides: if it fits the last good reading, the suspect was a glitch; if it fits the suspect, the register
-//! really jumped (a reset, a replaced meter), and counting goes on from there. Energy across a jump is never billed.
+//! really jumped (a reset, a replaced meter), and counting continues from there. Energy across a jump is never
+//! billed.
 
 use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp, quotient};
 use serde::{Deserialize, Serialize};
@@ -19,18 +20,18 @@ pub struct Meter {
     pub at: Timestamp,
     /// Register of the last good reading.
     pub register: Energy,
-    /// What register jumps added (or took): `register − first − jumped` is the energy of the session.
+    /// Energy of register jumps: `register − first − jumped` is the energy of the session.
     pub jumped: Energy,
-    /// The last reading, when it did not fit.
+    /// The last reading, if it is a suspect.
     pub suspect: Option<Box<MeterReading>>,
-    /// Readings that did not fit, in all.
+    /// Number of suspects.
     pub suspects: u16,
 }
 
-/// Where a reading stands in the sequence.
+/// Position of a reading in the sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// It is the one that is expected.
+    /// The expected one.
     Next,
     /// It was recorded before.
     Repeated,
@@ -38,18 +39,18 @@ pub enum Place {
     Gap,
 }
 
-/// What a reading that is next in sequence turns out to be.
+/// Result of the checks of a reading that is next in sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It continues the last good reading.
     Good,
     /// It continues the suspect before it: the register jumped by this much.
     Jumped(Energy),
-    /// It fits neither.
+    /// It continues neither.
     Suspect(Doubt),
 }
 
-/// Why a reading is not believed. The numbers are stable.
+/// Reason why a reading is a suspect. The numbers are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 pub enum Doubt {
     /// The register is lower than before.
@@ -97,12 +98,12 @@ impl Meter {
         register.checked_sub(self.first)?.checked_sub(self.jumped_by(jump.unwrap_or(Energy::ZERO)))
     }
 
-    /// Whether what was not believed may be energy that nobody pays for: at least half of the readings, or the last one.
+    /// Whether suspects may hide unbilled energy: at least half of the readings, or the last one.
     pub fn is_doubtful(&self) -> bool {
         self.suspect.is_some() || (self.suspects > 0 && u32::from(self.suspects).saturating_mul(2) >= self.sequence)
     }
 
-    /// What the register of the last reading, which was not believed, shows above the one that is billed.
+    /// Difference of the register of the last reading, a suspect, above the billed one.
     pub fn unbilled(&self) -> Option<Energy> {
         let risen = self.suspect.as_ref()?.register.checked_sub(self.register)?;
         (risen > Energy::ZERO).then_some(risen)
@@ -153,7 +154,7 @@ impl Meter {
         self.jumped.checked_add(jump).unwrap_or(self.jumped)
     }
 
-    /// Records a reading that was not believed.
+    /// Records a suspect reading.
     pub fn doubt(&mut self, reading: &MeterReading) {
         self.sequence = reading.sequence;
         self.suspect = Some(Box::new(*reading));

@@ -3,20 +3,20 @@
 //! ```text
 //!             Begin            hold approved            Stop / limit reached / silence        hold settled
 //!  (Opened) ────────▶ Authorizing ─────────▶ Charging ───────────────────────▶ Settling ───────────▶ Closed
-//!                          │ declined, unknown, nobody reachable                 ▲
+//!                          │ declined, unknown, none reachable                 ▲
 //!                          └─────────────────────────────────────────────────────┘  (payable 0)
 //! ```
 //!
-//! * **Authorizing**: funds are asked for; no energy flows.
-//! * **Charging**: the charger has been told to start, with a limit. Each reading is priced when it comes, and the
-//!   session asks for more funds, or stops the energy, before the cost can exceed what is authorized.
+//! * **Authorizing**: funds are requested; no energy flows.
+//! * **Charging**: the charger has the order to start, with a limit. Each reading is priced when it comes, and the
+//!   session requests more funds, or stops the energy, before the cost can exceed what is authorized.
 //! * **Settling**: the last register is known, the cost is rounded once, and the hold is captured or released.
 //! * **Closed**: every hold has ended; the receipt is final. Later corrections are new facts (refunds).
 //!
 //! The money side is the [`payment`] machine inside the session: its events travel inside the session's, so the
 //! session's stream is the only authority on both.
 
-// What peers say reaches this room: every sum and product is checked or saturates.
+// Values from peers reach this module: every sum and product is checked or saturates.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod amounts;
@@ -50,14 +50,14 @@ use crate::units::{
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-/// What happens to a session.
+/// A command to a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// First command of a new session: ask for funds.
+    /// First command of a new session: request funds.
     Authorize {
         /// What the driver presented.
         credential: payment::Credential,
-        /// The processor to ask, and what it can do.
+        /// The processor to use, and its capabilities.
         route: Route,
     },
     /// The charger repeats its start: answer it again.
@@ -66,12 +66,12 @@ pub enum Command {
     PresentAnotherCredential {
         /// What the driver presented.
         credential: payment::Credential,
-        /// The processor to ask, and what it can do.
+        /// The processor to use, and its capabilities.
         route: Route,
     },
     /// The charger connected and named its sessions, and this one is not among them: it was replaced, or lost its memory.
     Omitted,
-    /// The charger is back after its link was down: it may not have heard the last limit, or the order to stop.
+    /// The charger's link is up again: it may have missed the last limit, or the order to stop.
     Reconnected,
     /// A meter reading.
     Reading(MeterReading),
@@ -81,12 +81,12 @@ pub enum Command {
     Payment(Box<payment::Command>),
     /// A deadline of the session or its money has passed.
     Wake {
-        /// Whether the charger has been silent for too long.
+        /// Whether the charger has sent nothing for too long.
         silent: bool,
-        /// When the funds are to be looked at: how long no good reading has come.
+        /// Time without a good reading, when the funds are to be checked.
         quiet: Option<TimeSpan>,
     },
-    /// Someone other than the charger ends the session.
+    /// Ends the session without the charger.
     StopBy(StopReason),
     /// The process began anew, and the session was rebuilt from its facts.
     Resume,
@@ -97,19 +97,20 @@ pub enum Command {
 pub struct Route {
     /// Which one.
     pub processor: ProcessorId,
-    /// What it can do.
+    /// Its capabilities.
     pub capabilities: payment::HoldCapabilities,
-    /// It cannot be reached: energy is given up to the floor, and it is asked when it is back.
+    /// The processor cannot be reached: energy is given up to the floor limit, and funds are requested when it is
+    /// connected again.
     pub stand_in: bool,
 }
 
-/// Finds the processor for a hold. What it says is recorded with the hold, so a replay never asks it.
+/// Finds the processor for a hold. Its result is recorded with the hold, so a replay does not call it.
 pub trait Router {
-    /// The processor to ask for this much; none of `except`, which were asked already. The token may be sealed by now, so
-    /// how the credential is shown is told beside it.
+    /// Returns the processor for a request of this amount; none of `except`, which had the request already. The token
+    /// may be sealed by now, so the credential's presentation is a separate argument.
     ///
     /// # Errors
-    /// Why nobody can be asked.
+    /// The reason why no processor can be used.
     fn route(
         &self,
         charger: &ChargerId,
@@ -132,7 +133,7 @@ pub struct Opening {
     pub key: SessionKey,
     /// When it began, by the charger's clock.
     pub at: Timestamp,
-    /// When the gate heard of it.
+    /// When the gate received the start.
     pub heard_at: Timestamp,
     /// The register at the start.
     pub register: Energy,
@@ -142,11 +143,11 @@ pub struct Opening {
     pub tariff: TariffHash,
     /// The time zone of the charger, as an IANA name.
     pub zone: Box<str>,
-    /// How the credential is shown, never the credential.
+    /// Printable form of the credential, never the credential.
     pub fingerprint: Box<str>,
 }
 
-/// The charger's last word on a session.
+/// The charger's final message on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// The register at the end, as a reading with the next sequence number.
@@ -155,7 +156,7 @@ pub struct Stop {
     pub reason: StopReason,
 }
 
-/// Why a session ended. The numbers are in the journal and are never reused.
+/// Reason of a session's end. The numbers are in the journal and are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum StopReason {
@@ -167,7 +168,7 @@ pub enum StopReason {
     Ordered = 3,
     /// The charger reached the limit it was given.
     LimitReached = 4,
-    /// Somebody pressed the emergency stop.
+    /// The emergency stop was pressed.
     EmergencyStop = 5,
     /// The charger lost its power.
     PowerLoss = 6,
@@ -185,13 +186,13 @@ pub enum StopReason {
     Operator = 22,
     /// The driver ended it, away from the charger.
     Driver = 23,
-    /// The charger was silent for too long; ended on the last known total.
+    /// The charger sent nothing for too long; ended on the last known total.
     Silence = 24,
     /// The credential was refused.
     Declined = 30,
     /// Less was approved than a session needs.
     TooLittle = 31,
-    /// Nobody decided on the credential in time.
+    /// No decision on the credential came in time.
     NoDecision = 32,
     /// No processor could be reached.
     NoProcessor = 33,
@@ -202,7 +203,7 @@ pub enum StopReason {
 }
 
 impl StopReason {
-    /// Whether the end is an estimate, made without a stop by the charger: what the charger tells later corrects it.
+    /// Whether the end is an estimate, made without the charger's stop: later messages of the charger correct it.
     pub const fn is_estimate(self) -> bool {
         matches!(self, StopReason::Silence | StopReason::Omitted)
     }
@@ -211,17 +212,17 @@ impl StopReason {
 /// Facts of a session. The order of variants is their number in the journal: it only grows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
-    /// It exists.
+    /// The session exists.
     Opened(Box<Opening>),
     /// A good reading, and what it adds to the price.
     Metered(Metered),
     /// The register jumped between the last good reading and the next `Metered`.
     RegisterJumped(Energy),
-    /// A reading that was not believed: recorded, not billed.
+    /// A suspect reading: recorded, not billed.
     Suspected {
         /// The reading.
         reading: Box<MeterReading>,
-        /// Why.
+        /// The reason.
         doubt: Doubt,
     },
     /// The charger may give energy for at most this cost.
@@ -231,9 +232,9 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The charger was told to stop.
+    /// The charger was ordered to stop.
     StopAsked {
-        /// Why.
+        /// The reason.
         reason: StopReason,
         /// When.
         at: Timestamp,
@@ -247,40 +248,41 @@ pub enum Event {
         /// When that was known.
         at: Timestamp,
     },
-    /// It had been put away and is needed again: a processor still had something to say. The state as it was put away.
+    /// The session was archived and restored: a processor had a further event for it. The state as it was archived.
     Revived(Box<Session>),
-    /// A charger that had been silent told more after the session was ended on its last known total: what it comes to now.
+    /// A charger that had sent nothing for long reported more after the session was ended on its last known total:
+    /// the corrected result.
     Corrected(Box<Ended>),
     /// The session ends, and with it is decided what the time was in which its register stood still up to the last reading.
     Decided(Slices),
 }
 
-/// What a session wants done once its facts are durable.
+/// An action that becomes due once the session's facts are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Tell the charger that the reading up to `up_to` is recorded, and what the session costs by now.
+    /// Acknowledge the readings up to `up_to` to the charger, with the session's cost so far.
     MeterAck {
         /// The last recorded sequence number.
         up_to: u32,
         /// The running cost, VAT included.
         running: Cost,
     },
-    /// Tell the charger that a reading was not taken (or not believed).
+    /// Report to the charger that a reading was refused (or is a suspect).
     MeterRejected(Rejection),
     /// Let the charger start.
     StartAccepted {
         /// The most it may cost.
         limit: Amount,
     },
-    /// Tell the charger that there will be no energy.
+    /// Report to the charger that there will be no energy.
     StartRejected(StopReason),
-    /// Tell the charger that the limit is now this.
+    /// Send the charger its new limit.
     LimitChanged(Amount),
-    /// Tell the charger to stop.
+    /// Order the charger to stop.
     StopNow(StopReason),
-    /// Tell the charger what the session came to.
+    /// Send the charger the result of the session.
     Receipt {
-        /// What the driver pays.
+        /// The amount that the driver pays.
         payable: Amount,
         /// The exact cost before the one rounding.
         cost: Cost,
@@ -306,18 +308,18 @@ pub enum Rejection {
     /// The session is over and this reading was not part of it.
     #[error("the session is over")]
     Over,
-    /// The reading was recorded but not believed, and is not billed.
+    /// The reading was recorded as a suspect, and is not billed.
     #[error("reading {sequence} is not believed: {doubt}")]
     NotBelieved {
         /// The reading.
         sequence: u32,
-        /// Why.
+        /// The reason.
         doubt: Doubt,
     },
 }
 
 impl Rejection {
-    /// The sequence number that is expected next, where the refusal tells.
+    /// The expected sequence number, for refusals that carry one.
     pub const fn expected(&self) -> Option<u32> {
         match self {
             Rejection::Gap { expected } => Some(*expected),
@@ -327,26 +329,27 @@ impl Rejection {
     }
 }
 
-/// How the gate deals with time and money in a session.
+/// Settings for time and money in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How far a charger's clock may be ahead of the gate's; `None`: clocks are not compared.
     pub clock_ahead_max: Option<TimeSpan>,
     /// How old a reading may be when it arrives; `None`: any age.
     pub backlog_max: Option<TimeSpan>,
-    /// Silence after which a session with readings is ended on its last known total.
+    /// Time without messages after which a session with readings is ended on its last known total.
     pub silence: TimeSpan,
     /// How long the rest of a hold is kept after such an end, where its processor can take money from it again: readings
     /// that come late are paid from it.
     pub late_readings: TimeSpan,
-    /// Silence after which an admitted session without readings is given up.
+    /// Time without messages after which an admitted session without readings is ended.
     pub no_start: TimeSpan,
-    /// How long a charger has at least to come back after the gate began anew, however long it had been silent before.
+    /// Shortest time that a charger gets to reconnect after a start of the gate, however long it had sent nothing
+    /// before.
     pub reconnect: TimeSpan,
-    /// The longest time between a reading that is still covered and the end of energy, should the next one not be. Two
-    /// thirds of it are for the next reading to come (a charger that is quiet for longer is stopped when its funds might
-    /// run out), a third for the order to stop to take effect. What this long may cost at the connector's full power is
-    /// kept back, always.
+    /// The longest time between a reading that is still covered and the end of energy, should the next one not be.
+    /// Two thirds of it are for the next reading to come (a charger that sends none for longer is stopped when its
+    /// funds might run out), a third for the order to stop to take effect. The cost of this time at the connector's
+    /// full power is always held in reserve.
     pub stop_latency: TimeSpan,
     /// The currency of all amounts here; [`Policy::of_tariff`] has those of other currencies.
     pub currency: Currency,
@@ -354,7 +357,7 @@ pub struct Policy {
     pub stated: Vec<Stated>,
     /// Policies of other currencies that were found before.
     pub found: Found,
-    /// Funds asked for when the tariff names no preauthorization amount, in minor units.
+    /// Funds requested when the tariff names no preauthorization amount, in minor units.
     pub first_hold_minor: i64,
     /// How long an increment is to last, at the rate at which the session costs money.
     pub increment_horizon: TimeSpan,
@@ -394,7 +397,7 @@ impl Default for Policy {
     }
 }
 
-/// What a decision may look at besides the state: all of it handed in.
+/// Everything outside the state that a decision may read.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The clocks.
@@ -403,11 +406,11 @@ pub struct Context<'a> {
     pub tariff: &'a Tariff,
     /// The charger's time zone.
     pub zone: &'a TimeZone,
-    /// The rules of the house.
+    /// The operator's policy.
     pub policy: &'a Policy,
-    /// Who is asked for funds.
+    /// Selects the processor for funds.
     pub router: &'a dyn Router,
 }
 
-/// What a session's machine decides.
+/// A decision of a session's machine.
 pub type Decision = machine::Decision<Event, Effect>;

@@ -1,7 +1,7 @@
-//! What the session and its payment machine have to say to each other.
+//! The interface between a session and its payment machine.
 //!
-//! Down: ask for funds, ask for more, take what is owed, release. Up: the events of the payment machine, to which the
-//! session reacts in the same decision, so that both are journaled together or not at all.
+//! Down: request funds, request more, capture what is owed, release. Up: the events of the payment machine, to which
+//! the session reacts in the same decision, so that both are journaled together or not at all.
 
 use super::decide::{Final, repeat_start};
 use super::{Context, Decision, Effect, Event, Route, Session, Stage, StopReason, first_hold, funds};
@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 /// The code of a decline by an account in another currency.
 const OTHER_CURRENCY: &str = "currency_differs";
 
-/// Asks for the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
+/// Requests the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
 pub(super) fn authorize(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
     let floor = floor(ctx);
     if route.stand_in && !funds::is_covered(session, floor, ctx) {
@@ -21,7 +21,8 @@ pub(super) fn authorize(session: &Session, credential: Credential, route: Route,
     let command = ask(credential, route, ctx);
     let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
     match decided.events.is_empty() {
-        // The machine refuses (a token that is none, an amount beyond all bounds): nobody was asked, nobody will be.
+        // The payment machine refuses (an invalid token, an amount beyond all bounds): no request was made and none
+        // will be.
         true => give_up(session, &session.payment, StopReason::Declined, ctx),
         false => react(session, decided, ctx, Decision::nothing()),
     }
@@ -32,7 +33,7 @@ pub(super) fn authorize(session: &Session, credential: Credential, route: Route,
 pub(super) fn tap(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
     let answer = repeat_start(session);
     match &session.stage {
-        // Said twice it is one hold more: with the first one there, the funds are not short any longer.
+        // Repeating it opens a second hold: with the first one, the funds are not short any longer.
         Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, ctx) => {
             let decided = payment::decide(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
             react(session, decided, ctx, answer)
@@ -50,7 +51,7 @@ fn ask(credential: Credential, route: Route, ctx: &Context<'_>) -> payment::Comm
     }
 }
 
-/// What may be spent before anybody answered.
+/// Amount that may be spent before an answer.
 fn floor(ctx: &Context<'_>) -> Amount {
     let limit = ctx.policy.payment.floor_limit_minor;
     Amount::new(first_hold(ctx.tariff, ctx.policy).minor.min(limit), ctx.tariff.currency())
@@ -62,7 +63,7 @@ pub(super) fn step(session: &Session, command: payment::Command, ctx: &Context<'
     react(session, decided, ctx, Decision::nothing())
 }
 
-/// After a replay: the payment machine asks again what was under way.
+/// After a replay: the payment machine repeats its requests in progress.
 pub(super) fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
     let decided = payment::resume(&session.payment, ctx.now, &ctx.policy.payment);
     react(session, decided, ctx, Decision::nothing())
@@ -71,7 +72,7 @@ pub(super) fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
 /// Ends the session: the cost is final and rounded once, and the hold is captured or released.
 pub(super) fn end(session: &Session, ended: Final, ctx: &Context<'_>) -> Decision {
     let fact = ended.ended(ctx);
-    // A charger that is only silent may have more to tell: what is left of a hold is kept for that, for a while.
+    // A charger without a link may have more readings: the rest of a hold is kept for them, for a while.
     let more = fact.reason == StopReason::Silence && session.payment.takes_several_captures();
     let extent = if more { Extent::Interim } else { Extent::Final };
     let command = match fact.payable.minor {
@@ -84,8 +85,8 @@ pub(super) fn end(session: &Session, ended: Final, ctx: &Context<'_>) -> Decisio
     react(&after, decided, ctx, ended.facts.and_event(Event::Ended(Box::new(fact))))
 }
 
-/// What a session came to is corrected. More is captured, or owed; less is given back. While a hold is kept for more to
-/// come, its money waits for the last word (`last`), so that not every late reading is a capture.
+/// Corrects the result of a session. More is captured, or owed; less is refunded. While a hold is kept for later
+/// readings, its money waits for the final result (`last`), so that not every late reading is a capture.
 pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context<'_>) -> Decision {
     let fact = ended.ended(ctx);
     let waits = !session.payment.is_ending() && !last;
@@ -97,7 +98,7 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
     };
     let decision = ended.facts.and_event(Event::Corrected(Box::new(fact)));
     let decision = match closed {
-        // What was put away is not the last word any more: it is put away again, or it would never leave its cell.
+        // The archived record is outdated: the session is archived again, otherwise it would stay in its cell.
         true => {
             decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }).and_effect(Effect::Archive)
         }
@@ -129,7 +130,7 @@ pub(super) fn settle(session: &Session, ctx: &Context<'_>) -> Decision {
     step(session, payment::Command::Capture { owed: ended.payable, extent: Extent::Final }, ctx)
 }
 
-/// Takes over what the payment machine decided, and draws the session's conclusions.
+/// Adopts a decision of the payment machine, and draws the session's conclusions.
 pub(super) fn react(
     session: &Session,
     decided: payment::Decision,
@@ -152,7 +153,7 @@ pub(super) fn react(
     decision
 }
 
-/// A refusal of our own command is no news to anybody outside.
+/// A refusal of the session's own command is not reported outside.
 fn effects_of(effects: SmallVec<[payment::Effect; 1]>) -> impl Iterator<Item = Effect> {
     effects
         .into_iter()
@@ -187,7 +188,7 @@ fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], ctx
     }
 }
 
-/// The credential was accepted, refused, or nobody decided in time.
+/// The credential was accepted, refused, or not decided in time.
 fn conclude_authorization(
     session: &Session,
     payment: &Payment,
@@ -216,7 +217,7 @@ fn conclude_authorization(
                 (reason, soft.then_some(*operation))
             }
             payment::Event::NotExecuted { operation, .. } => (StopReason::NoProcessor, Some(*operation)),
-            // Only by policy may a second hold be asked for beside one that is being reversed.
+            // Only by policy may a second hold be requested beside one that is being reversed.
             payment::Event::GivenUp { operation, .. } => {
                 (StopReason::NoDecision, ctx.policy.payment.double_hold.then_some(*operation))
             }
@@ -228,8 +229,8 @@ fn conclude_authorization(
     Decision::nothing()
 }
 
-/// Asks another processor, once, under a new id: only after the first one certainly holds nothing. If none can be reached,
-/// not even the one that was asked, energy may be given on our own risk.
+/// Sends the request to another processor, once, under a new id: only after the first one certainly holds nothing. If
+/// none can be reached, not even the first one, energy may be given on our own risk.
 fn fail_over(session: &Session, payment: &Payment, asked: Ordinal, ctx: &Context<'_>) -> Option<Decision> {
     if payment.holds().len() != 1 {
         return None;
@@ -282,7 +283,7 @@ fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Conte
     }
 }
 
-/// The funds changed while energy flows: the charger learns its new limit, or has to stop.
+/// The funds changed while energy flows: sends the charger its new limit, or stops it.
 fn conclude_change(
     session: &Session,
     payment: &Payment,
@@ -294,7 +295,7 @@ fn conclude_change(
     if spendable.minor == limit.minor {
         return Decision::nothing();
     }
-    // Once the energy was told to stop, a higher limit would only confuse, and a lower one says nothing new.
+    // After the stop order a higher limit would contradict it, and a lower one adds nothing.
     match (stop_asked, spendable.minor > limit.minor || funds::is_covered(session, spendable, ctx)) {
         (None, true) => Decision::event(Event::Admitted { limit: spendable, at: ctx.now.wall })
             .and_effect(Effect::LimitChanged(spendable)),
@@ -303,7 +304,7 @@ fn conclude_change(
     }
 }
 
-/// What the payment machine decided, with nothing to conclude from it.
+/// A decision of the payment machine without consequences for the session.
 fn plain(decided: payment::Decision) -> Decision {
     Decision {
         events: decided.events.into_iter().map(Box::new).map(Event::Payment).collect(),

@@ -1,21 +1,21 @@
-//! What no meter shows and no clock tells: the first look at every time and register that a charger states.
+//! Bounds on every time and register that a charger states, checked before anything else.
 
 use super::{Doubt, Policy};
 use crate::limits::{READ_FROM, READ_UNTIL, REGISTER_MAX, START_AGE_MAX};
 use crate::units::{Energy, MeterReading, TimeSpan, Timestamp};
 
-/// Looks at a reading, whatever came before it.
+/// Checks a reading without regard to those before it.
 #[inline]
 pub(super) fn reading(reading: &MeterReading, now: Timestamp, policy: &Policy) -> Result<(), Doubt> {
     figures(reading.at, reading.register)?;
     near(reading.at, now, policy.clock_ahead_max, policy.backlog_max)
 }
 
-/// Looks at the time and the register of a start. No energy flows before its answer, so it is much younger than the oldest
-/// reading that may come; time that a charger claims before that would be billed.
+/// Checks the time and the register of a start. No energy flows before its answer, so it is much younger than the
+/// oldest reading that may come; time that a charger claims before that would be billed.
 ///
 /// # Errors
-/// What cannot be right.
+/// The value that is outside its bounds.
 pub fn start(at: Timestamp, register: Energy, now: Timestamp, policy: &Policy) -> Result<(), Doubt> {
     figures(at, register)?;
     near(at, now, policy.clock_ahead_max, policy.backlog_max.map(|max| max.min(START_AGE_MAX)))

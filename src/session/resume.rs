@@ -1,9 +1,9 @@
-//! What was in flight when the process ended.
+//! Repeats requests that were in flight when the process ended.
 
 use super::{Context, Decision, Effect, Session, Stage, money};
 
-/// After a replay: what has to be asked or said again. Operations keep their ids; a stop that the charger may not have
-/// heard is repeated; a closed session that may not be in the archive is put there again.
+/// After a replay: repeats requests and orders. Operations keep their ids; a stop that the charger may have missed is
+/// repeated; a closed session that may not be in the archive is archived again.
 pub fn resume(session: &Session, ctx: &Context<'_>) -> Decision {
     let decision = money::resume(session, ctx);
     match &session.stage {

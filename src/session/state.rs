@@ -1,4 +1,4 @@
-//! What is known of a session. Each stage carries exactly what is legal in it.
+//! State of a session. Each stage has exactly the data that is legal in it.
 
 use super::{Meter, Opening, StopReason};
 use crate::billing::invoice::Issued;
@@ -28,11 +28,11 @@ pub struct Session {
     pub tariff: Common<TariffHash>,
     /// The charger's time zone, as an IANA name.
     pub zone: Common<Box<str>>,
-    /// How the credential is shown.
+    /// Printable form of the credential.
     pub fingerprint: Shown,
     /// The meter.
     pub meter: Meter,
-    /// What has accrued.
+    /// The accrued cost.
     pub rating: Rating,
     /// The trail of the price: one line for every stretch at one component's price.
     pub segments: Segments,
@@ -40,11 +40,11 @@ pub struct Session {
     pub payment: Payment,
     /// Where it stands.
     pub stage: Stage,
-    /// What came of it: nothing while energy flows.
+    /// The result: empty while energy flows.
     pub(super) outcome: Option<Box<Outcome>>,
 }
 
-/// What comes of a session in the end.
+/// The result of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) settled_at: Option<Timestamp>,
@@ -54,13 +54,13 @@ pub(super) struct Outcome {
 /// Where a session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Funds have been asked for.
+    /// Funds have been requested.
     Authorizing,
     /// Energy may flow.
     Charging {
-        /// The most it may cost, as the charger was told.
+        /// The limit that was sent to the charger.
         limit: Amount,
-        /// Why the charger was told to stop, once it was.
+        /// Reason of the stop order, once it was sent.
         stop_asked: Option<StopReason>,
     },
     /// The last register is known; the hold is being captured or released.
@@ -69,18 +69,18 @@ pub enum Stage {
     Closed(Box<Ended>),
 }
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    /// Why.
+    /// The reason.
     pub reason: StopReason,
     /// When the last good reading was taken, by the charger's clock.
     pub at: Timestamp,
     /// When the gate knew.
     pub known_at: Timestamp,
-    /// What it costs, exact, VAT included.
+    /// The cost, exact, VAT included.
     pub cost: Cost,
-    /// What the driver pays: the cost, rounded once.
+    /// The amount that the driver pays: the cost, rounded once.
     pub payable: Amount,
     /// Whether energy was given, or the session was refused before.
     pub admitted: bool,
@@ -124,7 +124,7 @@ impl Session {
         self.outcome.get_or_insert_default().documents.push(issued);
     }
 
-    /// How it ended, once it has.
+    /// The end, if it has ended.
     pub fn ended(&self) -> Option<&Ended> {
         match &self.stage {
             Stage::Authorizing | Stage::Charging { .. } => None,
