@@ -1,4 +1,4 @@
-//! Reading a certificate or a revocation list: what an operator wants to know of it, and what a connection remembers.
+//! Parses certificates and revocation lists: fields for an operator's overview, and those that a connection keeps.
 
 use super::pki::DEVELOPMENT_MARK;
 use crate::units::Timestamp;
@@ -23,12 +23,12 @@ pub enum ReadError {
     /// A revocation list without a time by which the next one is due never becomes stale, and is refused.
     #[error("the revocation list of {issuer} says no time of its next update")]
     CrlWithoutNextUpdate {
-        /// Who signed it.
+        /// The issuer's name.
         issuer: String,
     },
 }
 
-/// What a certificate says.
+/// The fields of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Certificate {
     /// The subject's distinguished name.
@@ -63,6 +63,9 @@ pub struct Certificate {
 
 impl Certificate {
     /// Reads one certificate. Nothing about it is verified.
+    ///
+    /// # Errors
+    /// [`ReadError::Certificate`].
     pub fn read(der: &CertificateDer<'_>) -> Result<Certificate, ReadError> {
         let certificate = parse(der)?;
         let (mut uris, mut dns_names, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
@@ -109,7 +112,7 @@ pub type NameDigest = [u8; 16];
 /// The serial number of a certificate, as its bytes stand in it.
 pub type Serial = SmallVec<[u8; 20]>;
 
-/// What is remembered of the certificates of a live connection, so that it can be found when they lose their worth.
+/// The certificates of a live connection, reduced to what is needed to find it when one expires or is revoked.
 #[derive(Debug)]
 pub struct Presented {
     /// Issuer and serial number of every certificate of the chain, the leaf first.
@@ -124,6 +127,9 @@ pub struct Presented {
 
 impl Presented {
     /// Reads the chain that a peer has shown, and that was verified by these authorities.
+    ///
+    /// # Errors
+    /// [`ReadError::Certificate`]: a certificate of the chain cannot be read.
     pub fn read(chain: SmallVec<[Arc<CertificateDer<'static>>; 2]>, verified_by: u64) -> Result<Presented, ReadError> {
         let mut links = SmallVec::new();
         let mut not_after = Timestamp::from_unix_ms(i64::MAX);
@@ -141,7 +147,7 @@ impl Presented {
     }
 }
 
-/// What a revocation list says.
+/// The fields of a revocation list.
 #[derive(Clone, Debug)]
 pub struct Crl {
     /// The issuer's distinguished name.
@@ -155,6 +161,9 @@ pub struct Crl {
 impl Crl {
     /// Reads a revocation list. If it is in the name of one of the `authorities`, that one must have signed it; the
     /// signature of another issuer is verified when one of its certificates is.
+    ///
+    /// # Errors
+    /// [`ReadError::Crl`], also for a wrong signature; [`ReadError::CrlWithoutNextUpdate`].
     pub fn read(der: &CertificateRevocationListDer<'_>, authorities: &[CertificateDer<'_>]) -> Result<Crl, ReadError> {
         let wrong = |error: &dyn std::fmt::Display| ReadError::Crl(error.to_string());
         let (rest, list) = CertificateRevocationList::from_der(der).map_err(|error| wrong(&error))?;

@@ -19,7 +19,7 @@ pub enum ConnectError {
     Tcp {
         /// Where to.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The gate did not answer in time.
@@ -47,7 +47,7 @@ pub enum ConnectError {
     Name(String),
 }
 
-/// By what a peer recognises the gate: shared by all peers of a simulation.
+/// The gate's name and roots for a peer: shared by all peers of a simulation.
 #[derive(Clone)]
 pub struct Trust {
     verifier: Arc<WebPkiServerVerifier>,
@@ -66,7 +66,10 @@ pub struct Connector {
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 impl Trust {
-    /// The gate is whoever has this name (DNS or IP) by a certificate of one of these roots.
+    /// Accepts as the gate any server with this name (DNS or IP) in a certificate below one of these roots.
+    ///
+    /// # Errors
+    /// [`ConnectError::Name`], [`ConnectError::Authority`].
     pub fn new(roots: &[CertificateDer<'static>], name: &str) -> Result<Trust, ConnectError> {
         let mut store = RootCertStore::empty();
         for root in roots {
@@ -82,6 +85,9 @@ impl Trust {
 
 impl Connector {
     /// Connects with this certificate, by TLS 1.3 and without resumption.
+    ///
+    /// # Errors
+    /// [`ConnectError::Own`].
     pub fn new(trust: &Trust, own: Certified) -> Result<Connector, ConnectError> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -99,6 +105,9 @@ impl Connector {
     }
 
     /// Connects to a gate. In TLS 1.3 the gate judges the certificate afterwards: a refusal shows at the first read.
+    ///
+    /// # Errors
+    /// [`ConnectError::Tcp`], [`ConnectError::TooSlow`], [`ConnectError::Handshake`].
     pub async fn connect(&self, address: SocketAddr) -> Result<Socket, ConnectError> {
         let connecting = async {
             let tcp = tcp_from(self.source, address).await.map_err(|error| ConnectError::Tcp { address, error })?;
@@ -117,6 +126,9 @@ impl Connector {
 }
 
 /// A TCP connection, from a given address of this machine or from any.
+///
+/// # Errors
+/// The connection cannot be made, or the address is not one of this machine.
 pub async fn tcp_from(source: Option<IpAddr>, address: SocketAddr) -> std::io::Result<TcpStream> {
     let Some(source) = source else { return TcpStream::connect(address).await };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

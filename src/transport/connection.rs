@@ -1,8 +1,8 @@
 //! Drives one connection: bytes in go to a handler, bytes out come from [`Outgoing`]; deadlines and back pressure.
 //!
 //! An idle connection holds no buffers: reading goes through one scratch buffer per thread, writing through buffers
-//! that return to a pool. Back pressure goes all the way: while the handler has said [`Flow::Pause`] nothing is read,
-//! the TCP window closes, and the peer waits.
+//! that return to a pool. Back pressure reaches the peer: after the handler has returned [`Flow::Pause`] nothing is
+//! read, the TCP window closes, and the peer waits.
 
 use super::outgoing::{Ended, Ending, Outgoing, give_buffer};
 use crate::limits;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What the driver of a connection does after it has handed over some bytes.
+/// Next action of a connection's driver after some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// Read on.
@@ -27,17 +27,17 @@ pub enum Flow {
     Close(Cow<'static, str>),
 }
 
-/// What a connection's bytes are for.
+/// The handler of a connection's bytes.
 pub trait PeerHandler {
     /// Takes bytes as they come, cut anywhere. All of them are taken, whatever is answered.
     fn received(&mut self, bytes: &[u8]) -> Flow;
 
-    /// How long until [`PeerHandler::deadline`] is to be called, if nothing comes before. Asked after everything that
-    /// was received, so it may change at any time. Not asked while reading is paused: a peer that is not read from is
-    /// not blamed for silence.
+    /// Time until [`PeerHandler::deadline`] is to be called, if nothing arrives before. Called after every read, so
+    /// the result may change at any time. Not called while reading is paused: a peer that is not read from does not
+    /// time out.
     fn wait(&self) -> Option<Duration>;
 
-    /// That time has passed: the peer may have been silent for too long, or something is to be said to it.
+    /// That time has passed: the peer may have timed out, or a message to it is due.
     fn deadline(&mut self) -> Flow;
 
     /// The connection is over. Called once, last.
@@ -62,10 +62,10 @@ impl Default for Patience {
     }
 }
 
-/// Drives a connection until it ends, and says why it did.
+/// Drives a connection until it ends, and returns the reason.
 ///
-/// Runs on the thread and runtime of whoever calls and awaits it; needs a timer there. There are many connections, so
-/// what is captured is captured once.
+/// Runs on the thread and runtime of its caller, which needs a timer. There are many connections, so the future
+/// captures each value only once.
 pub fn drive<S, H>(
     stream: S,
     handler: H,
@@ -107,16 +107,16 @@ struct Driver<S, H> {
     written: usize,
     unflushed: bool,
     paused: bool,
-    /// Since when the peer takes nothing of what waits for it.
+    /// Since when the peer accepts none of the waiting bytes.
     stalled: Option<Instant>,
-    /// The polite end that is under way, and since when.
+    /// The polite end that is in progress, and since when.
     leaving: Option<(Ended, Instant)>,
     timer: Pin<Box<Sleep>>,
 }
 
 /// Reads in a row before other tasks of the thread have their turn.
 const READS_PER_TURN: u32 = 16;
-/// When nothing has a deadline, the timer is looked at this often.
+/// Interval of timer checks when nothing has a deadline.
 const IDLE: Duration = Duration::from_secs(3600);
 /// Size of a thread's scratch buffer: four TLS records.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -153,7 +153,7 @@ where
                 && drained
             {
                 let reason = reason.clone();
-                // Goodbye is said if there is room for it; a peer that does not read is not waited for.
+                // close_notify is sent if there is room for it; a peer that does not read is not waited for.
                 let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
                 return Poll::Ready(reason);
             }
@@ -250,7 +250,7 @@ where
         Poll::Pending
     }
 
-    /// Pending, unless the handler's deadline has passed and was told to it, or the peer's time is up.
+    /// Pending, unless the handler's deadline has passed and it was called, or the peer's time is up.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<Result<Flow, Ended>> {
         loop {
             let now = Instant::now();

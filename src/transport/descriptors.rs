@@ -1,23 +1,24 @@
 //! Open files: how many the process may have, and how many of them connections may take.
 //!
-//! A log that cannot open its next generation ends the process. So descriptors are counted before a listener opens: what is
-//! in use by then, and a reserve beside it, belongs to the journal; connections get what is left, each listener its part.
+//! A log that cannot open its next generation ends the process. So descriptors are counted before a listener opens:
+//! those in use by then, and a reserve beside them, belong to the journal; connections get the rest, each listener
+//! its part.
 
 use crate::host::open_files;
 use crate::limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt;
 
-/// Most connections of one listener, and most handshakes under way at it.
+/// Most connections of one listener, and most handshakes in progress at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     /// Connections that are up.
     pub connections: usize,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     pub handshakes: usize,
 }
 
-/// What the listeners may take.
+/// Numbers of files that the listeners may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The listener for chargers and site controllers.
@@ -29,9 +30,9 @@ pub struct Plan {
 /// The limit of open files is too low for what is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scarce {
-    /// How many files may be open.
+    /// Number of files that may be open.
     pub limit: u64,
-    /// How many are wanted.
+    /// The number that was requested.
     pub wanted: u64,
 }
 
@@ -48,11 +49,11 @@ impl fmt::Display for Scarce {
 
 impl std::error::Error for Scarce {}
 
-/// The least that is worth opening listeners for.
+/// Least number of files with which listeners are opened.
 const WORTH_IT: usize = 32;
 
 impl Plan {
-    /// All that is wanted.
+    /// The requested numbers, without a limit.
     pub fn wanted(chargers: usize, processors: usize) -> Plan {
         Plan {
             chargers: Share { connections: chargers, handshakes: limits::HANDSHAKES_MAX },
@@ -67,8 +68,8 @@ impl Plan {
         parts.into_iter().fold(0, |sum: u64, part| sum.saturating_add(part as u64))
     }
 
-    /// As much of it as fits below the limit beside what is in use and in reserve, and whether that is less. Processors get a
-    /// quarter of what there is if they want it, and handshakes at most a quarter of each part.
+    /// Reduces the plan to the limit less the files in use and in reserve, and returns the shortage if there is one.
+    /// Processors get up to a quarter of the rest, and handshakes at most a quarter of each part.
     ///
     /// # Errors
     /// There is so little that no listener should open.
@@ -102,7 +103,7 @@ impl Share {
     }
 }
 
-/// Raises the limit of open files as far as the system lets it, and tells it.
+/// Raises the limit of open files as far as the system allows, and returns it.
 pub fn raise_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum || current.is_none() {
@@ -122,7 +123,7 @@ pub fn highest_limit() -> u64 {
     getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
 }
 
-/// How many files the process has open; a guess where the system does not tell.
+/// Number of files that the process has open; an estimate where the system does not report it.
 pub fn in_use() -> u64 {
     open_files(None).unwrap_or(IN_USE_GUESS)
 }
@@ -144,7 +145,7 @@ mod tests {
             let parts = [plan.chargers, plan.processors];
             assert!(parts.iter().all(|part| part.connections >= 10 && part.handshakes >= 2), "{limit}: {plan:?}");
         }
-        // What processors do not want is the chargers'.
+        // Chargers get what processors do not request.
         let (plan, _) = Plan::wanted(16_000, 8).within(8_192, 60).unwrap();
         assert_eq!(plan.processors.connections, 8);
         assert!(plan.total() + 60 + limits::DESCRIPTORS_RESERVED > 8_192 - 8, "{plan:?}");

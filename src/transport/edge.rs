@@ -26,11 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A peer that came in: verified, named, and not heard yet.
+/// A verified and identified peer that has sent no data yet.
 pub struct Peer {
-    /// Who it is.
+    /// Its identity.
     pub identity: Arc<PeerIdentity>,
-    /// Where it comes from.
+    /// Its address.
     pub remote: SocketAddr,
     /// The serial number of its certificate, for the log.
     pub serial: String,
@@ -41,7 +41,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Serves the connection until it ends, on the thread and runtime of whoever calls and awaits it.
+    /// Serves the connection until it ends, on the thread and runtime of its caller.
     pub fn serve<H: PeerHandler + Unpin>(
         self,
         mut handler: H,
@@ -86,7 +86,7 @@ pub struct Bounds {
     pub failures_per_minute: u32,
     /// Bytes that a connection holds back for a slow reader.
     pub outgoing_bytes: usize,
-    /// How often files are looked at for changes, and connections for expired certificates.
+    /// Interval of checks for changed files and for connections with expired certificates.
     pub look_around: Duration,
 }
 
@@ -117,18 +117,18 @@ struct Shared {
     recent: Mutex<VecDeque<RecentRefusal>>,
 }
 
-/// A peer that did not come in lately, for the console.
+/// A recently refused peer, for the console.
 #[derive(Clone, Debug)]
 pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
     /// At which listener.
     pub door: ListenerKind,
-    /// Who and why.
+    /// The peer and the reason.
     pub refused: Refused,
 }
 
-/// How much a listener takes.
+/// Bounds of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Connections and handshakes at once.
@@ -137,21 +137,21 @@ pub struct Capacity {
     pub each_max: usize,
 }
 
-/// What one accept loop works with.
+/// The state of one accept loop.
 struct Entrance {
     shared: Arc<Shared>,
     tls: Arc<Tls>,
     places: Places,
-    /// Most handshakes under way.
+    /// Most handshakes in progress.
     handshakes_max: usize,
     handshakes: Arc<Semaphore>,
-    /// Handshakes under way from each address.
+    /// Handshakes in progress from each address.
     addresses: Mutex<HashMap<IpAddr, usize>>,
     reception: Reception,
     accepted: ::metrics::Counter,
 }
 
-/// A handshake under way; dropping it gives its place back.
+/// A handshake in progress; dropping it gives its place back.
 struct Underway {
     entrance: Arc<Entrance>,
     address: IpAddr,
@@ -172,6 +172,9 @@ impl Drop for Underway {
 
 impl Edge {
     /// With so many handshake threads.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
     pub fn new(bounds: Bounds, threads: usize) -> io::Result<Edge> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
@@ -190,7 +193,10 @@ impl Edge {
         Ok(Edge { runtime: Some(runtime), shared })
     }
 
-    /// Opens a listener and says where (port 0 means any).
+    /// Opens a listener and returns its address (port 0 means any).
+    ///
+    /// # Errors
+    /// The address cannot be listened at.
     pub fn listen(
         &self,
         address: SocketAddr,
@@ -232,18 +238,18 @@ impl Edge {
         self.shared.live.clone()
     }
 
-    /// The peers that did not come in lately, the latest first.
+    /// The recently refused peers, the latest first.
     pub fn recent_refusals(&self) -> Vec<RecentRefusal> {
         self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    /// Loads the files of every listener again and cuts connections that would not come in any more. A listener whose
-    /// new files are wrong keeps the old ones, and the log says so. False: there was one.
+    /// Loads the files of every listener again and closes connections that would now be refused. A listener with
+    /// faulty new files keeps the old ones and logs it. Returns false if there was one.
     pub fn reload(&self) -> bool {
         self.shared.reload(|_| true)
     }
 
-    /// What writes the expiry of certificates and lists into a scrape.
+    /// The collector of expiry times of certificates and lists.
     pub fn expiry_collector(&self) -> metrics::Collector {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |text| {
@@ -304,7 +310,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// Where a peer that came to the wrong listener connects, by what its certificate says that it is.
+    /// The address of the right listener for a peer at the wrong one, by the role in its certificate.
     fn wrong_door(&self, door: ListenerKind, who: &str) -> Option<String> {
         let right = match who.split('/').next() {
             Some("charger" | "site") => ListenerKind::Chargers,
@@ -342,7 +348,7 @@ async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
                     Ok(underway) => drop(tokio::spawn(Arc::clone(&entrance).take_in(tcp, remote, underway))),
                 }
             }
-            // No descriptor or memory left, or the peer has gone already: both pass.
+            // No descriptor or memory left, or the peer has disconnected already: both pass.
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
                     tracing::error!(listener = %entrance.tls.door(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
@@ -402,7 +408,7 @@ impl Entrance {
     async fn shake_hands(&self, tcp: TcpStream) -> Result<(Socket, PeerIdentity, Presented), Refusal> {
         let bounds = &self.shared.bounds;
         let deadline = tokio::time::Instant::now() + bounds.handshake;
-        // When half of all places are taken, those who say nothing at all are given little time.
+        // When half of all places are taken, peers that send nothing are closed sooner.
         let crowded = self.handshakes.available_permits() < self.handshakes_max / 2;
         let first_byte = if crowded { bounds.handshake / 5 } else { bounds.handshake };
         let hung_up = |_| Refusal::HungUp;
@@ -438,8 +444,8 @@ impl Entrance {
             outgoing: outgoing.clone(),
         };
         let registration = self.shared.live.enter(newcomer, self.places, now)?;
-        // The lists may have changed since the handshake began; those who are in the table now are found by the next
-        // change, and this one finds whoever was not in it yet.
+        // The lists may have changed since the handshake began: a change checks the connections in the table, and
+        // this check covers those that were not in it yet.
         if let Some(refusal) = self.tls.worthless(&presented, now) {
             return Err(refusal);
         }

@@ -1,4 +1,4 @@
-//! Who has failed too often: a bound on failed handshakes per address.
+//! Bound on failed handshakes per source address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,11 +19,11 @@ struct Window {
 }
 
 const WINDOW: Duration = Duration::from_secs(60);
-/// Addresses that are remembered; when there are more, those whose window is over are forgotten, then all.
+/// Most addresses that are kept; beyond, those whose window is over are dropped, then all.
 const ADDRESSES_MAX: usize = 10_000;
 
 impl Failures {
-    /// Allows so many failures per minute and address.
+    /// Allows `per_minute` failures per address.
     pub fn new(per_minute: u32) -> Failures {
         Failures { per_minute, addresses: HashMap::new() }
     }

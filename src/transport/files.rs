@@ -17,7 +17,7 @@ pub enum FileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         error: io::Error,
     },
@@ -26,17 +26,17 @@ pub enum FileError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// What was looked for.
+        /// The kind of content that was expected.
         wanted: &'static str,
-        /// What the parser said.
+        /// The error of the parser.
         error: pem::Error,
     },
-    /// Something in the file is not what its label says.
+    /// An item in the file does not match its label.
     #[error("{}: {error}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         error: String,
     },
     /// A file with a secret (a private key, a token) that others than its owner can read.
@@ -53,16 +53,25 @@ pub enum FileError {
 const PEM_FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Reads every certificate of a PEM file; at least one must be in it.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::Pem`], [`FileError::Content`].
 pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     read_all(path, "certificate")
 }
 
 /// Reads every revocation list of a PEM file; at least one must be in it.
+///
+/// # Errors
+/// [`FileError::Io`], [`FileError::Pem`], [`FileError::Content`].
 pub fn read_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
     read_all(path, "revocation list")
 }
 
 /// Reads a private key (PKCS#8, SEC1 or PKCS#1). Only its owner may be able to read the file.
+///
+/// # Errors
+/// [`FileError::KeyExposed`], [`FileError::Io`], [`FileError::Pem`].
 pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let text = read_secret(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| FileError::Pem {
@@ -73,6 +82,9 @@ pub fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
 }
 
 /// Reads a file that only its owner may be able to read. The bytes are wiped when they are dropped.
+///
+/// # Errors
+/// [`FileError::KeyExposed`], [`FileError::Io`].
 pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let io = |error| FileError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io)?;
@@ -85,8 +97,8 @@ pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     Ok(bytes)
 }
 
-/// Bits beyond the owner's that expose nothing. A service manager hands credentials (`LoadCredential=`) to one user by an
-/// access list, whose mask stands where the group's bits are; their folder is closed to others.
+/// Permission bits beyond the owner's that expose nothing. A service manager hands credentials (`LoadCredential=`) to
+/// one user by an access list, whose mask stands where the group's bits are; their folder is closed to others.
 fn granted(path: &Path) -> u32 {
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
     let handed = folder.is_some_and(|folder| path.parent() == Some(Path::new(&folder)));
@@ -94,12 +106,18 @@ fn granted(path: &Path) -> u32 {
 }
 
 /// Writes a file as a whole or not at all: next to it, synced, then renamed over it.
+///
+/// # Errors
+/// [`FileError::Io`]; the old file is as it was.
 pub fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let io = |error| FileError::Io { path: path.to_owned(), error };
     replace_file(path, mode, Durability::Power, |file| file.write_all(bytes)).map_err(io)
 }
 
 /// Makes a folder and its parents; a folder that is made is its owner's alone.
+///
+/// # Errors
+/// [`FileError::Io`].
 pub fn make_private_folder(path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()

@@ -20,8 +20,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The process that listens at this address, or at its port for all addresses. `None` where the system does not tell: the
-/// process is another user's, or there is no /proc.
+/// The process that listens at this address, or at its port for all addresses. `None` where the system does not show
+/// it: the process is another user's, or there is no /proc.
 pub fn holder_of(address: SocketAddr) -> Option<Holder> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let inodes: Vec<String> =
@@ -43,7 +43,8 @@ pub fn holder_of(address: SocketAddr) -> Option<Holder> {
     Some(Holder { pid, name: name.trim().to_owned() })
 }
 
-/// Why an address cannot be listened at; when it is taken, by which process, where the system tells.
+/// Text on why an address cannot be listened at; when it is taken, with the process that holds it, where the system
+/// shows it.
 pub fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {
     match holder_of(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse) {
         Some(holder) => format!("{holder} listens there already"),

@@ -1,24 +1,25 @@
-//! Who a peer is: the one URI name of its certificate, in this gate's trust domain, with a role that may come in here.
+//! Identity of a peer: the one URI name of its certificate, in this gate's trust domain, with a role that the
+//! listener accepts.
 
 use crate::message::{PeerIdentity, Role};
 use std::fmt;
 
-/// Why a verified certificate does not open this door.
+/// Reason why a verified certificate is refused at a listener.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// No URI name.
     #[error("the certificate names no peer (no URI among its names)")]
     Missing,
-    /// More than one URI name: it would be unclear who it is.
+    /// More than one URI name: the identity would be ambiguous.
     #[error("the certificate has {count} URI names instead of one")]
     Ambiguous {
-        /// How many there are.
+        /// Their number.
         count: usize,
     },
     /// The name is not one of a peer.
     #[error(transparent)]
     Name(#[from] crate::message::IdentityError),
-    /// A name in somebody else's trust domain.
+    /// A name in a foreign trust domain.
     #[error("its trust domain is `{found}` instead of `{ours}`")]
     TrustDomain {
         /// The trust domain found.
@@ -31,7 +32,7 @@ pub enum IdentityError {
     Role {
         /// The role found.
         found: Role,
-        /// Whom the listener is for.
+        /// The kind of the listener.
         expected: ListenerKind,
     },
 }
@@ -46,7 +47,7 @@ pub enum ListenerKind {
 }
 
 impl ListenerKind {
-    /// Whether a peer of this role may come in.
+    /// Whether the listener accepts this role.
     pub const fn admits(self, role: Role) -> bool {
         match (self, role) {
             (ListenerKind::Chargers, Role::Charger | Role::Site) => true,
@@ -56,7 +57,7 @@ impl ListenerKind {
         }
     }
 
-    /// Its word in logs.
+    /// Its name in logs.
     pub const fn what(self) -> &'static str {
         match self {
             ListenerKind::Chargers => "chargers",
@@ -64,7 +65,7 @@ impl ListenerKind {
         }
     }
 
-    /// Its word in metrics, where a peer's role is not known yet.
+    /// Its name in metrics, where a peer's role is not known yet.
     pub const fn peer_role(self) -> &'static str {
         match self {
             ListenerKind::Chargers => "charger",
@@ -79,7 +80,11 @@ impl fmt::Display for ListenerKind {
     }
 }
 
-/// The peer that these URI names of one certificate mean, if it may come in.
+/// The peer of these URI names of one certificate, if the listener accepts it.
+///
+/// # Errors
+/// [`IdentityError::Missing`], [`IdentityError::Ambiguous`], [`IdentityError::Name`], [`IdentityError::TrustDomain`],
+/// [`IdentityError::Role`].
 pub fn admit(uris: &[String], trust_domain: &str, door: ListenerKind) -> Result<PeerIdentity, IdentityError> {
     let uri = match uris {
         [] => return Err(IdentityError::Missing),

@@ -1,4 +1,4 @@
-//! The connections that are up: counted, listed, and cut when their certificates lose their worth.
+//! The open connections: counted, listed, and closed when their certificates expire or are revoked.
 
 use super::certificate::Presented;
 use super::identity::ListenerKind;
@@ -24,7 +24,7 @@ struct Table {
     entries: HashMap<u64, Entry>,
     /// The entries of each peer, the oldest first.
     peers: HashMap<Arc<PeerIdentity>, SmallVec<[u64; 2]>>,
-    /// How many entries there are of each role: asked for with every connection that comes, so nobody counts then.
+    /// Number of entries by role, kept as a sum because every new connection reads it.
     roles: [usize; ROLES.len()],
 }
 
@@ -37,7 +37,7 @@ struct Entry {
     outgoing: Outgoing,
 }
 
-/// How many connections a listener takes.
+/// Bounds of a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Places {
     /// At once.
@@ -46,7 +46,7 @@ pub struct Places {
     pub each_max: usize,
 }
 
-/// What comes in.
+/// A new connection.
 pub(super) struct Newcomer {
     pub door: ListenerKind,
     pub identity: Arc<PeerIdentity>,
@@ -58,9 +58,9 @@ pub(super) struct Newcomer {
 /// A connection that is up, as the console shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LivePeer {
-    /// Who it is.
+    /// Its identity.
     pub identity: Arc<PeerIdentity>,
-    /// Where it comes from.
+    /// Its address.
     pub remote: SocketAddr,
     /// Since when it is up.
     pub since: Timestamp,
@@ -76,7 +76,7 @@ pub(super) struct Registration {
     number: u64,
 }
 
-/// The roles of peers with their words in metrics.
+/// The roles of peers with their names in metrics.
 const ROLES: [(Role, &str); 3] = [(Role::Charger, "charger"), (Role::Site, "site"), (Role::Processor, "processor")];
 
 impl Live {
@@ -85,7 +85,7 @@ impl Live {
         self.lock().count_at(door)
     }
 
-    /// How many connections there are of each role, by its word in metrics.
+    /// Number of connections by role, with its name in metrics.
     pub fn roles(&self) -> [(&'static str, usize); ROLES.len()] {
         let roles = self.lock().roles;
         std::array::from_fn(|index| (ROLES[index].1, roles[index]))
@@ -118,8 +118,8 @@ impl Live {
         }
     }
 
-    /// Cuts the connections of this listener whose certificates would not be accepted any more, and counts them. Signatures
-    /// may have to be verified again, so it is not done under the lock.
+    /// Closes the connections of this listener whose certificates would be refused now, and returns their number.
+    /// Signatures may have to be verified again, so it runs outside the lock.
     pub fn cut_worthless(&self, tls: &Tls, now: Timestamp) -> usize {
         let table = self.lock();
         let here = table.entries.values().filter(|entry| entry.door == tls.door() && !entry.outgoing.is_closed());
@@ -141,8 +141,8 @@ impl Live {
         cut
     }
 
-    /// Takes a connection in. One more of a charger or site controller than it may have closes its oldest: it lost its
-    /// network, and the gate has not noticed. One more of a processor is refused: those that are up have work on them.
+    /// Adds a connection. One above the bound of a charger or site controller closes its oldest: its network was lost
+    /// without notice. One above the bound of a processor is refused: its open ones carry operations.
     ///
     /// # Errors
     /// The listener is full, or the processor has as many as it may have.
@@ -153,7 +153,7 @@ impl Live {
         if of_this_peer >= places.each_max && door == ListenerKind::Processors {
             return Err(Refusal::TooManyOfPeer { most: places.each_max });
         }
-        // Counted until it is gone: each takes a file.
+        // Counted until it is closed: each takes a file.
         if table.count_at(door) >= places.connections_max {
             return Err(Refusal::Full);
         }

@@ -23,14 +23,14 @@ struct State {
     pending: Vec<u8>,
     /// Bytes that the driver has taken and not written yet.
     in_flight: usize,
-    /// Who drives the connection; taken when it is woken, so that a burst of frames wakes it once.
+    /// The task that drives the connection; taken when it is woken, so that a burst of frames wakes it once.
     driver: Option<Waker>,
     /// Set by [`Outgoing::resume`], cleared by the driver.
     resumed: bool,
     ending: Option<Ending>,
 }
 
-/// How the connection is to end.
+/// The ordered end of the connection.
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
     /// After everything pending is written.
@@ -48,11 +48,11 @@ pub enum Ended {
     ByPeer,
     /// It broke: a reset, a broken TLS record, an end without goodbye.
     Broken(String),
-    /// It does not read what it is sent.
+    /// It does not read.
     SlowReader,
     /// The gate closed it, for this reason.
     ByGate(Cow<'static, str>),
-    /// Its certificate has lost its worth.
+    /// Its certificate has expired or was revoked.
     Cut(Refusal),
 }
 
@@ -87,6 +87,9 @@ impl Outgoing {
     }
 
     /// Adds what `encode` appends, whole frames in order. A peer that has let the buffer run full is closed.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`], [`SendError::Full`].
     pub fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), SendError> {
         let mut state = self.lock();
         if state.ending.is_some() {
@@ -146,15 +149,15 @@ impl Outgoing {
     }
 
     /// For the driver: how the connection is to end, whether it was resumed, and whether there is something to write.
-    /// From here until [`Outgoing::sleep`] nobody wakes it.
+    /// From here until [`Outgoing::sleep`] it is not woken.
     pub(super) fn news(&self) -> (Option<Ending>, bool, bool) {
         let mut state = self.lock();
         state.driver = None;
         (state.ending.clone(), state.resumed, !state.pending.is_empty())
     }
 
-    /// For the driver: wants to be woken from now on. False when there is something to do already: for an idle writer
-    /// bytes, for a paused reader a resume, for one that is not leaving yet an end.
+    /// For the driver: registers to be woken from now on. False when there is something to do already: for an idle
+    /// writer bytes, for a paused reader a resume, for one that is not leaving yet an end.
     pub(super) fn sleep(&self, waker: &Waker, idle_writer: bool, paused: bool, leaving: bool) -> bool {
         let mut state = self.lock();
         let end = match &state.ending {

@@ -1,4 +1,4 @@
-//! A development PKI: one root, an intermediate for chargers and one for processors, and what they sign.
+//! A development PKI: one root, an intermediate for chargers and one for processors, and their certificates.
 //!
 //! ```text
 //! wattstile DEV root
@@ -10,8 +10,8 @@
 //!      └─ spiffe://TRUST-DOMAIN/processor/ID
 //! ```
 //!
-//! A listener trusts only the intermediate of its own peers, so that a stolen processors CA makes no charger. Every name
-//! says that it is for development, and a gate in production mode refuses such certificates. Making a key and a
+//! A listener trusts only the intermediate of its own peers, so that a stolen processors CA makes no charger. Every
+//! name is marked as for development, and a gate in production mode refuses such certificates. Making a key and a
 //! certificate takes about a tenth of a millisecond (P-256), so tests and simulations make whole fleets in memory.
 
 use super::files::FileError;
@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-/// What every subject of a development PKI carries as its organisation; a production gate looks for it.
+/// What every subject of a development PKI carries as its organisation; a production gate refuses it.
 pub const DEVELOPMENT_MARK: &str = "DEV - not for production";
 
 /// Why the PKI cannot do it.
@@ -48,7 +48,7 @@ pub enum PkiError {
     /// There is a PKI already, and it is not overwritten.
     #[error("{}: there is a PKI already", .0.display())]
     Exists(PathBuf),
-    /// Nobody with this name has an unexpired certificate.
+    /// No unexpired certificate has this name.
     #[error("no valid certificate of {} `{}` is in the index", .0.role(), .0.id())]
     Unknown(Subject),
     /// The trust domain cannot stand in a name.
@@ -57,7 +57,7 @@ pub enum PkiError {
     /// A PKI has three authorities.
     #[error("{found} authorities instead of three")]
     Authorities {
-        /// How many there are.
+        /// Their number.
         found: usize,
     },
     /// A line of the index cannot be read.
@@ -67,7 +67,7 @@ pub enum PkiError {
         path: PathBuf,
         /// Its line, counted from 1.
         line: usize,
-        /// What is wrong.
+        /// The fault.
         error: serde_json::Error,
     },
 }
@@ -114,18 +114,18 @@ pub struct Issued {
 pub struct Revoked {
     /// When.
     pub at: Timestamp,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
-/// Why a certificate is revoked (RFC 5280, 5.3.1; those that make sense for a peer).
+/// Reason of a revocation (RFC 5280, 5.3.1; those that apply to a peer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
     /// No reason given.
     #[default]
     Unspecified,
-    /// Somebody else may have the key.
+    /// The key may be known to others.
     KeyCompromise,
     /// A newer certificate took its place.
     Superseded,
@@ -165,9 +165,9 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
 const ROOT_DAYS: u32 = 3650;
 const INTERMEDIATE_DAYS: u32 = 1825;
-/// How long the gate's own certificate lives.
+/// Validity of the gate's own certificate, in days.
 pub const SERVER_DAYS: u32 = 90;
-/// How long a revocation list counts as fresh.
+/// Validity of a revocation list, in days.
 pub const CRL_DAYS: u32 = 30;
 
 impl Validity {
@@ -179,6 +179,9 @@ impl Validity {
 
 impl Pki {
     /// Makes the authorities, in memory.
+    ///
+    /// # Errors
+    /// [`PkiError::Name`] for a wrong trust domain; [`PkiError::Certificate`], [`PkiError::Random`].
     pub fn new(trust_domain: &str, now: Timestamp) -> Result<Pki, PkiError> {
         let root = Authority::new("wattstile DEV root", None, Validity::days(now, ROOT_DAYS))?;
         let below = Validity::days(now, INTERMEDIATE_DAYS);
@@ -222,12 +225,15 @@ impl Pki {
         &self.root.certificate
     }
 
-    /// The authority whose certificates this door trusts.
+    /// The authority that this kind of listener trusts.
     pub fn authority(&self, door: ListenerKind) -> &CertificateDer<'static> {
         &self.signer(door).certificate
     }
 
     /// The gate's own certificate, for these DNS names and addresses.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`] for names that cannot be in a certificate; [`PkiError::Random`].
     pub fn issue_server(&self, names: &[String], validity: Validity) -> Result<Certified, PkiError> {
         let mut params = leaf("wattstile gate", ExtendedKeyUsagePurpose::ServerAuth, validity)?;
         for name in names {
@@ -242,6 +248,9 @@ impl Pki {
     }
 
     /// A key and a certificate for a peer.
+    ///
+    /// # Errors
+    /// [`PkiError::Name`], [`PkiError::Certificate`], [`PkiError::Random`].
     pub fn issue(&mut self, subject: &Subject, validity: Validity) -> Result<Certified, PkiError> {
         let key = KeyPair::generate()?;
         let chain = self.sign(subject, validity, &key)?;
@@ -249,6 +258,9 @@ impl Pki {
     }
 
     /// A certificate for the key of a signing request; its names are not taken from the request, only its key.
+    ///
+    /// # Errors
+    /// Those of [`Pki::issue`]; [`PkiError::Certificate`] for a request that cannot be read.
     pub fn issue_for_request(
         &mut self,
         request_pem: &str,
@@ -261,6 +273,9 @@ impl Pki {
 
     /// Revokes every unexpired certificate of a peer and returns their serial numbers. The lists change with
     /// [`Pki::crls`].
+    ///
+    /// # Errors
+    /// [`PkiError::Unknown`].
     pub fn revoke(&mut self, subject: &Subject, reason: Reason, now: Timestamp) -> Result<Vec<String>, PkiError> {
         let peer = PeerIdentity::new(&self.trust_domain, subject.clone())?.to_string();
         let mut serials = Vec::new();
@@ -274,6 +289,9 @@ impl Pki {
     }
 
     /// Fresh revocation lists: of the root (the intermediates), of the chargers and of the processors.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`].
     pub fn crls(&self, now: Timestamp) -> Result<[CertificateRevocationListDer<'static>; 3], PkiError> {
         let next_update = after(now, DAY * CRL_DAYS);
         Ok([
@@ -288,7 +306,7 @@ impl Pki {
         &self.index
     }
 
-    /// A certificate that breaks rules: what `change` makes of a charger's, signed by the authority behind `door`.
+    /// A certificate that breaks rules: a charger's as changed by `change`, signed by the authority of `door`.
     #[cfg(test)]
     pub(super) fn issue_changed(&self, door: ListenerKind, change: impl FnOnce(&mut CertificateParams)) -> Certified {
         let validity = Validity::days(crate::host::wall_clock(), 30);
@@ -302,7 +320,7 @@ impl Pki {
         Certified { chain, key: private_key(&key) }
     }
 
-    /// An authority below the one behind `door`, which must not sign for anybody.
+    /// An authority below the one of `door`, which must not sign peers.
     #[cfg(test)]
     pub(super) fn issue_authority(&self, door: ListenerKind, key: &KeyPair) -> CertificateDer<'static> {
         let mut params = named("an authority of its own", Validity::days(crate::host::wall_clock(), 30)).unwrap();

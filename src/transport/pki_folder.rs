@@ -29,7 +29,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// A PKI and the folder it lives in.
+/// A PKI with the folder that stores it.
 pub struct PkiFolder {
     path: PathBuf,
     about: About,
@@ -47,7 +47,7 @@ struct About {
 /// The files of a bundle for a peer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Bundle {
-    /// The certificate and those that signed it, without the root.
+    /// The certificate and its chain, without the root.
     pub certificate: PathBuf,
     /// The private key; none when it never left the peer.
     pub key: Option<PathBuf>,
@@ -62,6 +62,9 @@ const AUTHORITIES: [&str; 3] = ["root", "chargers", "processors"];
 
 impl PkiFolder {
     /// Makes a new PKI. There must be none in the folder.
+    ///
+    /// # Errors
+    /// [`PkiError::Exists`], [`PkiError::File`], and those of [`Pki::new`].
     pub fn create(path: &Path, trust_domain: &str, names: &[String], now: Timestamp) -> Result<PkiFolder, PkiError> {
         if path.join("pki.json").exists() || path.join("root.key").exists() {
             return Err(PkiError::Exists(path.to_owned()));
@@ -82,6 +85,9 @@ impl PkiFolder {
     }
 
     /// Opens a PKI that is there.
+    ///
+    /// # Errors
+    /// [`PkiError::File`], [`PkiError::Authorities`], [`PkiError::Index`].
     pub fn open(path: &Path) -> Result<PkiFolder, PkiError> {
         let file = path.join("pki.json");
         let text = fs::read(&file).map_err(|error| FileError::Io { path: file.clone(), error })?;
@@ -99,6 +105,9 @@ impl PkiFolder {
     }
 
     /// Opens the PKI in this folder, or makes one; renews the gate's certificate and the lists where they run out.
+    ///
+    /// # Errors
+    /// Those of [`PkiFolder::open`] and [`PkiFolder::create`].
     pub fn open_or_create(
         path: &Path,
         trust_domain: &str,
@@ -128,7 +137,7 @@ impl PkiFolder {
         self.pki.index()
     }
 
-    /// What a listener needs.
+    /// The files of a listener.
     pub fn files(&self, door: ListenerKind) -> Files {
         Files {
             certificate: self.path.join("server.pem"),
@@ -149,6 +158,9 @@ impl PkiFolder {
     }
 
     /// A key and a certificate for a peer; kept in the index.
+    ///
+    /// # Errors
+    /// Those of [`Pki::issue`]; [`PkiError::File`] when the index cannot be written.
     pub fn issue(&mut self, subject: &Subject, validity: Validity) -> Result<Certified, PkiError> {
         let certified = self.pki.issue(subject, validity)?;
         self.append_to_index(self.pki.index().len() - 1)?;
@@ -156,6 +168,9 @@ impl PkiFolder {
     }
 
     /// A certificate for the key of a signing request; kept in the index.
+    ///
+    /// # Errors
+    /// Those of [`Pki::issue_for_request`]; [`PkiError::File`] when the index cannot be written.
     pub fn issue_for_request(
         &mut self,
         request_pem: &str,
@@ -167,8 +182,11 @@ impl PkiFolder {
         Ok(chain)
     }
 
-    /// The key and certificate of a peer that lives on this machine: those that are kept, while they have some days
-    /// left, or else new ones, which are kept.
+    /// The key and certificate of a peer on this machine: the stored ones, while they have some days left, or else
+    /// new ones, which are stored.
+    ///
+    /// # Errors
+    /// Those of [`PkiFolder::issue`]; [`PkiError::File`] when the stored ones cannot be read.
     pub fn peer(&mut self, subject: &Subject, days: u32, now: Timestamp) -> Result<Certified, PkiError> {
         let folder = self.path.join("peers");
         let name = file_name(subject);
@@ -187,6 +205,9 @@ impl PkiFolder {
     }
 
     /// Revokes every certificate of a peer, writes the lists again, and returns the serial numbers.
+    ///
+    /// # Errors
+    /// [`PkiError::Unknown`]; [`PkiError::File`] when index or lists cannot be written.
     pub fn revoke(&mut self, subject: &Subject, reason: Reason, now: Timestamp) -> Result<Vec<String>, PkiError> {
         let serials = self.pki.revoke(subject, reason, now)?;
         for (number, issued) in self.pki.index().iter().enumerate() {
@@ -199,6 +220,9 @@ impl PkiFolder {
     }
 
     /// Renews the gate's own certificate and the lists where they have few days left.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`], [`PkiError::File`].
     pub fn renew(&self, now: Timestamp) -> Result<(), PkiError> {
         let left = |certificate: &CertificateDer<'_>| Certificate::read(certificate).map(|read| read.days_left(now));
         let server = read_certificates(&self.path.join("server.pem"))?;
@@ -214,18 +238,27 @@ impl PkiFolder {
     }
 
     /// Gives the gate a new key and certificate.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`], [`PkiError::File`].
     pub fn renew_server(&self, now: Timestamp) -> Result<(), PkiError> {
         let server = self.pki.issue_server(&self.about.server_names, Validity::days(now, SERVER_DAYS))?;
         write_certified(&self.path, "server", &server.chain, &server)
     }
 
     /// Writes the revocation lists again, fresh from now.
+    ///
+    /// # Errors
+    /// [`PkiError::Certificate`], [`PkiError::File`].
     pub fn write_crls(&self, now: Timestamp) -> Result<(), PkiError> {
         let text: String = self.pki.crls(now)?.iter().map(|list| pem_text("X509 CRL", list)).collect();
         Ok(write_whole(&self.crl_file(), text.as_bytes(), 0o644)?)
     }
 
     /// Writes what a peer needs into a folder: `ROLE.pem`, `key.pem` (unless the peer has it) and `ca.pem`.
+    ///
+    /// # Errors
+    /// [`PkiError::File`].
     pub fn write_bundle(
         &self,
         out: &Path,
@@ -267,6 +300,9 @@ impl PkiFolder {
 }
 
 /// The key and chain in `NAME.key` and `NAME.pem` of a folder.
+///
+/// # Errors
+/// [`PkiError::File`].
 pub fn read_certified(folder: &Path, name: &str) -> Result<Certified, PkiError> {
     let chain = read_certificates(&folder.join(format!("{name}.pem")))?;
     let key = read_key(&folder.join(format!("{name}.key")))?;

@@ -28,7 +28,7 @@ pub(super) struct Records {
     unread: Rest,
     /// Ciphertext that TCP has not taken yet.
     unsent: Rest,
-    /// The peer has said goodbye; what it sends after that is ignored.
+    /// The peer has sent close_notify; later data is ignored.
     peer_closed: bool,
     failed: Option<Box<Error>>,
 }
@@ -58,11 +58,17 @@ pub(super) const ROOM_BYTES: usize = SENT_AT_ONCE_MAX + 4 * 1024;
 
 impl Records {
     /// The gate's end.
+    ///
+    /// # Errors
+    /// The library refuses the configuration.
     pub fn server(config: Arc<ServerConfig>) -> Result<Records, Error> {
         Ok(Records::of(Side::Server(UnbufferedServerConnection::new(config)?)))
     }
 
-    /// The peer's end. What it has to say first is there to be sent.
+    /// The peer's end. Its first message is ready to be sent.
+    ///
+    /// # Errors
+    /// The library refuses the configuration.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Records, Error> {
         let mut records = Records::of(Side::Client(UnbufferedClientConnection::new(config, name)?));
         records.receive(&mut [], 0, &mut ReadBuf::new(&mut []))?;
@@ -80,7 +86,7 @@ impl Records {
         }
     }
 
-    /// Whether the handshake is still under way.
+    /// Whether the handshake is still in progress.
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
     }
@@ -90,7 +96,7 @@ impl Records {
         self.tls.peer_certificates().unwrap_or_default()
     }
 
-    /// Whether the peer has said goodbye, and what it said before is read.
+    /// Whether the peer has sent close_notify, and all data before it is read.
     pub fn is_at_end(&self) -> bool {
         self.peer_closed && self.unread.is_empty()
     }
@@ -110,8 +116,11 @@ impl Records {
         &mut room[self.begun.len()..]
     }
 
-    /// Decrypts what is complete with the bytes that came now, `fresh` of them at [`Records::room_for_more`]. After an error
-    /// nothing more can be received or sent, but for the alert that tells the peer why: it is there to be sent.
+    /// Decrypts the records that are complete with the new bytes, `fresh` of them at [`Records::room_for_more`].
+    /// After an error nothing more can be received or sent, except the alert for the peer, which is ready to be sent.
+    ///
+    /// # Errors
+    /// The peer violates the protocol, or its certificate is refused.
     pub fn receive(&mut self, room: &mut [u8], fresh: usize, reader: &mut ReadBuf<'_>) -> Result<(), Error> {
         self.check()?;
         let begun = self.begun.len();
@@ -148,13 +157,20 @@ impl Records {
         Ok(())
     }
 
-    /// Encrypts some of `bytes` to the front of `room`. Says how many were taken, and how long they are encrypted.
+    /// Encrypts some of `bytes` to the front of `room`. Returns how many were taken, and the length of the
+    /// ciphertext.
+    ///
+    /// # Errors
+    /// The connection has failed, or cannot encrypt any more.
     pub fn send(&mut self, bytes: &[u8], room: &mut [u8]) -> Result<(usize, usize), Error> {
         let bytes = &bytes[..bytes.len().min(SENT_AT_ONCE_MAX)];
         Ok((bytes.len(), self.say(&Words::Data(bytes), room)?))
     }
 
-    /// Says goodbye behind what is unsent; only once.
+    /// Appends close_notify to the unsent data; only once.
+    ///
+    /// # Errors
+    /// The connection has failed.
     pub fn send_goodbye(&mut self, room: &mut [u8]) -> Result<(), Error> {
         let length = self.say(&Words::Goodbye, room)?;
         self.unsent.add(&room[..length]);
@@ -176,13 +192,16 @@ impl Records {
         self.unsent.add(ciphertext);
     }
 
-    /// Bytes of memory that wait here for something to become complete: none, when nothing is under way.
+    /// Bytes of memory that wait here for something to become complete: none, when nothing is in progress.
     #[cfg(test)]
     pub fn held(&self) -> usize {
         self.begun.capacity() + self.unread.bytes.capacity() + self.unsent.bytes.capacity()
     }
 
-    /// Takes new keys for what is sent from now on, and asks the other side to do so.
+    /// Renews the keys for sending, and requests the same of the other side.
+    ///
+    /// # Errors
+    /// The connection has failed, or its handshake is not done.
     #[cfg(test)]
     pub fn renew_keys(&mut self) -> Result<(), Error> {
         fn renew<Data>(status: UnbufferedStatus<'_, '_, Data>) -> Result<(), Error> {
@@ -218,7 +237,7 @@ impl Records {
 
     fn say(&mut self, words: &Words<'_>, room: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
-        // The library remembers places in what has begun, so it has to see that again.
+        // The library keeps offsets into an incomplete message, so it needs the same bytes again.
         match self.tls.as_mut() {
             Side::Server(tls) => say(tls.process_tls_records(&mut self.begun), words, room),
             Side::Client(tls) => say(tls.process_tls_records(&mut self.begun), words, room),
@@ -226,16 +245,16 @@ impl Records {
     }
 }
 
-/// What comes after a step.
+/// Result of a step.
 enum Step {
     /// There may be more to do with what is here.
     Again,
-    /// What is here is incomplete, or nothing.
+    /// The data is incomplete, or empty.
     MoreIsNeeded,
     PeerClosed,
 }
 
-/// Does what the library asks for at this point. Says how many bytes of ciphertext it is done with.
+/// Processes one state of the library. Returns how many bytes of ciphertext it has consumed.
 fn step<Data>(
     status: UnbufferedStatus<'_, '_, Data>,
     reader: &mut ReadBuf<'_>,
@@ -266,7 +285,7 @@ fn step<Data>(
         }
         ConnectionState::BlockedHandshake | ConnectionState::WriteTraffic(_) => Ok(Step::MoreIsNeeded),
         ConnectionState::PeerClosed | ConnectionState::Closed => Ok(Step::PeerClosed),
-        // Nobody may send early data here, and a state that is not known yet cannot be served.
+        // Early data is not enabled, and an unknown state cannot be served.
         other => Err(misuse(format_args!("an unexpected state: {other:?}"))),
     });
     (done, next)
@@ -277,7 +296,7 @@ enum Words<'a> {
     Goodbye,
 }
 
-/// Encrypts to the front of `room` and says how long that is.
+/// Encrypts to the front of `room` and returns the length.
 fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, words: &Words<'_>, room: &mut [u8]) -> Result<usize, Error> {
     match (status.state?, words) {
         (ConnectionState::WriteTraffic(mut traffic), Words::Data(bytes)) => {
@@ -286,7 +305,7 @@ fn say<Data>(status: UnbufferedStatus<'_, '_, Data>, words: &Words<'_>, room: &m
         (ConnectionState::WriteTraffic(mut traffic), Words::Goodbye) => {
             traffic.queue_close_notify(room).map_err(misuse)
         }
-        // Both have said goodbye.
+        // Both sides have sent close_notify.
         (ConnectionState::Closed, Words::Goodbye) => Ok(0),
         (other, _) => Err(misuse(format_args!("nothing can be sent: {other:?}"))),
     }

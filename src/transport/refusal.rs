@@ -1,4 +1,4 @@
-//! Why a peer did not come in: typed for tests and metrics, in plain words for the log.
+//! Reasons why a peer was refused: typed for tests and metrics, with texts for the log.
 
 use super::identity::IdentityError;
 use crate::units::TimeSpan;
@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 /// Why a connection ended before its first byte of application data.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It showed no certificate.
+    /// It presented no certificate.
     #[error("it showed no certificate")]
     NoCertificate,
-    /// Nobody whom this listener trusts signed its certificate.
+    /// No trusted authority of this listener signed its certificate.
     #[error("no authority that is trusted here signed its certificate")]
     UnknownAuthority,
     /// The certificate's time is over.
@@ -40,7 +40,7 @@ pub enum Refusal {
     /// Anything else that is wrong with the certificate.
     #[error("its certificate is not accepted: {0}")]
     BadCertificate(String),
-    /// A good certificate of somebody who has no business here.
+    /// A valid certificate with an identity that this listener refuses.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// No protocol version or cipher in common.
@@ -52,7 +52,7 @@ pub enum Refusal {
     /// Not TLS, or broken TLS.
     #[error("it does not speak TLS properly: {0}")]
     Garbage(String),
-    /// It connected and kept silent, or was too slow.
+    /// It connected and sent nothing, or too slowly.
     #[error("the handshake was not done in time")]
     TooSlow,
     /// It hung up in the middle of the handshake.
@@ -67,7 +67,7 @@ pub enum Refusal {
     /// This processor has as many connections as one may have.
     #[error("it has {most} connections, the most of one peer (processors.connections_each_max)")]
     TooManyOfPeer {
-        /// How many it may have.
+        /// Its bound.
         most: usize,
     },
     /// The listener has as many connections as it may have.
@@ -79,7 +79,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// One word for metrics: few values, never text from outside.
+    /// A label for metrics: few values, never text from outside.
     pub const fn label(&self) -> &'static str {
         match self {
             Refusal::NoCertificate => "no_certificate",
@@ -135,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// From what the TLS library says.
+    /// Classifies an error of the TLS library.
     pub fn of_tls(error: &Error) -> Refusal {
         match error {
             Error::NoCertificatesPresented => Refusal::NoCertificate,
@@ -171,13 +171,13 @@ impl Refusal {
 /// A peer that did not come in, for the log: `charger AMS-0007 (127.0.0.1:40122, serial 5c…) refused: …`.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Where it came from.
+    /// Its address.
     pub remote: SocketAddr,
-    /// Who its certificate says it is, as far as one was shown. Escaped: it is the peer's text.
+    /// The identity in its certificate, if one was presented. Escaped: it is the peer's text.
     pub who: Option<String>,
     /// The certificate's serial number.
     pub serial: Option<String>,
-    /// Why.
+    /// The reason.
     pub reason: Refusal,
 }
 
@@ -195,7 +195,7 @@ fn between(earlier: UnixTime, later: UnixTime) -> TimeSpan {
     TimeSpan::from_secs(i64::try_from(later.as_secs().saturating_sub(earlier.as_secs())).unwrap_or(i64::MAX))
 }
 
-/// A span as people say it, in its largest whole unit: `3 d`, `5 h`, `12 min`, `40 s`.
+/// A span as text, in its largest whole unit: `3 d`, `5 h`, `12 min`, `40 s`.
 pub fn span(span: TimeSpan) -> String {
     let seconds = span.whole_secs();
     match seconds {

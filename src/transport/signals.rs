@@ -1,4 +1,4 @@
-//! What the operating system asks of the process.
+//! Signals of the operating system to the process.
 
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -6,9 +6,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A wish from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// SIGTERM: take no new sessions, finish what is under way, end.
+    /// SIGTERM: take no new sessions, finish what is in progress, end.
     Terminate,
-    /// SIGINT: the same, asked for at a terminal.
+    /// SIGINT: the same, from a terminal.
     Interrupt,
     /// SIGHUP: load certificates and revocation lists again.
     Reload,
@@ -23,6 +23,9 @@ pub struct Signals {
 
 impl Signals {
     /// Takes the signals over. Needs a tokio runtime around it.
+    ///
+    /// # Errors
+    /// A signal handler cannot be installed.
     pub fn new() -> io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
@@ -31,7 +34,7 @@ impl Signals {
         })
     }
 
-    /// The next wish. Whoever gets a second one to end while ending may end at once.
+    /// Waits for the next signal. A second one to end while ending may end the process at once.
     pub async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.terminate.recv() => Wish::Terminate,

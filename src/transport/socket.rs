@@ -1,4 +1,4 @@
-//! TLS over TCP, lean: no buffer of its own when nothing is under way; see [`Records`].
+//! TLS over TCP, lean: no buffer of its own when nothing is in progress; see [`Records`].
 //!
 //! A socket can leave one runtime and enter another: the handshake is done on threads of its own, the conversation on
 //! the thread of the actors.
@@ -43,7 +43,7 @@ thread_local! {
     static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM_BYTES].into_boxed_slice());
 }
 
-/// Read at once during a handshake, in bytes: what the peer says after it is the business of another thread.
+/// Bytes read at once during a handshake: later data is read by another thread.
 const HANDSHAKE_READ: usize = 4 * 1024;
 /// Decrypted bytes that are enough for one read.
 const GATHER_BYTES: usize = 12 * 1024;
@@ -52,11 +52,17 @@ const READ: usize = 18 * 1024;
 
 impl Socket {
     /// The gate's end; no byte is exchanged yet.
+    ///
+    /// # Errors
+    /// The TLS library refuses the configuration.
     pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Socket, rustls::Error> {
         Ok(Socket { tcp, tls: Records::server(config)? })
     }
 
     /// The peer's end; no byte is exchanged yet.
+    ///
+    /// # Errors
+    /// The TLS library refuses the configuration.
     pub fn client(
         tcp: TcpStream,
         config: Arc<ClientConfig>,
@@ -65,7 +71,10 @@ impl Socket {
         Ok(Socket { tcp, tls: Records::client(config, name)? })
     }
 
-    /// Does the handshake. When it fails, the other side is told why before this returns, as far as it reads.
+    /// Performs the handshake. When it fails, the alert is sent before this returns, as far as the other side reads.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]: TLS fails on either side, or the connection breaks.
     pub async fn handshake(&mut self) -> Result<(), HandshakeError> {
         loop {
             poll_fn(|cx| self.poll_push(cx)).await?;
@@ -87,6 +96,9 @@ impl Socket {
     }
 
     /// Takes it out of this runtime.
+    ///
+    /// # Errors
+    /// The descriptor cannot be taken from the runtime.
     pub fn park(self) -> io::Result<Parked> {
         Ok(Parked { tcp: self.tcp.into_std()?, tls: self.tls })
     }
@@ -135,6 +147,9 @@ impl Socket {
 
 impl Parked {
     /// Enters the runtime in which this is called.
+    ///
+    /// # Errors
+    /// The descriptor cannot be registered with the runtime.
     pub fn unpark(self) -> io::Result<Socket> {
         Ok(Socket { tcp: TcpStream::from_std(self.tcp)?, tls: self.tls })
     }
@@ -157,7 +172,7 @@ impl Socket {
         while buf.filled().len() - before < GATHER_BYTES && !self.tls.is_at_end() {
             let anything = buf.filled().len() > before;
             let fresh = match self.poll_pull(cx, room, READ) {
-                // What is here is delivered first; a broken connection tells so again.
+                // Received data is delivered first; a broken connection reports its error again.
                 Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) | Poll::Pending if anything => break,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
                 Poll::Ready(Ok(fresh)) => fresh,
@@ -202,14 +217,14 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        // A connection that has failed has said so already.
+        // A failed connection has sent its alert already.
         let _ = ROOM.with_borrow_mut(|room| socket.tls.send_goodbye(room));
         ready!(socket.poll_push(cx))?;
         Pin::new(&mut socket.tcp).poll_shutdown(cx)
     }
 }
 
-/// As the readers and writers of a stream learn it.
+/// Converts the error for readers and writers of a stream.
 fn broken(error: rustls::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -1,8 +1,9 @@
 //! The TLS side of a listener: TLS 1.3, client certificates, revocation lists, no resumption; replaced while running.
 //!
-//! Facts about rustls that this file is built on: revocation lists are not required to be fresh unless that is asked
-//! for; a resumed session would carry the old chain without verifying it again, so there are no tickets and no session
-//! cache; an open connection is never verified again, so [`Tls::worthless`] says which of them to cut after a reload.
+//! Facts about rustls that this file is built on: revocation lists are not required to be fresh unless that is
+//! configured; a resumed session would carry the old chain without verifying it again, so there are no tickets and no
+//! session cache; an open connection is never verified again, so [`Tls::worthless`] selects those to close after a
+//! reload.
 
 use super::certificate::{Certificate, Crl, NameDigest, Presented, ReadError, Serial};
 use super::files::{self, FileError};
@@ -31,18 +32,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// What a listener's TLS is made of.
+/// Certificates, key and revocation lists of a listener.
 #[derive(Clone, Debug)]
 pub struct Material {
     /// The gate's own key and certificate.
     pub own: Certified,
-    /// Whose signature on a peer's certificate counts. Several while an authority is being replaced.
+    /// The authorities that may sign peers' certificates. Several while one is being replaced.
     pub authorities: Vec<CertificateDer<'static>>,
     /// Revocation lists; without any, nothing can be revoked.
     pub crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
-/// Where the material comes from.
+/// Source of the material.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// From files, read again when they change.
@@ -54,7 +55,7 @@ pub enum Source {
 /// The files of a listener's TLS, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The gate's own certificate, and those that signed it except the root.
+    /// The gate's own certificate and its chain, without the root.
     pub certificate: PathBuf,
     /// The gate's own key; only its owner may be able to read it.
     pub key: PathBuf,
@@ -64,14 +65,14 @@ pub struct Files {
     pub crls: Vec<PathBuf>,
 }
 
-/// What does not change while the gate runs.
+/// Settings that are fixed while the gate runs.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The trust domain in which peers have their names.
     pub trust_domain: String,
-    /// Whom the listener is for.
+    /// The kind of the listener.
     pub door: ListenerKind,
-    /// Whether TLS 1.2 is spoken beside TLS 1.3.
+    /// Whether TLS 1.2 is accepted beside TLS 1.3.
     pub tls12: bool,
     /// Whether certificates of a development PKI are refused.
     pub production: bool,
@@ -91,7 +92,7 @@ pub enum TlsError {
     Verifier {
         /// The listener.
         door: ListenerKind,
-        /// What the library says.
+        /// The error of the library.
         error: VerifierBuilderError,
     },
     /// Key and certificate do not fit, or the key is of an unknown kind.
@@ -108,7 +109,7 @@ pub enum TlsError {
         /// When it begins.
         not_before: Timestamp,
     },
-    /// No peer could come in.
+    /// No peer could be accepted.
     #[error("no authority for {door} is valid now; `{subject}` is valid from {not_before} to {not_after}")]
     NoAuthority {
         /// The listener.
@@ -158,6 +159,10 @@ struct Loaded {
 
 impl Tls {
     /// Loads the material.
+    ///
+    /// # Errors
+    /// [`TlsError`]: a file or list cannot be used, the gate's certificate is not valid now, no authority is, or
+    /// production mode meets a development certificate.
     pub fn new(policy: Policy, source: Source) -> Result<Tls, TlsError> {
         let seen = source.modified();
         let loaded = Loaded::new(&policy, &source.read()?, wall_clock())?;
@@ -171,7 +176,7 @@ impl Tls {
         })
     }
 
-    /// Whom the listener is for.
+    /// The kind of the listener.
     pub fn door(&self) -> ListenerKind {
         self.policy.door
     }
@@ -183,6 +188,9 @@ impl Tls {
     }
 
     /// Loads the files again. When something is wrong with them, what was loaded before stays in use.
+    ///
+    /// # Errors
+    /// Those of [`Tls::new`].
     pub fn reload(&self) -> Result<(), TlsError> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = source.modified();
@@ -193,6 +201,9 @@ impl Tls {
     }
 
     /// Takes other material from memory. When something is wrong with it, what was loaded before stays in use.
+    ///
+    /// # Errors
+    /// Those of [`Tls::new`].
     pub fn replace(&self, material: Material) -> Result<(), TlsError> {
         let loaded = Loaded::new(&self.policy, &material, wall_clock())?;
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Memory(material);
@@ -200,7 +211,7 @@ impl Tls {
         Ok(())
     }
 
-    /// What is in use and when it expires: certificates by what they are for, and revocation lists.
+    /// Expiry times in use: certificates by purpose, and revocation lists.
     pub fn expiries(&self) -> Vec<(String, Timestamp)> {
         let loaded = self.current.load();
         let certificates = loaded.certificates.iter();
@@ -235,7 +246,8 @@ impl Tls {
         let at = UnixTime::since_unix_epoch(Duration::from_millis(now.unix_ms().try_into().unwrap_or(0)));
         if let Err(error) = loaded.verifier.verify_client_cert(leaf, &between, at) {
             match Refusal::of_tls(&error) {
-                // The path is good. A list that is late shuts out those who come; who is in stays, as without a reload.
+                // The path is valid. A missing or stale list refuses new connections; open ones stay, as without a
+                // reload.
                 Refusal::NoRevocationList | Refusal::StaleRevocationList(_) => {}
                 refusal => return Some(refusal),
             }
@@ -244,7 +256,10 @@ impl Tls {
         None
     }
 
-    /// The peer of a finished handshake, and what is remembered of its certificates, which these authorities verified.
+    /// The peer of a finished handshake with the summary of its certificates, which these authorities verified.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the certificate names no peer of this listener, or cannot be read.
     pub fn peer(&self, chain: &[CertificateDer<'static>], trust: u64) -> Result<(PeerIdentity, Presented), Refusal> {
         let unreadable = |error: ReadError| Refusal::BadCertificate(error.to_string());
         let (leaf, between) = chain.split_first().ok_or(Refusal::NoCertificate)?;
@@ -364,7 +379,7 @@ impl Loaded {
         Ok(Loaded { config, verifier, trust, revoked, certificates, crls })
     }
 
-    /// Says what an operator should do something about.
+    /// Logs conditions that an operator should act on.
     fn warn(&self, policy: &Policy) {
         let now = wall_clock();
         for (role, certificate) in &self.certificates {
@@ -436,24 +451,23 @@ fn server_config(
     Ok(config)
 }
 
-/// What a peer has shown in the handshake that runs in this task.
+/// The peer's certificate in the handshake of this thread.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shown {
-    /// Who the certificate says it is.
+    /// The identity in the certificate.
     pub who: Option<String>,
     /// The certificate's serial number.
     pub serial: Option<String>,
-    /// Why it is not accepted, where the library's error does not say it.
+    /// The reason of the refusal, if the library's error does not show it.
     pub reason: Option<Refusal>,
 }
 
 tokio::task_local! {
-    /// The verifier is shared by all handshakes; through this it tells its own what it saw.
+    /// Passes the verifier's findings to the handshake on this thread, because all handshakes share the verifier.
     pub(super) static SHOWN: RefCell<Shown>;
 }
 
-/// Verifies the chain as the library does, then whether this peer has business at this door, all before the handshake
-/// is done.
+/// Verifies the chain with the library, then the peer's identity for this listener, all before the handshake is done.
 #[derive(Debug)]
 struct DoorKeeper {
     policy: Policy,
@@ -482,7 +496,7 @@ impl ClientCertVerifier for DoorKeeper {
                 }
             }
         });
-        // Outside of a listener's handshake nobody wants to know.
+        // Outside a listener's handshake the finding is not needed.
         let _ = SHOWN.try_with(|slot| *slot.borrow_mut() = shown);
         verified
     }
@@ -510,7 +524,7 @@ impl ClientCertVerifier for DoorKeeper {
     }
 }
 
-/// What the library does not ask of a leaf: that its purpose is written down, and that its one name may come in here.
+/// Checks of a leaf that the library does not make: its purpose is stated, and the listener accepts its one name.
 fn check_leaf(policy: &Policy, leaf: &Certificate) -> Result<PeerIdentity, Refusal> {
     if !leaf.for_clients || !leaf.may_sign || leaf.is_authority {
         return Err(Refusal::WrongPurpose);

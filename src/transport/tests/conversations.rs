@@ -6,7 +6,7 @@ use crate::transport::{Ended, Flow, Outgoing, Patience, PeerHandler, drive};
 use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Writes down what it is given, and answers as it was told to.
+/// Records what it receives, and answers as configured.
 struct Recorder {
     heard: Arc<Mutex<Vec<u8>>>,
     answer: Flow,

@@ -1,5 +1,5 @@
-//! Every wrong certificate at every door, with both protocol versions: refused before a byte is answered, one event
-//! that says why, and the next good peer comes in.
+//! Every wrong certificate at every kind of listener, with both protocol versions: refused before a byte is answered,
+//! one event with the reason, and the next good peer is accepted.
 
 use super::*;
 use crate::transport::refusal::Refusal;
@@ -78,7 +78,7 @@ fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
     let key = KeyPair::generate().unwrap();
     let chain = vec![lone.self_signed(&key).unwrap().der().clone()];
     case("self-signed", Some(Certified { chain, key: key.serialize_der().try_into().unwrap() }), "unknown_authority");
-    // An authority below the one that is trusted: its leaves are on nobody's list.
+    // An authority below the trusted one: its leaves are in no allowed list.
     let below_key = KeyPair::generate().unwrap();
     let below = pki.issue_authority(door, &below_key);
     let leaf_key = KeyPair::generate().unwrap();
@@ -146,7 +146,7 @@ fn everything_wrong_is_refused(door: ListenerKind, version: &'static SupportedPr
     });
 }
 
-/// Shows somebody's certificate and signs with another key.
+/// Presents a certificate and signs with another key.
 #[derive(Debug)]
 struct WithoutKey(Vec<rustls_pki_types::CertificateDer<'static>>);
 

@@ -1,4 +1,4 @@
-//! Peers and gates that meet on real sockets.
+//! Tests of peers and gates on real sockets.
 
 mod conversations;
 mod matrix;
@@ -102,7 +102,7 @@ fn in_runtime<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// Whether the gate talks to this client: it would echo nothing, but a refusal closes the connection.
+/// Whether the gate refuses this client: it would echo nothing, but a refusal closes the connection.
 async fn is_turned_away(mut socket: Socket) -> bool {
     let _ = socket.write_all(b"hello").await;
     let mut byte = [0];

@@ -12,7 +12,7 @@ fn capacity(connections: usize, handshakes: usize, each_max: usize) -> Capacity 
     Capacity { share: Share { connections, handshakes }, each_max }
 }
 
-/// Hears and says nothing.
+/// A handler that ignores all data.
 struct Deaf;
 
 impl PeerHandler for Deaf {

@@ -1,4 +1,4 @@
-//! TLS records however they are cut, and what a connection keeps of them: nothing, when nothing is under way.
+//! TLS records however they are cut, and what a connection keeps of them: nothing, when nothing is in progress.
 
 use super::*;
 use crate::transport::records::{ROOM_BYTES, Records};

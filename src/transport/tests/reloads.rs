@@ -9,7 +9,7 @@ use crate::transport::{Ended, Flow, Patience, PeerHandler};
 use crate::units::Timestamp;
 use std::path::Path;
 
-/// Hears nothing and wants nothing.
+/// A handler that ignores all data and has no deadline.
 struct Deaf(mpsc::Sender<Ended>);
 
 impl PeerHandler for Deaf {
@@ -52,7 +52,7 @@ fn revoking_cuts_the_live_connection_and_no_other() {
     });
 }
 
-/// A client that remembers its TLS sessions, as browsers do: the certificate is looked at each time all the same.
+/// A client that resumes TLS sessions, as browsers do: its certificate is checked each time all the same.
 #[test]
 fn a_remembered_tls_session_is_no_way_around_the_list() {
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
@@ -156,7 +156,7 @@ fn a_forged_piece_of_a_chain_keeps_no_connection() {
     });
 }
 
-/// A certificate in whose issuer's place the name of this authority stands; the authority has never seen it.
+/// A certificate with the name of this authority as its issuer, which the authority did not sign.
 fn forged_below(authority: &rustls_pki_types::CertificateDer<'static>) -> rustls_pki_types::CertificateDer<'static> {
     let forger = rcgen::KeyPair::generate().unwrap();
     let issuer = rcgen::Issuer::from_ca_cert_der(authority, forger).unwrap();
