@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-/// What is asked for.
+/// A request to the console.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The path, without `/api/` in front.
@@ -42,7 +42,7 @@ pub enum Answer {
 pub struct Refused {
     /// HTTP's status.
     pub status: u16,
-    /// In words.
+    /// The message as text.
     pub message: String,
     /// The parameter of the request that is wrong, where it is one.
     pub parameter: Option<&'static str>,
@@ -64,7 +64,7 @@ impl Refused {
         Refused::new(400, message)
     }
 
-    /// What is asked for does not exist.
+    /// The requested item does not exist.
     pub fn not_found(message: impl ToString) -> Refused {
         Refused::new(404, message)
     }

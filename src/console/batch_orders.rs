@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchPart {
-    /// Whose.
+    /// The processor.
     pub processor: String,
     /// Its name.
     pub batch: String,
@@ -38,9 +38,9 @@ pub struct BatchPart {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchLine {
-    /// What it is about.
+    /// Its subject.
     pub kind: LineKind,
-    /// Our operation, where the processor tells it.
+    /// Our operation, if the line names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
     /// The processor's reference.
@@ -53,7 +53,7 @@ pub struct BatchLine {
     pub gross: i64,
     /// The processor's fee; above zero when it takes something.
     pub fee: i64,
-    /// What is paid out.
+    /// The amount paid out.
     pub net: i64,
 }
 
@@ -61,13 +61,13 @@ pub struct BatchLine {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RevertBatch {
-    /// Whose.
+    /// The processor.
     pub processor: String,
     /// Its name.
     pub batch: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -90,10 +90,11 @@ pub(super) fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     Ok(told)
 }
 
-/// What a whole list would come to.
+/// Matches a whole list without booking it.
 ///
 /// # Errors
-/// When the list cannot be read, or our operations cannot be looked at.
+///
+/// The list cannot be read, or our operations are not available.
 pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     if wish.lines.len() > SETTLEMENT_LINES_MAX {
         return Err(Refused::usage(format!("a list has {SETTLEMENT_LINES_MAX} lines at most")));

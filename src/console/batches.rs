@@ -42,7 +42,7 @@ pub struct BatchView {
 pub struct LineRow {
     /// Its place in the batch, counted from 1.
     pub row: u64,
-    /// What it is about.
+    /// Its subject.
     pub kind: LineKind,
     /// The operation that it settles, or names.
     pub operation: Option<String>,
@@ -58,7 +58,7 @@ pub struct LineRow {
     pub gross: Decimal,
     /// The processor's fee.
     pub fee: Decimal,
-    /// What is paid out.
+    /// The amount paid out.
     pub net: Decimal,
     /// The currency.
     pub currency: String,
@@ -102,7 +102,7 @@ impl Views {
         Ok(registers.filter(|(of, ..)| of == key).map(|(_, received, same_as)| (received, same_as)).next())
     }
 
-    /// What a batch is laid beside.
+    /// Our data that a batch is matched with.
     fn facts(&self, key: &BatchKey, batch: &Received, same_as: Option<Box<str>>) -> Result<Facts, Unanswered> {
         let mut named: BTreeSet<OpId> = BTreeSet::new();
         batch.each(&mut |line, _| named.extend(line.operation));

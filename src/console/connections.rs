@@ -1,5 +1,5 @@
-//! Connections of the console and of the listener for probes. They are counted, each step of a request has its time, and
-//! when all places are taken the oldest connection that has asked nothing makes room for a newer one.
+//! Connections of the console and of the listener for probes. They are counted, each step of a request has a time
+//! limit, and when all places are taken the oldest connection without a request is closed for a new one.
 
 use crate::limits;
 use axum::body::Body;
@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep};
 const HEAD: Duration = Duration::from_millis(limits::CONSOLE_HEAD_MAX.ms().unsigned_abs());
 /// How long a client may take nothing of an answer.
 const STALL: Duration = Duration::from_millis(limits::WRITE_STALL_MAX.ms().unsigned_abs());
-/// How long answers that are under way may take when it is stopped.
+/// How long answers that are in progress may take when it is stopped.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after the system could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +72,8 @@ impl Places {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a newcomer; the connection that had it before is gone by then. `None`: all wait for answers.
+    /// Takes a place for a new connection; an earlier connection on it is closed by then. `None`: all are processing
+    /// requests.
     async fn enter(self: &Arc<Self>) -> Option<Arc<Place>> {
         loop {
             let pushed = {
@@ -165,7 +166,7 @@ where
     let mut goes_on = true;
     loop {
         tokio::select! {
-            // A client that is slow or broken concerns nobody else.
+            // A slow or broken client affects no other connection.
             _ = served.as_mut() => break,
             () = place.leave.notified() => break,
             _ = stopped.changed(), if goes_on => {

@@ -27,17 +27,17 @@ pub struct Figures {
     pub readings: u64,
     /// Energy delivered.
     pub energy_wh: i64,
-    /// Chargers that somebody speaks for now.
+    /// Chargers with a connection.
     pub chargers_online: u64,
-    /// Operations whose outcome is being found out.
+    /// Operations with an unknown outcome.
     pub operations_in_doubt: u64,
-    /// How far the books are from balance, in minor units: zero, or a defect.
+    /// Difference of debits and credits, in minor units: not zero is a defect.
     pub books_imbalance_minor: i128,
     /// Money by currency, from the books.
     pub money: BTreeMap<&'static str, Money>,
     #[serde(skip)]
     books: PartitionBooks,
-    /// What sessions cost so far that no processor vouches for.
+    /// Cost so far of sessions without an authorization.
     #[serde(skip)]
     unsecured: BTreeMap<Currency, i64>,
 }
@@ -61,7 +61,7 @@ impl Figures {
         ask_all(directory, Figures::of).whole().map(Figures::sum)
     }
 
-    /// What sessions cost so far for which nothing is reserved, in minor units.
+    /// Cost so far of sessions without a hold, in minor units.
     pub fn unsecured(&self) -> &BTreeMap<Currency, i64> {
         &self.unsecured
     }
@@ -102,7 +102,7 @@ impl Figures {
             figures.sessions_settling += settling;
             figures.operations_in_doubt += in_doubt;
         }
-        // Hardly ever any, and never many: they are bounded by the house's rule.
+        // Their number is small: the operator's policy bounds it.
         for session in shard.house().stand_ins.sessions().into_iter().filter_map(|id| shard.session(id)) {
             let (state, tariff) = (session.state(), session.tariff());
             let running =

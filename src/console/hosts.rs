@@ -1,5 +1,6 @@
-//! The names under which the console may be asked for. A page of another site, opened on this machine, can make a browser
-//! send requests here under a name of its own that leads to the loopback; such requests are refused by their name.
+//! Host names that requests to the console may use. A page of another site, opened on this machine, can make a
+//! browser send requests here under a name of its own that resolves to the loopback; such requests are refused by
+//! their name.
 
 use super::api::Refused;
 use axum::http::uri::Authority;
@@ -12,11 +13,11 @@ pub(super) struct Hosts {
     named: Vec<String>,
 }
 
-/// Most characters of a foreign name that are told back.
+/// Most characters of a foreign name that are repeated in the answer.
 const SHOWN: usize = 100;
 
 impl Hosts {
-    /// Those of the loopback, that of the address, and those that are configured.
+    /// Names of the loopback, that of the address, and the configured ones.
     pub fn new(address: SocketAddr, named: &[String]) -> Hosts {
         let named = named.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect();
         Hosts { own: address.ip(), named }

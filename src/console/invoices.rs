@@ -1,4 +1,4 @@
-//! Invoices and credit notes: the list, one of them, and whole series to be checked.
+//! Invoices and credit notes: lists, single documents, and checks of whole series.
 
 use super::api::Refused;
 use super::paging::{First, Page, Paged};
@@ -21,7 +21,7 @@ pub struct InvoiceRow {
     pub at: String,
     /// The session that it is about.
     pub session: String,
-    /// What is to be paid; negative in a credit note.
+    /// The amount to pay; negative in a credit note.
     pub total: Decimal,
     /// The taxes in it, by country and rate.
     pub taxes: BTreeMap<String, Decimal>,
@@ -29,7 +29,7 @@ pub struct InvoiceRow {
     pub currency: String,
     /// The number of what it corrects.
     pub corrects: Option<String>,
-    /// SHA-256 of what it says.
+    /// SHA-256 of its content.
     pub content: String,
     /// Its link of the series' chain.
     pub hash: String,
@@ -50,7 +50,7 @@ pub struct SeriesRow {
     pub total: Decimal,
     /// The currency.
     pub currency: String,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: Option<String>,
 }
 
@@ -98,7 +98,7 @@ impl Views {
         Ok(Paged::cut(first.into_sorted(), page.limit, None))
     }
 
-    /// Whether there is such a series; else the names of those that there are.
+    /// Whether there is such a series; else the names of the existing ones.
     pub(super) fn known_series(&self, name: &str) -> Result<Result<(), Vec<String>>, Unanswered> {
         let names: Vec<String> = self.given(|_| true)?.keys().map(ToString::to_string).collect();
         Ok(if names.iter().any(|known| known == name) { Ok(()) } else { Err(names) })
@@ -201,7 +201,7 @@ impl Views {
         self.found(&given, wanted)
     }
 
-    /// The series, as their homes know them.
+    /// The series in the state of their home partitions.
     fn given(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<BTreeMap<SeriesId, OpenSeries>, Unanswered> {
         let given = self.ask(|shard| {
             let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
@@ -211,7 +211,7 @@ impl Views {
         Ok(given.filter(|open| wanted(&open.id)).map(|open| (open.id.clone(), open)).collect())
     }
 
-    /// Documents of live and archived sessions, and those whose numbers are still on their way to them.
+    /// Documents of live and archived sessions, and those whose numbers are not recorded there yet.
     fn found(
         &self,
         given: &BTreeMap<SeriesId, OpenSeries>,
@@ -252,7 +252,7 @@ impl Views {
     }
 }
 
-/// What is wrong with the documents of a series whose last number and hash are these.
+/// Finds a fault in the documents of a series with this last number and hash.
 fn fault(documents: &[Issued], last: u64, head: Digest) -> Option<String> {
     match verify_series(documents) {
         Err(broken) => Some(broken.to_string()),

@@ -21,7 +21,7 @@ pub struct TrialView {
     pub schema: String,
     /// Entries posted.
     pub entries: u64,
-    /// How far the books are from balance, in minor units: 0, or a defect.
+    /// Difference of debits and credits, in minor units: not 0 is a defect.
     pub imbalance_minor: i64,
     /// Accounts that are below zero and must not be.
     pub broken: Vec<String>,
@@ -195,7 +195,7 @@ impl Views {
             pages.extend(live.into_iter().map(|page| ((partition, page.number), page)));
         }
         self.each_page(&mut |partition, page| {
-            // What was filled after the balances were read is not in them.
+            // Pages that were filled after the balances were read are not in them.
             if open.get(&partition).is_some_and(|open| page.number < *open) {
                 pages.entry((partition, page.number)).or_insert(page);
             }
@@ -221,7 +221,7 @@ fn trial_row((name, currency): &BookKey, balance: Balance) -> TrialRow {
     }
 }
 
-/// What the balances have beyond these entries: one entry per currency and ledger.
+/// Difference of the balances to these entries: one entry per currency and ledger.
 fn brought_forward(books: &Books, told: &Books, at: Timestamp) -> Vec<Entry> {
     let mut groups: Vec<((Ledger, Currency), Vec<Leg>)> = Vec::new();
     for (name, currency, balance) in books.balances() {

@@ -1,4 +1,4 @@
-//! What people see of a gate: views gathered from shards and archive, and the HTTP API that shows them.
+//! Overviews of a gate for operators: views gathered from shards and archive, and the HTTP API that returns them.
 //!
 //! ```text
 //!   shards ──Look──┐
@@ -6,11 +6,11 @@
 //!   archive ───────┘                                         └─▶ the command line, also without a running gate
 //! ```
 //!
-//! A shard that does not answer in time, and an archive that cannot be read, are never taken for "there is none": what
-//! was asked is [`Unanswered`].
+//! A shard that does not answer in time, and an archive that cannot be read, never count as "there is none": the
+//! request is [`Unanswered`].
 //!
-//! Every document names its shape in its first member, `schema`. Views look and never change anything; orders (a top-up,
-//! a stop) go to the actors like everybody else's.
+//! Every document names its schema in its first member, `schema`. Views are read-only; orders (a top-up, a stop) go
+//! to the actors like those of other sources.
 
 mod accounts;
 mod api;

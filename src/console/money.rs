@@ -1,6 +1,6 @@
-//! Orders about the money of sessions, and about those who hold it: refund, release, drain, test.
+//! Orders on the money of sessions and on processors: refund, release, drain, test.
 //!
-//! A dry run is the decision itself, made on a copy: what it says would be asked is what would be asked.
+//! A dry run is the decision itself, made on a copy: it reports exactly the requests of a real run.
 
 use super::api::Refused;
 use super::orders::PATIENCE;
@@ -25,11 +25,11 @@ pub struct Refunding {
     /// How much more, in major units; neither this nor `total`: everything that can be given back.
     #[serde(default)]
     pub amount: Option<Typed>,
-    /// How much in all, refunds before it included. The same total twice gives back once: this is how to repeat an order
-    /// whose answer was lost.
+    /// The total to refund, earlier refunds included. The same total twice refunds once: this is how to repeat an
+    /// order whose answer was lost.
     #[serde(default)]
     pub total: Option<Typed>,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -38,7 +38,7 @@ pub struct Refunding {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Releasing {
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -49,7 +49,7 @@ pub struct Releasing {
 pub struct Draining {
     /// Whether it is to get none.
     pub on: bool,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -210,7 +210,7 @@ fn amount_of(request: &Request) -> Option<Amount> {
     }
 }
 
-/// A session as it stands, live or archived.
+/// A session in its current state, live or archived.
 fn session(views: &Views, id: SessionId) -> Result<Session, Refused> {
     views.state(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))
 }

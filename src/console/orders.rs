@@ -35,10 +35,11 @@ pub struct TopUp {
     /// The processor that captured it; none: it came to the bank.
     #[serde(default)]
     pub processor: Option<String>,
-    /// What pays it now: a processor is asked for the money, and the account has it when it was captured.
+    /// The credential that pays now: the money is requested from a processor, and credited to the account when it was
+    /// captured.
     #[serde(default)]
     pub credential: Option<PresentedCredential>,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -57,7 +58,7 @@ pub struct Opening {
     /// How far paid money may go below zero, in major units.
     #[serde(default)]
     pub credit_limit: Typed,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -69,13 +70,13 @@ pub struct Opening {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Linking {
-    /// What the driver presents; it is looked at and forgotten.
+    /// The driver's credential; only its fingerprint is kept.
     #[serde(default)]
     pub credential: Option<PresentedCredential>,
-    /// Instead of the credential: how it is shown, such as `rfid:0011223344556677`.
+    /// Instead of the credential: its printable form, such as `rfid:0011223344556677`.
     #[serde(default)]
     pub fingerprint: Option<String>,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -106,10 +107,10 @@ impl std::fmt::Debug for PresentedCredential {
 pub struct Promotion {
     /// How much, in major units of the account's currency.
     pub amount: Typed,
-    /// When what is left of it lapses (RFC 3339); none: never.
+    /// When the unused rest lapses (RFC 3339); none: never.
     #[serde(default)]
     pub until: Option<String>,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -123,7 +124,7 @@ pub struct Promotion {
 pub struct CreditLimit {
     /// How far paid money may go below zero, in major units of the account's currency.
     pub limit: Typed,
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -135,7 +136,7 @@ pub struct CreditLimit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Closing {
-    /// Only say what would happen.
+    /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
     /// The idempotency key, for a repetition.
@@ -154,7 +155,7 @@ pub struct BackUp {
 /// How long a backup may take.
 pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// How long a processor may take to pay: it is asked, perhaps asked again, and then captures.
+/// Longest time for a payment at a processor: a request, perhaps a repetition, and the capture.
 const PAYING: Duration = Duration::from_secs(45);
 
 /// How long an order may take until it is durable.
@@ -436,7 +437,7 @@ fn hand_over(
         Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted) => {
             Err(Refused::new(500, "an account answered as if it were a session"))
         }
-        // It may be carried out yet: the same operation can be asked for again.
+        // The order may still be carried out: the same operation can be requested again.
         Err(_) => Err(Refused::new(504, format!("no answer in time; ask again with the operation {op}"))),
     }
 }

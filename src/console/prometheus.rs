@@ -1,4 +1,4 @@
-//! What is true of a gate at the moment of a scrape, in Prometheus's text format.
+//! State of a gate at the moment of a scrape, in Prometheus's text format.
 
 use super::figures::Figures;
 use super::things::ProcessorRow;
@@ -22,7 +22,7 @@ pub(super) fn collector(views: &Arc<Views>) -> Collector {
     })
 }
 
-/// What cannot be known is not shown: a series that is missing is noticed, one that is too small is not.
+/// Unknown values are left out: a missing series is noticed, one that is too small is not.
 fn collect(views: &Views, text: &mut String) {
     match views.figures() {
         Ok(figures) => collect_figures(&figures, text),
@@ -78,7 +78,7 @@ fn collect_figures(figures: &Figures, text: &mut String) {
         Name::Suspense(processor) => Some(processor),
         _ => None,
     });
-    // An account is its own processor; its name is nobody's label.
+    // An account is its own processor; its name must not become a label.
     HOLDS_OUTSTANDING.write_head(text);
     let mut on_accounts = std::collections::BTreeMap::new();
     for (name, currency, balance) in books.books.balances() {

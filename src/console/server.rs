@@ -1,5 +1,5 @@
-//! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own; and beside it, where it
-//! is configured, a listener for probes that answers health and metrics to everybody and nothing else.
+//! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own; and beside it,
+//! where it is configured, a listener for probes that answers only health and metrics, to all clients.
 
 use super::api::{self, Answer, Refused, Request};
 use super::connections::{self, Asked};
@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, watch};
 
-/// Where a running gate's console is: what stands in [`PLACE_FILE`].
+/// Address of a running gate's console: the content of [`PLACE_FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its address.
@@ -50,28 +50,28 @@ impl fmt::Debug for Place {
     }
 }
 
-/// The file in the data directory that says where the console is; only its owner can read it.
+/// The file in the data directory with the console's address; only its owner can read it.
 pub const PLACE_FILE: &str = "console.json";
 
 /// Where a whole settlement file is only tried.
 const PREVIEW: &str = "/api/settlement/preview";
 /// How long the body of an order may take.
 const BODY_TIME: Duration = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
-/// How long an answer about readiness, or metrics, is given again to those who ask meanwhile.
+/// How long an answer about readiness, or metrics, is reused for further requests.
 const PROBED_FOR: Duration = Duration::from_millis(250);
-/// How often recorded samples are folded.
+/// Interval at which recorded samples are folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Says how far the start has come.
+/// Returns a text on the progress of the start.
 pub type Starting = Box<dyn Fn() -> String + Send + Sync>;
 
-/// Where a console listens, and to whom.
+/// Address and access of a console.
 pub struct Listening {
     /// A loopback address; port 0 means any.
     pub address: SocketAddr,
-    /// Names beside those of the loopback under which it may be asked for.
+    /// Host names beside those of the loopback that requests may use.
     pub hosts: Vec<String>,
-    /// Where health and metrics are answered to everybody, and nothing else.
+    /// Address of the listener with only health and metrics, open to all clients.
     pub probes: Option<SocketAddr>,
     /// The token; without one it is made.
     pub token: Option<String>,
@@ -94,7 +94,7 @@ pub enum ConsoleError {
         setting: &'static str,
         /// Where.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Anything else.
@@ -130,12 +130,12 @@ struct Shared {
     starting: Starting,
     exporter: Exporter,
     hosts: Hosts,
-    /// SHA-256 of the token: compared in a time that tells nothing about the token.
+    /// SHA-256 of the token: the time of the comparison reveals nothing about the token.
     token: [u8; 32],
 }
 
 impl Console {
-    /// Listens before there is a gate to show: it is live and not ready.
+    /// Listens before the gate has started: it is live and not ready.
     ///
     /// # Errors
     /// An address is taken, or the console's is none of the loopback.
@@ -188,7 +188,7 @@ impl Console {
         if let Some(file) = &self.file {
             write_place(file, &Place { address: self.address, token: self.token.clone(), pid: std::process::id() })?;
         }
-        // A second gate in the same console is none that anybody asked for.
+        // Views are set once; a second gate in the same console is ignored.
         let _ = self.shared.views.set(views);
         Ok(())
     }
@@ -275,12 +275,12 @@ impl Drop for Console {
 
 async fn answer(shared: Arc<Shared>, place: Arc<connections::Place>, request: hyper::Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
-    // Before the body is read, and whatever is asked for.
+    // Checked before the body is read, for every request.
     if let Err(refused) = shared.hosts.check(&head.uri, &head.headers) {
         return refusal(&refused);
     }
     let bytes_max = match head.uri.path() {
-        // A whole list is read from those only who may hand one over.
+        // Only authorized clients may send a whole list.
         PREVIEW if shared.lets_in(&head.headers, None) => limits::SETTLEMENT_PREVIEW_BYTES_MAX,
         _ => limits::CONSOLE_BODY_BYTES,
     };
@@ -339,7 +339,7 @@ fn response(answer: Answer) -> Response {
     }
 }
 
-/// Health and metrics: for everybody, and never in the way of questions nor kept back by them.
+/// Health and metrics: open to all clients, and independent of other requests.
 fn is_probe(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
 }
@@ -350,7 +350,7 @@ async fn probe(shared: &Arc<Shared>, path: &str, method: &Method) -> Response {
     }
     let asked = Arc::clone(shared);
     let answered = match path {
-        // Without a thread, a shard or a lock: what answers this is alive.
+        // No thread, shard or lock is involved: an answer means that the process runs.
         "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
         "/metrics" => {
             let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", asked.metrics()));
@@ -361,7 +361,8 @@ async fn probe(shared: &Arc<Shared>, path: &str, method: &Method) -> Response {
     answered.map_or_else(|refused| refusal(&refused), response)
 }
 
-/// A question that is the same for all who ask: one is answered at a time, and those who ask meanwhile get its answer.
+/// A request with the same answer for all clients: one is processed at a time, and the others that wait share its
+/// answer.
 struct Probe {
     waiting: Semaphore,
     last: Mutex<Option<(Instant, Result<Answer, Refused>)>>,
@@ -412,7 +413,7 @@ fn readiness(shared: &Shared) -> Result<Answer, Refused> {
 }
 
 impl Shared {
-    /// What is measured, and whether the gate is ready: known here also before there is one.
+    /// Metrics and readiness, also before the gate has started.
     fn metrics(&self) -> String {
         let mut text = self.exporter.render();
         READY.write_head(&mut text);
@@ -424,7 +425,7 @@ impl Shared {
         Refused::new(503, format!("the gate is starting: {}", (self.starting)()))
     }
 
-    /// The token comes as a bearer's or in the address.
+    /// The token is sent as a bearer token or in the address.
     fn lets_in(&self, headers: &HeaderMap, in_address: Option<&str>) -> bool {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         bearer.or(in_address).is_some_and(|token| hash(token) == self.token)

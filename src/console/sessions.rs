@@ -15,7 +15,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-/// Which sessions are wanted.
+/// Selection of sessions.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Filter {
     /// One of [`SESSION_STATES`].
@@ -114,7 +114,7 @@ pub struct SessionSheet {
     pub limit: Option<Decimal>,
     /// When every hold had ended.
     pub settled_at: Option<String>,
-    /// What was asked of processors, in order.
+    /// Operations at processors, in order.
     pub operations: Vec<OperationRow>,
     /// Whether a signed receipt exists.
     pub receipt: bool,
@@ -125,15 +125,15 @@ pub struct SessionSheet {
 pub struct OperationRow {
     /// Its id.
     pub id: String,
-    /// What was asked.
+    /// The kind of request.
     pub kind: String,
-    /// Of whom.
+    /// The processor.
     pub processor: String,
     /// The amount.
     pub amount: Decimal,
     /// Where it stands, or how it ended.
     pub state: String,
-    /// When it was asked.
+    /// When it was requested.
     pub requested_at: Option<String>,
     /// When its outcome was known.
     #[serde(default)]
@@ -179,7 +179,7 @@ impl Views {
         Ok(Paged::cut(found, page.limit, until))
     }
 
-    /// What is known of a session, live or archived.
+    /// The state of a session, live or archived.
     pub(super) fn state(&self, id: SessionId) -> Result<Option<Session>, Unanswered> {
         let home = id.partition();
         let live = self.ask_home(home, move |shard| shard.session(id).map(|hosted| hosted.state().clone())).found()?;
@@ -189,7 +189,7 @@ impl Views {
         }
     }
 
-    /// The payment of a session, live or archived, or of a top-up; and how its owner stands.
+    /// The payment of a session, live or archived, or of a top-up, with the state of its owner.
     pub(super) fn payment(&self, id: SessionId) -> Result<Option<(Payment, String)>, Unanswered> {
         if let Some(session) = self.state(id)? {
             let standing = state(&session).to_owned();
@@ -385,7 +385,7 @@ pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {
     rows
 }
 
-/// How a hold stands, in words.
+/// The state of a hold, as text.
 pub(super) const fn hold_state(stage: crate::payment::Stage) -> &'static str {
     use crate::payment::Stage;
     match stage {

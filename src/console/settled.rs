@@ -1,6 +1,6 @@
-//! Settlement: what processors said they settled beside what sessions came to.
+//! Settlement: compares the reports of processors with the sessions' payments.
 //!
-//! A report says of each line what was booked of it: the register of batches keeps that, line by line.
+//! A report shows the booking of each line, which the register of batches keeps line by line.
 
 use super::api::Refused;
 use super::batches::{batch_row, older_row};
@@ -83,7 +83,7 @@ pub struct SettledRow {
 /// A line that fits no operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtraRow {
-    /// Whose.
+    /// The processor.
     pub processor: String,
     /// The batch.
     pub batch: String,
@@ -109,7 +109,7 @@ pub struct ExtraRow {
 /// A line that settles an operation for another amount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiffersRow {
-    /// Whose.
+    /// The processor.
     pub processor: String,
     /// The batch.
     pub batch: String,
@@ -128,11 +128,11 @@ pub struct DiffersRow {
 /// A batch. Money in major units.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchRow {
-    /// Whose.
+    /// The processor.
     pub processor: String,
     /// Its name.
     pub batch: String,
-    /// How often it was taken in, counted from 1.
+    /// Its revision, counted from 1.
     pub revision: u32,
     /// When the money moves.
     pub at: String,
@@ -143,7 +143,7 @@ pub struct BatchRow {
     pub lines: u64,
     /// What is paid out by its lines.
     pub net: Decimal,
-    /// What the books have of it on the bank account.
+    /// Its sum on the bank account in the books.
     pub bank: Decimal,
     /// What they have of it as settled.
     pub settled: Decimal,
@@ -161,7 +161,7 @@ pub struct BatchRow {
     /// An earlier batch with the same lines.
     #[serde(default)]
     pub same_as: Option<String>,
-    /// What is wrong with it.
+    /// The fault.
     pub faults: Vec<String>,
 }
 

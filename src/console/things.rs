@@ -24,9 +24,9 @@ const PROCESSORS: &str = "processors' actors";
 pub struct ChargerRow {
     /// Its id.
     pub id: String,
-    /// Whether somebody speaks for it now.
+    /// Whether it is connected now.
     pub online: bool,
-    /// What its connectors say they are doing.
+    /// The states that its connectors report.
     pub connectors: Vec<String>,
     /// Its firmware.
     pub firmware: String,
@@ -34,7 +34,7 @@ pub struct ChargerRow {
     pub sessions: Vec<String>,
 }
 
-/// A processor that is known: it dialled in once, in this life of the gate or before.
+/// A processor that has connected at least once, also before a restart of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessorRow {
     /// Its id.
@@ -66,9 +66,9 @@ pub struct ProcessorSheet {
     pub row: ProcessorRow,
     /// Operations that were not answered in time.
     pub overdue: u64,
-    /// What it declared when it last dialled in.
+    /// Its declaration at its last connection.
     pub takes: Option<Declared>,
-    /// Its place among those that fit; none: there are no rules.
+    /// Its priority among those that match; none: there are no rules.
     pub priority: Option<u16>,
     /// Its share among those of the same place.
     pub weight: Option<u16>,
@@ -91,11 +91,11 @@ pub struct Declared {
     pub increments_max: u8,
     /// How much more than authorized may be captured, in percent.
     pub overcapture_percent: u8,
-    /// Whether less than asked may be approved.
+    /// Whether less than requested may be approved.
     pub partial_approval: bool,
     /// Whether several captures of one hold are possible.
     pub multiple_captures: bool,
-    /// How long a hold lives, in seconds.
+    /// Validity of a hold, in seconds.
     pub hold_validity_s: i64,
     /// Most unanswered operations on one connection.
     pub inflight_max: u32,
@@ -113,12 +113,12 @@ pub struct HoldSheet {
     pub session_state: String,
     /// Given back.
     pub refunded: Decimal,
-    /// What was asked about it, in order.
+    /// Its operations, in order.
     pub operations: Vec<OperationRow>,
-    /// What was said in its payment, by whom, and when.
+    /// The history of its payment, with sources and times.
     #[serde(default)]
     pub timeline: Vec<TimelineRow>,
-    /// Whether so much was said that later repetitions and inquiries are not in the timeline.
+    /// Whether the history is full, so that later repetitions and inquiries are missing.
     #[serde(default)]
     pub timeline_is_cut: bool,
 }
@@ -135,15 +135,15 @@ pub struct OperationSheet {
     /// What a list shows.
     #[serde(flatten)]
     pub row: OperationRow,
-    /// What was said about it, by whom, and when.
+    /// Its history, with sources and times.
     #[serde(default)]
     pub timeline: Vec<TimelineRow>,
-    /// Whether so much was said that later repetitions and inquiries are not in the timeline.
+    /// Whether the history is full, so that later repetitions and inquiries are missing.
     #[serde(default)]
     pub timeline_is_cut: bool,
 }
 
-/// Funds that are reserved, or being asked for or released.
+/// Funds that are reserved, or being requested or released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldRow {
     /// Its id: that of its authorization.
@@ -154,7 +154,7 @@ pub struct HoldRow {
     pub processor: String,
     /// The processor's name for it.
     pub reference: Option<String>,
-    /// How it stands.
+    /// Its state.
     pub state: String,
     /// Reserved, in major units.
     pub authorized: Decimal,
@@ -310,7 +310,7 @@ impl Views {
 }
 
 impl ProcessorRow {
-    /// One that has not dialled in since the gate began.
+    /// One that has not connected since the gate began.
     fn absent(id: &ProcessorId) -> ProcessorRow {
         ProcessorRow {
             id: id.to_string(),
@@ -374,7 +374,7 @@ impl Declared {
     }
 }
 
-/// A kind of operation, in a word.
+/// A kind of operation, as one word.
 pub(super) fn words(kind: OperationKind) -> String {
     format!("{kind:?}").to_lowercase()
 }

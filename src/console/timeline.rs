@@ -1,7 +1,7 @@
-//! What was said about an operation, by whom, and when.
+//! The history of an operation, with sources and times.
 //!
-//! Every line is a fact of the log. What the gate said left it only when that line was durable, and what a processor said
-//! was acknowledged only then.
+//! Every line is a fact of the log. Messages of the gate were sent only when their line was durable, and messages of
+//! a processor were acknowledged only then.
 
 use super::things::words;
 use crate::payment::history::{HistoryEntry, HistoryKind, HistorySource};
@@ -10,31 +10,31 @@ use crate::units::{Amount, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-/// One thing that was said or noticed.
+/// One entry of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineRow {
     /// When, by the gate's clock.
     pub at: String,
     /// Milliseconds since the first line.
     pub after_ms: i64,
-    /// Who: `gate`, `session`, or the processor's id.
+    /// The source: `gate`, `session`, or the processor's id.
     pub by: String,
     /// The operation that it is about; none: the payment as a whole.
     pub operation: Option<String>,
-    /// What kind of thing, in one word that does not change.
+    /// The kind of entry, as one word that does not change.
     pub what: String,
-    /// The same in words.
+    /// The same as text.
     pub text: String,
     /// The sending that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u16>,
-    /// The amount that was asked for or acted on, in major units.
+    /// The amount that was requested or acted on, in major units.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<Decimal>,
     /// The processor's code, or the number of a discrepancy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Whether an inquiry told.
+    /// Whether it is the answer to an inquiry.
     #[serde(default)]
     pub by_inquiry: bool,
 }
@@ -44,7 +44,7 @@ pub(super) fn of_payment(payment: &Payment) -> Vec<TimelineRow> {
     rows(payment, |_| true)
 }
 
-/// What was said about one operation. Reports about the hold belong to the operation that they undo or dispute.
+/// The history of one operation. Notifications about the hold belong to the operation that they undo or dispute.
 pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRow> {
     let past = || payment.past_operations().iter().map(|past| (past.number, past.kind, past.hold));
     let live = || payment.live_operations().iter().map(|live| (live.number, live.ask.kind(), live.hold));
@@ -61,7 +61,7 @@ pub(super) fn of_operation(payment: &Payment, number: Ordinal) -> Vec<TimelineRo
     })
 }
 
-/// When an operation was asked for, and when it had its outcome.
+/// When an operation was requested, and when it had its outcome.
 pub(super) fn asked_and_answered(payment: &Payment, number: Ordinal) -> (Option<Timestamp>, Option<Timestamp>) {
     let of = || payment.history().filter(|moment| moment.operation == number);
     let asked = of().find(|moment| matches!(moment.kind, HistoryKind::Asked { .. })).map(|moment| moment.at);

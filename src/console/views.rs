@@ -1,7 +1,7 @@
-//! Where views come from: the shards of a running gate, or those of a data directory that was opened to be read.
+//! Source of the views: the shards of a running gate, or those of a data directory that was opened for reading.
 //!
-//! Whoever does not answer in time is not taken for one who answered "not here": that is [`Unanswered`], and what was
-//! asked is answered only as far as it does not depend on the silent one.
+//! A shard without an answer in time does not count as one that answered "not here": that is [`Unanswered`], and a
+//! result is returned only as far as it does not depend on that shard.
 
 use super::paging::{First, Page, Paged};
 use crate::accounting::dossier::Dossier;
@@ -20,7 +20,7 @@ use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-/// What can be looked at.
+/// Read access to shards and archive.
 pub struct Views {
     shards: Shards,
     archive: Option<Arc<Archive>>,
@@ -32,28 +32,28 @@ enum Shards {
     Opened(Mutex<Vec<Shard>>),
 }
 
-/// Why a question has no answer, or none that is whole. Never that there is nothing of what was asked for.
+/// Reason why a request has no answer, or no complete one. Never that the requested item does not exist.
 #[derive(Debug, thiserror::Error)]
 pub enum Unanswered {
-    /// Somebody who may have it did not answer in time.
+    /// A source that may have the item did not answer in time.
     #[error("{silent} of {of} {whom} did not answer in time; what they have is not known, ask again")]
     Silent {
-        /// Who was asked, in the plural.
+        /// The kind of source, in the plural.
         whom: &'static str,
         /// How many did not answer.
         silent: usize,
-        /// How many were asked.
+        /// The number of sources.
         of: usize,
     },
     /// The archive cannot be read.
     #[error("the archive cannot be read: {0}")]
     Archive(#[from] Failure),
-    /// What the archive has of a session cannot be read.
+    /// The archive's entry of a session cannot be read.
     #[error("what the archive has of {session} cannot be read: {error}")]
     Archived {
         /// Which session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         error: Unread,
     },
     /// The tariff in it cannot be read.
@@ -61,7 +61,7 @@ pub enum Unanswered {
     Tariff {
         /// Which session.
         session: SessionId,
-        /// Why.
+        /// The reason.
         error: Box<TariffError>,
     },
     /// The figures of a session contradict each other, which is a defect.
@@ -69,14 +69,14 @@ pub enum Unanswered {
     Figures(#[from] BillingError),
 }
 
-/// What was heard from those who were asked.
+/// Answers that were received.
 #[derive(Debug)]
 pub struct Heard<T> {
     /// The answers, in the order in which they came.
     pub answers: Vec<T>,
-    /// Who was asked, in the plural.
+    /// The kind of source, in the plural.
     pub whom: &'static str,
-    /// How many were asked.
+    /// The number of sources.
     pub of: usize,
 }
 
@@ -96,7 +96,7 @@ impl<T> Heard<T> {
 }
 
 impl<T> Heard<Option<T>> {
-    /// What one of them has. Nobody has it: only when everybody said so.
+    /// The item that one of them has. `None` only when all of them answered without it.
     pub fn found(mut self) -> Result<Option<T>, Unanswered> {
         match self.answers.iter_mut().find_map(Option::take) {
             Some(found) => Ok(Some(found)),
@@ -116,7 +116,7 @@ impl Views {
         Views { shards: Shards::Opened(Mutex::new(shards)), archive, patience: PATIENCE }
     }
 
-    /// The same, with another patience than [`PATIENCE`].
+    /// The same, with another time-out than [`PATIENCE`].
     pub fn with_patience(self, patience: Duration) -> Views {
         Views { patience, ..self }
     }
@@ -129,7 +129,7 @@ impl Views {
         }
     }
 
-    /// Asks every shard the same.
+    /// Sends the same request to every shard.
     pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
         match &self.shards {
             Shards::Running(directory) => {
@@ -206,7 +206,7 @@ impl Views {
         ids.filter(|id| !id.as_ref().is_ok_and(|id| pages::Page::is_id(*id))).map(|id| id.map_err(Unanswered::Archive))
     }
 
-    /// Shows the archived sessions that were settled from a moment on, until the visitor says no.
+    /// Visits the archived sessions that were settled from a moment on, until the visitor returns false.
     pub(super) fn each_archived(
         &self,
         from: Timestamp,
@@ -228,7 +228,8 @@ impl Views {
         })
     }
 
-    /// What is neither a session nor a page of the books ends it: a list without it would only look whole.
+    /// An entry that is neither a session nor a page of the books is an error: a list without it would only look
+    /// complete.
     fn each_entry(&self, from: Timestamp, visit: &mut dyn FnMut(Entry) -> bool) -> Result<(), Unanswered> {
         let Some(archive) = &self.archive else { return Ok(()) };
         let mut unread = None;
@@ -248,7 +249,7 @@ impl Views {
     }
 }
 
-/// What the archive has.
+/// An entry of the archive.
 enum Entry {
     Session(Box<Dossier>),
     Page(PartitionId, Box<pages::Page>),
@@ -259,7 +260,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const SHARDS: &str = "shards";
 
-/// Asks every shard the same, at the same time.
+/// Sends the same request to every shard, all at the same time.
 pub fn ask_all<T: Send + 'static>(
     directory: &Directory,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
@@ -267,12 +268,12 @@ pub fn ask_all<T: Send + 'static>(
     Heard { answers: ask_these(directory, .., PATIENCE, question), ..unheard(directory) }
 }
 
-/// Nobody has answered yet.
+/// No answers yet.
 fn unheard<T>(directory: &Directory) -> Heard<T> {
     Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.house().shards) }
 }
 
-/// A shard whose mailbox is full has not heard the question, and is as silent as one that does not answer.
+/// A shard with a full mailbox has not received the request, and counts as one without an answer.
 fn ask_these<T: Send + 'static>(
     directory: &Directory,
     which: impl RangeBounds<usize>,
@@ -291,7 +292,7 @@ fn ask_these<T: Send + 'static>(
     gather(&answered, patience)
 }
 
-/// What comes until nobody is left who could answer, or the time is over.
+/// Collects answers until all sources have answered, or the time is over.
 pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, patience: Duration) -> Vec<T> {
     let until = Instant::now() + patience;
     std::iter::from_fn(|| answered.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
