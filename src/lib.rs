@@ -1,11 +1,11 @@
 //! wattstile: the payment gatekeeper of a charging network.
 //!
-//! Chargers and payment processors speak to it over mutual-TLS TCP. Every charger, charging session and prepaid
-//! account is an actor that decides in memory; every fact is written ahead to a log before any peer learns of it.
+//! Chargers and payment processors connect to it by mutual TLS. Every charger, charging session and prepaid
+//! account is an actor that decides in memory; every fact is synced to a log before a peer gets a message about it.
 //!
-//! The rooms stand on floors, and imports go strictly downward:
+//! Each module has a floor, and imports go strictly downward:
 //!
-//! | floor | rooms |
+//! | floor | modules |
 //! |---|---|
 //! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`host`], [`version`] |
 //! | 1 | [`tariff`], [`ledger`] |
@@ -21,7 +21,7 @@
 //! | 11 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]
-// A refusal is typed and a broken promise says which (`expect`); a bare unwrap does neither.
+// Refusals are typed, and a broken invariant is stated by `expect`; a bare unwrap does neither.
 #![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod account;

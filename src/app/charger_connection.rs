@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The handler of one connection; lives on the thread of its first shard.
+/// The handler of one connection; it runs on the thread of its first shard.
 pub struct ChargerConnection {
     id: ConnectionId,
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     outlet: Arc<Outlet>,
-    /// Whose connection it is, if a site controller's, and which chargers sites have introduced.
+    /// The site, for a site controller's connection, and the chargers that sites have introduced.
     of_site: Option<Box<(SiteId, Arc<Introduced>)>>,
     shards: ShardsOfChannels,
     attached: SmallVec<[u16; 4]>,
@@ -50,7 +50,7 @@ struct Outlet {
 }
 
 impl ChargerConnection {
-    /// A connection whose handshake is done.
+    /// A connection after its handshake.
     pub fn new(
         id: ConnectionId,
         link: ChargerLink,
@@ -138,7 +138,7 @@ impl Outlet {
 
 impl ChargerOutlet for Outlet {
     fn send(&self, channel: Channel, message: &ToCharger) {
-        // A closed link or a closed way out: the charger asks again when it is back.
+        // The link or connection is closed: the charger repeats its request when it reconnects.
         let _ = self.outgoing.send(|out| {
             let _ = self.link().send(channel, message, out);
         });

@@ -45,11 +45,11 @@ pub enum SetupError {
     Read {
         /// Which.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         error: std::io::Error,
     },
-    /// A file whose text is kept, with what looks like a card's number in it.
+    /// A file whose text is stored contains what looks like a card number.
     #[error("{}: {}", path.display(), TextFault::CardNumber)]
     CardNumber {
         /// Which.
@@ -124,7 +124,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
     })
 }
 
-/// Makes the development PKI where the configuration wants one, and renews what runs out of it.
+/// Makes the development PKI where the configuration has one, and renews its expiring certificates.
 ///
 /// # Errors
 /// It cannot be made, or the one that is there cannot be read.
@@ -186,7 +186,7 @@ impl Places for Tariffs {
     }
 }
 
-/// Files of a folder: those that were read, and those that could not be.
+/// Files of a folder: the contents of readable ones, and errors for the others.
 type TariffFiles = (Vec<(String, Vec<u8>)>, Vec<BookError>);
 
 fn tariff_files(folder: &Path) -> Result<TariffFiles, SetupError> {
@@ -237,7 +237,7 @@ fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
     Ok(read_secret(&path)?.to_vec())
 }
 
-/// Whether there is a data directory where the configuration says.
+/// Whether the configured data directory exists.
 pub fn has_data(config: &Config) -> bool {
     DataDir::open(&config.gate.data_dir.join("data")).is_ok()
 }

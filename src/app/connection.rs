@@ -1,7 +1,7 @@
-//! What every connection is, whoever the peer: an actor that drives its socket in its own context and ends with it.
+//! The actor of a connection to any peer: it drives its socket in its own context and ends with it.
 //!
-//! What leaves does not pass its mailbox: shards and processors' actors write frames into its [`Outgoing`] from their own
-//! threads, so that an acknowledgement costs no message.
+//! Outgoing frames do not pass its mailbox: shards and processors' actors write frames into its [`Outgoing`] from
+//! their own threads, so that an acknowledgement costs no message.
 
 use crate::transport::{Flow, Outgoing, Patience, Peer, PeerHandler};
 use crate::wire::LinkError;
@@ -33,10 +33,10 @@ impl<H: PeerHandler + Unpin + 'static> Actor for Connection<H> {
     }
 }
 
-/// Sends what the link itself has to say; `reply` is empty afterwards.
+/// Sends the link's own messages; `reply` is empty afterwards.
 pub(super) fn answer(outgoing: &Outgoing, reply: &mut Vec<u8>) {
     if !reply.is_empty() {
-        // A closed way out: the peer has gone, and its end is told to the handler.
+        // The connection is closed; the handler is notified of its end.
         let _ = outgoing.send(|out| out.append(reply));
         reply.clear();
     }

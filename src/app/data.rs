@@ -14,9 +14,9 @@ pub enum Data {
     Directory {
         /// Which.
         path: PathBuf,
-        /// How it is laid out if it is to be made.
+        /// The layout, if it has to be made.
         layout: Layout,
-        /// The kind of gate whose data it has to be; `None`: any, as for measurements.
+        /// The required owner of the data; `None`: any, as for measurements.
         owner: Option<Owner>,
     },
 }

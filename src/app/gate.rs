@@ -52,9 +52,9 @@ pub enum StartError {
     /// A thread or a listener.
     #[error("{what}: {error}")]
     System {
-        /// What was attempted.
+        /// The attempted action.
         what: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         error: std::io::Error,
     },
@@ -69,13 +69,13 @@ const LAST_ROUND: Duration = Duration::from_secs(5);
 pub struct Gate {
     /// Where chargers connect.
     pub chargers: Option<SocketAddr>,
-    /// Where processors dial in.
+    /// Where processors connect.
     pub processors: Option<SocketAddr>,
     /// What recovery found.
     pub recovered: Recovered,
     /// How long recovery took.
     pub recovery: Duration,
-    /// Live sessions that it found.
+    /// Live sessions after recovery.
     pub recovered_sessions: usize,
     directory: Arc<Directory>,
     archive: Option<Arc<Archive>>,
@@ -251,7 +251,7 @@ impl Gate {
         let (listed, when) = mpsc::channel();
         let connected = Connected { connection: ConnectionId(u64::MAX), outlet, capabilities };
         let known = Report(Box::new(move |_| {
-            // Whoever asked may have lost patience.
+            // The receiver may have timed out; ignoring the send error is correct.
             let _ = listed.send(());
         }));
         if actor.try_send(connected).is_ok() && actor.try_send(known).is_ok() {
@@ -268,7 +268,7 @@ impl Gate {
         Ok(console)
     }
 
-    /// Shows this gate in a console that listens already.
+    /// Connects this gate with a console that listens already.
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
         let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
         let measured = Measured {
@@ -289,8 +289,8 @@ impl Gate {
         &self.figures
     }
 
-    /// Takes snapshots of all partitions now, and lets the log go behind the ones before them. Says whether that was done in
-    /// time.
+    /// Takes snapshots of all partitions now, and trims the log below the previous ones. Returns whether that was
+    /// done in time.
     pub fn take_snapshots(&self, patience: Duration) -> bool {
         self.round(0, patience)
     }
@@ -321,8 +321,8 @@ impl Gate {
         std::mem::replace(&mut *self.commits.lock().unwrap_or_else(PoisonError::into_inner), histogram())
     }
 
-    /// Stops in good order: nobody new comes in, what was decided becomes durable and leaves, connections say goodbye,
-    /// the log notes its end. What was acknowledged survives even if this never happens.
+    /// Stops in good order: new peers are refused, decided facts become durable and leave, connections are closed
+    /// with a message, the log marks its end. Acknowledged facts survive even without this.
     pub fn stop(mut self) {
         if let Some(edge) = self.edge.take() {
             edge.live().close_all("the gate is shutting down");

@@ -1,4 +1,4 @@
-//! Load from inside the process: chargers without connections, whose turns go straight to their shards.
+//! In-process load: chargers without connections, whose turns go directly to their shards.
 //!
 //! Sessions are paid by a card at a processor inside the process that approves everything at once. A *line* stands for the
 //! connection of a site controller: it sends its next turn when the last one was taken, as a connection does, and keeps a
@@ -35,23 +35,23 @@ pub struct InsideLoad {
     pub sessions: u32,
     /// Chargers, each with as many connectors as it has sessions.
     pub chargers: u32,
-    /// The most sessions whose readings travel in one turn; a charger's sessions stay together.
+    /// The most sessions whose readings are sent in one turn; a charger's sessions stay together.
     pub per_line: u32,
 }
 
 impl InsideLoad {
-    /// So many sessions, each with a charger of its own.
+    /// This number of sessions, each with a charger of its own.
     pub fn one_each(sessions: u32) -> InsideLoad {
         InsideLoad { sessions, chargers: sessions, per_line: 512 }
     }
 }
 
-/// What a session's meter moves on with each reading, in watt hours.
+/// Energy between two readings of a session, in watt hours.
 const STEP_WH: i64 = 10;
 const PAUSE: Duration = Duration::from_micros(100);
 /// Rounds of a line that may be unacknowledged.
 const ROUNDS: u32 = 64;
-/// Of the sessions of a line, every so manieth is timed: a look at the clock costs a tenth of what a reading does.
+/// Every how manieth session of a line is timed: reading the clock costs a tenth of what a reading does.
 const TIMED: usize = 8;
 
 /// Chargers inside the process.
@@ -70,7 +70,7 @@ struct Line {
     outlet: Arc<Heard>,
 }
 
-/// What a line has heard.
+/// Acknowledgements that a line has received.
 struct Heard {
     /// The last turn was taken.
     free: AtomicBool,
@@ -109,7 +109,7 @@ pub enum InsideError {
 }
 
 impl Inside {
-    /// Such chargers at this gate, none of which has said anything yet.
+    /// Adds these chargers to this gate, without sending anything yet.
     pub fn new(gate: &Gate, load: InsideLoad, clock: Arc<dyn Clock>) -> Result<Inside, InsideError> {
         let house = gate.directory().house();
         let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
@@ -148,7 +148,7 @@ impl Inside {
     pub fn open(&mut self, gate: &Gate, patience: Duration) -> Result<(), InsideError> {
         let cards = Arc::new(Approving::default());
         let actor = gate.admit(ProcessorId::new("inside-cards")?, cards.clone(), Approving::capabilities());
-        // Said once: a gate is opened once.
+        // Set once: a gate is opened once.
         let _ = cards.actor.set(actor);
         for line in &mut self.lines {
             deliver(&line.shard, Attach { connection: line.id, outlet: line.outlet.clone() });
@@ -174,8 +174,8 @@ impl Inside {
         }
     }
 
-    /// Sends the next reading of every session, line by line. `before` is asked before each line and may take its time;
-    /// it answers when the readings of the line were due, or ends the round before that line with `None`.
+    /// Sends the next reading of every session, line by line. `before` is called before each line and may block; it
+    /// returns when the readings of the line were due, or ends the round before that line with `None`.
     pub fn round(&mut self, mut before: impl FnMut(&Inside) -> Option<Instant>) -> u64 {
         self.sequence += 1;
         let (sequence, register) = (self.sequence, i64::from(self.sequence) * STEP_WH);
@@ -197,7 +197,7 @@ impl Inside {
         self.lines.iter().map(|line| u32::try_from(line.outlet.sessions.len()).unwrap_or(u32::MAX)).sum()
     }
 
-    /// Lines over which they speak.
+    /// Number of lines that carry them.
     pub fn lines(&self) -> usize {
         self.lines.len()
     }
@@ -207,8 +207,8 @@ impl Inside {
         self.lines.iter().map(|line| line.outlet.durable.load(Ordering::Relaxed)).sum()
     }
 
-    /// How long readings took from when they were due to their acknowledgement, in microseconds, since this was asked
-    /// last: of every eighth session.
+    /// Returns the times from when readings were due to their acknowledgement, in microseconds, since the last call:
+    /// of every eighth session.
     pub fn take_latencies(&self) -> Histogram<u64> {
         let mut all = latency_histogram();
         let mut before: Option<&Arc<Mutex<Histogram<u64>>>> = None;
@@ -230,7 +230,7 @@ impl Inside {
 }
 
 impl Line {
-    /// Every charger says hello.
+    /// Connects every charger.
     fn hello(&self, clock: &dyn Clock) {
         let now = clock.now().wall;
         let messages = self.chargers.iter().zip(1_u32..).map(|((charger, sessions), channel)| {
@@ -255,7 +255,7 @@ impl Line {
         self.start_these(sessions.into_iter(), clock);
     }
 
-    /// Whoever was told that the gate is behind tries again, as a driver does.
+    /// Repeats starts that were refused because the gate was behind, as drivers do.
     fn start_again(&self, clock: &dyn Clock) {
         let behind = std::mem::take(&mut *self.outlet.behind.lock().unwrap_or_else(PoisonError::into_inner));
         if !behind.is_empty() {
@@ -280,7 +280,7 @@ impl Line {
 
     /// Every session sends its reading.
     fn readings(&self, reading: MeterReading) {
-        // An older round must be heard of first: the gate may be slower than what is asked of it.
+        // An older round must be acknowledged first: the gate may be slower than the requested rate.
         let expected = u64::from(reading.sequence.saturating_sub(ROUNDS)) * self.outlet.sessions.len() as u64;
         while self.outlet.durable.load(Ordering::Relaxed) < expected {
             std::thread::sleep(PAUSE);

@@ -17,7 +17,7 @@ impl Introduced {
         Introduced { most, by_site: Mutex::default() }
     }
 
-    /// Whether a site may speak for this charger beside those for which it has spoken.
+    /// Whether a site may introduce this charger beside those that it has introduced.
     pub fn admits(&self, site: &SiteId, charger: &ChargerId) -> bool {
         let mut by_site = self.by_site.lock().unwrap_or_else(PoisonError::into_inner);
         let known = by_site.entry(site.clone()).or_default();

@@ -15,12 +15,12 @@ pub enum KeysError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
-    /// What is in it.
+    /// The fault of its content.
     #[error("{}: {what}", path.display())]
     Content {
         /// Which.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
 }
@@ -61,7 +61,7 @@ pub fn rotate(path: &Path) -> Result<u32, KeysError> {
     Ok(id)
 }
 
-/// Takes a key away that is not the one that seals.
+/// Removes a key that is not the sealing one.
 pub fn retire(path: &Path, id: u32) -> Result<(), KeysError> {
     let ids: Vec<u32> = read(path)?.ids().collect();
     let wrong = |what: String| Err(KeysError::Content { path: path.to_owned(), what });

@@ -44,12 +44,12 @@ pub use crate::console::{Figures, Money, ask_all};
 /// How the process ends when the disk fails: `EX_TEMPFAIL` of sysexits.h, one of the documented exit codes.
 pub const DISK_FAILED: i32 = 75;
 
-/// What happens when the disk fails: memory is ahead of it, so nobody may be told anything any more. The process ends
-/// and starts again from what is durable.
+/// Ends the process when the disk fails: memory is ahead of the disk, so nothing more may be sent. The next start
+/// continues from durable facts.
 pub fn end_process(failure: &crate::journal::Failure) {
     use std::io::Write as _;
     tracing::error!("the journal failed, the process ends: {failure}");
-    // On a full disk nobody may be able to write this down either; the exit code says it still.
+    // On a full disk this message may be lost; the exit code remains.
     let _ = writeln!(std::io::stderr(), "error: the journal failed, the process ends: {failure}");
     std::process::exit(DISK_FAILED);
 }

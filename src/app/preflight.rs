@@ -1,7 +1,8 @@
-//! What a gate and its first driver need, looked at before it starts: the same for `serve`, `doctor` and `config check`.
+//! Checks of the requirements of a gate and its first driver, before the start: the same for `serve`, `doctor` and
+//! `config check`.
 //!
-//! Nothing is changed, everything that is wrong is found at once, and a gate for which anything is wrong would refuse its
-//! first driver, or not start at all.
+//! They change nothing and report all faults at once. With a fault, the gate would refuse its first driver, or not
+//! start at all.
 
 use super::configured::{Tariffs, mac_key};
 use super::keys;
@@ -25,16 +26,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What.
+    /// The kind of entry.
     pub name: &'static str,
-    /// How it is.
+    /// Its severity.
     pub state: State,
     /// What was found, and where.
     pub detail: String,
-    /// What to do about it.
+    /// Advice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
@@ -43,21 +44,21 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// As it should be.
+    /// No fault.
     Good,
-    /// The gate runs, and an operator should know.
+    /// The gate runs, but an operator should act.
     Warning,
     /// The gate does not start, or refuses its first driver.
     Wrong,
 }
 
 impl Finding {
-    /// As it should be.
+    /// A result without a fault.
     pub fn good(name: &'static str, detail: impl ToString) -> Finding {
         Finding { name, state: State::Good, detail: detail.to_string(), help: None }
     }
 
-    /// An operator should know.
+    /// A result on which an operator should act.
     pub fn warning(name: &'static str, detail: impl ToString, help: impl ToString) -> Finding {
         Finding { name, state: State::Warning, detail: detail.to_string(), help: Some(help.to_string()) }
     }
@@ -75,7 +76,7 @@ const CLOCK_BEHIND_MAX: TimeSpan = TimeSpan::from_secs(60);
 const DAYS_WANTED: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
 
-/// Looks at everything. With a gate `running` on the same data, its lock and its addresses are its own.
+/// Runs all checks. With a gate `running` on the same data, its lock and its addresses are its own.
 pub fn preflight(config: &Config, now: Timestamp, running: bool) -> Vec<Finding> {
     let mut found = files(config);
     found.extend(secrets(config));
@@ -106,7 +107,7 @@ fn files(config: &Config) -> Vec<Finding> {
     missing.iter().map(told).collect()
 }
 
-/// Files with secrets that cannot be used. One that is not there was told, or is made at the first start.
+/// Files with secrets that cannot be used. A missing one is reported elsewhere, or made at the first start.
 fn secrets(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut wrong = |error: &dyn std::fmt::Display| {
@@ -237,7 +238,7 @@ pub(crate) fn assigned(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Ve
     found
 }
 
-/// For each kind of credential there is a processor to ask, or an account.
+/// Whether each kind of credential has a processor, or accounts.
 pub(crate) fn routes(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Vec<Finding> {
     let registry = Registry { rules: config.routing_rules(), ..Registry::default() };
     if registry.rules.is_empty() {

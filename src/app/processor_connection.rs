@@ -31,7 +31,7 @@ struct Outlet {
 }
 
 impl ProcessorConnection {
-    /// A connection whose handshake is done.
+    /// A connection after its handshake.
     pub fn new(
         id: ConnectionId,
         link: ProcessorLink,

@@ -1,4 +1,4 @@
-//! A data directory whose gate does not run, opened to be looked at.
+//! Opens the data directory of a stopped gate for reading.
 
 use super::gate::StartError;
 use super::places::NoTariffs;
@@ -15,8 +15,8 @@ use ring::hmac;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Rebuilds what a gate knew, by the same recovery. Nothing is decided, nothing is asked again, nothing is written but
-/// what recovery itself does (a torn end of the log is cut).
+/// Rebuilds the gate's state by the same recovery. Makes no decisions, sends no requests, and writes only what
+/// recovery itself does (a torn end of the log is cut).
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
     let places: Box<dyn Places> = Box::new(NoTariffs);

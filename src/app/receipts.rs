@@ -1,4 +1,4 @@
-//! How a gate makes receipts: who sells, and the key that signs.
+//! Settings of a gate's receipts: the seller, and the key that signs.
 
 use crate::accounting::dossier::{Billing, Sites};
 use crate::billing::{Issuer, Place, SigningKey};
@@ -11,10 +11,10 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// How closed sessions are put away.
+/// How closed sessions are archived.
 #[derive(Debug)]
 pub struct Receipts {
-    /// Who sells.
+    /// The seller.
     pub issuer: Issuer,
     /// The key that signs; without one a key is made and kept beside the data.
     pub key: Option<SigningKey>,
@@ -24,7 +24,7 @@ pub struct Receipts {
     pub series: SeriesNames,
 }
 
-/// As the configuration has it built in: an operator whom nobody can mistake for a real one.
+/// The built-in operator of the configuration, unmistakably an example.
 impl Default for Receipts {
     fn default() -> Receipts {
         Receipts::of(&Operator::default())
@@ -33,7 +33,7 @@ impl Default for Receipts {
 
 /// The private key in PKCS#8, readable only by its owner.
 const KEY_FILE: &str = "receipt-key.der";
-/// The public key in PEM, for whoever checks receipts.
+/// The public key in PEM, for checks of receipts.
 const PUBLIC_FILE: &str = "receipt-key.pem";
 
 impl Receipts {
@@ -45,7 +45,7 @@ impl Receipts {
             invoices: invoice_prefix.into(),
             credit_notes: credit_note_prefix.into(),
             per_partition: invoice_series == SeriesScope::Partition,
-            // The configuration knows no other names than those of zones that exist.
+            // The configuration accepts only names of existing zones.
             zone: TimeZone::get(time_zone.as_str()).unwrap_or(TimeZone::UTC),
         };
         Receipts { issuer: Issuer { name, address, vat_id }, key: None, sites: Sites::default(), series }
@@ -71,7 +71,8 @@ impl Receipts {
         receipts
     }
 
-    /// The key is read from the data directory, or made there; without a directory it lives as long as the process.
+    /// The key is read from the data directory, or made there; without a directory it is kept for the lifetime of the
+    /// process.
     pub(super) fn billing(self, directory: Option<&Path>, receipt_base: &str) -> io::Result<Billing> {
         let key = match (self.key, directory) {
             (Some(key), _) => key,

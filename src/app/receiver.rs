@@ -1,4 +1,4 @@
-//! Takes in who has passed the handshake, and puts each connection on the thread where it is served.
+//! Takes connections after their handshake, and passes each to the thread that serves it.
 
 use super::charger_connection::ChargerConnection;
 use super::connection::Connection;

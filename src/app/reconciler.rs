@@ -1,4 +1,4 @@
-//! Lays settlement batches beside what was captured and refunded, on a thread of its own: it looks at every session.
+//! Matches settlement batches with captures and refunds, on a thread of its own: it reads every session.
 
 use crate::actors::directory::Directory;
 use crate::billing::reconciliation::lay::Verdict;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How long a full mailbox is waited for before it is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// When it is looked again after something could not be looked at.
+/// Interval of repetition after an incomplete run.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// A running reconciler; it ends when the channel to it does.
@@ -28,9 +28,9 @@ enum Wish {
 }
 
 impl Reconciler {
-    /// Starts it, looks whether something was left over, and listens for batches that are whole.
+    /// Starts the thread, which first handles batches left over, then those that become complete.
     pub fn start(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> std::io::Result<Reconciler> {
-        // One order to look is as good as many.
+        // Several pending requests have the effect of one.
         let (wishes, wished) = mpsc::sync_channel(1);
         let theirs = wishes.clone();
         directory.set_on_batch(Box::new(move || drop(theirs.try_send(Wish::Look))));
@@ -63,9 +63,8 @@ impl Drop for Reconciler {
     }
 }
 
-/// Books every part of every whole batch that is not booked, and has the parts of those that are taken back booked the
-/// other way round. Returns whether it could look at all of them: nothing is booked beside operations of which some are
-/// not known.
+/// Books every unbooked part of every complete batch, and books the parts of reverted batches with exchanged sides.
+/// Returns whether all sessions could be read: nothing is booked while some operations are unknown.
 fn look(views: &Views, directory: &Directory) -> bool {
     let due = match views.due() {
         Ok(due) => due,

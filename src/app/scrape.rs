@@ -1,4 +1,4 @@
-//! What a gate measures of itself, written into a scrape.
+//! Metrics of the process and its log, written into a scrape.
 
 use crate::host::wall_clock;
 use crate::metrics::{

@@ -1,4 +1,4 @@
-//! What a gate is made of.
+//! Settings and parts of a gate.
 
 use super::data::Data;
 use super::receipts::Receipts;
@@ -15,7 +15,7 @@ use crate::wire::{MacKey, MaySpeakFor};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What a gate is made of.
+/// The parts of a gate.
 pub struct Settings {
     /// Where its facts are kept.
     pub data: Data,
@@ -29,14 +29,14 @@ pub struct Settings {
     pub chargers: Option<ListenerSettings>,
     /// The listener for processors.
     pub processors: Option<ListenerSettings>,
-    /// Which site speaks for which charger.
+    /// The sites with their chargers.
     pub may_speak_for: MaySpeakFor,
     /// Most chargers that one site controller introduces.
     pub chargers_per_site_max: usize,
     /// The key of a processor's MAC, where one is agreed on.
     pub mac_of: MacOf,
-    /// Which processor is asked for what. Without a rule, every one with a certificate for all that it takes; with some,
-    /// no other may dial in.
+    /// Rules that assign requests to processors. Without a rule, every processor with a certificate gets requests for
+    /// all that it accepts; with some, no other may connect.
     pub rules: Vec<Rule>,
     /// Beginnings of tokens of products that treat a hold as a purchase.
     pub no_holds: Vec<Box<str>>,
@@ -46,7 +46,7 @@ pub struct Settings {
     pub keys: Keyring,
     /// What receipts' addresses begin with.
     pub receipt_base: String,
-    /// How closed sessions are put away; without it they stay in memory.
+    /// How closed sessions are archived; without it they stay in memory.
     pub receipts: Option<Receipts>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
@@ -56,7 +56,7 @@ pub struct Settings {
     pub rhythm: Rhythm,
     /// How recovery is shown.
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
-    /// What happens when the disk fails; the default ends the process.
+    /// Called when the disk fails; the default ends the process.
     pub on_failure: Arc<dyn Fn(&Failure) + Send + Sync>,
 }
 
@@ -88,21 +88,21 @@ impl Settings {
     }
 }
 
-/// How many threads run partitions: as many as are `wanted`, or as many as there are cores; never more than partitions.
+/// Number of threads that run partitions: `wanted`, or one per core; never more than partitions.
 pub fn shards_of(wanted: u16, partitions: u16) -> u16 {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = if wanted == 0 { u16::try_from(cores).unwrap_or(u16::MAX) } else { wanted };
     shards.clamp(1, partitions.max(1))
 }
 
-/// Tells the key of a processor's MAC.
+/// Returns the key of a processor's MAC.
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
 
 /// A listener.
 pub struct ListenerSettings {
     /// Where; port 0 means any.
     pub address: SocketAddr,
-    /// Who may come in.
+    /// Peers that are accepted.
     pub tls: Arc<Tls>,
     /// Most connections at once.
     pub connections_max: usize,

@@ -1,4 +1,4 @@
-//! A living gate, without a network: load from inside, snapshots, backups.
+//! Tests of a running gate without a network: in-process load, snapshots, backups.
 
 use super::{Data, Gate, Inside, InsideLoad, Rhythm, Settings};
 use crate::actors::keeper::Backup;
@@ -57,7 +57,8 @@ fn readings_wait_while_the_log_is_made_shorter() {
     gate.stop();
 }
 
-/// What was said long ago is in the state, not in the log: the directory grows with what lives, not with what was said.
+/// Old facts are in the state, not in the log: the directory grows with live sessions, not with the number of
+/// messages.
 #[test]
 fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let place = tempfile::tempdir().unwrap();
@@ -84,7 +85,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     assert_eq!(figures.books_imbalance_minor, 0);
 }
 
-/// What a gate leaves behind when it stops in good order is in its snapshots: the next start has nothing to replay.
+/// The state of a gate that stopped in good order is in its snapshots: the next start has nothing to replay.
 #[test]
 fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not() {
     for (rounds, takes) in [(300, true), (2, false)] {

@@ -1,4 +1,4 @@
-//! The threads of a gate: its actors, each where it lives.
+//! The threads of a gate, with the actors on each.
 
 use super::gate::StartError;
 use super::scrape::CommitDurations;

@@ -1,4 +1,4 @@
-//! A processor with a good certificate that no rule names: it is told so, and nothing is made for it.
+//! A processor with a valid certificate without a rule: it is refused with a reason, and no state is created for it.
 
 use super::connection;
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};

@@ -63,7 +63,7 @@ pub enum DemoError {
     /// The listeners' certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The file in which the clock is promised ahead, or a folder of memories.
+    /// The file with the clock's reserved time, or a folder of stored states.
     #[error(transparent)]
     File(#[from] FileError),
     /// The memory of a simulated processor.
@@ -99,7 +99,7 @@ pub struct Demo {
     runtime: tokio::runtime::Runtime,
     first_receipt: Option<Duration>,
     commits: Histogram<u64>,
-    /// The last that all shards told.
+    /// The last figures of all shards.
     figures: Figures,
     /// Readings that were durable before this run.
     readings_before: u64,
@@ -144,9 +144,9 @@ const ZONE: &str = "Europe/Amsterdam";
 const PARTITIONS: u16 = 16;
 const ACCOUNTS: u16 = 20;
 const TOP_UP_MINOR: i64 = 100_000;
-/// However fast the clock, simulated peers have this long to come back or to say something.
+/// However fast the clock, simulated peers have this long to reconnect or to send a message.
 const TIMEOUT_LEAST: TimeSpan = TimeSpan::from_secs(10);
-/// How long a request to a simulated processor may be under way.
+/// How long a request to a simulated processor may be in progress.
 const REQUEST_LIFE_MAX: TimeSpan = TimeSpan::from_secs(2);
 
 impl Demo {
@@ -192,7 +192,7 @@ impl Demo {
             let dialler = dialler(Connector::new(&trust, own)?, processors);
             let mut behaviour = processor::Settings::new(id, settings.seed);
             behaviour.rates = rates;
-            // It is part of this process: no request is under way for longer, and none outlives the process.
+            // It is part of this process: no request is in progress for longer, and none outlives the process.
             behaviour.capabilities.request_life_max = REQUEST_LIFE_MAX;
             behaviour.capabilities.inquiry_authoritative_after = Some(REQUEST_LIFE_MAX);
             let lines = Lines { dialler, connections: 2, mac: None };
@@ -258,7 +258,7 @@ impl Demo {
         let views = Views::running(self.gate.directory().clone(), self.gate.archive().cloned());
         let query = width.map(|width| ("width".to_owned(), width.to_string())).into_iter().collect();
         let request = Request { path: format!("receipts/{number}.txt"), query };
-        // It is signed and archived a moment after the charger was told.
+        // It is signed and archived a moment after the charger's receipt.
         let Ok(Answer::Text(_, text)) = console::get(&views, &request) else { return None };
         self.receipt_shown = true;
         Some(text)
@@ -457,7 +457,7 @@ fn simulated(id: ChargerId, number: u16, seed: u64) -> charger::Settings {
     }
 }
 
-/// Where the demonstration keeps its things, unless told otherwise.
+/// The default directory of the demonstration.
 pub fn default_directory() -> &'static Path {
     Path::new(".wattstile/demo")
 }
