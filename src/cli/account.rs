@@ -202,7 +202,7 @@ fn typed(token: String) -> Result<String, CliError> {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {

@@ -48,7 +48,7 @@ enum Verb {
     },
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Create { data, to } => {
@@ -69,7 +69,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::Verify { from, temporary } => {
             let place = temporary.join(format!("wattstile-backup-{}", std::process::id()));
             let checked = check(&from, &place);
-            // What is left of the check is in the way of nobody but the disk.
+            // A leftover of the check only takes space.
             let removed = std::fs::remove_dir_all(&place);
             let found = checked?;
             if let Err(left) = removed {
@@ -89,7 +89,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 struct Checked {
     #[serde(flatten)]
     found: Inspection,
-    /// Live sessions that a gate would go on with.
+    /// Live sessions that a gate would continue.
     sessions_live: u64,
     /// How far the books are from balance, in minor units: zero, or a defect.
     books_imbalance_minor: i128,

@@ -87,10 +87,10 @@ enum Verb {
     Renew,
 }
 
-/// The trust domain unless told otherwise.
+/// The default trust domain.
 pub const DEFAULT_TRUST_DOMAIN: &str = "wattstile.local";
 
-/// Whom a certificate can be issued for.
+/// Kind of peer that a certificate can be issued for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PeerRole {
     /// A charging station
@@ -101,7 +101,7 @@ enum PeerRole {
     Processor,
 }
 
-/// A certificate in an answer: what it says, and whom the gate takes its holder for.
+/// A certificate in an answer: its fields, and the peer that it identifies.
 #[derive(Debug, Serialize)]
 struct Shown {
     file: PathBuf,
@@ -109,7 +109,7 @@ struct Shown {
     number: usize,
     /// `charger/AMS-0007`; none for what is no peer's.
     peer: Option<String>,
-    /// Why its name is nobody's.
+    /// Why its name identifies no peer.
     problem: Option<String>,
     days_left: i64,
     #[serde(flatten)]

@@ -25,8 +25,8 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// All layers, checked. What is wrong with them is told, and ends the verb with exit code 78. Old spellings are told on
-    /// standard error.
+    /// Loads and checks all layers. Faults are reported, and end the verb with exit code 78. Old spellings are
+    /// reported on standard error.
     pub fn load(&self, output: &Output) -> Result<Config, CliError> {
         let (config, warnings) = self.load_with_warnings()?;
         warnings.iter().for_each(|warning| output.warn(warning));
@@ -138,7 +138,7 @@ fn check(args: &ConfigArgs, offline: bool, output: &Output) -> Result<Exit, CliE
     Ok(Exit::Ok)
 }
 
-/// Warnings are told; everything that is wrong is told in one error, with what to do about each.
+/// Reports warnings; all faults become one error, with advice for each.
 pub(super) fn ready(findings: &[Finding], warn: impl Fn(String)) -> Result<(), CliError> {
     let mut wrong = Vec::new();
     for Finding { name, state, detail, help } in findings {

@@ -1,4 +1,4 @@
-//! `wattstile demo`: a whole network on this machine, to look at.
+//! `wattstile demo`: a whole network on this machine, for a first impression.
 
 use super::interrupts::{Interrupts, Wish};
 use super::layout::{fitted, flow};
@@ -36,10 +36,10 @@ pub struct Args {
     seed: u64,
 }
 
-/// How often the live line is drawn.
+/// Interval at which the live lines are drawn.
 const BEAT: Duration = Duration::from_millis(500);
 
-/// How often a plain line tells how it goes, where none can change in place.
+/// Interval of plain lines with the progress, for outputs where lines cannot be redrawn.
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Most time that the last receipts are awaited.
@@ -185,7 +185,7 @@ fn first_receipt(text: &str, directory: &Path) -> String {
     format!("The first receipt (`wattstile receipt show --last{data}` shows the newest):\n{rule}\n{text}\n{rule}\n")
 }
 
-/// Three lines that say how the network is, each short enough for a terminal of 80 columns.
+/// Three lines with the state of the network, each short enough for a terminal of 80 columns.
 fn live(standing: &Standing, speed: u32, last: &mut Option<(Instant, u64, i64)>) -> String {
     let Standing { figures, fleet, sync_p99_us, .. } = standing;
     let now = Instant::now();

@@ -45,7 +45,7 @@ const ROOM_LEAST: u64 = 256 << 20;
 /// About so many files are open when a gate's listeners open.
 const FILES_BESIDE: u64 = 128;
 
-/// Looks at everything.
+/// Runs all checks.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.config.load(output)?;
     let data = config.data_folder();
@@ -106,7 +106,7 @@ fn nearest(path: &Path) -> PathBuf {
     path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/")).to_owned()
 }
 
-/// Room on the disk, as df(1) tells it.
+/// Free space on the disk, as df(1) reports it.
 fn room(place: &Path) -> Finding {
     let told = Command::new("df").arg("-Pk").arg(place).output();
     let free = told.ok().and_then(|told| {

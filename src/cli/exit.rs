@@ -15,7 +15,7 @@ pub enum Exit {
     Failed = 1,
     /// The arguments make no sense (clap ends with the same number).
     Usage = 2,
-    /// What was asked for does not exist.
+    /// The requested item does not exist.
     NotFound = 3,
     /// Refused by a rule, or in conflict with what is already there.
     Refused = 4,
@@ -68,9 +68,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb did not do what was asked, in words for the person at the terminal.
+/// Reason why a verb failed, with a text for the terminal.
 ///
-/// The rooms below have their own typed errors; this is where they become an exit code and a sentence.
+/// Lower modules have typed errors; here they become an exit code and a text.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct CliError {

@@ -35,7 +35,7 @@ struct Report {
     detail: String,
 }
 
-/// Asks once.
+/// Sends one request.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let console = match args.console {
         Some(address) => address,

@@ -157,10 +157,11 @@ pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// Asks whether everything that is left is to be given back, where nothing says how much.
+/// Asks for confirmation that the whole rest is to be refunded, where no amount is given.
 ///
 /// # Errors
-/// [`Exit::Usage`] where there is no person to ask.
+///
+/// [`Exit::Usage`] without a terminal for the question.
 fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Result<bool, CliError> {
     if output.is_json() || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         let error = CliError::new(Exit::Usage, "how much is to be given back is not said");
@@ -212,7 +213,7 @@ fn show(out: &mut dyn Write, sheet: &HoldSheet) -> io::Result<()> {
     timeline(out, &sheet.timeline, sheet.timeline_is_cut)
 }
 
-/// Who said what, and when: each line was on the disk before what it led to left the gate.
+/// The history with sources and times: each line was on disk before its consequences left the gate.
 fn timeline(out: &mut dyn Write, rows: &[TimelineRow], is_cut: bool) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -248,7 +249,7 @@ fn cells(row: &OperationRow) -> Vec<String> {
     ]
 }
 
-/// What an order about money asks of processors.
+/// The requests to processors of an order about money.
 fn asked(out: &mut dyn Write, document: &Value) -> io::Result<()> {
     let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let currency = text(&document["currency"]);

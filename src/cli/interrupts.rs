@@ -1,4 +1,4 @@
-//! Signals for verbs that run until they are told to stop.
+//! Signals for verbs that run until they are interrupted.
 
 pub use crate::transport::Wish;
 
@@ -7,7 +7,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
-/// What the process is told by signals, in order.
+/// The signals to the process, in order.
 pub struct Interrupts {
     wishes: Receiver<Wish>,
 }
@@ -23,7 +23,7 @@ impl Interrupts {
         let (sender, wishes) = channel();
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
-                // Ends when nobody listens any more.
+                // Ends when the receiver is gone.
                 while sender.send(signals.next().await).is_ok() {}
             });
         })?;

@@ -65,7 +65,7 @@ struct VerifySeries {
     out: Option<PathBuf>,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::VerifySeries(VerifySeries { file: Some(file), head, .. }) => verify_file(&file, head.as_deref(), output),

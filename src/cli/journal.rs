@@ -1,4 +1,4 @@
-//! `wattstile journal`: looks into the data directory of a gate that is not running.
+//! `wattstile journal`: reads the data directory of a gate that is not running.
 
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
@@ -74,7 +74,7 @@ struct Dump {
     raw: bool,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Verify(place) => verify(&place, output),
@@ -209,7 +209,7 @@ fn line(record: Record<'_>, raw: bool) -> Value {
     line
 }
 
-/// What the payload says, if this program can read it.
+/// The content of the payload, if this program can read it.
 fn meaning(record: Record<'_>) -> Option<Value> {
     fn of<'a, Id, Event>(payload: &'a [u8], name: &str) -> Option<Value>
     where
@@ -254,7 +254,7 @@ fn kind(text: &str) -> Result<RecordKind, String> {
     })
 }
 
-/// A failure of the journal as the command line tells it.
+/// Converts a failure of the journal.
 pub(super) fn error(failure: &Failure) -> CliError {
     let exit = match failure.exit_code() {
         65 => Exit::Corrupt,

@@ -43,7 +43,7 @@ enum Verb {
     },
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let path = match args.file {
         Some(file) => file,

@@ -1,10 +1,10 @@
-//! Text laid out for a terminal: broken between words, never inside one, so that an address stays whole.
+//! Layout of text for a terminal: broken between words, never inside one, so that an address stays whole.
 
 /// A terminal that is narrower is treated as if it had so many columns.
 pub const WIDTH_LEAST: usize = 20;
 
-/// The parts one behind the other with `between`, over as many lines as they take. A part is broken only between its words,
-/// and only where it is longer than a line; lines after the first begin with `indent` blanks.
+/// Joins the parts with `between`, over as many lines as needed. A part is broken only between its words, and only
+/// where it is longer than a line; lines after the first begin with `indent` blanks.
 pub fn flow(parts: &[String], between: &str, indent: usize, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let blanks = " ".repeat(indent);

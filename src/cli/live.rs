@@ -53,7 +53,7 @@ impl LiveLines {
         match self.mode {
             Mode::Hidden => {}
             Mode::Plain(every) => {
-                // A first line comes after a while too: at the start there is nothing to tell.
+                // The first line is delayed too: at the start there are no figures.
                 if drawn.at.is_none() {
                     drawn.at = Some(Instant::now());
                 }
@@ -98,7 +98,7 @@ impl Drop for LiveLines {
     }
 }
 
-/// Draws other lines over those that are there.
+/// Draws other lines over the present ones.
 fn draw(drawn: &mut Drawn, text: String) -> io::Result<()> {
     let width = columns(io::stderr()).unwrap_or(80).max(WIDTH_LEAST);
     let (shown, lengths) = redrawn(&drawn.lengths, &text, width);

@@ -33,7 +33,7 @@ pub enum Source {
     Reading(Box<Views>),
 }
 
-/// Longer than the gate waits for its shards: it says which of them are silent.
+/// Longer than the gate waits for its shards, so that its answer names those without one.
 const PATIENCE: Duration = console::PATIENCE.saturating_add(Duration::from_secs(15));
 
 /// The folder below which `serve` and `demo` keep their things, each in one of its own.
@@ -49,7 +49,7 @@ fn candidates(directory: &Path) -> Vec<PathBuf> {
     common.into_iter().filter(|data| data.is_dir()).collect()
 }
 
-/// The data directory that is meant.
+/// Finds the data directory at or below `directory`.
 ///
 /// # Errors
 /// Below the directory there is the data of a gate and of a demonstration, and not exactly one of them runs.
@@ -69,10 +69,10 @@ pub fn data_below(directory: &Path) -> Result<PathBuf, CliError> {
     }
 }
 
-/// The data directory that is meant, for a command that reads what is in it.
+/// Finds the data directory, for a command that reads it.
 ///
 /// # Errors
-/// What [`data_below`] says, and [`Exit::NotFound`] for a directory that is none: one text for every command.
+/// As [`data_below`], and [`Exit::NotFound`] for a directory without data: one text for every command.
 pub fn existing_data(directory: &Path) -> Result<PathBuf, CliError> {
     let data = data_below(directory)?;
     if DataDir::is_one(&data) {
@@ -215,7 +215,7 @@ impl Source {
         self.post_patiently(path, body, PATIENCE)
     }
 
-    /// What a settlement file would come to. Data can say that without a running gate too.
+    /// Matches a settlement file without booking it. A data directory without a running gate suffices.
     pub fn preview(&self, whole: &console::BatchPart) -> Result<console::BatchView, CliError> {
         let document = match self {
             Source::Running(_) => self.post("settlement/preview", whole)?,
@@ -242,19 +242,19 @@ impl Source {
     }
 }
 
-/// What a gate says of its health.
+/// The answer of a gate about its health.
 pub struct Health {
     /// It is as it should be.
     pub good: bool,
-    /// In words.
+    /// As text.
     pub detail: String,
 }
 
 impl Health {
-    /// Asks a console, without a token.
+    /// Sends a request to a console, without a token.
     ///
     /// # Errors
-    /// There is no answer in this time.
+    /// There is no answer within the time-out.
     pub fn ask(console: SocketAddr, path: &str, timeout: Duration) -> Result<Health, CliError> {
         let silent =
             |error: ureq::Error| CliError::new(Exit::Unreachable, format!("the console at {console}: {error}"));
@@ -433,8 +433,8 @@ pub fn kwh(value: Decimal) -> String {
     value.to_string()
 }
 
-/// Writes rows below their heads in aligned columns; columns whose head begins with `>` stand to the right. What would move a
-/// terminal's cursor or turn a line around is written out.
+/// Writes rows below their heads in aligned columns; columns whose head begins with `>` are aligned right. Characters
+/// that move a terminal's cursor or change the direction of a line are escaped.
 pub fn table(out: &mut dyn Write, heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     Table::new(heads).write(out, rows)
 }

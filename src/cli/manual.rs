@@ -21,7 +21,7 @@ pub struct Args {
 struct Page {
     name: &'static str,
     text: &'static str,
-    /// What follows the text word by word: a language and a source.
+    /// An appendix in its source form: a language and the text.
     appendix: Option<(&'static str, &'static str)>,
 }
 
@@ -103,7 +103,7 @@ fn paged(text: &str) -> bool {
     }
     let Ok(mut running) = command.spawn() else { return false };
     if let Some(mut input) = running.stdin.take() {
-        // Who leaves the pager early has read enough.
+        // A pager that is left early closes the pipe; that is no error.
         let _ = input.write_all(text.as_bytes());
     }
     running.wait().is_ok()

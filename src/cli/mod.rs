@@ -63,7 +63,7 @@ struct Arguments {
     verb: Verb,
 }
 
-/// How every verb speaks.
+/// Options of output that all verbs have.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 struct Manners {
@@ -173,7 +173,7 @@ impl Verb {
     }
 }
 
-/// Reads the arguments, does what they say, and returns the exit code.
+/// Parses the arguments, runs the verb, and returns the exit code.
 pub fn run() -> ExitCode {
     // Whatever this process makes (the log's database, exports, backups) is its user's alone, unless its mode is set by name.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
@@ -208,7 +208,7 @@ fn command() -> clap::Command {
     Arguments::command()
 }
 
-/// Whether an error is wanted as JSON, where the arguments could not be read as a whole.
+/// Whether errors are to be JSON, for arguments that could not be parsed as a whole.
 fn wants_json(arguments: impl Iterator<Item = OsString>) -> bool {
     arguments.take_while(|argument| argument != "--").any(|argument| argument == "--json")
 }

@@ -1,4 +1,4 @@
-//! Where the words go: data to standard output, messages to standard error, one JSON document with `--json`.
+//! Output of verbs: data to standard output, messages to standard error, one JSON document with `--json`.
 
 use super::exit::CliError;
 use super::live::{LiveLines, Mode, columns};
@@ -49,18 +49,18 @@ impl Output {
         Output { json, quiet }
     }
 
-    /// Whether data is wanted as JSON.
+    /// Whether data is to be JSON.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Whether a person looks at the messages: a terminal, and not asked to be quiet.
+    /// Whether messages go to a terminal and are not suppressed.
     pub fn is_live(&self) -> bool {
         !self.quiet && io::stderr().is_terminal()
     }
 
-    /// Gives the answer of a verb: with `--json` the value as one document whose first member `schema` names its shape
-    /// (`wattstile.<schema>`), otherwise what `text` writes.
+    /// Writes the result of a verb: with `--json` the value as one document whose first member is its `schema`
+    /// (`wattstile.<schema>`), otherwise the output of `text`.
     pub fn answer<T: Serialize>(
         &self,
         schema: &str,
@@ -76,14 +76,14 @@ impl Output {
         standard_output(written)
     }
 
-    /// Writes plain data: a file that was asked for, a text that is the same in both forms.
+    /// Writes plain data: a file, or a text that is the same in both forms.
     pub fn raw(&self, text: &str) -> Result<(), CliError> {
         let mut out = anstream::stdout().lock();
         standard_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
     }
 
-    /// Tells how things go, on standard error. Nothing depends on it: with `--json` a program reads along, and it is told
-    /// to a terminal only.
+    /// Reports progress on standard error. Nothing depends on it: with `--json` the reader is a program, so it is
+    /// written to a terminal only.
     pub fn say(&self, message: impl std::fmt::Display) {
         if !self.quiet && (!self.json || io::stderr().is_terminal()) {
             let _ = writeln!(anstream::stderr(), "{message}");
@@ -100,7 +100,7 @@ impl Output {
         };
     }
 
-    /// Tells why a verb ends without having done what was asked; with `--json` as [`error_document`] on one line.
+    /// Reports why a verb failed; with `--json` as [`error_document`] on one line.
     pub fn error(&self, error: &CliError) {
         let mut err = anstream::stderr().lock();
         if self.json {

@@ -45,7 +45,7 @@ pub struct Wishes {
     pub shards: u16,
     /// Partitions of the id space.
     pub partitions: u16,
-    /// Where its data lives; `None`: in a temporary folder that is removed afterwards.
+    /// Directory of its data; `None`: a temporary folder that is removed afterwards.
     pub data: Option<PathBuf>,
 }
 
@@ -146,7 +146,7 @@ fn door(pki: &Pki, door: ListenerKind, now: Now) -> Result<ListenerSettings, Cli
     Ok(ListenerSettings { address, tls, connections_max: CONNECTIONS_MAX, each_max: CONNECTIONS_MAX })
 }
 
-/// A folder that is removed with everything in it, unless somebody named it.
+/// A folder that is removed with its contents, unless it was given by name.
 pub(super) struct TemporaryFolder {
     path: PathBuf,
     kept: bool,
@@ -181,7 +181,7 @@ impl TemporaryFolder {
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if !self.kept {
-            // What is left in the temporary directory is no reason to fail.
+            // Leftovers in the temporary directory are no failure.
             let _ = fs::remove_dir_all(&self.path);
         }
     }

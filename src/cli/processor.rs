@@ -1,4 +1,4 @@
-//! `wattstile processor`: who holds the drivers' money, and whether they answer.
+//! `wattstile processor`: the payment processors, and their connections.
 
 use super::look::{List, Most, Which, give};
 use super::{CliError, Exit, Output};
@@ -48,7 +48,7 @@ struct Drain {
     dry_run: bool,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {
@@ -160,7 +160,7 @@ fn in_words(name: &str) -> String {
     words
 }
 
-/// Seconds as people say them: `24 h`, `5 days`, `90 s`.
+/// Seconds as text: `24 h`, `5 days`, `90 s`.
 fn span(seconds: i64) -> String {
     match seconds {
         s if s >= 172_800 && s % 86_400 == 0 => counted(s / 86_400, "day"),

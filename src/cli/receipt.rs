@@ -1,4 +1,4 @@
-//! `wattstile receipt`: checks receipts without asking anybody.
+//! `wattstile receipt`: checks receipts offline.
 
 use super::look::Which;
 use super::output::GOOD;
@@ -66,7 +66,7 @@ struct Verify {
     key: Option<PathBuf>,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Show(show) => show.run(output),

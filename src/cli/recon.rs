@@ -101,7 +101,7 @@ struct Compare {
     out: Option<PathBuf>,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Import(import) => import.run(&args.which.open(output)?, output),

@@ -1,4 +1,4 @@
-//! `wattstile replay`: tells recorded sessions to a gate and compares what it bills with what was billed.
+//! `wattstile replay`: sends recorded sessions to a gate and compares its bills with the recorded ones.
 
 use super::output::{BAD, GOOD};
 use super::own_gate::{OwnGate, Wishes};
@@ -79,7 +79,7 @@ pub struct Args {
     patience: Duration,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     zone_named(&args.zone).map_err(|error| CliError::new(Exit::Usage, error))?;
     let file = File::open(&args.sessions).map_err(|error| CliError::file(&args.sessions, &error))?;
@@ -122,7 +122,7 @@ struct Answer<'a> {
     skipped: &'a BadRows,
 }
 
-/// The rows of a file that were left out, in words.
+/// Text on the rows of a file that were skipped.
 pub(super) fn skipped_rows(skipped: &BadRows, out: &mut dyn Write) -> io::Result<()> {
     if skipped.is_empty() {
         return Ok(());
@@ -131,7 +131,7 @@ pub(super) fn skipped_rows(skipped: &BadRows, out: &mut dyn Write) -> io::Result
     skipped.told.iter().try_for_each(|row| writeln!(out, "    {row}"))
 }
 
-/// Recorded sessions are years old, and no clock says so but their own.
+/// Recorded sessions are years old, so their times are compared with no clock.
 fn policy() -> Policy {
     Policy { clock_ahead_max: None, backlog_max: None, ..Policy::default() }
 }
@@ -192,7 +192,7 @@ fn processor_id() -> Result<ProcessorId, CliError> {
     ProcessorId::new("replay-cards").map_err(CliError::failed)
 }
 
-/// Tells the recording, beside a processor that approves everything where one is to be brought along.
+/// Sends the recording, with an approving processor of its own where the gate has none.
 fn tell(
     chargers: &BTreeMap<ChargerId, Vec<Arc<RecordedSession>>>,
     dials: &BTreeMap<ChargerId, Dialler>,
@@ -222,7 +222,7 @@ fn tell(
     })
 }
 
-/// Waits until the gate has said hello to the processor, so that the first start finds it there.
+/// Waits until the gate has answered the processor's `Hello`, so that the first start finds it connected.
 async fn wait_for(service: &Service, patience: Duration) -> Result<(), CliError> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {

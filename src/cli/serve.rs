@@ -37,7 +37,7 @@ pub struct Args {
     config: ConfigArgs,
 }
 
-/// What is said when the gate is ready.
+/// The message when the gate is ready.
 #[derive(Debug, Serialize)]
 struct Ready {
     chargers: Option<String>,
@@ -54,7 +54,7 @@ struct Ready {
     recovery_ms: u128,
 }
 
-/// Runs until a signal says otherwise.
+/// Runs until a signal ends it.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (config, warnings) = args.config.load_with_warnings()?;
     let log = Log::start(&config.log)?;
@@ -84,11 +84,11 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     let token = token.map_err(|error| CliError::caused(Exit::Config, &error))?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
     let mut settings = settings(&config, clock).map_err(setup_error)?;
-    // Which site speaks for which charger is one of the things that a reload may change.
+    // A reload may change the sites and their chargers.
     let speakers = Arc::new(ArcSwap::from_pointee(config.may_speak_for()));
     let sites = speakers.clone();
     settings.may_speak_for = Arc::new(move |site, charger| (sites.load())(site, charger));
-    // Health is answered from the first moment: live, and not ready.
+    // Health is answered from the start: live, and not ready.
     let starting = Arc::new(Starting::new(manager.clone()));
     let how_far = starting.clone();
     let listening = Listening {
@@ -130,7 +130,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         recovery_ms = u64::try_from(ready.recovery_ms).unwrap_or(u64::MAX),
         "the gate is ready"
     );
-    // Text would stand among the JSON documents of the log, which say the same.
+    // The log consists of JSON documents with the same content; text would not fit among them.
     let answer = |text: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| match log.shares_stdout()
         && !output.is_json()
     {
@@ -174,8 +174,9 @@ struct Reload<'a> {
 }
 
 impl Reload<'_> {
-    /// Loads certificates, lists and keys of tokens again, then the configuration with its tariffs. What is wrong is told,
-    /// and the old stays in force. Running sessions keep the tariff that they began with. False: something was wrong.
+    /// Loads certificates, lists and keys of tokens again, then the configuration with its tariffs. Faults are
+    /// reported, and the old values stay in force. Running sessions keep the tariff that they began with. Returns
+    /// false if there were faults.
     fn run(&mut self) -> bool {
         let mut whole = self.gate.edge().is_none_or(Edge::reload);
         match self.gate.directory().house().keys.reload() {
@@ -283,14 +284,14 @@ fn differing(one: &Config, other: &Config) -> Vec<String> {
     all.into_iter().filter(|name| one.get(*name) != other.get(*name)).cloned().collect()
 }
 
-/// How far the start has come, for whoever asks, and in the log now and then.
+/// The progress of the start, for health requests and, at intervals, for the log.
 struct Starting {
     begun: Instant,
     manager: Arc<ServiceManager>,
     seen: Mutex<(String, Instant)>,
 }
 
-/// How often the log tells of it.
+/// Interval of its lines in the log.
 const TELL: Duration = Duration::from_secs(1);
 
 impl Starting {

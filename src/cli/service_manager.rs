@@ -1,6 +1,6 @@
-//! What a service manager is told, as sd_notify(3) of systemd describes it: one datagram for each change.
+//! Notifications to a service manager by sd_notify(3) of systemd: one datagram for each change.
 //!
-//! Without `NOTIFY_SOCKET` nothing is told. A manager that does not listen is no reason to end: it is logged.
+//! Without `NOTIFY_SOCKET` nothing is sent. A send error is logged and not fatal.
 
 use crate::actors::directory::Directory;
 use crate::console::Figures;
@@ -32,7 +32,7 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The one that started this process, as its environment says.
+    /// The manager that started this process, by its environment.
     pub fn of_process() -> ServiceManager {
         let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
         let socket = address.and_then(|address| match connect(&address) {
@@ -78,7 +78,7 @@ impl ServiceManager {
         self.send("STOPPING=1\nSTATUS=stopping: what was decided becomes durable, connections are closed");
     }
 
-    /// Tells how the gate is, and feeds the watchdog while every shard answers, until the handle is dropped.
+    /// Sends the gate's state, and the watchdog's signal while every shard answers, until the handle is dropped.
     pub fn attend(self: &Arc<ServiceManager>, directory: Arc<Directory>, live: Option<Live>) -> io::Result<Attending> {
         let (stop, stopped) = channel();
         let every = self.watchdog.map_or(STATUS_EVERY, |watchdog| (watchdog / 2).min(STATUS_EVERY));
@@ -124,7 +124,7 @@ impl ServiceManager {
     }
 }
 
-/// The service manager is told how the gate is as long as this exists.
+/// Sends the gate's state to the service manager until it is dropped.
 pub struct Attending {
     _stop: Sender<()>,
 }

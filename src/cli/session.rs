@@ -63,7 +63,7 @@ impl One {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
     match args.verb {

@@ -44,7 +44,7 @@ enum Verb {
     Tokens,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Fleet(args) => fleet::run(args, output),
@@ -56,7 +56,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
-/// Where the gate is, and how its peers prove who they are.
+/// The gate's address, and the certificates of its peers.
 #[derive(Debug, clap::Args)]
 struct Target {
     /// The gate's listener for these peers
@@ -70,7 +70,7 @@ struct Target {
     pki: PathBuf,
 }
 
-/// Days that the certificates of simulated peers live.
+/// Validity of the certificates of simulated peers, in days.
 const CERTIFICATE_DAYS: u32 = 30;
 
 /// The way of every peer to the gate.
@@ -108,7 +108,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
         .map_err(CliError::failed)
 }
 
-/// Waits until the time is over or somebody asks for the end; meanwhile calls `beat` twice a second.
+/// Waits until the time is over or a signal arrives; meanwhile calls `beat` twice a second.
 async fn until_the_end(duration: Option<Duration>, mut beat: impl FnMut()) -> Result<(), CliError> {
     let mut signals = Signals::new().map_err(CliError::failed)?;
     let end = duration.map(|duration| Instant::now() + duration);

@@ -59,7 +59,7 @@ struct Speed {
     charger_hours_per_cpu_minute: u64,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let settings = Settings { seed: args.seed, minutes: args.hours * 60, chargers: args.chargers, faults: args.faults };
     let (report, speed) = simulate(&settings, args.threads, output);
@@ -102,7 +102,7 @@ fn simulate(settings: &Settings, threads: u16, output: &Output) -> (Report, Spee
     (report, Speed { cpu_ms, wall_ms, hours_per_cpu_minute, charger_hours_per_cpu_minute })
 }
 
-/// How to see a world again in which a promise was broken.
+/// How to repeat a world in which an invariant was violated.
 fn repeat(settings: &Settings, report: &Report) -> Vec<String> {
     let mut broken: Vec<u64> = report.violations.iter().map(|violation| violation.seed).collect();
     broken.dedup();
@@ -118,7 +118,7 @@ fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The report in words; also of `wattstile sim chaos --simulated`.
+/// The report as text; also of `wattstile sim chaos --simulated`.
 pub(super) fn describe(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let zero = &report.reckoning;
     writeln!(

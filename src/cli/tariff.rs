@@ -33,7 +33,7 @@ enum Verb {
     Ls(explain::ListArgs),
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.verb {
         Verb::Lint(args) => lint::run(args, output),

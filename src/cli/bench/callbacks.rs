@@ -1,9 +1,10 @@
 //! `wattstile bench callbacks`: how many operations per second go through a processor's callback connection.
 //!
-//! A whole gate with its log on disk, and one connection over mutual TLS to a processor that approves everything at once, on
-//! a thread of its own. What is asked for are top-ups by card: an authorization, then its capture, then the next one. An
-//! operation counts from the moment in which it is ordered (a capture: in which the authorization before it is answered) to
-//! the acknowledgement of its answer: it was durable before it left the gate, and its outcome before that acknowledgement.
+//! A whole gate with its log on disk, and one connection over mutual TLS to a processor that approves everything at
+//! once, on a thread of its own. The load is top-ups by card: an authorization, then its capture, then the next one.
+//! An operation counts from the moment in which it is ordered (a capture: in which the authorization before it is
+//! answered) to the acknowledgement of its answer: it was durable before it left the gate, and its outcome before
+//! that acknowledgement.
 
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
@@ -76,7 +77,7 @@ const PARTITIONS: u16 = 64;
 const ACCOUNTS: usize = 4_096;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut gate = OwnGate::start(Wishes {
         name: "wattstile-bench-callbacks",
@@ -209,7 +210,7 @@ impl Bench {
                 return Err(CliError::failed("the gate did not say hello in time"));
             }
         }
-        // Greeted is not listed yet: the processor's actor says so to those who choose one.
+        // The processor's actor lists it a moment after the `Hello`.
         while bench.directory.house().routes.load().registry.processors.is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -310,7 +311,7 @@ impl Bench {
         }
     }
 
-    /// Approves whatever is asked.
+    /// Approves every request.
     fn answer(&mut self, operation: &Operation) -> Result<(), CliError> {
         let session = operation.id.session();
         let amount = match (&operation.request, self.slots.contains_key(&session)) {

@@ -1,7 +1,7 @@
-//! What a connection costs that only stands there: chargers that have said hello and have nothing to tell.
+//! Cost of an idle connection: chargers that have connected and send nothing.
 //!
-//! The gate runs in this process, the chargers in another one that is started for it, so that only the gate's memory is
-//! looked at.
+//! The gate runs in this process, the chargers in another one that is started for it, so that only the gate's memory
+//! is measured.
 
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
@@ -41,13 +41,13 @@ pub struct Args {
     generator: bool,
 }
 
-/// What the other process is told, in JSON on its standard input.
+/// The parameters of the other process, in JSON on its standard input.
 #[derive(Serialize, Deserialize)]
 struct Job {
     gate: SocketAddr,
     root: Vec<u8>,
     peers: Vec<Peer>,
-    /// How many of them come before the first look.
+    /// Number of connections before the first measurement.
     first: usize,
 }
 
@@ -70,7 +70,7 @@ const FIRST: u32 = 400;
 /// Dials under way at once.
 const DIALS: usize = 16;
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     if args.generator {
         return generate();
@@ -149,8 +149,8 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// The other process: the first come in, it says so and waits for a line, the rest come in, and all stay until its input
-/// ends.
+/// The other process: connects the first chargers, reports it and waits for a line, connects the rest, and keeps all
+/// until its input ends.
 fn generate() -> Result<Exit, CliError> {
     let mut lines = io::stdin().lines();
     let mut next = || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
@@ -177,7 +177,7 @@ fn generate() -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// Connects, says hello and hears the answer.
+/// Connects, sends `Hello` and awaits the answer.
 fn greeted(
     peer: &Peer,
     trust: &Trust,

@@ -46,7 +46,7 @@ fn default_shards() -> u16 {
     crate::app::shards_of(0, 256)
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     output.say(format_args!(
         "shards of this machine: {}, unless --shards says otherwise",

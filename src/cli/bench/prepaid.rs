@@ -71,7 +71,7 @@ struct Run {
 
 const PARTITIONS: u16 = 64;
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
     let temporary = args.data.is_none();
     let name = format!("wattstile-bench-prepaid-{}", std::process::id());

@@ -82,13 +82,13 @@ pub(super) struct Measured {
     pub readings_recorded: u64,
     /// Bytes written to the log while it was measured.
     pub written: u64,
-    /// The most that the log took, of the moments at which it was looked at.
+    /// The greatest size of the log among the samples.
     pub log_bytes: u64,
     /// Before the first session.
     pub before: ProcessUsage,
     /// With all sessions open, before the measurement.
     pub open: ProcessUsage,
-    /// After the measurement, everything still live.
+    /// After the measurement, with everything still live.
     pub after: ProcessUsage,
     /// Microseconds of group commits.
     pub commits: Histogram<u64>,
@@ -103,19 +103,19 @@ struct Report {
     chargers: u32,
     /// 0 in process.
     connections: u32,
-    /// Readings per second that were asked for; absent for as many as possible.
+    /// The requested readings per second; absent for as many as possible.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<u32>,
     #[serde(flatten)]
     load: LoadReport,
-    /// How everybody came back.
+    /// Result of the reconnection of all chargers.
     #[serde(skip_serializing_if = "Option::is_none")]
     storm: Option<StormReport>,
     /// Readings in the gate's journal, by its own count.
     readings_recorded: u64,
     /// Resident memory of the gate's process while everything is live; in process that of the load is in it.
     rss_bytes: u64,
-    /// What that is more than before the first connection, per live session.
+    /// Its growth since before the first connection, per live session.
     bytes_per_session: u64,
     /// Processor time of the gate's process while it was measured, in milliseconds.
     cpu_ms: u64,
@@ -157,7 +157,7 @@ impl Report {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.generator {
         return tls::generate();

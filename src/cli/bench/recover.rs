@@ -54,11 +54,11 @@ pub struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     sessions: u32,
-    /// Readings that had been acknowledged when the last word came before the kill.
+    /// Readings that had been acknowledged at the last report before the kill.
     readings_acknowledged: u64,
     #[serde(flatten)]
     start: Started,
-    /// From the start of the process until it said that it is ready.
+    /// From the start of the process until it reported that it is ready.
     ready_ms: u64,
     /// Acknowledged readings that are not known after the start.
     lost: u64,
@@ -70,14 +70,14 @@ struct Report {
     snapshots_ms: u64,
 }
 
-/// What the process that starts again says.
+/// The report of the process that starts again.
 #[derive(Debug, Serialize, Deserialize)]
 struct Started {
     sessions_live: u64,
     readings_recorded: u64,
     /// Opening the store, snapshots, log.
     recovery_ms: u64,
-    /// The same until every shard answers: what was in flight is asked again by then.
+    /// The same until every shard answers: operations in flight are requested again by then.
     answering_ms: u64,
     /// When the snapshots were taken in, from the beginning.
     snapshots_loaded_ms: u64,
@@ -86,7 +86,7 @@ struct Started {
     rss_bytes: u64,
 }
 
-/// What the process that is killed says.
+/// The report of the process that is killed.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Word {
     durable: u64,
@@ -94,7 +94,7 @@ struct Word {
     snapshots_ms: u64,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.killed {
         return be_killed(&args);
@@ -118,7 +118,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let line = lines(&mut child)?.next().unwrap_or_else(|| Err(io::Error::other("the gate did not start again")));
     let ready_ms = millis(begun.elapsed());
     let start: Started = serde_json::from_str(&line.map_err(CliError::failed)?).map_err(CliError::failed)?;
-    // It has said what it had to say.
+    // Its report is complete.
     child.kill().and_then(|()| child.wait()).map_err(CliError::failed)?;
     let lost = word.durable.saturating_sub(start.readings_recorded)
         + u64::from(args.sessions).saturating_sub(start.sessions_live);
@@ -196,8 +196,8 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let mut inside = Inside::new(&gate, InsideLoad::one_each(args.sessions), Arc::new(SystemClock::new()))
         .map_err(CliError::failed)?;
     inside.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
-    // A log in the middle of its life: every partition has its two snapshots, and the log is let go behind them.
-    // A round may be under way that began before the last session was open.
+    // A log in the middle of its life: every partition has its two snapshots, and the log is trimmed below them. A
+    // cycle may be in progress that began before the last session was open.
     gate.take_snapshots(Duration::from_secs(600));
     gate.take_snapshots(Duration::from_secs(600));
     inside.round(|_| Some(Instant::now()));

@@ -1,7 +1,7 @@
 //! Over mutual TLS: how many readings a gate makes durable, and how long each waits for its acknowledgement.
 //!
-//! The gate runs in this process, the chargers in another one that is started for it, so that what the gate costs can be
-//! told apart from what its load costs. The other process is given its certificates on its standard input.
+//! The gate runs in this process, the chargers in another one that is started for it, so that the gate's cost is
+//! measured apart from that of its load. The other process reads its certificates from its standard input.
 
 use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What the other process is told, in JSON on its standard input.
+/// The parameters of the other process, in JSON on its standard input.
 #[derive(Serialize, Deserialize)]
 struct Job {
     gate: SocketAddr,
@@ -37,7 +37,7 @@ struct Job {
     storm: bool,
 }
 
-/// A connection of the other process: its key and certificate, and who speaks on it.
+/// A connection of the other process: its key and certificate, and its chargers.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Peer {
     chain: Vec<Vec<u8>>,
@@ -126,7 +126,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
             }
             false => None,
         };
-        // The sessions stay live until the other process is told to end.
+        // The sessions stay live until the other process ends.
         drop(input);
         Ok::<_, io::Error>((load, open, after, commits, figures, storm, written, log_bytes))
     })();
@@ -173,7 +173,8 @@ fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliErr
     })
 }
 
-/// The other process: opens the sessions, says so, waits for a line, measures, reports, and stays until its input ends.
+/// The other process: opens the sessions, reports it, waits for a line, measures, reports, and stays until its input
+/// ends.
 pub(super) fn generate() -> Result<Exit, CliError> {
     let mut input = String::new();
     io::stdin().read_line(&mut input).map_err(CliError::failed)?;

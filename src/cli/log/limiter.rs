@@ -1,7 +1,7 @@
 //! A bound on the log: so many lines of each place in the program, and of each peer there; the others are counted.
 //!
-//! It stands before the writers, so no place that a peer can reach has to think of it. Debug and trace lines pass: they
-//! are written only where they were asked for.
+//! It is applied before the writers, so code that a peer can reach needs no bound of its own. Debug and trace lines
+//! pass: they are written only where they were enabled.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -29,20 +29,20 @@ const OF_NONE: Rate = Rate { burst: 20, interval_ms: 10_000 };
 /// Buckets for the peers of one place; peers with the same hash share one.
 const PEERS: usize = 256;
 
-/// The first count of lines that were left out is told after this time, later ones after the other.
+/// The first count of dropped lines is logged after this time, later ones after [`LATER_COUNT_MS`].
 const FIRST_COUNT_MS: u64 = 1_000;
 const LATER_COUNT_MS: u64 = 60_000;
 
 /// Most characters of a line that its count repeats.
 const TEXT_MAX: usize = 120;
 
-/// Targets whose lines no peer causes: what the command line and the configuration say, and the counts themselves.
+/// Targets whose lines no peer causes: those of the command line and the configuration, and the counts themselves.
 const UNLIMITED: [&str; 3] = ["wattstile::cli", SETUP, COUNTS];
 /// The target of lines about configured files, of which there may be many at a start.
 pub const SETUP: &str = "wattstile::setup";
 const COUNTS: &str = "wattstile::log";
 
-/// Fields that say who or what caused a line; the first one of a line counts.
+/// Fields that name the cause of a line; the first one of a line counts.
 const CAUSES: [&str; 5] = ["peer", "charger", "processor", REMOTE, "series"];
 const REMOTE: &str = "remote";
 
@@ -68,7 +68,7 @@ struct Place {
     left_out: u64,
     text: String,
     is_info: bool,
-    /// When the lines that were left out are told next, in ms.
+    /// When the next count of dropped lines is logged, in ms.
     count_due: u64,
 }
 
@@ -172,7 +172,7 @@ impl Limiter {
         }
     }
 
-    /// Tells what was left out once a second, from a thread that ends with the process.
+    /// Logs the counts of dropped lines once a second, from a thread that ends with the process.
     pub fn tell_regularly(&self) {
         let limiter = self.clone();
         let told = move || {
@@ -192,7 +192,7 @@ impl<S: Subscriber> Layer<S> for Limiter {
     }
 }
 
-/// Finds who caused a line.
+/// Finds the cause of a line.
 struct Cause<'a> {
     rank: usize,
     hash: Option<u64>,
@@ -273,7 +273,7 @@ mod tests {
         let refuse = |processor| tracing::warn!(target: PEERS, processor, "a message is refused");
         let lines = written(&limiter, || (0..20_000).for_each(|_| refuse("acme")));
         assert!((5..10).contains(&lines.len()), "{}", lines.len());
-        // Another peer at the same place is heard.
+        // Another peer at the same place is logged.
         assert_eq!(written(&limiter, || refuse("other")).len(), 1);
         let now = limiter.now_ms();
         assert_eq!(limiter.counts(now, false), []);

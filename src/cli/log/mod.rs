@@ -35,7 +35,7 @@ impl Log {
             LogFormat::Text => false,
             LogFormat::Auto => !terminal,
         };
-        // A log that cannot be written, say on a full disk, is no reason to end.
+        // An unwritable log, for example on a full disk, is no reason to end.
         let lines = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
         let lines = match json {
             true => lines.json().flatten_event(true).with_current_span(false).boxed(),
@@ -72,7 +72,7 @@ impl Log {
         self.json && both.is_ok_and(same)
     }
 
-    /// Tells why the process ends, in a log of JSON documents as one of them, so that it is not printed among them.
+    /// Logs why the process ends, if the log consists of JSON documents, so that the error is not printed among them.
     pub fn failed(&self, error: CliError) -> CliError {
         if !self.json {
             return error;

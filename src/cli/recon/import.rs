@@ -1,4 +1,4 @@
-//! `recon import`: a settlement file goes to the gate, which says what it booked.
+//! `recon import`: sends a settlement file to the gate, and shows the bookings.
 
 use super::read_batch;
 use crate::billing::reconciliation::table::BadRows;
@@ -128,7 +128,7 @@ impl Import {
     }
 }
 
-/// What the gate said, with the lines of the file.
+/// The gate's answer, with the lines of the file.
 struct Answer<'a> {
     view: &'a BatchView,
     lines: &'a [SettlementLine],

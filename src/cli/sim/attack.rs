@@ -1,4 +1,4 @@
-//! `wattstile sim attack`: attackers of every kind beside honest traffic, and what a gate has to keep meanwhile.
+//! `wattstile sim attack`: attackers of every kind beside regular traffic, and checks of the gate's guarantees.
 
 mod gate;
 mod promises;
@@ -95,12 +95,12 @@ pub struct Args {
     list: bool,
 }
 
-/// Settlement batches of the honest processors come this often.
+/// Interval of the regular processors' settlement batches.
 const SETTLED_EVERY: Duration = Duration::from_secs(20);
-/// Honest drivers are alone for so long before the attack and after it.
+/// Time of regular traffic alone, before the attack and after it.
 const ALONE: Duration = Duration::from_secs(2);
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.list {
         return list(output);
@@ -189,7 +189,7 @@ fn trouble(Trouble(why): Trouble) -> CliError {
     CliError::failed(why)
 }
 
-/// Runs honest traffic and attackers, and gathers what is to be judged.
+/// Runs regular traffic and attackers, and gathers the figures for the checks.
 fn attack(
     args: &Args,
     attackers: &[Attacker],
@@ -200,7 +200,7 @@ fn attack(
     output: &Output,
 ) -> Result<Found, CliError> {
     let line = output.live_lines();
-    // Runtimes of their own: what attackers compute is not to delay the clock of honest peers.
+    // Runtimes of their own: the attackers' computation must not delay the regular peers' clock.
     let (of_honest, of_attackers) = (super::runtime()?, super::runtime()?);
     let interval = TimeSpan::from_ms(i64::try_from(args.interval.as_millis()).unwrap_or(i64::MAX).max(1));
     let settings = HonestSettings { chargers: args.chargers, interval, seed: args.seed };

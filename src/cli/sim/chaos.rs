@@ -76,13 +76,13 @@ struct Report {
     misbehaved: u64,
     /// Acknowledged readings that the gate did not have any more.
     readings_lost: u64,
-    /// Accepted sessions that it did not know any more.
+    /// Accepted sessions that the gate lost.
     sessions_lost: u64,
     /// Holds that are open in the processors' books.
     orphan_holds: u64,
     double_captures: u64,
     over_captures: u64,
-    /// Everything else that a processor should never be asked.
+    /// All other requests that a processor should never get.
     other_violations: u64,
     /// Sessions without a receipt, and callbacks that were never acknowledged.
     unresolved_after_grace: u64,
@@ -106,7 +106,7 @@ const SETTLING_DOWN: Duration = Duration::from_secs(10);
 const REFUNDED_PER_TEN_THOUSAND: u16 = 2_500;
 const REFUNDS_AT_ONCE: usize = 16;
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.simulated {
         return simulated(&args, output);
@@ -181,8 +181,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
 }
 
-/// Somebody at a desk gives money back for some of the sessions that got their receipts since the last time: all of it or a
-/// part. The gate may be killed before any of it has left. How many orders were taken in.
+/// Refunds some of the sessions that got their receipts since the last call, fully or in part, as an operator would.
+/// The gate may be killed before any of it was sent. Returns how many orders were accepted.
 fn refund_some(dir: &Path, fleet: &Fleet, dice: &mut Dice) -> u64 {
     let paid = fleet.take_finished().into_iter().filter(|one| one.total.minor > 0);
     let chosen: Vec<_> = paid.filter(|_| dice.chance(REFUNDED_PER_TEN_THOUSAND)).take(REFUNDS_AT_ONCE).collect();
@@ -191,7 +191,7 @@ fn refund_some(dir: &Path, fleet: &Fleet, dice: &mut Dice) -> u64 {
     for one in chosen {
         let Some(session) = one.id else { continue };
         let part = Amount::new(dice.between(1, one.total.minor), one.total.currency).major();
-        // A whole refund, or a part named by its total, so that saying it twice gives it back once.
+        // A whole refund, or a part named by its total, so that repeating it refunds once.
         let wish = match dice.chance(5_000) {
             true => serde_json::json!({ "total": part }),
             false => serde_json::json!({}),
@@ -213,7 +213,7 @@ fn simulated(args: &Args, output: &Output) -> Result<Exit, CliError> {
     Ok(if report.is_good() { Exit::Ok } else { Exit::Failed })
 }
 
-/// Nothing is open and nothing is promised.
+/// No hold is open and no money is expected.
 fn is_settled(service: &Service) -> bool {
     service.is_idle() && !service.report(false).books.holds.contains_key("open")
 }
@@ -222,7 +222,7 @@ fn millis(ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }
 
-/// A processor that misbehaves, whose requests do not stay on their way for long.
+/// A misbehaving processor whose delayed requests arrive soon.
 fn processor(id: ProcessorId, seed: u64, percent: u8) -> Settings {
     let rates = if percent == 0 { Rates::default() } else { Rates::hostile(percent) };
     let mut settings = Settings { rates, ..Settings::new(id, seed) };
@@ -356,7 +356,8 @@ fn minor(major: Decimal) -> i64 {
     (major * Decimal::ONE_HUNDRED).to_i64().unwrap_or(i64::MAX)
 }
 
-/// What the gate believes that a processor owes it, disputed money included, against what the processor took and kept.
+/// Difference between the processor's debt in the gate's books, disputed money included, and the processor's own
+/// figures.
 fn difference(books: &TrialView, processor: &ServiceReport) -> i64 {
     let name = format!(":{}:", processor.books.processor);
     let owed = books.rows.iter().filter(|row| matches!(&*row.code, "1110" | "1140") && row.account.contains(&name));

@@ -64,7 +64,7 @@ pub struct Args {
     patience: Duration,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let mut ways = args.target.open()?;
     let lines = args.lines(&mut ways)?;

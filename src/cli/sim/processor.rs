@@ -52,7 +52,7 @@ pub struct Args {
     duration: Option<Duration>,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let dialler = args.target.open()?.of(&Subject::Processor(args.id.clone()))?;
     let median = TimeSpan::from_ms(i64::try_from(args.latency.as_millis()).unwrap_or(i64::MAX / 10));
@@ -111,7 +111,7 @@ async fn settle_every(service: Arc<Service>, every: Duration) {
     }
 }
 
-/// Tells what is in the books whenever SIGUSR1 comes.
+/// Prints the books at each SIGUSR1.
 async fn tell_when_asked(service: Arc<Service>, holds: bool, output: Output) {
     let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
     while asked.recv().await.is_some() {

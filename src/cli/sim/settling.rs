@@ -9,7 +9,7 @@ use crate::sim::world::{Percentiles, Settling};
 use crate::units::Timestamp;
 use std::path::Path;
 
-/// Reads it. Sessions whose end was known within `quiet` count as settled in calm.
+/// Reads the times. Sessions whose end was known within `quiet` count as settled in calm.
 pub(super) fn settling(data: &Path, quiet: (Timestamp, Timestamp)) -> Result<Settling, CliError> {
     let data = DataDir::open(data).map_err(CliError::failed)?;
     let archive = Archive::open(&data).map_err(CliError::failed)?;

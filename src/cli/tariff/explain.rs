@@ -1,4 +1,4 @@
-//! `wattstile tariff explain` and `wattstile tariff ls`: tariffs in words.
+//! `wattstile tariff explain` and `wattstile tariff ls`: descriptions of tariffs.
 
 use super::{faulty, read};
 use crate::cli::{CliError, Exit, Output};

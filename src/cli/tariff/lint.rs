@@ -95,8 +95,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(if bad { Exit::Failed } else { Exit::Ok })
 }
 
-/// The text of a file, and what is to be said about it. A file that cannot be read is one finding, so that the others are
-/// looked at as well.
+/// The text of a file with its findings. A file that cannot be read is one finding, so that the others are checked as
+/// well.
 fn examined(file: &Path, profiles: Profiles) -> (String, Vec<Finding>) {
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,

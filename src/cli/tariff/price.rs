@@ -115,7 +115,7 @@ pub(super) fn zone_named(name: &str) -> Result<TimeZone, CliError> {
     zone(name).map_err(|error| CliError::new(Exit::Usage, error))
 }
 
-/// Hours on a clock: `1:58:22.8` says exactly what a decimal of an hour cannot.
+/// Hours as on a clock: `1:58:22.8` is exact where a decimal of an hour is not.
 fn clock(hours: &str) -> String {
     let ms = hours.parse::<Decimal>().ok().and_then(|hours| hours.checked_mul(Decimal::from(3_600_000)));
     let Some(ms) = ms.and_then(|ms| ms.round().to_i64()) else { return hours.to_owned() };

@@ -38,7 +38,7 @@ fn tariff_id(currency: Currency) -> String {
     format!("ATTACK-{}", currency.code())
 }
 
-/// The tariff of honest chargers.
+/// The tariff of the regular chargers.
 pub(super) fn tariff() -> Result<Tariff, CliError> {
     Ok(Tariff::parse(&tariff_text(Currency::EUR)).map_err(CliError::failed)?.tariff)
 }

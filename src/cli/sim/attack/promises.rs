@@ -24,7 +24,7 @@ pub(super) struct Found {
     pub books: Option<TrialView>,
     /// The gate ended by itself: its exit code, if it had one.
     pub ended: Option<Option<i32>>,
-    /// How it ended when it was asked to.
+    /// Its exit status at the requested end.
     pub exit: Option<Option<i32>>,
     /// Whether it came up again on its data, and how it ended then.
     pub restarted: Option<bool>,
@@ -76,7 +76,7 @@ const GROWTH_BYTES: u64 = 96 << 20;
 /// The account of what processors captured, in the chart.
 const RECEIVABLE: &str = "1110";
 
-/// A promise, and whether it was kept.
+/// A guarantee, and whether it held.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Promise {
     pub promise: &'static str,
@@ -119,7 +119,7 @@ impl Report {
         }
     }
 
-    /// Whether every promise was kept.
+    /// Whether every guarantee held.
     pub fn holds(&self) -> bool {
         self.holds
     }
@@ -258,6 +258,6 @@ fn difference(books: &TrialView, processor: &ServiceReport) -> Decimal {
     let claims = books.rows.iter().filter(|row| &*row.code == RECEIVABLE && row.account.contains(&name));
     let captured: Decimal = claims.map(|row| row.debits).sum();
     let taken: i64 = processor.books.totals.values().map(|sum| sum.captured_minor).sum();
-    // Honest processors take euro only.
+    // Regular processors take euro only.
     (captured - Decimal::new(taken, 2)).abs()
 }

@@ -30,11 +30,11 @@ pub(super) struct Samples {
     gone: bool,
 }
 
-/// What the samples say. Bytes, but for files.
+/// Results of the samples. Bytes, except for files.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Sampled {
     pub samples: u64,
-    /// The process was not there any more at one of them.
+    /// The process was missing at one of them.
     pub gone: bool,
     pub memory_first: u64,
     pub memory_most: u64,
@@ -70,7 +70,7 @@ impl Samples {
         self.taken.push(Sample { memory, files, log, archive, text_log });
     }
 
-    /// What they say.
+    /// Returns the results.
     pub fn done(mut self) -> Sampled {
         self.take();
         let most = |of: fn(&Sample) -> u64| self.taken.iter().map(of).max().unwrap_or(0);
