@@ -26,7 +26,8 @@ impl fmt::Display for Position {
     }
 }
 
-/// There is no room now. Nothing has changed; the caller stops reading its socket and asks again after a commit.
+/// The buffers are full. Nothing has changed; the caller stops reading its socket and repeats the call after a
+/// commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Busy {
     /// The buffer is full and the writer holds as many batches as it may.
@@ -64,7 +65,7 @@ impl Sequences {
         self.0[usize::from(partition.0)]
     }
 
-    /// Says that this record is the last one of its partition.
+    /// Sets the last record of a partition.
     ///
     /// # Panics
     /// When there is no such partition.
@@ -87,12 +88,12 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// How many records it carries.
+    /// Number of its records.
     pub fn records(&self) -> u64 {
         self.records
     }
 
-    /// How many bytes they take.
+    /// Number of their bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -128,6 +129,9 @@ impl Appender {
     }
 
     /// A place for the records of one turn, at most [`limits::PERMIT_BYTES_MAX`] bytes of them.
+    ///
+    /// # Errors
+    /// [`Busy::Records`], [`Busy::Log`].
     #[inline]
     pub fn reserve(&mut self) -> Result<Permit<'_>, Busy> {
         let used = self.gathering.bytes.len();
@@ -138,12 +142,18 @@ impl Appender {
     }
 
     /// A place for the records of one turn and for its effects behind the gate.
+    ///
+    /// # Errors
+    /// [`Busy`].
     #[inline]
     pub fn reserve_with<E>(&mut self, gate: &Gate<E>) -> Result<Permit<'_>, Busy> {
         self.reserve_for(gate, limits::PERMIT_EFFECTS_MAX)
     }
 
     /// A place for the records of one turn that queues up to so many effects: an input that names many things has as many.
+    ///
+    /// # Errors
+    /// [`Busy`].
     #[inline]
     pub fn reserve_for<E>(&mut self, gate: &Gate<E>, effects: usize) -> Result<Permit<'_>, Busy> {
         if !gate.has_room_for(effects) {
@@ -163,7 +173,8 @@ impl Appender {
         Some(std::mem::replace(&mut self.gathering, empty))
     }
 
-    /// The writer brings a batch back whose records are durable: the watermark moves, and the buffer is used again.
+    /// Takes a batch back from the writer after its records became durable: the watermark moves, and the buffer is
+    /// reused.
     ///
     /// # Panics
     /// When batches come back in another order than they were taken.
@@ -192,7 +203,7 @@ impl Appender {
         self.sequences.last(partition)
     }
 
-    /// Whether nothing waits and nothing is under way.
+    /// Whether no record waits and no batch is in progress.
     pub fn is_idle(&self) -> bool {
         self.durable == self.appended
     }
@@ -207,8 +218,8 @@ pub struct Permit<'a> {
 }
 
 impl Permit<'_> {
-    /// Appends a record whose payload `encode` writes at the end of the buffer it is given, and says where it stands. A
-    /// payload longer than a block takes several places.
+    /// Appends a record whose payload `encode` writes at the end of the buffer it is given, and returns its position.
+    /// A payload longer than a block takes several places.
     ///
     /// # Panics
     /// When the turn's records are longer than the permit allows: a machine's events are bounded.

@@ -1,15 +1,16 @@
-//! The archive: what is left of settled sessions, out of memory and out of the log, and readable for years.
+//! The archive: records of settled sessions, outside memory and the log, readable for years.
 //!
-//! Files of some 64 MiB, written from front to back and never changed once they are full. A full one ends with an index
-//! sorted by session, so that opening the archive reads a few bytes of each file and finding a session reads a few more;
-//! only the file that is being written is read as a whole. Entries are synced before anybody forgets a session:
+//! Files of some 64 MiB, written from front to back and never changed once they are full. A full one ends with an
+//! index sorted by session, so that opening the archive reads a few bytes of each file and finding a session reads a
+//! few more; only the file that is being written is read as a whole. Entries are synced before a session leaves
+//! memory:
 //!
 //! ```text
 //!   put -> sync -> (durable) -> the session leaves memory -> its partition's next snapshot is without it -> trim
 //! ```
 //!
-//! To put the same session again is always right: the same dossier changes nothing, another one counts from then on.
-//! The format stands in [`segment`](super::segment).
+//! Archiving the same session again is always allowed: the same dossier changes nothing, another one counts from then
+//! on. The format stands in [`segment`](super::segment).
 
 use super::archive_ids::{ArchiveIds, ById};
 use super::directory::DataDir;
@@ -24,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// Bytes of entries after which a file is full.
 const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The archive of one node. Whoever has a reference may read it, also while another thread writes.
+/// The archive of one node. References may be used for reading while another thread writes.
 #[derive(Debug)]
 pub struct Archive {
     place: Where,
@@ -49,19 +50,22 @@ struct Segments {
     dead: bool,
 }
 
-/// A settled session as it was put away.
+/// A settled session as it was archived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archived {
     /// Which session.
     pub session: SessionId,
     /// When it was settled.
     pub settled_at: Timestamp,
-    /// Its history, in the encoding of whoever put it away.
+    /// Its history, in the encoding of the caller of [`Archive::put`].
     pub dossier: Vec<u8>,
 }
 
 impl Archive {
     /// Opens the archive of a data directory, cutting away what was being written when the power failed.
+    ///
+    /// # Errors
+    /// A file of the archive cannot be read or written, or is damaged before its torn end.
     pub fn open(dir: &DataDir) -> Result<Archive, Failure> {
         Archive::open_with(dir, SEGMENT_BYTES)
     }
@@ -92,8 +96,11 @@ impl Archive {
         Archive { place: Where::Memory(Mutex::default()) }
     }
 
-    /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Says whether that was news. What is there
-    /// of the session and damaged is as good as another dossier: the new one counts from then on.
+    /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Returns whether it is a change. A
+    /// damaged entry of the session is replaced like one with another dossier.
+    ///
+    /// # Errors
+    /// The file cannot be written.
     pub fn put(&self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<bool, Failure> {
         match self.get(session) {
             Ok(Some(known)) if known.dossier == dossier && known.settled_at == settled_at => return Ok(false),
@@ -109,7 +116,10 @@ impl Archive {
         Ok(true)
     }
 
-    /// Makes everything put away so far durable. An error is final.
+    /// Makes everything archived so far durable. An error is final.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
     pub fn sync(&self) -> Result<(), Failure> {
         match &self.place {
             Where::Memory(_) => Ok(()),
@@ -117,7 +127,10 @@ impl Archive {
         }
     }
 
-    /// A session, if it was put away.
+    /// A session, if it was archived.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the entry of this session is damaged.
     pub fn get(&self, session: SessionId) -> Result<Option<Archived>, Failure> {
         let segments = match &self.place {
             Where::Memory(sessions) => {
@@ -126,7 +139,7 @@ impl Archive {
             }
             Where::Directory(segments) => segments,
         };
-        // What is on its way is looked for under the lock, full files without it: they never change.
+        // Entries in progress are searched under the lock, full files without it: they never change.
         let sealed = {
             let segments = lock(segments);
             if let Some(found) = segments.open.get(session)? {
@@ -142,9 +155,12 @@ impl Archive {
         Ok(None)
     }
 
-    /// Shows the sessions that were settled from `from` (included) until `to` (not included), in the order of files, and in
-    /// each by the time of settlement, until the visitor says no. A session that was put away again is shown once, as
-    /// it is now.
+    /// Shows the sessions that were settled from `from` (included) until `to` (not included), in the order of files,
+    /// and in each by the time of settlement, until the visitor returns false. A session that was archived again is
+    /// shown once, with its last record.
+    ///
+    /// # Errors
+    /// A file cannot be read, an entry is damaged, or the visitor's own failure.
     pub fn range(
         &self,
         from: Timestamp,
@@ -228,6 +244,9 @@ impl Archive {
     }
 
     /// Reads every entry of every file and holds it against its checksum. Returns how many there are.
+    ///
+    /// # Errors
+    /// A file cannot be read, or an entry is damaged; the failure names it.
     pub fn verify(&self) -> Result<u64, Failure> {
         match &self.place {
             Where::Memory(sessions) => {
@@ -247,7 +266,7 @@ impl Archive {
         }
     }
 
-    /// Changes a bit of what is kept of a session, for simulation: only in memory. The same bit again undoes it. Says
+    /// Flips a bit of a session's entry, for simulation: only in memory. Flipping it again restores it. Returns
     /// whether there is such a session.
     pub fn flip_bit(&self, session: SessionId, bit: u64) -> bool {
         let Where::Memory(sessions) = &self.place else { return false };
@@ -522,7 +541,8 @@ mod tests {
         assert!(matches!(damage.place, Place::Archive { offset, .. } if offset <= 100), "{damage}");
     }
 
-    /// Nobody hears that a damaged session is not there, others are not concerned, and when it is put away again it is whole.
+    /// A damaged session is reported as damaged, not as missing; others are unaffected, and archiving it again
+    /// replaces it.
     #[test]
     fn a_damaged_session_is_named_and_can_be_put_away_again() {
         let (_place, dir) = place();

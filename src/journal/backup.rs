@@ -1,4 +1,4 @@
-//! Backups: everything that a data directory holds, in files that need no database to be read.
+//! Backups: the contents of a data directory, in files that are read without a database.
 //!
 //! ```text
 //!   TO/
@@ -8,10 +8,10 @@
 //!     manifest.json each file's length and CRC-32, and the layout; written last: without it there is no backup
 //! ```
 //!
-//! While a gate runs, the log is read up to one commit and goes on being written behind it; no snapshot is taken and nothing
-//! is trimmed meanwhile. So the log in a backup reaches at least as far as the snapshots in it. It is
-//! restored into a new data directory only. What a processor was told after the backup was taken is not in it: after
-//! a restore, operations are asked again before anything is decided.
+//! While a gate runs, the log is read up to one commit and goes on being written behind it; no snapshot is taken and
+//! nothing is trimmed meanwhile. So the log in a backup reaches at least as far as the snapshots in it. It is
+//! restored into a new data directory only. Messages sent to a processor after the backup are not in it: after a
+//! restore, inquiries about operations precede any decision.
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
@@ -37,7 +37,7 @@ const MANIFEST: &str = "manifest.json";
 const LOG: &str = "log.blocks";
 const MAGIC: [u8; 8] = *b"wBACKUP1";
 
-/// What a backup consists of.
+/// The contents of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -47,7 +47,7 @@ pub struct Manifest {
     pub partitions: u16,
     /// Blocks in a generation of the log.
     pub generation_blocks: u32,
-    /// Whose data it is, if that is known.
+    /// The owner of the data, if one is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<Owner>,
     /// Blocks of the log.
@@ -71,6 +71,9 @@ pub struct FileSum {
 }
 
 /// Backs a data directory up that no gate uses.
+///
+/// # Errors
+/// The directory is in use or cannot be read, its log is damaged, or the backup cannot be written.
 pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
     let dir = DataDir::open(data)?;
     let mut store = SledStore::open(&dir)?;
@@ -80,6 +83,9 @@ pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
 impl LogView {
     /// Backs the data directory of this log up while it is in use. Until it is done nothing is trimmed from the log, and no
     /// snapshot written.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or the log is damaged.
     pub fn backup(&mut self, dir: &DataDir, to: &Path) -> Result<Manifest, Failure> {
         write(dir, &mut |base, deliver| scan::scan_view(self, base, deliver), to)
     }
@@ -90,6 +96,9 @@ type ReadLog<'a> =
     dyn FnMut(&Sequences, &mut dyn FnMut(&mut Blocks) -> Result<(), Failure>) -> Result<End, Failure> + 'a;
 
 /// Holds every file of a backup against the manifest.
+///
+/// # Errors
+/// There is no manifest, or a file is missing or differs from it; the failure names it.
 pub fn check(from: &Path) -> Result<Manifest, Failure> {
     let path = from.join(MANIFEST);
     let Some(text) = files::read_if_there(&path)? else {
@@ -120,6 +129,9 @@ pub fn check(from: &Path) -> Result<Manifest, Failure> {
 }
 
 /// Makes a new data directory from a backup, which is checked first.
+///
+/// # Errors
+/// Those of [`check`]; there is data in the directory already, or it cannot be written.
 pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
     let manifest = check(from)?;
     let layout = Layout { partitions: manifest.partitions, generation_blocks: manifest.generation_blocks };
@@ -204,7 +216,7 @@ fn write_log(log: &mut ReadLog<'_>, snapshots: &Snapshots, path: &Path) -> Resul
     };
     let mark = checkpoint::encode(&mark);
     let length = u32::try_from(mark.len()).expect("a mark is short").to_le_bytes();
-    // The mark is known only now, and stands first: the reader wants it first.
+    // The mark is known only now, but the reader needs it at the beginning.
     let mut whole = files::create(path).map_err(Failure::io("making", path))?;
     let mut blocks = File::open(&blocks_path).map_err(Failure::io("opening", &blocks_path))?;
     let written = whole
@@ -252,7 +264,7 @@ fn copy_all(from: &Path, to: &Path, name: &str, sums: &mut BTreeMap<String, File
     let mut copied = BTreeMap::new();
     loop {
         let there = names(from)?;
-        // What is not there any more has another name, under which it is copied as a whole.
+        // A file that disappeared was renamed, and is copied as a whole under its new name.
         for gone in copied.extract_if(.., |file, _| !there.contains(file)).map(|(file, _)| below.join(file)) {
             fs::remove_file(&gone).map_err(Failure::io("removing", &gone))?;
         }
@@ -350,7 +362,7 @@ mod tests {
         archive.sync().unwrap();
         let taken = log.view().backup(&dir, &at("backup")).unwrap();
         assert_eq!((taken.blocks, taken.records), (8, 24));
-        // The log goes on; the backup does not.
+        // The log continues; the backup does not.
         commit(&mut log, &mut appender, "tock");
         assert_eq!(check(&at("backup")).unwrap(), taken);
         assert_eq!(restore(&at("backup"), &at("restored")).unwrap(), taken);

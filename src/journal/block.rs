@@ -21,12 +21,12 @@ use crate::units::PartitionId;
 
 /// Bytes before a block's records.
 pub const BLOCK_HEADER: usize = 40;
-/// The longest block. sled moves a page that outgrows a quarter of its segment into a file which nobody syncs; with
+/// The longest block. sled moves a page that outgrows a quarter of its segment into a file that is never synced; with
 /// segments of 4 MiB and at most 26 values to a page this stays below with a margin.
 pub const BLOCK_MAX: usize = 32 * 1024;
 /// The version of the format of blocks, and of the records in them, that this program writes, and the only one that it reads.
 pub const BLOCK_VERSION: u8 = 2;
-/// What the list of a block takes with one partition, and what each further one adds.
+/// Bytes of a block's list with one partition, and of each further one.
 pub(super) const LIST_MIN: usize = LISTED + COUNT;
 const LISTED: usize = 10;
 const COUNT: usize = 2;
@@ -35,7 +35,7 @@ const MAGIC: [u8; 4] = *b"wBLK";
 const FLAG_LAST: u8 = 1;
 const CRC_AT: usize = 36;
 
-/// What a block says about itself.
+/// The fields of a block's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {
     /// Whether the group commit ends with this block.
@@ -57,10 +57,10 @@ pub struct BlockHeader {
 /// Why bytes are not the block that was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockFault {
-    /// Nothing is stored under the number.
+    /// No block is stored under the number.
     #[error("is missing")]
     Missing,
-    /// Fewer or more bytes than the header says.
+    /// Fewer or more bytes than the header states.
     #[error("has {have} bytes where {need} belong")]
     Length {
         /// Bytes that belong there.
@@ -91,7 +91,7 @@ pub enum BlockFault {
     /// Does not continue the block before it.
     #[error("continues a block with checksum {found:08x}, the one before has {expected:08x}")]
     Chain {
-        /// Of the block before.
+        /// Checksum of the block before.
         expected: u32,
         /// Stored in this one.
         found: u32,
@@ -99,12 +99,12 @@ pub enum BlockFault {
     /// Written by a former owner after a newer one had taken over.
     #[error("was written at open count {found}, after open count {expected}")]
     OpenCount {
-        /// Of the block before.
+        /// Open count of the block before.
         expected: u32,
         /// Stored in this one.
         found: u32,
     },
-    /// Belongs to another group commit than its place says.
+    /// Belongs to another group commit than its position requires.
     #[error("belongs to the group of block {found}, expected {expected}")]
     Group {
         /// The first block of the group at this place.
@@ -149,7 +149,7 @@ pub(super) fn begin(block: &mut Vec<u8>) {
     block.resize(BLOCK_HEADER, 0);
 }
 
-/// Writes the header of a block whose records are in place; its checksum is in what comes back.
+/// Writes the header of a block whose records are in place, and returns it with the checksum.
 pub(super) fn finish(block: &mut [u8], mut header: BlockHeader) -> BlockHeader {
     let length = u32::try_from(block.len()).expect("a block is at most BLOCK_MAX");
     block[0..4].copy_from_slice(&MAGIC);
@@ -166,7 +166,10 @@ pub(super) fn finish(block: &mut [u8], mut header: BlockHeader) -> BlockHeader {
     header
 }
 
-/// The header of a whole block, checked against its bytes (not against its neighbours).
+/// The header of a whole block, checked against its bytes (not against adjacent blocks).
+///
+/// # Errors
+/// [`BlockFault`]: a wrong length, magic, version, number or checksum.
 pub fn parse(block: &[u8]) -> Result<BlockHeader, BlockFault> {
     if block.len() < BLOCK_HEADER {
         return Err(BlockFault::Length { need: BLOCK_HEADER, have: block.len() });
@@ -215,12 +218,12 @@ pub(super) fn find(bytes: &[u8]) -> Option<usize> {
     bytes.windows(MAGIC.len()).position(|window| *window == MAGIC)
 }
 
-/// The number that a block says it has, whether or not it is whole.
+/// The number in a block's header, whether or not the block is whole.
 pub(super) fn claimed_number(bytes: &[u8]) -> Option<u64> {
     bytes.get(..BLOCK_HEADER).map(|header| u64::from_le_bytes(array(header, 16)))
 }
 
-/// How many of these bytes are a block's according to its header.
+/// Number of these bytes that are a block's according to its header.
 pub(super) fn claimed_length(bytes: &[u8]) -> usize {
     let length = bytes.get(8..12).map_or(0, |length| u32::from_le_bytes(array(length, 0)) as usize);
     length.clamp(BLOCK_HEADER, BLOCK_MAX).min(bytes.len())
@@ -236,7 +239,7 @@ pub(super) struct List {
 }
 
 impl List {
-    /// An empty list; there are so many partitions.
+    /// An empty list for this number of partitions.
     pub fn new(partitions: u16) -> List {
         List { listed: Vec::new(), rounds: vec![0; usize::from(partitions)], round: 1 }
     }
@@ -248,7 +251,7 @@ impl List {
         (self.listed.len() + more) * LISTED + COUNT
     }
 
-    /// Lists a partition, unless it is listed, whose first record in the block has this sequence.
+    /// Lists a partition, unless it is listed already; `first` is the sequence of its first record in the block.
     #[inline]
     pub fn note(&mut self, partition: PartitionId, first: Sequence) {
         if !self.has(partition) {
@@ -289,7 +292,10 @@ pub(super) struct Records<'a> {
 }
 
 impl Reader {
-    /// The records in the content of a block: what is behind its header.
+    /// The records in the content of a block, which follows its header.
+    ///
+    /// # Errors
+    /// [`BlockFault`]: the list of partitions does not fit the block.
     pub fn read<'a>(&'a mut self, content: &'a [u8]) -> Result<Records<'a>, BlockFault> {
         let no_list = || BlockFault::Record("its list of partitions is not whole".to_owned());
         let (before, count) = content.split_last_chunk::<COUNT>().ok_or_else(no_list)?;

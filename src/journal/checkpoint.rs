@@ -1,4 +1,4 @@
-//! The file that says how far the log had reached.
+//! The mark: the file with the last known extent of the log.
 //!
 //! ```text
 //!   0       4       8               16              24      28      32

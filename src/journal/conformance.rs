@@ -146,7 +146,7 @@ fn block(number: u64) -> Vec<u8> {
     framed(number, (BLOCK_HEADER as u64..length as u64).map(|at| (at.wrapping_mul(31) ^ number).to_le_bytes()[0]))
 }
 
-/// A whole block of this content. Its group and its place in the chain are the log's affair.
+/// A whole block of this content. Its group and its place in the chain are set by the log.
 pub(super) fn framed(number: u64, content: impl IntoIterator<Item = u8>) -> Vec<u8> {
     let mut framed = Vec::new();
     block::begin(&mut framed);

@@ -1,4 +1,4 @@
-//! The data directory: whose it is, which format it has, and that it is not a fresh one in place of the one expected.
+//! The data directory: its owner and format, and the check that it is not an empty one in place of the expected one.
 //!
 //! ```text
 //!   DIR/
@@ -43,16 +43,16 @@ pub struct DataDir {
 /// Whether the ballast is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ballast {
-    /// It is.
+    /// In place.
     InPlace,
     /// The disk has too little room left for it.
     NoRoom {
-        /// Bytes that are left.
+        /// Free bytes.
         free: u64,
     },
 }
 
-/// What is fixed when a data directory is made.
+/// Parameters that are fixed when a data directory is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Partitions of the id space.
@@ -126,6 +126,9 @@ impl Format {
 
 impl DataDir {
     /// Makes a new data directory and holds it. Refuses when there is data already.
+    ///
+    /// # Errors
+    /// There is data in the directory already, another process uses it, or it cannot be written.
     pub fn create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
         assert!(layout.partitions > 0 && layout.generation_blocks > 0, "a layout of nothing");
         let format = path.join(FORMAT);
@@ -150,6 +153,10 @@ impl DataDir {
 
     /// Opens a data directory that was made before and holds it. Refuses when another process holds it, when another
     /// version of this program made it, and when there is none.
+    ///
+    /// # Errors
+    /// There is no data in the directory, it has another version or is damaged, another process uses it, or it cannot
+    /// be read.
     pub fn open(path: &Path) -> Result<DataDir, Failure> {
         let file = path.join(FORMAT);
         let Some(text) = files::read_if_there(&file)? else {
@@ -191,8 +198,8 @@ impl DataDir {
         has(FORMAT) || has(MARK) || (has("log") && has("snapshots"))
     }
 
-    /// Whose data is in this directory, without holding it; `None` when no gate of a known kind has used it, or when it
-    /// cannot be read: [`DataDir::open`] tells why.
+    /// Returns the owner of the data in this directory, without locking it; `None` when no gate of a known kind has
+    /// used it, or when it cannot be read: [`DataDir::open`] reports why.
     pub fn owner_of(path: &Path) -> Option<Owner> {
         let text = files::read_if_there(&path.join(FORMAT)).ok()??;
         serde_json::from_slice::<Format>(&text).ok()?.owner
@@ -221,6 +228,9 @@ impl DataDir {
     }
 
     /// Writes down that the directory belongs to this kind of gate. Refuses when it belongs to another.
+    ///
+    /// # Errors
+    /// It belongs to another kind of gate, or cannot be written.
     pub fn claim(&mut self, owner: &Owner) -> Result<(), Failure> {
         match &self.owner {
             Some(found) if found == owner => Ok(()),
@@ -236,12 +246,15 @@ impl DataDir {
         }
     }
 
-    /// Whose data it is, once a gate of a known kind has used it.
+    /// The owner of the data, once a gate of a known kind has used it.
     pub fn owner(&self) -> Option<&Owner> {
         self.owner.as_ref()
     }
 
     /// Opens what is there, or makes it if the directory is not there or empty.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open`] and [`DataDir::create`].
     pub fn open_or_create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
         if DataDir::is_fresh(path)? { DataDir::create(path, layout) } else { DataDir::open(path) }
     }
@@ -279,7 +292,7 @@ impl DataDir {
         self.layout.partitions
     }
 
-    /// What was fixed when the directory was made.
+    /// Parameters that were fixed when the directory was made.
     pub fn layout(&self) -> Layout {
         self.layout
     }
@@ -299,7 +312,7 @@ impl DataDir {
         if fs::metadata(&path).is_ok_and(|found| found.len() == bytes as u64) {
             return Ok(Ballast::InPlace);
         }
-        // What a full disk left of an earlier one takes room as well.
+        // The remains of an earlier one on a full disk take room as well.
         self.release_ballast()?;
         let free = self.free_bytes()?;
         if free < spare.saturating_add(bytes as u64) {
@@ -321,7 +334,7 @@ impl DataDir {
         }
     }
 
-    /// Bytes that are left for this process on the disk of the directory.
+    /// Bytes that this process can still use on the disk of the directory.
     fn free_bytes(&self) -> Result<u64, Failure> {
         let found = rustix::fs::statvfs(&self.path)
             .map_err(|error| Failure::io("asking for the room at", &self.path)(error.into()))?;
@@ -329,6 +342,9 @@ impl DataDir {
     }
 
     /// Gives the room of the ballast back, so that a log on a full disk can be opened and running sessions can end.
+    ///
+    /// # Errors
+    /// The file cannot be changed.
     pub fn release_ballast(&self) -> Result<(), Failure> {
         let path = self.path.join(BALLAST);
         match fs::remove_file(&path) {

@@ -9,17 +9,17 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The journal cannot go on. Nothing that was not confirmed before may be told to anybody.
+/// The journal cannot continue. Nothing that was not confirmed before may be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The operating system refused.
     #[error("{doing} {path}: {source}")]
     Io {
-        /// What was being done, as in "reading".
+        /// The action, as in "reading".
         doing: &'static str,
         /// With which file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// No room on the disk.
@@ -28,15 +28,15 @@ pub enum Failure {
         /// Where the room is missing.
         path: PathBuf,
     },
-    /// The store below could not do what it was asked.
+    /// An operation of the store failed.
     #[error("the log store failed while {doing}: {what}")]
     Store {
-        /// What was being done.
+        /// The action.
         doing: &'static str,
-        /// What it said.
+        /// Its error.
         what: String,
     },
-    /// What was durable is damaged.
+    /// Durable data is damaged.
     #[error(transparent)]
     Damaged(#[from] Box<Damage>),
     /// Another process uses the directory.
@@ -52,7 +52,7 @@ pub enum Failure {
     Format {
         /// The directory or its format file.
         path: PathBuf,
-        /// What was found and what is expected.
+        /// The value found and the expected one.
         what: String,
     },
     /// The directory belongs to another kind of gate.
@@ -63,15 +63,15 @@ pub enum Failure {
     OtherOwner {
         /// The directory.
         path: PathBuf,
-        /// Whose data it is.
+        /// The owner of the data.
         found: Owner,
-        /// Who wants to use it.
+        /// The owner that was expected.
         wanted: Owner,
     },
     /// There should be data, and there is none.
     #[error("{path}: {what}")]
     Absent {
-        /// What is not there.
+        /// The missing file.
         path: PathBuf,
         /// Why it should be.
         what: String,
@@ -93,7 +93,7 @@ pub enum Failure {
         partition: PartitionId,
         /// The record, or the sequence of a snapshot.
         sequence: u64,
-        /// What the reader said.
+        /// The error of the parser.
         what: String,
     },
     /// The log failed before. What is on the disk is known only after a restart.
@@ -102,7 +102,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// An error of the operating system, with the two that have a meaning of their own told apart.
+    /// An error of the operating system; two kinds with a meaning of their own are distinguished.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
         move |source| match source.kind() {
             io::ErrorKind::StorageFull => Failure::Full { path: path.to_owned() },
@@ -135,7 +135,7 @@ fn holder(pid: Option<u32>) -> String {
 /// Where durable data is damaged and what is lost by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
-    /// What is damaged.
+    /// The damaged part.
     pub place: Place,
     /// How.
     pub fault: String,
@@ -143,7 +143,7 @@ pub struct Damage {
     pub lost: Vec<Lost>,
     /// Blocks of the log that are missing or bad: the first and the last one of each stretch.
     pub holes: Vec<(u64, u64)>,
-    /// What is left of each partition that has anything, when it is the log that is damaged.
+    /// The readable rest of each partition that has any, when the log is damaged.
     pub left: Vec<Left>,
 }
 
@@ -162,7 +162,7 @@ pub enum Place {
         /// Blocks that are there.
         found: u64,
     },
-    /// The start of the log does not meet the snapshot of a partition.
+    /// The start of the log does not continue the snapshot of a partition.
     Start {
         /// The partition.
         partition: PartitionId,
@@ -186,7 +186,7 @@ pub enum Place {
     },
 }
 
-/// Records of one partition that are gone, both ends included.
+/// Lost records of one partition, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Lost {
     /// The partition.
@@ -197,12 +197,12 @@ pub struct Lost {
     pub last: u64,
 }
 
-/// What is left of a partition in a damaged log.
+/// The readable rest of a partition in a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Left {
     /// The partition.
     pub partition: PartitionId,
-    /// The record up to which nothing is missing, snapshot and log together.
+    /// The last record before a gap, snapshot and log together.
     pub good_to: u64,
     /// Whole records behind that.
     pub after: u64,

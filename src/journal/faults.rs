@@ -17,7 +17,7 @@ pub struct SimulatedDisk {
     disk: Arc<Mutex<Disk>>,
 }
 
-/// What goes wrong.
+/// A fault of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The operation fails with an input/output error. A sync that fails has made nothing durable, and what it would
@@ -25,11 +25,11 @@ pub enum Fault {
     InputOutput,
     /// The operation fails because the disk is full.
     Full,
-    /// A sync says that all is well and does nothing.
+    /// A sync reports success and does nothing.
     Lie,
 }
 
-/// What a disk has done so far.
+/// Counts of a disk's operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
     /// Blocks appended.
@@ -42,15 +42,15 @@ pub struct Operations {
 struct Disk {
     generation_blocks: u64,
     dice: Dice,
-    /// What survives.
+    /// Blocks that survive.
     platter: BTreeMap<u64, Vec<u8>>,
-    /// What was written since the last sync.
+    /// Blocks written since the last sync.
     cache: BTreeMap<u64, Vec<u8>>,
-    /// What was dropped since the last sync and may come back.
+    /// Blocks dropped since the last sync, which may come back.
     dropped: BTreeMap<u64, Vec<u8>>,
     mark: Option<Checkpoint>,
     done: Operations,
-    /// Counts the lives of the process: a store of a former one does nothing any more.
+    /// Counts starts of the process: a store of an earlier one does nothing any more.
     life: u64,
     planned: Option<Planned>,
 }
@@ -84,7 +84,7 @@ impl Dice {
 }
 
 impl SimulatedDisk {
-    /// An empty disk whose misfortunes follow from the seed.
+    /// An empty disk whose faults are derived from the seed.
     pub fn new(seed: u64, generation_blocks: u64) -> SimulatedDisk {
         let disk = Disk {
             generation_blocks,
@@ -108,7 +108,7 @@ impl SimulatedDisk {
         Box::new(SimulatedStore { life: disk.life, disk: self.clone() })
     }
 
-    /// The process dies; the system lives and its page cache with it.
+    /// Ends the process; the system and its page cache go on.
     pub fn kill(&self) {
         self.lock().life += 1;
     }
@@ -144,7 +144,7 @@ impl SimulatedDisk {
         self.lock().planned = None;
     }
 
-    /// Flips a bit of a block at rest, and says whether there was such a bit.
+    /// Flips a bit of a block at rest, and returns whether there was such a bit.
     pub fn flip_bit(&self, number: u64, bit: usize) -> bool {
         match self.lock().platter.get_mut(&number).and_then(|block| block.get_mut(bit / 8)) {
             Some(byte) => {
@@ -155,7 +155,7 @@ impl SimulatedDisk {
         }
     }
 
-    /// Another disk with the same blocks at rest, on which other things may go wrong.
+    /// Another disk with the same blocks at rest, and other faults.
     pub fn copy(&self) -> SimulatedDisk {
         let disk = self.lock();
         let copy = Disk {
@@ -172,14 +172,14 @@ impl SimulatedDisk {
         SimulatedDisk { disk: Arc::new(Mutex::new(copy)) }
     }
 
-    /// The blocks of the log at rest with their lengths in bytes; not those that were trimmed away and came back.
+    /// The blocks of the log at rest with their lengths in bytes; without those that were trimmed and came back.
     pub fn at_rest(&self) -> Vec<(u64, usize)> {
         let disk = self.lock();
         let first = disk.mark.as_ref().map_or(0, |mark| mark.first_block);
         disk.platter.range(first..).map(|(number, block)| (*number, block.len())).collect()
     }
 
-    /// What it has done so far.
+    /// Counts of its operations.
     pub fn operations(&self) -> Operations {
         self.lock().done
     }
@@ -201,7 +201,7 @@ fn torn(dice: &mut Dice, mut block: Vec<u8>) -> Vec<u8> {
 }
 
 impl Disk {
-    /// Counts an operation and says what goes wrong with it.
+    /// Counts an operation and returns its fault.
     fn fault(&mut self) -> Option<Fault> {
         let now = self.done.appends + self.done.syncs;
         let planned = self.planned?;
@@ -260,7 +260,7 @@ impl Store for SimulatedStore {
         disk.done.syncs += 1;
         match fault {
             Some(Fault::InputOutput) => {
-                // As Linux does: the pages are marked clean, and a second sync would say that all is well.
+                // As Linux does: the pages are marked clean, and a second sync would report success.
                 disk.cache.clear();
                 Err(failure("syncing", io::ErrorKind::Other))
             }
@@ -341,7 +341,7 @@ mod tests {
         });
     }
 
-    /// A process that records numbers and remembers which ones were confirmed to it.
+    /// A process that records numbers and keeps those that were confirmed.
     struct Process {
         disk: SimulatedDisk,
         dice: Dice,
@@ -352,8 +352,8 @@ mod tests {
     }
 
     impl Process {
-        /// Lives until the disk fails or its time is up, then starts anew: everything confirmed is there, nothing
-        /// is there that was never handed in, and each partition is a run without holes.
+        /// Runs until the disk fails or its time is up, then restarts: every confirmed number is there, none that was
+        /// never recorded is there, and each partition is a run without holes.
         fn live(&mut self, commits: u64) -> Result<(), Failure> {
             let mut found = [0; PARTITIONS as usize];
             let (mut log, _) = Log::open(self.disk.store(), &Sequences::new(PARTITIONS), &mut |record| {

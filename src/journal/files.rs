@@ -11,7 +11,7 @@ use std::path::Path;
 const FILE_MODE: u32 = 0o600;
 /// Permission bits of every directory.
 const DIR_MODE: u32 = 0o700;
-/// Directories inside each other that [`make_private`] looks into: the deepest of ours is four.
+/// Depth to which [`make_private`] descends into directories: the deepest of ours is four.
 const DEPTH_MAX: usize = 16;
 
 /// Options that make a file which only its owner can read.

@@ -1,4 +1,4 @@
-//! The gate: nothing leaves before the records that cause it are durable.
+//! The queue of effects: none leaves before the records that cause it are durable.
 
 use super::appender::Position;
 use crate::limits;
@@ -36,7 +36,7 @@ impl<E> Gate<E> {
         self.has_room_for(limits::PERMIT_EFFECTS_MAX)
     }
 
-    /// Whether one more turn may queue so many effects.
+    /// Whether one more turn may queue this number of effects.
     #[inline]
     pub fn has_room_for(&self, effects: usize) -> bool {
         self.waiting.len().saturating_add(effects) <= self.capacity
@@ -45,7 +45,7 @@ impl<E> Gate<E> {
     /// Queues an effect until `position` is durable.
     ///
     /// # Panics
-    /// When positions go backwards, or when nobody asked for room: both are bugs of the caller.
+    /// When positions go backwards, or when no room was reserved: both are bugs of the caller.
     #[inline]
     pub fn push(&mut self, position: Position, effect: E) {
         assert!(self.waiting.len() < self.capacity, "effects were queued without a permit");
@@ -55,7 +55,8 @@ impl<E> Gate<E> {
         self.waiting.push_back((position, effect));
     }
 
-    /// The effects whose records are durable now, in order. What the caller does not take stays.
+    /// Removes and returns the effects whose records are durable now, in order. Effects that the caller does not take
+    /// stay.
     #[inline]
     pub fn release(&mut self, durable: Position) -> impl Iterator<Item = E> + '_ {
         std::iter::from_fn(move || match self.waiting.front() {
@@ -64,7 +65,7 @@ impl<E> Gate<E> {
         })
     }
 
-    /// The next effects whose records are durable now: they stay.
+    /// The effects whose records are durable now, without removing them.
     pub fn released(&self, durable: Position) -> impl Iterator<Item = &E> {
         self.waiting.iter().take_while(move |(position, _)| *position <= durable).map(|(_, effect)| effect)
     }

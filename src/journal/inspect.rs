@@ -16,12 +16,12 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What was found in a data directory.
+/// The result of checking a data directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     /// Whether everything is as it was written.
     pub whole: bool,
-    /// What is wrong, one sentence each.
+    /// Faults, one sentence each.
     pub damage: Vec<String>,
     /// Records that are known to be lost, by partition: no snapshot has them.
     pub lost: Vec<Lost>,
@@ -38,7 +38,8 @@ pub struct Inspection {
     /// How many times the log had been opened for writing.
     #[serde(rename = "epoch")]
     pub open_count: u32,
-    /// What a process that was cut off left at the end of the log. It is no damage: nobody was told of it.
+    /// The group at the end of the log that was in progress when the process ended. It is no damage: none of it was
+    /// acknowledged.
     pub torn_tail: Option<String>,
     /// Sessions in the archive.
     pub archived_sessions: u64,
@@ -50,7 +51,7 @@ pub struct Inspection {
     pub partitions: Vec<PartitionTotals>,
 }
 
-/// What the log has of one partition.
+/// Contents of the log for one partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PartitionTotals {
     /// Its number.
@@ -69,8 +70,11 @@ pub struct PartitionTotals {
     pub kinds: BTreeMap<&'static str, u64>,
 }
 
-/// Checks a data directory: its format, every snapshot, every record of the log, every entry of the archive. Damage is part
-/// of the answer; an error means that it could not be looked at.
+/// Checks a data directory: its format, every snapshot, every record of the log, every entry of the archive. Damage
+/// is part of the result; an error means that the check was impossible.
+///
+/// # Errors
+/// The directory cannot be read, is in use, or has another version.
 pub fn verify(path: &Path) -> Result<Inspection, Failure> {
     let dir = DataDir::open(path)?;
     let mut found = Inspection::default();
@@ -98,7 +102,10 @@ pub fn verify(path: &Path) -> Result<Inspection, Failure> {
 }
 
 /// Shows every record of the log, in the order of each partition, as far as the log is whole. `None` for a directory
-/// whose log was never used.
+/// with an unused log.
+///
+/// # Errors
+/// The directory cannot be read or is in use, the log is damaged, or the visitor's own error.
 pub fn dump(path: &Path, visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>) -> Result<Option<Torn>, Failure> {
     let dir = DataDir::open(path)?;
     let (base, _) = verify_snapshots(&dir, &mut [])?;
@@ -106,7 +113,7 @@ pub fn dump(path: &Path, visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>
 }
 
 impl Inspection {
-    /// Damage is noted and gives nothing; any other failure stays one.
+    /// Records damage and returns `None`; any other failure is returned.
     fn note<T>(&mut self, looked_at: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match looked_at {
             Ok(found) => Ok(Some(found)),

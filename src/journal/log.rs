@@ -1,8 +1,8 @@
 //! The log: group commit over one store.
 //!
-//! One commit takes the batches of any number of shards, packs their records back to back into blocks, appends those and
-//! syncs once. What it confirms is durable; what it does not confirm may be there after a restart or not, but only as
-//! a whole. After any failure the log is dead, and the process that owns it ends.
+//! One commit takes the batches of any number of shards, packs their records back to back into blocks, appends those
+//! and syncs once. What it confirms is durable; what it does not confirm may be there after a restart or not, but
+//! only as a whole. After any failure the log is unusable, and the process that owns it ends.
 
 use super::appender::{Batch, Sequences};
 use super::block::{self, BLOCK_MAX, BlockFault, BlockHeader, List, Reader};
@@ -14,7 +14,7 @@ use crate::limits;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// What one commit made durable.
+/// Result of one commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durable {
     /// Records.
@@ -25,7 +25,7 @@ pub struct Durable {
     pub bytes: u64,
 }
 
-/// What was found in a log when it was opened.
+/// Result of opening a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// Whole blocks in the log.
@@ -36,7 +36,7 @@ pub struct Recovered {
     pub bytes: u64,
     /// The torn tail that was cut away, if there was one.
     pub torn: Option<Torn>,
-    /// Snapshots that could not be used, and in whose place older ones (and more of the log) were.
+    /// Snapshots that could not be used; older ones (and more of the log) were read instead.
     pub damaged: Vec<Damage>,
 }
 
@@ -64,7 +64,7 @@ pub struct Log {
     first_block: u64,
     floor: Vec<u64>,
     marked_block: u64,
-    /// How much of the last commit was waiting for the disk.
+    /// Time that the last commit waited for the disk.
     synced: Duration,
     dead: bool,
 }
@@ -72,6 +72,9 @@ pub struct Log {
 impl Log {
     /// Opens the log in `store`, verifies all of it, cuts a torn tail away, and shows each record above `base` (the
     /// sequences of the snapshots) to `visit`, in the order of its partition. A log that was never written is empty.
+    ///
+    /// # Errors
+    /// [`Failure`]: the store fails, the log is damaged, or `visit` refuses a record.
     pub fn open(
         mut store: Box<dyn Store>,
         base: &Sequences,
@@ -96,8 +99,8 @@ impl Log {
         if let Some(torn) = &end.torn {
             store.cut(torn.from_block)?;
         }
-        // The last groups may be whole because the system still has them, not because the disk has: a process that was
-        // killed before its sync leaves that behind. Only after this may the mark, or anybody, build on them.
+        // The last groups may be in the page cache only: a process that was killed before its sync leaves them there.
+        // The mark and all replies may depend on them only after this sync.
         store.sync()?;
         let Checkpoint { first_block, floor, .. } = store.mark().unwrap_or_default();
         let damaged = Vec::new();
@@ -125,6 +128,9 @@ impl Log {
     /// Writes the records of these batches and makes them durable. They stand in the log in the order of the slice.
     ///
     /// Batches that are more than [`limits::GROUP_BYTES_MAX`] together take more than one sync. An error is final.
+    ///
+    /// # Errors
+    /// The store fails; the log must not be used afterwards.
     pub fn commit(&mut self, batches: &[Batch]) -> Result<Durable, Failure> {
         self.synced = Duration::ZERO;
         self.while_alive(|log| {
@@ -144,14 +150,17 @@ impl Log {
         })
     }
 
-    /// Drops generations that lie wholly below the snapshots: `verified` says for each partition the last record that
-    /// a verified snapshot covers. Returns how many were dropped.
+    /// Drops generations that lie wholly below the snapshots: `verified` is the last record of each partition that a
+    /// verified snapshot covers. Returns how many were dropped.
+    ///
+    /// # Errors
+    /// The store fails; the log must not be used afterwards.
     pub fn trim(&mut self, verified: &Sequences) -> Result<usize, Failure> {
         self.while_alive(|log| {
             let covered = |ends: &Sequences| ends.iter().all(|(partition, last)| last <= verified.last(partition));
             let dropped = log.generations.iter().take_while(|(_, ends)| covered(ends)).count();
             let Some((generation, ends)) = log.generations.drain(..dropped).next_back() else { return Ok(0) };
-            // First the word that they are gone, then their end.
+            // The trim mark is made durable before the blocks are removed.
             log.floor = ends.iter().map(|(_, last)| last.0).collect();
             log.first_block = (generation + 1) * log.store.generation_blocks();
             log.set_mark()?;
@@ -162,6 +171,9 @@ impl Log {
 
     /// Notes durably how far the log has come, so that the loss of its end would be seen. Worth doing after snapshots
     /// and at an orderly end; the log does it by itself at the end of each generation.
+    ///
+    /// # Errors
+    /// The store fails; the log must not be used afterwards.
     pub fn set_mark(&mut self) -> Result<(), Failure> {
         let mark = self.mark();
         self.store.set_mark(mark)?;
@@ -186,6 +198,9 @@ impl Log {
     }
 
     /// An orderly end: notes how far the log has come and lets go of the store.
+    ///
+    /// # Errors
+    /// The store fails; what was committed stays durable.
     pub fn close(mut self) -> Result<(), Failure> {
         self.while_alive(Log::set_mark)
     }
@@ -205,7 +220,7 @@ impl Log {
         self.synced
     }
 
-    /// Bytes that the log takes in its store.
+    /// Bytes of the log in its store.
     pub fn used_bytes(&self) -> u64 {
         self.store.used_bytes()
     }
@@ -215,7 +230,7 @@ impl Log {
         self.generations.len()
     }
 
-    /// Runs `work` if nothing failed before, and takes nothing more if it fails.
+    /// Runs `work` if nothing failed before; after a failure all further work is refused.
     fn while_alive<T>(&mut self, work: impl FnOnce(&mut Log) -> Result<T, Failure>) -> Result<T, Failure> {
         if self.dead {
             return Err(Failure::Dead);
@@ -306,7 +321,7 @@ struct Packed<'a> {
     durable: &'a mut Durable,
 }
 
-/// Shows each record of these blocks that is wanted, put together where it stands in several.
+/// Visits the wanted records of these blocks; a record in several parts is joined.
 pub(super) fn visit_blocks(
     blocks: &Blocks,
     reader: &mut Reader,

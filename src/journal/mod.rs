@@ -1,8 +1,8 @@
 //! The log: records, stores, group commit, the gate, snapshots, recovery.
 //!
 //! Facts are written ahead and nothing leaves before they are durable. A shard reserves a place, decides, applies and
-//! appends; the writer commits what all shards have gathered with one sync; the watermark comes back and opens the gate
-//! for the effects behind it.
+//! appends; the writer commits the batches of all shards with one sync; the new watermark releases the effects below
+//! it.
 //!
 //! ```text
 //!   shard 0: Appender --Batch--+                                     +--> committed -> Gate::release
@@ -10,11 +10,11 @@
 //!   shard n: Appender --Batch--+      (one sync)
 //! ```
 //!
-//! Everything here is synchronous and knows no runtime, so the simulator runs it on a simulated disk.
+//! Everything here is synchronous and independent of a runtime, so the simulator runs it on a simulated disk.
 //!
 //! * `durable <= written <= appended`; the order of appending is the order of replay, per partition.
 //! * `Log::commit` returns when every record handed to it survives a loss of power.
-//! * A torn tail is cut; damage before the tail is [`Damage`]: the gate refuses to start and says where.
+//! * A torn tail is cut; damage before the tail is [`Damage`]: the gate refuses to start and reports the position.
 //! * The log is trimmed only below verified snapshots, and so that the one before the newest can stand in for it.
 
 mod appender;

@@ -1,4 +1,4 @@
-//! One fact on its way to the disk: the record, its kinds, and its bytes.
+//! The record: the stored form of one fact, its kinds, and its bytes.
 //!
 //! ```text
 //!   0       1          2             3..5         4..8
@@ -8,15 +8,15 @@
 //!     1 B     1 B        1 to 3 B      1 to 3 B     length B
 //! ```
 //!
-//! A record says no more than what differs from its neighbours, because most of them are meter readings of some forty bytes,
-//! of which twenty had been headers. Its place in the partition follows from the block: the block lists the
-//! first sequence of each partition in it, and its records count on from there. Of its sequence a record has the lowest byte, so
-//! that one that is missing or in the wrong place shows itself at once. Checksum and version are the block's, for all of its
+//! A record has only what differs between records, because most of them are meter readings of some forty bytes, of
+//! which twenty had been headers. Its place in the partition follows from the block: the block lists the first
+//! sequence of each partition in it, and its records count on from there. Of its sequence a record has the lowest
+//! byte, so that a missing or misplaced one is detected at once. Checksum and version are the block's, for all of its
 //! records together ([`super::block`]).
 //!
-//! Partition and length are LEB128: seven bits to a byte, the lowest first, the highest bit set in all but the last. The highest
-//! bit of the kind says that the payload goes on in the next record of the partition: what is longer than a block stands
-//! in several records of one group commit, and comes back as one.
+//! Partition and length are LEB128: seven bits to a byte, the lowest first, the highest bit set in all but the last.
+//! The highest bit of the kind means that the payload continues in the next record of the partition: a payload longer
+//! than a block is split into records of one group commit, and joined on reading.
 
 use crate::units::PartitionId;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Sequence {
         Sequence(self.0 + 1)
     }
 
-    /// The byte of it that stands in the record.
+    /// Its lowest byte, which the record carries.
     pub(super) const fn low(self) -> u8 {
         self.0.to_le_bytes()[0]
     }
@@ -54,7 +54,7 @@ impl fmt::Display for Sequence {
 
 macro_rules! record_kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
-        /// What a record's payload is. The numbers are on disks: they are never changed and never used again.
+        /// Kind of a record's payload. The numbers are on disks: they are never changed and never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum RecordKind {
@@ -122,7 +122,7 @@ pub struct Record<'a> {
     pub partition: PartitionId,
     /// Its place in that stream.
     pub sequence: Sequence,
-    /// What the payload is.
+    /// Kind of the payload.
     pub kind: RecordKind,
     /// The fact, in the encoding of its room.
     pub payload: &'a [u8],
@@ -130,7 +130,7 @@ pub struct Record<'a> {
     pub goes_on: bool,
 }
 
-/// Makes one record again of what was too long for one.
+/// Joins the parts of a payload that was too long for one record.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
     begun: BTreeMap<PartitionId, Vec<u8>>,
@@ -157,13 +157,13 @@ impl Assembly {
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
-    /// Fewer bytes than a header, or than the header's length says.
+    /// Fewer bytes than a header, or than the header's length requires.
     #[error("a record is cut short")]
     Short,
     /// A number of more than 16 bits, or with bytes that it does not need.
     #[error("a record's header is none")]
     Header,
-    /// A kind that this program does not know.
+    /// A kind that this program does not have.
     #[error("record kind {0} is not known")]
     Kind(u8),
     /// Its partition is not in the block's list.
@@ -203,7 +203,7 @@ pub(super) fn encode(
     1
 }
 
-/// Gives a record whose length takes more than a byte the room for it, or makes several records of one that is too long.
+/// Widens the length field of a record that needs more than a byte, or splits one that is too long.
 #[cold]
 fn lengthen(out: &mut Vec<u8>, length_at: usize, partition: PartitionId, first: Sequence, kind: RecordKind) -> u64 {
     let payload = out.split_off(length_at + 1);
@@ -262,7 +262,7 @@ fn take_number(bytes: &[u8]) -> Result<(u16, &[u8]), RecordFault> {
     }
 }
 
-/// What a record says before its payload.
+/// The fields of a record before its payload.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     /// The kind, and whether the payload goes on.
@@ -292,6 +292,9 @@ pub(super) fn peek(bytes: &[u8]) -> Result<Head, RecordFault> {
 
 impl Head {
     /// The record itself, at the beginning of `bytes`, as the one with this sequence.
+    ///
+    /// # Errors
+    /// [`RecordFault`]: too few bytes, an unknown kind, or another sequence.
     #[inline]
     pub fn record(self, bytes: &[u8], sequence: Sequence) -> Result<Record<'_>, RecordFault> {
         let partition = self.partition;
@@ -304,7 +307,7 @@ impl Head {
     }
 }
 
-/// `N` bytes at `at`, which the caller knows to be there.
+/// `N` bytes at `at`; the caller has checked that they exist.
 pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     *bytes[at..].first_chunk().expect("the length was checked")
 }

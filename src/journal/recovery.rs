@@ -1,4 +1,4 @@
-//! Recovery: from the snapshots and the log to the state of every partition, on several threads.
+//! Recovery: rebuilds the state of every partition from snapshots and log, on several threads.
 //!
 //! Each worker owns the partitions whose number, modulo the number of workers, is its place in the list. First all
 //! workers take the snapshots of their partitions; then one thread reads and verifies the log and hands whole group
@@ -30,7 +30,7 @@ pub trait Replay: Send {
     fn record(&mut self, record: Record<'_>) -> Result<(), String>;
 }
 
-/// How far recovery has come.
+/// Progress of recovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Snapshots taken.
@@ -53,6 +53,9 @@ pub enum Progress {
 ///
 /// The first failure of any worker or of the log ends it.
 ///
+/// # Errors
+/// A snapshot cannot be read, the log is damaged, the store fails, or a worker refuses a state or a record.
+///
 /// # Panics
 /// When there is no worker.
 pub fn recover<R: Replay>(
@@ -65,6 +68,9 @@ pub fn recover<R: Replay>(
 }
 
 /// The same, and the store is opened while the workers take the snapshots: both read a lot.
+///
+/// # Errors
+/// Those of [`recover`], and the failure of opening the store.
 pub fn recover_opening<R: Replay>(
     open: impl FnOnce() -> Result<Box<dyn Store>, Failure> + Send,
     snapshots: &Snapshots,
@@ -105,7 +111,7 @@ pub fn recover_opening<R: Replay>(
             .unzip();
         let end = read_log(store.as_mut(), &base, &senders, mark.next_block, progress);
         drop(senders);
-        // A worker's own failure says more than that it has gone away.
+        // A worker's own failure is reported before the closed channel that it causes.
         let workers = join(running)?;
         Ok::<_, Failure>((end?, workers))
     })?;
@@ -183,7 +189,7 @@ fn read_log(
         blocks += parcel.iter().count() as u64;
         progress(Progress::Log { blocks, of_at_least });
         let parcel = Arc::new(std::mem::take(parcel));
-        // Whoever does not listen any more has failed, and says why when it is joined.
+        // A receiver that is gone has failed, and its failure is reported when it is joined.
         workers.iter().try_for_each(|worker| worker.send(Arc::clone(&parcel)).map_err(|_| Failure::Dead))
     };
     let mut parcel = Blocks::default();

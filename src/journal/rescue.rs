@@ -21,35 +21,38 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// What came over.
+/// Result of a rescue.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rescued {
     /// Records that were written behind the snapshots.
     pub records: u64,
     /// Files of the archive.
     pub archive_files: u64,
-    /// Records that are lost, as far as later ones tell.
+    /// Lost records, as far as later ones show them.
     pub lost: Vec<Lost>,
-    /// What is wrong beside that, one sentence each.
+    /// Further faults, one sentence each.
     pub damage: Vec<String>,
     /// Every partition that has anything.
     pub partitions: Vec<RescuedPartition>,
 }
 
-/// What came over of one partition.
+/// Result for one partition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RescuedPartition {
     /// Its number.
     pub partition: u16,
     /// The last record that its snapshot covers; 0 without one.
     pub snapshot_at: u64,
-    /// The last record that came over.
+    /// The last rescued record.
     pub good_to: u64,
     /// Whole records behind a loss, which did not.
     pub left_behind: u64,
 }
 
 /// Writes what is whole in the data directory `from` into a new one.
+///
+/// # Errors
+/// The old directory cannot be read or is in use, or the new one has data already or cannot be written.
 pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
     let dir = DataDir::open(from)?;
     let mut rescued = Rescued::default();
@@ -83,7 +86,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
         }
         _ => Ok(()),
     })?;
-    // A last group that does not end was under way, and nobody was told of it, unless the mark knows better.
+    // A last group without an end was in progress and not acknowledged, unless the mark covers it.
     if group.blocks.last().is_some_and(|(last, _)| last.last || last.number < known_end) {
         pick.take(&mut log, group.hand_over())?;
     }
@@ -284,7 +287,7 @@ mod tests {
         found
     }
 
-    /// Spoils the block with this number, wherever it lies.
+    /// Damages the block with this number.
     fn spoil(log: &Path, number: u64) {
         for file in files(log) {
             let mut bytes = fs::read(&file).unwrap();
@@ -345,7 +348,7 @@ mod tests {
         let (mut log, heard, _) = recover(store, &snapshots, vec![Heard::default()], &|_| ()).unwrap();
         assert_eq!(heard[0].0.len(), 41);
         assert!(heard[0].0.contains(&(2, 15, "state".to_owned())));
-        // And it goes on.
+        // The log continues.
         let mut appender = Appender::new(log.sequences().clone());
         commit(&mut log, &mut appender, &[0, 1, 2, 3], "on it goes");
         log.close().unwrap();

@@ -1,12 +1,12 @@
-//! Reads a log from its first block to its end, believes nothing, and says where it ends or what is lost.
+//! Reads a log from its first block to its end, verifies all of it, and reports where it ends or what is lost.
 //!
-//! Whoever replays, recovers or verifies goes through [`scan`]. It yields whole group commits only, each with every block
-//! checked against its own checksum, its neighbours and the sequences of the partitions.
+//! Replay, recovery and verification all use [`scan`]. It yields whole group commits only, each with every block
+//! checked against its own checksum, the adjacent blocks and the sequences of the partitions.
 //!
-//! A block that is missing or bad is a **torn tail** if nothing after it had been written later: the process was cut off
-//! before that group was durable, nobody was told of it, and it is cut away. If a later group follows, or the mark
-//! or a snapshot says that the log had been longer, or the store never tears blocks, it is **damage**: what was durable
-//! is not there, and the gate does not start.
+//! A block that is missing or bad is a **torn tail** if nothing after it had been written later: the process ended
+//! before that group was durable, none of it was acknowledged, and it is cut off. If a later group follows, or the
+//! mark or a snapshot shows that the log had been longer, or the store never tears blocks, it is **damage**: durable
+//! records are missing, and the gate does not start.
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader, Reader};
@@ -25,7 +25,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Each block's header, and what is behind it.
+    /// Each block's header and content.
     pub fn iter(&self) -> impl Iterator<Item = (&BlockHeader, &[u8])> {
         self.blocks.iter().map(|(header, range)| (header, &self.bytes[range.clone()]))
     }
@@ -87,14 +87,14 @@ pub(super) struct End {
     pub bytes: u64,
 }
 
-/// A group commit that was under way when the process ended, and of which nobody had been told.
+/// A group commit that was in progress when the process ended; none of it was acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Torn {
     /// The first block of the group, from which everything is cut away.
     pub from_block: u64,
     /// Blocks of it that are there, whole or not.
     pub blocks: u64,
-    /// What is wrong with it.
+    /// The fault.
     pub why: String,
 }
 
@@ -153,7 +153,7 @@ struct Broken {
     /// The block after the last whole one, and stretches before it that are not whole.
     next_block: u64,
     holes: Vec<(u64, u64)>,
-    /// What is missing, as far as later records tell.
+    /// Missing records, as far as later records show them.
     lost: Vec<Lost>,
     /// Of each partition the next record that would not be missing, and how many there are behind the first bad block.
     next: Vec<u64>,
@@ -166,7 +166,7 @@ impl<'a> Scan<'a> {
         let last_crc = match first_block {
             0 => Some(0),
             _ if mark.next_block == first_block => Some(mark.last_crc),
-            // The blocks before were trimmed; the first one's word has to do.
+            // The blocks before were trimmed; only the first one's own list is left.
             _ => None,
         };
         let end = End {
@@ -319,7 +319,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Looks at a block behind the first bad one for what it tells of that one.
+    /// Reads a block after the first bad one for evidence on that one.
     fn after_broken(&mut self, number: u64, bytes: &[u8]) {
         let Some(broken) = &mut self.broken else { return };
         broken.blocks += 1;
@@ -352,7 +352,7 @@ impl<'a> Scan<'a> {
         seen.zip(self.base.iter()).map(|(seen, (_, base))| seen.max(base.0)).collect()
     }
 
-    /// What is left of each partition that has anything.
+    /// The readable rest of each partition that has any.
     fn left(&self, after: &[u64]) -> Vec<Left> {
         let good_to = (0..).map(PartitionId).zip(self.good_to());
         let left = good_to.zip(after).map(|((partition, good_to), after)| Left { partition, good_to, after: *after });
@@ -387,7 +387,7 @@ impl<'a> Scan<'a> {
         Ok(self.end)
     }
 
-    /// Forgets the group that was being read.
+    /// Discards the group that was being read.
     fn tear(&mut self, blocks: u64, why: String) {
         let blocks = blocks + self.group.iter().count() as u64;
         let from_block = self.end.next_block;

@@ -10,10 +10,11 @@
 //!            first and last settled at 16 B, CRC of the index 4 B, CRC of the footer 4 B
 //! ```
 //!
-//! The name is `00000007.open` while the file is written and `00000007.arc` when it is full. Dossiers are packed with LZ4
-//! (flag bit 0) when that makes them smaller. `synced` is the offset below which the file was durable when the entry was
-//! written: a bad entry below the `synced` of a later one is damage, any other is a torn end and cut away. A sync is followed
-//! by an entry without a dossier (flag bit 1) that says so, or else the last entries could not be told from a torn end.
+//! The name is `00000007.open` while the file is written and `00000007.arc` when it is full. Dossiers are packed with
+//! LZ4 (flag bit 0) when that makes them smaller. `synced` is the offset below which the file was durable when the
+//! entry was written: a bad entry below the `synced` of a later one is damage, any other is a torn end and cut away.
+//! A sync is followed by an entry without a dossier (flag bit 1) as evidence, or else the last entries could not be
+//! distinguished from a torn end.
 
 use super::archive::Archived;
 use super::failure::{Damage, Failure, Place};
@@ -37,7 +38,7 @@ const CRC_AT: usize = 44;
 const INDEX_ENTRY: usize = 32;
 const FOOTER: usize = 88;
 
-/// Where a session stands in a file.
+/// Position of a session in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub session: SessionId,
@@ -93,6 +94,9 @@ impl Open {
     }
 
     /// Reads the whole file and cuts a torn end away.
+    ///
+    /// # Errors
+    /// The file cannot be read or cut, or is damaged before its torn end.
     pub fn recover(number: u64, path: PathBuf) -> Result<Open, Failure> {
         let bytes = fs::read(&path).map_err(Failure::io("reading", &path))?;
         let mut entries = BTreeMap::new();
@@ -199,6 +203,9 @@ impl Open {
     }
 
     /// Writes index and footer, and gives the file the name of a full one. The directory is the caller's to sync.
+    ///
+    /// # Errors
+    /// The file cannot be written, synced or renamed.
     pub fn seal(&mut self, dir: &Path) -> Result<PathBuf, Failure> {
         let mut end = Vec::with_capacity(self.entries.len() * INDEX_ENTRY + FOOTER);
         for entry in self.entries.values() {
@@ -308,7 +315,10 @@ impl Sealed {
         self.find(session)?.map(|entry| self.read(&entry)).transpose()
     }
 
-    /// Looks a session up in the index on the disk.
+    /// Finds a session in the index on the disk.
+    ///
+    /// # Errors
+    /// The index cannot be read.
     pub fn find(&self, session: SessionId) -> Result<Option<Entry>, Failure> {
         let (mut low, mut high) = (0, self.entries);
         while low < high {
@@ -377,7 +387,10 @@ impl Sealed {
         read_entry(&self.file, &self.path, entry)
     }
 
-    /// Reads everything: entries back to back up to the index, and what the index says of them.
+    /// Reads everything: entries back to back up to the index, and compares them with the index.
+    ///
+    /// # Errors
+    /// The file cannot be read, or an entry or the index is damaged.
     pub fn verify(&self) -> Result<u64, Failure> {
         let indexed = self.entries()?;
         let mut bytes = vec![0; usize::try_from(self.index_at).unwrap_or(usize::MAX)];
@@ -523,7 +536,7 @@ pub(super) fn from_memory(bytes: &[u8], session: SessionId) -> Result<Archived, 
     unpack(bytes, Path::new("memory"), 0, session)
 }
 
-/// Whether an entry behind a bad one says that the bad one had been durable.
+/// Whether an entry after a bad one proves that the bad one had been durable.
 fn later_entry_proves(bytes: &[u8], bad: usize) -> bool {
     let starts = bytes[bad + 1..].windows(MAGIC.len()).enumerate().filter(|(_, window)| **window == MAGIC);
     starts.filter_map(|(at, _)| parse(&bytes[bad + 1 + at..]).ok()).any(|later| later.synced > bad as u64)

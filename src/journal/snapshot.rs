@@ -65,7 +65,7 @@ pub struct Snapshots {
     table: Mutex<Table>,
 }
 
-/// What is known of the snapshots that are kept.
+/// Table of the kept snapshots.
 #[derive(Debug)]
 struct Table {
     /// The last record that each partition's newest one covers.
@@ -87,11 +87,11 @@ enum Where {
 pub struct Snapshot {
     /// The last record that the state includes.
     pub sequence: Sequence,
-    /// The state, in the encoding of whoever took it.
+    /// The state, in the encoding of the caller.
     pub state: Vec<u8>,
 }
 
-/// What was found of a partition's snapshots.
+/// Result of loading a partition's snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The newest one that is whole, if there is one.
@@ -102,6 +102,9 @@ pub struct Found {
 
 impl Snapshots {
     /// The snapshots of a data directory.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
     pub fn open(dir: &DataDir) -> Result<Snapshots, Failure> {
         Snapshots::open_at(dir.snapshots(), dir.partitions())
     }
@@ -123,11 +126,17 @@ impl Snapshots {
     }
 
     /// Writes the state of a partition after `sequence`, which must be durable in the log, and verifies what was written.
+    ///
+    /// # Errors
+    /// The file cannot be written, or reads back differently.
     pub fn write(&self, partition: PartitionId, sequence: Sequence, state: &[u8]) -> Result<(), Failure> {
         self.write_pieces(partition, sequence, &[state], Pace::Gentle)
     }
 
     /// The same of a state that is in pieces: put together they may be a hundred megabytes.
+    ///
+    /// # Errors
+    /// The file cannot be written, or reads back differently.
     pub fn write_pieces(
         &self,
         partition: PartitionId,
@@ -167,6 +176,9 @@ impl Snapshots {
     }
 
     /// The newest snapshot of a partition that is whole, if there is one. It counts as verified.
+    ///
+    /// # Errors
+    /// A file cannot be read. A damaged one is no failure: it is named in the result.
     pub fn load(&self, partition: PartitionId) -> Result<Found, Failure> {
         let dir = match &self.place {
             Where::Memory(memory) => {
@@ -214,8 +226,8 @@ impl Snapshots {
         table.newest.last(partition) == sequence && table.older.last(partition) == sequence
     }
 
-    /// Changes a bit of a partition's newest one, for simulation: only in memory, and only while all that are kept of the
-    /// partition are whole. Says whether it did.
+    /// Flips a bit of a partition's newest one, for simulation: only in memory, and only while all kept ones of the
+    /// partition are whole. Returns whether it did.
     pub fn flip_bit(&self, partition: PartitionId, bit: u64) -> bool {
         match &self.place {
             Where::Memory(memory) => memory.lock().expect("no holder panics").flip_bit(partition, bit),
@@ -224,6 +236,9 @@ impl Snapshots {
     }
 
     /// Bytes of all snapshots that are kept.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
     pub fn used_bytes(&self) -> Result<u64, Failure> {
         match &self.place {
             Where::Memory(memory) => Ok(memory.lock().expect("no holder panics").used_bytes()),
@@ -250,7 +265,8 @@ impl Table {
         self.older.set_last(partition, older);
     }
 
-    /// Damaged files of a partition get another name: they are not one of the two any more, and can still be looked at.
+    /// Renames damaged files of a partition: they do not count as one of the two any more, and stay available for
+    /// inspection.
     fn set_damaged_aside(&mut self, dir: &Path, partition: PartitionId) -> Result<(), Failure> {
         for file in files_of(dir, partition)? {
             if self.damaged.contains(&file.path) {
@@ -439,7 +455,7 @@ mod tests {
             assert_eq!(found.instead_of.unwrap().place, Place::Snapshot { path: newest.clone() });
             assert_eq!(snapshots.reach().last(P), Sequence(0), "behind that there is no other");
         }
-        // The next one takes the place of the damaged one, which can still be looked at.
+        // The next one replaces the damaged one, which stays available for inspection.
         snapshots.write(P, Sequence(3), b"next").unwrap();
         assert_eq!((kept(&dir), snapshots.reach().last(P)), (vec![1, 3], Sequence(1)));
         assert!(newest.with_extension("damaged").exists());

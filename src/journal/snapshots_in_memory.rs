@@ -64,7 +64,7 @@ impl InMemory {
         (found, older)
     }
 
-    /// Changes a bit of the newest one, if that and the one before are whole: says whether it did.
+    /// Flips a bit of the newest one, if that and the one before are whole; returns whether it did.
     pub fn flip_bit(&mut self, partition: PartitionId, bit: u64) -> bool {
         let Some(kept) = self.kept.get_mut(&partition) else { return false };
         if kept.iter().any(|kept| kept.fault().is_some()) {

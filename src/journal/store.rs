@@ -1,12 +1,12 @@
-//! What the log needs of whatever keeps its blocks, and the store that keeps them in memory.
+//! The interface of a store for the log's blocks, and the store that keeps them in memory.
 //!
 //! # The contract of a store
 //!
-//! A store keeps numbered blocks. It knows nothing of the records in them; that each begins with a header which carries its
-//! number, length and checksum ([`super::block`]) it may make use of. One writer owns it.
+//! A store keeps numbered blocks. It does not interpret their records; it may use the header of each, which has its
+//! number, length and checksum ([`super::block`]). One writer owns it.
 //!
-//! 1. **Order.** Blocks are appended with numbers that grow by one; the first one a store ever sees is 0. Replay
-//!    yields what is there in ascending order, each under the number with which it was appended.
+//! 1. **Order.** Blocks are appended with numbers that grow by one; the first one is 0. Replay yields what is there
+//!    in ascending order, each under the number with which it was appended.
 //! 2. **Durability.** When `sync` has returned `Ok`, every block appended before survives a loss of power, whole. Before
 //!    that any subset of the blocks since the last `sync` may be there afterwards, and (unless [`Store::whole_blocks`])
 //!    any part of each.
@@ -19,7 +19,7 @@
 //!    background: dropped blocks may come back after a restart. The mark says where the log begins.
 //! 6. **The mark.** A small value of its own beside the blocks, replaced as a whole and durable when `set_mark` returns.
 //!
-//! [`conformance`](super::conformance) holds a store to this.
+//! [`conformance`](super::conformance) tests a store against this.
 
 use super::Failure;
 use std::collections::BTreeMap;
@@ -115,14 +115,14 @@ impl MemoryStore {
         MemoryStore { generation_blocks: self.generation_blocks, shared: Arc::new(Mutex::new(copy)) }
     }
 
-    /// Flips one bit of a block, for tests that want damage. Does nothing when there is no such byte.
+    /// Flips one bit of a block, for tests of damage. Does nothing when there is no such byte.
     pub fn flip_bit(&self, number: u64, bit: usize) {
         if let Some(byte) = self.blocks().blocks.get_mut(&number).and_then(|block| block.get_mut(bit / 8)) {
             *byte ^= 1 << (bit % 8);
         }
     }
 
-    /// Takes a block away, for tests that want a hole.
+    /// Removes a block, for tests of holes.
     pub fn lose(&self, number: u64) {
         self.blocks().blocks.remove(&number);
     }

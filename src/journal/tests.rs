@@ -12,7 +12,7 @@ fn empty() -> Sequences {
     Sequences::new(PARTITIONS)
 }
 
-/// Opens a log and says what it replays.
+/// Opens a log and returns what it replays.
 fn open(store: &MemoryStore, base: &Sequences) -> Result<(Log, Recovered, Heard), Failure> {
     let mut heard = Heard::new();
     let (log, recovered) = Log::open(Box::new(store.clone()), base, &mut |record| {
@@ -164,7 +164,7 @@ fn damage_names_the_block_and_the_records_that_are_lost() {
     store.flip_bit(0, BLOCK_HEADER * 8 + 40);
     let found = damage(open(&store, &empty()));
     assert_eq!(found.place, Place::Block { number: 0 });
-    // Record 1 of partition 1 is lost too, but nothing after it says so.
+    // Record 1 of partition 1 is lost too, but no later record shows it.
     assert_eq!(found.lost, [Lost { partition: PartitionId(0), first: 1, last: 1 }]);
     assert!(found.to_string().contains("records 1 to 1 of partition 0 are lost"), "{found}");
 }
@@ -209,7 +209,7 @@ fn the_log_is_trimmed_by_whole_generations_below_every_snapshot() {
     let (_, recovered, heard) = open(&store, &verified).unwrap();
     assert_eq!(recovered.blocks, 4);
     assert_eq!(heard, [(1, 4, "tick".to_owned()), (1, 5, "tick".to_owned()), (0, 6, "stop".to_owned())]);
-    // An older snapshot does not meet the log any more.
+    // An older snapshot does not reach the start of the log any more.
     let mut older = verified.clone();
     older.set_last(PartitionId(1), Sequence(1));
     let found = damage(open(&store, &older));

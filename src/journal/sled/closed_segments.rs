@@ -35,7 +35,7 @@ pub(in crate::journal) struct ClosedSegment {
 /// What is known of a database's file.
 #[derive(Clone, Debug)]
 pub(in crate::journal) enum Content {
-    /// Nobody has looked yet.
+    /// Not read yet.
     Unread,
     /// It was never made.
     Absent,
@@ -44,7 +44,7 @@ pub(in crate::journal) enum Content {
 }
 
 impl Content {
-    /// Looks through a file for blocks from this number on.
+    /// Searches a file for blocks from this number on.
     fn of(database: &Path, from: u64) -> Result<Content, Failure> {
         Ok(RawFile::read(&database.join("db"), from)?.map_or(Content::Absent, Content::Found))
     }
@@ -57,6 +57,9 @@ impl ClosedSegment {
     }
 
     /// Makes durable what was found in it: a process that was killed may have left it in the system's memory only.
+    ///
+    /// # Errors
+    /// Its file cannot be synced.
     pub fn sync(&self) -> Result<(), Failure> {
         match &self.content {
             Content::Found(raw) => raw.sync(),
@@ -65,6 +68,9 @@ impl ClosedSegment {
     }
 
     /// Takes its files away.
+    ///
+    /// # Errors
+    /// Its files cannot be removed.
     pub fn remove(self) -> Result<(), Failure> {
         fs::remove_dir_all(&self.path).map_err(Failure::io("removing", &self.path))
     }
@@ -118,7 +124,7 @@ pub(in crate::journal) fn replay(
     Ok(())
 }
 
-/// The number after the last whole block of those that were looked at.
+/// The number after the last whole block of these.
 pub(super) fn end(segments: &[ClosedSegment]) -> Option<u64> {
     let ends = segments.iter().filter_map(|segment| match &segment.content {
         Content::Found(raw) => raw.end(&segment.blocks),

@@ -1,9 +1,11 @@
-//! A database of sled's with the blocks of one generation, in the one shape in which sled 0.34.7 survives a loss of power.
+//! A sled database with the blocks of one generation, in the one configuration in which sled 0.34.7 survives a loss
+//! of power.
 //!
 //! * **flush, then our own fdatasync.** sled's `flush` ends in `sync_file_range`, which leaves everything in the disk's
 //!   cache. A commit is therefore inserts, `flush`, and `sync_data` on a descriptor of our own of sled's file.
-//! * **Nothing beside that file.** sled puts a page that outgrows a quarter of its segment into a file of its own under
-//!   `blobs/`, and syncs it never. Segments of 4 MiB and blocks of 32 KiB keep pages small, and `blobs/` is looked at.
+//! * **Nothing beside that file.** sled puts a page that outgrows a quarter of its segment into a file of its own
+//!   under `blobs/`, and never syncs it. Segments of 4 MiB and blocks of 32 KiB keep pages small, and `blobs/` is
+//!   checked.
 //! * **Split before it is used.** Its one tree holds blocks under their places in the generation as u32, big-endian. The
 //!   places are made with empty values first, so that the tree's pages are split already and a block is written once, as a
 //!   small addition to a page, instead of again and again with a growing page.
@@ -37,6 +39,9 @@ pub(super) struct Database {
 
 impl Database {
     /// Makes an empty one. The name of its directory is the caller's to sync.
+    ///
+    /// # Errors
+    /// sled cannot make the database, or its file cannot be opened.
     pub fn make(path: PathBuf, ordinal: u64, begins: u64, generation_blocks: u64) -> Result<Database, Failure> {
         files::create_dir(&path).map_err(Failure::io("making", &path))?;
         let db = sled::Config::new()
@@ -78,6 +83,9 @@ impl Database {
     }
 
     /// Takes a block of its generation.
+    ///
+    /// # Errors
+    /// sled cannot store the block.
     pub fn append(&self, number: u64, block: &[u8]) -> Result<(), Failure> {
         debug_assert!(self.has_place_for(number), "each generation has its own database");
         self.tree.insert(key(number % self.generation_blocks), block).map_err(failure("writing", &self.path))?;
@@ -85,18 +93,25 @@ impl Database {
     }
 
     /// Makes what it took durable.
+    ///
+    /// # Errors
+    /// sled or the disk fails, or those of [`Database::refuse_blobs`].
     pub fn sync(&self) -> Result<(), Failure> {
         self.db.flush().map_err(failure("flushing", &self.path))?;
         self.file.sync_data().map_err(Failure::io("syncing", &self.path.join("db")))
     }
 
-    /// What it is when nobody writes to it any more, and the blocks from this number on are another's.
+    /// Returns it as a closed one, when it is written no longer and a later database has the blocks from this number
+    /// on.
     pub fn as_stratum(&self, end: u64) -> ClosedSegment {
         let (ordinal, path) = (self.ordinal, self.path.clone());
         ClosedSegment { ordinal, path, blocks: self.begins..end, content: Content::Unread }
     }
 
     /// Fails if sled has put a page beside its file.
+    ///
+    /// # Errors
+    /// There is a file that would not be synced.
     pub fn refuse_blobs(&self) -> Result<(), Failure> {
         closed_segments::refuse_blobs(&self.path)
     }
@@ -109,19 +124,22 @@ impl Database {
     }
 }
 
-/// Reads a database beside whoever writes it.
+/// Reads a database while it is being written.
 pub(super) struct Reader {
     path: PathBuf,
     /// The first block of its generation.
     first: u64,
     generation_blocks: u64,
     tree: sled::Tree,
-    /// It stays open as long as somebody reads.
+    /// Keeps the database open while this reads.
     _db: sled::Db,
 }
 
 impl Reader {
     /// Shows every block, in ascending order.
+    ///
+    /// # Errors
+    /// sled cannot read a block, or the visitor's own failure.
     pub fn replay(&self, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
         for entry in self.tree.iter() {
             let (key, block) = entry.map_err(failure("reading", &self.path))?;

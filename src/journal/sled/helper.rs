@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-/// The helper of a log. It has done everything that it was asked for when it is dropped.
+/// The helper thread of a log. Dropping it waits for all of its jobs.
 pub(super) struct Helper {
     jobs: Option<Sender<Job>>,
     done: Receiver<Result<Option<Database>, Failure>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it can be asked for. Done in the order in which it is asked.
+/// The jobs of the helper, done in the order in which they were queued.
 pub(super) enum Job {
     /// Make this database: its directory, ordinal, first block, and the blocks of a generation.
     Make(PathBuf, u64, u64, u64),
@@ -33,20 +33,26 @@ impl Helper {
         let (tell, done) = channel();
         let thread = std::thread::Builder::new().name("journal-helper".to_owned()).spawn(move || {
             for job in todo {
-                // Nobody listens any more when the log closes; what was asked for before is done all the same.
+                // The receiver is gone when the log closes; queued jobs are done all the same.
                 let _ = tell.send(carry_out(job));
             }
         });
         Helper { jobs: Some(jobs), done, thread: Some(thread.expect("a thread at the start of the process")) }
     }
 
-    /// Asks for something.
+    /// Queues a job.
+    ///
+    /// # Errors
+    /// The helper has failed.
     pub fn ask(&self, job: Job) -> Result<(), Failure> {
         let jobs = self.jobs.as_ref().expect("there until it is dropped");
         jobs.send(job).map_err(|_| gone())
     }
 
-    /// Waits for the next database that is made. A job that failed before is told here.
+    /// Waits for the next database that is made. Returns the failure of an earlier job.
+    ///
+    /// # Errors
+    /// An earlier job failed, or the helper has ended.
     pub fn wait(&self) -> Result<Database, Failure> {
         loop {
             if let Some(made) = self.done.recv().map_err(|_| gone())?? {
@@ -72,10 +78,10 @@ fn carry_out(job: Job) -> Result<Option<Database>, Failure> {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // It ends when nobody can ask it any more.
+        // Closing the queue ends the thread.
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A helper that panicked has said so itself.
+            // A panic of the helper was reported already.
             let _ = thread.join();
         }
     }

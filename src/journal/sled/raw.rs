@@ -1,12 +1,12 @@
-//! Blocks read straight out of sled's file, without sled.
+//! Reads blocks directly from sled's file, without sled.
 //!
-//! sled keeps a value as it was given, in one piece, in its file `db`, and a block says itself which one it is and whether
-//! it is whole. So everything that was ever synced is found by looking for blocks: no index is trusted, nothing is written,
-//! and damage to sled's own structures costs nothing. That matters, because sled, when it opens a file whose end it does not
-//! understand, fills that end with zeros, and panics over other damage.
+//! sled keeps a value as it was given, in one piece, in its file `db`, and a block's header has its number and
+//! checksum. So every synced block is found by a search through the file: no index is used, nothing is written, and
+//! damage to sled's own structures does no harm. This matters because sled fills an end of the file that it cannot
+//! parse with zeros, and panics over other damage.
 //!
-//! A block may be found more than once (sled moves pages), and blocks are found that were dropped long ago: which numbers
-//! count is the caller's to know.
+//! A block may be found more than once (sled moves pages), and blocks are found that were dropped long ago: the
+//! caller selects the numbers that count.
 
 use crate::journal::block::{self, BlockHeader};
 use crate::journal::failure::Failure;
@@ -23,7 +23,7 @@ use std::thread;
 /// sled's unit of allocation: nothing that it writes crosses a multiple of it. A power of two, at most 16 MiB; fixed for a
 /// file.
 pub(super) const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-/// Threads that look through a file; the disk is not faster with more.
+/// Threads that search a file; the disk is not faster with more.
 const THREADS_MAX: usize = 4;
 
 /// A file of sled's, and what was found in it.
@@ -40,12 +40,15 @@ pub(in crate::journal) struct RawFile {
 struct Sighting {
     at: u64,
     length: usize,
-    /// The header of a whole block; none when the bytes are not what the header says.
+    /// The header of a whole block; `None` when the bytes do not match it.
     header: Option<BlockHeader>,
 }
 
 impl RawFile {
-    /// Looks through a whole file for blocks from this number on. A file that is not there has none.
+    /// Searches a whole file for blocks from this number on. A missing file has none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
     pub fn read(path: &Path, from: u64) -> Result<Option<RawFile>, Failure> {
         let file = match File::open(path) {
             Ok(file) => file,
@@ -83,6 +86,9 @@ impl RawFile {
     }
 
     /// Makes what was found durable: a process that was killed may have left it in the system's memory only.
+    ///
+    /// # Errors
+    /// The file cannot be synced.
     pub fn sync(&self) -> Result<(), Failure> {
         self.file.sync_all().map_err(Failure::io("syncing", &self.path))
     }
@@ -93,8 +99,11 @@ impl RawFile {
         self.within(range).rev().find(|(_, sightings)| is_whole(sightings)).map(|(number, _)| *number + 1)
     }
 
-    /// Shows the blocks of a range of numbers in ascending order: the whole one of each number, or else what is left of it,
-    /// which is worth showing only where that number is missing.
+    /// Shows the blocks of a range of numbers in ascending order: the whole one of each number, or else a damaged
+    /// one, for callers that lack the number.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the visitor's own failure.
     pub fn replay(&self, range: &Range<u64>, visit: &mut BlockVisitor<'_>) -> Result<(), Failure> {
         let mut bytes = Vec::new();
         let mut before: Option<(u64, u32)> = None;
@@ -136,7 +145,7 @@ impl RawFile {
     }
 }
 
-/// Notes every block in a segment that lies at `base` in its file.
+/// Collects every block in a segment that starts at `base` in its file.
 fn look_for_blocks(segment: &[u8], base: u64, from: u64, found: &mut Vec<(u64, Sighting)>) {
     let mut at = 0;
     while let Some(next) = block::find(&segment[at..]) {
@@ -222,7 +231,7 @@ mod tests {
             |file: &[&[u8]]| shown(&file.concat(), 0..u64::MAX).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
         assert_eq!(numbers(&[&first, &second, &third]), [0, 1, 2]);
         assert_eq!(numbers(&[&first, &second]), [0, 1], "a torn end is shown as such");
-        // The number itself is damaged: that is nobody's block.
+        // The number itself is damaged: that block has no known place.
         second[23] ^= 0x40;
         assert_eq!(numbers(&[&first, &second]), [0]);
         assert_eq!(numbers(&[&first, &second, &third]), [0, 2]);

@@ -31,7 +31,7 @@ pub struct SledStore {
     past: Vec<ClosedSegment>,
     /// What is written, once something is.
     current: Option<Database>,
-    /// The first block of the database that the helper was asked for, until that is the current one.
+    /// The first block of the database that the helper is preparing, until that is the current one.
     asked: Option<u64>,
     /// There as soon as something is written.
     helper: Option<Helper>,
@@ -42,11 +42,14 @@ pub struct SledStore {
 
 impl SledStore {
     /// Finds the log of a data directory, or makes it if the directory has never had one.
+    ///
+    /// # Errors
+    /// The directory cannot be read or written, or a database is damaged.
     pub fn open(dir: &DataDir) -> Result<SledStore, Failure> {
         let log = dir.log();
         let mark = checkpoint::read(&dir.mark())?;
         if mark.is_none() {
-            // Not a word was ever promised here: what is left of a first start that was cut off goes.
+            // Nothing in this log was acknowledged: the remains of an interrupted first start are removed.
             fs::remove_dir_all(&log).map_err(Failure::io("emptying", &log))?;
             files::create_dir_all(&log).map_err(Failure::io("making", &log))?;
         }
@@ -75,7 +78,7 @@ impl SledStore {
         Ok(store)
     }
 
-    /// Looks for the databases that are there.
+    /// Finds the existing databases.
     fn find(&mut self) -> Result<(), Failure> {
         self.past = closed_segments::read_all(&self.dir, self.first_block())?;
         self.next_ordinal = self.past.iter().map(|segment| segment.ordinal + 1).max().unwrap_or(0);
@@ -113,12 +116,12 @@ impl SledStore {
         self.forget_below(self.first_block())
     }
 
-    /// The database that the helper was asked for, once it is made.
+    /// The database that the helper prepared, once it is made.
     fn prepared(&mut self) -> Result<Option<Database>, Failure> {
         self.asked.take().map(|_| self.helper().wait()).transpose()
     }
 
-    /// Asks for the database that begins with this block.
+    /// Queues the preparation of the database that begins with this block.
     fn prepare(&mut self, begins: u64) -> Result<(), Failure> {
         let (path, ordinal) = self.next_path(begins);
         self.asked = Some(begins);
@@ -300,13 +303,13 @@ impl Drop for SledStore {
     }
 }
 
-/// Reads blocks beside whoever writes them.
+/// Reads blocks while others are written.
 struct Reader {
     /// The directory stays ours as long as its database is open.
     _dir: DataDir,
     past: Vec<ClosedSegment>,
     current: Option<database::Reader>,
-    /// What lies before it may be on its way out: the helper may be removing it at this moment.
+    /// Blocks before it may be removed by the helper at this moment.
     first_block: u64,
     generation_blocks: u64,
     /// Bytes of blocks that were read, by generation.
