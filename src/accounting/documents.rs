@@ -22,7 +22,7 @@ pub fn due(session: &Session) -> Option<Amount> {
     (payable.minor > 0).then(|| Amount::new(lacking, payable.currency))
 }
 
-/// What the documents of a session come to, in minor units.
+/// Total of a session's documents, in minor units.
 pub fn billed(session: &Session) -> i64 {
     session.documents().iter().map(|issued| issued.document.total.minor).fold(0, i64::saturating_add)
 }

@@ -1,4 +1,4 @@
-//! What is left of a session when it is over: its state, the tariff that priced it, and its signed receipt.
+//! The archived form of a session: its state, the tariff that priced it, and its signed receipt.
 //!
 //! Pure: the same session makes the same receipt, to the last byte of its signature.
 
@@ -14,7 +14,7 @@ use crate::tariff::{Tariff, TaxIncluded};
 use crate::units::{Amount, ChargerId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// A session as it is put away.
+/// A session as it is archived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dossier {
     version: u8,
@@ -31,7 +31,7 @@ pub struct Dossier {
 pub struct Billing {
     /// The key that signs them.
     pub key: SigningKey,
-    /// Who sells.
+    /// The seller.
     pub issuer: Issuer,
     /// What a receipt's address begins with; empty when it has none.
     pub receipt_base: String,
@@ -45,7 +45,7 @@ pub struct Sites(pub Box<PlaceOf>);
 /// The place of a charger, where one is known.
 pub type PlaceOf = dyn Fn(&ChargerId) -> Option<Place> + Send + Sync;
 
-/// Nothing is known of any charger.
+/// No charger has a site.
 impl Default for Sites {
     fn default() -> Sites {
         Sites(Box::new(|_| None))
@@ -92,6 +92,9 @@ impl Dossier {
     }
 
     /// From the archive.
+    ///
+    /// # Errors
+    /// [`DossierError`]: bytes that are no dossier of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Dossier, DossierError> {
         match bytes.first() {
             Some(&Dossier::VERSION) => Ok(postcard::from_bytes(bytes)?),
@@ -107,6 +110,9 @@ pub fn settled_at(session: &Session) -> Timestamp {
 }
 
 /// The signed receipt of a session that is over.
+///
+/// # Errors
+/// [`BillingError`]: figures that contradict each other, which is a defect.
 pub fn receipt(session: &Session, tariff: &Tariff, billing: &Billing) -> Result<SignedReceipt, BillingError> {
     let number = invoice(session).map(|invoice| &invoice.number);
     let issue = Issue {
@@ -145,6 +151,9 @@ fn link(base: &str, session: SessionId) -> Option<String> {
 
 /// What a session was priced at, with every line. A session that ended without energy costs nothing, whatever fee its
 /// tariff begins with.
+///
+/// # Errors
+/// [`BillingError`]: figures that contradict each other, which is a defect.
 pub fn priced(session: &Session, tariff: &Tariff) -> Result<Pricing, BillingError> {
     let mut pricing = Pricing::of(tariff, &session.rating, &session.segments, session.meter.at)?;
     if let Some(ended) = session.ended().filter(|ended| ended.cost != pricing.gross) {
@@ -158,7 +167,10 @@ pub fn priced(session: &Session, tariff: &Tariff) -> Result<Pricing, BillingErro
     Ok(pricing)
 }
 
-/// The figures of a session, in billing's words. Of one that still goes on: as if it ended now.
+/// The figures of a session for billing. Of a running one: as if it ended now.
+///
+/// # Errors
+/// [`BillingError`]: figures that contradict each other, which is a defect.
 pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, BillingError> {
     let pricing = priced(session, tariff)?;
     let payable = match session.ended() {
@@ -212,7 +224,7 @@ fn paid(session: &Session) -> PaymentSummary {
     }
 }
 
-/// What was reserved by holds that have ended, and not taken.
+/// The amount that ended holds had reserved and not captured.
 pub fn released(payment: &Payment) -> Amount {
     let ended = payment.holds().iter().filter(|hold| hold.is_over());
     let minor = ended.map(|hold| hold.authorized_minor.saturating_sub(hold.captured_minor).max(0));

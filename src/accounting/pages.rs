@@ -1,8 +1,8 @@
-//! The entries of the books themselves: written down page by page, and put away like closed sessions when a page is full.
+//! The entries of the books: collected in pages, which are archived like closed sessions when they are full.
 //!
-//! Balances are a fold of everything since the first day; the log that tells of it is trimmed. Pages keep the entries: the
-//! open one and those on their way lie in the partition's state (and so in its snapshots), the full ones in the archive. A
-//! replay writes the same entries on the same pages, so to put one away again changes nothing.
+//! Balances are a fold of all entries since the first day; the log with their facts is trimmed. Pages keep the
+//! entries: the open one and those in transit are in the partition's state (and so in its snapshots), the full ones
+//! in the archive. A replay writes the same entries on the same pages, so archiving one again changes nothing.
 
 use crate::ledger::Entry;
 use crate::units::{PartitionId, SessionId, Timestamp};
@@ -34,7 +34,7 @@ pub struct Page {
     bytes: Vec<u8>,
 }
 
-/// What distinguishes a page from a dossier in the archive.
+/// Marks a page, in contrast to a dossier, in the archive.
 const PAGE_VERSION: u8 = 0x80;
 
 impl Pages {
@@ -76,7 +76,7 @@ impl Pages {
 }
 
 impl Page {
-    /// Under which name a page lies in the archive: no session has that time.
+    /// The id of a page in the archive: no session has that time.
     pub fn id(partition: PartitionId, number: u64) -> SessionId {
         SessionId::new(Timestamp::from_unix_ms(0), partition, number)
     }

@@ -1,14 +1,14 @@
-//! What the facts of sessions and accounts mean for the books: a pure fold, the same live and on replay.
+//! The entries that follow from facts of sessions and accounts: a pure fold, the same live and in replay.
 //!
 //! | fact | entry |
 //! |---|---|
 //! | hold approved, raised, lowered, released, lapsed | the memorandum ledger: what is reserved |
 //! | captured | the sale, by net, tax and rounding; the last capture of a hold ends it in the memorandum ledger |
-//! | settled with a shortfall | the rest of the sale, owed by whoever presented the credential |
+//! | settled with a shortfall | the rest of the sale, owed by the driver with this credential |
 //! | refunded, or a capture or refund undone | the sale's share is taken back, or booked again |
-//! | disputed | by the processor's word |
+//! | disputed | as the processor reported it |
 //!
-//! An entry is dated by its fact: when the gate decided it, or heard of it.
+//! An entry is dated by its fact: when the gate decided it, or received the message.
 
 use super::dossier;
 use super::pages::Pages;
@@ -37,7 +37,7 @@ pub struct PartitionBooks {
     pub pages: Pages,
 }
 
-/// What moved since the first record, in minor units of one currency.
+/// Turnover since the first record, in minor units of one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turnover {
     /// Taken.
@@ -178,7 +178,7 @@ struct Posting<'a> {
     session: &'a Session,
     tariff: &'a Tariff,
     payment: &'a Payment,
-    /// When the fact was decided, heard or noticed.
+    /// When the fact was decided, received or noticed.
     at: Timestamp,
 }
 
@@ -252,7 +252,7 @@ impl Posting<'_> {
         }
     }
 
-    /// What a hold reserves, as far as it counts: nothing before its approval and after its end.
+    /// The reserved amount of a hold: zero before its approval and after its end.
     fn reserved(hold: &Hold) -> i64 {
         if hold.stage == payment::Stage::Open { hold.authorized_minor } else { 0 }
     }
@@ -273,7 +273,7 @@ impl Posting<'_> {
         post(sold.and_then(|share| self.sale(id, at, hold, self.amount(ends), amount, zero, share)));
     }
 
-    /// What no capture has brought is owed from now on; once for each session.
+    /// Posts the amount without a capture as owed; once for each session.
     fn settled(&self, shortfall: Amount, at: Timestamp, post: Post<'_>) {
         let Some(hold) = self.payment.holds().last() else { return };
         if self.session.settled_at().is_none() && shortfall.minor > 0 {
@@ -442,7 +442,7 @@ impl Posting<'_> {
     }
 }
 
-/// What a session was sold for and did not get back, in minor units: more than it costs when more was taken.
+/// Sales of a session less refunds, in minor units: more than its cost when more was captured.
 pub(crate) fn left(session: &Session) -> i64 {
     let payable = session.ended().map_or(0, |ended| ended.payable.minor);
     session.payment.captured().minor.max(payable).saturating_sub(session.payment.refunded().minor)
@@ -461,7 +461,7 @@ pub(crate) fn sold(session: &Session, tariff: &Tariff, from: i64, to: i64) -> Re
     Ok(high.less(&low)?)
 }
 
-/// What the first so many minor units consist of.
+/// The parts of the first `minor` minor units.
 fn upto(session: &Session, tariff: &Tariff, whole: Option<&Share>, minor: i64) -> Result<Share, EntryError> {
     let amount = |minor| Amount::new(minor, session.payment.currency());
     let plain = |minor| Share {
@@ -479,7 +479,7 @@ fn upto(session: &Session, tariff: &Tariff, whole: Option<&Share>, minor: i64) -
     }
 }
 
-/// What the whole price consists of; nothing when it is zero, or when its parts cannot be named.
+/// The parts of the whole price; `None` when it is zero, or when its parts are unknown.
 fn whole(session: &Session, tariff: &Tariff) -> Result<Option<Share>, EntryError> {
     let Ok(pricing) = dossier::priced(session, tariff) else { return Ok(None) };
     share_of(&pricing, tariff)
@@ -542,7 +542,7 @@ pub(crate) fn taxes_upto(session: &Session, tariff: &Tariff, minor: i64) -> Vec<
     sold(session, tariff, 0, minor).map(|share| share.taxes).unwrap_or_default()
 }
 
-/// The operator whose tariff it is: OCPI's country and party.
+/// The operator of the tariff: OCPI's country and party.
 fn operator(tariff: &Tariff) -> OperatorId {
     let country = tariff.country();
     let text = format!("{}*{}", String::from_utf8_lossy(&country), tariff.party());
@@ -569,7 +569,7 @@ fn receivable(processor: &ProcessorId) -> Name {
 fn fingerprint(shown: &str) -> Fingerprint {
     let mut bytes = [0; 8];
     let digits = shown.rsplit(':').next().unwrap_or(shown);
-    // Not the form that this house writes: still the same name for the same text.
+    // Another notation than this program's: still the same name for the same text.
     let known = hex::decode(digits).unwrap_or_else(|_| shown.as_bytes().to_vec());
     for (to, from) in bytes.iter_mut().zip(known) {
         *to = from;
@@ -577,8 +577,8 @@ fn fingerprint(shown: &str) -> Fingerprint {
     Fingerprint(bytes)
 }
 
-/// A number for the entry of a report, different for different reports, and above those of operations. Two reports may say
-/// the same of a hold, so the message's own number is in it.
+/// A number for the entry of a report, different for different reports, and above those of operations. Two
+/// notifications of a hold may be equal, so the message's own number is in it.
 fn number_of(source: &payment::Source) -> u32 {
     UPPER | (source.digest ^ crc32fast::hash(&source.callback.0.to_be_bytes()))
 }

@@ -98,7 +98,7 @@ pub fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
     moved(&session.payment, at)
 }
 
-/// What was captured and not refunded, in minor units.
+/// Captures less refunds, in minor units.
 pub fn kept(payment: &Payment) -> i64 {
     payment.captured().minor.saturating_sub(payment.refunded().minor)
 }

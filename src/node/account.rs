@@ -15,7 +15,7 @@ pub struct HostedAccount {
 }
 
 impl HostedAccount {
-    /// An account as it was put away, or one that is yet to be opened.
+    /// An account as it was archived, or one that is yet to be opened.
     pub fn from_state(state: Account) -> HostedAccount {
         HostedAccount { state, due: None }
     }
@@ -33,7 +33,7 @@ impl HostedAccount {
         }
     }
 
-    /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
+    /// Applies a fact, live and in replay, and returns the entries that follow.
     pub fn fold(&mut self, event: &Event, post: &mut dyn FnMut(Entry)) {
         account::apply(&mut self.state, event);
         posting::of_account(&self.state, event, post);

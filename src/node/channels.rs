@@ -1,7 +1,7 @@
-//! Who speaks on the channels of a connection.
+//! The chargers on the channels of a connection.
 //!
-//! Sites number their channels from 1. As long as they do it without large gaps a channel is found by its number, and what
-//! stands beside it is in the cache when the next one speaks; a million hash table entries fit no cache.
+//! Sites number their channels from 1. While the numbers have no large gaps a channel is found by its number, and
+//! adjacent ones are in the cache for the next message; a million hash table entries fit no cache.
 
 use super::output::ChargerRef;
 use crate::limits;
@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 /// Channels below this are found by their number: those of a site that numbers them as it opens them.
 const NUMBERED: usize = limits::CHANNELS_PER_LINK + 1;
 
-/// The channels of one connection on which a charger of this shard speaks.
+/// The channels of one connection with chargers of this shard.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     numbered: Vec<Option<ChargerRef>>,
@@ -20,7 +20,7 @@ pub(super) struct Channels {
 }
 
 impl Channels {
-    /// Who speaks on a channel.
+    /// The charger on a channel.
     #[inline]
     pub fn get(&self, channel: Channel) -> Option<ChargerRef> {
         match self.numbered.get(channel.0 as usize) {
@@ -30,7 +30,7 @@ impl Channels {
         }
     }
 
-    /// From now on this charger speaks on it.
+    /// Binds this charger to it.
     pub fn insert(&mut self, channel: Channel, charger: ChargerRef) {
         let place = channel.0 as usize;
         let before = if place >= NUMBERED {
@@ -44,7 +44,7 @@ impl Channels {
         self.len += usize::from(before.is_none());
     }
 
-    /// Nobody speaks on it any more.
+    /// Unbinds it.
     pub fn remove(&mut self, channel: Channel) {
         let before = match self.numbered.get_mut(channel.0 as usize) {
             Some(charger) => charger.take(),
@@ -53,12 +53,12 @@ impl Channels {
         self.len -= usize::from(before.is_some());
     }
 
-    /// How many speak.
+    /// Number of bound channels.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Everybody who speaks.
+    /// All bound chargers.
     pub fn chargers(&self) -> impl Iterator<Item = ChargerRef> {
         self.numbered.iter().flatten().chain(self.others.values()).copied()
     }

@@ -9,9 +9,9 @@ use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 /// A charger, hosted in its partition.
 pub struct HostedCharger {
     state: Charger,
-    /// What its connectors say they are doing; for operators only.
+    /// Reported states of its connectors; for operators only.
     statuses: Box<[(ConnectorId, ConnectorState)]>,
-    /// The connection that speaks for it now, or [`NOBODY`].
+    /// Its current connection, or [`NOBODY`].
     connection: ConnectionId,
     /// The channel on that connection.
     channel: Channel,
@@ -20,8 +20,8 @@ pub struct HostedCharger {
 /// No connection has this number. (An `Option` of a [`Link`] would take twelve bytes more, for every charger.)
 const NOBODY: ConnectionId = ConnectionId(u64::MAX);
 
-/// Who speaks for a charger: a connection, and the channel on it. The number is unique in the life of the process, so
-/// that what an older connection still sends is told from the newer one's.
+/// The address of a charger: a connection, and the channel on it. The connection's number is unique in a process, so
+/// that messages of an older connection are distinct from the newer one's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
     /// The connection.
@@ -35,12 +35,12 @@ pub struct Link {
 pub struct ConnectionId(pub u64);
 
 impl HostedCharger {
-    /// A charger that nobody speaks for yet.
+    /// A charger without a connection.
     pub fn new(id: ChargerId) -> HostedCharger {
         HostedCharger::from_state(Charger::new(id))
     }
 
-    /// A charger as it was put away.
+    /// A charger as it was archived.
     pub fn from_state(state: Charger) -> HostedCharger {
         HostedCharger { state, statuses: Box::default(), connection: NOBODY, channel: Channel::default() }
     }
@@ -50,12 +50,12 @@ impl HostedCharger {
         &self.state
     }
 
-    /// Who speaks for it now.
+    /// Its current connection.
     pub fn link(&self) -> Option<Link> {
         (self.connection != NOBODY).then_some(Link { connection: self.connection, channel: self.channel })
     }
 
-    /// Lets a connection speak for it, and returns the one that did before.
+    /// Sets its connection, and returns the earlier one.
     pub fn set_link(&mut self, link: Option<Link>) -> Option<Link> {
         let before = self.link();
         let link = link.unwrap_or(Link { connection: NOBODY, channel: Channel::default() });
@@ -63,7 +63,7 @@ impl HostedCharger {
         before
     }
 
-    /// What a connector says it is doing. One that the charger did not describe is not listened to.
+    /// Sets the reported state of a connector. One outside the charger's description is ignored.
     pub fn set_status(&mut self, connector: ConnectorId, state: ConnectorState) {
         if !self.state.described.connectors.iter().any(|known| known.id == connector) {
             return;
@@ -74,7 +74,7 @@ impl HostedCharger {
         }
     }
 
-    /// What its connectors say they are doing.
+    /// Reported states of its connectors.
     pub fn statuses(&self) -> &[(ConnectorId, ConnectorState)] {
         &self.statuses
     }
@@ -89,17 +89,17 @@ impl HostedCharger {
         self.state.open.iter().filter_map(|open| Some((open.key, open.cell.get()?)))
     }
 
-    /// Says in which cell one of its open sessions is, while its state is restored.
+    /// Sets the cell of one of its open sessions, while its state is restored.
     pub fn attach(&mut self, key: SessionKey, cell: Slot) {
         self.state.set_cell(key, cell);
     }
 
-    /// Folds a fact of its own, while replaying.
+    /// Applies a fact of its own, while replaying.
     pub fn replay(&mut self, event: &Event) {
         charger::apply(&mut self.state, event);
     }
 
-    /// Folds a fact of one of its sessions into the projection, live and on replay.
+    /// Applies a fact of one of its sessions to the projection, live and in replay.
     pub fn project(&mut self, event: &Event, slot: Slot) {
         charger::apply(&mut self.state, event);
         if let Event::SessionOpened { key, .. } = event {

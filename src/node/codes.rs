@@ -1,4 +1,4 @@
-//! The machines' words in the protocol's: refusals, reasons, orders.
+//! Translates refusals, reasons and orders of the machines into codes of the protocol.
 
 use crate::charger;
 use crate::message;
@@ -84,7 +84,7 @@ pub fn order(reason: StopReason) -> StopOrder {
     }
 }
 
-/// Why a charger says that a session ended.
+/// The reason of a session's end, as the charger reports it.
 pub fn reason(reason: message::StopReason) -> StopReason {
     match reason {
         message::StopReason::Local => StopReason::Local,

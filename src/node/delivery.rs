@@ -1,7 +1,7 @@
-//! One input on its way through the actors of a partition: what they decide is journaled under one permit, and what they
-//! want done is queued behind the gate.
+//! Delivers one input to the actors of a partition: their events are journaled under one permit, and their effects
+//! are queued until these are durable.
 //!
-//! This is where a meter tick meets its charger, its session and the journal.
+//! A meter reading passes here to its charger, its session and the journal.
 
 use super::charger::Link;
 use super::codes;
@@ -32,7 +32,7 @@ use crate::units::{AccountId, Amount, Cost, Energy, Now, Power, SessionId, Sessi
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// The way of one input. The order of its fields' use is the rule of the house: decide, apply, append, queue, arm.
+/// The delivery of one input. The order is: decide, apply, append, queue, arm.
 pub(super) struct Delivery<'a> {
     pub permit: Permit<'a>,
     pub gate: &'a mut Gate<Output>,
@@ -81,7 +81,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// A charger introduced itself: it is described, linked, and told how far each of its sessions is.
+    /// A charger connected: it is described and linked, and gets the position of each of its sessions.
     pub fn hello(&mut self, partition: &mut Partition, slot: Slot, link: Link, hello: &ChargerHello) -> Option<Link> {
         let connectors =
             hello.connectors.iter().map(|info| charger::Connector { id: info.id, power_max: info.power_max }).collect();
@@ -101,7 +101,7 @@ impl Delivery<'_> {
                 None => Standing::Unknown,
             },
             None => match hosted.state().past_session(mark.session) {
-                // It was silent, the session was ended without it, and it knows more: that is wanted.
+                // Its session was ended without messages, and the charger has more readings: they are requested.
                 Some(past) if past.sequence > 0 && mark.last_sequence > past.sequence => {
                     let live = partition.find_session(past.session).and_then(|cell| partition.sessions.get(cell));
                     Standing::Open { durable: live.map_or(past.sequence, |live| live.state().meter.sequence) }
@@ -128,7 +128,7 @@ impl Delivery<'_> {
         before
     }
 
-    /// A charger that was replaced or reset does not know a session that is open here: it ends, and its connector is free.
+    /// A charger that was replaced or reset does not list an open session: it ends, and its connector is free.
     fn omitted(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, cell: Slot) {
         if let (Some(charger), Some(session)) = (partition.chargers.get(slot), partition.sessions.get(cell)) {
             let (charger, session) = (&charger.state().id, session.state().id);
@@ -222,7 +222,7 @@ impl Delivery<'_> {
         self.for_session(partition, slot, start.session, command.unwrap_or(Command::RepeatStart));
     }
 
-    /// Opens a session: the tariff is pinned, a processor chosen, and funds are asked for.
+    /// Opens a session: pins the tariff, selects a processor, and requests funds.
     fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let charger = hosted.state().id.clone();
@@ -261,7 +261,7 @@ impl Delivery<'_> {
         };
         log_lines::begun(&opening, place.tariff.id().as_str());
         self.pin(partition, &place.tariff);
-        // The partition's own: by who has that one, it is told whether a tariff may be let go.
+        // The partition's own copy: its reference count shows whether the tariff may be dropped.
         let tariff = partition.pinned(&opening.tariff).unwrap_or(place.tariff);
         let state = Session::new(&opening, rating, tariff.currency());
         let session = HostedSession::new(state, slot, tariff, place.zone, self.house.policy.clone(), self.now);
@@ -279,7 +279,7 @@ impl Delivery<'_> {
         self.session(partition, cell, Command::Authorize { credential, route });
     }
 
-    /// A reading or a stop, to the session that the charger knows by this key.
+    /// Delivers a reading or a stop to the session with this key.
     #[inline]
     fn for_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: Command) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
@@ -289,7 +289,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// What a charger still says of a session that is over. Its cell may be there until it is archived.
+    /// Handles messages for a session that is over. Its cell may be there until it is archived.
     #[cold]
     fn for_past_session(&mut self, partition: &mut Partition, slot: Slot, key: SessionKey, command: &Command) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
@@ -358,7 +358,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Queues what a session wants done.
+    /// Queues a session's effects.
     fn carry_out(
         &mut self,
         partition: &Partition,
@@ -403,7 +403,7 @@ impl Delivery<'_> {
         self.tell(slot, message);
     }
 
-    /// A command for a session that is named by its id. One that is not live has nothing left to decide.
+    /// Delivers a command to a session by its id. One that is not live has nothing left to decide.
     pub(super) fn session_by_id(&mut self, partition: &mut Partition, session: SessionId, command: Command) {
         if let Some(cell) = partition.find_session(session) {
             self.session(partition, cell, command);
@@ -478,7 +478,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// What was in flight when the process ended is asked again.
+    /// Repeats requests that were in flight when the process ended.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
         if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
             self.house.stand_ins.set(
@@ -490,7 +490,7 @@ impl Delivery<'_> {
         self.session(partition, cell, Command::Resume);
     }
 
-    /// Delivers a command to a charger, journals what it decided, and returns what it wants done.
+    /// Delivers a command to a charger, journals its decision, and returns its effects.
     fn charger(
         &mut self,
         partition: &mut Partition,

@@ -1,9 +1,10 @@
 //! The context of hosted actors: actors without a mailbox, task and timer of their own.
 //!
-//! Chargers, sessions and accounts are actors that live as cells in the arena of their partition. The shard delivers messages
-//! to a cell in order, one at a time; what the actor decided is left in its [`Hosted`] context, from which the shard journals
-//! the events and queues the effects. An id instead of an address means that an actor can be snapshotted, put away, moved, and
-//! run by a simulator without any runtime. That they are actix actors too is said in [`crate::actors::hosted_actors`].
+//! Chargers, sessions and accounts are actors in cells of their partition's arena. The shard delivers messages to a
+//! cell in order, one at a time; the actor's decision is put into its [`Hosted`] context, from which the shard
+//! journals the events and queues the effects. An id instead of an address means that an actor can be snapshotted,
+//! archived, moved, and run by a simulator without any runtime. [`crate::actors::hosted_actors`] makes them actix
+//! actors.
 //!
 //! A cell costs its state and 16 bytes, and a delivery a few nanoseconds, where an actor with a mailbox of its own costs
 //! a kilobyte and a microsecond.
@@ -15,35 +16,35 @@ use crate::units::{Mono, Now};
 
 /// An actor that can be hosted: what it takes and what it decides have types.
 pub trait Hostable: Sized {
-    /// What it is handed.
+    /// Its messages.
     type Message<'a>;
     /// Facts of its machine.
     type Event;
-    /// What its machine wants done.
+    /// Effects of its machine.
     type Effect;
 
-    /// Takes a message, and leaves what it decides about it in the context.
+    /// Handles a message, and puts its decision into the context.
     fn handle(&mut self, message: Self::Message<'_>, context: &mut Hosted<Self>);
 
-    /// When the actor next wants to be woken, if nothing else happens before.
+    /// When the actor's timer is due.
     fn next_deadline(&self) -> Option<Mono>;
 
     /// Writes its state behind what is in `bytes`, as a snapshot keeps it.
     fn write(&self, bytes: &mut Vec<u8>);
 
-    /// Reads a word of everything on the heap that [`Hostable::write`] will read: what it is does not matter. The cells of
-    /// several actors are looked at together before they are written one by one, so that they wait for memory together.
+    /// Reads a word of every heap block that [`Hostable::write`] will read; its value does not matter. Calling it for
+    /// several actors before they are written lets their memory accesses overlap.
     fn touch(&self) -> u64 {
         0
     }
 
-    /// What it counts for in the sums of its arena: so that nobody has to look at a million cells to know how many do what.
+    /// Its contribution to the sums of its arena, which spare a pass over a million cells.
     fn counts(&self) -> Counts {
         Counts::default()
     }
 }
 
-/// How many actors of an arena do what. What the numbers mean is the actors' own affair.
+/// Sums over the actors of an arena; the kind of actor defines their meaning.
 pub type Counts = [u32; 4];
 
 /// The context that a hosted actor is handed with each message. One per arena, not one per actor: it holds nothing
@@ -61,7 +62,7 @@ impl<A: Hostable> Hosted<A> {
         self.now
     }
 
-    /// Leaves a decision, whose events are already applied, for the shard to journal.
+    /// Takes a decision, whose events are already applied, for the shard to journal.
     pub fn commit(&mut self, decision: Decision<A::Event, A::Effect>) {
         debug_assert!(self.decided.events.is_empty() && self.decided.effects.is_empty(), "one decision per delivery");
         self.decided = decision;
@@ -83,20 +84,20 @@ impl<A: Hostable> Hosted<A> {
     }
 }
 
-/// Where a cell is in its arena. Stable as long as the actor lives.
+/// Position of a cell in its arena. Stable until the actor is removed.
 pub type Slot = u32;
 
-/// What came of one delivery, besides the decision.
+/// Result of one delivery, besides the decision.
 pub struct Delivered {
     /// What follows from the decision for the books.
     pub entries: Vec<Entry>,
-    /// When the actor wants to be woken.
+    /// When the actor's timer is due.
     pub deadline: Option<Mono>,
 }
 
 struct Cell<A> {
     actor: A,
-    /// The wake-up that is in the timer wheel for this cell, if one is: never later than the actor's deadline.
+    /// The wake-up of this cell in the timer wheel, if there is one: never later than the actor's deadline.
     armed: Mono,
 }
 
@@ -134,7 +135,7 @@ pub struct Written {
 
 /// Bytes after which a new piece begins.
 const PIECE_BYTES: usize = 256 * 1024;
-/// So many vacant cells are looked at for the price of one that is written.
+/// Number of vacant cells that cost as much as one that is written.
 const VACANT_AT_ONCE: usize = 32;
 
 impl Written {
@@ -155,7 +156,7 @@ impl Written {
 }
 
 impl Sweep {
-    /// Says that a cell is dealt with from now on, and whether it still has to be written.
+    /// Marks a cell as done, and returns whether it still has to be written.
     fn take(&mut self, slot: usize) -> bool {
         if !(self.next..self.end).contains(&slot) {
             return false;
@@ -171,11 +172,11 @@ impl Sweep {
     }
 }
 
-/// Cells that are looked at together before they are written.
+/// Number of cells that are prefetched together before they are written.
 const TOUCHED_AT_ONCE: usize = 16;
 
 impl<A: Hostable> Arena<A> {
-    /// What a cell takes: the actor, and when it is to be woken.
+    /// Bytes of a cell: the actor, and its timer.
     #[cfg(test)]
     pub(super) const CELL_BYTES: usize = Cells::<Cell<A>>::BYTES;
 
@@ -223,7 +224,7 @@ impl<A: Hostable> Arena<A> {
         self.sweep.take().map(|sweep| sweep.written).unwrap_or_default()
     }
 
-    /// A cell is about to change: a snapshot that is being taken wants it as it is.
+    /// Called before a cell changes: a snapshot in progress writes its old state first.
     #[inline]
     fn before_change(&mut self, slot: Slot) {
         if let Some(sweep) = &mut self.sweep
@@ -244,8 +245,8 @@ impl<A: Hostable> Arena<A> {
         slot
     }
 
-    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that ended itself is gone. What it
-    /// decided, with the events applied to its state, is to be asked for next.
+    /// Hands a message to the actor in a cell; `None` when the cell is vacant. An actor that ended itself is removed.
+    /// Its decision, with the events applied to its state, is to be taken next.
     pub fn deliver(&mut self, slot: Slot, message: A::Message<'_>, now: Now) -> Option<Delivered> {
         self.before_change(slot);
         let cell = self.cells.get_mut(slot)?;
@@ -263,7 +264,7 @@ impl<A: Hostable> Arena<A> {
         Some(Delivered { entries, deadline: cell.actor.next_deadline() })
     }
 
-    /// What the last delivery decided. Apart from [`Delivered`], because it is large and would be moved twice more.
+    /// Decision of the last delivery. Apart from [`Delivered`], because it is large and would be moved twice more.
     #[inline]
     pub fn decided(&mut self) -> Decision<A::Event, A::Effect> {
         std::mem::take(&mut self.context.decided)
@@ -306,17 +307,17 @@ impl<A: Hostable> Arena<A> {
         self.cells.iter().map(|(slot, cell)| (slot, &cell.actor))
     }
 
-    /// How many actors live here.
+    /// Number of actors.
     pub fn len(&self) -> usize {
         self.cells.len()
     }
 
-    /// Whether none lives here.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
 
-    /// Whether a wake-up at `deadline` has to be put into the wheel, or an earlier one is already there. Remembers it.
+    /// Whether a wake-up at `deadline` has to be put into the wheel: false when an earlier one is there. Stores it.
     pub fn arm(&mut self, slot: Slot, deadline: Mono) -> bool {
         let Some(cell) = self.cells.get_mut(slot) else { return false };
         let earlier = deadline < cell.armed;
@@ -326,7 +327,7 @@ impl<A: Hostable> Arena<A> {
         earlier
     }
 
-    /// A wake-up came out of the wheel: when it was the armed one, returns the deadline that the actor has by now.
+    /// Handles a fired wake-up: when it was the armed one, returns the actor's present deadline.
     pub fn disarm(&mut self, slot: Slot, fired: Mono) -> Option<Mono> {
         let cell = self.cells.get_mut(slot)?;
         if cell.armed != fired {

@@ -1,4 +1,4 @@
-//! What all shards share: the rules of the house, the tariffs, the processors that are there.
+//! State that all shards share: the operator's policy, tariffs, connected processors.
 
 use super::links::Links;
 use super::shard::Shard;
@@ -21,7 +21,7 @@ use ring::hmac;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// The house.
+/// The shared state.
 pub struct House {
     /// Partitions of the data directory.
     pub partitions: u16,
@@ -31,7 +31,8 @@ pub struct House {
     pub policy: Arc<Policy>,
     /// Which tariff applies where; exchanged as a whole when tariffs are reloaded.
     pub places: ArcSwap<Box<dyn Places>>,
-    /// Which processors can be asked for what; exchanged as a whole when one comes or goes, drains, or answers no longer.
+    /// Processors with their capabilities; replaced as a whole when one connects or disconnects, drains, or stops
+    /// answering.
     pub routes: ArcSwap<Routes>,
     /// Sessions that get energy on our own risk.
     pub stand_ins: StandIns,
@@ -87,7 +88,7 @@ impl Default for SeriesNames {
     }
 }
 
-/// Tells which tariff applies where.
+/// Finds the tariff for a place.
 pub trait Places: Send + Sync {
     /// The tariff and time zone of a connector for a session that begins at `at`.
     ///
@@ -111,10 +112,10 @@ pub struct Place {
     pub zone_name: Box<str>,
 }
 
-/// Processors, the rules by which they are chosen, and who is not asked for a while.
+/// Processors, the rules for their selection, and the breakers.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// Processors that ever dialled in, and the rules.
+    /// Processors that ever connected, and the rules.
     pub registry: Registry,
     /// Their circuit breakers.
     pub breakers: Breakers,
@@ -127,11 +128,15 @@ impl House {
     }
 
     /// The tariff and time zone of a connector.
+    ///
+    /// # Errors
+    /// The code of the refusal.
     pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
         self.places.load().place(charger, connector, at)
     }
 
-    /// A credential that must not come in: one that may be a card's number, or one that looks like a sealed token.
+    /// The refusal of a credential that must not enter: a possible card number, or one that looks like a sealed
+    /// token.
     pub fn refuses(&self, credential: &Credential) -> Option<Code> {
         if is_sealed(&credential.token) {
             return Some(Code::CredentialDeclined);
@@ -139,7 +144,7 @@ impl House {
         credential.has_card_number().then_some(Code::CardNumber)
     }
 
-    /// The credential, sealed for a session: how it is kept.
+    /// The credential, sealed for a session, as it is stored.
     pub fn seal(&self, session: SessionId, credential: Credential) -> Credential {
         let mut nonce = [0; 12];
         nonce[..8].copy_from_slice(&(self.dice)().to_be_bytes());
@@ -178,7 +183,7 @@ impl House {
         Fingerprint(*tag.as_ref().first_chunk().expect("HMAC-SHA-256 has 32 bytes"))
     }
 
-    /// Says how a processor stands, for those who choose one.
+    /// Publishes a processor's state for routing.
     pub fn list(&self, id: &ProcessorId, listed: &Listed) {
         self.routes.rcu(|before| {
             let mut after = Routes::clone(before);
@@ -187,7 +192,7 @@ impl House {
         });
     }
 
-    /// Says what its answers, or their absence, say about a processor.
+    /// Publishes a processor's breakers.
     pub fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
         self.routes.rcu(|before| {
             let mut after = Routes::clone(before);
@@ -201,7 +206,7 @@ impl House {
         crate::account::account_of(&operation.processor)
     }
 
-    /// How a credential is shown: the kind, and a keyed fingerprint from which the token cannot be told.
+    /// The printable form of a credential: its kind, and a keyed fingerprint that does not reveal the token.
     pub fn fingerprint(&self, credential: &Credential) -> Box<str> {
         Shown::new(credential.kind, self.mark(credential)).to_string().into()
     }
@@ -257,7 +262,7 @@ impl House {
     }
 }
 
-/// Why nobody can be asked, in the protocol's words.
+/// The code for a request without a route.
 pub fn code_of(reason: NoRoute) -> Code {
     match reason {
         NoRoute::NoRule | NoRoute::NotTaken | NoRoute::HoldIsPurchase | NoRoute::NotLinked => {
@@ -271,7 +276,7 @@ pub fn code_of(reason: NoRoute) -> Code {
     }
 }
 
-/// Why nobody is asked for a credential that is linked to no account. Cards and contracts of drivers are for accounts before
+/// The reason for a credential that is linked to no account. Cards and contracts of drivers are for accounts before
 /// all: where no processor takes them, the missing link is what an operator has to mend.
 fn without_account(kind: CredentialKind, reason: NoRoute) -> NoRoute {
     let untaken = matches!(reason, NoRoute::NoRule | NoRoute::NeverSeen | NoRoute::NotTaken);

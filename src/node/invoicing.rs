@@ -48,8 +48,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so whatever
-    /// comes while a document waits for its number is looked at when it has it.
+    /// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so
+    /// changes during the wait for a number are handled after it.
     fn bill_what_is_due(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
@@ -98,15 +98,15 @@ impl Delivery<'_> {
         self.ask_for_numbers(partition);
     }
 
-    /// Asks for the numbers that are due: at most as many as one turn may send.
+    /// Requests the numbers that are due: at most as many as one turn may send.
     pub(super) fn ask_for_numbers(&mut self, partition: &mut Partition) {
         for request in partition.requests.due(partition.id, self.now.mono, ASKED_AT_ONCE) {
             self.queue(Output::AskNumber(Box::new(request)));
         }
     }
 
-    /// A partition asks a family of this partition for a number. A series is opened with the first document of its year,
-    /// and ends the one of the year before.
+    /// Handles a partition's request for a number of a family of this partition. A series is opened with the first
+    /// document of its year, and ends the one of the year before.
     pub(super) fn number(&mut self, partition: &mut Partition, request: Request) {
         let Request { family, turn, document } = request;
         let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
@@ -191,12 +191,12 @@ impl Delivery<'_> {
 }
 
 impl Partition {
-    /// Folds a fact of a series, live and while replaying.
+    /// Applies a fact of a series, live and in replay.
     pub(super) fn billed(&mut self, series: &SeriesId, event: &Event) {
         invoice::apply(self.series.entry(series.clone()).or_default(), event);
     }
 
-    /// Folds a fact of a document without or with its number, live and while replaying: its session keeps the number.
+    /// Applies a fact of a document without or with its number, live and in replay: its session keeps the number.
     pub(super) fn requested(&mut self, event: &RequestEvent) {
         self.requests.apply(event);
         let RequestEvent::Recorded { issued, .. } = event else { return };

@@ -1,4 +1,4 @@
-//! The connections of one processor, and what is on its way on each of them.
+//! The connections of one processor, with the operations in flight on each.
 
 use super::charger::ConnectionId;
 use super::processor::ProcessorOutlet;
@@ -29,11 +29,11 @@ pub struct Line {
 pub struct Sent {
     /// Which sending.
     pub attempt: u16,
-    /// What it asks.
+    /// Its kind.
     pub kind: OperationKind,
     /// When it was sent.
     pub since: Mono,
-    /// When its answer is waited for no longer; it is asked about then, and does not count as unanswered any more.
+    /// End of the wait for its answer; then an inquiry follows, and it does not count as unanswered any more.
     pub until: Mono,
 }
 
@@ -52,8 +52,8 @@ impl Line {
         self.in_flight.len() < self.room(kind)
     }
 
-    /// Most operations that may be unanswered when one of this kind is to be sent. What asks for more money leaves the last
-    /// eighth to what ends a hold: captures and voids wait for nobody who only begins.
+    /// Most operations that may be unanswered when one of this kind is to be sent. Requests for more money leave the
+    /// last eighth to operations that end a hold: captures and voids do not wait for new holds.
     fn room(&self, kind: OperationKind) -> usize {
         let credit = self.credit as usize;
         match kind {
@@ -68,12 +68,12 @@ impl Line {
 }
 
 impl Lines {
-    /// A connection that said hello.
+    /// Adds a connection after its Hello.
     pub fn insert(&mut self, connection: ConnectionId, line: Line) {
         self.lines.insert(connection, line);
     }
 
-    /// A connection that is gone, and what was on its way on it.
+    /// Removes a connection, and returns the operations in flight on it.
     pub fn remove(&mut self, connection: ConnectionId) -> Option<BTreeMap<OpId, Sent>> {
         self.lines.remove(&connection).map(|line| line.in_flight)
     }
@@ -88,7 +88,7 @@ impl Lines {
         self.lines.get_mut(&connection)
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.lines.len()
     }
@@ -108,7 +108,7 @@ impl Lines {
         self.lines.values().map(|line| line.in_flight.len()).sum()
     }
 
-    /// Operations that may be unanswered at once, on all of them, when a new hold is to be asked for.
+    /// Number of further operations that may be unanswered, over all connections, when a new hold is to be requested.
     pub fn room_for_holds(&self) -> usize {
         self.lines.values().map(|line| line.room(OperationKind::Authorize)).sum()
     }
@@ -121,7 +121,7 @@ impl Lines {
         lines.min_by_key(|line| (line.draining, line.in_flight.len()))
     }
 
-    /// An answer came, on whatever connection: what it answers.
+    /// Finds and removes the operation of an answer, on any connection.
     pub fn answered(&mut self, operation: OpId) -> Option<Sent> {
         let mut found = None;
         for line in self.lines.values_mut() {
@@ -130,7 +130,7 @@ impl Lines {
         found
     }
 
-    /// What is waited for no longer, and counts no longer.
+    /// Removes and returns the operations that are overdue.
     pub fn overdue(&mut self, now: Mono) -> Vec<(OpId, Sent)> {
         let mut overdue = Vec::new();
         for line in self.lines.values_mut() {

@@ -1,8 +1,8 @@
-//! Which account a credential pays from: a projection of the accounts' own facts, so that a session finds its account
-//! without asking anybody.
+//! The accounts that credentials are linked to: a projection of the accounts' facts, so that a session finds its
+//! account without a message.
 //!
-//! An account's machine is the authority on who may use it. This map only says whom to ask; what it says is gone after a
-//! crash as far as it was not durable, and comes back with the accounts.
+//! An account's machine decides who may use it; this map only finds it. Links that were not durable are lost in a
+//! crash, and the others are restored with the accounts.
 
 use crate::account::{Account, Event};
 use crate::units::{AccountId, Fingerprint};
@@ -19,7 +19,10 @@ impl Links {
         self.read().get(&credential).cloned()
     }
 
-    /// Says that a credential is about to be linked to an account, unless it is linked to another one: that one is told.
+    /// Reserves a credential for an account, unless it is linked to another one, which is returned.
+    ///
+    /// # Errors
+    /// The account that the credential is linked to.
     pub fn claim(&self, credential: Fingerprint, account: &AccountId) -> Result<(), AccountId> {
         let mut links = self.write();
         match links.get(&credential) {
@@ -39,7 +42,7 @@ impl Links {
         }
     }
 
-    /// Folds a fact of an account, live and while replaying.
+    /// Applies a fact of an account, live and in replay.
     pub fn fold(&self, account: &AccountId, event: &Event) {
         match event {
             Event::CredentialLinked { credential, .. } => {
@@ -62,7 +65,7 @@ impl Links {
         }
     }
 
-    /// Takes the links of an account that is restored.
+    /// Adds the links of a restored account.
     pub fn restore(&self, account: &Account) {
         if let Account::Open(open) = account {
             let mut links = self.write();

@@ -1,6 +1,7 @@
-//! Lines of the log about sessions: who, which and how much are fields of their own, so that a log can be searched by them.
+//! Log lines about sessions: subject, object and amounts are fields of their own, so that a log can be searched by
+//! them.
 //!
-//! How many are written of what peers cause is bounded by the log itself.
+//! The log itself bounds the number of lines that peers cause.
 
 use crate::message::Code;
 use crate::metrics::SESSIONS_DOUBTFUL;
@@ -14,7 +15,7 @@ pub(super) fn begun(opening: &Opening, tariff: &str) {
     tracing::info!(session = %id, %charger, connector = connector.0, key = key.0, tariff, "a session begins");
 }
 
-/// A session has a new fact, which may be one that people want to know.
+/// Logs a session's new fact, if operators need it.
 pub(super) fn session(event: &Event, session: &Session) {
     let Session { id, charger, .. } = session;
     match event {
@@ -46,7 +47,7 @@ pub(super) fn session(event: &Event, session: &Session) {
     }
 }
 
-/// A session ended without its readings being believed: what it costs may be less than what was given.
+/// Logs the end of a session with suspect readings: its cost may be less than the energy was worth.
 fn doubted(session: &Session) {
     let Session { id, charger, meter, .. } = session;
     if !meter.is_doubtful() {

@@ -1,5 +1,5 @@
-//! The money of sessions on its way through their partition: what their payments want done, what processors say to it, and
-//! what operators order. A session that was put away is fetched for it.
+//! The money of sessions in their partition: effects of their payments, messages of processors, orders of operators.
+//! Archived sessions are restored for it.
 
 use super::codes;
 use super::delivery::Delivery;
@@ -19,13 +19,13 @@ use crate::units::{AccountId, ChargerId, ProcessorId, SessionId};
 use std::sync::Arc;
 
 impl Delivery<'_> {
-    /// Queues what the payment machine of a session, or of a top-up, wants done; the payment and the charger are for the log.
+    /// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
     pub(super) fn payment_effect(&mut self, effect: payment::Effect, of: Option<(&Payment, Option<&ChargerId>)>) {
         match effect {
             payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
                 (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
                 (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
-                // Silence, as far as the session is concerned: its time-out has an answer to that.
+                // No answer: the session's time-out handles it.
                 (_, None) => {}
             },
             payment::Effect::Acknowledge { to, callback, code } => {
@@ -40,7 +40,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// A processor's answer, to the session that asked.
+    /// Delivers a processor's answer to its session.
     pub(super) fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
         let session = answer.operation.session();
         if partition.top_ups.known.contains_key(&session) {
@@ -52,12 +52,12 @@ impl Delivery<'_> {
                 let command = payment::Command::Answer { from, answer };
                 self.session(partition, cell, Command::Payment(Box::new(command)));
             }
-            // It may be one that was put away: a processor repeats what it has no acknowledgement for.
+            // It may be one that was archived: a processor repeats what it has no acknowledgement for.
             None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
         }
     }
 
-    /// A processor's report, to the session whose hold it is about.
+    /// Delivers a processor's notification to the session of the hold.
     pub(super) fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
         let session = notification.hold.0.session();
         if partition.top_ups.known.contains_key(&session) {
@@ -82,7 +82,7 @@ impl Delivery<'_> {
         self.session_by_id(partition, session, Command::Payment(Box::new(command)));
     }
 
-    /// An operator's order about a session's money. One that was put away is fetched for it.
+    /// An operator's order about a session's money. One that was archived is fetched for it.
     pub(super) fn order_money(
         &mut self,
         partition: &mut Partition,
@@ -129,8 +129,8 @@ impl Delivery<'_> {
         self.account(partition, id, command, None);
     }
 
-    /// A closed session is safe in the archive: its cell is vacated, unless something happened to it meanwhile, or its money
-    /// is under way again (a late approval that is being released, a refund): then somebody has to ask until it is done.
+    /// A closed session is durable in the archive: its cell is vacated, unless it changed meanwhile, or its money is
+    /// in progress again (a late approval that is being released, a refund): then its timers are still needed.
     pub(super) fn archived(partition: &mut Partition, put_away: &Session) {
         let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
         let waits = partition.requests.waits(put_away.id);
@@ -139,11 +139,11 @@ impl Delivery<'_> {
         }
     }
 
-    /// A session that had been put away is live again, for what was said about it; afterwards it is put away again.
+    /// An archived session is live again, for a message that concerns it; it is archived again afterwards.
     pub(super) fn revived(&mut self, partition: &mut Partition, session: Session, tariff: &str, said: Input) {
         let id = session.id;
         if partition.find_session(id).is_none() {
-            // Its tariff may have been let go since.
+            // Its tariff may have been dropped since.
             if partition.pinned(&session.tariff).is_none() {
                 match Tariff::parse_pinned(tariff) {
                     Ok(tariff) => self.pin(partition, &Arc::new(tariff)),
@@ -167,7 +167,7 @@ impl Delivery<'_> {
         self.archive_if_closed(partition, id);
     }
 
-    /// Nobody here knows what a processor speaks of.
+    /// Handles a processor's message about an unknown operation.
     pub(super) fn unknown(&mut self, said: Input) {
         let (processor, callback, code) = match said {
             Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),

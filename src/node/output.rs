@@ -1,4 +1,4 @@
-//! What leaves a shard once the records that cause it are durable.
+//! Outputs of a shard, released once the records that cause them are durable.
 
 use super::hosted::Slot;
 use super::shard::Input;
@@ -22,9 +22,9 @@ pub struct ChargerRef {
 /// Something to be sent. Small, because a million of them may wait: what is rare is boxed.
 #[derive(Debug)]
 pub enum Output {
-    /// A cumulative acknowledgement, the most frequent thing that a gate says.
+    /// A cumulative acknowledgement, the most frequent output.
     MeterAck {
-        /// To whom.
+        /// The receiver.
         charger: ChargerRef,
         /// The charger's number for the session.
         session: SessionKey,
@@ -33,21 +33,21 @@ pub enum Output {
         /// The running cost.
         running: Cost,
     },
-    /// Anything else for a charger; sent on the connection that speaks for it when the gate opens.
+    /// Any other message to a charger; sent on its connection when it is released.
     Charger(ChargerRef, Box<ToCharger>),
     /// An operation for a processor.
     Operation(Box<Operation>),
-    /// An operation for an account, wherever it lives.
+    /// An operation for an account, on any shard.
     Account(Box<(AccountId, Operation)>),
-    /// An account's answer for the session that asked, wherever it lives.
+    /// An account's answer for the session that made the request, on any shard.
     AccountAnswer(Box<(ProcessorId, Answer)>),
-    /// A question for the number of a document, to the home of its series, wherever that lives.
+    /// A request for the number of a document, to the home of its series, on any shard.
     AskNumber(Box<Request>),
-    /// The answer, to the partition of the document's session, wherever that lives.
+    /// The answer, to the partition of the document's session, on any shard.
     Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
     /// A processor's message is dealt with.
     Callback {
-        /// Whose message.
+        /// The sender of the message.
         processor: ProcessorId,
         /// Which.
         callback: CallbackId,
@@ -58,7 +58,7 @@ pub enum Output {
     Archive(SessionId),
     /// A charger is to get the receipt of a session that is in the archive.
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
-    /// A processor spoke of a session that is not live: it may be in the archive.
+    /// A processor's message concerns a session that is not live: it may be in the archive.
     Recall(SessionId, Box<Input>),
     /// A page of the books of a partition is full: it is for the archive.
     ArchivePage(PartitionId, u64),
@@ -92,7 +92,7 @@ impl Output {
     }
 }
 
-/// What became of an operator's order to an account, or about a session's money.
+/// Result of an operator's order to an account, or about a session's money.
 #[derive(Clone, Debug)]
 pub enum Ordered {
     /// Done (now, or it was already); the balance afterwards.
@@ -101,13 +101,13 @@ pub enum Ordered {
     Refused(account::Rejection),
     /// Not done, for a reason outside of the account.
     Declined(Box<str>),
-    /// Asked for (now, or it was already); how the session's money stands.
+    /// Requested (now, or it was already), with the state of the session's money.
     Asked(MoneyStanding),
-    /// Not asked for.
+    /// Not requested.
     MoneyRefused(payment::Rejection),
     /// There is no such session, neither live nor archived.
     NoSession,
-    /// What was said about a processor is a fact now, or was one already.
+    /// The order about a processor is a fact now, or was one already.
     Noted,
 }
 
@@ -136,7 +136,7 @@ impl MoneyStanding {
     }
 }
 
-/// Who is to be told about a part of a settlement batch.
+/// Receiver of the result of a settlement batch's part.
 #[derive(Debug)]
 pub enum SettlementReply {
     /// The processor that sent it.
@@ -145,7 +145,7 @@ pub enum SettlementReply {
     Order(SettlementTold),
 }
 
-/// The operator who brought a part.
+/// The operator that imports a part.
 pub struct SettlementTold(pub Box<dyn FnOnce(Option<Refusal>) + Send>);
 
 impl fmt::Debug for SettlementTold {
@@ -154,7 +154,7 @@ impl fmt::Debug for SettlementTold {
     }
 }
 
-/// Who is to be told.
+/// Receiver of the result.
 pub struct OrderReply(pub Box<dyn FnOnce(Ordered) + Send>);
 
 impl fmt::Debug for OrderReply {

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// Everything that lives in one partition.
+/// The state of one partition.
 pub struct Partition {
     /// Which one.
     pub id: PartitionId,
@@ -47,9 +47,9 @@ pub struct Partition {
     pub requests: Requests,
     /// Top-ups of its accounts.
     pub top_ups: TopUps,
-    /// What is remembered of the processors that live in it.
+    /// Stored facts on its processors.
     pub processors: Acquaintances,
-    /// What the processors that live in it have settled.
+    /// Settlement batches of its processors.
     pub settlements: Register,
     /// The snapshot that is being taken of it, if one is.
     pub(super) snapping: Option<Snapping>,
@@ -137,7 +137,7 @@ impl Partition {
         self.tariffs.entry(tariff.hash()).or_insert(tariff);
     }
 
-    /// Lets go of pinned tariffs that nobody has: no session that lives here, and not the table of those in force.
+    /// Drops pinned tariffs that neither a session of this partition nor the current table uses.
     pub(super) fn unpin_unused(&mut self) {
         self.tariffs.retain(|_, tariff| Arc::strong_count(tariff) > 1);
     }
@@ -149,7 +149,7 @@ impl Partition {
         self.session_slots.reserve(sessions, |slot| hash_of_session(hasher, session_cells, *slot));
     }
 
-    /// Whether a charger is known, or may still be: `most` bounds what peers can make the gate remember.
+    /// Whether a charger exists, or may be added: `most` bounds the chargers that peers can create.
     pub fn has_room_for(&self, id: &ChargerId, most: usize) -> bool {
         self.chargers.len() < most || self.find_charger(id).is_some()
     }
@@ -221,7 +221,7 @@ impl Partition {
     }
 }
 
-/// The hash of a vacated cell is nobody's: what is in the tables is not vacated.
+/// Vacated cells are in no table, so they have no hash.
 fn hash_of_charger(hasher: &DefaultHashBuilder, cells: &Arena<HostedCharger>, slot: Slot) -> u64 {
     cells.get(slot).map_or(0, |charger| hasher.hash_one(&charger.state().id))
 }

@@ -1,14 +1,14 @@
-//! The actor of a payment processor: its connections, what is on its way to it, and whose answers come back.
+//! The actor of a payment processor: its connections, its operations in flight, and their answers.
 //!
-//! A processor holds one or more connections, and its work is spread over them. The actor keeps nothing that has to
-//! survive: what an operation is, and whether it is still waited for, is the session's to know. An operation that no
-//! connection can take comes straight back as "not sent".
+//! A processor holds one or more connections, and its work is spread over them. The actor has no durable state:
+//! operations belong to their sessions, which decide how long they wait. An operation that no connection can take is
+//! returned at once as "not sent".
 //!
-//! It also judges: answers, and their absence, move a circuit breaker for each kind of operation. What is new is not sent
-//! while its breaker is open, and comes back as "not sent" too; what may have been sent before is asked about as ever. A
-//! probe, which is an inquiry about nothing, finds out whether it works again.
+//! Answers, and their absence, move a circuit breaker for each kind of operation. A new operation is not sent while
+//! its breaker is open, and is returned as "not sent" too; inquiries about earlier ones continue. A probe, which is
+//! an inquiry for an unknown operation id, tests whether the processor works again.
 //!
-//! Its methods are all there is to it; as an actix actor ([`crate::actors::processor_actor`]) it only has a mailbox and a pulse in
+//! Its methods are complete; as an actix actor ([`crate::actors::processor_actor`]) it has a mailbox and a timer in
 //! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
@@ -37,7 +37,7 @@ pub trait ProcessorOutlet: Send + Sync {
     fn resume(&self);
 }
 
-/// What a processor's actor sees of the house.
+/// The shared state as a processor's actor uses it.
 pub trait Reach: Send + Sync {
     /// The clocks.
     fn now(&self) -> Now;
@@ -48,17 +48,17 @@ pub trait Reach: Send + Sync {
     /// Whether there is a shard that an input is for.
     fn reaches(&self, input: &Input) -> bool;
 
-    /// Hands an input to its shard; it comes back when there is no room now.
+    /// Passes an input to its shard; returns it when there is no room.
     fn post(&self, input: Input) -> Result<(), Input>;
 
-    /// Says how a processor stands, for those who choose one.
+    /// Publishes a processor's state for routing.
     fn list(&self, id: &ProcessorId, listed: &Listed);
 
-    /// Says what its answers, or their absence, say about a processor.
+    /// Publishes a processor's breakers.
     fn judge(&self, id: &ProcessorId, breakers: &Breakers);
 }
 
-/// A processor's connection said hello.
+/// A processor's connection after its Hello.
 pub struct Connected {
     /// Which connection.
     pub connection: ConnectionId,
@@ -68,10 +68,10 @@ pub struct Connected {
     pub capabilities: Capabilities,
 }
 
-/// A processor's connection is gone.
+/// A processor's connection has ended.
 pub struct Disconnected(pub ConnectionId);
 
-/// What came in one reading of a processor's connection; it reads no further until that is taken.
+/// Messages of one read of a processor's connection, which reads no further until they are processed.
 pub struct Callbacks {
     /// Which connection.
     pub connection: ConnectionId,
@@ -79,7 +79,7 @@ pub struct Callbacks {
     pub callbacks: Vec<Callback>,
 }
 
-/// Something a processor says that concerns a session, or itself.
+/// A message of a processor about a session, or about itself.
 #[derive(Clone, Debug)]
 pub enum Callback {
     /// An answer to an operation.
@@ -105,10 +105,10 @@ pub struct Acknowledge {
     pub refused: Option<Code>,
 }
 
-/// What an operator wants to know of a processor.
+/// Read access for an operator's report.
 pub struct Report(pub Box<dyn FnOnce(&ProcessorActor) + Send>);
 
-/// An operator wants to know whether it answers: it is sent a probe.
+/// An operator's test of the processor: a probe is sent to it.
 pub struct Test(pub Box<dyn FnOnce(Tested) + Send>);
 
 /// What became of a probe.
@@ -127,21 +127,21 @@ pub struct ProcessorActor {
     id: ProcessorId,
     house: Arc<dyn Reach>,
     lines: Lines,
-    /// What it declared when it last dialled in.
+    /// Its declaration at its last connection.
     capabilities: Option<Capabilities>,
     breakers: Breakers,
     probes: BTreeMap<OpId, Probe>,
-    /// What was last told to those who choose a processor.
+    /// The state that was last published for routing.
     listed: Option<Listed>,
-    /// On which connection a callback came that is not acknowledged yet.
+    /// Connections of unacknowledged callbacks.
     unacknowledged: BTreeMap<CallbackId, ConnectionId>,
-    /// What a full mailbox of a shard did not take; its connection reads no further meanwhile.
+    /// Inputs for a full mailbox of a shard; their connection reads no further meanwhile.
     waiting: VecDeque<(ConnectionId, Input)>,
     /// Operations sent, answers received, since the start.
     counts: Counts,
 }
 
-/// What went through a processor's connections since the start.
+/// Counts of a processor's messages since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
     /// Operations sent, repetitions included.
@@ -154,13 +154,13 @@ pub struct Counts {
     pub overdue: u64,
 }
 
-/// An inquiry about nothing.
+/// A probe inquiry for an unknown operation id.
 struct Probe {
     since: Mono,
     asked: Option<Test>,
 }
 
-/// How often silence is looked for.
+/// Interval of checks for time-outs.
 pub const SWEEP: Duration = Duration::from_millis(500);
 
 impl ProcessorActor {
@@ -200,7 +200,7 @@ impl ProcessorActor {
         self.counts
     }
 
-    /// What it declared when it last dialled in.
+    /// Its declaration at its last connection.
     pub fn capabilities(&self) -> Option<&Capabilities> {
         self.capabilities.as_ref()
     }
@@ -215,11 +215,11 @@ impl ProcessorActor {
         self.breakers.open_at(&self.id)
     }
 
-    /// Tells those who choose a processor how it stands, when that has changed.
+    /// Publishes the processor's state for routing, when it has changed.
     fn publish(&mut self) {
         let Some(capabilities) = &self.capabilities else { return };
         let (in_flight, room) = (self.lines.in_flight(), self.lines.room_for_holds());
-        // Once it is full it is asked again when an eighth is free: the list is not exchanged with every answer.
+        // After it was full, new requests resume when an eighth is free: the list is not replaced with every answer.
         let was_full = self.listed.as_ref().is_some_and(|listed| listed.inflight >= listed.capabilities.inflight_max);
         let full = in_flight >= if was_full { room - room / 8 } else { room };
         let listed = Listed {
@@ -234,7 +234,7 @@ impl ProcessorActor {
         }
     }
 
-    /// What an operation's answer, or its absence, says about the processor.
+    /// Counts an operation's answer, or its absence, in the breaker.
     fn signal(&mut self, kind: OperationKind, signal: Signal, now: Now) {
         let (before, after) = self.breakers.signal(&self.id, kind, signal, now);
         if before.passes() != after.passes() {
@@ -261,7 +261,7 @@ impl ProcessorActor {
         }
     }
 
-    /// Looks for silence, and sends the probes that are due; every [`SWEEP`].
+    /// Detects time-outs, and sends the probes that are due; called every [`SWEEP`].
     pub fn sweep(&mut self) {
         let now = self.house.now();
         for (id, sent) in self.lines.overdue(now.mono) {
@@ -300,7 +300,7 @@ impl ProcessorActor {
         if takes && self.send(inquiry, now) {
             self.probes.insert(id, probe);
         } else if !takes && probe.asked.is_none() {
-            // It cannot be asked about nothing, so the next operation is the probe.
+            // It supports no inquiries, so the next operation is the probe.
             self.probed(probe, Tested::Answered(TimeSpan::ZERO), now);
         } else {
             self.probed(probe, Tested::NotSent, now);
@@ -319,7 +319,7 @@ impl ProcessorActor {
         }
     }
 
-    /// An answer came in: whose it is, and what it says about the processor.
+    /// Handles an answer: finds its operation, and updates the breaker.
     fn answered(&mut self, from: ConnectionId, answer: Answer, now: Now) {
         self.counts.answers += 1;
         let sent = self.lines.answered(answer.operation);
@@ -342,7 +342,7 @@ impl ProcessorActor {
         self.post(from, Input::Answer(id, Box::new(answer)));
     }
 
-    /// Counts an answer, by what it says and how long it took.
+    /// Counts an answer, by its outcome and its time.
     fn measure(&self, sent: &Sent, outcome: &Outcome, now: Now) {
         let (outcome, reason) = match outcome {
             Outcome::Approved { .. } => ("approved", ""),
@@ -373,7 +373,7 @@ impl ProcessorActor {
         }
     }
 
-    /// Hands an input to its shard. A full mailbox makes it wait, and everything behind it.
+    /// Passes an input to its shard. With a full mailbox it waits, and all later ones.
     fn post(&mut self, from: ConnectionId, input: Input) {
         if !self.waiting.is_empty() {
             return self.waiting.push_back((from, input));
@@ -418,7 +418,7 @@ impl ProcessorActor {
         !self.waiting.is_empty()
     }
 
-    /// Tries again what had to wait, and lets connections read on of which nothing waits any more.
+    /// Sends the waiting inputs again, and resumes connections without waiting ones.
     pub fn retry(&mut self) {
         let waited: Vec<ConnectionId> = self.waiting.iter().map(|(from, _)| *from).collect();
         while let Some((from, input)) = self.waiting.pop_front() {
@@ -442,7 +442,7 @@ impl ProcessorActor {
 }
 
 impl ProcessorActor {
-    /// A connection said hello: the processor is listed with what it declared there.
+    /// A connection sent Hello: the processor is listed with the capabilities declared there.
     pub fn connect(&mut self, connected: Connected) {
         let Connected { connection, outlet, capabilities } = connected;
         tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor takes operations");
@@ -457,7 +457,7 @@ impl ProcessorActor {
         self.post(connection, declared);
     }
 
-    /// A connection is gone; what was on its way on it may or may not have arrived.
+    /// A connection ended; operations in flight on it may or may not have arrived.
     pub fn disconnect(&mut self, gone: ConnectionId) {
         let now = self.house.now();
         let Some(in_flight) = self.lines.remove(gone) else { return };
@@ -471,7 +471,7 @@ impl ProcessorActor {
             match self.probes.remove(&operation) {
                 Some(probe) => self.probed(probe, Tested::Silent, now),
                 None => {
-                    // One broken connection is one failure, however much was on its way.
+                    // One broken connection is one failure, whatever the number of operations in flight.
                     if !failed.contains(&sent.kind) {
                         failed.push(sent.kind);
                         self.signal(sent.kind, Signal::Fails, now);
@@ -486,7 +486,7 @@ impl ProcessorActor {
     pub fn dispatch(&mut self, operation: Operation) {
         let now = self.house.now();
         let (id, attempt, kind) = (operation.id, operation.attempt, operation.request.kind());
-        // What may have been sent before has to be asked about, whatever the breaker says; an inquiry is such a question.
+        // Operations that may have been sent need inquiries even while the breaker is open.
         let asks = operation.possible_duplicate || kind == OperationKind::Inquire;
         let passes = asks || self.breakers.of(&self.id, kind).passes();
         match passes && self.send(operation, now) {
@@ -501,7 +501,7 @@ impl ProcessorActor {
         }
     }
 
-    /// Hands what came in on a connection to the shards.
+    /// Passes a connection's messages to the shards.
     pub fn hear(&mut self, came: Callbacks) {
         let now = self.house.now();
         let Callbacks { connection: from, callbacks } = came;

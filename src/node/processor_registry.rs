@@ -1,7 +1,7 @@
-//! What a partition remembers of the processors that live in it, and what follows from it for those who choose one.
+//! The stored facts on the processors of a partition, and the list of processors for routing.
 //!
-//! A processor lives in the partition of its id, like its settlement batches. Whoever chooses a processor sees it in the
-//! house: what is remembered is listed there as not connected, until it dials in.
+//! A processor belongs to the partition of its id, like its settlement batches. Routing uses the shared list: a
+//! stored processor is in it as not connected, until it connects.
 
 use super::delivery::Delivery;
 use super::encoding::encode;
@@ -15,14 +15,14 @@ use crate::payment::routing::Listed;
 use crate::units::ProcessorId;
 
 impl Delivery<'_> {
-    /// A processor dialled in.
+    /// A processor connected.
     pub(super) fn declared(&mut self, partition: &mut Partition, processor: &ProcessorId, can: &Capabilities) {
         if let Some(event) = partition.processors.declared(processor, can, self.now.wall) {
             self.acquaint(partition, &event);
         }
     }
 
-    /// An operator wants a processor to get no new holds, or to get them again.
+    /// An operator stops new holds at a processor, or allows them again.
     pub(super) fn drain(&mut self, partition: &mut Partition, processor: &ProcessorId, on: bool, reply: OrderReply) {
         let ordered = match partition.processors.drain(processor, on, self.now.wall) {
             Ok(event) => {
@@ -43,7 +43,7 @@ impl Delivery<'_> {
 }
 
 impl Partition {
-    /// Folds a fact about a processor, live and while replaying.
+    /// Applies a fact about a processor, live and in replay.
     pub(super) fn acquainted(&mut self, event: &Event, house: &House) {
         if let Some((processor, known)) = self.processors.apply(event) {
             house.remember(processor, known);

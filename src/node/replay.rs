@@ -1,4 +1,4 @@
-//! A shard is rebuilt from its records: events are folded, nothing is decided and nothing leaves.
+//! Rebuilds a shard from its records: applies events, without decisions and outputs.
 
 use super::partition::Partition;
 use super::session::HostedSession;
@@ -37,7 +37,10 @@ impl Replay for Rebuilding {
 }
 
 impl Shard {
-    /// Folds one record of one of this shard's partitions. The error says what cannot be understood.
+    /// Applies one record of one of this shard's partitions. The error names the part that cannot be decoded.
+    ///
+    /// # Errors
+    /// The part that cannot be decoded.
     pub fn replay(&mut self, record: Record<'_>, now: Now) -> Result<(), String> {
         let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
         let partition = self.partition_mut(record.partition);
@@ -125,7 +128,7 @@ fn replay_session(
     Ok(())
 }
 
-/// What a fact of a session is to its charger.
+/// The fact for a charger that follows from one of its session.
 pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<charger::Event> {
     match event {
         session::Event::Ended(ended) | session::Event::Corrected(ended) => Some(charger::Event::SessionEnded {

@@ -21,21 +21,22 @@ pub struct HostedSession {
     tariff: Arc<Tariff>,
     zone: TimeZone,
     policy: Arc<Policy>,
-    /// When its charger was last heard.
+    /// When its charger's last message arrived.
     heard: Mono,
     /// When its cost was last compared with its funds: by a good reading, or by the clock.
     compared: Mono,
-    /// When the last good reading came.
+    /// Time of the last good reading.
     metered: Mono,
-    /// When its payment wants to be woken, if it does.
+    /// When its payment's timer is due, if one runs.
     payment_due: Mono,
     /// It was rebuilt, and no good reading has come since: how long none had come before is known by the wall clock alone.
     rebuilt: bool,
-    /// Seconds for which its charger had been silent when the process began, until it is heard; at most 18 hours count.
+    /// Seconds without a message of its charger before the process began, until the first one arrives; at most 18
+    /// hours count.
     silent_before_s: u16,
 }
 
-/// A command for a session, and the house in which a processor may have to be found.
+/// A command for a session, and the shared state for routing.
 pub struct Deliver<'a>(pub Command, pub &'a House);
 
 impl HostedSession {
@@ -66,7 +67,7 @@ impl HostedSession {
         }
     }
 
-    /// How it is dealt with: with the amounts of its tariff's currency.
+    /// The policy, with the amounts of its tariff's currency.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -86,12 +87,12 @@ impl HostedSession {
         &self.tariff
     }
 
-    /// The price in words, for the charger's display: the tariff's own text, where it has one.
+    /// The price as text, for the charger's display: the tariff's own text, where it has one.
     pub fn price_text(&self) -> Box<str> {
         self.tariff.alt_texts().first().map_or_else(Box::default, |text| text.text.as_str().into())
     }
 
-    /// Reads a word of every part that a reading needs: what it is does not matter.
+    /// Reads a word of every part that a reading needs; its value does not matter.
     #[inline]
     pub(super) fn look(&self) -> u64 {
         let Session { id, meter, rating, segments, payment, key, .. } = &self.state;
@@ -110,7 +111,7 @@ impl HostedSession {
             ^ self.payment_due.0
     }
 
-    /// Folds a fact, live and while replaying, and hands over what follows from it for the books.
+    /// Applies a fact, live and in replay, and returns the entries that follow.
     pub fn fold(&mut self, event: &Event, post: &mut dyn FnMut(Entry)) {
         if let Event::Payment(fact) = event {
             posting::of_session(&self.state, &self.tariff, fact, post);
@@ -130,7 +131,7 @@ impl HostedSession {
         }
     }
 
-    /// Keeps a document that a series has numbered, live and while replaying.
+    /// Keeps a document that a series has numbered, live and in replay.
     pub fn document(&mut self, issued: Issued) {
         self.state.keep_document(issued);
     }
@@ -139,11 +140,11 @@ impl HostedSession {
         Context { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: house }
     }
 
-    /// When silence has lasted too long, if silence matters now.
+    /// When the charger's time-out ends, in states that have one.
     fn silence_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
             Stage::Charging { .. } => Some(self.heard.after(self.left_of(self.silence_allowed()))),
-            // Ended on its last known total, and a hold is kept for what may come late.
+            // Ended on its last known total, and a hold is kept for late readings.
             Stage::Settling(ended) if ended.payable.minor > 0 && !self.state.payment.is_ending() => {
                 Some(self.heard.after(self.left_of(self.policy.late_readings)))
             }
@@ -151,15 +152,15 @@ impl HostedSession {
         }
     }
 
-    /// What is left of a span that begins with the charger's last message: the time of earlier processes counts, and a
-    /// charger has some time to come back after each start.
+    /// The rest of a span that begins with the charger's last message: the time of earlier processes counts, and a
+    /// charger has some time to reconnect after each start.
     fn left_of(&self, span: TimeSpan) -> TimeSpan {
         let before = TimeSpan::from_secs(i64::from(self.silent_before_s));
         let left = TimeSpan::from_ms(span.ms().saturating_sub(before.ms()));
         left.max(span.min(self.policy.reconnect))
     }
 
-    /// How long its charger had been silent when it was rebuilt, as the wall clock tells.
+    /// Time without a message of its charger when it was rebuilt, by the wall clock.
     fn silent_at(&self, now: Now) -> u16 {
         let last = match &self.state.stage {
             Stage::Settling(ended) | Stage::Closed(ended) => ended.known_at,
@@ -168,7 +169,7 @@ impl HostedSession {
         u16::try_from(now.wall.since(last).whole_secs().max(0)).unwrap_or(u16::MAX)
     }
 
-    /// How long no good reading has come. The process may have ended meanwhile: the energy flowed on.
+    /// Time without a good reading, also while no process ran: the energy continued to flow.
     fn quiet(&self, now: Now) -> TimeSpan {
         let measured = now.mono.since(self.metered);
         match self.rebuilt {
@@ -177,7 +178,7 @@ impl HostedSession {
         }
     }
 
-    /// When the funds are to be looked at although no good reading has come.
+    /// When the funds are to be checked although no good reading has arrived.
     fn watch_deadline(&self) -> Option<Mono> {
         match &self.state.stage {
             Stage::Charging { stop_asked: None, .. } => {
@@ -198,7 +199,7 @@ impl HostedSession {
             _ => self.policy.silence,
         };
         match &self.state.stage {
-            // People asked for the end: a charger that does not answer the order is not waited for any longer.
+            // An operator ordered the end: the gate stops waiting for a charger that does not answer.
             Stage::Charging { stop_asked: Some(StopReason::Operator | StopReason::Driver), .. } => {
                 allowed.min(self.policy.stop_latency)
             }
@@ -217,7 +218,8 @@ impl Hostable for HostedSession {
         let command = match command {
             Command::Wake { .. } => {
                 let due = |deadline: Option<Mono>| deadline.is_some_and(|at| at <= now.mono);
-                // One thing at a time: what the money has to do comes first, and the funds are looked at right after it.
+                // One command at a time: the payment's timer comes first, and the funds are checked directly after
+                // it.
                 let watch = due(self.watch_deadline()) && !due(self.payment_due());
                 if watch {
                     self.compared = now.mono;
@@ -246,8 +248,8 @@ impl Hostable for HostedSession {
         for event in &decision.events {
             self.fold(event, &mut |entry| context.post(entry));
         }
-        // The cost is known anew by a good reading, and at the beginning. A limit that only rises says nothing about what
-        // was used meanwhile: the quiet goes on.
+        // The cost is current after a good reading, and at the beginning. A higher limit is no evidence of the energy
+        // used meanwhile: the time without a reading continues.
         let known = |event: &Event| match event {
             Event::Metered(_) => true,
             Event::Admitted { .. } => !admitted,

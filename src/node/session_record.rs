@@ -1,8 +1,9 @@
-//! What a record of kind `session_event` holds: a session, and a fact of it.
+//! The payload of a record of kind `session_event`: a session, and a fact of it.
 //!
-//! Most records of a log are of this kind. Of the session's id only the part is written that tells it from others of its
-//! partition, for the record names the partition. Nearly all of these facts are readings between which no price changed; they
-//! have a layout of their own, written in a fifth of the time of the encoding that other facts have (postcard):
+//! Most records of a log are of this kind. Only the part of the session's id that is unique within its partition is
+//! written, because the record has the partition. Nearly all of these facts are readings between which no price
+//! changed; they have a layout of their own, written in a fifth of the time of the encoding that other facts have
+//! (postcard):
 //!
 //! ```text
 //!   0            12       13         16           20         27           28       33      36        40        44
@@ -95,7 +96,7 @@ fn within(number: i64, bits: u32) -> Option<u64> {
     (number >> bits == 0).then_some(number)
 }
 
-/// What was measured, or that nothing was; `None` when it does not fit.
+/// A measured value, or the mark for none; `None` when it does not fit.
 fn measured(number: Option<i64>) -> Option<u32> {
     match number {
         None => Some(NOTHING),

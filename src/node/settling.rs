@@ -1,9 +1,9 @@
-//! Settlement batches: a part is durable before its processor hears of it, and booked once when the batch is whole.
+//! Settlement batches: a part is durable before it is acknowledged, and booked once when the batch is complete.
 //!
-//! A processor's batches live in the partition of its id, whichever connection they come on. Laying a batch beside our
-//! operations takes a look at all sessions, live and archived, so the reconciler does that on a thread of its own:
-//! [`Output::BatchDue`] wakes it, and what it found comes back as [`Input::Booked`](super::shard::Input::Booked). It also has the parts
-//! of a batch that is taken back booked the other way round, one input each.
+//! A processor's batches belong to the partition of its id, whichever connection they come on. Matching a batch with
+//! our operations reads all sessions, live and archived, so the reconciler does that on a thread of its own:
+//! [`Output::BatchDue`] starts it, and its result arrives as [`Input::Booked`](super::shard::Input::Booked). It also
+//! books the parts of a reverted batch with exchanged sides, one input each.
 
 use super::delivery::Delivery;
 use super::encoding::encode;
@@ -69,7 +69,7 @@ impl Delivery<'_> {
         }
     }
 
-    /// Forgets one batch whose next part did not come in time. Returns whether there was one.
+    /// Discards one batch whose next part did not come in time. Returns whether there was one.
     pub(super) fn forget_overdue_batch(&mut self, partition: &mut Partition) -> bool {
         let Some(event) = partition.settlements.overdue(self.now.wall) else { return false };
         if let Event::Expired((processor, batch)) = &event {
@@ -104,7 +104,7 @@ impl Delivery<'_> {
 }
 
 impl Partition {
-    /// Folds a fact of settlement, live and while replaying.
+    /// Applies a fact of settlement, live and in replay.
     pub(super) fn settled(&mut self, event: &Event) {
         self.settlements.apply(event);
         let entries = match event {

@@ -47,31 +47,31 @@ pub enum Input {
     NotSent(OpId, u16),
     /// The connection was lost on which this attempt had been sent.
     ConnectionLost(OpId, u16),
-    /// A session asks an account of this shard.
+    /// A session's operation for an account of this shard.
     AskAccount(AccountId, Box<Operation>),
     /// An operator's order for an account of this shard.
     Order(AccountId, Box<account::Command>, OrderReply),
-    /// A partition asks a series that is kept here for the number of a document.
+    /// A partition's request to a series of this shard for the number of a document.
     AskNumber(Box<Request>),
     /// A document of a session of this shard has its number.
     Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
-    /// Someone other than the charger ends a session.
+    /// Ends a session without its charger.
     StopSession(SessionId, StopReason),
-    /// What a charger still has to say of a session that was ended because it was silent.
+    /// A later message of a charger for a session that was ended without messages.
     Late(SessionId, Box<session::Command>),
     /// An operator's order about the money of a session, live or archived.
     OrderMoney(SessionId, MoneyOrder, OrderReply),
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
-    /// A session that had been put away, the text of its tariff, and what was said about it.
+    /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
     Revived(Box<session::Session>, Box<str>, Box<Input>),
-    /// What was said about a session that is neither live nor in the archive.
+    /// A message about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
-    /// A processor dialled in, and declared this.
+    /// A processor connected, and declared this.
     Declared(ProcessorId, Box<Capabilities>),
-    /// An operator wants a processor to get no new holds, or to get them again.
+    /// An operator stops new holds at a processor, or allows them again.
     DrainProcessor(ProcessorId, bool, OrderReply),
-    /// A part of a settlement batch, and who is to be told that it is durable.
+    /// A part of a settlement batch, with the receiver of the confirmation that it is durable.
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
     Booked(Box<Booking>),
@@ -87,17 +87,17 @@ pub enum Input {
     Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
 
-/// What an operator orders about the money of a session.
+/// An operator's order about the money of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoneyOrder {
-    /// Give back until this much was given back in all: a total, so that the same order twice gives back once.
+    /// Refund up to this total: repeating the order refunds once.
     RefundTo(Amount),
-    /// Release a hold, whatever the session thinks.
+    /// Release a hold, regardless of the session.
     Release(Ordinal),
 }
 
 impl MoneyOrder {
-    /// What it asks of the payment; `None` when it is done, or being done, already.
+    /// Its command to the payment; `None` when it is done, or in progress, already.
     pub fn command(self, payment: &Payment) -> Option<payment::Command> {
         match self {
             MoneyOrder::RefundTo(total) => {
@@ -139,7 +139,7 @@ impl Input {
     }
 }
 
-/// Which actor a wake-up is for.
+/// The actor of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleeper {
     /// A session: the index of its partition, and its cell.
@@ -148,25 +148,25 @@ pub enum Sleeper {
     Account(u16, Slot),
 }
 
-/// Messages whose sessions are looked at together, before they are taken one by one.
+/// Messages whose sessions are prefetched together, before they are processed one by one.
 pub const LOOK_AHEAD: usize = 16;
 
-/// Who says the next messages.
+/// Senders of the next messages.
 pub type Speakers = [Option<ChargerRef>; LOOK_AHEAD];
 
 /// Partitions that are run by one thread.
 pub struct Shard {
     house: Arc<House>,
-    /// This shard's place among `house.shards`.
+    /// Index of this shard among `house.shards`.
     index: u16,
     partitions: Vec<Partition>,
     appender: Appender,
     gate: Gate<Output>,
     wheel: Wheel<Sleeper>,
-    /// Which charger speaks on which channel of which connection, as far as they are of this shard.
+    /// Chargers of this shard by connection and channel.
     channels: HashMap<ConnectionId, Channels>,
     fired: Vec<Wake<Sleeper>>,
-    /// When it is looked for overdue settlement batches again.
+    /// When the next check for overdue settlement batches is due.
     overdue_after: Mono,
 }
 
@@ -245,8 +245,11 @@ impl Shard {
         self.appender = Appender::new(sequences);
     }
 
-    /// A charger said hello on a channel: from now on that connection speaks for it, and no other. The connection that did
-    /// before is returned, to be closed.
+    /// A charger sent Hello on a channel: the channel is its only address from now on. The earlier connection is
+    /// returned, to be closed.
+    ///
+    /// # Errors
+    /// [`Busy`]: the journal has no room; nothing has changed.
     pub fn hello(&mut self, link: Link, hello: &ChargerHello, now: Now) -> Result<Option<Link>, Busy> {
         let local = self.local(PartitionId::of(hello.charger.as_str(), self.house.partitions));
         let (partition, mut delivery) = self.begin_for(local, hello_effects(hello), now)?;
@@ -262,8 +265,11 @@ impl Shard {
         Ok(None)
     }
 
-    /// A message from a charger, on a channel on which it has said hello. From a channel that another connection has
-    /// taken over nothing is accepted any more: that is `false`.
+    /// A message from a charger, on a channel after its Hello. Messages from a channel that another connection has
+    /// replaced are refused: that is `false`.
+    ///
+    /// # Errors
+    /// [`Busy`]: the journal has no room; nothing has changed.
     pub fn charger_says(&mut self, link: Link, message: FromCharger, now: Now) -> Result<bool, Busy> {
         match self.charger_at(link) {
             Some(charger) => self.known_charger_says(charger, message, now).map(|()| true),
@@ -271,7 +277,7 @@ impl Shard {
         }
     }
 
-    /// A message from a charger that speaks on the channel on which it came.
+    /// A message from the charger that is bound to its channel.
     #[inline]
     pub(super) fn known_charger_says(
         &mut self,
@@ -284,7 +290,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Who speaks on a channel.
+    /// The charger on a channel.
     fn charger_at(&self, link: Link) -> Option<ChargerRef> {
         self.channels.get(&link.connection)?.get(link.channel)
     }
@@ -304,9 +310,9 @@ impl Shard {
         hosted.is_some_and(|hosted| !known(hosted.state()))
     }
 
-    /// Says which messages come next, at most [`LOOK_AHEAD`] of them: reads what they will need. A million sessions fit no
-    /// cache; looked at one by one, each reading waits for memory several times, looked at together they wait together. Who
-    /// speaks is told for each of them: that stays so until somebody says hello.
+    /// Prefetches the state for the next messages, at most [`LOOK_AHEAD`] of them. A million sessions fit no cache:
+    /// processed one by one, each reading waits for memory several times; prefetched together, these waits overlap.
+    /// Returns the sender of each; it is valid until the next Hello.
     pub fn look_ahead(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) -> Speakers {
         let mut speakers = [None; LOOK_AHEAD];
         let Some(channels) = self.channels.get(&connection) else { return speakers };
@@ -335,7 +341,7 @@ impl Shard {
         std::hint::black_box(links.fold(0, |all, link| all ^ link.connection.0));
     }
 
-    /// A connection is gone.
+    /// A connection has ended.
     pub fn disconnected(&mut self, connection: ConnectionId) {
         for charger in self.channels.remove(&connection).iter().flat_map(Channels::chargers) {
             let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot) else {
@@ -347,7 +353,10 @@ impl Shard {
         }
     }
 
-    /// Anything else. When the journal is busy the input comes back, and nothing has changed.
+    /// Any other input. When the journal is busy the input is returned, and nothing has changed.
+    ///
+    /// # Errors
+    /// The input, when the journal has no room; nothing has changed.
     pub fn take(&mut self, input: Input, now: Now) -> Result<(), Input> {
         let local = self.local(input.partition(self.house.partitions));
         let Ok((partition, mut delivery)) = self.begin(local, now) else { return Err(input) };
@@ -355,7 +364,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Wakes the actors whose deadlines have come. What finds the journal busy is woken by the next tick.
+    /// Runs the timers that are due. Those that find the journal busy run at the next tick.
     pub fn tick(&mut self, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.advance(now.mono, &mut fired);
@@ -393,7 +402,7 @@ impl Shard {
         }
     }
 
-    /// Settlement batches that never became whole make room. Looked for once a minute.
+    /// Discards settlement batches that did not become complete in time. Called once a minute.
     fn forget_overdue_batches(&mut self, now: Now) {
         if now.mono < self.overdue_after {
             return;
@@ -408,7 +417,7 @@ impl Shard {
         }
     }
 
-    /// Asks again for numbers that did not come. What finds the journal busy is asked by a later tick.
+    /// Repeats requests for numbers without an answer. Those that find the journal busy are repeated at a later tick.
     fn ask_for_numbers(&mut self, now: Now) {
         for local in 0..self.partitions.len() {
             if self.partitions[local].requests.is_empty() {
@@ -426,7 +435,7 @@ impl Shard {
         self.appender.take_batch()
     }
 
-    /// A batch came back: its records are durable.
+    /// Takes a batch back from the writer: its records are durable.
     pub fn committed(&mut self, batch: Batch) -> Position {
         self.appender.committed(batch)
     }
@@ -452,23 +461,24 @@ impl Shard {
         partition.books.pages.full(number)
     }
 
-    /// The connection that speaks for a charger now.
+    /// The current connection of a charger.
     #[inline]
     pub fn link(&self, charger: ChargerRef) -> Option<Link> {
         self.partitions[usize::from(charger.partition)].chargers.get(charger.slot)?.link()
     }
 
-    /// How many chargers somebody speaks for now.
+    /// Number of connected chargers.
     pub fn chargers_online(&self) -> usize {
         self.channels.values().map(Channels::len).sum()
     }
 
-    /// Whether a connection speaks on this channel for a charger of this shard.
+    /// Whether this channel has a charger of this shard.
     pub fn knows(&self, link: Link) -> bool {
         self.charger_at(link).is_some()
     }
 
-    /// After replay: whatever was in flight is asked again. What finds the journal busy is asked by its own deadline.
+    /// After replay: repeats requests that were in flight. Those that find the journal busy are repeated at their own
+    /// deadline.
     pub fn resume(&mut self, now: Now) {
         for local in 0..self.partitions.len() {
             let cells: Vec<Slot> = self.partitions[local].sessions.iter().map(|(slot, _)| slot).collect();
@@ -476,7 +486,7 @@ impl Shard {
             if let Ok((partition, mut delivery)) = self.begin(local, now) {
                 delivery.put_pages_away(partition);
             }
-            // Each has a permit of its own; what finds the journal busy is asked by its own deadline.
+            // Each has a permit of its own; one that finds the journal busy is repeated at its own deadline.
             let top_ups: Vec<SessionId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();
             for id in top_ups {
                 match self.begin(local, now) {
@@ -500,6 +510,9 @@ impl Shard {
     }
 
     /// Whether the next input finds room in the journal.
+    ///
+    /// # Errors
+    /// [`Busy`]: the journal has no room.
     #[inline]
     pub fn has_room(&mut self) -> Result<(), Busy> {
         self.appender.reserve_with(&self.gate).map(drop)
@@ -511,7 +524,7 @@ impl Shard {
         self.begin_for(local, limits::PERMIT_EFFECTS_MAX, now)
     }
 
-    /// Reserves room for an input that may cause so many effects.
+    /// Reserves room for an input that may cause this number of effects.
     #[inline]
     fn begin_for(&mut self, local: u16, effects: usize, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
         let permit = self.appender.reserve_for(&self.gate, effects)?;

@@ -48,7 +48,7 @@ pub struct Taken {
     pub partition: PartitionId,
     /// The last record that it includes, which is durable.
     pub sequence: Sequence,
-    /// The state, in pieces: to put them together is for whoever has the time.
+    /// The state, in pieces: the receiver joins them on its own thread.
     pub pieces: Vec<Vec<u8>>,
 }
 
@@ -62,11 +62,11 @@ impl Taken {
 /// How far a snapshot has come.
 #[derive(Debug)]
 pub enum Sweep {
-    /// Cells are left.
+    /// Cells remain.
     Going,
     /// Everything is written; some of its records are not durable yet.
     Waiting,
-    /// It may be kept.
+    /// It is complete and durable.
     Done(Taken),
 }
 
@@ -103,7 +103,8 @@ impl Shard {
     pub fn begin_snapshot(&mut self, partition: PartitionId) {
         let (sequence, position) = self.place_of(partition);
         let partition = self.partition_mut(partition);
-        // What is not in the snapshot may be in no later one's way: whoever needs it next pins it again.
+        // Tariffs that are not in the snapshot must not be missing in a later one: the next session that needs one
+        // pins it again.
         partition.unpin_unused();
         let (tariffs, rest) = (partition.pinned_text(), partition.rest());
         partition.snapping = Some(Snapping { sequence, position, tariffs, rest });
@@ -133,6 +134,9 @@ impl Shard {
     }
 
     /// Takes a partition's state. Comes before any record of that partition.
+    ///
+    /// # Errors
+    /// The part that cannot be decoded.
     pub fn restore(&mut self, partition: PartitionId, state: &[u8], now: Now) -> Result<(), String> {
         let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
         let partition = self.partition_mut(partition);

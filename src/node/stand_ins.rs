@@ -1,4 +1,4 @@
-//! Sessions that get energy on our own risk, because no processor could be reached: how many there are, and whose.
+//! Sessions that get energy on our own risk, because no processor could be reached, by credential.
 //!
 //! One at a time for each credential, and all of them together within a bound. The table is rebuilt from the sessions
 //! when they resume after a restart.
@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub struct StandIns {
     open: Mutex<BTreeMap<SessionId, (Shown, Currency)>>,
-    /// How many there are: almost always none, and then nobody waits for the lock.
+    /// Their number: almost always zero, and then the lock is not taken.
     count: AtomicUsize,
 }
 
@@ -27,7 +27,7 @@ impl StandIns {
         at_stake <= exposure_minor && open.values().all(|(other, _)| *other != fingerprint)
     }
 
-    /// Says whether a session stands in now.
+    /// Sets whether a session stands in now.
     pub fn set(&self, session: SessionId, (fingerprint, currency): (&Shown, Currency), stands_in: bool) {
         if !stands_in && self.count.load(Ordering::Relaxed) == 0 {
             return;
@@ -40,12 +40,12 @@ impl StandIns {
         self.count.store(open.len(), Ordering::Relaxed);
     }
 
-    /// Whose energy nobody vouches for yet.
+    /// Sessions without an authorization yet.
     pub fn sessions(&self) -> Vec<SessionId> {
         self.lock().keys().copied().collect()
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

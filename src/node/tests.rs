@@ -1,4 +1,4 @@
-//! Scenarios: a shard on a journal in memory, told what happens outside, and asked what it says.
+//! Scenarios: a shard on a journal in memory, with scripted inputs and checked outputs.
 
 use super::charger::{ConnectionId, Link};
 use super::house::{House, Place, Places, Routes};
@@ -89,7 +89,7 @@ fn house() -> Arc<House> {
     house_with(Policy::default())
 }
 
-/// A processor as it stands when it has dialled in.
+/// A processor as it stands when it has connected.
 fn listed() -> Listed {
     Listed { capabilities: capabilities(), connections: 1, draining: false, inflight: 0 }
 }
@@ -99,7 +99,7 @@ fn house_with(policy: Policy) -> Arc<House> {
 }
 
 fn house_of(policy: Policy, tariff: &str) -> Arc<House> {
-    // Each house throws its own numbers, as a gate does that begins anew: else two sessions would have one id.
+    // Each shared state has its own random numbers, like a restarted gate: else two sessions would have one id.
     static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
     let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
@@ -149,7 +149,7 @@ fn capabilities() -> Capabilities {
     }
 }
 
-/// A shard, its log, and what it has said so far.
+/// A shard, its log, and its outputs so far.
 struct Scene {
     shard: Shard,
     log: Log,
@@ -162,7 +162,7 @@ struct Scene {
     ordered: Arc<Mutex<Vec<Ordered>>>,
     next_callback: u128,
     whole_batches: usize,
-    /// What was put away; `None`: there is no archive.
+    /// What was archived; `None`: there is no archive.
     archive: Option<std::collections::BTreeMap<SessionId, (crate::session::Session, Box<str>)>>,
     /// What is lost on its way between partitions.
     loses: fn(&Output) -> bool,
@@ -215,7 +215,7 @@ impl Scene {
         scene
     }
 
-    /// The process dies and begins anew on the same disk; chargers and processors are gone.
+    /// The process ends and restarts on the same disk; chargers and processors are disconnected.
     fn crash(self) -> Scene {
         let house = house_with(Policy::clone(&self.shard.house().policy));
         let mut after = Scene::in_house(self.store, house, self.now);
@@ -245,7 +245,7 @@ impl Scene {
                     self.said.push(ToCharger::MeterAck(ack));
                 }
                 Output::Charger(charger, message) if self.shard.link(charger).is_some() => self.said.push(*message),
-                // Nobody speaks for the charger: what it does not hear it asks again.
+                // The charger is not connected: it repeats what it misses.
                 Output::Charger(..) => {}
                 Output::Operation(operation) => self.operations.push(*operation),
                 Output::Account(ask) => self.take(Input::AskAccount(ask.0, Box::new(ask.1))),
@@ -374,7 +374,7 @@ impl Scene {
         });
     }
 
-    /// A processor's last connection is gone, or it is back.
+    /// Disconnects a processor's last connection, or restores it.
     fn connections(&self, id: &ProcessorId, connections: u32) {
         self.routes(|routes| routes.registry.processors.get_mut(id).unwrap().connections = connections);
     }
@@ -392,7 +392,7 @@ impl Scene {
         only.state()
     }
 
-    /// What was said since the last time this was asked.
+    /// Messages since the last call.
     fn heard(&mut self) -> Vec<ToCharger> {
         std::mem::take(&mut self.said)
     }
@@ -503,7 +503,7 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
 
-    // The gate dies after the authorization has left, before it is answered: it is asked again under the same id.
+    // The gate crashes after the authorization has left, before it is answered: it is repeated under the same id.
     let mut scene = scene.crash();
     let again = scene.asked();
     assert!(again.id == authorize.id || matches!(again.request, Request::Inquire { target } if target == authorize.id));
@@ -516,7 +516,7 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
     scene.reading(1, 1, 300);
 
-    // It dies again while charging: the session goes on where it was.
+    // It crashes again while charging: the session continues where it was.
     let mut scene = scene.crash();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
     let heard = scene.heard();
@@ -525,7 +525,7 @@ fn a_crash_at_any_moment_changes_nothing_for_the_charger() {
     scene.stop(1, 2, 650);
     let capture = scene.asked();
 
-    // And once more while the capture is under way: never under another id.
+    // And once more while the capture is in progress: never under another id.
     let mut scene = scene.crash();
     let again = scene.asked();
     assert!(again.id == capture.id || matches!(again.request, Request::Inquire { target } if target == capture.id));

@@ -14,42 +14,42 @@ use crate::session::Router;
 use crate::units::{AccountId, Amount, ChargerId, Mono, SessionId};
 use std::collections::BTreeMap;
 
-/// A top-up that somebody orders.
+/// An order of a top-up.
 #[derive(Debug)]
 pub struct TopUpOrder {
     /// Its id, in the partition of the account.
     pub id: SessionId,
     /// The account.
     pub account: AccountId,
-    /// How much.
+    /// The amount.
     pub amount: Amount,
     /// What pays.
     pub credential: Credential,
 }
 
-/// The top-ups of a partition: those under way, and the last ones that are over.
+/// The top-ups of a partition: those in progress, and the last ones that are over.
 #[derive(Debug, Default)]
 pub struct TopUps {
     /// By id.
     pub known: BTreeMap<SessionId, TopUp>,
-    /// When each wants to be woken.
+    /// When the timer of each is due.
     due: BTreeMap<SessionId, Mono>,
-    /// Who waits to be told; gone with the process.
+    /// Receivers of the results; lost with the process.
     waiting: BTreeMap<SessionId, OrderReply>,
 }
 
 impl TopUps {
-    /// Has the payment of a top-up woken at a time.
+    /// Sets the timer of a top-up's payment.
     pub(super) fn wake_at(&mut self, id: SessionId, at: Mono) {
         self.due.insert(id, at);
     }
 
-    /// Those whose time has come.
+    /// Top-ups whose timers are due.
     pub fn due(&self, now: Mono) -> Vec<SessionId> {
         self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
     }
 
-    /// Folds a fact, live and while replaying.
+    /// Applies a fact, live and in replay.
     pub fn fold(&mut self, id: SessionId, event: &account::TopUpEvent) {
         match TopUp::opened(id, event) {
             Some(opened) => {
@@ -64,7 +64,7 @@ impl TopUps {
         }
     }
 
-    /// Whether there is no room for one more, because too many are under way.
+    /// Whether there is no room for one more, because too many are in progress.
     fn is_full(&self) -> bool {
         self.known.len() >= limits::TOP_UPS_KEPT && !self.known.values().any(TopUp::is_over)
     }
@@ -80,7 +80,7 @@ impl TopUps {
 }
 
 impl Partition {
-    /// Folds a fact of a top-up, live and while replaying: what its hold reserves stands in the books.
+    /// Applies a fact of a top-up, live and in replay: its hold is posted in the books.
     pub(super) fn topped_up(&mut self, id: SessionId, event: &account::TopUpEvent) {
         if let (account::TopUpEvent::Payment(fact), Some(known)) = (event, self.top_ups.known.get(&id)) {
             let books = &mut self.books;
@@ -91,7 +91,7 @@ impl Partition {
 }
 
 impl Delivery<'_> {
-    /// Somebody orders a top-up.
+    /// Handles an order of a top-up.
     pub(super) fn top_up(&mut self, partition: &mut Partition, order: TopUpOrder, reply: OrderReply) {
         let TopUpOrder { id, account, amount, credential } = order;
         let cell = partition.find_account(&account);
@@ -106,7 +106,7 @@ impl Delivery<'_> {
             return self.reply(Some(reply), Ordered::Refused(rejection));
         }
         if let Some(known) = partition.top_ups.known.get(&id) {
-            // The same order again: it waits for the same end, or hears of it.
+            // The same order again: it waits for the same end, or gets its result.
             let over = known.is_over();
             partition.top_ups.waiting.insert(id, reply);
             if over {
@@ -152,7 +152,7 @@ impl Delivery<'_> {
         true
     }
 
-    /// After a replay, what was under way is asked again.
+    /// After a replay, repeats the requests of a top-up.
     pub fn resume_top_up(&mut self, partition: &mut Partition, id: SessionId) {
         let Some(known) = partition.top_ups.known.get(&id) else { return };
         let policy = self.house.policy.of_currency(known.payment.currency());
@@ -218,7 +218,7 @@ impl Delivery<'_> {
         self.put_pages_away(partition);
     }
 
-    /// Tells whoever ordered it how it ended.
+    /// Reports the end of a top-up to its receiver.
     fn tell_top_up(&mut self, partition: &mut Partition, id: SessionId) {
         let (Some(known), Some(reply)) = (partition.top_ups.known.get(&id), partition.top_ups.waiting.remove(&id))
         else {

@@ -1,8 +1,9 @@
 //! One timer wheel per shard: deadlines of a million hosted actors for a few bytes each.
 //!
-//! A single ring of buckets, each one tick wide. A deadline beyond the ring is put into the last bucket and comes back
-//! from there; re-arming to a later time costs nothing at all, because the actor's own deadline is asked when its
-//! wake-up fires (see [`Arena::disarm`](super::hosted::Arena::disarm)). A wake-up is never early and at most one tick late.
+//! A single ring of buckets, each one tick wide. A deadline beyond the ring is put into the last bucket and inserted
+//! again from there; re-arming to a later time costs nothing, because the actor's own deadline is read when its
+//! wake-up fires (see [`Arena::disarm`](super::hosted::Arena::disarm)). A wake-up is never early and at most one tick
+//! late.
 
 use crate::units::Mono;
 
@@ -12,10 +13,10 @@ const TICK_MS: u64 = 50;
 /// Buckets in the ring: 204 seconds ahead.
 const BUCKETS: u64 = 4_096;
 
-/// A wake-up: who, and the deadline with which it was armed.
+/// A wake-up: its target, and the deadline with which it was armed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wake<T> {
-    /// Who is to be woken.
+    /// The target.
     pub whom: T,
     /// The deadline.
     pub at: Mono,

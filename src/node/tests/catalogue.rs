@@ -21,7 +21,7 @@ fn open_account(scene: &mut Scene, name: &str, minor: i64) {
     scene.link_contract(name, CONTRACT);
 }
 
-/// The disk is slow, and things go on meanwhile: what is told is what was decided then, not what is so by now.
+/// The disk is slow and the state changes meanwhile: a message carries what was decided then, not the present state.
 #[test]
 fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
     let mut scene = Scene::new();
@@ -104,7 +104,7 @@ fn f30_a_product_whose_holds_are_purchases_is_refused_and_an_account_is_not() {
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
 }
 
-/// The process dies between any two of its group commits: what an account has paid is what the books say.
+/// The process ends between any two of its group commits: the account's payments equal the books.
 #[test]
 fn f12_after_a_crash_at_any_commit_the_account_and_the_books_tell_the_same() {
     for dies_after in 0..6 {

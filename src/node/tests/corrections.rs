@@ -1,5 +1,5 @@
-//! However often a session is corrected and given back: its documents, its books and its receipt say the same, tax by tax
-//! and to the minor unit.
+//! After any number of corrections and refunds of a session, its documents, books and receipt agree, tax by tax and
+//! to the minor unit.
 
 use super::money::books;
 use super::*;
@@ -35,7 +35,7 @@ fn approve_all(scene: &mut Scene) {
     }
 }
 
-/// What the three say.
+/// Compares the three.
 fn check(scene: &Scene, house: &House) {
     let session = the_session(scene);
     let place = house.place(&session.charger, session.connector, session.opened_at).unwrap();
@@ -116,7 +116,7 @@ proptest! {
         scene.start(1, CredentialKind::CardToken, "tok_visa");
         approve_all(&mut scene);
         scene.reading(1, 1, first);
-        // Its charger falls silent, and the session ends on its last known total.
+        // Its charger sends nothing more, and the session ends on its last known total.
         let began = scene.now.mono;
         while scene.operations.is_empty() && scene.now.mono.since(began) < TimeSpan::from_secs(1_800) {
             scene.pass(60);

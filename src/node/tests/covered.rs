@@ -1,4 +1,4 @@
-//! Whatever the car takes and whatever the processor says: the cost stays within what is authorized.
+//! For any course of the meter and any answers of the processor, the cost stays within what is authorized.
 //!
 //! The slack that physics needs is `stop_latency`: what the session may cost in that time at the connector's full power is
 //! kept back. Two thirds of it are for the next reading to come, or for the clock to notice that none does; in the last
@@ -161,7 +161,7 @@ impl Drive {
         i64::from(stretch.lag) * (self.third() / 2) / 1_000
     }
 
-    /// Drives to the end of the session, and says whether energy was ever given.
+    /// Runs to the end of the session, and returns whether energy was ever given.
     fn run(&mut self, lateness: i64) -> bool {
         self.listen(lateness);
         while !self.answers.is_empty() && !self.admitted() {
@@ -274,7 +274,7 @@ impl Drive {
         }
         let last = self.reading();
         self.scene.says(FromCharger::Stop { session: SessionKey(1), last, reason: StopReason::Remote });
-        // Whatever is still asked is answered in the end.
+        // All open requests are answered in the end.
         for _ in 0..400 {
             self.pass(0, 0);
         }
@@ -336,8 +336,8 @@ fn without_a_reserve_the_same_course_ends_with_a_debt() {
     assert!(owed(3, 30) > 0, "a charger that needs half a minute, and a gate that believes in three seconds");
 }
 
-/// More funds that are approved while the charger is quiet are no reading: what the car may have taken since the last one
-/// still counts, or the same silence could be spent twice.
+/// An approval of more funds without a new reading must not reset the watch: the car may have used energy since the
+/// last reading, and the same time could be spent twice.
 #[test]
 fn funds_that_come_while_the_charger_is_quiet_do_not_make_its_silence_shorter() {
     let reading_then_silence = [30, 2_000].map(|seconds| Stretch { seconds, power: 1_000, lag: 0 });

@@ -1,4 +1,4 @@
-//! What a driver presents: never kept clear, never a card's number, and linked to accounts.
+//! Credentials: never stored in clear, never a card's number, and linked to accounts.
 
 use super::*;
 use crate::journal::Store;
@@ -60,7 +60,7 @@ fn a_token_is_clear_on_its_way_out_and_nowhere_that_lasts() {
     let snapshot = scene.shard.snapshot(partition);
     assert!(!contains(&snapshot, TOKEN.as_bytes()), "an authorization under way stands in it, sealed");
 
-    // What is asked again after a crash is the same, from what was sealed before it.
+    // A request that is repeated after a crash is the same, from what was sealed before it.
     let mut scene = scene.crash();
     let again = scene.asked();
     let Request::Authorize { credential, .. } = &again.request else { panic!("{again:?}") };
@@ -107,7 +107,7 @@ fn a_linked_card_pays_from_its_account_whatever_its_letters() {
         scene.stop(key, 1, 300);
         scene.heard();
     }
-    // The links come back with the accounts.
+    // The links are restored with the accounts.
     let mut scene = scene.crash();
     scene.hello("AMS-0007", Vec::new());
     scene.heard();
@@ -167,7 +167,7 @@ fn a_token_that_is_linked_to_nothing_is_written_nowhere() {
     }
 }
 
-/// Contracts of a roaming partner: its processor is asked, an account only where one is linked.
+/// Contracts of a roaming partner: its processor gets the request, an account only where one is linked.
 #[test]
 fn a_processor_that_takes_contracts_is_asked_for_one_without_an_account() {
     let mut scene = Scene::new();

@@ -45,7 +45,7 @@ fn natural(books: &Books, name: Name) -> i128 {
     books.natural(&name, Currency::EUR)
 }
 
-/// What the books say of disputes is what can have been disputed, and the processor owes the rest.
+/// The disputes in the books match those that are possible, and the processor owes the rest.
 fn check(scene: &Scene) {
     let books = books(scene).books;
     assert_eq!(books.imbalance(), 0);
@@ -78,7 +78,7 @@ fn disputes_together_are_at_most_what_was_captured() {
 fn what_was_given_back_cannot_be_disputed() {
     let (mut scene, hold) = captured();
     refund_to(&mut scene, 5);
-    // Under way, it may still be refused: the report is asked for again.
+    // A capture in progress may still be refused: the report is requested again.
     assert_eq!(report(&mut scene, hold, NotificationKind::DisputeOpened, 9), Some(Code::NotYet));
     let refund = scene.asked();
     scene.approve(&refund);

@@ -1,4 +1,5 @@
-//! Every door with the extremes of every number: what comes of it is a fact or a typed refusal, never the end of the process.
+//! Extreme values of every number at every input: the result is a fact or a typed refusal, never the end of the
+//! process.
 
 use super::*;
 use crate::accounting::dossier::{self, Billing};
@@ -33,13 +34,13 @@ enum Step {
     Meter { stop: bool, ahead: u32, at: i64, register: i64, power: Option<i64>, current: Option<i64> },
     /// A reading that continues the last good one: so much later and higher.
     Onward { ms: i64, rise: i64, power: Option<i64> },
-    /// The processor's answer to whatever was asked last.
+    /// The processor's answer to the last request.
     Answer { minor: i64, expires_at: Option<i64>, declined: bool },
-    /// Time passes, as the gate's own clocks tell.
+    /// Time passes, by the gate's own clocks.
     Pass(i64),
     /// An order of the operator: what, and how much.
     Order { what: u8, minor: i64, at: i64 },
-    /// The process dies and begins anew.
+    /// The process crashes and restarts.
     Crash,
 }
 

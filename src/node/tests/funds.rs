@@ -17,7 +17,7 @@ fn dear(first_hold_major: u32) -> Scene {
     scene
 }
 
-/// Reads until something is asked of the processor, 0.2 kWh a minute.
+/// Sends readings until the processor gets a request, 0.2 kWh a minute.
 fn until_asked(scene: &mut Scene, sequence: &mut u32) -> Operation {
     while scene.operations.is_empty() {
         *sequence += 1;
@@ -250,7 +250,7 @@ fn a_restart_does_not_make_a_silence_shorter() {
     assert!((7 * 60..=10 * 60 - 30).contains(&quiet), "{quiet} s");
 }
 
-/// Funds that shrink while a charger is quiet have to cover what it may have used meanwhile, too.
+/// Reduced funds have to cover also the energy that may have been used since the last reading.
 #[test]
 fn less_than_a_quiet_charger_may_have_used_stops_it_at_once() {
     for (quiet, stops) in [(5, false), (150, true)] {

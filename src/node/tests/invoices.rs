@@ -1,4 +1,4 @@
-//! What a session came to has a number, and document, receipt, record, capture and books say the same.
+//! A session's total has a number, and document, receipt, record, capture and books agree.
 
 use super::money::books;
 use super::*;
@@ -192,7 +192,7 @@ fn give_back(scene: &mut Scene, session: SessionId, total: i64) {
     scene.approve(&refund);
 }
 
-/// Chargers whose sessions live in different partitions.
+/// Chargers whose sessions are in different partitions.
 const FLEET: [&str; 4] = ["AMS-0007", "AMS-0001", "UTR-0003", "ROT-0009"];
 
 #[test]
@@ -253,7 +253,7 @@ fn a_crash_between_document_and_number_loses_and_doubles_nothing() {
         let mut all: Vec<Issued> = archived.flat_map(|session| session.documents().to_vec()).collect();
         all.extend(documents(&scene));
         all.sort_by(|a, b| a.number.cmp(&b.number));
-        // What was put away before the crash is live again after it.
+        // Sessions that were archived before the crash are live again after it.
         all.dedup();
         assert_eq!(verify_series(&all).unwrap().count, 2);
         assert_eq!(series(&scene), [("R-2025-EUR".to_owned(), 2)]);
@@ -296,7 +296,7 @@ fn the_year_is_that_of_the_operators_calendar() {
     assert_eq!(series(&scene), [("R-2025-EUR".to_owned(), 1), ("R-2026-EUR".to_owned(), 2)]);
 }
 
-/// Prices below zero: nothing is due, and receipt, books and documents say so.
+/// Prices below zero: nothing is due, and receipt, books and documents agree.
 #[test]
 fn a_total_below_zero_is_nothing_due_and_nothing_given_back() {
     let tariff = TARIFF_WITH_VAT.replace("0.59", "-0.05");

@@ -1,4 +1,4 @@
-//! What stands in the log of a session: who, which and how much are fields.
+//! Log lines of a session: subject, object and amounts are fields.
 
 use super::*;
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn money_that_needs_a_look_is_named_with_session_processor_and_amount() {
         scene.reading(1, 1, 300);
         scene.stop(1, 2, 650);
         let capture = scene.asked();
-        // More than was asked for.
+        // More than was requested.
         scene.answer(
             &capture,
             Outcome::Approved {

@@ -20,7 +20,8 @@ const TIMED: &str = r#"{
     "last_updated": "2026-01-01T00:00:00Z"
 }"#;
 
-/// What a week at a reading per second leaves behind. `course` tells register (µWh since the start) and power (mW) at a second.
+/// What a week at a reading per second leaves behind. `course` returns register (µWh since the start) and power (mW)
+/// at a second.
 struct Left {
     session: Session,
     dossier: Dossier,

@@ -17,8 +17,8 @@ pub(super) fn books(scene: &Scene) -> PartitionBooks {
     sum
 }
 
-/// What must hold after every step: the books balance, what they say is held is what the open holds hold, and what every
-/// closed session came to stands in its receipt, line by line.
+/// Invariants after every step: the books balance, held amounts in the books equal the open holds, and the receipt of
+/// every closed session has its total, line by line.
 fn check(scene: &Scene) {
     let books = books(scene);
     assert_eq!(books.books.imbalance(), 0);
@@ -245,7 +245,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     let before = books(&scene);
     assert_eq!(before.turnover[&Currency::EUR].captured, 4);
 
-    // The acknowledgement was lost: the processor says the same again, and it is taken as what it is.
+    // The acknowledgement was lost: the processor repeats the message, and it counts once.
     scene.callbacks.clear();
     scene.next_callback = callback;
     scene.approve(&capture);
@@ -253,7 +253,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     assert!(!live(&scene), "it is put away again");
     assert_eq!(books(&scene), before);
 
-    // Of a session that nobody knows nothing is taken.
+    // Messages about an unknown session are ignored.
     scene.callbacks.clear();
     let unknown = Operation { id: SessionId::new(scene.now.wall, PartitionId(1), 7).operation(1), ..capture.clone() };
     scene.approve(&unknown);

@@ -1,10 +1,10 @@
-//! What an operator orders about money, and when a processor hears that its word was taken.
+//! Orders of an operator about money, and the acknowledgements of a processor's messages.
 
 use super::*;
 use crate::node::shard::MoneyOrder;
 use crate::payment::Rejection;
 
-/// A session that took 4 cents and was put away.
+/// A session that took 4 cents and was archived.
 fn archived() -> (Scene, Operation) {
     let mut scene = Scene::new();
     scene.archive = Some(Default::default());
@@ -105,7 +105,7 @@ fn a_processors_word_is_acknowledged_when_what_follows_from_it_is_durable_and_no
     let batch = scene.shard.take_batch().expect("its facts");
     assert!(scene.shard.release().is_none(), "on its way to the disk: nobody is told");
 
-    // The process dies here: the processor was never told, says it again, and it is taken once.
+    // The process crashes here: the processor got no acknowledgement, repeats the message, and it counts once.
     drop(batch);
     let mut scene = scene.crash();
     scene.operations.clear();

@@ -1,4 +1,5 @@
-//! A processor fails and comes back: shards, house and the processors' actors together, on a clock of the test's own.
+//! A processor fails and recovers: shards, shared state and the processors' actors together, on a clock of the test's
+//! own.
 
 use super::*;
 use crate::message::ToProcessor;
@@ -21,7 +22,7 @@ impl ProcessorOutlet for Wire {
     fn resume(&self) {}
 }
 
-/// The house as the actors see it.
+/// The shared state as the actors use it.
 struct Around {
     house: Arc<House>,
     now: Mutex<Now>,
@@ -133,7 +134,7 @@ impl Town {
         self.pump();
     }
 
-    /// What this processor was asked since it was last looked at.
+    /// Operations that this processor got since the last call.
     fn asked(&self, id: &ProcessorId) -> Vec<Operation> {
         std::mem::take(&mut *self.actors[id].1.0.lock().unwrap())
     }
@@ -184,7 +185,8 @@ fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_i
     assert!(matches!(town.scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
     town.leaves(&acme());
 
-    // It fails: each driver is asked elsewhere after its technical no, and after five in a row it is asked no more.
+    // It fails: each driver's request goes elsewhere after its technical refusal, and after five in a row it gets no
+    // more.
     for number in 1..=5 {
         town.start();
         let asked = town.asked(&acme());
@@ -205,7 +207,7 @@ fn an_outage_opens_the_breaker_drivers_are_served_elsewhere_and_a_probe_closes_i
     town.approves(&elsewhere[0]);
     town.leaves(&other);
 
-    // After a pause it is asked about nothing, and its silence keeps the breaker open for longer.
+    // After a pause it gets a probe, and without an answer the breaker stays open for longer.
     town.pass(6);
     let probe = town.asked(&acme());
     assert!(matches!(probe.as_slice(), [Operation { request: Request::Inquire { .. }, .. }]), "{probe:?}");

@@ -107,8 +107,7 @@ fn an_operators_stop_does_not_wait_for_a_charger_that_is_gone() {
     capture(&mut scene, 4);
 }
 
-/// With a slow disk effects wait: a Hello that names as many sessions as it may finds room for all of them, or is told
-/// that the gate is busy.
+/// With a slow disk effects wait: a Hello with the most sessions finds room for all of them, or is refused as busy.
 #[test]
 fn a_hello_reserves_an_effect_for_each_session_that_it_names() {
     let mut scene = Scene::new();
@@ -122,7 +121,7 @@ fn a_hello_reserves_an_effect_for_each_session_that_it_names() {
         clock: scene.now.wall,
         sessions,
     };
-    // Past sessions, so that each mark may ask for a receipt.
+    // Past sessions, so that each mark may request a receipt.
     scene.hello("AMS-0007", Vec::new());
     for key in 1..=40 {
         scene.start(key, CredentialKind::CardToken, "tok_visa");

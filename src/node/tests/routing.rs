@@ -1,4 +1,4 @@
-//! Whom a driver's money is asked of, who is asked next, and what happens when nobody can be asked.
+//! Routing of a driver's request: the first processor, the next one, and the result without any.
 
 use super::*;
 use crate::session::Stage;
@@ -217,7 +217,7 @@ fn a_connection_that_breaks_before_the_question_leaves_is_an_outage_too() {
     assert!(again.id != asked.id && matches!(again.request, Request::Authorize { stand_in: true, .. }));
 }
 
-/// The same disk under a gate that has not heard of any processor since it began.
+/// The same disk with a restarted gate before any processor has connected.
 fn begun_anew(scene: Scene) -> Scene {
     let house = house_with(Policy::clone(&scene.shard.house().policy));
     house.routes.rcu(|_| Routes::default());
@@ -236,7 +236,7 @@ fn after_a_restart_somebody_stands_in_for_a_processor_that_is_not_back_yet() {
     let heard = scene.heard();
     assert!(matches!(heard.as_slice(), [ToCharger::StartAccepted { .. }]), "{heard:?}");
     assert!(matches!(scene.asked().request, Request::Authorize { stand_in: true, .. }));
-    // One that was never there is nobody's: there is nothing to stand in for.
+    // One that never connected is unknown: there is nothing to stand in for.
     let mut scene = begun_anew(Scene::with(|policy| policy.stand_in = true));
     begin(&mut scene);
     assert_eq!(code(&scene.heard()), Code::NoProcessor);
@@ -259,20 +259,20 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     assert!(drained(&scene));
     let mut scene = begun_anew(scene);
     assert!(drained(&scene), "the log tells");
-    // Both dial in again; the drained one gets nothing, whatever it declares.
+    // Both connect again; the drained one gets nothing, whatever it declares.
     for processor in [acme(), other()] {
         scene.shard.house().list(&processor, &listed());
     }
     begin(&mut scene);
     assert_eq!(scene.asked().processor, other());
-    // A snapshot tells the same.
+    // A snapshot restores the same.
     let partition = crate::accounting::settlement::partition_of(&acme(), 8);
     let state = scene.shard.snapshot(partition);
     let house = house();
     let mut shard = Shard::new(house.clone(), 0, scene.now);
     shard.restore(partition, &state, scene.now).unwrap();
     assert!(house.routes.load().registry.drained.contains(&acme()));
-    // Until the operator says otherwise.
+    // Until the operator allows it again.
     scene.take(Input::DrainProcessor(acme(), false, reply(told)));
     assert!(!drained(&scene) && !drained(&begun_anew(scene)));
 }
@@ -292,7 +292,7 @@ fn a_site_has_a_processor_of_its_own() {
         assert_eq!(scene.asked().processor, asked, "at {charger}");
         scene.heard();
     }
-    // Nobody's rule: refused, and the driver is told so.
+    // Without a matching rule: refused, and the driver gets the reason.
     scene.routes(|routes| routes.registry.rules[1].sites = site("B"));
     scene.hello("SITE-C-1", Vec::new());
     scene.heard();

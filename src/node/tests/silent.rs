@@ -1,10 +1,11 @@
-//! A charger that falls silent: the session ends on its last known total, and what the charger tells later is a correction.
+//! A charger without messages: the session ends on its last known total, and later messages of the charger are a
+//! correction.
 
 use super::*;
 use crate::payment::VoidReason;
 use crate::session::Stage;
 
-/// A session that was read once (4 cents) and then ended because its charger was silent.
+/// A session that was read once (4 cents) and then ended because its charger sent nothing more.
 fn silent(multiple_captures: bool) -> Scene {
     let mut scene = Scene::new();
     scene.routes(|routes| {
@@ -31,7 +32,7 @@ fn capture(scene: &mut Scene, minor: i64, last: bool) {
     scene.approve(&operation);
 }
 
-/// The charger is back, knows three readings, and is told from where on they are wanted.
+/// The charger reconnects with three readings, and gets the position from which they are requested.
 fn back(scene: &mut Scene) {
     scene.heard();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 3 }]);
@@ -77,7 +78,7 @@ fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_what_it_tells_lat
     assert_eq!((session.ended().unwrap().payable.minor, session.payment.shortfall().minor), (9, 5));
     assert_eq!(turnover(&scene), (4, 5), "it stands in the books as owed, once");
 
-    // After its last word it has nothing more to say, and a replay comes to the same.
+    // After its final message it has nothing more to send, and a replay has the same result.
     scene.reading(1, 4, 700);
     assert!(matches!(scene.heard().as_slice(), [ToCharger::SessionRejected { code: Code::SessionOver, .. }]));
     let before = scene.session().clone();

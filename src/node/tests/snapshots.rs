@@ -1,4 +1,4 @@
-//! Snapshots that are taken beside everything else, and what comes out of them again.
+//! Snapshots that are taken beside other work, and the states that they restore.
 
 use super::*;
 use crate::account::Account;
@@ -9,7 +9,7 @@ use crate::node::replay::Rebuilding;
 use crate::node::snapshot::{Sweep, Taken};
 use crate::session::Session;
 
-/// All that a shard knows, in an order that does not depend on cells.
+/// The whole state of a shard, in an order that does not depend on cells.
 #[derive(Debug, PartialEq)]
 struct Known {
     chargers: Vec<Charger>,
@@ -45,7 +45,7 @@ fn restored(taken: &[Taken], now: Now) -> Shard {
     shard
 }
 
-/// A day at a few chargers, cut into steps: sessions begin, go on, end and are put away, accounts are filled.
+/// A day at a few chargers, cut into steps: sessions begin, go on, end and are archived, accounts are filled.
 fn step(scene: &mut Scene, number: u32) {
     let charger = format!("AMS-{:04}", number % 5);
     let account = format!("driver-{}", number % 3);
@@ -150,7 +150,7 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
         let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
         let store = Box::new(scene.store.deep_clone());
         let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
-        // A session that was put away may come back from the log; it is put away again.
+        // A session that was archived may come back from the log; it is archived again.
         let mut after = known(&rebuilt[0].shard);
         after
             .sessions
@@ -160,8 +160,8 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
     assert!(trimmed > 20, "the log was let go: {trimmed} generations");
 }
 
-/// A process that dies between any two steps of a round starts again with the same state; and so does one that finds the
-/// newest snapshot of any partition damaged, which is named.
+/// A process that crashes between any two steps of a cycle restarts with the same state; and so does one that finds
+/// the newest snapshot of any partition damaged, which is reported.
 #[test]
 fn a_crash_at_any_step_of_a_round_changes_nothing() {
     let place = tempfile::tempdir().unwrap();
@@ -203,7 +203,7 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
             snapshots.write(partition, sequence, &state).unwrap();
             assert!(dies_here(&scene, &scene.store).is_empty(), "some partitions have it, others not yet");
         }
-        // Cut off between the word that the log begins later and the end of what lies before.
+        // Crashed between the durable trim mark and the removal of the blocks below it.
         let mut before = scene.store.deep_clone();
         trimmed += scene.log.trim(&snapshots.reach()).unwrap();
         before.set_mark(scene.store.mark().unwrap()).unwrap();
@@ -259,13 +259,13 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     assert!(scene.shard.session(capture.id.session()).is_none(), "it is put away");
     snap(&mut scene);
     assert_eq!(pinned(&scene), 0, "nobody has it");
-    // What its processor says again makes the session live again, and pins its tariff.
+    // A repeated message of its processor makes the session live again, and pins its tariff.
     scene.callbacks.clear();
     scene.next_callback = callback;
     scene.approve(&capture);
     assert_eq!(scene.callbacks, [(CallbackId(callback), None)]);
     assert_eq!(pinned(&scene), 1);
-    // The log behind the snapshots says so, too.
+    // The log above the snapshots has the same result.
     let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
     let store = Box::new(scene.store.deep_clone());
     let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();

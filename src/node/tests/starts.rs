@@ -5,7 +5,7 @@ use crate::limits::{READ_UNTIL, REGISTER_MAX, START_AGE_MAX};
 
 const HOUR: i64 = 3_600_000;
 
-/// What is answered to a start that is `off` ms from the gate's clock: a code, or nothing while funds are asked for.
+/// The answer to a start that is `off` ms from the gate's clock: a code, or none while funds are requested.
 fn started(scene: &mut Scene, at: i64, register: i64) -> Option<Code> {
     scene.hello("AMS-0007", Vec::new());
     scene.heard();

@@ -47,7 +47,7 @@ fn an_account_is_credited_when_the_money_was_captured() {
     let receivable = Name::ProcessorReceivable(acme());
     assert_eq!(books(&scene).books.natural(&receivable, Currency::EUR), 2_500);
 
-    // The processor says it again, and so does whoever ordered it; after a crash, too.
+    // The processor repeats the message, and the operator the order; after a crash, too.
     scene.approve(&capture);
     top_up(&mut scene, 1, 2_500);
     assert_eq!((paid(&scene), scene.operations.len()), (2_500, 0));
