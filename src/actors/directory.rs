@@ -1,4 +1,4 @@
-//! Who is where: shards by partition, processors by id.
+//! Addresses of actors: shards by partition, processors by id.
 
 use super::archivist::Archivist;
 use super::keeper::Keeper;
@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-/// What is done when a settlement batch is whole.
+/// Called when a settlement batch is complete.
 pub type OnBatch = Box<dyn Fn() + Send + Sync>;
 
 /// The addresses of a gate. Made first, filled while the gate starts.
@@ -45,15 +45,15 @@ impl Directory {
         }
     }
 
-    /// The rules of the house.
+    /// The node's configuration and shared state.
     pub fn house(&self) -> &Arc<House> {
         &self.house
     }
 
-    /// Where the shards are, in their order.
+    /// Sets the addresses of the shards, in their order.
     ///
     /// # Panics
-    /// When said twice.
+    /// On a second call.
     pub fn set_shards(&self, shards: Vec<Addr<ShardActor>>) {
         assert!(self.shards.set(shards).is_ok(), "shards are started once");
     }
@@ -63,27 +63,27 @@ impl Directory {
         self.shards.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Says who puts closed sessions away; said once, before the shards are.
+    /// Sets the actor that archives closed sessions; once, before the shards.
     pub fn set_archivist(&self, archivist: Addr<Archivist>) {
         let _ = self.archivist.set(archivist);
     }
 
-    /// Who puts closed sessions away; without one they stay in memory.
+    /// The actor that archives closed sessions; without one they stay in memory.
     pub fn archivist(&self) -> Option<&Addr<Archivist>> {
         self.archivist.get()
     }
 
-    /// Says who keeps snapshots; said once, after the shards are there.
+    /// Sets the snapshot scheduler; once, after the shards.
     pub fn set_keeper(&self, keeper: Addr<Keeper>) {
         let _ = self.keeper.set(keeper);
     }
 
-    /// Who keeps snapshots and takes backups.
+    /// The snapshot scheduler, which also takes backups.
     pub fn keeper(&self) -> Option<&Addr<Keeper>> {
         self.keeper.get()
     }
 
-    /// Says what is done when a settlement batch is whole; said once.
+    /// Sets the callback for complete settlement batches; once.
     pub fn set_on_batch(&self, on_batch: OnBatch) {
         let _ = self.on_batch.set(on_batch);
     }
@@ -111,7 +111,7 @@ impl Directory {
         self.house.shard_of(input.partition(self.house.partitions))
     }
 
-    /// Hands an input to its shard; it comes back when the mailbox is full, or when no shard has that partition.
+    /// Passes an input to its shard; returns it when the mailbox is full, or when no shard has that partition.
     pub fn post(&self, input: Input) -> Result<(), Input> {
         let Some(address) = self.shard_of(&input).and_then(|shard| self.shards().get(usize::from(shard))) else {
             return Err(input);
@@ -121,14 +121,14 @@ impl Directory {
         })
     }
 
-    /// Hands an operation to its processor. `false`: nobody there can take it, and nothing was sent.
+    /// Passes an operation to its processor. `false`: no connection can take it, and nothing was sent.
     pub fn dispatch(&self, operation: Operation) -> bool {
         let processors = self.processors.load();
         let Some(address) = processors.get(&operation.processor) else { return false };
         address.try_send(Dispatch(operation)).is_ok()
     }
 
-    /// Tells a processor that its message is dealt with. When that is lost, the processor repeats the message.
+    /// Confirms to a processor that its message is processed. When that is lost, the processor repeats the message.
     pub fn acknowledge(&self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
         if let Some(address) = self.processors.load().get(processor) {
             let _ = address.try_send(Acknowledge { callback, refused });
@@ -150,7 +150,7 @@ impl Directory {
     }
 }
 
-/// The house as the processors' actors see it.
+/// The shared state as the processors' actors use it.
 impl Reach for Directory {
     fn now(&self) -> Now {
         self.clock.now()

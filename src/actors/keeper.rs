@@ -29,7 +29,7 @@ const VIEW_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct Backup {
     /// A directory that is empty or not there.
     pub to: PathBuf,
-    /// Who is told what it consists of.
+    /// Receives the manifest, or the failure.
     pub reply: mpsc::Sender<Result<Manifest, Failure>>,
 }
 
@@ -37,12 +37,12 @@ impl Message for Backup {
     type Result = ();
 }
 
-/// All partitions have their turn now, one after the other, and this one is told when that is over and the log trimmed, and
-/// whether it came to its end.
+/// Give all partitions their turn now, one after the other, and confirm when that is over and the log trimmed, and
+/// whether it succeeded.
 pub struct Round {
-    /// Who is told.
+    /// Receives the result.
     pub over: mpsc::Sender<bool>,
-    /// Not if the log has grown by less than so many bytes since the last round began: then it is over at once.
+    /// Least growth of the log, in bytes, since the last cycle began; below it the cycle ends at once.
     pub unless_below: u64,
 }
 
@@ -50,7 +50,7 @@ impl Message for Round {
     type Result = ();
 }
 
-/// The gate ends: nothing more is kept, and the data directory is let go of.
+/// The gate ends: no more snapshots are taken, and the data directory is released.
 pub struct Dismiss(pub mpsc::Sender<()>);
 
 impl Message for Dismiss {
@@ -77,7 +77,7 @@ pub struct Keeper {
     writer: Addr<JournalWriter>,
 }
 
-/// Who a keeper works for.
+/// The actors and settings that a scheduler works with.
 pub struct Surroundings {
     /// The snapshots.
     pub snapshots: Arc<Snapshots>,

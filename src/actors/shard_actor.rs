@@ -75,7 +75,7 @@ pub struct TakeSnapshot {
     pub partition: PartitionId,
     /// Not if this is its last record.
     pub unless: Option<Sequence>,
-    /// Who keeps it.
+    /// The snapshot scheduler.
     pub reply: Addr<Keeper>,
 }
 
@@ -97,14 +97,15 @@ impl Message for Take {
     type Result = ();
 }
 
-/// A look at the shard, for the console.
+/// Read access to the shard, for the console.
 pub struct Look(pub Box<dyn FnOnce(&Shard) + Send>);
 
 impl Message for Look {
     type Result = ();
 }
 
-/// Finish: makes what was decided durable and lets it leave. Answers whether nothing is left; ask again if not.
+/// Stop: makes decided facts durable and lets their outputs leave. Returns whether nothing is left; to be repeated if
+/// not.
 pub struct Drain(pub std::sync::mpsc::Sender<bool>);
 
 impl Message for Drain {

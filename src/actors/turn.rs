@@ -1,4 +1,4 @@
-//! What a charger's connection and its shard say to each other.
+//! Messages between a charger's connection and its shard.
 
 use crate::message::{Channel, Code, ToCharger};
 use crate::node::ConnectionId;
@@ -14,7 +14,7 @@ pub trait ChargerOutlet: Send + Sync {
     /// A batch of the connection is taken: it may read on.
     fn resume(&self);
 
-    /// Says why, and closes: one channel of a site's connection, or (channel 0) all of it.
+    /// Closes with a reason: one channel of a site's connection, or (channel 0) all of it.
     fn close(&self, channel: Channel, code: Code);
 }
 
@@ -30,7 +30,7 @@ impl Message for Attach {
     type Result = ();
 }
 
-/// A connection is gone.
+/// A connection has ended.
 pub struct Detach(pub ConnectionId);
 
 impl Message for Detach {

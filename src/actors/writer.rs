@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 pub struct Append {
     /// The records.
     pub batch: Batch,
-    /// Where the batch comes back when they are. Has room for every batch that a shard may have under way.
+    /// Where the batch comes back when they are. Has room for every batch that a shard may have in progress.
     pub reply: mpsc::Sender<Batch>,
 }
 
@@ -29,8 +29,8 @@ impl Message for Commit {
     type Result = ();
 }
 
-/// Drop what the log no longer needs. Below these records every partition has its snapshots. When it is done it is counted in
-/// the log's figures, and no more than one may be under way.
+/// Drop what the log no longer needs. Below these records every partition has its snapshots. When it is done it is
+/// counted in the log's figures, and no more than one may be in progress.
 pub struct Trim(pub Sequences);
 
 impl Message for Trim {
@@ -67,7 +67,7 @@ pub struct JournalWriter {
 pub struct Commitment {
     /// How long it took.
     pub took: Duration,
-    /// How much of that was waiting for the disk.
+    /// The part of it that waited for the disk.
     pub synced: Duration,
     /// Records in it.
     pub records: u64,
