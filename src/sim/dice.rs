@@ -1,4 +1,4 @@
-//! Dice with a seed. Everything random in a simulation comes from here, so a seed repeats it.
+//! Random numbers from a seed: the only source of randomness in a simulation, so the same seed repeats it.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};

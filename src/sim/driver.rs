@@ -1,4 +1,4 @@
-//! Simulated drivers: who plugs in where, with what credential, how much the vehicle takes and how fast.
+//! Simulated drivers: their charger, credential, energy and power.
 
 use super::dice::Dice;
 use super::recording::RecordedSession;
@@ -106,16 +106,16 @@ pub enum Scenario {
         /// How long it stays plugged in after it has its energy.
         idles: TimeSpan,
     },
-    /// A session of the past, which is told as fast as the gate listens, in the times of the recording.
+    /// A recorded session, replayed as fast as the gate acknowledges, with the times of the recording.
     Recorded(Arc<RecordedSession>),
 }
 
-/// Who comes to a charger.
+/// Source of drivers for a charger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visitors {
     /// Drivers of these habits, without end.
     Random(Habits),
-    /// The drivers of these sessions, in this order on each connector, and then nobody.
+    /// The drivers of these sessions, in this order on each connector, and then none.
     Recorded {
         /// The sessions.
         sessions: Vec<Arc<RecordedSession>>,

@@ -1,7 +1,7 @@
-//! A fast clock that goes on where it stopped, however the process ended.
+//! A fast clock that continues where it stopped, however the process ended.
 //!
-//! Its wall clock is promised ahead in a file, and never shows more than was promised: what a process of before wrote down
-//! can not be younger than the time at which the next one begins.
+//! Its wall clock is reserved ahead in a file, and never exceeds the reservation: all times that an earlier process
+//! recorded are before the start of the next one.
 
 use super::pace::{FastClock, Pace};
 use crate::transport::files::{FileError, write_whole};
@@ -21,10 +21,10 @@ pub struct KeptClock {
     promised: AtomicI64,
 }
 
-/// How often the promise has to be renewed with [`KeptClock::promise`].
+/// Interval at which the reservation has to be renewed with [`KeptClock::promise`].
 pub const PROMISED_EVERY: Duration = Duration::from_millis(500);
 
-/// How far ahead of the real clock time is promised. A process that is held up for longer has a clock that stands still.
+/// How far ahead of the real clock time is reserved. If the process is held up for longer, its clock stands still.
 const AHEAD_MS: i64 = 2_000;
 
 impl KeptClock {
@@ -102,7 +102,7 @@ mod tests {
         let path = place.path().join("clock");
         let mut last = Timestamp::from_unix_ms(0);
         for _ in 0..5 {
-            // Dropped without a word, as by SIGKILL.
+            // Dropped without a last write, as by SIGKILL.
             let clock = KeptClock::open(&path, 3_600, true).unwrap();
             assert!(clock.now().wall >= last, "{} after {last}", clock.now().wall);
             std::thread::sleep(Duration::from_millis(3));

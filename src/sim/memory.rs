@@ -1,7 +1,7 @@
-//! What a simulated peer remembers on disk, so that it goes on where it was however its process ended.
+//! Stored state of a simulated peer, so that it continues where it was however its process ended.
 //!
-//! A charger's memory is a file of its own that is replaced whenever something changed, before anything of it is said. It
-//! survives the end of the process, not that of the machine: such a charger comes back like one that was replaced.
+//! A charger's state is a file of its own that is replaced after every change, before a message follows from it. It
+//! survives the end of the process, not that of the machine: after that the charger comes back like a replaced one.
 
 use crate::host::{Durability, replace_file};
 use crate::units::ChargerId;
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// The folder in which the chargers of a fleet remember.
+/// The folder with the stored states of a fleet's chargers.
 #[derive(Clone, Debug)]
 pub struct ChargerMemories {
     folder: PathBuf,
@@ -40,7 +40,7 @@ impl ChargerMemories {
         }
     }
 
-    /// Replaces what a charger remembers, unless that is the same as before.
+    /// Replaces the stored state of a charger, unless it is unchanged.
     ///
     /// # Errors
     /// It cannot be written; the file is as it was before.
@@ -54,7 +54,7 @@ impl ChargerMemories {
         Ok(())
     }
 
-    /// Whether any charger remembers a session.
+    /// Whether the stored state of any charger has a session.
     ///
     /// # Errors
     /// The folder cannot be read.

@@ -53,7 +53,7 @@ impl Pace {
         self.clock.now()
     }
 
-    /// How long in real time until this moment of the wall clock; at least a millisecond, so that nobody spins.
+    /// How long in real time until this moment of the wall clock; at least a millisecond, so that no caller spins.
     pub fn until(&self, at: Timestamp, now: Now) -> Duration {
         self.real(at.since(now.wall))
     }

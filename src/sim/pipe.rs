@@ -14,7 +14,7 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A connection attempt under way.
+/// A connection attempt in progress.
 pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>> + Send>>;
 
 /// How a simulated peer reaches the gate, as itself: over mutual TLS, or in a test over a pipe in memory.
@@ -113,14 +113,14 @@ impl Pipe {
         }
     }
 
-    /// Sends what is left, as far as the peer takes it at once, and closes.
+    /// Sends the rest, as far as the peer accepts it at once, and closes.
     pub async fn close(mut self, patience: std::time::Duration) {
         let rest = self.out.split_off(self.written);
         let goodbye = async {
             self.writer.write_all(&rest).await?;
             self.writer.shutdown().await
         };
-        // A peer that is gone or does not read is not waited for, and an error here changes nothing any more.
+        // A peer that is gone or does not read is not waited for, and the connection ends in any case.
         let _ = tokio::time::timeout(patience, goodbye).await;
     }
 }
@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn reads_while_it_cannot_write() {
-        // Room for four bytes in each direction: nobody can finish writing before the other one reads.
+        // Room for four bytes in each direction: neither side can finish writing before the other one reads.
         let (near, mut far) = tokio::io::duplex(4);
         let mut pipe = Pipe::new(Box::new(near));
         pipe.out().extend_from_slice(b"twelve bytes");

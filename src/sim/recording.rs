@@ -62,12 +62,12 @@ pub enum RecordingError {
         line: u64,
         /// The column.
         column: String,
-        /// What was found.
+        /// The value found.
         value: String,
-        /// What is wrong with it.
+        /// The fault.
         why: String,
     },
-    /// Rows that cannot be read: all of them are told at once.
+    /// Rows that cannot be read: all of them are reported at once.
     #[error("{0}")]
     Rows(BadRows),
 }
@@ -80,7 +80,7 @@ const COLUMNS: [&str; 9] =
 /// The column of what was billed.
 const BILLED: usize = 7;
 
-/// More power than any connector had in a recording so far; more needs to be said.
+/// More power than any connector had in a recording so far; a higher bound has to be given explicitly.
 pub const POWER_MAX: Power = Power::from_milliwatts(400_000_000);
 
 /// Reads sessions billed in euros, of at most [`POWER_MAX`], from CSV with a header line; the columns may stand in any order.
@@ -196,7 +196,7 @@ fn session_of(row: &Row<'_>, currency: Currency, power_max: Power) -> Result<Rec
     let inactive = TimeSpan::from_secs(i64::from(row.number::<u32>(5, u32::MAX)?));
     let energy = Energy::from_watt_hours(i64::from(row.number::<u32>(6, u32::MAX)?))
         .ok_or_else(|| row.error(6, "is too large"))?;
-    // No separators of thousands: nothing in a recording says which mark its decimals have.
+    // No separators of thousands: a recording does not state the decimal mark.
     let billed: Decimal = row.text(BILLED).parse().map_err(|_| {
         row.error(BILLED, "is not a decimal number; expected is one with a point and no unit, like 2.541")
     })?;
@@ -224,8 +224,8 @@ fn session_of(row: &Row<'_>, currency: Currency, power_max: Power) -> Result<Rec
 }
 
 impl RecordedSession {
-    /// How long energy flowed. A recording that claims to have been inactive for longer than it lasted says nothing
-    /// about when energy flowed, so it is taken to have flowed all the time.
+    /// Time of energy flow. A recording with more inactive time than its length is inconsistent, so energy is taken
+    /// to have flowed all the time.
     pub fn active(&self) -> TimeSpan {
         let whole = self.end.since(self.start);
         match whole.ms() - self.inactive.ms() {
@@ -360,7 +360,7 @@ mod tests {
             "line 1: there is no column `charger_id`: the file has one column only, `session_id`"
         );
     }
-    /// After a public report: the same id twice, and 500 kWh in 50 minutes, were billed without a word.
+    /// After a public report: the same id twice, and 500 kWh in 50 minutes, were billed without a warning.
     #[test]
     fn every_bad_row_is_told_with_its_line() {
         let row = |id: &str, energy: &str| {

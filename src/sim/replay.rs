@@ -1,8 +1,8 @@
-//! Recorded sessions, each told to the gate by its own charger, as fast as the gate listens.
+//! Replays recorded sessions to the gate, each by its own charger, as fast as the gate acknowledges.
 //!
-//! Every charger of the recording has its own connection under its own name; the sessions of one connector follow each
-//! other as they did, those of different connectors and chargers run side by side. Times in the readings are those of the
-//! recording, so a gate that is told to doubt old readings has to be told not to.
+//! Every charger of the recording has its own connection under its own name; the sessions of one connector follow
+//! each other as recorded, those of different connectors and chargers run side by side. Times in the readings are
+//! those of the recording, so the gate must not limit the age of readings.
 
 use super::charger::Settings;
 use super::driver::Visitors;
@@ -17,18 +17,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What came out.
+/// The actual value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
     /// Sessions in the recording.
     pub sessions: u64,
     /// Sessions with a receipt.
     pub settled: u64,
-    /// Sessions whose receipt names exactly the recorded cost, unrounded.
+    /// Sessions with a receipt for exactly the recorded cost, unrounded.
     pub cost_equal_to_billed: u64,
     /// The largest difference between a receipt's exact cost and the recorded one, in major units of the currency.
     pub max_difference: String,
-    /// Sessions that differ, at most ten of them, for the eye.
+    /// Examples of sessions that differ, at most ten.
     pub different: Vec<Difference>,
     /// Chargers, each with its own connection.
     pub chargers: u64,
@@ -51,20 +51,20 @@ pub struct ReplayReport {
     pub seconds: serde_json::Number,
 }
 
-/// A session whose receipt names another cost than the recording.
+/// A session with a receipt for another cost than the recorded one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// The session's number in the recording as it was told to the gate.
+    /// The session's key in messages to the gate.
     pub session: u64,
     /// The charger.
     pub charger: String,
     /// What was recorded.
     pub billed: String,
-    /// What the receipt says.
+    /// The cost in the receipt.
     pub cost: String,
 }
 
-/// How a recording is told.
+/// Settings of a replay.
 #[derive(Clone, Debug)]
 pub struct Telling {
     /// Time between two readings, in session time.
@@ -92,7 +92,7 @@ pub fn by_charger(sessions: Vec<RecordedSession>) -> BTreeMap<ChargerId, Vec<Arc
     chargers
 }
 
-/// Tells the recording to a gate. `progress` hears of the state of affairs several times a second.
+/// Sends the recording to a gate. `progress` is called with the state several times a second.
 pub async fn replay(
     chargers: &BTreeMap<ChargerId, Vec<Arc<RecordedSession>>>,
     dialler_of: impl Fn(&ChargerId) -> Dialler,

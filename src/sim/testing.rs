@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-/// What the gate knows of a session.
+/// The gate's state of a session.
 #[derive(Clone, Debug)]
 pub struct Known {
     pub start: Energy,

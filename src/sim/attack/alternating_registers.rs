@@ -1,4 +1,4 @@
-//! Thousands of readings whose register moves by nothing, by a microwatt hour, by nothing.
+//! Thousands of readings whose register alternates between no change and a microwatt hour.
 
 use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
@@ -44,7 +44,7 @@ pub(super) async fn long_session(
 ) -> Result<(), Trouble> {
     let id = charger_id(field, field.round % 4)?;
     let mut line = ChargerLine::greeted(field, &id, scenario.power).await?;
-    // All of it is over when the last reading is told, and the start is younger than an hour.
+    // The session ends with the last reading, and the start is younger than an hour.
     let length = TimeSpan::from_ms(scenario.step.ms().saturating_mul(i64::from(scenario.readings) + 1));
     let begin = field.now().wall.saturating_add(TimeSpan::from_ms(-length.ms()));
     let first = Energy::from_microwatt_hours(7_000_000_000);
@@ -69,7 +69,7 @@ pub(super) async fn long_session(
             return Ok(());
         }
         if !field.goes_on() {
-            // Cut short: the last reading that was told is the last of the session.
+            // Cut short: the last reading that was sent is the last of the session.
             return end(field, &mut line, key, reading(last + 1, at(last + 1), register(last + 1))).await;
         }
     }

@@ -143,7 +143,7 @@ async fn after_operations(line: &mut ProcessorLine) -> Heard<ToProcessor> {
     }
 }
 
-/// An operation that the gate never asked for.
+/// An operation that the gate never sent.
 pub(super) fn nobodys(field: &Field, id: &crate::units::ProcessorId) -> Operation {
     let op = OpId::from_u128(u128::from(field.fresh_key(0)) << 64 | 0x0001_0001);
     Operation {

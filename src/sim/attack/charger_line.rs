@@ -28,9 +28,9 @@ pub struct ChargerLine {
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// What the gate said, if it said anything.
+    /// The gate's code, if it sent one.
     pub code: Option<Code>,
-    /// In words.
+    /// As text.
     pub text: String,
 }
 
@@ -57,7 +57,7 @@ impl Ended {
         Ended { code, text: error.to_string() }
     }
 
-    /// In a word, for counts.
+    /// As one word, for counts.
     pub fn word(&self) -> String {
         self.code.map_or("closed".to_owned(), |code| format!("closed with {}", code.number()))
     }
@@ -96,23 +96,23 @@ impl ChargerLine {
         }
     }
 
-    /// Says this on channel 0.
+    /// Sends a message on channel 0.
     pub fn say(&mut self, message: &FromCharger) {
         self.say_on(Channel::ZERO, message);
     }
 
-    /// Says this on a channel. What no frame can hold is not said.
+    /// Sends a message on a channel, unless it exceeds a frame.
     pub fn say_on(&mut self, channel: Channel, message: &FromCharger) {
         let _ = self.link.send(channel, message, self.clock.now().mono, self.pipe.out());
     }
 
-    /// Says readings of one session, in as few frames as they need.
+    /// Sends readings of one session, in as few frames as possible.
     pub fn say_readings(&mut self, session: u64, readings: &[MeterReading]) {
         let now = self.clock.now().mono;
         let _ = self.link.send_readings(Channel::ZERO, SessionKey(session), readings, now, self.pipe.out());
     }
 
-    /// Says these bytes.
+    /// Sends raw bytes.
     pub fn say_bytes(&mut self, bytes: &[u8]) {
         self.pipe.out().extend_from_slice(bytes);
     }

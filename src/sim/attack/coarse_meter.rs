@@ -1,4 +1,4 @@
-//! A day's worth of readings from a meter of whole watt hours that tells no power.
+//! A day of readings from a meter of whole watt hours that reports no power.
 
 use super::alternating_registers::{Scenario, long_session};
 use super::{Attacker, Attacking, Field, Trouble};

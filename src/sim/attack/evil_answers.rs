@@ -1,4 +1,4 @@
-//! A processor whose answers cannot be right: other money, other holds, other outcomes than it said before.
+//! A processor with impossible answers: other amounts, other holds, other outcomes than before.
 
 use super::card_numbers::nobodys;
 use super::processor_line::ProcessorLine;
@@ -26,7 +26,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         return Err(Trouble("the session was not admitted".to_owned()));
     }
     bank.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut answering).await?;
-    // The answers to what was said last.
+    // The answers to the last messages.
     bank.serve(&field, Duration::from_secs(1), None, &mut answering).await?;
     bank.done(&field);
     Ok(())

@@ -32,7 +32,7 @@ pub struct Ways {
     folder: Mutex<Certificates>,
 }
 
-/// The console, for those who may ask it.
+/// The console, for attackers that use it.
 #[derive(Clone, Debug)]
 pub struct ConsoleWay {
     /// Its address.
@@ -104,7 +104,7 @@ impl Ways {
         }
     }
 
-    /// A way for an honest peer.
+    /// A connection for a regular peer.
     pub fn dialler(&self, subject: &Subject) -> Result<Dialler, Trouble> {
         let connector = Connector::new(&self.trust, self.certificate(subject)?).map_err(Trouble::of)?;
         Ok(dialler(connector, self.door(subject)))
@@ -118,7 +118,7 @@ pub struct Field {
     pub ways: Arc<Ways>,
     /// What it counts.
     pub tally: Arc<Tally>,
-    /// Its own dice for this round.
+    /// Random numbers of this round.
     pub dice: Dice,
     /// Counted from 0.
     pub round: u64,
@@ -187,7 +187,7 @@ impl Field {
     }
 }
 
-/// An address of this machine for each attacker, so that what the gate does to one address does not touch honest peers.
+/// A source address for each attacker, so that the gate's bounds per address do not affect regular peers.
 pub(super) fn source_of(gate: SocketAddr, index: usize) -> Option<IpAddr> {
     let last = u8::try_from(index).unwrap_or(u8::MAX).checked_add(1)?;
     let local = gate.ip().is_ipv4() && gate.ip().is_loopback() && cfg!(target_os = "linux");

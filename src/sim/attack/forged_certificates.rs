@@ -33,7 +33,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let forged = foreign.issue(&charger, Validity::days(now, 30)).map_err(Trouble::of)?;
     let real_chain = with_chain(&forged, good.chain.get(1..).unwrap_or_default());
     let alone = with_chain(&forged, &[]);
-    // The real leaf, whose key the attacker does not have.
+    // The real leaf, without its key.
     let stolen = Certified { chain: good.chain.clone(), key: forged.key.clone_key() };
     let expired = Validity { not_before: seconds_from(now, -7_200), not_after: seconds_from(now, -3_600) };
     let not_yet = Validity { not_before: seconds_from(now, 3_600), not_after: seconds_from(now, 7_200) };
@@ -71,7 +71,7 @@ async fn expect_refusal(field: &Field, what: &str, own: Certified, door: SocketA
     }
 }
 
-/// A charger of the attacker's own, whose certificate is revoked in mid-connection.
+/// A charger of the attacker's own, whose certificate is revoked while it is connected.
 async fn revoked(field: &Field) -> Result<(), Trouble> {
     let id = ChargerId::new(&field.peer_name(field.round)).map_err(Trouble::of)?;
     let subject = Subject::Charger(id.clone());

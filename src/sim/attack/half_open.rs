@@ -48,7 +48,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
             Err(error) => trouble = Some(error.to_string()),
         }
     }
-    // Some are refused at once when too many of this address are under way; all of them, and nothing was tried.
+    // Some are refused at once when too many of this address are in progress; all of them, and nothing was tried.
     match trouble {
         Some(why) if field.tally.counts().answers.is_empty() => Err(Trouble(why)),
         _ => Ok(()),
@@ -57,7 +57,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
 
 async fn half_open(field: &Field, door: SocketAddr, bytes: &[u8]) -> Result<(), Trouble> {
     let mut stream = field.tcp(door).await?;
-    // A gate that has closed already is heard of at the next read.
+    // A connection that the gate has closed already is detected at the next read.
     let _ = stream.write_all(bytes).await;
     closed(field, &mut stream, "half-open connection closed").await;
     Ok(())

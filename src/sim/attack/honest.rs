@@ -1,4 +1,4 @@
-//! Honest traffic beside the attackers: chargers whose every receipt is computed again, and every acknowledgement timed.
+//! Regular traffic beside the attackers: every receipt is recomputed, and every acknowledgement timed.
 
 use super::{Trouble, Ways};
 use crate::message::{FromCharger, ReceiptNotice, Subject, ToCharger};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many of which honest peers there are.
+/// Numbers of regular peers by kind.
 #[derive(Clone, Copy, Debug)]
 pub struct HonestSettings {
     /// Chargers, each on its own connection.
@@ -29,14 +29,14 @@ pub struct HonestSettings {
     pub seed: u64,
 }
 
-/// What honest peers got.
+/// Results of the regular peers.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct HonestReport {
     /// Receipts that came.
     pub receipts: u64,
-    /// Receipts whose exact cost and amount are those that the tariff gives for the charger's readings.
+    /// Receipts with exactly the cost and amount that the tariff gives for the charger's readings.
     pub receipts_exact: u64,
-    /// The others, the first of them in words.
+    /// The others, the first of them as text.
     pub receipts_wrong: Vec<String>,
     /// How many there were.
     pub receipts_wrong_count: u64,
@@ -56,10 +56,10 @@ pub struct HonestReport {
     pub ack_max_us: u64,
 }
 
-/// Wrong receipts that are kept word for word.
+/// Wrong receipts that are kept as text.
 const WRONG_KEPT: usize = 10;
 
-/// Watches a fleet: computes what its receipts have to say, and times its acknowledgements.
+/// Observes a fleet: computes the expected receipts, and times the acknowledgements.
 pub struct Witness {
     tariff: Option<Tariff>,
     zone: TimeZone,
@@ -72,7 +72,7 @@ struct Seen {
     report: HonestReport,
 }
 
-/// What a charger told of a session.
+/// A charger's messages of one session.
 struct Told {
     start: Timestamp,
     first: Energy,
@@ -146,7 +146,7 @@ impl Observer for Witness {
             }
             FromCharger::Reading { session, reading } => seen.told(charger, *session, reading, false, at),
             FromCharger::Stop { session, last, .. } => {
-                // A stop tells no power and no current.
+                // A stop carries no power and no current.
                 let last = MeterReading { power: None, current: None, ..*last };
                 seen.told(charger, *session, &last, true, at);
             }
@@ -164,7 +164,7 @@ impl Observer for Witness {
             }
             ToCharger::SessionRejected { code, .. } => *seen.report.rejected.entry(code.number()).or_default() += 1,
             ToCharger::Receipt(receipt) => {
-                // One that comes again was looked at.
+                // A repeated receipt was checked before.
                 let Some(told) = seen.sessions.remove(&(charger.clone(), receipt.session)) else { return };
                 seen.report.receipts += 1;
                 match self.check(&told, receipt) {
@@ -208,14 +208,14 @@ impl Seen {
     }
 }
 
-/// Honest peers at work.
+/// The regular peers.
 pub struct Honest {
     witness: Arc<Witness>,
     fleet: Fleet,
     processors: Vec<Service>,
 }
 
-/// Processors of honest drivers, who present payment cards; the last one is there for the wallets that attackers present
+/// Processors of regular drivers, who present payment cards; the last one serves the wallets that attackers present
 /// in ordinary sessions.
 const PROCESSORS: [(&str, CredentialKind); 3] = [
     ("honest-a", CredentialKind::CardToken),

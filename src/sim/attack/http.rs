@@ -28,15 +28,16 @@ const BODY_MAX: usize = 4 << 20;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks from an attacker's address.
+/// Sends a request from an attacker's address.
 pub async fn ask(field: &Field, to: SocketAddr, request: &str) -> Result<Answer, Trouble> {
     ask_over(field.tcp(to).await?, request).await
 }
 
-/// Asks over a connection and reads until the other side closes. The request has to say `Connection: close`.
+/// Sends a request over a connection and reads until the other side closes. The request must contain `Connection:
+/// close`.
 pub async fn ask_over(mut stream: TcpStream, request: &str) -> Result<Answer, Trouble> {
     let asking = async {
-        // A server that refuses at once closes while this is still being written; what it said can be read all the same.
+        // A server that refuses at once closes during this write; its answer can be read all the same.
         let _ = stream.write_all(request.as_bytes()).await;
         let (mut came, mut buffer) = (Vec::new(), vec![0; 16 * 1_024]);
         loop {
@@ -54,7 +55,7 @@ pub async fn ask_over(mut stream: TcpStream, request: &str) -> Result<Answer, Tr
     Ok(Answer { status, text })
 }
 
-/// A question as a scraper asks it.
+/// A request like that of a scraper.
 pub fn get(path: &str, host: &str, token: Option<&str>) -> String {
     let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{token}Connection: close\r\n\r\n")

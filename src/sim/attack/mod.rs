@@ -1,7 +1,9 @@
-//! Attackers: peers with good certificates, strangers and scrapers that try what trials found, beside honest traffic.
+//! Attackers: peers with valid certificates, unauthenticated peers and scrapers that repeat attacks found in trials,
+//! beside regular traffic.
 //!
-//! Each attacker works in rounds, with dice of its own, from an address of its own. It knows what the gate has to answer; an
-//! answer that it does not expect is a violation. What it takes (connections, names, bytes) is bounded.
+//! Each attacker works in rounds, with random numbers of its own, from an address of its own. It has a list of
+//! allowed answers of the gate; any other answer is a violation. Its use of resources (connections, names, bytes) is
+//! bounded.
 
 mod account_names;
 mod alternating_registers;
@@ -66,7 +68,7 @@ impl Trouble {
     }
 }
 
-/// One round under way.
+/// One round in progress.
 pub type Attacking = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>;
 
 /// A kind of attacker.
@@ -82,7 +84,7 @@ pub struct Attacker {
     pub expects: &'static str,
     /// Most time between two rounds.
     pause: Duration,
-    /// The currency of its own processors and chargers, by its number: no honest driver's money is asked of them.
+    /// The currency of its own processors and chargers, by its number: no regular driver's money is involved.
     currency: u16,
     attack: fn(Field) -> Attacking,
 }
@@ -223,7 +225,7 @@ fn peer_name(attacker: &str, number: u64) -> String {
     format!("EVIL-{attacker}-{number:02}")
 }
 
-/// The dice of a round of an attacker: the same for a seed, whatever others do.
+/// Random numbers of a round of an attacker: the same for a seed, independent of the others.
 fn dice_of(seed: u64, name: &str, round: u64) -> Dice {
     let name = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(1_099_511_628_211) ^ u64::from(byte));
     Dice::of(seed, u128::from(name) << 64 | u128::from(round))

@@ -1,4 +1,4 @@
-//! An expectation that no gate meets, to see that a run fails when one is not met.
+//! An expectation that no gate meets: a check that a run fails on a violation.
 
 use super::charger_line::{ChargerLine, charger_id};
 use super::{Attacker, Attacking, Field, Trouble};

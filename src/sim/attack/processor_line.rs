@@ -73,12 +73,12 @@ impl ProcessorLine {
         self.say(&FromProcessor::Hello(hello));
     }
 
-    /// Says this. What no frame can hold is not said.
+    /// Sends a message, unless it exceeds a frame.
     pub fn say(&mut self, message: &FromProcessor) {
         let _ = self.link.send(message, self.clock.now().mono, self.pipe.out());
     }
 
-    /// Says these bytes.
+    /// Sends raw bytes.
     pub fn say_bytes(&mut self, bytes: &[u8]) {
         self.pipe.out().extend_from_slice(bytes);
     }
@@ -88,7 +88,7 @@ impl ProcessorLine {
         self.currency
     }
 
-    /// What it did, for inquiries. A line lives for a round, so these are few.
+    /// Outcomes of its operations, for inquiries. A line lasts for a round, so these are few.
     pub fn done(&mut self) -> &mut BTreeMap<OpId, Outcome> {
         &mut self.done
     }
@@ -164,7 +164,7 @@ impl ProcessorLine {
     }
 }
 
-/// What an attacking processor says that it can do: it takes the attacker's own currency only.
+/// The capabilities that an attacking processor declares: it accepts the attacker's own currency only.
 pub fn capabilities(field: &Field, id: &ProcessorId, credentials: &[CredentialKind]) -> Capabilities {
     capabilities_in(field.currency, id, credentials)
 }

@@ -1,4 +1,4 @@
-//! Answers to operations of nobody, by the thousand.
+//! Thousands of answers to operations that do not exist.
 
 use super::card_numbers::nobodys;
 use super::charger_line::{ANSWER, Heard};

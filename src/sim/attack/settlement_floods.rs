@@ -23,7 +23,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 
 const UNFINISHED: u32 = 70;
 const FULL_PARTS: u32 = 20;
-/// Processors of the attacker: so many that they live in every partition of a small gate.
+/// Processors of the attacker: enough for every partition of a small gate.
 const PROCESSORS: u64 = 12;
 const RIGHT: &[u16] = &[0, 509, 510];
 

@@ -1,4 +1,4 @@
-//! Settlement batches whose lines cannot be: chargebacks without a dispute, sums that do not add up, money of nobody.
+//! Settlement batches with impossible lines: chargebacks without a dispute, wrong sums, money without an operation.
 
 use super::http::{ask, get};
 use super::simulated_processor::{SentMessage, SimulatedProcessor, well};

@@ -20,7 +20,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 
 /// Three heartbeats of 30 s, and what a busy machine needs.
 const SILENT_FOR: Duration = Duration::from_secs(120);
-/// How long the end of a connection may take to be heard of.
+/// Longest time until the end of a connection is detected.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
 
 async fn attack(field: Field) -> Result<(), Trouble> {
@@ -28,7 +28,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let mut charger = ChargerLine::greeted(&field, &id, Power::from_milliwatts(22_000_000)).await?;
     let processor_name = processor_id(&field, 0)?;
     let mut processor = ProcessorLine::greeted(&field, &processor_name, &[CredentialKind::WalletToken]).await?;
-    // The processor never answers, so this is a start whose outcome stays unknown.
+    // The processor never answers, so the outcome of this start stays unknown.
     let (key, begin) = (field.fresh_key(0), field.now().wall);
     let register = Energy::from_watt_hours(1_000).unwrap_or(Energy::ZERO);
     let asked = start(key, CredentialKind::WalletToken, b"evil-silent", begin, register);

@@ -18,7 +18,7 @@ pub struct SimulatedProcessor {
     pub id: ProcessorId,
     /// The last operation of each kind that came in.
     pub operations: BTreeMap<OperationKind, Operation>,
-    /// Messages that were said and have no answer yet.
+    /// Messages without an answer yet.
     open: BTreeMap<CallbackId, SentMessage>,
 }
 
@@ -39,7 +39,7 @@ pub type Answering<'a> = &'a mut (dyn FnMut(&mut ProcessorLine, &Operation) -> V
 /// Acknowledged, or refused because it is not waited for any more: what becomes of an ordinary message.
 const ORDINARY: &[u16] = &[0, 501, 507];
 
-/// How long a hold that an attacker approves lives.
+/// Validity of a hold that an attacker approves.
 const HOLD_LIVES: TimeSpan = TimeSpan::from_secs(3_600);
 
 impl SimulatedProcessor {
@@ -50,8 +50,8 @@ impl SimulatedProcessor {
         Ok(SimulatedProcessor { line, id, operations: BTreeMap::new(), open: BTreeMap::new() })
     }
 
-    /// Runs a session of 100 Wh at an attacker's charger while the processor answers as `answering` says. True: it was
-    /// admitted and its stop is durable.
+    /// Runs a session of 100 Wh at an attacker's charger while the processor answers by `answering`. Returns true if
+    /// it was admitted and its stop is durable.
     pub async fn session(&mut self, field: &Field, answering: Answering<'_>) -> Result<bool, Trouble> {
         let charging = charge(field);
         tokio::pin!(charging);
@@ -85,7 +85,7 @@ impl SimulatedProcessor {
         Ok(())
     }
 
-    /// Says this and waits for what becomes of it.
+    /// Sends a message and waits for its result.
     pub async fn ask(&mut self, field: &Field, said: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
         let callback = self.say(said);
         let deadline = Instant::now() + ANSWER;

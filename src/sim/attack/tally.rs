@@ -4,10 +4,10 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Violations that are kept word for word; the others are counted.
+/// Violations that are kept as text; the others are counted.
 const VIOLATIONS_KEPT: usize = 20;
 
-/// Answers that are told apart; more of them are counted under one name.
+/// Distinct answers that are counted; further ones share one name.
 const ANSWERS_KEPT: usize = 64;
 
 /// The counts of one attacker.
@@ -55,7 +55,7 @@ impl Tally {
         }
     }
 
-    /// How it stands.
+    /// Its state.
     pub fn counts(&self) -> Counts {
         self.lock().clone()
     }

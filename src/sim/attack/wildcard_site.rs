@@ -1,4 +1,4 @@
-//! A site controller that may speak for any charger of a pattern, and makes them up.
+//! A site controller that serves all chargers of a pattern, and invents them.
 
 use super::charger_line::{ANSWER, ChargerLine, Heard, hello};
 use super::{Attacker, Attacking, Field, Trouble};

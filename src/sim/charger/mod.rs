@@ -1,7 +1,8 @@
-//! A simulated charger: drivers come, ask, charge and go; readings are kept until they are acknowledged.
+//! A simulated charger: drivers arrive, request a session, charge and leave; readings are kept until they are
+//! acknowledged.
 //!
-//! It owns no clock and no socket. Whoever drives it tells it the time ([`Charger::advance`]), hands it what the gate
-//! says ([`Charger::hear`]) and sends what it has to say ([`Charger::say`]). The wall clock is the charger's, and may run
+//! It has no clock and no socket. The caller passes the time ([`Charger::advance`]) and the gate's messages
+//! ([`Charger::hear`]), and sends the charger's ([`Charger::say`]). The wall clock is the charger's, and may run
 //! fast; the monotonic one is the machine's.
 //!
 //! ```text
@@ -11,8 +12,8 @@
 //!                                    and its receipt is here                     ◀───────────────────┘
 //! ```
 //!
-//! What the gate acknowledged is remembered, and a gate that comes back knowing less is counted: those counters are
-//! zero or something that was promised is lost.
+//! Acknowledgements are kept, and a gate that reconnects with less is counted: a counter above zero means that
+//! acknowledged data was lost.
 
 mod remembered;
 mod session;
@@ -75,7 +76,7 @@ pub struct Tally {
     pub receipts_again: u64,
     /// Readings that had been acknowledged and that the gate did not have any more after a reconnect.
     pub readings_lost: u64,
-    /// Sessions that had been accepted and that the gate did not know any more after a reconnect.
+    /// Accepted sessions that the gate lost, as seen after a reconnect.
     pub sessions_lost: u64,
     /// Sessions that the gate forgot before their receipt had come.
     pub receipts_missed: u64,
@@ -123,13 +124,13 @@ pub struct Finished {
     pub cost: Cost,
     /// The receipt's number.
     pub receipt: Box<str>,
-    /// The recording that it told.
+    /// The recording that it replayed.
     pub recording: Option<Arc<RecordedSession>>,
 }
 
 /// How long an unanswered start waits before it is repeated on the same connection.
 const START_REPEATED_AFTER: TimeSpan = TimeSpan::from_secs(15);
-/// Keys of sessions with receipts that are remembered, to recognise a receipt that comes again.
+/// Keys of sessions with receipts that are kept, to recognise repeated receipts.
 const KEYS_REMEMBERED: usize = 64;
 
 /// A simulated charger.
@@ -142,7 +143,7 @@ pub struct Charger {
     recent: VecDeque<SessionKey>,
     finished: Vec<Finished>,
     tally: Tally,
-    /// Most unacknowledged readings of a session that the gate wants in flight; `None` while it has not said hello.
+    /// Most unacknowledged readings of a session that the gate allows in flight; `None` before its `Hello`.
     window: Option<usize>,
     next_key: u64,
     /// No new drivers come.
@@ -162,7 +163,7 @@ struct Connector {
 
 #[derive(Clone, Debug)]
 enum ConnectorState {
-    /// Nobody comes any more.
+    /// No drivers any more.
     Idle,
     /// Until this driver comes.
     Free { visit: Visit, from: Timestamp },
@@ -172,7 +173,7 @@ enum ConnectorState {
 
 impl Charger {
     /// A charger that was switched on at `now`. Its session keys start at the time in microseconds, so that they grow
-    /// from one life of the simulation to the next.
+    /// from one run of the simulation to the next.
     pub fn new(settings: Settings, now: Timestamp) -> Charger {
         let name = settings
             .id
@@ -250,7 +251,7 @@ impl Charger {
         std::mem::take(&mut self.finished)
     }
 
-    /// No new drivers come, and those that are charging leave now.
+    /// Admits no new drivers, and ends the running sessions.
     pub fn close(&mut self, now: Now) {
         self.closing = true;
         for session in self.sessions.values_mut() {
@@ -261,7 +262,7 @@ impl Charger {
         self.free_connectors(now.wall);
     }
 
-    /// What to say first on a new connection. Everything unacknowledged will be sent again.
+    /// The first message on a new connection. Everything unacknowledged will be sent again.
     pub fn hello(&mut self, now: Now) -> ChargerHello {
         self.window = None;
         for session in self.sessions.values_mut() {
@@ -285,8 +286,8 @@ impl Charger {
         }
     }
 
-    /// It was reset, or a new one stands in its place: it knows no session, and its connectors are free. Its numbers go on
-    /// growing, as if they came from its clock.
+    /// Resets or replaces the charger: it has no sessions, and its connectors are free. Its session keys continue to
+    /// grow, like those of a clock.
     pub fn forget_everything(&mut self, now: Now, other_meter: bool) {
         self.sessions.clear();
         self.recent.clear();
@@ -301,7 +302,7 @@ impl Charger {
         }
     }
 
-    /// The connection is gone.
+    /// The connection has ended.
     pub fn disconnected(&mut self) {
         self.window = None;
     }
@@ -338,7 +339,7 @@ impl Charger {
         readings.chain(visits).min()
     }
 
-    /// Takes in what the gate says.
+    /// Processes a message of the gate.
     pub fn hear(&mut self, message: ToCharger, now: Now) {
         match message {
             ToCharger::HelloAck(ack) => self.resume(&ack),
@@ -412,11 +413,11 @@ impl Charger {
         }
     }
 
-    /// Takes the next things to say, at most `most`, as far as the gate's window allows.
+    /// Returns the next messages, at most `most`, as far as the gate's window allows.
     pub fn say(&mut self, now: Mono, most: usize, out: &mut Vec<FromCharger>) {
         let Some(window) = self.window else { return };
         let full = out.len() + most;
-        // A connector's next start waits until the stop before it was said, or the gate would find it occupied.
+        // A connector's next start waits for the stop before it, or the gate would find it occupied.
         let mut busy = BTreeSet::new();
         for session in self.sessions.values_mut() {
             if out.len() >= full {
@@ -453,12 +454,12 @@ impl Charger {
             let recalled = std::mem::take(&mut session.recalled);
             match position.standing {
                 Standing::Open { durable } | Standing::Over { durable } => {
-                    // Of a session that is over the gate tells where it ended; corrections that came later are beyond that.
+                    // For a session that is over, the gate reports where it ended; later corrections are beyond that.
                     if matches!(position.standing, Standing::Open { .. }) {
                         self.tally.readings_lost += u64::from(session.acked.saturating_sub(durable));
                     }
                     if recalled {
-                        // A machine that lost its power may remember less than it had said.
+                        // After a loss of power its stored state may be older than its messages.
                         session.taken = session.taken.max(durable);
                     }
                     let before = session.acked;
@@ -470,8 +471,8 @@ impl Charger {
                         self.tally.readings_acked += u64::from(session.acked - before);
                     }
                 }
-                // A start that was never accepted is asked again; a session whose stop is durable needs nothing but its
-                // receipt, and a gate that has forgotten it has given one out.
+                // A start that was never accepted is repeated; a session whose stop is durable needs only its
+                // receipt, and a gate that dropped it has sent one.
                 Standing::Unknown if session.phase == Phase::Asked => {}
                 Standing::Unknown => {
                     match session.stop_is_durable() || session.over {
@@ -500,10 +501,10 @@ impl Charger {
                 self.tally.readings_lost += u64::from(session.acked + 1 - expected);
                 self.forget(key, now);
             }
-            // The start is still being decided, or the gate closed the session: it will say what it thinks of it.
+            // The start is not decided yet, or the gate closed the session: its answer follows.
             (Code::SessionNotStarted, _) => {}
             (Code::SessionOver, _) => session.over = true,
-            // Recorded and not believed: the next one continues behind it.
+            // Recorded as a suspect: the next one continues after it.
             (
                 Code::RegisterFalls | Code::RegisterJumps | Code::TimeBackwards | Code::TimeImplausible,
                 Some(expected),
@@ -518,7 +519,7 @@ impl Charger {
         }
     }
 
-    /// Forgets a session; its connector is free.
+    /// Drops a session; its connector is free.
     fn forget(&mut self, key: SessionKey, now: Timestamp) -> Option<Session> {
         let session = self.sessions.remove(&key)?;
         if self.recent.len() == KEYS_REMEMBERED {
@@ -529,7 +530,7 @@ impl Charger {
         Some(session)
     }
 
-    /// Frees the connectors whose sessions have stopped or are gone.
+    /// Frees the connectors whose sessions have stopped or were dropped.
     fn free_connectors(&mut self, now: Timestamp) {
         let mut free = Vec::new();
         for connector in &self.connectors {
@@ -560,7 +561,7 @@ impl Charger {
 }
 
 impl Connector {
-    /// The connector is free: who comes next?
+    /// The connector is free: selects its next driver.
     fn await_next(&mut self, visitors: &Visitors, dice: &mut Dice, now: Timestamp) {
         let visit = match visitors {
             Visitors::Random(habits) => Some(habits.visit(self.power_max, dice)),

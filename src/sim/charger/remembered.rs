@@ -1,7 +1,7 @@
-//! What a charger writes down, so that it knows its sessions when its process begins again.
+//! Stored state of a charger, from which a new process continues its sessions.
 //!
-//! While the process does not run no energy flows: a vehicle goes on from the last reading, not from what the time since
-//! then would have given it.
+//! While the process does not run no energy flows: a vehicle continues from the last reading, without the energy of
+//! the time since then.
 
 use super::session::{Phase, Session};
 use super::{Charger, Connector, ConnectorState};
@@ -60,7 +60,7 @@ pub fn has_sessions(memory: &[u8]) -> bool {
 }
 
 impl Charger {
-    /// What it writes down. Sessions of a recording are not in it: they are told again from their file.
+    /// The state to store. Sessions of a recording are not in it: they are replayed from their file.
     pub fn memory(&self) -> Vec<u8> {
         let remembered = Remembered {
             version: VERSION,

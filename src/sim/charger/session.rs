@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Where a session stands at its charger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The gate was asked, or will be when the link is up. No energy flows.
+    /// The start was sent, or will be when the link is up. No energy flows.
     Asked,
     /// Energy may flow.
     Open,
@@ -29,7 +29,7 @@ pub(super) struct Session {
     pub id: Option<SessionId>,
     /// Sequence of the last reading taken.
     pub taken: u32,
-    /// Everything up to here is durable at the gate, as it says.
+    /// The last reading that the gate acknowledged as durable.
     pub acked: u32,
     /// When the start was sent on this connection.
     pub start_sent: Option<Mono>,
@@ -37,7 +37,7 @@ pub(super) struct Session {
     pub register_start: Energy,
     pub limit: Limit,
     pub cost: Option<Cost>,
-    /// The gate said that it is over for it, whatever is said here still.
+    /// The gate reported that it is over, whatever is sent after that.
     pub over: bool,
     pub(super) credential: Credential,
     pub(super) started: Timestamp,
@@ -52,7 +52,7 @@ pub(super) struct Session {
     pub(super) next_reading: Timestamp,
     /// When the last reading was taken, or energy began to flow: up to here the vehicle has what it shows.
     pub(super) last_at: Timestamp,
-    /// It was begun by an earlier process, and the gate has not told yet what it has of it.
+    /// It was begun by an earlier process, and the gate has not reported its position yet.
     pub(super) recalled: bool,
 }
 
@@ -108,7 +108,7 @@ impl Session {
         }
     }
 
-    /// The recording that it tells, if it does.
+    /// The recording that it replays, if any.
     pub fn recording(&self) -> Option<&Arc<RecordedSession>> {
         match &self.scenario {
             Scenario::Vehicle { .. } => None,
@@ -144,8 +144,8 @@ impl Session {
         }
     }
 
-    /// Takes every reading that is due. With `kept_max` readings unacknowledged no further one is taken until the end:
-    /// the register is a total, so a later reading covers what an earlier one would have told.
+    /// Takes every reading that is due. With `kept_max` readings unacknowledged no further one is taken until the
+    /// end: the register is a total, so a later reading covers a skipped one.
     pub fn meter(&mut self, now: Timestamp, interval: TimeSpan, kept_max: usize) -> u32 {
         let before = self.taken;
         if self.recording().is_some() {

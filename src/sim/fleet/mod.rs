@@ -1,8 +1,7 @@
 //! A fleet: many simulated chargers on many connections, or on a few through their site controllers.
 //!
-//! One task per connection owns the chargers that speak over it; nothing is shared but the order to stop and what is
-//! published for a live view. A broken connection is dialled again, later and later, and the chargers go on from what
-//! the gate has.
+//! One task per connection owns its chargers; only the stop order and the published figures are shared. A broken
+//! connection is dialled again with growing pauses, and the chargers continue from the gate's position.
 
 mod report;
 
@@ -25,26 +24,26 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// One connection: who is spoken for over it, and how it reaches the gate.
+/// One connection: its chargers, and its dialler.
 pub struct Line {
     /// How to connect, as the charger or the site controller.
     pub dialler: Dialler,
     /// The chargers on it.
     pub chargers: Vec<Settings>,
-    /// Whether a site controller speaks, with a channel for each charger; otherwise there is one charger.
+    /// Whether it is a site controller's, with a channel for each charger; otherwise there is one charger.
     pub site: bool,
 }
 
-/// Sees what a fleet's chargers and the gate say to each other, at the moments at which it is handed over.
+/// Observes the messages between a fleet's chargers and the gate, when they are passed on.
 pub trait Observer: Send + Sync {
-    /// A charger says this.
+    /// Called with a message of a charger.
     fn said(&self, charger: &ChargerId, message: &FromCharger, at: Instant);
 
-    /// The gate says this to a charger.
+    /// Called with a message to a charger.
     fn heard(&self, charger: &ChargerId, message: &ToCharger, at: Instant);
 }
 
-/// What the fleet is told to do.
+/// An order to the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Run,
@@ -62,9 +61,9 @@ pub struct Fleet {
 
 /// Bytes that may wait for the gate before a charger holds its tongue.
 const BACKLOG_MAX: usize = 64 * 1_024;
-/// Messages that one charger says before the next one has its turn.
+/// Messages that one charger sends before the next one has its turn.
 const MESSAGES_PER_TURN: usize = 1_024;
-/// How often a connection tells how it stands.
+/// Interval at which a connection publishes its figures.
 const PUBLISHED_EVERY: Duration = Duration::from_millis(200);
 /// Waits between dials.
 const DIAL_AGAIN_FIRST: Duration = Duration::from_millis(100);
@@ -79,7 +78,7 @@ impl Fleet {
         Fleet::run(Fleet::fresh(lines, pace), pace, within, keep_finished, None)
     }
 
-    /// The same with somebody who sees every message.
+    /// The same with an observer of every message.
     pub fn start_observed(lines: Vec<Line>, pace: &Pace, within: Duration, observer: Arc<dyn Observer>) -> Fleet {
         Fleet::run(Fleet::fresh(lines, pace), pace, within, false, Some(observer))
     }
@@ -94,10 +93,10 @@ impl Fleet {
         woken.collect()
     }
 
-    /// The same with chargers that remember in this folder, and go on with the sessions that they had.
+    /// The same with chargers that store their state in this folder, and continue their sessions.
     ///
     /// # Errors
-    /// The folder cannot be made, or a memory cannot be read; it is named.
+    /// The folder cannot be made, or a stored state cannot be read; the error names it.
     pub fn start_remembering(lines: Vec<Line>, pace: &Pace, within: Duration, folder: &Path) -> Result<Fleet, String> {
         let memories = ChargerMemories::open(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut woken = Vec::with_capacity(lines.len());
@@ -175,7 +174,7 @@ impl Fleet {
         self.boards.iter().flat_map(taken).collect()
     }
 
-    /// How it ended.
+    /// Its end.
     fn last_report(&self) -> FleetReport {
         let mut sum = self.counts();
         for board in &self.boards {
@@ -184,8 +183,8 @@ impl Fleet {
         sum
     }
 
-    /// Lets no new drivers come, sends those away that are there, and waits until every session has its receipt or the
-    /// patience is over; then stops.
+    /// Admits no new drivers, ends the running sessions, and waits until every session has its receipt or the
+    /// time-out is over; then stops.
     pub async fn finish(mut self, patience: Duration) -> FleetReport {
         self.order.send_replace(Order::Finish);
         let deadline = Instant::now() + patience;
@@ -217,7 +216,7 @@ impl Fleet {
     }
 }
 
-/// A line whose chargers were switched on.
+/// A connection with its chargers, after they were switched on.
 struct Woken {
     dialler: Dialler,
     site: bool,
@@ -236,7 +235,7 @@ struct Runner {
     /// When which charger has something to do, by the chargers' clock.
     due: BTreeSet<(Timestamp, usize)>,
     due_of: Vec<Option<Timestamp>>,
-    /// Chargers that may have something to say.
+    /// Chargers that may have messages to send.
     dirty: BTreeSet<usize>,
     online: BTreeSet<usize>,
     report: FleetReport,
@@ -251,7 +250,7 @@ struct Runner {
 enum Over {
     /// The fleet is to stop, or has nothing left to do.
     Done,
-    /// The connection is gone; dial again, not before this long.
+    /// The connection is lost; dial again after this pause.
     Lost(String, Duration),
 }
 
@@ -355,7 +354,7 @@ impl Runner {
                     Ok(Turn::Time) => {
                         let now = self.pace.now();
                         if link.next_deadline().is_some_and(|at| at <= now.mono) {
-                            // Once per heartbeat everybody looks whether an unanswered start is to be repeated.
+                            // Once per heartbeat all chargers check whether an unanswered start is to be repeated.
                             self.dirty.extend(0..self.chargers.len());
                             link.on_deadline(now, pipe.out())
                         } else {
@@ -391,7 +390,7 @@ impl Runner {
         Over::Lost(error, Duration::ZERO)
     }
 
-    /// Does what the fleet is told; false when this connection is no longer needed.
+    /// Carries out orders; returns false when this connection is no longer needed.
     async fn obey(&mut self, link: &mut ChargerClientLink) -> bool {
         let order = *self.orders.borrow_and_update();
         let go_on = match order {
@@ -475,7 +474,7 @@ impl Runner {
         }
     }
 
-    /// Sends what the chargers have to say, as long as the gate keeps reading.
+    /// Sends the chargers' messages, as long as the gate keeps reading.
     fn say(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, now: Now) -> Result<(), SendError> {
         let mut messages = Vec::new();
         let mut run = Vec::new();
@@ -496,7 +495,7 @@ impl Runner {
         Ok(())
     }
 
-    /// What a charger is about to say is in its memory before.
+    /// A charger's state is stored before its messages are sent.
     fn remember(&mut self, index: usize) {
         let (Some(memories), Some(charger)) = (&mut self.memories, self.chargers.get(index)) else { return };
         if let Err(error) = memories.remember(charger.id(), charger.memory()) {

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 pub struct FleetReport {
     /// Chargers in the fleet.
     pub chargers: u64,
-    /// How often the gate said hello to a charger, on all connections.
+    /// Number of `HelloAck`s to chargers, on all connections.
     pub greetings: u64,
-    /// Chargers to whom the gate has said hello on the connection that is open now.
+    /// Chargers with a `HelloAck` on their present connection.
     pub chargers_online: u64,
     /// Sessions without a receipt.
     pub sessions_open: u64,
@@ -22,7 +22,7 @@ pub struct FleetReport {
     /// What happened at all chargers.
     #[serde(flatten)]
     pub tally: Tally,
-    /// What the receipts say was paid, in minor units by currency.
+    /// Amounts paid by the receipts, in minor units by currency.
     pub paid_minor: BTreeMap<&'static str, i64>,
     /// Energy of the sessions with receipts, in watt hours.
     pub energy_wh: i64,

@@ -1,4 +1,4 @@
-//! A fleet before a gate that says what it should.
+//! Tests of a fleet with a simple gate.
 
 use super::*;
 use crate::message::Subject;
@@ -25,7 +25,7 @@ fn settings(id: &ChargerId) -> Settings {
     }
 }
 
-/// Runs until at least this many receipts are there, then lets everybody finish.
+/// Runs until there are at least this many receipts, then lets all sessions finish.
 async fn run(fleet: Fleet, receipts: u64) -> FleetReport {
     while fleet.counts().tally.receipts < receipts {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -37,7 +37,7 @@ pub(super) struct Board {
     pub sent: AtomicU64,
     pub acknowledged: AtomicU64,
     pub disconnects: AtomicU64,
-    /// Lines that said hello again after the storm.
+    /// Lines that reconnected after the storm.
     pub returned: AtomicU64,
     /// Dials that failed in the storm, and were repeated.
     pub redials: AtomicU64,
@@ -100,7 +100,7 @@ pub(super) struct LoadLine {
     /// Starts that were not answered yet, and how many there may be.
     starting: usize,
     starting_max: usize,
-    /// Sessions that were asked for.
+    /// Sessions that were requested.
     asked: usize,
     outstanding: u64,
     latencies: Vec<u64>,
@@ -122,7 +122,7 @@ enum Left {
 const STARTS_IN_FLIGHT: usize = 4_096;
 /// Bytes that may wait for the gate.
 const BACKLOG_MAX: usize = 256 * 1_024;
-/// A line that is always busy looks at its sessions this often, so that readings share records.
+/// Interval at which a fully loaded line checks its sessions, so that readings share records.
 const QUANTUM: Duration = Duration::from_millis(2);
 /// After a dial that failed.
 const REDIAL: Duration = Duration::from_millis(50);
@@ -300,9 +300,9 @@ impl LoadLine {
         open.map(|place| SessionMark { session: self.key(place), last_sequence: self.sessions[place].sent }).collect()
     }
 
-    /// After the storm: every session says where its register stands.
+    /// After the storm: sends one reading of every session.
     fn one_reading_each(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, board: &Board) -> Result<(), String> {
-        // Latencies count from when everybody left.
+        // Latencies count from the disconnection of all lines.
         self.rate = None;
         let now = self.pace.now();
         for place in 0..self.sessions.len() {
@@ -330,7 +330,7 @@ impl LoadLine {
         MeterReading { sequence: session.sent, at, register, power: Some(POWER), current: None }
     }
 
-    /// Asks for more sessions, while few starts are unanswered.
+    /// Requests more sessions, while few starts are unanswered.
     fn open(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe) -> Result<(), String> {
         let now = self.pace.now();
         while self.asked < self.sessions.len() && self.starting < self.starting_max && pipe.backlog() < BACKLOG_MAX {
@@ -355,7 +355,7 @@ impl LoadLine {
         SessionKey(self.key_base + u64::try_from(place).unwrap_or(0))
     }
 
-    /// Sends every reading that is due and says when the next one is.
+    /// Sends every reading that is due and returns when the next one is.
     fn tick(
         &mut self,
         link: &mut ChargerClientLink,

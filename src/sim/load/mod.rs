@@ -1,8 +1,8 @@
-//! A load generator: sessions that tick at a fixed rate, whatever the gate does, and what it takes until they are heard.
+//! A load generator: sessions with readings at a fixed rate, independent of the gate, and their latencies.
 //!
-//! Open loop: reading number i of all is due i/rate after the start, whether earlier ones were acknowledged or not, and
-//! its latency counts from when it was due, so a gate that stalls is charged for everything that waited meanwhile. With
-//! no rate the loop is closed: every connection keeps a number of readings unacknowledged.
+//! Open loop: reading number i of all is due i/rate after the start, whether earlier ones were acknowledged or not,
+//! and its latency counts from when it was due, so a stall of the gate counts for all readings that waited meanwhile.
+//! With no rate the loop is closed: every connection keeps a number of readings unacknowledged.
 
 mod line;
 mod page;
@@ -42,7 +42,7 @@ pub struct LoadPeer {
     pub dialler: Dialler,
     /// Its chargers.
     pub chargers: Vec<ChargerId>,
-    /// Whether a site controller speaks.
+    /// Whether it is a site controller's.
     pub site: bool,
 }
 
@@ -104,13 +104,13 @@ impl LoadReport {
 pub struct StormReport {
     /// Connections that left.
     pub connections: u64,
-    /// Those that were greeted again.
+    /// Connections with a new `HelloAck`.
     pub returned: u64,
     /// Dials that failed and were repeated.
     pub redials: u64,
     /// Live sessions whose next reading was not acknowledged.
     pub sessions_failed: u64,
-    /// From when everybody left until the last session's next reading was acknowledged, in milliseconds.
+    /// Live sessions whose next reading was not acknowledged.
     pub served_ms: u64,
     /// The same for the median session, in microseconds.
     pub back_p50_us: u64,
@@ -129,7 +129,7 @@ pub struct LoadStanding {
     pub acknowledged: u64,
 }
 
-/// A run in its steps, so that the gate can be looked at in between.
+/// A run in steps, so that the gate can be measured in between.
 pub struct Load {
     settings: LoadSettings,
     board: Arc<Board>,
@@ -143,7 +143,7 @@ pub struct Load {
 const CURVE: [u32; 12] = [0, 10_000, 25_000, 50_000, 75_000, 90_000, 95_000, 99_000, 99_500, 99_900, 99_990, 100_000];
 
 impl Load {
-    /// Connects and opens the sessions; returns when all are decided or the patience is over.
+    /// Connects and opens the sessions; returns when all are decided or the time-out is over.
     pub async fn open(settings: LoadSettings, peers: Vec<LoadPeer>, mut show: impl FnMut(LoadStanding)) -> Load {
         let begun = Instant::now();
         let board = Arc::new(Board::new());
@@ -190,7 +190,7 @@ impl Load {
 
     /// Sends readings for the set time, waits for the last acknowledgements, and reports. The sessions stay open.
     pub async fn measure(&mut self, mut show: impl FnMut(LoadStanding)) -> LoadReport {
-        // A moment for everybody to wake up before the first reading is due.
+        // Time for all tasks to start before the first reading is due.
         let start = Instant::now() + Duration::from_millis(50);
         let end = start + self.settings.duration;
         let live = self.standing().live;

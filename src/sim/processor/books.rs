@@ -51,7 +51,7 @@ pub struct Hold {
     pub(super) script: super::Script,
     captures: BTreeMap<OpId, Captured>,
     token: Box<[u8]>,
-    /// The processor said of a capture that it was refused, and had done it: another attempt is no fault of the gate.
+    /// The processor reported a capture as refused that was done: another attempt is no fault of the gate.
     pub(super) denied: bool,
 }
 
@@ -76,7 +76,7 @@ pub struct Violations {
     pub other_bodies: u64,
     /// An amount that is zero or negative, or in another currency than the hold.
     pub wrong_amounts: u64,
-    /// A second operation that asks for a hold under an id that exists.
+    /// A second authorization of a hold under an existing id.
     pub double_holds: u64,
     /// An operation that names another processor than this one.
     pub wrong_processors: u64,
@@ -117,7 +117,7 @@ pub struct Books {
     accounts: BTreeMap<(Box<[u8]>, Currency), i64>,
 }
 
-/// What an authorization asks the books for.
+/// An authorization, as the books need it.
 pub(super) struct Reservation<'a> {
     pub hold: HoldId,
     pub operation: OpId,
@@ -273,7 +273,7 @@ impl Books {
         Ok(Done { amount, processor_ref: hold.processor_ref.clone(), expires_at: None })
     }
 
-    /// Releases what is left of a hold. Voiding what has ended already does nothing and is no fault.
+    /// Releases the rest of a hold. Voiding an ended hold does nothing and is no fault.
     pub(super) fn void(&mut self, authorization: OpId) -> Worked {
         let id = self.hold_of(authorization).ok_or(Refused::NotFound)?;
         let Books { holds, accounts, by_expiry, .. } = self;
@@ -343,7 +343,7 @@ impl Books {
         Ok(Done { amount, processor_ref: hold.processor_ref.clone(), expires_at: None })
     }
 
-    /// Lets every open hold lapse whose time has come, and names it with what was released.
+    /// Lets every open hold lapse that is due, and returns each with the released amount.
     pub(super) fn expire(&mut self, now: Timestamp) -> Vec<(HoldId, Amount)> {
         let mut lapsed = Vec::new();
         while let Some(&(at, id)) = self.by_expiry.first()
@@ -381,7 +381,7 @@ fn open<'a>(
         HoldState::Open => return Ok(hold),
         HoldState::Captured => "captured",
         HoldState::Voided => "voided",
-        // The gate may not have heard of it yet.
+        // The gate may not have received the notification yet.
         HoldState::Expired => return Err(state("expired")),
         HoldState::CaptureFailed => return Err(state("capture_failed")),
     };

@@ -32,7 +32,7 @@ pub enum MemoryError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The file could not be replaced.
@@ -43,7 +43,7 @@ pub enum MemoryError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The fault.
         what: &'static str,
     },
 }
@@ -59,7 +59,7 @@ pub(super) enum Input {
     Acknowledged(CallbackId),
 }
 
-/// What a processor knows.
+/// The stored state of a processor.
 #[derive(Serialize, Deserialize)]
 struct State {
     books: Books,
@@ -85,8 +85,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Opens the memory in this file, made if it is not there, and the processor as it remembers itself. A torn end is cut
-    /// away: nothing of it was answered.
+    /// Opens the store in this file, made if it is missing, and the processor with the stored state. A torn end is
+    /// cut off: nothing of it was answered.
     ///
     /// # Errors
     /// The file cannot be read or written, or its state is damaged.
@@ -159,7 +159,7 @@ impl Memory {
         }
     }
 
-    /// Keeps what the gate would not ask for again. An answer it does ask for again.
+    /// Stores messages that the gate would not request again. Answers it does request again.
     pub(super) fn promise(&mut self, steps: &[Step]) {
         for step in steps {
             match &step.act {
@@ -171,7 +171,7 @@ impl Memory {
         }
     }
 
-    /// What was promised and not done when the process ended.
+    /// Stored messages that were not sent when the process ended.
     pub(super) fn unfinished(&self) -> Vec<Act> {
         self.stuck.values().chain(self.promised.values()).cloned().collect()
     }

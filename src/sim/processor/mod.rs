@@ -1,8 +1,8 @@
-//! A simulated payment processor: stateful, repeatable by seed, and as unpleasant as real ones on demand.
+//! A simulated payment processor: stateful, repeatable by seed, and with the faults of real ones on demand.
 //!
-//! [`Processor::decide`] takes an operation and the time, works on its books, and says what is to be done when: answers,
-//! notifications, a closed connection. It owns no clock, no socket and no timer; whoever drives it waits. What goes
-//! wrong is told by the credential (magic tokens), by the amount (magic amounts) or rolled ([`Rates`]) with dice that
+//! [`Processor::decide`] takes an operation and the time, updates its books, and returns actions with their times:
+//! answers, notifications, a closed connection. It has no clock, no socket and no timer; the caller waits. Faults are
+//! selected by the credential (magic tokens), by the amount (magic amounts) or at random ([`Rates`]), by numbers that
 //! depend on the seed and the operation alone, not on the order in which operations arrive.
 
 mod books;
@@ -43,7 +43,7 @@ pub struct Settings {
     pub latency: Latency,
     /// How often it misbehaves by itself.
     pub rates: Rates,
-    /// What every credential can spend in every currency, in minor units, unless its token says otherwise.
+    /// Funds of every credential in every currency, in minor units, unless its token sets another amount.
     pub opening_balance_minor: i64,
 }
 
@@ -61,7 +61,7 @@ pub struct Latency {
 pub struct Step {
     /// How long after the decision.
     pub after: TimeSpan,
-    /// What.
+    /// The kind of entry.
     pub act: Act,
 }
 
@@ -161,7 +161,7 @@ impl Settings {
 }
 
 impl Processor {
-    /// A processor with empty books. `born` makes its message numbers differ from those of an earlier life.
+    /// A processor with empty books. `born` makes its message numbers differ from those of an earlier run.
     pub fn new(settings: Settings, born: Timestamp) -> Processor {
         Processor {
             settings,
@@ -205,7 +205,7 @@ impl Processor {
         &self.misbehaved
     }
 
-    /// Takes in an operation and says what is to be done about it.
+    /// Processes an operation and returns the actions that follow.
     pub fn decide(&mut self, operation: &Operation, now: Timestamp) -> Vec<Step> {
         let kind = operation.request.kind();
         *self.tally.entry(kind).or_default() += 1;
@@ -239,7 +239,7 @@ impl Processor {
         steps
     }
 
-    /// Lets holds lapse whose time has come, and says so.
+    /// Lets holds lapse that are due, and returns the notifications.
     pub fn expire(&mut self, now: Timestamp) -> Vec<Notification> {
         let lapsed = self.books.expire(now);
         let mut notifications = Vec::with_capacity(lapsed.len());
@@ -258,7 +258,7 @@ impl Processor {
         Dice::of(self.settings.seed, operation.as_u128() ^ u128::from(arrivals) << 48)
     }
 
-    /// What the script or the dice say about this arrival of an operation.
+    /// The fault for this arrival of an operation, by script or at random.
     fn misbehaviour(
         &self,
         operation: &Operation,
@@ -363,7 +363,7 @@ impl Processor {
             }
             Misbehaviour::ApprovedThenDeclined => {
                 let outcome = self.work(operation, now, &mut steps);
-                // On several connections the refusal may be heard first.
+                // On several connections the refusal may arrive first.
                 self.denies(operation);
                 steps.push(self.answer(operation, outcome, latency));
                 steps.push(self.answer(operation, declined(DeclineClass::Technical, "96"), moment));
@@ -407,7 +407,7 @@ impl Processor {
         steps
     }
 
-    /// It says of something that was done that it was refused.
+    /// Records that an executed operation was reported as refused.
     fn denies(&mut self, operation: &Operation) {
         if let Some(hold) = self.books.holds.get_mut(&operation.hold) {
             hold.denied = true;
@@ -506,7 +506,7 @@ impl Processor {
         }
     }
 
-    /// What the hold's script says happens after money moved.
+    /// Actions of the hold's script after money moved.
     fn aftermath(&mut self, operation: &Operation, amount: Amount, now: Timestamp, steps: &mut Vec<Step>) {
         let Some(aftermath) = self.books.hold(operation.hold).and_then(|hold| hold.script.aftermath) else { return };
         let soon = TimeSpan::from_secs(2);

@@ -1,4 +1,4 @@
-//! What a simulated processor's books say, as a document, for comparison with the gate's books.
+//! A document of a simulated processor's books, for comparison with the gate's books.
 
 use super::{HoldState, Misbehaviour, Processor, Violations};
 use crate::units::HoldId;
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 pub struct BooksReport {
     /// Name and version of this document's shape.
     pub schema: &'static str,
-    /// Whose books.
+    /// The processor.
     pub processor: String,
-    /// What seeded its dice.
+    /// The seed of its random numbers.
     pub seed: u64,
     /// Operations received by kind, repetitions included.
     pub operations: BTreeMap<&'static str, u64>,
@@ -20,11 +20,11 @@ pub struct BooksReport {
     pub holds: BTreeMap<&'static str, u64>,
     /// Money by currency code, in minor units.
     pub totals: BTreeMap<&'static str, Totals>,
-    /// What the gate should never have asked for.
+    /// Requests that the gate should never have sent.
     pub violations: Violations,
     /// How often the processor misbehaved.
     pub misbehaved: BTreeMap<&'static str, u64>,
-    /// Every hold, where asked for.
+    /// Every hold, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_lines: Option<Vec<HoldLine>>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One way of treating an operation other than working on it and answering once.
 ///
-/// "Done" says whether the books change: it is what an inquiry finds afterwards.
+/// "Done" means that the books change: an inquiry finds that afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
@@ -33,9 +33,9 @@ pub enum Misbehaviour {
     Duplicate = 10,
     /// Done; the same answer is sent in two messages with numbers of their own.
     DuplicateOther = 11,
-    /// Done and answered, and a moment later a message says that it was declined.
+    /// Done and answered, and a moment later a message reports that it was declined.
     ApprovedThenDeclined = 12,
-    /// Done, but declined in the answer; a moment later a message says that it was approved.
+    /// Done, but declined in the answer; a moment later a message reports that it was approved.
     DeclinedThenApproved = 13,
     /// "Pending" first, and the outcome a moment later. Done.
     Pending = 14,
@@ -187,7 +187,7 @@ impl Misbehaviour {
     }
 }
 
-/// How much of what was asked for is approved.
+/// The approved part of the requested amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Share {
     /// Half of it, rounded up.
@@ -224,13 +224,13 @@ pub(super) struct Script {
     pub approve_at_most: Option<Share>,
     /// What the credential can spend, instead of the configured balance.
     pub balance_minor: Option<i64>,
-    /// How long the hold lives, instead of the declared validity.
+    /// Validity of the hold, instead of the declared one.
     pub validity: Option<TimeSpan>,
     /// What happens after the money was taken.
     pub aftermath: Option<Aftermath>,
 }
 
-/// The words of magic tokens that are no misbehaviours, and what they do.
+/// Magic tokens that are no misbehaviours, with their effects.
 pub const MAGIC_WORDS: &[(&str, &str)] = &[
     ("balance_N", "the credential can spend N minor units"),
     ("partial_half", "half of what is asked for is approved"),
@@ -251,7 +251,7 @@ pub const MAGIC_AMOUNT_MINOR: i64 = 6_660_000;
 impl Script {
     /// The script of an authorization: by its token, else by its amount, else none.
     ///
-    /// A magic token is `tok_`, optionally a kind of operation and `_`, a word, and optionally a dot and anything:
+    /// A magic token is `tok_`, optionally a kind of operation and `_`, a keyword, and optionally a dot and anything:
     /// `tok_decline_soft`, `tok_capture_silent`, `tok_balance_1234.driver-7`.
     pub(super) fn of(token: &[u8], minor: i64) -> Script {
         let by_token = std::str::from_utf8(token).ok().and_then(Script::of_token);

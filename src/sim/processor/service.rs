@@ -1,7 +1,7 @@
-//! A simulated processor at work: dials in on several connections, answers when it is time, repeats until acknowledged.
+//! Runs a simulated processor: it connects several times, answers at the due times, and repeats until acknowledged.
 //!
-//! All connections share one agenda, and an answer leaves on whichever of them is free: what was promised on a connection
-//! that broke is kept on the next one. Delays that [`Processor::decide`] asks for are taken as real time.
+//! All connections share one queue of actions, and an answer is sent on any free one: answers due on a broken
+//! connection are sent on the next one. Delays from [`Processor::decide`] are real time.
 
 use super::memory::{Input, Memory, MemoryError};
 use super::{Act, BooksReport, Processor, Settings, Step};
@@ -38,7 +38,7 @@ pub struct ServiceReport {
     /// Its books.
     #[serde(flatten)]
     pub books: BooksReport,
-    /// How often the gate said hello, on all connections.
+    /// Number of `HelloAck`s, on all connections.
     pub greetings: u64,
     /// Connections that are open and greeted.
     pub connections_open: u32,
@@ -68,7 +68,7 @@ pub struct Service {
 /// What all connections share.
 struct Outbox {
     state: Mutex<State>,
-    /// Something was put on the agenda for somebody else.
+    /// Wakes other connections after an action was queued.
     news: Notify,
     id: ProcessorId,
     pace: Pace,
@@ -78,7 +78,7 @@ struct State {
     processor: Processor,
     /// Where it writes down what came in, if it does.
     memory: Option<Memory>,
-    /// Its memory failed: it says nothing more.
+    /// Its store failed: it sends nothing more.
     dead: bool,
     /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
     agenda: BTreeMap<(Instant, u64), (u64, Act)>,
@@ -100,7 +100,7 @@ const DIAL_AGAIN_MOST: Duration = Duration::from_secs(2);
 const DIAL_TIMEOUT: Duration = Duration::from_secs(20);
 /// A callback that is not acknowledged for this long is sent again.
 const REPEATED_AFTER: Duration = Duration::from_secs(15);
-/// How often a connection looks around when nothing happens.
+/// Interval at which an idle connection checks the queue.
 const LOOK_AROUND: Duration = Duration::from_secs(1);
 
 impl Service {
@@ -109,7 +109,8 @@ impl Service {
         Service::run(Processor::new(settings, pace.now().wall), None, lines, pace)
     }
 
-    /// The same with books that are kept in this file: what was promised by an earlier process is kept by this one.
+    /// The same with books that are stored in this file: this process sends the messages that an earlier one left
+    /// unsent.
     ///
     /// # Errors
     /// The file cannot be used.
@@ -211,7 +212,7 @@ impl Service {
         self.outbox.lock().processor.behave();
     }
 
-    /// Whether nothing is promised any more: every answer was sent and acknowledged.
+    /// Whether no message is pending: every answer was sent and acknowledged.
     pub fn is_idle(&self) -> bool {
         let state = self.outbox.lock();
         state.agenda.is_empty() && state.unacked == 0
@@ -233,7 +234,7 @@ impl Outbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether others have to be told: what is due later than now may be due before they look.
+    /// Whether other connections have to be woken: an action may be due before their next check.
     fn schedule(&self, state: &mut State, line: u64, steps: Vec<Step>, ready: &mut VecDeque<FromProcessor>) {
         for step in steps {
             match (step.after.ms(), step.act) {
@@ -250,7 +251,7 @@ impl Outbox {
 }
 
 impl State {
-    /// Writes down what came in, and what it made the processor promise.
+    /// Stores an input with the messages that follow from it.
     fn note(&mut self, input: &Input, steps: &[Step]) {
         if let Some(memory) = &mut self.memory {
             memory.note(input);
@@ -258,7 +259,7 @@ impl State {
         }
     }
 
-    /// A message needs no repetition. Of answers nothing is kept: the gate asks again for what it misses.
+    /// An acknowledged message needs no repetition. Answers are not stored: the gate requests missing ones again.
     fn note_over(&mut self, callback: CallbackId, message: &FromProcessor) {
         if matches!(message, FromProcessor::Notification(_) | FromProcessor::Settlement(_)) {
             self.note(&Input::Acknowledged(callback), &[]);
@@ -290,7 +291,7 @@ struct Line {
     ready: VecDeque<FromProcessor>,
     /// Sent on this connection and not acknowledged.
     unacked: BTreeMap<CallbackId, (Instant, FromProcessor)>,
-    /// Callbacks that may be unacknowledged; `None` while the gate has not said hello.
+    /// Callbacks that may be unacknowledged; `None` before the gate's `HelloAck`.
     window: Option<usize>,
     orders: watch::Receiver<bool>,
 }
@@ -415,7 +416,7 @@ impl Line {
         }
     }
 
-    /// Does what is due and says when to look again; `None` when this connection is to be closed.
+    /// Carries out due actions and returns the time of the next check; `None` when this connection is to be closed.
     fn act(&mut self) -> Option<Instant> {
         let outbox = Arc::clone(&self.outbox);
         let mut state = outbox.lock();
@@ -484,7 +485,7 @@ impl Line {
                     state.acked += 1;
                 }
                 ToProcessor::Nack { callback, code, text: _ } => {
-                    // What came too early is said again, like what was not acknowledged.
+                    // A premature message is repeated, like an unacknowledged one.
                     if code != Code::NotYet
                         && let Some((_, message)) = self.unacked.remove(&callback)
                     {
@@ -571,8 +572,8 @@ mod tests {
     use crate::wire::ProcessorLink;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    /// A gate that authorizes and captures, asks again whatever it has no answer to when a processor connects, and cuts
-    /// the connection after some answers.
+    /// A gate that authorizes and captures, repeats unanswered operations when a processor connects, and cuts the
+    /// connection after some answers.
     struct FakeGate {
         open: Mutex<BTreeMap<OpId, Operation>>,
         approved: Mutex<BTreeMap<OpId, Outcome>>,

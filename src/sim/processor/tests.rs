@@ -1,4 +1,4 @@
-//! The processor in conversation with a gate that asks by hand.
+//! Tests of the processor with a gate that sends requests one by one.
 
 use super::*;
 use crate::payment::{Credential, ProcessorRef, VoidReason};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 const START: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
-/// A gate that asks one question at a time.
+/// A gate that sends one request at a time.
 struct Gate {
     processor: Processor,
     session: SessionId,
@@ -48,7 +48,7 @@ impl Gate {
         self.processor.decide(&operation, self.now)
     }
 
-    /// Asks and expects exactly one answer, at once.
+    /// Sends a request and expects exactly one immediate answer.
     fn outcome(&mut self, ordinal: u16, request: Request) -> Outcome {
         let steps = self.ask(ordinal, request);
         match steps.as_slice() {
@@ -114,7 +114,7 @@ fn a_hold_is_captured_once_and_the_rest_released() {
     assert_eq!(approved(&gate.outcome(2, capture(960))), 960);
     assert_eq!(gate.hold().captured_minor, 960);
     assert_eq!(gate.processor.books().violations(), Violations::default());
-    // Another operation that wants to capture again is what must never happen.
+    // A second capture by another operation must never happen.
     assert_eq!(decline_of(&gate.outcome(3, capture(1))), (DeclineClass::State, "captured"));
     assert_eq!(gate.processor.books().violations().double_captures, 1);
 }
@@ -198,7 +198,7 @@ fn an_unknown_authorization_is_not_found_until_it_arrives() {
     gate.now = gate.now.saturating_add(*after);
     let arrived = gate.processor.arrive(operation, gate.now);
     assert_eq!(approved(&outcomes(&arrived)[0]), 4_500);
-    // Both questions are asked again under their old ids and find it now.
+    // Both requests are repeated under their old ids and find it now.
     assert_eq!(approved(&gate.outcome(3, inquiry)), 4_500);
     assert_eq!(approved(&gate.outcome(2, void)), 4_500);
     assert_eq!(gate.hold().state, HoldState::Voided);
@@ -211,7 +211,7 @@ fn silence_and_loss_look_alike_and_an_inquiry_tells_them_apart() {
         assert_eq!(gate.authorize(token, 4_500), [], "{token}");
         let outcome = gate.outcome(2, Request::Inquire { target: gate.session.operation(1) });
         assert_eq!(matches!(outcome, Outcome::Approved { .. }), found, "{token}");
-        // Asked again under the same id it is answered, and done once.
+        // Repeated under the same id it is answered, and done once.
         assert_eq!(approved(&gate.outcome(1, authorization(token, 4_500))), 4_500);
         assert_eq!(gate.processor.books().holds().len(), 1);
     }
@@ -338,7 +338,7 @@ fn a_credential_that_is_not_declared_is_declined() {
     assert_eq!(gate.processor.books().violations().wrong_processors, 1);
 }
 
-/// One question of a gate that keeps asking whatever comes to its mind.
+/// One request of a gate that sends arbitrary ones.
 #[derive(Clone, Debug)]
 struct Question {
     session: u8,
@@ -354,7 +354,7 @@ fn question() -> impl Strategy<Value = Question> {
 }
 
 proptest! {
-    /// Whatever is asked in whatever order, and however the processor misbehaves, its own books add up.
+    /// With any requests in any order, and any faults of the processor, its own books add up.
     #[test]
     fn the_books_add_up(seed in any::<u64>(), questions in proptest::collection::vec(question(), 1..120)) {
         let mut gate = gate_with(|settings| {

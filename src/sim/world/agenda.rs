@@ -11,7 +11,7 @@ use std::collections::BinaryHeap;
 pub(super) enum Event {
     /// Bytes may have arrived at a side of a connection.
     Arrive(u64, Side),
-    /// A side of a connection learns that it is gone.
+    /// The end of a connection is reported to one side.
     Ended(u64, Side),
     /// A charger's or site controller's own deadline.
     Fleet(usize),
@@ -23,7 +23,7 @@ pub(super) enum Event {
     DialBank(usize, usize),
     /// The gate's clock ticks.
     Tick,
-    /// The gate's links look at their deadlines.
+    /// The gate's links check their deadlines.
     Sweep,
     /// The disk has done a commit.
     Commit(u32),

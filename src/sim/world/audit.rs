@@ -1,5 +1,5 @@
-//! The great reckoning, when everything has come to its end: the gate's books, its sessions, the processors' books and the
-//! chargers' receipts tell the same story, and a gate that begins anew on the same disk tells it again.
+//! The final audit: the gate's books, its sessions, the processors' books and the chargers' receipts agree, and a
+//! gate that restarts on the same disk has the same state.
 
 use super::process::Process;
 use super::world::{World, live_sessions};
@@ -27,7 +27,7 @@ pub struct Reckoning {
     pub double_captures: u64,
     /// Captures of more than was authorized.
     pub over_captures: u64,
-    /// Everything else that a processor should never be asked.
+    /// All other requests that a processor should never get.
     pub other_violations: u64,
     /// Sessions without an end or a receipt, operations without an outcome, callbacks without an acknowledgement.
     pub unresolved_after_grace: u64,
@@ -37,7 +37,7 @@ pub struct Reckoning {
     pub processor_books_difference_minor: u64,
     /// Acknowledged readings that the gate did not have any more.
     pub readings_lost: u64,
-    /// Accepted sessions that it did not know any more.
+    /// Accepted sessions that the gate lost.
     pub sessions_lost: u64,
 }
 
@@ -101,7 +101,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         result.unresolved_after_grace += charger.open_sessions() as u64;
         result.sessions_lost += charger.tally().sessions_lost;
     }
-    // By the witness, who knows sessions: a charger takes a refusal that comes twice on a sick connection for a loss.
+    // Counted by the checker, per session: a charger would count a repeated refusal on a faulty connection as a loss.
     result.readings_lost = world.witness.readings_lost;
     for bank in &world.banks {
         let found = bank.processor.books().violations();
@@ -252,7 +252,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
                 ));
             }
             let agrees = match hold.state {
-                // A processor that said that a capture was refused, and had done it, leaves another word for the end.
+                // A capture that its processor reported as refused, and had done, has another result in the end.
                 TheirState::Captured => {
                     matches!(ours.stage, HoldStage::Closed(Ending::Captured | Ending::CaptureFailed))
                 }
@@ -274,7 +274,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
     difference
 }
 
-/// What chargers have in their hands, against the sessions that were put away.
+/// What chargers have in their hands, against the sessions that were archived.
 fn compare_receipts(world: &mut World) {
     let finished = std::mem::take(&mut world.witness.finished);
     for one in &finished {
@@ -301,7 +301,8 @@ fn compare_receipts(world: &mut World) {
     world.witness.finished = finished;
 }
 
-/// A gate that is killed while nothing is under way and begins anew is the same: state for state, entry for entry (L7).
+/// A gate that is killed while nothing is in progress and begins anew is the same: state for state, entry for entry
+/// (L7).
 pub(super) fn compare_replay(live: &Process, again: &Process) -> Vec<String> {
     let mut wrong = Vec::new();
     for live in live.shards().flat_map(Shard::partitions) {
@@ -316,7 +317,8 @@ pub(super) fn compare_replay(live: &Process, again: &Process) -> Vec<String> {
 fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
     let mut wrong = Vec::new();
     let id = live.id;
-    // Full pages that are in the archive come back in a replay, and are put away again: only what they add up to counts.
+    // Full pages that are in the archive come back in a replay, and are archived again: only what they add up to
+    // counts.
     let (ours, theirs) = (&live.books, &replayed.books);
     if (&ours.books, &ours.turnover) != (&theirs.books, &theirs.turnover) {
         wrong.push(format!("L7: partition {id}: replay has other books"));
@@ -365,7 +367,7 @@ fn archived(world: &World, id: SessionId) -> Option<Session> {
     Dossier::from_bytes(&found.dossier).ok().map(|dossier| dossier.session)
 }
 
-/// A session in one line, for whoever has to find out.
+/// A session in one line, for the report of a violation.
 fn story(session: &Session) -> String {
     let holds: Vec<String> = session
         .payment

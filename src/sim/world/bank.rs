@@ -21,7 +21,7 @@ pub(super) struct Bank {
     /// It does not dial before this moment.
     pub offline_until: u64,
     dice: Dice,
-    /// Messages that are lies: they have to be refused.
+    /// Forged messages, which have to be refused.
     forged: BTreeSet<CallbackId>,
     pub counts: Counts,
 }
@@ -34,7 +34,7 @@ pub(super) struct Counts {
     pub refused: u64,
     /// Reports that overtook what they are about.
     pub early: u64,
-    /// Lies that were taken for true.
+    /// Forged messages that were accepted.
     pub believed: u64,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct BankLine {
     ready: VecDeque<FromProcessor>,
     /// Sent on this connection and not acknowledged.
     unacked: BTreeMap<CallbackId, (u64, FromProcessor)>,
-    /// Callbacks that may be unacknowledged; `None` while the gate has not said hello.
+    /// Callbacks that may be unacknowledged; `None` before the gate's `HelloAck`.
     window: Option<usize>,
     failures: u32,
 }
@@ -57,7 +57,7 @@ const REPEATED_AFTER: u64 = 15_000;
 const SLEEP_MAX: u64 = 30_000;
 /// A lie about a part of a batch comes this much after the truth.
 const LIES_AFTER: u64 = 60_000;
-/// Numbers of forged messages have this bit, those of honest ones are far below.
+/// Numbers of forged messages have this bit; those of regular ones are far below.
 const FORGED: u128 = 1 << 127;
 
 impl Bank {
@@ -76,7 +76,7 @@ impl Bank {
         }
     }
 
-    /// Whether nothing is promised any more.
+    /// Whether no message is pending.
     pub fn is_idle(&self) -> bool {
         self.agenda.is_empty() && self.pending() == 0
     }
@@ -100,7 +100,7 @@ impl Bank {
         (line.line, line.link, line.window) = (Some(number), Some(link), None);
     }
 
-    /// The connection is gone: how long to wait before dialling, in milliseconds. What it did not get done is for the
+    /// A connection has ended: returns the pause before dialling, in milliseconds. Its pending messages are for the
     /// others, or for the next one.
     pub fn disconnected(&mut self, place: usize, ms: u64) -> u64 {
         let line = &mut self.lines[place];
@@ -134,7 +134,7 @@ impl Bank {
         }
     }
 
-    /// Takes in what the gate says. An error is the end of the connection.
+    /// Processes bytes of the gate. An error ends the connection.
     pub fn receive(
         &mut self,
         place: usize,
@@ -163,7 +163,7 @@ impl Bank {
                     self.counts.acked += 1;
                     self.counts.believed += u64::from(self.forged.contains(&callback));
                 }
-                // What came too early is said again, like what was not acknowledged.
+                // A premature message is repeated, like an unacknowledged one.
                 ToProcessor::Nack { callback: _, code: Code::NotYet, text: _ } => self.counts.early += 1,
                 ToProcessor::Nack { callback, code: _, text: _ } => {
                     self.forget(callback);
@@ -182,8 +182,8 @@ impl Bank {
         }
     }
 
-    /// Does what is due on all connections and tells when to be called again. `said` takes what each connection has to
-    /// say; `None` for a connection that is to be closed.
+    /// Carries out due actions on all connections and returns the time of the next call. `said` receives the messages
+    /// of each connection; `None` for a connection that is to be closed.
     pub fn drive(&mut self, world: Timestamp, ms: u64, said: &mut Vec<(u64, Option<Vec<u8>>)>) -> u64 {
         let mut close = BTreeSet::new();
         while let Some(entry) = self.agenda.first_entry()
@@ -268,7 +268,8 @@ impl Bank {
         self.lines[place].ready.push_back(message);
     }
 
-    /// Sends its settlement batch, and after each part one of the same number that says something else. How many parts.
+    /// Sends its settlement batch, and after each part a contradicting one with the same number. Returns the number
+    /// of parts.
     pub fn settle(&mut self, world: Timestamp, ms: u64) -> u64 {
         let parts = self.processor.settle(world);
         let count = parts.len() as u64;
@@ -285,7 +286,7 @@ impl Bank {
         count
     }
 
-    /// Says something about an operation that was never its own.
+    /// Sends a message about an operation of another processor.
     pub fn forge(&mut self, operation: OpId, hold: HoldId, currency: Currency) {
         let callback = CallbackId(FORGED | u128::from(self.dice.bits()));
         let amount = Amount::new(self.dice.between(1, 100_000), currency);

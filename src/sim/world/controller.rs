@@ -17,7 +17,7 @@ pub(super) struct Controller {
     link: Option<ChargerClientLink>,
     /// When each charger has something to do, by the chargers' clock.
     due: Vec<Option<Timestamp>>,
-    /// Chargers that may have something to say.
+    /// Chargers that may have messages to send.
     dirty: BTreeSet<usize>,
     /// How far the chargers' clock is from the world's, in milliseconds.
     pub skew: i64,
@@ -31,7 +31,7 @@ pub(super) struct Controller {
 
 /// Messages of one charger in a turn.
 const MESSAGES_PER_TURN: usize = 512;
-/// How long a controller without anything to do sleeps, in milliseconds.
+/// Longest interval between two calls of an idle controller, in milliseconds.
 const SLEEP_MAX: u64 = 60_000;
 
 impl Controller {
@@ -68,7 +68,7 @@ impl Controller {
         Now { wall: Timestamp::from_unix_ms(world.unix_ms().saturating_add(self.skew)), mono: Mono(ms) }
     }
 
-    /// The connection is up: everybody introduces themselves.
+    /// The connection is up: all chargers send Hello.
     pub fn connected(&mut self, line: u64, world: Timestamp, ms: u64, out: &mut Vec<u8>) {
         let now = self.now(world, ms);
         let mut link = ChargerClientLink::new(now.mono);
@@ -80,7 +80,7 @@ impl Controller {
         (self.line, self.link) = (Some(line), Some(link));
     }
 
-    /// The connection is gone: how long to wait before dialling, in milliseconds.
+    /// The connection has ended: returns the pause before dialling, in milliseconds.
     pub fn disconnected(&mut self) -> u64 {
         (self.line, self.link) = (None, None);
         for charger in &mut self.chargers {
@@ -91,7 +91,7 @@ impl Controller {
         most / 2 + self.dice.below(most)
     }
 
-    /// Takes in what the gate says. An error is the end of the connection.
+    /// Processes bytes of the gate. An error ends the connection.
     pub fn receive(
         &mut self,
         bytes: &[u8],
@@ -123,7 +123,7 @@ impl Controller {
         outcome
     }
 
-    /// Does what is due, says what there is to say, and tells when to be called again. An error is the end of the
+    /// Carries out due actions, sends pending messages, and returns the time of the next call. An error ends the
     /// connection.
     pub fn drive(&mut self, world: Timestamp, ms: u64, out: &mut Vec<u8>) -> (u64, Result<(), LinkError>) {
         let now = self.now(world, ms);
@@ -137,7 +137,7 @@ impl Controller {
         let mut outcome = Ok(());
         let mut deadline = None;
         if self.link.as_ref().is_some_and(|link| link.next_deadline().is_some_and(|at| at <= now.mono)) {
-            // Once per heartbeat everybody looks whether an unanswered start is to be repeated.
+            // Once per heartbeat all chargers check whether an unanswered start is to be repeated.
             self.dirty.extend(0..self.chargers.len());
         }
         let site = self.is_site();
@@ -153,7 +153,7 @@ impl Controller {
                 }
                 let channel = if site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO };
                 if send_all(link, channel, &mut messages, &mut run, now, out).is_err() {
-                    // The gate said goodbye on this channel: a new connection brings a new Hello.
+                    // The gate closed this channel: a new connection brings a new Hello.
                     outcome = Err(LinkError::Closed(crate::message::Code::ChannelUnknown));
                     run.clear();
                 }
@@ -176,7 +176,7 @@ impl Controller {
         self.due[index] = self.chargers[index].next_deadline();
     }
 
-    /// No new drivers come, and those who are there leave.
+    /// Admits no new drivers, and ends the running sessions.
     pub fn close(&mut self, world: Timestamp, ms: u64) {
         let now = self.now(world, ms);
         for (index, charger) in self.chargers.iter_mut().enumerate() {

@@ -138,7 +138,7 @@ impl Reach for Desk {
     }
 }
 
-/// A processor's connection, as its actor sees it. One that is gone was said to be gone before anything is sent.
+/// A processor's connection, as its actor uses it. Its end is reported to the actor before anything more is sent.
 pub(super) struct Outlet {
     pub line: u64,
     pub desk: Arc<Desk>,

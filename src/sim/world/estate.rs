@@ -1,4 +1,5 @@
-//! What outlives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the dice of ids.
+//! State that survives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the
+//! random numbers of ids.
 
 use crate::accounting::dossier::Billing;
 use crate::billing::{Issuer, SigningKey};

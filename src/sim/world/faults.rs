@@ -38,7 +38,7 @@ enum Often {
 }
 
 faults! {
-    /// The gate is killed; its page cache lives on.
+    /// The gate is killed; the page cache survives.
     Kill = 0, "kill", Often::Seconds(2_400);
     /// The power fails: of what was not synced any part survives.
     PowerCut = 1, "power-cut", Often::Seconds(2_400);
@@ -64,7 +64,7 @@ faults! {
     Corrupt = 11, "corrupt", Often::PerMillion(60);
     /// A connection breaks.
     Cut = 12, "cut", Often::Seconds(120);
-    /// A connection breaks, and one side only finds out by silence.
+    /// A connection breaks, and one side only detects it by its time-out.
     HalfOpen = 13, "half-open", Often::Seconds(900);
     /// The gate's wall clock is set wrong for a while, by up to a day.
     Clock = 14, "clock", Often::Seconds(7_200);
@@ -74,7 +74,7 @@ faults! {
     ProcessorOffline = 16, "processor-offline", Often::Seconds(5_400);
     /// Processors answer late, twice, wrongly or not at all.
     Processor = 17, "processor", Often::PerMillion(100_000);
-    /// A processor speaks of operations that are not its own, or that never were.
+    /// A processor sends messages about operations of others, or about unknown ones.
     Forgery = 18, "forgery", Often::Seconds(1_200);
     /// Notices of disputes, failed captures and failed refunds; partial approvals, low balances.
     Aftermath = 19, "aftermath", Often::PerMillion(80_000);
@@ -84,7 +84,7 @@ faults! {
     SnapshotRot = 21, "snapshot-rot", Often::PerMillion(250_000);
     /// A bit of an archived session changes; some time later the gate is stopped and the archive mended.
     ArchiveRot = 22, "archive-rot", Often::Seconds(3_600);
-    /// A charger is reset or replaced: it knows no session, and perhaps has another meter.
+    /// A charger is reset or replaced: it has no sessions, and perhaps another meter.
     Replaced = 23, "replaced", Often::Seconds(1_200);
 }
 
@@ -92,7 +92,7 @@ faults! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Faults(u32);
 
-/// A word that names no fault.
+/// A text that names no fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no fault; there are all, none, {names}", names = Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", "))]
 pub struct UnknownFault(String);
@@ -197,7 +197,7 @@ impl Weather {
         struck
     }
 
-    /// The same, and whoever asks counts it.
+    /// The same, and the caller counts it.
     pub fn would_strike(&mut self, fault: Fault) -> bool {
         let Often::PerMillion(mean) = fault.mean() else { return false };
         let rate = u64::from(self.rates[fault as usize]);
@@ -218,7 +218,7 @@ impl Weather {
         &self.counts
     }
 
-    /// Where misfortune throws its dice.
+    /// The random numbers of faults.
     pub fn dice(&mut self) -> &mut Dice {
         &mut self.dice
     }

@@ -1,5 +1,5 @@
-//! Laws of the money that only a look at everything can tell, by their names in the manual's chapter on payments (L1 to L21).
-//! The others are kept by the [`witness`](super::witness), step by step, and by the [`audit`](super::audit).
+//! Invariants of the money that need the whole state, by their names in the manual's chapter on payments (L1 to L21).
+//! The [`witness`](super::witness) checks the others step by step, and the [`audit`](super::audit) at the end.
 
 use super::process::Process;
 use super::settlement::{EVER, dossier_session};
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// Documents of all sessions, by series.
 type Documents = BTreeMap<SeriesId, Vec<Issued>>;
 
-/// Looks at every session that was put away, and at the series that number what they came to.
+/// Checks every archived session, and the series that number their documents.
 pub(super) fn check(world: &mut World) {
     let mut documents = Documents::new();
     let mut wrong = Vec::new();
@@ -47,7 +47,7 @@ pub(super) fn check(world: &mut World) {
     tell(&mut world.witness, wrong);
 }
 
-/// Shows every session that was put away, as it was the last time.
+/// Shows every session that was archived, as it was the last time.
 pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
     let read = world.estate.archive.range(EVER.0, EVER.1, &mut |archived| {
         if let Some(session) = dossier_session(&archived.dossier) {
@@ -88,8 +88,8 @@ fn never_costs_more_than_was_held(session: &Session) -> Option<String> {
     (payable > authorized).then(|| format!("L15: {} costs {payable}, and {authorized} were held", session.id))
 }
 
-/// L12: every series is numbered from 1 without a gap, as far as its home says that it goes, and every number has reached its
-/// session; L20: its chain holds.
+/// L12: every series is numbered from 1 without a gap, up to the last number of its home, and every number has
+/// reached its session; L20: its chain holds.
 fn series_have_no_gap(process: &Process, documents: &Documents) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut homes: BTreeMap<&SeriesId, &OpenSeries> = BTreeMap::new();
@@ -126,7 +126,7 @@ fn a_document_has_one_number(documents: &Documents) -> Vec<String> {
             wrong.push(format!("L21: {id} has the numbers {other} and {}", issued.number));
         }
         let kind = if total.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
-        // The partition is not asked for where one series numbers the documents of all.
+        // The family does not depend on the partition where one series numbers all documents.
         if !SeriesNames::default().family(kind, total.currency, PartitionId(0)).has(&issued.number) {
             wrong.push(format!("L21: {} is of no series for such documents of all partitions", issued.number));
         }
@@ -134,7 +134,7 @@ fn a_document_has_one_number(documents: &Documents) -> Vec<String> {
     wrong
 }
 
-/// What is done to a numbered document, in words and in deed.
+/// A change of a numbered document: its description, and the function.
 type Change<'a> = (&'a str, &'a dyn Fn(&mut Issued));
 
 /// L20: whatever bit of a numbered document is changed, its chain does not hold any more.

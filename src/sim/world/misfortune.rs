@@ -1,4 +1,4 @@
-//! Misfortune in a simulated world, and orders of those who run it.
+//! Fault injection in a simulated world, and orders of operators.
 
 use super::agenda::Event;
 use super::estate::PARTITIONS;
@@ -102,7 +102,7 @@ impl World {
         true
     }
 
-    /// A bit of an archived session changes: whoever asks for it has to hear that it is damaged, and nobody else anything.
+    /// Flips a bit of an archived session: requests for it must report the damage, and others must be unaffected.
     fn strike_archive(&mut self, roll: u64) -> bool {
         let sold = &self.witness.sold;
         let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// The gate is stopped, and the archive has again what it had. Whatever asked in vain asks again.
+    /// Stops the gate and restores the archive. Failed requests are repeated.
     pub(super) fn mend(&mut self) {
         let is_damaged = self.look_at_rotten();
         let Some((session, bit)) = self.rotten.take() else { return };
@@ -165,7 +165,7 @@ impl World {
         match fault {
             Fault::HalfOpen => {
                 self.network.silence(line);
-                // One side learns of it, the other one has to notice the silence.
+                // The end is reported to one side; the other one detects it by its time-out.
                 let side = if self.weather.dice().chance(5_000) { Side::Gate } else { Side::Peer };
                 let after = 1 + self.weather.dice().below(2 * SECOND);
                 self.agenda.after(after, Event::Ended(line, side));
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// A connection breaks; its sides learn of it at moments of their own.
+    /// Breaks a connection; its sides detect it at different times.
     fn cut(&mut self, line: u64) -> bool {
         let lives = self.network.peer(line).is_some();
         self.network.silence(line);
@@ -186,7 +186,7 @@ impl World {
         lives
     }
 
-    /// A processor speaks of what is not its own.
+    /// A processor sends a message about an operation that is not its own.
     fn forge(&mut self, roll: u64) -> bool {
         let Some(operation) = self.witness.last_sent() else { return false };
         let owner =
@@ -206,7 +206,7 @@ impl World {
         true
     }
 
-    /// Somebody at a desk: stops a session, puts money on an account, gives money back.
+    /// Orders of operators: stop a session, top up an account, refund.
     fn operate(&mut self, roll: u64) -> bool {
         let Some(process) = &self.process else { return false };
         match roll % 4 {

@@ -123,7 +123,7 @@ impl World {
         }
     }
 
-    /// The gate is killed while nothing is under way, and begins anew: nothing may differ.
+    /// The gate is killed while nothing is in progress, and begins anew: nothing may differ.
     fn begin_anew(&mut self) {
         let store = self.kill_disk();
         self.begin_on(store, 0);
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// Everything that was put away is in the archive as it was the last time.
+    /// Everything that was archived is in the archive as it was the last time.
     fn look_at_archive(&mut self) {
         let mut wrong: Vec<SessionId> = Vec::new();
         for (session, whole) in &self.witness.archived {

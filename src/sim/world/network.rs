@@ -1,7 +1,7 @@
-//! Connections of a simulated world: bytes on their way in both directions, and what befalls them.
+//! Connections of a simulated world: bytes in transit in both directions, and faults.
 //!
-//! A healthy connection keeps order and loses nothing, as TCP does. One on which bytes were lost, doubled or swapped is
-//! *sick*: it breaks within a minute, so that whatever waits for an answer is asked again on the next one.
+//! A healthy connection keeps order and loses nothing, as TCP does. One on which bytes were lost, doubled or swapped
+//! is *sick*: it breaks within a minute, so that unanswered requests are repeated on the next one.
 
 use super::agenda::{Agenda, Event};
 use super::faults::{Fault, Weather};
@@ -23,7 +23,7 @@ impl Side {
     }
 }
 
-/// Who holds the far end of a connection.
+/// The peer at the far end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Peer {
     /// A charger or a site controller, by its place in the fleet.
@@ -35,7 +35,7 @@ pub(super) enum Peer {
 /// All connections.
 #[derive(Default)]
 pub(super) struct Network {
-    /// Looked up by number only: the order of a map never shows.
+    /// Accessed by number only, so the order of the map has no effect.
     lines: HashMap<u64, Line>,
     opened: u64,
     spare: Vec<Vec<u8>>,
@@ -46,7 +46,7 @@ struct Line {
     to_gate: Way,
     to_peer: Way,
     sick: bool,
-    /// Sides that know that it is gone.
+    /// Whether the end was reported to each side.
     gate_knows: bool,
     peer_knows: bool,
 }
@@ -57,7 +57,7 @@ struct Way {
     on_their_way: VecDeque<(u64, Vec<u8>)>,
     /// When the last of them arrives.
     last: u64,
-    /// Whoever should hear is gone, or hears nothing any more.
+    /// The receiver is gone, or gets nothing any more.
     deaf: bool,
 }
 
@@ -76,7 +76,7 @@ impl Network {
         self.opened
     }
 
-    /// Who is at the far end.
+    /// The peer at the far end.
     pub fn peer(&self, line: u64) -> Option<Peer> {
         self.lines.get(&line).map(|line| line.peer)
     }
@@ -162,8 +162,8 @@ impl Network {
         }
     }
 
-    /// One side lets go of a connection: it hears nothing more, and the other side learns of it after what is on its way
-    /// to it.
+    /// One side closes a connection: it receives nothing more, and the other side detects it after the bytes in
+    /// transit.
     pub fn close(&mut self, line: u64, by: Side, agenda: &mut Agenda) {
         let Some(connection) = self.lines.get_mut(&line) else { return };
         let at = connection.way(by.other()).last.max(agenda.now() + 20);
@@ -173,7 +173,7 @@ impl Network {
         self.ended(line, by);
     }
 
-    /// Nothing passes any more in either direction. Who learns of it is for the caller to say.
+    /// Stops all bytes in both directions. The caller reports the end to the sides.
     pub fn silence(&mut self, line: u64) {
         if let Some(connection) = self.lines.get_mut(&line) {
             connection.to_gate.make_deaf();
@@ -181,7 +181,7 @@ impl Network {
         }
     }
 
-    /// One side has learnt that the connection is gone.
+    /// The end of the connection was reported to one side.
     pub fn ended(&mut self, line: u64, side: Side) {
         let Some(connection) = self.lines.get_mut(&line) else { return };
         connection.way(side).make_deaf();

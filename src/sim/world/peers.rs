@@ -1,4 +1,5 @@
-//! The peers of a simulated world and their connections: who there is, how they dial, and how bytes reach them.
+//! The peers of a simulated world and their connections: which ones there are, how they dial, and how bytes reach
+//! them.
 
 use super::Settings;
 use super::agenda::Event;
@@ -45,7 +46,7 @@ impl World {
         }
     }
 
-    /// A peer has learnt that its connection is gone, and will dial again.
+    /// The end of a connection was reported to its peer, which will dial again.
     pub(super) fn peer_lost(&mut self, line: u64, peer: Peer) {
         match peer {
             Peer::Fleet(place) => {
@@ -162,7 +163,7 @@ pub(super) fn card_of(account: &AccountId) -> Credential {
     Credential { kind: CredentialKind::Rfid, token: uid.into_bytes().into() }
 }
 
-/// Who charges: sites, and chargers on connections of their own.
+/// The chargers: sites, and chargers on connections of their own.
 pub(super) fn fleet(
     settings: &Settings,
     weather: &Weather,
@@ -224,7 +225,7 @@ pub(super) fn fleet(
     fleet
 }
 
-/// Who pays: three processors that declare different things.
+/// The processors: three with different capabilities.
 pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> Vec<Bank> {
     let bank = |name: &str, dice: &mut Dice| {
         let id = ProcessorId::new(name).expect("an id");

@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 
 /// A gate that runs.
 pub(super) struct Process {
-    /// The life that this is, counted from 1.
+    /// The number of this run, counted from 1.
     pub life: u32,
     /// Snapshots that were damaged when it began, and for which older ones stood in.
     pub damaged: Vec<Damage>,
@@ -57,7 +57,7 @@ struct Outside {
     trim: Option<Sequences>,
     archiver: Archiver,
     processors: BTreeMap<ProcessorId, ProcessorActor>,
-    /// Looked up by number only.
+    /// Accessed by number only.
     ends: HashMap<u64, End>,
     /// What leaves: bytes by connection, and connections that are closed after them.
     told: Vec<(u64, Vec<u8>)>,
@@ -102,7 +102,7 @@ enum Kind {
 }
 
 impl Process {
-    /// Starts on what a store has. Nothing has been asked again yet: that is [`Process::resume`].
+    /// Starts on the contents of a store. [`Process::resume`] repeats the requests.
     pub fn start(estate: &Arc<Estate>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
         let house = Arc::new(estate.house());
         let workers = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
@@ -140,7 +140,7 @@ impl Process {
         Ok(Process { life, damaged: recovered.damaged, drivers, schedule, outside })
     }
 
-    /// Asks again what was in flight.
+    /// Repeats the requests that were in flight.
     pub fn resume(&mut self, now: Now, witness: &mut Witness) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
@@ -201,7 +201,7 @@ impl Process {
         self.outside.failure.take()
     }
 
-    /// A peer's connection, whose handshake is done.
+    /// A peer's connection, after its handshake.
     pub fn accept(&mut self, line: u64, peer: Peer, subject: Subject, now: Now) {
         let identity = PeerIdentity { trust_domain: "world".into(), subject };
         let outside = &mut self.outside;
@@ -228,7 +228,7 @@ impl Process {
         self.settle(now, witness);
     }
 
-    /// A connection is gone.
+    /// A connection has ended.
     pub fn ended(&mut self, line: u64, now: Now, witness: &mut Witness) {
         self.begin(now);
         self.outside.forget(line);
@@ -249,7 +249,7 @@ impl Process {
         self.settle(now, witness);
     }
 
-    /// Links whose peers were silent for too long are closed.
+    /// Closes links whose peers have timed out.
     pub fn sweep(&mut self, lines: &[u64], now: Now, witness: &mut Witness) {
         self.begin(now);
         for line in lines {
@@ -281,7 +281,7 @@ impl Process {
         self.settle(now, witness);
     }
 
-    /// Hands what waits to the disk, if the disk is free: whether a commit is under way now that was not before.
+    /// Hands what waits to the disk, if the disk is free: whether a commit is in progress now that was not before.
     pub fn begin_commit(&mut self) -> bool {
         let outside = &mut self.outside;
         if outside.writer.has_gathered() || outside.queued.is_empty() {
@@ -481,7 +481,7 @@ impl Outside {
         }
     }
 
-    /// The gate closes a connection, after what was said on it.
+    /// Closes a connection, after the bytes sent on it.
     fn drop_line(&mut self, line: u64) {
         self.forget(line);
         self.closed.push(line);

@@ -61,7 +61,7 @@ pub struct Report {
     pub generations_dropped: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<String, u64>,
-    /// Looks at a session's guards.
+    /// Checks of a session's guards.
     pub looks: u64,
     /// Captured, in minor units, by the books.
     pub captured_minor: i64,
@@ -172,7 +172,7 @@ impl Report {
         }
     }
 
-    /// Whether every promise was kept.
+    /// Whether every invariant held.
     pub fn is_good(&self) -> bool {
         self.violations.is_empty() && self.reckoning == Reckoning::default()
     }

@@ -1,5 +1,5 @@
-//! Settlement in a simulated world: when everything has come to its end, each processor says what it pays out, and lies about
-//! some of it; the gate lays that beside what its sessions say that was taken and given back.
+//! Settlement in a simulated world: at the end each processor sends its payouts, with some false lines; the gate
+//! matches them with the captures and refunds of its sessions.
 
 use super::world::{SECOND, World};
 use crate::accounting::dossier::Dossier;
@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Looks, half a minute apart, within which a batch is taken in and booked.
+/// Checks, half a minute apart, within which a batch is received and booked.
 const LOOKS: u32 = 240;
 
 /// What processors took and gave back by the gate's sessions.
@@ -102,7 +102,7 @@ impl World {
     }
 }
 
-/// What was taken and given back at outside processors, by the sessions as they were put away.
+/// What was taken and given back at outside processors, by the sessions as they were archived.
 fn moved(world: &World) -> Moved {
     let mut moved = Moved::new();
     super::laws::each_session(world, &mut |session| {
@@ -119,7 +119,7 @@ fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
     all.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)).collect()
 }
 
-/// The sessions of a dossier, whatever it says of the time.
+/// The sessions of an archive record, whatever its time.
 pub(super) fn dossier_session(bytes: &[u8]) -> Option<Session> {
     Dossier::from_bytes(bytes).ok().map(|dossier| dossier.session)
 }

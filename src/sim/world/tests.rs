@@ -1,4 +1,4 @@
-//! Worlds that everybody who builds this sees: few, small, with everything that can go wrong.
+//! Worlds that run with the tests: few, small, with all faults.
 
 use super::*;
 use crate::node::planted::{self, Bug};
@@ -70,7 +70,7 @@ fn a_long_simulation_is_many_worlds() {
     assert_eq!(told, [(5, WORLD_MINUTES_MAX), (6, WORLD_MINUTES_MAX), (7, 60)]);
 }
 
-/// Times in calm weather are those of the gate only if nobody is still cut off by what went wrong before.
+/// Times in calm weather are those of the gate only if no peer is still disconnected by an earlier fault.
 #[test]
 fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
     let mut world = World::new(&Settings { seed: 3, minutes: 60, chargers: 8, faults: Faults::NONE });

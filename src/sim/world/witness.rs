@@ -1,7 +1,7 @@
-//! Who watches a simulated world: what the gate lets out is compared with what it was allowed to, step by step.
+//! Checker of a simulated world: compares the gate's outputs with its durable facts, step by step.
 //!
-//! The cheap checks run on whatever a step touched; what they need to remember is kept here, outside of the gate, so that a
-//! gate that forgets is found out.
+//! The cheap checks run on everything that a step changed; their own state is kept here, outside of the gate, so that
+//! lost state of the gate is detected.
 
 use super::process::Process;
 use crate::accounting::dossier::Dossier;
@@ -17,7 +17,7 @@ use crate::units::{ChargerId, Cost, OpId, PartitionId, SessionId, SessionKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 
-/// A promise that was broken.
+/// An invariant that was violated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Violation {
     /// The seed of the world.
@@ -30,7 +30,7 @@ pub struct Violation {
     pub what: String,
 }
 
-/// The promises that were kept so far, and those that were not.
+/// Checks that held so far, and violations.
 pub(super) struct Witness {
     pub seed: u64,
     pub step: u64,
@@ -41,23 +41,23 @@ pub(super) struct Witness {
     pub tally: Tally,
     /// Readings that were acknowledged, of sessions without a receipt, with the running cost.
     acknowledged: HashMap<(ChargerId, SessionKey), Acknowledged>,
-    /// Operations that were sent in this life of the gate.
+    /// Operations that were sent in this run of the gate.
     sent: Vec<OpId>,
-    /// Receipts that were given out in this life.
+    /// Receipts that were sent in this run.
     receipts: Vec<SessionId>,
-    /// What became of the holds of live sessions.
+    /// Endings of the holds of live sessions.
     seen: HashMap<SessionId, Seen>,
     /// Entries in the books of each partition when they were last found balanced.
     entries: BTreeMap<PartitionId, u64>,
-    /// Sessions that were put away, as they were the last time.
+    /// Sessions that were archived, as they were the last time.
     pub closed: HashMap<SessionId, Closed>,
-    /// Checksums of what was put away of each.
+    /// Checksums of what was archived of each.
     pub archived: HashMap<SessionId, u32>,
     /// Every receipt that was given out: total and cost.
     pub told_receipts: HashMap<SessionId, Vec<(i64, String)>>,
     /// Sessions that brought money, with how much: some of it may be given back.
     pub sold: Vec<(SessionId, i64)>,
-    /// What chargers say of sessions with receipts.
+    /// Sessions with receipts, as their chargers report them.
     pub finished: Vec<Finished>,
     /// Whether times to settle are measured now.
     pub is_calm_since: Option<u64>,
@@ -82,7 +82,7 @@ pub(super) struct Settle {
     pub calm_voids: Vec<u32>,
 }
 
-/// A session that was put away.
+/// A session that was archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Closed {
     pub payable: i64,
@@ -108,7 +108,7 @@ struct Seen {
     endings: Vec<(Ordinal, Ending)>,
 }
 
-/// Violations that are told; more of them say nothing new.
+/// Violations that are reported; further ones add nothing new.
 const VIOLATIONS_MAX: usize = 50;
 /// A cost may fall by less than one block of energy when a price changes, because `step_size` counts at the price of the last
 /// component alone (the manual on pricing): 1 Wh here, at less than 1.00 per kWh.
@@ -139,7 +139,7 @@ impl Witness {
         }
     }
 
-    /// Notes a broken promise.
+    /// Records a violation.
     pub fn violated(&mut self, what: impl FnOnce() -> String) {
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(Violation { seed: self.seed, step: self.step, at_ms: self.now, what: what() });
@@ -316,8 +316,8 @@ impl Witness {
                 (None, None) => {}
             }
         }
-        // A capture that was refused and approved after all leaves the one that was asked for instead on its way: its
-        // processor refuses it, and counts it if it does not.
+        // After a refused capture was approved late, its replacement is still in flight: its processor refuses it, and
+        // counts it if it does not.
         let again = payment.live_operations().iter().filter(|live| {
             let hold = payment.hold(live.hold);
             let single = hold.is_some_and(|hold| hold.captured_minor > 0 && !hold.capabilities().multiple_captures());
@@ -349,7 +349,7 @@ impl Witness {
         }
     }
 
-    /// A closed session is put away: its hold has ended once, and its figures agree with its receipt.
+    /// A closed session is archived: its hold has ended once, and its figures agree with its receipt.
     pub fn put_away(&mut self, dossier: &Dossier, bytes: &[u8]) {
         let session = &dossier.session;
         self.archived.insert(session.id, crc32fast::hash(bytes));
@@ -357,7 +357,7 @@ impl Witness {
         let (Stage::Closed(ended), id) = (&session.stage, session.id) else {
             return self.violated(|| format!("{} is put away and not closed", session.id));
         };
-        // Its readings are safe with it, whatever its charger's actor remembers.
+        // The session's readings are archived with it, whatever its charger's state has.
         if let Some(known) = self.acknowledged.remove(&(session.charger.clone(), session.key)) {
             let sequence = session.meter.sequence;
             self.check(known.up_to <= sequence, || {
@@ -374,7 +374,7 @@ impl Witness {
         };
         match self.closed.insert(id, closed) {
             Some(before) if before != closed => {
-                // A charger that was silent for too long may tell more later: a correction, and never downward.
+                // A charger may report more after its session was ended: a correction, and never downward.
                 let grows = before.sequence <= closed.sequence && before.payable <= closed.payable;
                 let grows =
                     grows && before.energy <= closed.energy && before.cost.parts() < closed.cost.parts() + BLOCK;
@@ -431,7 +431,7 @@ impl Witness {
         self.finished.push(finished);
     }
 
-    /// The gate began anew: everything that it had told anybody is there.
+    /// The gate restarted: everything that it had sent is in its state.
     pub fn recovered(&mut self, process: &Process) {
         self.seen.clear();
         self.entries.clear();
@@ -464,13 +464,13 @@ impl Witness {
         }
     }
 
-    /// The last operation that was sent, for somebody to lie about.
+    /// The last operation that was sent, for a forged message.
     pub fn last_sent(&self) -> Option<OpId> {
         self.sent.last().copied()
     }
 }
 
-/// Whether a payment knows an operation; inquiries have numbers of their own and leave no trace.
+/// Whether a payment has an operation; inquiries have numbers of their own and are not stored.
 fn knows(payment: &Payment, operation: OpId) -> bool {
     let number = operation.ordinal();
     number >= 0x8000
@@ -478,7 +478,7 @@ fn knows(payment: &Payment, operation: OpId) -> bool {
         || payment.past_operations().iter().any(|past| past.number.0 == number)
 }
 
-/// A hold ends once; what is learnt later may only correct what its end was about.
+/// A hold ends once; later messages may only correct that end.
 fn may_become(before: Ending, now: Ending) -> bool {
     before == now
 }

@@ -35,10 +35,10 @@ pub(super) struct World {
     pub epoch: Timestamp,
     /// How far the gate's wall clock is off, in milliseconds.
     pub clock_off: i64,
-    /// The monotonic clock of this life of the gate began here.
+    /// Start of the monotonic clock of this run of the gate.
     mono_from: u64,
     life: u32,
-    /// A gate that died while nothing was under way, as it was.
+    /// A gate that died while nothing was in progress, as it was.
     last: Option<Process>,
     /// What will fail on the disk is a loss of power.
     pub power_fails: bool,
@@ -120,7 +120,7 @@ impl World {
         world
     }
 
-    /// The gate starts, accounts are opened, everybody dials, and misfortune is put on the agenda.
+    /// Starts the gate, opens accounts, connects all peers, and schedules the faults.
     fn begin(&mut self) {
         self.start();
         for account in self.accounts.clone() {
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more, nobody new comes, and everything comes to its end: whether it did in time.
+    /// Stops faults and new drivers, and lets everything end; returns whether it did in time.
     pub fn come_to_rest(&mut self) -> bool {
         self.resting = true;
         self.calm(true);
@@ -296,7 +296,7 @@ impl World {
         }
     }
 
-    /// What the gate has to say is sent, and what it has to write is written.
+    /// Sends the gate's outputs, and writes its records.
     pub(super) fn after_gate(&mut self) {
         let Some(process) = &mut self.process else { return };
         let (told, closed) = process.take_told();
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    /// The process is gone, the system and its page cache are not: what the next process opens.
+    /// Ends the process, with system and page cache intact: returns the store that the next process opens.
     pub fn kill_disk(&mut self) -> Box<dyn Store> {
         self.disk.kill();
         self.disk.store()
@@ -385,7 +385,7 @@ impl World {
             return;
         }
         self.life += 1;
-        // The monotonic clock begins anywhere in each life.
+        // The monotonic clock begins at a random value in each run.
         self.mono_from = self.dice.below(1_000_000_000);
         let now = self.now();
         let rotten = self.rot_snapshot();
@@ -405,7 +405,7 @@ impl World {
                 }
                 self.witness.recovered(&process);
                 if self.weather.strikes(Fault::Nested) && self.life > 1 {
-                    // It asks again what was in flight, and dies before any of that is durable.
+                    // It repeats requests that were in flight, and is killed before they are durable.
                     process.resume(now, &mut self.witness);
                     self.process = Some(process);
                     self.die("killed while it began", self.life.is_multiple_of(2));
@@ -463,7 +463,7 @@ impl World {
         }
     }
 
-    /// Whoever was cut off dials now, and not only at the moment for which that was put on the agenda.
+    /// Disconnected peers dial now, before their scheduled time.
     fn reconnect(&mut self) {
         for place in 0..self.banks.len() {
             if std::mem::take(&mut self.banks[place].offline_until) > self.agenda.now() {
