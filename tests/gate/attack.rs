@@ -1,4 +1,4 @@
-//! `wattstile sim attack` as a person runs it: every attacker beside honest traffic, and runs that have to fail.
+//! `wattstile sim attack` from the command line: every attacker beside regular traffic, and runs that have to fail.
 
 use serde_json::Value;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A network on one machine, looked at from outside: over its console while it runs, and in its data afterwards.
+//! A network on one machine, inspected through its console while it runs, and through its data afterwards.
 
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -34,7 +34,7 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-/// Before there is a gate to show: whoever asks learns that the process lives, and how far it is.
+/// Before the gate has started, health requests show that the process lives, and its progress.
 #[test]
 fn a_gate_that_recovers_is_live_and_not_ready() {
     let loopback = ([127, 0, 0, 1], 0).into();
@@ -64,7 +64,7 @@ fn a_running_gate_and_its_data_tell_the_same() {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    // Health and metrics are for everybody, the rest is behind the token.
+    // Health and metrics are open to all clients, the rest requires the token.
     assert_eq!(plain(address, "/livez"), (200, "ok\n".to_owned()));
     assert_eq!(plain(address, "/readyz").0, 200);
     let (status, metrics) = plain(address, "/metrics");

@@ -90,7 +90,7 @@ fn each_step_of_a_request_has_its_time_and_its_size() {
     let body_max = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
     let head = timed("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ".to_owned());
     let silent = timed(String::new());
-    // It is answered, and then says nothing more.
+    // It gets its answer, and then sends nothing more.
     let idle = timed("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned());
     let body = timed("POST /api/backup HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{".to_owned());
     let large = "x".repeat(limits::CONSOLE_BODY_BYTES + 1);
@@ -142,8 +142,8 @@ fn floods_of_one_question_do_not_keep_health_waiting() {
     assert!(scraped.load(Ordering::Relaxed) > 100, "scrapes are answered meanwhile");
 }
 
-/// With room for 512 files the console and the probes are held by some two thousand connections that never ask anything. The
-/// log turns over beside them, nothing is lost, and whoever does ask is answered.
+/// With room for 512 files the console and the probes are held by some two thousand connections without a request.
+/// The log turns over beside them, nothing is lost, and actual requests are answered.
 #[test]
 fn thousands_of_slow_connections_leave_the_journal_its_files_and_others_their_answers() {
     assert!(descriptors::raise_limit() > 4_000, "this test holds many connections");

@@ -72,7 +72,7 @@ fn killed_at_random_moments_the_demonstration_goes_on() {
     for round in 0..kills {
         let started = Instant::now();
         let mut demo = start(&data);
-        // Some do not live to see a reading, and are killed while they make or recover their data.
+        // Some are killed before the first reading, while they make or recover their data.
         let wait = if dice.chance(3_000) {
             dice.between(0, 1_000)
         } else {

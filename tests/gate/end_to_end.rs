@@ -46,7 +46,7 @@ fn whoever_errs_is_told_so_and_nobody_else_notices() {
             assert_gone(rude.hears().await, Code::FrameTooLong);
         }
 
-        // A processor's certificate at the chargers' door: not one byte is answered.
+        // A processor's certificate at the chargers' listener: not one byte is answered.
         let refused = match processor_as_charger.dial().await {
             Err(_) => true,
             Ok(mut stream) => matches!(stream.read(&mut [0; 1]).await, Ok(0) | Err(_)),
@@ -71,12 +71,12 @@ fn whoever_errs_is_told_so_and_nobody_else_notices() {
         assert_eq!(refusals[0], Code::CredentialDeclined);
         assert_eq!(refusals.last(), Some(&Code::TooManyRefusals), "{refusals:?}");
 
-        // A second connection with the same certificate: the newer one wins, the older is told and closed.
+        // A second connection with the same certificate: the newer one wins, the older gets the code and is closed.
         let mut newer = Driven::dial(&bad).await;
         assert!(matches!(newer.hello("BAD-1").await, ToCharger::HelloAck(_)));
         assert_gone(guesser.hears().await, Code::Replaced);
 
-        // A reading out of order, a register that falls: told, and the session goes on.
+        // A reading out of order, a register that falls: refused, and the session continues.
         honest.says(&FromCharger::Reading { session: SessionKey(1), reading: reading(2, 20) }).await;
         let answer = honest.hears().await;
         assert!(

@@ -1,6 +1,6 @@
-//! Damage to the files of a log, wherever it strikes: the log opens with everything that was confirmed, or with its last
-//! group commits cut away cleanly, or says where it is damaged and what is lost. It never panics, and it never shows a record
-//! that was not recorded, or leaves one out in the middle.
+//! Damage to the files of a log, wherever it strikes: the log opens with everything that was confirmed, or with its
+//! last group commits cut away cleanly, or the damage is reported with its position and the loss. It never panics,
+//! and it never shows a record that was not recorded, or leaves one out in the middle.
 //!
 //! `WATTSTILE_DAMAGES` sets how many places are struck, `WATTSTILE_SEED` where.
 
@@ -19,12 +19,13 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What a partition's record says: it can be told from every other one.
+/// The text of a partition's record: distinct from every other one.
 fn text(partition: u16, sequence: u64, length: usize) -> String {
     format!("{partition}/{sequence};").repeat(length / 8 + 1)
 }
 
-/// Three processes wrote this log; the last one was killed, or closed it. Says what was confirmed before the last group.
+/// Three processes wrote this log; the last one was killed, or closed it. Returns what was confirmed before the last
+/// group.
 fn make(path: &Path, closed: bool, dice: &mut Dice) -> (Sequences, Sequences) {
     let dir = DataDir::create(path, LAYOUT).unwrap();
     let mut before_last = Sequences::new(PARTITIONS);
@@ -69,7 +70,7 @@ fn files(data: &Path) -> Vec<PathBuf> {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Blow {
-    /// One bit, in bytes that are not zero: what nobody wrote to hurts nobody.
+    /// One bit, in bytes that are not zero: unwritten bytes do not matter.
     Bit,
     /// One bit in the last bytes that were written.
     LastBit,

@@ -1,5 +1,5 @@
-//! Weeks of load in minutes: sessions begin, tick, end and are put away, snapshots are taken, the log is let go. What the data
-//! directory occupies is the live state (twice), the archive, and a log of bounded size, however much was written.
+//! Weeks of load in minutes: sessions begin, tick, end and are archived, snapshots are taken, the log is trimmed. The
+//! data directory contains the live state (twice), the archive, and a log of bounded size, however much was written.
 //!
 //! `WATTSTILE_GROWTH_MIB` sets how much goes through the log; the course is printed. A charging session of eight hours that
 //! ticks every minute writes about 25 KB.
@@ -21,7 +21,7 @@ fn bytes_below(path: &Path) -> u64 {
     entries
         .map(|entry| match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             true => bytes_below(&entry.path()),
-            // What it occupies, not how long it says it is.
+            // Occupied blocks, not the length of the file.
             false => entry.metadata().map_or(0, |found| found.blocks() * 512),
         })
         .sum()

@@ -115,7 +115,7 @@ fn payload(partition: u16, number: u64, length: u64) -> impl Iterator<Item = u8>
     number.to_le_bytes().into_iter().chain((8..length).map(move |at| fill[at as usize % 8]))
 }
 
-/// Opens what is left and holds it against what was confirmed. Then goes on with it, and opens it again.
+/// Opens the rest and compares it with what was confirmed. Then continues with it, and opens it again.
 fn survives(data: &Path, confirmed: &Sequences) -> Result<(), String> {
     for _ in 0..2 {
         let opened = std::panic::catch_unwind(|| {
@@ -307,7 +307,7 @@ fn child_payload() {
     println!("\npayload and written {payload} {}", written_bytes() - before);
 }
 
-/// Bytes that this process has sent to storage; zero where the system does not say.
+/// Bytes that this process has sent to storage; zero where the system does not report it.
 fn written_bytes() -> u64 {
     let counters = fs::read_to_string("/proc/self/io").unwrap_or_default();
     let line = counters.lines().find_map(|line| line.strip_prefix("write_bytes: "));
@@ -354,7 +354,7 @@ fn child_process() {
     loop {
         commit_some(&mut log, &mut appender, &mut dice, 100_000);
         let total: u64 = log.sequences().iter().map(|(_, last)| last.0).sum();
-        // The line stands behind what the test harness writes; nobody reading means that it is over.
+        // The line follows the output of the test harness; a closed pipe ends the loop.
         if writeln!(out, "\nconfirmed {total}").and_then(|()| out.flush()).is_err() {
             return;
         }
@@ -386,7 +386,7 @@ struct Ext4 {
 }
 
 impl Ext4 {
-    /// Makes and mounts one, or says why that cannot be done here.
+    /// Makes and mounts one, or returns why that is impossible here.
     fn make() -> Option<Ext4> {
         if std::env::var_os("WATTSTILE_TEST_MOUNTS").is_none() {
             eprintln!("skipped: WATTSTILE_TEST_MOUNTS=1 lets this test make and mount a file system");
@@ -435,7 +435,7 @@ impl Ext4 {
         let shutdown = "import fcntl,os,struct,sys\n\
                         fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
         run("python3", &["-c", shutdown, &self.mounted().to_string_lossy()]).unwrap();
-        // What was confirmed before the power went counts, whether or not anybody had read it.
+        // Confirmed records count, whether or not the parent had read the confirmation.
         child.kill().unwrap();
         child.wait().unwrap();
         run("umount", &[&self.mounted().to_string_lossy()]).unwrap();
@@ -477,7 +477,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-/// How one would write it without having looked: the same blocks in sled, and its flush.
+/// The simple way: the same blocks in sled, and its flush.
 struct FlushAlone {
     db: sled::Db,
 }

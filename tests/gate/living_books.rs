@@ -29,7 +29,7 @@ const UNLINKED: [(CredentialKind, &str); 3] = [
     (CredentialKind::Rfid, "fleet-7"),
 ];
 
-/// A charger that the test speaks for.
+/// A charger that the test drives.
 struct Charger {
     stream: Box<dyn Duplex>,
     link: ChargerClientLink,
@@ -123,7 +123,7 @@ impl Bench {
         serde_json::from_str(&out).unwrap()
     }
 
-    /// Asks until it is so.
+    /// Repeats the check until it holds.
     fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !so() {
@@ -141,7 +141,7 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// No other user of the machine may look into it.
+/// No other user of the machine can read it.
 fn assert_private(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mut all = Vec::new();
@@ -233,7 +233,7 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!((&sheet["paid"], &sheet["promotional"]), (&"49.89".into(), &"0.00".into()), "{sheet}");
     assert_eq!(sheet["credentials"][0], shown.as_str());
 
-    // A card pays onto it: the processor is asked, and the account has what was captured.
+    // A card pays onto it: the processor gets the request, and the account is credited with the captured amount.
     let paid = bench.json(&["account", "topup", "fleet-7", "10.00", "--card", TOKEN]);
     assert_eq!(paid["paid"], "59.89", "{paid}");
     let (code, _, error) = bench.verb(&["account", "topup", "fleet-7", "10.00", "--card", "tok_decline_hard"]);
@@ -279,7 +279,7 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
         }
     }
 
-    // Killed and started again, it says the same.
+    // Killed and started again, it has the same state.
     bench.gate.kill();
     bench.gate.start_again();
     assert_eq!(bench.json(&["invoice", "ls"]), invoices);
@@ -302,7 +302,7 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     assert_eq!(bench.verb(&["invoice", "verify-series"]).0, 0);
     assert_eq!(bench.json(&["ledger", "trial-balance"])["imbalance_minor"], 0);
 
-    // Nowhere in the data, nor in the gate's own words, is there anything that a driver presented.
+    // Neither the data nor the gate's output contain any credential of a driver.
     let token = std::fs::read(bench.gate.data_dir().join("data/console.json")).unwrap();
     let token = serde_json::from_slice::<Value>(&token).unwrap()["token"].as_str().unwrap().to_owned();
     assert!(!bench.gate.log().contains(&token), "the console's token is in no log");
@@ -314,7 +314,7 @@ fn money_at_a_real_gate_is_numbered_settled_and_balanced_and_tokens_are_nowhere(
     drop(service);
 }
 
-/// What an import says is what the gate booked; the same list twice is seen, and a batch can be taken back.
+/// An import reports what the gate booked; the same list twice is detected, and a batch can be reverted.
 fn imported_lists_are_told_and_taken_back(bench: &Bench, settled: &str) {
     let file = |bench: &Bench, name: &str, text: &str| {
         let path = bench.gate.data_dir().join(name);
@@ -338,7 +338,7 @@ fn imported_lists_are_told_and_taken_back(bench: &Bench, settled: &str) {
     };
     let before = balance(bench, "bank");
 
-    // The dry run says what the import says, and nothing is handed over.
+    // The dry run reports the same as the import, and sends nothing.
     let (code, dry) = import(bench, &twice, &["--dry-run"]);
     assert_eq!((code, &dry["extra"], &dry["suspense"]), (1, &2.into(), &"6.07".into()), "{dry}");
     assert_eq!(bench.json(&["recon", "report"])["batches"].as_array().unwrap().len(), 1);
@@ -352,13 +352,13 @@ fn imported_lists_are_told_and_taken_back(bench: &Bench, settled: &str) {
     let suspense = balance(bench, "suspense");
     assert!(suspense.ends_with("6.07"), "the report has the ledger's figure: {suspense}");
 
-    // Once more is the same batch; under another name it is told twice.
+    // Once more is the same batch; under another name its lines are repeated.
     let (_, again) = import(bench, &twice, &[]);
     assert_eq!((&again["already_known"], &again["suspense"]), (&true.into(), &"6.07".into()), "{again}");
     let (code, other) = import(bench, &twice, &["--batch", "other"]);
     assert_eq!((code, &other["same_as"], &other["rows"][1]["why"]), (1, &"twice.csv".into(), &"told already".into()));
 
-    // Both are taken back, one of them twice; the books are as they were.
+    // Both are reverted, one of them twice; the books are as they were.
     let revert = |bench: &Bench, name: &str| bench.json(&["recon", "revert", name, "--reason", "by mistake"]);
     assert_eq!(revert(bench, "other")["already_reverted"], false);
     let (code, dry) = import(bench, &twice, &["--dry-run", "--batch", "third"]);

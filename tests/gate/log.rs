@@ -141,7 +141,7 @@ fn each_start_stop_connection_and_refusal_is_one_line_with_fields() {
     runtime().block_on(async {
         let mut driven = Driven::dial(&dialler).await;
         driven.hello("CHG-001").await;
-        // No processor has ever come: there is nobody to hold the driver's money.
+        // No processor has ever connected, so no funds can be held.
         assert!(matches!(driven.start(1, "tok_1").await, ToCharger::StartRejected { .. }));
     });
     let wrong = gate.certified(&charger("CHG-002"));

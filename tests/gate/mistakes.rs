@@ -260,7 +260,7 @@ fn orders_to_a_running_gate_tell_what_is_wrong_with_them() {
     assert!(error.contains("known: R-"), "{error}");
     assert_eq!(gate.verb(&["invoice", "verify-series", "--series", "NOPE"]).0, 3);
 
-    // Everything is given back only when that is said.
+    // A full refund requires a flag.
     let (code, _, error) = gate.verb(&["refund", &ids[0]]);
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("--all") && error.contains("--amount"), "{error}");

@@ -1,5 +1,5 @@
-//! The money's messages over mutual TLS, against the gate as a process: what is false changes nothing and is told its
-//! number, and what an operator orders is what the processor is asked.
+//! The money's messages over mutual TLS, against the gate as a process: false ones change nothing and get their
+//! codes, and an operator's orders become requests to the processor.
 
 use crate::common::{Served, now};
 use serde_json::Value;
@@ -56,7 +56,7 @@ fn capabilities() -> Capabilities {
     }
 }
 
-/// A processor that says whatever it is told to say.
+/// A processor that sends scripted messages.
 struct Bank {
     pipe: Pipe,
     link: ProcessorClientLink,
@@ -110,7 +110,7 @@ impl Bank {
         Ok(self.came.pop_front().unwrap())
     }
 
-    /// The next operation, whatever else is said.
+    /// The next operation, whatever other messages arrive.
     async fn asked(&mut self) -> Operation {
         loop {
             if let ToProcessor::Operation(operation) = self.hears().await.unwrap() {
@@ -275,7 +275,7 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         while !forger.turn().await.unwrap() {}
         assert_eq!(goodbye(&mut forger).await, 110);
 
-        // Another processor's word, an operation that nobody asked for, another hold.
+        // Another processor's answer, an unknown operation, another hold.
         assert_eq!(rival.answers(2, &authorize, approved(eur(2_000))).await, 502);
         let mut elsewhere = authorize.clone();
         elsewhere.id = authorize.id.session().operation(9);
@@ -283,7 +283,7 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         let mut mistaken = authorize.clone();
         mistaken.hold = HoldId(elsewhere.id);
         assert_eq!(bank.answers(4, &mistaken, approved(eur(2_000))).await, 503);
-        // Amounts that cannot follow from what was asked, and another currency.
+        // Amounts that contradict the request, and another currency.
         for (number, amount, code) in [
             (5, eur(0), 504),
             (11, eur(-2_000), 504),

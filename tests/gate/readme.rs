@@ -1,4 +1,4 @@
-//! What the README says a newcomer can do is done here.
+//! Runs the commands of the README.
 
 use serde_json::Value;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! A gate of which a shard hangs, looked at from outside.
+//! A gate with a hanging shard, inspected from outside.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
-/// A shard that hangs: the gate says so, in time, and so do the verbs.
+/// A shard that hangs: the gate reports it in time, and so do the verbs.
 #[test]
 fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     let place = tempfile::tempdir().unwrap();

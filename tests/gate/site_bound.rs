@@ -1,4 +1,4 @@
-//! A site controller whose certificate and configuration fit any name introduces no more chargers than it may.
+//! A site controller whose certificate and configuration match any name introduces a bounded number of chargers.
 
 use crate::common::driven::{Driven, charger, runtime};
 use crate::common::{Served, now};

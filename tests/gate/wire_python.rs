@@ -85,7 +85,7 @@ impl Gate {
             }
             let (mut heard, mut out) = (Vec::new(), Vec::new());
             if link.receive(&buffer[..read], NOW, &mut heard, &mut out).is_err() {
-                // The reply says why; what was heard before is not of interest in these tests.
+                // The reply has the reason; earlier messages do not matter in these tests.
                 stream.write_all(&out).unwrap();
                 return;
             }
@@ -233,7 +233,7 @@ impl Desk {
         }
     }
 
-    /// Asks, gets the answer, and acknowledges it.
+    /// Sends a request, gets the answer, and acknowledges it.
     fn ask(&mut self, operation: &Operation) -> Answer {
         self.say(&ToProcessor::Operation(operation.clone()));
         let answer = self.answer();
@@ -308,7 +308,7 @@ fn a_python_processor_keeps_books_and_repeats_itself() {
     let refund = Request::Refund { capture: capture.id, processor_ref, amount: eur(80) };
     assert_eq!(approved(&desk.ask(&operation(0x15, 0x10, refund))).0, 80);
 
-    // What moved is settled, and the batch adds up; asked again, there is nothing left to settle.
+    // All movements are settled, and the batch adds up; on repetition there is nothing left to settle.
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-USR1", &pid]).status().unwrap().success());
     }
@@ -480,7 +480,7 @@ fn a_whole_gate_between_a_python_charger_and_a_python_processor() {
     let (exit, told_codes) = run_charger(&mut gate, "misbehave.py", "PY-2", &[]);
     assert_eq!(exit, 0, "{told_codes}");
 
-    // The processor dials again by itself, and the gate still knows what it knew.
+    // The processor dials again, and the gate has the same state.
     gate.kill();
     gate.start_again();
     connected_twice();

@@ -1,4 +1,4 @@
-//! README and manual tell the truth about the tree: every file and folder that they name is there.
+//! Every file and folder that README and manual name exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The house stands: imports go strictly downward, rooms on one floor do not see each other, and only the rooms that are
-//! meant to know a library name it.
+//! Checks of the module structure: imports go strictly downward, modules on one floor do not use each other, and only
+//! the intended modules name a library.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("manual", 11),
 ];
 
-/// Floor 0 is one room with three doors; metrics are names that everybody may use.
+/// Floor 0 is one module with three entries; metrics are names that all modules may use.
 const SHARED_FLOOR: u8 = 0;
 
 /// Which rooms may name a library.
@@ -54,7 +54,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
 ];
 
-/// Rooms in which everything is decided: no clock, socket, disk, dice, runtime.
+/// Modules with deciding code: no clock, socket, disk, randomness, runtime.
 const PURE: &[&str] = &[
     "units",
     "tariff",

@@ -1,5 +1,5 @@
-//! The rules from outside, without a process, a disk or a socket: the order of the house, prices, payments, the protocol.
-//! One binary, since each one links the whole library.
+//! Tests of the library without a process, a disk or a socket: module structure, prices, payments, the protocol. One
+//! binary, since each one links the whole library.
 
 mod documents;
 mod floors;

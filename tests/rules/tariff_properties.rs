@@ -90,7 +90,7 @@ fn session(longest_ms: i64) -> impl Strategy<Value = Session> {
     ];
     let stretch =
         (1..longest_ms, prop_oneof![Just(0), 1_i64..12, 12_i64..100], prop::collection::vec(0..1_000_i64, 0..5));
-    // A pause that is too short to be told from a coarse meter's step is a charge at less power.
+    // A pause that is too short to be distinguished from a coarse meter's step is a charge at less power.
     let stretch = stretch.prop_map(|(ms, slope, parts)| match slope {
         0 => (ms + STILL_MAX.ms() + 1, slope, parts),
         _ => (ms, slope, parts),
@@ -196,8 +196,8 @@ proptest! {
         prop_assert_eq!(accrued(&one_by_one, &tariff), accrued(&at_once, &tariff));
     }
 
-    /// A meter of any resolution, read at any rhythm, with and without power told: the running cost never falls, nothing stays
-    /// undecided in the end, and what is ahead is never more than was foreseen.
+    /// A meter of any resolution, read at any rhythm, with and without reported power: the running cost never falls,
+    /// nothing stays undecided in the end, and what is ahead is never more than was foreseen.
     #[test]
     fn coarse_meters_read_at_any_rhythm(
         text in tariff_text(false, true),

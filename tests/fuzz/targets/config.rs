@@ -1,6 +1,6 @@
-//! Any text as a configuration: taken, or refused with problems that can be shown.
+//! Any text as a configuration: accepted, or refused with printable problems.
 //!
-//! Nothing of it touches the disk: what a configuration names is looked at by whoever opens it, not here.
+//! Nothing touches the disk: files that a configuration names are checked when they are opened, not here.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

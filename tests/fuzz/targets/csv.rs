@@ -16,8 +16,8 @@ const HEAD: &[u8] = b"op;ref;kind;gross;fee;net;cur;at\n";
 const OURS: &[u8] = b"operation,kind,reference,amount,currency,at\n";
 const RECORDED: &[u8] = b"session_id,charger_id,connector,start,end,inactive_s,energy_wh,billed_eur,place\n";
 
-// One reader at a time, as the first byte says: a reader makes its tables anew for every file, and that takes far longer
-// than reading these.
+// One reader at a time, chosen by the first byte: a reader makes its tables anew for every file, and that takes far
+// longer than reading these.
 fuzz_target!(|data: &[u8]| {
     let Some((which, data)) = data.split_first() else { return };
     match which % 8 {

@@ -1,5 +1,5 @@
-//! Whole frames of any type with any payload, to all four ends: parsed or refused; and what is parsed can be said again
-//! and is heard the same.
+//! Whole frames of any type with any payload, to all four ends: parsed or refused; and a parsed message survives a
+//! round trip.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -66,7 +66,7 @@ fuzz_target!(|data: &[u8]| {
 
     gate(&bytes);
 
-    // Processors speak on channel 0 only, and Hello comes first.
+    // Processors use channel 0 only, and Hello comes first.
     bytes[8..12].fill(0);
     let end = bytes.len() - 4;
     let crc = crc32fast::hash(&bytes[..end]);

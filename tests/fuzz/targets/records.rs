@@ -7,7 +7,7 @@ use wattstile::node::session_record;
 use wattstile::journal::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, Log, MemoryStore, Record, RecordKind, Sequences, Store};
 use wattstile::{account, charger};
 
-/// Where a block says how long it is, and where its checksum stands.
+/// Offsets of a block's length and checksum.
 const LENGTH_AT: usize = 8;
 const CRC_AT: usize = BLOCK_HEADER - 4;
 
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         mend(&mut mended);
         open(mended);
     }
-    // Of up to 255 records: the first byte says how many it is to have.
+    // Of up to 255 records: the first byte is their number.
     if let [records, content @ ..] = data
         && content.len() <= BLOCK_MAX - BLOCK_HEADER
     {

@@ -1,4 +1,4 @@
-//! Drivers who charge at a gate and a processor that takes their money, while something happens to the gate.
+//! Drivers that charge at a gate, and a processor, during a disturbance of the gate.
 
 use super::Served;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub struct Business {
     service: Service,
 }
 
-/// What the peers say when all is over.
+/// The final figures of the peers.
 pub struct Outcome {
     pub fleet: FleetReport,
     pub processor: ServiceReport,
@@ -27,7 +27,7 @@ pub struct Outcome {
 }
 
 impl Business {
-    /// Everybody comes; whoever loses the connection comes back by themselves.
+    /// Connects all peers; those that lose the connection dial again.
     pub fn begin(gate: &mut Served, chargers: u16, seed: u64) -> Business {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let pace = Pace::new(1);
@@ -63,7 +63,7 @@ impl Business {
 }
 
 impl Outcome {
-    /// No acknowledged reading was lost, every hold ended once, and what was taken is what the receipts say.
+    /// No acknowledged reading was lost, every hold ended once, and the captures equal the receipts.
     pub fn assert_nothing_lost(&self) {
         self.assert_promises_kept();
         let paid: i64 = self.fleet.paid_minor.values().sum();
@@ -71,7 +71,7 @@ impl Outcome {
         assert_eq!(taken, paid, "what was taken is what the receipts say");
     }
 
-    /// The same where others did business too, whose receipts are not here.
+    /// The same with further traffic, whose receipts are not here.
     pub fn assert_promises_kept(&self) {
         let Outcome { fleet, processor, others } = self;
         assert_eq!(fleet.tally.readings_lost, 0, "an acknowledged reading was lost");

@@ -1,4 +1,4 @@
-//! A charger that a test speaks for, message by message.
+//! A charger that a test drives message by message.
 
 use super::now;
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ impl Driven {
     pub async fn says(&mut self, message: &FromCharger) {
         let mut out = Vec::new();
         self.link.send(Channel::ZERO, message, Mono(0), &mut out).unwrap();
-        // A gate that has closed is heard of at the next read.
+        // A connection that the gate has closed is detected at the next read.
         let _ = self.stream.write_all(&out).await;
     }
 
@@ -68,13 +68,13 @@ impl Driven {
         self.hears().await.expect("an answer to the start")
     }
 
-    /// Tells a reading and hears that it is durable.
+    /// Sends a reading and awaits its acknowledgement.
     pub async fn reads(&mut self, key: u64, sequence: u32, wh: i64) {
         self.says(&FromCharger::Reading { session: SessionKey(key), reading: reading(sequence, wh) }).await;
         self.hears_acknowledged(sequence).await;
     }
 
-    /// Tells its last reading, hears that it is durable, and then the receipt.
+    /// Sends its last reading, and awaits the acknowledgement and the receipt.
     pub async fn stops(&mut self, key: u64, sequence: u32, wh: i64) -> ReceiptNotice {
         let last = reading(sequence, wh);
         self.says(&FromCharger::Stop { session: SessionKey(key), last, reason: StopReason::Local }).await;
@@ -114,7 +114,7 @@ impl Driven {
     }
 }
 
-/// The gate said goodbye with this code.
+/// The gate closed the connection with this code.
 pub fn assert_gone(heard: Result<ToCharger, String>, code: Code) {
     let farewell = heard.expect_err("the connection ends");
     assert!(farewell.contains(&format!(" {} ", code.number())), "{code}: {farewell}");

@@ -193,7 +193,7 @@ impl Served {
     pub fn console(&self) -> Place {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            // It says where its console is a moment after it takes connections.
+            // Its console's address appears a moment after it accepts connections.
             let place = fs::read(self.folder.path().join("data").join(PLACE_FILE)).ok();
             let place = place.and_then(|bytes| serde_json::from_slice::<Place>(&bytes).ok());
             if let Some(place) = place.filter(|place| place.pid == self.id()) {

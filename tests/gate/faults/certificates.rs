@@ -17,11 +17,12 @@ use wattstile::units::{ProcessorId, SessionKey};
 const AFTER_40_WH: i64 = 63;
 /// And 100 Wh are 0.65582.
 const AFTER_100_WH: i64 = 66;
-/// Long enough for a charger to come in and charge; the gate looks around every few seconds besides.
+/// Long enough for a charger to connect and charge; the gate checks every few seconds besides.
 const SHORT_LIFE: Duration = Duration::from_secs(8);
 
-/// Three chargers in mid-session and their processor. One certificate expires, two are revoked: whoever lost it is out and
-/// is told why at the door, whoever has a new one goes on where it was, the third notices nothing, and all money ends right.
+/// Three chargers in mid-session and their processor. One certificate expires, two are revoked: peers without a valid
+/// one are closed and get the reason at the next handshake, those with a new one continue, the third is unaffected,
+/// and all money ends right.
 #[test]
 fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_money() {
     let settings = ["log.level=info", "chargers.silence=5s", "chargers.late_readings=1s", "payment.answer_capture=2s"];
@@ -52,7 +53,7 @@ fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_
         eventually("the processor is cut", || service.report(false).connections_open == 0).await;
         assert_refused(&revoked, "CertificateRevoked").await;
 
-        // Expired: cut at the next look around.
+        // Expired: closed at the next check.
         let (second, told) = second.await.unwrap();
         assert!(second.is_none(), "its connection is cut");
         assert_refused(&expires, "CertificateExpired").await;
@@ -81,7 +82,7 @@ fn a_certificate_that_loses_its_worth_in_mid_session_ends_the_connection_and_no_
             tokio::join!(back.stops(1, durable + 1, 100), third.stops(1, last + 1, 100), renewal);
         assert_eq!((receipt.total.minor, other.total.minor), (AFTER_100_WH, AFTER_100_WH));
 
-        // The first one's silence ends its session on what is known: that is taken, and the rest released.
+        // The first one's time-out ends its session on the last known total: that is captured, and the rest released.
         let total = AFTER_40_WH + 2 * AFTER_100_WH;
         eventually("all is captured, nothing is held", || {
             let totals = service.report(false).books.totals;
@@ -111,7 +112,8 @@ async fn charging(way: &Dialler, id: &str) -> Driven {
     charger
 }
 
-/// A reading every now and then, so that it is not silent. Gives it back with the last sequence told; `None`: it was cut.
+/// A reading now and then, so that it does not time out. Returns it with the last sequence sent; `None`: it was
+/// closed.
 async fn ticks(mut charger: Driven, enough: watch::Receiver<bool>) -> (Option<Driven>, u32) {
     let mut sequence = 1;
     while !*enough.borrow() {

@@ -6,8 +6,8 @@ use crate::common::business::Business;
 use std::fs;
 use std::time::Duration;
 
-/// Back by an hour and a day, forward again, and a restart while it is wrong. Chargers keep their own good clocks: what they
-/// tell seems to come from the future meanwhile.
+/// Back by an hour and a day, forward again, and a restart while it is wrong. Chargers have correct clocks of their
+/// own: their readings seem to come from the future meanwhile.
 #[test]
 fn a_clock_that_is_set_back_and_forth_costs_nobody_money() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A control group with little memory, removed in the end. The kernel kills who wants more.
+/// A control group with little memory, removed in the end. The kernel kills a process that exceeds it.
 pub struct SmallRoom(PathBuf);
 
 impl SmallRoom {
-    /// `None` (said) where one cannot be made.
+    /// `None` (with a message) where one cannot be made.
     pub fn of(name: &str, megabytes: u64) -> Option<SmallRoom> {
         let (first, second) = (Path::new("/sys/fs/cgroup/memory"), Path::new("/sys/fs/cgroup"));
         let base = if first.is_dir() { first } else { second };
@@ -46,7 +46,7 @@ impl Drop for SmallRoom {
     }
 }
 
-/// Far too little to live on: it ends, and the data are none the worse.
+/// Far too little memory: the gate ends, and the data are intact.
 #[test]
 fn a_gate_that_is_refused_memory_ends_and_loses_nothing() {
     let mut gate = Served::start_on(LAYOUT, &SETTINGS);

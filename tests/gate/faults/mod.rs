@@ -33,7 +33,8 @@ fn settle(mut gate: Served, business: Business) {
     assert!(found.whole, "{:?}", found.damage);
 }
 
-/// A part of the system that misbehaves on demand, compiled from `tests/shim`; `None` (said) where there is no C compiler.
+/// A part of the system that misbehaves on demand, compiled from `tests/shim`; `None` (with a message) where there is
+/// no C compiler.
 fn shim(folder: &Path, name: &str) -> Option<PathBuf> {
     let library = folder.join(name).with_extension("so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shim").join(name).with_extension("c");

@@ -1,4 +1,4 @@
-//! Peers by the thousand, peers that are slow, and peers that talk nonsense: in nobody's way, and in little memory.
+//! Peers by the thousand, slow peers, and peers that send garbage: they obstruct no others, and need little memory.
 
 use super::memory::SmallRoom;
 use super::{CHARGERS, LAYOUT, SEED, SETTINGS, settle};
@@ -46,7 +46,8 @@ fn thousands_who_connect_and_say_nothing_are_in_nobodys_way() {
     settle(gate, business);
 }
 
-/// One asks for ever and never reads the answers, one comes in and says nothing, one dribbles a frame in mid-session.
+/// One sends requests for ever and never reads the answers, one connects and sends nothing, one sends a frame byte by
+/// byte in mid-session.
 #[test]
 fn who_reads_or_writes_too_slowly_is_closed_and_nobody_waits_for_them() {
     let room = SmallRoom::of("slow", ROOM_MB);
@@ -96,7 +97,7 @@ fn nonsense_from_a_fuzzer_closes_its_own_connection_and_costs_nobody_else() {
     assert!(journal::verify(&gate.data_dir().join("data")).unwrap().whole);
 }
 
-/// The whole fleet comes back at once: the load generator drops its connections, and looks how long everybody waits.
+/// The whole fleet reconnects at once: the load generator drops its connections, and measures how long each waits.
 #[test]
 fn a_fleet_that_comes_back_all_at_once_loses_no_session() {
     let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
@@ -141,12 +142,12 @@ async fn never_reads(way: &Dialler) -> u64 {
     wrote
 }
 
-/// Comes in and says nothing. The code that it is told.
+/// Connects and sends nothing. Returns the code that it gets.
 async fn never_greets(way: &Dialler) -> Option<u16> {
     farewell(Driven::dial(way).await).await
 }
 
-/// A byte of a frame now and then: never silent, and never done.
+/// A byte of a frame now and then: never complete.
 async fn dribbles(way: &Dialler) -> Option<u16> {
     let mut slow = Driven::dial(way).await;
     assert!(matches!(slow.hello("DRIBBLING-1").await, ToCharger::HelloAck(_)));
@@ -165,12 +166,12 @@ async fn farewell(mut charger: Driven) -> Option<u16> {
     told.split(' ').find_map(|word| word.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok())
 }
 
-/// One conversation with the fuzzer. Whether it was told why it is closed.
+/// One run of the fuzzer. Returns whether it got the reason of the close.
 async fn nonsense(way: &Dialler, id: &str, dice: &mut Dice) -> bool {
     let mut stream = way.dial().await.unwrap();
     let sound = sound_frames(id, dice);
     let stage = usize::try_from(dice.below(u64::try_from(sound.len()).unwrap())).unwrap();
-    // What comes before is sound, so that the nonsense meets every stage of a session.
+    // The beginning is valid, so that the garbage hits every stage of a session.
     let mut bytes: Vec<u8> = sound[..stage].concat();
     for _ in 0..FRAMES {
         let frame = usize::try_from(dice.below(u64::try_from(sound.len()).unwrap())).unwrap();
@@ -192,7 +193,7 @@ async fn nonsense(way: &Dialler, id: &str, dice: &mut Dice) -> bool {
     last == FrameType::ChargerGoAway.number()
 }
 
-/// What an honest charger says in a session, frame by frame.
+/// Frames of a regular charger in a session.
 fn sound_frames(id: &str, dice: &mut Dice) -> Vec<Vec<u8>> {
     let key = SessionKey(dice.below(1 << 40));
     let mut link = ChargerClientLink::new(Mono(0));

@@ -133,7 +133,7 @@ fn prometheus_reads_the_rules_and_they_fire_when_they_should() {
     let folder = root().join("src/packaging/prometheus");
     done(Command::new(&promtool).args(["check", "rules", "wattstile.rules.yml"]).current_dir(&folder));
     done(Command::new(&promtool).args(["test", "rules", "wattstile.test.yml"]).current_dir(&folder));
-    // What the dashboard asks is the same language.
+    // The dashboard's queries are in the same language.
     let place = tempfile::tempdir().unwrap();
     let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
     for (number, expr) in dashboard().iter().enumerate() {

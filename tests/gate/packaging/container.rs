@@ -13,7 +13,7 @@ fn instructions() -> Vec<(String, String)> {
     lines.filter_map(|line| line.split_once(' ')).map(|(verb, rest)| (verb.to_owned(), rest.to_owned())).collect()
 }
 
-/// The words of a command in its exec form.
+/// The arguments of a command in its exec form.
 fn words(verb: &str) -> Vec<String> {
     let of_image = instructions().into_iter().rev().find(|(name, _)| name == verb).expect(verb).1;
     serde_json::from_str(&of_image[of_image.find('[').expect("exec form")..]).unwrap()

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-/// What bash would offer after these words.
+/// The completions that bash offers after these arguments.
 fn completed(bash: &std::path::Path, script: &std::path::Path, words: &[&str]) -> Vec<String> {
     let last = words.len() - 1;
     let ask = "source \"$1\"; shift; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); \
@@ -96,7 +96,7 @@ fn health_tells_ready_from_not_running() {
     assert_eq!(health(&["--console", &console]).0, 5);
 }
 
-/// Before there is a gate to show, the process lives and is not ready.
+/// Before the gate has started, the process is live and not ready.
 #[test]
 fn health_of_a_gate_that_starts_is_a_failure_that_says_how_far_it_is() {
     let starting = Box::new(|| "7 of 9 snapshots taken in".to_owned());

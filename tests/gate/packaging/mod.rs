@@ -29,7 +29,7 @@ fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Whether this machine has it; for what is looked at beside, where it happens to be.
+/// Whether this machine has it; for optional checks.
 fn is_there(name: &str) -> bool {
     look_for(name).is_some()
 }

@@ -1,4 +1,4 @@
-//! What the gate tells the service manager that started it.
+//! Notifications of the gate to the service manager that started it.
 
 use crate::common::Served;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The unit for systemd: what systemd says to it, and what the gate wants of it.
+//! The unit for systemd: verified by systemd's own tools, and compared with the gate's needs.
 
 use super::{WATTSTILE, done, root, tool};
 use std::fs;
@@ -33,7 +33,7 @@ fn systemd_finds_nothing_wrong_with_the_unit() {
     let verified = Command::new(&analyze).arg("verify").arg("--recursive-errors=no").arg(&unit).output().unwrap();
     let told = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success() && !told.contains("wattstile"), "{told}");
-    // 1.5 of 10; what is left is that it speaks to the network.
+    // 1.5 of 10; the rest is its use of the network.
     done(Command::new(&analyze).args(["security", "--no-pager", "--offline=true", "--threshold=15"]).arg(&unit));
 }
 

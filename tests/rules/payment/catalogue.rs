@@ -71,7 +71,7 @@ fn f04_what_never_left_the_gate_is_not_pending() {
     let events = desk.not_sent(&authorize);
     assert!(matches!(events[..], [Event::NotExecuted { cause: NotExecutedCause::NotSent, .. }]));
     assert!(desk.payment.is_settled());
-    // A refund waits for a connection and says so; it is not "possibly sent" when it leaves at last.
+    // A refund that waits for a connection is recorded as queued; it is not "possibly sent" when it leaves at last.
     let mut desk = captured(100);
     desk.refund(60);
     let refund = desk.next();
@@ -111,17 +111,17 @@ fn f06_an_answer_about_another_object_is_set_aside() {
     assert!(matches!(desk.payment.live_operations()[0].phase, Phase::Unknown { .. }), "the outcome stays unknown");
     // More of the same changes nothing and is not journaled again.
     assert!(desk.answer(&capture.processor, Answer { callback: CallbackId(902), ..wrong_hold }).is_empty());
-    // Another processor's word counts nothing.
+    // Another processor's answer does not count.
     let right =
         Answer { callback: CallbackId(903), operation: capture.id, hold: capture.hold, outcome: approved(1_000) };
     assert!(desk.answer(&processor("other"), right).is_empty());
     assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor));
-    // An operation that nobody asked for.
+    // An unknown operation.
     let unknown = Answer { callback: CallbackId(904), operation: stranger, hold: capture.hold, outcome: approved(5) };
     assert!(desk.answer(&capture.processor, unknown).is_empty());
     assert_eq!(desk.last_acknowledged(), AcknowledgeCode::UnknownOperation);
     assert_eq!(desk.payment.captured(), eur(0));
-    // More money than was asked for, or other money.
+    // More money than requested, or another currency.
     let mut desk = Desk::open(4_500);
     desk.capture(1_000);
     let capture = desk.next();
@@ -209,7 +209,7 @@ fn f11_an_unknown_authorization_is_reversed_before_the_driver_is_asked_for_more(
     assert_eq!(desk.payment.spendable(), eur(4_500), "the late one never counts");
     let release = Answer { callback: CallbackId(700), operation: void, hold: first.hold, outcome: approved(4_500) };
     desk.answer(&first.processor, release);
-    // That void may have been overtaken by the approval: one that was asked for afterwards is proof.
+    // That void may have been overtaken by the approval: one requested afterwards is proof.
     let again = desk.next_is(OperationKind::Void);
     assert_ne!(again.id, void);
     desk.approve(&again, 4_500);
@@ -301,7 +301,7 @@ fn f19_a_repeated_message_is_booked_once_and_acknowledged_again() {
     let answer =
         Answer { callback: CallbackId(55), operation: capture.id, hold: capture.hold, outcome: approved(3_000) };
     desk.answer(&capture.processor, answer.clone());
-    // Noted once, for whoever wants to know who said what; after that it leaves no trace.
+    // Recorded once, with its source; further ones are not.
     let noted = desk.answer(&capture.processor, answer.clone());
     assert!(matches!(noted[..], [Event::AnswerRepeated { .. }]), "{noted:?}");
     assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
@@ -429,7 +429,7 @@ fn f31_we_own_the_expiry() {
     let events = desk.wait_s(12 * 3_600);
     assert!(matches!(events[..], [Event::HoldExpired { .. }]), "{events:?}");
     assert_eq!(desk.payment.spendable(), eur(0));
-    // The processor says it first.
+    // The processor reports it first.
     let mut desk = Desk::open(4_500);
     let events = desk.report(desk.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0);
     assert!(matches!(events[..], [Event::HoldExpired { source: Some(_), .. }]));
@@ -470,7 +470,7 @@ fn f34_every_payment_that_was_ordered_to_end_says_that_it_ended() {
             _ => desk.capture(minor),
         };
         desk.restart();
-        // Nobody ever answers: the dense part of the schedule passes, a person is called, attempts go on.
+        // No answer ever comes: the dense part of the schedule passes, an alarm is raised, attempts continue.
         desk.wait_s(3 * 24 * 3_600);
         assert!(desk.alarms.contains(&Alarm::Unresolved));
         assert!(!desk.payment.is_settled());

@@ -1,4 +1,4 @@
-//! Payments from the first request to the last answer, told as conversations.
+//! Payments from the first request to the last answer, as scenarios.
 
 use super::desk::{Desk, asked, eur, target};
 use wattstile::payment::{
@@ -8,7 +8,7 @@ use wattstile::payment::{
 #[test]
 fn a_session_that_goes_well() {
     let mut desk = Desk::new();
-    // The driver presents a credential; 45.00 are asked for.
+    // The driver presents a credential; 45.00 are requested.
     desk.authorize(4_500);
     let authorize = desk.next_is(OperationKind::Authorize);
     assert_eq!((authorize.attempt, authorize.possible_duplicate), (1, false));

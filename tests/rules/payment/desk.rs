@@ -1,4 +1,4 @@
-//! A payment on a desk: commands go in, events are applied and effects kept, time passes on request.
+//! A test bench for a payment: commands go in, events are applied and effects kept, time passes on request.
 
 use postcard::{from_bytes, to_stdvec};
 use std::collections::VecDeque;
@@ -81,7 +81,7 @@ impl Desk {
         desk
     }
 
-    /// A desk with an open hold.
+    /// A bench with an open hold.
     pub fn open(minor: i64) -> Desk {
         Desk::new().opened(minor)
     }
@@ -95,7 +95,7 @@ impl Desk {
         self
     }
 
-    /// Says something and gives back the events that follow from it.
+    /// Applies a command and returns the events that follow.
     pub fn say(&mut self, command: Command) -> Vec<Event> {
         let before = self.payment.clone();
         let decision = decide(&self.payment, command, self.now, &self.policy);
@@ -228,7 +228,7 @@ impl Desk {
         self.wait(TimeSpan::from_secs(seconds))
     }
 
-    /// The process dies and comes back: what was sent may be lost, timers are gone, the state is what was stored.
+    /// The process crashes and restarts: messages may be lost, timers are gone, the state is what was stored.
     pub fn restart(&mut self) -> Vec<Event> {
         let stored = to_stdvec(&self.payment).expect("a payment encodes");
         self.payment = from_bytes(&stored).expect("a payment decodes");
@@ -246,7 +246,7 @@ impl Desk {
     }
 }
 
-/// A desk whose session ended with this capture.
+/// A bench whose session ended with this capture.
 pub fn captured(minor: i64) -> Desk {
     let mut desk = Desk::open(10_000);
     desk.capture(minor);

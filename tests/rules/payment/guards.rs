@@ -24,7 +24,7 @@ fn interim(minor: i64) -> Command {
     Command::Capture { owed: eur(minor), extent: Extent::Interim }
 }
 
-/// A desk on which this was said before.
+/// A bench after this command.
 fn after(mut desk: Desk, said: Command) -> Desk {
     desk.say(said);
     desk

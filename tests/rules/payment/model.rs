@@ -135,7 +135,7 @@ impl<D: Dice> World<D> {
                 match effect {
                     Effect::Send(operation) => self.post(operation),
                     Effect::Alarm { alarm, .. } => self.unresolved |= alarm == Alarm::Unresolved,
-                    // What came too early is said again, as is what was not acknowledged.
+                    // A premature message is repeated, like an unacknowledged one.
                     Effect::Acknowledge { code: AcknowledgeCode::Early, .. } | Effect::Refuse(_) => {}
                     Effect::Acknowledge { callback, .. } => drop(self.reports.remove(&callback)),
                 }
@@ -143,7 +143,7 @@ impl<D: Dice> World<D> {
         }
     }
 
-    /// What a processor has to report unasked, in an order of the dice's choosing.
+    /// Notifications of a processor, in random order.
     fn report_later(&mut self, from: usize) {
         for (hold, kind, minor) in std::mem::take(&mut self.processors[from].reports) {
             self.callbacks += 1;
@@ -154,7 +154,7 @@ impl<D: Dice> World<D> {
         }
     }
 
-    /// The payment that the durable journal tells of.
+    /// The payment rebuilt from the durable journal.
     fn replayed(&self) -> Payment {
         let mut payment = Payment::new(self.payment.session(), Currency::EUR);
         for event in &self.journal {
@@ -231,7 +231,7 @@ impl<D: Dice> World<D> {
         self.deliver_later(Mail::Answer(from, answer));
     }
 
-    /// Delivers everything that is due, in an order of the dice's choosing.
+    /// Delivers everything that is due, in random order.
     fn deliver(&mut self) {
         for from in 0..2 {
             for (operation, outcome) in self.processors[from].decide_pending(self.now.wall, &mut self.dice) {
@@ -286,7 +286,7 @@ impl<D: Dice> World<D> {
         self.deliver();
     }
 
-    /// The process dies: what was not durable is gone, and so are the timers.
+    /// The process crashes: facts that were not durable are gone, and so are the timers.
     fn crash(&mut self) {
         self.history.push("crash".into());
         self.pending.clear();

@@ -26,13 +26,13 @@ pub struct Account {
     pub refunded: i64,
     /// In a dispute that is open or lost.
     pub disputed: i64,
-    /// A capture of it turned out to have failed: what is still asked of it is refused.
+    /// A capture of it turned out to have failed: further requests are refused.
     failed: bool,
     pub open: bool,
     pub expires_at: Timestamp,
 }
 
-/// What the processor remembers of an operation.
+/// The processor's record of an operation.
 struct Memory {
     outcome: Outcome,
     at: Timestamp,
@@ -130,11 +130,11 @@ impl Processor {
         if let (Request::Capture { .. }, Outcome::Approved { amount, .. }) = (&operation.request, &outcome) {
             self.aftermath(operation.hold, amount.minor, dice);
         }
-        // "Not found" is not an outcome to be remembered: the original may still arrive.
+        // "Not found" is not an outcome to be recorded: the original may still arrive.
         if outcome != Outcome::NotFound {
             self.memory.insert(operation.id, Memory { outcome: outcome.clone(), at: now, due: None });
         }
-        // Done, and yet the answer says that something went wrong.
+        // Done, and yet the answer is an error.
         if !self.quiet && dice.once_in(12) { Outcome::Error } else { outcome }
     }
 

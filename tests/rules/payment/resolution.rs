@@ -23,7 +23,7 @@ fn o11_not_found_binds_only_when_the_last_sending_is_old_enough() {
     let events = desk.reply(&late, Outcome::NotFound);
     assert!(matches!(events[..], [Event::OperationRepeated { .. }]));
     assert_eq!(desk.next().id, capture.id);
-    // The early answer again: it says nothing about what was sent since.
+    // The early answer again: it proves nothing about later messages.
     assert!(desk.reply(&early, Outcome::NotFound).is_empty());
 }
 
@@ -54,7 +54,7 @@ fn a_reversal_that_is_repeated_says_the_same_though_the_approval_came_meanwhile(
     desk.wait_s(12);
     desk.sent.retain(|operation| operation.request.kind() == OperationKind::Void);
     let void = desk.next_is(OperationKind::Void);
-    // Now the processor's reference is known; under the same id nothing else may be said than before.
+    // Now the processor's reference is known; a repetition under the same id must have the same body as before.
     desk.approve(&authorize, 4_500);
     desk.sent.clear();
     desk.wait_s(600);
@@ -68,7 +68,7 @@ fn o18_a_capture_approved_after_its_refusal_leaves_nothing_to_release() {
     desk.capture(3_000);
     let capture = desk.next();
     desk.decline(&capture, DeclineClass::Technical, "91");
-    // Before it is asked for again the processor says that it was done after all.
+    // Before it is repeated the processor reports that it was done after all.
     desk.approve(&capture, 3_000);
     desk.wait_s(5);
     let void = desk.next_is(OperationKind::Void);
@@ -156,7 +156,7 @@ fn stand_in_gives_energy_up_to_the_floor_and_asks_for_the_money_when_it_can() {
     let authorize = desk.next();
     assert!(matches!(authorize.request, Request::Authorize { stand_in: true, .. }));
     desk.not_sent(&authorize);
-    // The session ends before anybody could be asked: what is owed waits for the answer.
+    // The session ends before a request could be sent: what is owed waits for the answer.
     desk.capture(1_200);
     assert!(!desk.payment.is_settled());
     desk.wait_s(1);
@@ -351,7 +351,7 @@ fn a_lost_connection_leaves_the_outcome_open() {
     let capture = desk.next();
     let events = desk.connection_lost(&capture);
     assert!(matches!(events[..], [Event::OutcomeUnknown { .. }]));
-    // An older attempt's fate says nothing.
+    // An older attempt's result proves nothing.
     assert!(desk.connection_lost(&capture).is_empty() && desk.not_sent(&capture).is_empty());
     desk.wait_s(2);
     let again = desk.next_is(OperationKind::Capture);

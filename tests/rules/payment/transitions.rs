@@ -1,4 +1,4 @@
-//! The whole table: every situation a payment can be in, against everything that can be said to it.
+//! The whole table: every situation a payment can be in, against every possible command.
 //!
 //! Nothing panics, a refusal changes nothing, what is stored and replayed is the same, the money bounds hold, and from
 //! every cell of the table the payment still comes to its end.
@@ -155,7 +155,7 @@ fn situations() -> Vec<Situation> {
     ]
 }
 
-/// Everything that can be said, given the operations that are known.
+/// All possible commands, given the operations that are known.
 fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
     let capabilities = HoldCapabilities::of(&everything());
     let amounts = [0, -1, 1, 999, 1_000, 3_000, 4_500, 6_000, 200_000, i64::MAX, i64::MIN];
@@ -236,7 +236,7 @@ fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
     all
 }
 
-/// Ends the payment with a processor that answers everything from now on, whatever was said before.
+/// Ends the payment with a processor that answers everything from now on, after any earlier commands.
 fn ends(mut desk: Desk, name: &str, told: &str) {
     match desk.payment.captured().minor + desk.payment.capturing().minor + desk.payment.shortfall().minor {
         0 => drop(desk.release()),

@@ -18,7 +18,8 @@ impl Conversation {
         Conversation { charger: ChargerClientLink::new(Mono(0)), gate: charger_link(CHARGER_URI) }
     }
 
-    /// The charger says this; what the gate's machines hear of it, and what the charger hears at once from the link.
+    /// Sends a message of the charger; returns what the gate's machines receive, and the charger's messages from the
+    /// link.
     fn charger_says(&mut self, message: &FromCharger) -> (Vec<FromCharger>, Vec<ToCharger>) {
         let mut bytes = Vec::new();
         self.charger.send(Channel::ZERO, message, Mono(0), &mut bytes).unwrap();

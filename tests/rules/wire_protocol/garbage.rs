@@ -205,7 +205,7 @@ fn each_payload(good: &[u8], mut visit: impl FnMut(&[u8])) {
 fn how_the_bytes_are_cut_makes_no_difference() {
     let messages: Vec<FromCharger> = from_charger().into_iter().map(|(_, message)| message).collect();
     let mut bytes = charger_bytes(&messages);
-    // Good messages, then garbage: the messages are heard, then the link ends.
+    // Good messages, then garbage: the messages are delivered, then the link ends.
     bytes.extend_from_slice(b"garbage, at length");
     let whole = read_in_pieces(&bytes, &[bytes.len()]);
     assert_eq!(whole.0.len(), messages.len());
@@ -247,7 +247,8 @@ fn a_text_of_the_peers_cannot_break_a_line_of_the_log() {
     assert!(!error.contains(['\n', '\u{1b}']), "{error}");
 }
 
-/// A list is as long as its message says it is; a message may be repeated into itself, which makes its lists longer.
+/// The message determines the length of its lists; a message may be repeated into itself, which makes its lists
+/// longer.
 #[test]
 fn lists_beyond_their_bounds_are_refused() {
     let sound = |messages: &[FromCharger]| {

@@ -12,7 +12,7 @@ use wattstile::wire::*;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wire-v1.txt");
 
-/// 32 bytes that everybody may know.
+/// 32 public bytes.
 const KEY: [u8; 32] = *b"wattstile golden vectors' key 01";
 
 /// Name and bytes of every sample.

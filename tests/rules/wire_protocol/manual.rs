@@ -1,4 +1,4 @@
-//! The manual's page on the protocol says what the code does: its tables are compared with the code's.
+//! The tables of the manual's page on the protocol are compared with the code's.
 
 use wattstile::limits;
 use wattstile::message::Code;
@@ -23,7 +23,7 @@ fn every_code_is_in_the_table() {
     assert_eq!(table, expected);
 }
 
-/// A code that the gate never says has no place in the table: each is named by shipped code outside it.
+/// Codes that the gate never sends are not in the table: each is named by shipped code outside it.
 #[test]
 fn every_code_of_the_table_is_said_somewhere() {
     fn sources(folder: &std::path::Path, all: &mut String) {

@@ -107,7 +107,7 @@ fn a_wrong_or_missing_mac_changes_nothing() {
 
 #[test]
 fn an_answer_cannot_be_sent_back_to_its_sender_as_an_operation() {
-    // The directions have types of their own, so a frame that somebody reflects is of the wrong direction.
+    // The directions have types of their own, so a reflected frame has the wrong direction.
     let mac = MacKey::new(&[7; 32]);
     let bytes = processor_bytes(&[processor_hello("acme-pay")], Some(mac.clone()));
     let mut processor = ProcessorClientLink::new(processor_id(), Some(mac), Mono(0));

@@ -1,4 +1,4 @@
-//! Any message that can be said is heard as it was said, and is written in one way only.
+//! Any message survives a round trip, and has one encoding only.
 
 use super::samples::*;
 use proptest::collection::{btree_map, vec};
@@ -267,7 +267,7 @@ proptest! {
         prop_assert_eq!(heard, operations);
     }
 
-    /// Frames that are whole and hold anything at all: parsed or refused, and what is parsed can be said again.
+    /// Whole frames with any content: parsed or refused, and a parsed message can be encoded again.
     #[test]
     fn any_payload_is_parsed_or_refused(
         kind in select(frame::FrameType::ALL.to_vec()),

@@ -27,7 +27,7 @@ pub fn identity(uri: &str) -> PeerIdentity {
     PeerIdentity::parse(uri).unwrap()
 }
 
-/// Site `depot-3` speaks for the chargers `depot-3-…`.
+/// Site `depot-3` has the chargers `depot-3-…`.
 pub fn may_speak_for() -> MaySpeakFor {
     Arc::new(|site, charger| charger.as_str().starts_with(&format!("{site}-")))
 }

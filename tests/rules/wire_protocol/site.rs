@@ -1,4 +1,4 @@
-//! A site controller that speaks for many chargers over one connection.
+//! A site controller with many chargers over one connection.
 
 use super::charger::told;
 use super::samples::*;
@@ -95,7 +95,7 @@ fn one_channel_is_closed_without_the_others() {
     // What was on its way is dropped, not held against the site.
     assert_eq!(site.says(1, &start()).unwrap(), []);
     assert_eq!(site.says(2, &start()).unwrap().len(), 1);
-    // The site hears it and says Hello anew.
+    // The site receives it and sends Hello anew.
     let mut heard = Vec::new();
     site.client.receive(&bytes, now(0), &mut heard).unwrap();
     assert_eq!(heard, [Received { channel: Channel(1), message: ToCharger::GoAway(go_away()) }]);
@@ -111,7 +111,7 @@ fn channels_are_bounded() {
         site.says(channel, &hello(&format!("depot-3-{channel}"))).unwrap();
     }
     let (last, message) = (u32::try_from(limits::CHANNELS_PER_LINK).unwrap(), hello("depot-3-x"));
-    // A channel that we closed still counts, until its charger says Hello again.
+    // A channel that we closed still counts, until its charger sends Hello again.
     site.link.send(Channel(last), &ToCharger::GoAway(go_away()), &mut Vec::new()).unwrap();
     assert_eq!(site.says(last + 1, &message), Err(LinkError::TooManyChannels));
 }
