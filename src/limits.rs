@@ -182,9 +182,10 @@ pub const SESSION_RECORD_BYTES_MAX: usize = 256 * 1024;
 pub const CREDIT_RECORDS_MAX: usize = 8;
 
 /// Bytes of an archived session in any case: a tariff of the largest size, and as many copies of it as its receipt can hold.
-pub const DOSSIER_MAX: usize = 32 * 1024 * 1024;
+pub const ARCHIVE_RECORD_MAX: usize = 32 * 1024 * 1024;
 
-const _: () = assert!((CREDIT_RECORDS_MAX + 2) * 2 * (TARIFF_BYTES_MAX + SESSION_RECORD_BYTES_MAX) < DOSSIER_MAX);
+const _: () =
+    assert!((CREDIT_RECORDS_MAX + 2) * 2 * (TARIFF_BYTES_MAX + SESSION_RECORD_BYTES_MAX) < ARCHIVE_RECORD_MAX);
 
 /// Highest value of a lifetime register, in µWh: 1 TWh. Readings above it, or as far below zero, are suspects.
 pub const REGISTER_MAX: i64 = 1_000_000_000_000_000_000;

@@ -1,6 +1,6 @@
 //! The documents of a session, invoices and credit notes, as they follow from its facts.
 
-use super::{dossier, posting};
+use super::{archive_record, posting};
 use crate::billing::BillingError;
 use crate::billing::invoice::{self, Document};
 use crate::ledger::Tax;
@@ -39,11 +39,11 @@ pub fn document(
     taxes: BTreeMap<Tax, i64>,
     now: Timestamp,
 ) -> Result<Document, BillingError> {
-    let closed = dossier::closed(session, tariff)?;
+    let closed = archive_record::closed(session, tariff)?;
     closed.check()?;
     let taxes = taxes.into_iter().filter(|(_, minor)| *minor != 0);
     let taxes = taxes.map(|(tax, minor)| (tax, Amount::new(minor, due.currency))).collect();
-    let corrects = dossier::invoice(session).filter(|_| due.minor < 0).map(|invoice| invoice.number.clone());
+    let corrects = archive_record::invoice(session).filter(|_| due.minor < 0).map(|invoice| invoice.number.clone());
     Ok(Document { id, final_at: now, total: due, taxes, content: invoice::content(&closed, due), corrects })
 }
 

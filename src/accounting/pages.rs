@@ -34,7 +34,7 @@ pub struct Page {
     bytes: Vec<u8>,
 }
 
-/// Marks a page, in contrast to a dossier, in the archive.
+/// Marks a page, in contrast to a archive record, in the archive.
 const PAGE_VERSION: u8 = 0x80;
 
 impl Pages {
@@ -147,6 +147,6 @@ mod tests {
         found.extend(pages.all().map(|page| (page.number, page.entries())));
         let found: Vec<Entry> = found.into_values().flatten().collect();
         assert_eq!(found, (0..5_000).map(entry).collect::<Vec<_>>());
-        assert_eq!(Page::from_bytes(&[1, 2, 3]), None, "a dossier is no page");
+        assert_eq!(Page::from_bytes(&[1, 2, 3]), None, "a archive record is no page");
     }
 }

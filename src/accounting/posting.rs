@@ -10,7 +10,7 @@
 //!
 //! An entry is dated by its fact: when the gate decided it, or received the message.
 
-use super::dossier;
+use super::archive_record;
 use super::pages::Pages;
 use crate::account::{self, Account, account_of};
 use crate::billing::{PayableSplit, Pricing};
@@ -481,7 +481,7 @@ fn upto(session: &Session, tariff: &Tariff, whole: Option<&Share>, minor: i64) -
 
 /// The parts of the whole price; `None` when it is zero, or when its parts are unknown.
 fn whole(session: &Session, tariff: &Tariff) -> Result<Option<Share>, EntryError> {
-    let Ok(pricing) = dossier::priced(session, tariff) else { return Ok(None) };
+    let Ok(pricing) = archive_record::priced(session, tariff) else { return Ok(None) };
     share_of(&pricing, tariff)
 }
 

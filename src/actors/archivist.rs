@@ -2,7 +2,7 @@
 //! one sync runs is archived together by the next.
 
 use super::directory::Directory;
-use crate::accounting::dossier::Billing;
+use crate::accounting::archive_record::Billing;
 use crate::journal::{Archive, Failure};
 use crate::limits;
 use crate::node::archiver::{Archiver, ToArchive};

@@ -1,6 +1,6 @@
 //! Settings of a gate's receipts: the seller, and the key that signs.
 
-use crate::accounting::dossier::{Billing, Sites};
+use crate::accounting::archive_record::{Billing, Sites};
 use crate::billing::{Issuer, Place, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};

@@ -2,7 +2,7 @@
 
 use super::gate::StartError;
 use super::scrape::CommitDurations;
-use crate::accounting::dossier::Billing;
+use crate::accounting::archive_record::Billing;
 use crate::actors::archivist::Archivist;
 use crate::actors::directory::Directory;
 use crate::actors::keeper::{self, Keeper};

@@ -7,7 +7,7 @@ use super::path::segments;
 use super::sessions::{Filter, SESSION_STATES, SessionRow};
 use super::settled::{GRACE, Report};
 use super::views::{Unanswered, Views};
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::verify_receipt;
 use crate::host::wall_clock;
@@ -238,7 +238,7 @@ fn receipt(views: &Views, file: &str, request: &Request) -> Result<Answer, Refus
     let (id, form) = file.rsplit_once('.').unwrap_or((file, "json"));
     let id = find(views, id)?;
     let missing = || Refused::not_found(format!("session {id} has no receipt (yet)"));
-    let Some(Dossier { receipt: Some(json), .. }) = views.archived(id)? else { return Err(missing()) };
+    let Some(ArchiveRecord { receipt: Some(json), .. }) = views.archived(id)? else { return Err(missing()) };
     match form {
         "json" => Ok(Answer::Text("application/json", json)),
         "txt" | "html" => {

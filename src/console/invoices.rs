@@ -91,8 +91,13 @@ impl Views {
             first.rows(|key, issued| (key, issued.clone()))
         })?;
         live.iter().for_each(|(_, issued)| offer(issued));
-        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
-            dossier.session.documents().iter().filter(|issued| wanted(&issued.number.series)).for_each(&mut offer);
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
+            archive_record
+                .session
+                .documents()
+                .iter()
+                .filter(|issued| wanted(&issued.number.series))
+                .for_each(&mut offer);
             true
         })?;
         Ok(Paged::cut(first.into_sorted(), page.limit, None))
@@ -121,8 +126,8 @@ impl Views {
             return Ok(Some(found));
         }
         let mut found = None;
-        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
-            found = dossier.session.documents().iter().find(|issued| is_it(issued)).map(row);
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
+            found = archive_record.session.documents().iter().find(|issued| is_it(issued)).map(row);
             found.is_none()
         })?;
         Ok(found)
@@ -229,8 +234,8 @@ impl Views {
             }
         };
         let live = live.whole()?;
-        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |dossier| {
-            dossier.session.documents().iter().cloned().for_each(&mut keep);
+        self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
+            archive_record.session.documents().iter().cloned().for_each(&mut keep);
             true
         })?;
         live.into_iter().flatten().chain(waiting).for_each(&mut keep);

@@ -3,7 +3,7 @@
 use super::paging::{First, Page, Paged};
 use super::timeline;
 use super::views::{Unanswered, Views};
-use crate::accounting::dossier::{self, Dossier};
+use crate::accounting::archive_record::{self, ArchiveRecord};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
@@ -185,7 +185,7 @@ impl Views {
         let live = self.ask_home(home, move |shard| shard.session(id).map(|hosted| hosted.state().clone())).found()?;
         match live {
             Some(live) => Ok(Some(live)),
-            None => Ok(self.archived(id)?.map(|dossier| dossier.session)),
+            None => Ok(self.archived(id)?.map(|archive_record| archive_record.session)),
         }
     }
 
@@ -212,7 +212,7 @@ impl Views {
         if let Some(live) = live.found()? {
             return Ok(Some(live?));
         }
-        let Some(Dossier { session, tariff, receipt, .. }) = self.archived(id)? else { return Ok(None) };
+        let Some(ArchiveRecord { session, tariff, receipt, .. }) = self.archived(id)? else { return Ok(None) };
         let tariff = Tariff::parse_pinned(&tariff)
             .map_err(|error| Unanswered::Tariff { session: id, error: Box::new(error) })?;
         Ok(Some(SessionSheet { receipt: receipt.is_some(), ..sheet(&session, &tariff, true)? }))
@@ -233,9 +233,9 @@ impl Views {
             if id < oldest || fitting > limit {
                 break;
             }
-            let Some(dossier) = self.archived(id)? else { continue };
-            if fits(&dossier.session, filter) {
-                found.push((Reverse(id), row(&dossier.session, None, true)));
+            let Some(archive_record) = self.archived(id)? else { continue };
+            if fits(&archive_record.session, filter) {
+                found.push((Reverse(id), row(&archive_record.session, None, true)));
                 fitting += 1;
             }
             read += 1;
@@ -302,7 +302,7 @@ fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow
         credential: session.fingerprint.to_string(),
         started_at: session.opened_at.to_string(),
         ended_at: ended.map(|ended| ended.at.to_string()),
-        end_reason: ended.map(|ended| dossier::in_words(ended.reason).to_owned()),
+        end_reason: ended.map(|ended| archive_record::in_words(ended.reason).to_owned()),
         energy_kwh: session.meter.energy().kwh(),
         readings: session.meter.sequence,
         cost: cost.map(|cost| cost.major()).unwrap_or_default(),
@@ -315,7 +315,7 @@ fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow
 }
 
 fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSheet, BillingError> {
-    let closed = dossier::closed(session, tariff)?;
+    let closed = archive_record::closed(session, tariff)?;
     Ok(SessionSheet {
         schema: "wattstile.session/1".to_owned(),
         row: row(session, Some(tariff), archived),

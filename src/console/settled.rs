@@ -476,7 +476,7 @@ impl Views {
                 if live.peek().is_some_and(|(known, _)| *known == id) {
                     continue;
                 }
-                let moved = self.archived(id)?.and_then(|dossier| Moved::of(&dossier.session));
+                let moved = self.archived(id)?.and_then(|archive_record| Moved::of(&archive_record.session));
                 if moved.is_some_and(|moved| !visit(id, moved)) {
                     return Ok(());
                 }

@@ -4,7 +4,7 @@
 //! result is returned only as far as it does not depend on that shard.
 
 use super::paging::{First, Page, Paged};
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Look;
@@ -191,7 +191,7 @@ impl Views {
     }
 
     /// An archived session.
-    pub(super) fn archived(&self, session: SessionId) -> Result<Option<Dossier>, Unanswered> {
+    pub(super) fn archived(&self, session: SessionId) -> Result<Option<ArchiveRecord>, Unanswered> {
         let Some(archive) = &self.archive else { return Ok(None) };
         archiver::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
     }
@@ -210,10 +210,10 @@ impl Views {
     pub(super) fn each_archived(
         &self,
         from: Timestamp,
-        visit: &mut dyn FnMut(Dossier) -> bool,
+        visit: &mut dyn FnMut(ArchiveRecord) -> bool,
     ) -> Result<(), Unanswered> {
         self.each_entry(from, &mut |entry| match entry {
-            Entry::Session(dossier) => visit(*dossier),
+            Entry::Session(archive_record) => visit(*archive_record),
             Entry::Page(..) => true,
         })
     }
@@ -234,11 +234,11 @@ impl Views {
         let Some(archive) = &self.archive else { return Ok(()) };
         let mut unread = None;
         archive.range(from, Timestamp::from_unix_ms(i64::MAX), &mut |archived| {
-            if let Some((partition, page)) = pages::Page::from_bytes(&archived.dossier) {
+            if let Some((partition, page)) = pages::Page::from_bytes(&archived.archive_record) {
                 return visit(Entry::Page(partition, Box::new(page)));
             }
-            match Dossier::from_bytes(&archived.dossier) {
-                Ok(dossier) => visit(Entry::Session(Box::new(dossier))),
+            match ArchiveRecord::from_bytes(&archived.archive_record) {
+                Ok(archive_record) => visit(Entry::Session(Box::new(archive_record))),
                 Err(error) => {
                     unread = Some(Unanswered::Archived { session: archived.session, error: error.into() });
                     false
@@ -251,7 +251,7 @@ impl Views {
 
 /// An entry of the archive.
 enum Entry {
-    Session(Box<Dossier>),
+    Session(Box<ArchiveRecord>),
     Page(PartitionId, Box<pages::Page>),
 }
 
@@ -307,7 +307,7 @@ mod tests {
     fn what_the_archive_cannot_give_is_named_and_never_left_out() {
         let id = |number| SessionId::new(Timestamp::from_unix_ms(1_000), PartitionId(3), number);
         let archive = Arc::new(Archive::in_memory());
-        archive.put(id(7), Timestamp::from_unix_ms(2_000), b"no dossier").unwrap();
+        archive.put(id(7), Timestamp::from_unix_ms(2_000), b"no archive record").unwrap();
         let views = Views::opened(Vec::new(), Some(archive.clone()));
         let status = |path: &str| {
             let answer = get(&views, &Request { path: path.to_owned(), ..Request::default() });

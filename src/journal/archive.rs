@@ -9,7 +9,7 @@
 //!   put -> sync -> (durable) -> the session leaves memory -> its partition's next snapshot is without it -> trim
 //! ```
 //!
-//! Archiving the same session again is always allowed: the same dossier changes nothing, another one counts from then
+//! Archiving the same session again is always allowed: the same archive record changes nothing, another one counts from then
 //! on. The format stands in [`segment`](super::segment).
 
 use super::archive_ids::{ArchiveIds, ById};
@@ -58,7 +58,7 @@ pub struct Archived {
     /// When it was settled.
     pub settled_at: Timestamp,
     /// Its history, in the encoding of the caller of [`Archive::put`].
-    pub dossier: Vec<u8>,
+    pub archive_record: Vec<u8>,
 }
 
 impl Archive {
@@ -97,21 +97,23 @@ impl Archive {
     }
 
     /// Puts a settled session away. It is durable after the next [`Archive::sync`]. Returns whether it is a change. A
-    /// damaged entry of the session is replaced like one with another dossier.
+    /// damaged entry of the session is replaced like one with another archive record.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn put(&self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<bool, Failure> {
+    pub fn put(&self, session: SessionId, settled_at: Timestamp, archive_record: &[u8]) -> Result<bool, Failure> {
         match self.get(session) {
-            Ok(Some(known)) if known.dossier == dossier && known.settled_at == settled_at => return Ok(false),
+            Ok(Some(known)) if known.archive_record == archive_record && known.settled_at == settled_at => {
+                return Ok(false);
+            }
             Ok(_) | Err(Failure::Damaged(_)) => {}
             Err(failure) => return Err(failure),
         }
         match &self.place {
             Where::Memory(sessions) => {
-                lock(sessions).insert(session, (settled_at, segment::in_memory(session, settled_at, dossier)));
+                lock(sessions).insert(session, (settled_at, segment::in_memory(session, settled_at, archive_record)));
             }
-            Where::Directory(segments) => lock(segments).put(session, settled_at, dossier)?,
+            Where::Directory(segments) => lock(segments).put(session, settled_at, archive_record)?,
         }
         Ok(true)
     }
@@ -298,7 +300,7 @@ impl Archive {
 }
 
 impl Segments {
-    fn put(&mut self, session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Result<(), Failure> {
+    fn put(&mut self, session: SessionId, settled_at: Timestamp, archive_record: &[u8]) -> Result<(), Failure> {
         self.while_alive(|segments| {
             if segments.open.bytes() >= segments.segment_bytes {
                 segments.seal()?;
@@ -306,7 +308,7 @@ impl Segments {
             let known = segments.open.holds(session);
             let fresh = !known && !segments.is_sealed(session)?;
             segments.sessions += u64::from(fresh);
-            segments.open.append(session, settled_at, dossier, fresh)
+            segments.open.append(session, settled_at, archive_record, fresh)
         })
     }
 
@@ -379,7 +381,7 @@ mod tests {
         Timestamp::from_unix_ms(i64::try_from(number).unwrap() * 1000)
     }
 
-    fn dossier(number: u64) -> Vec<u8> {
+    fn archive_record(number: u64) -> Vec<u8> {
         format!("{{\"session\":{number},\"segments\":[{}]}}", "0,".repeat(50)).into_bytes()
     }
 
@@ -412,7 +414,7 @@ mod tests {
             let archive = open(&dir);
             assert_eq!(archive.count(), round * 100);
             for number in round * 100..round * 100 + 100 {
-                assert!(archive.put(session(number), at(number), &dossier(number)).unwrap());
+                assert!(archive.put(session(number), at(number), &archive_record(number)).unwrap());
             }
             archive.sync().unwrap();
         }
@@ -421,11 +423,11 @@ mod tests {
         assert_eq!((archive.count(), archive.verify().unwrap()), (400, 400));
         for number in 0..400 {
             let found = archive.get(session(number)).unwrap().unwrap();
-            assert_eq!((found.settled_at, found.dossier), (at(number), dossier(number)));
+            assert_eq!((found.settled_at, found.archive_record), (at(number), archive_record(number)));
         }
         assert_eq!(archive.get(session(4000)).unwrap(), None);
-        let plain: u64 = (0..400).map(|number| dossier(number).len() as u64 + 80).sum();
-        assert!(archive.used_bytes() < plain, "dossiers are packed");
+        let plain: u64 = (0..400).map(|number| archive_record(number).len() as u64 + 80).sum();
+        assert!(archive.used_bytes() < plain, "archive records are packed");
         let mut seen = Vec::new();
         archive
             .range(at(90), at(310), &mut |archived| {
@@ -444,7 +446,7 @@ mod tests {
         let on_disk = open(&dir);
         for archive in [&in_memory, &on_disk] {
             for number in 0..400 {
-                archive.put(session(number), at(number), &dossier(number)).unwrap();
+                archive.put(session(number), at(number), &archive_record(number)).unwrap();
             }
             // Put away again: it is in an old file and in the open one.
             archive.put(session(3), at(500), b"refunded").unwrap();
@@ -473,7 +475,7 @@ mod tests {
         let mut ids = on_disk.ids(None, ById::NewestFirst);
         let first: Vec<_> = ids.by_ref().take(100).map(Result::unwrap).collect();
         for number in 400..600 {
-            on_disk.put(session(number), at(number), &dossier(number)).unwrap();
+            on_disk.put(session(number), at(number), &archive_record(number)).unwrap();
         }
         assert!(first.into_iter().chain(ids.map(Result::unwrap)).eq(expected.into_iter().rev()));
     }
@@ -482,17 +484,17 @@ mod tests {
     fn the_same_again_changes_nothing_and_another_dossier_counts_from_then_on() {
         for archive in [Archive::in_memory(), open(&place().1)] {
             for number in 0..60 {
-                archive.put(session(number), at(number), &dossier(number)).unwrap();
+                archive.put(session(number), at(number), &archive_record(number)).unwrap();
             }
             let bytes = archive.used_bytes();
-            assert!(!archive.put(session(3), at(3), &dossier(3)).unwrap());
+            assert!(!archive.put(session(3), at(3), &archive_record(3)).unwrap());
             assert_eq!(archive.used_bytes(), bytes);
             assert!(archive.put(session(3), at(100), b"refunded").unwrap());
-            assert_eq!(archive.get(session(3)).unwrap().unwrap().dossier, b"refunded");
+            assert_eq!(archive.get(session(3)).unwrap().unwrap().archive_record, b"refunded");
             assert_eq!(archive.count(), 60);
             let shown = all(&archive);
             assert_eq!(shown.len(), 60);
-            assert_eq!(shown.last().unwrap().dossier, b"refunded");
+            assert_eq!(shown.last().unwrap().archive_record, b"refunded");
         }
     }
 
@@ -501,10 +503,10 @@ mod tests {
         let (_place, dir) = place();
         let archive = open(&dir);
         for number in 0..5 {
-            archive.put(session(number), at(number), &dossier(number)).unwrap();
+            archive.put(session(number), at(number), &archive_record(number)).unwrap();
         }
         archive.sync().unwrap();
-        archive.put(session(5), at(5), &dossier(5)).unwrap();
+        archive.put(session(5), at(5), &archive_record(5)).unwrap();
         drop(archive);
         let (_, path, _) = segment::files_of(&dir.archive()).unwrap().pop().unwrap();
         let whole = fs::read(&path).unwrap();
@@ -512,8 +514,8 @@ mod tests {
             fs::write(&path, &whole[..whole.len() - cut]).unwrap();
             let archive = open(&dir);
             assert_eq!(archive.count(), 5, "{cut} bytes are missing");
-            assert!(archive.put(session(5), at(5), &dossier(5)).unwrap());
-            assert_eq!(archive.get(session(5)).unwrap().unwrap().dossier, dossier(5));
+            assert!(archive.put(session(5), at(5), &archive_record(5)).unwrap());
+            assert_eq!(archive.get(session(5)).unwrap().unwrap().archive_record, archive_record(5));
         }
         // Garbage of the size of a page in place of what was not synced.
         let mut garbage = whole.clone();
@@ -528,7 +530,7 @@ mod tests {
         let (_place, dir) = place();
         let archive = open(&dir);
         for number in 0..5 {
-            archive.put(session(number), at(number), &dossier(number)).unwrap();
+            archive.put(session(number), at(number), &archive_record(number)).unwrap();
             archive.sync().unwrap();
         }
         drop(archive);
@@ -549,7 +551,7 @@ mod tests {
         let in_memory = Archive::in_memory();
         for archive in [&in_memory, &open(&dir)] {
             for number in 0..3 {
-                archive.put(session(number), at(number), &dossier(number)).unwrap();
+                archive.put(session(number), at(number), &archive_record(number)).unwrap();
             }
             archive.sync().unwrap();
         }
@@ -563,10 +565,10 @@ mod tests {
             let Err(Failure::Damaged(damage)) = archive.get(session(0)) else { panic!("nobody saw it") };
             assert!(matches!(damage.place, Place::Archive { offset: 0, .. }), "{damage}");
             assert!(matches!(archive.verify(), Err(Failure::Damaged(_))));
-            assert_eq!(archive.get(session(1)).unwrap().unwrap().dossier, dossier(1));
+            assert_eq!(archive.get(session(1)).unwrap().unwrap().archive_record, archive_record(1));
             assert_eq!(archive.get(session(7)).unwrap(), None);
-            assert!(archive.put(session(0), at(0), &dossier(0)).unwrap());
-            assert_eq!(archive.get(session(0)).unwrap().unwrap().dossier, dossier(0));
+            assert!(archive.put(session(0), at(0), &archive_record(0)).unwrap());
+            assert_eq!(archive.get(session(0)).unwrap().unwrap().archive_record, archive_record(0));
             assert_eq!((archive.count(), all(archive).len()), (3, 3));
         }
     }
@@ -574,13 +576,13 @@ mod tests {
     #[test]
     fn every_flipped_bit_in_memory_is_seen_and_flipped_back() {
         let archive = Archive::in_memory();
-        archive.put(session(1), at(1), &dossier(1)).unwrap();
+        archive.put(session(1), at(1), &archive_record(1)).unwrap();
         let bits = archive.used_bytes() * 8;
         for bit in 0..bits {
             assert!(archive.flip_bit(session(1), bit));
             assert!(matches!(archive.get(session(1)), Err(Failure::Damaged(_))), "bit {bit}");
             assert!(archive.flip_bit(session(1), bit + bits));
-            assert_eq!(archive.get(session(1)).unwrap().unwrap().dossier, dossier(1));
+            assert_eq!(archive.get(session(1)).unwrap().unwrap().archive_record, archive_record(1));
         }
         assert!(!archive.flip_bit(session(2), 0));
     }
@@ -590,7 +592,7 @@ mod tests {
         let (_place, dir) = place();
         let archive = Archive::open_with(&dir, 300).unwrap();
         for number in 0..8 {
-            archive.put(session(number), at(number), &dossier(number)).unwrap();
+            archive.put(session(number), at(number), &archive_record(number)).unwrap();
         }
         archive.sync().unwrap();
         drop(archive);

@@ -13,14 +13,14 @@
 //! The name is `00000007.open` while the file is written and `00000007.arc` when it is full. Dossiers are packed with
 //! LZ4 (flag bit 0) when that makes them smaller. `synced` is the offset below which the file was durable when the
 //! entry was written: a bad entry below the `synced` of a later one is damage, any other is a torn end and cut away.
-//! A sync is followed by an entry without a dossier (flag bit 1) as evidence, or else the last entries could not be
+//! A sync is followed by an entry without a archive record (flag bit 1) as evidence, or else the last entries could not be
 //! distinguished from a torn end.
 
 use super::archive::Archived;
 use super::failure::{Damage, Failure, Place};
 use super::files;
 use super::record::array;
-use crate::limits::DOSSIER_MAX;
+use crate::limits::ARCHIVE_RECORD_MAX;
 use crate::units::{SessionId, Timestamp};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -171,14 +171,14 @@ impl Open {
         &mut self,
         session: SessionId,
         settled_at: Timestamp,
-        dossier: &[u8],
+        archive_record: &[u8],
         fresh: bool,
     ) -> Result<(), Failure> {
-        if dossier.len() > DOSSIER_MAX {
-            let what = format!("session {session} has {} bytes, of at most {DOSSIER_MAX}", dossier.len());
+        if archive_record.len() > ARCHIVE_RECORD_MAX {
+            let what = format!("session {session} has {} bytes, of at most {ARCHIVE_RECORD_MAX}", archive_record.len());
             return Err(Failure::Format { path: self.path.clone(), what });
         }
-        encode(&mut self.buffer, session, settled_at, dossier, self.synced, 0);
+        encode(&mut self.buffer, session, settled_at, archive_record, self.synced, 0);
         let written = self.file.write_all_at(&self.buffer, self.length);
         written.map_err(Failure::io("writing", &self.path))?;
         let fresh = self.entries.get(&session).map_or(fresh, |known| known.fresh);
@@ -420,7 +420,7 @@ fn index_entry(bytes: &[u8; INDEX_ENTRY]) -> Entry {
     }
 }
 
-/// An entry's header and its packed dossier, whose checksum was right.
+/// An entry's header and its packed archive record, whose checksum was right.
 struct Parsed<'a> {
     session: SessionId,
     settled_at: Timestamp,
@@ -441,17 +441,17 @@ impl Parsed<'_> {
     }
 }
 
-fn encode(out: &mut Vec<u8>, session: SessionId, settled_at: Timestamp, dossier: &[u8], synced: u64, flags: u8) {
-    let packed = lz4_flex::block::compress(dossier);
-    let smaller = packed.len() < dossier.len();
-    let (flags, stored) = if smaller { (flags | FLAG_PACKED, &packed[..]) } else { (flags, dossier) };
-    let u32_of = |length: usize| u32::try_from(length).expect("a dossier is at most DOSSIER_MAX");
+fn encode(out: &mut Vec<u8>, session: SessionId, settled_at: Timestamp, archive_record: &[u8], synced: u64, flags: u8) {
+    let packed = lz4_flex::block::compress(archive_record);
+    let smaller = packed.len() < archive_record.len();
+    let (flags, stored) = if smaller { (flags | FLAG_PACKED, &packed[..]) } else { (flags, archive_record) };
+    let u32_of = |length: usize| u32::try_from(length).expect("a archive record is at most ARCHIVE_RECORD_MAX");
     out.clear();
     out.extend(MAGIC);
     out.extend([VERSION, flags, 0, 0]);
     out.extend(session.as_u128().to_be_bytes());
     out.extend(settled_at.unix_ms().to_le_bytes());
-    out.extend(u32_of(dossier.len()).to_le_bytes());
+    out.extend(u32_of(archive_record.len()).to_le_bytes());
     out.extend(u32_of(stored.len()).to_le_bytes());
     out.extend(u32::try_from(synced).expect("a file is far below 4 GiB").to_le_bytes());
     let crc = checksum(out, stored);
@@ -475,7 +475,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed<'_>, String> {
     if found != computed {
         return Err(format!("an entry has checksum {found:08x}, its bytes give {computed:08x}"));
     }
-    if header[4] != VERSION || plain_len > DOSSIER_MAX {
+    if header[4] != VERSION || plain_len > ARCHIVE_RECORD_MAX {
         return Err(format!("an entry of version {}, this program reads {VERSION}", header[4]));
     }
     Ok(Parsed {
@@ -501,7 +501,7 @@ fn read_entry(file: &File, path: &Path, entry: &Entry) -> Result<Archived, Failu
     let mut bytes = vec![0; ENTRY_HEADER];
     file.read_exact_at(&mut bytes, entry.offset).map_err(io())?;
     let packed_len = u32::from_le_bytes(array(&bytes, 36)) as usize;
-    if bytes[0..4] != MAGIC || packed_len > DOSSIER_MAX * 2 {
+    if bytes[0..4] != MAGIC || packed_len > ARCHIVE_RECORD_MAX * 2 {
         return Err(damaged(path, entry.offset, "no entry begins here".to_owned()));
     }
     bytes.resize(ENTRY_HEADER + packed_len, 0);
@@ -516,18 +516,18 @@ fn unpack(bytes: &[u8], path: &Path, offset: u64, session: SessionId) -> Result<
     if found.session != session {
         return Err(damaged(path, offset, format!("the entry is of session {}", found.session)));
     }
-    let dossier = match found.is_packed {
+    let archive_record = match found.is_packed {
         true => lz4_flex::block::decompress(found.packed, found.plain_len)
             .map_err(|error| damaged(path, offset, error.to_string()))?,
         false => found.packed.to_vec(),
     };
-    Ok(Archived { session: found.session, settled_at: found.settled_at, dossier })
+    Ok(Archived { session: found.session, settled_at: found.settled_at, archive_record })
 }
 
 /// An entry as it would stand in a file, for an archive in memory.
-pub(super) fn in_memory(session: SessionId, settled_at: Timestamp, dossier: &[u8]) -> Vec<u8> {
+pub(super) fn in_memory(session: SessionId, settled_at: Timestamp, archive_record: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(&mut bytes, session, settled_at, dossier, 0, 0);
+    encode(&mut bytes, session, settled_at, archive_record, 0, 0);
     bytes
 }
 

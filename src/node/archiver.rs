@@ -13,7 +13,7 @@
 
 use super::output::ChargerRef;
 use super::shard::Input;
-use crate::accounting::dossier::{self, Billing, Dossier, DossierError};
+use crate::accounting::archive_record::{self, ArchiveRecord, ArchiveRecordError, Billing};
 use crate::accounting::pages::Page;
 use crate::journal::{Archive, Damage, Failure};
 use crate::message::{ReceiptNotice, ToCharger};
@@ -83,9 +83,9 @@ pub enum Unread {
     /// Its bytes are not what was written.
     #[error(transparent)]
     Damaged(Box<Damage>),
-    /// Its bytes are what was written, and are no dossier that this program reads.
+    /// Its bytes are what was written, and are no archive record that this program reads.
     #[error(transparent)]
-    Dossier(#[from] DossierError),
+    ArchiveRecord(#[from] ArchiveRecordError),
     /// The archive as a whole cannot be read.
     #[error(transparent)]
     Failure(Failure),
@@ -95,10 +95,10 @@ pub enum Unread {
 ///
 /// # Errors
 /// See [`Unread`].
-pub fn read(archive: &Archive, session: SessionId) -> Result<Option<Dossier>, Unread> {
+pub fn read(archive: &Archive, session: SessionId) -> Result<Option<ArchiveRecord>, Unread> {
     match archive.get(session) {
         Ok(None) => Ok(None),
-        Ok(Some(archived)) => Ok(Some(Dossier::from_bytes(&archived.dossier)?)),
+        Ok(Some(archived)) => Ok(Some(ArchiveRecord::from_bytes(&archived.archive_record)?)),
         Err(Failure::Damaged(damage)) => Err(Unread::Damaged(damage)),
         Err(failure) => Err(Unread::Failure(failure)),
     }
@@ -131,14 +131,17 @@ impl Archiver {
             ToArchive::Recall { session, said } => {
                 if let Some(found) = self.look_up(session)? {
                     self.answers.push_back(match found {
-                        Some(dossier) => Input::Revived(Box::new(dossier.session), dossier.tariff.into(), said),
+                        Some(archive_record) => {
+                            Input::Revived(Box::new(archive_record.session), archive_record.tariff.into(), said)
+                        }
                         None => Input::NotArchived(said),
                     });
                 }
                 Ok(None)
             }
             ToArchive::Receipt { charger, key, session } => {
-                let notice = self.look_up(session)?.flatten().and_then(|dossier| self.notice(key, &dossier));
+                let notice =
+                    self.look_up(session)?.flatten().and_then(|archive_record| self.notice(key, &archive_record));
                 if let Some(notice) = notice {
                     self.answers.push_back(Input::Tell(session, charger, Box::new(ToCharger::Receipt(notice))));
                 }
@@ -161,18 +164,18 @@ impl Archiver {
     ///
     /// # Errors
     /// The archive cannot be written. Nothing of this call is told to any shard.
-    pub fn write(&mut self, written: &mut dyn FnMut(&Dossier, &[u8])) -> Result<(), Failure> {
+    pub fn write(&mut self, written: &mut dyn FnMut(&ArchiveRecord, &[u8])) -> Result<(), Failure> {
         if !self.has_gathered() {
             return Ok(());
         }
         let mut archived = Vec::with_capacity(self.sessions.len() + self.pages.len());
         for (session, tariff) in self.sessions.drain(..) {
-            let (id, at) = (session.id, dossier::settled_at(&session));
-            let dossier = Dossier::new(*session, &tariff, &self.billing);
-            let bytes = dossier.to_bytes();
+            let (id, at) = (session.id, archive_record::settled_at(&session));
+            let archive_record = ArchiveRecord::new(*session, &tariff, &self.billing);
+            let bytes = archive_record.to_bytes();
             self.archive.put(id, at, &bytes)?;
-            written(&dossier, &bytes);
-            archived.push(Input::Archived(Box::new(dossier.session)));
+            written(&archive_record, &bytes);
+            archived.push(Input::Archived(Box::new(archive_record.session)));
         }
         for (partition, page) in self.pages.drain(..) {
             let id = Page::id(partition, page.number);
@@ -195,11 +198,11 @@ impl Archiver {
     }
 
     /// What the archive has of a session; nothing when that cannot be told.
-    fn look_up(&self, session: SessionId) -> Result<Option<Option<Dossier>>, Failure> {
+    fn look_up(&self, session: SessionId) -> Result<Option<Option<ArchiveRecord>>, Failure> {
         match read(&self.archive, session) {
             Ok(found) => Ok(Some(found)),
             Err(Unread::Failure(failure)) => Err(failure),
-            Err(error @ (Unread::Damaged(_) | Unread::Dossier(_))) => {
+            Err(error @ (Unread::Damaged(_) | Unread::ArchiveRecord(_))) => {
                 tracing::error!(%session, %error, "an archived session cannot be read: it is in no answer");
                 Ok(None)
             }
@@ -207,8 +210,8 @@ impl Archiver {
     }
 
     /// The receipt of an archived session for its charger, if it has one.
-    fn notice(&self, key: SessionKey, dossier: &Dossier) -> Option<ReceiptNotice> {
-        let session = &dossier.session;
+    fn notice(&self, key: SessionKey, archive_record: &ArchiveRecord) -> Option<ReceiptNotice> {
+        let session = &archive_record.session;
         let ended = session.ended().filter(|ended| ended.admitted)?;
         let url = match self.billing.receipt_base.as_str() {
             "" => Box::default(),

@@ -1,6 +1,6 @@
 //! How long it took from the end of a session until its hold had ended, from the archive of a gate that has ended.
 
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::cli::CliError;
 use crate::journal::{Archive, DataDir};
 use crate::payment::OperationKind;
@@ -15,9 +15,9 @@ pub(super) fn settling(data: &Path, quiet: (Timestamp, Timestamp)) -> Result<Set
     let archive = Archive::open(&data).map_err(CliError::failed)?;
     let (mut times, mut failed) = (Times::default(), None);
     let all = (Timestamp::from_unix_ms(i64::MIN), Timestamp::from_unix_ms(i64::MAX));
-    let read = archive.range(all.0, all.1, &mut |archived| match Dossier::from_bytes(&archived.dossier) {
-        Ok(dossier) => {
-            times.take(&dossier.session, quiet);
+    let read = archive.range(all.0, all.1, &mut |archived| match ArchiveRecord::from_bytes(&archived.archive_record) {
+        Ok(archive_record) => {
+            times.take(&archive_record.session, quiet);
             true
         }
         Err(error) => {

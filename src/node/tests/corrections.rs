@@ -3,7 +3,7 @@
 
 use super::money::books;
 use super::*;
-use crate::accounting::dossier::{self, Billing};
+use crate::accounting::archive_record::{self, Billing};
 use crate::billing::{Issuer, SigningKey};
 use crate::ledger::Name;
 use crate::node::shard::MoneyOrder;
@@ -72,10 +72,10 @@ fn check(scene: &Scene, house: &House) {
     let random = ring::rand::SystemRandom::new();
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
     let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
-    let receipt = dossier::receipt(&session, &place.tariff, &billing).unwrap().receipt;
+    let receipt = archive_record::receipt(&session, &place.tariff, &billing).unwrap().receipt;
     let refunded = session.payment.refunded();
     assert_eq!(receipt.total, Amount::new(billed, Currency::EUR).major() + refunded.major());
-    let invoice = dossier::invoice(&session).map_or(0, |invoice| invoice.document.total.minor);
+    let invoice = archive_record::invoice(&session).map_or(0, |invoice| invoice.document.total.minor);
     let later: rust_decimal::Decimal = receipt.documents.iter().map(|document| document.total).sum();
     let listed = later + Amount::new(invoice, Currency::EUR).major();
     assert_eq!(listed, Amount::new(billed, Currency::EUR).major(), "the receipt lists every document");

@@ -2,7 +2,7 @@
 //! process.
 
 use super::*;
-use crate::accounting::dossier::{self, Billing};
+use crate::accounting::archive_record::{self, Billing};
 use crate::billing::{Issuer, SigningKey};
 use crate::units::{Current, Fingerprint};
 use proptest::prelude::*;
@@ -237,8 +237,8 @@ impl Run {
         for partition in self.scene.shard.partitions() {
             for (_, hosted) in partition.sessions.iter() {
                 let session = hosted.state();
-                let _ = dossier::closed(session, &tariff).map(|closed| closed.check());
-                let _ = dossier::receipt(session, &tariff, &billing).map(|signed| signed.receipt.to_text());
+                let _ = archive_record::closed(session, &tariff).map(|closed| closed.check());
+                let _ = archive_record::receipt(session, &tariff, &billing).map(|signed| signed.receipt.to_text());
                 assert!(
                     session.payment.captured().minor
                         <= session.payment.authorized().minor.max(0).max(

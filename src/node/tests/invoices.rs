@@ -2,7 +2,7 @@
 
 use super::money::books;
 use super::*;
-use crate::accounting::dossier::{self, Billing, Dossier};
+use crate::accounting::archive_record::{self, ArchiveRecord, Billing};
 use crate::billing::invoice::{Issued, Series, content, verify_series};
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
@@ -99,12 +99,12 @@ fn receipt_record_capture_and_books_say_the_same_as_the_invoice() {
     let issued = documents(&scene).remove(0);
     let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
     let (_, hosted) = partition.sessions.iter().next().unwrap();
-    let closed = dossier::closed(hosted.state(), hosted.tariff()).unwrap();
+    let closed = archive_record::closed(hosted.state(), hosted.tariff()).unwrap();
     let total = issued.document.total;
     assert_eq!(issued.document.content, content(&closed, total));
 
-    let dossier = Dossier::new(hosted.state().clone(), hosted.tariff(), &billing());
-    let receipt = verify_receipt(dossier.receipt.unwrap().as_bytes(), None).unwrap().receipt;
+    let archive_record = ArchiveRecord::new(hosted.state().clone(), hosted.tariff(), &billing());
+    let receipt = verify_receipt(archive_record.receipt.unwrap().as_bytes(), None).unwrap().receipt;
     assert_eq!(receipt.number, Some(issued.number.to_string()));
     assert_eq!(receipt.issuer.name, "Stadtwerke");
     assert_eq!((receipt.total, receipt.payment.captured), (total.major(), total.major()));
@@ -312,7 +312,7 @@ fn a_total_below_zero_is_nothing_due_and_nothing_given_back() {
     scene.approve(&void);
     let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
     let (_, hosted) = partition.sessions.iter().next().unwrap();
-    let receipt = dossier::receipt(hosted.state(), hosted.tariff(), &billing()).unwrap().receipt;
+    let receipt = archive_record::receipt(hosted.state(), hosted.tariff(), &billing()).unwrap().receipt;
     assert_eq!((receipt.total.to_string(), receipt.gross.to_string()), ("0.00".to_owned(), "0".to_owned()));
     assert_eq!((receipt.lines.len(), receipt.payment.overpaid, receipt.number.as_deref()), (2, None, None));
     assert_eq!(receipt.vat.iter().map(|rate| rate.vat).sum::<Decimal>(), Decimal::ZERO);

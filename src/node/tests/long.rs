@@ -1,7 +1,7 @@
 //! Sessions of any length and any course of the meter: bounded in memory and record, and ended by a receipt.
 
 use super::*;
-use crate::accounting::dossier::{Billing, Dossier};
+use crate::accounting::archive_record::{ArchiveRecord, Billing};
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::Archive;
 use crate::limits::{SEGMENTS_MAX, SESSION_BYTES_MAX, SESSION_RECORD_BYTES_MAX};
@@ -24,7 +24,7 @@ const TIMED: &str = r#"{
 /// at a second.
 struct Left {
     session: Session,
-    dossier: Dossier,
+    archive_record: ArchiveRecord,
     receipt: ReceiptNotice,
 }
 
@@ -77,8 +77,8 @@ fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
     let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
     let tariff = Tariff::parse(TIMED).unwrap().tariff;
-    let dossier = Dossier::new(put_away, &tariff, &billing);
-    Left { session, dossier, receipt: receipt.expect("the charger gets a receipt") }
+    let archive_record = ArchiveRecord::new(put_away, &tariff, &billing);
+    Left { session, archive_record, receipt: receipt.expect("the charger gets a receipt") }
 }
 
 impl Left {
@@ -87,11 +87,11 @@ impl Left {
         let state = postcard::to_stdvec(&self.session).unwrap();
         assert!(state.len() < SESSION_BYTES_MAX, "a state of {} bytes", state.len());
         assert!(self.session.segments.as_slice().len() <= SEGMENTS_MAX);
-        let record = self.dossier.to_bytes();
+        let record = self.archive_record.to_bytes();
         assert!(record.len() < SESSION_RECORD_BYTES_MAX, "a record of {} bytes", record.len());
         let archive = Archive::in_memory();
         archive.put(self.session.id, self.session.opened_at, &record).unwrap();
-        let receipt: Value = serde_json::from_str(self.dossier.receipt.as_ref().expect("a receipt")).unwrap();
+        let receipt: Value = serde_json::from_str(self.archive_record.receipt.as_ref().expect("a receipt")).unwrap();
         let paid: rust_decimal::Decimal = receipt["receipt"]["total"].as_str().unwrap().parse().unwrap();
         assert_eq!(paid, self.receipt.total.major());
     }

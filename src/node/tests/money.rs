@@ -1,7 +1,7 @@
 //! The books and the receipts of a shard, after whatever happens to it.
 
 use super::*;
-use crate::accounting::dossier::{self, Billing, Dossier};
+use crate::accounting::archive_record::{self, ArchiveRecord, Billing};
 use crate::accounting::posting::PartitionBooks;
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
@@ -35,7 +35,7 @@ fn check(scene: &Scene) {
             captured += i128::from(state.payment.captured().minor);
             shortfall += if state.settled_at().is_some() { i128::from(state.payment.shortfall().minor) } else { 0 };
             if matches!(state.stage, Stage::Closed(_)) {
-                let closed = dossier::closed(state, session.tariff()).unwrap();
+                let closed = archive_record::closed(state, session.tariff()).unwrap();
                 closed.check().unwrap();
                 assert_eq!(closed.gross, state.ended().unwrap().cost);
             }
@@ -83,9 +83,9 @@ fn a_session_stands_in_the_books_and_on_its_receipt_with_the_same_figures() {
     let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
     let (_, session) = partition.sessions.iter().next().unwrap();
     let billing = billing();
-    let dossier = Dossier::new(session.state().clone(), session.tariff(), &billing);
-    assert_eq!(Dossier::from_bytes(&dossier.to_bytes()).unwrap(), dossier);
-    let signed = verify_receipt(dossier.receipt.unwrap().as_bytes(), Some(&billing.key.public_key())).unwrap();
+    let archive_record = ArchiveRecord::new(session.state().clone(), session.tariff(), &billing);
+    assert_eq!(ArchiveRecord::from_bytes(&archive_record.to_bytes()).unwrap(), archive_record);
+    let signed = verify_receipt(archive_record.receipt.unwrap().as_bytes(), Some(&billing.key.public_key())).unwrap();
     let receipt = signed.receipt;
     assert_eq!((receipt.gross.to_string().as_str(), receipt.total.to_string().as_str()), ("0.091", "0.09"));
     assert_eq!(receipt.lines.len(), 1);
@@ -223,7 +223,7 @@ fn a_session_that_never_got_energy_costs_nothing_and_has_a_receipt() {
     check(&scene);
     let partition = scene.shard.partitions().iter().find(|partition| !partition.sessions.is_empty()).unwrap();
     let (_, session) = partition.sessions.iter().next().unwrap();
-    let closed = dossier::closed(session.state(), session.tariff()).unwrap();
+    let closed = archive_record::closed(session.state(), session.tariff()).unwrap();
     assert_eq!((closed.gross, closed.payable.minor), (Cost::zero(Currency::EUR), 0));
     assert_eq!(&*closed.end_reason, "the credential was declined");
 }

@@ -4,7 +4,7 @@
 use super::process::Process;
 use super::world::{World, live_sessions};
 use crate::account::{Account, HoldState};
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages::Page;
 use crate::accounting::posting::PartitionBooks;
 use crate::ledger::{Books, Name};
@@ -205,7 +205,7 @@ fn compare_pages(world: &mut World, process: &Process) {
             let archived = || world.estate.archive.get(Page::id(id, number)).ok().flatten();
             let entries = match kept.get(&number) {
                 Some(page) => page.entries(),
-                None => match archived().and_then(|found| Page::from_bytes(&found.dossier)) {
+                None => match archived().and_then(|found| Page::from_bytes(&found.archive_record)) {
                     Some((_, page)) => page.entries(),
                     None => {
                         wrong.push(format!("L2: page {number} of the books of partition {id} is lost"));
@@ -364,7 +364,7 @@ fn sessions_of(process: &Process) -> impl Iterator<Item = &Session> {
 
 fn archived(world: &World, id: SessionId) -> Option<Session> {
     let found = world.estate.archive.get(id).ok()??;
-    Dossier::from_bytes(&found.dossier).ok().map(|dossier| dossier.session)
+    ArchiveRecord::from_bytes(&found.archive_record).ok().map(|archive_record| archive_record.session)
 }
 
 /// A session in one line, for the report of a violation.

@@ -1,7 +1,7 @@
 //! State that survives the gate's process in a simulated world: tariffs, rules, snapshots, the archive, and the
 //! random numbers of ids.
 
-use crate::accounting::dossier::Billing;
+use crate::accounting::archive_record::Billing;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;

@@ -2,7 +2,7 @@
 //! The [`witness`](super::witness) checks the others step by step, and the [`audit`](super::audit) at the end.
 
 use super::process::Process;
-use super::settlement::{EVER, dossier_session};
+use super::settlement::{EVER, archived_session};
 use super::world::World;
 use super::{Faults, witness::Witness};
 use crate::billing::invoice::{
@@ -50,7 +50,7 @@ pub(super) fn check(world: &mut World) {
 /// Shows every session that was archived, as it was the last time.
 pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
     let read = world.estate.archive.range(EVER.0, EVER.1, &mut |archived| {
-        if let Some(session) = dossier_session(&archived.dossier) {
+        if let Some(session) = archived_session(&archived.archive_record) {
             look(&session);
         }
         true

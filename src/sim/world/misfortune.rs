@@ -124,8 +124,11 @@ impl World {
         match self.estate.archive.get(session) {
             Err(Failure::Damaged(_)) => true,
             Ok(Some(found)) => {
-                let again =
-                    self.witness.archived.get(&session).is_some_and(|whole| *whole == crc32fast::hash(&found.dossier));
+                let again = self
+                    .witness
+                    .archived
+                    .get(&session)
+                    .is_some_and(|whole| *whole == crc32fast::hash(&found.archive_record));
                 if !again {
                     self.witness.violated(|| format!("{session} changed in the archive, and nobody saw it"));
                 }
@@ -150,7 +153,7 @@ impl World {
             self.die("the archive is mended", false);
             self.estate.archive.flip_bit(session, bit);
         }
-        let found = self.estate.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.dossier));
+        let found = self.estate.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.archive_record));
         if found.is_none() || found.as_ref() != self.witness.archived.get(&session) {
             self.witness.violated(|| format!("{session} is mended in the archive, and is not what was put away"));
         }

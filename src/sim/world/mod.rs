@@ -164,7 +164,7 @@ impl World {
         let mut wrong: Vec<SessionId> = Vec::new();
         for (session, whole) in &self.witness.archived {
             let found = self.estate.archive.get(*session).ok().flatten();
-            if found.is_none_or(|found| crc32fast::hash(&found.dossier) != *whole) {
+            if found.is_none_or(|found| crc32fast::hash(&found.archive_record) != *whole) {
                 wrong.push(*session);
             }
         }

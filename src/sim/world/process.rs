@@ -313,7 +313,8 @@ impl Process {
         self.begin(now);
         match wake {
             Wake::Archive => {
-                let written = self.outside.archiver.write(&mut |dossier, bytes| witness.put_away(dossier, bytes));
+                let written =
+                    self.outside.archiver.write(&mut |archive_record, bytes| witness.put_away(archive_record, bytes));
                 self.outside.note(written);
             }
             Wake::Sweep(shard) => {

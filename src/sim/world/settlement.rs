@@ -2,7 +2,7 @@
 //! matches them with the captures and refunds of its sessions.
 
 use super::world::{SECOND, World};
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::settlement;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
@@ -120,8 +120,8 @@ fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
 }
 
 /// The sessions of an archive record, whatever its time.
-pub(super) fn dossier_session(bytes: &[u8]) -> Option<Session> {
-    Dossier::from_bytes(bytes).ok().map(|dossier| dossier.session)
+pub(super) fn archived_session(bytes: &[u8]) -> Option<Session> {
+    ArchiveRecord::from_bytes(bytes).ok().map(|archive_record| archive_record.session)
 }
 
 /// From the beginning of time to its end.

@@ -4,7 +4,7 @@
 //! lost state of the gate is detected.
 
 use super::process::Process;
-use crate::accounting::dossier::Dossier;
+use crate::accounting::archive_record::ArchiveRecord;
 use crate::billing::verify_receipt;
 use crate::ledger::Ledger;
 use crate::message::{Code, ToCharger};
@@ -350,8 +350,8 @@ impl Witness {
     }
 
     /// A closed session is archived: its hold has ended once, and its figures agree with its receipt.
-    pub fn put_away(&mut self, dossier: &Dossier, bytes: &[u8]) {
-        let session = &dossier.session;
+    pub fn put_away(&mut self, archive_record: &ArchiveRecord, bytes: &[u8]) {
+        let session = &archive_record.session;
         self.archived.insert(session.id, crc32fast::hash(bytes));
         self.seen.remove(&session.id);
         let (Stage::Closed(ended), id) = (&session.stage, session.id) else {
@@ -388,7 +388,7 @@ impl Witness {
                 self.settled(session, ended);
             }
         }
-        match &dossier.receipt {
+        match &archive_record.receipt {
             None => self.violated(|| format!("{id} has no receipt")),
             Some(receipt) if (id.as_u128() >> 16) % u128::from(SIGNATURES_CHECKED) == 0 => {
                 match verify_receipt(receipt.as_bytes(), None) {

@@ -4,7 +4,7 @@
 use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
-use wattstile::accounting::dossier::Dossier;
+use wattstile::accounting::archive_record::ArchiveRecord;
 use wattstile::node::house::{House, Place, Places};
 use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;
@@ -41,7 +41,7 @@ fn shard() -> Shard {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let _ = Dossier::from_bytes(data);
+    let _ = ArchiveRecord::from_bytes(data);
     let mut shard = shard();
     if shard.restore(PartitionId(0), data, NOW).is_ok() {
         // What was taken can be written, and read again as the same.

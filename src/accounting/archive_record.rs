@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 /// A session as it is archived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Dossier {
+pub struct ArchiveRecord {
     version: u8,
     /// Its last state.
     pub session: Session,
@@ -58,22 +58,22 @@ impl std::fmt::Debug for Sites {
     }
 }
 
-/// Why a dossier cannot be read.
+/// Why a archive record cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum DossierError {
+pub enum ArchiveRecordError {
     /// Written by a newer version of the program.
-    #[error("a dossier of version {0}, which this program does not know")]
+    #[error("a archive record of version {0}, which this program does not know")]
     Version(u8),
-    /// Damaged, or no dossier.
-    #[error("a dossier cannot be read: {0}")]
+    /// Damaged, or no archive record.
+    #[error("a archive record cannot be read: {0}")]
     Unreadable(#[from] postcard::Error),
 }
 
-impl Dossier {
+impl ArchiveRecord {
     const VERSION: u8 = 1;
 
-    /// The dossier of a session that is over.
-    pub fn new(session: Session, tariff: &Tariff, billing: &Billing) -> Dossier {
+    /// The archive record of a session that is over.
+    pub fn new(session: Session, tariff: &Tariff, billing: &Billing) -> ArchiveRecord {
         let receipt = match receipt(&session, tariff, billing) {
             Ok(receipt) => Some(receipt.to_json()),
             Err(error) => {
@@ -82,8 +82,8 @@ impl Dossier {
             }
         };
         // The bounds of sessions, tariffs and credit records leave it room. The state is what counts: a receipt can be made again.
-        let receipt = receipt.filter(|receipt| receipt.len() <= limits::DOSSIER_MAX / 2);
-        Dossier { version: Dossier::VERSION, session, tariff: tariff.source().to_owned(), receipt }
+        let receipt = receipt.filter(|receipt| receipt.len() <= limits::ARCHIVE_RECORD_MAX / 2);
+        ArchiveRecord { version: ArchiveRecord::VERSION, session, tariff: tariff.source().to_owned(), receipt }
     }
 
     /// As bytes for the archive.
@@ -94,12 +94,12 @@ impl Dossier {
     /// From the archive.
     ///
     /// # Errors
-    /// [`DossierError`]: bytes that are no dossier of this version.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Dossier, DossierError> {
+    /// [`ArchiveRecordError`]: bytes that are no archive record of this version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<ArchiveRecord, ArchiveRecordError> {
         match bytes.first() {
-            Some(&Dossier::VERSION) => Ok(postcard::from_bytes(bytes)?),
-            Some(&other) => Err(DossierError::Version(other)),
-            None => Err(DossierError::Unreadable(postcard::Error::DeserializeUnexpectedEnd)),
+            Some(&ArchiveRecord::VERSION) => Ok(postcard::from_bytes(bytes)?),
+            Some(&other) => Err(ArchiveRecordError::Version(other)),
+            None => Err(ArchiveRecordError::Unreadable(postcard::Error::DeserializeUnexpectedEnd)),
         }
     }
 }
