@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wattstile::account;
 use wattstile::journal::{Log, MemoryStore, Sequences};
 use wattstile::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, StartSession};
-use wattstile::node::house::{House, Place, Places};
+use wattstile::node::node_config::{NodeConfig, Place, Places};
 use wattstile::node::output::{OrderReply, Output};
 use wattstile::node::shard::{Input, Shard};
 use wattstile::node::{ConnectionId, Link};
@@ -63,7 +63,7 @@ impl Scene {
         let policy = Arc::new(Policy::default());
         let places: Box<dyn Places> = Box::new(Everywhere(tariff.clone()));
         let dice = std::sync::atomic::AtomicU64::new(1);
-        let house = Arc::new(House {
+        let node_config = Arc::new(NodeConfig {
             partitions: 8,
             shards: 1,
             policy: policy.clone(),
@@ -78,7 +78,7 @@ impl Scene {
             links: Default::default(),
         });
         let now = Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1) };
-        let shard = Shard::new(house, 0, now);
+        let shard = Shard::new(node_config, 0, now);
         let (log, _) = Log::open(Box::new(MemoryStore::new(64)), &Sequences::new(8), &mut |_| Ok(())).expect("a log");
         let mut scene = Scene { shard, log, tariff, policy, now, acknowledged: 0 };
         for number in 0..CHARGERS {
@@ -178,7 +178,7 @@ fn decide(c: &mut Criterion) {
     let zone = TimeZone::UTC;
     scene.now.wall = Timestamp::from_unix_ms(START + 120_000);
     let reading = scene.reading(2);
-    let router: &dyn session::Router = &**scene.shard.house();
+    let router: &dyn session::Router = &**scene.shard.node_config();
     let around = Context { now: scene.now, tariff: &scene.tariff, zone: &zone, policy: &scene.policy, router };
     let mut group = c.benchmark_group("session");
     group.throughput(Throughput::Elements(1));

@@ -4,7 +4,7 @@ use super::archivist::Archivist;
 use super::keeper::Keeper;
 use super::shard_actor::{ShardActor, Take};
 use crate::message::Code;
-use crate::node::house::House;
+use crate::node::node_config::NodeConfig;
 use crate::node::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
 use crate::node::shard::{Input, Shard};
 use crate::payment::breaker::Breakers;
@@ -22,7 +22,7 @@ pub type OnBatch = Box<dyn Fn() + Send + Sync>;
 
 /// The addresses of a gate. Made first, filled while the gate starts.
 pub struct Directory {
-    house: Arc<House>,
+    node_config: Arc<NodeConfig>,
     shards: OnceLock<Vec<Addr<ShardActor>>>,
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
     archivist: OnceLock<Addr<Archivist>>,
@@ -33,9 +33,9 @@ pub struct Directory {
 
 impl Directory {
     /// A directory without addresses.
-    pub fn new(house: Arc<House>, clock: Arc<dyn Clock>) -> Directory {
+    pub fn new(node_config: Arc<NodeConfig>, clock: Arc<dyn Clock>) -> Directory {
         Directory {
-            house,
+            node_config,
             shards: OnceLock::new(),
             processors: ArcSwap::default(),
             archivist: OnceLock::new(),
@@ -46,8 +46,8 @@ impl Directory {
     }
 
     /// The node's configuration and shared state.
-    pub fn house(&self) -> &Arc<House> {
-        &self.house
+    pub fn node_config(&self) -> &Arc<NodeConfig> {
+        &self.node_config
     }
 
     /// Sets the addresses of the shards, in their order.
@@ -102,13 +102,13 @@ impl Directory {
 
     /// The shard of a text id.
     pub fn shard_of_id(&self, id: &str) -> Option<&Addr<ShardActor>> {
-        let partition = PartitionId::of(id, self.house.partitions);
-        self.shards().get(usize::from(Shard::of(partition, self.house.shards)))
+        let partition = PartitionId::of(id, self.node_config.partitions);
+        self.shards().get(usize::from(Shard::of(partition, self.node_config.shards)))
     }
 
     /// The shard that an input is for; `None` when it names a partition that does not exist.
     pub fn shard_of(&self, input: &Input) -> Option<u16> {
-        self.house.shard_of(input.partition(self.house.partitions))
+        self.node_config.shard_of(input.partition(self.node_config.partitions))
     }
 
     /// Passes an input to its shard; returns it when the mailbox is full, or when no shard has that partition.
@@ -157,7 +157,7 @@ impl Reach for Directory {
     }
 
     fn dice(&self) -> u64 {
-        (self.house.dice)()
+        (self.node_config.dice)()
     }
 
     fn reaches(&self, input: &Input) -> bool {
@@ -169,10 +169,10 @@ impl Reach for Directory {
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.house.list(id, listed);
+        self.node_config.list(id, listed);
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.house.judge(id, breakers);
+        self.node_config.judge(id, breakers);
     }
 }

@@ -102,7 +102,7 @@ impl Doing for Errands<'_> {
     type Waiting = mpsc::Sender<bool>;
 
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
-        let shard = Shard::of(partition, self.directory.house().shards);
+        let shard = Shard::of(partition, self.directory.node_config().shards);
         let Some(shard) = self.directory.shards().get(usize::from(shard)) else { return Asked::Busy };
         match shard.try_send(TakeSnapshot { partition, unless, reply: self.keeper.clone() }) {
             Ok(()) => Asked::Taken,
@@ -126,8 +126,8 @@ impl Keeper {
     /// A keeper.
     pub fn new(around: Surroundings, rhythm: Rhythm) -> Keeper {
         let Surroundings { snapshots, data, directory, writer, figures } = around;
-        let house = directory.house();
-        let schedule = Schedule::new(snapshots, figures, rhythm, (house.partitions, house.shards));
+        let node_config = directory.node_config();
+        let schedule = Schedule::new(snapshots, figures, rhythm, (node_config.partitions, node_config.shards));
         Keeper { schedule, data, directory, writer }
     }
 

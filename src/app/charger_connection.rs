@@ -66,7 +66,7 @@ impl ChargerConnection {
     /// Hands what was received to its shards.
     fn hand_over(&mut self, received: &mut Vec<Received<FromCharger>>) {
         let (of_site, outlet) = (self.of_site.as_deref(), &self.outlet);
-        let batches = self.shards.split(self.directory.house(), received, |channel, hello| {
+        let batches = self.shards.split(self.directory.node_config(), received, |channel, hello| {
             let Some((site, _)) = of_site.filter(|(site, introduced)| !introduced.admits(site, &hello.charger))
             else {
                 return true;

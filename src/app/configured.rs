@@ -6,7 +6,7 @@ use super::settings::{ListenerSettings, Settings};
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
-use crate::node::house::{Place, Places};
+use crate::node::node_config::{Place, Places};
 use crate::node::rhythm::Rhythm;
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::Bounds;

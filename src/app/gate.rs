@@ -16,8 +16,8 @@ use crate::console::{Console, ConsoleError, Listening, Views};
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::node::ConnectionId;
-use crate::node::house::{House, Routes};
 use crate::node::log_figures::LogFigures;
+use crate::node::node_config::{NodeConfig, Routes};
 use crate::node::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
@@ -101,7 +101,7 @@ impl Gate {
         let snapshots = Arc::new(snapshots);
         let random = SystemRandom::new();
         let registry = Registry { rules: settings.rules, no_holds: settings.no_holds, ..Registry::default() };
-        let house = Arc::new(House {
+        let node_config = Arc::new(NodeConfig {
             partitions,
             shards: settings.shards.clamp(1, partitions),
             policy: Arc::new(settings.policy),
@@ -119,7 +119,8 @@ impl Gate {
             keys: settings.keys,
             links: Default::default(),
         });
-        let shards = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
+        let shards =
+            (0..node_config.shards).map(|index| Rebuilding { shard: Shard::new(node_config.clone(), index, now), now });
         let (log, shards, recovered) = recover_opening(store, &snapshots, shards.collect(), &settings.progress)?;
         for damage in &recovered.damaged {
             tracing::warn!(%damage, "the snapshot before it was used, and more of the log");
@@ -138,11 +139,11 @@ impl Gate {
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
         let recovered_sessions = shards.iter().map(live).sum();
 
-        let directory = Arc::new(Directory::new(house, settings.clock.clone()));
+        let directory = Arc::new(Directory::new(node_config, settings.clock.clone()));
         let away = match settings.receipts {
             None => None,
             Some(receipts) => {
-                let billing = receipts.billing(settings.data.path(), &directory.house().receipt_base);
+                let billing = receipts.billing(settings.data.path(), &directory.node_config().receipt_base);
                 let billing =
                     billing.map_err(|error| StartError::System { what: "the receipts' key".to_owned(), error })?;
                 Some((Arc::new(archive), Arc::new(billing)))
@@ -308,7 +309,7 @@ impl Gate {
 
     /// Threads that run its partitions.
     pub fn shards(&self) -> u16 {
-        self.directory.house().shards
+        self.directory.node_config().shards
     }
 
     /// Its listeners.

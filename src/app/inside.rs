@@ -111,15 +111,15 @@ pub enum InsideError {
 impl Inside {
     /// Adds these chargers to this gate, without sending anything yet.
     pub fn new(gate: &Gate, load: InsideLoad, clock: Arc<dyn Clock>) -> Result<Inside, InsideError> {
-        let house = gate.directory().house();
+        let node_config = gate.directory().node_config();
         let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
-        let mut of_shard: Vec<Vec<(ChargerId, u16)>> = vec![Vec::new(); usize::from(house.shards)];
+        let mut of_shard: Vec<Vec<(ChargerId, u16)>> = vec![Vec::new(); usize::from(node_config.shards)];
         for number in 0..chargers {
             let id = ChargerId::new(&format!("LOAD-{number:07}"))?;
-            let partition = PartitionId::of(id.as_str(), house.partitions);
+            let partition = PartitionId::of(id.as_str(), node_config.partitions);
             let of_charger = (number + 1) * sessions / chargers - number * sessions / chargers;
             let of_charger = u16::try_from(of_charger).unwrap_or(u16::MAX);
-            of_shard[usize::from(Shard::of(partition, house.shards))].push((id, of_charger));
+            of_shard[usize::from(Shard::of(partition, node_config.shards))].push((id, of_charger));
         }
         let per_charger = sessions.div_ceil(chargers);
         let at_once = usize::try_from(u64::from(load.per_line) / per_charger).unwrap_or(1).max(1);

@@ -1,7 +1,7 @@
 //! Which tariff applies where.
 
 use crate::message::Code;
-use crate::node::house::{Place, Places};
+use crate::node::node_config::{Place, Places};
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Timestamp};
 use jiff::tz::TimeZone;

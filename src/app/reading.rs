@@ -4,7 +4,7 @@ use super::gate::StartError;
 use super::places::NoTariffs;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
-use crate::node::house::{House, Places};
+use crate::node::node_config::{NodeConfig, Places};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
 use crate::node::stand_ins::StandIns;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
     let places: Box<dyn Places> = Box::new(NoTariffs);
-    let house = Arc::new(House {
+    let node_config = Arc::new(NodeConfig {
         partitions: directory.partitions(),
         shards: 1,
         policy: Arc::new(Policy::default()),
@@ -35,7 +35,7 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         links: Default::default(),
     });
     let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
-    let rebuilding = Rebuilding { shard: Shard::new(house, 0, now), now };
+    let rebuilding = Rebuilding { shard: Shard::new(node_config, 0, now), now };
     let archive = Archive::open(&directory)?;
     let (store, snapshots) = (SledStore::open(&directory)?, Snapshots::open(&directory)?);
     let (log, rebuilt, _) = recover(Box::new(store), &snapshots, vec![rebuilding], &|_| ())?;

@@ -4,7 +4,7 @@ use crate::accounting::archive_record::{Billing, Sites};
 use crate::billing::{Issuer, Place, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};
-use crate::node::house::SeriesNames;
+use crate::node::node_config::SeriesNames;
 use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;
 use std::fs;

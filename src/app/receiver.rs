@@ -50,13 +50,15 @@ impl Receiver {
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
     pub fn take_in_charger(&self, peer: Peer) -> Result<(), NoRoom> {
-        let house = self.directory.house();
+        let node_config = self.directory.node_config();
         let home = match &peer.identity.subject {
-            Subject::Charger(charger) => PartitionId::of(charger.as_str(), house.partitions),
-            Subject::Site(site) => PartitionId::of(site.as_str(), house.partitions),
+            Subject::Charger(charger) => PartitionId::of(charger.as_str(), node_config.partitions),
+            Subject::Site(site) => PartitionId::of(site.as_str(), node_config.partitions),
             Subject::Processor(_) | Subject::Gate(_) => return Err(NoRoom),
         };
-        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, house.shards))) else { return Err(NoRoom) };
+        let Some(arbiter) = self.arbiters.get(usize::from(Shard::of(home, node_config.shards))) else {
+            return Err(NoRoom);
+        };
         let Ok(link) = ChargerLink::new((*peer.identity).clone(), self.may_speak_for.clone(), self.clock.now().mono)
         else {
             return Err(NoRoom);
@@ -77,7 +79,7 @@ impl Receiver {
         let Subject::Processor(processor) = &peer.identity.subject else { return Err(NoRoom) };
         let mac = (self.mac_of)(processor);
         let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
-        if !self.directory.house().routes.load().registry.admits(processor) {
+        if !self.directory.node_config().routes.load().registry.admits(processor) {
             let (link, clock) = (link.unknown(), self.clock.clone());
             self.io.spawn_fn(move || {
                 let outgoing = peer.outgoing.clone();

@@ -3,7 +3,7 @@
 use super::data::Data;
 use super::receipts::Receipts;
 use crate::journal::{Failure, Progress};
-use crate::node::house::Places;
+use crate::node::node_config::Places;
 use crate::node::rhythm::Rhythm;
 use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;

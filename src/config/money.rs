@@ -154,14 +154,14 @@ pub struct OldSpelling {
 /// Replaces numbers without a currency by amounts in the operator's main currency.
 pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<OldSpelling> {
     let mut found = Vec::new();
-    let house = root.get("payment").and_then(|entry| match &entry.value {
+    let node_config = root.get("payment").and_then(|entry| match &entry.value {
         Value::Table(table) => currency_of(table.get("currency").map(|entry| &entry.value)),
         _ => None,
     });
-    let house = house.unwrap_or(Currency::EUR);
+    let node_config = node_config.unwrap_or(Currency::EUR);
     for (section, olds) in [("payment", &PAYMENT[..]), ("processor", &PROCESSOR[..])] {
         match root.get_mut(section).map(|entry| &mut entry.value) {
-            Some(Value::Table(table)) => renew(section, table, olds, house, &mut found, problems),
+            Some(Value::Table(table)) => renew(section, table, olds, node_config, &mut found, problems),
             Some(Value::Tables(tables)) => {
                 for (table, _) in tables {
                     // The amounts of a processor with one currency are in that currency.
@@ -169,7 +169,7 @@ pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<Ol
                         Value::List(items) if items.len() == 1 => currency_of(items.first()),
                         _ => None,
                     });
-                    renew(section, table, olds, only.unwrap_or(house), &mut found, problems);
+                    renew(section, table, olds, only.unwrap_or(node_config), &mut found, problems);
                 }
             }
             _ => {}
@@ -189,7 +189,7 @@ fn renew(
     section: &str,
     table: &mut Table,
     olds: &[Old],
-    house: Currency,
+    node_config: Currency,
     found: &mut Vec<OldSpelling>,
     problems: &mut Vec<Problem>,
 ) {
@@ -197,7 +197,7 @@ fn renew(
         let Some(entry) = table.remove(*was) else { continue };
         let origin = entry.place.clone();
         let mut wrong = |title: String, label: String| {
-            let help = Some(format!("write `{is} = \"45 {house}\"`: an amount with its currency"));
+            let help = Some(format!("write `{is} = \"45 {node_config}\"`: an amount with its currency"));
             problems.push(Problem { origin: origin.clone(), title, label, help });
         };
         let number = match i64::read(&entry.value) {
@@ -208,8 +208,8 @@ fn renew(
             }
         };
         let amount = match minor {
-            true => Ok(Amount::new(number, house)),
-            false => Amount::from_major(Decimal::from(number), house),
+            true => Ok(Amount::new(number, node_config)),
+            false => Amount::from_major(Decimal::from(number), node_config),
         };
         match amount {
             Ok(amount) if amount.minor < 0 => {

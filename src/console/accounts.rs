@@ -78,7 +78,7 @@ impl Views {
 
     /// One account.
     pub fn account(&self, id: &AccountId) -> Result<Option<AccountSheet>, Unanswered> {
-        let (id, partitions) = (id.clone(), self.directory().map_or(1, |directory| directory.house().partitions));
+        let (id, partitions) = (id.clone(), self.directory().map_or(1, |directory| directory.node_config().partitions));
         let found = self.ask_home(PartitionId::of(id.as_str(), partitions), move |shard| {
             shard.partitions().iter().find_map(|partition| {
                 let hosted = partition.accounts.get(partition.find_account(&id)?)?;

@@ -137,7 +137,7 @@ fn carry_out(
     more: &[(&str, Value)],
 ) -> Result<Value, Refused> {
     let payment = &session.payment;
-    let policy = &directory.house().policy.payment;
+    let policy = &directory.node_config().policy.payment;
     let effects = order.command(payment).map(|command| payment::decide(payment, command, now(), policy).effects);
     let mut asked = Vec::new();
     for effect in effects.into_iter().flatten() {

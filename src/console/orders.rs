@@ -243,7 +243,7 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
     if wish.processor.is_some() {
         return Err(Refused::usage("name what pays, or the processor that was paid already"));
     }
-    if op.session().partition() != PartitionId::of(account.as_str(), directory.house().partitions) {
+    if op.session().partition() != PartitionId::of(account.as_str(), directory.node_config().partitions) {
         return Err(Refused::usage("the operation belongs to another account"));
     }
     let paying = TopUpOrder { id: op.session(), account: account.clone(), amount, credential: credential(presented)? };
@@ -271,19 +271,19 @@ fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> 
 
 fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool) -> Result<Value, Refused> {
     let (account, known) = known(views, id)?;
-    let house = directory.house();
+    let node_config = directory.node_config();
     let credential = match (&wish.credential, wish.fingerprint.as_deref()) {
         (Some(presented), None) => {
             let credential = credential(presented)?;
-            if let Some(code) = house.refuses(&credential) {
+            if let Some(code) = node_config.refuses(&credential) {
                 return Err(Refused::usage(code.meaning()));
             }
-            house.mark(&credential)
+            node_config.mark(&credential)
         }
         (None, Some(shown)) => fingerprint(shown)?,
         _ => return Err(Refused::usage("name a credential or a fingerprint")),
     };
-    let linked_to = house.links.find(credential);
+    let linked_to = node_config.links.find(credential);
     if let Some(other) = linked_to.as_ref().filter(|other| on && **other != account) {
         return Err(Refused::conflict(format!("{credential} is linked to {other}")));
     }
@@ -297,7 +297,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
             let op = operation(directory, &account, wish.operation.as_deref())?;
             let (command, free) = match on {
                 true => {
-                    let claimed = house.links.claim(credential, &account);
+                    let claimed = node_config.links.claim(credential, &account);
                     claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
                     (Command::LinkCredential { op, credential }, linked_to.is_none())
                 }
@@ -305,7 +305,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
             };
             let ordered = order(directory, &account, op, command);
             if ordered.as_ref().is_err_and(|refused| refused.status == 409) && free {
-                house.links.release(credential, &account);
+                node_config.links.release(credential, &account);
             }
             ordered?
         }
@@ -341,7 +341,7 @@ fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Resu
 }
 
 fn reload_keys(directory: &Directory) -> Result<Value, Refused> {
-    let vault = directory.house().keys.reload().map_err(|error| Refused::new(500, error))?;
+    let vault = directory.node_config().keys.reload().map_err(|error| Refused::new(500, error))?;
     Ok(json!({ "schema": "wattstile.order/1", "keys": vault.ids().collect::<Vec<_>>() }))
 }
 
@@ -457,8 +457,9 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
     if let Some(named) = named {
         return named.parse().map_err(Refused::usage);
     }
-    let house = directory.house();
-    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), house.partitions), (house.dice)()).operation(1))
+    let node_config = directory.node_config();
+    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.dice)())
+        .operation(1))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {

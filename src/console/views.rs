@@ -184,8 +184,9 @@ impl Views {
         question: impl Fn(&Shard) -> T + Clone + Send + 'static,
     ) -> Heard<T> {
         let Shards::Running(directory) = &self.shards else { return self.ask(question) };
-        let house = directory.house();
-        let home = (partition.0 < house.partitions).then(|| usize::from(Shard::of(partition, house.shards)));
+        let node_config = directory.node_config();
+        let home =
+            (partition.0 < node_config.partitions).then(|| usize::from(Shard::of(partition, node_config.shards)));
         let Some(home) = home else { return Heard { answers: Vec::new(), whom: SHARDS, of: 0 } };
         Heard { answers: ask_these(directory, home..=home, self.patience, question), whom: SHARDS, of: 1 }
     }
@@ -270,7 +271,7 @@ pub fn ask_all<T: Send + 'static>(
 
 /// No answers yet.
 fn unheard<T>(directory: &Directory) -> Heard<T> {
-    Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.house().shards) }
+    Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
 }
 
 /// A shard with a full mailbox has not received the request, and counts as one without an answer.

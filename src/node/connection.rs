@@ -1,7 +1,7 @@
 //! The part of a connection that needs no socket: which shard a charger's messages are for, what a processor's messages are
 //! to its actor, and what is said before a connection is closed.
 
-use super::house::House;
+use super::node_config::NodeConfig;
 use super::processor::Callback;
 use crate::message::{
     Channel, ChargerHello, Code, FromCharger, FromProcessor, GoAway, PeerIdentity, ProcessorHello, ProcessorHelloAck,
@@ -19,7 +19,7 @@ impl ShardsOfChannels {
     /// channel belongs from now on, if `admits` lets it; what comes on a channel without a hello is dropped.
     pub fn split(
         &mut self,
-        house: &House,
+        node_config: &NodeConfig,
         received: &mut Vec<Received<FromCharger>>,
         mut admits: impl FnMut(Channel, &ChargerHello) -> bool,
     ) -> Vec<(u16, Vec<Received<FromCharger>>)> {
@@ -29,8 +29,8 @@ impl ShardsOfChannels {
                 if !admits(received.channel, hello) {
                     continue;
                 }
-                let partition = PartitionId::of(hello.charger.as_str(), house.partitions);
-                self.set(received.channel, partition.0 % house.shards);
+                let partition = PartitionId::of(hello.charger.as_str(), node_config.partitions);
+                self.set(received.channel, partition.0 % node_config.shards);
             }
             let Ok(place) = self.place(received.channel) else { continue };
             let shard = self.0[place].1;

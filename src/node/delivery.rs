@@ -7,8 +7,8 @@ use super::charger::Link;
 use super::codes;
 use super::encoding::encode;
 use super::hosted::Slot;
-use super::house::{self, House};
 use super::log_lines;
+use super::node_config::{self, NodeConfig};
 use super::output::{ChargerRef, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::replay::charger_fact;
@@ -37,7 +37,7 @@ pub(super) struct Delivery<'a> {
     pub permit: Permit<'a>,
     pub gate: &'a mut Gate<Output>,
     pub wheel: &'a mut Wheel<Sleeper>,
-    pub house: &'a House,
+    pub node_config: &'a NodeConfig,
     /// Index of the partition in its shard.
     pub local: u16,
     pub now: Now,
@@ -153,7 +153,7 @@ impl Delivery<'_> {
     }
 
     fn receipt(&self, id: SessionId, session: SessionKey, total: Amount, cost: Cost) -> ToCharger {
-        let url = self.house.receipt_url(id);
+        let url = self.node_config.receipt_url(id);
         ToCharger::Receipt(ReceiptNotice { session, total, cost, receipt: id.to_string().into(), url })
     }
 
@@ -182,10 +182,10 @@ impl Delivery<'_> {
 impl Delivery<'_> {
     /// A start: admitted as a new session, recognised as a repetition, or refused.
     fn start(&mut self, partition: &mut Partition, slot: Slot, start: StartSession) {
-        if let Some(code) = self.house.refuses(&start.credential) {
+        if let Some(code) = self.node_config.refuses(&start.credential) {
             return self.refuse_start(partition, slot, start.session, code);
         }
-        let id = SessionId::new(self.now.wall, partition.id, (self.house.dice)());
+        let id = SessionId::new(self.now.wall, partition.id, (self.node_config.dice)());
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
         for effect in self.charger(partition, slot, command) {
             match effect {
@@ -208,14 +208,14 @@ impl Delivery<'_> {
         let hosted = session.and_then(|cell| partition.sessions.get(cell));
         let command = hosted.and_then(|hosted| {
             let state = hosted.state();
-            let shown = self.house.fingerprint(&start.credential);
+            let shown = self.node_config.fingerprint(&start.credential);
             if !matches!(state.stage, Stage::Charging { .. }) || state.fingerprint == *shown {
                 return None;
             }
             let amount = session::first_hold(hosted.tariff(), hosted.policy());
-            let route = self.house.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
+            let route = self.node_config.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
             Some(Command::PresentAnotherCredential {
-                credential: self.house.seal(state.id, start.credential.clone()),
+                credential: self.node_config.seal(state.id, start.credential.clone()),
                 route,
             })
         });
@@ -226,20 +226,20 @@ impl Delivery<'_> {
     fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let charger = hosted.state().id.clone();
-        if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.house.policy) {
+        if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.node_config.policy) {
             let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall);
             return self.refuse_start_saying(partition, slot, start.session, (Code::StartImplausible, text));
         }
-        let place = match self.house.place(&charger, start.connector, start.at) {
+        let place = match self.node_config.place(&charger, start.connector, start.at) {
             Ok(place) => place,
             Err(code) => return self.refuse_start(partition, slot, start.session, code),
         };
-        let amount = session::first_hold(&place.tariff, &self.house.policy.of_tariff(&place.tariff));
-        let fingerprint = self.house.fingerprint(&start.credential);
-        let route = match self.house.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
+        let amount = session::first_hold(&place.tariff, &self.node_config.policy.of_tariff(&place.tariff));
+        let fingerprint = self.node_config.fingerprint(&start.credential);
+        let route = match self.node_config.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
             Ok(route) => route,
             Err(reason) => {
-                let refused = (house::code_of(reason), reason.to_string());
+                let refused = (node_config::code_of(reason), reason.to_string());
                 return self.refuse_start_saying(partition, slot, start.session, refused);
             }
         };
@@ -264,7 +264,7 @@ impl Delivery<'_> {
         // The partition's own copy: its reference count shows whether the tariff may be dropped.
         let tariff = partition.pinned(&opening.tariff).unwrap_or(place.tariff);
         let state = Session::new(&opening, rating, tariff.currency());
-        let session = HostedSession::new(state, slot, tariff, place.zone, self.house.policy.clone(), self.now);
+        let session = HostedSession::new(state, slot, tariff, place.zone, self.node_config.policy.clone(), self.now);
         let cell = partition.insert_session(session);
         let opened = session::Event::Opened(Box::new(opening));
         partition.tally.count(&opened);
@@ -275,7 +275,7 @@ impl Delivery<'_> {
             cell,
             &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
         );
-        let credential = self.house.seal(id, start.credential.clone());
+        let credential = self.node_config.seal(id, start.credential.clone());
         self.session(partition, cell, Command::Authorize { credential, route });
     }
 
@@ -320,7 +320,9 @@ impl Delivery<'_> {
 
     /// Delivers a command to a session, and carries out what it decided. A credential in it is sealed: the session keeps it.
     pub(super) fn session(&mut self, partition: &mut Partition, cell: Slot, command: Command) {
-        let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.house), self.now) else { return };
+        let Some(delivered) = partition.sessions.deliver(cell, Deliver(command, self.node_config), self.now) else {
+            return;
+        };
         let decided = partition.sessions.decided();
         for entry in &delivered.entries {
             partition.books.post(entry);
@@ -330,7 +332,11 @@ impl Delivery<'_> {
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
             let state = hosted.state();
-            self.house.stand_ins.set(id, (&state.fingerprint, state.payment.currency()), state.payment.stands_in());
+            self.node_config.stand_ins.set(
+                id,
+                (&state.fingerprint, state.payment.currency()),
+                state.payment.stands_in(),
+            );
         }
         for event in &decided.events {
             partition.tally.count(event);
@@ -430,7 +436,7 @@ impl Delivery<'_> {
         }
         self.put_pages_away(partition);
         for event in &decided.events {
-            self.house.links.fold(id, event);
+            self.node_config.links.fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
         }
         for effect in decided.effects {
@@ -481,7 +487,7 @@ impl Delivery<'_> {
     /// Repeats requests that were in flight when the process ended.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
         if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
-            self.house.stand_ins.set(
+            self.node_config.stand_ins.set(
                 state.id,
                 (&state.fingerprint, state.payment.currency()),
                 state.payment.stands_in(),

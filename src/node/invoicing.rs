@@ -93,7 +93,7 @@ impl Delivery<'_> {
             }
         };
         let kind = if due.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
-        let family = self.house.series.family(kind, due.currency, partition.id);
+        let family = self.node_config.series.family(kind, due.currency, partition.id);
         self.request_fact(partition, &RequestEvent::Requested { family, document: Box::new(document) });
         self.ask_for_numbers(partition);
     }
@@ -120,7 +120,7 @@ impl Delivery<'_> {
             None => {
                 // A clock that was set back over New Year does not open the old year again.
                 let open = known.iter().filter(|(_, _, open)| *open).map(|(year, ..)| *year).max();
-                let year = self.house.series.year(self.now.wall);
+                let year = self.node_config.series.year(self.now.wall);
                 let year = open.map_or(year, |open| open.max(year));
                 let series = family.of_year(year);
                 if !partition.series.contains_key(&series) {

@@ -21,7 +21,6 @@ mod delivery;
 pub mod driver;
 mod encoding;
 pub mod hosted;
-pub mod house;
 mod invoicing;
 mod lines;
 pub mod links;
@@ -29,6 +28,7 @@ pub mod log_figures;
 mod log_lines;
 pub mod log_writer;
 mod money;
+pub mod node_config;
 pub mod output;
 pub mod partition;
 #[cfg(test)]

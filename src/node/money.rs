@@ -3,8 +3,8 @@
 
 use super::codes;
 use super::delivery::Delivery;
-use super::house::House;
 use super::log_lines;
+use super::node_config::NodeConfig;
 use super::output::{MoneyStanding, OrderReply, Ordered, Output};
 use super::partition::Partition;
 use super::session::HostedSession;
@@ -22,12 +22,14 @@ impl Delivery<'_> {
     /// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
     pub(super) fn payment_effect(&mut self, effect: payment::Effect, of: Option<(&Payment, Option<&ChargerId>)>) {
         match effect {
-            payment::Effect::Send(operation) => match (House::account_of(&operation), self.house.unseal(operation)) {
-                (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
-                (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
-                // No answer: the session's time-out handles it.
-                (_, None) => {}
-            },
+            payment::Effect::Send(operation) => {
+                match (NodeConfig::account_of(&operation), self.node_config.unseal(operation)) {
+                    (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
+                    (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
+                    // No answer: the session's time-out handles it.
+                    (_, None) => {}
+                }
+            }
             payment::Effect::Acknowledge { to, callback, code } => {
                 self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
             }
@@ -122,7 +124,7 @@ impl Delivery<'_> {
     /// A session's operation, to the account that holds its funds.
     pub(super) fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
         let credential = match &operation.request {
-            Request::Authorize { credential, .. } => Some(self.house.mark(credential)),
+            Request::Authorize { credential, .. } => Some(self.node_config.mark(credential)),
             _ => None,
         };
         let command = account::Command::from_operation(operation, credential);
@@ -151,7 +153,7 @@ impl Delivery<'_> {
                 }
             }
             let fact = session::Event::Revived(Box::new(session.clone()));
-            let (policy, now) = (self.house.policy.clone(), self.now);
+            let (policy, now) = (self.node_config.policy.clone(), self.now);
             let revived = insert_session(partition, session, |session, charger, tariff, zone| {
                 HostedSession::new(session, charger, tariff, zone, policy, now)
             });

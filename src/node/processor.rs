@@ -125,7 +125,7 @@ pub enum Tested {
 /// A processor.
 pub struct ProcessorActor {
     id: ProcessorId,
-    house: Arc<dyn Reach>,
+    node_config: Arc<dyn Reach>,
     lines: Lines,
     /// Its declaration at its last connection.
     capabilities: Option<Capabilities>,
@@ -165,10 +165,10 @@ pub const SWEEP: Duration = Duration::from_millis(500);
 
 impl ProcessorActor {
     /// A processor without connections.
-    pub fn new(id: ProcessorId, house: Arc<dyn Reach>) -> ProcessorActor {
+    pub fn new(id: ProcessorId, node_config: Arc<dyn Reach>) -> ProcessorActor {
         ProcessorActor {
             id,
-            house,
+            node_config,
             lines: Lines::default(),
             capabilities: None,
             breakers: Breakers::new(BreakerPolicy::default()),
@@ -229,7 +229,7 @@ impl ProcessorActor {
             inflight: if full { capabilities.inflight_max } else { 0 },
         };
         if self.listed.as_ref() != Some(&listed) {
-            self.house.list(&self.id, &listed);
+            self.node_config.list(&self.id, &listed);
             self.listed = Some(listed);
         }
     }
@@ -242,7 +242,7 @@ impl ProcessorActor {
                 true => tracing::info!(processor = %self.id, ?kind, "a processor answers again"),
                 false => tracing::warn!(processor = %self.id, ?kind, "a processor is not asked for a while"),
             }
-            self.house.judge(&self.id, &self.breakers);
+            self.node_config.judge(&self.id, &self.breakers);
         }
     }
 
@@ -263,7 +263,7 @@ impl ProcessorActor {
 
     /// Detects time-outs, and sends the probes that are due; called every [`SWEEP`].
     pub fn sweep(&mut self) {
-        let now = self.house.now();
+        let now = self.node_config.now();
         for (id, sent) in self.lines.overdue(now.mono) {
             self.counts.overdue += 1;
             match self.probes.remove(&id) {
@@ -279,13 +279,13 @@ impl ProcessorActor {
 
     /// Sends a probe for an operator.
     pub fn test(&mut self, test: Test) {
-        let now = self.house.now();
+        let now = self.node_config.now();
         self.probe(Some(test), now);
     }
 
     fn probe(&mut self, asked: Option<Test>, now: Now) {
         // No partition has this number, so an answer to it can be no other operation's.
-        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.house.dice()).operation(1);
+        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.node_config.dice()).operation(1);
         let inquiry = Operation {
             id,
             hold: HoldId(id),
@@ -313,7 +313,7 @@ impl ProcessorActor {
             Tested::Silent => self.breakers.probe_answered(&self.id, Signal::Fails, now),
             Tested::NotSent => {}
         }
-        self.house.judge(&self.id, &self.breakers);
+        self.node_config.judge(&self.id, &self.breakers);
         if let Some(Test(reply)) = probe.asked {
             reply(tested);
         }
@@ -378,10 +378,10 @@ impl ProcessorActor {
         if !self.waiting.is_empty() {
             return self.waiting.push_back((from, input));
         }
-        match self.house.reaches(&input) {
+        match self.node_config.reaches(&input) {
             false => self.refuse_unknown(&input),
             true => {
-                if let Err(input) = self.house.post(input) {
+                if let Err(input) = self.node_config.post(input) {
                     self.waiting.push_back((from, input));
                 }
             }
@@ -422,7 +422,7 @@ impl ProcessorActor {
     pub fn retry(&mut self) {
         let waited: Vec<ConnectionId> = self.waiting.iter().map(|(from, _)| *from).collect();
         while let Some((from, input)) = self.waiting.pop_front() {
-            if let Err(input) = self.house.post(input) {
+            if let Err(input) = self.node_config.post(input) {
                 self.waiting.push_front((from, input));
                 break;
             }
@@ -459,7 +459,7 @@ impl ProcessorActor {
 
     /// A connection ended; operations in flight on it may or may not have arrived.
     pub fn disconnect(&mut self, gone: ConnectionId) {
-        let now = self.house.now();
+        let now = self.node_config.now();
         let Some(in_flight) = self.lines.remove(gone) else { return };
         self.unacknowledged.retain(|_, came_on| *came_on != gone);
         if self.lines.is_empty() {
@@ -484,7 +484,7 @@ impl ProcessorActor {
 
     /// Sends an operation on the connection with the most room.
     pub fn dispatch(&mut self, operation: Operation) {
-        let now = self.house.now();
+        let now = self.node_config.now();
         let (id, attempt, kind) = (operation.id, operation.attempt, operation.request.kind());
         // Operations that may have been sent need inquiries even while the breaker is open.
         let asks = operation.possible_duplicate || kind == OperationKind::Inquire;
@@ -503,7 +503,7 @@ impl ProcessorActor {
 
     /// Passes a connection's messages to the shards.
     pub fn hear(&mut self, came: Callbacks) {
-        let now = self.house.now();
+        let now = self.node_config.now();
         let Callbacks { connection: from, callbacks } = came;
         for callback in callbacks {
             match callback {

@@ -5,7 +5,7 @@
 
 use super::delivery::Delivery;
 use super::encoding::encode;
-use super::house::House;
+use super::node_config::NodeConfig;
 use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
 use crate::journal::RecordKind;
@@ -38,24 +38,24 @@ impl Delivery<'_> {
 
     fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
         self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| encode(event, bytes));
-        partition.acquainted(event, self.house);
+        partition.acquainted(event, self.node_config);
     }
 }
 
 impl Partition {
     /// Applies a fact about a processor, live and in replay.
-    pub(super) fn acquainted(&mut self, event: &Event, house: &House) {
+    pub(super) fn acquainted(&mut self, event: &Event, node_config: &NodeConfig) {
         if let Some((processor, known)) = self.processors.apply(event) {
-            house.remember(processor, known);
+            node_config.remember(processor, known);
         }
     }
 }
 
-impl House {
+impl NodeConfig {
     /// Lists what is remembered of a processor. What its connections say of it counts for more.
     pub(super) fn remember(&self, processor: &ProcessorId, known: &KnownProcessor) {
         self.routes.rcu(|before| {
-            let mut after = super::house::Routes::clone(before);
+            let mut after = super::node_config::Routes::clone(before);
             let registry = &mut after.registry;
             match known.drained {
                 true => drop(registry.drained.insert(processor.clone())),

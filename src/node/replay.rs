@@ -42,7 +42,7 @@ impl Shard {
     /// # Errors
     /// The part that cannot be decoded.
     pub fn replay(&mut self, record: Record<'_>, now: Now) -> Result<(), String> {
-        let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
+        let (node_config, policy) = (Arc::clone(self.node_config()), Arc::clone(&self.node_config().policy));
         let partition = self.partition_mut(record.partition);
         match record.kind {
             RecordKind::SessionEvent => {
@@ -60,7 +60,7 @@ impl Shard {
             }
             RecordKind::AccountEvent => {
                 let (id, event): (AccountId, account::Event) = decode(record.payload)?;
-                house.links.fold(&id, &event);
+                node_config.links.fold(&id, &event);
                 let slot = partition.account(&id);
                 let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
                 account.fold(&event, &mut |entry| partition.books.post(&entry));
@@ -82,7 +82,7 @@ impl Shard {
             }
             RecordKind::ProcessorEvent => {
                 let event: known_processor::Event = decode(record.payload)?;
-                partition.acquainted(&event, &house);
+                partition.acquainted(&event, &node_config);
                 Ok(())
             }
             RecordKind::SettlementEvent => {

@@ -2,7 +2,7 @@
 
 use super::encoding::encode;
 use super::hosted::{Counts, Hostable, Hosted, Slot};
-use super::house::House;
+use super::node_config::NodeConfig;
 use crate::accounting::posting;
 use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
@@ -37,7 +37,7 @@ pub struct HostedSession {
 }
 
 /// A command for a session, and the shared state for routing.
-pub struct Deliver<'a>(pub Command, pub &'a House);
+pub struct Deliver<'a>(pub Command, pub &'a NodeConfig);
 
 impl HostedSession {
     /// A session in its cell.
@@ -136,8 +136,8 @@ impl HostedSession {
         self.state.keep_document(issued);
     }
 
-    fn surroundings<'a>(&'a self, now: Now, house: &'a House) -> Context<'a> {
-        Context { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: house }
+    fn surroundings<'a>(&'a self, now: Now, node_config: &'a NodeConfig) -> Context<'a> {
+        Context { now, tariff: &self.tariff, zone: &self.zone, policy: &self.policy, router: node_config }
     }
 
     /// When the charger's time-out ends, in states that have one.
@@ -213,7 +213,7 @@ impl Hostable for HostedSession {
     type Event = Event;
     type Effect = Effect;
 
-    fn handle(&mut self, Deliver(command, house): Deliver<'_>, context: &mut Hosted<HostedSession>) {
+    fn handle(&mut self, Deliver(command, node_config): Deliver<'_>, context: &mut Hosted<HostedSession>) {
         let now = context.now();
         let command = match command {
             Command::Wake { .. } => {
@@ -243,7 +243,7 @@ impl Hostable for HostedSession {
             }
             Command::Authorize { .. } | Command::Omitted | Command::Payment(_) | Command::StopBy(_) => command,
         };
-        let decision = session::decide(&self.state, command, &self.surroundings(now, house));
+        let decision = session::decide(&self.state, command, &self.surroundings(now, node_config));
         let admitted = !matches!(self.state.stage, Stage::Authorizing);
         for event in &decision.events {
             self.fold(event, &mut |entry| context.post(entry));

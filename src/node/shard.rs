@@ -11,7 +11,7 @@ use super::channels::Channels;
 use super::charger::{ConnectionId, Link};
 use super::delivery::Delivery;
 use super::hosted::Slot;
-use super::house::House;
+use super::node_config::NodeConfig;
 use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
 use super::partition::Partition;
 #[cfg(test)]
@@ -156,8 +156,8 @@ pub type Speakers = [Option<ChargerRef>; LOOK_AHEAD];
 
 /// Partitions that are run by one thread.
 pub struct Shard {
-    house: Arc<House>,
-    /// Index of this shard among `house.shards`.
+    node_config: Arc<NodeConfig>,
+    /// Index of this shard among `node_config.shards`.
     index: u16,
     partitions: Vec<Partition>,
     appender: Appender,
@@ -172,12 +172,12 @@ pub struct Shard {
 
 impl Shard {
     /// A shard with empty partitions.
-    pub fn new(house: Arc<House>, index: u16, now: Now) -> Shard {
-        let mine = (0..house.partitions).filter(|partition| partition % house.shards == index);
+    pub fn new(node_config: Arc<NodeConfig>, index: u16, now: Now) -> Shard {
+        let mine = (0..node_config.partitions).filter(|partition| partition % node_config.shards == index);
         let partitions = mine.map(|partition| Partition::new(PartitionId(partition), now)).collect();
-        let appender = Appender::new(Sequences::new(house.partitions));
+        let appender = Appender::new(Sequences::new(node_config.partitions));
         Shard {
-            house,
+            node_config,
             index,
             partitions,
             appender,
@@ -206,12 +206,12 @@ impl Shard {
 
     /// Whether an input is for a partition of this shard.
     pub fn is_for(&self, input: &Input) -> bool {
-        self.house.shard_of(input.partition(self.house.partitions)) == Some(self.index)
+        self.node_config.shard_of(input.partition(self.node_config.partitions)) == Some(self.index)
     }
 
     /// The rules of the house.
-    pub fn house(&self) -> &Arc<House> {
-        &self.house
+    pub fn node_config(&self) -> &Arc<NodeConfig> {
+        &self.node_config
     }
 
     pub(super) fn partition_mut(&mut self, partition: PartitionId) -> &mut Partition {
@@ -251,7 +251,7 @@ impl Shard {
     /// # Errors
     /// [`Busy`]: the journal has no room; nothing has changed.
     pub fn hello(&mut self, link: Link, hello: &ChargerHello, now: Now) -> Result<Option<Link>, Busy> {
-        let local = self.local(PartitionId::of(hello.charger.as_str(), self.house.partitions));
+        let local = self.local(PartitionId::of(hello.charger.as_str(), self.node_config.partitions));
         let (partition, mut delivery) = self.begin_for(local, hello_effects(hello), now)?;
         let slot = partition.charger(&hello.charger);
         let replaced = delivery.hello(partition, slot, link, hello);
@@ -297,7 +297,7 @@ impl Shard {
 
     /// Whether a charger is known, or its partition may remember one more.
     pub(super) fn has_room_for(&self, charger: &ChargerId) -> bool {
-        let local = self.local(PartitionId::of(charger.as_str(), self.house.partitions));
+        let local = self.local(PartitionId::of(charger.as_str(), self.node_config.partitions));
         self.partitions[usize::from(local)].has_room_for(charger, limits::CHARGERS_PER_PARTITION)
     }
 
@@ -358,7 +358,7 @@ impl Shard {
     /// # Errors
     /// The input, when the journal has no room; nothing has changed.
     pub fn take(&mut self, input: Input, now: Now) -> Result<(), Input> {
-        let local = self.local(input.partition(self.house.partitions));
+        let local = self.local(input.partition(self.node_config.partitions));
         let Ok((partition, mut delivery)) = self.begin(local, now) else { return Err(input) };
         delivery.take(partition, input);
         Ok(())
@@ -451,13 +451,13 @@ impl Shard {
 
     /// A session, if it is live.
     pub fn session(&self, id: SessionId) -> Option<&HostedSession> {
-        let partition = self.partitions.get(usize::from(id.partition().0 / self.house.shards))?;
+        let partition = self.partitions.get(usize::from(id.partition().0 / self.node_config.shards))?;
         partition.sessions.get(partition.find_session(id)?)
     }
 
     /// A full page of the books of one of its partitions.
     pub fn page(&self, partition: PartitionId, number: u64) -> Option<&Page> {
-        let partition = self.partitions.get(usize::from(partition.0 / self.house.shards))?;
+        let partition = self.partitions.get(usize::from(partition.0 / self.node_config.shards))?;
         partition.books.pages.full(number)
     }
 
@@ -529,8 +529,14 @@ impl Shard {
     fn begin_for(&mut self, local: u16, effects: usize, now: Now) -> Result<(&mut Partition, Delivery<'_>), Busy> {
         let permit = self.appender.reserve_for(&self.gate, effects)?;
         let partition = &mut self.partitions[usize::from(local)];
-        let delivery =
-            Delivery { permit, gate: &mut self.gate, wheel: &mut self.wheel, house: &self.house, local, now };
+        let delivery = Delivery {
+            permit,
+            gate: &mut self.gate,
+            wheel: &mut self.wheel,
+            node_config: &self.node_config,
+            local,
+            now,
+        };
         Ok((partition, delivery))
     }
 
@@ -546,8 +552,8 @@ impl Shard {
 
     /// The index of a partition in this shard.
     fn local(&self, partition: PartitionId) -> u16 {
-        debug_assert_eq!(Shard::of(partition, self.house.shards), self.index, "an input for another shard");
-        partition.0 / self.house.shards
+        debug_assert_eq!(Shard::of(partition, self.node_config.shards), self.index, "an input for another shard");
+        partition.0 / self.node_config.shards
     }
 }
 

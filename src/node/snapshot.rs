@@ -138,7 +138,7 @@ impl Shard {
     /// # Errors
     /// The part that cannot be decoded.
     pub fn restore(&mut self, partition: PartitionId, state: &[u8], now: Now) -> Result<(), String> {
-        let (house, policy) = (Arc::clone(self.house()), Arc::clone(&self.house().policy));
+        let (node_config, policy) = (Arc::clone(self.node_config()), Arc::clone(&self.node_config().policy));
         let partition = self.partition_mut(partition);
         let read: Read<'_> = postcard::from_bytes(state).map_err(|error| error.to_string())?;
         partition.tally = read.tally;
@@ -149,7 +149,7 @@ impl Shard {
         partition.top_ups.known = read.top_ups;
         partition.processors = read.processors;
         for (processor, known) in partition.processors.iter() {
-            house.remember(processor, known);
+            node_config.remember(processor, known);
         }
         for source in read.tariffs {
             let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
@@ -160,7 +160,7 @@ impl Shard {
             partition.insert_charger(HostedCharger::from_state(charger));
         }
         for account in read.accounts {
-            house.links.restore(&account);
+            node_config.links.restore(&account);
             let hosted = HostedAccount::from_state(account);
             if let Some(id) = hosted.id().cloned() {
                 partition.insert_account(id, hosted);

@@ -1,7 +1,7 @@
 //! Scenarios: a shard on a journal in memory, with scripted inputs and checked outputs.
 
 use super::charger::{ConnectionId, Link};
-use super::house::{House, Place, Places, Routes};
+use super::node_config::{NodeConfig, Place, Places, Routes};
 use super::output::{OrderReply, Ordered, Output};
 use super::shard::{Input, Shard};
 use super::stand_ins::StandIns;
@@ -85,7 +85,7 @@ impl Places for OneTariff {
     }
 }
 
-fn house() -> Arc<House> {
+fn node_config() -> Arc<NodeConfig> {
     house_with(Policy::default())
 }
 
@@ -94,11 +94,11 @@ fn listed() -> Listed {
     Listed { capabilities: capabilities(), connections: 1, draining: false, inflight: 0 }
 }
 
-fn house_with(policy: Policy) -> Arc<House> {
+fn house_with(policy: Policy) -> Arc<NodeConfig> {
     house_of(policy, TARIFF)
 }
 
-fn house_of(policy: Policy, tariff: &str) -> Arc<House> {
+fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
     // Each shared state has its own random numbers, like a restarted gate: else two sessions would have one id.
     static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
     let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
@@ -106,7 +106,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<House> {
     let places: Box<dyn Places> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();
     routes.registry.processors.insert(acme(), listed());
-    Arc::new(House {
+    Arc::new(NodeConfig {
         partitions: 8,
         shards: 1,
         policy: Arc::new(policy),
@@ -175,7 +175,7 @@ impl Scene {
 
     /// Opens (or reopens) whatever the store holds.
     fn on(store: MemoryStore) -> Scene {
-        Scene::in_house(store, house(), Scene::beginning())
+        Scene::in_house(store, node_config(), Scene::beginning())
     }
 
     /// A gate with rules of its own.
@@ -189,8 +189,8 @@ impl Scene {
         Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1_000) }
     }
 
-    fn in_house(store: MemoryStore, house: Arc<House>, now: Now) -> Scene {
-        let mut shard = Shard::new(house, 0, now);
+    fn in_house(store: MemoryStore, node_config: Arc<NodeConfig>, now: Now) -> Scene {
+        let mut shard = Shard::new(node_config, 0, now);
         let (log, _) = Log::open(Box::new(store.clone()), &Sequences::new(8), &mut |record| shard.replay(record, now))
             .expect("the log opens");
         shard.continue_after(log.sequences().clone());
@@ -217,8 +217,8 @@ impl Scene {
 
     /// The process ends and restarts on the same disk; chargers and processors are disconnected.
     fn crash(self) -> Scene {
-        let house = house_with(Policy::clone(&self.shard.house().policy));
-        let mut after = Scene::in_house(self.store, house, self.now);
+        let node_config = house_with(Policy::clone(&self.shard.node_config().policy));
+        let mut after = Scene::in_house(self.store, node_config, self.now);
         after.next_callback = self.next_callback + 1_000;
         after
     }
@@ -357,7 +357,7 @@ impl Scene {
     /// Links a contract to an account, so that it pays.
     fn link_contract(&mut self, account: &str, contract: &str) {
         let token = contract.as_bytes().into();
-        let credential = self.shard.house().mark(&Credential { kind: CredentialKind::EvAccount, token });
+        let credential = self.shard.node_config().mark(&Credential { kind: CredentialKind::EvAccount, token });
         self.order(account, |op| account::Command::LinkCredential { op, credential });
     }
 
@@ -367,7 +367,7 @@ impl Scene {
 
     /// Changes what is known of the processors.
     fn routes(&self, change: impl Fn(&mut Routes)) {
-        self.shard.house().routes.rcu(|before| {
+        self.shard.node_config().routes.rcu(|before| {
             let mut after = Routes::clone(before);
             change(&mut after);
             after

@@ -118,12 +118,12 @@ impl Delivery<'_> {
             return self
                 .reply(Some(reply), Ordered::Declined("too many top-ups are under way; try again later".into()));
         }
-        if let Some(code) = self.house.refuses(&credential) {
+        if let Some(code) = self.node_config.refuses(&credential) {
             return self.reply(Some(reply), Ordered::Declined(code.meaning().into()));
         }
         let nowhere = ChargerId::new("top-up").expect("letters and a hyphen");
-        let fingerprint = self.house.fingerprint(&credential);
-        let route = match self.house.route(&nowhere, (&credential, &fingerprint), amount, &[]) {
+        let fingerprint = self.node_config.fingerprint(&credential);
+        let route = match self.node_config.route(&nowhere, (&credential, &fingerprint), amount, &[]) {
             Ok(route) if !route.stand_in && account_of(&route.processor).is_none() => route,
             Ok(_) => return self.reply(Some(reply), Ordered::Declined("no processor takes this now".into())),
             Err(reason) => return self.reply(Some(reply), Ordered::Declined(reason.to_string().into())),
@@ -131,9 +131,9 @@ impl Delivery<'_> {
         let opened = account::TopUpEvent::Opened { account, amount, fingerprint, at: self.now.wall };
         self.top_up_fact(partition, id, &opened);
         partition.top_ups.waiting.insert(id, reply);
-        let sealed = self.house.seal(id, credential);
+        let sealed = self.node_config.seal(id, credential);
         let Some(known) = partition.top_ups.known.get(&id) else { return };
-        let policy = self.house.policy.of_currency(known.payment.currency());
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
         let step = known.begin(route.processor, route.capabilities, sealed, self.now, &policy.payment);
         self.top_up_step(partition, id, step);
     }
@@ -146,7 +146,7 @@ impl Delivery<'_> {
         command: payment::Command,
     ) -> bool {
         let Some(known) = partition.top_ups.known.get(&id) else { return false };
-        let policy = self.house.policy.of_currency(known.payment.currency());
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
         let step = known.step(command, self.now, &policy.payment);
         self.top_up_step(partition, id, step);
         true
@@ -155,7 +155,7 @@ impl Delivery<'_> {
     /// After a replay, repeats the requests of a top-up.
     pub fn resume_top_up(&mut self, partition: &mut Partition, id: SessionId) {
         let Some(known) = partition.top_ups.known.get(&id) else { return };
-        let policy = self.house.policy.of_currency(known.payment.currency());
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
         let step = known.resume(self.now, &policy.payment);
         self.top_up_step(partition, id, step);
     }
@@ -170,7 +170,7 @@ impl Delivery<'_> {
         self.credit(partition, id);
         let now = self.now;
         let Some(known) = partition.top_ups.known.get_mut(&id) else { return };
-        let policy = self.house.policy.of_currency(known.payment.currency());
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
         match known.payment.arm(now, &policy.payment) {
             Some(at) => drop(partition.top_ups.due.insert(id, at)),
             None => drop(partition.top_ups.due.remove(&id)),
@@ -194,7 +194,7 @@ impl Delivery<'_> {
                 let (amount_minor, currency) = (amount.minor, amount.currency.code());
                 tracing::error!(top_up = %id, %account, amount_minor, currency, "an account does not take what was paid for it; it is given back");
                 let Some(known) = partition.top_ups.known.get(&id) else { return };
-                let policy = self.house.policy.of_currency(known.payment.currency());
+                let policy = self.node_config.policy.of_currency(known.payment.currency());
                 let step = known.step(payment::Command::Refund(amount), self.now, &policy.payment);
                 for event in step.events {
                     self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));

@@ -114,9 +114,9 @@ impl Policy {
     /// The policy with the settings for each currency; the first is the operator's main currency, and has a first
     /// hold.
     pub fn with_amounts(mut self, stated: Vec<Stated>) -> Policy {
-        let house = stated.first().map_or(self.currency, |stated| stated.currency);
+        let node_config = stated.first().map_or(self.currency, |stated| stated.currency);
         self.stated = stated;
-        self.in_currency(house, None)
+        self.in_currency(node_config, None)
     }
 
     fn found(&self, key: Key, tariff: Option<&Tariff>) -> Arc<Policy> {
@@ -174,8 +174,8 @@ mod tests {
 
     #[test]
     fn a_currency_without_amounts_takes_them_from_its_tariff() {
-        let house = Arc::new(Policy { stand_in: true, ..Policy::default() });
-        let forints = house.of_tariff(&tariff("HUF", "179.37"));
+        let node_config = Arc::new(Policy { stand_in: true, ..Policy::default() });
+        let forints = node_config.of_tariff(&tariff("HUF", "179.37"));
         // 60 kWh at 179.37 HUF and 27 % of VAT are 13,667.99 HUF.
         assert!((1_366_799..=1_390_000).contains(&forints.first_hold_minor), "{}", forints.first_hold_minor);
         assert!(forints.payment.total_max_minor >= forints.first_hold_minor * 20);
@@ -183,13 +183,19 @@ mod tests {
         assert_eq!((forints.payment.floor_limit_minor, forints.stand_in_exposure_minor), (0, 0), "no energy unasked");
         for (currency, price) in [("JPY", "60"), ("KWD", "0.12"), ("ISK", "65.00"), ("IDR", "2466")] {
             let tariff = tariff(currency, price);
-            let policy = house.of_tariff(&tariff);
+            let policy = node_config.of_tariff(&tariff);
             let kwh_60 = tariff.components()[0].price() * rust_decimal::Decimal::from(60);
             let hold = Amount::new(policy.first_hold_minor, tariff.currency()).major();
             assert!(hold >= kwh_60 && hold <= kwh_60 * rust_decimal::Decimal::TWO, "{currency}: {hold}");
         }
-        assert!(Arc::ptr_eq(&house, &house.of_tariff(&tariff("EUR", "0.50"))), "the house's currency costs nothing");
-        assert!(Arc::ptr_eq(&forints, &house.of_tariff(&tariff("HUF", "179.37"))), "one policy for all its sessions");
+        assert!(
+            Arc::ptr_eq(&node_config, &node_config.of_tariff(&tariff("EUR", "0.50"))),
+            "the house's currency costs nothing"
+        );
+        assert!(
+            Arc::ptr_eq(&forints, &node_config.of_tariff(&tariff("HUF", "179.37"))),
+            "one policy for all its sessions"
+        );
     }
 
     #[test]
@@ -197,12 +203,12 @@ mod tests {
         let huf = "HUF".parse().unwrap();
         let stated =
             Stated { first_hold_minor: Some(1_800_000), floor_limit_minor: Some(500_000), ..Stated::nothing(huf) };
-        let house = Arc::new(Policy { stated: vec![stated], ..Policy::default() });
-        let forints = house.of_tariff(&tariff("HUF", "179.37"));
+        let node_config = Arc::new(Policy { stated: vec![stated], ..Policy::default() });
+        let forints = node_config.of_tariff(&tariff("HUF", "179.37"));
         assert_eq!((forints.first_hold_minor, forints.payment.floor_limit_minor), (1_800_000, 500_000));
         assert_eq!(forints.payment.total_max_minor, 1_800_000 * FIRST_HOLDS_AT_MOST);
-        assert_eq!(house.of_currency(huf).first_hold_minor, 1_800_000);
-        assert_eq!(house.of_currency("JPY".parse().unwrap()).payment.total_max_minor, i64::MAX);
-        assert_eq!(house.of_currency(Currency::EUR).payment.total_max_minor, 100_000);
+        assert_eq!(node_config.of_currency(huf).first_hold_minor, 1_800_000);
+        assert_eq!(node_config.of_currency("JPY".parse().unwrap()).payment.total_max_minor, i64::MAX);
+        assert_eq!(node_config.of_currency(Currency::EUR).payment.total_max_minor, 100_000);
     }
 }

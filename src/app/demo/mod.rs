@@ -392,7 +392,7 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
     let mut orders = 0;
     for number in 1..=ACCOUNTS {
         let id = AccountId::new(&format!("driver-{number:03}")).expect("a name that an id can have");
-        let partition = PartitionId::of(id.as_str(), gate.directory().house().partitions);
+        let partition = PartitionId::of(id.as_str(), gate.directory().node_config().partitions);
         // The same ids at every start: what was ordered once is not ordered twice.
         let order = SessionId::new(Timestamp::from_unix_ms(1), partition, u64::from(number));
         let open = account::Command::Open {
@@ -406,7 +406,7 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
             amount: Amount::new(TOP_UP_MINOR, Currency::EUR),
             source: account::TopUpSource::Bank,
         };
-        let credential = gate.directory().house().mark(&card_of(number));
+        let credential = gate.directory().node_config().mark(&card_of(number));
         let link = account::Command::LinkCredential { op: order.operation(3), credential };
         for command in [open, top_up, link] {
             let done = done.clone();

@@ -9,7 +9,7 @@ use crate::account::account_processor;
 use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
-use crate::node::house::{House, Place, Places};
+use crate::node::node_config::{NodeConfig, Place, Places};
 use crate::node::output::{OrderReply, Output as Left};
 use crate::node::shard::{Input, Shard};
 use crate::payment::vault::Keyring;
@@ -155,7 +155,7 @@ impl Bench {
     fn open(args: &Args, data: &Path) -> Result<Bench, CliError> {
         let clock = SystemClock::new();
         let places: Box<dyn Places> = Box::new(Nowhere);
-        let house = Arc::new(House {
+        let node_config = Arc::new(NodeConfig {
             partitions: PARTITIONS,
             shards: super::default_shards().min(PARTITIONS),
             policy: Arc::new(Policy::default()),
@@ -172,7 +172,7 @@ impl Bench {
         let directory = DataDir::open_or_create(data, Layout::new(PARTITIONS)).map_err(CliError::failed)?;
         let store = Box::new(SledStore::open(&directory).map_err(CliError::failed)?);
         let (log, _) = Log::open(store, &Sequences::new(PARTITIONS), &mut |_| Ok(())).map_err(CliError::failed)?;
-        let shard = Shard::new(house, 0, clock.now());
+        let shard = Shard::new(node_config, 0, clock.now());
         let ids: Result<Vec<AccountId>, _> =
             (0..args.accounts).map(|n| AccountId::new(&format!("driver-{n}"))).collect();
         let accounts = ids.map_err(CliError::failed)?;
@@ -192,7 +192,7 @@ impl Bench {
                 account::Command::TopUp { op: order.operation(2), amount, source: account::TopUpSource::Bank },
                 account::Command::LinkCredential {
                     op: order.operation(3),
-                    credential: self.shard.house().mark(&card_of(&account)),
+                    credential: self.shard.node_config().mark(&card_of(&account)),
                 },
             ];
             for command in commands {

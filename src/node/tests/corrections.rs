@@ -36,9 +36,9 @@ fn approve_all(scene: &mut Scene) {
 }
 
 /// Compares the three.
-fn check(scene: &Scene, house: &House) {
+fn check(scene: &Scene, node_config: &NodeConfig) {
     let session = the_session(scene);
-    let place = house.place(&session.charger, session.connector, session.opened_at).unwrap();
+    let place = node_config.place(&session.charger, session.connector, session.opened_at).unwrap();
     let documents = || session.documents().iter().map(|issued| &issued.document);
     let billed: i64 = documents().map(|document| document.total.minor).sum();
     let declared: i64 = documents().flat_map(|document| &document.taxes).map(|(_, amount)| amount.minor).sum();
@@ -106,8 +106,8 @@ proptest! {
     ) {
         const RATES: [&str; 4] = ["7.0", "19.0", "21.0", "5.5"];
         let text = tariff(prices.0, RATES[prices.1], prices.2, RATES[prices.3]);
-        let house = house_of(Policy::default(), &text);
-        let mut scene = Scene::in_house(MemoryStore::new(64), house.clone(), Scene::beginning());
+        let node_config = house_of(Policy::default(), &text);
+        let mut scene = Scene::in_house(MemoryStore::new(64), node_config.clone(), Scene::beginning());
         scene.archive = archived.then(Default::default);
         scene.routes(|routes| {
             routes.registry.processors.get_mut(&acme()).unwrap().capabilities.multiple_captures = several;
@@ -137,7 +137,7 @@ proptest! {
             scene.pass(60);
             approve_all(&mut scene);
         }
-        check(&scene, &house);
+        check(&scene, &node_config);
         let mut total = 0;
         for minor in refunds {
             let session = the_session(&scene);
@@ -146,7 +146,7 @@ proptest! {
                 let order = MoneyOrder::RefundTo(Amount::new(total, Currency::EUR));
                 scene.take(Input::OrderMoney(session.id, order, OrderReply(Box::new(|_| {}))));
                 approve_all(&mut scene);
-                check(&scene, &house);
+                check(&scene, &node_config);
             }
         }
         // All of it, to the last minor unit.
@@ -157,6 +157,6 @@ proptest! {
             scene.take(Input::OrderMoney(session.id, order, OrderReply(Box::new(|_| {}))));
             approve_all(&mut scene);
         }
-        check(&scene, &house);
+        check(&scene, &node_config);
     }
 }

@@ -121,8 +121,8 @@ impl Drive {
             stop_latency: TimeSpan::from_secs(i64::from(course.stop_latency)),
             ..Policy::default()
         };
-        let house = house_of(policy, &course.tariff);
-        let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+        let node_config = house_of(policy, &course.tariff);
+        let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
         scene.routes(|routes| {
             let can = &mut routes.registry.processors.get_mut(&acme()).unwrap().capabilities;
             can.increments_max = course.increments_max;

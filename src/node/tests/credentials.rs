@@ -22,7 +22,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 }
 
 fn mark(scene: &Scene, kind: CredentialKind, token: &str) -> Fingerprint {
-    scene.shard.house().mark(&Credential { kind, token: token.as_bytes().into() })
+    scene.shard.node_config().mark(&Credential { kind, token: token.as_bytes().into() })
 }
 
 fn open_account(scene: &mut Scene, name: &str, cents: i64) {
@@ -84,12 +84,12 @@ fn a_card_number_is_refused_at_the_door_in_every_disguise() {
         assert_eq!(refused_with(&mut scene), Code::CardNumber, "{token}");
         assert!(!contains(&log_bytes(&scene), token.as_bytes()));
     }
-    let sealed = scene.shard.house().seal(
+    let sealed = scene.shard.node_config().seal(
         SessionId::from_u128(0),
         Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
     );
     assert!(is_sealed(&sealed.token));
-    assert!(scene.shard.house().refuses(&sealed).is_some(), "nobody outside seals");
+    assert!(scene.shard.node_config().refuses(&sealed).is_some(), "nobody outside seals");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Stage {
             operations: Vec::new(),
             durable: Vec::new(),
         };
-        let mut stage = Stage { driver: Driver::new(Shard::new(house(), 0, now)), ports, now };
+        let mut stage = Stage { driver: Driver::new(Shard::new(node_config(), 0, now)), ports, now };
         let hello = ChargerHello {
             charger: ChargerId::new("AMS-0007").unwrap(),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],

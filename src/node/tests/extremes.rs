@@ -105,8 +105,8 @@ impl Run {
         if !extremes.clocks {
             (policy.clock_ahead_max, policy.backlog_max) = (None, None);
         }
-        let house = house_of(policy.clone(), &extremes.tariff);
-        let scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+        let node_config = house_of(policy.clone(), &extremes.tariff);
+        let scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
         let last = (0, extremes.start.0, extremes.start.1);
         Run { scene, policy, extremes, last }
     }
@@ -195,10 +195,10 @@ impl Run {
             Step::Pass(seconds) => self.scene.pass(seconds),
             Step::Order { what, minor, at } => self.order(what, minor, at),
             Step::Crash => {
-                let house = house_of(self.policy.clone(), &self.extremes.tariff);
+                let node_config = house_of(self.policy.clone(), &self.extremes.tariff);
                 let next = self.scene.next_callback + 1_000;
                 let now = self.scene.now;
-                self.scene = Scene::in_house(self.scene.store, house, now);
+                self.scene = Scene::in_house(self.scene.store, node_config, now);
                 self.scene.next_callback = next;
                 self.greet();
             }

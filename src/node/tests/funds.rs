@@ -7,8 +7,8 @@ use crate::session::StopReason as Why;
 /// 1 EUR/kWh, and a first hold of 2 EUR: at 22 kW it is used up in five minutes.
 fn dear(first_hold_major: u32) -> Scene {
     let policy = Policy { first_hold_minor: i64::from(first_hold_major) * 100, ..Policy::default() };
-    let house = house_of(policy, &TARIFF.replace("0.14", "1.00"));
-    let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+    let node_config = house_of(policy, &TARIFF.replace("0.14", "1.00"));
+    let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
     scene.start(1, CredentialKind::CardToken, "tok_visa");
     let authorize = scene.asked();
@@ -238,8 +238,8 @@ fn a_restart_does_not_make_a_silence_shorter() {
         decline(&mut scene);
     }
     assert!(!stopped(&scene.heard()));
-    let house = house_of(Policy::clone(&scene.shard.house().policy), &TARIFF.replace("0.14", "1.00"));
-    let mut scene = Scene { next_callback: 5_000, ..Scene::in_house(scene.store, house, scene.now) };
+    let node_config = house_of(Policy::clone(&scene.shard.node_config().policy), &TARIFF.replace("0.14", "1.00"));
+    let mut scene = Scene { next_callback: 5_000, ..Scene::in_house(scene.store, node_config, scene.now) };
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 }]);
     while !stopped(&scene.heard()) {
         quiet += 5;
@@ -255,8 +255,8 @@ fn a_restart_does_not_make_a_silence_shorter() {
 fn less_than_a_quiet_charger_may_have_used_stops_it_at_once() {
     for (quiet, stops) in [(5, false), (150, true)] {
         let policy = Policy { stand_in: true, ..Policy::default() };
-        let house = house_of(policy, &TARIFF.replace("0.14", "1.00"));
-        let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+        let node_config = house_of(policy, &TARIFF.replace("0.14", "1.00"));
+        let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
         scene.connections(&acme(), 0);
         scene.hello("AMS-0007", Vec::new());
         scene.start(1, CredentialKind::CardToken, "tok_visa");
@@ -319,8 +319,8 @@ fn a_hold_that_lapses_soon_is_renewed_by_an_increment_or_the_session_ends_in_tim
 #[test]
 fn too_little_to_stop_with_is_no_admission() {
     let policy = Policy { first_hold_minor: 100, ..Policy::default() };
-    let house = house_of(policy, &TARIFF.replace("0.14", "4.00"));
-    let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+    let node_config = house_of(policy, &TARIFF.replace("0.14", "4.00"));
+    let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
     scene.heard();
     scene.start(1, CredentialKind::CardToken, "tok_visa");

@@ -66,7 +66,7 @@ fn a_snapshot_continues_the_series() {
     session(&mut scene, 1, 650);
     let partition = scene.shard.partitions().iter().find(|partition| !partition.series.is_empty()).unwrap().id;
     let state = scene.shard.snapshot(partition);
-    let mut restored = Shard::new(house(), 0, scene.now);
+    let mut restored = Shard::new(node_config(), 0, scene.now);
     restored.restore(partition, &state, scene.now).unwrap();
     let known = |shard: &Shard| shard.partitions()[usize::from(partition.0)].series.clone();
     assert_eq!(known(&restored), known(&scene.shard));
@@ -212,9 +212,9 @@ fn one_series_numbers_the_documents_of_all_partitions() {
 
 #[test]
 fn a_series_for_each_partition_is_a_choice() {
-    let mut house = Arc::into_inner(house()).unwrap();
-    house.series.per_partition = true;
-    let mut scene = Scene::in_house(MemoryStore::new(64), Arc::new(house), Scene::beginning());
+    let mut node_config = Arc::into_inner(node_config()).unwrap();
+    node_config.series.per_partition = true;
+    let mut scene = Scene::in_house(MemoryStore::new(64), Arc::new(node_config), Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
     session(&mut scene, 1, 650);
     let partition = documents(&scene)[0].document.id.session().partition();
@@ -282,11 +282,12 @@ fn a_credit_note_waits_for_the_number_of_its_invoice() {
 /// The year is the operator's, and a clock that is set back does not open the old one again.
 #[test]
 fn the_year_is_that_of_the_operators_calendar() {
-    let mut house = Arc::into_inner(house()).unwrap();
-    house.series.zone = TimeZone::get("Asia/Tokyo").unwrap();
+    let mut node_config = Arc::into_inner(node_config()).unwrap();
+    node_config.series.zone = TimeZone::get("Asia/Tokyo").unwrap();
     let evening = Timestamp::parse_rfc3339("2025-12-31T14:30:00Z").unwrap();
     // Half past two in the afternoon of the 31st in London is half past eleven at night in Tokyo.
-    let mut scene = Scene::in_house(MemoryStore::new(64), Arc::new(house), Now { wall: evening, mono: Mono(1_000) });
+    let mut scene =
+        Scene::in_house(MemoryStore::new(64), Arc::new(node_config), Now { wall: evening, mono: Mono(1_000) });
     scene.hello("AMS-0007", Vec::new());
     session(&mut scene, 1, 650);
     scene.pass(1_800);

@@ -29,8 +29,8 @@ struct Left {
 }
 
 fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
-    let house = house_of(Policy { release_early: false, ..Policy::default() }, TIMED);
-    let mut scene = Scene::in_house(MemoryStore::new(64), house, Scene::beginning());
+    let node_config = house_of(Policy { release_early: false, ..Policy::default() }, TIMED);
+    let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
     scene.archive = Some(Default::default());
     scene.routes(|routes| {
         let can = &mut routes.registry.processors.get_mut(&acme()).unwrap().capabilities;

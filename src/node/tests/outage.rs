@@ -24,7 +24,7 @@ impl ProcessorOutlet for Wire {
 
 /// The shared state as the actors use it.
 struct Around {
-    house: Arc<House>,
+    node_config: Arc<NodeConfig>,
     now: Mutex<Now>,
     posted: Mutex<VecDeque<Input>>,
     dice: AtomicU64,
@@ -49,11 +49,11 @@ impl Reach for Around {
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.house.list(id, listed);
+        self.node_config.list(id, listed);
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.house.judge(id, breakers);
+        self.node_config.judge(id, breakers);
     }
 }
 
@@ -66,11 +66,11 @@ struct Town {
 
 impl Town {
     fn new() -> Town {
-        let house = house();
-        house.routes.rcu(|_| Routes::default());
-        let scene = Scene::in_house(MemoryStore::new(64), house.clone(), Scene::beginning());
+        let node_config = node_config();
+        node_config.routes.rcu(|_| Routes::default());
+        let scene = Scene::in_house(MemoryStore::new(64), node_config.clone(), Scene::beginning());
         let (now, posted) = (Mutex::new(scene.now), Mutex::default());
-        let around = Arc::new(Around { house, now, posted, dice: AtomicU64::new(1 << 20) });
+        let around = Arc::new(Around { node_config, now, posted, dice: AtomicU64::new(1 << 20) });
         scene.routes(|routes| {
             routes.registry.rules = ["acme-cards", "other-cards"]
                 .map(|name| crate::payment::routing::Rule {

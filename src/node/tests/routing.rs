@@ -145,7 +145,7 @@ fn a_stand_in_is_asked_for_when_the_processor_is_back_and_the_floor_becomes_the_
     let heard = scene.heard();
     let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!(limit.cost, Some(Amount::new(4_500, Currency::EUR)));
-    assert!(scene.shard.house().stand_ins.is_empty());
+    assert!(scene.shard.node_config().stand_ins.is_empty());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
         after.connections(&acme(), 0);
         after
     };
-    assert_eq!(scene.shard.house().stand_ins.len(), 1, "known again after the restart");
+    assert_eq!(scene.shard.node_config().stand_ins.len(), 1, "known again after the restart");
     scene.hello("AMS-0008", Vec::new());
     scene.heard();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
@@ -199,10 +199,10 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
     scene.start(2, CredentialKind::CardToken, "tok_other");
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
     assert!(
-        !scene.shard.house().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
+        !scene.shard.node_config().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
         "three floors are more than that"
     );
-    assert!(scene.shard.house().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 6_000));
+    assert!(scene.shard.node_config().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 6_000));
 }
 
 #[test]
@@ -219,9 +219,9 @@ fn a_connection_that_breaks_before_the_question_leaves_is_an_outage_too() {
 
 /// The same disk with a restarted gate before any processor has connected.
 fn begun_anew(scene: Scene) -> Scene {
-    let house = house_with(Policy::clone(&scene.shard.house().policy));
-    house.routes.rcu(|_| Routes::default());
-    Scene::in_house(scene.store, house, scene.now)
+    let node_config = house_with(Policy::clone(&scene.shard.node_config().policy));
+    node_config.routes.rcu(|_| Routes::default());
+    Scene::in_house(scene.store, node_config, scene.now)
 }
 
 #[test]
@@ -255,23 +255,23 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     let nobody = ProcessorId::new("nobody").unwrap();
     scene.take(Input::DrainProcessor(nobody, true, reply(told.clone())));
     assert!(matches!(told.lock().unwrap().as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
-    let drained = |scene: &Scene| scene.shard.house().routes.load().registry.drained.contains(&acme());
+    let drained = |scene: &Scene| scene.shard.node_config().routes.load().registry.drained.contains(&acme());
     assert!(drained(&scene));
     let mut scene = begun_anew(scene);
     assert!(drained(&scene), "the log tells");
     // Both connect again; the drained one gets nothing, whatever it declares.
     for processor in [acme(), other()] {
-        scene.shard.house().list(&processor, &listed());
+        scene.shard.node_config().list(&processor, &listed());
     }
     begin(&mut scene);
     assert_eq!(scene.asked().processor, other());
     // A snapshot restores the same.
     let partition = crate::accounting::settlement::partition_of(&acme(), 8);
     let state = scene.shard.snapshot(partition);
-    let house = house();
-    let mut shard = Shard::new(house.clone(), 0, scene.now);
+    let node_config = node_config();
+    let mut shard = Shard::new(node_config.clone(), 0, scene.now);
     shard.restore(partition, &state, scene.now).unwrap();
-    assert!(house.routes.load().registry.drained.contains(&acme()));
+    assert!(node_config.routes.load().registry.drained.contains(&acme()));
     // Until the operator allows it again.
     scene.take(Input::DrainProcessor(acme(), false, reply(told)));
     assert!(!drained(&scene) && !drained(&begun_anew(scene)));

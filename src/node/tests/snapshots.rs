@@ -38,7 +38,7 @@ fn known(shard: &Shard) -> Known {
 }
 
 fn restored(taken: &[Taken], now: Now) -> Shard {
-    let mut shard = Shard::new(house(), 0, now);
+    let mut shard = Shard::new(node_config(), 0, now);
     for taken in taken {
         shard.restore(taken.partition, &taken.state(), now).unwrap();
     }
@@ -147,7 +147,7 @@ fn snapshots_and_what_is_left_of_the_log_make_the_same_state() {
         snapshots.write(partition, sequence, &state).unwrap();
         trimmed += scene.log.trim(&snapshots.reach()).unwrap();
 
-        let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
+        let rebuilt = Rebuilding { shard: Shard::new(node_config(), 0, scene.now), now: scene.now };
         let store = Box::new(scene.store.deep_clone());
         let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
         // A session that was archived may come back from the log; it is archived again.
@@ -172,7 +172,7 @@ fn a_crash_at_any_step_of_a_round_changes_nothing() {
     let mut scene = Scene::on(MemoryStore::new(4));
     scene.archive = Some(std::collections::BTreeMap::new());
     let dies_here = |scene: &Scene, store: &MemoryStore| -> Vec<String> {
-        let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
+        let rebuilt = Rebuilding { shard: Shard::new(node_config(), 0, scene.now), now: scene.now };
         let fresh = Snapshots::open(&dir).unwrap();
         let store = Box::new(store.deep_clone());
         let (_, rebuilt, recovered) = recover(store, &fresh, vec![rebuilt], &|_: Progress| ()).unwrap();
@@ -249,7 +249,7 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     };
     // Another tariff is in force from now on; the session keeps its own.
     let other = Arc::new(Tariff::parse(&TARIFF.replace("0.42", "0.43")).unwrap().tariff);
-    scene.shard.house().places.store(Arc::new(Box::new(OneTariff(other))));
+    scene.shard.node_config().places.store(Arc::new(Box::new(OneTariff(other))));
     snap(&mut scene);
     assert_eq!(pinned(&scene), 1, "a session has it");
     scene.stop(1, 1, 300);
@@ -266,7 +266,7 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     assert_eq!(scene.callbacks, [(CallbackId(callback), None)]);
     assert_eq!(pinned(&scene), 1);
     // The log above the snapshots has the same result.
-    let rebuilt = Rebuilding { shard: Shard::new(house(), 0, scene.now), now: scene.now };
+    let rebuilt = Rebuilding { shard: Shard::new(node_config(), 0, scene.now), now: scene.now };
     let store = Box::new(scene.store.deep_clone());
     let (_, rebuilt, _) = recover(store, &snapshots, vec![rebuilt], &|_: Progress| ()).unwrap();
     assert_eq!(rebuilt[0].shard.partitions().iter().map(|each| each.pinned_all().count()).sum::<usize>(), 1);

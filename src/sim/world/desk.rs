@@ -5,7 +5,7 @@ use crate::journal::Sequence;
 use crate::message::ToProcessor;
 use crate::node::ConnectionId;
 use crate::node::driver::ReadBatch;
-use crate::node::house::House;
+use crate::node::node_config::NodeConfig;
 use crate::node::processor::{ProcessorOutlet, Reach};
 use crate::node::shard::{Input, Shard};
 use crate::payment::breaker::Breakers;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Where actors leave what they want done.
 pub(super) struct Desk {
-    house: Arc<House>,
+    node_config: Arc<NodeConfig>,
     /// Mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     loses: bool,
     left: Mutex<Left>,
@@ -46,9 +46,9 @@ const FULL: u64 = 16;
 const LOST: u64 = 8;
 
 impl Desk {
-    pub fn new(house: Arc<House>, loses: bool) -> Desk {
-        let mailboxes = (0..house.shards).map(|_| VecDeque::new()).collect();
-        Desk { house, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
+    pub fn new(node_config: Arc<NodeConfig>, loses: bool) -> Desk {
+        let mailboxes = (0..node_config.shards).map(|_| VecDeque::new()).collect();
+        Desk { node_config, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
     }
 
     pub fn left(&self) -> MutexGuard<'_, Left> {
@@ -57,7 +57,7 @@ impl Desk {
 
     /// Whether a mailbox is full at this moment.
     pub fn is_full(&self) -> bool {
-        self.loses && (self.house.dice)().is_multiple_of(FULL)
+        self.loses && (self.node_config.dice)().is_multiple_of(FULL)
     }
 
     /// Hands an input to its shard, unless its mailbox is full.
@@ -67,7 +67,7 @@ impl Desk {
         }
         let lost = self.loses
             && matches!(input, Input::AskNumber(_) | Input::Numbered(_))
-            && (self.house.dice)().is_multiple_of(LOST);
+            && (self.node_config.dice)().is_multiple_of(LOST);
         if !lost {
             self.push(input);
         }
@@ -76,7 +76,7 @@ impl Desk {
 
     /// The same, and there is room.
     pub fn push(&self, input: Input) {
-        if let Some(shard) = self.house.shard_of(input.partition(self.house.partitions)) {
+        if let Some(shard) = self.node_config.shard_of(input.partition(self.node_config.partitions)) {
             self.put(usize::from(shard), Mail::Input(input));
         }
     }
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     pub fn snapshot(&self, partition: PartitionId, unless: Option<Sequence>) {
-        let shard = usize::from(Shard::of(partition, self.house.shards));
+        let shard = usize::from(Shard::of(partition, self.node_config.shards));
         self.put(shard, Mail::Snapshot(partition, unless));
     }
 
@@ -118,11 +118,11 @@ impl Reach for Desk {
     }
 
     fn dice(&self) -> u64 {
-        (self.house.dice)()
+        (self.node_config.dice)()
     }
 
     fn reaches(&self, input: &Input) -> bool {
-        self.house.shard_of(input.partition(self.house.partitions)).is_some()
+        self.node_config.shard_of(input.partition(self.node_config.partitions)).is_some()
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {
@@ -130,11 +130,11 @@ impl Reach for Desk {
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.house.list(id, listed);
+        self.node_config.list(id, listed);
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.house.judge(id, breakers);
+        self.node_config.judge(id, breakers);
     }
 }
 

@@ -5,8 +5,8 @@ use crate::accounting::archive_record::Billing;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
-use crate::node::house::{House, Place, Places, Routes, SeriesNames};
 use crate::node::links::Links;
+use crate::node::node_config::{NodeConfig, Place, Places, Routes, SeriesNames};
 use crate::node::rhythm::Rhythm;
 use crate::node::stand_ins::StandIns;
 use crate::payment::vault::Keyring;
@@ -134,10 +134,10 @@ impl Estate {
     }
 
     /// The house of one life of the gate. The dice go on where the life before left them.
-    pub fn house(&self) -> House {
+    pub fn node_config(&self) -> NodeConfig {
         let dice = self.dice.clone();
         let places: Box<dyn Places> = Box::new(self.places.clone());
-        House {
+        NodeConfig {
             partitions: PARTITIONS,
             shards: SHARDS,
             policy: self.policy.clone(),

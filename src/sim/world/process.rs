@@ -13,9 +13,9 @@ use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, S
 use crate::node::archiver::{Archiver, ToArchive};
 use crate::node::connection::{self, Came, ShardsOfChannels};
 use crate::node::driver::{Driver, ReadBatch};
-use crate::node::house::House;
 use crate::node::log_figures::LogFigures;
 use crate::node::log_writer::LogWriter;
+use crate::node::node_config::NodeConfig;
 use crate::node::output::Output;
 use crate::node::ports::Ports;
 use crate::node::processor::{Callbacks, Connected, ProcessorActor};
@@ -45,7 +45,7 @@ pub(super) struct Process {
 
 /// Everything of a gate but its shards.
 struct Outside {
-    house: Arc<House>,
+    node_config: Arc<NodeConfig>,
     estate: Arc<Estate>,
     desk: Arc<Desk>,
     instant: Instant,
@@ -104,8 +104,9 @@ enum Kind {
 impl Process {
     /// Starts on the contents of a store. [`Process::resume`] repeats the requests.
     pub fn start(estate: &Arc<Estate>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
-        let house = Arc::new(estate.house());
-        let workers = (0..house.shards).map(|index| Rebuilding { shard: Shard::new(house.clone(), index, now), now });
+        let node_config = Arc::new(estate.node_config());
+        let workers =
+            (0..node_config.shards).map(|index| Rebuilding { shard: Shard::new(node_config.clone(), index, now), now });
         let (log, workers, recovered) = recover(store, &estate.snapshots, workers.collect(), &|_| ())?;
         let instant = estate.instant(now);
         let figures = Arc::new(LogFigures::new(&recovered, &log, estate.rhythm.bound(), instant));
@@ -115,12 +116,12 @@ impl Process {
             Driver::new(shard)
         };
         let drivers: Vec<Driver> = workers.into_iter().map(driver).collect();
-        let sizes = (house.partitions, house.shards);
+        let sizes = (node_config.partitions, node_config.shards);
         let schedule = Schedule::new(estate.snapshots.clone(), figures.clone(), estate.rhythm, sizes);
         let outside = Outside {
-            desk: Arc::new(Desk::new(house.clone(), estate.loses)),
+            desk: Arc::new(Desk::new(node_config.clone(), estate.loses)),
             archiver: Archiver::new(estate.archive.clone(), estate.billing.clone()),
-            house,
+            node_config,
             estate: estate.clone(),
             instant,
             writer: LogWriter::new(log, figures.clone()),
@@ -156,17 +157,17 @@ impl Process {
 
     /// The shard of a partition.
     pub fn shard_of(&self, partition: PartitionId) -> &Shard {
-        self.drivers[usize::from(Shard::of(partition, self.outside.house.shards))].shard()
+        self.drivers[usize::from(Shard::of(partition, self.outside.node_config.shards))].shard()
     }
 
     /// By what it recognises a credential.
     pub fn mark(&self, credential: &Credential) -> Fingerprint {
-        self.outside.house.mark(credential)
+        self.outside.node_config.mark(credential)
     }
 
     /// A live session.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
-        if id.partition().0 >= self.outside.house.partitions {
+        if id.partition().0 >= self.outside.node_config.partitions {
             return None;
         }
         self.shard_of(id.partition()).session(id).map(|hosted| hosted.state())
@@ -383,7 +384,7 @@ impl Process {
 
     /// A connection reads, unless what it read before is not taken yet.
     fn read(&mut self, line: u64, bytes: &[u8], now: Now) {
-        let Outside { ends, desk, house, processors, instant, .. } = &mut self.outside;
+        let Outside { ends, desk, node_config, processors, instant, .. } = &mut self.outside;
         let Some(end) = ends.get_mut(&line) else { return };
         if end.untaken > 0 {
             return end.unread.extend_from_slice(bytes);
@@ -393,7 +394,7 @@ impl Process {
             Kind::Charger { link, shards } => {
                 let mut received: Vec<Received<FromCharger>> = Vec::new();
                 let outcome = link.receive(bytes, now, &mut received, &mut reply);
-                let batches = shards.split(house, &mut received, |_, _| true);
+                let batches = shards.split(node_config, &mut received, |_, _| true);
                 end.untaken = batches.len();
                 for (shard, messages) in batches {
                     let (connection, messages) = (ConnectionId(line), messages.into_iter());

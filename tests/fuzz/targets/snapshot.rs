@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::accounting::archive_record::ArchiveRecord;
-use wattstile::node::house::{House, Place, Places};
+use wattstile::node::node_config::{NodeConfig, Place, Places};
 use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;
 use wattstile::units::{ChargerId, ConnectorId, Mono, Now, PartitionId, Timestamp};
@@ -23,7 +23,7 @@ impl Places for Nowhere {
 
 fn shard() -> Shard {
     let places: Box<dyn Places> = Box::new(Nowhere);
-    let house = House {
+    let node_config = NodeConfig {
         partitions: 1,
         shards: 1,
         policy: Default::default(),
@@ -37,7 +37,7 @@ fn shard() -> Shard {
         keys: Keyring::fixed([7; 32]),
         links: Default::default(),
     };
-    Shard::new(Arc::new(house), 0, NOW)
+    Shard::new(Arc::new(node_config), 0, NOW)
 }
 
 fuzz_target!(|data: &[u8]| {

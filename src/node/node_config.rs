@@ -22,7 +22,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 /// The shared state.
-pub struct House {
+pub struct NodeConfig {
     /// Partitions of the data directory.
     pub partitions: u16,
     /// Shards that run them.
@@ -121,7 +121,7 @@ pub struct Routes {
     pub breakers: Breakers,
 }
 
-impl House {
+impl NodeConfig {
     /// The shard that runs a partition; none when there is no such partition.
     pub fn shard_of(&self, partition: PartitionId) -> Option<u16> {
         (partition.0 < self.partitions).then(|| Shard::of(partition, self.shards))
@@ -220,7 +220,7 @@ impl House {
     }
 }
 
-impl Router for House {
+impl Router for NodeConfig {
     fn route(
         &self,
         charger: &ChargerId,
@@ -252,7 +252,7 @@ impl Router for House {
     }
 }
 
-impl House {
+impl NodeConfig {
     /// Whether energy may be given to this credential on our own risk: by policy, once at a time, and within what may be
     /// at stake in all.
     fn stands_in_for(&self, fingerprint: &str, currency: Currency) -> bool {
