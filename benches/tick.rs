@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wattstile::account;
 use wattstile::journal::{Log, MemoryStore, Sequences};
 use wattstile::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, StartSession};
-use wattstile::node::node_config::{NodeConfig, Place, Places};
+use wattstile::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
 use wattstile::node::output::{OrderReply, Output};
 use wattstile::node::shard::{Input, Shard};
 use wattstile::node::{ConnectionId, Link};
@@ -38,9 +38,9 @@ const TARIFF: &str = r#"{
 /// One tariff everywhere.
 struct Everywhere(Arc<Tariff>);
 
-impl Places for Everywhere {
-    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
-        Ok(Place { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() })
+impl TariffResolver for Everywhere {
+    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
+        Ok(TariffAssignment { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() })
     }
 }
 
@@ -61,7 +61,7 @@ impl Scene {
     fn new() -> Scene {
         let tariff = Arc::new(Tariff::parse(TARIFF).expect("a tariff").tariff);
         let policy = Arc::new(Policy::default());
-        let places: Box<dyn Places> = Box::new(Everywhere(tariff.clone()));
+        let places: Box<dyn TariffResolver> = Box::new(Everywhere(tariff.clone()));
         let dice = std::sync::atomic::AtomicU64::new(1);
         let node_config = Arc::new(NodeConfig {
             partitions: 8,

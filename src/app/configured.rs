@@ -6,7 +6,7 @@ use super::settings::{ListenerSettings, Settings};
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
-use crate::node::node_config::{Place, Places};
+use crate::node::node_config::{TariffAssignment, TariffResolver};
 use crate::node::rhythm::Rhythm;
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::Bounds;
@@ -168,8 +168,8 @@ impl Tariffs {
     }
 }
 
-impl Places for Tariffs {
-    fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for Tariffs {
+    fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<TariffAssignment, Code> {
         let refused = |refusal: &dyn std::fmt::Display| {
             tracing::warn!(%charger, connector = connector.0, "no tariff for a start: {refusal}");
             Code::NoTariff
@@ -178,7 +178,7 @@ impl Places for Tariffs {
         let tariff = self.book.valid(id, at).map_err(|refusal| refused(&refusal))?;
         let zone = self.config.zone_of(charger);
         let time_zone = TimeZone::get(zone.as_str()).map_err(|error| refused(&error))?;
-        Ok(Place { tariff, zone: time_zone, zone_name: zone.as_str().into() })
+        Ok(TariffAssignment { tariff, zone: time_zone, zone_name: zone.as_str().into() })
     }
 
     fn site(&self, charger: &ChargerId) -> Option<SiteId> {

@@ -1,7 +1,7 @@
 //! Which tariff applies where.
 
 use crate::message::Code;
-use crate::node::node_config::{Place, Places};
+use crate::node::node_config::{TariffAssignment, TariffResolver};
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Timestamp};
 use jiff::tz::TimeZone;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// No tariff anywhere: every start is refused.
 pub struct NoTariffs;
 
-impl Places for NoTariffs {
-    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for NoTariffs {
+    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
         Err(Code::NoTariff)
     }
 }
@@ -35,13 +35,13 @@ impl Assigned {
     }
 }
 
-impl Places for Assigned {
-    fn place(&self, charger: &ChargerId, _: ConnectorId, at: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for Assigned {
+    fn place(&self, charger: &ChargerId, _: ConnectorId, at: Timestamp) -> Result<TariffAssignment, Code> {
         let fits = |(prefix, tariff): &&(String, Arc<Tariff>)| {
             charger.as_str().starts_with(prefix.as_str()) && tariff.valid_at(at)
         };
         let longest = self.rules.iter().filter(fits).max_by_key(|(prefix, _)| prefix.len());
         let (_, tariff) = longest.ok_or(Code::NoTariff)?;
-        Ok(Place { tariff: tariff.clone(), zone: self.zone.clone(), zone_name: self.zone_name.clone() })
+        Ok(TariffAssignment { tariff: tariff.clone(), zone: self.zone.clone(), zone_name: self.zone_name.clone() })
     }
 }

@@ -4,7 +4,7 @@ use super::gate::StartError;
 use super::places::NoTariffs;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
-use crate::node::node_config::{NodeConfig, Places};
+use crate::node::node_config::{NodeConfig, TariffResolver};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
 use crate::node::stand_ins::StandIns;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// recovery itself does (a torn end of the log is cut).
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
-    let places: Box<dyn Places> = Box::new(NoTariffs);
+    let places: Box<dyn TariffResolver> = Box::new(NoTariffs);
     let node_config = Arc::new(NodeConfig {
         partitions: directory.partitions(),
         shards: 1,

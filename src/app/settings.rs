@@ -3,7 +3,7 @@
 use super::data::Data;
 use super::receipts::Receipts;
 use crate::journal::{Failure, Progress};
-use crate::node::node_config::Places;
+use crate::node::node_config::TariffResolver;
 use crate::node::rhythm::Rhythm;
 use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;
@@ -24,7 +24,7 @@ pub struct Settings {
     /// How sessions are dealt with.
     pub policy: session::Policy,
     /// Which tariff applies where.
-    pub places: Box<dyn Places>,
+    pub places: Box<dyn TariffResolver>,
     /// The listener for chargers and site controllers.
     pub chargers: Option<ListenerSettings>,
     /// The listener for processors.

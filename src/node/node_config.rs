@@ -30,7 +30,7 @@ pub struct NodeConfig {
     /// How sessions are dealt with.
     pub policy: Arc<Policy>,
     /// Which tariff applies where; exchanged as a whole when tariffs are reloaded.
-    pub places: ArcSwap<Box<dyn Places>>,
+    pub places: ArcSwap<Box<dyn TariffResolver>>,
     /// Processors with their capabilities; replaced as a whole when one connects or disconnects, drains, or stops
     /// answering.
     pub routes: ArcSwap<Routes>,
@@ -89,12 +89,12 @@ impl Default for SeriesNames {
 }
 
 /// Finds the tariff for a place.
-pub trait Places: Send + Sync {
+pub trait TariffResolver: Send + Sync {
     /// The tariff and time zone of a connector for a session that begins at `at`.
     ///
     /// # Errors
     /// The code of the refusal: there is no tariff, which is never a price of zero.
-    fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code>;
+    fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<TariffAssignment, Code>;
 
     /// The site of a charger, where it has one.
     fn site(&self, _charger: &ChargerId) -> Option<SiteId> {
@@ -103,7 +103,7 @@ pub trait Places: Send + Sync {
 }
 
 /// What applies at a connector.
-pub struct Place {
+pub struct TariffAssignment {
     /// The tariff.
     pub tariff: Arc<Tariff>,
     /// The time zone.
@@ -131,7 +131,7 @@ impl NodeConfig {
     ///
     /// # Errors
     /// The code of the refusal.
-    pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<Place, Code> {
+    pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<TariffAssignment, Code> {
         self.places.load().place(charger, connector, at)
     }
 

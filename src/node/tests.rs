@@ -1,7 +1,7 @@
 //! Scenarios: a shard on a journal in memory, with scripted inputs and checked outputs.
 
 use super::charger::{ConnectionId, Link};
-use super::node_config::{NodeConfig, Place, Places, Routes};
+use super::node_config::{NodeConfig, Routes, TariffAssignment, TariffResolver};
 use super::output::{OrderReply, Ordered, Output};
 use super::shard::{Input, Shard};
 use super::stand_ins::StandIns;
@@ -66,15 +66,15 @@ const TARIFF_WITH_VAT: &str = r#"{
 
 struct OneTariff(Arc<Tariff>);
 
-impl Places for OneTariff {
-    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for OneTariff {
+    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
         match charger.as_str() {
             "NO-TARIFF" => Err(Code::NoTariff),
             taxed if taxed.starts_with("VAT-") => {
                 let tariff = Arc::new(Tariff::parse(TARIFF_WITH_VAT).unwrap().tariff);
-                Ok(Place { tariff, zone: TimeZone::UTC, zone_name: "UTC".into() })
+                Ok(TariffAssignment { tariff, zone: TimeZone::UTC, zone_name: "UTC".into() })
             }
-            _ => Ok(Place { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() }),
+            _ => Ok(TariffAssignment { tariff: self.0.clone(), zone: TimeZone::UTC, zone_name: "UTC".into() }),
         }
     }
 
@@ -103,7 +103,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
     static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
     let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
-    let places: Box<dyn Places> = Box::new(OneTariff(tariff));
+    let places: Box<dyn TariffResolver> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();
     routes.registry.processors.insert(acme(), listed());
     Arc::new(NodeConfig {

@@ -9,7 +9,7 @@ use crate::account::account_processor;
 use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
-use crate::node::node_config::{NodeConfig, Place, Places};
+use crate::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
 use crate::node::output::{OrderReply, Output as Left};
 use crate::node::shard::{Input, Shard};
 use crate::payment::vault::Keyring;
@@ -98,8 +98,8 @@ fn measure(args: &Args, data: &Path, output: &Output) -> Result<Vec<Run>, CliErr
 /// There are no chargers here.
 struct Nowhere;
 
-impl Places for Nowhere {
-    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for Nowhere {
+    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
         Err(Code::NoTariff)
     }
 }
@@ -154,7 +154,7 @@ fn card_of(account: &AccountId) -> Credential {
 impl Bench {
     fn open(args: &Args, data: &Path) -> Result<Bench, CliError> {
         let clock = SystemClock::new();
-        let places: Box<dyn Places> = Box::new(Nowhere);
+        let places: Box<dyn TariffResolver> = Box::new(Nowhere);
         let node_config = Arc::new(NodeConfig {
             partitions: PARTITIONS,
             shards: super::default_shards().min(PARTITIONS),

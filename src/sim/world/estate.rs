@@ -6,7 +6,7 @@ use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
 use crate::node::links::Links;
-use crate::node::node_config::{NodeConfig, Place, Places, Routes, SeriesNames};
+use crate::node::node_config::{NodeConfig, Routes, SeriesNames, TariffAssignment, TariffResolver};
 use crate::node::rhythm::Rhythm;
 use crate::node::stand_ins::StandIns;
 use crate::payment::vault::Keyring;
@@ -71,12 +71,12 @@ struct Tariffs {
     zone: TimeZone,
 }
 
-impl Places for Arc<Tariffs> {
-    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for Arc<Tariffs> {
+    fn place(&self, charger: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
         let count = u16::try_from(self.tariffs.len()).unwrap_or(u16::MAX);
         let which = usize::from(PartitionId::of(charger.as_str(), count.max(1)).0);
         let tariff = self.tariffs.get(which).cloned().ok_or(Code::NoTariff)?;
-        Ok(Place { tariff, zone: self.zone.clone(), zone_name: ZONE.into() })
+        Ok(TariffAssignment { tariff, zone: self.zone.clone(), zone_name: ZONE.into() })
     }
 }
 
@@ -136,7 +136,7 @@ impl Estate {
     /// The house of one life of the gate. The dice go on where the life before left them.
     pub fn node_config(&self) -> NodeConfig {
         let dice = self.dice.clone();
-        let places: Box<dyn Places> = Box::new(self.places.clone());
+        let places: Box<dyn TariffResolver> = Box::new(self.places.clone());
         NodeConfig {
             partitions: PARTITIONS,
             shards: SHARDS,

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::accounting::archive_record::ArchiveRecord;
-use wattstile::node::node_config::{NodeConfig, Place, Places};
+use wattstile::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
 use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;
 use wattstile::units::{ChargerId, ConnectorId, Mono, Now, PartitionId, Timestamp};
@@ -15,14 +15,14 @@ const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
 
 struct Nowhere;
 
-impl Places for Nowhere {
-    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<Place, Code> {
+impl TariffResolver for Nowhere {
+    fn place(&self, _: &ChargerId, _: ConnectorId, _: Timestamp) -> Result<TariffAssignment, Code> {
         Err(Code::NoTariff)
     }
 }
 
 fn shard() -> Shard {
-    let places: Box<dyn Places> = Box::new(Nowhere);
+    let places: Box<dyn TariffResolver> = Box::new(Nowhere);
     let node_config = NodeConfig {
         partitions: 1,
         shards: 1,
