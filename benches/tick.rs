@@ -61,13 +61,13 @@ impl Scene {
     fn new() -> Scene {
         let tariff = Arc::new(Tariff::parse(TARIFF).expect("a tariff").tariff);
         let policy = Arc::new(Policy::default());
-        let places: Box<dyn TariffResolver> = Box::new(Everywhere(tariff.clone()));
+        let tariff_resolver: Box<dyn TariffResolver> = Box::new(Everywhere(tariff.clone()));
         let dice = std::sync::atomic::AtomicU64::new(1);
         let node_config = Arc::new(NodeConfig {
             partitions: 8,
             shards: 1,
             policy: policy.clone(),
-            places: ArcSwap::from_pointee(places),
+            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
             stand_ins: Default::default(),
             dice: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),

@@ -79,7 +79,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             macs.insert(entry.id.clone(), mac_key(path)?);
         }
     }
-    let (places, findings) = Tariffs::load(config)?;
+    let (tariff_resolver, findings) = Tariffs::load(config)?;
     for (file, finding) in findings {
         tracing::warn!(target: "wattstile::setup", %file, "{finding}");
     }
@@ -91,7 +91,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         },
         shards: super::settings::shards_of(config.gate.shards, config.gate.partitions),
         policy: config.session_policy(),
-        places: Box::new(places),
+        tariff_resolver: Box::new(tariff_resolver),
         chargers: Some(door(
             identity::ListenerKind::Chargers,
             config.chargers.listen,

@@ -105,7 +105,7 @@ impl Gate {
             partitions,
             shards: settings.shards.clamp(1, partitions),
             policy: Arc::new(settings.policy),
-            places: ArcSwap::from_pointee(settings.places),
+            tariff_resolver: ArcSwap::from_pointee(settings.tariff_resolver),
             routes: ArcSwap::from_pointee(Routes { registry, ..Routes::default() }),
             stand_ins: StandIns::default(),
             dice: Box::new(move || {

@@ -15,7 +15,6 @@ mod gate;
 mod inside;
 mod introduced;
 pub mod keys;
-mod places;
 pub mod preflight;
 mod processor_connection;
 mod reading;
@@ -24,6 +23,7 @@ mod receiver;
 mod reconciler;
 mod scrape;
 mod settings;
+mod tariff_resolver;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -33,10 +33,10 @@ pub use crate::node::rhythm::Rhythm;
 pub use data::Data;
 pub use gate::{Gate, StartError};
 pub use inside::{Inside, InsideError, InsideLoad};
-pub use places::{Assigned, NoTariffs};
 pub use reading::read;
 pub use receipts::Receipts;
 pub use settings::{ListenerSettings, Settings, shards_of};
+pub use tariff_resolver::{Assigned, NoTariffs};
 
 /// What is going on, gathered from the shards.
 pub use crate::console::{Figures, Money, ask_all};

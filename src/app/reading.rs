@@ -1,7 +1,7 @@
 //! Opens the data directory of a stopped gate for reading.
 
 use super::gate::StartError;
-use super::places::NoTariffs;
+use super::tariff_resolver::NoTariffs;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
 use crate::node::node_config::{NodeConfig, TariffResolver};
@@ -19,12 +19,12 @@ use std::sync::Arc;
 /// recovery itself does (a torn end of the log is cut).
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
-    let places: Box<dyn TariffResolver> = Box::new(NoTariffs);
+    let tariff_resolver: Box<dyn TariffResolver> = Box::new(NoTariffs);
     let node_config = Arc::new(NodeConfig {
         partitions: directory.partitions(),
         shards: 1,
         policy: Arc::new(Policy::default()),
-        places: ArcSwap::from_pointee(places),
+        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
         stand_ins: StandIns::default(),
         dice: Box::new(|| 0),

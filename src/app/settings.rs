@@ -24,7 +24,7 @@ pub struct Settings {
     /// How sessions are dealt with.
     pub policy: session::Policy,
     /// Which tariff applies where.
-    pub places: Box<dyn TariffResolver>,
+    pub tariff_resolver: Box<dyn TariffResolver>,
     /// The listener for chargers and site controllers.
     pub chargers: Option<ListenerSettings>,
     /// The listener for processors.
@@ -67,7 +67,7 @@ impl Settings {
             data,
             shards: 1,
             policy: session::Policy::default(),
-            places: Box::new(super::NoTariffs),
+            tariff_resolver: Box::new(super::NoTariffs),
             chargers: None,
             processors: None,
             may_speak_for: Arc::new(|_, _| true),

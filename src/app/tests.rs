@@ -28,7 +28,7 @@ fn gate(data: &Path, rhythm: Rhythm) -> Gate {
         Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 }, owner: None };
     Gate::start(Settings {
         shards: 2,
-        places: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),
+        tariff_resolver: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),
         rhythm,
         ..Settings::bare(data)
     })

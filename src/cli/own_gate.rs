@@ -61,13 +61,13 @@ impl OwnGate {
         let pki = Pki::new(TRUST_DOMAIN, now.wall).map_err(CliError::failed)?;
         let trust = Trust::new(std::slice::from_ref(pki.root()), "localhost").map_err(CliError::failed)?;
         let layout = Layout::new(wishes.partitions);
-        let places = Assigned::everywhere(wishes.tariff, &wishes.zone)
+        let tariff_resolver = Assigned::everywhere(wishes.tariff, &wishes.zone)
             .map_err(|error| CliError::new(Exit::Usage, format!("time zone `{}`: {error}", wishes.zone)))?;
         let settings = Settings {
             data: Data::Directory { path: folder.path.clone(), layout, owner: None },
             shards: wishes.shards,
             policy: wishes.policy,
-            places: Box::new(places),
+            tariff_resolver: Box::new(tariff_resolver),
             chargers: Some(door(&pki, ListenerKind::Chargers, now)?),
             processors: Some(door(&pki, ListenerKind::Processors, now)?),
             may_speak_for: Arc::new(|_, _| true),

@@ -220,7 +220,7 @@ impl Reload<'_> {
                 for (file, finding) in findings {
                     tracing::warn!(target: SETUP, %file, "{finding}");
                 }
-                self.gate.directory().node_config().places.store(Arc::new(Box::new(tariffs)));
+                self.gate.directory().node_config().tariff_resolver.store(Arc::new(Box::new(tariffs)));
             }
         }
         self.speakers.store(Arc::new(next.may_speak_for()));

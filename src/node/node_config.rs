@@ -30,7 +30,7 @@ pub struct NodeConfig {
     /// How sessions are dealt with.
     pub policy: Arc<Policy>,
     /// Which tariff applies where; exchanged as a whole when tariffs are reloaded.
-    pub places: ArcSwap<Box<dyn TariffResolver>>,
+    pub tariff_resolver: ArcSwap<Box<dyn TariffResolver>>,
     /// Processors with their capabilities; replaced as a whole when one connects or disconnects, drains, or stops
     /// answering.
     pub routes: ArcSwap<Routes>,
@@ -132,7 +132,7 @@ impl NodeConfig {
     /// # Errors
     /// The code of the refusal.
     pub fn place(&self, charger: &ChargerId, connector: ConnectorId, at: Timestamp) -> Result<TariffAssignment, Code> {
-        self.places.load().place(charger, connector, at)
+        self.tariff_resolver.load().place(charger, connector, at)
     }
 
     /// The refusal of a credential that must not enter: a possible card number, or one that looks like a sealed
@@ -234,7 +234,7 @@ impl Router for NodeConfig {
             let route = crate::account::account_processor(&linked).map(to_account);
             return route.filter(|route| !except.contains(&route.processor)).ok_or(NoRoute::NotTaken);
         }
-        let site = self.places.load().site(charger);
+        let site = self.tariff_resolver.load().site(charger);
         let wanted =
             Wanted { credential: credential.kind, amount, site: site.as_ref(), except, token: &credential.token };
         let routes = self.routes.load();

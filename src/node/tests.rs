@@ -103,14 +103,14 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
     static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
     let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
-    let places: Box<dyn TariffResolver> = Box::new(OneTariff(tariff));
+    let tariff_resolver: Box<dyn TariffResolver> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();
     routes.registry.processors.insert(acme(), listed());
     Arc::new(NodeConfig {
         partitions: 8,
         shards: 1,
         policy: Arc::new(policy),
-        places: ArcSwap::from_pointee(places),
+        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::from_pointee(routes),
         stand_ins: StandIns::default(),
         dice: Box::new(move || {

@@ -5,8 +5,8 @@ use super::Figures;
 use super::data::Data;
 use super::gate::{Gate, StartError};
 use super::keys::{self, KeysError};
-use super::places::Assigned;
 use super::settings::{ListenerSettings, Settings};
+use super::tariff_resolver::Assigned;
 use crate::account;
 use crate::console::{self, Answer, Console, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
@@ -366,7 +366,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
             payment: with_short_pauses(usual.payment),
             ..usual
         },
-        places: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
+        tariff_resolver: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
         chargers: Some(door(identity::ListenerKind::Chargers)?),
         processors: Some(door(identity::ListenerKind::Processors)?),
         may_speak_for: Arc::new(|_, _| false),

@@ -30,7 +30,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         // Opening millions takes minutes, and the first ones send nothing until the last one is open.
         policy: Policy { no_start: TimeSpan::from_secs(3_600), ..Policy::default() },
         rhythm: Rhythm::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
-        places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
+        tariff_resolver: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         ..Settings::bare(Data::Directory {
             path: folder.path().join("data"),
             layout: Layout::new(args.partitions),

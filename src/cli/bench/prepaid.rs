@@ -154,12 +154,12 @@ fn card_of(account: &AccountId) -> Credential {
 impl Bench {
     fn open(args: &Args, data: &Path) -> Result<Bench, CliError> {
         let clock = SystemClock::new();
-        let places: Box<dyn TariffResolver> = Box::new(Nowhere);
+        let tariff_resolver: Box<dyn TariffResolver> = Box::new(Nowhere);
         let node_config = Arc::new(NodeConfig {
             partitions: PARTITIONS,
             shards: super::default_shards().min(PARTITIONS),
             policy: Arc::new(Policy::default()),
-            places: ArcSwap::from_pointee(places),
+            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
             stand_ins: Default::default(),
             dice: Box::new(|| 0),

@@ -184,7 +184,7 @@ fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Ga
     let settings = Settings {
         shards: args.shards,
         policy: Policy::default(),
-        places: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
+        tariff_resolver: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         progress,
         ..Settings::bare(Data::Directory { path: data, layout: Layout::new(args.partitions), owner: None })
     };

@@ -59,7 +59,7 @@ pub(super) struct Estate {
     origin: Instant,
     /// Up to which record of each partition the log may be trimmed.
     trimmed: Mutex<Vec<u64>>,
-    places: Arc<Tariffs>,
+    tariff_resolver: Arc<Tariffs>,
     dice: Arc<AtomicU64>,
     /// Whether mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     pub loses: bool,
@@ -106,7 +106,7 @@ impl Estate {
             rhythm: Rhythm::log_below(if loses { LOG_BYTES[log_bytes] } else { 512 << 20 }, SNAPSHOTS_EVERY),
             origin: Instant::now(),
             trimmed: Mutex::new(vec![0; usize::from(PARTITIONS)]),
-            places: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
+            tariff_resolver: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
             dice: Arc::new(AtomicU64::new(dice.bits())),
             loses,
         }
@@ -136,12 +136,12 @@ impl Estate {
     /// The house of one life of the gate. The dice go on where the life before left them.
     pub fn node_config(&self) -> NodeConfig {
         let dice = self.dice.clone();
-        let places: Box<dyn TariffResolver> = Box::new(self.places.clone());
+        let tariff_resolver: Box<dyn TariffResolver> = Box::new(self.tariff_resolver.clone());
         NodeConfig {
             partitions: PARTITIONS,
             shards: SHARDS,
             policy: self.policy.clone(),
-            places: ArcSwap::from_pointee(places),
+            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::from_pointee(Routes::default()),
             stand_ins: StandIns::default(),
             dice: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),

@@ -22,12 +22,12 @@ impl TariffResolver for Nowhere {
 }
 
 fn shard() -> Shard {
-    let places: Box<dyn TariffResolver> = Box::new(Nowhere);
+    let tariff_resolver: Box<dyn TariffResolver> = Box::new(Nowhere);
     let node_config = NodeConfig {
         partitions: 1,
         shards: 1,
         policy: Default::default(),
-        places: ArcSwap::from_pointee(places),
+        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
         stand_ins: Default::default(),
         dice: Box::new(|| 7),
