@@ -5,7 +5,7 @@ use super::connection::{Patience, PeerHandler, drive};
 use super::descriptors::Share;
 use super::failures::Failures;
 use super::identity::ListenerKind;
-use super::live::{Live, Newcomer, Places, Registration};
+use super::live::{ConnectionLimits, Live, Newcomer, Registration};
 use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused};
 use super::socket::{HandshakeError, Parked, Socket};
@@ -141,7 +141,7 @@ pub struct Capacity {
 struct Entrance {
     shared: Arc<Shared>,
     tls: Arc<Tls>,
-    places: Places,
+    places: ConnectionLimits,
     /// Most handshakes in progress.
     handshakes_max: usize,
     handshakes: Arc<Semaphore>,
@@ -222,7 +222,7 @@ impl Edge {
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
             tls,
-            places: Places { connections_max: share.connections, each_max },
+            places: ConnectionLimits { connections_max: share.connections, each_max },
             handshakes_max: share.handshakes,
             handshakes: Arc::new(Semaphore::new(share.handshakes)),
             addresses: Mutex::default(),

@@ -39,7 +39,7 @@ struct Entry {
 
 /// Bounds of a listener's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Places {
+pub struct ConnectionLimits {
     /// At once.
     pub connections_max: usize,
     /// At once of one peer, by the name in its certificate.
@@ -146,7 +146,12 @@ impl Live {
     ///
     /// # Errors
     /// The listener is full, or the processor has as many as it may have.
-    pub(super) fn enter(&self, newcomer: Newcomer, places: Places, now: Timestamp) -> Result<Registration, Refusal> {
+    pub(super) fn enter(
+        &self,
+        newcomer: Newcomer,
+        places: ConnectionLimits,
+        now: Timestamp,
+    ) -> Result<Registration, Refusal> {
         let Newcomer { door, identity, remote, presented, outgoing } = newcomer;
         let mut table = self.lock();
         let of_this_peer = table.peers.get(&identity).map_or(0, SmallVec::len);

@@ -25,7 +25,7 @@ pub use client::{ConnectError, Connector, Trust, tcp_from};
 pub use connection::{Flow, Patience, PeerHandler, drive};
 pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};
 pub use holder::{Holder, cannot_listen, holder_of};
-pub use live::{Live, LivePeer, Places};
+pub use live::{ConnectionLimits, Live, LivePeer};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};
 pub use socket::{HandshakeError, Socket};
