@@ -273,7 +273,7 @@ impl Drop for Console {
     }
 }
 
-async fn answer(shared: Arc<Shared>, place: Arc<connections::Place>, request: hyper::Request<Incoming>) -> Response {
+async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyper::Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
     // Checked before the body is read, for every request.
     if let Err(refused) = shared.hosts.check(&head.uri, &head.headers) {
