@@ -31,16 +31,16 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A place that a connection has.
-pub(super) struct Place {
+pub(super) struct Slot {
     number: u64,
     /// It has sent a whole request that is not answered yet.
     asked: AtomicBool,
     leave: Notify,
     gone: Notify,
-    places: Arc<Places>,
+    places: Arc<Slots>,
 }
 
-struct Places {
+struct Slots {
     most: usize,
     taken: Mutex<Taken>,
 }
@@ -48,14 +48,14 @@ struct Places {
 #[derive(Default)]
 struct Taken {
     next: u64,
-    by: BTreeMap<u64, Arc<Place>>,
+    by: BTreeMap<u64, Arc<Slot>>,
 }
 
 /// While it exists, its connection waits for an answer and is not pushed out.
-pub(super) struct Asked(Arc<Place>);
+pub(super) struct Asked(Arc<Slot>);
 
 impl Asked {
-    pub fn at(place: Arc<Place>) -> Asked {
+    pub fn at(place: Arc<Slot>) -> Asked {
         place.asked.store(true, Ordering::Release);
         Asked(place)
     }
@@ -67,21 +67,21 @@ impl Drop for Asked {
     }
 }
 
-impl Places {
+impl Slots {
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a place for a new connection; an earlier connection on it is closed by then. `None`: all are processing
     /// requests.
-    async fn enter(self: &Arc<Self>) -> Option<Arc<Place>> {
+    async fn enter(self: &Arc<Self>) -> Option<Arc<Slot>> {
         loop {
             let pushed = {
                 let mut taken = self.taken();
                 if taken.by.len() < self.most {
                     let (number, asked) = (taken.next, AtomicBool::new(false));
                     let (leave, gone, places) = (Notify::new(), Notify::new(), Arc::clone(self));
-                    let place = Arc::new(Place { number, asked, leave, gone, places });
+                    let place = Arc::new(Slot { number, asked, leave, gone, places });
                     taken.next += 1;
                     taken.by.insert(number, Arc::clone(&place));
                     return Some(place);
@@ -95,7 +95,7 @@ impl Places {
     }
 }
 
-impl Places {
+impl Slots {
     /// Waits until all have left, for a moment at most.
     async fn emptied(&self) {
         let until = Instant::now() + FAREWELL;
@@ -106,7 +106,7 @@ impl Places {
 }
 
 /// Gives the place back when the connection is over.
-struct Leaving(Arc<Place>);
+struct Leaving(Arc<Slot>);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
@@ -118,10 +118,10 @@ impl Drop for Leaving {
 /// Serves connections, at most so many at once, until it is stopped; requests that are answered by then get their answers.
 pub(super) async fn serve<A, F>(listener: TcpListener, most: usize, answer: A, mut stopped: watch::Receiver<()>)
 where
-    A: Fn(Arc<Place>, Request<Incoming>) -> F + Clone + Send + 'static,
+    A: Fn(Arc<Slot>, Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let places = Arc::new(Places { most, taken: Mutex::default() });
+    let places = Arc::new(Slots { most, taken: Mutex::default() });
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -144,9 +144,9 @@ where
     }
 }
 
-async fn connection<A, F>(tcp: TcpStream, place: Arc<Place>, answer: A, mut stopped: watch::Receiver<()>)
+async fn connection<A, F>(tcp: TcpStream, place: Arc<Slot>, answer: A, mut stopped: watch::Receiver<()>)
 where
-    A: Fn(Arc<Place>, Request<Incoming>) -> F,
+    A: Fn(Arc<Slot>, Request<Incoming>) -> F,
     F: Future<Output = Response<Body>>,
 {
     // Dropped last, when the socket is closed.
