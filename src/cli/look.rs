@@ -2,7 +2,7 @@
 
 use super::{CliError, Exit, Output};
 use crate::app;
-use crate::console::{self, PLACE_FILE, Place, Refused, Request, Views};
+use crate::console::{self, ENDPOINT_FILE, Place, Refused, Request, Views};
 use crate::journal::DataDir;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::units::visible;
@@ -84,7 +84,7 @@ pub fn existing_data(directory: &Path) -> Result<PathBuf, CliError> {
 
 /// The gate that runs on this data. One that was killed leaves its file behind, and does not answer.
 fn at_console(data: &Path) -> Option<Source> {
-    let place: Place = serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()?;
+    let place: Place = serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()?;
     Some(Source::Running(place)).filter(Source::is_alive)
 }
 

@@ -10,7 +10,7 @@ use crate::app::Gate;
 use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
 use crate::app::preflight::{State, assigned, preflight, routes};
 use crate::config::Config;
-use crate::console::{Console, Listening, PLACE_FILE};
+use crate::console::{Console, ENDPOINT_FILE, Listening};
 use crate::host::SystemClock;
 use crate::journal::{DataDir, Progress};
 use crate::node::node_config::Routes;
@@ -113,7 +113,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
             .console
             .token_file
             .clone()
-            .unwrap_or_else(|| config.gate.data_dir.join("data").join(PLACE_FILE))
+            .unwrap_or_else(|| config.gate.data_dir.join("data").join(ENDPOINT_FILE))
             .display()
             .to_string(),
         shards: gate.shards(),

@@ -32,7 +32,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, Semaphore, watch};
 
-/// Address of a running gate's console: the content of [`PLACE_FILE`].
+/// Address of a running gate's console: the content of [`ENDPOINT_FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its address.
@@ -51,7 +51,7 @@ impl fmt::Debug for Place {
 }
 
 /// The file in the data directory with the console's address; only its owner can read it.
-pub const PLACE_FILE: &str = "console.json";
+pub const ENDPOINT_FILE: &str = "console.json";
 
 /// Where a whole settlement file is only tried.
 const PREVIEW: &str = "/api/settlement/preview";
@@ -184,7 +184,7 @@ impl Console {
         for collector in collectors {
             self.shared.exporter.collect(collector);
         }
-        self.file = data.map(|data| data.join(PLACE_FILE));
+        self.file = data.map(|data| data.join(ENDPOINT_FILE));
         if let Some(file) = &self.file {
             write_place(file, &Place { address: self.address, token: self.token.clone(), pid: std::process::id() })?;
         }

@@ -1,7 +1,7 @@
 //! The gate that is attacked: a process of its own, with everything that it needs in one folder.
 
 use crate::cli::{CliError, Exit};
-use crate::console::{PLACE_FILE, Place};
+use crate::console::{ENDPOINT_FILE, Place};
 use crate::host::wall_clock;
 use crate::sim::attack::{ATTACKERS, Attacker, ConsoleWay, Ways};
 use crate::sim::pace::FastClock;
@@ -182,7 +182,7 @@ pub(super) fn console_of(data: &Path) -> Result<ConsoleWay, CliError> {
 }
 
 fn console_place(data: &Path) -> Option<Place> {
-    serde_json::from_slice(&fs::read(data.join(PLACE_FILE)).ok()?).ok()
+    serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()
 }
 
 fn free_address() -> Result<SocketAddr, CliError> {
