@@ -2,7 +2,7 @@
 
 use super::{CliError, Exit, Output};
 use crate::app;
-use crate::console::{self, ENDPOINT_FILE, Place, Refused, Request, Views};
+use crate::console::{self, ConsoleEndpoint, ENDPOINT_FILE, Refused, Request, Views};
 use crate::journal::DataDir;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::units::visible;
@@ -28,7 +28,7 @@ pub struct Which {
 /// Where answers come from.
 pub enum Source {
     /// A running gate, over its console.
-    Running(Place),
+    Running(ConsoleEndpoint),
     /// Its data, while no gate runs.
     Reading(Box<Views>),
 }
@@ -84,7 +84,7 @@ pub fn existing_data(directory: &Path) -> Result<PathBuf, CliError> {
 
 /// The gate that runs on this data. One that was killed leaves its file behind, and does not answer.
 fn at_console(data: &Path) -> Option<Source> {
-    let place: Place = serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()?;
+    let place: ConsoleEndpoint = serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()?;
     Some(Source::Running(place)).filter(Source::is_alive)
 }
 

@@ -45,7 +45,7 @@ pub use orders::{BACKUP_PATIENCE, BackUp, Closing, CreditLimit, Linking, Opening
 pub use orders::{Promotion, TopUp, post};
 pub use paging::{Page, Paged};
 pub use path::segment;
-pub use server::{Console, ConsoleError, ENDPOINT_FILE, Listening, Place, Starting};
+pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};
 pub use sessions::{Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,

@@ -34,7 +34,7 @@ use tokio::sync::{Mutex, Semaphore, watch};
 
 /// Address of a running gate's console: the content of [`ENDPOINT_FILE`].
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct ConsoleEndpoint {
     /// Its address.
     pub address: SocketAddr,
     /// Its token.
@@ -44,7 +44,7 @@ pub struct Place {
 }
 
 /// Never shows the token.
-impl fmt::Debug for Place {
+impl fmt::Debug for ConsoleEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Place").field("address", &self.address).field("pid", &self.pid).finish_non_exhaustive()
     }
@@ -186,7 +186,10 @@ impl Console {
         }
         self.file = data.map(|data| data.join(ENDPOINT_FILE));
         if let Some(file) = &self.file {
-            write_place(file, &Place { address: self.address, token: self.token.clone(), pid: std::process::id() })?;
+            write_place(
+                file,
+                &ConsoleEndpoint { address: self.address, token: self.token.clone(), pid: std::process::id() },
+            )?;
         }
         // Views are set once; a second gate in the same console is ignored.
         let _ = self.shared.views.set(views);
@@ -443,7 +446,7 @@ fn fresh_token() -> io::Result<String> {
 }
 
 /// Written beside and renamed: a reader sees a whole file or none.
-fn write_place(file: &Path, place: &Place) -> io::Result<()> {
+fn write_place(file: &Path, place: &ConsoleEndpoint) -> io::Result<()> {
     let text = serde_json::to_string_pretty(place)?;
     replace_file(file, 0o600, Durability::Power, |file| file.write_all(text.as_bytes()))
 }

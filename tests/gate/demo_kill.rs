@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wattstile::console::{ENDPOINT_FILE, Place};
+use wattstile::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use wattstile::sim::dice::Dice;
 
 /// How often it is killed; more by `WATTSTILE_DEMO_KILLS`.
@@ -36,7 +36,7 @@ fn start(data: &Path) -> Child {
 
 /// The figures of the process with this id, once its console answers.
 fn figures(data: &Path, pid: u32) -> Option<Value> {
-    let place: Place = serde_json::from_slice(&fs::read(data.join("data").join(ENDPOINT_FILE)).ok()?).ok()?;
+    let place: ConsoleEndpoint = serde_json::from_slice(&fs::read(data.join("data").join(ENDPOINT_FILE)).ok()?).ok()?;
     if place.pid != pid {
         return None;
     }

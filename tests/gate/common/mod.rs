@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wattstile::console::{ENDPOINT_FILE, Place};
+use wattstile::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use wattstile::journal::{DataDir, Layout};
 use wattstile::message::Subject;
 use wattstile::sim::pipe::Dialler;
@@ -190,12 +190,12 @@ impl Served {
     }
 
     /// Where its console is.
-    pub fn console(&self) -> Place {
+    pub fn console(&self) -> ConsoleEndpoint {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             // Its console's address appears a moment after it accepts connections.
             let place = fs::read(self.folder.path().join("data").join(ENDPOINT_FILE)).ok();
-            let place = place.and_then(|bytes| serde_json::from_slice::<Place>(&bytes).ok());
+            let place = place.and_then(|bytes| serde_json::from_slice::<ConsoleEndpoint>(&bytes).ok());
             if let Some(place) = place.filter(|place| place.pid == self.id()) {
                 return place;
             }

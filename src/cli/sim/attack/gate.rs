@@ -1,7 +1,7 @@
 //! The gate that is attacked: a process of its own, with everything that it needs in one folder.
 
 use crate::cli::{CliError, Exit};
-use crate::console::{ENDPOINT_FILE, Place};
+use crate::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use crate::host::wall_clock;
 use crate::sim::attack::{ATTACKERS, Attacker, ConsoleWay, Ways};
 use crate::sim::pace::FastClock;
@@ -181,7 +181,7 @@ pub(super) fn console_of(data: &Path) -> Result<ConsoleWay, CliError> {
     Ok(ConsoleWay { address: place.address, probes: place.address, token: place.token })
 }
 
-fn console_place(data: &Path) -> Option<Place> {
+fn console_place(data: &Path) -> Option<ConsoleEndpoint> {
     serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()
 }
 
