@@ -13,12 +13,12 @@ use super::store::{Checkpoint, Store};
 
 /// A place for a store that can be opened again and again, as after a restart. A store is dropped before the place is
 /// opened again.
-pub trait Place {
+pub trait StoreLocation {
     /// Opens the store, with what is there. Generations have [`GENERATION_BLOCKS`] blocks.
     fn open(&mut self) -> Box<dyn Store>;
 }
 
-impl<F: FnMut() -> Box<dyn Store>> Place for F {
+impl<F: FnMut() -> Box<dyn Store>> StoreLocation for F {
     fn open(&mut self) -> Box<dyn Store> {
         self()
     }
@@ -31,7 +31,7 @@ pub const GENERATION_BLOCKS: u32 = 8;
 ///
 /// # Panics
 /// When the store breaks the contract.
-pub fn check<P: Place>(mut fresh: impl FnMut() -> P) {
+pub fn check<P: StoreLocation>(mut fresh: impl FnMut() -> P) {
     an_empty_store_shows_nothing(&mut fresh());
     blocks_come_back_in_order_and_as_they_were(&mut fresh());
     a_visitor_can_stop(&mut fresh());
@@ -41,7 +41,7 @@ pub fn check<P: Place>(mut fresh: impl FnMut() -> P) {
     used_bytes_follow_the_blocks(&mut fresh());
 }
 
-fn an_empty_store_shows_nothing(place: &mut impl Place) {
+fn an_empty_store_shows_nothing(place: &mut impl StoreLocation) {
     for _ in 0..2 {
         let mut store = place.open();
         assert!(numbers(store.as_mut()).is_empty());
@@ -50,7 +50,7 @@ fn an_empty_store_shows_nothing(place: &mut impl Place) {
     }
 }
 
-fn blocks_come_back_in_order_and_as_they_were(place: &mut impl Place) {
+fn blocks_come_back_in_order_and_as_they_were(place: &mut impl StoreLocation) {
     let mut written = Vec::new();
     for round in 0..3 {
         let mut store = place.open();
@@ -66,7 +66,7 @@ fn blocks_come_back_in_order_and_as_they_were(place: &mut impl Place) {
     }
 }
 
-fn a_visitor_can_stop(place: &mut impl Place) {
+fn a_visitor_can_stop(place: &mut impl StoreLocation) {
     let mut store = filled(place, 3);
     let mut shown = 0;
     let stopped = store.replay(&mut |_, _| {
@@ -77,7 +77,7 @@ fn a_visitor_can_stop(place: &mut impl Place) {
     assert_eq!(shown, 1);
 }
 
-fn a_cut_takes_the_end_away_and_other_blocks_take_its_place(place: &mut impl Place) {
+fn a_cut_takes_the_end_away_and_other_blocks_take_its_place(place: &mut impl StoreLocation) {
     let mut store = filled(place, 20);
     store.cut(5).unwrap();
     drop(store);
@@ -94,7 +94,7 @@ fn a_cut_takes_the_end_away_and_other_blocks_take_its_place(place: &mut impl Pla
     assert!(numbers(place.open().as_mut()).is_empty());
 }
 
-fn whole_generations_are_dropped_and_no_others(place: &mut impl Place) {
+fn whole_generations_are_dropped_and_no_others(place: &mut impl StoreLocation) {
     let mut store = filled(place, 30);
     let first = u64::from(GENERATION_BLOCKS) * 2;
     // The mark comes first, as in the log: it is what counts after a restart.
@@ -110,7 +110,7 @@ fn whole_generations_are_dropped_and_no_others(place: &mut impl Place) {
     assert_eq!(numbers(place.open().as_mut())[0], first, "what is below is gone in the end");
 }
 
-fn the_mark_is_replaced_as_a_whole(place: &mut impl Place) {
+fn the_mark_is_replaced_as_a_whole(place: &mut impl StoreLocation) {
     assert_eq!(place.open().mark(), None);
     for open_count in 1..4 {
         let mark =
@@ -123,14 +123,14 @@ fn the_mark_is_replaced_as_a_whole(place: &mut impl Place) {
     }
 }
 
-fn used_bytes_follow_the_blocks(place: &mut impl Place) {
+fn used_bytes_follow_the_blocks(place: &mut impl StoreLocation) {
     let mut store = filled(place, 20);
     assert_eq!(store.used_bytes(), (0..20).map(|number| block(number).len() as u64).sum::<u64>());
     store.drop_below(16).unwrap();
     assert_eq!(store.used_bytes(), (16..20).map(|number| block(number).len() as u64).sum::<u64>());
 }
 
-fn filled(place: &mut impl Place, blocks: u64) -> Box<dyn Store> {
+fn filled(place: &mut impl StoreLocation, blocks: u64) -> Box<dyn Store> {
     let mut store = place.open();
     for number in 0..blocks {
         store.append(number, &block(number)).unwrap();
