@@ -363,7 +363,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::super::directory::Layout;
-    use super::super::failure::Place;
+    use super::super::failure::DamageLocation;
     use super::*;
     use crate::units::PartitionId;
     use std::fs;
@@ -540,7 +540,7 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         let refused = Archive::open(&dir).err().unwrap();
         let Failure::Damaged(damage) = refused else { panic!("{refused}") };
-        assert!(matches!(damage.place, Place::Archive { offset, .. } if offset <= 100), "{damage}");
+        assert!(matches!(damage.place, DamageLocation::Archive { offset, .. } if offset <= 100), "{damage}");
     }
 
     /// A damaged session is reported as damaged, not as missing; others are unaffected, and archiving it again
@@ -563,7 +563,7 @@ mod tests {
         assert!(in_memory.flip_bit(session(0), 60 * 8 + 2));
         for archive in [&in_memory, &on_disk] {
             let Err(Failure::Damaged(damage)) = archive.get(session(0)) else { panic!("nobody saw it") };
-            assert!(matches!(damage.place, Place::Archive { offset: 0, .. }), "{damage}");
+            assert!(matches!(damage.place, DamageLocation::Archive { offset: 0, .. }), "{damage}");
             assert!(matches!(archive.verify(), Err(Failure::Damaged(_))));
             assert_eq!(archive.get(session(1)).unwrap().unwrap().archive_record, archive_record(1));
             assert_eq!(archive.get(session(7)).unwrap(), None);

@@ -17,7 +17,7 @@ use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
 use super::checkpoint;
 use super::directory::{DataDir, Layout, Owner};
-use super::failure::{Damage, Failure, Place};
+use super::failure::{Damage, DamageLocation, Failure};
 use super::files;
 use super::log::LogView;
 use super::record::array;
@@ -320,7 +320,7 @@ fn sum(path: &Path) -> Result<FileSum, Failure> {
 }
 
 fn damaged(path: &Path, fault: String) -> Failure {
-    Box::new(Damage::at(Place::Store { path: path.to_owned() }, fault)).into()
+    Box::new(Damage::at(DamageLocation::Store { path: path.to_owned() }, fault)).into()
 }
 
 #[cfg(test)]

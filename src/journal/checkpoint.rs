@@ -8,7 +8,7 @@
 //!   +-------+-------+---------------+---------------+-------+-------+------------------+-------+
 //! ```
 
-use super::failure::{Damage, Failure, Place};
+use super::failure::{Damage, DamageLocation, Failure};
 use super::files;
 use super::record::array;
 use super::store::Checkpoint;
@@ -24,7 +24,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Checkpoint>, Failure> {
         Some(mark) => Ok(Some(mark)),
         None => {
             let fault = "the mark is not what was written".to_owned();
-            Err(Box::new(Damage::at(Place::Store { path: path.to_owned() }, fault)).into())
+            Err(Box::new(Damage::at(DamageLocation::Store { path: path.to_owned() }, fault)).into())
         }
     }
 }

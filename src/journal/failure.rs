@@ -136,7 +136,7 @@ fn holder(pid: Option<u32>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The damaged part.
-    pub place: Place,
+    pub place: DamageLocation,
     /// How.
     pub fault: String,
     /// Records that are known to be lost, by partition: no snapshot has them. Those after the last whole block are not known.
@@ -149,7 +149,7 @@ pub struct Damage {
 
 /// A part of the data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum DamageLocation {
     /// A block of the log.
     Block {
         /// Its number.
@@ -212,19 +212,19 @@ pub struct Left {
 const NAMED_MAX: usize = 8;
 
 impl Damage {
-    pub(super) fn at(place: Place, fault: String) -> Damage {
+    pub(super) fn at(place: DamageLocation, fault: String) -> Damage {
         Damage { place, fault, lost: Vec::new(), holes: Vec::new(), left: Vec::new() }
     }
 
     pub(super) fn block(number: u64, fault: &BlockFault) -> Damage {
-        Damage::at(Place::Block { number }, fault.to_string())
+        Damage::at(DamageLocation::Block { number }, fault.to_string())
     }
 
     /// Whether the place and the losses are those of the log: then what is whole in it can be rescued.
     pub fn is_of_the_log(&self) -> bool {
         match self.place {
-            Place::Block { .. } | Place::End { .. } | Place::Start { .. } => true,
-            Place::Snapshot { .. } | Place::Archive { .. } | Place::Store { .. } => false,
+            DamageLocation::Block { .. } | DamageLocation::End { .. } | DamageLocation::Start { .. } => true,
+            DamageLocation::Snapshot { .. } | DamageLocation::Archive { .. } | DamageLocation::Store { .. } => false,
         }
     }
 }
@@ -232,16 +232,18 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Block { number } => write!(f, "the log is damaged: block {number} ")?,
-            Place::End { expected, found } => {
+            DamageLocation::Block { number } => write!(f, "the log is damaged: block {number} ")?,
+            DamageLocation::End { expected, found } => {
                 write!(f, "the log is damaged: it had {expected} blocks, {found} are left: ")?;
             }
-            Place::Start { partition } => write!(f, "the log is damaged: the start of partition {partition} ")?,
-            Place::Snapshot { path } => write!(f, "the snapshot {} is damaged: ", path.display())?,
-            Place::Archive { path, offset } => {
+            DamageLocation::Start { partition } => {
+                write!(f, "the log is damaged: the start of partition {partition} ")?
+            }
+            DamageLocation::Snapshot { path } => write!(f, "the snapshot {} is damaged: ", path.display())?,
+            DamageLocation::Archive { path, offset } => {
                 write!(f, "the archive {} is damaged at byte {offset}: ", path.display())?;
             }
-            Place::Store { path } => write!(f, "the log store {} is damaged: ", path.display())?,
+            DamageLocation::Store { path } => write!(f, "the log store {} is damaged: ", path.display())?,
         }
         f.write_str(&self.fault)?;
         for (number, (first, last)) in self.holes.iter().enumerate().take(NAMED_MAX) {

@@ -48,7 +48,7 @@ pub use archive::{Archive, Archived};
 pub use archive_ids::{ArchiveIds, ById};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
 pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, Owner, OwnerMode};
-pub use failure::{Damage, Failure, Left, Lost, Place};
+pub use failure::{Damage, DamageLocation, Failure, Left, Lost};
 pub use faults::{Fault, Operations, SimulatedDisk};
 pub use gate::Gate;
 pub use inspect::{Inspection, PartitionTotals, dump, verify};

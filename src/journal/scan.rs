@@ -10,7 +10,7 @@
 
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BlockFault, BlockHeader, Reader};
-use super::failure::{Damage, Failure, Left, Lost, Place};
+use super::failure::{Damage, DamageLocation, Failure, Left, Lost};
 use super::log::LogView;
 use super::record::Sequence;
 use super::store::{Checkpoint, Store};
@@ -401,7 +401,7 @@ impl<'a> Scan<'a> {
         let (expected, found) = (self.mark.next_block, self.end.next_block);
         if expected > found || (expected == found && self.mark.last_crc != self.end.last_crc) {
             let fault = "blocks that were durable are gone".to_owned();
-            let mut damage = Damage::at(Place::End { expected, found }, fault);
+            let mut damage = Damage::at(DamageLocation::End { expected, found }, fault);
             damage.holes.extend((expected > found).then(|| (found, expected - 1)));
             damage.left = self.left(&vec![0; self.next.len()]);
             return Err(Box::new(damage).into());
@@ -411,7 +411,7 @@ impl<'a> Scan<'a> {
             if base.0 < floor {
                 let lost = vec![Lost { partition, first: base.0 + 1, last: floor }];
                 let fault = format!("has a snapshot at record {base}, but the log was trimmed up to record {floor}");
-                return Err(Box::new(Damage { lost, ..Damage::at(Place::Start { partition }, fault) }).into());
+                return Err(Box::new(Damage { lost, ..Damage::at(DamageLocation::Start { partition }, fault) }).into());
             }
             let next = self.settled[usize::from(partition.0)];
             let seen = if next == 0 && self.first_block > 0 { base.0 } else { next.saturating_sub(1) };
@@ -419,7 +419,12 @@ impl<'a> Scan<'a> {
                 let lost = vec![Lost { partition, first: seen + 1, last: base.0 }];
                 let fault = format!("the log ends at record {seen} of partition {partition}, its snapshot at {base}");
                 let left = self.left(&vec![0; self.next.len()]);
-                return Err(Box::new(Damage { lost, left, ..Damage::at(Place::End { expected, found }, fault) }).into());
+                return Err(Box::new(Damage {
+                    lost,
+                    left,
+                    ..Damage::at(DamageLocation::End { expected, found }, fault)
+                })
+                .into());
             }
         }
         Ok(())

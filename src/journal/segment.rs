@@ -17,7 +17,7 @@
 //! distinguished from a torn end.
 
 use super::archive::Archived;
-use super::failure::{Damage, Failure, Place};
+use super::failure::{Damage, DamageLocation, Failure};
 use super::files;
 use super::record::array;
 use crate::limits::ARCHIVE_RECORD_MAX;
@@ -119,7 +119,7 @@ impl Open {
         if let Some(fault) = torn
             && later_entry_proves(&bytes, at)
         {
-            let place = Place::Archive { path, offset: at as u64 };
+            let place = DamageLocation::Archive { path, offset: at as u64 };
             return Err(Box::new(Damage::at(place, fault)).into());
         }
         let mut options = OpenOptions::new();
@@ -543,6 +543,6 @@ fn later_entry_proves(bytes: &[u8], bad: usize) -> bool {
 }
 
 fn damaged(path: &Path, offset: u64, fault: String) -> Failure {
-    let place = Place::Archive { path: path.to_owned(), offset };
+    let place = DamageLocation::Archive { path: path.to_owned(), offset };
     Box::new(Damage::at(place, fault)).into()
 }

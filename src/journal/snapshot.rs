@@ -17,7 +17,7 @@
 
 use super::appender::Sequences;
 use super::directory::DataDir;
-use super::failure::{Damage, Failure, Place};
+use super::failure::{Damage, DamageLocation, Failure};
 use super::files;
 use super::record::{Sequence, array};
 use super::snapshots_in_memory::InMemory;
@@ -370,7 +370,7 @@ fn damaged(path: &Path, fault: String) -> Failure {
 }
 
 fn damage(path: &Path, fault: String) -> Damage {
-    Damage::at(Place::Snapshot { path: path.to_owned() }, fault)
+    Damage::at(DamageLocation::Snapshot { path: path.to_owned() }, fault)
 }
 
 #[cfg(test)]
@@ -452,7 +452,7 @@ mod tests {
             let found = snapshots.load(P).unwrap();
             let older = found.newest.unwrap();
             assert_eq!((older.sequence, older.state.as_slice()), (Sequence(1), &b"old"[..]), "bit {bit}");
-            assert_eq!(found.instead_of.unwrap().place, Place::Snapshot { path: newest.clone() });
+            assert_eq!(found.instead_of.unwrap().place, DamageLocation::Snapshot { path: newest.clone() });
             assert_eq!(snapshots.reach().last(P), Sequence(0), "behind that there is no other");
         }
         // The next one replaces the damaged one, which stays available for inspection.
@@ -485,7 +485,7 @@ mod tests {
             assert_eq!(alone.verified().last(P), Sequence(0), "the log stands in from its beginning");
             let found = snapshots.load(P).unwrap();
             assert_eq!(found.newest.unwrap(), Snapshot { sequence: Sequence(1), state: b"after 1".to_vec() });
-            assert!(matches!(found.instead_of.unwrap().place, Place::Snapshot { .. }));
+            assert!(matches!(found.instead_of.unwrap().place, DamageLocation::Snapshot { .. }));
             assert_eq!((snapshots.verified().last(P), snapshots.reach().last(P)), (Sequence(1), Sequence(0)));
             snapshots.write(P, Sequence(4), b"after 4").unwrap();
             assert_eq!((newest(&snapshots).0, snapshots.reach().last(P)), (Sequence(4), Sequence(1)));

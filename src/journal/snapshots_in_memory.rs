@@ -1,7 +1,7 @@
 //! Snapshots in memory, for tests and simulation: the last two of each partition with their checksums, as a directory
 //! has them, and what a directory does about one that is damaged.
 
-use super::failure::{Damage, Place};
+use super::failure::{Damage, DamageLocation};
 use super::record::Sequence;
 use super::snapshot::{Found, Snapshot};
 use crate::units::PartitionId;
@@ -57,7 +57,7 @@ impl InMemory {
                 Some(fault) => {
                     kept.is_damaged = true;
                     let path = PathBuf::from(format!("memory/p{:05}-{:020}.snap", partition.0, kept.sequence.0));
-                    found.instead_of.get_or_insert(Damage::at(Place::Snapshot { path }, fault));
+                    found.instead_of.get_or_insert(Damage::at(DamageLocation::Snapshot { path }, fault));
                 }
             }
         }

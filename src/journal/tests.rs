@@ -107,7 +107,7 @@ fn many_batches_share_blocks_and_one_group() {
     store.lose(2);
     let error = damage(open(&store, &empty()));
     assert!(
-        matches!(error.place, Place::End { expected: 3, found: 0 }),
+        matches!(error.place, DamageLocation::End { expected: 3, found: 0 }),
         "{error}: the mark was set when it was opened"
     );
 }
@@ -153,7 +153,10 @@ fn every_flipped_bit_is_found_and_located() {
             let damaged = store.deep_clone();
             damaged.flip_bit(number, bit);
             let found = damage(open(&damaged, &empty()));
-            assert!(matches!(found.place, Place::Block { number: at, .. } if at == number), "bit {bit}: {found}");
+            assert!(
+                matches!(found.place, DamageLocation::Block { number: at, .. } if at == number),
+                "bit {bit}: {found}"
+            );
         }
     }
 }
@@ -163,7 +166,7 @@ fn damage_names_the_block_and_the_records_that_are_lost() {
     let store = three_groups();
     store.flip_bit(0, BLOCK_HEADER * 8 + 40);
     let found = damage(open(&store, &empty()));
-    assert_eq!(found.place, Place::Block { number: 0 });
+    assert_eq!(found.place, DamageLocation::Block { number: 0 });
     // Record 1 of partition 1 is lost too, but no later record shows it.
     assert_eq!(found.lost, [Lost { partition: PartitionId(0), first: 1, last: 1 }]);
     assert!(found.to_string().contains("records 1 to 1 of partition 0 are lost"), "{found}");
@@ -175,11 +178,11 @@ fn a_hole_is_damage_and_a_lost_end_below_the_mark_too() {
     let hole = store.deep_clone();
     hole.lose(1);
     let found = damage(open(&hole, &empty()));
-    assert_eq!(found.place, Place::Block { number: 1 });
+    assert_eq!(found.place, DamageLocation::Block { number: 1 });
     assert_eq!(found.lost, [Lost { partition: PartitionId(0), first: 2, last: 2 }]);
     open(&store, &empty()).unwrap().0.close().unwrap();
     store.lose(2);
-    assert_eq!(damage(open(&store, &empty())).place, Place::End { expected: 3, found: 2 });
+    assert_eq!(damage(open(&store, &empty())).place, DamageLocation::End { expected: 3, found: 2 });
 }
 
 #[test]
@@ -216,7 +219,7 @@ fn the_log_is_trimmed_by_whole_generations_below_every_snapshot() {
     assert_eq!(found.lost, [Lost { partition: PartitionId(1), first: 2, last: 2 }]);
     older.set_last(PartitionId(1), Sequence(3));
     older.set_last(PartitionId(0), Sequence(1));
-    assert!(matches!(damage(open(&store, &older)).place, Place::Block { number: 2, .. }));
+    assert!(matches!(damage(open(&store, &older)).place, DamageLocation::Block { number: 2, .. }));
 }
 
 #[test]

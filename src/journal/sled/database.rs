@@ -15,7 +15,7 @@
 
 use super::closed_segments::{self, ClosedSegment, Content};
 use super::raw::SEGMENT_BYTES;
-use crate::journal::failure::{Damage, Failure, Place};
+use crate::journal::failure::{Damage, DamageLocation, Failure};
 use crate::journal::files;
 use crate::journal::store::BlockVisitor;
 use std::fs::File;
@@ -145,7 +145,7 @@ impl Reader {
             let (key, block) = entry.map_err(failure("reading", &self.path))?;
             let Some(slot) = slot_of(&key).filter(|slot| *slot < self.generation_blocks) else {
                 let fault = format!("it has a place {}", hex::encode(&key));
-                return Err(Box::new(Damage::at(Place::Store { path: self.path.clone() }, fault)).into());
+                return Err(Box::new(Damage::at(DamageLocation::Store { path: self.path.clone() }, fault)).into());
             };
             if !block.is_empty() {
                 visit(self.first + slot, &block)?;
@@ -176,7 +176,7 @@ fn failure(doing: &'static str, path: &Path) -> impl FnOnce(sled::Error) -> Fail
                 Some(at) => format!("sled found bad bytes at {at:?} while {doing} it"),
                 None => format!("sled found bad bytes while {doing} it"),
             };
-            Failure::Damaged(Box::new(Damage::at(Place::Store { path }, fault)))
+            Failure::Damaged(Box::new(Damage::at(DamageLocation::Store { path }, fault)))
         }
         other @ (sled::Error::CollectionNotFound(_) | sled::Error::Unsupported(_) | sled::Error::ReportableBug(_)) => {
             Failure::Store { doing, what: other.to_string() }
