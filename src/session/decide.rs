@@ -1,7 +1,7 @@
 //! Decisions of a session's machine. Pure: reads the state and changes nothing.
 
 use super::{
-    Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Place, Rejection, Session, Stage, Stop,
+    Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Rejection, SequenceOrder, Session, Stage, Stop,
     StopReason, Verdict, funds, money, plausible, resume,
 };
 use crate::payment;
@@ -69,9 +69,9 @@ fn reading_came(session: &Session, reading: &MeterReading, ctx: &Context<'_>) ->
         Stage::Settling(_) | Stage::Closed(_) => return late(session, reading, None, ctx),
     };
     match session.meter.place(reading.sequence) {
-        Place::Repeated => return Decision::reply(acknowledge(session, ctx)),
-        Place::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
-        Place::Next => {}
+        SequenceOrder::Repeated => return Decision::reply(acknowledge(session, ctx)),
+        SequenceOrder::Gap => return Decision::reply(Effect::MeterRejected(gap(session))),
+        SequenceOrder::Next => {}
     }
     match &price(session, reading, Last::No, ctx) {
         Ok(priced) => meter(session, reading, priced, stop_asked, ctx),
@@ -109,14 +109,14 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx
     let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
     let (silent, estimate) = (began && estimate.is_some(), estimate.map_or(StopReason::Silence, |ended| ended.reason));
     match (session.meter.place(reading.sequence), stop) {
-        (Place::Repeated, Some(reason)) if silent => {
+        (SequenceOrder::Repeated, Some(reason)) if silent => {
             let mut ended = Final::on_last_total(session, reason, ctx);
             ended.at = session.meter.at;
             money::correct(session, ended, true, ctx).and_effect(acknowledge(session, ctx))
         }
-        (Place::Repeated, _) => Decision::reply(acknowledge(session, ctx)),
-        (Place::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
-        (Place::Next, stop) if silent => match price(session, reading, Last::Yes, ctx) {
+        (SequenceOrder::Repeated, _) => Decision::reply(acknowledge(session, ctx)),
+        (SequenceOrder::Gap, _) if silent => Decision::reply(Effect::MeterRejected(gap(session))),
+        (SequenceOrder::Next, stop) if silent => match price(session, reading, Last::Yes, ctx) {
             Ok(priced) => {
                 let mut ended = Final::on_last_total(session, stop.unwrap_or(estimate), ctx);
                 ended.facts = priced.record(reading);
@@ -138,7 +138,7 @@ fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx
                 suspected.and_effect(Effect::MeterRejected(refused))
             }
         },
-        (Place::Next | Place::Gap, _) => Decision::reply(Effect::MeterRejected(Rejection::Over)),
+        (SequenceOrder::Next | SequenceOrder::Gap, _) => Decision::reply(Effect::MeterRejected(Rejection::Over)),
     }
 }
 
@@ -151,12 +151,12 @@ fn stop_came(session: &Session, stop: &Stop, ctx: &Context<'_>) -> Decision {
     }
     match session.meter.place(stop.last.sequence) {
         // The last reading was already sent as an ordinary one: its register stands.
-        Place::Repeated => {
+        SequenceOrder::Repeated => {
             let ended = Final::on_last_total(session, stop.reason, ctx);
             money::end(session, ended, ctx).and_effect(acknowledge(session, ctx))
         }
-        Place::Gap => Decision::reply(Effect::MeterRejected(gap(session))),
-        Place::Next => match price(session, &stop.last, Last::Yes, ctx) {
+        SequenceOrder::Gap => Decision::reply(Effect::MeterRejected(gap(session))),
+        SequenceOrder::Next => match price(session, &stop.last, Last::Yes, ctx) {
             Ok(priced) => {
                 let mut ended = Final::on_last_total(session, stop.reason, ctx);
                 // Its last reading decides what was undecided.

@@ -30,7 +30,7 @@ pub struct Meter {
 
 /// Position of a reading in the sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum SequenceOrder {
     /// The expected one.
     Next,
     /// It was recorded before.
@@ -111,11 +111,11 @@ impl Meter {
 
     /// Where a sequence number stands.
     #[inline]
-    pub fn place(&self, sequence: u32) -> Place {
+    pub fn place(&self, sequence: u32) -> SequenceOrder {
         match sequence.checked_sub(self.sequence) {
-            None | Some(0) => Place::Repeated,
-            Some(1) => Place::Next,
-            Some(_) => Place::Gap,
+            None | Some(0) => SequenceOrder::Repeated,
+            Some(1) => SequenceOrder::Next,
+            Some(_) => SequenceOrder::Gap,
         }
     }
 
@@ -255,8 +255,8 @@ mod tests {
     fn the_sequence_tells_repetition_from_gap() {
         let mut meter = meter();
         meter.record(&reading(1, 1, 909_100));
-        assert_eq!(meter.place(1), Place::Repeated);
-        assert_eq!(meter.place(2), Place::Next);
-        assert_eq!(meter.place(4), Place::Gap);
+        assert_eq!(meter.place(1), SequenceOrder::Repeated);
+        assert_eq!(meter.place(2), SequenceOrder::Next);
+        assert_eq!(meter.place(4), SequenceOrder::Gap);
     }
 }

@@ -34,7 +34,7 @@ pub use amounts::{Found, Stated};
 pub use apply::apply;
 pub use decide::decide;
 pub use funds::first_hold;
-pub use meter::{Doubt, Meter, Place, Verdict};
+pub use meter::{Doubt, Meter, SequenceOrder, Verdict};
 pub use metered::Metered;
 pub use plausible::start as check_start;
 pub use state::{Ended, Session, Stage};
