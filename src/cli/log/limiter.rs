@@ -61,7 +61,7 @@ impl Bucket {
 }
 
 /// The lines of one place in the program.
-struct Place {
+struct CallSite {
     all: Bucket,
     unnamed: Bucket,
     peers: Option<Box<[Bucket; PEERS]>>,
@@ -72,11 +72,11 @@ struct Place {
     count_due: u64,
 }
 
-impl Place {
-    fn new(level: Level) -> Place {
+impl CallSite {
+    fn new(level: Level) -> CallSite {
         let (all, unnamed) = (Bucket::default(), Bucket::default());
         let is_info = level == Level::INFO;
-        Place { all, unnamed, peers: None, left_out: 0, text: String::new(), is_info, count_due: 0 }
+        CallSite { all, unnamed, peers: None, left_out: 0, text: String::new(), is_info, count_due: 0 }
     }
 
     /// Whether a line may be written now.
@@ -110,7 +110,7 @@ struct Count {
 pub struct Limiter {
     began: Instant,
     hashes: RandomState,
-    places: Arc<Mutex<HashMap<Identifier, Place>>>,
+    places: Arc<Mutex<HashMap<Identifier, CallSite>>>,
 }
 
 impl Limiter {
@@ -119,7 +119,7 @@ impl Limiter {
         Limiter { began: Instant::now(), hashes: RandomState::new(), places: Arc::default() }
     }
 
-    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, Place>> {
+    fn places(&self) -> MutexGuard<'_, HashMap<Identifier, CallSite>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,7 +136,7 @@ impl Limiter {
         let mut cause = Cause { rank: CAUSES.len(), hash: None, hashes: &self.hashes };
         event.record(&mut cause);
         let mut places = self.places();
-        let place = places.entry(metadata.callsite()).or_insert_with(|| Place::new(*metadata.level()));
+        let place = places.entry(metadata.callsite()).or_insert_with(|| CallSite::new(*metadata.level()));
         if place.lets(cause.hash, now_ms) {
             return true;
         }
@@ -328,8 +328,8 @@ mod tests {
 
     #[test]
     fn a_place_is_heard_again_when_its_time_has_come() {
-        let mut place = Place::new(Level::WARN);
-        let lets = |place: &mut Place, now_ms| (0..1_000).filter(|_| place.lets(Some(7), now_ms)).count();
+        let mut place = CallSite::new(Level::WARN);
+        let lets = |place: &mut CallSite, now_ms| (0..1_000).filter(|_| place.lets(Some(7), now_ms)).count();
         assert_eq!(lets(&mut place, 5_000), 5);
         assert_eq!(lets(&mut place, 64_999), 0);
         assert_eq!(lets(&mut place, 65_000), 1);
