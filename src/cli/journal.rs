@@ -26,7 +26,7 @@ enum Verb {
     #[command(after_help = "Example:\n  wattstile journal verify\n\n\
         Ends with 0 when everything is as it was written, with 65 when something is \
         damaged: each damage is named with its place and with what is lost.")]
-    Verify(Place),
+    Verify(DataArgs),
     /// Write what is whole in a damaged data directory into a new one
     ///
     /// Takes of every partition its newest whole snapshot and every record behind it up
@@ -47,13 +47,13 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct DataArgs {
     /// The gate's data directory
     #[arg(env = "WATTSTILE_DATA", default_value = "./.wattstile")]
     data: PathBuf,
 }
 
-impl Place {
+impl DataArgs {
     fn data(&self) -> Result<PathBuf, CliError> {
         look::existing_data(&self.data)
     }
@@ -62,7 +62,7 @@ impl Place {
 #[derive(Debug, clap::Args)]
 struct Dump {
     #[command(flatten)]
-    place: Place,
+    place: DataArgs,
     /// Only this partition
     #[arg(long, value_name = "N")]
     partition: Option<u16>,
@@ -83,7 +83,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     }
 }
 
-fn verify(place: &Place, output: &Output) -> Result<Exit, CliError> {
+fn verify(place: &DataArgs, output: &Output) -> Result<Exit, CliError> {
     let found = journal::verify(&place.data()?).map_err(|failure| error(&failure))?;
     output.answer("journal-check/1", &found, |out| show(&found, out))?;
     Ok(if found.whole { Exit::Ok } else { Exit::Corrupt })
