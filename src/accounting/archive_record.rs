@@ -4,8 +4,8 @@
 
 use crate::billing::invoice::Issued;
 use crate::billing::{
-    BillingError, ClosedSession, Issue, Issuer, Party, PaymentSummary, PinnedTariff, Place, Presented, PresentedKind,
-    Pricing, Receipt, SignedReceipt, SigningKey,
+    BillingError, ChargerLocation, ClosedSession, Issue, Issuer, Party, PaymentSummary, PinnedTariff, Presented,
+    PresentedKind, Pricing, Receipt, SignedReceipt, SigningKey,
 };
 use crate::limits;
 use crate::payment::Payment;
@@ -40,10 +40,10 @@ pub struct Billing {
 }
 
 /// Finds out where a charger stands.
-pub struct Sites(pub Box<PlaceOf>);
+pub struct Sites(pub Box<LocationOf>);
 
 /// The place of a charger, where one is known.
-pub type PlaceOf = dyn Fn(&ChargerId) -> Option<Place> + Send + Sync;
+pub type LocationOf = dyn Fn(&ChargerId) -> Option<ChargerLocation> + Send + Sync;
 
 /// No charger has a site.
 impl Default for Sites {
@@ -182,7 +182,7 @@ pub fn closed(session: &Session, tariff: &Tariff) -> Result<ClosedSession, Billi
         key: session.key,
         charger: session.charger.clone(),
         connector: session.connector,
-        place: Place { location_id: session.charger.as_str().into(), ..Place::default() },
+        place: ChargerLocation { location_id: session.charger.as_str().into(), ..ChargerLocation::default() },
         started_at: session.opened_at,
         ended_at: session.ended().map_or(session.meter.at, |ended| ended.at),
         zone: (**session.zone).into(),

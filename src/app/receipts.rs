@@ -1,7 +1,7 @@
 //! Settings of a gate's receipts: the seller, and the key that signs.
 
 use crate::accounting::archive_record::{Billing, Sites};
-use crate::billing::{Issuer, Place, SigningKey};
+use crate::billing::{ChargerLocation, Issuer, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};
 use crate::node::node_config::SeriesNames;
@@ -58,14 +58,14 @@ impl Receipts {
         receipts.sites = Sites(Box::new(move |charger| {
             let site = config.site_of(charger)?;
             let some = |text: &str| (!text.is_empty()).then(|| text.into());
-            Some(Place {
+            Some(ChargerLocation {
                 location_id: site.id.as_str().into(),
                 name: some(&site.name),
                 address: site.address.as_str().into(),
                 city: site.city.as_str().into(),
                 postal_code: some(&site.postal_code),
                 country: site.country.as_str().into(),
-                ..Place::default()
+                ..ChargerLocation::default()
             })
         }));
         receipts

@@ -30,8 +30,8 @@ pub use receipt::{
     Issue, Issuer, Receipt, ReceiptCredential, ReceiptLine, ReceiptPayment, ReceiptVat, TariffRef, receipt_lines,
 };
 pub use session::{
-    BillingError, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Place, Plug, Presented, PresentedKind,
-    Quantity, VatTotal,
+    BillingError, ChargerLocation, ClosedSession, Dimension, Line, PaymentSummary, PinnedTariff, Plug, Presented,
+    PresentedKind, Quantity, VatTotal,
 };
 pub use signature::{PublicKey, SignatureError, SignedReceipt, SigningKey, canonical_json, verify_receipt};
 pub use split::PayableSplit;

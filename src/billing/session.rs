@@ -18,7 +18,7 @@ pub struct ClosedSession {
     /// The connector.
     pub connector: ConnectorId,
     /// Where the charger stands.
-    pub place: Place,
+    pub place: ChargerLocation,
     /// When it began, by the charger's clock.
     pub started_at: Timestamp,
     /// When it ended, by the charger's clock.
@@ -59,7 +59,7 @@ pub struct ClosedSession {
 
 /// Where a charger stands: OCPI's location, as far as a receipt needs it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ChargerLocation {
     /// Id of the location; the charger's id where there is none.
     pub location_id: Box<str>,
     /// Its name.
@@ -286,7 +286,7 @@ pub enum BillingError {
     Template(String),
 }
 
-impl Place {
+impl ChargerLocation {
     /// Name, street and city in one line, as far as they are known.
     pub fn one_line(&self) -> String {
         let town = [self.postal_code.as_deref().unwrap_or(""), &self.city].join(" ");

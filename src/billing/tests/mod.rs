@@ -55,7 +55,7 @@ pub(super) fn session() -> ClosedSession {
         key: SessionKey(19),
         charger: ChargerId::new("NL*WST*E0007").unwrap(),
         connector: ConnectorId(1),
-        place: Place {
+        place: ChargerLocation {
             location_id: "AMS-01".into(),
             name: Some("Oosterdok <P&R>".into()),
             address: "Oosterdokskade 12".into(),
