@@ -34,11 +34,11 @@ pub struct Assignment {
 pub struct TariffBook {
     by_id: BTreeMap<TariffId, Vec<Arc<Tariff>>>,
     by_hash: BTreeMap<TariffHash, Arc<Tariff>>,
-    assignments: BTreeMap<Place, TariffId>,
+    assignments: BTreeMap<AssignmentKey, TariffId>,
 }
 
 /// The scope of a rule, most specific first in the order of look-up.
-type Place = (Option<SiteId>, Option<ChargerId>, Option<ConnectorId>);
+type AssignmentKey = (Option<SiteId>, Option<ChargerId>, Option<ConnectorId>);
 
 /// All reasons for which files and rules do not make a book. The old one stays in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -286,7 +286,7 @@ impl TariffBook {
     }
 
     fn assigned(&self, site: Option<&SiteId>, charger: &ChargerId, connector: ConnectorId) -> Option<&TariffId> {
-        let places: [Place; 4] = [
+        let places: [AssignmentKey; 4] = [
             (None, Some(charger.clone()), Some(connector)),
             (None, Some(charger.clone()), None),
             (site.cloned(), None, None),
