@@ -375,14 +375,14 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_780_000_000_000);
 
-    struct Place(tempfile::TempDir);
+    struct Folder(tempfile::TempDir);
 
-    impl Place {
-        fn new() -> Place {
+    impl Folder {
+        fn new() -> Folder {
             let place = tempfile::tempdir().unwrap();
             fs::create_dir(place.path().join("tariffs")).unwrap();
             fs::write(place.path().join("tariffs/test.json"), TARIFF).unwrap();
-            Place(place)
+            Folder(place)
         }
 
         fn config(&self, more: &str) -> Config {
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_gate_that_would_refuse_its_first_driver_is_told_so() {
-        let place = Place::new();
+        let place = Folder::new();
         let tariffs = "[tariffs]\ndefault = \"TEST\"\n";
         assert_eq!(place.wrong(tariffs), []);
         assert_one(&place.wrong(""), "tariffs", &["no tariff is assigned", "tariffs.default"]);
@@ -429,7 +429,7 @@ mod tests {
 
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
-        let place = Place::new();
+        let place = Folder::new();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = place.config("[tariffs]\ndefault = \"NOPE\"\n");
         config.processors.listen = taken.local_addr().unwrap();
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn data_of_a_demonstration_is_not_used_by_a_gate() {
-        let place = Place::new();
+        let place = Folder::new();
         let config = place.config("[tariffs]\ndefault = \"TEST\"\n");
         let mut data = DataDir::create(&config.data_folder(), Layout::new(4)).unwrap();
         let demo = crate::journal::OwnerMode::Demo;
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn certificates_that_begin_later_or_are_of_another_domain_are_named() {
-        let place = Place::new();
+        let place = Folder::new();
         let mut config = place.config("[tariffs]\ndefault = \"TEST\"\n");
         let now = SystemClock::new().now().wall;
         let names = ["localhost".to_owned()];
