@@ -6,7 +6,7 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 use wattstile::journal::{
-    Appender, DataDir, Gate, Layout, Log, MemoryStore, Permit, Position, Record, RecordKind, Replay, Sequence,
+    Appender, DataDir, Layout, Log, MemoryStore, OutputBuffer, Permit, Position, Record, RecordKind, Replay, Sequence,
     Sequences, SledStore, Snapshots, recover,
 };
 use wattstile::units::PartitionId;
@@ -20,7 +20,7 @@ fn append(permit: &mut Permit<'_>, number: u64) -> Position {
 }
 
 /// One turn after the other, each with one record and one effect, then one commit.
-fn turn(log: &mut Log, appender: &mut Appender, gate: &mut Gate<u64>, records: u64) {
+fn turn(log: &mut Log, appender: &mut Appender, gate: &mut OutputBuffer<u64>, records: u64) {
     for number in 0..records {
         let mut permit = appender.reserve_with(gate).expect("a batch of this size fits");
         let position = append(&mut permit, number);
@@ -53,7 +53,7 @@ fn commit(criterion: &mut Criterion) {
             };
             let (mut log, _) = log.expect("an empty log");
             let mut appender = Appender::new(log.sequences().clone());
-            let mut gate = Gate::new();
+            let mut gate = OutputBuffer::new();
             group.throughput(Throughput::Elements(records));
             group.bench_function(BenchmarkId::from_parameter(records), |bencher| {
                 bencher.iter(|| turn(&mut log, &mut appender, &mut gate, records));

@@ -3,13 +3,13 @@
 //! ```text
 //!   reserve -> decide -> apply -> append -> effects to the gate
 //!                                   |
-//!              take_batch -> writer: Log::commit -> committed -> Gate::release
+//!              take_batch -> writer: Log::commit -> committed -> OutputBuffer::release
 //! ```
 //!
 //! Records are encoded on the shard's own thread into a buffer that goes to the writer as it is and
 //! comes back to be filled again, so that a record costs no allocation and the writer only copies.
 
-use super::gate::Gate;
+use super::output_buffer::OutputBuffer;
 use super::record::{self, RecordKind, Sequence};
 use crate::limits;
 use crate::units::PartitionId;
@@ -146,7 +146,7 @@ impl Appender {
     /// # Errors
     /// [`Busy`].
     #[inline]
-    pub fn reserve_with<E>(&mut self, gate: &Gate<E>) -> Result<Permit<'_>, Busy> {
+    pub fn reserve_with<E>(&mut self, gate: &OutputBuffer<E>) -> Result<Permit<'_>, Busy> {
         self.reserve_for(gate, limits::PERMIT_EFFECTS_MAX)
     }
 
@@ -155,7 +155,7 @@ impl Appender {
     /// # Errors
     /// [`Busy`].
     #[inline]
-    pub fn reserve_for<E>(&mut self, gate: &Gate<E>, effects: usize) -> Result<Permit<'_>, Busy> {
+    pub fn reserve_for<E>(&mut self, gate: &OutputBuffer<E>, effects: usize) -> Result<Permit<'_>, Busy> {
         if !gate.has_room_for(effects) {
             return Err(Busy::Effects);
         }
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_full_gate_is_busy_too() {
-        let mut gate = Gate::with_capacity(limits::PERMIT_EFFECTS_MAX);
+        let mut gate = OutputBuffer::with_capacity(limits::PERMIT_EFFECTS_MAX);
         gate.push(Position(0), ());
         assert!(matches!(appender().reserve_with(&gate), Err(Busy::Effects)));
     }

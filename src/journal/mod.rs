@@ -5,7 +5,7 @@
 //! it.
 //!
 //! ```text
-//!   shard 0: Appender --Batch--+                                     +--> committed -> Gate::release
+//!   shard 0: Appender --Batch--+                                     +--> committed -> OutputBuffer::release
 //!   shard 1: Appender --Batch--+--> Log::commit --blocks--> Store ---+
 //!   shard n: Appender --Batch--+      (one sync)
 //! ```
@@ -28,9 +28,9 @@ mod directory;
 mod failure;
 mod faults;
 mod files;
-mod gate;
 mod inspect;
 mod log;
+mod output_buffer;
 mod record;
 mod recovery;
 mod rescue;
@@ -50,9 +50,9 @@ pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader}
 pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, Owner, OwnerMode};
 pub use failure::{Damage, DamageLocation, Failure, Left, Lost};
 pub use faults::{Fault, Operations, SimulatedDisk};
-pub use gate::Gate;
 pub use inspect::{Inspection, PartitionTotals, dump, verify};
 pub use log::{Durable, Log, LogView, Recovered};
+pub use output_buffer::OutputBuffer;
 pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind, Sequence};
 pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use rescue::{Rescued, RescuedPartition, rescue};

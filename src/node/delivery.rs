@@ -19,7 +19,7 @@ use super::wheel::Wheel;
 use crate::account;
 use crate::account::account_processor;
 use crate::charger;
-use crate::journal::{Gate, Permit, RecordKind};
+use crate::journal::{OutputBuffer, Permit, RecordKind};
 use crate::message::{
     ChargerHello, ChargerHelloAck, Code, FromCharger, Limit, MeterAck, ReceiptNotice, SessionMark, SessionPosition,
     Standing, StartSession, Terms, ToCharger,
@@ -35,7 +35,7 @@ use std::sync::Arc;
 /// The delivery of one input. The order is: decide, apply, append, queue, arm.
 pub(super) struct Delivery<'a> {
     pub permit: Permit<'a>,
-    pub gate: &'a mut Gate<Output>,
+    pub gate: &'a mut OutputBuffer<Output>,
     pub wheel: &'a mut Wheel<Sleeper>,
     pub node_config: &'a NodeConfig,
     /// Index of the partition in its shard.

@@ -25,7 +25,7 @@ use crate::accounting::settlement;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::charger::Charger;
-use crate::journal::{Appender, Batch, Busy, Gate, Position, Sequence, Sequences};
+use crate::journal::{Appender, Batch, Busy, OutputBuffer, Position, Sequence, Sequences};
 use crate::limits;
 use crate::message::{ChargerHello, FromCharger, Received, ToCharger};
 use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
@@ -161,7 +161,7 @@ pub struct Shard {
     index: u16,
     partitions: Vec<Partition>,
     appender: Appender,
-    gate: Gate<Output>,
+    gate: OutputBuffer<Output>,
     wheel: Wheel<Sleeper>,
     /// Chargers of this shard by connection and channel.
     channels: HashMap<ConnectionId, Channels>,
@@ -181,7 +181,7 @@ impl Shard {
             index,
             partitions,
             appender,
-            gate: Gate::new(),
+            gate: OutputBuffer::new(),
             wheel: Wheel::new(now.mono),
             channels: HashMap::new(),
             fired: Vec::new(),

@@ -10,22 +10,22 @@ use std::collections::VecDeque;
 /// buffer is kept, so that a steady load allocates nothing. An effect without records of its own (a refusal, a repeated
 /// answer) is queued at the position of the records before it, because it may have been computed from them.
 #[derive(Debug)]
-pub struct Gate<E> {
+pub struct OutputBuffer<E> {
     waiting: VecDeque<(Position, E)>,
     capacity: usize,
 }
 
-impl<E> Gate<E> {
+impl<E> OutputBuffer<E> {
     /// A gate behind which at most [`limits::GATE_EFFECTS_MAX`] effects wait.
-    pub fn new() -> Gate<E> {
-        Gate::with_capacity(limits::GATE_EFFECTS_MAX)
+    pub fn new() -> OutputBuffer<E> {
+        OutputBuffer::with_capacity(limits::GATE_EFFECTS_MAX)
     }
 
     /// A gate behind which at most this many effects wait.
     ///
     /// # Panics
     /// When that is less than one turn may queue.
-    pub fn with_capacity(capacity: usize) -> Gate<E> {
+    pub fn with_capacity(capacity: usize) -> OutputBuffer<E> {
         assert!(capacity >= limits::PERMIT_EFFECTS_MAX, "a gate takes at least the effects of one turn");
         Gate { waiting: VecDeque::new(), capacity }
     }
@@ -81,9 +81,9 @@ impl<E> Gate<E> {
     }
 }
 
-impl<E> Default for Gate<E> {
+impl<E> Default for OutputBuffer<E> {
     fn default() -> Self {
-        Gate::new()
+        OutputBuffer::new()
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_watermark_releases_in_order_and_nothing_early() {
-        let mut gate = Gate::new();
+        let mut gate = OutputBuffer::new();
         gate.push(Position(0), "refused, before any record");
         gate.push(Position(2), "acknowledged");
         gate.push(Position(2), "captured");
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_steady_load_keeps_the_buffer() {
-        let mut gate = Gate::with_capacity(256);
+        let mut gate = OutputBuffer::with_capacity(256);
         for n in 0..10_000 {
             gate.push(Position(n), n);
             assert_eq!(gate.release(Position(n)).count(), 1);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_full_gate_says_so_before_the_turn() {
-        let mut gate = Gate::with_capacity(limits::PERMIT_EFFECTS_MAX + 1);
+        let mut gate = OutputBuffer::with_capacity(limits::PERMIT_EFFECTS_MAX + 1);
         gate.push(Position(1), ());
         assert!(gate.has_room());
         gate.push(Position(1), ());
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "in the order of the log")]
     fn effects_never_overtake() {
-        let mut gate = Gate::new();
+        let mut gate = OutputBuffer::new();
         gate.push(Position(2), ());
         gate.push(Position(1), ());
     }
