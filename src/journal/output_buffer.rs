@@ -27,7 +27,7 @@ impl<E> OutputBuffer<E> {
     /// When that is less than one turn may queue.
     pub fn with_capacity(capacity: usize) -> OutputBuffer<E> {
         assert!(capacity >= limits::PERMIT_EFFECTS_MAX, "a gate takes at least the effects of one turn");
-        Gate { waiting: VecDeque::new(), capacity }
+        OutputBuffer { waiting: VecDeque::new(), capacity }
     }
 
     /// Whether one more turn may queue its effects.
