@@ -14,8 +14,8 @@ use super::partition::Partition;
 use super::replay::charger_fact;
 use super::session::{Deliver, HostedSession};
 use super::session_record;
-use super::shard::{Input, Sleeper};
-use super::wheel::Wheel;
+use super::shard::{Input, TimerTarget};
+use super::timer_wheel::TimerWheel;
 use crate::account;
 use crate::account::account_processor;
 use crate::charger;
@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub(super) struct Delivery<'a> {
     pub permit: Permit<'a>,
     pub gate: &'a mut OutputBuffer<Output>,
-    pub wheel: &'a mut Wheel<Sleeper>,
+    pub timers: &'a mut TimerWheel<TimerTarget>,
     pub node_config: &'a NodeConfig,
     /// Index of the partition in its shard.
     pub local: u16,
@@ -360,7 +360,7 @@ impl Delivery<'_> {
         if let Some(deadline) = delivered.deadline
             && partition.sessions.arm(cell, deadline)
         {
-            self.wheel.insert(Sleeper::Session(self.local, cell), deadline);
+            self.timers.insert(TimerTarget::Session(self.local, cell), deadline);
         }
     }
 
@@ -452,7 +452,7 @@ impl Delivery<'_> {
         if let Some(deadline) = delivered.deadline
             && partition.accounts.arm(cell, deadline)
         {
-            self.wheel.insert(Sleeper::Account(self.local, cell), deadline);
+            self.timers.insert(TimerTarget::Account(self.local, cell), deadline);
         }
     }
 
@@ -463,10 +463,12 @@ impl Delivery<'_> {
     }
 
     /// A deadline has come.
-    pub fn wake(&mut self, partition: &mut Partition, whom: Sleeper) {
+    pub fn wake(&mut self, partition: &mut Partition, whom: TimerTarget) {
         match whom {
-            Sleeper::Session(_, cell) => self.session(partition, cell, Command::Wake { silent: false, quiet: None }),
-            Sleeper::Account(_, cell) => {
+            TimerTarget::Session(_, cell) => {
+                self.session(partition, cell, Command::Wake { silent: false, quiet: None })
+            }
+            TimerTarget::Account(_, cell) => {
                 let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
                 if let Some(id) = id {
                     self.account(partition, &id, account::Command::ExpirePromotions, None);

@@ -47,7 +47,7 @@ pub mod snapshot_schedule;
 pub mod stand_ins;
 #[cfg(test)]
 mod tests;
+pub mod timer_wheel;
 pub mod topping_up;
-pub mod wheel;
 
 pub use charger::{ConnectionId, Link};

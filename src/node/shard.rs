@@ -17,8 +17,8 @@ use super::partition::Partition;
 #[cfg(test)]
 use super::planted::{self, Bug};
 use super::session::HostedSession;
+use super::timer_wheel::{TimerWheel, Wake};
 use super::topping_up::TopUpOrder;
-use super::wheel::{Wake, Wheel};
 use crate::account;
 use crate::accounting::pages::Page;
 use crate::accounting::settlement;
@@ -141,7 +141,7 @@ impl Input {
 
 /// The actor of a wake-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sleeper {
+pub enum TimerTarget {
     /// A session: the index of its partition, and its cell.
     Session(u16, Slot),
     /// An account: the index of its partition, and its cell.
@@ -162,10 +162,10 @@ pub struct Shard {
     partitions: Vec<Partition>,
     appender: Appender,
     gate: OutputBuffer<Output>,
-    wheel: Wheel<Sleeper>,
+    timers: TimerWheel<TimerTarget>,
     /// Chargers of this shard by connection and channel.
     channels: HashMap<ConnectionId, Channels>,
-    fired: Vec<Wake<Sleeper>>,
+    fired: Vec<Wake<TimerTarget>>,
     /// When the next check for overdue settlement batches is due.
     overdue_after: Mono,
 }
@@ -182,7 +182,7 @@ impl Shard {
             partitions,
             appender,
             gate: OutputBuffer::new(),
-            wheel: Wheel::new(now.mono),
+            timers: TimerWheel::new(now.mono),
             channels: HashMap::new(),
             fired: Vec::new(),
             overdue_after: Mono(0),
@@ -367,13 +367,13 @@ impl Shard {
     /// Runs the timers that are due. Those that find the journal busy run at the next tick.
     pub fn tick(&mut self, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
-        self.wheel.advance(now.mono, &mut fired);
+        self.timers.advance(now.mono, &mut fired);
         for wake in fired.drain(..) {
             let (local, due) = match wake.whom {
-                Sleeper::Session(local, slot) => {
+                TimerTarget::Session(local, slot) => {
                     (local, self.partitions[usize::from(local)].sessions.disarm(slot, wake.at))
                 }
-                Sleeper::Account(local, slot) => {
+                TimerTarget::Account(local, slot) => {
                     (local, self.partitions[usize::from(local)].accounts.disarm(slot, wake.at))
                 }
             };
@@ -497,7 +497,7 @@ impl Shard {
             for cell in cells {
                 match self.begin(local, now) {
                     Ok((partition, mut delivery)) => delivery.resume(partition, cell),
-                    Err(_) => self.rearm(Sleeper::Session(local, cell), now.mono),
+                    Err(_) => self.rearm(TimerTarget::Session(local, cell), now.mono),
                 }
             }
         }
@@ -532,7 +532,7 @@ impl Shard {
         let delivery = Delivery {
             permit,
             gate: &mut self.gate,
-            wheel: &mut self.wheel,
+            timers: &mut self.timers,
             node_config: &self.node_config,
             local,
             now,
@@ -540,13 +540,13 @@ impl Shard {
         Ok((partition, delivery))
     }
 
-    fn rearm(&mut self, whom: Sleeper, deadline: Mono) {
+    fn rearm(&mut self, whom: TimerTarget, deadline: Mono) {
         let armed = match whom {
-            Sleeper::Session(local, slot) => self.partitions[usize::from(local)].sessions.arm(slot, deadline),
-            Sleeper::Account(local, slot) => self.partitions[usize::from(local)].accounts.arm(slot, deadline),
+            TimerTarget::Session(local, slot) => self.partitions[usize::from(local)].sessions.arm(slot, deadline),
+            TimerTarget::Account(local, slot) => self.partitions[usize::from(local)].accounts.arm(slot, deadline),
         };
         if armed {
-            self.wheel.insert(whom, deadline);
+            self.timers.insert(whom, deadline);
         }
     }
 

@@ -27,7 +27,7 @@ pub struct Wake<T> {
 const SPARE_MAX: usize = 64;
 
 /// The wheel.
-pub struct Wheel<T> {
+pub struct TimerWheel<T> {
     buckets: Vec<Vec<Wake<T>>>,
     spare: Vec<Vec<Wake<T>>>,
     /// The tick up to which everything has fired.
@@ -35,10 +35,15 @@ pub struct Wheel<T> {
     len: usize,
 }
 
-impl<T: Copy> Wheel<T> {
+impl<T: Copy> TimerWheel<T> {
     /// An empty wheel that begins at `now`.
-    pub fn new(now: Mono) -> Wheel<T> {
-        Wheel { buckets: (0..BUCKETS).map(|_| Vec::new()).collect(), spare: Vec::new(), done: now.0 / TICK_MS, len: 0 }
+    pub fn new(now: Mono) -> TimerWheel<T> {
+        TimerWheel {
+            buckets: (0..BUCKETS).map(|_| Vec::new()).collect(),
+            spare: Vec::new(),
+            done: now.0 / TICK_MS,
+            len: 0,
+        }
     }
 
     /// Wakes `whom` when `at` has come.
@@ -97,40 +102,40 @@ mod tests {
 
     #[test]
     fn fires_at_its_tick_and_not_before() {
-        let mut wheel = Wheel::new(Mono(1_000));
-        wheel.insert("a", Mono(1_120));
+        let mut timers = TimerWheel::new(Mono(1_000));
+        timers.insert("a", Mono(1_120));
         let mut fired = Vec::new();
-        wheel.advance(Mono(1_119), &mut fired);
+        timers.advance(Mono(1_119), &mut fired);
         assert!(fired.is_empty());
-        wheel.advance(Mono(1_150), &mut fired);
+        timers.advance(Mono(1_150), &mut fired);
         assert_eq!(fired, [Wake { whom: "a", at: Mono(1_120) }]);
-        assert!(wheel.is_empty());
+        assert!(timers.is_empty());
     }
 
     #[test]
     fn a_deadline_beyond_the_ring_comes_in_its_time() {
-        let mut wheel = Wheel::new(Mono(0));
-        wheel.insert(1, Mono(1_000_000));
+        let mut timers = TimerWheel::new(Mono(0));
+        timers.insert(1, Mono(1_000_000));
         let mut fired = Vec::new();
         let mut now = 0;
         while fired.is_empty() {
             now += 7_000;
-            wheel.advance(Mono(now), &mut fired);
+            timers.advance(Mono(now), &mut fired);
         }
         assert!((1_000_000..1_000_000 + 7_000 + TICK_MS).contains(&now), "{now}");
     }
 
     #[test]
     fn what_has_fired_leaves_no_memory_behind() {
-        let mut wheel = Wheel::new(Mono(0));
+        let mut timers = TimerWheel::new(Mono(0));
         let mut fired = Vec::new();
         for now in (0..3 * BUCKETS * TICK_MS).step_by(TICK_MS as usize) {
-            (0..100).for_each(|whom| wheel.insert(whom, Mono(now + 1_000)));
-            wheel.advance(Mono(now), &mut fired);
+            (0..100).for_each(|whom| timers.insert(whom, Mono(now + 1_000)));
+            timers.advance(Mono(now), &mut fired);
             fired.clear();
         }
-        let held: usize = wheel.buckets.iter().chain(&wheel.spare).map(Vec::capacity).sum();
-        assert!(held < 128 * (wheel.len() / 100 + SPARE_MAX + 1), "{held} places for {} wake-ups", wheel.len());
+        let held: usize = timers.buckets.iter().chain(&timers.spare).map(Vec::capacity).sum();
+        assert!(held < 128 * (timers.len() / 100 + SPARE_MAX + 1), "{held} places for {} wake-ups", timers.len());
     }
 
     proptest! {
@@ -139,23 +144,23 @@ mod tests {
             deadlines in prop::collection::vec(0_u64..600_000, 1..60),
             steps in prop::collection::vec(1_u64..30_000, 1..60),
         ) {
-            let mut wheel = Wheel::new(Mono(0));
+            let mut timers = TimerWheel::new(Mono(0));
             for (index, deadline) in deadlines.iter().enumerate() {
-                wheel.insert(index, Mono(*deadline));
+                timers.insert(index, Mono(*deadline));
             }
             let mut times = vec![0_u32; deadlines.len()];
             let mut now = 0;
             for step in steps.into_iter().chain([700_000, 50]) {
                 now += step;
                 let mut fired = Vec::new();
-                wheel.advance(Mono(now), &mut fired);
+                timers.advance(Mono(now), &mut fired);
                 for wake in fired {
                     prop_assert!(wake.at.0 <= now);
                     times[wake.whom] += 1;
                 }
             }
             prop_assert!(times.iter().all(|count| *count == 1), "{times:?}");
-            prop_assert!(wheel.is_empty());
+            prop_assert!(timers.is_empty());
         }
     }
 }
