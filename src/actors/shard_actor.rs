@@ -33,7 +33,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// A shard on its thread.
 pub struct ShardActor {
     driver: Driver,
-    outside: Outside,
+    outputs: OutputDispatcher,
     clock: Arc<dyn Clock>,
     returning: Option<mpsc::Receiver<Batch>>,
     /// A [`GoOn`] is on its way.
@@ -58,7 +58,7 @@ pub struct Surroundings {
 }
 
 /// Where a driver's outputs go.
-struct Outside {
+struct OutputDispatcher {
     directory: Arc<Directory>,
     writer: Addr<JournalWriter>,
     committed: mpsc::Sender<Batch>,
@@ -120,7 +120,7 @@ impl ShardActor {
         let (connections, keepers) = (HashMap::new(), Vec::new());
         ShardActor {
             driver: Driver::new(shard),
-            outside: Outside { directory, writer, committed, connections, log, ticks, keepers },
+            outputs: OutputDispatcher { directory, writer, committed, connections, log, ticks, keepers },
             clock,
             returning: Some(returning),
             goes_on: false,
@@ -137,13 +137,13 @@ impl ShardActor {
     }
 }
 
-impl Outside {
+impl OutputDispatcher {
     fn archivist(&self) -> Option<&Addr<Archivist>> {
         self.directory.archivist()
     }
 }
 
-impl Ports for Outside {
+impl Ports for OutputDispatcher {
     fn instant(&self) -> Instant {
         Instant::now()
     }
@@ -224,16 +224,16 @@ impl Actor for ShardActor {
         let returning = self.returning.take().expect("a shard starts once");
         context.add_stream(ReceiverStream::new(returning));
         context.run_interval(TICK, |actor, _| {
-            actor.driver.tick(actor.clock.now(), &mut actor.outside);
+            actor.driver.tick(actor.clock.now(), &mut actor.outputs);
             actor.report_depth();
         });
-        self.driver.resume(self.clock.now(), &mut self.outside);
+        self.driver.resume(self.clock.now(), &mut self.outputs);
     }
 }
 
 impl StreamHandler<Batch> for ShardActor {
     fn handle(&mut self, batch: Batch, _: &mut Context<ShardActor>) {
-        self.driver.committed(batch, self.clock.now(), &mut self.outside);
+        self.driver.committed(batch, self.clock.now(), &mut self.outputs);
     }
 }
 
@@ -242,8 +242,8 @@ impl Handler<TakeSnapshot> for ShardActor {
 
     fn handle(&mut self, wanted: TakeSnapshot, context: &mut Context<ShardActor>) {
         let TakeSnapshot { partition, unless, reply } = wanted;
-        self.outside.keepers.push((partition, reply));
-        let begun = self.driver.begin_snapshot(partition, unless, &mut self.outside);
+        self.outputs.keepers.push((partition, reply));
+        let begun = self.driver.begin_snapshot(partition, unless, &mut self.outputs);
         if begun && !self.goes_on {
             self.goes_on = true;
             context.notify(GoOn);
@@ -255,7 +255,7 @@ impl Handler<GoOn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
-        let after = self.driver.go_on(&mut self.outside);
+        let after = self.driver.go_on(&mut self.outputs);
         self.goes_on = after.is_some();
         match after {
             None => {}
@@ -269,7 +269,7 @@ impl Handler<Attach> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, attach: Attach, _: &mut Context<ShardActor>) {
-        self.outside.connections.insert(attach.connection, attach.outlet);
+        self.outputs.connections.insert(attach.connection, attach.outlet);
     }
 }
 
@@ -278,7 +278,7 @@ impl Handler<Detach> for ShardActor {
 
     fn handle(&mut self, Detach(connection): Detach, _: &mut Context<ShardActor>) {
         self.driver.disconnected(connection);
-        self.outside.connections.remove(&connection);
+        self.outputs.connections.remove(&connection);
     }
 }
 
@@ -286,7 +286,7 @@ impl Handler<ReadBatch> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, batch: ReadBatch, _: &mut Context<ShardActor>) {
-        self.driver.read(batch, self.clock.now(), &mut self.outside);
+        self.driver.read(batch, self.clock.now(), &mut self.outputs);
     }
 }
 
@@ -294,7 +294,7 @@ impl Handler<Take> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Take(input): Take, _: &mut Context<ShardActor>) {
-        self.driver.input(input, self.clock.now(), &mut self.outside);
+        self.driver.input(input, self.clock.now(), &mut self.outputs);
     }
 }
 
@@ -303,7 +303,7 @@ impl Handler<Drain> for ShardActor {
 
     fn handle(&mut self, Drain(done): Drain, _: &mut Context<ShardActor>) {
         // A receiver that has timed out asks again.
-        let _ = done.send(self.driver.drain(self.clock.now(), &mut self.outside));
+        let _ = done.send(self.driver.drain(self.clock.now(), &mut self.outputs));
     }
 }
 

@@ -40,11 +40,11 @@ pub(super) struct Process {
     pub damaged: Vec<Damage>,
     drivers: Vec<Driver>,
     schedule: Schedule<()>,
-    outside: Outside,
+    outputs: OutputDispatcher,
 }
 
 /// Everything of a gate but its shards.
-struct Outside {
+struct OutputDispatcher {
     node_config: Arc<NodeConfig>,
     estate: Arc<Estate>,
     desk: Arc<Desk>,
@@ -118,7 +118,7 @@ impl Process {
         let drivers: Vec<Driver> = workers.into_iter().map(driver).collect();
         let sizes = (node_config.partitions, node_config.shards);
         let schedule = Schedule::new(estate.snapshots.clone(), figures.clone(), estate.rhythm, sizes);
-        let outside = Outside {
+        let outputs = OutputDispatcher {
             desk: Arc::new(Desk::new(node_config.clone(), estate.loses)),
             archiver: Archiver::new(estate.archive.clone(), estate.billing.clone()),
             node_config,
@@ -138,14 +138,14 @@ impl Process {
             counts: Counts::default(),
             failure: None,
         };
-        Ok(Process { life, damaged: recovered.damaged, drivers, schedule, outside })
+        Ok(Process { life, damaged: recovered.damaged, drivers, schedule, outputs })
     }
 
     /// Repeats the requests that were in flight.
     pub fn resume(&mut self, now: Now, witness: &mut Witness) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
-            driver.resume(now, &mut self.outside.of(index, witness));
+            driver.resume(now, &mut self.outputs.of(index, witness));
         }
         self.settle(now, witness);
     }
@@ -157,17 +157,17 @@ impl Process {
 
     /// The shard of a partition.
     pub fn shard_of(&self, partition: PartitionId) -> &Shard {
-        self.drivers[usize::from(Shard::of(partition, self.outside.node_config.shards))].shard()
+        self.drivers[usize::from(Shard::of(partition, self.outputs.node_config.shards))].shard()
     }
 
     /// By what it recognises a credential.
     pub fn mark(&self, credential: &Credential) -> Fingerprint {
-        self.outside.node_config.mark(credential)
+        self.outputs.node_config.mark(credential)
     }
 
     /// A live session.
     pub fn session(&self, id: SessionId) -> Option<&Session> {
-        if id.partition().0 >= self.outside.node_config.partitions {
+        if id.partition().0 >= self.outputs.node_config.partitions {
             return None;
         }
         self.shard_of(id.partition()).session(id).map(|hosted| hosted.state())
@@ -175,43 +175,43 @@ impl Process {
 
     /// Whether everything that was decided is durable and has left.
     pub fn is_idle(&self) -> bool {
-        self.outside.queued.is_empty()
-            && !self.outside.writer.has_gathered()
-            && self.outside.archiver.is_idle()
-            && self.outside.processors.values().all(|actor| !actor.has_waiting())
+        self.outputs.queued.is_empty()
+            && !self.outputs.writer.has_gathered()
+            && self.outputs.archiver.is_idle()
+            && self.outputs.processors.values().all(|actor| !actor.has_waiting())
             && self.drivers.iter().all(Driver::is_idle)
     }
 
     /// Bytes to be sent and connections to be closed since the last call, in this order.
     pub fn take_told(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
-        (std::mem::take(&mut self.outside.told), std::mem::take(&mut self.outside.closed))
+        (std::mem::take(&mut self.outputs.told), std::mem::take(&mut self.outputs.closed))
     }
 
     /// Timers that were set since the last call.
     pub fn take_wakes(&mut self) -> Vec<(Wake, Duration)> {
-        std::mem::take(&mut self.outside.wakes)
+        std::mem::take(&mut self.outputs.wakes)
     }
 
     /// What became of the log since the last call.
     pub fn take_counts(&mut self) -> Counts {
-        std::mem::take(&mut self.outside.counts)
+        std::mem::take(&mut self.outputs.counts)
     }
 
     /// What made it fail, if it did: it is at its end.
     pub fn take_failure(&mut self) -> Option<Failure> {
-        self.outside.failure.take()
+        self.outputs.failure.take()
     }
 
     /// A peer's connection, after its handshake.
     pub fn accept(&mut self, line: u64, peer: Peer, subject: Subject, now: Now) {
         let identity = PeerIdentity { trust_domain: "world".into(), subject };
-        let outside = &mut self.outside;
+        let outputs = &mut self.outputs;
         let kind = match (peer, &identity.subject) {
             (Peer::Bank(..), Subject::Processor(id)) => {
                 let id = id.clone();
                 let link = ProcessorLink::new(&identity, None, now.mono).expect("a processor may be one");
-                let actor = || ProcessorActor::new(id.clone(), outside.desk.clone());
-                outside.processors.entry(id.clone()).or_insert_with(actor);
+                let actor = || ProcessorActor::new(id.clone(), outputs.desk.clone());
+                outputs.processors.entry(id.clone()).or_insert_with(actor);
                 Kind::Processor { link: Box::new(link), id }
             }
             _ => {
@@ -219,7 +219,7 @@ impl Process {
                 Kind::Charger { link: Box::new(link.expect("a charger may be one")), shards: Default::default() }
             }
         };
-        outside.ends.insert(line, End { kind, untaken: 0, unread: Vec::new() });
+        outputs.ends.insert(line, End { kind, untaken: 0, unread: Vec::new() });
     }
 
     /// Bytes came on a connection.
@@ -232,7 +232,7 @@ impl Process {
     /// A connection has ended.
     pub fn ended(&mut self, line: u64, now: Now, witness: &mut Witness) {
         self.begin(now);
-        self.outside.forget(line);
+        self.outputs.forget(line);
         self.settle(now, witness);
     }
 
@@ -240,13 +240,13 @@ impl Process {
     pub fn tick(&mut self, now: Now, witness: &mut Witness) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
-            driver.tick(now, &mut self.outside.of(index, witness));
+            driver.tick(now, &mut self.outputs.of(index, witness));
         }
-        for actor in self.outside.processors.values_mut() {
+        for actor in self.outputs.processors.values_mut() {
             actor.retry();
             actor.sweep();
         }
-        self.schedule.go_on(self.outside.instant, &mut self.outside);
+        self.schedule.go_on(self.outputs.instant, &mut self.outputs);
         self.settle(now, witness);
     }
 
@@ -255,14 +255,14 @@ impl Process {
         self.begin(now);
         for line in lines {
             let mut reply = Vec::new();
-            let Some(end) = self.outside.ends.get_mut(line) else { continue };
+            let Some(end) = self.outputs.ends.get_mut(line) else { continue };
             let outcome = match end.next_deadline() {
                 Some(at) if at <= now.mono => end.on_deadline(now.mono, &mut reply),
                 _ => Ok(()),
             };
-            self.outside.tell(*line, reply);
+            self.outputs.tell(*line, reply);
             if outcome.is_err() {
-                self.outside.drop_line(*line);
+                self.outputs.drop_line(*line);
             }
         }
         self.settle(now, witness);
@@ -270,7 +270,7 @@ impl Process {
 
     /// Connections, in the order of their numbers.
     pub fn lines(&self) -> Vec<u64> {
-        let mut lines: Vec<u64> = self.outside.ends.keys().copied().collect();
+        let mut lines: Vec<u64> = self.outputs.ends.keys().copied().collect();
         lines.sort_unstable();
         lines
     }
@@ -278,18 +278,18 @@ impl Process {
     /// An input from outside of the network.
     pub fn order(&mut self, input: Input, now: Now, witness: &mut Witness) {
         self.begin(now);
-        self.outside.desk.push(input);
+        self.outputs.desk.push(input);
         self.settle(now, witness);
     }
 
     /// Hands what waits to the disk, if the disk is free: whether a commit is in progress now that was not before.
     pub fn begin_commit(&mut self) -> bool {
-        let outside = &mut self.outside;
-        if outside.writer.has_gathered() || outside.queued.is_empty() {
+        let outputs = &mut self.outputs;
+        if outputs.writer.has_gathered() || outputs.queued.is_empty() {
             return false;
         }
-        for (owner, batch) in outside.queued.drain(..) {
-            outside.writer.add(batch, owner);
+        for (owner, batch) in outputs.queued.drain(..) {
+            outputs.writer.add(batch, owner);
         }
         true
     }
@@ -297,13 +297,13 @@ impl Process {
     /// The disk does what was begun.
     pub fn commit(&mut self, now: Now, witness: &mut Witness) -> Result<(), Failure> {
         self.begin(now);
-        self.outside.writer.commit()?;
-        let committed: Vec<(usize, Batch)> = self.outside.writer.committed().collect();
+        self.outputs.writer.commit()?;
+        let committed: Vec<(usize, Batch)> = self.outputs.writer.committed().collect();
         for (owner, batch) in committed {
-            self.drivers[owner].committed(batch, now, &mut self.outside.of(owner, witness));
+            self.drivers[owner].committed(batch, now, &mut self.outputs.of(owner, witness));
         }
-        if let Some(reach) = self.outside.trim.take() {
-            self.outside.trim_now(&reach);
+        if let Some(reach) = self.outputs.trim.take() {
+            self.outputs.trim_now(&reach);
         }
         self.settle(now, witness);
         Ok(())
@@ -315,13 +315,13 @@ impl Process {
         match wake {
             Wake::Archive => {
                 let written =
-                    self.outside.archiver.write(&mut |archive_record, bytes| witness.put_away(archive_record, bytes));
-                self.outside.note(written);
+                    self.outputs.archiver.write(&mut |archive_record, bytes| witness.put_away(archive_record, bytes));
+                self.outputs.note(written);
             }
             Wake::Sweep(shard) => {
-                let pause = self.drivers[shard].go_on(&mut self.outside.of(shard, witness));
-                self.outside.sweeping[shard] = pause.is_some();
-                self.outside.wakes.extend(pause.map(|pause| (wake, pause)));
+                let pause = self.drivers[shard].go_on(&mut self.outputs.of(shard, witness));
+                self.outputs.sweeping[shard] = pause.is_some();
+                self.outputs.wakes.extend(pause.map(|pause| (wake, pause)));
             }
         }
         self.settle(now, witness);
@@ -330,8 +330,8 @@ impl Process {
 
 impl Process {
     fn begin(&mut self, now: Now) {
-        self.outside.desk.left().now = Some(now);
-        self.outside.instant = self.outside.estate.instant(now);
+        self.outputs.desk.left().now = Some(now);
+        self.outputs.instant = self.outputs.estate.instant(now);
     }
 
     /// Lets everything happen that can happen at this moment: what is in mailboxes is taken, and what comes of it.
@@ -339,27 +339,27 @@ impl Process {
         loop {
             let mut moved = false;
             for index in 0..self.drivers.len() {
-                while let Some(mail) = self.outside.desk.next(index) {
+                while let Some(mail) = self.outputs.desk.next(index) {
                     moved = true;
                     self.deliver(index, mail, now, witness);
                 }
             }
-            for (partition, taken) in std::mem::take(&mut self.outside.taken) {
+            for (partition, taken) in std::mem::take(&mut self.outputs.taken) {
                 moved = true;
                 if let Some(taken) = taken {
-                    self.outside.counts.snapshots += 1;
-                    self.schedule.keep(&taken, &mut self.outside);
+                    self.outputs.counts.snapshots += 1;
+                    self.schedule.keep(&taken, &mut self.outputs);
                 }
-                self.schedule.answered(partition, self.outside.instant, &mut self.outside);
+                self.schedule.answered(partition, self.outputs.instant, &mut self.outputs);
             }
-            let Outside { desk, archiver, .. } = &mut self.outside;
+            let OutputDispatcher { desk, archiver, .. } = &mut self.outputs;
             archiver.answer(|input| desk.post(input));
-            self.outside.send_to_processors(now);
-            for (line, bytes) in self.outside.readable() {
+            self.outputs.send_to_processors(now);
+            for (line, bytes) in self.outputs.readable() {
                 moved = true;
                 self.read(line, &bytes, now);
             }
-            if !moved && !self.outside.desk.has_mail() {
+            if !moved && !self.outputs.desk.has_mail() {
                 break;
             }
         }
@@ -368,15 +368,15 @@ impl Process {
 
     fn deliver(&mut self, index: usize, mail: Mail, now: Now, witness: &mut Witness) {
         let driver = &mut self.drivers[index];
-        let mut ports = self.outside.of(index, witness);
+        let mut ports = self.outputs.of(index, witness);
         match mail {
             Mail::Input(input) => driver.input(input, now, &mut ports),
             Mail::Read(batch) => driver.read(batch, now, &mut ports),
             Mail::Gone(connection) => driver.disconnected(connection),
             Mail::Snapshot(partition, unless) => {
                 let begun = driver.begin_snapshot(partition, unless, &mut ports);
-                if begun && !std::mem::replace(&mut self.outside.sweeping[index], true) {
-                    self.outside.wakes.push((Wake::Sweep(index), Duration::ZERO));
+                if begun && !std::mem::replace(&mut self.outputs.sweeping[index], true) {
+                    self.outputs.wakes.push((Wake::Sweep(index), Duration::ZERO));
                 }
             }
         }
@@ -384,7 +384,7 @@ impl Process {
 
     /// A connection reads, unless what it read before is not taken yet.
     fn read(&mut self, line: u64, bytes: &[u8], now: Now) {
-        let Outside { ends, desk, node_config, processors, instant, .. } = &mut self.outside;
+        let OutputDispatcher { ends, desk, node_config, processors, instant, .. } = &mut self.outputs;
         let Some(end) = ends.get_mut(&line) else { return };
         if end.untaken > 0 {
             return end.unread.extend_from_slice(bytes);
@@ -426,17 +426,17 @@ impl Process {
                 outcome
             }
         };
-        self.outside.tell(line, reply);
+        self.outputs.tell(line, reply);
         if outcome.is_err() {
-            self.outside.drop_line(line);
+            self.outputs.drop_line(line);
         }
     }
 }
 
-impl Outside {
+impl OutputDispatcher {
     /// As a shard sees it.
     fn of<'a>(&'a mut self, shard: usize, witness: &'a mut Witness) -> Shards<'a> {
-        Shards { outside: self, witness, shard }
+        Shards { outputs: self, witness, shard }
     }
 
     /// The process is at its end when something fails.
@@ -520,22 +520,22 @@ impl End {
 
 /// The outside of one shard, and who watches what passes.
 struct Shards<'a> {
-    outside: &'a mut Outside,
+    outputs: &'a mut OutputDispatcher,
     witness: &'a mut Witness,
     shard: usize,
 }
 
 impl Ports for Shards<'_> {
     fn instant(&self) -> Instant {
-        self.outside.instant
+        self.outputs.instant
     }
 
     fn log(&self) -> &LogFigures {
-        &self.outside.figures
+        &self.outputs.figures
     }
 
     fn append(&mut self, batch: Batch) -> bool {
-        self.outside.queued.push((self.shard, batch));
+        self.outputs.queued.push((self.shard, batch));
         true
     }
 
@@ -544,16 +544,16 @@ impl Ports for Shards<'_> {
     }
 
     fn send(&mut self, link: Link, message: &ToCharger) {
-        let (line, outside) = (link.connection.0, &mut *self.outside);
-        let Some(Kind::Charger { link: end, .. }) = outside.ends.get_mut(&line).map(|end| &mut end.kind) else {
+        let (line, outputs) = (link.connection.0, &mut *self.outputs);
+        let Some(Kind::Charger { link: end, .. }) = outputs.ends.get_mut(&line).map(|end| &mut end.kind) else {
             return;
         };
-        match outside.told.last_mut() {
+        match outputs.told.last_mut() {
             Some((same, bytes)) if *same == line => drop(end.send(link.channel, message, bytes)),
             _ => {
                 let mut bytes = Vec::with_capacity(64);
                 let _ = end.send(link.channel, message, &mut bytes);
-                outside.told.push((line, bytes));
+                outputs.told.push((line, bytes));
             }
         }
     }
@@ -561,29 +561,29 @@ impl Ports for Shards<'_> {
     fn close(&mut self, link: Link, code: Code) {
         self.send(link, &connection::farewell(code));
         let line = link.connection.0;
-        let Some(Kind::Charger { link: end, .. }) = self.outside.ends.get(&line).map(|end| &end.kind) else { return };
+        let Some(Kind::Charger { link: end, .. }) = self.outputs.ends.get(&line).map(|end| &end.kind) else { return };
         if connection::ends_with(end.peer(), link.channel) {
-            self.outside.drop_line(line);
+            self.outputs.drop_line(line);
         }
     }
 
     fn read_on(&mut self, connection: ConnectionId) {
-        self.outside.desk.left().resumed.push(connection.0);
+        self.outputs.desk.left().resumed.push(connection.0);
     }
 
     fn dispatch(&mut self, operation: Operation) -> bool {
-        let actor = self.outside.processors.get_mut(&operation.processor);
+        let actor = self.outputs.processors.get_mut(&operation.processor);
         actor.map(|actor| actor.dispatch(operation)).is_some()
     }
 
     fn acknowledge(&mut self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
-        if let Some(actor) = self.outside.processors.get_mut(processor) {
+        if let Some(actor) = self.outputs.processors.get_mut(processor) {
             actor.acknowledge(callback, refused);
         }
     }
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
-        self.outside.desk.post(input)
+        self.outputs.desk.post(input)
     }
 
     fn has_archive(&self) -> bool {
@@ -591,12 +591,12 @@ impl Ports for Shards<'_> {
     }
 
     fn archive(&mut self, wanted: ToArchive) -> bool {
-        if self.outside.desk.is_full() {
+        if self.outputs.desk.is_full() {
             return false;
         }
-        let taken = self.outside.archiver.take(wanted);
-        if let Some(after) = self.outside.note(taken).flatten() {
-            self.outside.wakes.push((Wake::Archive, after));
+        let taken = self.outputs.archiver.take(wanted);
+        if let Some(after) = self.outputs.note(taken).flatten() {
+            self.outputs.wakes.push((Wake::Archive, after));
         }
         true
     }
@@ -605,14 +605,14 @@ impl Ports for Shards<'_> {
     fn batch_whole(&mut self) {}
 
     fn snapshot(&mut self, partition: PartitionId, taken: Option<Taken>) {
-        self.outside.taken.push((partition, taken));
+        self.outputs.taken.push((partition, taken));
     }
 
     fn durable(&mut self, _: u64, _: Duration) {}
 }
 
 /// Nobody waits for the end of a round here.
-impl Doing for Outside {
+impl Doing for OutputDispatcher {
     type Waiting = ();
 
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
