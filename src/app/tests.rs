@@ -1,6 +1,6 @@
 //! Tests of a running gate without a network: in-process load, snapshots, backups.
 
-use super::{Data, Gate, Inside, InsideLoad, Rhythm, Settings};
+use super::{Data, Gate, InProcessLoad, InProcessSettings, Rhythm, Settings};
 use crate::actors::keeper::Backup;
 use crate::actors::shard_actor::Look;
 use crate::app::Figures;
@@ -35,10 +35,10 @@ fn gate(data: &Path, rhythm: Rhythm) -> Gate {
     .unwrap()
 }
 
-fn wait_for(inside: &Inside, readings: u64) {
+fn wait_for(in_process: &InProcessLoad, readings: u64) {
     let deadline = Instant::now() + PATIENCE;
-    while inside.durable() < readings {
-        assert!(Instant::now() < deadline, "{} of {readings} readings came", inside.durable());
+    while in_process.durable() < readings {
+        assert!(Instant::now() < deadline, "{} of {readings} readings came", in_process.durable());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -48,11 +48,12 @@ fn wait_for(inside: &Inside, readings: u64) {
 fn readings_wait_while_the_log_is_made_shorter() {
     let place = tempfile::tempdir().unwrap();
     let gate = gate(&place.path().join("data"), Rhythm::log_below(0, Duration::from_secs(3_600)));
-    let mut inside = Inside::new(&gate, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    inside.open(&gate, PATIENCE).unwrap();
+    let mut in_process =
+        InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
+    in_process.open(&gate, PATIENCE).unwrap();
     for round in 1..=20 {
-        inside.round(|_| Some(Instant::now()));
-        wait_for(&inside, round * 60);
+        in_process.round(|_| Some(Instant::now()));
+        wait_for(&in_process, round * 60);
     }
     gate.stop();
 }
@@ -65,13 +66,14 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let data = place.path().join("data");
     let bound = 2 * 1024 * 1024;
     let gate = gate(&data, Rhythm::log_below(bound, Duration::from_secs(3_600)));
-    let mut inside = Inside::new(&gate, InsideLoad::one_each(200), Arc::new(SystemClock::new())).unwrap();
-    inside.open(&gate, PATIENCE).unwrap();
+    let mut in_process =
+        InProcessLoad::new(&gate, InProcessSettings::one_each(200), Arc::new(SystemClock::new())).unwrap();
+    in_process.open(&gate, PATIENCE).unwrap();
     let (mut readings, mut most) = (0, 0);
     while gate.log().written() < 4 * bound {
-        inside.round(|_| Some(Instant::now()));
+        in_process.round(|_| Some(Instant::now()));
         readings += 200;
-        wait_for(&inside, readings);
+        wait_for(&in_process, readings);
         most = most.max(gate.log().used());
     }
     assert!(most <= bound, "{most} bytes of log, {} were written", gate.log().written());
@@ -92,11 +94,12 @@ fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not(
         let place = tempfile::tempdir().unwrap();
         let data = place.path().join("data");
         let gate = gate(&data, Rhythm::log_below(1 << 40, Duration::from_secs(3_600)));
-        let mut inside = Inside::new(&gate, InsideLoad::one_each(100), Arc::new(SystemClock::new())).unwrap();
-        inside.open(&gate, PATIENCE).unwrap();
+        let mut in_process =
+            InProcessLoad::new(&gate, InProcessSettings::one_each(100), Arc::new(SystemClock::new())).unwrap();
+        in_process.open(&gate, PATIENCE).unwrap();
         for round in 1..=rounds {
-            inside.round(|_| Some(Instant::now()));
-            wait_for(&inside, round * 100);
+            in_process.round(|_| Some(Instant::now()));
+            wait_for(&in_process, round * 100);
         }
         gate.stop();
         let found = journal::verify(&data).unwrap();
@@ -111,19 +114,20 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
     let running = gate(&at("data"), Rhythm::default());
-    let mut inside = Inside::new(&running, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    inside.open(&running, PATIENCE).unwrap();
-    inside.round(|_| Some(Instant::now()));
-    wait_for(&inside, 60);
+    let mut in_process =
+        InProcessLoad::new(&running, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
+    in_process.open(&running, PATIENCE).unwrap();
+    in_process.round(|_| Some(Instant::now()));
+    wait_for(&in_process, 60);
     assert!(running.take_snapshots(PATIENCE));
-    inside.round(|_| Some(Instant::now()));
-    wait_for(&inside, 120);
+    in_process.round(|_| Some(Instant::now()));
+    wait_for(&in_process, 120);
     let (reply, taken) = mpsc::channel();
     assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
     // It goes on meanwhile.
     for round in 3..10 {
-        inside.round(|_| Some(Instant::now()));
-        wait_for(&inside, round * 60);
+        in_process.round(|_| Some(Instant::now()));
+        wait_for(&in_process, round * 60);
     }
     let manifest = taken.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!(backup::check(&at("backup")).unwrap(), manifest);
@@ -146,8 +150,9 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
 fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let place = tempfile::tempdir().unwrap();
     let gate = gate(&place.path().join("data"), Rhythm::default());
-    let mut inside = Inside::new(&gate, InsideLoad::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    inside.open(&gate, PATIENCE).unwrap();
+    let mut in_process =
+        InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
+    in_process.open(&gate, PATIENCE).unwrap();
     let patiently = || Views::running(gate.directory().clone(), gate.archive().cloned());
     let rows = patiently().sessions(&Filter::default(), &Page::first(60)).unwrap().items;
     let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);

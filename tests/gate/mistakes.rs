@@ -301,12 +301,12 @@ fn refund_asks_a_person(gate: &Running, ids: &[String]) {
 fn read_only_disk_ends_with_the_code_of_configuration() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().to_str().unwrap();
-    let inside = |arguments: &[&str]| {
+    let in_process = |arguments: &[&str]| {
         let mut command = Command::new("bwrap");
         command.args(["--dev-bind", "/", "/", "--ro-bind", data, data, "--", env!("CARGO_BIN_EXE_wattstile")]);
         command.args(arguments).stdin(Stdio::null()).output()
     };
-    match inside(&["metrics"]) {
+    match in_process(&["metrics"]) {
         Ok(probe) if probe.status.success() => {}
         other => return skipped_without(format_args!("a bubblewrap that can bind ({other:?})")),
     }
@@ -317,7 +317,7 @@ fn read_only_disk_ends_with_the_code_of_configuration() {
         vec!["keys", "init", "--file", &at("credential.keys")],
         vec!["cert", "init", "--pki", &at("pki")],
     ] {
-        let (code, error) = told(&inside(&verb).unwrap());
+        let (code, error) = told(&in_process(&verb).unwrap());
         assert_eq!(code, 78, "{verb:?}: {error}");
         assert!(error.contains("Read-only file system") && error.contains(data), "{verb:?}: {error}");
     }

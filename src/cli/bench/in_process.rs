@@ -3,7 +3,7 @@
 use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
 use super::readings::{Args, Measured};
-use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Rhythm, Settings};
+use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Rhythm, Settings};
 use crate::host::ProcessUsage;
 use crate::host::SystemClock;
 use crate::journal::Layout;
@@ -39,32 +39,32 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     })
     .map_err(CliError::failed)?;
     let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(PER_TURN_MIN, PER_TURN_MAX));
-    let load = InsideLoad { sessions: args.sessions, chargers: args.chargers(), per_line };
-    let mut inside = Inside::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
+    let load = InProcessSettings { sessions: args.sessions, chargers: args.chargers(), per_line };
+    let mut in_process = InProcessLoad::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
     output.say(format_args!("opening {} sessions", args.sessions));
     let opening = Instant::now();
-    inside.open(&gate, args.patience).map_err(CliError::failed)?;
+    in_process.open(&gate, args.patience).map_err(CliError::failed)?;
     let opening = opening.elapsed();
     output.say(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
     let (open, written) = (ProcessUsage::own(), gate.log().written());
     let mut log_bytes = 0;
     let mut look = || log_bytes = gate.log().used().max(log_bytes);
-    let sent = send(&mut inside, rate, args.duration, &mut look);
-    let in_time = inside.durable();
+    let sent = send(&mut in_process, rate, args.duration, &mut look);
+    let in_time = in_process.durable();
     let deadline = Instant::now() + args.patience;
-    while inside.durable() < sent && Instant::now() < deadline {
+    while in_process.durable() < sent && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
     let (after, written, commits) = (ProcessUsage::own(), gate.log().written() - written, gate.take_commits());
     look();
-    let acknowledged = inside.durable();
+    let acknowledged = in_process.durable();
     let load = LoadReport {
-        sessions_live: u64::from(inside.sessions()),
+        sessions_live: u64::from(in_process.sessions()),
         opening_ms: u64::try_from(opening.as_millis()).unwrap_or(u64::MAX),
         readings_sent: sent,
         lost: sent.saturating_sub(acknowledged),
-        ..LoadReport::of(&inside.take_latencies(), in_time, args.duration)
+        ..LoadReport::of(&in_process.take_latencies(), in_time, args.duration)
     };
     let readings_recorded = Figures::gather(gate.directory()).map_err(CliError::failed)?.readings;
     gate.stop();
@@ -73,14 +73,15 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
 
 /// Sends readings for the time, and returns how many. At a rate the loop is open: a line is due when it is due, whatever
 /// became of the lines before it.
-fn send(inside: &mut Inside, rate: Option<u32>, duration: Duration, look: &mut dyn FnMut()) -> u64 {
+fn send(in_process: &mut InProcessLoad, rate: Option<u32>, duration: Duration, look: &mut dyn FnMut()) -> u64 {
     let begun = Instant::now();
-    let lines = u32::try_from(inside.lines()).unwrap_or(u32::MAX).max(1);
-    let round = rate.map(|rate| Duration::from_secs(1).mul_f64(f64::from(inside.sessions()) / f64::from(rate.max(1))));
+    let lines = u32::try_from(in_process.lines()).unwrap_or(u32::MAX).max(1);
+    let round =
+        rate.map(|rate| Duration::from_secs(1).mul_f64(f64::from(in_process.sessions()) / f64::from(rate.max(1))));
     let (mut sent, mut rounds) = (0, 0_u32);
     while begun.elapsed() < duration {
         let (start, mut line) = (begun + round.map_or(Duration::ZERO, |round| round * rounds), 0_u32);
-        sent += inside.round(|_| {
+        sent += in_process.round(|_| {
             if line.is_multiple_of(64) {
                 look();
             }

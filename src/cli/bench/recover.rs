@@ -3,7 +3,7 @@
 //! One process opens the sessions, has snapshots taken, and goes on ticking until it is killed with SIGKILL. Another one
 //! starts on what it left. What was acknowledged to the first must be known to the second.
 
-use crate::app::{Assigned, Data, Figures, Gate, Inside, InsideLoad, Settings, ask_all};
+use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Settings, ask_all};
 use crate::cli::{CliError, Exit, Output};
 use crate::host::SystemClock;
 use crate::host::{ProcessUsage, bytes_below};
@@ -193,36 +193,37 @@ fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Ga
 
 fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let gate = gate(args, Box::new(|_| ()))?;
-    let mut inside = Inside::new(&gate, InsideLoad::one_each(args.sessions), Arc::new(SystemClock::new()))
-        .map_err(CliError::failed)?;
-    inside.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
+    let mut in_process =
+        InProcessLoad::new(&gate, InProcessSettings::one_each(args.sessions), Arc::new(SystemClock::new()))
+            .map_err(CliError::failed)?;
+    in_process.open(&gate, Duration::from_secs(600)).map_err(CliError::failed)?;
     // A log in the middle of its life: every partition has its two snapshots, and the log is trimmed below them. A
     // cycle may be in progress that began before the last session was open.
     gate.take_snapshots(Duration::from_secs(600));
     gate.take_snapshots(Duration::from_secs(600));
-    inside.round(|_| Some(Instant::now()));
+    in_process.round(|_| Some(Instant::now()));
     let begun = Instant::now();
     gate.take_snapshots(Duration::from_secs(600));
     let snapshots_ms = millis(begun.elapsed());
-    let word = |inside: &Inside| {
+    let word = |in_process: &InProcessLoad| {
         let rss_bytes = ProcessUsage::own().resident_bytes;
-        say_line(&Word { durable: inside.durable(), rss_bytes, snapshots_ms })
+        say_line(&Word { durable: in_process.durable(), rss_bytes, snapshots_ms })
     };
-    word(&inside)?;
-    let per_line = inside.sessions().div_ceil(u32::try_from(inside.lines()).unwrap_or(u32::MAX).max(1));
+    word(&in_process)?;
+    let per_line = in_process.sessions().div_ceil(u32::try_from(in_process.lines()).unwrap_or(u32::MAX).max(1));
     let pause = Duration::from_secs(1).mul_f64(f64::from(per_line) / f64::from(args.rate.max(1)));
     let mut due = Instant::now();
     let mut said = Instant::now();
     loop {
         let mut failed = Ok(());
-        inside.round(|inside| {
+        in_process.round(|in_process| {
             if args.rate > 0 {
                 due += pause;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }
             if said.elapsed() > Duration::from_millis(200) {
                 said = Instant::now();
-                failed = word(inside);
+                failed = word(in_process);
             }
             Some(Instant::now())
         });

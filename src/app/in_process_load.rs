@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 /// What the load is made of.
 #[derive(Clone, Copy, Debug)]
-pub struct InsideLoad {
+pub struct InProcessSettings {
     /// Live sessions, spread evenly over the chargers.
     pub sessions: u32,
     /// Chargers, each with as many connectors as it has sessions.
@@ -39,10 +39,10 @@ pub struct InsideLoad {
     pub per_line: u32,
 }
 
-impl InsideLoad {
+impl InProcessSettings {
     /// This number of sessions, each with a charger of its own.
-    pub fn one_each(sessions: u32) -> InsideLoad {
-        InsideLoad { sessions, chargers: sessions, per_line: 512 }
+    pub fn one_each(sessions: u32) -> InProcessSettings {
+        InProcessSettings { sessions, chargers: sessions, per_line: 512 }
     }
 }
 
@@ -55,7 +55,7 @@ const ROUNDS: u32 = 64;
 const TIMED: usize = 8;
 
 /// Chargers inside the process.
-pub struct Inside {
+pub struct InProcessLoad {
     lines: Vec<Line>,
     clock: Arc<dyn Clock>,
     /// The sequence number of the last reading.
@@ -108,9 +108,9 @@ pub enum InsideError {
     },
 }
 
-impl Inside {
+impl InProcessLoad {
     /// Adds these chargers to this gate, without sending anything yet.
-    pub fn new(gate: &Gate, load: InsideLoad, clock: Arc<dyn Clock>) -> Result<Inside, InsideError> {
+    pub fn new(gate: &Gate, load: InProcessSettings, clock: Arc<dyn Clock>) -> Result<InProcessLoad, InsideError> {
         let node_config = gate.directory().node_config();
         let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
         let mut of_shard: Vec<Vec<(ChargerId, u16)>> = vec![Vec::new(); usize::from(node_config.shards)];
@@ -141,7 +141,7 @@ impl Inside {
                 lines.push(Line { id, shard, chargers: part.to_vec(), outlet });
             }
         }
-        Ok(Inside { lines, clock, sequence: 0 })
+        Ok(InProcessLoad { lines, clock, sequence: 0 })
     }
 
     /// Opens all sessions, and waits until they charge.
@@ -176,7 +176,7 @@ impl Inside {
 
     /// Sends the next reading of every session, line by line. `before` is called before each line and may block; it
     /// returns when the readings of the line were due, or ends the round before that line with `None`.
-    pub fn round(&mut self, mut before: impl FnMut(&Inside) -> Option<Instant>) -> u64 {
+    pub fn round(&mut self, mut before: impl FnMut(&InProcessLoad) -> Option<Instant>) -> u64 {
         self.sequence += 1;
         let (sequence, register) = (self.sequence, i64::from(self.sequence) * STEP_WH);
         let register = Energy::from_watt_hours(register).unwrap_or(Energy::ZERO);
