@@ -69,7 +69,7 @@ impl Scene {
             policy: policy.clone(),
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
-            stand_ins: Default::default(),
+            offline_authorizations: Default::default(),
             dice: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),

@@ -18,10 +18,10 @@ use crate::metrics::Durations;
 use crate::node::ConnectionId;
 use crate::node::log_figures::LogFigures;
 use crate::node::node_config::{NodeConfig, Routes};
+use crate::node::offline_authorizations::OfflineAuthorizations;
 use crate::node::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
-use crate::node::stand_ins::StandIns;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
 use crate::transport::descriptors::{self, Plan, Scarce};
@@ -107,7 +107,7 @@ impl Gate {
             policy: Arc::new(settings.policy),
             tariff_resolver: ArcSwap::from_pointee(settings.tariff_resolver),
             routes: ArcSwap::from_pointee(Routes { registry, ..Routes::default() }),
-            stand_ins: StandIns::default(),
+            offline_authorizations: OfflineAuthorizations::default(),
             dice: Box::new(move || {
                 let mut bytes = [0; 8];
                 random.fill(&mut bytes).expect("the system gives random numbers");

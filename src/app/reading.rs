@@ -5,9 +5,9 @@ use super::tariff_resolver::NoTariffs;
 use crate::console::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
 use crate::node::node_config::{NodeConfig, TariffResolver};
+use crate::node::offline_authorizations::OfflineAuthorizations;
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
-use crate::node::stand_ins::StandIns;
 use crate::session::Policy;
 use crate::units::{Mono, Now, Timestamp};
 use arc_swap::ArcSwap;
@@ -26,7 +26,7 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         policy: Arc::new(Policy::default()),
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
-        stand_ins: StandIns::default(),
+        offline_authorizations: OfflineAuthorizations::default(),
         dice: Box::new(|| 0),
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
         receipt_base: String::new(),

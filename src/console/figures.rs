@@ -103,7 +103,9 @@ impl Figures {
             figures.operations_in_doubt += in_doubt;
         }
         // Their number is small: the operator's policy bounds it.
-        for session in shard.node_config().stand_ins.sessions().into_iter().filter_map(|id| shard.session(id)) {
+        for session in
+            shard.node_config().offline_authorizations.sessions().into_iter().filter_map(|id| shard.session(id))
+        {
             let (state, tariff) = (session.state(), session.tariff());
             let running =
                 state.rating.total(tariff).ok().and_then(|total| total.incl_vat.round(tariff.rounding()).ok());

@@ -332,7 +332,7 @@ impl Delivery<'_> {
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
             let state = hosted.state();
-            self.node_config.stand_ins.set(
+            self.node_config.offline_authorizations.set(
                 id,
                 (&state.fingerprint, state.payment.currency()),
                 state.payment.stands_in(),
@@ -489,7 +489,7 @@ impl Delivery<'_> {
     /// Repeats requests that were in flight when the process ended.
     pub fn resume(&mut self, partition: &mut Partition, cell: Slot) {
         if let Some(state) = partition.sessions.get(cell).map(HostedSession::state) {
-            self.node_config.stand_ins.set(
+            self.node_config.offline_authorizations.set(
                 state.id,
                 (&state.fingerprint, state.payment.currency()),
                 state.payment.stands_in(),

@@ -29,6 +29,7 @@ mod log_lines;
 pub mod log_writer;
 mod money;
 pub mod node_config;
+pub mod offline_authorizations;
 pub mod output;
 pub mod partition;
 #[cfg(test)]
@@ -44,7 +45,6 @@ pub mod settling;
 pub mod shard;
 pub mod snapshot;
 pub mod snapshot_schedule;
-pub mod stand_ins;
 #[cfg(test)]
 mod tests;
 pub mod timer_wheel;

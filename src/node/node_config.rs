@@ -1,8 +1,8 @@
 //! State that all shards share: the operator's policy, tariffs, connected processors.
 
 use super::links::Links;
+use super::offline_authorizations::OfflineAuthorizations;
 use super::shard::Shard;
-use super::stand_ins::StandIns;
 use crate::billing::invoice::{SeriesFamily, SeriesKind};
 use crate::message::Code;
 use crate::payment::breaker::Breakers;
@@ -35,7 +35,7 @@ pub struct NodeConfig {
     /// answering.
     pub routes: ArcSwap<Routes>,
     /// Sessions that get energy on our own risk.
-    pub stand_ins: StandIns,
+    pub offline_authorizations: OfflineAuthorizations,
     /// Randomness, from outside.
     pub dice: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The key under which credentials are shown.
@@ -258,7 +258,9 @@ impl NodeConfig {
     fn stands_in_for(&self, fingerprint: &str, currency: Currency) -> bool {
         let policy = self.policy.of_currency(currency);
         let floor = Amount::new(policy.payment.floor_limit_minor, currency);
-        policy.stand_in && floor.minor > 0 && self.stand_ins.allows(fingerprint, floor, policy.stand_in_exposure_minor)
+        policy.stand_in
+            && floor.minor > 0
+            && self.offline_authorizations.allows(fingerprint, floor, policy.stand_in_exposure_minor)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::charger::{ConnectionId, Link};
 use super::node_config::{NodeConfig, Routes, TariffAssignment, TariffResolver};
+use super::offline_authorizations::OfflineAuthorizations;
 use super::output::{OrderReply, Ordered, Output};
 use super::shard::{Input, Shard};
-use super::stand_ins::StandIns;
 use crate::account;
 use crate::journal::{Log, MemoryStore, Sequences};
 use crate::message::{
@@ -112,7 +112,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
         policy: Arc::new(policy),
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::from_pointee(routes),
-        stand_ins: StandIns::default(),
+        offline_authorizations: OfflineAuthorizations::default(),
         dice: Box::new(move || {
             let mut state = dice.lock().unwrap();
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

@@ -161,7 +161,7 @@ impl Bench {
             policy: Arc::new(Policy::default()),
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
-            stand_ins: Default::default(),
+            offline_authorizations: Default::default(),
             dice: Box::new(|| 0),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),

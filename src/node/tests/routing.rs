@@ -145,7 +145,7 @@ fn a_stand_in_is_asked_for_when_the_processor_is_back_and_the_floor_becomes_the_
     let heard = scene.heard();
     let [ToCharger::LimitChanged { limit, .. }] = heard.as_slice() else { panic!("{heard:?}") };
     assert_eq!(limit.cost, Some(Amount::new(4_500, Currency::EUR)));
-    assert!(scene.shard.node_config().stand_ins.is_empty());
+    assert!(scene.shard.node_config().offline_authorizations.is_empty());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
         after.connections(&acme(), 0);
         after
     };
-    assert_eq!(scene.shard.node_config().stand_ins.len(), 1, "known again after the restart");
+    assert_eq!(scene.shard.node_config().offline_authorizations.len(), 1, "known again after the restart");
     scene.hello("AMS-0008", Vec::new());
     scene.heard();
     scene.start(1, CredentialKind::CardToken, "tok_visa");
@@ -199,10 +199,14 @@ fn on_our_own_risk_every_credential_once_at_a_time_and_all_within_a_bound_also_a
     scene.start(2, CredentialKind::CardToken, "tok_other");
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
     assert!(
-        !scene.shard.node_config().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
+        !scene.shard.node_config().offline_authorizations.allows("card:x", Amount::new(2_000, Currency::EUR), 5_999),
         "three floors are more than that"
     );
-    assert!(scene.shard.node_config().stand_ins.allows("card:x", Amount::new(2_000, Currency::EUR), 6_000));
+    assert!(scene.shard.node_config().offline_authorizations.allows(
+        "card:x",
+        Amount::new(2_000, Currency::EUR),
+        6_000
+    ));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
 use crate::node::links::Links;
 use crate::node::node_config::{NodeConfig, Routes, SeriesNames, TariffAssignment, TariffResolver};
+use crate::node::offline_authorizations::OfflineAuthorizations;
 use crate::node::rhythm::Rhythm;
-use crate::node::stand_ins::StandIns;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::dice::Dice;
@@ -143,7 +143,7 @@ impl Estate {
             policy: self.policy.clone(),
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::from_pointee(Routes::default()),
-            stand_ins: StandIns::default(),
+            offline_authorizations: OfflineAuthorizations::default(),
             dice: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"a world that does not exist"),
             receipt_base: String::new(),

@@ -29,7 +29,7 @@ fn shard() -> Shard {
         policy: Default::default(),
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
-        stand_ins: Default::default(),
+        offline_authorizations: Default::default(),
         dice: Box::new(|| 7),
         fingerprint_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"fuzz"),
         receipt_base: String::new(),

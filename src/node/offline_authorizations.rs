@@ -11,13 +11,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Stand-ins that are not resolved yet, by how their credential is shown.
 #[derive(Debug, Default)]
-pub struct StandIns {
+pub struct OfflineAuthorizations {
     open: Mutex<BTreeMap<SessionId, (Shown, Currency)>>,
     /// Their number: almost always zero, and then the lock is not taken.
     count: AtomicUsize,
 }
 
-impl StandIns {
+impl OfflineAuthorizations {
     /// Whether one more may be begun for this credential, at a floor, within a bound (in minor units) for all of its
     /// currency.
     pub fn allows(&self, fingerprint: &str, floor: Amount, exposure_minor: i64) -> bool {
