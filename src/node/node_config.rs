@@ -1,6 +1,6 @@
 //! State that all shards share: the operator's policy, tariffs, connected processors.
 
-use super::links::Links;
+use super::credential_links::CredentialLinks;
 use super::offline_authorizations::OfflineAuthorizations;
 use super::shard::Shard;
 use crate::billing::invoice::{SeriesFamily, SeriesKind};
@@ -47,7 +47,7 @@ pub struct NodeConfig {
     /// The keys under which tokens are kept.
     pub keys: Keyring,
     /// Which account a credential pays from.
-    pub links: Links,
+    pub links: CredentialLinks,
 }
 
 /// How documents are numbered: `R-2026-EUR-000001`.

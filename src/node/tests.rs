@@ -354,7 +354,7 @@ impl Scene {
         self.take(Input::Order(account, Box::new(command(op)), reply));
     }
 
-    /// Links a contract to an account, so that it pays.
+    /// CredentialLinks a contract to an account, so that it pays.
     fn link_contract(&mut self, account: &str, contract: &str) {
         let token = contract.as_bytes().into();
         let credential = self.shard.node_config().mark(&Credential { kind: CredentialKind::EvAccount, token });

@@ -5,7 +5,7 @@ use crate::accounting::archive_record::Billing;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
-use crate::node::links::Links;
+use crate::node::credential_links::CredentialLinks;
 use crate::node::node_config::{NodeConfig, Routes, SeriesNames, TariffAssignment, TariffResolver};
 use crate::node::offline_authorizations::OfflineAuthorizations;
 use crate::node::rhythm::Rhythm;
@@ -149,7 +149,7 @@ impl Estate {
             receipt_base: String::new(),
             series: SeriesNames::default(),
             keys: Keyring::fixed([7; 32]),
-            links: Links::default(),
+            links: CredentialLinks::default(),
         }
     }
 }

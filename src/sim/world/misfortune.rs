@@ -248,7 +248,7 @@ impl World {
         self.order(account, account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
     }
 
-    /// Links the account's card to it.
+    /// CredentialLinks the account's card to it.
     pub(super) fn link(&mut self, account: &AccountId) {
         let op = self.order_id(account).operation(1);
         let Some(process) = &self.process else { return };

@@ -1,7 +1,7 @@
 //! The accounts that credentials are linked to: a projection of the accounts' facts, so that a session finds its
 //! account without a message.
 //!
-//! An account's machine decides who may use it; this map only finds it. Links that were not durable are lost in a
+//! An account's machine decides who may use it; this map only finds it. CredentialLinks that were not durable are lost in a
 //! crash, and the others are restored with the accounts.
 
 use crate::account::{Account, Event};
@@ -11,9 +11,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Accounts by the fingerprints of the credentials that are linked to them.
 #[derive(Debug, Default)]
-pub struct Links(RwLock<HashMap<Fingerprint, AccountId>>);
+pub struct CredentialLinks(RwLock<HashMap<Fingerprint, AccountId>>);
 
-impl Links {
+impl CredentialLinks {
     /// The account that a credential is linked to.
     pub fn find(&self, credential: Fingerprint) -> Option<AccountId> {
         self.read().get(&credential).cloned()
