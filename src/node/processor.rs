@@ -12,8 +12,8 @@
 //! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
-use super::lines::{Line, Lines, Sent};
 use super::output::SettlementReply;
+use super::processor_connections::{ProcessorConnection, ProcessorConnections, Sent};
 use super::shard::Input;
 use crate::accounting::settlement;
 use crate::message::{Code, SettlementPart, ToProcessor};
@@ -126,7 +126,7 @@ pub enum Tested {
 pub struct ProcessorActor {
     id: ProcessorId,
     node_config: Arc<dyn Reach>,
-    lines: Lines,
+    lines: ProcessorConnections,
     /// Its declaration at its last connection.
     capabilities: Option<Capabilities>,
     breakers: Breakers,
@@ -169,7 +169,7 @@ impl ProcessorActor {
         ProcessorActor {
             id,
             node_config,
-            lines: Lines::default(),
+            lines: ProcessorConnections::default(),
             capabilities: None,
             breakers: Breakers::new(BreakerPolicy::default()),
             probes: BTreeMap::new(),
@@ -446,7 +446,7 @@ impl ProcessorActor {
     pub fn connect(&mut self, connected: Connected) {
         let Connected { connection, outlet, capabilities } = connected;
         tracing::info!(processor = %self.id, connections = self.lines.len() + 1, "a processor takes operations");
-        self.lines.insert(connection, Line::new(outlet, capabilities.inflight_max));
+        self.lines.insert(connection, ProcessorConnection::new(outlet, capabilities.inflight_max));
         let declared_again = self.capabilities.as_ref() == Some(&capabilities);
         self.capabilities = Some(capabilities.clone());
         self.publish();

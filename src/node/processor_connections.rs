@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 /// Connections by their numbers.
 #[derive(Default)]
-pub struct Lines {
-    lines: BTreeMap<ConnectionId, Line>,
+pub struct ProcessorConnections {
+    lines: BTreeMap<ConnectionId, ProcessorConnection>,
 }
 
 /// A connection.
-pub struct Line {
+pub struct ProcessorConnection {
     /// The way back.
     pub outlet: Arc<dyn ProcessorOutlet>,
     /// Most unanswered operations on it.
@@ -37,10 +37,10 @@ pub struct Sent {
     pub until: Mono,
 }
 
-impl Line {
+impl ProcessorConnection {
     /// A connection with nothing on it.
-    pub fn new(outlet: Arc<dyn ProcessorOutlet>, credit: u32) -> Line {
-        Line { outlet, credit, draining: false, in_flight: BTreeMap::new() }
+    pub fn new(outlet: Arc<dyn ProcessorOutlet>, credit: u32) -> ProcessorConnection {
+        ProcessorConnection { outlet, credit, draining: false, in_flight: BTreeMap::new() }
     }
 
     /// Notes what was sent on it.
@@ -67,9 +67,9 @@ impl Line {
     }
 }
 
-impl Lines {
+impl ProcessorConnections {
     /// Adds a connection after its Hello.
-    pub fn insert(&mut self, connection: ConnectionId, line: Line) {
+    pub fn insert(&mut self, connection: ConnectionId, line: ProcessorConnection) {
         self.lines.insert(connection, line);
     }
 
@@ -79,12 +79,12 @@ impl Lines {
     }
 
     /// A connection.
-    pub fn get(&self, connection: ConnectionId) -> Option<&Line> {
+    pub fn get(&self, connection: ConnectionId) -> Option<&ProcessorConnection> {
         self.lines.get(&connection)
     }
 
     /// A connection.
-    pub fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Line> {
+    pub fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut ProcessorConnection> {
         self.lines.get_mut(&connection)
     }
 
@@ -115,8 +115,9 @@ impl Lines {
 
     /// The connection for an operation: the one with the fewest unanswered ones that has room. A draining connection takes
     /// no new hold, and everything else only when there is no other.
-    pub fn pick(&mut self, kind: OperationKind) -> Option<&mut Line> {
-        let takes = |line: &Line| line.has_room(kind) && (!line.draining || kind != OperationKind::Authorize);
+    pub fn pick(&mut self, kind: OperationKind) -> Option<&mut ProcessorConnection> {
+        let takes =
+            |line: &ProcessorConnection| line.has_room(kind) && (!line.draining || kind != OperationKind::Authorize);
         let lines = self.lines.values_mut().filter(|line| takes(line));
         lines.min_by_key(|line| (line.draining, line.in_flight.len()))
     }
@@ -170,10 +171,10 @@ mod tests {
         Sent { attempt: 1, kind, since: Mono(0), until: Mono(until) }
     }
 
-    fn two() -> Lines {
-        let mut lines = Lines::default();
-        lines.insert(ConnectionId(1), Line::new(Arc::new(Nowhere), 2));
-        lines.insert(ConnectionId(2), Line::new(Arc::new(Nowhere), 1));
+    fn two() -> ProcessorConnections {
+        let mut lines = ProcessorConnections::default();
+        lines.insert(ConnectionId(1), ProcessorConnection::new(Arc::new(Nowhere), 2));
+        lines.insert(ConnectionId(2), ProcessorConnection::new(Arc::new(Nowhere), 1));
         lines
     }
 
@@ -191,8 +192,8 @@ mod tests {
 
     #[test]
     fn new_holds_leave_room_for_what_ends_holds() {
-        let mut lines = Lines::default();
-        lines.insert(ConnectionId(1), Line::new(Arc::new(Nowhere), 16));
+        let mut lines = ProcessorConnections::default();
+        lines.insert(ConnectionId(1), ProcessorConnection::new(Arc::new(Nowhere), 16));
         assert_eq!(lines.room_for_holds(), 14);
         for number in 1..=14 {
             lines.pick(OperationKind::Authorize).unwrap().sent(operation(number), sent(OperationKind::Authorize, 10));
