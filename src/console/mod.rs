@@ -26,10 +26,10 @@ mod orders;
 mod paging;
 mod path;
 mod prometheus;
+mod resources;
 mod server;
 mod sessions;
 mod settled;
-mod things;
 mod timeline;
 mod views;
 
@@ -45,11 +45,11 @@ pub use orders::{BACKUP_PATIENCE, BackUp, Closing, CreditLimit, Linking, Opening
 pub use orders::{Promotion, TopUp, post};
 pub use paging::{Page, Paged};
 pub use path::segment;
+pub use resources::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};
 pub use sessions::{Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,
 };
-pub use things::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use timeline::TimelineRow;
 pub use views::{Heard, PATIENCE, Unanswered, Views, ask_all};

@@ -4,7 +4,7 @@
 
 use super::api::Refused;
 use super::orders::PATIENCE;
-use super::things::words;
+use super::resources::words;
 use super::views::Views;
 use crate::actors::directory::Directory;
 use crate::host::wall_clock;

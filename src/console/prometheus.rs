@@ -1,7 +1,7 @@
 //! State of a gate at the moment of a scrape, in Prometheus's text format.
 
 use super::figures::Figures;
-use super::things::ProcessorRow;
+use super::resources::ProcessorRow;
 use super::views::Views;
 use crate::ledger::Name;
 use crate::metrics::{

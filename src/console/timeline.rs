@@ -3,7 +3,7 @@
 //! Every line is a fact of the log. Messages of the gate were sent only when their line was durable, and messages of
 //! a processor were acknowledged only then.
 
-use super::things::words;
+use super::resources::words;
 use crate::payment::history::{HistoryEntry, HistoryKind, HistorySource};
 use crate::payment::{NotExecutedCause, OperationKind, Ordinal, Payment, UnknownCause};
 use crate::units::{Amount, Timestamp};
