@@ -1,8 +1,8 @@
 //! Addresses of actors: shards by partition, processors by id.
 
 use super::archivist::Archivist;
-use super::keeper::Keeper;
 use super::shard_actor::{ShardActor, Take};
+use super::snapshot_scheduler::SnapshotScheduler;
 use crate::message::Code;
 use crate::node::node_config::NodeConfig;
 use crate::node::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
@@ -27,7 +27,7 @@ pub struct Directory {
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
     archivist: OnceLock<Addr<Archivist>>,
     on_batch: OnceLock<OnBatch>,
-    keeper: OnceLock<Addr<Keeper>>,
+    snapshot_scheduler: OnceLock<Addr<SnapshotScheduler>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -40,7 +40,7 @@ impl Directory {
             processors: ArcSwap::default(),
             archivist: OnceLock::new(),
             on_batch: OnceLock::new(),
-            keeper: OnceLock::new(),
+            snapshot_scheduler: OnceLock::new(),
             clock,
         }
     }
@@ -74,13 +74,13 @@ impl Directory {
     }
 
     /// Sets the snapshot scheduler; once, after the shards.
-    pub fn set_keeper(&self, keeper: Addr<Keeper>) {
-        let _ = self.keeper.set(keeper);
+    pub fn set_snapshot_scheduler(&self, snapshot_scheduler: Addr<SnapshotScheduler>) {
+        let _ = self.snapshot_scheduler.set(snapshot_scheduler);
     }
 
     /// The snapshot scheduler, which also takes backups.
-    pub fn keeper(&self) -> Option<&Addr<Keeper>> {
-        self.keeper.get()
+    pub fn snapshot_scheduler(&self) -> Option<&Addr<SnapshotScheduler>> {
+        self.snapshot_scheduler.get()
     }
 
     /// Sets the callback for complete settlement batches; once.

@@ -6,7 +6,7 @@
 //!                          ▲   │ Append
 //!                 Batch    │   ▼
 //!                          └─ JournalWriter ── Log ── sled
-//!   Keeper ──TakeSnapshot──▶ ShardActor ──Taken──▶ Keeper ── snapshots ──Trim──▶ JournalWriter
+//!   SnapshotScheduler ──TakeSnapshot──▶ ShardActor ──Taken──▶ SnapshotScheduler ── snapshots ──Trim──▶ JournalWriter
 //!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──ToArchive──▶ Archivist ── receipt, archive
 //! ```
 //!
@@ -15,8 +15,8 @@
 pub mod archivist;
 pub mod directory;
 pub mod hosted_actors;
-pub mod keeper;
 pub mod processor_actor;
 pub mod shard_actor;
+pub mod snapshot_scheduler;
 pub mod turn;
 pub mod writer;

@@ -6,7 +6,7 @@
 
 use super::archivist::Archivist;
 use super::directory::Directory;
-use super::keeper::{Keeper, Swept};
+use super::snapshot_scheduler::{SnapshotScheduler, Swept};
 use super::turn::{Attach, ChargerOutlet, Detach};
 use super::writer::{Append, JournalWriter};
 use crate::journal::{Batch, Sequence};
@@ -66,7 +66,7 @@ struct OutputDispatcher {
     log: Arc<LogFigures>,
     ticks: Arc<Durations>,
     /// Who gets the snapshots that are being taken.
-    keepers: Vec<(PartitionId, Addr<Keeper>)>,
+    keepers: Vec<(PartitionId, Addr<SnapshotScheduler>)>,
 }
 
 /// Take a snapshot of a partition, beside everything else.
@@ -76,7 +76,7 @@ pub struct TakeSnapshot {
     /// Not if this is its last record.
     pub unless: Option<Sequence>,
     /// The snapshot scheduler.
-    pub reply: Addr<Keeper>,
+    pub reply: Addr<SnapshotScheduler>,
 }
 
 impl Message for TakeSnapshot {
@@ -205,9 +205,9 @@ impl Ports for OutputDispatcher {
 
     fn snapshot(&mut self, partition: PartitionId, taken: Option<Taken>) {
         if let Some(place) = self.keepers.iter().position(|(of, _)| *of == partition) {
-            let (_, keeper) = self.keepers.remove(place);
+            let (_, snapshot_scheduler) = self.keepers.remove(place);
             // The keeper has room for the answers of each shard.
-            let _ = keeper.try_send(Swept { partition, taken });
+            let _ = snapshot_scheduler.try_send(Swept { partition, taken });
         }
     }
 

@@ -7,7 +7,7 @@ use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Layout};
 use crate::message::Code;
 use crate::node::node_config::{TariffAssignment, TariffResolver};
-use crate::node::rhythm::Rhythm;
+use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::tariff::{BookError, BookErrors, Finding, TariffBook};
 use crate::transport::Bounds;
 use crate::transport::files::{FileError, make_private_folder, read_secret, write_whole};
@@ -114,7 +114,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         receipt_base: config.receipts.address.clone(),
         receipts: Some(super::Receipts::configured(config)),
         clock,
-        rhythm: Rhythm::log_below(
+        snapshot_policy: SnapshotPolicy::log_below(
             u64::from(config.journal.log_mib_max) << 20,
             Duration::from_millis(u64::try_from(config.journal.snapshot_every.ms()).unwrap_or(u64::MAX)),
         ),

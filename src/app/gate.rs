@@ -9,8 +9,8 @@ use super::settings::{ListenerSettings, Settings};
 use super::threads::{Kept, Parts, Running, run};
 use crate::actors::archivist::Finish;
 use crate::actors::directory::Directory;
-use crate::actors::keeper::{Dismiss, Keeper, Round};
 use crate::actors::shard_actor::Drain;
+use crate::actors::snapshot_scheduler::{Dismiss, Round, SnapshotScheduler};
 use crate::actors::writer::{CloseLog, JournalWriter};
 use crate::console::{Console, ConsoleError, Listening, Views};
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
@@ -133,7 +133,7 @@ impl Gate {
             );
         }
         let sequences = log.sequences().clone();
-        let figures = Arc::new(LogFigures::new(&recovered, &log, settings.rhythm.bound(), Instant::now()));
+        let figures = Arc::new(LogFigures::new(&recovered, &log, settings.snapshot_policy.bound(), Instant::now()));
         let recovery = begun.elapsed();
         let live =
             |rebuilt: &Rebuilding| rebuilt.shard.partitions().iter().map(|each| each.sessions.len()).sum::<usize>();
@@ -152,7 +152,7 @@ impl Gate {
         let archive = away.as_ref().map(|(archive, _)| archive.clone());
         let commits = Arc::new(Mutex::new(histogram()));
         let (syncs, ticks) = (Arc::new(CommitDurations::default()), Arc::new(Durations::default()));
-        let kept = Kept { snapshots, data, figures: figures.clone(), rhythm: settings.rhythm };
+        let kept = Kept { snapshots, data, figures: figures.clone(), snapshot_policy: settings.snapshot_policy };
         let data = settings.data.path().map(std::path::Path::to_path_buf);
         let parts = Parts {
             directory: directory.clone(),
@@ -298,8 +298,10 @@ impl Gate {
 
     fn round(&self, unless_below: u64, patience: Duration) -> bool {
         let (over, when) = mpsc::channel();
-        let asked = |keeper: &Addr<Keeper>| keeper.try_send(Round { over, unless_below }).is_ok();
-        self.directory.keeper().is_some_and(asked) && when.recv_timeout(patience) == Ok(true)
+        let asked = |snapshot_scheduler: &Addr<SnapshotScheduler>| {
+            snapshot_scheduler.try_send(Round { over, unless_below }).is_ok()
+        };
+        self.directory.snapshot_scheduler().is_some_and(asked) && when.recv_timeout(patience) == Ok(true)
     }
 
     /// Where its closed sessions are, unless they stay in memory.
@@ -356,9 +358,9 @@ impl Gate {
 
     fn end(&mut self) {
         let Some(threads) = self.threads.take() else { return };
-        if let Some(keeper) = self.directory.keeper() {
+        if let Some(snapshot_scheduler) = self.directory.snapshot_scheduler() {
             let (dismissed, when) = mpsc::channel();
-            if keeper.try_send(Dismiss(dismissed)).is_ok() {
+            if snapshot_scheduler.try_send(Dismiss(dismissed)).is_ok() {
                 let _ = when.recv_timeout(Duration::from_secs(10));
             }
         }

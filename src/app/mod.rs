@@ -29,7 +29,7 @@ mod tests;
 mod threads;
 mod unknown;
 
-pub use crate::node::rhythm::Rhythm;
+pub use crate::node::snapshot_policy::SnapshotPolicy;
 pub use data::Data;
 pub use gate::{Gate, StartError};
 pub use in_process_load::{InProcessLoad, InProcessSettings, InsideError};

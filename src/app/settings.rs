@@ -4,7 +4,7 @@ use super::data::Data;
 use super::receipts::Receipts;
 use crate::journal::{Failure, Progress};
 use crate::node::node_config::TariffResolver;
-use crate::node::rhythm::Rhythm;
+use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;
 use crate::session;
@@ -53,7 +53,7 @@ pub struct Settings {
     /// Bounds of the edge.
     pub bounds: Bounds,
     /// When snapshots are taken.
-    pub rhythm: Rhythm,
+    pub snapshot_policy: SnapshotPolicy,
     /// How recovery is shown.
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
     /// Called when the disk fails; the default ends the process.
@@ -81,7 +81,7 @@ impl Settings {
             receipts: None,
             clock: Arc::new(crate::host::SystemClock::new()),
             bounds: Bounds::default(),
-            rhythm: Rhythm::default(),
+            snapshot_policy: SnapshotPolicy::default(),
             progress: Box::new(|_| ()),
             on_failure: Arc::new(super::end_process),
         }

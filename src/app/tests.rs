@@ -1,8 +1,8 @@
 //! Tests of a running gate without a network: in-process load, snapshots, backups.
 
-use super::{Data, Gate, InProcessLoad, InProcessSettings, Rhythm, Settings};
-use crate::actors::keeper::Backup;
+use super::{Data, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
 use crate::actors::shard_actor::Look;
+use crate::actors::snapshot_scheduler::Backup;
 use crate::app::Figures;
 use crate::console::{self, Filter, Page, Request, SessionRow, Views};
 use crate::host::SystemClock;
@@ -22,14 +22,14 @@ const TARIFF: &str = r#"{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn gate(data: &Path, rhythm: Rhythm) -> Gate {
+fn gate(data: &Path, snapshot_policy: SnapshotPolicy) -> Gate {
     let tariff = Tariff::parse(TARIFF).unwrap().tariff;
     let data =
         Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 }, owner: None };
     Gate::start(Settings {
         shards: 2,
         tariff_resolver: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),
-        rhythm,
+        snapshot_policy,
         ..Settings::bare(data)
     })
     .unwrap()
@@ -47,7 +47,7 @@ fn wait_for(in_process: &InProcessLoad, readings: u64) {
 #[test]
 fn readings_wait_while_the_log_is_made_shorter() {
     let place = tempfile::tempdir().unwrap();
-    let gate = gate(&place.path().join("data"), Rhythm::log_below(0, Duration::from_secs(3_600)));
+    let gate = gate(&place.path().join("data"), SnapshotPolicy::log_below(0, Duration::from_secs(3_600)));
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
     in_process.open(&gate, PATIENCE).unwrap();
@@ -65,7 +65,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
     let bound = 2 * 1024 * 1024;
-    let gate = gate(&data, Rhythm::log_below(bound, Duration::from_secs(3_600)));
+    let gate = gate(&data, SnapshotPolicy::log_below(bound, Duration::from_secs(3_600)));
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(200), Arc::new(SystemClock::new())).unwrap();
     in_process.open(&gate, PATIENCE).unwrap();
@@ -93,7 +93,7 @@ fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not(
     for (rounds, takes) in [(300, true), (2, false)] {
         let place = tempfile::tempdir().unwrap();
         let data = place.path().join("data");
-        let gate = gate(&data, Rhythm::log_below(1 << 40, Duration::from_secs(3_600)));
+        let gate = gate(&data, SnapshotPolicy::log_below(1 << 40, Duration::from_secs(3_600)));
         let mut in_process =
             InProcessLoad::new(&gate, InProcessSettings::one_each(100), Arc::new(SystemClock::new())).unwrap();
         in_process.open(&gate, PATIENCE).unwrap();
@@ -113,7 +113,7 @@ fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not(
 fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let place = tempfile::tempdir().unwrap();
     let at = |name: &str| place.path().join(name);
-    let running = gate(&at("data"), Rhythm::default());
+    let running = gate(&at("data"), SnapshotPolicy::default());
     let mut in_process =
         InProcessLoad::new(&running, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
     in_process.open(&running, PATIENCE).unwrap();
@@ -123,7 +123,7 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     in_process.round(|_| Some(Instant::now()));
     wait_for(&in_process, 120);
     let (reply, taken) = mpsc::channel();
-    assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
+    assert!(running.directory().snapshot_scheduler().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
     // It goes on meanwhile.
     for round in 3..10 {
         in_process.round(|_| Some(Instant::now()));
@@ -132,13 +132,13 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let manifest = taken.recv_timeout(PATIENCE).unwrap().unwrap();
     assert_eq!(backup::check(&at("backup")).unwrap(), manifest);
     let (reply, again) = mpsc::channel();
-    assert!(running.directory().keeper().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
+    assert!(running.directory().snapshot_scheduler().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
     assert!(again.recv_timeout(PATIENCE).unwrap().is_err(), "never over another one");
     running.stop();
 
     backup::restore(&at("backup"), &at("restored")).unwrap();
     assert!(journal::verify(&at("restored")).unwrap().whole);
-    let again = gate(&at("restored"), Rhythm::default());
+    let again = gate(&at("restored"), SnapshotPolicy::default());
     let figures = Figures::gather(again.directory()).unwrap();
     assert_eq!((figures.sessions_charging, figures.books_imbalance_minor), (60, 0));
     assert!((120..=540).contains(&figures.readings), "what was durable when it was taken: {}", figures.readings);
@@ -149,7 +149,7 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
 #[test]
 fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let place = tempfile::tempdir().unwrap();
-    let gate = gate(&place.path().join("data"), Rhythm::default());
+    let gate = gate(&place.path().join("data"), SnapshotPolicy::default());
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
     in_process.open(&gate, PATIENCE).unwrap();

@@ -5,14 +5,14 @@ use super::scrape::CommitDurations;
 use crate::accounting::archive_record::Billing;
 use crate::actors::archivist::Archivist;
 use crate::actors::directory::Directory;
-use crate::actors::keeper::{self, Keeper};
 use crate::actors::shard_actor::{self, ShardActor};
+use crate::actors::snapshot_scheduler::{self, SnapshotScheduler};
 use crate::actors::writer::{Commitment, JournalWriter};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
 use crate::node::log_figures::LogFigures;
-use crate::node::rhythm::Rhythm;
 use crate::node::shard::Shard;
+use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::units::Clock;
 use actix::{Actor, Addr};
 use actix_rt::{Arbiter, ArbiterHandle, System};
@@ -40,7 +40,7 @@ pub(super) struct Kept {
     pub snapshots: Arc<Snapshots>,
     pub data: Option<DataDir>,
     pub figures: Arc<LogFigures>,
-    pub rhythm: Rhythm,
+    pub snapshot_policy: SnapshotPolicy,
 }
 
 /// The threads of the actors.
@@ -82,7 +82,7 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         });
         directory.set_archivist(archivist);
     }
-    let Kept { snapshots, data, figures, rhythm } = kept;
+    let Kept { snapshots, data, figures, snapshot_policy } = kept;
     let written = figures.clone();
     let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         let observe = move |commitment: Commitment| {
@@ -109,8 +109,15 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         arbiters.push(arbiter);
     }
     directory.set_shards(addresses);
-    let around =
-        keeper::Surroundings { snapshots, data, directory: directory.clone(), writer: writer.clone(), figures };
-    directory.set_keeper(Keeper::start_in_arbiter(&Arbiter::new().handle(), move |_| Keeper::new(around, rhythm)));
+    let around = snapshot_scheduler::Surroundings {
+        snapshots,
+        data,
+        directory: directory.clone(),
+        writer: writer.clone(),
+        figures,
+    };
+    directory.set_snapshot_scheduler(SnapshotScheduler::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        SnapshotScheduler::new(around, snapshot_policy)
+    }));
     (writer, arbiters, Arbiter::new().handle())
 }

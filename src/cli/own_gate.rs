@@ -2,7 +2,7 @@
 
 use super::{CliError, Exit};
 use crate::app::keys;
-use crate::app::{Assigned, Data, Gate, ListenerSettings, Receipts, Rhythm, Settings};
+use crate::app::{Assigned, Data, Gate, ListenerSettings, Receipts, Settings, SnapshotPolicy};
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::message::Subject;
@@ -83,7 +83,7 @@ impl OwnGate {
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),
             clock,
-            rhythm: Rhythm::default(),
+            snapshot_policy: SnapshotPolicy::default(),
             bounds: Bounds::default(),
             progress: Box::new(|_| ()),
             on_failure: Arc::new(|failure| {

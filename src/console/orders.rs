@@ -9,7 +9,7 @@ use super::sessions;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
-use crate::actors::keeper::Backup;
+use crate::actors::snapshot_scheduler::Backup;
 use crate::host::wall_clock;
 use crate::node::output::{OrderReply, Ordered};
 use crate::node::shard::Input;
@@ -393,9 +393,9 @@ fn back_up(directory: &Directory, BackUp { to }: BackUp) -> Result<Value, Refuse
     if !to.is_absolute() {
         return Err(Refused::usage(format!("{}: wanted a whole path", to.display())));
     }
-    let keeper = directory.keeper().ok_or_else(Refused::busy)?;
+    let snapshot_scheduler = directory.snapshot_scheduler().ok_or_else(Refused::busy)?;
     let (reply, taken) = mpsc::channel();
-    keeper.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
+    snapshot_scheduler.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
     match taken.recv_timeout(BACKUP_PATIENCE) {
         Ok(Ok(manifest)) => {
             let mut document = json!({ "schema": "wattstile.backup/1" });

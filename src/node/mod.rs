@@ -38,12 +38,12 @@ pub mod processor;
 mod processor_connections;
 mod processor_registry;
 pub mod replay;
-pub mod rhythm;
 pub mod session;
 pub mod session_record;
 pub mod settling;
 pub mod shard;
 pub mod snapshot;
+pub mod snapshot_policy;
 pub mod snapshot_schedule;
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,9 @@
 //! A round that fails (a full disk) is reported, and begun again later; the log only grows meanwhile.
 
 use super::log_figures::LogFigures;
-use super::rhythm::{Growth, Rhythm};
 use super::shard::Shard;
 use super::snapshot::Taken;
+use super::snapshot_policy::{Growth, SnapshotPolicy};
 use crate::journal::{Pace, Sequence, Sequences, Snapshots};
 use crate::limits;
 use crate::units::PartitionId;
@@ -64,7 +64,7 @@ pub enum Asked {
 pub struct Schedule<W> {
     snapshots: Arc<Snapshots>,
     figures: Arc<LogFigures>,
-    rhythm: Rhythm,
+    snapshot_policy: SnapshotPolicy,
     partitions: u16,
     shards: u16,
     round: Option<Round<W>>,
@@ -148,13 +148,13 @@ impl<W> Schedule<W> {
     pub fn new(
         snapshots: Arc<Snapshots>,
         figures: Arc<LogFigures>,
-        rhythm: Rhythm,
+        snapshot_policy: SnapshotPolicy,
         (partitions, shards): (u16, u16),
     ) -> Schedule<W> {
         Schedule {
             snapshots,
             figures,
-            rhythm,
+            snapshot_policy,
             partitions,
             shards,
             round: None,
@@ -170,7 +170,7 @@ impl<W> Schedule<W> {
     /// Begins a round when one is wanted or there is none, and lets the partitions have their turns whose turn it is. Every
     /// [`LOOK`].
     pub fn go_on(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
-        let (written, stride) = (self.figures.written(), self.rhythm.log_bytes);
+        let (written, stride) = (self.figures.written(), self.snapshot_policy.log_bytes);
         self.look_whether_trimmed(doing);
         if !self.has_some_under_way() {
             self.look_whether_over(now, doing);
@@ -254,7 +254,7 @@ impl<W> Schedule<W> {
             since: now.saturating_duration_since(round.begun),
             stride: round.stride,
         };
-        if !round.hurried && round.turns >= self.rhythm.turns(self.partitions, log) {
+        if !round.hurried && round.turns >= self.snapshot_policy.turns(self.partitions, log) {
             return None;
         }
         let idle = |shard: &usize| {
@@ -317,7 +317,7 @@ impl<W> Schedule<W> {
         self.covered = round.log_at;
         self.untrimmed.extend(round.waiting);
         self.trim(doing);
-        let stride = self.rhythm.stride(round.took, took);
+        let stride = self.snapshot_policy.stride(round.took, took);
         self.begin(self.figures.written(), stride, false, now);
     }
 

@@ -437,12 +437,12 @@ fn server_config(
     material: &Material,
     verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, TlsError> {
-    let keeper = Arc::new(DoorKeeper { policy: policy.clone(), verifier });
+    let snapshot_scheduler = Arc::new(DoorKeeper { policy: policy.clone(), verifier });
     let versions = if policy.tls12 { rustls::ALL_VERSIONS } else { &[&rustls::version::TLS13][..] };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(TlsError::Own)?
-        .with_client_cert_verifier(keeper)
+        .with_client_cert_verifier(snapshot_scheduler)
         .with_single_cert(material.own.chain.clone(), material.own.key.clone_key())
         .map_err(TlsError::Own)?;
     config.send_tls13_tickets = 0;

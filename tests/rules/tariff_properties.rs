@@ -203,7 +203,7 @@ proptest! {
         text in tariff_text(false, true),
         session in session(HOUR_MS),
         resolution in prop::sample::select(vec![1_i64, 1_000, 1_000_000, 10_000_000, 100_000_000]),
-        rhythm in 1_000..90_000_i64,
+        snapshot_policy in 1_000..90_000_i64,
         told in prop::collection::vec(prop::sample::select(vec![None, None, None, Some(0_i64), Some(1_400_000)]), 1..8),
     ) {
         let tariff = parse(&text);
@@ -216,7 +216,7 @@ proptest! {
         let mut count = 0_usize;
         for corner in &all {
             let (span, rise) = (corner.at.since(from).ms(), corner.register.microwatt_hours() - register);
-            for part in (0..span).step_by(usize::try_from(rhythm).unwrap()).skip(1).chain([span]) {
+            for part in (0..span).step_by(usize::try_from(snapshot_policy).unwrap()).skip(1).chain([span]) {
                 let at = from.saturating_add(TimeSpan::from_ms(part));
                 let truth = register - 1_000_000_000_000 + rise / span * part;
                 let told = told[count % told.len()].map(Power::from_milliwatts);

@@ -379,7 +379,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         receipt_base: String::new(),
         receipts: Some(super::Receipts::default()),
         clock: pace.clock.clone(),
-        rhythm: crate::node::rhythm::Rhythm::default(),
+        snapshot_policy: crate::node::snapshot_policy::SnapshotPolicy::default(),
         bounds: Bounds::default(),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),

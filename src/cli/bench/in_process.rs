@@ -3,7 +3,7 @@
 use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
 use super::readings::{Args, Measured};
-use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Rhythm, Settings};
+use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
 use crate::host::ProcessUsage;
 use crate::host::SystemClock;
 use crate::journal::Layout;
@@ -29,7 +29,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         shards: args.shards,
         // Opening millions takes minutes, and the first ones send nothing until the last one is open.
         policy: Policy { no_start: TimeSpan::from_secs(3_600), ..Policy::default() },
-        rhythm: Rhythm::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
+        snapshot_policy: SnapshotPolicy::log_below(args.log_mib << 20, Duration::from_secs(15 * 60)),
         tariff_resolver: Box::new(Assigned::everywhere(tariff, "Europe/Amsterdam").map_err(CliError::failed)?),
         ..Settings::bare(Data::Directory {
             path: folder.path().join("data"),

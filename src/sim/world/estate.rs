@@ -8,7 +8,7 @@ use crate::message::Code;
 use crate::node::credential_links::CredentialLinks;
 use crate::node::node_config::{NodeConfig, Routes, SeriesNames, TariffAssignment, TariffResolver};
 use crate::node::offline_authorizations::OfflineAuthorizations;
-use crate::node::rhythm::Rhythm;
+use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::dice::Dice;
@@ -54,7 +54,7 @@ pub(super) struct Estate {
     pub archive: Arc<Archive>,
     pub billing: Arc<Billing>,
     /// When snapshots are taken, and how long the log may be.
-    pub rhythm: Rhythm,
+    pub snapshot_policy: SnapshotPolicy,
     /// Where the gate's measure of waits begins. Only differences count, so that it is the same in every run.
     origin: Instant,
     /// Up to which record of each partition the log may be trimmed.
@@ -103,7 +103,10 @@ impl Estate {
             snapshots: Arc::new(Snapshots::in_memory(PARTITIONS)),
             archive: Arc::new(Archive::in_memory()),
             billing: Arc::new(billing),
-            rhythm: Rhythm::log_below(if loses { LOG_BYTES[log_bytes] } else { 512 << 20 }, SNAPSHOTS_EVERY),
+            snapshot_policy: SnapshotPolicy::log_below(
+                if loses { LOG_BYTES[log_bytes] } else { 512 << 20 },
+                SNAPSHOTS_EVERY,
+            ),
             origin: Instant::now(),
             trimmed: Mutex::new(vec![0; usize::from(PARTITIONS)]),
             tariff_resolver: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),

@@ -109,7 +109,7 @@ impl Process {
             (0..node_config.shards).map(|index| Rebuilding { shard: Shard::new(node_config.clone(), index, now), now });
         let (log, workers, recovered) = recover(store, &estate.snapshots, workers.collect(), &|_| ())?;
         let instant = estate.instant(now);
-        let figures = Arc::new(LogFigures::new(&recovered, &log, estate.rhythm.bound(), instant));
+        let figures = Arc::new(LogFigures::new(&recovered, &log, estate.snapshot_policy.bound(), instant));
         let driver = |rebuilt: Rebuilding| {
             let mut shard = rebuilt.shard;
             shard.continue_after(log.sequences().clone());
@@ -117,7 +117,7 @@ impl Process {
         };
         let drivers: Vec<Driver> = workers.into_iter().map(driver).collect();
         let sizes = (node_config.partitions, node_config.shards);
-        let schedule = Schedule::new(estate.snapshots.clone(), figures.clone(), estate.rhythm, sizes);
+        let schedule = Schedule::new(estate.snapshots.clone(), figures.clone(), estate.snapshot_policy, sizes);
         let outputs = OutputDispatcher {
             desk: Arc::new(Desk::new(node_config.clone(), estate.loses)),
             archiver: Archiver::new(estate.archive.clone(), estate.billing.clone()),

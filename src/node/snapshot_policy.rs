@@ -7,20 +7,20 @@ const CALM: u32 = 10;
 
 /// When snapshots are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rhythm {
+pub struct SnapshotPolicy {
     /// Bytes of the log in which every partition has its turn.
     pub log_bytes: u64,
     /// Time in which every partition has its turn if the log has grown at all.
     pub every: Duration,
 }
 
-impl Rhythm {
+impl SnapshotPolicy {
     /// A rhythm that keeps the log below so many bytes. Every partition has its turn in a sixth of that: so the log has room for
     /// what is between the older of the two snapshots of each partition and now, and for the part of a generation (32 MiB) that
     /// cannot go yet. Where snapshots would take much of the time that way, it is three fifths of the bound instead, and the
     /// log goes up to the newer snapshots: one costs the same, however much it lets go.
-    pub const fn log_below(bytes: u64, every: Duration) -> Rhythm {
-        Rhythm { log_bytes: bytes / 6, every }
+    pub const fn log_below(bytes: u64, every: Duration) -> SnapshotPolicy {
+        SnapshotPolicy { log_bytes: bytes / 6, every }
     }
 
     /// Below how many bytes it keeps the log.
@@ -58,10 +58,10 @@ pub(super) struct Growth {
     pub stride: u64,
 }
 
-impl Default for Rhythm {
+impl Default for SnapshotPolicy {
     /// 512 MiB, and a quarter of an hour.
-    fn default() -> Rhythm {
-        Rhythm::log_below(512 * 1024 * 1024, Duration::from_secs(15 * 60))
+    fn default() -> SnapshotPolicy {
+        SnapshotPolicy::log_below(512 * 1024 * 1024, Duration::from_secs(15 * 60))
     }
 }
 
@@ -71,13 +71,13 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    fn rhythm() -> Rhythm {
-        Rhythm::log_below(600 * MIB, Duration::from_secs(900))
+    fn snapshot_policy() -> SnapshotPolicy {
+        SnapshotPolicy::log_below(600 * MIB, Duration::from_secs(900))
     }
 
     fn turns(grown_mib: u64, used_mib: u64, since_s: u64, stride_mib: u64) -> u64 {
         let (grown, used, stride) = (grown_mib * MIB, used_mib * MIB, stride_mib * MIB);
-        rhythm().turns(64, Growth { grown, used, since: Duration::from_secs(since_s), stride })
+        snapshot_policy().turns(64, Growth { grown, used, since: Duration::from_secs(since_s), stride })
     }
 
     #[test]
@@ -98,8 +98,9 @@ mod tests {
 
     #[test]
     fn snapshots_that_take_much_of_the_time_are_taken_as_rarely_as_can_be() {
-        let stride =
-            |snapshots, round| rhythm().stride(Duration::from_secs(snapshots), Duration::from_secs(round)) / MIB;
+        let stride = |snapshots, round| {
+            snapshot_policy().stride(Duration::from_secs(snapshots), Duration::from_secs(round)) / MIB
+        };
         assert_eq!([stride(0, 1), stride(1, 10), stride(1, 9)], [100, 100, 360]);
     }
 }

@@ -11,9 +11,9 @@ use crate::journal::backup::Manifest;
 use crate::journal::{DataDir, Failure, Sequence, Sequences, Snapshots};
 use crate::limits;
 use crate::node::log_figures::LogFigures;
-use crate::node::rhythm::Rhythm;
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
+use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::node::snapshot_schedule::{Asked, Doing, LOOK, Schedule};
 use crate::units::PartitionId;
 use actix::prelude::SendError;
@@ -70,7 +70,7 @@ impl Message for Swept {
 }
 
 /// The keeper.
-pub struct Keeper {
+pub struct SnapshotScheduler {
     schedule: Schedule<mpsc::Sender<bool>>,
     data: Option<DataDir>,
     directory: Arc<Directory>,
@@ -95,7 +95,7 @@ pub struct Surroundings {
 struct Errands<'a> {
     directory: &'a Directory,
     writer: &'a Addr<JournalWriter>,
-    keeper: Addr<Keeper>,
+    snapshot_scheduler: Addr<SnapshotScheduler>,
 }
 
 impl Doing for Errands<'_> {
@@ -104,7 +104,7 @@ impl Doing for Errands<'_> {
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
         let shard = Shard::of(partition, self.directory.node_config().shards);
         let Some(shard) = self.directory.shards().get(usize::from(shard)) else { return Asked::Busy };
-        match shard.try_send(TakeSnapshot { partition, unless, reply: self.keeper.clone() }) {
+        match shard.try_send(TakeSnapshot { partition, unless, reply: self.snapshot_scheduler.clone() }) {
             Ok(()) => Asked::Taken,
             Err(SendError::Full(_)) => Asked::Busy,
             Err(SendError::Closed(_)) => Asked::Gone,
@@ -122,19 +122,22 @@ impl Doing for Errands<'_> {
     }
 }
 
-impl Keeper {
+impl SnapshotScheduler {
     /// A keeper.
-    pub fn new(around: Surroundings, rhythm: Rhythm) -> Keeper {
+    pub fn new(around: Surroundings, snapshot_policy: SnapshotPolicy) -> SnapshotScheduler {
         let Surroundings { snapshots, data, directory, writer, figures } = around;
         let node_config = directory.node_config();
-        let schedule = Schedule::new(snapshots, figures, rhythm, (node_config.partitions, node_config.shards));
-        Keeper { schedule, data, directory, writer }
+        let schedule = Schedule::new(snapshots, figures, snapshot_policy, (node_config.partitions, node_config.shards));
+        SnapshotScheduler { schedule, data, directory, writer }
     }
 
     /// The schedule, and what it has to do its work with.
-    fn parts<'a>(&'a mut self, context: &Context<Keeper>) -> (&'a mut Schedule<mpsc::Sender<bool>>, Errands<'a>) {
-        let keeper = context.address();
-        (&mut self.schedule, Errands { directory: &self.directory, writer: &self.writer, keeper })
+    fn parts<'a>(
+        &'a mut self,
+        context: &Context<SnapshotScheduler>,
+    ) -> (&'a mut Schedule<mpsc::Sender<bool>>, Errands<'a>) {
+        let snapshot_scheduler = context.address();
+        (&mut self.schedule, Errands { directory: &self.directory, writer: &self.writer, snapshot_scheduler })
     }
 
     fn back_up(&mut self, Backup { to, reply }: Backup) {
@@ -165,22 +168,22 @@ impl Keeper {
     }
 }
 
-impl Actor for Keeper {
-    type Context = Context<Keeper>;
+impl Actor for SnapshotScheduler {
+    type Context = Context<SnapshotScheduler>;
 
-    fn started(&mut self, context: &mut Context<Keeper>) {
+    fn started(&mut self, context: &mut Context<SnapshotScheduler>) {
         context.set_mailbox_capacity(limits::KEEPER_MAILBOX.max(self.directory.shards().len()));
-        context.run_interval(LOOK, |keeper, context| {
-            let (schedule, mut errands) = keeper.parts(context);
+        context.run_interval(LOOK, |snapshot_scheduler, context| {
+            let (schedule, mut errands) = snapshot_scheduler.parts(context);
             schedule.go_on(Instant::now(), &mut errands);
         });
     }
 }
 
-impl Handler<Swept> for Keeper {
+impl Handler<Swept> for SnapshotScheduler {
     type Result = ();
 
-    fn handle(&mut self, Swept { partition, taken }: Swept, context: &mut Context<Keeper>) {
+    fn handle(&mut self, Swept { partition, taken }: Swept, context: &mut Context<SnapshotScheduler>) {
         let (schedule, mut errands) = self.parts(context);
         if let Some(taken) = taken {
             schedule.keep(&taken, &mut errands);
@@ -190,19 +193,19 @@ impl Handler<Swept> for Keeper {
     }
 }
 
-impl Handler<Backup> for Keeper {
+impl Handler<Backup> for SnapshotScheduler {
     type Result = ();
 
-    fn handle(&mut self, backup: Backup, _: &mut Context<Keeper>) {
+    fn handle(&mut self, backup: Backup, _: &mut Context<SnapshotScheduler>) {
         self.schedule.pause();
         self.back_up(backup);
     }
 }
 
-impl Handler<Dismiss> for Keeper {
+impl Handler<Dismiss> for SnapshotScheduler {
     type Result = ();
 
-    fn handle(&mut self, Dismiss(dismissed): Dismiss, context: &mut Context<Keeper>) {
+    fn handle(&mut self, Dismiss(dismissed): Dismiss, context: &mut Context<SnapshotScheduler>) {
         self.data = None;
         self.schedule.pause();
         context.stop();
@@ -211,10 +214,10 @@ impl Handler<Dismiss> for Keeper {
     }
 }
 
-impl Handler<Round> for Keeper {
+impl Handler<Round> for SnapshotScheduler {
     type Result = ();
 
-    fn handle(&mut self, Round { over, unless_below }: Round, context: &mut Context<Keeper>) {
+    fn handle(&mut self, Round { over, unless_below }: Round, context: &mut Context<SnapshotScheduler>) {
         let (schedule, mut errands) = self.parts(context);
         // One that may not wait is dropped: its receiver is told that there will be no answer.
         let _ = schedule.want(over, unless_below, Instant::now(), &mut errands);
