@@ -10,7 +10,7 @@ use super::threads::{Kept, Parts, Running, run};
 use crate::actors::archivist::Finish;
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Drain;
-use crate::actors::snapshot_scheduler::{Dismiss, Round, SnapshotScheduler};
+use crate::actors::snapshot_scheduler::{Cycle, Dismiss, SnapshotScheduler};
 use crate::actors::writer::{CloseLog, JournalWriter};
 use crate::console::{Console, ConsoleError, Listening, Views};
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
@@ -299,7 +299,7 @@ impl Gate {
     fn round(&self, unless_below: u64, patience: Duration) -> bool {
         let (over, when) = mpsc::channel();
         let asked = |snapshot_scheduler: &Addr<SnapshotScheduler>| {
-            snapshot_scheduler.try_send(Round { over, unless_below }).is_ok()
+            snapshot_scheduler.try_send(Cycle { over, unless_below }).is_ok()
         };
         self.directory.snapshot_scheduler().is_some_and(asked) && when.recv_timeout(patience) == Ok(true)
     }
