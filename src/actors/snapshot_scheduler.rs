@@ -39,14 +39,14 @@ impl Message for Backup {
 
 /// Give all partitions their turn now, one after the other, and confirm when that is over and the log trimmed, and
 /// whether it succeeded.
-pub struct Round {
+pub struct Cycle {
     /// Receives the result.
     pub over: mpsc::Sender<bool>,
     /// Least growth of the log, in bytes, since the last cycle began; below it the cycle ends at once.
     pub unless_below: u64,
 }
 
-impl Message for Round {
+impl Message for Cycle {
     type Result = ();
 }
 
@@ -214,10 +214,10 @@ impl Handler<Dismiss> for SnapshotScheduler {
     }
 }
 
-impl Handler<Round> for SnapshotScheduler {
+impl Handler<Cycle> for SnapshotScheduler {
     type Result = ();
 
-    fn handle(&mut self, Round { over, unless_below }: Round, context: &mut Context<SnapshotScheduler>) {
+    fn handle(&mut self, Cycle { over, unless_below }: Cycle, context: &mut Context<SnapshotScheduler>) {
         let (schedule, mut errands) = self.parts(context);
         // One that may not wait is dropped: its receiver is told that there will be no answer.
         let _ = schedule.want(over, unless_below, Instant::now(), &mut errands);

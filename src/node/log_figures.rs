@@ -16,7 +16,7 @@ pub struct LogFigures {
     /// What it may take.
     bound: u64,
     /// Snapshots are being taken that will let some of it go.
-    relief: AtomicBool,
+    compaction: AtomicBool,
     /// When the figures were begun, and after how many milliseconds all partitions last had their snapshots.
     begun: Instant,
     snapshots_ms: AtomicU64,
@@ -34,7 +34,7 @@ impl LogFigures {
             records: AtomicU64::new(recovered.records),
             trims: AtomicU64::new(0),
             bound,
-            relief: AtomicBool::new(false),
+            compaction: AtomicBool::new(false),
             begun: now,
             snapshots_ms: AtomicU64::new(0),
             snapshot_failures: AtomicU64::new(0),
@@ -49,12 +49,12 @@ impl LogFigures {
     /// As long as it may be but for what is under way already, while snapshots are being taken that will change that: what can
     /// wait waits until then. While snapshots fail (a full disk) the log grows beyond its bound rather than stop all charging.
     pub fn is_full(&self) -> bool {
-        self.used() >= self.bound - self.bound / 32 && self.relief.load(Ordering::Relaxed)
+        self.used() >= self.bound - self.bound / 32 && self.compaction.load(Ordering::Relaxed)
     }
 
     /// Notes whether snapshots are being taken.
     pub(super) fn set_relief(&self, coming: bool) {
-        self.relief.store(coming, Ordering::Relaxed);
+        self.compaction.store(coming, Ordering::Relaxed);
     }
 
     /// Counts a group commit.

@@ -29,8 +29,8 @@ impl SnapshotPolicy {
     }
 
     /// Bytes in which every partition is to have its turn, after a round for which the snapshots took so much of the time.
-    pub(super) fn stride(&self, snapshots: Duration, round: Duration) -> u64 {
-        if snapshots * CALM <= round { self.log_bytes } else { self.bound() / 5 * 3 }
+    pub(super) fn interval(&self, snapshots: Duration, cycle: Duration) -> u64 {
+        if snapshots * CALM <= cycle { self.log_bytes } else { self.bound() / 5 * 3 }
     }
 
     /// How many of so many partitions are to have had their turn in a round.
@@ -39,7 +39,7 @@ impl SnapshotPolicy {
         let turns = match log.grown {
             0 => 0,
             _ if log.used >= self.bound() / 16 * 15 => u128::from(partitions),
-            grown => share(grown.into(), log.stride.into()).max(share(log.since.as_millis(), self.every.as_millis())),
+            grown => share(grown.into(), log.interval.into()).max(share(log.since.as_millis(), self.every.as_millis())),
         };
         u64::try_from(turns).unwrap_or(u64::MAX)
     }
@@ -55,7 +55,7 @@ pub(super) struct Growth {
     /// How long ago the round began.
     pub since: Duration,
     /// Bytes in which every partition is to have its turn.
-    pub stride: u64,
+    pub interval: u64,
 }
 
 impl Default for SnapshotPolicy {
@@ -76,8 +76,8 @@ mod tests {
     }
 
     fn turns(grown_mib: u64, used_mib: u64, since_s: u64, stride_mib: u64) -> u64 {
-        let (grown, used, stride) = (grown_mib * MIB, used_mib * MIB, stride_mib * MIB);
-        snapshot_policy().turns(64, Growth { grown, used, since: Duration::from_secs(since_s), stride })
+        let (grown, used, interval) = (grown_mib * MIB, used_mib * MIB, stride_mib * MIB);
+        snapshot_policy().turns(64, Growth { grown, used, since: Duration::from_secs(since_s), interval })
     }
 
     #[test]
@@ -98,9 +98,9 @@ mod tests {
 
     #[test]
     fn snapshots_that_take_much_of_the_time_are_taken_as_rarely_as_can_be() {
-        let stride = |snapshots, round| {
-            snapshot_policy().stride(Duration::from_secs(snapshots), Duration::from_secs(round)) / MIB
+        let interval = |snapshots, cycle| {
+            snapshot_policy().interval(Duration::from_secs(snapshots), Duration::from_secs(cycle)) / MIB
         };
-        assert_eq!([stride(0, 1), stride(1, 10), stride(1, 9)], [100, 100, 360]);
+        assert_eq!([interval(0, 1), interval(1, 10), interval(1, 9)], [100, 100, 360]);
     }
 }

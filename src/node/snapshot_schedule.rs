@@ -67,7 +67,7 @@ pub struct Schedule<W> {
     snapshot_policy: SnapshotPolicy,
     partitions: u16,
     shards: u16,
-    round: Option<Round<W>>,
+    cycle: Option<Cycle<W>>,
     /// Snapshots that each shard has under way, by when they were asked for, the oldest first.
     under_way: Vec<VecDeque<Instant>>,
     /// What had been written to the log when the last round began that came to its end: all partitions have younger snapshots.
@@ -82,12 +82,12 @@ pub struct Schedule<W> {
 }
 
 /// Every partition once.
-struct Round<W> {
+struct Cycle<W> {
     begun: Instant,
     /// What had been written to the log when it began.
     log_at: u64,
     /// Bytes of the log in which it is to come to its end.
-    stride: u64,
+    interval: u64,
     /// It is wanted now, however little the log has grown.
     hurried: bool,
     /// Who waits for it.
@@ -157,7 +157,7 @@ impl<W> Schedule<W> {
             snapshot_policy,
             partitions,
             shards,
-            round: None,
+            cycle: None,
             under_way: vec![VecDeque::new(); usize::from(shards)],
             covered: 0,
             trimming: Trimming::default(),
@@ -170,15 +170,15 @@ impl<W> Schedule<W> {
     /// Begins a round when one is wanted or there is none, and lets the partitions have their turns whose turn it is. Every
     /// [`LOOK`].
     pub fn go_on(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
-        let (written, stride) = (self.figures.written(), self.snapshot_policy.log_bytes);
+        let (written, interval) = (self.figures.written(), self.snapshot_policy.log_bytes);
         self.look_whether_trimmed(doing);
         if !self.has_some_under_way() {
             self.look_whether_over(now, doing);
-            match (&self.round, self.retry_at) {
-                _ if !self.wanted.is_empty() => self.begin(written, stride, true, now),
+            match (&self.cycle, self.retry_at) {
+                _ if !self.wanted.is_empty() => self.begin(written, interval, true, now),
                 (Some(_), _) => {}
-                (None, None) => self.begin(0, stride, false, now),
-                (None, Some(at)) if at <= now => self.begin(written, stride, true, now),
+                (None, None) => self.begin(0, interval, false, now),
+                (None, Some(at)) if at <= now => self.begin(written, interval, true, now),
                 (None, Some(_)) => {}
             }
         }
@@ -203,8 +203,8 @@ impl<W> Schedule<W> {
             doing.over(waiting, true);
             return Ok(());
         }
-        let joined = self.round.as_mut().filter(|round| round.hurried && !round.failed);
-        let wanted = joined.map_or(&mut self.wanted, |round| &mut round.waiting);
+        let joined = self.cycle.as_mut().filter(|cycle| cycle.hurried && !cycle.failed);
+        let wanted = joined.map_or(&mut self.wanted, |cycle| &mut cycle.waiting);
         if wanted.len() >= limits::KEEPER_WAITING {
             return Err(waiting);
         }
@@ -223,8 +223,8 @@ impl<W> Schedule<W> {
     /// A shard has answered: its snapshot is kept, or nothing has happened in that partition since the last one.
     pub fn answered(&mut self, partition: PartitionId, now: Instant, doing: &mut impl Doing<Waiting = W>) {
         let begun = self.under_way[usize::from(Shard::of(partition, self.shards))].pop_front();
-        if let Some((round, begun)) = self.round.as_mut().zip(begun) {
-            round.took += now.saturating_duration_since(begun) / u32::from(self.shards);
+        if let Some((cycle, begun)) = self.cycle.as_mut().zip(begun) {
+            cycle.took += now.saturating_duration_since(begun) / u32::from(self.shards);
         }
         self.go_on(now, doing);
     }
@@ -234,49 +234,49 @@ impl<W> Schedule<W> {
         self.figures.set_relief(false);
     }
 
-    /// Begins a round in which the log grows by `stride`, unless it is hurried.
-    fn begin(&mut self, log_at: u64, stride: u64, hurried: bool, now: Instant) {
+    /// Begins a round in which the log grows by `interval`, unless it is hurried.
+    fn begin(&mut self, log_at: u64, interval: u64, hurried: bool, now: Instant) {
         let mut left = vec![VecDeque::new(); usize::from(self.shards)];
         for partition in (0..self.partitions).map(PartitionId) {
             left[usize::from(Shard::of(partition, self.shards))].push_back(partition);
         }
         let waiting = std::mem::take(&mut self.wanted);
         let (turns, kept, took, failed) = (0, (0, 0), Duration::ZERO, false);
-        self.round = Some(Round { begun: now, log_at, stride, hurried, waiting, left, turns, kept, took, failed });
+        self.cycle = Some(Cycle { begun: now, log_at, interval, hurried, waiting, left, turns, kept, took, failed });
     }
 
     /// The shard whose partition has its turn, if one has: of those that may have one more under way the one with the most to do.
     fn next(&self, now: Instant) -> Option<usize> {
-        let round = self.round.as_ref().filter(|round| !round.failed)?;
+        let cycle = self.cycle.as_ref().filter(|cycle| !cycle.failed)?;
         let log = Growth {
-            grown: self.figures.written().saturating_sub(round.log_at),
+            grown: self.figures.written().saturating_sub(cycle.log_at),
             used: self.figures.used(),
-            since: now.saturating_duration_since(round.begun),
-            stride: round.stride,
+            since: now.saturating_duration_since(cycle.begun),
+            interval: cycle.interval,
         };
-        if !round.hurried && round.turns >= self.snapshot_policy.turns(self.partitions, log) {
+        if !cycle.hurried && cycle.turns >= self.snapshot_policy.turns(self.partitions, log) {
             return None;
         }
         let idle = |shard: &usize| {
-            self.under_way[*shard].len() < limits::SNAPSHOTS_UNDER_WAY && !round.left[*shard].is_empty()
+            self.under_way[*shard].len() < limits::SNAPSHOTS_UNDER_WAY && !cycle.left[*shard].is_empty()
         };
-        (0..round.left.len()).filter(idle).max_by_key(|shard| (round.left[*shard].len(), std::cmp::Reverse(*shard)))
+        (0..cycle.left.len()).filter(idle).max_by_key(|shard| (cycle.left[*shard].len(), std::cmp::Reverse(*shard)))
     }
 
     /// Asks a shard for its next partition. Not when it has more urgent things to do.
     fn ask(&mut self, shard: usize, now: Instant, doing: &mut impl Doing<Waiting = W>) -> bool {
-        let Some(round) = &mut self.round else { return false };
-        let Some(partition) = round.left[shard].pop_front() else { return false };
+        let Some(cycle) = &mut self.cycle else { return false };
+        let Some(partition) = cycle.left[shard].pop_front() else { return false };
         let known = self.snapshots.verified().last(partition);
         let unless = self.snapshots.is_settled(partition, known).then_some(known);
         match doing.take(partition, unless) {
             Asked::Taken => {
-                round.turns += 1;
+                cycle.turns += 1;
                 self.under_way[shard].push_back(now);
                 return true;
             }
-            Asked::Busy => round.left[shard].push_front(partition),
-            Asked::Gone => round.failed = true,
+            Asked::Busy => cycle.left[shard].push_front(partition),
+            Asked::Gone => cycle.failed = true,
         }
         false
     }
@@ -285,40 +285,40 @@ impl<W> Schedule<W> {
         let Taken { partition, sequence, pieces } = taken;
         let pace = if self.figures.is_strained() { Pace::Fast } else { Pace::Gentle };
         let written = self.snapshots.write_pieces(*partition, *sequence, pieces, pace);
-        let Some(round) = &mut self.round else { return };
+        let Some(cycle) = &mut self.cycle else { return };
         match written {
             Ok(()) => {
-                round.kept.0 += 1;
-                round.kept.1 += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+                cycle.kept.0 += 1;
+                cycle.kept.1 += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             }
             Err(failure) => {
                 tracing::error!(%partition, %failure, "a snapshot could not be kept; the log is not trimmed");
-                round.failed = true;
+                cycle.failed = true;
             }
         }
     }
 
     fn look_whether_over(&mut self, now: Instant, doing: &mut impl Doing<Waiting = W>) {
-        let over = |round: &mut Round<W>| round.failed || round.left.iter().all(VecDeque::is_empty);
-        let Some(round) = self.round.take_if(over) else { return };
-        self.figures.note_snapshots(!round.failed, now);
-        if round.failed {
+        let over = |cycle: &mut Cycle<W>| cycle.failed || cycle.left.iter().all(VecDeque::is_empty);
+        let Some(cycle) = self.cycle.take_if(over) else { return };
+        self.figures.note_snapshots(!cycle.failed, now);
+        if cycle.failed {
             self.retry_at = Some(now + RETRY);
-            for waiting in round.waiting {
+            for waiting in cycle.waiting {
                 doing.over(waiting, false);
             }
             return;
         }
-        let (took, (snapshots, bytes)) = (now.saturating_duration_since(round.begun), round.kept);
-        let log_bytes = self.figures.written().saturating_sub(round.log_at);
+        let (took, (snapshots, bytes)) = (now.saturating_duration_since(cycle.begun), cycle.kept);
+        let log_bytes = self.figures.written().saturating_sub(cycle.log_at);
         let ms = |took: Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let (took_ms, work_ms) = (ms(took), ms(round.took));
+        let (took_ms, work_ms) = (ms(took), ms(cycle.took));
         tracing::info!(snapshots, bytes, took_ms, work_ms, log_bytes, "all partitions have their snapshots");
-        self.covered = round.log_at;
-        self.untrimmed.extend(round.waiting);
+        self.covered = cycle.log_at;
+        self.untrimmed.extend(cycle.waiting);
         self.trim(doing);
-        let stride = self.snapshot_policy.stride(round.took, took);
-        self.begin(self.figures.written(), stride, false, now);
+        let interval = self.snapshot_policy.interval(cycle.took, took);
+        self.begin(self.figures.written(), interval, false, now);
     }
 
     /// Lets the log go as far as the snapshots allow, when the writer has done so before.
