@@ -1,6 +1,6 @@
 //! Addresses of actors: shards by partition, processors by id.
 
-use super::archivist::Archivist;
+use super::archiver_actor::ArchiverActor;
 use super::shard_actor::{ShardActor, Take};
 use super::snapshot_scheduler::SnapshotScheduler;
 use crate::message::Code;
@@ -25,7 +25,7 @@ pub struct Directory {
     node_config: Arc<NodeConfig>,
     shards: OnceLock<Vec<Addr<ShardActor>>>,
     processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
-    archivist: OnceLock<Addr<Archivist>>,
+    archiver: OnceLock<Addr<ArchiverActor>>,
     on_batch: OnceLock<OnBatch>,
     snapshot_scheduler: OnceLock<Addr<SnapshotScheduler>>,
     clock: Arc<dyn Clock>,
@@ -38,7 +38,7 @@ impl Directory {
             node_config,
             shards: OnceLock::new(),
             processors: ArcSwap::default(),
-            archivist: OnceLock::new(),
+            archiver: OnceLock::new(),
             on_batch: OnceLock::new(),
             snapshot_scheduler: OnceLock::new(),
             clock,
@@ -64,13 +64,13 @@ impl Directory {
     }
 
     /// Sets the actor that archives closed sessions; once, before the shards.
-    pub fn set_archivist(&self, archivist: Addr<Archivist>) {
-        let _ = self.archivist.set(archivist);
+    pub fn set_archiver(&self, archiver: Addr<ArchiverActor>) {
+        let _ = self.archiver.set(archiver);
     }
 
     /// The actor that archives closed sessions; without one they stay in memory.
-    pub fn archivist(&self) -> Option<&Addr<Archivist>> {
-        self.archivist.get()
+    pub fn archiver(&self) -> Option<&Addr<ArchiverActor>> {
+        self.archiver.get()
     }
 
     /// Sets the snapshot scheduler; once, after the shards.

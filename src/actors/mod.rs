@@ -1,4 +1,4 @@
-//! The actix actors around the [`node`](crate::node): shards, the log's writer, the keeper of snapshots, the archivist,
+//! The actix actors around the [`node`](crate::node): shards, the log's writer, the keeper of snapshots, the archiver,
 //! processors, and where each of them is.
 //!
 //! ```text
@@ -7,12 +7,12 @@
 //!                 Batch    │   ▼
 //!                          └─ JournalWriter ── Log ── sled
 //!   SnapshotScheduler ──TakeSnapshot──▶ ShardActor ──Taken──▶ SnapshotScheduler ── snapshots ──Trim──▶ JournalWriter
-//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──ToArchive──▶ Archivist ── receipt, archive
+//!   processor ──Callbacks──▶ ProcessorActor ──Take──▶ ShardActor ──ToArchive──▶ ArchiverActor ── receipt, archive
 //! ```
 //!
 //! Each has a bounded mailbox. Chargers, sessions and accounts are actors too ([`hosted_actors`]), hosted in the node's arenas.
 
-pub mod archivist;
+pub mod archiver_actor;
 pub mod directory;
 pub mod hosted_actors;
 pub mod processor_actor;

@@ -4,7 +4,7 @@
 //! clock into the driver, and what the driver hands out to connections, processors, other shards and the archive. It decides
 //! nothing.
 
-use super::archivist::Archivist;
+use super::archiver_actor::ArchiverActor;
 use super::directory::Directory;
 use super::snapshot_scheduler::{SnapshotScheduler, Swept};
 use super::turn::{Attach, ChargerOutlet, Detach};
@@ -138,8 +138,8 @@ impl ShardActor {
 }
 
 impl OutputDispatcher {
-    fn archivist(&self) -> Option<&Addr<Archivist>> {
-        self.directory.archivist()
+    fn archiver(&self) -> Option<&Addr<ArchiverActor>> {
+        self.directory.archiver()
     }
 }
 
@@ -191,12 +191,12 @@ impl Ports for OutputDispatcher {
     }
 
     fn has_archive(&self) -> bool {
-        self.archivist().is_some()
+        self.archiver().is_some()
     }
 
     fn archive(&mut self, wanted: ToArchive) -> bool {
-        let full = |archivist: &Addr<Archivist>| matches!(archivist.try_send(wanted), Err(SendError::Full(_)));
-        !self.archivist().is_some_and(full)
+        let full = |archiver: &Addr<ArchiverActor>| matches!(archiver.try_send(wanted), Err(SendError::Full(_)));
+        !self.archiver().is_some_and(full)
     }
 
     fn batch_whole(&mut self) {

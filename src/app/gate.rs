@@ -7,7 +7,7 @@ use super::reconciler::Reconciler;
 use super::scrape::{CommitDurations, Measured};
 use super::settings::{ListenerSettings, Settings};
 use super::threads::{Kept, Parts, Running, run};
-use crate::actors::archivist::Finish;
+use crate::actors::archiver_actor::Finish;
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::Drain;
 use crate::actors::snapshot_scheduler::{Cycle, Dismiss, SnapshotScheduler};
@@ -342,9 +342,9 @@ impl Gate {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        if let Some(archivist) = self.directory.archivist() {
+        if let Some(archiver) = self.directory.archiver() {
             let (written, when) = mpsc::channel();
-            if archivist.try_send(Finish(written)).is_ok() {
+            if archiver.try_send(Finish(written)).is_ok() {
                 let _ = when.recv_timeout(Duration::from_secs(10));
             }
         }

@@ -3,7 +3,7 @@
 use super::gate::StartError;
 use super::scrape::CommitDurations;
 use crate::accounting::archive_record::Billing;
-use crate::actors::archivist::Archivist;
+use crate::actors::archiver_actor::ArchiverActor;
 use crate::actors::directory::Directory;
 use crate::actors::shard_actor::{self, ShardActor};
 use crate::actors::snapshot_scheduler::{self, SnapshotScheduler};
@@ -77,10 +77,10 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
     let count = shards.len();
     if let Some((archive, billing)) = away {
         let (theirs, on_failure) = (directory.clone(), on_failure.clone());
-        let archivist = Archivist::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-            Archivist::new(archive, billing, theirs, Box::new(move |failure| on_failure(failure)))
+        let archiver = ArchiverActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+            ArchiverActor::new(archive, billing, theirs, Box::new(move |failure| on_failure(failure)))
         });
-        directory.set_archivist(archivist);
+        directory.set_archiver(archiver);
     }
     let Kept { snapshots, data, figures, snapshot_policy } = kept;
     let written = figures.clone();

@@ -31,23 +31,23 @@ impl Message for Finish {
     type Result = ();
 }
 
-/// The archivist.
-pub struct Archivist {
+/// The archiver.
+pub struct ArchiverActor {
     archiver: Archiver,
     directory: Arc<Directory>,
     on_failure: Box<dyn Fn(&Failure) + Send>,
     failed: bool,
 }
 
-impl Archivist {
-    /// An archivist of this archive.
+impl ArchiverActor {
+    /// An archiver of this archive.
     pub fn new(
         archive: Arc<Archive>,
         billing: Arc<Billing>,
         directory: Arc<Directory>,
         on_failure: Box<dyn Fn(&Failure) + Send>,
-    ) -> Archivist {
-        Archivist { archiver: Archiver::new(archive, billing), directory, on_failure, failed: false }
+    ) -> ArchiverActor {
+        ArchiverActor { archiver: Archiver::new(archive, billing), directory, on_failure, failed: false }
     }
 
     /// Tells shards what they are to be told; a full mailbox makes it wait.
@@ -62,19 +62,19 @@ impl Archivist {
     }
 }
 
-impl Actor for Archivist {
-    type Context = Context<Archivist>;
+impl Actor for ArchiverActor {
+    type Context = Context<ArchiverActor>;
 
-    fn started(&mut self, context: &mut Context<Archivist>) {
+    fn started(&mut self, context: &mut Context<ArchiverActor>) {
         context.set_mailbox_capacity(limits::ARCHIVE_MAILBOX);
-        context.run_interval(RETRY, |archivist, _| archivist.answer());
+        context.run_interval(RETRY, |archiver, _| archiver.answer());
     }
 }
 
-impl Handler<ToArchive> for Archivist {
+impl Handler<ToArchive> for ArchiverActor {
     type Result = ();
 
-    fn handle(&mut self, wanted: ToArchive, context: &mut Context<Archivist>) {
+    fn handle(&mut self, wanted: ToArchive, context: &mut Context<ArchiverActor>) {
         match self.archiver.take(wanted) {
             Ok(None) => self.answer(),
             Ok(Some(Duration::ZERO)) => context.notify(Flush),
@@ -84,10 +84,10 @@ impl Handler<ToArchive> for Archivist {
     }
 }
 
-impl Handler<Flush> for Archivist {
+impl Handler<Flush> for ArchiverActor {
     type Result = ();
 
-    fn handle(&mut self, _: Flush, _: &mut Context<Archivist>) {
+    fn handle(&mut self, _: Flush, _: &mut Context<ArchiverActor>) {
         if self.failed {
             return;
         }
@@ -98,10 +98,10 @@ impl Handler<Flush> for Archivist {
     }
 }
 
-impl Handler<Finish> for Archivist {
+impl Handler<Finish> for ArchiverActor {
     type Result = ();
 
-    fn handle(&mut self, Finish(written): Finish, context: &mut Context<Archivist>) {
+    fn handle(&mut self, Finish(written): Finish, context: &mut Context<ArchiverActor>) {
         self.handle(Flush, context);
         // The receiver may have timed out; ignoring the send error is correct.
         let _ = written.send(());
