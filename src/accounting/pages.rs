@@ -60,7 +60,7 @@ impl Pages {
     }
 
     /// A full page is safe in the archive.
-    pub fn put_away(&mut self, number: u64) {
+    pub fn archived(&mut self, number: u64) {
         self.full.remove(&number);
     }
 
@@ -131,7 +131,7 @@ mod tests {
             while let Some(full) = pages.hand_over() {
                 archive.insert(full, pages.full(full).unwrap().to_bytes(PartitionId(3)));
                 if full % 2 == 0 {
-                    pages.put_away(full);
+                    pages.archived(full);
                 }
             }
         }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!   shard ──Session, Page──▶ gathered ── receipt ── put ── sync ──Archived, PageArchived──▶ shard (lets go of it)
-//!   shard ──Recall─────────▶ get ──Revived, NotArchived──▶ shard (a processor still speaks of it)
+//!   shard ──LoadArchived─────────▶ get ──Restored, NotArchived──▶ shard (a processor still speaks of it)
 //!   shard ──Receipt────────▶ get ──Tell──▶ shard (a charger is back without its receipt)
 //! ```
 
@@ -49,7 +49,7 @@ pub enum ToArchive {
         page: Box<Page>,
     },
     /// A processor spoke of a session that is not live: is it in the archive?
-    Recall {
+    LoadArchived {
         /// Which session.
         session: SessionId,
         /// What was said.
@@ -128,11 +128,11 @@ impl Archiver {
                 self.pages.push((partition, page));
                 Ok((self.pages.len() == 1).then_some(GATHER))
             }
-            ToArchive::Recall { session, said } => {
+            ToArchive::LoadArchived { session, said } => {
                 if let Some(found) = self.look_up(session)? {
                     self.answers.push_back(match found {
                         Some(archive_record) => {
-                            Input::Revived(Box::new(archive_record.session), archive_record.tariff.into(), said)
+                            Input::Restored(Box::new(archive_record.session), archive_record.tariff.into(), said)
                         }
                         None => Input::NotArchived(said),
                     });

@@ -67,10 +67,10 @@ impl Delivery<'_> {
             Input::Late(session, command) => self.session_by_id(partition, session, *command),
             Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
             Input::Archived(session) => Delivery::archived(partition, &session),
-            Input::Revived(session, tariff, said) => self.revived(partition, *session, &tariff, *said),
+            Input::Restored(session, tariff, said) => self.restored(partition, *session, &tariff, *said),
             Input::NotArchived(said) => self.unknown(*said),
             Input::TopUp(order, reply) => self.top_up(partition, *order, reply),
-            Input::PageArchived(_, number) => partition.books.pages.put_away(number),
+            Input::PageArchived(_, number) => partition.books.pages.archived(number),
             Input::Declared(processor, can) => self.declared(partition, &processor, &can),
             Input::DrainProcessor(processor, on, reply) => self.drain(partition, &processor, on, reply),
             Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
@@ -307,7 +307,7 @@ impl Delivery<'_> {
                 Some(cell) => self.session(partition, cell, command.clone()),
                 None => {
                     let late = Input::Late(past.session, Box::new(command.clone()));
-                    self.queue(Output::Recall(past.session, Box::new(late)));
+                    self.queue(Output::LoadArchived(past.session, Box::new(late)));
                 }
             },
             Some(past) if sequence <= past.sequence => {
@@ -327,7 +327,7 @@ impl Delivery<'_> {
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
-        self.put_pages_away(partition);
+        self.archive_pages(partition);
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (id, key, slot) = (hosted.state().id, hosted.state().key, hosted.charger());
         if decided.events.iter().any(|event| matches!(event, session::Event::Payment(_))) {
@@ -434,7 +434,7 @@ impl Delivery<'_> {
         for entry in &delivered.entries {
             partition.books.post(entry);
         }
-        self.put_pages_away(partition);
+        self.archive_pages(partition);
         for event in &decided.events {
             self.node_config.links.fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
@@ -554,7 +554,7 @@ impl Delivery<'_> {
     }
 
     /// Full pages of the books are for the archive.
-    pub fn put_pages_away(&mut self, partition: &mut Partition) {
+    pub fn archive_pages(&mut self, partition: &mut Partition) {
         while let Some(number) = partition.books.pages.hand_over() {
             self.queue(Output::ArchivePage(partition.id, number));
         }

@@ -401,10 +401,10 @@ impl Driver {
                 }
             }
             // No room: what is not acknowledged the processor repeats.
-            Output::Recall(session, said) if ports.has_archive() => {
-                ports.archive(ToArchive::Recall { session, said });
+            Output::LoadArchived(session, said) if ports.has_archive() => {
+                ports.archive(ToArchive::LoadArchived { session, said });
             }
-            Output::Recall(_, said) => self.own.push_back(Input::NotArchived(said)),
+            Output::LoadArchived(_, said) => self.own.push_back(Input::NotArchived(said)),
             Output::ArchivePage(partition, number) => self.archive_page(partition, number, ports),
             Output::BatchDue(_) => ports.batch_whole(),
             Output::SettlementTold(told, refused) => (told.0)(refused),

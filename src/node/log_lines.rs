@@ -41,7 +41,7 @@ pub(super) fn session(event: &Event, session: &Session) {
         | Event::Admitted { .. }
         | Event::StopAsked { .. }
         | Event::Payment(_)
-        | Event::Revived(_)
+        | Event::Restored(_)
         | Event::Corrected(_)
         | Event::Decided(_) => {}
     }

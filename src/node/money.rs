@@ -55,7 +55,7 @@ impl Delivery<'_> {
                 self.session(partition, cell, Command::Payment(Box::new(command)));
             }
             // It may be one that was archived: a processor repeats what it has no acknowledgement for.
-            None => self.queue(Output::Recall(session, Box::new(Input::Answer(from, Box::new(answer))))),
+            None => self.queue(Output::LoadArchived(session, Box::new(Input::Answer(from, Box::new(answer))))),
         }
     }
 
@@ -71,7 +71,7 @@ impl Delivery<'_> {
                 let command = payment::Command::Notification { from, notification };
                 self.session(partition, cell, Command::Payment(Box::new(command)));
             }
-            None => self.queue(Output::Recall(session, Box::new(Input::Notification(from, notification)))),
+            None => self.queue(Output::LoadArchived(session, Box::new(Input::Notification(from, notification)))),
         }
     }
 
@@ -94,7 +94,7 @@ impl Delivery<'_> {
     ) {
         let cell = partition.find_session(id);
         let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
-            return self.queue(Output::Recall(id, Box::new(Input::OrderMoney(id, order, reply))));
+            return self.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));
         };
         let payment = &hosted.state().payment;
         let command = order.command(payment);
@@ -133,16 +133,16 @@ impl Delivery<'_> {
 
     /// A closed session is durable in the archive: its cell is vacated, unless it changed meanwhile, or its money is
     /// in progress again (a late approval that is being released, a refund): then its timers are still needed.
-    pub(super) fn archived(partition: &mut Partition, put_away: &Session) {
-        let cell = partition.find_session(put_away.id).and_then(|cell| partition.sessions.get(cell));
-        let waits = partition.requests.waits(put_away.id);
-        if cell.is_some_and(|live| live.state() == put_away && put_away.payment.is_settled() && !waits) {
-            partition.remove_session(put_away.id);
+    pub(super) fn archived(partition: &mut Partition, archived: &Session) {
+        let cell = partition.find_session(archived.id).and_then(|cell| partition.sessions.get(cell));
+        let waits = partition.requests.waits(archived.id);
+        if cell.is_some_and(|live| live.state() == archived && archived.payment.is_settled() && !waits) {
+            partition.remove_session(archived.id);
         }
     }
 
     /// An archived session is live again, for a message that concerns it; it is archived again afterwards.
-    pub(super) fn revived(&mut self, partition: &mut Partition, session: Session, tariff: &str, said: Input) {
+    pub(super) fn restored(&mut self, partition: &mut Partition, session: Session, tariff: &str, said: Input) {
         let id = session.id;
         if partition.find_session(id).is_none() {
             // Its tariff may have been dropped since.
@@ -152,12 +152,12 @@ impl Delivery<'_> {
                     Err(error) => tracing::error!(session = %id, %error, "an archived session's tariff cannot be read"),
                 }
             }
-            let fact = session::Event::Revived(Box::new(session.clone()));
+            let fact = session::Event::Restored(Box::new(session.clone()));
             let (policy, now) = (self.node_config.policy.clone(), self.now);
-            let revived = insert_session(partition, session, |session, charger, tariff, zone| {
+            let restored = insert_session(partition, session, |session, charger, tariff, zone| {
                 HostedSession::new(session, charger, tariff, zone, policy, now)
             });
-            match revived {
+            match restored {
                 Ok(_) => self.append_session(id, &fact),
                 Err(error) => {
                     tracing::error!(session = %id, %error, "an archived session cannot live again");

@@ -59,7 +59,7 @@ pub enum Output {
     /// A charger is to get the receipt of a session that is in the archive.
     ReceiptAgain(ChargerRef, SessionKey, SessionId),
     /// A processor's message concerns a session that is not live: it may be in the archive.
-    Recall(SessionId, Box<Input>),
+    LoadArchived(SessionId, Box<Input>),
     /// A page of the books of a partition is full: it is for the archive.
     ArchivePage(PartitionId, u64),
     /// A settlement batch of this partition is to be booked, or taken back.
@@ -83,7 +83,7 @@ impl Output {
             | Output::Callback { .. }
             | Output::Archive(_)
             | Output::ReceiptAgain(..)
-            | Output::Recall(..)
+            | Output::LoadArchived(..)
             | Output::ArchivePage(..)
             | Output::BatchDue(_)
             | Output::SettlementTold(..)

@@ -91,7 +91,7 @@ impl Tally {
             | Event::Payment(_)
             | Event::Corrected(_)
             | Event::Decided(_)
-            | Event::Revived(_) => {}
+            | Event::Restored(_) => {}
         }
     }
 }

@@ -114,9 +114,9 @@ fn replay_session(
     if let session::Event::Opened(opening) = event {
         return open(partition, opening, host);
     }
-    if let session::Event::Revived(put_away) = event {
+    if let session::Event::Restored(archived) = event {
         partition.remove_session(id);
-        return insert_session(partition, Session::clone(put_away), host).map(drop);
+        return insert_session(partition, Session::clone(archived), host).map(drop);
     }
     let cell = partition.find_session(id).ok_or_else(|| format!("session {id} was never opened"))?;
     let hosted = partition.sessions.get_mut(cell).ok_or("a session without a cell")?;

@@ -39,7 +39,7 @@ impl Delivery<'_> {
     pub(super) fn booked(&mut self, partition: &mut Partition, booking: &Booking) {
         if let Some(event) = partition.settlements.book(booking) {
             self.settle(partition, &event);
-            self.put_pages_away(partition);
+            self.archive_pages(partition);
         }
     }
 
@@ -65,7 +65,7 @@ impl Delivery<'_> {
     pub(super) fn unbook_part(&mut self, partition: &mut Partition, key: &BatchKey, part: u32) {
         if let Some(event) = partition.settlements.unbook(key, part, self.now.wall) {
             self.settle(partition, &event);
-            self.put_pages_away(partition);
+            self.archive_pages(partition);
         }
     }
 

@@ -64,7 +64,7 @@ pub enum Input {
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
     /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
-    Revived(Box<session::Session>, Box<str>, Box<Input>),
+    Restored(Box<session::Session>, Box<str>, Box<Input>),
     /// A message about a session that is neither live nor in the archive.
     NotArchived(Box<Input>),
     /// A processor connected, and declared this.
@@ -125,7 +125,7 @@ impl Input {
             | Input::Late(session, _)
             | Input::OrderMoney(session, _, _)
             | Input::Tell(session, _, _) => session.partition(),
-            Input::Archived(session) | Input::Revived(session, ..) => session.id.partition(),
+            Input::Archived(session) | Input::Restored(session, ..) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::TopUp(order, _) => order.id.partition(),
             Input::PageArchived(partition, _) => *partition,
@@ -484,7 +484,7 @@ impl Shard {
             let cells: Vec<Slot> = self.partitions[local].sessions.iter().map(|(slot, _)| slot).collect();
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             if let Ok((partition, mut delivery)) = self.begin(local, now) {
-                delivery.put_pages_away(partition);
+                delivery.archive_pages(partition);
             }
             // Each has a permit of its own; one that finds the journal busy is repeated at its own deadline.
             let top_ups: Vec<SessionId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();

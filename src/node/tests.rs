@@ -253,12 +253,12 @@ impl Scene {
                 Output::AskNumber(request) => self.take(Input::AskNumber(request)),
                 Output::Numbered(numbered) => self.take(Input::Numbered(numbered)),
                 Output::Callback { callback, refused, .. } => self.callbacks.push((callback, refused)),
-                Output::Archive(id) => self.put_away(id),
+                Output::Archive(id) => self.archived(id),
                 Output::ReceiptAgain(..) => {}
-                Output::Recall(id, said) => {
+                Output::LoadArchived(id, said) => {
                     let found = self.archive.as_ref().and_then(|archive| archive.get(&id)).cloned();
                     self.take(match found {
-                        Some((session, tariff)) => Input::Revived(Box::new(session), tariff, said),
+                        Some((session, tariff)) => Input::Restored(Box::new(session), tariff, said),
                         None => Input::NotArchived(said),
                     });
                 }
@@ -270,7 +270,7 @@ impl Scene {
         }
     }
 
-    fn put_away(&mut self, id: SessionId) {
+    fn archived(&mut self, id: SessionId) {
         let (Some(archive), Some(session)) = (&mut self.archive, self.shard.session(id)) else { return };
         let (session, tariff) = (session.state().clone(), session.tariff().source().into());
         archive.insert(id, (session.clone(), tariff));

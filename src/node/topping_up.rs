@@ -215,7 +215,7 @@ impl Delivery<'_> {
     fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
         self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(&(id, event), bytes));
         partition.topped_up(id, event);
-        self.put_pages_away(partition);
+        self.archive_pages(partition);
     }
 
     /// Reports the end of a top-up to its receiver.

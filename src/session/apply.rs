@@ -8,7 +8,7 @@ pub fn apply(session: &mut Session, event: &Event) {
     match event {
         // The state was made from it.
         Event::Opened(opening) => debug_assert_eq!(opening.id, session.id),
-        Event::Revived(put_away) => debug_assert_eq!(put_away.id, session.id),
+        Event::Restored(archived) => debug_assert_eq!(archived.id, session.id),
         Event::Metered(Metered { reading, slices }) => {
             session.rating.apply(slices);
             session.segments.add(slices);

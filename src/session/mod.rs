@@ -249,7 +249,7 @@ pub enum Event {
         at: Timestamp,
     },
     /// The session was archived and restored: a processor had a further event for it. The state as it was archived.
-    Revived(Box<Session>),
+    Restored(Box<Session>),
     /// A charger that had sent nothing for long reported more after the session was ended on its last known total:
     /// the corrected result.
     Corrected(Box<Ended>),

@@ -72,12 +72,12 @@ fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
         ToCharger::Receipt(notice) => Some(notice),
         _ => None,
     });
-    let (put_away, _) = scene.archive.unwrap().remove(&session.id).expect("it is in the archive");
+    let (archived, _) = scene.archive.unwrap().remove(&session.id).expect("it is in the archive");
     let random = ring::rand::SystemRandom::new();
     let key = SigningKey::from_pkcs8(&SigningKey::generate(&random).unwrap()).unwrap();
     let billing = Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
     let tariff = Tariff::parse(TIMED).unwrap().tariff;
-    let archive_record = ArchiveRecord::new(put_away, &tariff, &billing);
+    let archive_record = ArchiveRecord::new(archived, &tariff, &billing);
     Left { session, archive_record, receipt: receipt.expect("the charger gets a receipt") }
 }
 

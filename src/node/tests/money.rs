@@ -265,7 +265,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     assert_eq!(books(&scene), before);
     scene.archive = archive;
     let id = capture.id.session();
-    scene.put_away(id);
+    scene.archived(id);
     assert!(!live(&scene), "what was live again after the restart is put away once more");
 }
 

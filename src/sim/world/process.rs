@@ -315,7 +315,7 @@ impl Process {
         match wake {
             Wake::Archive => {
                 let written =
-                    self.outputs.archiver.write(&mut |archive_record, bytes| witness.put_away(archive_record, bytes));
+                    self.outputs.archiver.write(&mut |archive_record, bytes| witness.archived(archive_record, bytes));
                 self.outputs.note(written);
             }
             Wake::Sweep(shard) => {

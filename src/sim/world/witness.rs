@@ -171,7 +171,7 @@ impl Witness {
             | Output::AskNumber(_)
             | Output::Numbered(_)
             | Output::ReceiptAgain(..)
-            | Output::Recall(..)
+            | Output::LoadArchived(..)
             | Output::ArchivePage(..)
             | Output::BatchDue(_)
             | Output::SettlementTold(..)
@@ -350,7 +350,7 @@ impl Witness {
     }
 
     /// A closed session is archived: its hold has ended once, and its figures agree with its receipt.
-    pub fn put_away(&mut self, archive_record: &ArchiveRecord, bytes: &[u8]) {
+    pub fn archived(&mut self, archive_record: &ArchiveRecord, bytes: &[u8]) {
         let session = &archive_record.session;
         self.archived.insert(session.id, crc32fast::hash(bytes));
         self.seen.remove(&session.id);
