@@ -202,7 +202,7 @@ fn compare_pages(world: &mut World, process: &Process) {
         let kept: BTreeMap<u64, &Page> = pages.all().map(|page| (page.number, page)).collect();
         let mut books = Books::default();
         for number in 0..=kept.keys().last().copied().unwrap_or(0) {
-            let archived = || world.estate.archive.get(Page::id(id, number)).ok().flatten();
+            let archived = || world.durable.archive.get(Page::id(id, number)).ok().flatten();
             let entries = match kept.get(&number) {
                 Some(page) => page.entries(),
                 None => match archived().and_then(|found| Page::from_bytes(&found.archive_record)) {
@@ -363,7 +363,7 @@ fn sessions_of(process: &Process) -> impl Iterator<Item = &Session> {
 }
 
 fn archived(world: &World, id: SessionId) -> Option<Session> {
-    let found = world.estate.archive.get(id).ok()??;
+    let found = world.durable.archive.get(id).ok()??;
     ArchiveRecord::from_bytes(&found.archive_record).ok().map(|archive_record| archive_record.session)
 }
 

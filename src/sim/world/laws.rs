@@ -49,7 +49,7 @@ pub(super) fn check(world: &mut World) {
 
 /// Shows every session that was archived, as it was the last time.
 pub(super) fn each_session(world: &World, look: &mut dyn FnMut(&Session)) {
-    let read = world.estate.archive.range(EVER.0, EVER.1, &mut |archived| {
+    let read = world.durable.archive.range(EVER.0, EVER.1, &mut |archived| {
         if let Some(session) = archived_session(&archived.archive_record) {
             look(&session);
         }

@@ -1,7 +1,7 @@
 //! Fault injection in a simulated world, and orders of operators.
 
 use super::agenda::Event;
-use super::estate::PARTITIONS;
+use super::durable::PARTITIONS;
 use super::faults::Fault;
 use super::network::Side;
 use super::peers;
@@ -108,7 +108,7 @@ impl World {
         let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
         let Some((session, _)) = sold.get(which).copied() else { return false };
         let bit = self.weather.dice().bits();
-        if self.rotten.is_some() || !self.estate.archive.flip_bit(session, bit) {
+        if self.rotten.is_some() || !self.durable.archive.flip_bit(session, bit) {
             return false;
         }
         self.rotten = Some((session, bit));
@@ -121,7 +121,7 @@ impl World {
     /// Reading it names the damage, unless the gate has put the session away again meanwhile.
     fn look_at_rotten(&mut self) -> bool {
         let Some((session, _)) = self.rotten else { return false };
-        match self.estate.archive.get(session) {
+        match self.durable.archive.get(session) {
             Err(Failure::Damaged(_)) => true,
             Ok(Some(found)) => {
                 let again = self
@@ -151,9 +151,10 @@ impl World {
         let Some((session, bit)) = self.rotten.take() else { return };
         if is_damaged {
             self.die("the archive is mended", false);
-            self.estate.archive.flip_bit(session, bit);
+            self.durable.archive.flip_bit(session, bit);
         }
-        let found = self.estate.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.archive_record));
+        let found =
+            self.durable.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.archive_record));
         if found.is_none() || found.as_ref() != self.witness.archived.get(&session) {
             self.witness.violated(|| format!("{session} is mended in the archive, and is not what was put away"));
         }

@@ -22,7 +22,7 @@ mod audit;
 mod bank;
 mod controller;
 mod desk;
-mod estate;
+mod durable;
 mod faults;
 mod laws;
 mod misfortune;
@@ -117,7 +117,7 @@ impl World {
             let Some((number, bytes)) = but_last.get(which).copied() else { return };
             let bit = usize::try_from(self.dice.below(bytes as u64 * 8)).unwrap_or(0);
             let copy = self.disk.copy();
-            if copy.flip_bit(number, bit) && Process::start(&self.estate, copy.store(), u32::MAX, self.now()).is_ok() {
+            if copy.flip_bit(number, bit) && Process::start(&self.durable, copy.store(), u32::MAX, self.now()).is_ok() {
                 self.witness.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
             }
         }
@@ -132,16 +132,16 @@ impl World {
     /// The same, while a bit of the newest snapshot of every partition has changed: older ones and the log stand in.
     fn begin_on_older_snapshots(&mut self) {
         let mut damaged = 0;
-        for partition in (0..estate::PARTITIONS).map(PartitionId) {
+        for partition in (0..durable::PARTITIONS).map(PartitionId) {
             let bit = self.dice.bits();
-            damaged += usize::from(self.estate.rot_snapshot(partition, bit));
+            damaged += usize::from(self.durable.rot_snapshot(partition, bit));
         }
         let store = self.disk.copy().store();
         self.begin_on(store, damaged);
     }
 
     fn begin_on(&mut self, store: Box<dyn Store>, damaged: usize) {
-        match Process::start(&self.estate, store, u32::MAX, self.now()) {
+        match Process::start(&self.durable, store, u32::MAX, self.now()) {
             Ok(again) => {
                 if let Some(live) = &self.process {
                     for what in audit::compare_replay(live, &again) {
@@ -163,7 +163,7 @@ impl World {
     fn look_at_archive(&mut self) {
         let mut wrong: Vec<SessionId> = Vec::new();
         for (session, whole) in &self.witness.archived {
-            let found = self.estate.archive.get(*session).ok().flatten();
+            let found = self.durable.archive.get(*session).ok().flatten();
             if found.is_none_or(|found| crc32fast::hash(&found.archive_record) != *whole) {
                 wrong.push(*session);
             }

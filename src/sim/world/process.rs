@@ -5,7 +5,7 @@
 //! The process dies by being dropped; what it had on disk is all that the next one has.
 
 use super::desk::{Desk, Mail, Outlet};
-use super::estate::Estate;
+use super::durable::DurableState;
 use super::network::Peer;
 use super::witness::Witness;
 use crate::journal::{Batch, Damage, Failure, Sequence, Sequences, Store, recover};
@@ -46,7 +46,7 @@ pub(super) struct Process {
 /// Everything of a gate but its shards.
 struct OutputDispatcher {
     node_config: Arc<NodeConfig>,
-    estate: Arc<Estate>,
+    durable: Arc<DurableState>,
     desk: Arc<Desk>,
     instant: Instant,
     figures: Arc<LogFigures>,
@@ -103,13 +103,13 @@ enum Kind {
 
 impl Process {
     /// Starts on the contents of a store. [`Process::resume`] repeats the requests.
-    pub fn start(estate: &Arc<Estate>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
-        let node_config = Arc::new(estate.node_config());
+    pub fn start(durable: &Arc<DurableState>, store: Box<dyn Store>, life: u32, now: Now) -> Result<Process, Failure> {
+        let node_config = Arc::new(durable.node_config());
         let workers =
             (0..node_config.shards).map(|index| Rebuilding { shard: Shard::new(node_config.clone(), index, now), now });
-        let (log, workers, recovered) = recover(store, &estate.snapshots, workers.collect(), &|_| ())?;
-        let instant = estate.instant(now);
-        let figures = Arc::new(LogFigures::new(&recovered, &log, estate.snapshot_policy.bound(), instant));
+        let (log, workers, recovered) = recover(store, &durable.snapshots, workers.collect(), &|_| ())?;
+        let instant = durable.instant(now);
+        let figures = Arc::new(LogFigures::new(&recovered, &log, durable.snapshot_policy.bound(), instant));
         let driver = |rebuilt: Rebuilding| {
             let mut shard = rebuilt.shard;
             shard.continue_after(log.sequences().clone());
@@ -117,12 +117,12 @@ impl Process {
         };
         let drivers: Vec<Driver> = workers.into_iter().map(driver).collect();
         let sizes = (node_config.partitions, node_config.shards);
-        let schedule = Schedule::new(estate.snapshots.clone(), figures.clone(), estate.snapshot_policy, sizes);
+        let schedule = Schedule::new(durable.snapshots.clone(), figures.clone(), durable.snapshot_policy, sizes);
         let outputs = OutputDispatcher {
-            desk: Arc::new(Desk::new(node_config.clone(), estate.loses)),
-            archiver: Archiver::new(estate.archive.clone(), estate.billing.clone()),
+            desk: Arc::new(Desk::new(node_config.clone(), durable.loses)),
+            archiver: Archiver::new(durable.archive.clone(), durable.billing.clone()),
             node_config,
-            estate: estate.clone(),
+            durable: durable.clone(),
             instant,
             writer: LogWriter::new(log, figures.clone()),
             figures,
@@ -331,7 +331,7 @@ impl Process {
 impl Process {
     fn begin(&mut self, now: Now) {
         self.outputs.desk.left().now = Some(now);
-        self.outputs.instant = self.outputs.estate.instant(now);
+        self.outputs.instant = self.outputs.durable.instant(now);
     }
 
     /// Lets everything happen that can happen at this moment: what is in mailboxes is taken, and what comes of it.
@@ -447,7 +447,7 @@ impl OutputDispatcher {
     fn trim_now(&mut self, reach: &Sequences) {
         let trimmed = self.writer.trim(reach);
         if let Some(dropped) = self.note(trimmed) {
-            self.estate.trimmed(reach);
+            self.durable.trimmed(reach);
             self.counts.generations_dropped += u64::try_from(dropped).unwrap_or(0);
         }
     }

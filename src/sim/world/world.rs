@@ -3,7 +3,7 @@
 use super::agenda::{Agenda, Event};
 use super::bank::Bank;
 use super::controller::Controller;
-use super::estate::{Estate, PARTITIONS};
+use super::durable::{DurableState, PARTITIONS};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::{Process, Wake};
@@ -27,7 +27,7 @@ pub(super) struct World {
     pub process: Option<Process>,
     pub fleet: Vec<Controller>,
     pub banks: Vec<Bank>,
-    pub estate: Arc<Estate>,
+    pub durable: Arc<DurableState>,
     pub accounts: Vec<AccountId>,
     pub disk: SimulatedDisk,
     pub dice: Dice,
@@ -98,7 +98,7 @@ impl World {
             process: None,
             fleet,
             banks,
-            estate: Arc::new(Estate::new(&mut dice, settings.faults != Faults::NONE)),
+            durable: Arc::new(DurableState::new(&mut dice, settings.faults != Faults::NONE)),
             accounts,
             disk: SimulatedDisk::new(dice.bits(), GENERATION_BLOCKS),
             epoch,
@@ -389,7 +389,7 @@ impl World {
         self.mono_from = self.dice.below(1_000_000_000);
         let now = self.now();
         let rotten = self.rot_snapshot();
-        let started = Process::start(&self.estate, self.disk.store(), self.life, now);
+        let started = Process::start(&self.durable, self.disk.store(), self.life, now);
         match started {
             Ok(mut process) => {
                 self.counts.starts += 1;
@@ -437,7 +437,7 @@ impl World {
         }
         let partition = PartitionId(u16::try_from(self.weather.dice().below(u64::from(PARTITIONS))).unwrap_or(0));
         let bit = self.weather.dice().bits();
-        let struck = self.estate.rot_snapshot(partition, bit);
+        let struck = self.durable.rot_snapshot(partition, bit);
         struck.then(|| {
             self.weather.happened(Fault::SnapshotRot);
             partition

@@ -48,7 +48,7 @@ const TARIFFS: [&str; 3] = [
 const KEY: &str = "302e020100300506032b657004220420";
 
 /// What outlives the process.
-pub(super) struct Estate {
+pub(super) struct DurableState {
     pub policy: Arc<Policy>,
     pub snapshots: Arc<Snapshots>,
     pub archive: Arc<Archive>,
@@ -88,8 +88,8 @@ const LOG_BYTES: [u64; 3] = [96 << 10, 512 << 10, 512 << 20];
 
 const ZONE: &str = "Europe/Amsterdam";
 
-impl Estate {
-    pub fn new(dice: &mut Dice, loses: bool) -> Estate {
+impl DurableState {
+    pub fn new(dice: &mut Dice, loses: bool) -> DurableState {
         let parse = |text: &&str| Arc::new(Tariff::parse(text).expect("a tariff").tariff);
         let zone = TimeZone::get(ZONE).expect("the zone is bundled");
         let mut key = hex::decode(KEY).expect("digits");
@@ -98,7 +98,7 @@ impl Estate {
         let billing =
             Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
         let log_bytes = usize::try_from(dice.below(LOG_BYTES.len() as u64)).unwrap_or(0);
-        Estate {
+        DurableState {
             policy: Arc::new(Policy { stand_in: dice.chance(5_000), ..Policy::default() }),
             snapshots: Arc::new(Snapshots::in_memory(PARTITIONS)),
             archive: Arc::new(Archive::in_memory()),
