@@ -12,7 +12,7 @@ use crate::cli::tariff::one_tariff;
 use crate::cli::{CliError, Exit, Output};
 use crate::console::TrialView;
 use crate::sim::attack::{
-    ATTACKERS, AttackReport, Attacker, Attackers, Honest, HonestSettings, Trouble, Ways, Witness, named, reformed,
+    ATTACKERS, AttackReport, Attacker, Attackers, Checker, Honest, HonestSettings, Trouble, Ways, named, reformed,
 };
 use crate::sim::pace::FastClock;
 use crate::tariff::Tariff;
@@ -206,8 +206,8 @@ fn attack(
     let settings = HonestSettings { chargers: args.chargers, interval, seed: args.seed };
     let mut samples = watched.map(Samples::new);
     of_honest.block_on(async {
-        let witness = Witness::new(tariff, TimeZone::UTC);
-        let honest = Honest::start(settings, &ways, witness).map_err(trouble)?;
+        let checker = Checker::new(tariff, TimeZone::UTC);
+        let honest = Honest::start(settings, &ways, checker).map_err(trouble)?;
         until_the_end(Some(ALONE), || ()).await?;
         let began = Instant::now();
         let at_work = {

@@ -60,7 +60,7 @@ pub struct HonestReport {
 const WRONG_KEPT: usize = 10;
 
 /// Observes a fleet: computes the expected receipts, and times the acknowledgements.
-pub struct Witness {
+pub struct Checker {
     tariff: Option<Tariff>,
     zone: TimeZone,
     seen: Mutex<Seen>,
@@ -81,13 +81,13 @@ struct Told {
     stopped: bool,
 }
 
-impl Witness {
+impl Checker {
     /// For chargers with this tariff, in this time zone. Without a tariff receipts are only counted.
-    pub fn new(tariff: Option<Tariff>, zone: TimeZone) -> Witness {
+    pub fn new(tariff: Option<Tariff>, zone: TimeZone) -> Checker {
         // Up to an hour in microseconds, three significant digits.
         let latencies = Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are in order");
         let seen = Seen { sessions: BTreeMap::new(), latencies, report: HonestReport::default() };
-        Witness { tariff, zone, seen: Mutex::new(seen) }
+        Checker { tariff, zone, seen: Mutex::new(seen) }
     }
 
     /// What was seen so far.
@@ -136,7 +136,7 @@ impl Witness {
     }
 }
 
-impl Observer for Witness {
+impl Observer for Checker {
     fn said(&self, charger: &ChargerId, message: &FromCharger, at: Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match message {
@@ -210,7 +210,7 @@ impl Seen {
 
 /// The regular peers.
 pub struct Honest {
-    witness: Arc<Witness>,
+    checker: Arc<Checker>,
     fleet: Fleet,
     processors: Vec<Service>,
 }
@@ -227,7 +227,7 @@ const CONNECTIONS: u32 = 2;
 
 impl Honest {
     /// Starts them on the current runtime.
-    pub fn start(settings: HonestSettings, ways: &Ways, witness: Witness) -> Result<Honest, Trouble> {
+    pub fn start(settings: HonestSettings, ways: &Ways, checker: Checker) -> Result<Honest, Trouble> {
         let pace = Pace { clock: Arc::clone(&ways.clock), speed: 1 };
         let mut processors = Vec::new();
         for (name, takes) in PROCESSORS {
@@ -248,10 +248,10 @@ impl Honest {
             let dialler = ways.dialler(&Subject::Charger(id.clone()))?;
             lines.push(Line { dialler, chargers: vec![charger_of(id, settings)], site: false });
         }
-        let witness = Arc::new(witness);
-        let observer: Arc<dyn Observer> = witness.clone();
+        let checker = Arc::new(checker);
+        let observer: Arc<dyn Observer> = checker.clone();
         let fleet = Fleet::start_observed(lines, &pace, Duration::from_millis(1_500), observer);
-        Ok(Honest { witness, fleet, processors })
+        Ok(Honest { checker, fleet, processors })
     }
 
     /// How the chargers stand.
@@ -261,7 +261,7 @@ impl Honest {
 
     /// What was seen of them so far.
     pub fn report(&self) -> HonestReport {
-        self.witness.report()
+        self.checker.report()
     }
 
     /// Sends a settlement batch of each processor; how many operations they settle.
@@ -281,7 +281,7 @@ impl Honest {
         for service in self.processors {
             processors.push(service.stop(false).await);
         }
-        (fleet, self.witness.report(), processors)
+        (fleet, self.checker.report(), processors)
     }
 }
 

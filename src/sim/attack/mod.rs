@@ -39,7 +39,7 @@ mod unseen_characters;
 mod wildcard_site;
 
 pub use field::{ConsoleWay, Field, Ways};
-pub use honest::{Honest, HonestReport, HonestSettings, Witness};
+pub use honest::{Checker, Honest, HonestReport, HonestSettings};
 pub use tally::{Counts, Tally};
 
 use super::dice::Dice;

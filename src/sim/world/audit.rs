@@ -84,7 +84,7 @@ pub(super) fn ledger_hash(world: &World) -> [u8; 32] {
     if let Some(process) = &world.process {
         context.update(&postcard::to_stdvec(&books(process)).expect("plain data into memory"));
     }
-    let closed: BTreeMap<_, _> = world.witness.closed.iter().collect();
+    let closed: BTreeMap<_, _> = world.checker.closed.iter().collect();
     for (id, closed) in closed {
         context.update(&id.as_u128().to_le_bytes());
         context.update(&closed.payable.to_le_bytes());
@@ -102,7 +102,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         result.sessions_lost += charger.tally().sessions_lost;
     }
     // Counted by the checker, per session: a charger would count a repeated refusal on a faulty connection as a loss.
-    result.readings_lost = world.witness.readings_lost;
+    result.readings_lost = world.checker.readings_lost;
     for bank in &world.banks {
         let found = bank.processor.books().violations();
         result.orphan_holds += open_holds(bank);
@@ -118,28 +118,28 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         result.unresolved_after_grace += bank.pending() as u64;
         if found != crate::sim::processor::Violations::default() {
             let what = format!("{} was asked what it should never be: {found:?}", bank.id);
-            world.witness.violated(|| what);
+            world.checker.violated(|| what);
         }
         if bank.counts.believed > 0 {
             let what = format!("{} lies of {} were believed", bank.counts.believed, bank.id);
-            world.witness.violated(|| what);
+            world.checker.violated(|| what);
         }
     }
     let Some(process) = world.process.take() else {
-        world.witness.violated(|| "there is no gate in the end".to_owned());
+        world.checker.violated(|| "there is no gate in the end".to_owned());
         return result;
     };
     let lost = (result.readings_lost, result.sessions_lost);
     if lost != (0, 0) {
         world
-            .witness
+            .checker
             .violated(|| format!("{} acknowledged readings and {} accepted sessions are lost", lost.0, lost.1));
     }
     let open: Vec<String> =
         sessions_of(&process).filter(|session| !matches!(session.stage, Stage::Closed(_))).map(story).collect();
     result.unresolved_after_grace += open.len() as u64;
     for open in open {
-        world.witness.violated(|| format!("without an end: {open}"));
+        world.checker.violated(|| format!("without an end: {open}"));
     }
     result.books_imbalance_minor = u64::try_from(balance(world, &process)).unwrap_or(u64::MAX);
     compare_pages(world, &process);
@@ -150,7 +150,7 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
         let (open, pending) = (open_holds(bank), bank.pending());
         let id = bank.id.clone();
         if open + pending as u64 > 0 {
-            world.witness.violated(|| format!("L18: {id}: {open} holds are open, {pending} callbacks wait"));
+            world.checker.violated(|| format!("L18: {id}: {open} holds are open, {pending} callbacks wait"));
         }
     }
     world.process = Some(process);
@@ -162,19 +162,19 @@ fn balance(world: &mut World, process: &Process) -> u128 {
     let books = books(process).books;
     let imbalance = books.imbalance();
     if imbalance != 0 {
-        world.witness.violated(|| format!("L2: the books are off by {imbalance}"));
+        world.checker.violated(|| format!("L2: the books are off by {imbalance}"));
     }
     for broken in books.broken_bounds() {
         // An account with a credit limit may owe; its own machine keeps it to the limit.
         if !matches!(broken.account, Name::Prepaid(_)) {
-            world.witness.violated(|| broken.to_string());
+            world.checker.violated(|| broken.to_string());
         }
     }
     for (name, currency, balance) in books.balances() {
         let rests =
             matches!(name, Name::Held(_) | Name::HeldContra(_) | Name::PrepaidClearing | Name::RefundInFlight(_));
         if rests && balance.net_debit() != 0 {
-            world.witness.violated(|| format!("L4: {name} rests at {} {currency}", balance.net_debit()));
+            world.checker.violated(|| format!("L4: {name} rests at {} {currency}", balance.net_debit()));
         }
     }
     for partition in process.shards().flat_map(Shard::partitions) {
@@ -186,7 +186,7 @@ fn balance(world: &mut World, process: &Process) -> u128 {
                 let found = process.session(hold.0.session()).or(archived.as_ref());
                 let story = found.map(story).unwrap_or_default();
                 let what = format!("L18: {hold} is open on account {}: {:?}: {story}", open.id, placed.operations);
-                world.witness.violated(|| what);
+                world.checker.violated(|| what);
             }
         }
     }
@@ -220,7 +220,7 @@ fn compare_pages(world: &mut World, process: &Process) {
         }
     }
     for what in wrong {
-        world.witness.violated(|| what);
+        world.checker.violated(|| what);
     }
 }
 
@@ -269,36 +269,36 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
         }
     }
     for what in wrong {
-        world.witness.violated(|| what);
+        world.checker.violated(|| what);
     }
     difference
 }
 
 /// What chargers have in their hands, against the sessions that were archived.
 fn compare_receipts(world: &mut World) {
-    let finished = std::mem::take(&mut world.witness.finished);
+    let finished = std::mem::take(&mut world.checker.finished);
     for one in &finished {
         let Some(id) = one.id else { continue };
-        let Some(closed) = world.witness.closed.get(&id).copied() else {
-            world.witness.violated(|| format!("{id} has a receipt at its charger and was never put away"));
+        let Some(closed) = world.checker.closed.get(&id).copied() else {
+            world.checker.violated(|| format!("{id} has a receipt at its charger and was never put away"));
             continue;
         };
         // The wire carries a cost with twelve decimals, and so does its text. A receipt may be older than a correction.
         let got = (one.total.minor, one.cost.to_string());
         let last = (closed.payable, closed.cost.to_string());
-        let given = world.witness.told_receipts.get(&id).is_some_and(|told| told.contains(&got));
+        let given = world.checker.told_receipts.get(&id).is_some_and(|told| told.contains(&got));
         if got != last && !given {
-            world.witness.violated(|| format!("{id}: the charger's receipt says {got:?}, the session {closed:?}"));
+            world.checker.violated(|| format!("{id}: the charger's receipt says {got:?}, the session {closed:?}"));
         }
         // A session that ended with the charger's last reading was billed for what the charger gave.
         let whole = closed.suspects == 0 && closed.sequence == one.readings && closed.payable > 0;
         if whole && one.energy.microwatt_hours() != closed.energy {
-            world.witness.violated(|| {
+            world.checker.violated(|| {
                 format!("{id}: the charger gave {} µWh, the session has {closed:?}", one.energy.microwatt_hours())
             });
         }
     }
-    world.witness.finished = finished;
+    world.checker.finished = finished;
 }
 
 /// A gate that is killed while nothing is in progress and begins anew is the same: state for state, entry for entry

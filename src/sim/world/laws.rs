@@ -1,10 +1,10 @@
 //! Invariants of the money that need the whole state, by their names in the manual's chapter on payments (L1 to L21).
-//! The [`witness`](super::witness) checks the others step by step, and the [`audit`](super::audit) at the end.
+//! The [`checker`](super::checker) checks the others step by step, and the [`audit`](super::audit) at the end.
 
 use super::process::Process;
 use super::settlement::{EVER, archived_session};
 use super::world::World;
-use super::{Faults, witness::Witness};
+use super::{Faults, checker::Checker};
 use crate::billing::invoice::{
     Digest, Document, InvoiceNumber, Issued, OpenSeries, Series, SeriesId, SeriesKind, verify_series,
 };
@@ -44,7 +44,7 @@ pub(super) fn check(world: &mut World) {
             wrong.push(format!("L20: {series}: {unseen}"));
         }
     }
-    tell(&mut world.witness, wrong);
+    tell(&mut world.checker, wrong);
 }
 
 /// Shows every session that was archived, as it was the last time.
@@ -165,8 +165,8 @@ fn a_changed_bit_is_seen(listed: &[Issued], dice: &mut Dice) -> Option<String> {
     None
 }
 
-fn tell(witness: &mut Witness, wrong: Vec<String>) {
+fn tell(checker: &mut Checker, wrong: Vec<String>) {
     for what in wrong {
-        witness.violated(|| what);
+        checker.violated(|| what);
     }
 }

@@ -104,7 +104,7 @@ impl World {
 
     /// Flips a bit of an archived session: requests for it must report the damage, and others must be unaffected.
     fn strike_archive(&mut self, roll: u64) -> bool {
-        let sold = &self.witness.sold;
+        let sold = &self.checker.sold;
         let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
         let Some((session, _)) = sold.get(which).copied() else { return false };
         let bit = self.weather.dice().bits();
@@ -125,21 +125,21 @@ impl World {
             Err(Failure::Damaged(_)) => true,
             Ok(Some(found)) => {
                 let again = self
-                    .witness
+                    .checker
                     .archived
                     .get(&session)
                     .is_some_and(|whole| *whole == crc32fast::hash(&found.archive_record));
                 if !again {
-                    self.witness.violated(|| format!("{session} changed in the archive, and nobody saw it"));
+                    self.checker.violated(|| format!("{session} changed in the archive, and nobody saw it"));
                 }
                 false
             }
             Ok(None) => {
-                self.witness.violated(|| format!("{session} changed in the archive, and is not there any more"));
+                self.checker.violated(|| format!("{session} changed in the archive, and is not there any more"));
                 false
             }
             Err(failure) => {
-                self.witness.violated(|| format!("the archive fails because {session} changed: {failure}"));
+                self.checker.violated(|| format!("the archive fails because {session} changed: {failure}"));
                 false
             }
         }
@@ -155,8 +155,8 @@ impl World {
         }
         let found =
             self.durable.archive.get(session).ok().flatten().map(|found| crc32fast::hash(&found.archive_record));
-        if found.is_none() || found.as_ref() != self.witness.archived.get(&session) {
-            self.witness.violated(|| format!("{session} is mended in the archive, and is not what was put away"));
+        if found.is_none() || found.as_ref() != self.checker.archived.get(&session) {
+            self.checker.violated(|| format!("{session} is mended in the archive, and is not what was put away"));
         }
     }
 
@@ -192,7 +192,7 @@ impl World {
 
     /// A processor sends a message about an operation that is not its own.
     fn forge(&mut self, roll: u64) -> bool {
-        let Some(operation) = self.witness.last_sent() else { return false };
+        let Some(operation) = self.checker.last_sent() else { return false };
         let owner =
             self.process.as_ref().and_then(|process| process.session(operation.session())).and_then(|session| {
                 let numbered =
@@ -221,7 +221,7 @@ impl World {
                 self.input(Input::StopSession(session, StopReason::Operator));
             }
             1 => {
-                let sold = &self.witness.sold;
+                let sold = &self.checker.sold;
                 let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
                 let Some((session, payable)) = sold.get(which).copied() else { return false };
                 let total = Amount::new(self.dice.between(1, payable), Currency::EUR);
@@ -275,7 +275,7 @@ impl World {
     pub(super) fn input(&mut self, input: Input) {
         let now = self.now();
         if let Some(process) = &mut self.process {
-            process.order(input, now, &mut self.witness);
+            process.order(input, now, &mut self.checker);
         }
         self.after_gate();
     }

@@ -20,6 +20,7 @@
 mod agenda;
 mod audit;
 mod bank;
+mod checker;
 mod controller;
 mod desk;
 mod durable;
@@ -33,14 +34,13 @@ mod report;
 mod settlement;
 #[cfg(test)]
 mod tests;
-mod witness;
 #[allow(clippy::module_inception)]
 mod world;
 
 pub use audit::Reckoning;
+pub use checker::Violation;
 pub use faults::{Fault, Faults, UnknownFault};
 pub use report::{Percentiles, Report, Settling};
-pub use witness::Violation;
 
 use crate::journal::Store;
 use crate::units::{PartitionId, SessionId};
@@ -91,7 +91,7 @@ pub fn simulate(settings: &Settings) -> Report {
     world.run_until(settings.minutes * 60_000);
     let rested = world.come_to_rest();
     if !rested {
-        world.witness.violated(|| "not everything has come to its end in time".to_owned());
+        world.checker.violated(|| "not everything has come to its end in time".to_owned());
     }
     let reckoning = audit::reckon(&mut world);
     laws::check(&mut world);
@@ -118,7 +118,7 @@ impl World {
             let bit = usize::try_from(self.dice.below(bytes as u64 * 8)).unwrap_or(0);
             let copy = self.disk.copy();
             if copy.flip_bit(number, bit) && Process::start(&self.durable, copy.store(), u32::MAX, self.now()).is_ok() {
-                self.witness.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
+                self.checker.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
             }
         }
     }
@@ -145,24 +145,24 @@ impl World {
             Ok(again) => {
                 if let Some(live) = &self.process {
                     for what in audit::compare_replay(live, &again) {
-                        self.witness.violated(|| what);
+                        self.checker.violated(|| what);
                     }
                 }
                 let seen = again.damaged.len();
                 // One more may have been damaged before.
                 if seen < damaged {
-                    self.witness.violated(|| format!("{damaged} snapshots changed, and {seen} were found damaged"));
+                    self.checker.violated(|| format!("{damaged} snapshots changed, and {seen} were found damaged"));
                 }
-                self.witness.recovered(&again);
+                self.checker.recovered(&again);
             }
-            Err(failure) => self.witness.violated(|| format!("the gate cannot begin anew: {failure}")),
+            Err(failure) => self.checker.violated(|| format!("the gate cannot begin anew: {failure}")),
         }
     }
 
     /// Everything that was archived is in the archive as it was the last time.
     fn look_at_archive(&mut self) {
         let mut wrong: Vec<SessionId> = Vec::new();
-        for (session, whole) in &self.witness.archived {
+        for (session, whole) in &self.checker.archived {
             let found = self.durable.archive.get(*session).ok().flatten();
             if found.is_none_or(|found| crc32fast::hash(&found.archive_record) != *whole) {
                 wrong.push(*session);
@@ -170,7 +170,7 @@ impl World {
         }
         wrong.sort();
         for session in wrong {
-            self.witness.violated(|| format!("{session} is not in the archive as it was put away"));
+            self.checker.violated(|| format!("{session} is not in the archive as it was put away"));
         }
     }
 }

@@ -27,8 +27,8 @@ impl World {
         let mut out = self.network.buffer();
         let outcome = match peer {
             Peer::Fleet(place) => {
-                let witness = &mut self.witness;
-                self.fleet[place].receive(&bytes, world, now, &mut |charger, one| witness.finished(charger, one))
+                let checker = &mut self.checker;
+                self.fleet[place].receive(&bytes, world, now, &mut |charger, one| checker.finished(charger, one))
             }
             Peer::Bank(place, connection) => self.banks[place].receive(connection, &bytes, world, now, &mut out),
         };

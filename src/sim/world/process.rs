@@ -4,10 +4,10 @@
 //!
 //! The process dies by being dropped; what it had on disk is all that the next one has.
 
+use super::checker::Checker;
 use super::desk::{Desk, Mail, Outlet};
 use super::durable::DurableState;
 use super::network::Peer;
-use super::witness::Witness;
 use crate::journal::{Batch, Damage, Failure, Sequence, Sequences, Store, recover};
 use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, Subject, ToCharger};
 use crate::node::archiver::{Archiver, ToArchive};
@@ -142,12 +142,12 @@ impl Process {
     }
 
     /// Repeats the requests that were in flight.
-    pub fn resume(&mut self, now: Now, witness: &mut Witness) {
+    pub fn resume(&mut self, now: Now, checker: &mut Checker) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
-            driver.resume(now, &mut self.outputs.of(index, witness));
+            driver.resume(now, &mut self.outputs.of(index, checker));
         }
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// Its shards.
@@ -223,35 +223,35 @@ impl Process {
     }
 
     /// Bytes came on a connection.
-    pub fn receive(&mut self, line: u64, bytes: &[u8], now: Now, witness: &mut Witness) {
+    pub fn receive(&mut self, line: u64, bytes: &[u8], now: Now, checker: &mut Checker) {
         self.begin(now);
         self.read(line, bytes, now);
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// A connection has ended.
-    pub fn ended(&mut self, line: u64, now: Now, witness: &mut Witness) {
+    pub fn ended(&mut self, line: u64, now: Now, checker: &mut Checker) {
         self.begin(now);
         self.outputs.forget(line);
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// Time passed.
-    pub fn tick(&mut self, now: Now, witness: &mut Witness) {
+    pub fn tick(&mut self, now: Now, checker: &mut Checker) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
-            driver.tick(now, &mut self.outputs.of(index, witness));
+            driver.tick(now, &mut self.outputs.of(index, checker));
         }
         for actor in self.outputs.processors.values_mut() {
             actor.retry();
             actor.sweep();
         }
         self.schedule.go_on(self.outputs.instant, &mut self.outputs);
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// Closes links whose peers have timed out.
-    pub fn sweep(&mut self, lines: &[u64], now: Now, witness: &mut Witness) {
+    pub fn sweep(&mut self, lines: &[u64], now: Now, checker: &mut Checker) {
         self.begin(now);
         for line in lines {
             let mut reply = Vec::new();
@@ -265,7 +265,7 @@ impl Process {
                 self.outputs.drop_line(*line);
             }
         }
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// Connections, in the order of their numbers.
@@ -276,10 +276,10 @@ impl Process {
     }
 
     /// An input from outside of the network.
-    pub fn order(&mut self, input: Input, now: Now, witness: &mut Witness) {
+    pub fn order(&mut self, input: Input, now: Now, checker: &mut Checker) {
         self.begin(now);
         self.outputs.desk.push(input);
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 
     /// Hands what waits to the disk, if the disk is free: whether a commit is in progress now that was not before.
@@ -295,36 +295,36 @@ impl Process {
     }
 
     /// The disk does what was begun.
-    pub fn commit(&mut self, now: Now, witness: &mut Witness) -> Result<(), Failure> {
+    pub fn commit(&mut self, now: Now, checker: &mut Checker) -> Result<(), Failure> {
         self.begin(now);
         self.outputs.writer.commit()?;
         let committed: Vec<(usize, Batch)> = self.outputs.writer.committed().collect();
         for (owner, batch) in committed {
-            self.drivers[owner].committed(batch, now, &mut self.outputs.of(owner, witness));
+            self.drivers[owner].committed(batch, now, &mut self.outputs.of(owner, checker));
         }
         if let Some(reach) = self.outputs.trim.take() {
             self.outputs.trim_now(&reach);
         }
-        self.settle(now, witness);
+        self.settle(now, checker);
         Ok(())
     }
 
     /// A timer fired.
-    pub fn wake(&mut self, wake: Wake, now: Now, witness: &mut Witness) {
+    pub fn wake(&mut self, wake: Wake, now: Now, checker: &mut Checker) {
         self.begin(now);
         match wake {
             Wake::Archive => {
                 let written =
-                    self.outputs.archiver.write(&mut |archive_record, bytes| witness.archived(archive_record, bytes));
+                    self.outputs.archiver.write(&mut |archive_record, bytes| checker.archived(archive_record, bytes));
                 self.outputs.note(written);
             }
             Wake::Sweep(shard) => {
-                let pause = self.drivers[shard].go_on(&mut self.outputs.of(shard, witness));
+                let pause = self.drivers[shard].go_on(&mut self.outputs.of(shard, checker));
                 self.outputs.sweeping[shard] = pause.is_some();
                 self.outputs.wakes.extend(pause.map(|pause| (wake, pause)));
             }
         }
-        self.settle(now, witness);
+        self.settle(now, checker);
     }
 }
 
@@ -335,13 +335,13 @@ impl Process {
     }
 
     /// Lets everything happen that can happen at this moment: what is in mailboxes is taken, and what comes of it.
-    fn settle(&mut self, now: Now, witness: &mut Witness) {
+    fn settle(&mut self, now: Now, checker: &mut Checker) {
         loop {
             let mut moved = false;
             for index in 0..self.drivers.len() {
                 while let Some(mail) = self.outputs.desk.next(index) {
                     moved = true;
-                    self.deliver(index, mail, now, witness);
+                    self.deliver(index, mail, now, checker);
                 }
             }
             for (partition, taken) in std::mem::take(&mut self.outputs.taken) {
@@ -363,12 +363,12 @@ impl Process {
                 break;
             }
         }
-        witness.look_at_books(self.drivers.iter().map(Driver::shard));
+        checker.look_at_books(self.drivers.iter().map(Driver::shard));
     }
 
-    fn deliver(&mut self, index: usize, mail: Mail, now: Now, witness: &mut Witness) {
+    fn deliver(&mut self, index: usize, mail: Mail, now: Now, checker: &mut Checker) {
         let driver = &mut self.drivers[index];
-        let mut ports = self.outputs.of(index, witness);
+        let mut ports = self.outputs.of(index, checker);
         match mail {
             Mail::Input(input) => driver.input(input, now, &mut ports),
             Mail::Read(batch) => driver.read(batch, now, &mut ports),
@@ -435,8 +435,8 @@ impl Process {
 
 impl OutputDispatcher {
     /// As a shard sees it.
-    fn of<'a>(&'a mut self, shard: usize, witness: &'a mut Witness) -> Shards<'a> {
-        Shards { outputs: self, witness, shard }
+    fn of<'a>(&'a mut self, shard: usize, checker: &'a mut Checker) -> Shards<'a> {
+        Shards { outputs: self, checker, shard }
     }
 
     /// The process is at its end when something fails.
@@ -521,7 +521,7 @@ impl End {
 /// The outside of one shard, and who watches what passes.
 struct Shards<'a> {
     outputs: &'a mut OutputDispatcher,
-    witness: &'a mut Witness,
+    checker: &'a mut Checker,
     shard: usize,
 }
 
@@ -540,7 +540,7 @@ impl Ports for Shards<'_> {
     }
 
     fn released(&mut self, shard: &Shard, output: &Output) {
-        self.witness.released(shard, output);
+        self.checker.released(shard, output);
     }
 
     fn send(&mut self, link: Link, message: &ToCharger) {

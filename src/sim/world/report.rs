@@ -129,7 +129,7 @@ impl Report {
             fleet.add(charger.tally());
         }
         let (captured, refunded) = world.process.as_ref().map(audit::turnover).unwrap_or_default();
-        let tally = &world.witness.tally;
+        let tally = &world.checker.tally;
         let minor = |sum: i128| i64::try_from(sum).unwrap_or(i64::MAX);
         Report {
             seed: *seed,
@@ -137,11 +137,11 @@ impl Report {
             minutes: *minutes,
             chargers: *chargers,
             faults_allowed: faults.to_string(),
-            steps: world.witness.step,
+            steps: world.checker.step,
             visits: fleet.visits,
             starts_refused: fleet.refused.clone(),
-            sessions: world.witness.closed.len() as u64,
-            sessions_charged: world.witness.closed.values().filter(|closed| closed.energy > 0).count() as u64,
+            sessions: world.checker.closed.len() as u64,
+            sessions_charged: world.checker.closed.values().filter(|closed| closed.energy > 0).count() as u64,
             receipts: fleet.receipts,
             readings: fleet.readings,
             readings_acked: fleet.readings_acked,
@@ -168,7 +168,7 @@ impl Report {
                 void_in_calm: Percentiles::of(tally.settle.calm_voids.clone()),
             },
             ledger_hash: hex::encode(hash),
-            violations: world.witness.violations.clone(),
+            violations: world.checker.violations.clone(),
         }
     }
 

@@ -39,7 +39,7 @@ impl World {
                 return self.compare_settled(&moved);
             }
         }
-        self.witness.violated(|| "L17: settlement batches are not booked in time".to_owned());
+        self.checker.violated(|| "L17: settlement batches are not booked in time".to_owned());
     }
 
     fn batches(&self) -> Vec<(BatchKey, Received)> {
@@ -97,7 +97,7 @@ impl World {
             }
         }
         for what in wrong {
-            self.witness.violated(|| what);
+            self.checker.violated(|| what);
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use super::agenda::{Agenda, Event};
 use super::bank::Bank;
+use super::checker::Checker;
 use super::controller::Controller;
 use super::durable::{DurableState, PARTITIONS};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::{Process, Wake};
-use super::witness::Witness;
 use super::{Faults, Settings, audit, peers};
 use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
@@ -23,7 +23,7 @@ pub(super) struct World {
     pub agenda: Agenda,
     pub network: Network,
     pub weather: Weather,
-    pub witness: Witness,
+    pub checker: Checker,
     pub process: Option<Process>,
     pub fleet: Vec<Controller>,
     pub banks: Vec<Bank>,
@@ -94,7 +94,7 @@ impl World {
         let mut world = World {
             agenda: Agenda::default(),
             network: Network::default(),
-            witness: Witness::new(settings.seed),
+            checker: Checker::new(settings.seed),
             process: None,
             fleet,
             banks,
@@ -162,8 +162,8 @@ impl World {
     /// Runs until a moment, in milliseconds since the beginning.
     pub fn run_until(&mut self, end: u64) {
         while let Some(event) = self.agenda.next(end) {
-            self.witness.now = self.agenda.now();
-            self.witness.step += 1;
+            self.checker.now = self.agenda.now();
+            self.checker.step += 1;
             self.happen(event);
         }
     }
@@ -209,7 +209,7 @@ impl World {
                 let Some(bytes) = self.network.arrived(line, Side::Gate, self.agenda.now()) else { return };
                 let now = self.now();
                 if let Some(process) = &mut self.process {
-                    process.receive(line, &bytes, now, &mut self.witness);
+                    process.receive(line, &bytes, now, &mut self.checker);
                 }
                 self.network.give_back(bytes);
                 self.after_gate();
@@ -219,7 +219,7 @@ impl World {
                 self.network.ended(line, Side::Gate);
                 let now = self.now();
                 if let Some(process) = &mut self.process {
-                    process.ended(line, now, &mut self.witness);
+                    process.ended(line, now, &mut self.checker);
                 }
                 self.after_gate();
             }
@@ -243,7 +243,7 @@ impl World {
             Event::Tick => {
                 let now = self.now();
                 if let Some(process) = &mut self.process {
-                    process.tick(now, &mut self.witness);
+                    process.tick(now, &mut self.checker);
                 }
                 self.after_gate();
                 let jitter = self.dice.below(TICK);
@@ -253,7 +253,7 @@ impl World {
                 let now = self.now();
                 if let Some(process) = &mut self.process {
                     let lines = process.lines();
-                    process.sweep(&lines, now, &mut self.witness);
+                    process.sweep(&lines, now, &mut self.checker);
                 }
                 self.after_gate();
                 self.agenda.after(SWEEP, Event::Sweep);
@@ -262,7 +262,7 @@ impl World {
             Event::Wake(life, wake) => {
                 let now = self.now();
                 if let Some(process) = self.process.as_mut().filter(|process| process.life == life) {
-                    process.wake(wake, now, &mut self.witness);
+                    process.wake(wake, now, &mut self.checker);
                 }
                 self.after_gate();
             }
@@ -270,7 +270,7 @@ impl World {
                 if let Some(process) = &self.process {
                     for partition in process.shards().flat_map(crate::node::shard::Shard::partitions) {
                         for (_, session) in partition.sessions.iter() {
-                            self.witness.look(session.state());
+                            self.checker.look(session.state());
                         }
                     }
                 }
@@ -337,7 +337,7 @@ impl World {
         let now = self.now();
         let Some(process) = self.process.as_mut().filter(|process| process.life == life) else { return };
         self.counts.commits += 1;
-        match process.commit(now, &mut self.witness) {
+        match process.commit(now, &mut self.checker) {
             Ok(()) => self.after_gate(),
             Err(failure) => self.fail(&failure),
         }
@@ -354,7 +354,7 @@ impl World {
                 self.die("the disk", power);
             }
             other => {
-                self.witness.violated(|| format!("the log fails: {other}"));
+                self.checker.violated(|| format!("the log fails: {other}"));
                 self.die("the disk", false);
             }
         }
@@ -394,24 +394,24 @@ impl World {
             Ok(mut process) => {
                 self.counts.starts += 1;
                 if let Some(partition) = rotten.filter(|_| process.damaged.is_empty()) {
-                    self.witness
+                    self.checker
                         .violated(|| format!("the snapshot of partition {partition} changed, and nobody saw it"));
                 }
                 if let Some(before) = self.last.take() {
                     self.counts.replays += 1;
                     for what in audit::compare_replay(&before, &process) {
-                        self.witness.violated(|| what);
+                        self.checker.violated(|| what);
                     }
                 }
-                self.witness.recovered(&process);
+                self.checker.recovered(&process);
                 if self.weather.strikes(Fault::Nested) && self.life > 1 {
                     // It repeats requests that were in flight, and is killed before they are durable.
-                    process.resume(now, &mut self.witness);
+                    process.resume(now, &mut self.checker);
                     self.process = Some(process);
                     self.die("killed while it began", self.life.is_multiple_of(2));
                     return;
                 }
-                process.resume(now, &mut self.witness);
+                process.resume(now, &mut self.checker);
                 self.process = Some(process);
                 self.after_gate();
             }
@@ -425,7 +425,7 @@ impl World {
                 let after = 2 * SECOND + self.dice.below(20 * SECOND);
                 self.agenda.after(after, Event::Start);
             }
-            Err(other) => self.witness.violated(|| format!("the gate cannot start: {other}")),
+            Err(other) => self.checker.violated(|| format!("the gate cannot start: {other}")),
         }
     }
 
@@ -450,7 +450,7 @@ impl World {
             self.mend();
         }
         self.weather.calm = calm;
-        self.witness.is_calm_since = calm.then_some(self.agenda.now());
+        self.checker.is_calm_since = calm.then_some(self.agenda.now());
         for bank in &mut self.banks {
             let percent = if calm { 0 } else { self.settings.misbehave(&self.weather) };
             bank.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });

@@ -31,7 +31,7 @@ pub struct Violation {
 }
 
 /// Checks that held so far, and violations.
-pub(super) struct Witness {
+pub(super) struct Checker {
     pub seed: u64,
     pub step: u64,
     pub now: u64,
@@ -116,9 +116,9 @@ const BLOCK: i128 = Cost::PARTS_PER_MAJOR / 1_000;
 /// One receipt in so many has its signature checked.
 const SIGNATURES_CHECKED: u64 = 16;
 
-impl Witness {
-    pub fn new(seed: u64) -> Witness {
-        Witness {
+impl Checker {
+    pub fn new(seed: u64) -> Checker {
+        Checker {
             seed,
             step: 0,
             now: 0,
