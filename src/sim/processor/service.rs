@@ -81,7 +81,7 @@ struct State {
     /// Its store failed: it sends nothing more.
     dead: bool,
     /// What is to be done when, in order of time and then of decision; `Close` only on the connection it names.
-    agenda: BTreeMap<(Instant, u64), (u64, Act)>,
+    events: BTreeMap<(Instant, u64), (u64, Act)>,
     next_number: u64,
     greetings: u64,
     open: u32,
@@ -133,7 +133,7 @@ impl Service {
             processor,
             memory,
             dead: false,
-            agenda: BTreeMap::new(),
+            events: BTreeMap::new(),
             next_number: 0,
             greetings: 0,
             open: 0,
@@ -171,7 +171,7 @@ impl Service {
     pub fn report(&self, every_hold: bool) -> ServiceReport {
         let state = self.outbox.lock();
         let waiting = state
-            .agenda
+            .events
             .values()
             .filter(|(_, act)| matches!(act, Act::Answer(_) | Act::Notify(_) | Act::Settle(_)))
             .count();
@@ -215,7 +215,7 @@ impl Service {
     /// Whether no message is pending: every answer was sent and acknowledged.
     pub fn is_idle(&self) -> bool {
         let state = self.outbox.lock();
-        state.agenda.is_empty() && state.unacked == 0
+        state.events.is_empty() && state.unacked == 0
     }
 
     /// Stops at once and gives the final report.
@@ -277,7 +277,7 @@ impl State {
 
     fn put(&mut self, at: Instant, line: u64, act: Act) {
         self.next_number += 1;
-        self.agenda.insert((at, self.next_number), (line, act));
+        self.events.insert((at, self.next_number), (line, act));
     }
 }
 
@@ -423,7 +423,7 @@ impl Line {
         let now = Instant::now();
         let wall = outbox.pace.now().wall;
         let mut close = false;
-        while let Some(entry) = state.agenda.first_entry()
+        while let Some(entry) = state.events.first_entry()
             && entry.key().0 <= now
         {
             let (line, act) = entry.remove();
@@ -451,7 +451,7 @@ impl Line {
             self.ready.clear();
         }
         let mut next = now + LOOK_AROUND;
-        if let Some(((at, _), _)) = state.agenda.first_key_value() {
+        if let Some(((at, _), _)) = state.events.first_key_value() {
             next = next.min(*at);
         }
         (!close).then_some(next)

@@ -14,7 +14,7 @@ pub(super) struct Bank {
     pub processor: Processor,
     pub lines: Vec<BankLine>,
     /// What is to be done when; `Close` only on the connection it names.
-    agenda: BTreeMap<(u64, u64), (usize, Act)>,
+    events: BTreeMap<(u64, u64), (usize, Act)>,
     next_number: u64,
     /// When the world's agenda will call next.
     pub wake: u64,
@@ -66,7 +66,7 @@ impl Bank {
             id: processor.settings().id.clone(),
             processor,
             lines: (0..connections).map(|_| BankLine::default()).collect(),
-            agenda: BTreeMap::new(),
+            events: BTreeMap::new(),
             next_number: 0,
             wake: 0,
             offline_until: 0,
@@ -78,7 +78,7 @@ impl Bank {
 
     /// Whether no message is pending.
     pub fn is_idle(&self) -> bool {
-        self.agenda.is_empty() && self.pending() == 0
+        self.events.is_empty() && self.pending() == 0
     }
 
     /// Callbacks that wait to be sent or acknowledged.
@@ -125,7 +125,7 @@ impl Bank {
 
     fn put(&mut self, at: u64, place: usize, act: Act) {
         self.next_number += 1;
-        self.agenda.insert((at, self.next_number), (place, act));
+        self.events.insert((at, self.next_number), (place, act));
     }
 
     fn schedule(&mut self, ms: u64, place: usize, steps: Vec<Step>) {
@@ -186,7 +186,7 @@ impl Bank {
     /// of each connection; `None` for a connection that is to be closed.
     pub fn drive(&mut self, world: Timestamp, ms: u64, said: &mut Vec<(u64, Option<Vec<u8>>)>) -> u64 {
         let mut close = BTreeSet::new();
-        while let Some(entry) = self.agenda.first_entry()
+        while let Some(entry) = self.events.first_entry()
             && entry.key().0 <= ms
         {
             let (place, act) = entry.remove();
@@ -248,7 +248,7 @@ impl Bank {
                 said.push((number, None));
             }
         }
-        if let Some(((at, _), _)) = self.agenda.first_key_value() {
+        if let Some(((at, _), _)) = self.events.first_key_value() {
             next = next.min((*at).max(ms + 1));
         }
         next

@@ -1,7 +1,7 @@
 //! Fault injection in a simulated world, and orders of operators.
 
-use super::agenda::Event;
 use super::durable::PARTITIONS;
+use super::event_queue::Event;
 use super::faults::Fault;
 use super::network::Side;
 use super::peers;
@@ -27,12 +27,12 @@ impl World {
                 let most = i64::try_from(most).unwrap_or(0);
                 self.clock_off = self.weather.dice().between(-most, most);
                 let right = MINUTE + self.weather.dice().below(HOUR);
-                self.agenda.after(right, Event::ClockRight);
+                self.events.after(right, Event::ClockRight);
                 true
             }
             Fault::Offline => {
                 let place = usize::try_from(roll % self.fleet.len() as u64).unwrap_or(0);
-                let until = self.agenda.now() + self.weather.dice().below(HOUR);
+                let until = self.events.now() + self.weather.dice().below(HOUR);
                 let controller = &mut self.fleet[place];
                 controller.offline_until = until;
                 controller.line.is_some_and(|line| self.cut(line))
@@ -40,7 +40,7 @@ impl World {
             Fault::Replaced => self.replace_charger(roll),
             Fault::ProcessorOffline => {
                 let place = usize::try_from(roll % self.banks.len() as u64).unwrap_or(0);
-                self.banks[place].offline_until = self.agenda.now() + self.weather.dice().below(HOUR / 2);
+                self.banks[place].offline_until = self.events.now() + self.weather.dice().below(HOUR / 2);
                 let lines: Vec<u64> = self.banks[place].lines.iter().filter_map(|line| line.line).collect();
                 lines.into_iter().map(|line| self.cut(line)).filter(|cut| *cut).count() > 0
             }
@@ -69,7 +69,7 @@ impl World {
         let place = usize::try_from(roll % self.fleet.len() as u64).unwrap_or(0);
         let controller = &mut self.fleet[place];
         let which = usize::try_from((roll >> 16) % controller.chargers.len() as u64).unwrap_or(0);
-        controller.replace(which, world, self.agenda.now(), roll >> 63 == 1);
+        controller.replace(which, world, self.events.now(), roll >> 63 == 1);
         if let Some(line) = controller.line {
             self.cut(line);
         }
@@ -96,7 +96,7 @@ impl World {
             _ => {
                 self.disk.plan(at, DiskFault::Full, true);
                 let room = MINUTE + self.weather.dice().below(9 * MINUTE);
-                self.agenda.after(room, Event::Room);
+                self.events.after(room, Event::Room);
             }
         }
         true
@@ -114,7 +114,7 @@ impl World {
         self.rotten = Some((session, bit));
         self.look_at_rotten();
         let mended = MINUTE + self.weather.dice().below(HOUR);
-        self.agenda.after(mended, Event::Mend);
+        self.events.after(mended, Event::Mend);
         true
     }
 
@@ -172,7 +172,7 @@ impl World {
                 // The end is reported to one side; the other one detects it by its time-out.
                 let side = if self.weather.dice().chance(5_000) { Side::Gate } else { Side::Peer };
                 let after = 1 + self.weather.dice().below(2 * SECOND);
-                self.agenda.after(after, Event::Ended(line, side));
+                self.events.after(after, Event::Ended(line, side));
                 true
             }
             _ => self.cut(line),
@@ -185,7 +185,7 @@ impl World {
         self.network.silence(line);
         for side in [Side::Gate, Side::Peer] {
             let after = 1 + self.weather.dice().below(20 * SECOND);
-            self.agenda.after(after, Event::Ended(line, side));
+            self.events.after(after, Event::Ended(line, side));
         }
         lives
     }

@@ -17,13 +17,13 @@
 //! no reading of any clock. A world lasts at most a day; longer simulations are many worlds, each with another seed and
 //! another weather of faults.
 
-mod agenda;
 mod audit;
 mod bank;
 mod checker;
 mod controller;
 mod desk;
 mod durable;
+mod event_queue;
 mod faults;
 mod laws;
 mod misfortune;

@@ -3,7 +3,7 @@
 //! A healthy connection keeps order and loses nothing, as TCP does. One on which bytes were lost, doubled or swapped
 //! is *sick*: it breaks within a minute, so that unanswered requests are repeated on the next one.
 
-use super::agenda::{Agenda, Event};
+use super::event_queue::{Event, EventQueue};
 use super::faults::{Fault, Weather};
 use std::collections::{HashMap, VecDeque};
 
@@ -95,7 +95,7 @@ impl Network {
     }
 
     /// Sends bytes to one side of a connection.
-    pub fn send(&mut self, line: u64, to: Side, bytes: Vec<u8>, agenda: &mut Agenda, weather: &mut Weather) {
+    pub fn send(&mut self, line: u64, to: Side, bytes: Vec<u8>, events: &mut EventQueue, weather: &mut Weather) {
         let Network { lines, spare, .. } = self;
         let Some(connection) = lines.get_mut(&line) else { return };
         let sick = &mut connection.sick;
@@ -106,20 +106,20 @@ impl Network {
         if bytes.is_empty() || way.deaf {
             return;
         }
-        let mut sicken = |agenda: &mut Agenda, weather: &mut Weather| {
+        let mut sicken = |events: &mut EventQueue, weather: &mut Weather| {
             if !std::mem::replace(sick, true) {
                 let breaks = 1 + weather.dice().below(60_000);
-                agenda.after(breaks, Event::Ended(line, Side::Gate));
-                agenda.after(breaks + weather.dice().below(2_000), Event::Ended(line, Side::Peer));
+                events.after(breaks, Event::Ended(line, Side::Gate));
+                events.after(breaks + weather.dice().below(2_000), Event::Ended(line, Side::Peer));
             }
         };
         if weather.strikes(Fault::Loss) {
-            sicken(agenda, weather);
+            sicken(events, weather);
             spare.push(bytes);
             return;
         }
         let late = if weather.strikes(Fault::Delay) { weather.dice().below(DELAY_MAX) } else { 0 };
-        let at = way.last.max(agenda.now() + 5 + weather.dice().below(120) + late);
+        let at = way.last.max(events.now() + 5 + weather.dice().below(120) + late);
         let again = if weather.strikes(Fault::Duplicate) { Some(bytes.clone()) } else { None };
         // Now and then in two pieces, cut anywhere.
         let mut first = bytes;
@@ -135,21 +135,21 @@ impl Network {
             first[bit / 8] ^= 1 << (bit % 8);
         }
         way.push(at, first);
-        agenda.at(at, Event::Arrive(line, to));
+        events.at(at, Event::Arrive(line, to));
         if let Some(rest) = rest {
             let at = at + weather.dice().below(40);
             way.push(at, rest);
-            agenda.at(at, Event::Arrive(line, to));
+            events.at(at, Event::Arrive(line, to));
         }
         if weather.strikes(Fault::Reorder) {
             way.swap_last();
-            sicken(agenda, weather);
+            sicken(events, weather);
         }
         if let Some(again) = again {
             let at = way.last + weather.dice().below(1_000);
             way.push(at, again);
-            agenda.at(at, Event::Arrive(line, to));
-            sicken(agenda, weather);
+            events.at(at, Event::Arrive(line, to));
+            sicken(events, weather);
         }
     }
 
@@ -164,11 +164,11 @@ impl Network {
 
     /// One side closes a connection: it receives nothing more, and the other side detects it after the bytes in
     /// transit.
-    pub fn close(&mut self, line: u64, by: Side, agenda: &mut Agenda) {
+    pub fn close(&mut self, line: u64, by: Side, events: &mut EventQueue) {
         let Some(connection) = self.lines.get_mut(&line) else { return };
-        let at = connection.way(by.other()).last.max(agenda.now() + 20);
+        let at = connection.way(by.other()).last.max(events.now() + 20);
         if !*connection.knows(by.other()) {
-            agenda.at(at, Event::Ended(line, by.other()));
+            events.at(at, Event::Ended(line, by.other()));
         }
         self.ended(line, by);
     }

@@ -2,9 +2,9 @@
 //! them.
 
 use super::Settings;
-use super::agenda::Event;
 use super::bank::Bank;
 use super::controller::Controller;
+use super::event_queue::Event;
 use super::faults::{Fault, Weather};
 use super::network::{Peer, Side};
 use super::world::World;
@@ -22,8 +22,8 @@ const PER_SITE: usize = 36;
 impl World {
     pub(super) fn arrive_at_peer(&mut self, line: u64) {
         let Some(peer) = self.network.peer(line) else { return };
-        let Some(bytes) = self.network.arrived(line, Side::Peer, self.agenda.now()) else { return };
-        let (world, now) = (self.wall(), self.agenda.now());
+        let Some(bytes) = self.network.arrived(line, Side::Peer, self.events.now()) else { return };
+        let (world, now) = (self.wall(), self.events.now());
         let mut out = self.network.buffer();
         let outcome = match peer {
             Peer::Fleet(place) => {
@@ -33,14 +33,14 @@ impl World {
             Peer::Bank(place, connection) => self.banks[place].receive(connection, &bytes, world, now, &mut out),
         };
         self.network.give_back(bytes);
-        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
         match outcome {
             Ok(()) => match peer {
                 Peer::Fleet(place) => self.drive_fleet(place),
                 Peer::Bank(place, _) => self.drive_bank(place),
             },
             Err(_) => {
-                self.network.close(line, Side::Peer, &mut self.agenda);
+                self.network.close(line, Side::Peer, &mut self.events);
                 self.peer_lost(line, peer);
             }
         }
@@ -53,15 +53,15 @@ impl World {
                 let controller = &mut self.fleet[place];
                 if controller.line == Some(line) {
                     let wait = controller.disconnected();
-                    self.agenda.after(wait, Event::DialFleet(place));
+                    self.events.after(wait, Event::DialFleet(place));
                 }
             }
             Peer::Bank(place, connection) => {
-                let now = self.agenda.now();
+                let now = self.events.now();
                 let bank = &mut self.banks[place];
                 if bank.lines[connection].line == Some(line) {
                     let wait = bank.disconnected(connection, now);
-                    self.agenda.after(wait, Event::DialBank(place, connection));
+                    self.events.after(wait, Event::DialBank(place, connection));
                     self.drive_bank(place);
                 }
             }
@@ -69,51 +69,51 @@ impl World {
     }
 
     pub(super) fn dial_fleet(&mut self, place: usize) {
-        let (world, at, now) = (self.wall(), self.agenda.now(), self.now());
+        let (world, at, now) = (self.wall(), self.events.now(), self.now());
         let controller = &mut self.fleet[place];
         if controller.line.is_some() {
             return;
         }
         if controller.offline_until > at {
-            return self.agenda.at(controller.offline_until, Event::DialFleet(place));
+            return self.events.at(controller.offline_until, Event::DialFleet(place));
         }
         let Some(process) = &mut self.process else {
             let wait = controller.disconnected();
-            return self.agenda.after(wait, Event::DialFleet(place));
+            return self.events.after(wait, Event::DialFleet(place));
         };
         let peer = Peer::Fleet(place);
         let line = self.network.open(peer);
         process.accept(line, peer, controller.subject.clone(), now);
         let mut out = self.network.buffer();
         controller.connected(line, world, at, &mut out);
-        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
         self.drive_fleet(place);
     }
 
     pub(super) fn dial_bank(&mut self, place: usize, connection: usize) {
-        let (world, at, now) = (self.wall(), self.agenda.now(), self.now());
+        let (world, at, now) = (self.wall(), self.events.now(), self.now());
         let bank = &mut self.banks[place];
         if bank.lines[connection].line.is_some() {
             return;
         }
         if bank.offline_until > at {
-            return self.agenda.at(bank.offline_until, Event::DialBank(place, connection));
+            return self.events.at(bank.offline_until, Event::DialBank(place, connection));
         }
         let Some(process) = &mut self.process else {
             let wait = bank.disconnected(connection, at);
-            return self.agenda.after(wait, Event::DialBank(place, connection));
+            return self.events.after(wait, Event::DialBank(place, connection));
         };
         let peer = Peer::Bank(place, connection);
         let line = self.network.open(peer);
         process.accept(line, peer, Subject::Processor(bank.id.clone()), now);
         let mut out = self.network.buffer();
         bank.connected(connection, line, world, at, &mut out);
-        self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
         self.drive_bank(place);
     }
 
     pub(super) fn drive_fleet(&mut self, place: usize) {
-        let (world, now) = (self.wall(), self.agenda.now());
+        let (world, now) = (self.wall(), self.events.now());
         let mut out = self.network.buffer();
         let controller = &mut self.fleet[place];
         let (wake, outcome) = controller.drive(world, now, &mut out);
@@ -121,13 +121,13 @@ impl World {
         let line = controller.line;
         if sleeping <= now || wake < sleeping {
             controller.wake = wake;
-            self.agenda.at(wake, Event::Fleet(place));
+            self.events.at(wake, Event::Fleet(place));
         }
         match line {
             Some(line) => {
-                self.network.send(line, Side::Gate, out, &mut self.agenda, &mut self.weather);
+                self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
                 if outcome.is_err() {
-                    self.network.close(line, Side::Peer, &mut self.agenda);
+                    self.network.close(line, Side::Peer, &mut self.events);
                     self.peer_lost(line, Peer::Fleet(place));
                 }
             }
@@ -136,20 +136,20 @@ impl World {
     }
 
     pub(super) fn drive_bank(&mut self, place: usize) {
-        let (world, now) = (self.wall(), self.agenda.now());
+        let (world, now) = (self.wall(), self.events.now());
         let mut said = Vec::new();
         let bank = &mut self.banks[place];
         let wake = bank.drive(world, now, &mut said);
         if bank.wake <= now || wake < bank.wake {
             bank.wake = wake;
-            self.agenda.at(wake, Event::Bank(place));
+            self.events.at(wake, Event::Bank(place));
         }
         for (line, bytes) in said {
             match bytes {
-                Some(bytes) => self.network.send(line, Side::Gate, bytes, &mut self.agenda, &mut self.weather),
+                Some(bytes) => self.network.send(line, Side::Gate, bytes, &mut self.events, &mut self.weather),
                 None => {
                     let Some(peer) = self.network.peer(line) else { continue };
-                    self.network.close(line, Side::Peer, &mut self.agenda);
+                    self.network.close(line, Side::Peer, &mut self.events);
                     self.peer_lost(line, peer);
                 }
             }

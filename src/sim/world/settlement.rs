@@ -25,13 +25,13 @@ impl World {
     pub(super) fn settle_up(&mut self) {
         let world = self.wall();
         for place in 0..self.banks.len() {
-            let parts = self.banks[place].settle(world, self.agenda.now());
+            let parts = self.banks[place].settle(world, self.events.now());
             self.counts.settlement_parts += parts;
             self.drive_bank(place);
         }
         let moved = moved(self);
         for _ in 0..LOOKS {
-            self.run_until(self.agenda.now() + 30 * SECOND);
+            self.run_until(self.events.now() + 30 * SECOND);
             self.book(&moved);
             let booked = self.batches().iter().all(|(_, batch)| batch.is_booked());
             let idle = self.process.as_ref().is_some_and(super::process::Process::is_idle);

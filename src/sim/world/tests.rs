@@ -81,7 +81,7 @@ fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
     let is_connected = |world: &World| world.banks[place].lines.iter().all(|line| line.line.is_some());
     world.run_until(2 * 60_000);
     assert!(!is_connected(&world));
-    world.agenda.after(1, agenda::Event::Calm(true));
+    world.events.after(1, event_queue::Event::Calm(true));
     world.run_until(2 * 60_000 + 10_000);
     assert!(is_connected(&world));
 }

@@ -1,10 +1,10 @@
 //! A simulated world: one agenda, one gate, a fleet, a few processors, and whatever goes wrong between them.
 
-use super::agenda::{Agenda, Event};
 use super::bank::Bank;
 use super::checker::Checker;
 use super::controller::Controller;
 use super::durable::{DurableState, PARTITIONS};
+use super::event_queue::{Event, EventQueue};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::{Process, Wake};
@@ -20,7 +20,7 @@ use std::sync::atomic::AtomicU64;
 /// A world.
 pub(super) struct World {
     pub settings: Settings,
-    pub agenda: Agenda,
+    pub events: EventQueue,
     pub network: Network,
     pub weather: Weather,
     pub checker: Checker,
@@ -92,7 +92,7 @@ impl World {
         let fleet = peers::fleet(settings, &weather, &accounts, epoch, &mut dice);
         let banks = peers::banks(settings, epoch, &mut dice);
         let mut world = World {
-            agenda: Agenda::default(),
+            events: EventQueue::default(),
             network: Network::default(),
             checker: Checker::new(settings.seed),
             process: None,
@@ -138,31 +138,31 @@ impl World {
         }
         for place in 0..self.fleet.len() {
             let after = self.dice.below(30 * SECOND);
-            self.agenda.after(after, Event::DialFleet(place));
-            self.agenda.after(after, Event::Fleet(place));
+            self.events.after(after, Event::DialFleet(place));
+            self.events.after(after, Event::Fleet(place));
         }
         for place in 0..self.banks.len() {
             for line in 0..self.banks[place].lines.len() {
                 let after = self.dice.below(SECOND);
-                self.agenda.after(after, Event::DialBank(place, line));
+                self.events.after(after, Event::DialBank(place, line));
             }
-            self.agenda.after(SECOND, Event::Bank(place));
+            self.events.after(SECOND, Event::Bank(place));
         }
-        self.agenda.after(TICK, Event::Tick);
-        self.agenda.after(SWEEP, Event::Sweep);
-        self.agenda.after(LOOK, Event::Look);
-        self.agenda.after(48 * MINUTE, Event::Calm(true));
+        self.events.after(TICK, Event::Tick);
+        self.events.after(SWEEP, Event::Sweep);
+        self.events.after(LOOK, Event::Look);
+        self.events.after(48 * MINUTE, Event::Calm(true));
         for fault in Fault::ALL {
             if let Some(after) = self.weather.next(*fault) {
-                self.agenda.after(after, Event::Strike(*fault));
+                self.events.after(after, Event::Strike(*fault));
             }
         }
     }
 
     /// Runs until a moment, in milliseconds since the beginning.
     pub fn run_until(&mut self, end: u64) {
-        while let Some(event) = self.agenda.next(end) {
-            self.checker.now = self.agenda.now();
+        while let Some(event) = self.events.next(end) {
+            self.checker.now = self.events.now();
             self.checker.step += 1;
             self.happen(event);
         }
@@ -172,19 +172,19 @@ impl World {
     pub fn come_to_rest(&mut self) -> bool {
         self.resting = true;
         self.calm(true);
-        let deadline = self.agenda.now() + GRACE;
+        let deadline = self.events.now() + GRACE;
         let mut step = 30 * SECOND;
         loop {
             for place in 0..self.fleet.len() {
-                let (world, now) = (self.wall(), self.agenda.now());
+                let (world, now) = (self.wall(), self.events.now());
                 self.fleet[place].close(world, now);
                 self.drive_fleet(place);
             }
-            self.run_until(self.agenda.now() + step);
+            self.run_until(self.events.now() + step);
             if audit::is_at_rest(self) {
                 return true;
             }
-            if self.agenda.now() >= deadline {
+            if self.events.now() >= deadline {
                 return false;
             }
             step = (step * 2).min(HOUR);
@@ -193,20 +193,20 @@ impl World {
 
     /// The world's time.
     pub fn wall(&self) -> Timestamp {
-        let ms = i64::try_from(self.agenda.now()).unwrap_or(i64::MAX);
+        let ms = i64::try_from(self.events.now()).unwrap_or(i64::MAX);
         self.epoch.saturating_add(TimeSpan::from_ms(ms))
     }
 
     /// The gate's clocks.
     pub fn now(&self) -> Now {
         let wall = self.wall().saturating_add(TimeSpan::from_ms(self.clock_off));
-        Now { wall, mono: Mono(self.mono_from + self.agenda.now()) }
+        Now { wall, mono: Mono(self.mono_from + self.events.now()) }
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrive(line, Side::Gate) => {
-                let Some(bytes) = self.network.arrived(line, Side::Gate, self.agenda.now()) else { return };
+                let Some(bytes) = self.network.arrived(line, Side::Gate, self.events.now()) else { return };
                 let now = self.now();
                 if let Some(process) = &mut self.process {
                     process.receive(line, &bytes, now, &mut self.checker);
@@ -229,12 +229,12 @@ impl World {
                 self.peer_lost(line, peer);
             }
             Event::Fleet(place) => {
-                if self.fleet[place].wake <= self.agenda.now() {
+                if self.fleet[place].wake <= self.events.now() {
                     self.drive_fleet(place);
                 }
             }
             Event::Bank(place) => {
-                if self.banks[place].wake <= self.agenda.now() {
+                if self.banks[place].wake <= self.events.now() {
                     self.drive_bank(place);
                 }
             }
@@ -247,7 +247,7 @@ impl World {
                 }
                 self.after_gate();
                 let jitter = self.dice.below(TICK);
-                self.agenda.after(TICK / 2 + jitter, Event::Tick);
+                self.events.after(TICK / 2 + jitter, Event::Tick);
             }
             Event::Sweep => {
                 let now = self.now();
@@ -256,7 +256,7 @@ impl World {
                     process.sweep(&lines, now, &mut self.checker);
                 }
                 self.after_gate();
-                self.agenda.after(SWEEP, Event::Sweep);
+                self.events.after(SWEEP, Event::Sweep);
             }
             Event::Commit(life) => self.commit(life),
             Event::Wake(life, wake) => {
@@ -274,7 +274,7 @@ impl World {
                         }
                     }
                 }
-                self.agenda.after(LOOK, Event::Look);
+                self.events.after(LOOK, Event::Look);
             }
             Event::Start => self.start(),
             Event::Room => self.disk.repair(),
@@ -283,14 +283,14 @@ impl World {
             Event::Calm(_) if self.resting => {}
             Event::Calm(calm) => {
                 self.calm(calm);
-                self.agenda.after(if calm { 12 * MINUTE } else { 48 * MINUTE }, Event::Calm(!calm));
+                self.events.after(if calm { 12 * MINUTE } else { 48 * MINUTE }, Event::Calm(!calm));
             }
             Event::Strike(fault) => {
                 if !self.weather.calm {
                     self.strike(fault);
                 }
                 if let Some(after) = self.weather.next(fault) {
-                    self.agenda.after(after, Event::Strike(fault));
+                    self.events.after(after, Event::Strike(fault));
                 }
             }
         }
@@ -301,15 +301,15 @@ impl World {
         let Some(process) = &mut self.process else { return };
         let (told, closed) = process.take_told();
         for (line, bytes) in told {
-            self.network.send(line, Side::Peer, bytes, &mut self.agenda, &mut self.weather);
+            self.network.send(line, Side::Peer, bytes, &mut self.events, &mut self.weather);
         }
         for line in closed {
-            self.network.close(line, Side::Gate, &mut self.agenda);
+            self.network.close(line, Side::Gate, &mut self.events);
         }
         if process.begin_commit() {
             let slow = if self.weather.strikes(Fault::SlowDisk) { self.weather.dice().below(30 * SECOND) } else { 0 };
             let takes = 1 + self.dice.below(8) + slow;
-            self.agenda.after(takes, Event::Commit(process.life));
+            self.events.after(takes, Event::Commit(process.life));
         }
         for (wake, after) in process.take_wakes() {
             let delay = match wake {
@@ -317,7 +317,7 @@ impl World {
                 Wake::Sweep(_) => self.dice.below(SWEEP_DELAY),
             };
             let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            self.agenda.after(after.saturating_add(delay), Event::Wake(process.life, wake));
+            self.events.after(after.saturating_add(delay), Event::Wake(process.life, wake));
         }
         let counts = process.take_counts();
         self.counts.snapshots += counts.snapshots;
@@ -371,12 +371,12 @@ impl World {
         for line in process.lines() {
             self.network.ended(line, Side::Gate);
             let after = 10 + self.dice.below(2 * SECOND);
-            self.agenda.after(after, Event::Ended(line, Side::Peer));
+            self.events.after(after, Event::Ended(line, Side::Peer));
         }
         // Everything that it decided is durable: the next one has to be the same.
         self.last = Some(process).filter(Process::is_idle);
         let after = SECOND + self.dice.below(40 * SECOND);
-        self.agenda.after(after, Event::Start);
+        self.events.after(after, Event::Start);
     }
 
     /// The gate is started on what its disk has.
@@ -423,7 +423,7 @@ impl World {
                     self.disk.power_cut();
                 }
                 let after = 2 * SECOND + self.dice.below(20 * SECOND);
-                self.agenda.after(after, Event::Start);
+                self.events.after(after, Event::Start);
             }
             Err(other) => self.checker.violated(|| format!("the gate cannot start: {other}")),
         }
@@ -450,7 +450,7 @@ impl World {
             self.mend();
         }
         self.weather.calm = calm;
-        self.checker.is_calm_since = calm.then_some(self.agenda.now());
+        self.checker.is_calm_since = calm.then_some(self.events.now());
         for bank in &mut self.banks {
             let percent = if calm { 0 } else { self.settings.misbehave(&self.weather) };
             bank.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });
@@ -466,15 +466,15 @@ impl World {
     /// Disconnected peers dial now, before their scheduled time.
     fn reconnect(&mut self) {
         for place in 0..self.banks.len() {
-            if std::mem::take(&mut self.banks[place].offline_until) > self.agenda.now() {
+            if std::mem::take(&mut self.banks[place].offline_until) > self.events.now() {
                 for line in 0..self.banks[place].lines.len() {
-                    self.agenda.after(1 + self.dice.below(SECOND), Event::DialBank(place, line));
+                    self.events.after(1 + self.dice.below(SECOND), Event::DialBank(place, line));
                 }
             }
         }
         for place in 0..self.fleet.len() {
-            if std::mem::take(&mut self.fleet[place].offline_until) > self.agenda.now() {
-                self.agenda.after(1 + self.dice.below(SECOND), Event::DialFleet(place));
+            if std::mem::take(&mut self.fleet[place].offline_until) > self.events.now() {
+                self.events.after(1 + self.dice.below(SECOND), Event::DialFleet(place));
             }
         }
     }

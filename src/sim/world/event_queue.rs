@@ -47,13 +47,13 @@ pub(super) enum Event {
 
 /// The scheduler. Events of the same millisecond happen in the order in which they were put here.
 #[derive(Default)]
-pub(super) struct Agenda {
+pub(super) struct EventQueue {
     now: u64,
     number: u64,
     heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
 }
 
-impl Agenda {
+impl EventQueue {
     /// Milliseconds since the world began.
     pub fn now(&self) -> u64 {
         self.now
@@ -92,15 +92,15 @@ mod tests {
 
     #[test]
     fn time_moves_from_event_to_event_and_equals_keep_their_order() {
-        let mut agenda = Agenda::default();
-        agenda.at(30, Event::Tick);
-        agenda.at(10, Event::Sweep);
-        agenda.at(10, Event::Look);
-        assert_eq!(agenda.next(20), Some(Event::Sweep));
-        assert_eq!((agenda.now(), agenda.next(20)), (10, Some(Event::Look)));
-        assert_eq!((agenda.next(20), agenda.now()), (None, 20));
-        agenda.after(5, Event::Start);
-        assert_eq!((agenda.next(40), agenda.now()), (Some(Event::Start), 25));
-        assert_eq!(agenda.next(40), Some(Event::Tick));
+        let mut events = EventQueue::default();
+        events.at(30, Event::Tick);
+        events.at(10, Event::Sweep);
+        events.at(10, Event::Look);
+        assert_eq!(events.next(20), Some(Event::Sweep));
+        assert_eq!((events.now(), events.next(20)), (10, Some(Event::Look)));
+        assert_eq!((events.next(20), events.now()), (None, 20));
+        events.after(5, Event::Start);
+        assert_eq!((events.next(40), events.now()), (Some(Event::Start), 25));
+        assert_eq!(events.next(40), Some(Event::Tick));
     }
 }
