@@ -5,9 +5,9 @@
 //! The process dies by being dropped; what it had on disk is all that the next one has.
 
 use super::checker::Checker;
-use super::desk::{Desk, Mail, Outlet};
 use super::durable::DurableState;
 use super::network::Peer;
+use super::outbox::{Mail, Outbox, Outlet};
 use crate::journal::{Batch, Damage, Failure, Sequence, Sequences, Store, recover};
 use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, Subject, ToCharger};
 use crate::node::archiver::{Archiver, ToArchive};
@@ -47,7 +47,7 @@ pub(super) struct Process {
 struct OutputDispatcher {
     node_config: Arc<NodeConfig>,
     durable: Arc<DurableState>,
-    desk: Arc<Desk>,
+    outbox: Arc<Outbox>,
     instant: Instant,
     figures: Arc<LogFigures>,
     writer: LogWriter<usize>,
@@ -119,7 +119,7 @@ impl Process {
         let sizes = (node_config.partitions, node_config.shards);
         let schedule = Schedule::new(durable.snapshots.clone(), figures.clone(), durable.snapshot_policy, sizes);
         let outputs = OutputDispatcher {
-            desk: Arc::new(Desk::new(node_config.clone(), durable.loses)),
+            outbox: Arc::new(Outbox::new(node_config.clone(), durable.loses)),
             archiver: Archiver::new(durable.archive.clone(), durable.billing.clone()),
             node_config,
             durable: durable.clone(),
@@ -210,7 +210,7 @@ impl Process {
             (Peer::Bank(..), Subject::Processor(id)) => {
                 let id = id.clone();
                 let link = ProcessorLink::new(&identity, None, now.mono).expect("a processor may be one");
-                let actor = || ProcessorActor::new(id.clone(), outputs.desk.clone());
+                let actor = || ProcessorActor::new(id.clone(), outputs.outbox.clone());
                 outputs.processors.entry(id.clone()).or_insert_with(actor);
                 Kind::Processor { link: Box::new(link), id }
             }
@@ -278,7 +278,7 @@ impl Process {
     /// An input from outside of the network.
     pub fn order(&mut self, input: Input, now: Now, checker: &mut Checker) {
         self.begin(now);
-        self.outputs.desk.push(input);
+        self.outputs.outbox.push(input);
         self.settle(now, checker);
     }
 
@@ -330,7 +330,7 @@ impl Process {
 
 impl Process {
     fn begin(&mut self, now: Now) {
-        self.outputs.desk.left().now = Some(now);
+        self.outputs.outbox.left().now = Some(now);
         self.outputs.instant = self.outputs.durable.instant(now);
     }
 
@@ -339,7 +339,7 @@ impl Process {
         loop {
             let mut moved = false;
             for index in 0..self.drivers.len() {
-                while let Some(mail) = self.outputs.desk.next(index) {
+                while let Some(mail) = self.outputs.outbox.next(index) {
                     moved = true;
                     self.deliver(index, mail, now, checker);
                 }
@@ -352,14 +352,14 @@ impl Process {
                 }
                 self.schedule.answered(partition, self.outputs.instant, &mut self.outputs);
             }
-            let OutputDispatcher { desk, archiver, .. } = &mut self.outputs;
-            archiver.answer(|input| desk.post(input));
+            let OutputDispatcher { outbox, archiver, .. } = &mut self.outputs;
+            archiver.answer(|input| outbox.post(input));
             self.outputs.send_to_processors(now);
             for (line, bytes) in self.outputs.readable() {
                 moved = true;
                 self.read(line, &bytes, now);
             }
-            if !moved && !self.outputs.desk.has_mail() {
+            if !moved && !self.outputs.outbox.has_mail() {
                 break;
             }
         }
@@ -384,7 +384,7 @@ impl Process {
 
     /// A connection reads, unless what it read before is not taken yet.
     fn read(&mut self, line: u64, bytes: &[u8], now: Now) {
-        let OutputDispatcher { ends, desk, node_config, processors, instant, .. } = &mut self.outputs;
+        let OutputDispatcher { ends, outbox, node_config, processors, instant, .. } = &mut self.outputs;
         let Some(end) = ends.get_mut(&line) else { return };
         if end.untaken > 0 {
             return end.unread.extend_from_slice(bytes);
@@ -398,7 +398,7 @@ impl Process {
                 end.untaken = batches.len();
                 for (shard, messages) in batches {
                     let (connection, messages) = (ConnectionId(line), messages.into_iter());
-                    desk.read(usize::from(shard), ReadBatch { connection, arrived: *instant, messages });
+                    outbox.read(usize::from(shard), ReadBatch { connection, arrived: *instant, messages });
                 }
                 outcome
             }
@@ -410,8 +410,8 @@ impl Process {
                 for message in received {
                     match Came::from(message) {
                         Came::Hello(hello) => {
-                            desk.left().messages.push_back((line, connection::welcome(now)));
-                            let outlet = Arc::new(Outlet { line, desk: desk.clone() });
+                            outbox.left().messages.push_back((line, connection::welcome(now)));
+                            let outlet = Arc::new(Outlet { line, outbox: outbox.clone() });
                             let capabilities = hello.capabilities;
                             actor.connect(Connected { connection: ConnectionId(line), outlet, capabilities });
                         }
@@ -454,7 +454,7 @@ impl OutputDispatcher {
 
     /// Connections that may read again, with what the network has brought for them meanwhile.
     fn readable(&mut self) -> Vec<(u64, Vec<u8>)> {
-        let resumed = std::mem::take(&mut self.desk.left().resumed);
+        let resumed = std::mem::take(&mut self.outbox.left().resumed);
         let unread = resumed.into_iter().filter_map(|line| {
             let end = self.ends.get_mut(&line)?;
             end.untaken = end.untaken.saturating_sub(1);
@@ -466,7 +466,7 @@ impl OutputDispatcher {
 
     /// Sends what processors' actors left.
     fn send_to_processors(&mut self, now: Now) {
-        let messages = std::mem::take(&mut self.desk.left().messages);
+        let messages = std::mem::take(&mut self.outbox.left().messages);
         for (line, message) in messages {
             let Some(Kind::Processor { link, .. }) = self.ends.get_mut(&line).map(|end| &mut end.kind) else {
                 continue;
@@ -491,7 +491,7 @@ impl OutputDispatcher {
 
     fn forget(&mut self, line: u64) {
         match self.ends.remove(&line).map(|end| end.kind) {
-            Some(Kind::Charger { .. }) => self.desk.gone(ConnectionId(line)),
+            Some(Kind::Charger { .. }) => self.outbox.gone(ConnectionId(line)),
             Some(Kind::Processor { id, .. }) => {
                 if let Some(actor) = self.processors.get_mut(&id) {
                     actor.disconnect(ConnectionId(line));
@@ -568,7 +568,7 @@ impl Ports for Shards<'_> {
     }
 
     fn read_on(&mut self, connection: ConnectionId) {
-        self.outputs.desk.left().resumed.push(connection.0);
+        self.outputs.outbox.left().resumed.push(connection.0);
     }
 
     fn dispatch(&mut self, operation: Operation) -> bool {
@@ -583,7 +583,7 @@ impl Ports for Shards<'_> {
     }
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
-        self.outputs.desk.post(input)
+        self.outputs.outbox.post(input)
     }
 
     fn has_archive(&self) -> bool {
@@ -591,7 +591,7 @@ impl Ports for Shards<'_> {
     }
 
     fn archive(&mut self, wanted: ToArchive) -> bool {
-        if self.outputs.desk.is_full() {
+        if self.outputs.outbox.is_full() {
             return false;
         }
         let taken = self.outputs.archiver.take(wanted);
@@ -616,10 +616,10 @@ impl Doing for OutputDispatcher {
     type Waiting = ();
 
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
-        match self.desk.is_full() {
+        match self.outbox.is_full() {
             true => Asked::Busy,
             false => {
-                self.desk.snapshot(partition, unless);
+                self.outbox.snapshot(partition, unless);
                 Asked::Taken
             }
         }

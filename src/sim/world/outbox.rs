@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Where actors leave what they want done.
-pub(super) struct Desk {
+pub(super) struct Outbox {
     node_config: Arc<NodeConfig>,
     /// Mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     loses: bool,
@@ -45,10 +45,10 @@ const FULL: u64 = 16;
 /// One in so many questions and answers about numbers of documents is lost.
 const LOST: u64 = 8;
 
-impl Desk {
-    pub fn new(node_config: Arc<NodeConfig>, loses: bool) -> Desk {
+impl Outbox {
+    pub fn new(node_config: Arc<NodeConfig>, loses: bool) -> Outbox {
         let mailboxes = (0..node_config.shards).map(|_| VecDeque::new()).collect();
-        Desk { node_config, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
+        Outbox { node_config, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
     }
 
     pub fn left(&self) -> MutexGuard<'_, Left> {
@@ -112,7 +112,7 @@ impl Desk {
     }
 }
 
-impl Reach for Desk {
+impl Reach for Outbox {
     fn now(&self) -> Now {
         self.left().now.unwrap_or(Now { wall: Timestamp::default(), mono: Mono(0) })
     }
@@ -126,7 +126,7 @@ impl Reach for Desk {
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {
-        Desk::post(self, input)
+        Outbox::post(self, input)
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
@@ -141,16 +141,16 @@ impl Reach for Desk {
 /// A processor's connection, as its actor uses it. Its end is reported to the actor before anything more is sent.
 pub(super) struct Outlet {
     pub line: u64,
-    pub desk: Arc<Desk>,
+    pub outbox: Arc<Outbox>,
 }
 
 impl ProcessorOutlet for Outlet {
     fn send(&self, message: &ToProcessor) -> bool {
-        self.desk.left().messages.push_back((self.line, message.clone()));
+        self.outbox.left().messages.push_back((self.line, message.clone()));
         true
     }
 
     fn resume(&self) {
-        self.desk.left().resumed.push(self.line);
+        self.outbox.left().resumed.push(self.line);
     }
 }
