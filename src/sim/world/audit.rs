@@ -61,12 +61,12 @@ pub(super) fn is_at_rest(world: &World) -> bool {
     let Some(process) = &world.process else { return false };
     process.is_idle()
         && world.fleet.iter().flat_map(|one| &one.chargers).all(|charger| charger.open_sessions() == 0)
-        && world.banks.iter().all(|bank| bank.is_idle() && open_holds(bank) == 0)
+        && world.processors.iter().all(|processor| processor.is_idle() && open_holds(processor) == 0)
         && live_sessions(process).next().is_none()
 }
 
-fn open_holds(bank: &super::bank::Bank) -> u64 {
-    bank.processor.books().holds().filter(|(_, hold)| hold.state == TheirState::Open).count() as u64
+fn open_holds(processor: &super::simulated_processor::SimulatedProcessor) -> u64 {
+    processor.processor.books().holds().filter(|(_, hold)| hold.state == TheirState::Open).count() as u64
 }
 
 /// Books of a gate: all partitions together.
@@ -103,9 +103,9 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
     }
     // Counted by the checker, per session: a charger would count a repeated refusal on a faulty connection as a loss.
     result.readings_lost = world.checker.readings_lost;
-    for bank in &world.banks {
-        let found = bank.processor.books().violations();
-        result.orphan_holds += open_holds(bank);
+    for processor in &world.processors {
+        let found = processor.processor.books().violations();
+        result.orphan_holds += open_holds(processor);
         result.double_captures += found.double_captures;
         result.over_captures += found.over_captures;
         result.other_violations += found.over_refunds
@@ -114,14 +114,14 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
             + found.wrong_amounts
             + found.double_holds
             + found.wrong_processors
-            + bank.counts.believed;
-        result.unresolved_after_grace += bank.pending() as u64;
+            + processor.counts.believed;
+        result.unresolved_after_grace += processor.pending() as u64;
         if found != crate::sim::processor::Violations::default() {
-            let what = format!("{} was asked what it should never be: {found:?}", bank.id);
+            let what = format!("{} was asked what it should never be: {found:?}", processor.id);
             world.checker.violated(|| what);
         }
-        if bank.counts.believed > 0 {
-            let what = format!("{} lies of {} were believed", bank.counts.believed, bank.id);
+        if processor.counts.believed > 0 {
+            let what = format!("{} lies of {} were believed", processor.counts.believed, processor.id);
             world.checker.violated(|| what);
         }
     }
@@ -145,10 +145,10 @@ pub(super) fn reckon(world: &mut World) -> Reckoning {
     compare_pages(world, &process);
     result.processor_books_difference_minor = compare_holds(world, &process);
     compare_receipts(world);
-    for bank in 0..world.banks.len() {
-        let bank = &world.banks[bank];
-        let (open, pending) = (open_holds(bank), bank.pending());
-        let id = bank.id.clone();
+    for processor in 0..world.processors.len() {
+        let processor = &world.processors[processor];
+        let (open, pending) = (open_holds(processor), processor.pending());
+        let id = processor.id.clone();
         if open + pending as u64 > 0 {
             world.checker.violated(|| format!("L18: {id}: {open} holds are open, {pending} callbacks wait"));
         }
@@ -228,8 +228,8 @@ fn compare_pages(world: &mut World, process: &Process) {
 fn compare_holds(world: &mut World, process: &Process) -> u64 {
     let mut difference = 0;
     let mut wrong = Vec::new();
-    for bank in &world.banks {
-        for (id, hold) in bank.processor.books().holds() {
+    for processor in &world.processors {
+        for (id, hold) in processor.processor.books().holds() {
             let session = id.0.session();
             let archived = archived(world, session);
             let found = process.session(session).or(archived.as_ref());
@@ -238,7 +238,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
             });
             let Some(ours) = ours else {
                 difference += hold.captured_minor.unsigned_abs();
-                wrong.push(format!("L9: {id} is at {} and nowhere here", bank.id));
+                wrong.push(format!("L9: {id} is at {} and nowhere here", processor.id));
                 continue;
             };
             let theirs = hold.captured_minor - hold.refunded_minor;
@@ -248,7 +248,7 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
                 let story = found.map(story).unwrap_or_default();
                 wrong.push(format!(
                     "L9: {id}: {} has captured {} and refunded {}, the gate {} and {}: {story}",
-                    bank.id, hold.captured_minor, hold.refunded_minor, ours.captured_minor, ours.refunded_minor
+                    processor.id, hold.captured_minor, hold.refunded_minor, ours.captured_minor, ours.refunded_minor
                 ));
             }
             let agrees = match hold.state {
@@ -263,8 +263,10 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
             };
             if !agrees {
                 let story = found.map(story).unwrap_or_default();
-                wrong
-                    .push(format!("L5: {id} ended as {:?} at {}, here {:?}: {story}", hold.state, bank.id, ours.stage));
+                wrong.push(format!(
+                    "L5: {id} ended as {:?} at {}, here {:?}: {story}",
+                    hold.state, processor.id, ours.stage
+                ));
             }
         }
     }

@@ -18,7 +18,7 @@ pub(super) enum Event {
     /// A charger or site controller dials.
     DialFleet(usize),
     /// A processor's own deadline.
-    Bank(usize),
+    SimulatedProcessor(usize),
     /// A processor dials on one of its connections.
     DialBank(usize, usize),
     /// The gate's clock ticks.

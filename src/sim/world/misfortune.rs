@@ -39,9 +39,9 @@ impl World {
             }
             Fault::Replaced => self.replace_charger(roll),
             Fault::ProcessorOffline => {
-                let place = usize::try_from(roll % self.banks.len() as u64).unwrap_or(0);
-                self.banks[place].offline_until = self.events.now() + self.weather.dice().below(HOUR / 2);
-                let lines: Vec<u64> = self.banks[place].lines.iter().filter_map(|line| line.line).collect();
+                let place = usize::try_from(roll % self.processors.len() as u64).unwrap_or(0);
+                self.processors[place].offline_until = self.events.now() + self.weather.dice().below(HOUR / 2);
+                let lines: Vec<u64> = self.processors[place].lines.iter().filter_map(|line| line.line).collect();
                 lines.into_iter().map(|line| self.cut(line)).filter(|cut| *cut).count() > 0
             }
             Fault::Forgery => self.forge(roll),
@@ -199,7 +199,9 @@ impl World {
                     session.payment.live_operations().iter().find(|live| live.number.0 == operation.ordinal());
                 numbered.and_then(|live| session.payment.hold(live.hold)).map(|hold| hold.processor().clone())
             });
-        let Some(liar) = self.banks.iter_mut().find(|bank| Some(&bank.id) != owner.as_ref()) else { return false };
+        let Some(liar) = self.processors.iter_mut().find(|processor| Some(&processor.id) != owner.as_ref()) else {
+            return false;
+        };
         let operation = match roll % 3 {
             // An operation of another processor, or one that never was, or one in a partition that does not exist.
             0 => operation,

@@ -18,7 +18,6 @@
 //! another weather of faults.
 
 mod audit;
-mod bank;
 mod checker;
 mod controller;
 mod durable;
@@ -32,6 +31,7 @@ mod peers;
 mod process;
 mod report;
 mod settlement;
+mod simulated_processor;
 #[cfg(test)]
 mod tests;
 #[allow(clippy::module_inception)]

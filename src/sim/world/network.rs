@@ -29,7 +29,7 @@ pub(super) enum Peer {
     /// A charger or a site controller, by its place in the fleet.
     Fleet(usize),
     /// A processor, and which of its connections.
-    Bank(usize, usize),
+    SimulatedProcessor(usize, usize),
 }
 
 /// All connections.

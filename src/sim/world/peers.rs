@@ -2,11 +2,11 @@
 //! them.
 
 use super::Settings;
-use super::bank::Bank;
 use super::controller::Controller;
 use super::event_queue::Event;
 use super::faults::{Fault, Weather};
 use super::network::{Peer, Side};
+use super::simulated_processor::SimulatedProcessor;
 use super::world::World;
 use crate::message::Subject;
 use crate::payment::{Credential, CredentialKind};
@@ -30,14 +30,16 @@ impl World {
                 let checker = &mut self.checker;
                 self.fleet[place].receive(&bytes, world, now, &mut |charger, one| checker.finished(charger, one))
             }
-            Peer::Bank(place, connection) => self.banks[place].receive(connection, &bytes, world, now, &mut out),
+            Peer::SimulatedProcessor(place, connection) => {
+                self.processors[place].receive(connection, &bytes, world, now, &mut out)
+            }
         };
         self.network.give_back(bytes);
         self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
         match outcome {
             Ok(()) => match peer {
                 Peer::Fleet(place) => self.drive_fleet(place),
-                Peer::Bank(place, _) => self.drive_bank(place),
+                Peer::SimulatedProcessor(place, _) => self.drive_bank(place),
             },
             Err(_) => {
                 self.network.close(line, Side::Peer, &mut self.events);
@@ -56,11 +58,11 @@ impl World {
                     self.events.after(wait, Event::DialFleet(place));
                 }
             }
-            Peer::Bank(place, connection) => {
+            Peer::SimulatedProcessor(place, connection) => {
                 let now = self.events.now();
-                let bank = &mut self.banks[place];
-                if bank.lines[connection].line == Some(line) {
-                    let wait = bank.disconnected(connection, now);
+                let processor = &mut self.processors[place];
+                if processor.lines[connection].line == Some(line) {
+                    let wait = processor.disconnected(connection, now);
                     self.events.after(wait, Event::DialBank(place, connection));
                     self.drive_bank(place);
                 }
@@ -92,22 +94,22 @@ impl World {
 
     pub(super) fn dial_bank(&mut self, place: usize, connection: usize) {
         let (world, at, now) = (self.wall(), self.events.now(), self.now());
-        let bank = &mut self.banks[place];
-        if bank.lines[connection].line.is_some() {
+        let processor = &mut self.processors[place];
+        if processor.lines[connection].line.is_some() {
             return;
         }
-        if bank.offline_until > at {
-            return self.events.at(bank.offline_until, Event::DialBank(place, connection));
+        if processor.offline_until > at {
+            return self.events.at(processor.offline_until, Event::DialBank(place, connection));
         }
         let Some(process) = &mut self.process else {
-            let wait = bank.disconnected(connection, at);
+            let wait = processor.disconnected(connection, at);
             return self.events.after(wait, Event::DialBank(place, connection));
         };
-        let peer = Peer::Bank(place, connection);
+        let peer = Peer::SimulatedProcessor(place, connection);
         let line = self.network.open(peer);
-        process.accept(line, peer, Subject::Processor(bank.id.clone()), now);
+        process.accept(line, peer, Subject::Processor(processor.id.clone()), now);
         let mut out = self.network.buffer();
-        bank.connected(connection, line, world, at, &mut out);
+        processor.connected(connection, line, world, at, &mut out);
         self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
         self.drive_bank(place);
     }
@@ -138,11 +140,11 @@ impl World {
     pub(super) fn drive_bank(&mut self, place: usize) {
         let (world, now) = (self.wall(), self.events.now());
         let mut said = Vec::new();
-        let bank = &mut self.banks[place];
-        let wake = bank.drive(world, now, &mut said);
-        if bank.wake <= now || wake < bank.wake {
-            bank.wake = wake;
-            self.events.at(wake, Event::Bank(place));
+        let processor = &mut self.processors[place];
+        let wake = processor.drive(world, now, &mut said);
+        if processor.wake <= now || wake < processor.wake {
+            processor.wake = wake;
+            self.events.at(wake, Event::SimulatedProcessor(place));
         }
         for (line, bytes) in said {
             match bytes {
@@ -226,8 +228,8 @@ pub(super) fn fleet(
 }
 
 /// The processors: three with different capabilities.
-pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> Vec<Bank> {
-    let bank = |name: &str, dice: &mut Dice| {
+pub(super) fn processors(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> Vec<SimulatedProcessor> {
+    let make = |name: &str, dice: &mut Dice| {
         let id = ProcessorId::new(name).expect("an id");
         let mut own = processor::Settings::new(id, settings.seed);
         // Stuck at the processor for up to 75 s, after a minute on the network.
@@ -240,7 +242,7 @@ pub(super) fn banks(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> V
         // One that promises neither leaves an error for good to its settlement, which comes after the world's end.
         own.capabilities.replay_after_error_safe = safe || own.capabilities.inquiry_authoritative_after.is_none();
         let connections = usize::try_from(1 + dice.below(3)).unwrap_or(1);
-        Bank::new(Processor::new(own, epoch), connections, Dice::new(dice.bits()))
+        SimulatedProcessor::new(Processor::new(own, epoch), connections, Dice::new(dice.bits()))
     };
-    ["bank-a", "bank-b", "bank-c"].iter().map(|name| bank(name, dice)).collect()
+    ["bank-a", "bank-b", "bank-c"].iter().map(|name| make(name, dice)).collect()
 }

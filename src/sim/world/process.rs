@@ -207,7 +207,7 @@ impl Process {
         let identity = PeerIdentity { trust_domain: "world".into(), subject };
         let outputs = &mut self.outputs;
         let kind = match (peer, &identity.subject) {
-            (Peer::Bank(..), Subject::Processor(id)) => {
+            (Peer::SimulatedProcessor(..), Subject::Processor(id)) => {
                 let id = id.clone();
                 let link = ProcessorLink::new(&identity, None, now.mono).expect("a processor may be one");
                 let actor = || ProcessorActor::new(id.clone(), outputs.outbox.clone());

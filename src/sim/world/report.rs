@@ -226,7 +226,8 @@ impl World {
     fn faults(&self) -> BTreeMap<String, u64> {
         let mut faults: BTreeMap<String, u64> =
             self.weather.counts().iter().map(|(fault, count)| (fault.name().to_owned(), *count)).collect();
-        let misbehaved: u64 = self.banks.iter().flat_map(|bank| bank.processor.misbehaved().values()).sum();
+        let misbehaved: u64 =
+            self.processors.iter().flat_map(|processor| processor.processor.misbehaved().values()).sum();
         faults.insert(super::Fault::Processor.name().to_owned(), misbehaved);
         faults
     }

@@ -24,8 +24,8 @@ impl World {
     /// operation is settled and nothing is in suspense (L16, L17).
     pub(super) fn settle_up(&mut self) {
         let world = self.wall();
-        for place in 0..self.banks.len() {
-            let parts = self.banks[place].settle(world, self.events.now());
+        for place in 0..self.processors.len() {
+            let parts = self.processors[place].settle(world, self.events.now());
             self.counts.settlement_parts += parts;
             self.drive_bank(place);
         }
@@ -35,7 +35,7 @@ impl World {
             self.book(&moved);
             let booked = self.batches().iter().all(|(_, batch)| batch.is_booked());
             let idle = self.process.as_ref().is_some_and(super::process::Process::is_idle);
-            if booked && idle && self.banks.iter().all(super::bank::Bank::is_idle) {
+            if booked && idle && self.processors.iter().all(super::simulated_processor::SimulatedProcessor::is_idle) {
                 return self.compare_settled(&moved);
             }
         }
@@ -85,14 +85,17 @@ impl World {
         }
         if let Some(process) = &self.process {
             let books = super::audit::books(process).books;
-            for bank in &self.banks {
+            for processor in &self.processors {
                 let net = |name: Name| books.balance(&name, Currency::EUR).net_debit();
-                let owed = net(Name::ProcessorReceivable(bank.id.clone()))
-                    + net(Name::DisputeReceivable(bank.id.clone()))
-                    + i128::from(bank.processor.books().charged_back());
-                let suspense = net(Name::Suspense(bank.id.clone()));
+                let owed = net(Name::ProcessorReceivable(processor.id.clone()))
+                    + net(Name::DisputeReceivable(processor.id.clone()))
+                    + i128::from(processor.processor.books().charged_back());
+                let suspense = net(Name::Suspense(processor.id.clone()));
                 if (owed, suspense) != (0, 0) {
-                    wrong.push(format!("L17: {} owes {owed} after its settlement, {suspense} is in suspense", bank.id));
+                    wrong.push(format!(
+                        "L17: {} owes {owed} after its settlement, {suspense} is in suspense",
+                        processor.id
+                    ));
                 }
             }
         }

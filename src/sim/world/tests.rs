@@ -76,9 +76,9 @@ fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
     let mut world = World::new(&Settings { seed: 3, minutes: 60, chargers: 8, faults: Faults::NONE });
     world.run_until(60_000);
     world.strike(Fault::ProcessorOffline);
-    let place = world.banks.iter().position(|bank| bank.offline_until > 0).unwrap();
-    world.banks[place].offline_until = 40 * 60_000;
-    let is_connected = |world: &World| world.banks[place].lines.iter().all(|line| line.line.is_some());
+    let place = world.processors.iter().position(|processor| processor.offline_until > 0).unwrap();
+    world.processors[place].offline_until = 40 * 60_000;
+    let is_connected = |world: &World| world.processors[place].lines.iter().all(|line| line.line.is_some());
     world.run_until(2 * 60_000);
     assert!(!is_connected(&world));
     world.events.after(1, event_queue::Event::Calm(true));

@@ -1,6 +1,5 @@
 //! A simulated world: one agenda, one gate, a fleet, a few processors, and whatever goes wrong between them.
 
-use super::bank::Bank;
 use super::checker::Checker;
 use super::controller::Controller;
 use super::durable::{DurableState, PARTITIONS};
@@ -8,6 +7,7 @@ use super::event_queue::{Event, EventQueue};
 use super::faults::{Fault, Weather};
 use super::network::{Network, Side};
 use super::process::{Process, Wake};
+use super::simulated_processor::SimulatedProcessor;
 use super::{Faults, Settings, audit, peers};
 use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
@@ -26,7 +26,7 @@ pub(super) struct World {
     pub checker: Checker,
     pub process: Option<Process>,
     pub fleet: Vec<Controller>,
-    pub banks: Vec<Bank>,
+    pub processors: Vec<SimulatedProcessor>,
     pub durable: Arc<DurableState>,
     pub accounts: Vec<AccountId>,
     pub disk: SimulatedDisk,
@@ -90,14 +90,14 @@ impl World {
             .map(|number| AccountId::new(&format!("driver-{number:05}")).expect("an id"))
             .collect();
         let fleet = peers::fleet(settings, &weather, &accounts, epoch, &mut dice);
-        let banks = peers::banks(settings, epoch, &mut dice);
+        let processors = peers::processors(settings, epoch, &mut dice);
         let mut world = World {
             events: EventQueue::default(),
             network: Network::default(),
             checker: Checker::new(settings.seed),
             process: None,
             fleet,
-            banks,
+            processors,
             durable: Arc::new(DurableState::new(&mut dice, settings.faults != Faults::NONE)),
             accounts,
             disk: SimulatedDisk::new(dice.bits(), GENERATION_BLOCKS),
@@ -141,12 +141,12 @@ impl World {
             self.events.after(after, Event::DialFleet(place));
             self.events.after(after, Event::Fleet(place));
         }
-        for place in 0..self.banks.len() {
-            for line in 0..self.banks[place].lines.len() {
+        for place in 0..self.processors.len() {
+            for line in 0..self.processors[place].lines.len() {
                 let after = self.dice.below(SECOND);
                 self.events.after(after, Event::DialBank(place, line));
             }
-            self.events.after(SECOND, Event::Bank(place));
+            self.events.after(SECOND, Event::SimulatedProcessor(place));
         }
         self.events.after(TICK, Event::Tick);
         self.events.after(SWEEP, Event::Sweep);
@@ -233,8 +233,8 @@ impl World {
                     self.drive_fleet(place);
                 }
             }
-            Event::Bank(place) => {
-                if self.banks[place].wake <= self.events.now() {
+            Event::SimulatedProcessor(place) => {
+                if self.processors[place].wake <= self.events.now() {
                     self.drive_bank(place);
                 }
             }
@@ -451,9 +451,9 @@ impl World {
         }
         self.weather.calm = calm;
         self.checker.is_calm_since = calm.then_some(self.events.now());
-        for bank in &mut self.banks {
+        for processor in &mut self.processors {
             let percent = if calm { 0 } else { self.settings.misbehave(&self.weather) };
-            bank.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });
+            processor.processor.set_rates(if percent == 0 { Rates::default() } else { Rates::hostile(percent) });
         }
         if calm {
             self.clock_off = 0;
@@ -465,9 +465,9 @@ impl World {
 
     /// Disconnected peers dial now, before their scheduled time.
     fn reconnect(&mut self) {
-        for place in 0..self.banks.len() {
-            if std::mem::take(&mut self.banks[place].offline_until) > self.events.now() {
-                for line in 0..self.banks[place].lines.len() {
+        for place in 0..self.processors.len() {
+            if std::mem::take(&mut self.processors[place].offline_until) > self.events.now() {
+                for line in 0..self.processors[place].lines.len() {
                     self.events.after(1 + self.dice.below(SECOND), Event::DialBank(place, line));
                 }
             }

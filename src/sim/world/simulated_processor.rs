@@ -9,7 +9,7 @@ use crate::wire::{LinkError, ProcessorClientLink};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A processor and its connections.
-pub(super) struct Bank {
+pub(super) struct SimulatedProcessor {
     pub id: ProcessorId,
     pub processor: Processor,
     pub lines: Vec<BankLine>,
@@ -60,9 +60,9 @@ const LIES_AFTER: u64 = 60_000;
 /// Numbers of forged messages have this bit; those of regular ones are far below.
 const FORGED: u128 = 1 << 127;
 
-impl Bank {
-    pub fn new(processor: Processor, connections: usize, dice: Dice) -> Bank {
-        Bank {
+impl SimulatedProcessor {
+    pub fn new(processor: Processor, connections: usize, dice: Dice) -> SimulatedProcessor {
+        SimulatedProcessor {
             id: processor.settings().id.clone(),
             processor,
             lines: (0..connections).map(|_| BankLine::default()).collect(),
