@@ -22,9 +22,9 @@ mod checker;
 mod controller;
 mod durable;
 mod event_queue;
+mod fault_injection;
 mod faults;
-mod laws;
-mod misfortune;
+mod invariants;
 mod network;
 mod outbox;
 mod peers;
@@ -94,7 +94,7 @@ pub fn simulate(settings: &Settings) -> Report {
         world.checker.violated(|| "not everything has come to its end in time".to_owned());
     }
     let reckoning = audit::reckon(&mut world);
-    laws::check(&mut world);
+    invariants::check(&mut world);
     if rested {
         world.settle_up();
     }

@@ -108,7 +108,7 @@ impl World {
 /// What was taken and given back at outside processors, by the sessions as they were archived.
 fn moved(world: &World) -> Moved {
     let mut moved = Moved::new();
-    super::laws::each_session(world, &mut |session| {
+    super::invariants::each_session(world, &mut |session| {
         for (processor, ours) in of_session(session) {
             moved.entry(processor).or_default().insert(ours.operation, ours);
         }
