@@ -70,7 +70,7 @@ impl Scene {
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
             offline_authorizations: Default::default(),
-            dice: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+            random: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),
             series: Default::default(),

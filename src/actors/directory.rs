@@ -156,8 +156,8 @@ impl Reach for Directory {
         self.clock.now()
     }
 
-    fn dice(&self) -> u64 {
-        (self.node_config.dice)()
+    fn random(&self) -> u64 {
+        (self.node_config.random)()
     }
 
     fn reaches(&self, input: &Input) -> bool {

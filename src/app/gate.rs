@@ -108,7 +108,7 @@ impl Gate {
             tariff_resolver: ArcSwap::from_pointee(settings.tariff_resolver),
             routes: ArcSwap::from_pointee(Routes { registry, ..Routes::default() }),
             offline_authorizations: OfflineAuthorizations::default(),
-            dice: Box::new(move || {
+            random: Box::new(move || {
                 let mut bytes = [0; 8];
                 random.fill(&mut bytes).expect("the system gives random numbers");
                 u64::from_ne_bytes(bytes)

@@ -27,7 +27,7 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
         offline_authorizations: OfflineAuthorizations::default(),
-        dice: Box::new(|| 0),
+        random: Box::new(|| 0),
         fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
         receipt_base: String::new(),
         series: Default::default(),

@@ -458,7 +458,7 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
         return named.parse().map_err(Refused::usage);
     }
     let node_config = directory.node_config();
-    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.dice)())
+    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.random)())
         .operation(1))
 }
 

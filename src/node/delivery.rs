@@ -185,7 +185,7 @@ impl Delivery<'_> {
         if let Some(code) = self.node_config.refuses(&start.credential) {
             return self.refuse_start(partition, slot, start.session, code);
         }
-        let id = SessionId::new(self.now.wall, partition.id, (self.node_config.dice)());
+        let id = SessionId::new(self.now.wall, partition.id, (self.node_config.random)());
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
         for effect in self.charger(partition, slot, command) {
             match effect {

@@ -37,7 +37,7 @@ pub struct NodeConfig {
     /// Sessions that get energy on our own risk.
     pub offline_authorizations: OfflineAuthorizations,
     /// Randomness, from outside.
-    pub dice: Box<dyn Fn() -> u64 + Send + Sync>,
+    pub random: Box<dyn Fn() -> u64 + Send + Sync>,
     /// The key under which credentials are shown.
     pub fingerprint_key: hmac::Key,
     /// Where receipts can be fetched: an address to which a session's id is appended; empty when nowhere.

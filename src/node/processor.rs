@@ -43,7 +43,7 @@ pub trait Reach: Send + Sync {
     fn now(&self) -> Now;
 
     /// A random number.
-    fn dice(&self) -> u64;
+    fn random(&self) -> u64;
 
     /// Whether there is a shard that an input is for.
     fn reaches(&self, input: &Input) -> bool;
@@ -285,7 +285,7 @@ impl ProcessorActor {
 
     fn probe(&mut self, asked: Option<Test>, now: Now) {
         // No partition has this number, so an answer to it can be no other operation's.
-        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.node_config.dice()).operation(1);
+        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.node_config.random()).operation(1);
         let inquiry = Operation {
             id,
             hold: HoldId(id),

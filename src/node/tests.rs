@@ -113,7 +113,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::from_pointee(routes),
         offline_authorizations: OfflineAuthorizations::default(),
-        dice: Box::new(move || {
+        random: Box::new(move || {
             let mut state = dice.lock().unwrap();
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             *state >> 8

@@ -162,7 +162,7 @@ impl Bench {
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
             offline_authorizations: Default::default(),
-            dice: Box::new(|| 0),
+            random: Box::new(|| 0),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),
             series: Default::default(),

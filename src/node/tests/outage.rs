@@ -35,7 +35,7 @@ impl Reach for Around {
         *self.now.lock().unwrap()
     }
 
-    fn dice(&self) -> u64 {
+    fn random(&self) -> u64 {
         self.dice.fetch_add(1, Ordering::Relaxed)
     }
 

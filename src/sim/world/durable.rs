@@ -147,7 +147,7 @@ impl DurableState {
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::from_pointee(Routes::default()),
             offline_authorizations: OfflineAuthorizations::default(),
-            dice: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
+            random: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"a world that does not exist"),
             receipt_base: String::new(),
             series: SeriesNames::default(),

@@ -57,7 +57,7 @@ impl Outbox {
 
     /// Whether a mailbox is full at this moment.
     pub fn is_full(&self) -> bool {
-        self.loses && (self.node_config.dice)().is_multiple_of(FULL)
+        self.loses && (self.node_config.random)().is_multiple_of(FULL)
     }
 
     /// Hands an input to its shard, unless its mailbox is full.
@@ -67,7 +67,7 @@ impl Outbox {
         }
         let lost = self.loses
             && matches!(input, Input::AskNumber(_) | Input::Numbered(_))
-            && (self.node_config.dice)().is_multiple_of(LOST);
+            && (self.node_config.random)().is_multiple_of(LOST);
         if !lost {
             self.push(input);
         }
@@ -117,8 +117,8 @@ impl Reach for Outbox {
         self.left().now.unwrap_or(Now { wall: Timestamp::default(), mono: Mono(0) })
     }
 
-    fn dice(&self) -> u64 {
-        (self.node_config.dice)()
+    fn random(&self) -> u64 {
+        (self.node_config.random)()
     }
 
     fn reaches(&self, input: &Input) -> bool {

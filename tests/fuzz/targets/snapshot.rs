@@ -30,7 +30,7 @@ fn shard() -> Shard {
         tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
         routes: ArcSwap::default(),
         offline_authorizations: Default::default(),
-        dice: Box::new(|| 7),
+        random: Box::new(|| 7),
         fingerprint_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"fuzz"),
         receipt_base: String::new(),
         series: Default::default(),
