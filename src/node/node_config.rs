@@ -147,8 +147,8 @@ impl NodeConfig {
     /// The credential, sealed for a session, as it is stored.
     pub fn seal(&self, session: SessionId, credential: Credential) -> Credential {
         let mut nonce = [0; 12];
-        nonce[..8].copy_from_slice(&(self.dice)().to_be_bytes());
-        nonce[8..].copy_from_slice(&(self.dice)().to_be_bytes()[4..]);
+        nonce[..8].copy_from_slice(&(self.random)().to_be_bytes());
+        nonce[8..].copy_from_slice(&(self.random)().to_be_bytes()[4..]);
         self.keys.vault().seal(session, credential, nonce)
     }
 
@@ -239,7 +239,7 @@ impl Router for NodeConfig {
             Wanted { credential: credential.kind, amount, site: site.as_ref(), except, token: &credential.token };
         let routes = self.routes.load();
         let Routes { registry, breakers } = &**routes;
-        let (processor, stand_in) = match registry.route(wanted, breakers, (self.dice)()) {
+        let (processor, stand_in) = match registry.route(wanted, breakers, (self.random)()) {
             Ok(processor) => (processor, false),
             Err(reason) if reason.is_outage() && self.stands_in_for(fingerprint, amount.currency) => {
                 (registry.absent(wanted, breakers).ok_or(reason)?, true)

@@ -101,7 +101,7 @@ fn house_with(policy: Policy) -> Arc<NodeConfig> {
 fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
     // Each shared state has its own random numbers, like a restarted gate: else two sessions would have one id.
     static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
-    let dice = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
+    let random = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
     let tariff_resolver: Box<dyn TariffResolver> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();
@@ -114,7 +114,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
         routes: ArcSwap::from_pointee(routes),
         offline_authorizations: OfflineAuthorizations::default(),
         random: Box::new(move || {
-            let mut state = dice.lock().unwrap();
+            let mut state = random.lock().unwrap();
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             *state >> 8
         }),

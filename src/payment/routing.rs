@@ -148,11 +148,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The processor for the request. `dice` is a random number from outside; the same number gives the same result.
+    /// The processor for the request. `random` is a random number from outside; the same number gives the same result.
     ///
     /// # Errors
     /// [`NoRoute`]: no candidate passes all conditions; it names the last one that was not met.
-    pub fn route(&self, wanted: Wanted<'_>, breakers: &Breakers, dice: u64) -> Result<&ProcessorId, NoRoute> {
+    pub fn route(&self, wanted: Wanted<'_>, breakers: &Breakers, random: u64) -> Result<&ProcessorId, NoRoute> {
         if self.no_holds.iter().any(|start| wanted.token.starts_with(start.as_bytes())) {
             return Err(NoRoute::HoldIsPurchase);
         }
@@ -166,7 +166,7 @@ impl Registry {
         }
         let first = best.iter().map(|(_, priority, _)| *priority).min().ok_or(furthest)?;
         best.retain(|(_, priority, _)| *priority == first);
-        Ok(pick(&best, dice))
+        Ok(pick(&best, random))
     }
 
     /// The processor that would be used if it were connected: the one that will resolve a stand-in.
@@ -249,9 +249,9 @@ fn of_currency(bounds: &[Amount], amount: Amount) -> Option<i64> {
 }
 
 /// One of the candidates (at least one), each with a chance in proportion to its weight.
-fn pick<'a>(candidates: &[(&'a ProcessorId, u16, u16)], dice: u64) -> &'a ProcessorId {
+fn pick<'a>(candidates: &[(&'a ProcessorId, u16, u16)], random: u64) -> &'a ProcessorId {
     let total: u64 = candidates.iter().map(|(_, _, weight)| u64::from(*weight)).sum();
-    let mut left = dice.checked_rem(total).unwrap_or(0);
+    let mut left = random.checked_rem(total).unwrap_or(0);
     for (processor, _, weight) in candidates {
         match left.checked_sub(u64::from(*weight)) {
             None => return processor,
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn priority_comes_first_and_weight_shares_the_rest() {
         let registry = registry(vec![rule("acme", 1, 3), rule("other", 1, 1), rule("third", 2, 100)]);
-        let chosen = |dice| registry.route(wanted(4_500), &Breakers::default(), dice).unwrap().as_str().to_owned();
+        let chosen = |random| registry.route(wanted(4_500), &Breakers::default(), random).unwrap().as_str().to_owned();
         let shares: Vec<String> = (0..8).map(chosen).collect();
         assert_eq!(shares, ["acme", "acme", "acme", "other", "acme", "acme", "acme", "other"]);
     }
@@ -350,7 +350,7 @@ mod tests {
         let mut registry = registry(Vec::new());
         registry.processors.get_mut(&id("acme")).unwrap().capabilities.credentials.clear();
         let chosen: Vec<&str> =
-            (0..4).map(|dice| registry.route(wanted(1), &Breakers::default(), dice).unwrap().as_str()).collect();
+            (0..4).map(|random| registry.route(wanted(1), &Breakers::default(), random).unwrap().as_str()).collect();
         assert_eq!(chosen, ["other", "third", "other", "third"]);
     }
 
@@ -401,7 +401,7 @@ mod tests {
     fn a_rule_of_no_weight_is_the_last_resort_of_its_priority() {
         let mut registry = registry(vec![rule("acme", 0, 0), rule("other", 0, 1)]);
         let none = Breakers::default();
-        assert!((0..100).all(|dice| registry.route(wanted(1), &none, dice) == Ok(&id("other"))));
+        assert!((0..100).all(|random| registry.route(wanted(1), &none, random) == Ok(&id("other"))));
         registry.processors.get_mut(&id("other")).unwrap().connections = 0;
         assert_eq!(registry.route(wanted(1), &none, 7), Ok(&id("acme")));
     }

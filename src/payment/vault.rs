@@ -253,8 +253,8 @@ mod tests {
     use super::*;
     use crate::units::{PartitionId, Timestamp};
 
-    fn session(dice: u64) -> SessionId {
-        SessionId::new(Timestamp::from_unix_ms(1_763_800_000_000), PartitionId(3), dice)
+    fn session(random: u64) -> SessionId {
+        SessionId::new(Timestamp::from_unix_ms(1_763_800_000_000), PartitionId(3), random)
     }
 
     fn card(token: &str) -> Credential {

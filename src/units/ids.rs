@@ -266,11 +266,11 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 
 impl SessionId {
-    /// Makes an id. `dice` is randomness from outside (its lowest 48 bits are used), so that ids cannot be guessed.
-    pub fn new(at: Timestamp, partition: PartitionId, dice: u64) -> SessionId {
+    /// Makes an id. `random` is randomness from outside (its lowest 48 bits are used), so that ids cannot be guessed.
+    pub fn new(at: Timestamp, partition: PartitionId, random: u64) -> SessionId {
         let time = u128::from(at.unix_ms().unsigned_abs() & 0xffff_ffff_ffff);
-        let dice = u128::from(dice & 0xffff_ffff_ffff);
-        SessionId::from_u128(time << 80 | u128::from(partition.0) << 64 | dice << ORDINAL_BITS)
+        let random = u128::from(random & 0xffff_ffff_ffff);
+        SessionId::from_u128(time << 80 | u128::from(partition.0) << 64 | random << ORDINAL_BITS)
     }
 
     /// From its 128 bits; the ordinal is cut off.

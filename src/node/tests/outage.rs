@@ -27,7 +27,7 @@ struct Around {
     node_config: Arc<NodeConfig>,
     now: Mutex<Now>,
     posted: Mutex<VecDeque<Input>>,
-    dice: AtomicU64,
+    random: AtomicU64,
 }
 
 impl Reach for Around {
@@ -36,7 +36,7 @@ impl Reach for Around {
     }
 
     fn random(&self) -> u64 {
-        self.dice.fetch_add(1, Ordering::Relaxed)
+        self.random.fetch_add(1, Ordering::Relaxed)
     }
 
     fn reaches(&self, _: &Input) -> bool {
@@ -70,7 +70,7 @@ impl Town {
         node_config.routes.rcu(|_| Routes::default());
         let scene = Scene::in_house(MemoryStore::new(64), node_config.clone(), Scene::beginning());
         let (now, posted) = (Mutex::new(scene.now), Mutex::default());
-        let around = Arc::new(Around { node_config, now, posted, dice: AtomicU64::new(1 << 20) });
+        let around = Arc::new(Around { node_config, now, posted, random: AtomicU64::new(1 << 20) });
         scene.routes(|routes| {
             routes.registry.rules = ["acme-cards", "other-cards"]
                 .map(|name| crate::payment::routing::Rule {
