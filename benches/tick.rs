@@ -62,7 +62,7 @@ impl Scene {
         let tariff = Arc::new(Tariff::parse(TARIFF).expect("a tariff").tariff);
         let policy = Arc::new(Policy::default());
         let tariff_resolver: Box<dyn TariffResolver> = Box::new(Everywhere(tariff.clone()));
-        let dice = std::sync::atomic::AtomicU64::new(1);
+        let rng = std::sync::atomic::AtomicU64::new(1);
         let node_config = Arc::new(NodeConfig {
             partitions: 8,
             shards: 1,
@@ -70,7 +70,7 @@ impl Scene {
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::default(),
             offline_authorizations: Default::default(),
-            random: Box::new(move || dice.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
+            random: Box::new(move || rng.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
             receipt_base: String::new(),
             series: Default::default(),

@@ -41,7 +41,7 @@ pub struct Operations {
 #[derive(Debug)]
 struct Disk {
     generation_blocks: u64,
-    dice: Dice,
+    rng: Rng,
     /// Blocks that survive.
     platter: BTreeMap<u64, Vec<u8>>,
     /// Blocks written since the last sync.
@@ -66,9 +66,9 @@ struct Planned {
 
 /// SplitMix64: a few lines that never change, so that a seed means the same for ever.
 #[derive(Clone, Debug)]
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
@@ -88,7 +88,7 @@ impl SimulatedDisk {
     pub fn new(seed: u64, generation_blocks: u64) -> SimulatedDisk {
         let disk = Disk {
             generation_blocks,
-            dice: Dice(seed),
+            rng: Rng(seed),
             platter: BTreeMap::new(),
             cache: BTreeMap::new(),
             dropped: BTreeMap::new(),
@@ -119,15 +119,15 @@ impl SimulatedDisk {
         let disk = &mut *disk;
         disk.life += 1;
         for (number, block) in std::mem::take(&mut disk.cache) {
-            match disk.dice.below(4) {
+            match disk.rng.below(4) {
                 0 => drop(disk.platter.insert(number, block)),
-                1 => drop(disk.platter.insert(number, torn(&mut disk.dice, block))),
+                1 => drop(disk.platter.insert(number, torn(&mut disk.rng, block))),
                 // Overwritten in place or not written at all: what was there before stays, if anything was.
                 _ => (),
             }
         }
         for (number, block) in std::mem::take(&mut disk.dropped) {
-            if disk.dice.below(2) == 0 {
+            if disk.rng.below(2) == 0 {
                 disk.platter.entry(number).or_insert(block);
             }
         }
@@ -160,7 +160,7 @@ impl SimulatedDisk {
         let disk = self.lock();
         let copy = Disk {
             generation_blocks: disk.generation_blocks,
-            dice: disk.dice.clone(),
+            rng: disk.rng.clone(),
             platter: disk.platter.clone(),
             cache: disk.cache.clone(),
             dropped: BTreeMap::new(),
@@ -190,12 +190,12 @@ impl SimulatedDisk {
 }
 
 /// Some of a block: cut off, with zeros, or with garbage from some place on.
-fn torn(dice: &mut Dice, mut block: Vec<u8>) -> Vec<u8> {
-    let from = dice.below(block.len());
-    match dice.below(3) {
+fn torn(rng: &mut Rng, mut block: Vec<u8>) -> Vec<u8> {
+    let from = rng.below(block.len());
+    match rng.below(3) {
         0 => block.truncate(from),
         1 => block[from..].fill(0),
-        _ => block[from..].iter_mut().for_each(|byte| *byte = dice.roll().to_le_bytes()[0]),
+        _ => block[from..].iter_mut().for_each(|byte| *byte = rng.roll().to_le_bytes()[0]),
     }
     block
 }
@@ -344,7 +344,7 @@ mod tests {
     /// A process that records numbers and keeps those that were confirmed.
     struct Process {
         disk: SimulatedDisk,
-        dice: Dice,
+        rng: Rng,
         /// Records confirmed, by partition.
         confirmed: [u64; PARTITIONS as usize],
         /// Records handed in, by partition.
@@ -379,9 +379,9 @@ mod tests {
         }
 
         fn batch(&mut self, appender: &mut Appender) -> Batch {
-            for _ in 0..=self.dice.below(40) {
-                let place = self.dice.below(usize::from(PARTITIONS));
-                let length = self.dice.below(6000);
+            for _ in 0..=self.rng.below(40) {
+                let place = self.rng.below(usize::from(PARTITIONS));
+                let length = self.rng.below(6000);
                 self.handed_in[place] += 1;
                 let number = self.handed_in[place];
                 let partition = PartitionId(u16::try_from(place).unwrap());
@@ -397,7 +397,7 @@ mod tests {
     fn process(seed: u64) -> Process {
         Process {
             disk: SimulatedDisk::new(seed, 16),
-            dice: Dice(!seed),
+            rng: Rng(!seed),
             confirmed: [0; PARTITIONS as usize],
             handed_in: [0; PARTITIONS as usize],
         }
@@ -408,16 +408,16 @@ mod tests {
         for seed in 0..150 {
             let mut process = process(seed);
             for _ in 0..8 {
-                let commits = process.dice.roll() % 12;
-                let at = process.disk.operations().appends + process.disk.operations().syncs + process.dice.roll() % 40;
-                let fault = if process.dice.below(2) == 0 { Fault::InputOutput } else { Fault::Full };
-                process.disk.plan(at, fault, process.dice.below(2) == 0);
+                let commits = process.rng.roll() % 12;
+                let at = process.disk.operations().appends + process.disk.operations().syncs + process.rng.roll() % 40;
+                let fault = if process.rng.below(2) == 0 { Fault::InputOutput } else { Fault::Full };
+                process.disk.plan(at, fault, process.rng.below(2) == 0);
                 match process.live(commits) {
                     Ok(()) | Err(Failure::Io { .. } | Failure::Full { .. }) => {}
                     Err(other) => panic!("seed {seed}: {other}"),
                 }
                 process.disk.repair();
-                match process.dice.below(3) {
+                match process.rng.below(3) {
                     0 => process.disk.kill(),
                     _ => process.disk.power_cut(),
                 }

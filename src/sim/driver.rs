@@ -1,7 +1,7 @@
 //! Simulated drivers: their charger, credential, energy and power.
 
-use super::dice::Dice;
 use super::recording::RecordedSession;
+use super::rng::Rng;
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{Energy, Power, TimeSpan};
 use serde::{Deserialize, Serialize};
@@ -166,39 +166,39 @@ impl Default for Habits {
 
 impl Habits {
     /// Rolls the next visit to a connector of this power.
-    pub fn visit(&self, power_max: Power, dice: &mut Dice) -> Visit {
-        let credential = self.credential(dice);
-        let energy = dice.between(self.energy.0.microwatt_hours(), self.energy.1.microwatt_hours());
-        let fails = self.fails_per_ten_thousand > 0 && dice.chance(self.fails_per_ten_thousand);
+    pub fn visit(&self, power_max: Power, rng: &mut Rng) -> Visit {
+        let credential = self.credential(rng);
+        let energy = rng.between(self.energy.0.microwatt_hours(), self.energy.1.microwatt_hours());
+        let fails = self.fails_per_ten_thousand > 0 && rng.chance(self.fails_per_ten_thousand);
         let energy = if fails { Energy::ZERO } else { Energy::from_microwatt_hours(energy) };
         // Vehicles take between half and all of what the connector can give.
         let most = power_max.milliwatts();
-        let power = Power::from_milliwatts(dice.between(most / 2, most));
-        let curve = if dice.chance(6_000) { Curve::tapering(power, energy) } else { Curve::constant(power, energy) };
-        let idles = TimeSpan::from_ms(dice.between(0, self.idle_max.ms()));
-        let comes_after = TimeSpan::from_ms(dice.between(0, self.pause_max.ms()));
+        let power = Power::from_milliwatts(rng.between(most / 2, most));
+        let curve = if rng.chance(6_000) { Curve::tapering(power, energy) } else { Curve::constant(power, energy) };
+        let idles = TimeSpan::from_ms(rng.between(0, self.idle_max.ms()));
+        let comes_after = TimeSpan::from_ms(rng.between(0, self.pause_max.ms()));
         Visit { comes_after, credential, scenario: Scenario::Vehicle { curve, idles } }
     }
 
-    fn credential(&self, dice: &mut Dice) -> Credential {
-        if dice.chance(self.magic_per_ten_thousand)
-            && let Some(token) = pick(&self.magic, dice)
+    fn credential(&self, rng: &mut Rng) -> Credential {
+        if rng.chance(self.magic_per_ten_thousand)
+            && let Some(token) = pick(&self.magic, rng)
         {
             return Credential { kind: CredentialKind::CardToken, token: token.clone() };
         }
-        if dice.chance(self.rfid_per_ten_thousand)
-            && let Some(token) = pick(&self.rfid, dice)
+        if rng.chance(self.rfid_per_ten_thousand)
+            && let Some(token) = pick(&self.rfid, rng)
         {
             return Credential { kind: CredentialKind::Rfid, token: token.clone() };
         }
-        let card = dice.below(u64::from(self.cards.max(1)));
+        let card = rng.below(u64::from(self.cards.max(1)));
         let token = format!("card-{card:06}").into_bytes().into();
         Credential { kind: CredentialKind::CardToken, token }
     }
 }
 
-fn pick<'a, T>(from: &'a [T], dice: &mut Dice) -> Option<&'a T> {
-    let place = dice.below(u64::try_from(from.len()).unwrap_or(0));
+fn pick<'a, T>(from: &'a [T], rng: &mut Rng) -> Option<&'a T> {
+    let place = rng.below(u64::try_from(from.len()).unwrap_or(0));
     from.get(usize::try_from(place).unwrap_or(0))
 }
 
@@ -233,8 +233,8 @@ mod tests {
     fn visits_repeat_with_their_seed() {
         let habits = Habits { rfid: vec![(*b"A1").into()], rfid_per_ten_thousand: 5_000, ..Habits::default() };
         let visits = |seed| -> Vec<Visit> {
-            let mut dice = Dice::new(seed);
-            (0..20).map(|_| habits.visit(Power::from_milliwatts(22 * KW), &mut dice)).collect()
+            let mut rng = Rng::new(seed);
+            (0..20).map(|_| habits.visit(Power::from_milliwatts(22 * KW), &mut rng)).collect()
         };
         assert_eq!(visits(3), visits(3));
         assert_ne!(visits(3), visits(4));

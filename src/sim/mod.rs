@@ -3,7 +3,6 @@
 pub mod attack;
 pub mod backoff;
 pub mod charger;
-pub mod dice;
 pub mod driver;
 pub mod fleet;
 pub mod kept_clock;
@@ -14,6 +13,7 @@ pub mod pipe;
 pub mod processor;
 pub mod recording;
 pub mod replay;
+pub mod rng;
 #[cfg(test)]
 mod testing;
 pub mod tls;

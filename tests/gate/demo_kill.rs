@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use wattstile::console::{ConsoleEndpoint, ENDPOINT_FILE};
-use wattstile::sim::dice::Dice;
+use wattstile::sim::rng::Rng;
 
 /// How often it is killed; more by `WATTSTILE_DEMO_KILLS`.
 fn kills() -> u32 {
@@ -66,18 +66,18 @@ fn wait_for_readings(data: &Path, pid: u32, started: Instant, round: u32) {
 fn killed_at_random_moments_the_demonstration_goes_on() {
     let (kills, seed) = (kills(), seed());
     println!("WATTSTILE_DEMO_KILLS={kills} WATTSTILE_SEED={seed}");
-    let mut dice = Dice::of(seed, 11);
+    let mut rng = Rng::of(seed, 11);
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("demo");
     for round in 0..kills {
         let started = Instant::now();
         let mut demo = start(&data);
         // Some are killed before the first reading, while they make or recover their data.
-        let wait = if dice.chance(3_000) {
-            dice.between(0, 1_000)
+        let wait = if rng.chance(3_000) {
+            rng.between(0, 1_000)
         } else {
             wait_for_readings(&data, demo.id(), started, round);
-            dice.between(0, 4_000)
+            rng.between(0, 4_000)
         };
         std::thread::sleep(Duration::from_millis(wait.unsigned_abs()));
         demo.kill().unwrap();

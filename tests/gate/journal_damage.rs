@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use wattstile::journal::{
     self, Appender, DataDir, Failure, Layout, Log, RecordKind, Sequence, Sequences, SledStore, Snapshots,
 };
-use wattstile::sim::dice::Dice;
+use wattstile::sim::rng::Rng;
 use wattstile::units::PartitionId;
 
 const PARTITIONS: u16 = 4;
@@ -26,7 +26,7 @@ fn text(partition: u16, sequence: u64, length: usize) -> String {
 
 /// Three processes wrote this log; the last one was killed, or closed it. Returns what was confirmed before the last
 /// group.
-fn make(path: &Path, closed: bool, dice: &mut Dice) -> (Sequences, Sequences) {
+fn make(path: &Path, closed: bool, rng: &mut Rng) -> (Sequences, Sequences) {
     let dir = DataDir::create(path, LAYOUT).unwrap();
     let mut before_last = Sequences::new(PARTITIONS);
     let mut confirmed = before_last.clone();
@@ -35,10 +35,10 @@ fn make(path: &Path, closed: bool, dice: &mut Dice) -> (Sequences, Sequences) {
         let (mut log, _) = Log::open(store, &Sequences::new(PARTITIONS), &mut |_| Ok(())).unwrap();
         let mut appender = Appender::new(log.sequences().clone());
         for _ in 0..30 {
-            for _ in 0..dice.between(1, 80) {
-                let partition = PartitionId(u16::try_from(dice.between(0, i64::from(PARTITIONS) - 1)).unwrap());
+            for _ in 0..rng.between(1, 80) {
+                let partition = PartitionId(u16::try_from(rng.between(0, i64::from(PARTITIONS) - 1)).unwrap());
                 let sequence = appender.sequence(partition).0 + 1;
-                let length = usize::try_from(dice.between(1, 2_000)).unwrap();
+                let length = usize::try_from(rng.between(1, 2_000)).unwrap();
                 let mut permit = appender.reserve().unwrap();
                 permit.append(partition, RecordKind::SessionEvent, |out| {
                     out.extend(text(partition.0, sequence, length).bytes());
@@ -84,14 +84,14 @@ enum Blow {
     Removed,
 }
 
-fn strike(data: &Path, blow: Blow, dice: &mut Dice) -> String {
+fn strike(data: &Path, blow: Blow, rng: &mut Rng) -> String {
     let files = files(data);
     // Mostly where the blocks are; the others are small and sled's own.
     let databases = files.iter().filter(|path| path.ends_with("db")).count();
-    let below = if dice.chance(1_250) { files.len() } else { databases };
+    let below = if rng.chance(1_250) { files.len() } else { databases };
     let path = match blow {
         Blow::LastBit => files.iter().filter(|path| path.ends_with("db")).max().unwrap(),
-        _ => &files[usize::try_from(dice.between(0, i64::try_from(below).unwrap() - 1)).unwrap()],
+        _ => &files[usize::try_from(rng.between(0, i64::try_from(below).unwrap() - 1)).unwrap()],
     };
     if blow == Blow::Removed {
         fs::remove_file(path).unwrap();
@@ -100,13 +100,13 @@ fn strike(data: &Path, blow: Blow, dice: &mut Dice) -> String {
     let mut bytes = fs::read(path).unwrap();
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let among = if blow == Blow::LastBit { &written[written.len() - 200..] } else { &written[..] };
-    let at = among[usize::try_from(dice.between(0, i64::try_from(among.len()).unwrap() - 1)).unwrap()];
+    let at = among[usize::try_from(rng.between(0, i64::try_from(among.len()).unwrap() - 1)).unwrap()];
     let end = |length: usize| (at + length).min(bytes.len());
     match blow {
-        Blow::Bit | Blow::LastBit => bytes[at] ^= 1 << dice.between(0, 7),
+        Blow::Bit | Blow::LastBit => bytes[at] ^= 1 << rng.between(0, 7),
         Blow::Garbage(length) => {
             let range = at..end(length);
-            bytes[range].iter_mut().for_each(|byte| *byte = u8::try_from(dice.between(0, 255)).unwrap());
+            bytes[range].iter_mut().for_each(|byte| *byte = u8::try_from(rng.between(0, 255)).unwrap());
         }
         Blow::Zeros(length) => {
             let range = at..end(length);
@@ -164,12 +164,12 @@ fn open(data: &Path) -> Result<Sequences, Failure> {
 fn damage_is_named_or_harmless_wherever_it_strikes() {
     let (damages, seed) = (from_environment("WATTSTILE_DAMAGES", 60), from_environment("WATTSTILE_SEED", 5));
     println!("WATTSTILE_DAMAGES={damages} WATTSTILE_SEED={seed}");
-    let mut dice = Dice::of(seed, 1);
+    let mut rng = Rng::of(seed, 1);
     let mut outcomes = Outcomes::default();
     for closed in [false, true] {
         let place = tempfile::tempdir().unwrap();
         let original = place.path().join("original");
-        let (before_last, confirmed) = make(&original, closed, &mut dice);
+        let (before_last, confirmed) = make(&original, closed, &mut rng);
         for number in 0..damages / 2 {
             let data = place.path().join("struck");
             copy(&original, &data);
@@ -183,7 +183,7 @@ fn damage_is_named_or_harmless_wherever_it_strikes() {
                 8 => Blow::Truncated,
                 _ => Blow::Removed,
             };
-            let what = strike(&data, blow, &mut dice);
+            let what = strike(&data, blow, &mut rng);
             // Looking at it changes nothing, so it comes first.
             let looked_at = journal::verify(&data);
             match open(&data) {

@@ -55,7 +55,7 @@ enum Sync {
 fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
-    let mut dice = Dice(0x5eed ^ images);
+    let mut rng = Rng(0x5eed ^ images);
     let dir = DataDir::create(&data, LAYOUT).unwrap();
     let (mut log, _) = Log::open(Box::new(SledStore::open(&dir).unwrap()), &none(), &mut |_| Ok(())).unwrap();
     let mut appender = Appender::new(log.sequences().clone());
@@ -64,11 +64,11 @@ fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
     let mut outcomes = Vec::new();
     for commit in 0..commits {
         let confirmed = log.sequences().clone();
-        commit_some(&mut log, &mut appender, &mut dice, 60_000);
+        commit_some(&mut log, &mut appender, &mut rng, 60_000);
         let after = Copy::of(&data);
         if commit % 3 == 2 {
             let image = place.path().join("image");
-            durable.with_some_of(&after, &mut dice).write(&image);
+            durable.with_some_of(&after, &mut rng).write(&image);
             outcomes.push(survives(&image, &confirmed).map_err(|what| format!("commit {commit}: {what}")));
             fs::remove_dir_all(&image).unwrap();
         }
@@ -93,13 +93,13 @@ fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
 }
 
 /// Appends records of several partitions, some hundred bytes each, and commits them.
-fn commit_some(log: &mut Log, appender: &mut Appender, dice: &mut Dice, bytes_max: u64) {
-    let bytes = dice.below(bytes_max) + 100;
+fn commit_some(log: &mut Log, appender: &mut Appender, rng: &mut Rng, bytes_max: u64) {
+    let bytes = rng.below(bytes_max) + 100;
     let mut written = 0;
     while written < bytes {
-        let partition = PartitionId(u16::try_from(dice.below(u64::from(PARTITIONS))).unwrap());
+        let partition = PartitionId(u16::try_from(rng.below(u64::from(PARTITIONS))).unwrap());
         let number = appender.sequence(partition).0 + 1;
-        let length = 8 + dice.below(700);
+        let length = 8 + rng.below(700);
         let mut permit = appender.reserve().unwrap();
         permit.append(partition, RecordKind::SessionEvent, |out| out.extend(payload(partition.0, number, length)));
         written += length;
@@ -111,7 +111,7 @@ fn commit_some(log: &mut Log, appender: &mut Appender, dice: &mut Dice, bytes_ma
 
 /// A payload that tells its place: the number, then bytes that follow from it.
 fn payload(partition: u16, number: u64, length: u64) -> impl Iterator<Item = u8> {
-    let fill = Dice(number ^ u64::from(partition) << 48).roll().to_le_bytes();
+    let fill = Rng(number ^ u64::from(partition) << 48).roll().to_le_bytes();
     number.to_le_bytes().into_iter().chain((8..length).map(move |at| fill[at as usize % 8]))
 }
 
@@ -125,7 +125,7 @@ fn survives(data: &Path, confirmed: &Sequences) -> Result<(), String> {
         });
         let mut log = opened.map_err(|_| "opening panicked".to_owned())??;
         let mut appender = Appender::new(log.sequences().clone());
-        commit_some(&mut log, &mut appender, &mut Dice(1), 5_000);
+        commit_some(&mut log, &mut appender, &mut Rng(1), 5_000);
     }
     Ok(())
 }
@@ -194,12 +194,12 @@ impl Copy {
     }
 
     /// This one, with any subset of the pages of the log's files that are others in `later`.
-    fn with_some_of(&self, later: &Copy, dice: &mut Dice) -> Copy {
+    fn with_some_of(&self, later: &Copy, rng: &mut Rng) -> Copy {
         let mut image = self.clone();
         for (name, before) in &self.0 {
             // What is removed meanwhile may be there still.
             if let (true, Some(before), Some(Some(after))) = (name.ends_with("db"), before, later.0.get(name)) {
-                image.0.insert(name.clone(), Some(some_pages(before, after, dice)));
+                image.0.insert(name.clone(), Some(some_pages(before, after, rng)));
             }
         }
         image
@@ -218,21 +218,21 @@ impl Copy {
 }
 
 /// A file with any subset of the pages of its later self.
-fn some_pages(before: &[u8], after: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn some_pages(before: &[u8], after: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut left = before.to_vec();
     if after.len() > before.len() {
         // How much of a longer file is there, and whether its new pages are: two different things.
-        let grown = dice.below((after.len() - before.len()) as u64 + 1) as usize;
+        let grown = rng.below((after.len() - before.len()) as u64 + 1) as usize;
         left.resize(before.len() + grown, 0);
     }
-    let (keep, of) = [(0, 1), (1, 2), (9, 10), (1, 10), (1, 1)][dice.below(5) as usize];
+    let (keep, of) = [(0, 1), (1, 2), (9, 10), (1, 10), (1, 1)][rng.below(5) as usize];
     for (at, page) in left.chunks_mut(PAGE).enumerate() {
         let Some(new) = after.get(at * PAGE..at * PAGE + page.len()).filter(|new| *new != page) else { continue };
-        if dice.below(of) >= keep {
+        if rng.below(of) >= keep {
             continue;
         }
         // Mostly whole pages, sometimes some sectors of one.
-        let sectors = if dice.below(8) == 0 { dice.below((PAGE / SECTOR) as u64) as usize } else { PAGE / SECTOR };
+        let sectors = if rng.below(8) == 0 { rng.below((PAGE / SECTOR) as u64) as usize } else { PAGE / SECTOR };
         let length = page.len().min(sectors * SECTOR);
         page[..length].copy_from_slice(&new[..length]);
     }
@@ -240,9 +240,9 @@ fn some_pages(before: &[u8], after: &[u8], dice: &mut Dice) -> Vec<u8> {
 }
 
 /// SplitMix64.
-struct Dice(u64);
+struct Rng(u64);
 
-impl Dice {
+impl Rng {
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
@@ -349,10 +349,10 @@ fn child_process() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let mut log = open_child(Path::new(&dir)).unwrap();
     let mut appender = Appender::new(log.sequences().clone());
-    let mut dice = Dice(std::process::id().into());
+    let mut rng = Rng(std::process::id().into());
     let mut out = std::io::stdout();
     loop {
-        commit_some(&mut log, &mut appender, &mut dice, 100_000);
+        commit_some(&mut log, &mut appender, &mut rng, 100_000);
         let total: u64 = log.sequences().iter().map(|(_, last)| last.0).sum();
         // The line follows the output of the test harness; a closed pipe ends the loop.
         if writeln!(out, "\nconfirmed {total}").and_then(|()| out.flush()).is_err() {
@@ -428,7 +428,7 @@ impl Ext4 {
         let mut child = spawn("child_process", store, &data);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut confirmed = 0;
-        for _ in 0..20 + Dice(cut).below(60) {
+        for _ in 0..20 + Rng(cut).below(60) {
             confirmed = lines.find_map(|line| line.strip_prefix("confirmed ")?.parse().ok()).expect("the child writes");
         }
         // EXT4_IOC_SHUTDOWN with NOLOGFLUSH: from here on nothing reaches the image any more.

@@ -5,7 +5,7 @@ use crate::common::Served;
 use crate::common::business::Business;
 use std::time::Duration;
 use wattstile::journal::{self, DataDir, Layout, SledStore, Store};
-use wattstile::sim::dice::Dice;
+use wattstile::sim::rng::Rng;
 
 const CHARGERS: u16 = 24;
 
@@ -23,14 +23,14 @@ fn seed() -> u64 {
 fn killed_at_random_moments_the_gate_loses_nothing_and_charges_nobody_twice() {
     let (kills, seed) = (kills(), seed());
     println!("WATTSTILE_KILLS={kills} WATTSTILE_SEED={seed}");
-    let mut dice = Dice::of(seed, 7);
+    let mut rng = Rng::of(seed, 7);
     let layout = Layout { partitions: 8, generation_blocks: 32 };
     let mut gate =
         Served::start_on(layout, &["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"]);
     let business = Business::begin(&mut gate, CHARGERS, seed);
 
     for _ in 0..kills {
-        std::thread::sleep(Duration::from_millis(u64::try_from(dice.between(300, 1_500)).unwrap()));
+        std::thread::sleep(Duration::from_millis(u64::try_from(rng.between(300, 1_500)).unwrap()));
         gate.kill();
         gate.start_again();
     }

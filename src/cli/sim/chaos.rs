@@ -12,11 +12,11 @@ use crate::console::TrialView;
 use crate::host::wall_clock;
 use crate::message::Subject;
 use crate::sim::charger;
-use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::fleet::{Fleet, FleetReport, Line};
 use crate::sim::pace::Pace;
 use crate::sim::processor::{Lines, Misbehaviour, Rates, Service, ServiceReport, Settings, Totals};
+use crate::sim::rng::Rng;
 use crate::sim::world;
 use crate::units::{Amount, ChargerId, Energy, Power, ProcessorId, TimeSpan, counted};
 use rust_decimal::Decimal;
@@ -115,7 +115,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let dir = folder.path();
     let duration = args.duration.unwrap_or(Duration::from_secs(60));
     let mut gate = Served::start(dir)?;
-    let mut dice = Dice::of(args.seed, 1);
+    let mut rng = Rng::of(args.seed, 1);
     let pace = Pace::new(1);
     let line = output.live_lines();
     let report = super::runtime()?.block_on(async {
@@ -135,7 +135,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         let end = Instant::now() + duration;
         while Instant::now() < end {
             let most = i64::from(args.kill_within) * 1_000;
-            let wait = if most == 0 { duration } else { millis(dice.between(most.min(500), most)) };
+            let wait = if most == 0 { duration } else { millis(rng.between(most.min(500), most)) };
             let wait = wait.min(end.saturating_duration_since(Instant::now()));
             until_the_end(Some(wait), || {
                 let now = fleet.counts();
@@ -145,7 +145,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 ));
             })
             .await?;
-            refunds += refund_some(dir, &fleet, &mut dice);
+            refunds += refund_some(dir, &fleet, &mut rng);
             if most > 0 && Instant::now() < end {
                 gate.kill();
                 gate.start_again()?;
@@ -183,16 +183,16 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 
 /// Refunds some of the sessions that got their receipts since the last call, fully or in part, as an operator would.
 /// The gate may be killed before any of it was sent. Returns how many orders were accepted.
-fn refund_some(dir: &Path, fleet: &Fleet, dice: &mut Dice) -> u64 {
+fn refund_some(dir: &Path, fleet: &Fleet, rng: &mut Rng) -> u64 {
     let paid = fleet.take_finished().into_iter().filter(|one| one.total.minor > 0);
-    let chosen: Vec<_> = paid.filter(|_| dice.chance(REFUNDED_PER_TEN_THOUSAND)).take(REFUNDS_AT_ONCE).collect();
+    let chosen: Vec<_> = paid.filter(|_| rng.chance(REFUNDED_PER_TEN_THOUSAND)).take(REFUNDS_AT_ONCE).collect();
     let Some(source) = Which::at(dir).running().ok().flatten().filter(|_| !chosen.is_empty()) else { return 0 };
     let mut taken = 0;
     for one in chosen {
         let Some(session) = one.id else { continue };
-        let part = Amount::new(dice.between(1, one.total.minor), one.total.currency).major();
+        let part = Amount::new(rng.between(1, one.total.minor), one.total.currency).major();
         // A whole refund, or a part named by its total, so that repeating it refunds once.
-        let wish = match dice.chance(5_000) {
+        let wish = match rng.chance(5_000) {
             true => serde_json::json!({ "total": part }),
             false => serde_json::json!({}),
         };

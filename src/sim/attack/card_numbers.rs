@@ -29,7 +29,7 @@ pub(super) const ATTACKER: Attacker = Attacker {
 const NUMBERS: [&str; 4] = ["4111111111111111", "5555 5555 5555 4444", "3782-822463-10005", "6011000990139424"];
 
 async fn attack(mut field: Field) -> Result<(), Trouble> {
-    let place = usize::try_from(field.dice.below(NUMBERS.len() as u64)).unwrap_or(0);
+    let place = usize::try_from(field.rng.below(NUMBERS.len() as u64)).unwrap_or(0);
     let number = NUMBERS[place];
     tokens(&field, number).await?;
     charger_texts(&field, number).await?;

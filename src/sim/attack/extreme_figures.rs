@@ -40,7 +40,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
 }
 
 fn pick(field: &mut Field) -> u64 {
-    let place = usize::try_from(field.dice.below(NUMBERS.len() as u64)).unwrap_or(0);
+    let place = usize::try_from(field.rng.below(NUMBERS.len() as u64)).unwrap_or(0);
     NUMBERS[place]
 }
 
@@ -68,7 +68,7 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
     let mut line = ChargerLine::greeted(field, id, Power::from_milliwatts(22_000_000)).await?;
     for number in 0..4 {
         let register = 1_000_000_000_000_000_001_u64.saturating_add(pick(field) / 2);
-        let at = if field.dice.chance(5_000) { field.now().wall.unix_ms().cast_unsigned() } else { pick(field) };
+        let at = if field.rng.chance(5_000) { field.now().wall.unix_ms().cast_unsigned() } else { pick(field) };
         let key = field.fresh_key(number);
         let credential = Fields::default().number(1, 2).bytes(2, b"evil-extreme").done();
         let start =
@@ -141,8 +141,8 @@ async fn extreme_reading(
     begin: Timestamp,
 ) -> Result<bool, Trouble> {
     let register = 1_000_000_000_000_000_001_u64.saturating_add(pick(field) / 2);
-    let at = if field.dice.chance(5_000) { begin.unix_ms().cast_unsigned() + u64::from(sequence) } else { pick(field) };
-    let flow = zigzag(if field.dice.chance(5_000) { i64::MIN } else { i64::MAX });
+    let at = if field.rng.chance(5_000) { begin.unix_ms().cast_unsigned() + u64::from(sequence) } else { pick(field) };
+    let flow = zigzag(if field.rng.chance(5_000) { i64::MIN } else { i64::MAX });
     let reading = Fields::default()
         .number(1, u64::from(sequence))
         .number(2, at)

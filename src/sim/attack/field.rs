@@ -2,8 +2,8 @@
 
 use super::{Tally, Trouble};
 use crate::message::Subject;
-use crate::sim::dice::Dice;
 use crate::sim::pipe::{Dialler, Duplex};
+use crate::sim::rng::Rng;
 use crate::sim::tls::dialler;
 use crate::transport::pki::{Certified, Reason, Validity};
 use crate::transport::pki_folder::PkiFolder;
@@ -119,7 +119,7 @@ pub struct Field {
     /// What it counts.
     pub tally: Arc<Tally>,
     /// Random numbers of this round.
-    pub dice: Dice,
+    pub rng: Rng,
     /// Counted from 0.
     pub round: u64,
     /// Its name.

@@ -39,8 +39,8 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
 }
 
 fn bytes(field: &mut Field, most: u64) -> Vec<u8> {
-    let count = field.dice.below(most) + 1;
-    (0..count).map(|_| u8::try_from(field.dice.below(256)).unwrap_or(0)).collect()
+    let count = field.rng.below(most) + 1;
+    (0..count).map(|_| u8::try_from(field.rng.below(256)).unwrap_or(0)).collect()
 }
 
 /// A conversation as a charger would have it, in bytes.
@@ -61,9 +61,9 @@ fn conversation(field: &Field, id: &crate::units::ChargerId) -> Vec<u8> {
 }
 
 async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
-    let number = field.dice.below(4);
+    let number = field.rng.below(4);
     let id = charger_id(field, number)?;
-    let kind = field.dice.below(4);
+    let kind = field.rng.below(4);
     let mut said = conversation(field, &id);
     let what = match kind {
         0 => {
@@ -71,21 +71,21 @@ async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
             "random bytes"
         }
         1 => {
-            for _ in 0..=field.dice.below(8) {
-                let place = usize::try_from(field.dice.below(said.len() as u64)).unwrap_or(0);
-                said[place] ^= u8::try_from(field.dice.below(255) + 1).unwrap_or(1);
+            for _ in 0..=field.rng.below(8) {
+                let place = usize::try_from(field.rng.below(said.len() as u64)).unwrap_or(0);
+                said[place] ^= u8::try_from(field.rng.below(255) + 1).unwrap_or(1);
             }
             "changed bytes"
         }
         2 => {
-            let end = usize::try_from(field.dice.below(said.len() as u64)).unwrap_or(0);
+            let end = usize::try_from(field.rng.below(said.len() as u64)).unwrap_or(0);
             said.truncate(end.max(1));
             "cut off"
         }
         _ => {
-            let (place, payload) = (field.dice.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
+            let (place, payload) = (field.rng.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
             let kind = FrameType::ALL[usize::try_from(place).unwrap_or(0)];
-            said.extend(Fields::raw(payload).frame(kind, Channel(u32::try_from(field.dice.below(3)).unwrap_or(0))));
+            said.extend(Fields::raw(payload).frame(kind, Channel(u32::try_from(field.rng.below(3)).unwrap_or(0))));
             "random payload"
         }
     };
@@ -99,14 +99,14 @@ async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
 async fn at_processors(field: &mut Field) -> Result<(), Trouble> {
     let id = processor_id(field, 0)?;
     let mut line = ProcessorLine::dial(field, &id).await?;
-    let what = match field.dice.below(2) {
+    let what = match field.rng.below(2) {
         0 => {
             line.say_bytes(&bytes(field, 4_096));
             "random bytes of a processor"
         }
         _ => {
             line.say_hello(&id, &[CredentialKind::WalletToken]);
-            let (place, payload) = (field.dice.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
+            let (place, payload) = (field.rng.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
             let kind = FrameType::ALL[usize::try_from(place).unwrap_or(0)];
             line.say_bytes(&Fields::raw(payload).frame(kind, Channel::ZERO));
             "random payload of a processor"

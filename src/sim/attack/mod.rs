@@ -42,9 +42,9 @@ pub use field::{ConsoleWay, Field, Ways};
 pub use honest::{Checker, Honest, HonestReport, HonestSettings};
 pub use tally::{Counts, Tally};
 
-use super::dice::Dice;
 use super::pace::Pace;
 use super::processor::{Lines, Service, Settings};
+use super::rng::Rng;
 use crate::message::Subject;
 use crate::payment::CredentialKind;
 use crate::units::{Currency, ProcessorId};
@@ -167,7 +167,7 @@ impl Attackers {
             let field = Field {
                 ways: Arc::clone(ways),
                 tally: Arc::clone(&tally),
-                dice: Dice::new(seed),
+                rng: Rng::new(seed),
                 round: 0,
                 name: attacker.name,
                 currency: attacker.currency(),
@@ -226,21 +226,21 @@ fn peer_name(attacker: &str, number: u64) -> String {
 }
 
 /// Random numbers of a round of an attacker: the same for a seed, independent of the others.
-fn dice_of(seed: u64, name: &str, round: u64) -> Dice {
+fn dice_of(seed: u64, name: &str, round: u64) -> Rng {
     let name = name.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(1_099_511_628_211) ^ u64::from(byte));
-    Dice::of(seed, u128::from(name) << 64 | u128::from(round))
+    Rng::of(seed, u128::from(name) << 64 | u128::from(round))
 }
 
 async fn work(attacker: Attacker, mut field: Field, seed: u64) {
     let tally = Arc::clone(&field.tally);
     while field.goes_on() {
-        field.dice = dice_of(seed, attacker.name, field.round);
+        field.rng = dice_of(seed, attacker.name, field.round);
         let outcome = (attacker.attack)(field.clone()).await;
         let kept_out = outcome.is_err();
         tally.round(outcome);
         field.round += 1;
         let most = i64::try_from(attacker.pause.as_millis()).unwrap_or(i64::MAX);
-        let wait = Duration::from_millis(field.dice.between(most / 2, most).unsigned_abs());
+        let wait = Duration::from_millis(field.rng.between(most / 2, most).unsigned_abs());
         field.pause(if kept_out { wait.max(KEPT_OUT_PAUSE) } else { wait }).await;
     }
 }

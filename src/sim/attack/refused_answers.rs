@@ -30,7 +30,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let mut operation = nobodys(&field, &id);
     for _ in 0..ANSWERS / AT_ONCE {
         for _ in 0..AT_ONCE {
-            operation.id = OpId::from_u128(u128::from(field.dice.bits()) << 64 | u128::from(field.dice.bits()));
+            operation.id = OpId::from_u128(u128::from(field.rng.bits()) << 64 | u128::from(field.rng.bits()));
             let message = approved(&mut line, &operation, Amount::new(100, field.currency));
             line.say(&message);
         }

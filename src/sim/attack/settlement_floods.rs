@@ -32,13 +32,13 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let mut line = ProcessorLine::greeted(&field, &id, &[CredentialKind::WalletToken]).await?;
     let one = [line_of(1)];
     for _ in 0..UNFINISHED {
-        let batch = u128::from(field.dice.bits());
+        let batch = u128::from(field.rng.bits());
         say_part(&field, &mut line, batch, 1, &one).await?;
         if !field.goes_on() {
             return Ok(());
         }
     }
-    let batch = u128::from(field.dice.bits()) << 64;
+    let batch = u128::from(field.rng.bits()) << 64;
     let full: Vec<SettlementLine> = (0..SETTLEMENT_LINES_PER_PART as u64).map(line_of).collect();
     for part in 1..=FULL_PARTS {
         say_part(&field, &mut line, batch, part, &full).await?;

@@ -26,7 +26,7 @@ const A_MILLION: i64 = -100_000_000;
 
 async fn attack(mut field: Field) -> Result<(), Trouble> {
     let mut bank = SimulatedProcessor::open(&field).await?;
-    let unknown = Some(OpId::from_u128(u128::from(field.dice.bits()) << 64 | 0x0001_0002));
+    let unknown = Some(OpId::from_u128(u128::from(field.rng.bits()) << 64 | 0x0001_0002));
     let line = |operation, kind, gross, fee, net| SettlementLine { operation, kind, gross, fee, net };
     let negative = [line(None, SettlementKind::Chargeback, A_MILLION, 0, A_MILLION)];
     let of_nobody = [
@@ -47,14 +47,14 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         ("the smallest amount", &smallest, either),
     ];
     for ((what, lines, right), number) in batches.into_iter().zip(0_u32..) {
-        let batch = u128::from(field.dice.bits()) << 32 | u128::from(number);
+        let batch = u128::from(field.rng.bits()) << 32 | u128::from(number);
         let message = whole(&mut bank, &field, batch, lines);
         bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
         if number == 0 {
             told_as_extra(&field, &bank.id.clone()).await?;
         }
     }
-    let batch = u128::from(field.dice.bits());
+    let batch = u128::from(field.rng.bits());
     let FromProcessor::Settlement(mut part) = whole(&mut bank, &field, batch, &of_nobody) else { return Ok(()) };
     if let Some(trailer) = &mut part.trailer {
         trailer.net = trailer.net.saturating_add(1);

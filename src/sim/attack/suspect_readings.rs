@@ -31,7 +31,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     for sequence in 1..=READINGS {
         // Each is far from the start and from the one before it, so that none confirms another one.
         let far = i64::from(sequence) * 1_000_000;
-        let (at, wh) = match field.dice.below(4) {
+        let (at, wh) = match field.rng.below(4) {
             0 => (field.now().wall, 100_000_000 + far),
             1 => (field.now().wall, 99_000_000 - far),
             2 => (super::field::seconds_from(begin, -far / 1_000 - 86_400), 100_000_000 + far),

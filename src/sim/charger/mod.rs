@@ -20,9 +20,9 @@ mod session;
 
 pub use remembered::has_sessions;
 
-use super::dice::Dice;
 use super::driver::{Scenario, Visit, Visitors};
 use super::recording::RecordedSession;
+use super::rng::Rng;
 use crate::message::{
     ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
 };
@@ -137,7 +137,7 @@ const KEYS_REMEMBERED: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Charger {
     settings: Settings,
-    dice: Dice,
+    rng: Rng,
     connectors: Vec<Connector>,
     sessions: BTreeMap<SessionKey, Session>,
     recent: VecDeque<SessionKey>,
@@ -180,14 +180,14 @@ impl Charger {
             .as_str()
             .bytes()
             .fold(0_u128, |hash, byte| hash.wrapping_mul(1_099_511_628_211) ^ u128::from(byte));
-        let mut dice = Dice::of(settings.seed, name);
+        let mut rng = Rng::of(settings.seed, name);
         let connectors = settings
             .connectors
             .iter()
             .zip(1..)
             .map(|(power_max, id)| {
                 let id = ConnectorId(id);
-                let register = Energy::from_microwatt_hours(dice.between(0, 90_000_000_000_000));
+                let register = Energy::from_microwatt_hours(rng.between(0, 90_000_000_000_000));
                 let recorded = match &settings.visitors {
                     Visitors::Random(_) => VecDeque::new(),
                     Visitors::Recorded { sessions, .. } => {
@@ -196,12 +196,12 @@ impl Charger {
                 };
                 let mut connector =
                     Connector { id, power_max: *power_max, register, state: ConnectorState::Idle, recorded };
-                connector.await_next(&settings.visitors, &mut dice, now);
+                connector.await_next(&settings.visitors, &mut rng, now);
                 connector
             })
             .collect();
         Charger {
-            dice,
+            rng,
             connectors,
             sessions: BTreeMap::new(),
             recent: VecDeque::new(),
@@ -294,10 +294,10 @@ impl Charger {
         self.window = None;
         for connector in &mut self.connectors {
             if other_meter {
-                connector.register = Energy::from_microwatt_hours(self.dice.between(0, 90_000_000_000_000));
+                connector.register = Energy::from_microwatt_hours(self.rng.between(0, 90_000_000_000_000));
             }
             if matches!(connector.state, ConnectorState::Taken(_)) {
-                connector.await_next(&self.settings.visitors, &mut self.dice, now.wall);
+                connector.await_next(&self.settings.visitors, &mut self.rng, now.wall);
             }
         }
     }
@@ -555,16 +555,16 @@ impl Charger {
         let Some(connector) = self.connectors.iter_mut().find(|connector| connector.id == id) else { return };
         if matches!(connector.state, ConnectorState::Taken(taken) if taken == key) {
             connector.register = register;
-            connector.await_next(&self.settings.visitors, &mut self.dice, now);
+            connector.await_next(&self.settings.visitors, &mut self.rng, now);
         }
     }
 }
 
 impl Connector {
     /// The connector is free: selects its next driver.
-    fn await_next(&mut self, visitors: &Visitors, dice: &mut Dice, now: Timestamp) {
+    fn await_next(&mut self, visitors: &Visitors, rng: &mut Rng, now: Timestamp) {
         let visit = match visitors {
-            Visitors::Random(habits) => Some(habits.visit(self.power_max, dice)),
+            Visitors::Random(habits) => Some(habits.visit(self.power_max, rng)),
             Visitors::Recorded { credential, .. } => self.recorded.pop_front().map(|session| Visit {
                 comes_after: TimeSpan::ZERO,
                 credential: credential.clone(),

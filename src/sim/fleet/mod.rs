@@ -9,10 +9,10 @@ pub use report::FleetReport;
 
 use super::backoff::Backoff;
 use super::charger::{Charger, Finished, Settings, Tally};
-use super::dice::Dice;
 use super::memory::ChargerMemories;
 use super::pace::Pace;
 use super::pipe::{Dialler, Pipe, Turn};
+use super::rng::Rng;
 use crate::message::{Channel, FromCharger, Received, ToCharger};
 use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
 use crate::wire::{ChargerClientLink, SendError};
@@ -140,7 +140,7 @@ impl Fleet {
                 site: line.site,
                 dialler: line.dialler,
                 pace: pace.clone(),
-                dice: Dice::of(seed, u128::from(place) | 1 << 100),
+                rng: Rng::of(seed, u128::from(place) | 1 << 100),
                 due: BTreeSet::new(),
                 due_of: Vec::new(),
                 dirty: BTreeSet::new(),
@@ -231,7 +231,7 @@ struct Runner {
     site: bool,
     dialler: Dialler,
     pace: Pace,
-    dice: Dice,
+    rng: Rng,
     /// When which charger has something to do, by the chargers' clock.
     due: BTreeSet<(Timestamp, usize)>,
     due_of: Vec<Option<Timestamp>>,
@@ -285,7 +285,7 @@ impl Runner {
                 Over::Done => break,
                 Over::Lost(error, at_least) => {
                     self.report.last_error = Some(error);
-                    wait = backoff.wait(&mut self.dice).max(at_least);
+                    wait = backoff.wait(&mut self.rng).max(at_least);
                 }
             }
             self.publish();

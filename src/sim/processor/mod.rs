@@ -22,7 +22,7 @@ use crate::payment::{
     Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,
     OperationKind, Outcome, Request,
 };
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
 use books::{Refused, Reservation, Worked};
 pub use memory::{Memory, MemoryError};
@@ -216,9 +216,9 @@ impl Processor {
         let seen = self.seen.entry(operation.id).or_default();
         seen.arrivals = seen.arrivals.saturating_add(1);
         let (arrivals, repeated) = (seen.arrivals, seen.worked.is_some());
-        let mut dice = self.dice(operation.id, arrivals);
-        let misbehaviour = self.misbehaviour(operation, arrivals, repeated, &mut dice);
-        let latency = self.settings.latency.roll(&mut dice);
+        let mut rng = self.rng(operation.id, arrivals);
+        let misbehaviour = self.misbehaviour(operation, arrivals, repeated, &mut rng);
+        let latency = self.settings.latency.roll(&mut rng);
         match misbehaviour {
             None => {
                 let mut steps = Vec::new();
@@ -254,8 +254,8 @@ impl Processor {
         self.books.next_expiry()
     }
 
-    fn dice(&self, operation: OpId, arrivals: u16) -> Dice {
-        Dice::of(self.settings.seed, operation.as_u128() ^ u128::from(arrivals) << 48)
+    fn rng(&self, operation: OpId, arrivals: u16) -> Rng {
+        Rng::of(self.settings.seed, operation.as_u128() ^ u128::from(arrivals) << 48)
     }
 
     /// The fault for this arrival of an operation, by script or at random.
@@ -264,7 +264,7 @@ impl Processor {
         operation: &Operation,
         arrivals: u16,
         repeated: bool,
-        dice: &mut Dice,
+        rng: &mut Rng,
     ) -> Option<Misbehaviour> {
         if self.behaves {
             return None;
@@ -292,7 +292,7 @@ impl Processor {
         if rates.well_from_attempt > 0 && arrivals >= rates.well_from_attempt {
             return None;
         }
-        let rolled = rates.per_ten_thousand.iter().find(|(_, rate)| dice.chance(*rate)).map(|(found, _)| *found)?;
+        let rolled = rates.per_ten_thousand.iter().find(|(_, rate)| rng.chance(*rate)).map(|(found, _)| *found)?;
         // A repetition has its answer already: only the way of delivering it can still go wrong.
         let contradicts = matches!(
             rolled,
@@ -560,12 +560,12 @@ impl Processor {
 }
 
 impl Latency {
-    fn roll(self, dice: &mut Dice) -> TimeSpan {
-        if dice.chance(100) {
+    fn roll(self, rng: &mut Rng) -> TimeSpan {
+        if rng.chance(100) {
             return self.tail;
         }
         let median = self.median.ms();
-        TimeSpan::from_ms(dice.between(median / 2, median + median / 2))
+        TimeSpan::from_ms(rng.between(median / 2, median + median / 2))
     }
 }
 

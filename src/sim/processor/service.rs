@@ -8,9 +8,9 @@ use super::{Act, BooksReport, Processor, Settings, Step};
 use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{CallbackId, Notification};
 use crate::sim::backoff::Backoff;
-use crate::sim::dice::Dice;
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
+use crate::sim::rng::Rng;
 use crate::units::{ProcessorId, TimeSpan};
 use crate::wire::{LinkError, MacKey, ProcessorClientLink, SendError};
 use serde::Serialize;
@@ -161,7 +161,7 @@ impl Service {
                     window: None,
                     orders: orders.clone(),
                 };
-                tokio::spawn(line.run(Dice::of(seed, u128::from(number) | 1 << 100)))
+                tokio::spawn(line.run(Rng::of(seed, u128::from(number) | 1 << 100)))
             })
             .collect();
         Service { outbox, order, tasks }
@@ -297,7 +297,7 @@ struct Line {
 }
 
 impl Line {
-    async fn run(mut self, mut dice: Dice) {
+    async fn run(mut self, mut rng: Rng) {
         let mut backoff = Backoff::new(DIAL_AGAIN_FIRST, DIAL_AGAIN_MOST);
         while *self.orders.borrow() {
             self.outbox.lock().dials += 1;
@@ -328,7 +328,7 @@ impl Line {
             };
             self.outbox.lock().last_error = Some(error);
             tokio::select! {
-                () = tokio::time::sleep(backoff.wait(&mut dice)) => {}
+                () = tokio::time::sleep(backoff.wait(&mut rng)) => {}
                 _ = self.orders.changed() => {}
             }
         }

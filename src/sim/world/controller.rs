@@ -2,8 +2,8 @@
 
 use crate::message::{Channel, FromCharger, Received, Subject, ToCharger};
 use crate::sim::charger::{Charger, Finished};
-use crate::sim::dice::Dice;
 use crate::sim::fleet::send_all;
+use crate::sim::rng::Rng;
 use crate::units::{Mono, Now, Timestamp};
 use crate::wire::{ChargerClientLink, LinkError};
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ pub(super) struct Controller {
     /// It does not dial before this moment.
     pub offline_until: u64,
     failures: u32,
-    dice: Dice,
+    rng: Rng,
 }
 
 /// Messages of one charger in a turn.
@@ -35,7 +35,7 @@ const MESSAGES_PER_TURN: usize = 512;
 const SLEEP_MAX: u64 = 60_000;
 
 impl Controller {
-    pub fn new(subject: Subject, chargers: Vec<Charger>, skew: i64, dice: Dice) -> Controller {
+    pub fn new(subject: Subject, chargers: Vec<Charger>, skew: i64, rng: Rng) -> Controller {
         let due = chargers.iter().map(Charger::next_deadline).collect();
         Controller {
             subject,
@@ -48,7 +48,7 @@ impl Controller {
             wake: 0,
             offline_until: 0,
             failures: 0,
-            dice,
+            rng,
         }
     }
 
@@ -88,7 +88,7 @@ impl Controller {
         }
         self.failures = (self.failures + 1).min(7);
         let most = 500_u64 << self.failures;
-        most / 2 + self.dice.below(most)
+        most / 2 + self.rng.below(most)
     }
 
     /// Processes bytes of the gate. An error ends the connection.

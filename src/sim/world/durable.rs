@@ -11,7 +11,7 @@ use crate::node::offline_authorizations::OfflineAuthorizations;
 use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Now, PartitionId, Timestamp};
 use arc_swap::ArcSwap;
@@ -60,7 +60,7 @@ pub(super) struct DurableState {
     /// Up to which record of each partition the log may be trimmed.
     trimmed: Mutex<Vec<u64>>,
     tariff_resolver: Arc<Tariffs>,
-    dice: Arc<AtomicU64>,
+    rng: Arc<AtomicU64>,
     /// Whether mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     pub loses: bool,
 }
@@ -89,7 +89,7 @@ const LOG_BYTES: [u64; 3] = [96 << 10, 512 << 10, 512 << 20];
 const ZONE: &str = "Europe/Amsterdam";
 
 impl DurableState {
-    pub fn new(dice: &mut Dice, loses: bool) -> DurableState {
+    pub fn new(rng: &mut Rng, loses: bool) -> DurableState {
         let parse = |text: &&str| Arc::new(Tariff::parse(text).expect("a tariff").tariff);
         let zone = TimeZone::get(ZONE).expect("the zone is bundled");
         let mut key = hex::decode(KEY).expect("digits");
@@ -97,9 +97,9 @@ impl DurableState {
         let key = signing_key(&key);
         let billing =
             Billing { key, issuer: Issuer::default(), receipt_base: String::new(), sites: Default::default() };
-        let log_bytes = usize::try_from(dice.below(LOG_BYTES.len() as u64)).unwrap_or(0);
+        let log_bytes = usize::try_from(rng.below(LOG_BYTES.len() as u64)).unwrap_or(0);
         DurableState {
-            policy: Arc::new(Policy { stand_in: dice.chance(5_000), ..Policy::default() }),
+            policy: Arc::new(Policy { stand_in: rng.chance(5_000), ..Policy::default() }),
             snapshots: Arc::new(Snapshots::in_memory(PARTITIONS)),
             archive: Arc::new(Archive::in_memory()),
             billing: Arc::new(billing),
@@ -110,7 +110,7 @@ impl DurableState {
             origin: Instant::now(),
             trimmed: Mutex::new(vec![0; usize::from(PARTITIONS)]),
             tariff_resolver: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
-            dice: Arc::new(AtomicU64::new(dice.bits())),
+            rng: Arc::new(AtomicU64::new(rng.bits())),
             loses,
         }
     }
@@ -138,7 +138,7 @@ impl DurableState {
 
     /// The house of one life of the gate. The dice go on where the life before left them.
     pub fn node_config(&self) -> NodeConfig {
-        let dice = self.dice.clone();
+        let rng = self.rng.clone();
         let tariff_resolver: Box<dyn TariffResolver> = Box::new(self.tariff_resolver.clone());
         NodeConfig {
             partitions: PARTITIONS,
@@ -147,7 +147,7 @@ impl DurableState {
             tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
             routes: ArcSwap::from_pointee(Routes::default()),
             offline_authorizations: OfflineAuthorizations::default(),
-            random: Box::new(move || mixed(dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
+            random: Box::new(move || mixed(rng.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
             fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"a world that does not exist"),
             receipt_base: String::new(),
             series: SeriesNames::default(),

@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 impl World {
     pub(super) fn strike(&mut self, fault: Fault) {
-        let roll = self.weather.dice().bits();
+        let roll = self.weather.rng().bits();
         let struck = match fault {
             Fault::Kill => self.strike_gate(false),
             Fault::PowerCut => self.strike_gate(true),
@@ -25,14 +25,14 @@ impl World {
             Fault::Clock => {
                 let most = if roll.is_multiple_of(4) { 24 * HOUR } else { 10 * MINUTE };
                 let most = i64::try_from(most).unwrap_or(0);
-                self.clock_off = self.weather.dice().between(-most, most);
-                let right = MINUTE + self.weather.dice().below(HOUR);
+                self.clock_off = self.weather.rng().between(-most, most);
+                let right = MINUTE + self.weather.rng().below(HOUR);
                 self.events.after(right, Event::ClockRight);
                 true
             }
             Fault::Offline => {
                 let place = usize::try_from(roll % self.fleet.len() as u64).unwrap_or(0);
-                let until = self.events.now() + self.weather.dice().below(HOUR);
+                let until = self.events.now() + self.weather.rng().below(HOUR);
                 let controller = &mut self.fleet[place];
                 controller.offline_until = until;
                 controller.line.is_some_and(|line| self.cut(line))
@@ -40,7 +40,7 @@ impl World {
             Fault::Replaced => self.replace_charger(roll),
             Fault::ProcessorOffline => {
                 let place = usize::try_from(roll % self.processors.len() as u64).unwrap_or(0);
-                self.processors[place].offline_until = self.events.now() + self.weather.dice().below(HOUR / 2);
+                self.processors[place].offline_until = self.events.now() + self.weather.rng().below(HOUR / 2);
                 let lines: Vec<u64> = self.processors[place].lines.iter().filter_map(|line| line.line).collect();
                 lines.into_iter().map(|line| self.cut(line)).filter(|cut| *cut).count() > 0
             }
@@ -95,7 +95,7 @@ impl World {
             Fault::DiskError => self.disk.plan(at, DiskFault::InputOutput, false),
             _ => {
                 self.disk.plan(at, DiskFault::Full, true);
-                let room = MINUTE + self.weather.dice().below(9 * MINUTE);
+                let room = MINUTE + self.weather.rng().below(9 * MINUTE);
                 self.events.after(room, Event::Room);
             }
         }
@@ -107,13 +107,13 @@ impl World {
         let sold = &self.checker.sold;
         let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
         let Some((session, _)) = sold.get(which).copied() else { return false };
-        let bit = self.weather.dice().bits();
+        let bit = self.weather.rng().bits();
         if self.rotten.is_some() || !self.durable.archive.flip_bit(session, bit) {
             return false;
         }
         self.rotten = Some((session, bit));
         self.look_at_rotten();
-        let mended = MINUTE + self.weather.dice().below(HOUR);
+        let mended = MINUTE + self.weather.rng().below(HOUR);
         self.events.after(mended, Event::Mend);
         true
     }
@@ -170,8 +170,8 @@ impl World {
             Fault::HalfOpen => {
                 self.network.silence(line);
                 // The end is reported to one side; the other one detects it by its time-out.
-                let side = if self.weather.dice().chance(5_000) { Side::Gate } else { Side::Peer };
-                let after = 1 + self.weather.dice().below(2 * SECOND);
+                let side = if self.weather.rng().chance(5_000) { Side::Gate } else { Side::Peer };
+                let after = 1 + self.weather.rng().below(2 * SECOND);
                 self.events.after(after, Event::Ended(line, side));
                 true
             }
@@ -184,7 +184,7 @@ impl World {
         let lives = self.network.peer(line).is_some();
         self.network.silence(line);
         for side in [Side::Gate, Side::Peer] {
-            let after = 1 + self.weather.dice().below(20 * SECOND);
+            let after = 1 + self.weather.rng().below(20 * SECOND);
             self.events.after(after, Event::Ended(line, side));
         }
         lives
@@ -226,14 +226,14 @@ impl World {
                 let sold = &self.checker.sold;
                 let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
                 let Some((session, payable)) = sold.get(which).copied() else { return false };
-                let total = Amount::new(self.dice.between(1, payable), Currency::EUR);
+                let total = Amount::new(self.rng.between(1, payable), Currency::EUR);
                 let reply = self.reply();
                 self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), reply));
             }
             _ => {
                 let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
                 let account = self.accounts[which].clone();
-                let minor = self.dice.between(100, 20_000);
+                let minor = self.rng.between(100, 20_000);
                 self.top_up(&account, minor);
             }
         }

@@ -1,6 +1,6 @@
 //! What goes wrong in a simulated world, and how often: drawn anew for each world, so that many kinds of weather are seen.
 
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -160,14 +160,14 @@ pub(super) struct Weather {
     /// No fault happens while this is set.
     pub calm: bool,
     counts: BTreeMap<Fault, u64>,
-    dice: Dice,
+    rng: Rng,
 }
 
 impl Weather {
-    pub fn new(faults: Faults, dice: &mut Dice) -> Weather {
+    pub fn new(faults: Faults, rng: &mut Rng) -> Weather {
         let mut rates = [0; Fault::ALL.len()];
         for fault in Fault::ALL {
-            let rolled = dice.below(10);
+            let rolled = rng.below(10);
             // Rolled for all, so that one fault more or less does not change the rest of the world.
             if faults.has(*fault) {
                 rates[*fault as usize] = match rolled {
@@ -178,14 +178,14 @@ impl Weather {
                 };
             }
         }
-        Weather { rates, calm: false, counts: BTreeMap::new(), dice: Dice::new(dice.bits()) }
+        Weather { rates, calm: false, counts: BTreeMap::new(), rng: Rng::new(rng.bits()) }
     }
 
     /// When a fault that comes by itself comes next, in milliseconds from now; `None`: never.
     pub fn next(&mut self, fault: Fault) -> Option<u64> {
         let Often::Seconds(mean) = fault.mean() else { return None };
         let rate = u64::from(self.rates[fault as usize]);
-        (rate > 0).then(|| 1 + self.dice.below(mean * 20_000 / rate))
+        (rate > 0).then(|| 1 + self.rng.below(mean * 20_000 / rate))
     }
 
     /// Whether this thing is befallen by a fault now, which is counted.
@@ -201,7 +201,7 @@ impl Weather {
     pub fn would_strike(&mut self, fault: Fault) -> bool {
         let Often::PerMillion(mean) = fault.mean() else { return false };
         let rate = u64::from(self.rates[fault as usize]);
-        rate > 0 && !self.calm && self.dice.below(10_000_000) < u64::from(mean) * rate
+        rate > 0 && !self.calm && self.rng.below(10_000_000) < u64::from(mean) * rate
     }
 
     /// A share of the ordinary rate, in ten thousandths of whatever it befalls.
@@ -219,8 +219,8 @@ impl Weather {
     }
 
     /// The random numbers of faults.
-    pub fn dice(&mut self) -> &mut Dice {
-        &mut self.dice
+    pub fn rng(&mut self) -> &mut Rng {
+        &mut self.rng
     }
 }
 
@@ -242,9 +242,9 @@ mod tests {
 
     #[test]
     fn every_world_has_another_weather() {
-        let weather = |seed| Weather::new(Faults::ALL, &mut Dice::new(seed)).rates;
+        let weather = |seed| Weather::new(Faults::ALL, &mut Rng::new(seed)).rates;
         assert_eq!(weather(1), weather(1));
         assert_ne!(weather(1), weather(2));
-        assert_eq!(Weather::new(Faults::NONE, &mut Dice::new(1)).rates, [0; Fault::ALL.len()]);
+        assert_eq!(Weather::new(Faults::NONE, &mut Rng::new(1)).rates, [0; Fault::ALL.len()]);
     }
 }

@@ -11,7 +11,7 @@ use crate::billing::invoice::{
 use crate::node::node_config::SeriesNames;
 use crate::node::shard::Shard;
 use crate::session::Session;
-use crate::sim::dice::Dice;
+use crate::sim::rng::Rng;
 use crate::units::{OpId, PartitionId};
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub(super) fn check(world: &mut World) {
     }
     wrong.extend(a_document_has_one_number(&documents));
     for (series, listed) in &documents {
-        if let Some(unseen) = a_changed_bit_is_seen(listed, &mut world.dice) {
+        if let Some(unseen) = a_changed_bit_is_seen(listed, &mut world.rng) {
             wrong.push(format!("L20: {series}: {unseen}"));
         }
     }
@@ -138,10 +138,10 @@ fn a_document_has_one_number(documents: &Documents) -> Vec<String> {
 type Change<'a> = (&'a str, &'a dyn Fn(&mut Issued));
 
 /// L20: whatever bit of a numbered document is changed, its chain does not hold any more.
-fn a_changed_bit_is_seen(listed: &[Issued], dice: &mut Dice) -> Option<String> {
+fn a_changed_bit_is_seen(listed: &[Issued], rng: &mut Rng) -> Option<String> {
     let mut changed = listed.to_vec();
-    let at = usize::try_from(dice.below(listed.len() as u64)).unwrap_or(0);
-    let bit = dice.below(256);
+    let at = usize::try_from(rng.below(listed.len() as u64)).unwrap_or(0);
+    let bit = rng.below(256);
     let honest = changed.get(at)?.clone();
     let flip = |digest: &mut Digest| digest.0[usize::try_from(bit / 8).unwrap_or(0)] ^= 1 << (bit % 8);
     let changes: [Change<'_>; 6] = [

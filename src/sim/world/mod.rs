@@ -113,9 +113,9 @@ impl World {
         let blocks = self.disk.at_rest();
         for _ in 0..BITS_CHANGED {
             let Some((_, but_last)) = blocks.split_last() else { return };
-            let which = usize::try_from(self.dice.below(but_last.len() as u64)).unwrap_or(0);
+            let which = usize::try_from(self.rng.below(but_last.len() as u64)).unwrap_or(0);
             let Some((number, bytes)) = but_last.get(which).copied() else { return };
-            let bit = usize::try_from(self.dice.below(bytes as u64 * 8)).unwrap_or(0);
+            let bit = usize::try_from(self.rng.below(bytes as u64 * 8)).unwrap_or(0);
             let copy = self.disk.copy();
             if copy.flip_bit(number, bit) && Process::start(&self.durable, copy.store(), u32::MAX, self.now()).is_ok() {
                 self.checker.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
@@ -133,7 +133,7 @@ impl World {
     fn begin_on_older_snapshots(&mut self) {
         let mut damaged = 0;
         for partition in (0..durable::PARTITIONS).map(PartitionId) {
-            let bit = self.dice.bits();
+            let bit = self.rng.bits();
             damaged += usize::from(self.durable.rot_snapshot(partition, bit));
         }
         let store = self.disk.copy().store();

@@ -108,9 +108,9 @@ impl Network {
         }
         let mut sicken = |events: &mut EventQueue, weather: &mut Weather| {
             if !std::mem::replace(sick, true) {
-                let breaks = 1 + weather.dice().below(60_000);
+                let breaks = 1 + weather.rng().below(60_000);
                 events.after(breaks, Event::Ended(line, Side::Gate));
-                events.after(breaks + weather.dice().below(2_000), Event::Ended(line, Side::Peer));
+                events.after(breaks + weather.rng().below(2_000), Event::Ended(line, Side::Peer));
             }
         };
         if weather.strikes(Fault::Loss) {
@@ -118,26 +118,26 @@ impl Network {
             spare.push(bytes);
             return;
         }
-        let late = if weather.strikes(Fault::Delay) { weather.dice().below(DELAY_MAX) } else { 0 };
-        let at = way.last.max(events.now() + 5 + weather.dice().below(120) + late);
+        let late = if weather.strikes(Fault::Delay) { weather.rng().below(DELAY_MAX) } else { 0 };
+        let at = way.last.max(events.now() + 5 + weather.rng().below(120) + late);
         let again = if weather.strikes(Fault::Duplicate) { Some(bytes.clone()) } else { None };
         // Now and then in two pieces, cut anywhere.
         let mut first = bytes;
-        let rest = match weather.dice().below(50) {
+        let rest = match weather.rng().below(50) {
             0 if first.len() > 1 => {
-                let place = 1 + weather.dice().below(first.len() as u64 - 1);
+                let place = 1 + weather.rng().below(first.len() as u64 - 1);
                 Some(first.split_off(usize::try_from(place).unwrap_or(1)))
             }
             _ => None,
         };
         if weather.strikes(Fault::Corrupt) {
-            let bit = usize::try_from(weather.dice().below(first.len() as u64 * 8)).unwrap_or(0);
+            let bit = usize::try_from(weather.rng().below(first.len() as u64 * 8)).unwrap_or(0);
             first[bit / 8] ^= 1 << (bit % 8);
         }
         way.push(at, first);
         events.at(at, Event::Arrive(line, to));
         if let Some(rest) = rest {
-            let at = at + weather.dice().below(40);
+            let at = at + weather.rng().below(40);
             way.push(at, rest);
             events.at(at, Event::Arrive(line, to));
         }
@@ -146,7 +146,7 @@ impl Network {
             sicken(events, weather);
         }
         if let Some(again) = again {
-            let at = way.last + weather.dice().below(1_000);
+            let at = way.last + weather.rng().below(1_000);
             way.push(at, again);
             events.at(at, Event::Arrive(line, to));
             sicken(events, weather);

@@ -11,9 +11,9 @@ use super::world::World;
 use crate::message::Subject;
 use crate::payment::{Credential, CredentialKind};
 use crate::sim::charger::{self, Charger};
-use crate::sim::dice::Dice;
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::processor::{self, Processor};
+use crate::sim::rng::Rng;
 use crate::units::{AccountId, ChargerId, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
 
 /// Chargers behind one site controller; every tenth charger has a connection of its own.
@@ -171,7 +171,7 @@ pub(super) fn fleet(
     weather: &Weather,
     accounts: &[AccountId],
     epoch: Timestamp,
-    dice: &mut Dice,
+    rng: &mut Rng,
 ) -> Vec<Controller> {
     let magic = [
         "partial_half",
@@ -195,9 +195,9 @@ pub(super) fn fleet(
     let mut chargers: Vec<Charger> = (1..=settings.chargers)
         .map(|number| {
             let id = ChargerId::new(&format!("WORLD-{number:05}")).expect("an id");
-            let connectors = usize::try_from(1 + dice.below(2)).unwrap_or(1);
-            let power = powers[usize::try_from(dice.below(powers.len() as u64)).unwrap_or(0)];
-            let interval = TimeSpan::from_secs([30, 60, 60, 120][usize::try_from(dice.below(4)).unwrap_or(0)]);
+            let connectors = usize::try_from(1 + rng.below(2)).unwrap_or(1);
+            let power = powers[usize::try_from(rng.below(powers.len() as u64)).unwrap_or(0)];
+            let interval = TimeSpan::from_secs([30, 60, 60, 120][usize::try_from(rng.below(4)).unwrap_or(0)]);
             let visitors = Visitors::Random(habits.clone());
             let connectors = vec![power; connectors];
             Charger::new(
@@ -208,41 +208,41 @@ pub(super) fn fleet(
         .collect();
     let singles = chargers.split_off(chargers.len() - chargers.len().div_ceil(10));
     let mut fleet = Vec::new();
-    let skew = |dice: &mut Dice| dice.between(-30_000, 30_000);
+    let skew = |rng: &mut Rng| rng.between(-30_000, 30_000);
     let mut rest = chargers;
     let mut number = 0;
     while !rest.is_empty() {
         number += 1;
         let after = rest.split_off(rest.len().min(PER_SITE));
         let subject = Subject::Site(SiteId::new(&format!("site-{number}")).expect("an id"));
-        let skew = skew(dice);
-        fleet.push(Controller::new(subject, rest, skew, Dice::new(dice.bits())));
+        let skew = skew(rng);
+        fleet.push(Controller::new(subject, rest, skew, Rng::new(rng.bits())));
         rest = after;
     }
     for charger in singles {
         let subject = Subject::Charger(charger.id().clone());
-        let skew = skew(dice);
-        fleet.push(Controller::new(subject, vec![charger], skew, Dice::new(dice.bits())));
+        let skew = skew(rng);
+        fleet.push(Controller::new(subject, vec![charger], skew, Rng::new(rng.bits())));
     }
     fleet
 }
 
 /// The processors: three with different capabilities.
-pub(super) fn processors(settings: &Settings, epoch: Timestamp, dice: &mut Dice) -> Vec<SimulatedProcessor> {
-    let make = |name: &str, dice: &mut Dice| {
+pub(super) fn processors(settings: &Settings, epoch: Timestamp, rng: &mut Rng) -> Vec<SimulatedProcessor> {
+    let make = |name: &str, rng: &mut Rng| {
         let id = ProcessorId::new(name).expect("an id");
         let mut own = processor::Settings::new(id, settings.seed);
         // Stuck at the processor for up to 75 s, after a minute on the network.
         own.capabilities.request_life_max = TimeSpan::from_secs(150);
-        own.capabilities.inquiry_authoritative_after = match dice.below(3) {
+        own.capabilities.inquiry_authoritative_after = match rng.below(3) {
             0 => None,
             _ => Some(TimeSpan::from_secs(150)),
         };
-        let safe = dice.chance(7_000);
+        let safe = rng.chance(7_000);
         // One that promises neither leaves an error for good to its settlement, which comes after the world's end.
         own.capabilities.replay_after_error_safe = safe || own.capabilities.inquiry_authoritative_after.is_none();
-        let connections = usize::try_from(1 + dice.below(3)).unwrap_or(1);
-        SimulatedProcessor::new(Processor::new(own, epoch), connections, Dice::new(dice.bits()))
+        let connections = usize::try_from(1 + rng.below(3)).unwrap_or(1);
+        SimulatedProcessor::new(Processor::new(own, epoch), connections, Rng::new(rng.bits()))
     };
-    ["bank-a", "bank-b", "bank-c"].iter().map(|name| make(name, dice)).collect()
+    ["bank-a", "bank-b", "bank-c"].iter().map(|name| make(name, rng)).collect()
 }

@@ -2,8 +2,8 @@
 
 use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
-use crate::sim::dice::Dice;
 use crate::sim::processor::{Act, Processor, Step};
+use crate::sim::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, ProcessorId, Timestamp};
 use crate::wire::{LinkError, ProcessorClientLink};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,7 +20,7 @@ pub(super) struct SimulatedProcessor {
     pub wake: u64,
     /// It does not dial before this moment.
     pub offline_until: u64,
-    dice: Dice,
+    rng: Rng,
     /// Forged messages, which have to be refused.
     forged: BTreeSet<CallbackId>,
     pub counts: Counts,
@@ -61,7 +61,7 @@ const LIES_AFTER: u64 = 60_000;
 const FORGED: u128 = 1 << 127;
 
 impl SimulatedProcessor {
-    pub fn new(processor: Processor, connections: usize, dice: Dice) -> SimulatedProcessor {
+    pub fn new(processor: Processor, connections: usize, rng: Rng) -> SimulatedProcessor {
         SimulatedProcessor {
             id: processor.settings().id.clone(),
             processor,
@@ -70,7 +70,7 @@ impl SimulatedProcessor {
             next_number: 0,
             wake: 0,
             offline_until: 0,
-            dice,
+            rng,
             forged: BTreeSet::new(),
             counts: Counts::default(),
         }
@@ -120,7 +120,7 @@ impl SimulatedProcessor {
                 | FromProcessor::GoAway(_) => {}
             }
         }
-        most / 2 + self.dice.below(most)
+        most / 2 + self.rng.below(most)
     }
 
     fn put(&mut self, at: u64, place: usize, act: Act) {
@@ -260,7 +260,7 @@ impl SimulatedProcessor {
         let place = match greeted {
             0 => 0,
             some => {
-                let which = usize::try_from(self.dice.below(some)).unwrap_or(0);
+                let which = usize::try_from(self.rng.below(some)).unwrap_or(0);
                 let mut greeted = (0..self.lines.len()).filter(|place| self.lines[*place].window.is_some());
                 greeted.nth(which).unwrap_or(0)
             }
@@ -275,7 +275,7 @@ impl SimulatedProcessor {
         let count = parts.len() as u64;
         for part in parts {
             let mut lie = part.clone();
-            lie.callback = CallbackId(FORGED | u128::from(self.dice.bits()));
+            lie.callback = CallbackId(FORGED | u128::from(self.rng.bits()));
             if let Some(line) = lie.lines.first_mut() {
                 (line.gross, line.net) = (line.gross + 1, line.net + 1);
             }
@@ -288,8 +288,8 @@ impl SimulatedProcessor {
 
     /// Sends a message about an operation of another processor.
     pub fn forge(&mut self, operation: OpId, hold: HoldId, currency: Currency) {
-        let callback = CallbackId(FORGED | u128::from(self.dice.bits()));
-        let amount = Amount::new(self.dice.between(1, 100_000), currency);
+        let callback = CallbackId(FORGED | u128::from(self.rng.bits()));
+        let amount = Amount::new(self.rng.between(1, 100_000), currency);
         let processor_ref = ProcessorRef("forged".into());
         let outcome = Outcome::Approved { amount, processor_ref, expires_at: None };
         self.forged.insert(callback);

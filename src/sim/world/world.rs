@@ -11,8 +11,8 @@ use super::simulated_processor::SimulatedProcessor;
 use super::{Faults, Settings, audit, peers};
 use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
-use crate::sim::dice::Dice;
 use crate::sim::processor::Rates;
+use crate::sim::rng::Rng;
 use crate::units::{AccountId, Amount, Currency, Mono, Now, PartitionId, SessionId, TimeSpan, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,7 +30,7 @@ pub(super) struct World {
     pub durable: Arc<DurableState>,
     pub accounts: Vec<AccountId>,
     pub disk: SimulatedDisk,
-    pub dice: Dice,
+    pub rng: Rng,
     /// When the world began.
     pub epoch: Timestamp,
     /// How far the gate's wall clock is off, in milliseconds.
@@ -82,15 +82,15 @@ const GENERATION_BLOCKS: u64 = 64;
 
 impl World {
     pub fn new(settings: &Settings) -> World {
-        let mut dice = Dice::of(settings.seed, 0x0077_6f72_6c64);
-        let weather = Weather::new(settings.faults, &mut dice);
+        let mut rng = Rng::of(settings.seed, 0x0077_6f72_6c64);
+        let weather = Weather::new(settings.faults, &mut rng);
         // Somewhere in 2026, changes of summer time included.
-        let epoch = Timestamp::from_unix_ms(1_767_225_600_000 + dice.between(0, 364 * 24 * 3_600_000));
+        let epoch = Timestamp::from_unix_ms(1_767_225_600_000 + rng.between(0, 364 * 24 * 3_600_000));
         let accounts: Vec<AccountId> = (0..=settings.chargers / 4)
             .map(|number| AccountId::new(&format!("driver-{number:05}")).expect("an id"))
             .collect();
-        let fleet = peers::fleet(settings, &weather, &accounts, epoch, &mut dice);
-        let processors = peers::processors(settings, epoch, &mut dice);
+        let fleet = peers::fleet(settings, &weather, &accounts, epoch, &mut rng);
+        let processors = peers::processors(settings, epoch, &mut rng);
         let mut world = World {
             events: EventQueue::default(),
             network: Network::default(),
@@ -98,12 +98,12 @@ impl World {
             process: None,
             fleet,
             processors,
-            durable: Arc::new(DurableState::new(&mut dice, settings.faults != Faults::NONE)),
+            durable: Arc::new(DurableState::new(&mut rng, settings.faults != Faults::NONE)),
             accounts,
-            disk: SimulatedDisk::new(dice.bits(), GENERATION_BLOCKS),
+            disk: SimulatedDisk::new(rng.bits(), GENERATION_BLOCKS),
             epoch,
             clock_off: 0,
-            mono_from: dice.below(1_000_000_000),
+            mono_from: rng.below(1_000_000_000),
             life: 0,
             last: None,
             power_fails: false,
@@ -114,7 +114,7 @@ impl World {
             ordered: Arc::default(),
             settings: settings.clone(),
             weather,
-            dice,
+            rng,
         };
         world.begin();
         world
@@ -124,7 +124,7 @@ impl World {
     fn begin(&mut self) {
         self.start();
         for account in self.accounts.clone() {
-            let limit = if self.dice.chance(2_000) { 5_000 } else { 0 };
+            let limit = if self.rng.chance(2_000) { 5_000 } else { 0 };
             let id = self.order_id(&account);
             let currency = Currency::EUR;
             let credit_limit = Amount::new(limit, currency);
@@ -132,18 +132,18 @@ impl World {
                 &account,
                 account::Command::Open { op: id.operation(1), account: account.clone(), currency, credit_limit },
             );
-            let minor = self.dice.between(500, 60_000);
+            let minor = self.rng.between(500, 60_000);
             self.top_up(&account, minor);
             self.link(&account);
         }
         for place in 0..self.fleet.len() {
-            let after = self.dice.below(30 * SECOND);
+            let after = self.rng.below(30 * SECOND);
             self.events.after(after, Event::DialFleet(place));
             self.events.after(after, Event::Fleet(place));
         }
         for place in 0..self.processors.len() {
             for line in 0..self.processors[place].lines.len() {
-                let after = self.dice.below(SECOND);
+                let after = self.rng.below(SECOND);
                 self.events.after(after, Event::DialBank(place, line));
             }
             self.events.after(SECOND, Event::SimulatedProcessor(place));
@@ -246,7 +246,7 @@ impl World {
                     process.tick(now, &mut self.checker);
                 }
                 self.after_gate();
-                let jitter = self.dice.below(TICK);
+                let jitter = self.rng.below(TICK);
                 self.events.after(TICK / 2 + jitter, Event::Tick);
             }
             Event::Sweep => {
@@ -307,14 +307,14 @@ impl World {
             self.network.close(line, Side::Gate, &mut self.events);
         }
         if process.begin_commit() {
-            let slow = if self.weather.strikes(Fault::SlowDisk) { self.weather.dice().below(30 * SECOND) } else { 0 };
-            let takes = 1 + self.dice.below(8) + slow;
+            let slow = if self.weather.strikes(Fault::SlowDisk) { self.weather.rng().below(30 * SECOND) } else { 0 };
+            let takes = 1 + self.rng.below(8) + slow;
             self.events.after(takes, Event::Commit(process.life));
         }
         for (wake, after) in process.take_wakes() {
             let delay = match wake {
                 Wake::Archive => 0,
-                Wake::Sweep(_) => self.dice.below(SWEEP_DELAY),
+                Wake::Sweep(_) => self.rng.below(SWEEP_DELAY),
             };
             let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
             self.events.after(after.saturating_add(delay), Event::Wake(process.life, wake));
@@ -370,12 +370,12 @@ impl World {
         self.counts.deaths += 1;
         for line in process.lines() {
             self.network.ended(line, Side::Gate);
-            let after = 10 + self.dice.below(2 * SECOND);
+            let after = 10 + self.rng.below(2 * SECOND);
             self.events.after(after, Event::Ended(line, Side::Peer));
         }
         // Everything that it decided is durable: the next one has to be the same.
         self.last = Some(process).filter(Process::is_idle);
-        let after = SECOND + self.dice.below(40 * SECOND);
+        let after = SECOND + self.rng.below(40 * SECOND);
         self.events.after(after, Event::Start);
     }
 
@@ -386,7 +386,7 @@ impl World {
         }
         self.life += 1;
         // The monotonic clock begins at a random value in each run.
-        self.mono_from = self.dice.below(1_000_000_000);
+        self.mono_from = self.rng.below(1_000_000_000);
         let now = self.now();
         let rotten = self.rot_snapshot();
         let started = Process::start(&self.durable, self.disk.store(), self.life, now);
@@ -422,7 +422,7 @@ impl World {
                     self.disk.repair();
                     self.disk.power_cut();
                 }
-                let after = 2 * SECOND + self.dice.below(20 * SECOND);
+                let after = 2 * SECOND + self.rng.below(20 * SECOND);
                 self.events.after(after, Event::Start);
             }
             Err(other) => self.checker.violated(|| format!("the gate cannot start: {other}")),
@@ -435,8 +435,8 @@ impl World {
         if !self.weather.would_strike(Fault::SnapshotRot) {
             return None;
         }
-        let partition = PartitionId(u16::try_from(self.weather.dice().below(u64::from(PARTITIONS))).unwrap_or(0));
-        let bit = self.weather.dice().bits();
+        let partition = PartitionId(u16::try_from(self.weather.rng().below(u64::from(PARTITIONS))).unwrap_or(0));
+        let bit = self.weather.rng().bits();
         let struck = self.durable.rot_snapshot(partition, bit);
         struck.then(|| {
             self.weather.happened(Fault::SnapshotRot);
@@ -468,13 +468,13 @@ impl World {
         for place in 0..self.processors.len() {
             if std::mem::take(&mut self.processors[place].offline_until) > self.events.now() {
                 for line in 0..self.processors[place].lines.len() {
-                    self.events.after(1 + self.dice.below(SECOND), Event::DialBank(place, line));
+                    self.events.after(1 + self.rng.below(SECOND), Event::DialBank(place, line));
                 }
             }
         }
         for place in 0..self.fleet.len() {
             if std::mem::take(&mut self.fleet[place].offline_until) > self.events.now() {
-                self.events.after(1 + self.dice.below(SECOND), Event::DialFleet(place));
+                self.events.after(1 + self.rng.below(SECOND), Event::DialFleet(place));
             }
         }
     }

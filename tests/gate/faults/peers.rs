@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wattstile::journal;
 use wattstile::message::{Channel, FromCharger, StartSession, StopReason, ToCharger};
 use wattstile::payment::{Credential, CredentialKind};
-use wattstile::sim::dice::Dice;
 use wattstile::sim::pipe::Dialler;
+use wattstile::sim::rng::Rng;
 use wattstile::units::{ConnectorId, Energy, Mono, SessionKey};
 use wattstile::wire::ChargerClientLink;
 use wattstile::wire::frame::{FrameType, HEADER, write_frame};
@@ -83,7 +83,7 @@ fn nonsense_from_a_fuzzer_closes_its_own_connection_and_costs_nobody_else() {
     runtime().block_on(async {
         for number in 0..CONVERSATIONS {
             let (way, id) = &ways[usize::try_from(number).unwrap() % ways.len()];
-            let told = nonsense(way, id, &mut Dice::of(SEED, u128::from(number))).await;
+            let told = nonsense(way, id, &mut Rng::of(SEED, u128::from(number))).await;
             ends[usize::from(told)] += 1;
         }
     });
@@ -167,15 +167,15 @@ async fn farewell(mut charger: Driven) -> Option<u16> {
 }
 
 /// One run of the fuzzer. Returns whether it got the reason of the close.
-async fn nonsense(way: &Dialler, id: &str, dice: &mut Dice) -> bool {
+async fn nonsense(way: &Dialler, id: &str, rng: &mut Rng) -> bool {
     let mut stream = way.dial().await.unwrap();
-    let sound = sound_frames(id, dice);
-    let stage = usize::try_from(dice.below(u64::try_from(sound.len()).unwrap())).unwrap();
+    let sound = sound_frames(id, rng);
+    let stage = usize::try_from(rng.below(u64::try_from(sound.len()).unwrap())).unwrap();
     // The beginning is valid, so that the garbage hits every stage of a session.
     let mut bytes: Vec<u8> = sound[..stage].concat();
     for _ in 0..FRAMES {
-        let frame = usize::try_from(dice.below(u64::try_from(sound.len()).unwrap())).unwrap();
-        bytes.extend(changed(&mut sound[frame].clone(), dice));
+        let frame = usize::try_from(rng.below(u64::try_from(sound.len()).unwrap())).unwrap();
+        bytes.extend(changed(&mut sound[frame].clone(), rng));
     }
     // The gate may close before it has read all of it.
     let _ = stream.write_all(&bytes).await;
@@ -194,8 +194,8 @@ async fn nonsense(way: &Dialler, id: &str, dice: &mut Dice) -> bool {
 }
 
 /// Frames of a regular charger in a session.
-fn sound_frames(id: &str, dice: &mut Dice) -> Vec<Vec<u8>> {
-    let key = SessionKey(dice.below(1 << 40));
+fn sound_frames(id: &str, rng: &mut Rng) -> Vec<Vec<u8>> {
+    let key = SessionKey(rng.below(1 << 40));
     let mut link = ChargerClientLink::new(Mono(0));
     let mut frames = Vec::new();
     let mut say = |message: FromCharger| {
@@ -219,11 +219,11 @@ fn sound_frames(id: &str, dice: &mut Dice) -> Vec<Vec<u8>> {
 }
 
 /// A frame with something wrong about it, or (seldom) nothing.
-fn changed(frame: &mut Vec<u8>, dice: &mut Dice) -> Vec<u8> {
-    for _ in 0..=dice.below(3) {
-        let at = usize::try_from(dice.below(u64::try_from(frame.len()).unwrap())).unwrap();
-        let random = dice.bits().to_le_bytes();
-        match dice.below(6) {
+fn changed(frame: &mut Vec<u8>, rng: &mut Rng) -> Vec<u8> {
+    for _ in 0..=rng.below(3) {
+        let at = usize::try_from(rng.below(u64::try_from(frame.len()).unwrap())).unwrap();
+        let random = rng.bits().to_le_bytes();
+        match rng.below(6) {
             0 => frame[at] ^= 1 << (random[0] % 8),
             1 => frame[at] = random[0],
             2 => drop(frame.splice(at..at, random)),
@@ -234,7 +234,7 @@ fn changed(frame: &mut Vec<u8>, dice: &mut Dice) -> Vec<u8> {
     }
     match FrameType::from_number(frame.get(5).copied().unwrap_or(0)) {
         // Made whole again: length and checksum fit what is in it now.
-        Some(kind) if dice.below(2) == 0 && frame.len() > HEADER => {
+        Some(kind) if rng.below(2) == 0 && frame.len() > HEADER => {
             let payload = frame[HEADER..frame.len().saturating_sub(4).max(HEADER)].to_vec();
             let mut whole = Vec::new();
             let append = |out: &mut Vec<u8>| out.extend_from_slice(&payload);

@@ -5,7 +5,7 @@
 //! `WATTSTILE_MODEL_SEED` repeats.
 
 use super::desk::{eur, everything, processor, token};
-use super::processor::{Dice, Processor};
+use super::processor::{Processor, Rng};
 use postcard::{from_bytes, to_stdvec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ const NAMES: [&str; 2] = ["acme", "other"];
 /// A generator that is the same everywhere (splitmix64).
 struct Seeded(u64);
 
-impl Dice for Seeded {
+impl Rng for Seeded {
     fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -34,7 +34,7 @@ impl Dice for Seeded {
 /// Rolls that were written down, so that proptest can shrink them; zero ever after.
 struct Script(Vec<u16>, usize);
 
-impl Dice for Script {
+impl Rng for Script {
     fn roll(&mut self, sides: u64) -> u64 {
         let rolled = self.0.get(self.1).copied().unwrap_or(0);
         self.1 += 1;
@@ -50,7 +50,7 @@ enum Mail {
 
 /// One payment and its world.
 struct World<D> {
-    dice: D,
+    rng: D,
     policy: Policy,
     payment: Payment,
     /// The journal: decisions, each durable or not, with the effects that wait for it.
@@ -70,24 +70,24 @@ struct World<D> {
     unresolved: bool,
 }
 
-impl<D: Dice> World<D> {
-    fn new(mut dice: D) -> World<D> {
+impl<D: Rng> World<D> {
+    fn new(mut rng: D) -> World<D> {
         let start = Timestamp::from_unix_ms(1_763_833_500_000);
         let mut capabilities = everything();
-        capabilities.overcapture_percent = [0, 0, 15][dice.roll(3) as usize];
-        capabilities.multiple_captures = dice.once_in(3);
-        capabilities.replay_after_error_safe = dice.once_in(2);
+        capabilities.overcapture_percent = [0, 0, 15][rng.roll(3) as usize];
+        capabilities.multiple_captures = rng.once_in(3);
+        capabilities.replay_after_error_safe = rng.once_in(2);
         capabilities.increments_max = 3;
-        capabilities.idempotent_replay = TimeSpan::from_secs([0, 600, 86_400 * 90][dice.roll(3) as usize]);
+        capabilities.idempotent_replay = TimeSpan::from_secs([0, 600, 86_400 * 90][rng.roll(3) as usize]);
         capabilities.inquiry_authoritative_after =
-            [None, Some(TimeSpan::from_secs(30)), Some(TimeSpan::from_secs(60))][dice.roll(3) as usize];
-        if capabilities.idempotent_replay.whole_secs() > 86_400 && dice.once_in(2) {
+            [None, Some(TimeSpan::from_secs(30)), Some(TimeSpan::from_secs(60))][rng.roll(3) as usize];
+        if capabilities.idempotent_replay.whole_secs() > 86_400 && rng.once_in(2) {
             capabilities.kinds.retain(|kind| *kind != OperationKind::Inquire);
         }
-        let policy = Policy { double_hold: dice.once_in(2), ..Policy::default() };
-        let session = SessionId::new(start, PartitionId(1), dice.roll(1 << 40));
+        let policy = Policy { double_hold: rng.once_in(2), ..Policy::default() };
+        let session = SessionId::new(start, PartitionId(1), rng.roll(1 << 40));
         World {
-            dice,
+            rng,
             policy,
             payment: Payment::new(session, Currency::EUR),
             journal: Vec::new(),
@@ -174,23 +174,23 @@ impl<D: Dice> World<D> {
         let known = known.chain(durable.past_operations().iter().map(|op| op.number));
         let ids: Vec<OpId> = known.map(|number| durable.operation_id(number)).collect();
         assert!(ids.contains(&about), "{about} left before it was durable");
-        if !self.calm && self.dice.once_in(12) {
+        if !self.calm && self.rng.once_in(12) {
             let (operation, attempt) = (operation.id, operation.attempt);
             return self.say(Command::NotSent { operation, attempt });
         }
-        if !self.calm && self.dice.once_in(12) {
+        if !self.calm && self.rng.once_in(12) {
             // The connection breaks on the way; the operation may have arrived or not.
             let (id, attempt) = (operation.id, operation.attempt);
-            if self.dice.once_in(2) {
+            if self.rng.once_in(2) {
                 self.deliver_later(Mail::Request(operation));
             }
             return self.say(Command::ConnectionLost { operation: id, attempt });
         }
-        if !self.calm && self.dice.once_in(8) {
+        if !self.calm && self.rng.once_in(8) {
             return;
         }
         let recognises = self.processors[0].capabilities.idempotent_replay > TimeSpan::ZERO;
-        if !self.calm && recognises && self.dice.once_in(10) {
+        if !self.calm && recognises && self.rng.once_in(10) {
             self.deliver_later(Mail::Request(operation.clone()));
         }
         self.deliver_later(Mail::Request(operation));
@@ -204,25 +204,25 @@ impl<D: Dice> World<D> {
         };
         let delay = match self.calm {
             true => 50,
-            false => match self.dice.roll(4) {
-                0 => self.dice.roll(slow),
-                _ => self.dice.roll(500),
+            false => match self.rng.roll(4) {
+                0 => self.rng.roll(slow),
+                _ => self.rng.roll(500),
             },
         };
         self.mail.push((self.now.wall.saturating_add(TimeSpan::from_ms(delay as i64)), mail));
     }
 
     fn answer_later(&mut self, from: usize, operation: &Operation, outcome: Outcome) {
-        if !self.calm && self.dice.once_in(8) {
+        if !self.calm && self.rng.once_in(8) {
             return;
         }
         self.callbacks += 1;
         let callback = CallbackId(self.callbacks);
         let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
-        if !self.calm && self.dice.once_in(8) {
+        if !self.calm && self.rng.once_in(8) {
             self.deliver_later(Mail::Answer(from, answer.clone()));
         }
-        if !self.calm && self.dice.once_in(16) {
+        if !self.calm && self.rng.once_in(16) {
             // The same again under another number.
             self.callbacks += 1;
             let again = Answer { callback: CallbackId(self.callbacks), ..answer.clone() };
@@ -234,7 +234,7 @@ impl<D: Dice> World<D> {
     /// Delivers everything that is due, in random order.
     fn deliver(&mut self) {
         for from in 0..2 {
-            for (operation, outcome) in self.processors[from].decide_pending(self.now.wall, &mut self.dice) {
+            for (operation, outcome) in self.processors[from].decide_pending(self.now.wall, &mut self.rng) {
                 self.answer_later(from, &operation, outcome);
             }
         }
@@ -242,7 +242,7 @@ impl<D: Dice> World<D> {
             match self.mail.swap_remove(index).1 {
                 Mail::Request(operation) => {
                     let to = NAMES.iter().position(|name| *name == operation.processor.as_str()).expect("a processor");
-                    let outcome = self.processors[to].receive(&operation, self.now.wall, &mut self.dice);
+                    let outcome = self.processors[to].receive(&operation, self.now.wall, &mut self.rng);
                     self.history.push(format!("{} {to} got {operation:?} -> {outcome:?}", self.now.wall));
                     self.answer_later(to, &operation, outcome);
                     self.report_later(to);
@@ -251,13 +251,13 @@ impl<D: Dice> World<D> {
                     let Some((from, notification)) = self.reports.get(&callback).cloned() else { continue };
                     let again = self.now.wall.saturating_add(TimeSpan::from_secs(15));
                     self.mail.push((again, Mail::Report(callback)));
-                    if self.calm || !self.dice.once_in(8) {
+                    if self.calm || !self.rng.once_in(8) {
                         self.say(Command::Notification { from: processor(NAMES[from]), notification });
                     }
                 }
                 Mail::Answer(from, answer) => self.say(Command::Answer { from: processor(NAMES[from]), answer }),
             }
-            if self.calm || !self.dice.once_in(5) {
+            if self.calm || !self.rng.once_in(5) {
                 self.flush();
             }
         }
@@ -266,7 +266,7 @@ impl<D: Dice> World<D> {
     fn pick_due(&mut self) -> Option<usize> {
         let due: Vec<usize> = (0..self.mail.len()).filter(|index| self.mail[*index].0 <= self.now.wall).collect();
         let count = due.len() as u64;
-        (count > 0).then(|| due[self.dice.roll(count) as usize])
+        (count > 0).then(|| due[self.rng.roll(count) as usize])
     }
 
     /// Lets time pass: to the next deadline, delivery or decision, at most `span`.
@@ -299,57 +299,57 @@ impl<D: Dice> World<D> {
 
     fn step(&mut self) {
         self.steps += 1;
-        match self.dice.roll(40) {
+        match self.rng.roll(40) {
             0..=3 => self.authorize(),
             4..=6 => {
-                let total = self.payment.authorized().minor + 1 + self.dice.roll(2_000) as i64;
+                let total = self.payment.authorized().minor + 1 + self.rng.roll(2_000) as i64;
                 self.say(Command::IncreaseTo(eur(total)));
             }
             7 => {
-                let total = self.dice.roll(4_000) as i64 - 10;
+                let total = self.rng.roll(4_000) as i64 - 10;
                 self.say(Command::DecreaseTo(eur(total)));
             }
             8 | 9 => {
-                self.owed += self.dice.roll(900) as i64;
+                self.owed += self.rng.roll(900) as i64;
                 self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Interim });
             }
-            10 if self.dice.once_in(3) => {
-                self.owed += self.dice.roll(6_000) as i64;
+            10 if self.rng.once_in(3) => {
+                self.owed += self.rng.roll(6_000) as i64;
                 self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Final });
             }
-            11 if self.dice.once_in(4) => self.say(Command::Release(VoidReason::NoStart)),
+            11 if self.rng.once_in(4) => self.say(Command::Release(VoidReason::NoStart)),
             12 | 13 => {
-                let amount = self.dice.roll(1_500) as i64 - 20;
+                let amount = self.rng.roll(1_500) as i64 - 20;
                 self.say(Command::Refund(eur(amount)));
             }
-            14 if self.dice.once_in(3) => {
+            14 if self.rng.once_in(3) => {
                 let count = self.payment.holds().len() as u64;
-                let index = self.dice.roll(count.max(1)) as usize;
+                let index = self.rng.roll(count.max(1)) as usize;
                 if let Some(hold) = self.payment.holds().get(index).map(|hold| hold.number) {
                     self.say(Command::ReleaseByOperator { hold });
                 }
             }
             15 => self.crash(),
             16..=18 => self.flush(),
-            19 if self.dice.once_in(4) => self.pass(TimeSpan::from_secs(86_400)),
+            19 if self.rng.once_in(4) => self.pass(TimeSpan::from_secs(86_400)),
             _ => self.pass(TimeSpan::from_secs(60)),
         }
         self.check();
     }
 
     fn authorize(&mut self) {
-        let to = self.dice.roll(2) as usize;
+        let to = self.rng.roll(2) as usize;
         let capabilities = HoldCapabilities::of(&self.processors[to].capabilities);
-        let amount = eur(1 + self.dice.roll(5_000) as i64);
+        let amount = eur(1 + self.rng.roll(5_000) as i64);
         let processor = processor(NAMES[to]);
-        let command = match self.dice.once_in(5) {
+        let command = match self.rng.once_in(5) {
             true => Command::StandIn { processor, capabilities, credential: token(), amount, floor: eur(1_000) },
             false => Command::Authorize {
                 processor,
                 capabilities,
                 credential: token(),
                 amount,
-                partial_ok: self.dice.once_in(2),
+                partial_ok: self.rng.once_in(2),
             },
         };
         self.say(command);
@@ -432,8 +432,8 @@ impl<D: Dice> World<D> {
     }
 }
 
-fn run(dice: impl Dice, steps: u64) -> (u64, Vec<String>, std::thread::Result<()>) {
-    let mut world = World::new(dice);
+fn run(rng: impl Rng, steps: u64) -> (u64, Vec<String>, std::thread::Result<()>) {
+    let mut world = World::new(rng);
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..steps {
             world.step();

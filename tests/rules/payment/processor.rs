@@ -8,7 +8,7 @@ use wattstile::payment::{
 use wattstile::units::{Amount, Currency, HoldId, OpId, Timestamp};
 
 /// Where the model's decisions come from.
-pub trait Dice {
+pub trait Rng {
     /// A number below `sides`.
     fn roll(&mut self, sides: u64) -> u64;
 
@@ -69,25 +69,25 @@ impl Processor {
     }
 
     /// A capture that was approved may turn out to have failed, or be disputed; a dispute is won or lost in the end.
-    fn aftermath(&mut self, id: HoldId, minor: i64, dice: &mut impl Dice) {
-        if self.has_reported || self.quiet || !dice.once_in(6) {
+    fn aftermath(&mut self, id: HoldId, minor: i64, rng: &mut impl Rng) {
+        if self.has_reported || self.quiet || !rng.once_in(6) {
             return;
         }
         let Some(hold) = self.holds.get_mut(&id) else { return };
         self.has_reported = true;
-        if dice.once_in(2) {
+        if rng.once_in(2) {
             hold.captured -= minor;
             hold.failed = true;
             return self.reports.push((id, NotificationKind::CaptureFailed, minor));
         }
-        let won = dice.once_in(2);
+        let won = rng.once_in(2);
         hold.disputed = if won { 0 } else { minor };
         let closed = if won { NotificationKind::DisputeWon } else { NotificationKind::DisputeLost };
         self.reports.extend([(id, NotificationKind::DisputeOpened, minor), (id, closed, minor)]);
     }
 
     /// An operation arrives. The outcome is the answer.
-    pub fn receive(&mut self, operation: &Operation, now: Timestamp, dice: &mut impl Dice) -> Outcome {
+    pub fn receive(&mut self, operation: &Operation, now: Timestamp, rng: &mut impl Rng) -> Outcome {
         self.lapse(now);
         if let Request::Inquire { target } = operation.request {
             return match self.memory.get(&target) {
@@ -113,12 +113,12 @@ impl Processor {
         {
             self.violations.push(format!("{operation:?} is executed a second time"));
         }
-        if !self.quiet && dice.once_in(12) {
+        if !self.quiet && rng.once_in(12) {
             self.spoiled.insert(operation.id, now);
             return Outcome::Error;
         }
-        if !self.quiet && dice.once_in(12) {
-            let decide_by = Timestamp::from_unix_ms(now.unix_ms() + 1_000 + dice.roll(90_000) as i64);
+        if !self.quiet && rng.once_in(12) {
+            let decide_by = Timestamp::from_unix_ms(now.unix_ms() + 1_000 + rng.roll(90_000) as i64);
             let due = Some((decide_by, operation.clone()));
             self.memory.insert(operation.id, Memory { outcome: Outcome::Pending { decide_by }, at: now, due });
             return Outcome::Pending { decide_by };
@@ -126,20 +126,20 @@ impl Processor {
         if let Request::Void { authorization, .. } = operation.request {
             self.cancel_pending(authorization);
         }
-        let outcome = self.execute(operation, now, dice);
+        let outcome = self.execute(operation, now, rng);
         if let (Request::Capture { .. }, Outcome::Approved { amount, .. }) = (&operation.request, &outcome) {
-            self.aftermath(operation.hold, amount.minor, dice);
+            self.aftermath(operation.hold, amount.minor, rng);
         }
         // "Not found" is not an outcome to be recorded: the original may still arrive.
         if outcome != Outcome::NotFound {
             self.memory.insert(operation.id, Memory { outcome: outcome.clone(), at: now, due: None });
         }
         // Done, and yet the answer is an error.
-        if !self.quiet && dice.once_in(12) { Outcome::Error } else { outcome }
+        if !self.quiet && rng.once_in(12) { Outcome::Error } else { outcome }
     }
 
     /// Operations whose decision is due by now, with their outcomes.
-    pub fn decide_pending(&mut self, now: Timestamp, dice: &mut impl Dice) -> Vec<(Operation, Outcome)> {
+    pub fn decide_pending(&mut self, now: Timestamp, rng: &mut impl Rng) -> Vec<(Operation, Outcome)> {
         self.lapse(now);
         let due: Vec<Operation> = self
             .memory
@@ -150,7 +150,7 @@ impl Processor {
             .collect();
         let mut decided = Vec::new();
         for operation in due {
-            let outcome = match self.execute(&operation, now, dice) {
+            let outcome = match self.execute(&operation, now, rng) {
                 Outcome::NotFound => refuse(DeclineClass::State),
                 outcome => outcome,
             };
@@ -181,15 +181,15 @@ impl Processor {
         self.holds.values().filter(|hold| hold.open).count()
     }
 
-    fn execute(&mut self, operation: &Operation, now: Timestamp, dice: &mut impl Dice) -> Outcome {
+    fn execute(&mut self, operation: &Operation, now: Timestamp, rng: &mut impl Rng) -> Outcome {
         let id = operation.hold;
         let quiet = self.quiet;
         let over = i64::from(self.capabilities.overcapture_percent);
         let multiple = self.capabilities.multiple_captures;
         let partial = self.capabilities.partial_approval;
         let validity = self.capabilities.hold_validity;
-        let refused = |dice: &mut dyn FnMut(u64) -> u64, one_in: u64| !quiet && dice(one_in) == 0;
-        let mut roll = |sides: u64| dice.roll(sides);
+        let refused = |rng: &mut dyn FnMut(u64) -> u64, one_in: u64| !quiet && rng(one_in) == 0;
+        let mut roll = |sides: u64| rng.roll(sides);
         match &operation.request {
             Request::Authorize { amount, partial_ok, .. } => {
                 if refused(&mut roll, 6) {

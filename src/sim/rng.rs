@@ -1,27 +1,27 @@
 //! Random numbers from a seed: the only source of randomness in a simulation, so the same seed repeats it.
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::{Rng as _, SeedableRng};
 
 /// One stream of random numbers.
 #[derive(Clone, Debug)]
-pub struct Dice(ChaCha8Rng);
+pub struct Rng(ChaCha8Rng);
 
-impl Dice {
+impl Rng {
     /// The stream of a seed.
-    pub fn new(seed: u64) -> Dice {
-        Dice(ChaCha8Rng::seed_from_u64(seed))
+    pub fn new(seed: u64) -> Rng {
+        Rng(ChaCha8Rng::seed_from_u64(seed))
     }
 
     /// The stream of a seed that belongs to one thing (a charger, an operation), whatever else is rolled before it.
     ///
     /// Two things with different names get unrelated streams, so a simulation's outcome does not depend on the order in
     /// which concurrent things happen to be served.
-    pub fn of(seed: u64, thing: u128) -> Dice {
+    pub fn of(seed: u64, thing: u128) -> Rng {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..24].copy_from_slice(&thing.to_le_bytes());
-        Dice(ChaCha8Rng::from_seed(key))
+        Rng(ChaCha8Rng::from_seed(key))
     }
 
     /// 64 random bits.
@@ -58,22 +58,22 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_another_does_not() {
-        let roll = |mut dice: Dice| -> Vec<u64> { (0..4).map(|_| dice.bits()).collect() };
-        assert_eq!(roll(Dice::new(7)), roll(Dice::new(7)));
-        assert_ne!(roll(Dice::new(7)), roll(Dice::new(8)));
-        assert_ne!(roll(Dice::of(7, 1)), roll(Dice::of(7, 2)));
+        let roll = |mut rng: Rng| -> Vec<u64> { (0..4).map(|_| rng.bits()).collect() };
+        assert_eq!(roll(Rng::new(7)), roll(Rng::new(7)));
+        assert_ne!(roll(Rng::new(7)), roll(Rng::new(8)));
+        assert_ne!(roll(Rng::of(7, 1)), roll(Rng::of(7, 2)));
     }
 
     #[test]
     fn ranges_hold_their_ends_and_chances_their_shares() {
-        let mut dice = Dice::new(1);
-        let rolls: Vec<i64> = (0..2_000).map(|_| dice.between(-2, 2)).collect();
+        let mut rng = Rng::new(1);
+        let rolls: Vec<i64> = (0..2_000).map(|_| rng.between(-2, 2)).collect();
         assert_eq!(rolls.iter().min(), Some(&-2));
         assert_eq!(rolls.iter().max(), Some(&2));
-        assert_eq!(dice.between(5, 5), 5);
-        let hits = (0..10_000).filter(|_| dice.chance(2_500)).count();
+        assert_eq!(rng.between(5, 5), 5);
+        let hits = (0..10_000).filter(|_| rng.chance(2_500)).count();
         assert!((2_200..2_800).contains(&hits), "{hits}");
-        assert!(!dice.chance(0));
-        assert!(dice.chance(10_000));
+        assert!(!rng.chance(0));
+        assert!(rng.chance(10_000));
     }
 }
