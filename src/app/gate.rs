@@ -292,16 +292,16 @@ impl Gate {
 
     /// Takes snapshots of all partitions now, and trims the log below the previous ones. Returns whether that was
     /// done in time.
-    pub fn take_snapshots(&self, patience: Duration) -> bool {
-        self.round(0, patience)
+    pub fn take_snapshots(&self, timeout: Duration) -> bool {
+        self.round(0, timeout)
     }
 
-    fn round(&self, unless_below: u64, patience: Duration) -> bool {
+    fn round(&self, unless_below: u64, timeout: Duration) -> bool {
         let (over, when) = mpsc::channel();
         let asked = |snapshot_scheduler: &Addr<SnapshotScheduler>| {
             snapshot_scheduler.try_send(Cycle { over, unless_below }).is_ok()
         };
-        self.directory.snapshot_scheduler().is_some_and(asked) && when.recv_timeout(patience) == Ok(true)
+        self.directory.snapshot_scheduler().is_some_and(asked) && when.recv_timeout(timeout) == Ok(true)
     }
 
     /// Where its closed sessions are, unless they stay in memory.

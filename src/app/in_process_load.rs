@@ -145,7 +145,7 @@ impl InProcessLoad {
     }
 
     /// Opens all sessions, and waits until they charge.
-    pub fn open(&mut self, gate: &Gate, patience: Duration) -> Result<(), InsideError> {
+    pub fn open(&mut self, gate: &Gate, timeout: Duration) -> Result<(), InsideError> {
         let cards = Arc::new(Approving::default());
         let actor = gate.admit(ProcessorId::new("inside-cards")?, cards.clone(), Approving::capabilities());
         // Set once: a gate is opened once.
@@ -157,7 +157,7 @@ impl InProcessLoad {
             line.start(&*self.clock);
             line.chargers = Vec::new();
         }
-        let (deadline, wanted) = (Instant::now() + patience, self.sessions());
+        let (deadline, wanted) = (Instant::now() + timeout, self.sessions());
         loop {
             let sum = |count: fn(&Heard) -> &AtomicU32| -> u32 {
                 self.lines.iter().map(|line| count(&line.outlet).load(Ordering::Relaxed)).sum()

@@ -20,7 +20,7 @@ const TARIFF: &str = r#"{
     "last_updated": "2026-01-01T00:00:00Z"
 }"#;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn gate(data: &Path, snapshot_policy: SnapshotPolicy) -> Gate {
     let tariff = Tariff::parse(TARIFF).unwrap().tariff;
@@ -36,7 +36,7 @@ fn gate(data: &Path, snapshot_policy: SnapshotPolicy) -> Gate {
 }
 
 fn wait_for(in_process: &InProcessLoad, readings: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while in_process.durable() < readings {
         assert!(Instant::now() < deadline, "{} of {readings} readings came", in_process.durable());
         std::thread::sleep(Duration::from_millis(2));
@@ -50,7 +50,7 @@ fn readings_wait_while_the_log_is_made_shorter() {
     let gate = gate(&place.path().join("data"), SnapshotPolicy::log_below(0, Duration::from_secs(3_600)));
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    in_process.open(&gate, PATIENCE).unwrap();
+    in_process.open(&gate, TIMEOUT).unwrap();
     for round in 1..=20 {
         in_process.round(|_| Some(Instant::now()));
         wait_for(&in_process, round * 60);
@@ -68,7 +68,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let gate = gate(&data, SnapshotPolicy::log_below(bound, Duration::from_secs(3_600)));
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(200), Arc::new(SystemClock::new())).unwrap();
-    in_process.open(&gate, PATIENCE).unwrap();
+    in_process.open(&gate, TIMEOUT).unwrap();
     let (mut readings, mut most) = (0, 0);
     while gate.log().written() < 4 * bound {
         in_process.round(|_| Some(Instant::now()));
@@ -96,7 +96,7 @@ fn a_gate_that_stops_takes_its_last_snapshots_and_one_with_a_short_log_does_not(
         let gate = gate(&data, SnapshotPolicy::log_below(1 << 40, Duration::from_secs(3_600)));
         let mut in_process =
             InProcessLoad::new(&gate, InProcessSettings::one_each(100), Arc::new(SystemClock::new())).unwrap();
-        in_process.open(&gate, PATIENCE).unwrap();
+        in_process.open(&gate, TIMEOUT).unwrap();
         for round in 1..=rounds {
             in_process.round(|_| Some(Instant::now()));
             wait_for(&in_process, round * 100);
@@ -116,10 +116,10 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     let running = gate(&at("data"), SnapshotPolicy::default());
     let mut in_process =
         InProcessLoad::new(&running, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    in_process.open(&running, PATIENCE).unwrap();
+    in_process.open(&running, TIMEOUT).unwrap();
     in_process.round(|_| Some(Instant::now()));
     wait_for(&in_process, 60);
-    assert!(running.take_snapshots(PATIENCE));
+    assert!(running.take_snapshots(TIMEOUT));
     in_process.round(|_| Some(Instant::now()));
     wait_for(&in_process, 120);
     let (reply, taken) = mpsc::channel();
@@ -129,11 +129,11 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
         in_process.round(|_| Some(Instant::now()));
         wait_for(&in_process, round * 60);
     }
-    let manifest = taken.recv_timeout(PATIENCE).unwrap().unwrap();
+    let manifest = taken.recv_timeout(TIMEOUT).unwrap().unwrap();
     assert_eq!(backup::check(&at("backup")).unwrap(), manifest);
     let (reply, again) = mpsc::channel();
     assert!(running.directory().snapshot_scheduler().unwrap().try_send(Backup { to: at("backup"), reply }).is_ok());
-    assert!(again.recv_timeout(PATIENCE).unwrap().is_err(), "never over another one");
+    assert!(again.recv_timeout(TIMEOUT).unwrap().is_err(), "never over another one");
     running.stop();
 
     backup::restore(&at("backup"), &at("restored")).unwrap();
@@ -152,7 +152,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let gate = gate(&place.path().join("data"), SnapshotPolicy::default());
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
-    in_process.open(&gate, PATIENCE).unwrap();
+    in_process.open(&gate, TIMEOUT).unwrap();
     let patiently = || Views::running(gate.directory().clone(), gate.archive().cloned());
     let rows = patiently().sessions(&Filter::default(), &Page::first(60)).unwrap().items;
     let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);

@@ -43,7 +43,7 @@ const BEAT: Duration = Duration::from_millis(500);
 const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Most time that the last receipts are awaited.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a demonstration came to.
 #[derive(Debug, Serialize)]
@@ -104,7 +104,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     say_fitted(output, "No new drivers come; waiting for the last receipts (^C again ends at once).");
     end_at_once(interrupts)?;
     let started = demo.started;
-    let (standing, processors) = demo.finish(PATIENCE);
+    let (standing, processors) = demo.finish(TIMEOUT);
     let document = Document::new(standing, processors, recovered, recovery, started.elapsed());
     output.answer("demo/1", &document, |out| document.write(out))?;
     Ok(Exit::Ok)

@@ -34,7 +34,7 @@ pub enum Source {
 }
 
 /// Longer than the gate waits for its shards, so that its answer names those without one.
-const PATIENCE: Duration = console::PATIENCE.saturating_add(Duration::from_secs(15));
+const TIMEOUT: Duration = console::TIMEOUT.saturating_add(Duration::from_secs(15));
 
 /// The folder below which `serve` and `demo` keep their things, each in one of its own.
 const COMMON: &str = "./.wattstile";
@@ -212,7 +212,7 @@ impl Source {
 
     /// An order; only a running gate carries it out.
     pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> Result<Value, CliError> {
-        self.post_patiently(path, body, PATIENCE)
+        self.post_patiently(path, body, TIMEOUT)
     }
 
     /// Matches a settlement file without booking it. A data directory without a running gate suffices.
@@ -229,13 +229,13 @@ impl Source {
         &self,
         path: &str,
         body: &T,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Value, CliError> {
         let Source::Running(place) = self else {
             let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
             return Err(error.help("start it with `wattstile serve`"));
         };
-        let request = agent_with(patience).post(format!("http://{}/api/{path}", place.address));
+        let request = agent_with(timeout).post(format!("http://{}/api/{path}", place.address));
         let request = request.header("Authorization", format!("Bearer {}", place.token));
         let text = answered(request.send_json(body))?;
         serde_json::from_str(&text).map_err(CliError::failed)
@@ -270,12 +270,12 @@ impl Health {
 }
 
 fn agent() -> ureq::Agent {
-    agent_with(PATIENCE)
+    agent_with(TIMEOUT)
 }
 
-fn agent_with(patience: Duration) -> ureq::Agent {
+fn agent_with(timeout: Duration) -> ureq::Agent {
     ureq::Agent::config_builder()
-        .timeout_global(Some(patience))
+        .timeout_global(Some(timeout))
         .http_status_as_error(false)
         .proxy(None)
         .build()

@@ -76,7 +76,7 @@ pub struct Args {
     power_max: u32,
     /// Give up when nothing has happened for this long
     #[arg(long = "timeout", alias = "patience", value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Runs the command.
@@ -97,7 +97,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let telling = Telling {
         interval: TimeSpan::from_secs(i64::from(args.interval)),
         credential: Credential { kind: CredentialKind::CardToken, token: (*b"replay").into() },
-        patience: args.patience,
+        timeout: args.timeout,
     };
     let progress = |fleet: &FleetReport| bar.set_position(fleet.tally.receipts);
     let report = match args.connect {
@@ -211,7 +211,7 @@ fn tell(
         if let Some(dialler) = processor {
             let lines = Lines { dialler, connections: 1, mac: None };
             let started = Service::start(Settings::instant(processor_id()?), &lines, &Pace::new(1));
-            wait_for(&started, telling.patience).await?;
+            wait_for(&started, telling.timeout).await?;
             service = Some(started);
         }
         let report = replay(chargers, |id| Arc::clone(&dials[id]), telling, progress).await;
@@ -223,8 +223,8 @@ fn tell(
 }
 
 /// Waits until the gate has answered the processor's `Hello`, so that the first start finds it connected.
-async fn wait_for(service: &Service, patience: Duration) -> Result<(), CliError> {
-    let deadline = tokio::time::Instant::now() + patience;
+async fn wait_for(service: &Service, timeout: Duration) -> Result<(), CliError> {
+    let deadline = tokio::time::Instant::now() + timeout;
     loop {
         let report = service.report(false);
         if report.connections_open > 0 {

@@ -3,7 +3,7 @@
 //! A dry run is the decision itself, made on a copy: it reports exactly the requests of a real run.
 
 use super::api::Refused;
-use super::orders::PATIENCE;
+use super::orders::TIMEOUT;
 use super::resources::words;
 use super::views::Views;
 use crate::actors::directory::Directory;
@@ -97,7 +97,7 @@ pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Drain
             let _ = tell.send(ordered);
         }));
         directory.post(Input::DrainProcessor(id.clone(), wish.on, reply)).map_err(|_| Refused::busy())?;
-        match told.recv_timeout(PATIENCE) {
+        match told.recv_timeout(TIMEOUT) {
             Ok(Ordered::Noted) => {}
             Ok(Ordered::Declined(reason)) => return Err(Refused::not_found(reason)),
             Ok(_) => return Err(Refused::new(500, "a processor answered as if it were something else")),
@@ -120,7 +120,7 @@ pub(super) fn test(directory: &Directory, id: &str) -> Result<Value, Refused> {
     }));
     actor.try_send(test).map_err(|_| Refused::busy())?;
     // A probe is waited for as long as the processor's actor waits for it, and a little longer.
-    let (outcome, ms) = match told.recv_timeout(PATIENCE.saturating_mul(2)) {
+    let (outcome, ms) = match told.recv_timeout(TIMEOUT.saturating_mul(2)) {
         Ok(Tested::Answered(took)) => ("answered", Some(took.ms())),
         Ok(Tested::Silent) | Err(_) => ("silent", None),
         Ok(Tested::NotSent) => ("not sent", None),
@@ -179,7 +179,7 @@ fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Resu
     if directory.post(Input::OrderMoney(session, order, reply)).is_err() {
         return Err(Refused::busy());
     }
-    match (told.recv_timeout(PATIENCE), order) {
+    match (told.recv_timeout(TIMEOUT), order) {
         (Ok(Ordered::Asked(standing)), _) => Ok(standing),
         (Ok(Ordered::MoneyRefused(rejection)), _) => {
             Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))

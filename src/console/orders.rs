@@ -159,7 +159,7 @@ pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
 const PAYING: Duration = Duration::from_secs(45);
 
 /// How long an order may take until it is durable.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Carries out an order; `path` has no `/api/` in front.
 pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
@@ -413,14 +413,14 @@ fn back_up(directory: &Directory, BackUp { to }: BackUp) -> Result<Value, Refuse
 /// Hands an order to its account and waits until what follows from it is durable.
 fn order(directory: &Directory, account: &AccountId, op: OpId, command: Command) -> Result<Value, Refused> {
     let id = account.clone();
-    hand_over(directory, account, op, PATIENCE, move |reply| Input::Order(id, Box::new(command), reply))
+    hand_over(directory, account, op, TIMEOUT, move |reply| Input::Order(id, Box::new(command), reply))
 }
 
 fn hand_over(
     directory: &Directory,
     account: &AccountId,
     op: OpId,
-    patience: Duration,
+    timeout: Duration,
     input: impl FnOnce(OrderReply) -> Input,
 ) -> Result<Value, Refused> {
     let (tell, told) = mpsc::channel();
@@ -430,7 +430,7 @@ fn hand_over(
     if directory.post(input(reply)).is_err() {
         return Err(Refused::busy());
     }
-    match told.recv_timeout(patience) {
+    match told.recv_timeout(timeout) {
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),

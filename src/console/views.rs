@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub struct Views {
     shards: Shards,
     archive: Option<Arc<Archive>>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 enum Shards {
@@ -108,17 +108,17 @@ impl<T> Heard<Option<T>> {
 impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Running(directory), archive, patience: PATIENCE }
+        Views { shards: Shards::Running(directory), archive, timeout: TIMEOUT }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Opened(Mutex::new(shards)), archive, patience: PATIENCE }
+        Views { shards: Shards::Opened(Mutex::new(shards)), archive, timeout: TIMEOUT }
     }
 
-    /// The same, with another time-out than [`PATIENCE`].
-    pub fn with_patience(self, patience: Duration) -> Views {
-        Views { patience, ..self }
+    /// The same, with another time-out than [`TIMEOUT`].
+    pub fn with_patience(self, timeout: Duration) -> Views {
+        Views { timeout, ..self }
     }
 
     /// The running gate's actors; none when only data is read.
@@ -133,7 +133,7 @@ impl Views {
     pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
         match &self.shards {
             Shards::Running(directory) => {
-                Heard { answers: ask_these(directory, .., self.patience, question), ..unheard(directory) }
+                Heard { answers: ask_these(directory, .., self.timeout, question), ..unheard(directory) }
             }
             Shards::Opened(shards) => {
                 let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,7 +188,7 @@ impl Views {
         let home =
             (partition.0 < node_config.partitions).then(|| usize::from(Shard::of(partition, node_config.shards)));
         let Some(home) = home else { return Heard { answers: Vec::new(), whom: SHARDS, of: 0 } };
-        Heard { answers: ask_these(directory, home..=home, self.patience, question), whom: SHARDS, of: 1 }
+        Heard { answers: ask_these(directory, home..=home, self.timeout, question), whom: SHARDS, of: 1 }
     }
 
     /// An archived session.
@@ -257,7 +257,7 @@ enum Entry {
 }
 
 /// How long a question waits for the shards' answers.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SHARDS: &str = "shards";
 
@@ -266,7 +266,7 @@ pub fn ask_all<T: Send + 'static>(
     directory: &Directory,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
 ) -> Heard<T> {
-    Heard { answers: ask_these(directory, .., PATIENCE, question), ..unheard(directory) }
+    Heard { answers: ask_these(directory, .., TIMEOUT, question), ..unheard(directory) }
 }
 
 /// No answers yet.
@@ -278,7 +278,7 @@ fn unheard<T>(directory: &Directory) -> Heard<T> {
 fn ask_these<T: Send + 'static>(
     directory: &Directory,
     which: impl RangeBounds<usize>,
-    patience: Duration,
+    timeout: Duration,
     question: impl Fn(&Shard) -> T + Clone + Send + 'static,
 ) -> Vec<T> {
     let (answers, answered) = mpsc::channel();
@@ -290,12 +290,12 @@ fn ask_these<T: Send + 'static>(
         let _ = shard.try_send(look);
     }
     drop(answers);
-    gather(&answered, patience)
+    gather(&answered, timeout)
 }
 
 /// Collects answers until all sources have answered, or the time is over.
-pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, patience: Duration) -> Vec<T> {
-    let until = Instant::now() + patience;
+pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, timeout: Duration) -> Vec<T> {
+    let until = Instant::now() + timeout;
     std::iter::from_fn(|| answered.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
 }
 

@@ -114,14 +114,14 @@ impl Pipe {
     }
 
     /// Sends the rest, as far as the peer accepts it at once, and closes.
-    pub async fn close(mut self, patience: std::time::Duration) {
+    pub async fn close(mut self, timeout: std::time::Duration) {
         let rest = self.out.split_off(self.written);
         let goodbye = async {
             self.writer.write_all(&rest).await?;
             self.writer.shutdown().await
         };
         // A peer that is gone or does not read is not waited for, and the connection ends in any case.
-        let _ = tokio::time::timeout(patience, goodbye).await;
+        let _ = tokio::time::timeout(timeout, goodbye).await;
     }
 }
 

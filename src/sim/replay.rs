@@ -72,7 +72,7 @@ pub struct Telling {
     /// What every driver presents.
     pub credential: Credential,
     /// How long nothing may happen before it is given up.
-    pub patience: Duration,
+    pub timeout: Duration,
 }
 
 /// Unacknowledged readings that a charger keeps per session; the gate's window is about as large.
@@ -124,7 +124,7 @@ pub async fn replay(
         let now = (snapshot.tally.receipts, snapshot.tally.readings_acked);
         if now != seen {
             (seen, moved) = (now, Instant::now());
-        } else if moved.elapsed() > telling.patience {
+        } else if moved.elapsed() > telling.timeout {
             break;
         }
     }
@@ -211,7 +211,7 @@ mod tests {
         let telling = Telling {
             interval: TimeSpan::from_secs(60),
             credential: Credential { kind: CredentialKind::CardToken, token: (*b"replay").into() },
-            patience: Duration::from_secs(60),
+            timeout: Duration::from_secs(60),
         };
         let dial = |id: &ChargerId| dialler(&gate, Subject::Charger(id.clone()));
         let report = replay(&chargers, dial, &telling, |_| ()).await;

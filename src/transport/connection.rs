@@ -70,7 +70,7 @@ pub fn drive<S, H>(
     stream: S,
     handler: H,
     outgoing: Outgoing,
-    patience: Patience,
+    timeout: Patience,
 ) -> impl Future<Output = Ended> + use<S, H>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -80,7 +80,7 @@ where
         stream,
         handler,
         outgoing,
-        patience,
+        timeout,
         writing: Vec::new(),
         written: 0,
         unflushed: false,
@@ -102,7 +102,7 @@ struct Driver<S, H> {
     stream: S,
     handler: H,
     outgoing: Outgoing,
-    patience: Patience,
+    timeout: Patience,
     writing: Vec<u8>,
     written: usize,
     unflushed: bool,
@@ -256,8 +256,8 @@ where
             let now = Instant::now();
             let listening = !self.paused && self.leaving.is_none();
             let handler = if listening { self.handler.wait().map(|wait| now + wait) } else { None };
-            let stalled = self.stalled.map(|since| since + self.patience.write_stall);
-            let leaving = self.leaving.as_ref().map(|(_, since)| *since + self.patience.farewell);
+            let stalled = self.stalled.map(|since| since + self.timeout.write_stall);
+            let leaving = self.leaving.as_ref().map(|(_, since)| *since + self.timeout.farewell);
             // The timer is moved later only when it fires: an active connection touches it rarely.
             let deadline = [handler, stalled, leaving].into_iter().flatten().min().unwrap_or(now + IDLE);
             if deadline < self.timer.deadline() {
@@ -270,7 +270,7 @@ where
                 return Poll::Ready(Err(Ended::SlowReader));
             }
             if let Some((reason, since)) = &self.leaving
-                && *since + self.patience.farewell <= now
+                && *since + self.timeout.farewell <= now
             {
                 return Poll::Ready(Err(reason.clone()));
             }

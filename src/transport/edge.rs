@@ -45,11 +45,11 @@ impl Peer {
     pub fn serve<H: PeerHandler + Unpin>(
         self,
         mut handler: H,
-        patience: Patience,
+        timeout: Patience,
     ) -> impl Future<Output = Ended> + use<H> {
         let Peer { identity, remote, outgoing, socket, registration, .. } = self;
         let driving = match socket.unpark() {
-            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, patience))),
+            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, timeout))),
             Err(error) => {
                 let ended = Ended::Broken(error.to_string());
                 outgoing.over();

@@ -66,7 +66,7 @@ impl Watch {
     pub fn give_up_at(&self) -> Option<Mono> {
         let silent = match self.phase {
             Phase::AwaitingHello => self.last_heard.after(limits::HELLO_TIMEOUT),
-            Phase::Open => self.last_heard.after(self.patience()),
+            Phase::Open => self.last_heard.after(self.timeout()),
             Phase::Closed(_) => return None,
         };
         let frame = self.mid_frame_since.map(|since| since.after(limits::FRAME_TIMEOUT));
@@ -87,7 +87,7 @@ impl Watch {
         }
         Err(match self.phase {
             Phase::AwaitingHello => LinkError::HelloTimeout,
-            Phase::Open | Phase::Closed(_) => LinkError::Silent(self.patience()),
+            Phase::Open | Phase::Closed(_) => LinkError::Silent(self.timeout()),
         })
     }
 
@@ -99,7 +99,7 @@ impl Watch {
         }
     }
 
-    fn patience(&self) -> TimeSpan {
+    fn timeout(&self) -> TimeSpan {
         TimeSpan::from_ms(self.heartbeat.ms().saturating_mul(limits::HEARTBEATS_MISSED))
     }
 }

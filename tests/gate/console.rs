@@ -10,7 +10,7 @@ use wattstile::billing::verify_receipt;
 use wattstile::console::{Answer, Console, Listening, Request, Views, get};
 
 /// Far more than it takes; reached only when nothing happens any more.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn verb(data: &Path, arguments: &[&str]) -> (i32, String, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(arguments).arg("--data").arg(data).output().unwrap();
@@ -60,7 +60,7 @@ fn a_running_gate_and_its_data_tell_the_same() {
     let address = demo.console.as_ref().unwrap().address;
     let begun = Instant::now();
     while demo.standing().fleet.tally.receipts < 3 {
-        assert!(begun.elapsed() < PATIENCE, "no receipts");
+        assert!(begun.elapsed() < TIMEOUT, "no receipts");
         std::thread::sleep(Duration::from_millis(50));
     }
 
@@ -127,7 +127,7 @@ fn a_running_gate_and_its_data_tell_the_same() {
     assert_eq!(verb(data, &["session", "show", "ffffffff"]).0, 3);
 
     // Without a gate the same verbs answer from the data.
-    let (standing, _) = demo.finish(PATIENCE);
+    let (standing, _) = demo.finish(TIMEOUT);
     let (code, _, error) = verb(data, &["account", "topup", "driver-001", "1"]);
     assert_eq!(code, 5, "{error}");
     let after = json(data, &["session", "show", &id]);

@@ -26,7 +26,7 @@ use wattstile::units::{
 };
 use wattstile::wire::{ChargerClientLink, LinkError, MacKey, ProcessorClientLink};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const KEY: [u8; 32] = [7; 32];
 
 fn clock() -> Now {
@@ -89,7 +89,7 @@ impl Bank {
 
     /// Sends what is to be sent, takes what comes: whether everything is sent.
     async fn turn(&mut self) -> Result<bool, LinkError> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let bytes = match self.pipe.turn(until.into()).await.unwrap() {
             Turn::Bytes(bytes) => bytes.to_vec(),
             Turn::Sent => return Ok(true),
@@ -174,7 +174,7 @@ impl Stand {
     }
 
     async fn turn(&mut self) -> bool {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         let bytes = match self.pipe.turn(until.into()).await.unwrap() {
             Turn::Bytes(bytes) => bytes.to_vec(),
             Turn::Sent => return true,

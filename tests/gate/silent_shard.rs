@@ -9,7 +9,7 @@ use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::console::{Console, Listening, Views};
 
 /// Far more than it takes; reached only when nothing happens any more.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 fn verb(data: &Path, arguments: &[&str]) -> (i32, String) {
     let ran = Command::new(env!("CARGO_BIN_EXE_wattstile")).args(arguments).arg("--data").arg(data).output().unwrap();
@@ -30,7 +30,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     let mut demo = Demo::start(&settings).unwrap();
     let begun = Instant::now();
     while demo.standing().figures.sessions_charging == 0 {
-        assert!(begun.elapsed() < PATIENCE, "no sessions");
+        assert!(begun.elapsed() < TIMEOUT, "no sessions");
         std::thread::sleep(Duration::from_millis(50));
     }
     let (go_on, blocked) = mpsc::channel::<()>();
@@ -58,5 +58,5 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
 
     drop(go_on);
     console.stop();
-    demo.finish(PATIENCE);
+    demo.finish(TIMEOUT);
 }

@@ -265,9 +265,9 @@ impl Demo {
     }
 
     /// Sends the drivers away, waits until every session is settled, and stops in good order.
-    pub fn finish(mut self, patience: Duration) -> (Standing, Vec<ServiceReport>) {
-        let deadline = Instant::now() + patience;
-        let fleet = self.fleet.take().map(|fleet| self.runtime.block_on(fleet.finish(patience))).unwrap_or_default();
+    pub fn finish(mut self, timeout: Duration) -> (Standing, Vec<ServiceReport>) {
+        let deadline = Instant::now() + timeout;
+        let fleet = self.fleet.take().map(|fleet| self.runtime.block_on(fleet.finish(timeout))).unwrap_or_default();
         let mut standing = self.standing();
         // A start that was refused may have an authorization that is still being reversed: processors are there for it.
         while !standing.is_settled() && Instant::now() < deadline {

@@ -75,7 +75,7 @@ struct Run {
 
 const PARTITIONS: u16 = 64;
 const ACCOUNTS: usize = 4_096;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
@@ -133,7 +133,7 @@ fn open_accounts(directory: &Directory) -> Result<Vec<AccountId>, CliError> {
         }
     }
     drop(done);
-    let opened = std::iter::from_fn(|| opened.recv_timeout(PATIENCE).ok()).filter(|opened| *opened).count();
+    let opened = std::iter::from_fn(|| opened.recv_timeout(TIMEOUT).ok()).filter(|opened| *opened).count();
     match opened == ids.len() {
         true => Ok(ids),
         false => Err(CliError::failed(format!("{opened} of {} accounts were opened", ids.len()))),
@@ -200,7 +200,7 @@ impl Bench {
         let now = bench.pace.now();
         let hello = ProcessorHello { processor: id.clone(), instance: "bench".into(), capabilities, clock: now.wall };
         bench.link.send(&FromProcessor::Hello(hello), now.mono, bench.pipe.out()).map_err(CliError::failed)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let greeted = bench.turn().await?.iter().any(|message| matches!(message, ToProcessor::HelloAck(_)));
             if greeted {
@@ -267,7 +267,7 @@ impl Bench {
                 self.post(input);
             }
             self.amiss += self.refused.try_iter().count() as u64;
-            if begun.elapsed() > duration + PATIENCE || self.amiss > amiss {
+            if begun.elapsed() > duration + TIMEOUT || self.amiss > amiss {
                 self.slots.clear();
             }
         }

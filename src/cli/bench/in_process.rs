@@ -43,7 +43,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let mut in_process = InProcessLoad::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
     output.say(format_args!("opening {} sessions", args.sessions));
     let opening = Instant::now();
-    in_process.open(&gate, args.patience).map_err(CliError::failed)?;
+    in_process.open(&gate, args.timeout).map_err(CliError::failed)?;
     let opening = opening.elapsed();
     output.say(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
@@ -52,7 +52,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let mut look = || log_bytes = gate.log().used().max(log_bytes);
     let sent = send(&mut in_process, rate, args.duration, &mut look);
     let in_time = in_process.durable();
-    let deadline = Instant::now() + args.patience;
+    let deadline = Instant::now() + args.timeout;
     while in_process.durable() < sent && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }

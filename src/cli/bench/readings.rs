@@ -42,7 +42,7 @@ pub struct Args {
     pub(super) window: u32,
     /// How long the gate may take to open the sessions, and for the last acknowledgements
     #[arg(long = "timeout", alias = "patience", value_name = "TIME", default_value = "120s", value_parser = humantime::parse_duration)]
-    pub(super) patience: Duration,
+    pub(super) timeout: Duration,
     /// Threads that run the gate's partitions
     #[arg(long, value_name = "N", default_value_t = super::default_shards(), value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) shards: u16,

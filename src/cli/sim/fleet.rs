@@ -61,7 +61,7 @@ pub struct Args {
     duration: Option<Duration>,
     /// How long the last receipts are waited for
     #[arg(long = "grace", alias = "patience", value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// Runs the command.
@@ -82,7 +82,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         })
         .await?;
         line.set_message("no new drivers; waiting for the last receipts");
-        Ok::<_, CliError>(fleet.finish(args.patience).await)
+        Ok::<_, CliError>(fleet.finish(args.timeout).await)
     })?;
     line.finish_and_clear();
     output.answer("fleet/1", &report, |out| text_of(&report, out))?;

@@ -26,7 +26,7 @@ impl Answer {
 /// Bytes of an answer that are read.
 const BODY_MAX: usize = 4 << 20;
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Sends a request from an attacker's address.
 pub async fn ask(field: &Field, to: SocketAddr, request: &str) -> Result<Answer, Trouble> {
@@ -48,7 +48,7 @@ pub async fn ask_over(mut stream: TcpStream, request: &str) -> Result<Answer, Tr
             }
         }
     };
-    let came = tokio::time::timeout(PATIENCE, asking).await;
+    let came = tokio::time::timeout(TIMEOUT, asking).await;
     let came = came.map_err(|_| Trouble("the console does not answer in time".to_owned()))?;
     let text = String::from_utf8_lossy(&came).into_owned();
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);

@@ -185,9 +185,9 @@ impl Fleet {
 
     /// Admits no new drivers, ends the running sessions, and waits until every session has its receipt or the
     /// time-out is over; then stops.
-    pub async fn finish(mut self, patience: Duration) -> FleetReport {
+    pub async fn finish(mut self, timeout: Duration) -> FleetReport {
         self.order.send_replace(Order::Finish);
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let mut tasks = std::mem::take(&mut self.tasks);
         for task in &mut tasks {
             if tokio::time::timeout_at(deadline, &mut *task).await.is_err() {

@@ -31,7 +31,7 @@ pub struct LoadSettings {
     /// How long readings are measured.
     pub duration: Duration,
     /// How long the gate is given for the last acknowledgements, and for the sessions to open.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Unacknowledged readings per connection in a closed loop.
     pub window: u32,
 }
@@ -165,7 +165,7 @@ impl Load {
             let (board, stages) = (Arc::clone(&load.board), stages.clone());
             load.tasks.push(tokio::spawn(line.run(peer.dialler, board, stages)));
         }
-        let deadline = begun + load.settings.patience;
+        let deadline = begun + load.settings.timeout;
         loop {
             tokio::time::sleep(Duration::from_millis(20)).await;
             let standing = load.standing();
@@ -200,7 +200,7 @@ impl Load {
             show(self.standing());
         }
         let acknowledged_in_time = self.standing().acknowledged;
-        let deadline = end + self.settings.patience;
+        let deadline = end + self.settings.timeout;
         // Lines that were late in sending still send what was due.
         tokio::time::sleep(Duration::from_millis(200)).await;
         while self.standing().acknowledged < self.standing().sent && Instant::now() < deadline {
@@ -216,7 +216,7 @@ impl Load {
         let before = self.standing();
         let connections = u64::try_from(self.tasks.len()).unwrap_or(u64::MAX);
         let since = Instant::now();
-        let deadline = since + self.settings.patience;
+        let deadline = since + self.settings.timeout;
         self.stage.send_replace(Stage::Storm { since });
         let served = |load: &Load| load.standing().acknowledged - before.acknowledged.min(before.sent);
         while served(self) < before.live && Instant::now() < deadline {

@@ -53,8 +53,8 @@ fn run_here<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     recorder: Recorder,
     outgoing: &Outgoing,
 ) -> tokio::task::JoinHandle<Ended> {
-    let patience = Patience { write_stall: Duration::from_millis(50), farewell: PATIENCE };
-    tokio::task::spawn_local(drive(stream, recorder, outgoing.clone(), patience))
+    let timeout = Patience { write_stall: Duration::from_millis(50), farewell: TIMEOUT };
+    tokio::task::spawn_local(drive(stream, recorder, outgoing.clone(), timeout))
 }
 
 fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
@@ -161,7 +161,7 @@ fn who_connects_and_keeps_silent_is_closed_and_others_are_served_meanwhile() {
         let _good = connector(&pki, own).connect(gate.address).await.unwrap();
         gate.admitted();
         for stream in [&mut silent, &mut half] {
-            let end = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 16])).await.unwrap();
+            let end = tokio::time::timeout(TIMEOUT, stream.read(&mut [0; 16])).await.unwrap();
             assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
         }
         let refusals = refusals(&gate.edge, 2);

@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const DOMAIN: &str = "wattstile.test";
 /// Long enough that a busy machine never reaches it, short enough that a hanging test ends.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A gate with one listener, and the peers that came in.
 struct Gate {
@@ -54,7 +54,7 @@ impl Gate {
     }
 
     fn admitted(&self) -> Peer {
-        self.peers.recv_timeout(PATIENCE).expect("a peer that came in")
+        self.peers.recv_timeout(TIMEOUT).expect("a peer that came in")
     }
 
     /// The one refusal since the gate opened or since the last call.
@@ -67,7 +67,7 @@ impl Gate {
 /// Waits for this many refusals in all; the latest is the first. A socket may be closed a little before its refusal
 /// is written down.
 fn refusals(edge: &Edge, count: usize) -> Vec<RecentRefusal> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while edge.recent_refusals().len() < count {
         assert!(Instant::now() < deadline, "nobody was refused");
         std::thread::sleep(Duration::from_millis(1));
@@ -106,7 +106,7 @@ fn in_runtime<T>(future: impl Future<Output = T>) -> T {
 async fn is_turned_away(mut socket: Socket) -> bool {
     let _ = socket.write_all(b"hello").await;
     let mut byte = [0];
-    !matches!(tokio::time::timeout(PATIENCE, socket.read(&mut byte)).await, Ok(Ok(1..)))
+    !matches!(tokio::time::timeout(TIMEOUT, socket.read(&mut byte)).await, Ok(Ok(1..)))
 }
 
 /// A client's end with any configuration.

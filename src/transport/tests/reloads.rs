@@ -244,19 +244,19 @@ fn files_that_change_are_loaded_by_themselves() {
     in_runtime(async {
         let mut socket = connector(&pki, own).connect(address).await.unwrap();
         let before = socket.peer_certificates()[0].clone();
-        let peer = peers.recv_timeout(PATIENCE).unwrap();
+        let peer = peers.recv_timeout(TIMEOUT).unwrap();
         let serving = tokio::spawn(peer.serve(Deaf(ended), Patience::default()));
         pki.revoke(&charger("AMS-0007"), Reason::Superseded, wall_clock()).unwrap();
         write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
         let mut byte = [0];
-        assert!(!matches!(tokio::time::timeout(PATIENCE, socket.read(&mut byte)).await.unwrap(), Ok(1..)));
+        assert!(!matches!(tokio::time::timeout(TIMEOUT, socket.read(&mut byte)).await.unwrap(), Ok(1..)));
         serving.await.unwrap();
         assert_eq!(endings.recv(), Ok(Ended::Cut(Refusal::Revoked)));
         // A new handshake sees the gate's new certificate.
         let again = issue(&mut pki, &charger("AMS-0007"));
         let socket = connector(&pki, again).connect(address).await.unwrap();
         assert_ne!(socket.peer_certificates()[0], before);
-        peers.recv_timeout(PATIENCE).unwrap();
+        peers.recv_timeout(TIMEOUT).unwrap();
     });
 }
 

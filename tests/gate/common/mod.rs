@@ -153,8 +153,8 @@ impl Served {
     }
 
     /// Its exit code, when it ends by itself.
-    pub fn ended(&mut self, patience: Duration) -> Option<i32> {
-        let deadline = Instant::now() + patience;
+    pub fn ended(&mut self, timeout: Duration) -> Option<i32> {
+        let deadline = Instant::now() + timeout;
         while Instant::now() < deadline {
             if let Some(status) = self.child.as_mut().expect("it runs").try_wait().unwrap() {
                 self.child = None;

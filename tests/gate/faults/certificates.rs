@@ -1,6 +1,6 @@
 //! Certificates lose their worth in mid-session.
 
-use super::{LAYOUT, PATIENCE, SEED};
+use super::{LAYOUT, SEED, TIMEOUT};
 use crate::common::Served;
 use crate::common::driven::{Driven, charger, reading, runtime};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -146,7 +146,7 @@ fn whichever(way: &Arc<Mutex<Dialler>>) -> Dialler {
 }
 
 async fn eventually(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

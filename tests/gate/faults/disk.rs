@@ -1,6 +1,6 @@
 //! The disk fails, or is full.
 
-use super::{CHARGERS, LAYOUT, PATIENCE, SEED, SETTINGS, settle, shim};
+use super::{CHARGERS, LAYOUT, SEED, SETTINGS, TIMEOUT, settle, shim};
 use crate::common::Served;
 use crate::common::business::Business;
 use std::fs;
@@ -47,7 +47,7 @@ fn a_disk_that_fails(call: &str, errno: i32, message: &str) {
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(1_500));
         fs::write(&order, format!("{call} {errno}")).unwrap();
-        let ended = gate.ended(PATIENCE);
+        let ended = gate.ended(TIMEOUT);
         fs::remove_file(&order).unwrap();
         assert_eq!(ended, Some(TEMPORARY), "{}", gate.log());
         assert!(gate.log().contains(message), "{}", gate.log());
@@ -93,7 +93,7 @@ fn without_the_ballast_a_gate_starts_on_a_disk_that_is_full() {
     let business = Business::begin(&mut gate, CHARGERS, SEED);
     std::thread::sleep(Duration::from_millis(1_500));
     fill(&small.0.join("filler"));
-    assert_eq!(gate.ended(PATIENCE), Some(TEMPORARY), "{}", gate.log());
+    assert_eq!(gate.ended(TIMEOUT), Some(TEMPORARY), "{}", gate.log());
     fs::remove_file(&ballast).unwrap();
     gate.start_again();
     assert!(!ballast.exists(), "its room is the log's");

@@ -20,7 +20,7 @@ const CHARGERS: u16 = 12;
 const SEED: u64 = 20_261_122;
 const LAYOUT: Layout = Layout { partitions: 8, generation_blocks: 32 };
 const SETTINGS: [&str; 3] = ["payment.answer_authorize=2s", "journal.snapshot_every=50ms", "log.level=warn"];
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Business comes to its end, and the data are whole.
 fn settle(mut gate: Served, business: Business) {

@@ -40,7 +40,7 @@ fn overload_refuses_new_sessions_and_delays_the_rest() {
         sessions: BUSY_SESSIONS,
         rate: None,
         duration: SLOW * 2,
-        patience: Duration::from_secs(90),
+        timeout: Duration::from_secs(90),
         window: 20_000,
     };
     let peers = peers.collect();
