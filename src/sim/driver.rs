@@ -233,7 +233,7 @@ mod tests {
     fn visits_repeat_with_their_seed() {
         let habits = Habits { rfid: vec![(*b"A1").into()], rfid_per_ten_thousand: 5_000, ..Habits::default() };
         let visits = |seed| -> Vec<Visit> {
-            let mut rng = Rng::new(seed);
+            let mut rng = crate::sim::rng::Rng::new(seed);
             (0..20).map(|_| habits.visit(Power::from_milliwatts(22 * KW), &mut rng)).collect()
         };
         assert_eq!(visits(3), visits(3));
