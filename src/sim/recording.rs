@@ -406,7 +406,8 @@ mod tests {
         assert!(error.contains("`billed_eur`") && error.contains("`billed_sek`"), "{error}");
         let twice = HEADER.replace("billed_eur", "billed").replace("place", "billed_sek");
         assert!(read(&twice).unwrap_err().to_string().contains("`billed_sek` stands twice, as columns 8 and 9"));
-        let error = read(&HEADER.replace("connector", "plug").replace("place", "site")).unwrap_err().to_string();
+        let other = HEADER.replace("billed_eur", "billed").replace("connector", "plug").replace("place", "site");
+        let error = read(&other).unwrap_err().to_string();
         assert!(error.starts_with("line 1: there are no columns `connector`, `place`; the columns are "), "{error}");
         let error = read_recording(HEADER.as_bytes(), sek, POWER_MAX).unwrap_err().to_string();
         assert!(error.contains("`billed_eur` is not in SEK"), "{error}");
