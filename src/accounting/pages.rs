@@ -9,8 +9,8 @@ use crate::units::{PartitionId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Bytes after which a page is full: some hundreds of entries.
-const PAGE_BYTES: usize = 64 * 1024;
+/// Bytes after which a page is full: some hundreds of entries. Small in tests, so that pages fill in small worlds.
+const PAGE_BYTES: usize = if cfg!(test) { 1024 } else { 64 * 1024 };
 
 /// The pages of a partition that are not in the archive yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

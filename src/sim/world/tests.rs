@@ -56,11 +56,9 @@ fn a_lost_timer_is_found() {
     is_found(Bug::LostTimer, 240, 16, Faults::ALL, "without an end");
 }
 
-/// Pages fill slowly: this takes minutes of processor time.
 #[test]
-#[ignore = "pages of the books fill in a large world only"]
 fn a_page_acknowledged_before_it_is_archived_is_found() {
-    is_found(Bug::PageNotArchived, 720, 200, Faults::NONE, "of the books of partition");
+    is_found(Bug::PageNotArchived, 240, 16, Faults::NONE, "of the books of partition");
 }
 
 #[test]
