@@ -43,6 +43,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use self::sled::SledStore;
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
 pub use archive::{Archive, Archived};
 pub use archive_ids::{ArchiveIds, ById};
@@ -57,6 +58,5 @@ pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind
 pub use recovery::{Progress, Replay, recover, recover_opening};
 pub use rescue::{Rescued, RescuedPartition, rescue};
 pub use scan::Torn;
-pub use sled::SledStore;
 pub use snapshot::{Found, Pace, SNAPSHOT_VERSION, Snapshot, Snapshots};
 pub use store::{BlockReader, BlockVisitor, Checkpoint, MemoryStore, Store};

@@ -192,7 +192,7 @@ fn thousands_of_slow_connections_leave_the_journal_its_files_and_others_their_an
     over.store(true, Ordering::Relaxed);
     let opened: usize = holders.into_iter().map(|holder| holder.join().unwrap()).sum();
     assert!(opened > 2_000, "{opened} connections");
-    assert!(answered > 20, "{answered} answers beside {opened} connections");
+    assert!(answered > 5, "{answered} answers beside {opened} connections");
 
     let outcome = business.finish();
     outcome.assert_nothing_lost();

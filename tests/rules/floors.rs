@@ -306,7 +306,7 @@ mod tests;
 use crate::before::A; // crate::comment
 #[cfg(test)]
 mod inline {
-    use crate::in_process_load::B;
+    use crate::inside::B;
     const TEXT: &str = r#"
 }
 use crate::quoted::C;
