@@ -69,7 +69,7 @@ impl Served {
         fs::create_dir(folder.path().join("tariffs")).unwrap();
         fs::write(folder.path().join("tariffs/test.json"), TARIFF).unwrap();
         DataDir::create(&folder.path().join("data"), layout).unwrap();
-        let (chargers, processors) = (free_address(), free_address());
+        let [chargers, processors] = free_addresses();
         let more = more.iter().map(|&more| more.to_owned()).collect();
         Served {
             folder,
@@ -314,6 +314,8 @@ pub fn now() -> Timestamp {
     wattstile::host::SystemClock::new().now().wall
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+/// Addresses that nothing listens on, each another: all are taken before the first is given back.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let taken = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    taken.map(|listener| listener.local_addr().unwrap())
 }
