@@ -174,6 +174,16 @@ impl Scene {
     }
 
     /// Opens (or reopens) whatever the store holds.
+    /// A charger whose first session is authorized and charges, and the authorization.
+    fn charging() -> (Scene, Operation) {
+        let mut scene = Scene::new();
+        scene.hello("AMS-0007", Vec::new());
+        scene.start(1, CredentialKind::CardToken, "tok_visa");
+        let authorize = scene.asked();
+        scene.approve(&authorize);
+        (scene, authorize)
+    }
+
     fn on(store: MemoryStore) -> Scene {
         Scene::in_house(store, node_config(), Scene::beginning())
     }
@@ -355,6 +365,18 @@ impl Scene {
     }
 
     /// CredentialLinks a contract to an account, so that it pays.
+    /// Opens an account without credit and tops it up, in cents.
+    fn open_account(&mut self, account: &str, minor: i64) {
+        self.order(account, |op| account::Command::Open {
+            op,
+            account: AccountId::new(account).unwrap(),
+            currency: Currency::EUR,
+            credit_limit: Amount::zero(Currency::EUR),
+        });
+        let amount = Amount::new(minor, Currency::EUR);
+        self.order(account, |op| account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
+    }
+
     fn link_contract(&mut self, account: &str, contract: &str) {
         let token = contract.as_bytes().into();
         let credential = self.shard.node_config().mark(&Credential { kind: CredentialKind::EvAccount, token });
@@ -437,17 +459,7 @@ fn a_card_session_from_the_credential_to_the_receipt() {
 #[test]
 fn a_prepaid_account_is_a_processor_like_any_other() {
     let mut scene = Scene::new();
-    scene.order("driver-1", |op| account::Command::Open {
-        op,
-        account: AccountId::new("driver-1").unwrap(),
-        currency: Currency::EUR,
-        credit_limit: Amount::zero(Currency::EUR),
-    });
-    scene.order("driver-1", |op| account::Command::TopUp {
-        op,
-        amount: Amount::new(6_000, Currency::EUR),
-        source: account::TopUpSource::Bank,
-    });
+    scene.open_account("driver-1", 6_000);
     scene.link_contract("driver-1", "DE-8AA-C00000001");
     scene.hello("AMS-0007", Vec::new());
     scene.start(1, CredentialKind::EvAccount, "DE-8AA-C00000001");
@@ -460,11 +472,7 @@ fn a_prepaid_account_is_a_processor_like_any_other() {
 
 #[test]
 fn repeated_readings_are_acknowledged_again_and_gaps_are_refused() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 100);
     scene.heard();
     scene.reading(1, 1, 100);
@@ -479,11 +487,7 @@ fn repeated_readings_are_acknowledged_again_and_gaps_are_refused() {
 
 #[test]
 fn a_register_that_falls_is_recorded_and_not_billed() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.heard();
     scene.reading(1, 2, -5_000);
@@ -561,11 +565,7 @@ fn a_newer_connection_takes_over_and_the_older_is_not_heard() {
 
 #[test]
 fn silence_ends_a_session_on_its_last_known_total() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
     while scene.operations.is_empty() {
         scene.pass(30);

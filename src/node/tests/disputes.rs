@@ -11,11 +11,7 @@ use proptest::prelude::*;
 
 /// A closed session of which 0.09 EUR were captured, and its hold.
 fn captured() -> (Scene, HoldId) {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, authorize) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.stop(1, 2, 650);
     let capture = scene.asked();

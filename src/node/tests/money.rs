@@ -61,11 +61,7 @@ fn billing() -> Billing {
 
 #[test]
 fn a_session_stands_in_the_books_and_on_its_receipt_with_the_same_figures() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     check(&scene);
     let hold = Name::Held(acme());
     assert_eq!(books(&scene).books.natural(&hold, Currency::EUR), 4_500);
@@ -97,17 +93,7 @@ fn a_session_stands_in_the_books_and_on_its_receipt_with_the_same_figures() {
 #[test]
 fn a_prepaid_session_leaves_nothing_on_the_clearing_account() {
     let mut scene = Scene::new();
-    scene.order("driver-1", |op| account::Command::Open {
-        op,
-        account: AccountId::new("driver-1").unwrap(),
-        currency: Currency::EUR,
-        credit_limit: Amount::zero(Currency::EUR),
-    });
-    scene.order("driver-1", |op| account::Command::TopUp {
-        op,
-        amount: Amount::new(6_000, Currency::EUR),
-        source: account::TopUpSource::Bank,
-    });
+    scene.open_account("driver-1", 6_000);
     scene.link_contract("driver-1", "DE-8AA-C00000001");
     scene.hello("AMS-0007", Vec::new());
     scene.start(1, CredentialKind::EvAccount, "DE-8AA-C00000001");

@@ -60,11 +60,7 @@ fn a_refund_finds_an_archived_session_and_the_same_total_twice_gives_back_once()
 
 #[test]
 fn a_hold_is_released_by_order_until_money_is_taken_from_it() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, authorize) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.heard();
     let id = authorize.id.session();

@@ -6,11 +6,7 @@ use crate::session::{self, Stage};
 
 /// A session that is charging, read once (4 cents), whose charger then connects without it.
 fn omitted() -> Scene {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.heard();
     scene.hello("AMS-0007", Vec::new());
@@ -79,22 +75,14 @@ fn a_session_whose_credential_is_still_decided_on_leaves_no_hold_behind() {
 
 #[test]
 fn a_session_that_a_hello_names_goes_on() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 0 }]);
     assert!(matches!(scene.session().stage, Stage::Charging { .. }));
 }
 
 #[test]
 fn an_operators_stop_does_not_wait_for_a_charger_that_is_gone() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.reading(1, 1, 300);
     let id = scene.session().id;
     scene.take(Input::StopSession(id, session::StopReason::Operator));

@@ -51,11 +51,7 @@ fn book(scene: &mut Scene, ours: &[Ours]) {
 
 #[test]
 fn a_batch_is_durable_before_its_acknowledgement_and_booked_once() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, authorize) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.stop(1, 2, 650);
     let capture = scene.asked();

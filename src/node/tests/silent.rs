@@ -137,11 +137,7 @@ fn a_charger_that_comes_back_finds_a_session_that_was_put_away() {
 
 #[test]
 fn f29_f34_a_session_that_never_starts_is_released_in_time_and_says_so() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     scene.heard();
     let began = scene.now.mono;
     while scene.operations.is_empty() {

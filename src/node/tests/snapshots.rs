@@ -107,11 +107,7 @@ fn a_snapshot_beside_running_sessions_is_the_state_at_one_moment() {
 
 #[test]
 fn a_snapshot_waits_until_its_records_are_durable() {
-    let mut scene = Scene::new();
-    scene.hello("AMS-0007", Vec::new());
-    scene.start(1, CredentialKind::CardToken, "tok_visa");
-    let authorize = scene.asked();
-    scene.approve(&authorize);
+    let (mut scene, _) = Scene::charging();
     // A reading that is decided and not yet written.
     scene.pass(60);
     let reading = scene.reading_of(1, 300);
