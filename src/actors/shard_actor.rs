@@ -44,7 +44,7 @@ pub struct ShardActor {
 }
 
 /// What the actor of a shard is connected to.
-pub struct Surroundings {
+pub struct ShardActorParts {
     /// The addresses of the gate.
     pub directory: Arc<Directory>,
     /// The clocks.
@@ -114,8 +114,8 @@ impl Message for Drain {
 
 impl ShardActor {
     /// The actor of a shard.
-    pub fn new(shard: Shard, around: Surroundings) -> ShardActor {
-        let Surroundings { directory, clock, writer, log, ticks } = around;
+    pub fn new(shard: Shard, parts: ShardActorParts) -> ShardActor {
+        let ShardActorParts { directory, clock, writer, log, ticks } = parts;
         let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
         let (connections, keepers) = (HashMap::new(), Vec::new());
         ShardActor {

@@ -78,7 +78,7 @@ pub struct SnapshotScheduler {
 }
 
 /// The actors and settings that a scheduler works with.
-pub struct Surroundings {
+pub struct SnapshotSchedulerParts {
     /// The snapshots.
     pub snapshots: Arc<Snapshots>,
     /// The data directory, unless everything is in memory.
@@ -124,8 +124,8 @@ impl Doing for Errands<'_> {
 
 impl SnapshotScheduler {
     /// A keeper.
-    pub fn new(around: Surroundings, snapshot_policy: SnapshotPolicy) -> SnapshotScheduler {
-        let Surroundings { snapshots, data, directory, writer, figures } = around;
+    pub fn new(parts: SnapshotSchedulerParts, snapshot_policy: SnapshotPolicy) -> SnapshotScheduler {
+        let SnapshotSchedulerParts { snapshots, data, directory, writer, figures } = parts;
         let node_config = directory.node_config();
         let schedule = Schedule::new(snapshots, figures, snapshot_policy, (node_config.partitions, node_config.shards));
         SnapshotScheduler { schedule, data, directory, writer }

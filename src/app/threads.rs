@@ -98,18 +98,18 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
     for mut shard in shards {
         shard.continue_after(sequences.clone());
         let arbiter = Arbiter::new().handle();
-        let around = shard_actor::Surroundings {
+        let parts = shard_actor::ShardActorParts {
             directory: directory.clone(),
             clock: clock.clone(),
             writer: writer.clone(),
             log: figures.clone(),
             ticks: ticks.clone(),
         };
-        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, around)));
+        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, parts)));
         arbiters.push(arbiter);
     }
     directory.set_shards(addresses);
-    let around = snapshot_scheduler::Surroundings {
+    let parts = snapshot_scheduler::SnapshotSchedulerParts {
         snapshots,
         data,
         directory: directory.clone(),
@@ -117,7 +117,7 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         figures,
     };
     directory.set_snapshot_scheduler(SnapshotScheduler::start_in_arbiter(&Arbiter::new().handle(), move |_| {
-        SnapshotScheduler::new(around, snapshot_policy)
+        SnapshotScheduler::new(parts, snapshot_policy)
     }));
     (writer, arbiters, Arbiter::new().handle())
 }

@@ -301,8 +301,8 @@ impl Shard {
         self.partitions[usize::from(local)].has_room_for(charger, limits::CHARGERS_PER_PARTITION)
     }
 
-    /// Whether a start with this key would begin a session: it is neither open nor remembered, so that nobody has been
-    /// promised anything.
+    /// Whether a start with this key would begin a session: it is neither open nor remembered, so that no answer
+    /// was given for it.
     pub(super) fn is_new(&self, link: Link, key: SessionKey) -> bool {
         let charger = self.charger_at(link);
         let hosted = charger.and_then(|of| self.partitions[usize::from(of.partition)].chargers.get(of.slot));

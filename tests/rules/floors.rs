@@ -73,7 +73,7 @@ const PURE: &[&str] = &[
 const WITHOUT_RUNTIME: &[&str] = &["node"];
 
 /// What a pure room never names.
-/// A thread's own table of values (`LocalKey`) is memory: it asks nobody. Making threads and waiting in them is what is meant.
+/// A thread's own table of values (`LocalKey`) is memory. Making threads and waiting in them is meant.
 const IMPURE: &[&str] = &[
     "std::net",
     "std::fs",

@@ -1,4 +1,4 @@
-//! For any course of the meter and any answers of the processor, the cost stays within what is authorized.
+//! For any scenario of the meter and any answers of the processor, the cost stays within what is authorized.
 //!
 //! The slack that physics needs is `stop_latency`: what the session may cost in that time at the connector's full power is
 //! kept back. Two thirds of it are for the next reading to come, or for the clock to notice that none does; in the last
@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 /// How a processor takes an operation that raises or lowers a total.
 #[derive(Clone, Copy, Debug)]
-enum Manner {
+enum Reply {
     Approves,
     ApprovesPart(u16),
     Declines(DeclineClass),
@@ -20,7 +20,7 @@ enum Manner {
 
 /// A stretch between two readings.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Interval {
     seconds: u16,
     /// Power, in thousandths of the connector's.
     power: u16,
@@ -29,15 +29,15 @@ struct Stretch {
 }
 
 #[derive(Clone, Debug)]
-struct Course {
+struct Scenario {
     tariff: String,
     power_kw: i64,
     first_hold_major: u32,
     stop_latency: u16,
     /// How long the charger takes to stop, in thousandths of a third of the stop latency less what its readings lag.
     stopping: u16,
-    stretches: Vec<Stretch>,
-    manners: Vec<(Manner, u16)>,
+    intervals: Vec<Interval>,
+    replies: Vec<(Reply, u16)>,
     increments_max: u8,
 }
 
@@ -62,19 +62,19 @@ fn tariffs() -> impl Strategy<Value = String> {
     )
 }
 
-fn courses() -> impl Strategy<Value = Course> {
+fn courses() -> impl Strategy<Value = Scenario> {
     let manner = prop_oneof![
-        6 => Just(Manner::Approves),
-        2 => (1_u16..1_000).prop_map(Manner::ApprovesPart),
-        2 => Just(Manner::Declines(DeclineClass::Soft)),
-        1 => Just(Manner::Declines(DeclineClass::Hard)),
-        1 => Just(Manner::NeverReached),
-        1 => Just(Manner::Silent),
+        6 => Just(Reply::Approves),
+        2 => (1_u16..1_000).prop_map(Reply::ApprovesPart),
+        2 => Just(Reply::Declines(DeclineClass::Soft)),
+        1 => Just(Reply::Declines(DeclineClass::Hard)),
+        1 => Just(Reply::NeverReached),
+        1 => Just(Reply::Silent),
     ];
-    let first = prop_oneof![4 => Just(Manner::Approves), 1 => (200_u16..1_000).prop_map(Manner::ApprovesPart)];
+    let first = prop_oneof![4 => Just(Reply::Approves), 1 => (200_u16..1_000).prop_map(Reply::ApprovesPart)];
     let seconds = prop_oneof![8 => 1_u16..60, 2 => 60_u16..400];
     let power = prop_oneof![4 => Just(1_000_u16), 3 => 0_u16..1_000, 1 => Just(0_u16)];
-    let stretch = (seconds, power, 0_u16..1_000).prop_map(|(seconds, power, lag)| Stretch { seconds, power, lag });
+    let stretch = (seconds, power, 0_u16..1_000).prop_map(|(seconds, power, lag)| Interval { seconds, power, lag });
     (
         tariffs(),
         prop_oneof![Just(4_i64), Just(11), Just(22), Just(150), Just(350)],
@@ -86,15 +86,17 @@ fn courses() -> impl Strategy<Value = Course> {
         0_u8..12,
     )
         .prop_map(
-            |(tariff, power_kw, first_hold_major, stop_latency, stopping, stretches, manners, increments_max)| Course {
-                manners: std::iter::once((manners.0, 1)).chain(manners.1).collect(),
-                tariff,
-                power_kw,
-                first_hold_major,
-                stop_latency,
-                stopping,
-                stretches,
-                increments_max,
+            |(tariff, power_kw, first_hold_major, stop_latency, stopping, intervals, replies, increments_max)| {
+                Scenario {
+                    replies: std::iter::once((replies.0, 1)).chain(replies.1).collect(),
+                    tariff,
+                    power_kw,
+                    first_hold_major,
+                    stop_latency,
+                    stopping,
+                    intervals,
+                    increments_max,
+                }
             },
         )
 }
@@ -102,12 +104,12 @@ fn courses() -> impl Strategy<Value = Course> {
 /// A charger, its meter, and a processor that answers in its own time.
 struct Drive {
     scene: Scene,
-    course: Course,
+    scenario: Scenario,
     /// µWh since the start, in thousandths.
     register: i128,
     sequence: u32,
     asked: usize,
-    answers: VecDeque<(i64, Operation, Manner)>,
+    answers: VecDeque<(i64, Operation, Reply)>,
     /// Readings on their way, by the second in which they arrive.
     on_the_way: VecDeque<(i64, MeterReading)>,
     second: i64,
@@ -115,23 +117,23 @@ struct Drive {
 }
 
 impl Drive {
-    fn new(course: Course) -> Drive {
+    fn new(scenario: Scenario) -> Drive {
         let policy = Policy {
-            first_hold_minor: i64::from(course.first_hold_major) * 100,
-            stop_latency: TimeSpan::from_secs(i64::from(course.stop_latency)),
+            first_hold_minor: i64::from(scenario.first_hold_major) * 100,
+            stop_latency: TimeSpan::from_secs(i64::from(scenario.stop_latency)),
             ..Policy::default()
         };
-        let node_config = house_of(policy, &course.tariff);
+        let node_config = house_of(policy, &scenario.tariff);
         let mut scene = Scene::in_house(MemoryStore::new(64), node_config, Scene::beginning());
         scene.routes(|routes| {
             let can = &mut routes.registry.processors.get_mut(&acme()).unwrap().capabilities;
-            can.increments_max = course.increments_max;
+            can.increments_max = scenario.increments_max;
         });
         let hello = ChargerHello {
             charger: ChargerId::new("AMS-0007").unwrap(),
             connectors: vec![ConnectorInfo {
                 id: ConnectorId(1),
-                power_max: Power::from_watts(course.power_kw * 1_000).unwrap(),
+                power_max: Power::from_watts(scenario.power_kw * 1_000).unwrap(),
             }],
             firmware: "1.0".into(),
             clock: scene.now.wall,
@@ -142,7 +144,7 @@ impl Drive {
         scene.start(1, CredentialKind::CardToken, "tok_visa");
         Drive {
             scene,
-            course,
+            scenario,
             register: 0,
             sequence: 0,
             asked: 0,
@@ -154,10 +156,10 @@ impl Drive {
     }
 
     fn third(&self) -> i64 {
-        i64::from(self.course.stop_latency) / 3
+        i64::from(self.scenario.stop_latency) / 3
     }
 
-    fn lag(&self, stretch: Stretch) -> i64 {
+    fn lag(&self, stretch: Interval) -> i64 {
         i64::from(stretch.lag) * (self.third() / 2) / 1_000
     }
 
@@ -173,7 +175,7 @@ impl Drive {
         if !self.admitted() {
             return false;
         }
-        for stretch in self.course.stretches.clone() {
+        for stretch in self.scenario.intervals.clone() {
             for _ in 0..stretch.seconds {
                 self.pass(stretch.power, lateness);
                 if self.over(false) {
@@ -202,7 +204,7 @@ impl Drive {
     /// A second: the car takes what it takes, answers and readings arrive.
     fn pass(&mut self, power: u16, lateness: i64) {
         self.second += 1;
-        let milliwatts = i128::from(self.course.power_kw) * 1_000_000 * i128::from(power) / 1_000;
+        let milliwatts = i128::from(self.scenario.power_kw) * 1_000_000 * i128::from(power) / 1_000;
         self.register += milliwatts * 1_000 * 1_000 / 3_600;
         self.scene.pass(1);
         self.listen(lateness);
@@ -220,25 +222,25 @@ impl Drive {
 
     fn listen(&mut self, lateness: i64) {
         for operation in std::mem::take(&mut self.scene.operations) {
-            let (manner, delay) = self.course.manners[self.asked % self.course.manners.len()];
+            let (manner, delay) = self.scenario.replies[self.asked % self.scenario.replies.len()];
             self.asked += 1;
             self.answers.push_back((self.second + i64::from(delay), operation, manner));
         }
         for said in self.scene.heard() {
             if matches!(said, ToCharger::StopNow { .. }) && self.stop_at.is_none() {
                 let longest = (self.third() - self.third() / 2).max(0);
-                let wait = longest * i64::from(self.course.stopping) / 1_000;
+                let wait = longest * i64::from(self.scenario.stopping) / 1_000;
                 self.stop_at = Some(self.second + wait + lateness);
             }
         }
     }
 
-    fn answer(&mut self, operation: &Operation, manner: Manner) {
+    fn answer(&mut self, operation: &Operation, manner: Reply) {
         let kind = operation.request.kind();
         let raising = matches!(kind, OperationKind::Authorize | OperationKind::Increment);
         match manner {
             _ if kind == OperationKind::Inquire => self.scene.answer(operation, Outcome::NotFound),
-            Manner::ApprovesPart(part) if raising => {
+            Reply::ApprovesPart(part) if raising => {
                 let (Request::Authorize { amount: asked, .. } | Request::Increment { new_total: asked, .. }) =
                     operation.request
                 else {
@@ -252,11 +254,11 @@ impl Drive {
                 };
                 self.scene.answer(operation, outcome);
             }
-            Manner::Declines(class) if raising || kind == OperationKind::Decrement => {
+            Reply::Declines(class) if raising || kind == OperationKind::Decrement => {
                 self.scene.decline(operation, class);
             }
-            Manner::NeverReached if raising => self.scene.not_sent(operation),
-            Manner::Silent if raising => {}
+            Reply::NeverReached if raising => self.scene.not_sent(operation),
+            Reply::Silent if raising => {}
             _ => self.scene.approve(operation),
         }
     }
@@ -286,8 +288,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn the_cost_never_exceeds_what_is_authorized_for_any_course_of_the_meter(course in courses()) {
-        let mut drive = Drive::new(course);
+    fn the_cost_never_exceeds_what_is_authorized_for_any_course_of_the_meter(scenario in courses()) {
+        let mut drive = Drive::new(scenario);
         if drive.run(0) {
             let session = drive.scene.session();
             let payable = session.ended().expect("it is over").payable;
@@ -298,10 +300,10 @@ proptest! {
 
     #[test]
     fn not_even_a_charger_that_does_not_stop_makes_the_gate_take_more_than_is_authorized(
-        course in courses(),
+        scenario in courses(),
         lateness in 60_i64..2_000,
     ) {
-        let mut drive = Drive::new(course);
+        let mut drive = Drive::new(scenario);
         if drive.run(lateness) {
             let session = drive.scene.session();
             let payable = session.ended().expect("it is over").payable;
@@ -314,21 +316,21 @@ proptest! {
     }
 }
 
-/// The reserve is what makes the difference: without it the same course ends with a debt.
+/// The reserve is what makes the difference: without it the same scenario ends with a debt.
 #[test]
 fn without_a_reserve_the_same_course_ends_with_a_debt() {
-    let course = |stop_latency| Course {
+    let scenario = |stop_latency| Scenario {
         tariff: TARIFF.replace("0.14", "1.00"),
         power_kw: 350,
         first_hold_major: 30,
         stop_latency,
         stopping: 999,
-        stretches: vec![Stretch { seconds: 55, power: 1_000, lag: 0 }; 10],
-        manners: vec![(Manner::Approves, 0), (Manner::Declines(DeclineClass::Hard), 0), (Manner::Approves, 0)],
+        intervals: vec![Interval { seconds: 55, power: 1_000, lag: 0 }; 10],
+        replies: vec![(Reply::Approves, 0), (Reply::Declines(DeclineClass::Hard), 0), (Reply::Approves, 0)],
         increments_max: 10,
     };
     let owed = |stop_latency, lateness| {
-        let mut drive = Drive::new(course(stop_latency));
+        let mut drive = Drive::new(scenario(stop_latency));
         assert!(drive.run(lateness));
         drive.scene.session().payment.shortfall().minor
     };
@@ -340,23 +342,19 @@ fn without_a_reserve_the_same_course_ends_with_a_debt() {
 /// last reading, and the same time could be spent twice.
 #[test]
 fn funds_that_come_while_the_charger_is_quiet_do_not_make_its_silence_shorter() {
-    let reading_then_silence = [30, 2_000].map(|seconds| Stretch { seconds, power: 1_000, lag: 0 });
-    let course = Course {
+    let reading_then_silence = [30, 2_000].map(|seconds| Interval { seconds, power: 1_000, lag: 0 });
+    let scenario = Scenario {
         tariff: TARIFF.replace("0.14", "1.00"),
         power_kw: 150,
         first_hold_major: 10,
         stop_latency: 30,
         stopping: 999,
-        stretches: reading_then_silence.to_vec(),
-        manners: vec![
-            (Manner::Approves, 1),
-            (Manner::ApprovesPart(200), 18),
-            (Manner::Declines(DeclineClass::Hard), 0),
-        ],
+        intervals: reading_then_silence.to_vec(),
+        replies: vec![(Reply::Approves, 1), (Reply::ApprovesPart(200), 18), (Reply::Declines(DeclineClass::Hard), 0)],
         increments_max: 1,
     };
-    let first_hold = i64::from(course.first_hold_major) * 100;
-    let mut drive = Drive::new(course);
+    let first_hold = i64::from(scenario.first_hold_major) * 100;
+    let mut drive = Drive::new(scenario);
     assert!(drive.run(0));
     let session = drive.scene.session();
     assert_eq!(session.payment.shortfall().minor, 0, "nothing is owed beyond what was held");

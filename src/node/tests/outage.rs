@@ -23,14 +23,14 @@ impl ProcessorOutlet for Wire {
 }
 
 /// The shared state as the actors use it.
-struct Around {
+struct TownReach {
     node_config: Arc<NodeConfig>,
     now: Mutex<Now>,
     posted: Mutex<VecDeque<Input>>,
     random: AtomicU64,
 }
 
-impl Reach for Around {
+impl Reach for TownReach {
     fn now(&self) -> Now {
         *self.now.lock().unwrap()
     }
@@ -59,7 +59,7 @@ impl Reach for Around {
 
 struct Town {
     scene: Scene,
-    around: Arc<Around>,
+    reach_of_town: Arc<TownReach>,
     actors: BTreeMap<ProcessorId, (ProcessorActor, Arc<Wire>)>,
     key: u64,
 }
@@ -70,7 +70,7 @@ impl Town {
         node_config.routes.rcu(|_| Routes::default());
         let scene = Scene::in_house(MemoryStore::new(64), node_config.clone(), Scene::beginning());
         let (now, posted) = (Mutex::new(scene.now), Mutex::default());
-        let around = Arc::new(Around { node_config, now, posted, random: AtomicU64::new(1 << 20) });
+        let reach_of_town = Arc::new(TownReach { node_config, now, posted, random: AtomicU64::new(1 << 20) });
         scene.routes(|routes| {
             routes.registry.rules = ["acme-cards", "other-cards"]
                 .map(|name| crate::payment::routing::Rule {
@@ -85,10 +85,10 @@ impl Town {
                 })
                 .to_vec();
         });
-        let mut town = Town { scene, around, actors: BTreeMap::new(), key: 0 };
+        let mut town = Town { scene, reach_of_town, actors: BTreeMap::new(), key: 0 };
         for (number, name) in (1..).zip(["acme-cards", "other-cards"]) {
             let id = ProcessorId::new(name).unwrap();
-            let (reach, wire) = (town.around.clone(), Arc::new(Wire::default()));
+            let (reach, wire) = (town.reach_of_town.clone(), Arc::new(Wire::default()));
             let mut actor = ProcessorActor::new(id.clone(), reach);
             let (connection, outlet) = (ConnectionId(number), wire.clone());
             actor.connect(Connected { connection, outlet, capabilities: capabilities() });
@@ -103,7 +103,7 @@ impl Town {
     fn pump(&mut self) {
         loop {
             let operations = std::mem::take(&mut self.scene.operations);
-            let posted = self.around.posted.lock().unwrap().pop_front();
+            let posted = self.reach_of_town.posted.lock().unwrap().pop_front();
             if operations.is_empty() && posted.is_none() {
                 return;
             }
@@ -118,7 +118,7 @@ impl Town {
 
     fn pass(&mut self, seconds: i64) {
         self.scene.pass(seconds);
-        *self.around.now.lock().unwrap() = self.scene.now;
+        *self.reach_of_town.now.lock().unwrap() = self.scene.now;
         for (actor, _) in self.actors.values_mut() {
             actor.sweep();
         }
