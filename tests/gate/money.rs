@@ -272,7 +272,6 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         bytes.clear();
         forged.send(&answer(1, &authorize, approved(eur(2_000))), Mono(1), &mut bytes).unwrap();
         forger.pipe.out().extend(bytes);
-        while !forger.turn().await.unwrap() {}
         assert_eq!(goodbye(&mut forger).await, 110);
 
         // Another processor's answer, an unknown operation, another hold.
