@@ -15,10 +15,12 @@
 //! | 5 | [`node`] |
 //! | 6 | [`actors`] |
 //! | 7 | [`transport`] |
-//! | 8 | [`console`], [`sim`] |
+//! | 8 | [`sim`] |
 //! | 9 | [`config`] |
-//! | 10 | [`app`] |
-//! | 11 | [`cli`], [`manual`] |
+//! | 10 | [`api`] |
+//! | 11 | [`web`] |
+//! | 12 | [`app`] |
+//! | 13 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]
 // Refusals are typed, and a broken invariant is stated by `expect`; a bare unwrap does neither.
@@ -27,12 +29,12 @@
 pub mod account;
 pub mod accounting;
 pub mod actors;
+pub mod api;
 pub mod app;
 pub mod billing;
 pub mod charger;
 pub mod cli;
 pub mod config;
-pub mod console;
 pub mod host;
 pub mod journal;
 pub mod ledger;
@@ -49,4 +51,5 @@ pub mod tariff;
 pub mod transport;
 pub mod units;
 pub mod version;
+pub mod web;
 pub mod wire;

@@ -39,7 +39,7 @@ pub use settings::{ListenerSettings, Settings, shards_of};
 pub use tariff_resolver::{Assigned, NoTariffs};
 
 /// What is going on, gathered from the shards.
-pub use crate::console::{Figures, Money, ask_all};
+pub use crate::api::{Figures, Money, ask_all};
 
 /// How the process ends when the disk fails: `EX_TEMPFAIL` of sysexits.h, one of the documented exit codes.
 pub const DISK_FAILED: i32 = 75;

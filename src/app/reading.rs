@@ -2,7 +2,7 @@
 
 use super::gate::StartError;
 use super::tariff_resolver::NoTariffs;
-use crate::console::Views;
+use crate::api::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
 use crate::node::node_config::{NodeConfig, TariffResolver};
 use crate::node::offline_authorizations::OfflineAuthorizations;

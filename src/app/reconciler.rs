@@ -1,8 +1,8 @@
 //! Matches settlement batches with captures and refunds, on a thread of its own: it reads every session.
 
 use crate::actors::directory::Directory;
+use crate::api::{Due, Views};
 use crate::billing::reconciliation::lay::Verdict;
-use crate::console::{Due, Views};
 use crate::journal::Archive;
 use crate::node::shard::Input;
 use std::sync::Arc;

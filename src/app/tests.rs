@@ -3,8 +3,8 @@
 use super::{Data, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
 use crate::actors::shard_actor::Look;
 use crate::actors::snapshot_scheduler::Backup;
+use crate::api::{self, Filter, Page, Request, SessionRow, Views};
 use crate::app::Figures;
-use crate::console::{self, Filter, Page, Request, SessionRow, Views};
 use crate::host::SystemClock;
 use crate::journal::{self, Layout, backup};
 use crate::node::shard::Shard;
@@ -164,7 +164,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     }));
     assert!(gate.directory().shards()[0].try_send(look).is_ok());
     let views = patiently().with_patience(Duration::from_millis(50));
-    let get = |path: &str| console::get(&views, &Request { path: path.to_owned(), ..Request::default() });
+    let get = |path: &str| api::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
     let id = silent.trim_start_matches("ses_");
     for path in [
@@ -201,6 +201,6 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     assert_eq!(get(&format!("sessions/{never}")).map(|_| ()).unwrap_err().status, 404);
 
     drop(go_on);
-    assert!(console::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
+    assert!(api::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
     gate.stop();
 }

@@ -2,7 +2,7 @@
 
 use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
-use crate::console::{
+use crate::api::{
     AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
 };
 use crate::units::{Typed, counted};

@@ -297,7 +297,7 @@ fn cents(minor: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::console::{Figures, Money};
+    use crate::api::{Figures, Money};
     use crate::sim::fleet::FleetReport;
 
     #[test]

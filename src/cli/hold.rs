@@ -2,7 +2,7 @@
 
 use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
-use crate::console::{
+use crate::api::{
     HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
 };
 use crate::units::Typed;

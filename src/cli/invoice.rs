@@ -3,8 +3,8 @@
 use super::look::{List, Source, Which, give, moment};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
+use crate::api::{InvoiceRow, SeriesRow, segment};
 use crate::billing::invoice::{Issued, verify_series};
-use crate::console::{InvoiceRow, SeriesRow, segment};
 use crate::units::counted;
 use rust_decimal::Decimal;
 use std::fs::File;

@@ -3,7 +3,7 @@
 use super::look::{Source, Which, give, table};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
-use crate::console::{BooksSummary, TrialView};
+use crate::api::{BooksSummary, TrialView};
 use crate::units::counted;
 use serde_json::Value;
 

@@ -1,11 +1,12 @@
 //! Where verbs that show things get them from: a running gate, or its data when none runs.
 
 use super::{CliError, Exit, Output};
+use crate::api::{self, Refused, Request, Views};
 use crate::app;
-use crate::console::{self, ConsoleEndpoint, ENDPOINT_FILE, Refused, Request, Views};
 use crate::journal::DataDir;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::units::visible;
+use crate::web::{ConsoleEndpoint, ENDPOINT_FILE};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +35,7 @@ pub enum Source {
 }
 
 /// Longer than the gate waits for its shards, so that its answer names those without one.
-const TIMEOUT: Duration = console::TIMEOUT.saturating_add(Duration::from_secs(15));
+const TIMEOUT: Duration = api::TIMEOUT.saturating_add(Duration::from_secs(15));
 
 /// The folder below which `serve` and `demo` keep their things, each in one of its own.
 const COMMON: &str = "./.wattstile";
@@ -201,9 +202,9 @@ impl Source {
             Source::Reading(views) => {
                 let query: BTreeMap<String, String> =
                     query.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-                match console::get(views, &Request { path: path.to_owned(), query }) {
-                    Ok(console::Answer::Json(document)) => Ok(document.to_string()),
-                    Ok(console::Answer::Text(_, text)) => Ok(text),
+                match api::get(views, &Request { path: path.to_owned(), query }) {
+                    Ok(api::Answer::Json(document)) => Ok(document.to_string()),
+                    Ok(api::Answer::Text(_, text)) => Ok(text),
                     Err(refused) => Err(refusal(refused)),
                 }
             }
@@ -216,10 +217,10 @@ impl Source {
     }
 
     /// Matches a settlement file without booking it. A data directory without a running gate suffices.
-    pub fn preview(&self, whole: &console::BatchPart) -> Result<console::BatchView, CliError> {
+    pub fn preview(&self, whole: &api::BatchPart) -> Result<api::BatchView, CliError> {
         let document = match self {
             Source::Running(_) => self.post("settlement/preview", whole)?,
-            Source::Reading(views) => console::preview(views, whole.clone()).map_err(refusal)?,
+            Source::Reading(views) => api::preview(views, whole.clone()).map_err(refusal)?,
         };
         serde_json::from_value(document).map_err(CliError::failed)
     }

@@ -2,7 +2,7 @@
 
 use super::look::{List, Most, Which, give};
 use super::{CliError, Exit, Output};
-use crate::console::{Draining, ProcessorRow, ProcessorSheet, segment};
+use crate::api::{Draining, ProcessorRow, ProcessorSheet, segment};
 use crate::units::counted;
 use std::io::{self, Write};
 

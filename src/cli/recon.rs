@@ -7,11 +7,11 @@ use super::look::{Source, Which, give};
 use super::output::{BAD, GOOD, WARNING};
 use super::replay::skipped_rows;
 use super::{CliError, Exit, Output};
+use crate::api::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledSummary, SettledView};
 use crate::billing::reconciliation::table::{BadRows, Encoding, read_text};
 use crate::billing::reconciliation::{
     Batch, ColumnMap, CsvError, LineKind, Pair, Report, WhyExtra, read_ours, read_rows, reconcile,
 };
-use crate::console::{BatchRow, DiffersRow, ExtraRow, SettledRow, SettledSummary, SettledView};
 use crate::limits::{CONFIG_BYTES_MAX, SETTLEMENT_LINES_LISTED};
 use crate::units::{Amount, Currency, ProcessorId, TimeSpan, Timestamp, counted};
 use rust_decimal::Decimal;

@@ -3,7 +3,7 @@
 //! Without `NOTIFY_SOCKET` nothing is sent. A send error is logged and not fatal.
 
 use crate::actors::directory::Directory;
-use crate::console::Figures;
+use crate::api::Figures;
 use crate::transport::Live;
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsStr;

@@ -2,8 +2,8 @@
 
 use super::look::{List, Source, Which, cost, give, kwh, moment, table};
 use super::{CliError, Exit, Output};
+use crate::api::{SESSION_STATES, SessionRow, SessionSheet, segment};
 use crate::billing::duration;
-use crate::console::{SESSION_STATES, SessionRow, SessionSheet, segment};
 use crate::units::counted;
 use rust_decimal::Decimal;
 use serde_json::Value;

@@ -2,7 +2,7 @@
 
 use super::look::{List, Most, Which};
 use super::{CliError, Exit, Output};
-use crate::console::ChargerRow;
+use crate::api::ChargerRow;
 
 /// Chargers.
 #[derive(Debug, clap::Args)]

@@ -5,9 +5,10 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
+use wattstile::api::{Answer, Request, Views, get};
 use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::billing::verify_receipt;
-use wattstile::console::{Answer, Console, Listening, Request, Views, get};
+use wattstile::web::{Console, Listening};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const TIMEOUT: Duration = Duration::from_secs(90);

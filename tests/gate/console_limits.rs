@@ -8,10 +8,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use wattstile::console::{Console, Listening};
 use wattstile::journal::{DataDir, Layout, SledStore, Store};
 use wattstile::limits;
 use wattstile::transport::descriptors;
+use wattstile::web::{Console, Listening};
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wattstile::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use wattstile::sim::rng::Rng;
+use wattstile::web::{ConsoleEndpoint, ENDPOINT_FILE};
 
 /// How often it is killed; more by `WATTSTILE_DEMO_KILLS`.
 fn kills() -> u32 {

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use wattstile::actors::shard_actor::Look;
+use wattstile::api::Views;
 use wattstile::app::demo::{Demo, DemoSettings};
-use wattstile::console::{Console, Listening, Views};
+use wattstile::web::{Console, Listening};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const TIMEOUT: Duration = Duration::from_secs(90);

@@ -28,12 +28,13 @@ const FLOORS: &[(&str, u8)] = &[
     ("node", 5),
     ("actors", 6),
     ("transport", 7),
-    ("console", 8),
     ("sim", 8),
     ("config", 9),
-    ("app", 10),
-    ("cli", 11),
-    ("manual", 11),
+    ("api", 10),
+    ("web", 11),
+    ("app", 12),
+    ("cli", 13),
+    ("manual", 13),
 ];
 
 /// Floor 0 is one module with three entries; metrics are names that all modules may use.
@@ -48,9 +49,9 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["transport"]),
     ("rcgen", &["transport"]),
     ("x509_parser", &["transport"]),
-    ("axum", &["console"]),
-    ("hyper", &["console"]),
-    ("hyper_util", &["console"]),
+    ("axum", &["web"]),
+    ("hyper", &["web"]),
+    ("hyper_util", &["web"]),
     ("clap", &["cli"]),
 ];
 

@@ -1,13 +1,13 @@
 //! `recon import`: sends a settlement file to the gate, and shows the bookings.
 
 use super::read_batch;
+use crate::api::{BatchLine, BatchPart, BatchView, LineRow};
 use crate::billing::reconciliation::table::BadRows;
 use crate::billing::reconciliation::{BatchFault, SettlementLine};
 use crate::cli::look::{Source, give};
 use crate::cli::output::{BAD, WARNING};
 use crate::cli::replay::skipped_rows;
 use crate::cli::{CliError, Exit, Output};
-use crate::console::{BatchLine, BatchPart, BatchView, LineRow};
 use crate::limits::{SETTLEMENT_LINES_LISTED, SETTLEMENT_LINES_PER_PART, SETTLEMENT_PREVIEW_BYTES_MAX};
 use crate::units::{Currency, ProcessorId, Timestamp, counted};
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! `recon revert`: an imported batch is taken back.
 
 use super::import::{known, wait_for};
+use crate::api::{BatchRow, BatchView, RevertBatch};
 use crate::cli::look::{Source, give};
 use crate::cli::{CliError, Exit, Output};
-use crate::console::{BatchRow, BatchView, RevertBatch};
 use crate::units::{ProcessorId, counted};
 
 #[derive(Debug, clap::Args)]

@@ -6,11 +6,11 @@ mod samples;
 
 use super::super::own_gate::TemporaryFolder;
 use super::until_the_end;
+use crate::api::TrialView;
 use crate::cli::ledger::trial_balance;
 use crate::cli::look::{Source, Which};
 use crate::cli::tariff::one_tariff;
 use crate::cli::{CliError, Exit, Output};
-use crate::console::TrialView;
 use crate::sim::attack::{
     ATTACKERS, AttackReport, Attacker, Attackers, Checker, Honest, HonestSettings, Trouble, Ways, named, reformed,
 };

@@ -10,7 +10,6 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wattstile::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use wattstile::journal::{DataDir, Layout};
 use wattstile::message::Subject;
 use wattstile::sim::pipe::Dialler;
@@ -19,6 +18,7 @@ use wattstile::transport::pki::{Certified, Reason, Validity};
 use wattstile::transport::pki_folder::PkiFolder;
 use wattstile::transport::{Connector, Trust};
 use wattstile::units::{Clock, TimeSpan, Timestamp};
+use wattstile::web::{ConsoleEndpoint, ENDPOINT_FILE};
 
 /// 0.50 to start, 0.42 per kWh, and 21 % on top.
 pub const TARIFF: &str = r#"{

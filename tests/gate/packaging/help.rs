@@ -100,11 +100,9 @@ fn health_tells_ready_from_not_running() {
 #[test]
 fn health_of_a_gate_that_starts_is_a_failure_that_says_how_far_it_is() {
     let starting = Box::new(|| "7 of 9 snapshots taken in".to_owned());
-    let console = wattstile::console::Console::listen(
-        wattstile::console::Listening::on(([127, 0, 0, 1], 0).into(), None),
-        starting,
-    )
-    .unwrap();
+    let console =
+        wattstile::web::Console::listen(wattstile::web::Listening::on(([127, 0, 0, 1], 0).into(), None), starting)
+            .unwrap();
     let address = console.address.to_string();
     let ran = Command::new(WATTSTILE).args(["health", "--console", &address]).output().unwrap();
     let told = String::from_utf8_lossy(&ran.stdout);

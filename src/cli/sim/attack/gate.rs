@@ -1,7 +1,6 @@
 //! The gate that is attacked: a process of its own, with everything that it needs in one folder.
 
 use crate::cli::{CliError, Exit};
-use crate::console::{ConsoleEndpoint, ENDPOINT_FILE};
 use crate::host::wall_clock;
 use crate::sim::attack::{ATTACKERS, Attacker, ConsoleWay, Ways};
 use crate::sim::pace::FastClock;
@@ -9,6 +8,7 @@ use crate::tariff::Tariff;
 use crate::transport::Trust;
 use crate::transport::pki_folder::PkiFolder;
 use crate::units::Currency;
+use crate::web::{ConsoleEndpoint, ENDPOINT_FILE};
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

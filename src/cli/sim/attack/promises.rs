@@ -1,8 +1,8 @@
 //! What a gate promises under attack, and whether it kept it.
 
 use super::samples::Sampled;
+use crate::api::TrialView;
 use crate::cli::output::{BAD, GOOD};
-use crate::console::TrialView;
 use crate::sim::attack::{AttackReport, HonestReport};
 use crate::sim::fleet::FleetReport;
 use crate::sim::processor::{ServiceReport, Violations};

@@ -1,8 +1,8 @@
 //! Orders of operators: an account is opened, money is put on it, a session is stopped.
 
 use super::accounts::AccountSheet;
-use super::api::Refused;
 use super::batch_orders;
+use super::documents::Refused;
 use super::money;
 use super::path::segments;
 use super::sessions;

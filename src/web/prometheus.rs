@@ -1,8 +1,6 @@
 //! State of a gate at the moment of a scrape, in Prometheus's text format.
 
-use super::figures::Figures;
-use super::resources::ProcessorRow;
-use super::views::Views;
+use crate::api::{Figures, ProcessorRow, Views};
 use crate::ledger::Name;
 use crate::metrics::{
     CAPTURED, Collector, DISPUTED, ENERGY_DELIVERED, HOLDS_OUTSTANDING, IN_DOUBT_OPERATIONS, LEDGER_IMBALANCE, Metric,

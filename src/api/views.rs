@@ -130,7 +130,7 @@ impl Views {
     }
 
     /// Sends the same request to every shard.
-    pub(super) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
+    pub(crate) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
         match &self.shards {
             Shards::Running(directory) => {
                 Heard { answers: ask_these(directory, .., self.timeout, question), ..unheard(directory) }
@@ -301,7 +301,7 @@ pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, timeout: Duration) -> Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::{Request, get};
+    use super::super::documents::{Request, get};
     use super::*;
 
     #[test]

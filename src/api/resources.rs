@@ -214,7 +214,7 @@ impl Views {
     }
 
     /// Every processor of a running gate: there are few, and metrics tell of all.
-    pub(super) fn all_processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
+    pub fn all_processors(&self) -> Result<Vec<ProcessorRow>, Unanswered> {
         let (mut page, mut rows) = (Page::first(LIST_ITEMS_MAX), Vec::new());
         loop {
             let Paged { items, next } = self.processors(&page)?;

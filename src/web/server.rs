@@ -1,11 +1,10 @@
 //! The HTTP server: loopback only, a token for everything but health and metrics, a thread of its own; and beside it,
 //! where it is configured, a listener for probes that answers only health and metrics, to all clients.
 
-use super::api::{self, Answer, Refused, Request};
 use super::connections::{self, Asked};
 use super::hosts::Hosts;
 use super::prometheus;
-use super::views::Views;
+use crate::api::{Answer, Refused, Request, Views, get, post};
 use crate::host::{Durability, replace_file};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
@@ -314,8 +313,8 @@ async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyp
         }
         Some(path) => match shared.views.get() {
             None => Err(shared.not_yet()),
-            Some(views) if head.method == Method::GET => api::get(views, &Request { path: path.to_owned(), query }),
-            Some(views) if head.method == Method::POST => super::orders::post(views, path, &body).map(Answer::Json),
+            Some(views) if head.method == Method::GET => get(views, &Request { path: path.to_owned(), query }),
+            Some(views) if head.method == Method::POST => post(views, path, &body).map(Answer::Json),
             Some(_) => Err(Refused::new(405, "GET or POST")),
         },
     });

@@ -2,7 +2,7 @@
 //!
 //! A dry run is the decision itself, made on a copy: it reports exactly the requests of a real run.
 
-use super::api::Refused;
+use super::documents::Refused;
 use super::orders::TIMEOUT;
 use super::resources::words;
 use super::views::Views;

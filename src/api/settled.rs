@@ -2,8 +2,8 @@
 //!
 //! A report shows the booking of each line, which the register of batches keeps line by line.
 
-use super::api::Refused;
 use super::batches::{batch_row, older_row};
+use super::documents::Refused;
 use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::accounting::settlement::{self, moved};

@@ -1,9 +1,9 @@
-//! Overviews of a gate for operators: views gathered from shards and archive, and the HTTP API that returns them.
+//! What operators ask and order: typed queries, answered from shards and archive, and typed commands to the actors.
 //!
 //! ```text
 //!   shards ──Look──┐
-//!                  ├─▶ Views ─▶ api (path ─▶ JSON document) ─┬─▶ server (HTTP, loopback, token)
-//!   archive ───────┘                                         └─▶ the command line, also without a running gate
+//!                  ├─▶ Views ─▶ documents ─┬─▶ web (HTTP)
+//!   archive ───────┘                       └─▶ the command line, also without a running gate
 //! ```
 //!
 //! A shard that does not answer in time, and an archive that cannot be read, never count as "there is none": the
@@ -13,30 +13,26 @@
 //! to the actors like those of other sources.
 
 mod accounts;
-mod api;
 mod batch_orders;
 mod batches;
-mod connections;
+mod documents;
 mod figures;
-mod hosts;
 mod invoices;
 mod ledger;
 mod money;
 mod orders;
 mod paging;
 mod path;
-mod prometheus;
 mod resources;
-mod server;
 mod sessions;
 mod settled;
 mod timeline;
 mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
-pub use api::{Answer, Refused, Request, get};
 pub use batch_orders::{BatchLine, BatchPart, RevertBatch, preview};
 pub use batches::{BatchView, Due, LineRow};
+pub use documents::{Answer, Refused, Request, get};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};
@@ -46,7 +42,6 @@ pub use orders::{Promotion, TopUp, post};
 pub use paging::{Page, Paged};
 pub use path::segment;
 pub use resources::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
-pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};
 pub use sessions::{Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{
     BatchPlace, BatchRow, DiffersRow, ExtraRow, GRACE, LinePlace, Report, SettledRow, SettledSummary, SettledView,

@@ -2,7 +2,7 @@
 //! browser send requests here under a name of its own that resolves to the loopback; such requests are refused by
 //! their name.
 
-use super::api::Refused;
+use crate::api::Refused;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 use std::net::{IpAddr, SocketAddr};

@@ -1,6 +1,6 @@
 //! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
 
-use super::api::Refused;
+use super::documents::Refused;
 use super::views::Views;
 use crate::billing::reconciliation::LineKind;
 use crate::billing::reconciliation::register::{Line, Part};

@@ -73,7 +73,7 @@ impl Figures {
 
     /// Those of a gate with these books.
     #[cfg(test)]
-    pub(super) fn of_books(books: PartitionBooks) -> Figures {
+    pub(crate) fn of_books(books: PartitionBooks) -> Figures {
         Figures { books, ..Figures::default() }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! A cursor is the key in a text that callers hand back as it is: the list's name and the key, a checksum, base64.
 
-use super::api::{Refused, Request};
+use super::documents::{Refused, Request};
 use crate::limits::{LIST_ITEMS, LIST_ITEMS_MAX};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,6 +1,6 @@
 //! The books: the trial balance, and balances for other programs.
 
-use super::api::Refused;
+use super::documents::Refused;
 use super::paging::{Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::accounting::pages;

@@ -1,6 +1,6 @@
 //! Settlement batches one by one: brought, laid beside our operations, shown line by line, and taken back.
 
-use super::api::Refused;
+use super::documents::Refused;
 use super::paging::{Page, Paged};
 use super::settled::{BatchRow, KeptBatches};
 use super::views::{Unanswered, Views};

@@ -1,6 +1,6 @@
 //! Invoices and credit notes: lists, single documents, and checks of whole series.
 
-use super::api::Refused;
+use super::documents::Refused;
 use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::billing::invoice::{Digest, InvoiceNumber, Issued, OpenSeries, SeriesId, verify_series};
