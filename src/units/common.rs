@@ -6,9 +6,9 @@
 //! with many distinct values costs a little more than without the table, and is otherwise unaffected.
 
 use super::TariffHash;
+use hashbrown::HashSet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
