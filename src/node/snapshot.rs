@@ -13,22 +13,16 @@ use super::account::HostedAccount;
 use super::charger::HostedCharger;
 use super::encoding::encode;
 use super::hosted::{Arena, Hostable, Slot, Written};
-use super::partition::{Partition, Tally};
+use super::partition::Partition;
 use super::session::HostedSession;
 use super::shard::Shard;
-use crate::account::{Account, TopUp};
-use crate::accounting::posting::PartitionBooks;
-use crate::billing::invoice::{Requests, Series, SeriesId};
-use crate::billing::reconciliation::register::Register;
-use crate::charger::Charger;
+use crate::account::Account;
 use crate::journal::{Position, Sequence};
-use crate::payment::known_processor::Acquaintances;
 use crate::session::Session;
 use crate::tariff::Tariff;
-use crate::units::{Now, PartitionId, SessionId};
+use crate::units::{Now, PartitionId};
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The snapshot of a partition that is being taken.
@@ -70,20 +64,25 @@ pub enum Sweep {
     Done(Taken),
 }
 
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(borrow)]
-    tariffs: Vec<&'a str>,
-    chargers: Vec<Charger>,
-    sessions: Vec<Session>,
-    accounts: Vec<Account>,
-    tally: Tally,
-    books: PartitionBooks,
-    series: BTreeMap<SeriesId, Series>,
-    requests: Requests,
-    settlements: Register,
-    top_ups: BTreeMap<SessionId, TopUp>,
-    processors: Acquaintances,
+/// A reader of the parts of a snapshot, in their order. Cells are read one at a time: a million sessions are not held
+/// twice, and each is moved to its cell at once.
+struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    fn next<T: Deserialize<'a>>(&mut self) -> Result<T, String> {
+        let (part, rest) = postcard::take_from_bytes(self.0).map_err(|error| error.to_string())?;
+        self.0 = rest;
+        Ok(part)
+    }
+
+    /// The number of the cells that follow; each takes at least one byte.
+    fn count(&mut self) -> Result<usize, String> {
+        let count: usize = self.next()?;
+        match count <= self.0.len() {
+            true => Ok(count),
+            false => Err(format!("{count} cells in {} bytes", self.0.len())),
+        }
+    }
 }
 
 impl Shard {
@@ -140,36 +139,40 @@ impl Shard {
     pub fn restore(&mut self, partition: PartitionId, state: &[u8], now: Now) -> Result<(), String> {
         let (node_config, policy) = (Arc::clone(self.node_config()), Arc::clone(&self.node_config().policy));
         let partition = self.partition_mut(partition);
-        let read: Read<'_> = postcard::from_bytes(state).map_err(|error| error.to_string())?;
-        partition.tally = read.tally;
-        partition.books = read.books;
-        partition.series = read.series;
-        partition.requests = read.requests;
-        partition.settlements = read.settlements;
-        partition.top_ups.known = read.top_ups;
-        partition.processors = read.processors;
-        for (processor, known) in partition.processors.iter() {
-            node_config.remember(processor, known);
-        }
-        for source in read.tariffs {
+        let mut parts = Parts(state);
+        for source in parts.next::<Vec<&str>>()? {
             let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
             partition.pin(Arc::new(tariff));
         }
-        partition.reserve(read.chargers.len(), read.sessions.len());
-        for charger in read.chargers {
-            partition.insert_charger(HostedCharger::from_state(charger));
+        let chargers = parts.count()?;
+        partition.reserve(chargers, 0);
+        for _ in 0..chargers {
+            partition.insert_charger(HostedCharger::from_state(parts.next()?));
         }
-        for account in read.accounts {
+        let sessions = parts.count()?;
+        partition.reserve(0, sessions);
+        for _ in 0..sessions {
+            insert_session(partition, parts.next()?, |session, charger, tariff, zone| {
+                HostedSession::new(session, charger, tariff, zone, policy.clone(), now)
+            })?;
+        }
+        for _ in 0..parts.count()? {
+            let account: Account = parts.next()?;
             node_config.links.restore(&account);
             let hosted = HostedAccount::from_state(account);
             if let Some(id) = hosted.id().cloned() {
                 partition.insert_account(id, hosted);
             }
         }
-        for session in read.sessions {
-            insert_session(partition, session, |session, charger, tariff, zone| {
-                HostedSession::new(session, charger, tariff, zone, policy.clone(), now)
-            })?;
+        partition.tally = parts.next()?;
+        partition.books = parts.next()?;
+        partition.series = parts.next()?;
+        partition.requests = parts.next()?;
+        partition.settlements = parts.next()?;
+        partition.top_ups.known = parts.next()?;
+        partition.processors = parts.next()?;
+        for (processor, known) in partition.processors.iter() {
+            node_config.remember(processor, known);
         }
         Ok(())
     }
