@@ -248,6 +248,9 @@ pub const KEEPER_MAILBOX: usize = 512;
 /// Cells that a shard writes for a snapshot between other work: some 0.2 ms.
 pub const SNAPSHOT_CELLS_AT_ONCE: usize = 256;
 
+/// Receipts that chargers are to get again and that wait at a shard for the archive: 1 MiB.
+pub const RECEIPTS_UNFETCHED: usize = 16 * 1024;
+
 /// Closed sessions that may wait for the archive.
 pub const ARCHIVE_MAILBOX: usize = 4 * 1024;
 

@@ -84,6 +84,8 @@ pub struct Driver {
     unarchived: VecDeque<SessionId>,
     /// The same of pages of the books.
     unarchived_pages: VecDeque<(PartitionId, u64)>,
+    /// Receipts of archived sessions that chargers are to get, while the archiver has no room.
+    unfetched: VecDeque<(ChargerRef, SessionKey, SessionId)>,
     /// Partitions of which a snapshot is being taken; at most [`limits::SNAPSHOTS_UNDER_WAY`].
     snapshots: Vec<PartitionId>,
     /// When a piece of them was last written.
@@ -118,6 +120,7 @@ impl Driver {
             undelivered: VecDeque::new(),
             unarchived: VecDeque::new(),
             unarchived_pages: VecDeque::new(),
+            unfetched: VecDeque::new(),
             snapshots: Vec::new(),
             swept: None,
             refused: MAILBOX_REJECTED.counter(&["shard"]),
@@ -141,6 +144,7 @@ impl Driver {
             && self.undelivered.is_empty()
             && self.unarchived.is_empty()
             && self.unarchived_pages.is_empty()
+            && self.unfetched.is_empty()
     }
 
     /// The process begins: whatever was in flight is asked again.
@@ -394,12 +398,7 @@ impl Driver {
             Output::Numbered(numbered) => self.post(Input::Numbered(numbered), ports),
             Output::Callback { processor, callback, refused } => ports.acknowledge(&processor, callback, refused),
             Output::Archive(session) => self.archive(session, ports),
-            Output::ReceiptAgain(charger, key, session) => {
-                if ports.has_archive() {
-                    // No room: the charger asks again when it is back the next time.
-                    ports.archive(ToArchive::Receipt { charger, key, session });
-                }
-            }
+            Output::ReceiptAgain(charger, key, session) => self.fetch_receipt(charger, key, session, ports),
             // No room: what is not acknowledged the processor repeats.
             Output::LoadArchived(session, said) if ports.has_archive() => {
                 ports.archive(ToArchive::LoadArchived { session, said });
@@ -455,6 +454,15 @@ impl Driver {
         }
     }
 
+    /// Has the archiver send a charger a receipt again. A charger that stays connected does not ask twice, so the request waits
+    /// for room; where too many wait, the charger gets its receipt when it connects the next time.
+    fn fetch_receipt<P: Ports>(&mut self, charger: ChargerRef, key: SessionKey, session: SessionId, ports: &mut P) {
+        let fetched = !ports.has_archive() || ports.archive(ToArchive::Receipt { charger, key, session });
+        if !fetched && self.unfetched.len() < limits::RECEIPTS_UNFETCHED {
+            self.unfetched.push_back((charger, key, session));
+        }
+    }
+
     /// Hands a full page of the books to the archiver, which acknowledges it when it is durable there. Without an archive
     /// nothing could read it later: it is let go of.
     fn archive_page<P: Ports>(&mut self, partition: PartitionId, number: u64, ports: &mut P) {
@@ -480,6 +488,11 @@ impl Driver {
         for _ in 0..self.unarchived_pages.len() {
             if let Some((partition, number)) = self.unarchived_pages.pop_front() {
                 self.archive_page(partition, number, ports);
+            }
+        }
+        for _ in 0..self.unfetched.len().min(limits::ARCHIVE_MAILBOX) {
+            if let Some((charger, key, session)) = self.unfetched.pop_front() {
+                self.fetch_receipt(charger, key, session, ports);
             }
         }
         for _ in 0..self.undelivered.len() {
