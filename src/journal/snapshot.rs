@@ -159,8 +159,12 @@ impl Snapshots {
         let before = table.newest.last(partition);
         match &self.place {
             Where::Memory(memory) => {
+                let mut memory = memory.lock().expect("no holder panics");
+                if memory.is_full {
+                    return Err(Failure::Full { path: "memory".into() });
+                }
                 let state: Vec<u8> = state.iter().flat_map(AsRef::as_ref).copied().collect();
-                memory.lock().expect("no holder panics").write(partition, sequence, state);
+                memory.write(partition, sequence, state);
                 table.older.set_last(partition, before);
             }
             Where::Directory(dir) => {
@@ -224,6 +228,13 @@ impl Snapshots {
     pub fn is_settled(&self, partition: PartitionId, sequence: Sequence) -> bool {
         let table = self.table();
         table.newest.last(partition) == sequence && table.older.last(partition) == sequence
+    }
+
+    /// Lets writing fail for want of room, or not, for simulation: only in memory.
+    pub fn set_full(&self, is_full: bool) {
+        if let Where::Memory(memory) = &self.place {
+            memory.lock().expect("no holder panics").is_full = is_full;
+        }
     }
 
     /// Flips a bit of a partition's newest one, for simulation: only in memory, and only while all kept ones of the

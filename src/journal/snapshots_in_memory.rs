@@ -15,6 +15,8 @@ const KEPT: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct InMemory {
     kept: BTreeMap<PartitionId, Vec<Kept>>,
+    /// Whether there is no room for another.
+    pub is_full: bool,
 }
 
 #[derive(Debug)]

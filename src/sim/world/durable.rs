@@ -84,7 +84,7 @@ impl TariffResolver for Arc<Tariffs> {
 const SNAPSHOTS_EVERY: Duration = Duration::from_secs(600);
 
 /// Bytes that the log may take where anything may go wrong: often so few that it is full now and then.
-const LOG_BYTES: [u64; 3] = [96 << 10, 512 << 10, 512 << 20];
+const LOG_BYTES: [u64; 4] = [12 << 10, 96 << 10, 512 << 10, 512 << 20];
 
 const ZONE: &str = "Europe/Amsterdam";
 

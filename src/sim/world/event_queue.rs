@@ -37,6 +37,8 @@ pub(super) enum Event {
     Strike(Fault),
     /// A disk that was full has room again.
     Room,
+    /// The disk of the snapshots, that was full, has room again.
+    SnapshotRoom,
     /// The gate's wall clock is set right again.
     ClockRight,
     /// An archived session that was damaged is brought back from a backup.

@@ -38,6 +38,12 @@ impl World {
                 controller.line.is_some_and(|line| self.cut(line))
             }
             Fault::Replaced => self.replace_charger(roll),
+            Fault::SnapshotDiskFull => {
+                self.durable.snapshots.set_full(true);
+                let room = MINUTE + self.weather.rng().below(3 * HOUR);
+                self.events.after(room, Event::SnapshotRoom);
+                true
+            }
             Fault::ProcessorOffline => {
                 let place = usize::try_from(roll % self.processors.len() as u64).unwrap_or(0);
                 self.processors[place].offline_until = self.events.now() + self.weather.rng().below(HOUR / 2);
@@ -56,7 +62,8 @@ impl World {
             | Fault::Corrupt
             | Fault::Processor
             | Fault::Aftermath
-            | Fault::SnapshotRot => false,
+            | Fault::SnapshotRot
+            | Fault::SlowSnapshots => false,
         };
         if struck {
             self.weather.happened(fault);

@@ -86,6 +86,10 @@ faults! {
     ArchiveRot = 22, "archive-rot", Often::Seconds(3_600);
     /// A charger is reset or replaced: it has no sessions, and perhaps another meter.
     Replaced = 23, "replaced", Often::Seconds(1_200);
+    /// The disk of the snapshots is full for up to three hours: the log grows beyond its bound.
+    SnapshotDiskFull = 24, "snapshot-disk-full", Often::Seconds(9_000);
+    /// A shard goes on with a snapshot only after up to ten minutes: the log comes to its bound meanwhile.
+    SlowSnapshots = 25, "slow-snapshots", Often::PerMillion(100_000);
 }
 
 /// Which faults there may be.

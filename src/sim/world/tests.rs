@@ -1,6 +1,7 @@
 //! Worlds that run with the tests: few, small, with all faults.
 
 use super::*;
+use crate::message::Code;
 use crate::node::planted::{self, Bug};
 
 fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
@@ -82,4 +83,17 @@ fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
     world.events.after(1, event_queue::Event::Calm(true));
     world.run_until(2 * 60_000 + 10_000);
     assert!(is_connected(&world));
+}
+
+/// While snapshots are taken, a log at its bound takes nothing: what waited too long is refused, and nothing is lost.
+#[test]
+fn a_log_at_its_bound_refuses_new_sessions_and_loses_nothing() {
+    let (mut refused, mut receipts) = (0, 0);
+    for seed in 100..110 {
+        let report = world(seed, 300, 16, Faults::NONE.with(Fault::SlowSnapshots));
+        is_good(&report);
+        refused += report.starts_refused.get(&Code::Busy.number()).copied().unwrap_or(0);
+        receipts += report.receipts;
+    }
+    assert!(refused > 0 && receipts > 100, "{refused} refused, {receipts} receipts");
 }

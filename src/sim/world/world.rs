@@ -278,6 +278,7 @@ impl World {
             }
             Event::Start => self.start(),
             Event::Room => self.disk.repair(),
+            Event::SnapshotRoom => self.durable.snapshots.set_full(false),
             Event::ClockRight => self.clock_off = 0,
             Event::Mend => self.mend(),
             Event::Calm(_) if self.resting => {}
@@ -314,6 +315,7 @@ impl World {
         for (wake, after) in process.take_wakes() {
             let delay = match wake {
                 Wake::Archive => 0,
+                Wake::Sweep(_) if self.weather.strikes(Fault::SlowSnapshots) => self.rng.below(10 * MINUTE),
                 Wake::Sweep(_) => self.rng.below(SWEEP_DELAY),
             };
             let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
@@ -458,6 +460,7 @@ impl World {
         if calm {
             self.clock_off = 0;
             self.disk.repair();
+            self.durable.snapshots.set_full(false);
             self.power_fails = false;
             self.reconnect();
         }
