@@ -103,7 +103,7 @@ impl TopUp {
 
     /// One step of the payment; what is approved is captured at once.
     pub fn step(&self, command: payment::Command, now: Now, policy: &Policy) -> Step {
-        self.follow_up(payment::decide(&self.payment, command, now, policy), now, policy)
+        self.follow_up(payment::decide_ahead(&self.payment, command, now, policy), now, policy)
     }
 
     /// After a replay: repeats the request in progress.
@@ -111,12 +111,11 @@ impl TopUp {
         self.follow_up(payment::resume(&self.payment, now, policy), now, policy)
     }
 
-    fn follow_up(&self, decided: payment::Decision, now: Now, policy: &Policy) -> Step {
-        let mut step = Step { events: decided.events, effects: decided.effects };
+    fn follow_up(&self, decided: payment::Decided<'_>, now: Now, policy: &Policy) -> Step {
+        let payment::Decided { decision, after } = decided;
+        let mut step = Step { events: decision.events, effects: decision.effects };
         let approved = step.events.iter().any(|event| matches!(event, payment::Event::Approved { .. }));
         if approved {
-            let mut after = self.payment.clone();
-            step.events.iter().for_each(|event| payment::apply(&mut after, event));
             let capture = payment::Command::Capture { owed: self.amount, extent: Extent::Final };
             let decided = payment::decide(&after, capture, now, policy);
             step.events.extend(decided.events);

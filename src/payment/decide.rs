@@ -1,20 +1,28 @@
 //! Decisions of a payment. Pure: reads the state and changes nothing. All guards on money are here and use reserved
 //! amounts, so two commands that are possible only one at a time are never both accepted.
 
-use super::draft::Draft;
+use super::draft::{Decided, Draft};
 use super::{
     Ask, Command, Credential, Decision, Effect, Ending, Event, Extent, Hold, HoldCapabilities, OperationKind, Ordinal,
     Payment, Policy, Rejection, Stage, VoidReason,
 };
 use crate::limits::HOLDS_PER_SESSION;
 use crate::units::{Amount, Now, ProcessorId};
+use std::borrow::Cow;
 
 /// Decides one command. A refused command has no events and one [`Effect::Refuse`].
 pub fn decide(payment: &Payment, command: Command, now: Now, policy: &Policy) -> Decision {
+    decide_ahead(payment, command, now, policy).decision
+}
+
+/// The same, with the payment as it will be.
+pub fn decide_ahead<'a>(payment: &'a Payment, command: Command, now: Now, policy: &'a Policy) -> Decided<'a> {
     let mut draft = Draft::new(payment, now, policy);
     match run(&mut draft, command) {
         Ok(()) => draft.decided(),
-        Err(rejection) => Decision::reply(Effect::Refuse(rejection)),
+        Err(rejection) => {
+            Decided { decision: Decision::reply(Effect::Refuse(rejection)), after: Cow::Borrowed(payment) }
+        }
     }
 }
 

@@ -11,6 +11,15 @@ use crate::limits::OPERATIONS_PER_SESSION;
 use crate::units::{Amount, Now, TimeSpan};
 use std::borrow::Cow;
 
+/// A decision, and the payment as its events make it: who reacts to both need not apply the events again.
+#[derive(Debug)]
+pub struct Decided<'a> {
+    /// The decision.
+    pub decision: Decision,
+    /// The payment after its events; the payment itself when there are none.
+    pub after: Cow<'a, Payment>,
+}
+
 pub(super) struct Draft<'a> {
     state: Cow<'a, Payment>,
     decision: Decision,
@@ -28,8 +37,8 @@ impl<'a> Draft<'a> {
         &self.state
     }
 
-    pub(super) fn decided(self) -> Decision {
-        self.decision
+    pub(super) fn decided(self) -> Decided<'a> {
+        Decided { decision: self.decision, after: self.state }
     }
 
     /// Records a fact.

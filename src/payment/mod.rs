@@ -58,7 +58,8 @@ mod view;
 pub use apply::apply;
 pub use capabilities::HoldCapabilities;
 pub use credential::Shown;
-pub use decide::decide;
+pub use decide::{decide, decide_ahead};
+pub use draft::Decided;
 pub use event::{Ask, Event, NotExecutedCause, Source, UnknownCause};
 pub use operation::{
     Answer, CallbackId, Capabilities, Credential, CredentialKind, Decline, DeclineClass, Notification,

@@ -1,7 +1,7 @@
 //! After replay: repeats the requests in progress.
 
-use super::draft::Draft;
-use super::{Decision, Event, Ordinal, Payment, Phase, Policy, UnknownCause};
+use super::draft::{Decided, Draft};
+use super::{Event, Ordinal, Payment, Phase, Policy, UnknownCause};
 use crate::units::Now;
 
 /// The decision of a payment after its events were replayed, to be applied, journaled and sent like any other.
@@ -11,7 +11,7 @@ use crate::units::Now;
 /// sent. A payment without operations in progress decides nothing.
 ///
 /// An owner that omits this call loses only time: the timers that [`Payment::arm`] starts lead to the same steps.
-pub fn resume(payment: &Payment, now: Now, policy: &Policy) -> Decision {
+pub fn resume<'a>(payment: &'a Payment, now: Now, policy: &'a Policy) -> Decided<'a> {
     let mut draft = Draft::new(payment, now, policy);
     let operations: Vec<Ordinal> = payment.live_operations().iter().map(|operation| operation.number).collect();
     for operation in operations {

@@ -114,7 +114,7 @@ pub(super) fn is_short(session: &Session, ctx: &Context<'_>) -> bool {
 pub(super) fn renew(session: &Session, payment: &Payment, ctx: &Context<'_>) -> Option<payment::Decision> {
     let reserve = ahead(session, None, ctx.policy.stop_latency, ctx)?;
     let running = running_cost(session, ctx);
-    ask(session, payment, running, Burn::average(session, running), reserve, ctx)
+    ask(session, payment, running, Burn::average(session, running), reserve, ctx).map(|decided| decided.decision)
 }
 
 pub(super) fn stop(reason: StopReason, decision: Decision, ctx: &Context<'_>) -> Decision {
@@ -207,21 +207,21 @@ impl Burn {
 
 /// Requests a higher total, as the payment machine decides it. Its refusal means that no more can be requested: the
 /// energy is stopped when the funds run out.
-fn ask(
+fn ask<'a>(
     session: &Session,
-    payment: &Payment,
+    payment: &'a Payment,
     running: Cost,
     burn: Burn,
     reserve: Cost,
-    ctx: &Context<'_>,
-) -> Option<payment::Decision> {
+    ctx: &'a Context<'_>,
+) -> Option<payment::Decided<'a>> {
     let total = total_to_ask(session, payment, running, burn, reserve, ctx).ok()?;
     if total <= payment.authorized().minor {
         return None;
     }
     let command = payment::Command::IncreaseTo(Amount::new(total, payment.currency()));
-    let decided = payment::decide(payment, command, ctx.now, &ctx.policy.payment);
-    (!decided.events.is_empty()).then_some(decided)
+    let decided = payment::decide_ahead(payment, command, ctx.now, &ctx.policy.payment);
+    (!decided.decision.events.is_empty()).then_some(decided)
 }
 
 /// The total that lasts for the horizon: by the rate of the session, at most at full power, and at least a quarter more
@@ -255,7 +255,7 @@ fn total_to_ask(
 }
 
 /// Lowers the hold of a car that takes far less than it did: the driver has the money back before the session ends.
-fn lower(session: &Session, priced: &Priced, ctx: &Context<'_>) -> Option<payment::Decision> {
+fn lower<'a>(session: &'a Session, priced: &Priced, ctx: &'a Context<'_>) -> Option<payment::Decided<'a>> {
     let payment = &session.payment;
     // The cheap check comes first: cars that reduce their power are few.
     if !ctx.policy.release_early || !tapers(session, &priced.reading) {
@@ -279,8 +279,8 @@ fn lower(session: &Session, priced: &Priced, ctx: &Context<'_>) -> Option<paymen
     if payment.spendable().minor.saturating_sub(total.minor) < release_least {
         return None;
     }
-    let decided = payment::decide(payment, payment::Command::DecreaseTo(total), ctx.now, &ctx.policy.payment);
-    (!decided.events.is_empty()).then_some(decided)
+    let decided = payment::decide_ahead(payment, payment::Command::DecreaseTo(total), ctx.now, &ctx.policy.payment);
+    (!decided.decision.events.is_empty()).then_some(decided)
 }
 
 /// Whether the car takes less than a quarter of what it took on average.

@@ -19,8 +19,8 @@ pub(super) fn authorize(session: &Session, credential: Credential, route: Route,
         return give_up(session, &session.payment, StopReason::NoProcessor, ctx);
     }
     let command = ask(credential, route, ctx);
-    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
-    match decided.events.is_empty() {
+    let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
+    match decided.decision.events.is_empty() {
         // The payment machine refuses (an invalid token, an amount beyond all bounds): no request was made and none
         // will be.
         true => give_up(session, &session.payment, StopReason::Declined, ctx),
@@ -35,7 +35,7 @@ pub(super) fn tap(session: &Session, credential: Credential, route: Route, ctx: 
     match &session.stage {
         // Repeating it opens a second hold: with the first one, the funds are not short any longer.
         Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, ctx) => {
-            let decided = payment::decide(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
+            let decided = payment::decide_ahead(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
             react(session, decided, ctx, answer)
         }
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => answer,
@@ -59,7 +59,7 @@ fn floor(ctx: &Context<'_>) -> Amount {
 
 /// Lets the payment machine decide, and reacts to what it decided.
 pub(super) fn step(session: &Session, command: payment::Command, ctx: &Context<'_>) -> Decision {
-    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
+    let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
     react(session, decided, ctx, Decision::nothing())
 }
 
@@ -79,7 +79,7 @@ pub(super) fn end(session: &Session, ended: Final, ctx: &Context<'_>) -> Decisio
         ..=0 => payment::Command::Release(VoidReason::NoStart),
         1.. => payment::Command::Capture { owed: fact.payable, extent },
     };
-    let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
+    let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
     let mut after = session.clone();
     after.stage = Stage::Settling(Box::new(fact));
     react(&after, decided, ctx, ended.facts.and_event(Event::Ended(Box::new(fact))))
@@ -118,7 +118,7 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
     match waits {
         true => decision,
         false => {
-            let decided = payment::decide(&session.payment, command, ctx.now, &ctx.policy.payment);
+            let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
             react(&after, decided, ctx, decision)
         }
     }
@@ -133,7 +133,7 @@ pub(super) fn settle(session: &Session, ctx: &Context<'_>) -> Decision {
 /// Adopts a decision of the payment machine, and draws the session's conclusions.
 pub(super) fn react(
     session: &Session,
-    decided: payment::Decision,
+    payment::Decided { decision: decided, after }: payment::Decided<'_>,
     ctx: &Context<'_>,
     mut decision: Decision,
 ) -> Decision {
@@ -141,11 +141,7 @@ pub(super) fn react(
         decision.effects.extend(effects_of(decided.effects));
         return decision;
     }
-    let mut payment = session.payment.clone();
-    for event in &decided.events {
-        payment::apply(&mut payment, event);
-    }
-    let conclusion = conclude(session, &payment, &decided.events, ctx);
+    let conclusion = conclude(session, &after, &decided.events, ctx);
     decision.events.extend(decided.events.into_iter().map(Box::new).map(Event::Payment));
     decision.effects.extend(effects_of(decided.effects));
     decision.events.extend(conclusion.events);

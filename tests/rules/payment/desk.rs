@@ -233,7 +233,7 @@ impl Desk {
         let stored = to_stdvec(&self.payment).expect("a payment encodes");
         self.payment = from_bytes(&stored).expect("a payment decodes");
         self.now.mono = Mono(5);
-        let decision = resume(&self.payment, self.now, &self.policy);
+        let decision = resume(&self.payment, self.now, &self.policy).decision;
         self.take(decision)
     }
 

@@ -292,7 +292,7 @@ impl<D: Rng> World<D> {
         self.pending.clear();
         self.payment = self.replayed();
         self.now.mono = Mono(1);
-        let decision = resume(&self.payment, self.now, &self.policy);
+        let decision = resume(&self.payment, self.now, &self.policy).decision;
         self.history.push(format!("resumed -> {:?}", decision.events));
         self.commit(decision);
     }
