@@ -43,13 +43,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let (document, trial) = trial(&source)?;
             let good = trial.imbalance_minor == 0 && trial.broken.is_empty();
             give(output, &document, |out| {
-                match good {
-                    true => writeln!(out, "{GOOD}balanced{GOOD:#}  ±0  {}", counted(trial.entries, "entry"))?,
-                    false => {
-                        writeln!(out, "{BAD}not balanced{BAD:#}  {} off", counted(trial.imbalance_minor, "minor unit"))?
-                    }
+                match trial.imbalance_minor {
+                    0 => writeln!(out, "{GOOD}balanced{GOOD:#}  ±0  {}", counted(trial.entries, "entry"))?,
+                    off => writeln!(out, "{BAD}not balanced{BAD:#}  {} off", counted(off, "minor unit"))?,
                 }
-                trial.broken.iter().try_for_each(|broken| writeln!(out, "  {broken}"))
+                trial
+                    .broken
+                    .iter()
+                    .try_for_each(|broken| writeln!(out, "  {BAD}below zero{BAD:#}, which it must not be: {broken}"))
             })?;
             return Ok(if good { Exit::Ok } else { Exit::Failed });
         }

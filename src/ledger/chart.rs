@@ -171,11 +171,11 @@ impl Name {
     }
 
     /// Whether its balance, in the direction in which it grows, must not be below zero. Prepaid accounts have a limit
-    /// of their own, which the account's machine keeps.
+    /// of their own, which the account's machine keeps. What a processor owes us may be below zero: after a payout it deducts
+    /// refunds and disputes from its next one.
     pub const fn never_negative(&self) -> bool {
         match self {
-            Name::ProcessorReceivable(_)
-            | Name::ProcessorReserve(_)
+            Name::ProcessorReserve(_)
             | Name::Shortfall(_)
             | Name::DisputeReceivable(_)
             | Name::Promotional(_)
@@ -183,6 +183,7 @@ impl Name {
             | Name::Held(_)
             | Name::HeldContra(_) => true,
             Name::Bank
+            | Name::ProcessorReceivable(_)
             | Name::PrepaidClearing
             | Name::Prepaid(_)
             | Name::OperatorPayable(_)

@@ -195,6 +195,15 @@ fn what_falls_below_zero_is_named() {
 }
 
 #[test]
+fn a_dispute_after_the_payout_breaks_no_bound() {
+    let paid_out = Entry::settlement(id(1), at(0), &acme(), eur(300), eur(0)).unwrap();
+    let disputed = Entry::dispute_opened(id(2), at(1), &acme(), eur(100), eur(0)).unwrap();
+    let books = books(&[paid_out, disputed]);
+    assert_eq!(books.natural(&Name::ProcessorReceivable(acme()), Currency::EUR), -400);
+    assert_eq!(books.broken_bounds(), [], "the processor deducts it from its next payout");
+}
+
+#[test]
 fn a_correction_takes_back_exactly_what_it_corrects() {
     let wrong = sale(4, 4_800, 3_000, 210);
     let correction = wrong.correction(id(5), at(9));
