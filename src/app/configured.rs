@@ -58,6 +58,9 @@ pub enum SetupError {
     /// The keys under which tokens are kept.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// There are data, and not the key with which their credentials were recognised.
+    #[error("{}: there are data here, but not the key that recognises their credentials: no linked card would be recognised. Put the file back from where it was kept, or make a new one with `wattstile keys init --fingerprint --file {}`, and link the credentials again", .0.display(), .0.display())]
+    NoFingerprintKey(PathBuf),
     /// A MAC key that is none.
     #[error("{}: wanted 64 hexadecimal digits", .0.display())]
     MacKey(PathBuf),
@@ -225,16 +228,41 @@ pub(super) fn mac_key(path: &Path) -> Result<MacKey, SetupError> {
     bytes.map(|bytes| MacKey::new(&bytes)).ok_or_else(|| SetupError::MacKey(path.to_owned()))
 }
 
-/// The key under which credentials are shown: made once, kept beside the data, readable by the owner only.
+/// The file of the key under which credentials are shown and recognised, beside the data.
+pub const FINGERPRINT_KEY: &str = "fingerprint.key";
+
+/// The key under which credentials are shown: made before there are data, readable by the owner only. Data whose key is
+/// missing (a restored backup) get no new one silently: every linked credential would be unknown.
 fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
-    let path = data.join("fingerprint.key");
+    fingerprint_key_is_there(data)?;
+    let path = data.join(FINGERPRINT_KEY);
     if !path.exists() {
-        let mut key = [0; 32];
-        SystemRandom::new().fill(&mut key).expect("the system gives random numbers");
         make_private_folder(data)?;
-        write_whole(&path, hex::encode(key).as_bytes(), 0o600)?;
+        make_fingerprint_key(&path)?;
     }
     Ok(read_secret(&path)?.to_vec())
+}
+
+/// Whether data have the key with which their credentials are recognised.
+///
+/// # Errors
+/// [`SetupError::NoFingerprintKey`] when they do not.
+pub(super) fn fingerprint_key_is_there(data: &Path) -> Result<(), SetupError> {
+    let path = data.join(FINGERPRINT_KEY);
+    match path.exists() || DataDir::open(&data.join("data")).is_err() {
+        true => Ok(()),
+        false => Err(SetupError::NoFingerprintKey(path)),
+    }
+}
+
+/// Makes a key under which credentials are recognised.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn make_fingerprint_key(path: &Path) -> Result<(), SetupError> {
+    let mut key = [0; 32];
+    SystemRandom::new().fill(&mut key).expect("the system gives random numbers");
+    Ok(write_whole(path, hex::encode(key).as_bytes(), 0o600)?)
 }
 
 /// Whether the configured data directory exists.

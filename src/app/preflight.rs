@@ -4,7 +4,7 @@
 //! They change nothing and report all faults at once. With a fault, the gate would refuse its first driver, or not
 //! start at all.
 
-use super::configured::{Tariffs, mac_key};
+use super::configured::{self, Tariffs, mac_key};
 use super::keys;
 use crate::config::{Config, Mode};
 use crate::journal::{DataDir, Failure};
@@ -113,6 +113,9 @@ fn secrets(config: &Config) -> Vec<Finding> {
     let mut wrong = |error: &dyn std::fmt::Display| {
         found.push(Finding::wrong("secrets", error, "a secret is a file that its owner alone can read (mode 0600)"));
     };
+    if let Err(error) = configured::fingerprint_key_is_there(&config.gate.data_dir) {
+        wrong(&error);
+    }
     let keys_file = config.keys_file();
     if keys_file.exists()
         && let Err(error) = keys::read(&keys_file)
@@ -447,6 +450,19 @@ mod tests {
     }
 
     #[test]
+    fn restored_data_without_the_key_of_their_credentials_are_told() {
+        let place = Folder::new();
+        let config = place.config("[tariffs]\ndefault = \"TEST\"\n");
+        drop(DataDir::create(&config.data_folder(), Layout::new(4)).unwrap());
+        let found = place.wrong("[tariffs]\ndefault = \"TEST\"\n");
+        assert_one(&found, "secrets", &["fingerprint.key", "Put the file back", "keys init --fingerprint"]);
+        let refused = configured::settings(&config, Arc::new(SystemClock::new())).err();
+        assert!(matches!(refused, Some(configured::SetupError::NoFingerprintKey(_))), "{refused:?}");
+        configured::make_fingerprint_key(&config.gate.data_dir.join(configured::FINGERPRINT_KEY)).unwrap();
+        assert!(place.wrong("[tariffs]\ndefault = \"TEST\"\n").is_empty());
+    }
+
+    #[test]
     fn data_of_a_demonstration_is_not_used_by_a_gate() {
         let place = Folder::new();
         let config = place.config("[tariffs]\ndefault = \"TEST\"\n");
@@ -454,6 +470,8 @@ mod tests {
         let demo = crate::journal::OwnerMode::Demo;
         data.claim(&crate::journal::Owner { mode: demo, trust_domain: "demo.wattstile".to_owned() }).unwrap();
         drop(data);
+        let key = config.gate.data_dir.join(configured::FINGERPRINT_KEY);
+        configured::make_fingerprint_key(&key).unwrap();
         let found = place.wrong("[tariffs]\ndefault = \"TEST\"\n");
         assert_one(&found, "data", &["demo mode", "development mode", "gate.data_dir"]);
     }

@@ -89,6 +89,13 @@ fn kept_key(directory: &Path) -> io::Result<SigningKey> {
     let der = match fs::read(&path) {
         Ok(der) => der,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if directory.join("archive").read_dir().is_ok_and(|mut files| files.next().is_some()) {
+                tracing::warn!(
+                    file = %path.display(),
+                    "the key that signed earlier receipts is not here: a new one signs from now on, and earlier receipts are checked with \
+                     the public key of their time; put the file back if you have it"
+                );
+            }
             let der = fresh_key()?;
             replace_file(&path, 0o600, Durability::Power, |file| file.write_all(&der))?;
             der

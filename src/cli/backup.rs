@@ -6,6 +6,7 @@ use super::output::GOOD;
 use super::{CliError, Exit, Output};
 use crate::api::{BACKUP_PATIENCE, BackUp};
 use crate::app;
+use crate::app::configured::FINGERPRINT_KEY;
 use crate::journal::backup::{self, Manifest};
 use crate::journal::{self, Inspection};
 use crate::units::counted;
@@ -79,7 +80,17 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Verb::Restore { from, data } => {
             let manifest = backup::restore(&from, &data).map_err(|failure| error(&failure))?;
-            tell(&manifest, output)
+            let shown = tell(&manifest, output)?;
+            let beside = data.parent().unwrap_or(Path::new("."));
+            if !beside.join(FINGERPRINT_KEY).exists() {
+                output.warn(format!(
+                    "a backup holds no keys: before a gate is started, put back {} (else no linked card is recognised), \
+                     credential.keys or the file that credentials.keys_file names, and {}",
+                    beside.join(FINGERPRINT_KEY).display(),
+                    data.join("receipt-key.der").display()
+                ));
+            }
+            Ok(shown)
         }
     }
 }
@@ -143,11 +154,11 @@ fn show(checked: &Checked, output: &Output) -> Result<Exit, CliError> {
             counted(sessions, "archived session")
         )?;
         for account in &checked.accounts_below_zero {
-            writeln!(out, "below zero: {account}")?;
+            writeln!(out, "below zero, which it must not be: {account}")?;
         }
-        match balanced {
-            true => writeln!(out, "{GOOD}balanced{GOOD:#}: debits are credits in every currency"),
-            false => writeln!(out, "the books are off by {}", counted(checked.books_imbalance_minor, "minor unit")),
+        match checked.books_imbalance_minor {
+            0 => writeln!(out, "{GOOD}balanced{GOOD:#}: debits are credits in every currency"),
+            _ => writeln!(out, "the books are off by {}", counted(checked.books_imbalance_minor, "minor unit")),
         }
     })?;
     Ok(if found.whole && balanced { Exit::Ok } else { Exit::Corrupt })

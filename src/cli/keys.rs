@@ -2,6 +2,7 @@
 
 use super::look::{Source, Which, give};
 use super::{CliError, Exit, Output};
+use crate::app::configured;
 use crate::app::keys::{self, KEYS_FILE, KeysError};
 use serde_json::json;
 use std::path::PathBuf;
@@ -22,7 +23,12 @@ pub struct Args {
 enum Verb {
     /// Make a file with a first key, where there is none
     #[command(after_help = "Example:\n  wattstile keys init --file /etc/wattstile/credential.keys")]
-    Init,
+    Init {
+        /// Make the key that recognises credentials (fingerprint.key beside the data), where it was lost: credentials are to be
+        /// linked again
+        #[arg(long)]
+        fingerprint: bool,
+    },
     /// List the numbers of the keys; the last one seals
     Ls,
     /// Add a fresh key and let a running gate seal with it; older ones stay to open what they sealed
@@ -45,20 +51,23 @@ enum Verb {
 
 /// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    if let Verb::Init { fingerprint: true } = args.verb {
+        return init_fingerprint(args.file, &args.which, output);
+    }
     let path = match args.file {
         Some(file) => file,
         None => args.which.folder()?.join(KEYS_FILE),
     };
-    if !matches!(args.verb, Verb::Init) && !path.exists() {
+    if !matches!(args.verb, Verb::Init { .. }) && !path.exists() {
         let error = CliError::not_found(format!("{}: there is no file of keys here", path.display()));
         return Err(error.help("name it with --file FILE, or the data directory beside it with --data DIR"));
     }
-    if matches!(args.verb, Verb::Init) {
+    if matches!(args.verb, Verb::Init { .. }) {
         drop(keys::kept(&path).map_err(wrong)?);
     }
     let mut ids: Vec<u32> = keys::read(&path).map_err(wrong)?.ids().collect();
     let (changed, dry_run) = match args.verb {
-        Verb::Init | Verb::Ls => (false, false),
+        Verb::Init { .. } | Verb::Ls => (false, false),
         Verb::Rotate { dry_run } => {
             let next = match dry_run {
                 true => ids.last().copied().unwrap_or_default().saturating_add(1),
@@ -94,6 +103,22 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             (true, false) => writeln!(out, "no gate is running; they are loaded when it starts"),
             (false, _) => Ok(()),
         }
+    })?;
+    Ok(Exit::Ok)
+}
+
+fn init_fingerprint(file: Option<PathBuf>, which: &Which, output: &Output) -> Result<Exit, CliError> {
+    let path = match file {
+        Some(file) => file,
+        None => which.folder()?.join(configured::FINGERPRINT_KEY),
+    };
+    let made = !path.exists();
+    if made {
+        configured::make_fingerprint_key(&path).map_err(|error| CliError::caused(Exit::Config, &error))?;
+    }
+    let document = json!({ "schema": "wattstile.fingerprint-key/1", "file": path.display().to_string(), "made": made });
+    give(output, &document, |out| {
+        writeln!(out, "{}: {}", path.display(), if made { "made" } else { "it is there, and was left as it is" })
     })?;
     Ok(Exit::Ok)
 }

@@ -35,7 +35,8 @@ pub(super) fn tap(session: &Session, credential: Credential, route: Route, ctx: 
     match &session.stage {
         // Repeating it opens a second hold: with the first one, the funds are not short any longer.
         Stage::Charging { stop_asked: None, .. } if !route.stand_in && funds::is_short(session, ctx) => {
-            let decided = payment::decide_ahead(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
+            let decided =
+                payment::decide_ahead(&session.payment, ask(credential, route, ctx), ctx.now, &ctx.policy.payment);
             react(session, decided, ctx, answer)
         }
         Stage::Authorizing | Stage::Charging { .. } | Stage::Settling(_) | Stage::Closed(_) => answer,
