@@ -71,8 +71,8 @@ pub enum SetupError {
 pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, SetupError> {
     let data = &config.gate.data_dir;
     make_pki(config, clock.now().wall)?;
-    let door = |door, address, connections_max: u32, each_max: u32| {
-        let tls = Arc::new(Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door)))?);
+    let listener = |listener, address, connections_max: u32, each_max: u32| {
+        let tls = Arc::new(Tls::new(config.tls_policy(listener), Source::Files(config.tls_files(listener)))?);
         let (connections_max, each_max) = (connections_max as usize, each_max as usize);
         Ok::<_, SetupError>(ListenerSettings { address, tls, connections_max, each_max })
     };
@@ -95,13 +95,13 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
         shards: super::settings::shards_of(config.gate.shards, config.gate.partitions),
         policy: config.session_policy(),
         tariff_resolver: Box::new(tariff_resolver),
-        chargers: Some(door(
+        chargers: Some(listener(
             identity::ListenerKind::Chargers,
             config.chargers.listen,
             config.chargers.connections_max,
             config.chargers.connections_each_max,
         )?),
-        processors: Some(door(
+        processors: Some(listener(
             identity::ListenerKind::Processors,
             config.processors.listen,
             config.processors.connections_max,

@@ -177,7 +177,8 @@ impl Gate {
                 move |error| StartError::System { what, error }
             };
             // The journal's threads run by now, with all that they keep open.
-            let most = |door: &Option<ListenerSettings>| door.as_ref().map_or(0, |door| door.connections_max);
+            let most =
+                |listener: &Option<ListenerSettings>| listener.as_ref().map_or(0, |listener| listener.connections_max);
             let wanted = Plan::wanted(most(&settings.chargers), most(&settings.processors));
             let (plan, scarce) = wanted.within(descriptors::raise_limit(), descriptors::in_use())?;
             if let Some(scarce) = scarce {
@@ -195,15 +196,18 @@ impl Gate {
                 mac_of: settings.mac_of,
                 next: AtomicU64::new(1),
             });
-            if let Some(door) = settings.chargers {
-                let failed = cannot_open("chargers.listen", door.address);
-                chargers =
-                    Some(reception.listen(&opened, door, plan.chargers, Receiver::take_in_charger).map_err(failed)?);
+            if let Some(listener) = settings.chargers {
+                let failed = cannot_open("chargers.listen", listener.address);
+                chargers = Some(
+                    reception.listen(&opened, listener, plan.chargers, Receiver::take_in_charger).map_err(failed)?,
+                );
             }
-            if let Some(door) = settings.processors {
-                let failed = cannot_open("processors.listen", door.address);
+            if let Some(listener) = settings.processors {
+                let failed = cannot_open("processors.listen", listener.address);
                 processors = Some(
-                    reception.listen(&opened, door, plan.processors, Receiver::take_in_processor).map_err(failed)?,
+                    reception
+                        .listen(&opened, listener, plan.processors, Receiver::take_in_processor)
+                        .map_err(failed)?,
                 );
             }
             edge = Some(opened);

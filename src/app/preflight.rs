@@ -155,8 +155,8 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
     }
     let mut expiries = BTreeSet::new();
     let mut told = BTreeSet::new();
-    for door in [ListenerKind::Chargers, ListenerKind::Processors] {
-        match Tls::new(config.tls_policy(door), Source::Files(config.tls_files(door))) {
+    for listener in [ListenerKind::Chargers, ListenerKind::Processors] {
+        match Tls::new(config.tls_policy(listener), Source::Files(config.tls_files(listener))) {
             Ok(tls) => expiries.extend(tls.expiries().into_iter().map(|(name, at)| (at, name))),
             // What the next start renews by itself is no reason to refuse it.
             Err(error) if own && error.is_of_time() => {
@@ -167,7 +167,7 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
             }
             Err(error) => {
                 if told.insert(error.to_string()) {
-                    let detail = format!("the listener for {door}: {error}");
+                    let detail = format!("the listener for {listener}: {error}");
                     found.push(Finding::wrong("certificates", detail, "`wattstile cert check` tells more"));
                 }
             }

@@ -39,13 +39,13 @@ impl Receiver {
     pub fn listen(
         self: &Arc<Self>,
         edge: &Edge,
-        door: ListenerSettings,
+        listener: ListenerSettings,
         share: Share,
         take_in: fn(&Receiver, Peer) -> Result<(), NoRoom>,
     ) -> std::io::Result<SocketAddr> {
         let receiver = Arc::clone(self);
         let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
-        edge.listen(door.address, door.tls, Capacity { share, each_max: door.each_max }, reception)
+        edge.listen(listener.address, listener.tls, Capacity { share, each_max: listener.each_max }, reception)
     }
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.

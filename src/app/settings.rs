@@ -61,7 +61,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A gate without doors, tariffs and receipts: for measurements.
+    /// A gate without listeners, tariffs and receipts: for measurements.
     pub fn bare(data: Data) -> Settings {
         Settings {
             data,

@@ -68,8 +68,8 @@ impl OwnGate {
             shards: wishes.shards,
             policy: wishes.policy,
             tariff_resolver: Box::new(tariff_resolver),
-            chargers: Some(door(&pki, ListenerKind::Chargers, now)?),
-            processors: Some(door(&pki, ListenerKind::Processors, now)?),
+            chargers: Some(listener(&pki, ListenerKind::Chargers, now)?),
+            processors: Some(listener(&pki, ListenerKind::Processors, now)?),
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
@@ -135,11 +135,11 @@ impl OwnGate {
     }
 }
 
-fn door(pki: &Pki, door: ListenerKind, now: Now) -> Result<ListenerSettings, CliError> {
+fn listener(pki: &Pki, listener: ListenerKind, now: Now) -> Result<ListenerSettings, CliError> {
     let own = pki.issue_server(&["localhost".to_owned()], Validity::days(now.wall, 30)).map_err(CliError::failed)?;
     let crls = pki.crls(now.wall).map_err(CliError::failed)?.to_vec();
-    let material = Material { own, authorities: vec![pki.authority(door).clone()], crls };
-    let policy = TlsPolicy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
+    let material = Material { own, authorities: vec![pki.authority(listener).clone()], crls };
+    let policy = TlsPolicy { trust_domain: TRUST_DOMAIN.to_owned(), listener, tls12: false, production: false };
     let tls = Tls::new(policy, Source::Memory(material)).map_err(CliError::failed)?;
     let (address, tls) = (([127, 0, 0, 1], 0).into(), Arc::new(tls));
     // Its peers are load generators of its own: one of them may open as many as it likes.

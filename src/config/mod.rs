@@ -447,10 +447,10 @@ impl Config {
     }
 
     /// The files of a listener's TLS.
-    pub fn tls_files(&self, door: ListenerKind) -> tls::Files {
+    pub fn tls_files(&self, listener: ListenerKind) -> tls::Files {
         let folder = self.pki_folder();
         let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| folder.join(name));
-        let authorities = match door {
+        let authorities = match listener {
             ListenerKind::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
             ListenerKind::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
         };
@@ -463,10 +463,10 @@ impl Config {
     }
 
     /// The rules of a listener's TLS.
-    pub fn tls_policy(&self, door: ListenerKind) -> tls::Policy {
+    pub fn tls_policy(&self, listener: ListenerKind) -> tls::Policy {
         tls::Policy {
             trust_domain: self.tls.trust_domain.clone(),
-            door,
+            listener,
             tls12: self.tls.min_version == MinTls::V12,
             production: self.gate.mode == Mode::Production,
         }

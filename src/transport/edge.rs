@@ -123,7 +123,7 @@ pub struct RecentRefusal {
     /// When.
     pub at: Timestamp,
     /// At which listener.
-    pub door: ListenerKind,
+    pub listener: ListenerKind,
     /// The peer and the reason.
     pub refused: Refused,
 }
@@ -216,8 +216,8 @@ impl Edge {
         };
         let local = listener.local_addr()?;
         self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
-        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((tls.door(), local));
-        let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.door().peer_role(), "accepted", ""]);
+        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((tls.listener(), local));
+        let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.listener().peer_role(), "accepted", ""]);
         let Capacity { share, each_max } = capacity;
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
@@ -275,10 +275,12 @@ impl Shared {
         for tls in listeners {
             if wanted(&tls) {
                 match tls.reload() {
-                    Ok(()) => tracing::info!(listener = %tls.door(), "certificates and revocation lists loaded again"),
+                    Ok(()) => {
+                        tracing::info!(listener = %tls.listener(), "certificates and revocation lists loaded again")
+                    }
                     Err(error) => {
                         whole = false;
-                        tracing::error!(listener = %tls.door(), "not loaded, the old ones stay in use: {error}");
+                        tracing::error!(listener = %tls.listener(), "not loaded, the old ones stay in use: {error}");
                     }
                 }
             }
@@ -289,11 +291,15 @@ impl Shared {
 
     fn refused(&self, entrance: &Entrance, refused: Refused) {
         metrics::TLS_HANDSHAKES
-            .counter(&[entrance.tls.door().peer_role(), "refused", refused.reason.label()])
+            .counter(&[entrance.tls.listener().peer_role(), "refused", refused.reason.label()])
             .increment(1);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(limits::RECENT_REFUSALS - 1);
-        recent.push_front(RecentRefusal { at: wall_clock(), door: entrance.tls.door(), refused: refused.clone() });
+        recent.push_front(RecentRefusal {
+            at: wall_clock(),
+            listener: entrance.tls.listener(),
+            refused: refused.clone(),
+        });
         drop(recent);
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         if refused.reason.blames_peer() {
@@ -301,9 +307,9 @@ impl Shared {
         }
         drop(failures);
         let Refused { remote, who, serial, reason } = refused;
-        let help = self.wrong_door(entrance.tls.door(), who.as_deref().unwrap_or_default());
+        let help = self.wrong_listener(entrance.tls.listener(), who.as_deref().unwrap_or_default());
         tracing::warn!(
-            listener = %entrance.tls.door(), %remote, peer = who, serial, help,
+            listener = %entrance.tls.listener(), %remote, peer = who, serial, help,
             reason = reason.label(), "a connection is refused: {reason}"
         );
     }
@@ -311,15 +317,15 @@ impl Shared {
 
 impl Shared {
     /// The address of the right listener for a peer at the wrong one, by the role in its certificate.
-    fn wrong_door(&self, door: ListenerKind, who: &str) -> Option<String> {
+    fn wrong_listener(&self, listener: ListenerKind, who: &str) -> Option<String> {
         let right = match who.split('/').next() {
             Some("charger" | "site") => ListenerKind::Chargers,
             Some("processor") => ListenerKind::Processors,
             _ => return None,
         };
         let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, address) = addresses.iter().find(|(of, _)| *of == right && right != door)?;
-        Some(format!("this is the {door}' door; {right} connect to {address}"))
+        let (_, address) = addresses.iter().find(|(of, _)| *of == right && right != listener)?;
+        Some(format!("this is the {listener}' listener; {right} connect to {address}"))
     }
 }
 
@@ -351,7 +357,7 @@ async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
             // No descriptor or memory left, or the peer has disconnected already: both pass.
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
-                    tracing::error!(listener = %entrance.tls.door(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
+                    tracing::error!(listener = %entrance.tls.listener(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(ACCEPT_WAIT_MAX);
                 }
@@ -371,7 +377,7 @@ impl Entrance {
             return Err(Refusal::TooManyFailures);
         }
         drop(failures);
-        if self.shared.live.count(self.tls.door()) >= self.places.connections_max {
+        if self.shared.live.count(self.tls.listener()) >= self.places.connections_max {
             return Err(Refusal::Full);
         }
         let address = remote.ip();
@@ -437,7 +443,7 @@ impl Entrance {
         let outgoing = Outgoing::new(self.shared.bounds.outgoing_bytes);
         let presented = Arc::new(presented);
         let newcomer = Newcomer {
-            door: self.tls.door(),
+            listener: self.tls.listener(),
             identity: Arc::clone(&identity),
             remote,
             presented: Arc::clone(&presented),
@@ -453,7 +459,7 @@ impl Entrance {
         let subject = identity.subject.clone();
         let peer = Peer { identity, remote, serial: serial.clone(), outgoing, socket, registration };
         (self.reception)(peer).map_err(|NoRoom| Refusal::Busy)?;
-        tracing::info!(listener = %self.tls.door(), peer = %subject, %remote, serial, "connected");
+        tracing::info!(listener = %self.tls.listener(), peer = %subject, %remote, serial, "connected");
         Ok(())
     }
 }

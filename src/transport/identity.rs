@@ -85,7 +85,7 @@ impl fmt::Display for ListenerKind {
 /// # Errors
 /// [`IdentityError::Missing`], [`IdentityError::Ambiguous`], [`IdentityError::Name`], [`IdentityError::TrustDomain`],
 /// [`IdentityError::Role`].
-pub fn admit(uris: &[String], trust_domain: &str, door: ListenerKind) -> Result<PeerIdentity, IdentityError> {
+pub fn admit(uris: &[String], trust_domain: &str, listener: ListenerKind) -> Result<PeerIdentity, IdentityError> {
     let uri = match uris {
         [] => return Err(IdentityError::Missing),
         [uri] => uri,
@@ -95,9 +95,9 @@ pub fn admit(uris: &[String], trust_domain: &str, door: ListenerKind) -> Result<
     if *identity.trust_domain != *trust_domain {
         return Err(IdentityError::TrustDomain { found: identity.trust_domain, ours: trust_domain.into() });
     }
-    match door.admits(identity.role()) {
+    match listener.admits(identity.role()) {
         true => Ok(identity),
-        false => Err(IdentityError::Role { found: identity.role(), expected: door }),
+        false => Err(IdentityError::Role { found: identity.role(), expected: listener }),
     }
 }
 
@@ -105,18 +105,18 @@ pub fn admit(uris: &[String], trust_domain: &str, door: ListenerKind) -> Result<
 mod tests {
     use super::*;
 
-    fn admit_one(uri: &str, door: ListenerKind) -> Result<PeerIdentity, IdentityError> {
-        admit(&[uri.to_owned()], "wattstile.test", door)
+    fn admit_one(uri: &str, listener: ListenerKind) -> Result<PeerIdentity, IdentityError> {
+        admit(&[uri.to_owned()], "wattstile.test", listener)
     }
 
     #[test]
     fn each_door_admits_its_own_peers_only() {
-        let open = |role: &str, door| admit_one(&format!("spiffe://wattstile.test/{role}/A"), door).is_ok();
-        let doors = |role| (open(role, ListenerKind::Chargers), open(role, ListenerKind::Processors));
-        assert_eq!(doors("charger"), (true, false));
-        assert_eq!(doors("site"), (true, false));
-        assert_eq!(doors("processor"), (false, true));
-        assert_eq!(doors("gate"), (false, false));
+        let open = |role: &str, listener| admit_one(&format!("spiffe://wattstile.test/{role}/A"), listener).is_ok();
+        let listeners = |role| (open(role, ListenerKind::Chargers), open(role, ListenerKind::Processors));
+        assert_eq!(listeners("charger"), (true, false));
+        assert_eq!(listeners("site"), (true, false));
+        assert_eq!(listeners("processor"), (false, true));
+        assert_eq!(listeners("gate"), (false, false));
     }
 
     #[test]

@@ -29,7 +29,7 @@ struct Table {
 }
 
 struct Entry {
-    door: ListenerKind,
+    listener: ListenerKind,
     identity: Arc<PeerIdentity>,
     remote: SocketAddr,
     since: Timestamp,
@@ -48,7 +48,7 @@ pub struct ConnectionLimits {
 
 /// A new connection.
 pub(super) struct Newcomer {
-    pub door: ListenerKind,
+    pub listener: ListenerKind,
     pub identity: Arc<PeerIdentity>,
     pub remote: SocketAddr,
     pub presented: Arc<Presented>,
@@ -80,9 +80,9 @@ pub(super) struct Registration {
 const ROLES: [(Role, &str); 3] = [(Role::Charger, "charger"), (Role::Site, "site"), (Role::Processor, "processor")];
 
 impl Live {
-    /// How many connections came through this door.
-    pub fn count(&self, door: ListenerKind) -> usize {
-        self.lock().count_at(door)
+    /// How many connections came through this listener.
+    pub fn count(&self, listener: ListenerKind) -> usize {
+        self.lock().count_at(listener)
     }
 
     /// Number of connections by role, with its name in metrics.
@@ -122,7 +122,8 @@ impl Live {
     /// Signatures may have to be verified again, so it runs outside the lock.
     pub fn cut_worthless(&self, tls: &Tls, now: Timestamp) -> usize {
         let table = self.lock();
-        let here = table.entries.values().filter(|entry| entry.door == tls.door() && !entry.outgoing.is_closed());
+        let here =
+            table.entries.values().filter(|entry| entry.listener == tls.listener() && !entry.outgoing.is_closed());
         let here: Vec<_> = here
             .map(|entry| (entry.identity.clone(), entry.remote, Arc::clone(&entry.presented), entry.outgoing.clone()))
             .collect();
@@ -152,14 +153,14 @@ impl Live {
         places: ConnectionLimits,
         now: Timestamp,
     ) -> Result<Registration, Refusal> {
-        let Newcomer { door, identity, remote, presented, outgoing } = newcomer;
+        let Newcomer { listener, identity, remote, presented, outgoing } = newcomer;
         let mut table = self.lock();
         let of_this_peer = table.peers.get(&identity).map_or(0, SmallVec::len);
-        if of_this_peer >= places.each_max && door == ListenerKind::Processors {
+        if of_this_peer >= places.each_max && listener == ListenerKind::Processors {
             return Err(Refusal::TooManyOfPeer { most: places.each_max });
         }
         // Counted until it is closed: each takes a file.
-        if table.count_at(door) >= places.connections_max {
+        if table.count_at(listener) >= places.connections_max {
             return Err(Refusal::Full);
         }
         if of_this_peer >= places.each_max
@@ -174,7 +175,7 @@ impl Live {
         table.next += 1;
         table.count(identity.role(), |count| count + 1);
         table.peers.entry(Arc::clone(&identity)).or_default().push(number);
-        table.entries.insert(number, Entry { door, identity, remote, since: now, presented, outgoing });
+        table.entries.insert(number, Entry { listener, identity, remote, since: now, presented, outgoing });
         drop(table);
         Ok(Registration { live: self.clone(), number })
     }
@@ -188,9 +189,9 @@ impl Live {
 const REPLACED: &str = "a newer connection of the same peer takes its place";
 
 impl Table {
-    fn count_at(&self, door: ListenerKind) -> usize {
+    fn count_at(&self, listener: ListenerKind) -> usize {
         let [chargers, sites, processors] = self.roles;
-        match door {
+        match listener {
             ListenerKind::Chargers => chargers + sites,
             ListenerKind::Processors => processors,
         }

@@ -226,8 +226,8 @@ impl Pki {
     }
 
     /// The authority that this kind of listener trusts.
-    pub fn authority(&self, door: ListenerKind) -> &CertificateDer<'static> {
-        &self.signer(door).certificate
+    pub fn authority(&self, listener: ListenerKind) -> &CertificateDer<'static> {
+        &self.signer(listener).certificate
     }
 
     /// The gate's own certificate, for these DNS names and addresses.
@@ -306,27 +306,31 @@ impl Pki {
         &self.index
     }
 
-    /// A certificate that breaks rules: a charger's as changed by `change`, signed by the authority of `door`.
+    /// A certificate that breaks rules: a charger's as changed by `change`, signed by the authority of `listener`.
     #[cfg(test)]
-    pub(super) fn issue_changed(&self, door: ListenerKind, change: impl FnOnce(&mut CertificateParams)) -> Certified {
+    pub(super) fn issue_changed(
+        &self,
+        listener: ListenerKind,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Certified {
         let validity = Validity::days(crate::host::wall_clock(), 30);
         let mut params = leaf("AMS-0007", ExtendedKeyUsagePurpose::ClientAuth, validity).unwrap();
         let uri = format!("spiffe://{}/charger/AMS-0007", self.trust_domain);
         params.subject_alt_names.push(SanType::URI(uri.as_str().try_into().unwrap()));
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.signer(door).issuer).unwrap();
-        let chain = vec![certificate.der().clone(), self.signer(door).certificate.clone()];
+        let certificate = params.signed_by(&key, &self.signer(listener).issuer).unwrap();
+        let chain = vec![certificate.der().clone(), self.signer(listener).certificate.clone()];
         Certified { chain, key: private_key(&key) }
     }
 
-    /// An authority below the one of `door`, which must not sign peers.
+    /// An authority below the one of `listener`, which must not sign peers.
     #[cfg(test)]
-    pub(super) fn issue_authority(&self, door: ListenerKind, key: &KeyPair) -> CertificateDer<'static> {
+    pub(super) fn issue_authority(&self, listener: ListenerKind, key: &KeyPair) -> CertificateDer<'static> {
         let mut params = named("an authority of its own", Validity::days(crate::host::wall_clock(), 30)).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.signed_by(key, &self.signer(door).issuer).unwrap().der().clone()
+        params.signed_by(key, &self.signer(listener).issuer).unwrap().der().clone()
     }
 
     fn sign(
@@ -339,24 +343,24 @@ impl Pki {
         let mut params = leaf(subject.id(), ExtendedKeyUsagePurpose::ClientAuth, validity)?;
         params.subject_alt_names.push(SanType::URI(peer.to_string().as_str().try_into()?));
         let serial = params.serial_number.as_ref().map(|serial| hex::encode(serial.to_bytes())).unwrap_or_default();
-        let signer = self.signer(door_of(subject.role()));
+        let signer = self.signer(listener_of(subject.role()));
         let certificate = params.signed_by(key, &signer.issuer)?;
         let chain = vec![certificate.der().clone(), signer.certificate.clone()];
         self.index.push(Issued { serial, peer: peer.to_string(), not_after: validity.not_after, revoked: None });
         Ok(chain)
     }
 
-    fn signer(&self, door: ListenerKind) -> &Authority {
-        match door {
+    fn signer(&self, listener: ListenerKind) -> &Authority {
+        match listener {
             ListenerKind::Chargers => &self.chargers,
             ListenerKind::Processors => &self.processors,
         }
     }
 
-    /// What the authority behind this door has revoked and would otherwise still be valid.
-    fn revoked_by(&self, door: ListenerKind, now: Timestamp) -> Vec<&Issued> {
+    /// What the authority behind this listener has revoked and would otherwise still be valid.
+    fn revoked_by(&self, listener: ListenerKind, now: Timestamp) -> Vec<&Issued> {
         let behind = |issued: &&Issued| match PeerIdentity::parse(&issued.peer) {
-            Ok(peer) => door_of(peer.role()) == door,
+            Ok(peer) => listener_of(peer.role()) == listener,
             Err(_) => false,
         };
         self.index.iter().filter(|issued| issued.revoked.is_some() && issued.not_after > now).filter(behind).collect()
@@ -364,7 +368,7 @@ impl Pki {
 }
 
 /// Which authority signs for a role.
-const fn door_of(role: Role) -> ListenerKind {
+const fn listener_of(role: Role) -> ListenerKind {
     match role {
         Role::Charger | Role::Site => ListenerKind::Chargers,
         Role::Processor | Role::Gate => ListenerKind::Processors,

@@ -138,11 +138,11 @@ impl PkiFolder {
     }
 
     /// The files of a listener.
-    pub fn files(&self, door: ListenerKind) -> Files {
+    pub fn files(&self, listener: ListenerKind) -> Files {
         Files {
             certificate: self.path.join("server.pem"),
             key: self.path.join("server.key"),
-            authorities: self.path.join(format!("{door}.pem")),
+            authorities: self.path.join(format!("{listener}.pem")),
             crls: vec![self.path.join("crl.pem")],
         }
     }

@@ -71,7 +71,7 @@ pub struct Policy {
     /// The trust domain in which peers have their names.
     pub trust_domain: String,
     /// The kind of the listener.
-    pub door: ListenerKind,
+    pub listener: ListenerKind,
     /// Whether TLS 1.2 is accepted beside TLS 1.3.
     pub tls12: bool,
     /// Whether certificates of a development PKI are refused.
@@ -88,10 +88,10 @@ pub enum TlsError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The authorities or the lists are not usable together.
-    #[error("the authorities and revocation lists for {door}: {error}")]
+    #[error("the authorities and revocation lists for {listener}: {error}")]
     Verifier {
         /// The listener.
-        door: ListenerKind,
+        listener: ListenerKind,
         /// The error of the library.
         error: VerifierBuilderError,
     },
@@ -110,10 +110,10 @@ pub enum TlsError {
         not_before: Timestamp,
     },
     /// No peer could be accepted.
-    #[error("no authority for {door} is valid now; `{subject}` is valid from {not_before} to {not_after}")]
+    #[error("no authority for {listener} is valid now; `{subject}` is valid from {not_before} to {not_after}")]
     NoAuthority {
         /// The listener.
-        door: ListenerKind,
+        listener: ListenerKind,
         /// The first one's subject.
         subject: String,
         /// When it begins.
@@ -177,8 +177,8 @@ impl Tls {
     }
 
     /// The kind of the listener.
-    pub fn door(&self) -> ListenerKind {
-        self.policy.door
+    pub fn listener(&self) -> ListenerKind {
+        self.policy.listener
     }
 
     /// What a handshake that begins now uses, and the name of the authorities that count in it.
@@ -359,7 +359,7 @@ impl Loaded {
             && !signers().any(|signer| signer.not_before <= now && now <= signer.not_after)
         {
             let Certificate { subject, not_before, not_after, .. } = first.clone();
-            return Err(TlsError::NoAuthority { door: policy.door, subject, not_before, not_after });
+            return Err(TlsError::NoAuthority { listener: policy.listener, subject, not_before, not_after });
         }
         if policy.production
             && let Some((_, certificate)) = certificates.iter().find(|(_, certificate)| certificate.development)
@@ -395,7 +395,7 @@ impl Loaded {
             }
         }
         if self.crls.is_empty() {
-            tracing::warn!(listener = %policy.door, "no revocation list is configured: nothing can be revoked");
+            tracing::warn!(listener = %policy.listener, "no revocation list is configured: nothing can be revoked");
         }
         for (issuer, next_update) in &self.crls {
             if next_update.since(now).whole_secs() < 24 * 60 * 60 {
@@ -429,7 +429,7 @@ fn verifier(
         .with_crls(material.crls.iter().cloned())
         .enforce_revocation_expiration()
         .build()
-        .map_err(|error| TlsError::Verifier { door: policy.door, error })
+        .map_err(|error| TlsError::Verifier { listener: policy.listener, error })
 }
 
 fn server_config(
@@ -529,7 +529,7 @@ fn check_leaf(policy: &Policy, leaf: &Certificate) -> Result<PeerIdentity, Refus
     if !leaf.for_clients || !leaf.may_sign || leaf.is_authority {
         return Err(Refusal::WrongPurpose);
     }
-    Ok(admit(&leaf.uris, &policy.trust_domain, policy.door)?)
+    Ok(admit(&leaf.uris, &policy.trust_domain, policy.listener)?)
 }
 
 /// The name of a certificate for the log: the peer it means, or else its subject, escaped and cut.

@@ -176,7 +176,7 @@ fn each_start_stop_connection_and_refusal_is_one_line_with_fields() {
     }
     assert_eq!(with_text(&all, "connected")[0]["peer"], "charger/CHG-001");
     let refused = with_text(&all, "a connection is refused").into_iter().find(|line| line["peer"].is_string()).unwrap();
-    let help = format!("this is the processors' door; chargers connect to {}", gate.chargers);
+    let help = format!("this is the processors' listener; chargers connect to {}", gate.chargers);
     assert_eq!(refused["help"], help.as_str(), "{refused}");
 }
 

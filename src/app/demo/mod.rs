@@ -341,13 +341,14 @@ fn in_real_time(span: TimeSpan, speed: u32) -> TimeSpan {
 }
 
 fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Result<Settings, DemoError> {
-    let tls = |door: identity::ListenerKind| {
-        let policy = tls::Policy { trust_domain: TRUST_DOMAIN.to_owned(), door, tls12: false, production: false };
-        Tls::new(policy, Source::Files(pki.files(door))).map(Arc::new)
+    let tls = |listener: identity::ListenerKind| {
+        let policy = tls::Policy { trust_domain: TRUST_DOMAIN.to_owned(), listener, tls12: false, production: false };
+        Tls::new(policy, Source::Files(pki.files(listener))).map(Arc::new)
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let door =
-        |door| Ok::<_, TlsError>(ListenerSettings { address, tls: tls(door)?, connections_max: 10_000, each_max: 16 });
+    let listener = |listener| {
+        Ok::<_, TlsError>(ListenerSettings { address, tls: tls(listener)?, connections_max: 10_000, each_max: 16 })
+    };
     let tariff = Tariff::parse(TARIFF)?.tariff;
     let usual = Policy::default();
     Ok(Settings {
@@ -368,8 +369,8 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
             ..usual
         },
         tariff_resolver: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
-        chargers: Some(door(identity::ListenerKind::Chargers)?),
-        processors: Some(door(identity::ListenerKind::Processors)?),
+        chargers: Some(listener(identity::ListenerKind::Chargers)?),
+        processors: Some(listener(identity::ListenerKind::Processors)?),
         may_speak_for: Arc::new(|_, _| false),
         chargers_per_site_max: usize::MAX,
         mac_of: Box::new(|_| None),

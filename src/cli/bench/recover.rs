@@ -177,7 +177,7 @@ fn lines(child: &mut Child) -> Result<impl Iterator<Item = io::Result<String>> +
     Ok(BufReader::new(out).lines())
 }
 
-/// A gate without doors on this data.
+/// A gate without listeners on this data.
 fn gate(args: &Args, progress: Box<dyn Fn(Progress) + Send + Sync>) -> Result<Gate, CliError> {
     let data = args.data.clone().ok_or_else(|| CliError::new(Exit::Usage, "--data is missing"))?;
     let tariff = Tariff::parse(super::TARIFF).map_err(CliError::failed)?.tariff;

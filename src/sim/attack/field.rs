@@ -97,7 +97,7 @@ impl Ways {
     }
 
     /// The listener for this peer.
-    pub fn door(&self, subject: &Subject) -> SocketAddr {
+    pub fn listener(&self, subject: &Subject) -> SocketAddr {
         match subject {
             Subject::Processor(_) => self.processors,
             Subject::Charger(_) | Subject::Site(_) | Subject::Gate(_) => self.chargers,
@@ -107,7 +107,7 @@ impl Ways {
     /// A connection for a regular peer.
     pub fn dialler(&self, subject: &Subject) -> Result<Dialler, Trouble> {
         let connector = Connector::new(&self.trust, self.certificate(subject)?).map_err(Trouble::of)?;
-        Ok(dialler(connector, self.door(subject)))
+        Ok(dialler(connector, self.listener(subject)))
     }
 }
 
@@ -162,22 +162,22 @@ impl Field {
     /// Connects as this peer, with its good certificate.
     pub async fn dial(&self, subject: &Subject) -> Result<Box<dyn Duplex>, Trouble> {
         let own = self.ways.certificate(subject)?;
-        self.dial_with(own, self.ways.door(subject)).await
+        self.dial_with(own, self.ways.listener(subject)).await
     }
 
     /// Connects with a certificate.
-    pub async fn dial_with(&self, own: Certified, door: SocketAddr) -> Result<Box<dyn Duplex>, Trouble> {
+    pub async fn dial_with(&self, own: Certified, listener: SocketAddr) -> Result<Box<dyn Duplex>, Trouble> {
         let connector = Connector::new(&self.ways.trust, own).map_err(Trouble::of)?.from_address(self.source);
-        let socket = connector.connect(door).await.map_err(Trouble::of)?;
+        let socket = connector.connect(listener).await.map_err(Trouble::of)?;
         Ok(Box::new(socket))
     }
 
     /// A TCP connection without more.
-    pub async fn tcp(&self, door: SocketAddr) -> Result<TcpStream, Trouble> {
-        let connecting = tcp_from(self.source, door);
+    pub async fn tcp(&self, listener: SocketAddr) -> Result<TcpStream, Trouble> {
+        let connecting = tcp_from(self.source, listener);
         match tokio::time::timeout(Duration::from_secs(10), connecting).await {
-            Ok(connected) => connected.map_err(|error| Trouble(format!("{door}: {error}"))),
-            Err(_) => Err(Trouble(format!("{door}: no answer in time"))),
+            Ok(connected) => connected.map_err(|error| Trouble(format!("{listener}: {error}"))),
+            Err(_) => Err(Trouble(format!("{listener}: no answer in time"))),
         }
     }
 

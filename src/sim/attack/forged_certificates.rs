@@ -26,7 +26,7 @@ const LISTS_ARE_READ: Duration = Duration::from_secs(12);
 async fn attack(field: Field) -> Result<(), Trouble> {
     let victim = ChargerId::new("HONEST-0001").map_err(Trouble::of)?;
     let (charger, now) = (Subject::Charger(victim.clone()), field.now().wall);
-    let doors = (field.ways.chargers, field.ways.processors);
+    let listeners = (field.ways.chargers, field.ways.processors);
     let good = field.ways.certificate(&charger)?;
 
     let mut foreign = Pki::new(&field.ways.trust_domain(), now).map_err(Trouble::of)?;
@@ -39,17 +39,17 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let not_yet = Validity { not_before: seconds_from(now, 3_600), not_after: seconds_from(now, 7_200) };
     let processor = Subject::Processor(ProcessorId::new("honest-a").map_err(Trouble::of)?);
     let tries: Vec<(&str, Certified, SocketAddr)> = vec![
-        ("a foreign authority of the same name", forged, doors.0),
-        ("a foreign leaf with the real chain", real_chain, doors.0),
-        ("a foreign leaf alone", alone, doors.0),
-        ("a stolen certificate without its key", stolen, doors.0),
-        ("expired", field.ways.certificate_for(&charger, expired)?, doors.0),
-        ("not yet valid", field.ways.certificate_for(&charger, not_yet)?, doors.0),
-        ("a processor at the chargers' listener", field.ways.certificate(&processor)?, doors.0),
-        ("a charger at the processors' listener", good, doors.1),
+        ("a foreign authority of the same name", forged, listeners.0),
+        ("a foreign leaf with the real chain", real_chain, listeners.0),
+        ("a foreign leaf alone", alone, listeners.0),
+        ("a stolen certificate without its key", stolen, listeners.0),
+        ("expired", field.ways.certificate_for(&charger, expired)?, listeners.0),
+        ("not yet valid", field.ways.certificate_for(&charger, not_yet)?, listeners.0),
+        ("a processor at the chargers' listener", field.ways.certificate(&processor)?, listeners.0),
+        ("a charger at the processors' listener", good, listeners.1),
     ];
-    for (what, own, door) in tries {
-        expect_refusal(&field, what, own, door, &victim).await;
+    for (what, own, listener) in tries {
+        expect_refusal(&field, what, own, listener, &victim).await;
     }
     revoked(&field).await
 }
@@ -60,8 +60,8 @@ fn with_chain(own: &Certified, above: &[rustls_pki_types::CertificateDer<'static
 }
 
 /// In TLS 1.3 a refusal shows at the first read.
-async fn expect_refusal(field: &Field, what: &str, own: Certified, door: SocketAddr, id: &ChargerId) {
-    let Ok(stream) = field.dial_with(own, door).await else { return field.tally.right(what) };
+async fn expect_refusal(field: &Field, what: &str, own: Certified, listener: SocketAddr, id: &ChargerId) {
+    let Ok(stream) = field.dial_with(own, listener).await else { return field.tally.right(what) };
     let mut line = ChargerLine::over(stream, field);
     line.say(&FromCharger::Hello(hello(id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new())));
     match line.hear(Duration::from_secs(10)).await {

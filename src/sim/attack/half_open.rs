@@ -31,10 +31,10 @@ const HALF_A_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0x
 async fn attack(field: Field) -> Result<(), Trouble> {
     let mut open = JoinSet::new();
     for number in 0..SILENT + HALF {
-        let door = if number % 4 == 0 { field.ways.processors } else { field.ways.chargers };
+        let listener = if number % 4 == 0 { field.ways.processors } else { field.ways.chargers };
         let bytes = if number < SILENT { &[][..] } else { HALF_A_HELLO };
         let field = field.clone();
-        open.spawn(async move { half_open(&field, door, bytes).await });
+        open.spawn(async move { half_open(&field, listener, bytes).await });
     }
     for number in 0..GREETINGLESS {
         let (field, subject) = (field.clone(), Subject::Charger(charger_id(&field, number)?));
@@ -55,8 +55,8 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     }
 }
 
-async fn half_open(field: &Field, door: SocketAddr, bytes: &[u8]) -> Result<(), Trouble> {
-    let mut stream = field.tcp(door).await?;
+async fn half_open(field: &Field, listener: SocketAddr, bytes: &[u8]) -> Result<(), Trouble> {
+    let mut stream = field.tcp(listener).await?;
     // A connection that the gate has closed already is detected at the next read.
     let _ = stream.write_all(bytes).await;
     closed(field, &mut stream, "half-open connection closed").await;

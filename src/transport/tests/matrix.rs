@@ -20,10 +20,10 @@ fn uri(name: &str) -> SanType {
     SanType::URI(name.try_into().unwrap())
 }
 
-fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
+fn cases(pki: &mut Pki, listener: ListenerKind) -> Vec<Case> {
     let now = wall_clock();
     let day = |days: i64| Timestamp::from_unix_ms(now.unix_ms() + days * 86_400_000);
-    let (right, other) = match door {
+    let (right, other) = match listener {
         ListenerKind::Chargers => ("charger/AMS-0007", "processor/acme"),
         ListenerKind::Processors => ("processor/acme", "charger/AMS-0007"),
     };
@@ -42,10 +42,10 @@ fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
     case("expired", Some(pki.issue(&subject(right), expired).unwrap()), "expired");
     case("not yet valid", Some(pki.issue(&subject(right), future).unwrap()), "not_yet_valid");
     case("another PKI", Some(issue(&mut stranger, &subject(right))), "bad_signature");
-    case("the other door's authority", Some(issue(pki, &subject(other))), "unknown_authority");
+    case("the other listener's authority", Some(issue(pki, &subject(other))), "unknown_authority");
     let own_name = move |params: &mut CertificateParams| params.subject_alt_names = vec![uri(&name(right))];
     let mut changed = |what, label, change: &dyn Fn(&mut CertificateParams)| {
-        let shown = pki.issue_changed(door, |params| {
+        let shown = pki.issue_changed(listener, |params| {
             own_name(params);
             change(params);
         });
@@ -80,7 +80,7 @@ fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
     case("self-signed", Some(Certified { chain, key: key.serialize_der().try_into().unwrap() }), "unknown_authority");
     // An authority below the trusted one: its leaves are in no allowed list.
     let below_key = KeyPair::generate().unwrap();
-    let below = pki.issue_authority(door, &below_key);
+    let below = pki.issue_authority(listener, &below_key);
     let leaf_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     own_name(&mut params);
@@ -96,14 +96,14 @@ fn cases(pki: &mut Pki, door: ListenerKind) -> Vec<Case> {
     cases
 }
 
-fn everything_wrong_is_refused(door: ListenerKind, version: &'static SupportedProtocolVersion) {
+fn everything_wrong_is_refused(listener: ListenerKind, version: &'static SupportedProtocolVersion) {
     let mut pki = new_pki();
-    let cases = cases(&mut pki, door);
-    let revoked = match door {
+    let cases = cases(&mut pki, listener);
+    let revoked = match listener {
         ListenerKind::Chargers => charger("AMS-6666"),
         ListenerKind::Processors => Subject::Processor("shady".parse().unwrap()),
     };
-    let good = match door {
+    let good = match listener {
         ListenerKind::Chargers => charger("AMS-0001"),
         ListenerKind::Processors => Subject::Processor("acme".parse().unwrap()),
     };
@@ -112,7 +112,7 @@ fn everything_wrong_is_refused(door: ListenerKind, version: &'static SupportedPr
     let good_certificate = issue(&mut pki, &good);
     let tls12 = *version == rustls::version::TLS12;
     let bounds = Bounds { failures_per_minute: 1000, ..Bounds::default() };
-    let gate = Gate::with(material(&pki, door), door, tls12, bounds);
+    let gate = Gate::with(material(&pki, listener), listener, tls12, bounds);
     let mut seen = 0;
     let revoked = Case { what: "revoked", shown: Some(revoked_certificate), label: "revoked" };
     in_runtime(async {

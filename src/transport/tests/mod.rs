@@ -35,16 +35,16 @@ struct Gate {
 const AMPLE: Capacity = Capacity { share: Share { connections: 1000, handshakes: 1000 }, each_max: 1000 };
 
 impl Gate {
-    fn open(pki: &Pki, door: ListenerKind) -> Gate {
-        Gate::with(material(pki, door), door, false, Bounds { failures_per_minute: 1000, ..Bounds::default() })
+    fn open(pki: &Pki, listener: ListenerKind) -> Gate {
+        Gate::with(material(pki, listener), listener, false, Bounds { failures_per_minute: 1000, ..Bounds::default() })
     }
 
-    fn with(material: Material, door: ListenerKind, tls12: bool, bounds: Bounds) -> Gate {
-        Gate::of(material, door, tls12, bounds, AMPLE)
+    fn with(material: Material, listener: ListenerKind, tls12: bool, bounds: Bounds) -> Gate {
+        Gate::of(material, listener, tls12, bounds, AMPLE)
     }
 
-    fn of(material: Material, door: ListenerKind, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
-        let policy = Policy { trust_domain: DOMAIN.to_owned(), door, tls12, production: false };
+    fn of(material: Material, listener: ListenerKind, tls12: bool, bounds: Bounds, capacity: Capacity) -> Gate {
+        let policy = Policy { trust_domain: DOMAIN.to_owned(), listener, tls12, production: false };
         let tls = Arc::new(Tls::new(policy, Source::Memory(material)).unwrap());
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();
@@ -77,9 +77,9 @@ fn refusals(edge: &Edge, count: usize) -> Vec<RecentRefusal> {
     refusals
 }
 
-fn material(pki: &Pki, door: ListenerKind) -> Material {
+fn material(pki: &Pki, listener: ListenerKind) -> Material {
     let own = pki.issue_server(&["localhost".to_owned()], Validity::days(wall_clock(), 30)).unwrap();
-    Material { own, authorities: vec![pki.authority(door).clone()], crls: pki.crls(wall_clock()).unwrap().to_vec() }
+    Material { own, authorities: vec![pki.authority(listener).clone()], crls: pki.crls(wall_clock()).unwrap().to_vec() }
 }
 
 fn new_pki() -> Pki {

@@ -233,7 +233,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let files = write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
     let policy =
-        Policy { trust_domain: DOMAIN.to_owned(), door: ListenerKind::Chargers, tls12: false, production: false };
+        Policy { trust_domain: DOMAIN.to_owned(), listener: ListenerKind::Chargers, tls12: false, production: false };
     let tls = Arc::new(Tls::new(policy, Source::Files(files)).unwrap());
     let bounds = Bounds { look_around: Duration::from_millis(10), ..Bounds::default() };
     let edge = Edge::new(bounds, 1).unwrap();
@@ -289,7 +289,7 @@ fn a_thousand_reloads_under_load_fail_no_good_handshake() {
 fn production_refuses_a_development_pki() {
     let pki = new_pki();
     let policy =
-        Policy { trust_domain: DOMAIN.to_owned(), door: ListenerKind::Chargers, tls12: false, production: true };
+        Policy { trust_domain: DOMAIN.to_owned(), listener: ListenerKind::Chargers, tls12: false, production: true };
     let refused = Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers)));
     assert!(matches!(refused, Err(TlsError::Development { .. })));
 }

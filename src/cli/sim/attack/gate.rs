@@ -128,8 +128,8 @@ impl OwnGate {
         let folder = PkiFolder::open(&self.dir.join("pki")).map_err(CliError::failed)?;
         let trust = Trust::new(std::slice::from_ref(folder.root()), "localhost").map_err(CliError::failed)?;
         let console = ConsoleWay { probes: self.probes, ..console_of(&self.dir.join("data"))? };
-        let doors = (self.chargers, self.processors);
-        Ok(Ways::new(doors, Some(console), folder, trust, Arc::new(FastClock::new(1))))
+        let listeners = (self.chargers, self.processors);
+        Ok(Ways::new(listeners, Some(console), folder, trust, Arc::new(FastClock::new(1))))
     }
 
     /// Its process.
