@@ -3,7 +3,7 @@
 //! Outgoing frames do not pass its mailbox: shards and processors' actors write frames into its [`Outgoing`] from
 //! their own threads, so that an acknowledgement costs no message.
 
-use crate::transport::{Flow, Outgoing, Patience, Peer, PeerHandler};
+use crate::transport::{ConnectionTimeouts, Flow, Outgoing, Peer, PeerHandler};
 use crate::wire::LinkError;
 use actix::prelude::SendError;
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -28,7 +28,7 @@ impl<H: PeerHandler + Unpin + 'static> Actor for Connection<H> {
     fn started(&mut self, context: &mut Self::Context) {
         let Some(unserved) = self.unserved.take() else { return };
         let (peer, handler) = *unserved;
-        let served = peer.serve(handler, Patience::default()).into_actor(self);
+        let served = peer.serve(handler, ConnectionTimeouts::default()).into_actor(self);
         context.spawn(served.map(|_, _, context: &mut Self::Context| context.stop()));
     }
 }

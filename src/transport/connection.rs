@@ -46,16 +46,16 @@ pub trait PeerHandler {
 
 /// How long a connection waits for a peer that does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct ConnectionTimeouts {
     /// For the peer to take some of what waits for it.
     pub write_stall: Duration,
     /// For the last bytes to leave before a polite end.
     pub farewell: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for ConnectionTimeouts {
+    fn default() -> ConnectionTimeouts {
+        ConnectionTimeouts {
             write_stall: Duration::from_millis(limits::WRITE_STALL_MAX.ms().unsigned_abs()),
             farewell: Duration::from_millis(limits::FAREWELL_MAX.ms().unsigned_abs()),
         }
@@ -70,7 +70,7 @@ pub fn drive<S, H>(
     stream: S,
     handler: H,
     outgoing: Outgoing,
-    timeout: Patience,
+    timeouts: ConnectionTimeouts,
 ) -> impl Future<Output = Ended> + use<S, H>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -80,7 +80,7 @@ where
         stream,
         handler,
         outgoing,
-        timeout,
+        timeouts,
         writing: Vec::new(),
         written: 0,
         unflushed: false,
@@ -102,7 +102,7 @@ struct Driver<S, H> {
     stream: S,
     handler: H,
     outgoing: Outgoing,
-    timeout: Patience,
+    timeouts: ConnectionTimeouts,
     writing: Vec<u8>,
     written: usize,
     unflushed: bool,
@@ -256,8 +256,8 @@ where
             let now = Instant::now();
             let listening = !self.paused && self.leaving.is_none();
             let handler = if listening { self.handler.wait().map(|wait| now + wait) } else { None };
-            let stalled = self.stalled.map(|since| since + self.timeout.write_stall);
-            let leaving = self.leaving.as_ref().map(|(_, since)| *since + self.timeout.farewell);
+            let stalled = self.stalled.map(|since| since + self.timeouts.write_stall);
+            let leaving = self.leaving.as_ref().map(|(_, since)| *since + self.timeouts.farewell);
             // The timer is moved later only when it fires: an active connection touches it rarely.
             let deadline = [handler, stalled, leaving].into_iter().flatten().min().unwrap_or(now + IDLE);
             if deadline < self.timer.deadline() {
@@ -270,7 +270,7 @@ where
                 return Poll::Ready(Err(Ended::SlowReader));
             }
             if let Some((reason, since)) = &self.leaving
-                && *since + self.timeout.farewell <= now
+                && *since + self.timeouts.farewell <= now
             {
                 return Poll::Ready(Err(reason.clone()));
             }

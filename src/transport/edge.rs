@@ -1,7 +1,7 @@
 //! The edge of the gate: accepts connections, does their handshakes on threads of its own, and hands over peers.
 
 use super::certificate::Presented;
-use super::connection::{Patience, PeerHandler, drive};
+use super::connection::{ConnectionTimeouts, PeerHandler, drive};
 use super::descriptors::Share;
 use super::failures::Failures;
 use super::identity::ListenerKind;
@@ -45,11 +45,11 @@ impl Peer {
     pub fn serve<H: PeerHandler + Unpin>(
         self,
         mut handler: H,
-        timeout: Patience,
+        timeouts: ConnectionTimeouts,
     ) -> impl Future<Output = Ended> + use<H> {
         let Peer { identity, remote, outgoing, socket, registration, .. } = self;
         let driving = match socket.unpark() {
-            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, timeout))),
+            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, timeouts))),
             Err(error) => {
                 let ended = Ended::Broken(error.to_string());
                 outgoing.over();

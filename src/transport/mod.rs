@@ -22,7 +22,7 @@ pub mod tls;
 
 pub use address::resolve;
 pub use client::{ConnectError, Connector, Trust, tcp_from};
-pub use connection::{Flow, Patience, PeerHandler, drive};
+pub use connection::{ConnectionTimeouts, Flow, PeerHandler, drive};
 pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};
 pub use holder::{Holder, cannot_listen, holder_of};
 pub use live::{ConnectionLimits, Live, LivePeer};

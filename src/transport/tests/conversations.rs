@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Ended, Flow, Outgoing, Patience, PeerHandler, drive};
+use crate::transport::{ConnectionTimeouts, Ended, Flow, Outgoing, PeerHandler, drive};
 use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -53,7 +53,7 @@ fn run_here<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     recorder: Recorder,
     outgoing: &Outgoing,
 ) -> tokio::task::JoinHandle<Ended> {
-    let timeout = Patience { write_stall: Duration::from_millis(50), farewell: TIMEOUT };
+    let timeout = ConnectionTimeouts { write_stall: Duration::from_millis(50), farewell: TIMEOUT };
     tokio::task::spawn_local(drive(stream, recorder, outgoing.clone(), timeout))
 }
 
@@ -71,7 +71,7 @@ fn a_megabyte_goes_both_ways_over_mutual_tls() {
         let mut socket = connector(&pki, own).connect(gate.address).await.unwrap();
         let peer = gate.admitted();
         recorder.echo = Some(peer.outgoing.clone());
-        let serving = tokio::spawn(peer.serve(recorder, Patience::default()));
+        let serving = tokio::spawn(peer.serve(recorder, ConnectionTimeouts::default()));
         let mut sent = Vec::new();
         for round in 0..64_u8 {
             let piece = vec![round; 16 * 1024 + usize::from(round)];

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::transport::refusal::Refusal;
-use crate::transport::{Flow, Patience, PeerHandler};
+use crate::transport::{ConnectionTimeouts, Flow, PeerHandler};
 
 fn bounds() -> Bounds {
     Bounds { failures_per_minute: 1000, ..Bounds::default() }
@@ -39,11 +39,11 @@ fn a_charger_that_comes_in_once_too_often_loses_its_oldest_connection() {
     in_runtime(async {
         let (greedy, other) = (connector(&pki, greedy), connector(&pki, other));
         let _other = other.connect(gate.address).await.unwrap();
-        tokio::spawn(gate.admitted().serve(Deaf, Patience::default()));
+        tokio::spawn(gate.admitted().serve(Deaf, ConnectionTimeouts::default()));
         let mut sockets = std::collections::VecDeque::new();
         for round in 0..10 {
             sockets.push_back(greedy.connect(gate.address).await.unwrap());
-            tokio::spawn(gate.admitted().serve(Deaf, Patience::default()));
+            tokio::spawn(gate.admitted().serve(Deaf, ConnectionTimeouts::default()));
             if round >= 2 {
                 let mut oldest = sockets.pop_front().unwrap();
                 let end = tokio::time::timeout(TIMEOUT, oldest.read(&mut [0])).await.expect("it is closed");

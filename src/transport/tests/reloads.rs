@@ -5,7 +5,7 @@ use crate::transport::files::{chain_text, pem_text, write_whole};
 use crate::transport::pki::Reason;
 use crate::transport::refusal::Refusal;
 use crate::transport::tls::{Files, TlsError, write_expiries};
-use crate::transport::{Ended, Flow, Patience, PeerHandler};
+use crate::transport::{ConnectionTimeouts, Ended, Flow, PeerHandler};
 use crate::units::Timestamp;
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn revoking_cuts_the_live_connection_and_no_other() {
         let mut sockets = Vec::new();
         for own in [lost, kept] {
             sockets.push(connector(&pki, own).connect(gate.address).await.unwrap());
-            tokio::spawn(gate.admitted().serve(Deaf(ended.clone()), Patience::default()));
+            tokio::spawn(gate.admitted().serve(Deaf(ended.clone()), ConnectionTimeouts::default()));
         }
         assert_eq!(gate.edge.live().count(ListenerKind::Chargers), 2);
         pki.revoke(&charger("AMS-0007"), Reason::KeyCompromise, wall_clock()).unwrap();
@@ -245,7 +245,7 @@ fn files_that_change_are_loaded_by_themselves() {
         let mut socket = connector(&pki, own).connect(address).await.unwrap();
         let before = socket.peer_certificates()[0].clone();
         let peer = peers.recv_timeout(TIMEOUT).unwrap();
-        let serving = tokio::spawn(peer.serve(Deaf(ended), Patience::default()));
+        let serving = tokio::spawn(peer.serve(Deaf(ended), ConnectionTimeouts::default()));
         pki.revoke(&charger("AMS-0007"), Reason::Superseded, wall_clock()).unwrap();
         write_files(folder.path(), &material(&pki, ListenerKind::Chargers));
         let mut byte = [0];
