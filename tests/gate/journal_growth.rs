@@ -65,7 +65,7 @@ fn the_data_directory_grows_by_the_archive_alone() {
                 .unwrap();
         }
         most_log = most_log.max(log.used_bytes());
-        // As the gate's keeper does.
+        // As the gate's snapshot scheduler does.
         if since >= bound / 6 {
             since = 0;
             archive.sync().unwrap();

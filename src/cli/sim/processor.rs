@@ -29,7 +29,7 @@ pub struct Args {
     /// Connections that it holds
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     connections: u32,
-    /// Repeats its dice
+    /// Repeats its random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// How long half of its answers take at most

@@ -21,7 +21,7 @@ pub(super) struct Controller {
     dirty: BTreeSet<usize>,
     /// How far the chargers' clock is from the world's, in milliseconds.
     pub skew: i64,
-    /// When the agenda will call next.
+    /// When the event queue will call next.
     pub wake: u64,
     /// It does not dial before this moment.
     pub offline_until: u64,

@@ -136,7 +136,7 @@ impl DurableState {
         self.snapshots.reach().last(partition).0 >= trimmed && self.snapshots.flip_bit(partition, bit)
     }
 
-    /// The house of one life of the gate. The dice go on where the life before left them.
+    /// The configuration of one life of the gate. Its random numbers go on where the life before left them.
     pub fn node_config(&self) -> NodeConfig {
         let rng = self.rng.clone();
         let tariff_resolver: Box<dyn TariffResolver> = Box::new(self.tariff_resolver.clone());

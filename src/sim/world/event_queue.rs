@@ -61,13 +61,13 @@ impl EventQueue {
         self.now
     }
 
-    /// Puts an event on the agenda; what is past happens now.
+    /// Puts an event into the queue; what is past happens now.
     pub fn at(&mut self, at: u64, event: Event) {
         self.number += 1;
         self.heap.push(Reverse((at.max(self.now), self.number, event)));
     }
 
-    /// Puts an event on the agenda, so many milliseconds from now.
+    /// Puts an event into the queue, so many milliseconds from now.
     pub fn after(&mut self, ms: u64, event: Event) {
         self.at(self.now.saturating_add(ms), event);
     }

@@ -4,16 +4,16 @@
 //! ```text
 //!   controller ──bytes──▶ network ──▶ ChargerLink ──▶ Driver ──▶ Log ──▶ SimulatedDisk
 //!   (chargers)  ◀─bytes── (faults) ◀── ChargerLink ◀── gate  ◀── durable
-//!   bank       ◀─bytes──▶ network ◀─▶ ProcessorLink ◀─▶ ProcessorActor ◀─▶ Driver
+//!   processor  ◀─bytes──▶ network ◀─▶ ProcessorLink ◀─▶ ProcessorActor ◀─▶ Driver
 //!                                   witness: after every step        audit: when all is over
 //! ```
 //!
 //! Everything that decides is what ships: the drivers of shards with their machines, timers and gates
 //! ([`node::driver`](crate::node::driver)), log writer, recovery, snapshot schedule and trimming, archiver, links with real
-//! frames, processors' actors. What is simulated is what surrounds them: threads and mailboxes (method calls in the agenda's
-//! order; a full mailbox is a throw of the dice), sockets, the disk, clocks, and the peers.
+//! frames, processors' actors. What is simulated is what surrounds them: threads and mailboxes (method calls in the event queue's
+//! order; a full mailbox is a random choice), sockets, the disk, clocks, and the peers.
 //!
-//! The same settings make the same world, to the last byte: there is one thread, one stream of dice for each purpose, and
+//! The same settings make the same world, to the last byte: there is one thread, one stream of random numbers for each purpose, and
 //! no reading of any clock. A world lasts at most a day; longer simulations are many worlds, each with another seed and
 //! another weather of faults.
 

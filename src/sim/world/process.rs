@@ -1,6 +1,6 @@
 //! The gate of a simulated world: the drivers, log writer, archiver, snapshot schedule, links and processors' actors of a real
-//! one. What is simulated here is what connects them: threads and mailboxes are method calls in an order that the agenda
-//! decides, and a full mailbox is a throw of the dice.
+//! one. What is simulated here is what connects them: threads and mailboxes are method calls in an order that the event queue
+//! decides, and a full mailbox is a random choice.
 //!
 //! The process dies by being dropped; what it had on disk is all that the next one has.
 

@@ -1,4 +1,4 @@
-//! A payment processor of a simulated world: [`crate::sim::processor`] on the world's agenda, over several connections.
+//! A payment processor of a simulated world: [`crate::sim::processor`] in the world's event queue, over several connections.
 
 use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
@@ -16,7 +16,7 @@ pub(super) struct SimulatedProcessor {
     /// What is to be done when; `Close` only on the connection it names.
     events: BTreeMap<(u64, u64), (usize, Act)>,
     next_number: u64,
-    /// When the world's agenda will call next.
+    /// When the world's event queue will call next.
     pub wake: u64,
     /// It does not dial before this moment.
     pub offline_until: u64,

@@ -1,4 +1,4 @@
-//! A simulated world: one agenda, one gate, a fleet, a few processors, and whatever goes wrong between them.
+//! A simulated world: one event queue, one gate, a fleet, a few processors, and whatever goes wrong between them.
 
 use super::checker::Checker;
 use super::controller::Controller;

@@ -69,7 +69,7 @@ fn who_reads_or_writes_too_slowly_is_closed_and_nobody_waits_for_them() {
     settle(gate, business);
 }
 
-/// Frames of every kind, changed by a seeded dice: bits, lengths, whole pieces; half of them with a checksum that fits, so that
+/// Frames of every kind, changed by a seeded generator: bits, lengths, whole pieces; half of them with a checksum that fits, so that
 /// they reach the messages behind. Sent over live connections, at every stage of a session.
 #[test]
 fn nonsense_from_a_fuzzer_closes_its_own_connection_and_costs_nobody_else() {

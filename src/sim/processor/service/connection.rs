@@ -99,7 +99,7 @@ impl Line {
             let next = match self.window {
                 Some(_) => match self.act() {
                     Some(next) => next,
-                    None => return Some("closed as the script or the dice said".to_owned()),
+                    None => return Some("closed as the script or chance decided".to_owned()),
                 },
                 None => Instant::now() + LOOK_AROUND,
             };
