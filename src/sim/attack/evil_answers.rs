@@ -20,15 +20,15 @@ pub(super) const ATTACKER: Attacker = Attacker {
 };
 
 async fn attack(field: Field) -> Result<(), Trouble> {
-    let mut bank = SimulatedProcessor::open(&field).await?;
+    let mut processor = SimulatedProcessor::open(&field).await?;
     let mut answering = |line: &mut ProcessorLine, operation: &Operation| evil(&field, line, operation);
-    if !bank.session(&field, &mut answering).await? {
+    if !processor.session(&field, &mut answering).await? {
         return Err(Trouble("the session was not admitted".to_owned()));
     }
-    bank.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut answering).await?;
+    processor.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut answering).await?;
     // The answers to the last messages.
-    bank.serve(&field, Duration::from_secs(1), None, &mut answering).await?;
-    bank.done(&field);
+    processor.serve(&field, Duration::from_secs(1), None, &mut answering).await?;
+    processor.done(&field);
     Ok(())
 }
 

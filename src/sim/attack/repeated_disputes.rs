@@ -26,16 +26,16 @@ const REFUSED: &[u16] = &[504, 507, 510];
 
 async fn attack(field: Field) -> Result<(), Trouble> {
     let before = lost(&field).await?;
-    let mut bank = SimulatedProcessor::open(&field).await?;
-    if !bank.session(&field, &mut well).await? {
+    let mut processor = SimulatedProcessor::open(&field).await?;
+    if !processor.session(&field, &mut well).await? {
         return Err(Trouble("the session was not admitted".to_owned()));
     }
-    bank.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut well).await?;
-    let capture = bank.operations.get(&OperationKind::Capture).cloned();
+    processor.serve(&field, Duration::from_secs(15), Some(OperationKind::Capture), &mut well).await?;
+    let capture = processor.operations.get(&OperationKind::Capture).cloned();
     let capture = capture.ok_or_else(|| Trouble("nothing was captured".to_owned()))?;
     let Request::Capture { amount, .. } = capture.request else { return Ok(()) };
     // The answer to the capture is taken in before it is disputed.
-    bank.serve(&field, Duration::from_millis(500), None, &mut well).await?;
+    processor.serve(&field, Duration::from_millis(500), None, &mut well).await?;
     use NotificationKind::{CaptureFailed, DisputeLost, DisputeOpened};
     let scenario = [
         (DisputeOpened, "the first dispute", TAKEN),
@@ -47,10 +47,10 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         (CaptureFailed, "the capture failed after it was lost", REFUSED),
     ];
     for (kind, what, right) in scenario {
-        let message = report(&mut bank, capture.hold, kind, amount, &field);
-        bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
+        let message = report(&mut processor, capture.hold, kind, amount, &field);
+        processor.ask(&field, SentMessage { message, what, right }, &mut well).await?;
     }
-    bank.done(&field);
+    processor.done(&field);
     let (after, captured) = (lost(&field).await?, amount.major());
     match (before, after) {
         (Some(before), Some(after)) if after - before == captured => field.tally.right("lost once in the books"),
@@ -63,13 +63,13 @@ async fn attack(field: Field) -> Result<(), Trouble> {
 }
 
 fn report(
-    bank: &mut SimulatedProcessor,
+    processor: &mut SimulatedProcessor,
     hold: HoldId,
     kind: NotificationKind,
     amount: Amount,
     field: &Field,
 ) -> FromProcessor {
-    let (callback, occurred_at) = (bank.line.fresh_callback(), field.now().wall);
+    let (callback, occurred_at) = (processor.line.fresh_callback(), field.now().wall);
     FromProcessor::Notification(Notification { callback, hold, kind, amount, occurred_at })
 }
 

@@ -25,7 +25,7 @@ const BOOKED_WITHIN: Duration = Duration::from_secs(60);
 const A_MILLION: i64 = -100_000_000;
 
 async fn attack(mut field: Field) -> Result<(), Trouble> {
-    let mut bank = SimulatedProcessor::open(&field).await?;
+    let mut processor = SimulatedProcessor::open(&field).await?;
     let unknown = Some(OpId::from_u128(u128::from(field.rng.bits()) << 64 | 0x0001_0002));
     let line = |operation, kind, gross, fee, net| SettlementLine { operation, kind, gross, fee, net };
     let negative = [line(None, SettlementKind::Chargeback, A_MILLION, 0, A_MILLION)];
@@ -48,27 +48,27 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     ];
     for ((what, lines, right), number) in batches.into_iter().zip(0_u32..) {
         let batch = u128::from(field.rng.bits()) << 32 | u128::from(number);
-        let message = whole(&mut bank, &field, batch, lines);
-        bank.ask(&field, SentMessage { message, what, right }, &mut well).await?;
+        let message = whole(&mut processor, &field, batch, lines);
+        processor.ask(&field, SentMessage { message, what, right }, &mut well).await?;
         if number == 0 {
-            told_as_extra(&field, &bank.id.clone()).await?;
+            told_as_extra(&field, &processor.id.clone()).await?;
         }
     }
     let batch = u128::from(field.rng.bits());
-    let FromProcessor::Settlement(mut part) = whole(&mut bank, &field, batch, &of_nobody) else { return Ok(()) };
+    let FromProcessor::Settlement(mut part) = whole(&mut processor, &field, batch, &of_nobody) else { return Ok(()) };
     if let Some(trailer) = &mut part.trailer {
         trailer.net = trailer.net.saturating_add(1);
     }
     let said =
         SentMessage { message: FromProcessor::Settlement(part), what: "a trailer that does not fit", right: &[509] };
-    bank.ask(&field, said, &mut well).await?;
-    bank.done(&field);
+    processor.ask(&field, said, &mut well).await?;
+    processor.done(&field);
     Ok(())
 }
 
 /// A batch of one part.
-fn whole(bank: &mut SimulatedProcessor, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
-    let callback = bank.line.fresh_callback();
+fn whole(processor: &mut SimulatedProcessor, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
+    let callback = processor.line.fresh_callback();
     FromProcessor::Settlement(part_of(field, callback, batch, 1, lines, SettlementTrailer::of(lines)))
 }
 
