@@ -1,7 +1,7 @@
 //! Defects that public payment systems have shipped, as far as they concern this machine: one test each, named by the
 //! catalogue's number. Each fails on the implementation that comes to mind first.
 
-use super::desk::{Desk, approved, asked, captured, eur, processor};
+use super::harness::{Harness, approved, asked, captured, eur, processor};
 use wattstile::payment::{
     AcknowledgeCode, Alarm, Answer, CallbackId, Command, DeclineClass, Discrepancy, Ending, Event, Extent,
     NotExecutedCause, NotificationKind, OperationKind, Ordinal, Outcome, Payment, Phase, ProcessorRef, Rejection,
@@ -11,313 +11,313 @@ use wattstile::units::{Amount, Currency, HoldId, OpId, PartitionId, SessionId, T
 
 #[test]
 fn f01_two_concurrent_refunds_of_60_on_100_are_one_refund() {
-    let mut desk = captured(100);
-    desk.refund(60);
-    desk.refund(60);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(40) });
-    assert_eq!(desk.sent.len(), 1);
+    let mut harness = captured(100);
+    harness.refund(60);
+    harness.refund(60);
+    assert_eq!(harness.last_refused(), Rejection::RefundTooLarge { refundable: eur(40) });
+    assert_eq!(harness.sent.len(), 1);
     // The first one stays reserved while its outcome is unknown.
-    let refund = desk.next();
-    desk.wait_s(3_600);
-    desk.refund(60);
-    assert_eq!(desk.refused.len(), 2);
+    let refund = harness.next();
+    harness.wait_s(3_600);
+    harness.refund(60);
+    assert_eq!(harness.refused.len(), 2);
     // Refused by the processor, its amount is free again.
-    desk.decline(&refund, DeclineClass::Soft, "no");
-    desk.sent.clear();
-    desk.refund(60);
-    assert_eq!(desk.sent.len(), 1);
+    harness.decline(&refund, DeclineClass::Soft, "no");
+    harness.sent.clear();
+    harness.refund(60);
+    assert_eq!(harness.sent.len(), 1);
 }
 
 #[test]
 fn f02_negative_zero_and_foreign_amounts_never_reach_the_journal() {
-    let mut desk = captured(100);
+    let mut harness = captured(100);
     for minor in [0, -1, i64::MIN] {
-        assert!(desk.refund(minor).is_empty());
-        assert_eq!(desk.last_refused(), Rejection::AmountNotPositive);
+        assert!(harness.refund(minor).is_empty());
+        assert_eq!(harness.last_refused(), Rejection::AmountNotPositive);
     }
-    assert!(desk.refund(i64::MAX).is_empty());
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(100) });
+    assert!(harness.refund(i64::MAX).is_empty());
+    assert_eq!(harness.last_refused(), Rejection::RefundTooLarge { refundable: eur(100) });
     let dollars = Amount::new(10, "USD".parse().unwrap());
-    assert!(desk.say(Command::Refund(dollars)).is_empty());
-    assert!(matches!(desk.last_refused(), Rejection::CurrencyDiffers { expected: Currency::EUR, .. }));
-    let mut desk = Desk::open(10_000);
+    assert!(harness.say(Command::Refund(dollars)).is_empty());
+    assert!(matches!(harness.last_refused(), Rejection::CurrencyDiffers { expected: Currency::EUR, .. }));
+    let mut harness = Harness::open(10_000);
     for minor in [0, -5, i64::MIN] {
-        assert!(desk.capture(minor).is_empty());
-        assert_eq!(desk.last_refused(), Rejection::AmountNotPositive);
-        assert!(desk.say(Command::IncreaseTo(eur(minor))).is_empty());
-        assert!(desk.authorize(minor).is_empty());
-        assert_eq!(desk.last_refused(), Rejection::AmountNotPositive);
+        assert!(harness.capture(minor).is_empty());
+        assert_eq!(harness.last_refused(), Rejection::AmountNotPositive);
+        assert!(harness.say(Command::IncreaseTo(eur(minor))).is_empty());
+        assert!(harness.authorize(minor).is_empty());
+        assert_eq!(harness.last_refused(), Rejection::AmountNotPositive);
     }
-    assert!(desk.authorize(i64::MAX).is_empty());
-    assert_eq!(desk.last_refused(), Rejection::AmountTooLarge { max: eur(desk.policy.total_max_minor) });
-    desk.silent();
+    assert!(harness.authorize(i64::MAX).is_empty());
+    assert_eq!(harness.last_refused(), Rejection::AmountTooLarge { max: eur(harness.policy.total_max_minor) });
+    harness.silent();
 }
 
 #[test]
 fn f03_a_refund_is_bounded_by_what_was_captured_not_by_what_was_authorized() {
-    let mut desk = captured(3_000);
-    desk.refund(3_001);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(3_000) });
-    let mut desk = Desk::open(10_000);
-    desk.refund(1);
-    assert_eq!(desk.last_refused(), Rejection::RefundTooLarge { refundable: eur(0) });
+    let mut harness = captured(3_000);
+    harness.refund(3_001);
+    assert_eq!(harness.last_refused(), Rejection::RefundTooLarge { refundable: eur(3_000) });
+    let mut harness = Harness::open(10_000);
+    harness.refund(1);
+    assert_eq!(harness.last_refused(), Rejection::RefundTooLarge { refundable: eur(0) });
 }
 
 #[test]
 fn f04_what_never_left_the_gate_is_not_pending() {
-    let mut desk = Desk::new();
-    desk.authorize(4_500);
-    let authorize = desk.next();
-    let events = desk.not_sent(&authorize);
+    let mut harness = Harness::new();
+    harness.authorize(4_500);
+    let authorize = harness.next();
+    let events = harness.not_sent(&authorize);
     assert!(matches!(events[..], [Event::NotExecuted { cause: NotExecutedCause::NotSent, .. }]));
-    assert!(desk.payment.is_settled());
+    assert!(harness.payment.is_settled());
     // A refund that waits for a connection is recorded as queued; it is not "possibly sent" when it leaves at last.
-    let mut desk = captured(100);
-    desk.refund(60);
-    let refund = desk.next();
-    assert!(matches!(desk.not_sent(&refund)[..], [Event::Queued { .. }]));
-    assert_eq!(desk.payment.live_operations()[0].phase, Phase::Queued);
-    desk.wait_s(1);
-    let again = desk.next();
+    let mut harness = captured(100);
+    harness.refund(60);
+    let refund = harness.next();
+    assert!(matches!(harness.not_sent(&refund)[..], [Event::Queued { .. }]));
+    assert_eq!(harness.payment.live_operations()[0].phase, Phase::Queued);
+    harness.wait_s(1);
+    let again = harness.next();
     assert_eq!((again.id, again.attempt, again.possible_duplicate), (refund.id, 2, false));
 }
 
 #[test]
 fn f05_a_refund_that_timed_out_is_matched_by_our_id() {
-    let mut desk = captured(100);
-    desk.refund(60);
-    let refund = desk.next();
-    desk.wait_s(31);
-    let again = desk.next();
+    let mut harness = captured(100);
+    harness.refund(60);
+    let refund = harness.next();
+    harness.wait_s(31);
+    let again = harness.next();
     assert_eq!(again.id, refund.id);
     // The answer names the processor's reference for the first time; our id is all it takes.
     let outcome =
         Outcome::Approved { amount: eur(60), processor_ref: ProcessorRef("never-seen".into()), expires_at: None };
-    let events = desk.reply(&refund, outcome);
+    let events = harness.reply(&refund, outcome);
     assert!(matches!(events[..], [Event::Refunded { amount, .. }] if amount == eur(60)));
 }
 
 #[test]
 fn f06_an_answer_about_another_object_is_set_aside() {
-    let mut desk = Desk::open(4_500);
-    desk.capture(1_000);
-    let capture = desk.next();
+    let mut harness = Harness::open(4_500);
+    harness.capture(1_000);
+    let capture = harness.next();
     let stranger = SessionId::new(Timestamp::default(), PartitionId(9), 5).operation(1);
     let wrong_hold =
         Answer { callback: CallbackId(901), operation: capture.id, hold: HoldId(stranger), outcome: approved(1_000) };
-    let events = desk.answer(&capture.processor, wrong_hold.clone());
+    let events = harness.answer(&capture.processor, wrong_hold.clone());
     assert!(matches!(events[..], [Event::AnswerQuarantined { discrepancy: Discrepancy::DifferentHold, .. }]));
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentHold));
-    assert!(matches!(desk.payment.live_operations()[0].phase, Phase::Unknown { .. }), "the outcome stays unknown");
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentHold));
+    assert!(matches!(harness.payment.live_operations()[0].phase, Phase::Unknown { .. }), "the outcome stays unknown");
     // More of the same changes nothing and is not journaled again.
-    assert!(desk.answer(&capture.processor, Answer { callback: CallbackId(902), ..wrong_hold }).is_empty());
+    assert!(harness.answer(&capture.processor, Answer { callback: CallbackId(902), ..wrong_hold }).is_empty());
     // Another processor's answer does not count.
     let right =
         Answer { callback: CallbackId(903), operation: capture.id, hold: capture.hold, outcome: approved(1_000) };
-    assert!(desk.answer(&processor("other"), right).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor));
+    assert!(harness.answer(&processor("other"), right).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentProcessor));
     // An unknown operation.
     let unknown = Answer { callback: CallbackId(904), operation: stranger, hold: capture.hold, outcome: approved(5) };
-    assert!(desk.answer(&capture.processor, unknown).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::UnknownOperation);
-    assert_eq!(desk.payment.captured(), eur(0));
+    assert!(harness.answer(&capture.processor, unknown).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::UnknownOperation);
+    assert_eq!(harness.payment.captured(), eur(0));
     // More money than requested, or another currency.
-    let mut desk = Desk::open(4_500);
-    desk.capture(1_000);
-    let capture = desk.next();
-    desk.approve(&capture, 1_001);
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentAmount));
+    let mut harness = Harness::open(4_500);
+    harness.capture(1_000);
+    let capture = harness.next();
+    harness.approve(&capture, 1_001);
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentAmount));
     let dollars = Amount::new(1_000, "USD".parse().unwrap());
-    desk.reply(
+    harness.reply(
         &capture,
         Outcome::Approved { amount: dollars, processor_ref: ProcessorRef("r".into()), expires_at: None },
     );
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentCurrency));
-    assert_eq!(desk.payment.captured(), eur(0));
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentCurrency));
+    assert_eq!(harness.payment.captured(), eur(0));
     // The right answer still counts.
-    desk.approve(&capture, 1_000);
-    assert_eq!(desk.payment.captured(), eur(1_000));
+    harness.approve(&capture, 1_000);
+    assert_eq!(harness.payment.captured(), eur(1_000));
 }
 
 #[test]
 fn f07_what_is_told_comes_from_the_fact_not_from_the_state_of_the_moment() {
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    let increment = desk.next();
-    let events = desk.approve(&increment, 6_000);
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    let increment = harness.next();
+    let events = harness.approve(&increment, 6_000);
     let fact = events[0].clone();
-    desk.say(Command::DecreaseTo(eur(5_000)));
-    let decrement = desk.next();
-    desk.approve(&decrement, 5_000);
+    harness.say(Command::DecreaseTo(eur(5_000)));
+    let decrement = harness.next();
+    harness.approve(&decrement, 5_000);
     assert!(matches!(fact, Event::IncrementApproved { total, .. } if total == eur(6_000)), "whatever happened since");
 }
 
 #[test]
 fn f08_an_increment_names_the_new_total_so_a_repetition_adds_nothing() {
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    let increment = desk.next();
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    let increment = harness.next();
     assert!(matches!(increment.request, Request::Increment { new_total, .. } if new_total == eur(6_000)));
-    assert_eq!(desk.payment.spendable(), eur(4_500), "what is not confirmed is not spent");
-    desk.approve(&increment, 6_000);
-    desk.approve(&increment, 6_000);
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
-    assert_eq!(desk.payment.authorized(), eur(6_000));
+    assert_eq!(harness.payment.spendable(), eur(4_500), "what is not confirmed is not spent");
+    harness.approve(&increment, 6_000);
+    harness.approve(&increment, 6_000);
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
+    assert_eq!(harness.payment.authorized(), eur(6_000));
 }
 
 #[test]
 fn f09_an_increment_to_the_present_total_is_refused_here() {
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::IncreaseTo(eur(4_500)));
-    assert_eq!(desk.last_refused(), Rejection::TotalUnchanged);
-    desk.say(Command::IncreaseTo(eur(4_000)));
-    assert_eq!(desk.last_refused(), Rejection::WrongDirection);
-    desk.silent();
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::IncreaseTo(eur(4_500)));
+    assert_eq!(harness.last_refused(), Rejection::TotalUnchanged);
+    harness.say(Command::IncreaseTo(eur(4_000)));
+    assert_eq!(harness.last_refused(), Rejection::WrongDirection);
+    harness.silent();
 }
 
 #[test]
 fn f10_a_declined_increment_keeps_its_reason_and_the_old_total() {
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    let increment = desk.next();
-    let events = desk.decline(&increment, DeclineClass::Soft, "51");
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    let increment = harness.next();
+    let events = harness.decline(&increment, DeclineClass::Soft, "51");
     assert!(matches!(&events[..], [Event::IncrementDeclined { decline, .. }] if &*decline.code == "51"));
-    assert_eq!(desk.payment.spendable(), eur(4_500));
-    desk.capture(4_500);
-    assert_eq!(asked(&desk.next_is(OperationKind::Capture)), 4_500);
+    assert_eq!(harness.payment.spendable(), eur(4_500));
+    harness.capture(4_500);
+    assert_eq!(asked(&harness.next_is(OperationKind::Capture)), 4_500);
 }
 
 #[test]
 fn f11_an_unknown_authorization_is_reversed_before_the_driver_is_asked_for_more() {
-    let mut desk = Desk::new();
-    desk.authorize(4_500);
-    let first = desk.next();
-    desk.authorize(4_500);
-    assert_eq!(desk.last_refused(), Rejection::AuthorizationPending);
-    desk.wait_s(12);
-    desk.authorize(4_500);
-    assert_eq!(desk.last_refused(), Rejection::ReversalPending);
+    let mut harness = Harness::new();
+    harness.authorize(4_500);
+    let first = harness.next();
+    harness.authorize(4_500);
+    assert_eq!(harness.last_refused(), Rejection::AuthorizationPending);
+    harness.wait_s(12);
+    harness.authorize(4_500);
+    assert_eq!(harness.last_refused(), Rejection::ReversalPending);
     // Where policy allows it, the driver may see two holds: the first one's reversal is journaled already.
-    desk.policy.double_hold = true;
-    desk.sent.clear();
-    desk.authorize_at("other", 4_500);
-    let second = desk.next();
-    desk.approve(&second, 4_500);
+    harness.policy.double_hold = true;
+    harness.sent.clear();
+    harness.authorize_at("other", 4_500);
+    let second = harness.next();
+    harness.approve(&second, 4_500);
     // And when the first one succeeds after all, it is released, not kept.
-    let void = desk.payment.operation_id(Ordinal(2));
-    assert!(matches!(desk.approve(&first, 4_500)[..], [Event::LateApproval { .. }]));
-    assert_eq!(desk.payment.spendable(), eur(4_500), "the late one never counts");
+    let void = harness.payment.operation_id(Ordinal(2));
+    assert!(matches!(harness.approve(&first, 4_500)[..], [Event::LateApproval { .. }]));
+    assert_eq!(harness.payment.spendable(), eur(4_500), "the late one never counts");
     let release = Answer { callback: CallbackId(700), operation: void, hold: first.hold, outcome: approved(4_500) };
-    desk.answer(&first.processor, release);
+    harness.answer(&first.processor, release);
     // That void may have been overtaken by the approval: one requested afterwards is proof.
-    let again = desk.next_is(OperationKind::Void);
+    let again = harness.next_is(OperationKind::Void);
     assert_ne!(again.id, void);
-    desk.approve(&again, 4_500);
-    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Reversed));
+    harness.approve(&again, 4_500);
+    assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::Reversed));
 }
 
 #[test]
 fn f12_after_a_crash_the_state_is_the_journal_and_nothing_else() {
-    let mut desk = Desk::new();
-    desk.authorize(4_500);
-    let authorize = desk.next();
-    desk.approve(&authorize, 4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    desk.wait_s(20);
-    desk.capture(3_000);
-    let log = desk.log.clone();
-    let mut live = Payment::new(desk.payment.session(), Currency::EUR);
+    let mut harness = Harness::new();
+    harness.authorize(4_500);
+    let authorize = harness.next();
+    harness.approve(&authorize, 4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.wait_s(20);
+    harness.capture(3_000);
+    let log = harness.log.clone();
+    let mut live = Payment::new(harness.payment.session(), Currency::EUR);
     for event in &log {
         apply(&mut live, event);
     }
-    assert_eq!(live, desk.payment);
+    assert_eq!(live, harness.payment);
 }
 
 #[test]
 fn f14_a_hold_that_ended_cannot_be_captured_or_ended_again() {
-    let mut desk = Desk::new();
-    desk.authorize(4_500);
-    let authorize = desk.next();
-    desk.decline(&authorize, DeclineClass::Hard, "43");
-    desk.capture(1_000);
-    desk.silent();
-    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Declined));
-    assert_eq!(desk.payment.shortfall(), eur(1_000));
-    let mut desk = captured(1_000);
-    desk.report(desk.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0);
-    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Captured));
+    let mut harness = Harness::new();
+    harness.authorize(4_500);
+    let authorize = harness.next();
+    harness.decline(&authorize, DeclineClass::Hard, "43");
+    harness.capture(1_000);
+    harness.silent();
+    assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::Declined));
+    assert_eq!(harness.payment.shortfall(), eur(1_000));
+    let mut harness = captured(1_000);
+    harness.report(harness.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0);
+    assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::Captured));
 }
 
 #[test]
 fn f15_a_capture_said_twice_is_taken_once() {
-    let mut desk = Desk::open(4_500);
-    desk.capture(3_000);
-    desk.capture(3_000);
-    assert_eq!(desk.sent.len(), 1, "owed is a total");
-    desk.capture(4_500);
-    assert_eq!(desk.sent.len(), 1, "one capture at a time");
-    assert_eq!(desk.payment.capturing(), eur(3_000));
+    let mut harness = Harness::open(4_500);
+    harness.capture(3_000);
+    harness.capture(3_000);
+    assert_eq!(harness.sent.len(), 1, "owed is a total");
+    harness.capture(4_500);
+    assert_eq!(harness.sent.len(), 1, "one capture at a time");
+    assert_eq!(harness.payment.capturing(), eur(3_000));
 }
 
 #[test]
 fn f17_what_is_held_is_derived_from_the_operations_never_from_a_flag() {
-    let mut desk = Desk::open(4_500);
-    assert_eq!(desk.payment.authorized(), eur(4_500));
-    desk.capture(3_000);
-    let capture = desk.next();
-    desk.approve(&capture, 3_000);
-    assert_eq!(desk.payment.authorized(), eur(0));
-    assert_eq!(desk.payment.spendable(), eur(0));
+    let mut harness = Harness::open(4_500);
+    assert_eq!(harness.payment.authorized(), eur(4_500));
+    harness.capture(3_000);
+    let capture = harness.next();
+    harness.approve(&capture, 3_000);
+    assert_eq!(harness.payment.authorized(), eur(0));
+    assert_eq!(harness.payment.spendable(), eur(0));
 }
 
 #[test]
 fn f18_a_late_refusal_does_not_undo_what_was_approved() {
-    let mut desk = captured(3_000);
-    let capture = desk.payment.operation_id(Ordinal(2));
-    let hold = desk.payment.hold_id(Ordinal(1));
+    let mut harness = captured(3_000);
+    let capture = harness.payment.operation_id(Ordinal(2));
+    let hold = harness.payment.hold_id(Ordinal(1));
     let late = Answer {
         callback: CallbackId(800),
         operation: capture,
         hold,
-        outcome: super::desk::declined(DeclineClass::Hard, "late"),
+        outcome: super::harness::declined(DeclineClass::Hard, "late"),
     };
-    desk.answer(&processor("acme"), late.clone());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentOutcome));
-    assert_eq!(desk.payment.captured(), eur(3_000));
-    assert!(desk.alarms.contains(&Alarm::Discrepancy(Discrepancy::DifferentOutcome)));
+    harness.answer(&processor("acme"), late.clone());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentOutcome));
+    assert_eq!(harness.payment.captured(), eur(3_000));
+    assert!(harness.alarms.contains(&Alarm::Discrepancy(Discrepancy::DifferentOutcome)));
     // Only the report made for that purpose undoes a capture.
-    let events = desk.report(hold, NotificationKind::CaptureFailed, 3_000);
+    let events = harness.report(hold, NotificationKind::CaptureFailed, 3_000);
     assert!(matches!(events[..], [Event::CaptureReversed { amount, .. }] if amount == eur(3_000)));
-    assert_eq!((desk.payment.captured(), desk.payment.shortfall()), (eur(0), eur(3_000)));
-    desk.report(hold, NotificationKind::CaptureFailed, 3_000);
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
+    assert_eq!((harness.payment.captured(), harness.payment.shortfall()), (eur(0), eur(3_000)));
+    harness.report(hold, NotificationKind::CaptureFailed, 3_000);
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentState));
 }
 
 #[test]
 fn f19_a_repeated_message_is_booked_once_and_acknowledged_again() {
-    let mut desk = Desk::open(4_500);
-    desk.capture(3_000);
-    let capture = desk.next();
+    let mut harness = Harness::open(4_500);
+    harness.capture(3_000);
+    let capture = harness.next();
     let answer =
         Answer { callback: CallbackId(55), operation: capture.id, hold: capture.hold, outcome: approved(3_000) };
-    desk.answer(&capture.processor, answer.clone());
+    harness.answer(&capture.processor, answer.clone());
     // Recorded once, with its source; further ones are not.
-    let noted = desk.answer(&capture.processor, answer.clone());
+    let noted = harness.answer(&capture.processor, answer.clone());
     assert!(matches!(noted[..], [Event::AnswerRepeated { .. }]), "{noted:?}");
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
-    assert!(desk.answer(&capture.processor, answer.clone()).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
+    assert!(harness.answer(&capture.processor, answer.clone()).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
     // The same again under another number.
-    assert!(desk.answer(&capture.processor, Answer { callback: CallbackId(56), ..answer.clone() }).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
+    assert!(harness.answer(&capture.processor, Answer { callback: CallbackId(56), ..answer.clone() }).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
     // The same number with another body.
     let other = Answer { outcome: approved(2_000), ..answer.clone() };
-    assert!(desk.answer(&capture.processor, other.clone()).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody));
+    assert!(harness.answer(&capture.processor, other.clone()).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody));
     // Another number with another amount.
-    desk.answer(&capture.processor, Answer { callback: CallbackId(57), ..other });
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentAmount));
-    assert_eq!(desk.payment.captured(), eur(3_000));
+    harness.answer(&capture.processor, Answer { callback: CallbackId(57), ..other });
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Conflict(Discrepancy::DifferentAmount));
+    assert_eq!(harness.payment.captured(), eur(3_000));
     // A repeated report.
     let hold = capture.hold;
     let notification = wattstile::payment::Notification {
@@ -325,163 +325,163 @@ fn f19_a_repeated_message_is_booked_once_and_acknowledged_again() {
         hold,
         kind: NotificationKind::DisputeOpened,
         amount: eur(3_000),
-        occurred_at: desk.now.wall,
+        occurred_at: harness.now.wall,
     };
     let say = |notification| Command::Notification { from: processor("acme"), notification };
-    assert_eq!(desk.say(say(notification.clone())).len(), 1);
-    assert!(desk.say(say(notification)).is_empty());
-    assert_eq!(desk.last_acknowledged(), AcknowledgeCode::Duplicate);
+    assert_eq!(harness.say(say(notification.clone())).len(), 1);
+    assert!(harness.say(say(notification)).is_empty());
+    assert_eq!(harness.last_acknowledged(), AcknowledgeCode::Duplicate);
 }
 
 #[test]
 fn f20_every_operation_on_every_path_has_an_id_of_its_own() {
-    let mut desk = Desk::with(|can| can.idempotent_replay = TimeSpan::ZERO).opened(4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    desk.wait_s(400);
-    desk.capture(1_000);
-    desk.wait_s(400);
-    let mut ids: Vec<OpId> = desk.sent.iter().map(|operation| operation.id).collect();
+    let mut harness = Harness::with(|can| can.idempotent_replay = TimeSpan::ZERO).opened(4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.wait_s(400);
+    harness.capture(1_000);
+    harness.wait_s(400);
+    let mut ids: Vec<OpId> = harness.sent.iter().map(|operation| operation.id).collect();
     let count = ids.len();
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "inquiries too: an answer that a processor remembers is no answer");
-    assert!(ids.iter().all(|id| id.session() == desk.payment.session()));
+    assert!(ids.iter().all(|id| id.session() == harness.payment.session()));
 }
 
 #[test]
 fn f21_more_owed_than_authorized_is_captured_as_far_as_it_goes() {
-    let mut desk = Desk::open(4_500);
-    let events = desk.capture(5_000);
+    let mut harness = Harness::open(4_500);
+    let events = harness.capture(5_000);
     assert!(matches!(events[0], Event::CaptureOrdered { shortfall, .. } if shortfall == eur(500)));
-    let capture = desk.next();
+    let capture = harness.next();
     assert_eq!(asked(&capture), 4_500);
-    let events = desk.approve(&capture, 4_500);
+    let events = harness.approve(&capture, 4_500);
     assert!(matches!(events[1], Event::Settled { shortfall, .. } if shortfall == eur(500)));
     // Where the processor allows more, more is taken.
-    let mut desk = Desk::with(|can| can.overcapture_percent = 10).opened(4_500);
-    desk.capture(5_000);
-    assert_eq!(asked(&desk.next()), 4_950);
+    let mut harness = Harness::with(|can| can.overcapture_percent = 10).opened(4_500);
+    harness.capture(5_000);
+    assert_eq!(asked(&harness.next()), 4_950);
 }
 
 #[test]
 fn f22_no_hold_is_left_behind_when_the_order_fails() {
-    let mut desk = Desk::open(4_500);
-    desk.capture(3_000);
-    let capture = desk.next();
-    let events = desk.decline(&capture, DeclineClass::Hard, "14");
+    let mut harness = Harness::open(4_500);
+    harness.capture(3_000);
+    let capture = harness.next();
+    let events = harness.decline(&capture, DeclineClass::Hard, "14");
     // The failure and the release stand in the journal together.
     assert!(matches!(events[..], [Event::CaptureFailed { .. }, Event::OperationRequested { .. }]));
-    let void = desk.next_is(OperationKind::Void);
-    assert!(!desk.payment.is_settled());
-    let events = desk.approve(&void, 4_500);
+    let void = harness.next_is(OperationKind::Void);
+    assert!(!harness.payment.is_settled());
+    let events = harness.approve(&void, 4_500);
     assert!(matches!(events[..], [Event::Voided { .. }, Event::Settled { shortfall, .. }] if shortfall == eur(3_000)));
-    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::CaptureFailed));
+    assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::CaptureFailed));
 }
 
 #[test]
 fn f27_an_answer_finds_its_operation_by_its_id_alone() {
-    let mut desk = Desk::open(4_500);
-    desk.authorize_at("other", 2_000);
-    let second = desk.next();
-    desk.approve(&second, 2_000);
-    desk.capture(6_000);
-    let (first, second) = (desk.next(), desk.next());
+    let mut harness = Harness::open(4_500);
+    harness.authorize_at("other", 2_000);
+    let second = harness.next();
+    harness.approve(&second, 2_000);
+    harness.capture(6_000);
+    let (first, second) = (harness.next(), harness.next());
     assert_eq!((asked(&first), asked(&second)), (4_500, 1_500), "oldest hold first");
     // Answered the other way round, and across processors.
-    desk.answer(
+    harness.answer(
         &processor("other"),
         Answer { callback: CallbackId(1), operation: first.id, hold: first.hold, outcome: approved(4_500) },
     );
-    assert_eq!(desk.payment.captured(), eur(0));
-    desk.approve(&second, 1_500);
-    desk.approve(&first, 4_500);
-    assert_eq!(desk.payment.captured(), eur(6_000));
-    assert!(desk.payment.is_settled());
+    assert_eq!(harness.payment.captured(), eur(0));
+    harness.approve(&second, 1_500);
+    harness.approve(&first, 4_500);
+    assert_eq!(harness.payment.captured(), eur(6_000));
+    assert!(harness.payment.is_settled());
 }
 
 #[test]
 fn f28_an_answer_that_comes_after_days_is_still_known() {
-    let mut desk = Desk::with(|can| can.idempotent_replay = TimeSpan::ZERO).opened(4_500);
-    desk.capture(3_000);
-    let capture = desk.next();
-    desk.wait_s(3 * 24 * 3_600);
-    desk.restart();
-    desk.approve(&capture, 3_000);
-    assert_eq!(desk.payment.captured(), eur(3_000));
-    assert!(desk.payment.is_settled());
+    let mut harness = Harness::with(|can| can.idempotent_replay = TimeSpan::ZERO).opened(4_500);
+    harness.capture(3_000);
+    let capture = harness.next();
+    harness.wait_s(3 * 24 * 3_600);
+    harness.restart();
+    harness.approve(&capture, 3_000);
+    assert_eq!(harness.payment.captured(), eur(3_000));
+    assert!(harness.payment.is_settled());
 }
 
 #[test]
 fn f29_the_end_of_a_hold_without_a_session_is_a_fact_that_the_owner_hears() {
-    let mut desk = Desk::open(4_500);
-    desk.release();
-    let void = desk.next();
-    let events = desk.approve(&void, 4_500);
+    let mut harness = Harness::open(4_500);
+    harness.release();
+    let void = harness.next();
+    let events = harness.approve(&void, 4_500);
     assert!(matches!(events[..], [Event::Voided { .. }, Event::Settled { .. }]));
 }
 
 #[test]
 fn f31_we_own_the_expiry() {
-    let mut desk = Desk::open(4_500);
+    let mut harness = Harness::open(4_500);
     let week = 7 * 24 * 3_600;
-    let events = desk.wait_s(week - 12 * 3_600);
+    let events = harness.wait_s(week - 12 * 3_600);
     assert!(matches!(events[..], [Event::HoldExpiring { .. }]), "{events:?}");
-    let events = desk.wait_s(12 * 3_600);
+    let events = harness.wait_s(12 * 3_600);
     assert!(matches!(events[..], [Event::HoldExpired { .. }]), "{events:?}");
-    assert_eq!(desk.payment.spendable(), eur(0));
+    assert_eq!(harness.payment.spendable(), eur(0));
     // The processor reports it first.
-    let mut desk = Desk::open(4_500);
-    let events = desk.report(desk.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0);
+    let mut harness = Harness::open(4_500);
+    let events = harness.report(harness.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0);
     assert!(matches!(events[..], [Event::HoldExpired { source: Some(_), .. }]));
     // While money is being taken, the capture's own answer decides.
-    let mut desk = Desk::open(4_500);
-    desk.capture(3_000);
-    let capture = desk.next();
-    assert!(desk.report(desk.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0).is_empty());
-    desk.approve(&capture, 3_000);
-    assert_eq!(desk.payment.holds()[0].stage, Stage::Closed(Ending::Captured));
+    let mut harness = Harness::open(4_500);
+    harness.capture(3_000);
+    let capture = harness.next();
+    assert!(harness.report(harness.payment.hold_id(Ordinal(1)), NotificationKind::AuthorizationExpired, 0).is_empty());
+    harness.approve(&capture, 3_000);
+    assert_eq!(harness.payment.holds()[0].stage, Stage::Closed(Ending::Captured));
 }
 
 #[test]
 fn f32_a_first_request_that_races_with_itself_is_one_request() {
-    let mut desk = Desk::new();
-    desk.authorize(4_500);
-    desk.authorize(4_500);
-    assert_eq!((desk.sent.len(), desk.last_refused()), (1, Rejection::AuthorizationPending));
+    let mut harness = Harness::new();
+    harness.authorize(4_500);
+    harness.authorize(4_500);
+    assert_eq!((harness.sent.len(), harness.last_refused()), (1, Rejection::AuthorizationPending));
 }
 
 #[test]
 fn f33_what_may_be_spent_never_counts_what_is_not_confirmed() {
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::IncreaseTo(eur(6_000)));
-    desk.wait_s(60);
-    assert_eq!(desk.payment.spendable(), eur(4_500), "an unknown increment is no money");
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::DecreaseTo(eur(2_000)));
-    assert_eq!(desk.payment.spendable(), eur(2_000), "a decrement counts from the moment it is asked for");
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::IncreaseTo(eur(6_000)));
+    harness.wait_s(60);
+    assert_eq!(harness.payment.spendable(), eur(4_500), "an unknown increment is no money");
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::DecreaseTo(eur(2_000)));
+    assert_eq!(harness.payment.spendable(), eur(2_000), "a decrement counts from the moment it is asked for");
 }
 
 #[test]
 fn f34_every_payment_that_was_ordered_to_end_says_that_it_ended() {
     for minor in [0, 3_000, 9_000] {
-        let mut desk = Desk::open(4_500);
+        let mut harness = Harness::open(4_500);
         match minor {
-            0 => desk.release(),
-            _ => desk.capture(minor),
+            0 => harness.release(),
+            _ => harness.capture(minor),
         };
-        desk.restart();
+        harness.restart();
         // No answer ever comes: the dense part of the schedule passes, an alarm is raised, attempts continue.
-        desk.wait_s(3 * 24 * 3_600);
-        assert!(desk.alarms.contains(&Alarm::Unresolved));
-        assert!(!desk.payment.is_settled());
-        let last = desk.sent.pop_back().expect("attempts never cease");
+        harness.wait_s(3 * 24 * 3_600);
+        assert!(harness.alarms.contains(&Alarm::Unresolved));
+        assert!(!harness.payment.is_settled());
+        let last = harness.sent.pop_back().expect("attempts never cease");
         let outcome = approved(asked(&last).max(1));
         let answered = match last.request.kind() {
             OperationKind::Inquire => {
-                let capture = desk.payment.live_operations()[0].amount_minor;
-                desk.reply(&last, approved(capture))
+                let capture = harness.payment.live_operations()[0].amount_minor;
+                harness.reply(&last, approved(capture))
             }
-            _ => desk.reply(&last, outcome),
+            _ => harness.reply(&last, outcome),
         };
         assert!(matches!(answered.last(), Some(Event::Settled { .. })), "{answered:?}");
     }
@@ -490,26 +490,26 @@ fn f34_every_payment_that_was_ordered_to_end_says_that_it_ended() {
 #[test]
 fn f35_a_silent_charger_is_settled_on_the_last_known_total_and_corrected_later() {
     // The processor can capture several times: the hold stays open for a correction upwards.
-    let mut desk = Desk::with(|can| can.multiple_captures = true).opened(4_500);
-    desk.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
-    let interim = desk.next();
+    let mut harness = Harness::with(|can| can.multiple_captures = true).opened(4_500);
+    harness.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
+    let interim = harness.next();
     assert!(matches!(interim.request, Request::Capture { last: false, .. }));
-    desk.approve(&interim, 2_000);
-    desk.capture(2_600);
-    let rest = desk.next();
+    harness.approve(&interim, 2_000);
+    harness.capture(2_600);
+    let rest = harness.next();
     assert_eq!(asked(&rest), 600, "owed is a total; the difference is taken");
-    desk.approve(&rest, 600);
-    assert_eq!((desk.payment.captured(), desk.payment.shortfall()), (eur(2_600), eur(0)));
+    harness.approve(&rest, 600);
+    assert_eq!((harness.payment.captured(), harness.payment.shortfall()), (eur(2_600), eur(0)));
     // It cannot: more is a shortfall, and less is a refund.
-    let mut desk = Desk::open(4_500);
-    desk.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
-    let interim = desk.next();
+    let mut harness = Harness::open(4_500);
+    harness.say(Command::Capture { owed: eur(2_000), extent: Extent::Interim });
+    let interim = harness.next();
     assert!(matches!(interim.request, Request::Capture { last: true, .. }));
-    desk.approve(&interim, 2_000);
-    let events = desk.capture(2_600);
+    harness.approve(&interim, 2_000);
+    let events = harness.capture(2_600);
     assert!(matches!(events[1], Event::Settled { shortfall, .. } if shortfall == eur(600)));
-    desk.capture(1_500);
-    assert_eq!(desk.last_refused(), Rejection::OwedFalls);
-    desk.refund(500);
-    assert_eq!(asked(&desk.next_is(OperationKind::Refund)), 500);
+    harness.capture(1_500);
+    assert_eq!(harness.last_refused(), Rejection::OwedFalls);
+    harness.refund(500);
+    assert_eq!(asked(&harness.next_is(OperationKind::Refund)), 500);
 }

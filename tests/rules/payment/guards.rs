@@ -1,6 +1,6 @@
 //! Every guard on a command: what it refuses has a type and a number of its own, and changes nothing.
 
-use super::desk::{Desk, captured, eur, processor, token};
+use super::harness::{Harness, captured, eur, processor, token};
 use wattstile::payment::{
     Command, Credential, CredentialKind, DeclineClass, Extent, HoldCapabilities, OperationKind, Ordinal, Rejection,
     VoidReason,
@@ -8,12 +8,12 @@ use wattstile::payment::{
 use wattstile::units::Amount;
 
 /// A situation, and the command that is refused in it.
-type Case = (Desk, Command);
+type Case = (Harness, Command);
 
 fn authorize(token: &[u8]) -> Command {
     Command::Authorize {
         processor: processor("acme"),
-        capabilities: HoldCapabilities::of(&super::desk::everything()),
+        capabilities: HoldCapabilities::of(&super::harness::everything()),
         credential: Credential { kind: CredentialKind::CardToken, token: token.into() },
         amount: eur(1_000),
         partial_ok: true,
@@ -25,38 +25,38 @@ fn interim(minor: i64) -> Command {
 }
 
 /// A bench after this command.
-fn after(mut desk: Desk, said: Command) -> Desk {
-    desk.say(said);
-    desk
+fn after(mut harness: Harness, said: Command) -> Harness {
+    harness.say(said);
+    harness
 }
 
-fn refused_increment(class: DeclineClass) -> Desk {
-    let mut desk = after(Desk::open(4_500), Command::IncreaseTo(eur(6_000)));
-    let increment = desk.next();
-    desk.decline(&increment, class, "51");
-    desk
+fn refused_increment(class: DeclineClass) -> Harness {
+    let mut harness = after(Harness::open(4_500), Command::IncreaseTo(eur(6_000)));
+    let increment = harness.next();
+    harness.decline(&increment, class, "51");
+    harness
 }
 
 fn cases() -> Vec<(u16, Case)> {
-    let open = || Desk::open(4_500);
+    let open = || Harness::open(4_500);
     let more = Command::IncreaseTo(eur(6_000));
     let token = token().token;
-    let mut four = Desk::new();
+    let mut four = Harness::new();
     for _ in 0..4 {
         four.authorize(100);
         let asked = four.next();
         four.approve(&asked, 100);
     }
-    let mut many = Desk::open(4_500);
+    let mut many = Harness::open(4_500);
     for total in (4_500 - 254..4_500).rev() {
         many.say(Command::DecreaseTo(eur(total)));
         let asked = many.next();
         many.approve(&asked, total);
     }
-    let mut reversing = Desk::new();
+    let mut reversing = Harness::new();
     reversing.authorize(1_000);
     reversing.wait_s(13);
-    let once = |change: fn(&mut wattstile::payment::Capabilities)| Desk::with(change).opened(4_500);
+    let once = |change: fn(&mut wattstile::payment::Capabilities)| Harness::with(change).opened(4_500);
     let mut raised = once(|can| can.increments_max = 1);
     raised.say(Command::IncreaseTo(eur(5_000)));
     let asked = raised.next();
@@ -65,12 +65,12 @@ fn cases() -> Vec<(u16, Case)> {
     let floor = eur(open().policy.floor_limit_minor + 1);
     let stand_in = Command::StandIn {
         processor: processor("acme"),
-        capabilities: HoldCapabilities::of(&super::desk::everything()),
+        capabilities: HoldCapabilities::of(&super::harness::everything()),
         credential: Credential { kind: CredentialKind::CardToken, token: token.clone() },
         amount: eur(1_000_000),
         floor,
     };
-    let mut stand_in_desk = Desk::new();
+    let mut stand_in_desk = Harness::new();
     stand_in_desk.policy.total_max_minor = 10_000_000;
     let release = || Command::ReleaseByOperator { hold: Ordinal(1) };
     vec![
@@ -78,18 +78,18 @@ fn cases() -> Vec<(u16, Case)> {
         (1, (captured(4_500), Command::Refund(eur(-100)))),
         (2, (open(), Command::IncreaseTo(dollars))),
         (3, (open(), Command::IncreaseTo(eur(i64::MAX)))),
-        (4, (Desk::new(), authorize(b"4111 1111 1111 1111"))),
-        (5, (Desk::new(), authorize(b""))),
-        (5, (Desk::new(), authorize(&[b'x'; 129]))),
+        (4, (Harness::new(), authorize(b"4111 1111 1111 1111"))),
+        (5, (Harness::new(), authorize(b""))),
+        (5, (Harness::new(), authorize(&[b'x'; 129]))),
         (6, (after(open(), Command::Release(VoidReason::NoStart)), more.clone())),
         (7, (four, authorize(&token))),
         (8, (many, Command::DecreaseTo(eur(1_000)))),
-        (9, (after(Desk::new(), authorize(&token)), authorize(&token))),
+        (9, (after(Harness::new(), authorize(&token)), authorize(&token))),
         (10, (reversing, authorize(&token))),
         (11, (once(|can| can.kinds.retain(|kind| *kind != OperationKind::Increment)), more.clone())),
         (12, (stand_in_desk, stand_in)),
         (13, (open(), Command::ReleaseByOperator { hold: Ordinal(9) })),
-        (14, (Desk::new(), more.clone())),
+        (14, (Harness::new(), more.clone())),
         (15, (after(open(), release()), release())),
         (16, (after(open(), interim(300)), Command::Release(VoidReason::NoStart))),
         (17, (after(open(), more.clone()), Command::IncreaseTo(eur(7_000)))),
@@ -108,16 +108,16 @@ fn cases() -> Vec<(u16, Case)> {
 #[test]
 fn each_guard_refuses_with_its_number_and_changes_nothing() {
     let mut seen = Vec::new();
-    for (number, (mut desk, command)) in cases() {
-        let (before, sent) = (desk.payment.clone(), desk.sent.len());
+    for (number, (mut harness, command)) in cases() {
+        let (before, sent) = (harness.payment.clone(), harness.sent.len());
         let shown = format!("{number}: {command:?}");
-        assert!(desk.say(command.clone()).is_empty(), "{shown}");
-        let rejection = *desk.refused.last().unwrap_or_else(|| panic!("{shown} is refused"));
+        assert!(harness.say(command.clone()).is_empty(), "{shown}");
+        let rejection = *harness.refused.last().unwrap_or_else(|| panic!("{shown} is refused"));
         assert_eq!(rejection.number(), number, "{shown}: {rejection}");
-        assert!(desk.payment == before && desk.sent.len() == sent, "{shown} changed something");
+        assert!(harness.payment == before && harness.sent.len() == sent, "{shown} changed something");
         // HistoryKind again it is refused again, for the same reason.
-        desk.say(command);
-        assert_eq!(desk.refused[desk.refused.len() - 2], rejection, "{shown}");
+        harness.say(command);
+        assert_eq!(harness.refused[harness.refused.len() - 2], rejection, "{shown}");
         seen.push(number);
     }
     seen.dedup();
@@ -126,15 +126,15 @@ fn each_guard_refuses_with_its_number_and_changes_nothing() {
 
 #[test]
 fn where_several_guards_are_hurt_the_lowest_number_is_told() {
-    let mut desk = Desk::open(4_500);
-    desk.release();
-    let refused = |desk: &mut Desk, amount: Amount| {
-        desk.say(Command::IncreaseTo(amount));
-        *desk.refused.last().expect("it is refused")
+    let mut harness = Harness::open(4_500);
+    harness.release();
+    let refused = |harness: &mut Harness, amount: Amount| {
+        harness.say(Command::IncreaseTo(amount));
+        *harness.refused.last().expect("it is refused")
     };
     let dollars = |minor| Amount::new(minor, "USD".parse().expect("a currency"));
-    assert_eq!(refused(&mut desk, dollars(-1)), Rejection::AmountNotPositive);
-    assert!(matches!(refused(&mut desk, dollars(i64::MAX)), Rejection::CurrencyDiffers { .. }));
-    assert!(matches!(refused(&mut desk, eur(i64::MAX)), Rejection::AmountTooLarge { .. }));
-    assert_eq!(refused(&mut desk, eur(4_500)), Rejection::Ending, "and not that the total is the same");
+    assert_eq!(refused(&mut harness, dollars(-1)), Rejection::AmountNotPositive);
+    assert!(matches!(refused(&mut harness, dollars(i64::MAX)), Rejection::CurrencyDiffers { .. }));
+    assert!(matches!(refused(&mut harness, eur(i64::MAX)), Rejection::AmountTooLarge { .. }));
+    assert_eq!(refused(&mut harness, eur(4_500)), Rejection::Ending, "and not that the total is the same");
 }

@@ -2,8 +2,8 @@
 
 mod catalogue;
 mod conversation;
-mod desk;
 mod guards;
+mod harness;
 mod model;
 mod processor;
 mod resolution;

@@ -4,7 +4,7 @@
 //! The number of steps comes from `WATTSTILE_MODEL_STEPS`; a failure prints the seed of its run, which
 //! `WATTSTILE_MODEL_SEED` repeats.
 
-use super::desk::{eur, everything, processor, token};
+use super::harness::{eur, everything, processor, token};
 use super::processor::{Processor, Rng};
 use postcard::{from_bytes, to_stdvec};
 use proptest::prelude::*;

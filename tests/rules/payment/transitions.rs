@@ -3,7 +3,7 @@
 //! Nothing panics, a refusal changes nothing, what is stored and replayed is the same, the money bounds hold, and from
 //! every cell of the table the payment still comes to its end.
 
-use super::desk::{Desk, approved, declined, eur, everything, processor, token};
+use super::harness::{Harness, approved, declined, eur, everything, processor, token};
 use wattstile::payment::{
     Answer, CallbackId, Command, DeclineClass, Extent, HoldCapabilities, Notification, NotificationKind, Operation,
     OperationKind, Ordinal, Outcome, Stage, VoidReason,
@@ -11,152 +11,156 @@ use wattstile::payment::{
 use wattstile::units::TimeSpan;
 
 /// A situation: how to get there, and the operations that were sent on the way.
-type Situation = (&'static str, fn() -> (Desk, Vec<Operation>));
+type Situation = (&'static str, fn() -> (Harness, Vec<Operation>));
 
-fn taken(mut desk: Desk) -> (Desk, Vec<Operation>) {
-    let sent: Vec<Operation> = desk.sent.drain(..).collect();
-    (desk, sent)
+fn taken(mut harness: Harness) -> (Harness, Vec<Operation>) {
+    let sent: Vec<Operation> = harness.sent.drain(..).collect();
+    (harness, sent)
 }
 
 fn situations() -> Vec<Situation> {
-    fn answered(mut desk: Desk, outcome: fn(&Operation) -> Outcome) -> (Desk, Vec<Operation>) {
-        let last = desk.sent.pop_back().expect("something was sent");
+    fn answered(mut harness: Harness, outcome: fn(&Operation) -> Outcome) -> (Harness, Vec<Operation>) {
+        let last = harness.sent.pop_back().expect("something was sent");
         let outcome = outcome(&last);
-        desk.reply(&last, outcome);
-        let (desk, mut sent) = taken(desk);
+        harness.reply(&last, outcome);
+        let (harness, mut sent) = taken(harness);
         sent.push(last);
-        (desk, sent)
+        (harness, sent)
     }
-    fn stand_in() -> Desk {
-        let mut desk = Desk::new();
-        desk.say(Command::StandIn {
+    fn stand_in() -> Harness {
+        let mut harness = Harness::new();
+        harness.say(Command::StandIn {
             processor: processor("acme"),
             capabilities: HoldCapabilities::of(&everything()),
             credential: token(),
             amount: eur(4_500),
             floor: eur(1_000),
         });
-        desk
+        harness
     }
-    fn after(mut desk: Desk, then: impl FnOnce(&mut Desk)) -> Desk {
-        then(&mut desk);
-        desk
+    fn after(mut harness: Harness, then: impl FnOnce(&mut Harness)) -> Harness {
+        then(&mut harness);
+        harness
     }
     vec![
-        ("nothing yet", || taken(Desk::new())),
-        ("authorizing", || taken(after(Desk::new(), |desk| drop(desk.authorize(4_500))))),
+        ("nothing yet", || taken(Harness::new())),
+        ("authorizing", || taken(after(Harness::new(), |harness| drop(harness.authorize(4_500))))),
         ("authorization unknown", || {
-            taken(after(Desk::new(), |desk| {
-                desk.authorize(4_500);
-                desk.wait_s(8);
+            taken(after(Harness::new(), |harness| {
+                harness.authorize(4_500);
+                harness.wait_s(8);
             }))
         }),
         ("authorization accepted", || {
-            let desk = after(Desk::new(), |desk| drop(desk.authorize(4_500)));
-            answered(desk, |_| Outcome::Pending { decide_by: super::desk::START })
+            let harness = after(Harness::new(), |harness| drop(harness.authorize(4_500)));
+            answered(harness, |_| Outcome::Pending { decide_by: super::harness::START })
         }),
         ("reversing", || {
-            taken(after(Desk::new(), |desk| {
-                desk.authorize(4_500);
-                desk.wait_s(12);
+            taken(after(Harness::new(), |harness| {
+                harness.authorize(4_500);
+                harness.wait_s(12);
             }))
         }),
         ("reversal found nothing", || {
-            let desk = after(Desk::new(), |desk| {
-                desk.authorize(4_500);
-                desk.wait_s(12);
+            let harness = after(Harness::new(), |harness| {
+                harness.authorize(4_500);
+                harness.wait_s(12);
             });
-            answered(desk, |_| Outcome::NotFound)
+            answered(harness, |_| Outcome::NotFound)
         }),
         ("declined", || {
-            let desk = after(Desk::new(), |desk| drop(desk.authorize(4_500)));
-            answered(desk, |_| declined(DeclineClass::Hard, "43"))
+            let harness = after(Harness::new(), |harness| drop(harness.authorize(4_500)));
+            answered(harness, |_| declined(DeclineClass::Hard, "43"))
         }),
         ("stand-in", || taken(stand_in())),
         ("stand-in lost", || answered(stand_in(), |_| declined(DeclineClass::Hard, "43"))),
-        ("open", || taken(Desk::open(4_500))),
+        ("open", || taken(Harness::open(4_500))),
         ("open in part", || {
-            let desk = after(Desk::new(), |desk| drop(desk.authorize(4_500)));
-            answered(desk, |_| approved(3_000))
+            let harness = after(Harness::new(), |harness| drop(harness.authorize(4_500)));
+            answered(harness, |_| approved(3_000))
         }),
-        ("incrementing", || taken(after(Desk::open(4_500), |desk| drop(desk.say(Command::IncreaseTo(eur(6_000))))))),
+        ("incrementing", || {
+            taken(after(Harness::open(4_500), |harness| drop(harness.say(Command::IncreaseTo(eur(6_000))))))
+        }),
         ("increment unknown", || {
-            taken(after(Desk::open(4_500), |desk| {
-                desk.say(Command::IncreaseTo(eur(6_000)));
-                desk.wait_s(20);
+            taken(after(Harness::open(4_500), |harness| {
+                harness.say(Command::IncreaseTo(eur(6_000)));
+                harness.wait_s(20);
             }))
         }),
-        ("decrementing", || taken(after(Desk::open(4_500), |desk| drop(desk.say(Command::DecreaseTo(eur(3_000))))))),
-        ("capturing", || taken(after(Desk::open(4_500), |desk| drop(desk.capture(3_000))))),
+        ("decrementing", || {
+            taken(after(Harness::open(4_500), |harness| drop(harness.say(Command::DecreaseTo(eur(3_000))))))
+        }),
+        ("capturing", || taken(after(Harness::open(4_500), |harness| drop(harness.capture(3_000))))),
         ("capture unknown", || {
-            taken(after(Desk::open(4_500), |desk| {
-                desk.capture(3_000);
-                desk.wait_s(25);
+            taken(after(Harness::open(4_500), |harness| {
+                harness.capture(3_000);
+                harness.wait_s(25);
             }))
         }),
         ("capture queued", || {
-            let mut desk = after(Desk::open(4_500), |desk| drop(desk.capture(3_000)));
-            let capture = desk.next();
-            desk.not_sent(&capture);
-            (desk, vec![capture])
+            let mut harness = after(Harness::open(4_500), |harness| drop(harness.capture(3_000)));
+            let capture = harness.next();
+            harness.not_sent(&capture);
+            (harness, vec![capture])
         }),
         ("capture refused for now", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.capture(3_000)));
-            answered(desk, |_| declined(DeclineClass::Technical, "91"))
+            let harness = after(Harness::open(4_500), |harness| drop(harness.capture(3_000)));
+            answered(harness, |_| declined(DeclineClass::Technical, "91"))
         }),
         ("capture failed", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.capture(3_000)));
-            answered(desk, |_| declined(DeclineClass::Hard, "14"))
+            let harness = after(Harness::open(4_500), |harness| drop(harness.capture(3_000)));
+            answered(harness, |_| declined(DeclineClass::Hard, "14"))
         }),
         ("captured", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.capture(3_000)));
-            answered(desk, |_| approved(3_000))
+            let harness = after(Harness::open(4_500), |harness| drop(harness.capture(3_000)));
+            answered(harness, |_| approved(3_000))
         }),
         ("refunding", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.capture(3_000)));
-            let (mut desk, mut sent) = answered(desk, |_| approved(3_000));
-            desk.refund(1_000);
-            sent.extend(desk.sent.drain(..));
-            (desk, sent)
+            let harness = after(Harness::open(4_500), |harness| drop(harness.capture(3_000)));
+            let (mut harness, mut sent) = answered(harness, |_| approved(3_000));
+            harness.refund(1_000);
+            sent.extend(harness.sent.drain(..));
+            (harness, sent)
         }),
-        ("voiding", || taken(after(Desk::open(4_500), |desk| drop(desk.release())))),
+        ("voiding", || taken(after(Harness::open(4_500), |harness| drop(harness.release())))),
         ("void refused", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.release()));
-            answered(desk, |_| declined(DeclineClass::Technical, "96"))
+            let harness = after(Harness::open(4_500), |harness| drop(harness.release()));
+            answered(harness, |_| declined(DeclineClass::Technical, "96"))
         }),
         ("voided", || {
-            let desk = after(Desk::open(4_500), |desk| drop(desk.release()));
-            answered(desk, |_| approved(4_500))
+            let harness = after(Harness::open(4_500), |harness| drop(harness.release()));
+            answered(harness, |_| approved(4_500))
         }),
-        ("expired", || taken(after(Desk::open(4_500), |desk| drop(desk.wait_s(8 * 24 * 3_600))))),
+        ("expired", || taken(after(Harness::open(4_500), |harness| drop(harness.wait_s(8 * 24 * 3_600))))),
         ("approved late", || {
-            let mut desk = after(Desk::new(), |desk| drop(desk.authorize(4_500)));
-            let authorize = desk.next();
-            desk.decline(&authorize, DeclineClass::Soft, "51");
-            desk.approve(&authorize, 4_500);
-            let (desk, mut sent) = taken(desk);
+            let mut harness = after(Harness::new(), |harness| drop(harness.authorize(4_500)));
+            let authorize = harness.next();
+            harness.decline(&authorize, DeclineClass::Soft, "51");
+            harness.approve(&authorize, 4_500);
+            let (harness, mut sent) = taken(harness);
             sent.push(authorize);
-            (desk, sent)
+            (harness, sent)
         }),
         ("two holds", || {
-            let mut desk = Desk::open(4_500);
-            desk.authorize_at("other", 2_000);
-            let second = desk.next();
-            desk.approve(&second, 2_000);
-            (desk, vec![second])
+            let mut harness = Harness::open(4_500);
+            harness.authorize_at("other", 2_000);
+            let second = harness.next();
+            harness.approve(&second, 2_000);
+            (harness, vec![second])
         }),
         ("interim capture of a hold that stays open", || {
-            let mut desk = Desk::with(|can| can.multiple_captures = true).opened(4_500);
-            desk.say(Command::Capture { owed: eur(1_000), extent: Extent::Interim });
-            let capture = desk.next();
-            desk.approve(&capture, 1_000);
-            (desk, vec![capture])
+            let mut harness = Harness::with(|can| can.multiple_captures = true).opened(4_500);
+            harness.say(Command::Capture { owed: eur(1_000), extent: Extent::Interim });
+            let capture = harness.next();
+            harness.approve(&capture, 1_000);
+            (harness, vec![capture])
         }),
     ]
 }
 
 /// All possible commands, given the operations that are known.
-fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
+fn commands(known: &[Operation], harness: &Harness) -> Vec<Command> {
     let capabilities = HoldCapabilities::of(&everything());
     let amounts = [0, -1, 1, 999, 1_000, 3_000, 4_500, 6_000, 200_000, i64::MAX, i64::MIN];
     let mut all = vec![Command::Tick];
@@ -198,13 +202,13 @@ fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
     for kind in kinds {
         for minor in [0, 1_000, 3_000, -7, i64::MAX] {
             for from in ["acme", "other"] {
-                let hold = desk.payment.hold_id(Ordinal(1));
+                let hold = harness.payment.hold_id(Ordinal(1));
                 let notification = Notification {
                     callback: CallbackId(5_000),
                     hold,
                     kind,
                     amount: eur(minor),
-                    occurred_at: desk.now.wall,
+                    occurred_at: harness.now.wall,
                 };
                 all.push(Command::Notification { from: processor(from), notification });
             }
@@ -215,7 +219,7 @@ fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
             all.push(Command::NotSent { operation: operation.id, attempt });
             all.push(Command::ConnectionLost { operation: operation.id, attempt });
         }
-        let decide_by = desk.now.wall.saturating_add(TimeSpan::from_secs(60));
+        let decide_by = harness.now.wall.saturating_add(TimeSpan::from_secs(60));
         let mut outcomes = vec![Outcome::Pending { decide_by }, Outcome::NotFound, Outcome::Error];
         outcomes.extend([0, 1, 1_000, 3_000, 4_500, 6_000, -1, i64::MAX, i64::MIN].map(approved));
         let classes =
@@ -237,44 +241,44 @@ fn commands(known: &[Operation], desk: &Desk) -> Vec<Command> {
 }
 
 /// Ends the payment with a processor that answers everything from now on, after any earlier commands.
-fn ends(mut desk: Desk, name: &str, told: &str) {
-    match desk.payment.captured().minor + desk.payment.capturing().minor + desk.payment.shortfall().minor {
-        0 => drop(desk.release()),
-        owed => drop(desk.capture(owed)),
+fn ends(mut harness: Harness, name: &str, told: &str) {
+    match harness.payment.captured().minor + harness.payment.capturing().minor + harness.payment.shortfall().minor {
+        0 => drop(harness.release()),
+        owed => drop(harness.capture(owed)),
     }
     for _ in 0..200 {
-        while let Some(operation) = desk.sent.pop_front() {
+        while let Some(operation) = harness.sent.pop_front() {
             let outcome = match operation.request.kind() {
                 OperationKind::Inquire => Outcome::NotFound,
                 OperationKind::Void => approved(0),
-                _ => approved(super::desk::asked(&operation)),
+                _ => approved(super::harness::asked(&operation)),
             };
-            desk.reply(&operation, outcome);
+            harness.reply(&operation, outcome);
         }
-        if desk.payment.is_settled() && desk.payment.next_deadline(desk.now, &desk.policy).is_none() {
+        if harness.payment.is_settled() && harness.payment.next_deadline(harness.now, &harness.policy).is_none() {
             return;
         }
-        desk.wait(TimeSpan::from_secs(3_600));
+        harness.wait(TimeSpan::from_secs(3_600));
     }
-    panic!("{name}, {told}: does not end: {:?}", desk.payment);
+    panic!("{name}, {told}: does not end: {:?}", harness.payment);
 }
 
 #[test]
 fn whatever_is_said_in_whatever_situation() {
     let mut cells = 0;
     for (name, reach) in situations() {
-        let (desk, known) = reach();
-        for index in 0..commands(&known, &desk).len() {
-            let (mut desk, known) = reach();
-            let command = commands(&known, &desk).swap_remove(index);
+        let (harness, known) = reach();
+        for index in 0..commands(&known, &harness).len() {
+            let (mut harness, known) = reach();
+            let command = commands(&known, &harness).swap_remove(index);
             let told = format!("{command:?}");
-            let before = desk.payment.clone();
-            let (refused, events) = (desk.refused.len(), desk.say(command));
+            let before = harness.payment.clone();
+            let (refused, events) = (harness.refused.len(), harness.say(command));
             // `say` compares the stored and replayed payment with the live one.
-            if desk.refused.len() > refused {
-                assert!(events.is_empty() && desk.payment == before, "{name}, {told}: a refusal changes nothing");
+            if harness.refused.len() > refused {
+                assert!(events.is_empty() && harness.payment == before, "{name}, {told}: a refusal changes nothing");
             }
-            let payment = &desk.payment;
+            let payment = &harness.payment;
             let bound = payment.holds().iter().all(|hold| hold.captured_minor <= hold.authorized_minor.max(3_000));
             assert!(bound, "{name}, {told}: {payment:?}");
             assert!(payment.refundable().minor >= 0 && payment.spendable().minor >= 0, "{name}, {told}");
@@ -283,8 +287,8 @@ fn whatever_is_said_in_whatever_situation() {
                 let ended_once = !matches!(before.stage, Stage::Closed(_)) || before.stage == after.stage;
                 assert!(ended_once, "{name}, {told}: {before:?} became {after:?}");
             }
-            desk.restart();
-            ends(desk, name, &told);
+            harness.restart();
+            ends(harness, name, &told);
             cells += 1;
         }
     }

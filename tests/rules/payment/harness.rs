@@ -46,7 +46,7 @@ pub fn token() -> Credential {
 }
 
 /// A payment, its clock, and everything that left it.
-pub struct Desk {
+pub struct Harness {
     pub payment: Payment,
     pub policy: Policy,
     pub capabilities: Capabilities,
@@ -59,9 +59,9 @@ pub struct Desk {
     callbacks: u128,
 }
 
-impl Desk {
-    pub fn new() -> Desk {
-        Desk {
+impl Harness {
+    pub fn new() -> Harness {
+        Harness {
             payment: Payment::new(SessionId::new(START, PartitionId(3), 77), Currency::EUR),
             policy: Policy::default(),
             capabilities: everything(),
@@ -75,18 +75,18 @@ impl Desk {
         }
     }
 
-    pub fn with(change: impl FnOnce(&mut Capabilities)) -> Desk {
-        let mut desk = Desk::new();
-        change(&mut desk.capabilities);
-        desk
+    pub fn with(change: impl FnOnce(&mut Capabilities)) -> Harness {
+        let mut harness = Harness::new();
+        change(&mut harness.capabilities);
+        harness
     }
 
     /// A bench with an open hold.
-    pub fn open(minor: i64) -> Desk {
-        Desk::new().opened(minor)
+    pub fn open(minor: i64) -> Harness {
+        Harness::new().opened(minor)
     }
 
-    pub fn opened(mut self, minor: i64) -> Desk {
+    pub fn opened(mut self, minor: i64) -> Harness {
         self.authorize(minor);
         let authorize = self.next();
         self.approve(&authorize, minor);
@@ -247,13 +247,13 @@ impl Desk {
 }
 
 /// A bench whose session ended with this capture.
-pub fn captured(minor: i64) -> Desk {
-    let mut desk = Desk::open(10_000);
-    desk.capture(minor);
-    let capture = desk.next();
-    desk.approve(&capture, minor);
-    desk.log.clear();
-    desk
+pub fn captured(minor: i64) -> Harness {
+    let mut harness = Harness::open(10_000);
+    harness.capture(minor);
+    let capture = harness.next();
+    harness.approve(&capture, minor);
+    harness.log.clear();
+    harness
 }
 
 pub fn approved(minor: i64) -> Outcome {
