@@ -4,7 +4,7 @@ use crate::actors::directory::Directory;
 use crate::api::{Due, Views};
 use crate::billing::reconciliation::lay::Verdict;
 use crate::journal::Archive;
-use crate::node::shard::Input;
+use crate::node::input::Input;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;

@@ -11,8 +11,8 @@
 //!   shard ──Receipt────────▶ get ──Tell──▶ shard (a charger is back without its receipt)
 //! ```
 
-use super::output::ChargerRef;
-use super::shard::Input;
+use super::input::Input;
+use super::reference::ChargerRef;
 use crate::accounting::archive_record::{self, ArchiveRecord, ArchiveRecordError, Billing};
 use crate::accounting::pages::Page;
 use crate::journal::{Archive, Damage, Failure};

@@ -3,7 +3,7 @@
 //! Sites number their channels from 1. While the numbers have no large gaps a channel is found by its number, and
 //! adjacent ones are in the cache for the next message; a million hash table entries fit no cache.
 
-use super::output::ChargerRef;
+use super::reference::ChargerRef;
 use crate::limits;
 use crate::message::Channel;
 use hashbrown::HashMap;

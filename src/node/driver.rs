@@ -23,11 +23,13 @@
 
 use super::archiver::ToArchive;
 use super::charger::{ConnectionId, Link};
-use super::output::{ChargerRef, Output};
+use super::input::Input;
+use super::output::Output;
 #[cfg(test)]
 use super::planted::{self, Bug};
 use super::ports::Ports;
-use super::shard::{Input, LOOK_AHEAD, Shard};
+use super::reference::ChargerRef;
+use super::shard::{LOOK_AHEAD, Shard};
 use super::snapshot::Sweep;
 use crate::journal::{Batch, Busy, Position, Sequence};
 use crate::limits;

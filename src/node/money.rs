@@ -3,12 +3,13 @@
 
 use super::codes;
 use super::delivery::Delivery;
+use super::input::{Input, MoneyOrder};
 use super::log_lines;
 use super::node_config::NodeConfig;
-use super::output::{MoneyStanding, OrderReply, Ordered, Output};
+use super::output::Output;
 use super::partition::Partition;
+use super::reply::{MoneyStanding, OrderReply, Ordered};
 use super::session::HostedSession;
-use super::shard::{Input, MoneyOrder};
 use super::snapshot::insert_session;
 use crate::account;
 use crate::message::Code;

@@ -1,23 +1,13 @@
 //! Outputs of a shard, released once the records that cause them are durable.
 
-use super::hosted::Slot;
-use super::shard::Input;
-use crate::account;
+use super::input::Input;
+use super::reference::ChargerRef;
+use super::reply::{OrderReply, Ordered, SettlementTold};
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::Refusal;
 use crate::message::{Code, ToCharger};
-use crate::payment::{self, Answer, CallbackId, Operation};
-use crate::units::{AccountId, Amount, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
-use std::fmt;
-
-/// A charger of this shard: the index of its partition in the shard, and its cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ChargerRef {
-    /// Index of the partition in the shard.
-    pub partition: u16,
-    /// Its cell there.
-    pub slot: Slot,
-}
+use crate::payment::{Answer, CallbackId, Operation};
+use crate::units::{AccountId, Cost, PartitionId, ProcessorId, SessionId, SessionKey};
 
 /// Something to be sent. Small, because a million of them may wait: what is rare is boxed.
 #[derive(Debug)]
@@ -89,76 +79,5 @@ impl Output {
             | Output::SettlementTold(..)
             | Output::Ordered(_) => None,
         }
-    }
-}
-
-/// Result of an operator's order to an account, or about a session's money.
-#[derive(Clone, Debug)]
-pub enum Ordered {
-    /// Done (now, or it was already); the balance afterwards.
-    Done(account::Balance),
-    /// Not done.
-    Refused(account::Rejection),
-    /// Not done, for a reason outside of the account.
-    Declined(Box<str>),
-    /// Requested (now, or it was already), with the state of the session's money.
-    Asked(MoneyStanding),
-    /// Not requested.
-    MoneyRefused(payment::Rejection),
-    /// There is no such session, neither live nor archived.
-    NoSession,
-    /// The order about a processor is a fact now, or was one already.
-    Noted,
-}
-
-/// How a session's money stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MoneyStanding {
-    /// Taken.
-    pub captured: Amount,
-    /// Given back.
-    pub refunded: Amount,
-    /// Being given back.
-    pub refunding: Amount,
-    /// Reserved.
-    pub held: Amount,
-}
-
-impl MoneyStanding {
-    /// Of a payment.
-    pub fn of(payment: &payment::Payment) -> MoneyStanding {
-        MoneyStanding {
-            captured: payment.captured(),
-            refunded: payment.refunded(),
-            refunding: payment.refunding(),
-            held: payment.authorized(),
-        }
-    }
-}
-
-/// Receiver of the result of a settlement batch's part.
-#[derive(Debug)]
-pub enum SettlementReply {
-    /// The processor that sent it.
-    Callback(ProcessorId, CallbackId),
-    /// An operator.
-    Order(SettlementTold),
-}
-
-/// The operator that imports a part.
-pub struct SettlementTold(pub Box<dyn FnOnce(Option<Refusal>) + Send>);
-
-impl fmt::Debug for SettlementTold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SettlementTold")
-    }
-}
-
-/// Receiver of the result.
-pub struct OrderReply(pub Box<dyn FnOnce(Ordered) + Send>);
-
-impl fmt::Debug for OrderReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OrderReply")
     }
 }

@@ -3,9 +3,10 @@
 
 use super::archiver::ToArchive;
 use super::charger::{ConnectionId, Link};
+use super::input::Input;
 use super::log_figures::LogFigures;
 use super::output::Output;
-use super::shard::{Input, Shard};
+use super::shard::Shard;
 use super::snapshot::Taken;
 use crate::journal::Batch;
 use crate::message::{Code, ToCharger};

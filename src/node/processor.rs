@@ -12,9 +12,9 @@
 //! addition. A simulator calls the methods.
 
 use super::charger::ConnectionId;
-use super::output::SettlementReply;
+use super::input::Input;
+use super::input::SettlementReply;
 use super::processor_connections::{ProcessorConnection, ProcessorConnections, Sent};
-use super::shard::Input;
 use crate::accounting::settlement;
 use crate::message::{Code, SettlementPart, ToProcessor};
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};

@@ -6,8 +6,8 @@
 use super::delivery::Delivery;
 use super::encoding::encode;
 use super::node_config::NodeConfig;
-use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
+use super::reply::{OrderReply, Ordered};
 use crate::journal::RecordKind;
 use crate::payment::Capabilities;
 use crate::payment::known_processor::{Event, KnownProcessor};

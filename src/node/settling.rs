@@ -2,12 +2,13 @@
 //!
 //! A processor's batches belong to the partition of its id, whichever connection they come on. Matching a batch with
 //! our operations reads all sessions, live and archived, so the reconciler does that on a thread of its own:
-//! [`Output::BatchDue`] starts it, and its result arrives as [`Input::Booked`](super::shard::Input::Booked). It also
+//! [`Output::BatchDue`] starts it, and its result arrives as [`Input::Booked`](super::input::Input::Booked). It also
 //! books the parts of a reverted batch with exchanged sides, one input each.
 
 use super::delivery::Delivery;
 use super::encoding::encode;
-use super::output::{Output, SettlementReply};
+use super::input::SettlementReply;
+use super::output::Output;
 use super::partition::Partition;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Event, Part, Refusal};
 use crate::journal::RecordKind;

@@ -11,142 +11,24 @@ use super::channels::Channels;
 use super::charger::{ConnectionId, Link};
 use super::delivery::Delivery;
 use super::hosted::Slot;
+use super::input::Input;
 use super::node_config::NodeConfig;
-use super::output::{ChargerRef, OrderReply, Output, SettlementReply};
+use super::output::Output;
 use super::partition::Partition;
 #[cfg(test)]
 use super::planted::{self, Bug};
+use super::reference::{ChargerRef, TimerTarget};
 use super::session::HostedSession;
 use super::timer_wheel::{TimerWheel, Wake};
-use super::topping_up::TopUpOrder;
-use crate::account;
 use crate::accounting::pages::Page;
-use crate::accounting::settlement;
-use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
-use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::charger::Charger;
 use crate::journal::{Appender, Batch, Busy, OutputBuffer, Position, Sequence, Sequences};
 use crate::limits;
-use crate::message::{ChargerHello, FromCharger, Received, ToCharger};
-use crate::payment::{self, Answer, Capabilities, Notification, Operation, Ordinal, Payment};
-use crate::session::{self, StopReason};
-use crate::units::{
-    AccountId, Amount, ChargerId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, SessionKey, TimeSpan,
-};
+use crate::message::{ChargerHello, FromCharger, Received};
+use crate::payment;
+use crate::units::{ChargerId, Mono, Now, PartitionId, SessionId, SessionKey, TimeSpan};
 use hashbrown::HashMap;
 use std::sync::Arc;
-
-/// Something that happened outside of the shard, other than a charger's message.
-#[derive(Debug)]
-pub enum Input {
-    /// A processor answered. It is the processor of the connection, not one that the answer claims.
-    Answer(ProcessorId, Box<Answer>),
-    /// A processor reported something.
-    Notification(ProcessorId, Notification),
-    /// No connection could take this attempt of an operation: it was certainly not sent.
-    NotSent(OpId, u16),
-    /// The connection was lost on which this attempt had been sent.
-    ConnectionLost(OpId, u16),
-    /// A session's operation for an account of this shard.
-    AskAccount(AccountId, Box<Operation>),
-    /// An operator's order for an account of this shard.
-    Order(AccountId, Box<account::Command>, OrderReply),
-    /// A partition's request to a series of this shard for the number of a document.
-    AskNumber(Box<Request>),
-    /// A document of a session of this shard has its number.
-    Numbered(Box<(SeriesFamily, Turn, Box<Issued>)>),
-    /// Ends a session without its charger.
-    StopSession(SessionId, StopReason),
-    /// A later message of a charger for a session that was ended without messages.
-    Late(SessionId, Box<session::Command>),
-    /// An operator's order about the money of a session, live or archived.
-    OrderMoney(SessionId, MoneyOrder, OrderReply),
-    /// A closed session is in the archive, durably, in this state.
-    Archived(Box<session::Session>),
-    /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
-    Restored(Box<session::Session>, Box<str>, Box<Input>),
-    /// A message about a session that is neither live nor in the archive.
-    NotArchived(Box<Input>),
-    /// A processor connected, and declared this.
-    Declared(ProcessorId, Box<Capabilities>),
-    /// An operator stops new holds at a processor, or allows them again.
-    DrainProcessor(ProcessorId, bool, OrderReply),
-    /// A part of a settlement batch, with the receiver of the confirmation that it is durable.
-    Settlement(Box<Part>, SettlementReply),
-    /// A part of a settlement batch was laid beside our operations.
-    Booked(Box<Booking>),
-    /// An operator has a settlement batch taken back, for this reason.
-    RevertBatch(BatchKey, Box<str>, SettlementReply),
-    /// A part of a batch that is taken back is booked the other way round.
-    UnbookPart(BatchKey, u32),
-    /// A top-up of an account of this shard.
-    TopUp(Box<TopUpOrder>, OrderReply),
-    /// A page of the books is in the archive, durably.
-    PageArchived(PartitionId, u64),
-    /// A message for a charger, about this session.
-    Tell(SessionId, ChargerRef, Box<ToCharger>),
-}
-
-/// An operator's order about the money of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MoneyOrder {
-    /// Refund up to this total: repeating the order refunds once.
-    RefundTo(Amount),
-    /// Release a hold, regardless of the session.
-    Release(Ordinal),
-}
-
-impl MoneyOrder {
-    /// Its command to the payment; `None` when it is done, or in progress, already.
-    pub fn command(self, payment: &Payment) -> Option<payment::Command> {
-        match self {
-            MoneyOrder::RefundTo(total) => {
-                let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
-                let left = total.minor.saturating_sub(done);
-                (total.minor <= 0 || left > 0)
-                    .then(|| payment::Command::Refund(Amount::new(left.max(0), total.currency)))
-            }
-            MoneyOrder::Release(hold) => Some(payment::Command::ReleaseByOperator { hold }),
-        }
-    }
-}
-
-impl Input {
-    /// The partition that it is for, among `count`. An answer may name one that does not exist.
-    pub fn partition(&self, count: u16) -> PartitionId {
-        match self {
-            Input::Answer(_, answer) => answer.operation.session().partition(),
-            Input::Notification(_, notification) => notification.hold.0.session().partition(),
-            Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
-            Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
-            Input::AskNumber(request) => request.family.home(count),
-            Input::Numbered(numbered) => numbered.1.partition,
-            Input::StopSession(session, _)
-            | Input::Late(session, _)
-            | Input::OrderMoney(session, _, _)
-            | Input::Tell(session, _, _) => session.partition(),
-            Input::Archived(session) | Input::Restored(session, ..) => session.id.partition(),
-            Input::NotArchived(input) => input.partition(count),
-            Input::TopUp(order, _) => order.id.partition(),
-            Input::PageArchived(partition, _) => *partition,
-            Input::Declared(processor, _) | Input::DrainProcessor(processor, _, _) => {
-                settlement::partition_of(processor, count)
-            }
-            Input::Settlement(part, _) => settlement::partition_of(&part.processor, count),
-            Input::Booked(booking) => settlement::partition_of(&booking.processor, count),
-            Input::RevertBatch(key, ..) | Input::UnbookPart(key, _) => settlement::partition_of(&key.0, count),
-        }
-    }
-}
-
-/// The actor of a wake-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimerTarget {
-    /// A session: the index of its partition, and its cell.
-    Session(u16, Slot),
-    /// An account: the index of its partition, and its cell.
-    Account(u16, Slot),
-}
 
 /// Messages whose sessions are prefetched together, before they are processed one by one.
 pub const LOOK_AHEAD: usize = 16;

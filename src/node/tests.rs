@@ -1,10 +1,12 @@
 //! Scenarios: a shard on a journal in memory, with scripted inputs and checked outputs.
 
 use super::charger::{ConnectionId, Link};
+use super::input::Input;
 use super::node_config::{NodeConfig, Routes, TariffAssignment, TariffResolver};
 use super::offline_authorizations::OfflineAuthorizations;
-use super::output::{OrderReply, Ordered, Output};
-use super::shard::{Input, Shard};
+use super::output::Output;
+use super::reply::{OrderReply, Ordered};
+use super::shard::Shard;
 use crate::account;
 use crate::journal::{Log, MemoryStore, Sequences};
 use crate::message::{

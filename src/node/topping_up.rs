@@ -2,8 +2,8 @@
 
 use super::delivery::Delivery;
 use super::encoding::encode;
-use super::output::{OrderReply, Ordered};
 use super::partition::Partition;
+use super::reply::{OrderReply, Ordered};
 use crate::account::account_of;
 use crate::account::{self, Step, TopUp, TopUpSource};
 use crate::accounting::posting;

@@ -12,8 +12,8 @@ use crate::account;
 use crate::actors::directory::Directory;
 use crate::limits::PROCESSOR_WINDOW;
 use crate::message::{FromProcessor, ProcessorHello, ToProcessor};
-use crate::node::output::{OrderReply, Ordered};
-use crate::node::shard::Input;
+use crate::node::input::Input;
+use crate::node::reply::{OrderReply, Ordered};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{
     Answer, CallbackId, Credential, CredentialKind, Operation, OperationKind, Outcome, ProcessorRef, Request,

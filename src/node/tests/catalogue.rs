@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::ledger::Name;
-use crate::node::shard::MoneyOrder;
+use crate::node::input::MoneyOrder;
 
 const CONTRACT: &str = "DE-8AA-C00000001";
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::accounting::archive_record::{self, Billing};
 use crate::billing::{Issuer, SigningKey};
 use crate::ledger::Name;
-use crate::node::shard::MoneyOrder;
+use crate::node::input::MoneyOrder;
 use crate::session::Session;
 use proptest::prelude::*;
 

@@ -4,7 +4,7 @@
 use super::money::books;
 use super::*;
 use crate::ledger::{Books, Name};
-use crate::node::shard::MoneyOrder;
+use crate::node::input::MoneyOrder;
 use crate::payment::{Notification, NotificationKind};
 use crate::units::HoldId;
 use proptest::prelude::*;

@@ -6,8 +6,8 @@ use crate::accounting::archive_record::{self, ArchiveRecord, Billing};
 use crate::billing::invoice::{Issued, Series, content, verify_series};
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
-use crate::node::output::OrderReply;
-use crate::node::shard::MoneyOrder;
+use crate::node::input::MoneyOrder;
+use crate::node::reply::OrderReply;
 use crate::payment::{Decline, DeclineClass};
 use rust_decimal::Decimal;
 

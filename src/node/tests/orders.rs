@@ -1,7 +1,7 @@
 //! Orders of an operator about money, and the acknowledgements of a processor's messages.
 
 use super::*;
-use crate::node::shard::MoneyOrder;
+use crate::node::input::MoneyOrder;
 use crate::payment::Rejection;
 
 /// A session that took 4 cents and was archived.

@@ -7,7 +7,8 @@ use crate::billing::reconciliation::register::Part;
 use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
 use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
-use crate::node::output::{SettlementReply, SettlementTold};
+use crate::node::input::SettlementReply;
+use crate::node::reply::SettlementTold;
 
 fn line(operation: Option<crate::units::OpId>, kind: SettlementKind, gross: i64, fee: i64) -> SettlementLine {
     SettlementLine { operation, kind, gross, fee: -fee, net: gross - fee }

@@ -13,6 +13,7 @@ use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, S
 use crate::node::archiver::{Archiver, ToArchive};
 use crate::node::connection::{self, Came, ShardsOfChannels};
 use crate::node::driver::{Driver, ReadBatch};
+use crate::node::input::Input;
 use crate::node::log_figures::LogFigures;
 use crate::node::log_writer::LogWriter;
 use crate::node::node_config::NodeConfig;
@@ -20,7 +21,7 @@ use crate::node::output::Output;
 use crate::node::ports::Ports;
 use crate::node::processor::{Callbacks, Connected, ProcessorActor};
 use crate::node::replay::Rebuilding;
-use crate::node::shard::{Input, Shard};
+use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
 use crate::node::snapshot_schedule::{Asked, Doing, Schedule};
 use crate::node::{ConnectionId, Link};

@@ -8,7 +8,7 @@ use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Facts, Flow, Ours, Verdict};
 use crate::ledger::Name;
-use crate::node::shard::Input;
+use crate::node::input::Input;
 use crate::session::Session;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
