@@ -13,7 +13,7 @@ use wattstile::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger
 use wattstile::node::input::Input;
 use wattstile::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
 use wattstile::node::output::Output;
-use wattstile::node::reply::OrderReply;
+use wattstile::node::reply::ReplyTo;
 use wattstile::node::shard::Shard;
 use wattstile::node::{ConnectionId, Link};
 use wattstile::payment::{Credential, CredentialKind};
@@ -107,7 +107,7 @@ impl Scene {
             },
         ];
         for command in commands {
-            let input = Input::Order(id.clone(), Box::new(command), OrderReply(Box::new(|_| {})));
+            let input = Input::Order(id.clone(), Box::new(command), ReplyTo::NONE);
             self.shard.take(input, self.now).expect("room");
         }
         let hello = ChargerHello {

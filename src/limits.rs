@@ -274,6 +274,9 @@ pub const CERTIFICATES_SHARED: usize = 32;
 /// probes; connections of peers never take them.
 pub const DESCRIPTORS_RESERVED: u64 = 128 + CONSOLE_CONNECTIONS as u64 + PROBE_CONNECTIONS as u64;
 
+/// Requests of a node that wait for replies: of each question of the console one for each shard, and orders.
+pub const REPLIES_WAITING_MAX: usize = 16 * 1_024;
+
 /// Connections of the console at once. They exceed [`CONSOLE_QUESTIONS`], so that some are always accepted.
 pub const CONSOLE_CONNECTIONS: usize = 96;
 

@@ -1,12 +1,14 @@
 //! Addresses of actors: shards by partition, processors by id.
 
 use super::archiver_actor::ArchiverActor;
+use super::reply_table::{Asker, ReplyTable};
 use super::shard_actor::{ShardActor, Take};
 use super::snapshot_scheduler::SnapshotScheduler;
 use crate::message::Code;
 use crate::node::input::Input;
 use crate::node::node_config::NodeConfig;
 use crate::node::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
+use crate::node::reply::{Expected, NodeNumber, Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
@@ -17,6 +19,7 @@ use actix::prelude::SendError;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Called when a settlement batch is complete.
 pub type OnBatch = Box<dyn Fn() + Send + Sync>;
@@ -30,7 +33,12 @@ pub struct Directory {
     on_batch: OnceLock<OnBatch>,
     snapshot_scheduler: OnceLock<Addr<SnapshotScheduler>>,
     clock: Arc<dyn Clock>,
+    replies: Arc<ReplyTable>,
 }
+
+/// An order was not handed over: a mailbox or the table of askers is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotTaken;
 
 impl Directory {
     /// A directory without addresses.
@@ -43,12 +51,32 @@ impl Directory {
             on_batch: OnceLock::new(),
             snapshot_scheduler: OnceLock::new(),
             clock,
+            replies: ReplyTable::new(NodeNumber::default()),
         }
     }
 
     /// The node's configuration and shared state.
     pub fn node_config(&self) -> &Arc<NodeConfig> {
         &self.node_config
+    }
+
+    /// The askers of this node.
+    pub fn replies(&self) -> &Arc<ReplyTable> {
+        &self.replies
+    }
+
+    /// Hands an order to its shard; the asker waits for its reply.
+    ///
+    /// # Errors
+    /// [`NotTaken`]: nothing was ordered.
+    pub fn order<T: Expected>(
+        &self,
+        timeout: Duration,
+        input: impl FnOnce(ReplyTo) -> Input,
+    ) -> Result<Asker<T>, NotTaken> {
+        let asker = self.replies.asker(timeout).map_err(|_| NotTaken)?;
+        self.post(input(asker.to())).map_err(|_| NotTaken)?;
+        Ok(asker)
     }
 
     /// Sets the addresses of the shards, in their order.
@@ -167,6 +195,10 @@ impl Reach for Directory {
 
     fn post(&self, input: Input) -> Result<(), Input> {
         Directory::post(self, input)
+    }
+
+    fn reply(&self, to: ReplyTo, reply: Reply) {
+        self.replies.reply(to, reply);
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {

@@ -16,6 +16,7 @@ pub mod archiver_actor;
 pub mod directory;
 pub mod hosted_actors;
 pub mod processor_actor;
+pub mod reply_table;
 pub mod shard_actor;
 pub mod snapshot_scheduler;
 pub mod turn;

@@ -69,8 +69,8 @@ impl Handler<Acknowledge> for ProcessorActor {
 impl Handler<Report> for ProcessorActor {
     type Result = ();
 
-    fn handle(&mut self, Report(report): Report, _: &mut Context<ProcessorActor>) {
-        report(self);
+    fn handle(&mut self, report: Report, _: &mut Context<ProcessorActor>) {
+        ProcessorActor::report(self, report);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::node::driver::{Driver, ReadBatch, TICK};
 use crate::node::input::Input;
 use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
+use crate::node::reply::{Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
 use crate::node::{ConnectionId, Link};
@@ -189,6 +190,10 @@ impl Ports for OutputDispatcher {
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
         self.directory.post(input)
+    }
+
+    fn reply(&mut self, to: ReplyTo, reply: Reply) {
+        self.directory.replies().reply(to, reply);
     }
 
     fn has_archive(&self) -> bool {

@@ -12,12 +12,10 @@ use crate::billing::reconciliation::{LineKind, SettlementLine};
 use crate::limits::{SETTLEMENT_LINES_LISTED, SETTLEMENT_LINES_PER_PART};
 use crate::node::input::Input;
 use crate::node::input::SettlementReply;
-use crate::node::reply::SettlementTold;
 use crate::units::{Amount, Currency, OpId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long a part of a batch may take until it is durable.
@@ -222,14 +220,8 @@ impl Views {
 
     fn order_batch(&self, input: impl FnOnce(SettlementReply) -> Input) -> Result<(), Result<Refusal, Refused>> {
         let directory = self.directory().ok_or_else(|| Err(Refused::conflict("no gate is running")))?;
-        let (tell, answered) = mpsc::channel();
-        let reply = SettlementReply::Order(SettlementTold(Box::new(move |refused| {
-            let _ = tell.send(refused);
-        })));
-        if directory.post(input(reply)).is_err() {
-            return Err(Err(Refused::busy()));
-        }
-        match answered.recv_timeout(DURABLE_WITHIN) {
+        let asker = directory.order(DURABLE_WITHIN, |reply| input(SettlementReply::Order(reply)));
+        match asker.map_err(|_| Err(Refused::busy()))?.wait() {
             Ok(None) => Ok(()),
             Ok(Some(refusal)) => Err(Ok(refusal)),
             Err(_) => Err(Err(Refused::new(504, "no answer in time; ask again, it is the same batch"))),

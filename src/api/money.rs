@@ -10,13 +10,12 @@ use crate::actors::directory::Directory;
 use crate::host::wall_clock;
 use crate::node::input::{Input, MoneyOrder};
 use crate::node::processor::{Test, Tested};
-use crate::node::reply::{MoneyStanding, OrderReply, Ordered};
+use crate::node::reply::{MoneyStanding, Ordered};
 use crate::payment::{self, Effect, Ordinal, Request};
 use crate::session::Session;
 use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Typed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::sync::mpsc;
 
 /// Money is given back.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -92,12 +91,8 @@ pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Drain
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
     let row = views.processor(&id)?.ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     if !wish.dry_run {
-        let (tell, told) = mpsc::channel();
-        let reply = OrderReply(Box::new(move |ordered| {
-            let _ = tell.send(ordered);
-        }));
-        directory.post(Input::DrainProcessor(id.clone(), wish.on, reply)).map_err(|_| Refused::busy())?;
-        match told.recv_timeout(TIMEOUT) {
+        let order = |reply| Input::DrainProcessor(id.clone(), wish.on, reply);
+        match directory.order(TIMEOUT, order).map_err(|_| Refused::busy())?.wait() {
             Ok(Ordered::Noted) => {}
             Ok(Ordered::Declined(reason)) => return Err(Refused::not_found(reason)),
             Ok(_) => return Err(Refused::new(500, "a processor answered as if it were something else")),
@@ -114,13 +109,10 @@ pub(super) fn test(directory: &Directory, id: &str) -> Result<Value, Refused> {
     let id = ProcessorId::new(id).map_err(Refused::usage)?;
     let actors = directory.processors();
     let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
-    let (tell, told) = mpsc::channel();
-    let test = Test(Box::new(move |tested| {
-        let _ = tell.send(tested);
-    }));
-    actor.try_send(test).map_err(|_| Refused::busy())?;
     // A probe is waited for as long as the processor's actor waits for it, and a little longer.
-    let (outcome, ms) = match told.recv_timeout(TIMEOUT.saturating_mul(2)) {
+    let asker = directory.replies().asker(TIMEOUT.saturating_mul(2)).map_err(|_| Refused::busy())?;
+    actor.try_send(Test(asker.to())).map_err(|_| Refused::busy())?;
+    let (outcome, ms) = match asker.wait() {
         Ok(Tested::Answered(took)) => ("answered", Some(took.ms())),
         Ok(Tested::Silent) | Err(_) => ("silent", None),
         Ok(Tested::NotSent) => ("not sent", None),
@@ -172,14 +164,8 @@ fn carry_out(
 }
 
 fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Result<MoneyStanding, Refused> {
-    let (tell, told) = mpsc::channel();
-    let reply = OrderReply(Box::new(move |ordered| {
-        let _ = tell.send(ordered);
-    }));
-    if directory.post(Input::OrderMoney(session, order, reply)).is_err() {
-        return Err(Refused::busy());
-    }
-    match (told.recv_timeout(TIMEOUT), order) {
+    let asker = directory.order(TIMEOUT, |reply| Input::OrderMoney(session, order, reply));
+    match (asker.map_err(|_| Refused::busy())?.wait(), order) {
         (Ok(Ordered::Asked(standing)), _) => Ok(standing),
         (Ok(Ordered::MoneyRefused(rejection)), _) => {
             Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))

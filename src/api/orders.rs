@@ -12,7 +12,7 @@ use crate::actors::directory::Directory;
 use crate::actors::snapshot_scheduler::Backup;
 use crate::host::wall_clock;
 use crate::node::input::Input;
-use crate::node::reply::{OrderReply, Ordered};
+use crate::node::reply::{Ordered, ReplyTo};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
@@ -421,16 +421,9 @@ fn hand_over(
     account: &AccountId,
     op: OpId,
     timeout: Duration,
-    input: impl FnOnce(OrderReply) -> Input,
+    input: impl FnOnce(ReplyTo) -> Input,
 ) -> Result<Value, Refused> {
-    let (tell, told) = mpsc::channel();
-    let reply = OrderReply(Box::new(move |ordered| {
-        let _ = tell.send(ordered);
-    }));
-    if directory.post(input(reply)).is_err() {
-        return Err(Refused::busy());
-    }
-    match told.recv_timeout(timeout) {
+    match directory.order(timeout, input).map_err(|_| Refused::busy())?.wait() {
         Ok(Ordered::Done(balance)) => Ok(done(account, op, &balance)),
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),

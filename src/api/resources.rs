@@ -3,16 +3,18 @@
 use super::paging::{First, Page, Paged};
 use super::sessions::{OperationRow, hold_state, operations};
 use super::timeline::{self, TimelineRow};
-use super::views::{Heard, Unanswered, Views, gather};
+use super::views::{Heard, Unanswered, Views};
+use crate::actors::directory::Directory;
+use crate::actors::reply_table::Asker;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::node::charger::HostedCharger;
-use crate::node::processor::{ProcessorActor, Report};
+use crate::node::processor::{ProcessorActor, ProcessorFigures, Report};
 use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
 use crate::units::{Amount, OpId, ProcessorId};
+use actix::Addr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
 use std::time::Duration;
 
 /// How long a processor's actor may take to answer.
@@ -191,18 +193,11 @@ impl Views {
         let mut first = First::behind(page.after.as_deref(), page.limit);
         known.into_iter().for_each(|id| first.offer(id.as_str(), id));
         let Paged { items, next } = Paged::cut(first.into_sorted(), page.limit, None);
-        let (answers, answered) = mpsc::channel();
-        let mut of = 0;
-        for actor in items.iter().filter_map(|id| actors.get(*id)) {
-            let answers = answers.clone();
-            of += 1;
-            let _ = actor.try_send(Report(Box::new(move |actor| {
-                let _ = answers.send(processor(actor));
-            })));
-        }
-        drop(answers);
-        let answers = gather(&answered, PROCESSOR_PATIENCE);
-        let reported: Vec<ProcessorRow> = Heard { answers, whom: PROCESSORS, of }.whole()?;
+        let asked: Vec<_> =
+            items.iter().filter_map(|id| actors.get(*id)).map(|actor| report(directory, actor)).collect();
+        let of = asked.len();
+        let answers = asked.into_iter().flatten().filter_map(|asker| asker.wait().ok()).map(|known| processor(&known));
+        let reported: Vec<ProcessorRow> = Heard { answers: answers.collect(), whom: PROCESSORS, of }.whole()?;
         let mut reported: BTreeMap<String, ProcessorRow> =
             reported.into_iter().map(|row| (row.id.clone(), row)).collect();
         let rows = items.into_iter().map(|id| {
@@ -251,14 +246,9 @@ impl Views {
         let routes = directory.node_config().routes.load();
         let (mut row, capabilities, overdue) = match actors.get(id) {
             Some(actor) => {
-                let (answer, answered) = mpsc::channel();
-                let look = Report(Box::new(move |actor| {
-                    let _ = answer.send((processor(actor), actor.capabilities().cloned(), actor.counts().overdue));
-                }));
-                let _ = actor.try_send(look);
-                let answers = gather(&answered, PROCESSOR_PATIENCE);
-                let Some(answer) = (Heard { answers, whom: PROCESSORS, of: 1 }).whole()?.pop() else { return Ok(None) };
-                answer
+                let answers = report(directory, actor).and_then(|asker| asker.wait().ok()).into_iter().collect();
+                let Some(known) = (Heard { answers, whom: PROCESSORS, of: 1 }).whole()?.pop() else { return Ok(None) };
+                (processor(&known), known.capabilities, known.counts.overdue)
             }
             None => {
                 let Some(known) = routes.registry.processors.get(id) else { return Ok(None) };
@@ -307,6 +297,13 @@ impl Views {
             timeline_is_cut: payment.history_is_full(),
         }))
     }
+}
+
+/// Asks a processor's actor for its figures; `None`: it cannot be asked now.
+fn report(directory: &Directory, actor: &Addr<ProcessorActor>) -> Option<Asker<ProcessorFigures>> {
+    let asker = directory.replies().asker(PROCESSOR_PATIENCE).ok()?;
+    actor.try_send(Report(asker.to())).ok()?;
+    Some(asker)
 }
 
 impl ProcessorRow {
@@ -379,16 +376,15 @@ pub(super) fn words(kind: OperationKind) -> String {
     format!("{kind:?}").to_lowercase()
 }
 
-fn processor(actor: &ProcessorActor) -> ProcessorRow {
-    let counts = actor.counts();
+fn processor(known: &ProcessorFigures) -> ProcessorRow {
     ProcessorRow {
-        id: actor.id().to_string(),
-        connections: actor.connections(),
-        in_flight: actor.in_flight(),
-        sent: counts.sent,
-        answers: counts.answers,
-        not_sent: counts.not_sent,
-        draining: actor.is_draining(),
-        breakers_open: actor.open_breakers().iter().map(|kind| format!("{kind:?}").to_lowercase()).collect(),
+        id: known.id.to_string(),
+        connections: known.connections,
+        in_flight: known.in_flight,
+        sent: known.counts.sent,
+        answers: known.counts.answers,
+        not_sent: known.counts.not_sent,
+        draining: known.draining,
+        breakers_open: known.breakers_open.iter().map(|kind| format!("{kind:?}").to_lowercase()).collect(),
     }
 }

@@ -19,7 +19,7 @@ use crate::node::ConnectionId;
 use crate::node::log_figures::LogFigures;
 use crate::node::node_config::{NodeConfig, Routes};
 use crate::node::offline_authorizations::OfflineAuthorizations;
-use crate::node::processor::{Connected, ProcessorActor, ProcessorOutlet, Report};
+use crate::node::processor::{Connected, ProcessorActor, ProcessorFigures, ProcessorOutlet, Report};
 use crate::node::replay::Rebuilding;
 use crate::node::shard::Shard;
 use crate::payment::Capabilities;
@@ -254,14 +254,14 @@ impl Gate {
             ProcessorActor::start_in_arbiter(&self.io, move |_| ProcessorActor::new(id, directory))
         };
         let actor = self.directory.processor(&id, start);
-        let (listed, when) = mpsc::channel();
         let connected = Connected { connection: ConnectionId(u64::MAX), outlet, capabilities };
-        let known = Report(Box::new(move |_| {
-            // The receiver may have timed out; ignoring the send error is correct.
-            let _ = listed.send(());
-        }));
-        if actor.try_send(connected).is_ok() && actor.try_send(known).is_ok() {
-            let _ = when.recv_timeout(Duration::from_secs(10));
+        // Its report comes after it is listed.
+        let asker = self.directory.replies().asker::<ProcessorFigures>(Duration::from_secs(10));
+        if actor.try_send(connected).is_ok()
+            && let Ok(asker) = asker
+            && actor.try_send(Report(asker.to())).is_ok()
+        {
+            let _ = asker.wait();
         }
         actor
     }
@@ -363,6 +363,7 @@ impl Gate {
 
     fn end(&mut self) {
         let Some(threads) = self.threads.take() else { return };
+        self.directory.replies().close();
         if let Some(snapshot_scheduler) = self.directory.snapshot_scheduler() {
             let (dismissed, when) = mpsc::channel();
             if snapshot_scheduler.try_send(Dismiss(dismissed)).is_ok() {

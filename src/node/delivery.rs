@@ -15,7 +15,7 @@ use super::partition::Partition;
 use super::reference::ChargerRef;
 use super::reference::TimerTarget;
 use super::replay::charger_fact;
-use super::reply::{OrderReply, Ordered};
+use super::reply::{Ordered, ReplyTo};
 use super::session::{Deliver, HostedSession};
 use super::session_record;
 use super::timer_wheel::TimerWheel;
@@ -420,7 +420,7 @@ impl Delivery<'_> {
     }
 
     /// An operator's order.
-    fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: OrderReply) {
+    fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: ReplyTo) {
         self.account(partition, id, command, Some(reply));
     }
 
@@ -429,7 +429,7 @@ impl Delivery<'_> {
         partition: &mut Partition,
         id: &AccountId,
         command: account::Command,
-        mut reply: Option<OrderReply>,
+        mut reply: Option<ReplyTo>,
     ) {
         let cell = partition.account(id);
         let Some(delivered) = partition.accounts.deliver(cell, command, self.now) else { return };
@@ -459,7 +459,7 @@ impl Delivery<'_> {
         }
     }
 
-    pub(super) fn reply(&mut self, reply: Option<OrderReply>, ordered: Ordered) {
+    pub(super) fn reply(&mut self, reply: Option<ReplyTo>, ordered: Ordered) {
         if let Some(reply) = reply {
             self.queue(Output::Ordered(Box::new((reply, ordered))));
         }

@@ -29,6 +29,7 @@ use super::output::Output;
 use super::planted::{self, Bug};
 use super::ports::Ports;
 use super::reference::ChargerRef;
+use super::reply::Reply;
 use super::shard::{LOOK_AHEAD, Shard};
 use super::snapshot::Sweep;
 use crate::journal::{Batch, Busy, Position, Sequence};
@@ -408,10 +409,10 @@ impl Driver {
             Output::LoadArchived(_, said) => self.own.push_back(Input::NotArchived(said)),
             Output::ArchivePage(partition, number) => self.archive_page(partition, number, ports),
             Output::BatchDue(_) => ports.batch_whole(),
-            Output::SettlementTold(told, refused) => (told.0)(refused),
+            Output::SettlementAnswer(to, refused) => ports.reply(to, Reply::Settlement(refused)),
             Output::Ordered(ordered) => {
-                let (reply, ordered) = *ordered;
-                (reply.0)(ordered);
+                let (to, ordered) = *ordered;
+                ports.reply(to, Reply::Ordered(ordered));
             }
         }
     }

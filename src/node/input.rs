@@ -1,7 +1,7 @@
 //! Inputs of a shard, other than the messages of its chargers.
 
 use super::reference::ChargerRef;
-use super::reply::{OrderReply, SettlementTold};
+use super::reply::ReplyTo;
 use super::topping_up::TopUpOrder;
 use crate::account;
 use crate::accounting::settlement;
@@ -26,7 +26,7 @@ pub enum Input {
     /// A session's operation for an account of this shard.
     AskAccount(AccountId, Box<Operation>),
     /// An operator's order for an account of this shard.
-    Order(AccountId, Box<account::Command>, OrderReply),
+    Order(AccountId, Box<account::Command>, ReplyTo),
     /// A partition's request to a series of this shard for the number of a document.
     AskNumber(Box<Request>),
     /// A document of a session of this shard has its number.
@@ -36,7 +36,7 @@ pub enum Input {
     /// A later message of a charger for a session that was ended without messages.
     Late(SessionId, Box<session::Command>),
     /// An operator's order about the money of a session, live or archived.
-    OrderMoney(SessionId, MoneyOrder, OrderReply),
+    OrderMoney(SessionId, MoneyOrder, ReplyTo),
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
     /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
@@ -46,7 +46,7 @@ pub enum Input {
     /// A processor connected, and declared this.
     Declared(ProcessorId, Box<Capabilities>),
     /// An operator stops new holds at a processor, or allows them again.
-    DrainProcessor(ProcessorId, bool, OrderReply),
+    DrainProcessor(ProcessorId, bool, ReplyTo),
     /// A part of a settlement batch, with the receiver of the confirmation that it is durable.
     Settlement(Box<Part>, SettlementReply),
     /// A part of a settlement batch was laid beside our operations.
@@ -56,7 +56,7 @@ pub enum Input {
     /// A part of a batch that is taken back is booked the other way round.
     UnbookPart(BatchKey, u32),
     /// A top-up of an account of this shard.
-    TopUp(Box<TopUpOrder>, OrderReply),
+    TopUp(Box<TopUpOrder>, ReplyTo),
     /// A page of the books is in the archive, durably.
     PageArchived(PartitionId, u64),
     /// A message for a charger, about this session.
@@ -121,5 +121,5 @@ pub enum SettlementReply {
     /// The processor that sent it.
     Callback(ProcessorId, CallbackId),
     /// An operator.
-    Order(SettlementTold),
+    Order(ReplyTo),
 }

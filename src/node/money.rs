@@ -8,7 +8,7 @@ use super::log_lines;
 use super::node_config::NodeConfig;
 use super::output::Output;
 use super::partition::Partition;
-use super::reply::{MoneyStanding, OrderReply, Ordered};
+use super::reply::{MoneyStanding, Ordered, ReplyTo};
 use super::session::HostedSession;
 use super::snapshot::insert_session;
 use crate::account;
@@ -86,13 +86,7 @@ impl Delivery<'_> {
     }
 
     /// An operator's order about a session's money. One that was archived is fetched for it.
-    pub(super) fn order_money(
-        &mut self,
-        partition: &mut Partition,
-        id: SessionId,
-        order: MoneyOrder,
-        reply: OrderReply,
-    ) {
+    pub(super) fn order_money(&mut self, partition: &mut Partition, id: SessionId, order: MoneyOrder, reply: ReplyTo) {
         let cell = partition.find_session(id);
         let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
             return self.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));

@@ -2,7 +2,7 @@
 
 use super::input::Input;
 use super::reference::ChargerRef;
-use super::reply::{OrderReply, Ordered, SettlementTold};
+use super::reply::{Ordered, ReplyTo};
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::Refusal;
 use crate::message::{Code, ToCharger};
@@ -55,9 +55,9 @@ pub enum Output {
     /// A settlement batch of this partition is to be booked, or taken back.
     BatchDue(PartitionId),
     /// A part of a settlement batch that an operator brought is durable, or refused.
-    SettlementTold(SettlementTold, Option<Refusal>),
+    SettlementAnswer(ReplyTo, Option<Refusal>),
     /// An operator's order is carried out, or refused.
-    Ordered(Box<(OrderReply, Ordered)>),
+    Ordered(Box<(ReplyTo, Ordered)>),
 }
 
 impl Output {
@@ -76,7 +76,7 @@ impl Output {
             | Output::LoadArchived(..)
             | Output::ArchivePage(..)
             | Output::BatchDue(_)
-            | Output::SettlementTold(..)
+            | Output::SettlementAnswer(..)
             | Output::Ordered(_) => None,
         }
     }

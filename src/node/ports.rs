@@ -6,6 +6,7 @@ use super::charger::{ConnectionId, Link};
 use super::input::Input;
 use super::log_figures::LogFigures;
 use super::output::Output;
+use super::reply::{Reply, ReplyTo};
 use super::shard::Shard;
 use super::snapshot::Taken;
 use crate::journal::Batch;
@@ -56,6 +57,9 @@ pub trait Ports {
 
     /// Hands something to the archiver. `false`: there is no room now.
     fn archive(&mut self, wanted: ToArchive) -> bool;
+
+    /// Carries a reply to the node of its asker. An asker that is gone gets nothing.
+    fn reply(&mut self, to: ReplyTo, reply: Reply);
 
     /// A settlement batch is whole, or taken back: it is to be booked.
     fn batch_whole(&mut self);

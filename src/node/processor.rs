@@ -15,6 +15,7 @@ use super::charger::ConnectionId;
 use super::input::Input;
 use super::input::SettlementReply;
 use super::processor_connections::{ProcessorConnection, ProcessorConnections, Sent};
+use super::reply::{Reply, ReplyTo};
 use crate::accounting::settlement;
 use crate::message::{Code, SettlementPart, ToProcessor};
 use crate::metrics::{AUTHORIZATION_DURATION, AUTHORIZATIONS, CAPTURE_DURATION};
@@ -53,6 +54,9 @@ pub trait Reach: Send + Sync {
 
     /// Publishes a processor's state for routing.
     fn list(&self, id: &ProcessorId, listed: &Listed);
+
+    /// Carries a reply to the node of its asker. An asker that is gone gets nothing.
+    fn reply(&self, to: ReplyTo, reply: Reply);
 
     /// Publishes a processor's breakers.
     fn judge(&self, id: &ProcessorId, breakers: &Breakers);
@@ -105,11 +109,32 @@ pub struct Acknowledge {
     pub refused: Option<Code>,
 }
 
-/// Read access for an operator's report.
-pub struct Report(pub Box<dyn FnOnce(&ProcessorActor) + Send>);
+/// An operator asks for the processor's figures.
+#[derive(Clone, Copy, Debug)]
+pub struct Report(pub ReplyTo);
 
-/// An operator's test of the processor: a probe is sent to it.
-pub struct Test(pub Box<dyn FnOnce(Tested) + Send>);
+/// An operator's test of the processor: a probe is sent to it, and what becomes of that is the reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Test(pub ReplyTo);
+
+/// How a processor stands.
+#[derive(Clone, Debug)]
+pub struct ProcessorFigures {
+    /// Its id.
+    pub id: ProcessorId,
+    /// Connections that are up.
+    pub connections: usize,
+    /// Operations that wait for an answer.
+    pub in_flight: usize,
+    /// What went through since the start.
+    pub counts: Counts,
+    /// Its declaration at its last connection.
+    pub capabilities: Option<Capabilities>,
+    /// Whether it gets no new holds by its own wish.
+    pub draining: bool,
+    /// Kinds of operations that are not sent now, because they failed.
+    pub breakers_open: Vec<OperationKind>,
+}
 
 /// What became of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,31 +205,6 @@ impl ProcessorActor {
         }
     }
 
-    /// Its id.
-    pub fn id(&self) -> &ProcessorId {
-        &self.id
-    }
-
-    /// Connections that are up.
-    pub fn connections(&self) -> usize {
-        self.lines.len()
-    }
-
-    /// Operations that wait for an answer.
-    pub fn in_flight(&self) -> usize {
-        self.lines.in_flight()
-    }
-
-    /// What went through.
-    pub fn counts(&self) -> Counts {
-        self.counts
-    }
-
-    /// Its declaration at its last connection.
-    pub fn capabilities(&self) -> Option<&Capabilities> {
-        self.capabilities.as_ref()
-    }
-
     /// Whether it gets no new holds by its own wish.
     pub fn is_draining(&self) -> bool {
         !self.lines.is_empty() && self.lines.all_draining()
@@ -213,6 +213,20 @@ impl ProcessorActor {
     /// Kinds of operations that are not sent now, because they failed.
     pub fn open_breakers(&self) -> Vec<OperationKind> {
         self.breakers.open_at(&self.id)
+    }
+
+    /// Replies with its figures.
+    pub fn report(&self, Report(to): Report) {
+        let figures = ProcessorFigures {
+            id: self.id.clone(),
+            connections: self.lines.len(),
+            in_flight: self.lines.in_flight(),
+            counts: self.counts,
+            capabilities: self.capabilities.clone(),
+            draining: self.is_draining(),
+            breakers_open: self.open_breakers(),
+        };
+        self.node_config.reply(to, Reply::Processor(Box::new(figures)));
     }
 
     /// Publishes the processor's state for routing, when it has changed.
@@ -314,8 +328,8 @@ impl ProcessorActor {
             Tested::NotSent => {}
         }
         self.node_config.judge(&self.id, &self.breakers);
-        if let Some(Test(reply)) = probe.asked {
-            reply(tested);
+        if let Some(Test(to)) = probe.asked {
+            self.node_config.reply(to, Reply::Tested(tested));
         }
     }
 

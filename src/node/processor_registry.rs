@@ -7,7 +7,7 @@ use super::delivery::Delivery;
 use super::encoding::encode;
 use super::node_config::NodeConfig;
 use super::partition::Partition;
-use super::reply::{OrderReply, Ordered};
+use super::reply::{Ordered, ReplyTo};
 use crate::journal::RecordKind;
 use crate::payment::Capabilities;
 use crate::payment::known_processor::{Event, KnownProcessor};
@@ -23,7 +23,7 @@ impl Delivery<'_> {
     }
 
     /// An operator stops new holds at a processor, or allows them again.
-    pub(super) fn drain(&mut self, partition: &mut Partition, processor: &ProcessorId, on: bool, reply: OrderReply) {
+    pub(super) fn drain(&mut self, partition: &mut Partition, processor: &ProcessorId, on: bool, reply: ReplyTo) {
         let ordered = match partition.processors.drain(processor, on, self.now.wall) {
             Ok(event) => {
                 if let Some(event) = event {

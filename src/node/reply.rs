@@ -1,10 +1,69 @@
-//! Results of operators' orders.
+//! Replies to what is asked of a shard or a processor: orders and questions.
+//!
+//! An asker is a number, not a function: a request and its reply are plain values, wherever the asker is.
 
+use super::processor::{ProcessorFigures, Tested};
 use crate::account;
 use crate::billing::reconciliation::register::Refusal;
 use crate::payment;
 use crate::units::Amount;
-use std::fmt;
+
+/// A node of a gate, by its place among the nodes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeNumber(pub u16);
+
+/// Where a reply goes: the number under which a node keeps the asker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo {
+    /// The node of the asker.
+    pub node: NodeNumber,
+    /// The asker's number there; 0: the reply is not wanted.
+    pub number: u64,
+}
+
+impl ReplyTo {
+    /// No reply is wanted.
+    pub const NONE: ReplyTo = ReplyTo { node: NodeNumber(0), number: 0 };
+}
+
+/// A reply to an asker.
+#[derive(Debug)]
+pub enum Reply {
+    /// An operator's order is carried out, or refused.
+    Ordered(Ordered),
+    /// A part of a settlement batch is durable, or an order about a batch is; or why not.
+    Settlement(Option<Refusal>),
+    /// A processor's figures.
+    Processor(Box<ProcessorFigures>),
+    /// A processor was tested.
+    Tested(Tested),
+}
+
+/// What an asker expects.
+pub trait Expected: Sized {
+    /// The value in a reply; `None`: it replies to something else.
+    fn of(reply: Reply) -> Option<Self>;
+}
+
+macro_rules! expected {
+    ($($kind:ident($value:ty) $(, $unboxed:tt)?;)*) => { $(
+        impl Expected for $value {
+            fn of(reply: Reply) -> Option<$value> {
+                match reply {
+                    Reply::$kind(value) => Some($($unboxed)? value),
+                    _ => None,
+                }
+            }
+        }
+    )* };
+}
+
+expected! {
+    Ordered(Ordered);
+    Settlement(Option<Refusal>);
+    Processor(ProcessorFigures), *;
+    Tested(Tested);
+}
 
 /// Result of an operator's order to an account, or about a session's money.
 #[derive(Clone, Debug)]
@@ -47,23 +106,5 @@ impl MoneyStanding {
             refunding: payment.refunding(),
             held: payment.authorized(),
         }
-    }
-}
-
-/// The operator that imports a part.
-pub struct SettlementTold(pub Box<dyn FnOnce(Option<Refusal>) + Send>);
-
-impl fmt::Debug for SettlementTold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SettlementTold")
-    }
-}
-
-/// Receiver of the result.
-pub struct OrderReply(pub Box<dyn FnOnce(Ordered) + Send>);
-
-impl fmt::Debug for OrderReply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OrderReply")
     }
 }

@@ -94,7 +94,7 @@ impl Delivery<'_> {
             SettlementReply::Callback(processor, callback) => {
                 Output::Callback { processor, callback, refused: refused.map(code_of) }
             }
-            SettlementReply::Order(told) => Output::SettlementTold(told, refused),
+            SettlementReply::Order(told) => Output::SettlementAnswer(told, refused),
         });
     }
 

@@ -5,9 +5,10 @@ use super::input::Input;
 use super::node_config::{NodeConfig, Routes, TariffAssignment, TariffResolver};
 use super::offline_authorizations::OfflineAuthorizations;
 use super::output::Output;
-use super::reply::{OrderReply, Ordered};
+use super::reply::{NodeNumber, Ordered, ReplyTo};
 use super::shard::Shard;
 use crate::account;
+use crate::billing::reconciliation::register::Refusal;
 use crate::journal::{Log, MemoryStore, Sequences};
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
@@ -151,6 +152,9 @@ fn capabilities() -> Capabilities {
     }
 }
 
+/// The operator whose replies are kept.
+const OPERATOR: ReplyTo = ReplyTo { node: NodeNumber(0), number: 1 };
+
 /// A shard, its log, and its outputs so far.
 struct Scene {
     shard: Shard,
@@ -161,7 +165,9 @@ struct Scene {
     said: Vec<ToCharger>,
     operations: Vec<Operation>,
     callbacks: Vec<(CallbackId, Option<Code>)>,
-    ordered: Arc<Mutex<Vec<Ordered>>>,
+    ordered: Vec<Ordered>,
+    /// Replies about settlement batches.
+    settled: Vec<Option<Refusal>>,
     next_callback: u128,
     whole_batches: usize,
     /// What was archived; `None`: there is no archive.
@@ -216,7 +222,8 @@ impl Scene {
             said: Vec::new(),
             operations: Vec::new(),
             callbacks: Vec::new(),
-            ordered: Arc::default(),
+            ordered: Vec::new(),
+            settled: Vec::new(),
             next_callback: 1,
             whole_batches: 0,
             archive: None,
@@ -276,8 +283,9 @@ impl Scene {
                 }
                 Output::ArchivePage(..) => {}
                 Output::BatchDue(_) => self.whole_batches += 1,
-                Output::SettlementTold(told, refused) => (told.0)(refused),
-                Output::Ordered(ordered) => (ordered.0.0)(ordered.1),
+                Output::SettlementAnswer(_, refused) => self.settled.push(refused),
+                Output::Ordered(ordered) if ordered.0 == ReplyTo::NONE => {}
+                Output::Ordered(ordered) => self.ordered.push(ordered.1),
             }
         }
     }
@@ -361,9 +369,7 @@ impl Scene {
         let op =
             SessionId::new(self.now.wall, PartitionId::of(account.as_str(), 8), self.next_callback as u64).operation(1);
         self.next_callback += 1;
-        let ordered = self.ordered.clone();
-        let reply = OrderReply(Box::new(move |done| ordered.lock().unwrap().push(done)));
-        self.take(Input::Order(account, Box::new(command(op)), reply));
+        self.take(Input::Order(account, Box::new(command(op)), OPERATOR));
     }
 
     /// CredentialLinks a contract to an account, so that it pays.

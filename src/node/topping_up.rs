@@ -3,7 +3,7 @@
 use super::delivery::Delivery;
 use super::encoding::encode;
 use super::partition::Partition;
-use super::reply::{OrderReply, Ordered};
+use super::reply::{Ordered, ReplyTo};
 use crate::account::account_of;
 use crate::account::{self, Step, TopUp, TopUpSource};
 use crate::accounting::posting;
@@ -35,7 +35,7 @@ pub struct TopUps {
     /// When the timer of each is due.
     due: BTreeMap<SessionId, Mono>,
     /// Receivers of the results; lost with the process.
-    waiting: BTreeMap<SessionId, OrderReply>,
+    waiting: BTreeMap<SessionId, ReplyTo>,
 }
 
 impl TopUps {
@@ -92,7 +92,7 @@ impl Partition {
 
 impl Delivery<'_> {
     /// Handles an order of a top-up.
-    pub(super) fn top_up(&mut self, partition: &mut Partition, order: TopUpOrder, reply: OrderReply) {
+    pub(super) fn top_up(&mut self, partition: &mut Partition, order: TopUpOrder, reply: ReplyTo) {
         let TopUpOrder { id, account, amount, credential } = order;
         let cell = partition.find_account(&account);
         let open = cell.and_then(|cell| partition.accounts.get(cell)).and_then(|hosted| hosted.state().opened());

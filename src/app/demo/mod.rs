@@ -12,7 +12,7 @@ use crate::api::{self, Answer, Request, Views};
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
 use crate::node::input::Input;
-use crate::node::reply::{OrderReply, Ordered};
+use crate::node::reply::Ordered;
 use crate::payment::{self, Credential, CredentialKind};
 use crate::session::Policy;
 use crate::sim::charger;
@@ -390,8 +390,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
 
 /// Twenty prepaid accounts with a thousand euro and a card each. Opening, topping up and linking again is the same order again.
 fn open_accounts(gate: &Gate, today: Timestamp) {
-    let (done, all) = mpsc::channel();
-    let mut orders = 0;
+    let mut askers = Vec::new();
     for number in 1..=ACCOUNTS {
         let id = AccountId::new(&format!("driver-{number:03}")).expect("a name that an id can have");
         let partition = PartitionId::of(id.as_str(), gate.directory().node_config().partitions);
@@ -411,17 +410,12 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
         let credential = gate.directory().node_config().mark(&card_of(number));
         let link = account::Command::LinkCredential { op: order.operation(3), credential };
         for command in [open, top_up, link] {
-            let done = done.clone();
-            let reply = OrderReply(Box::new(move |ordered: Ordered| {
-                let _ = done.send(ordered);
-            }));
-            if gate.directory().post(Input::Order(id.clone(), Box::new(command), reply)).is_ok() {
-                orders += 1;
-            }
+            let order = |reply| Input::Order(id.clone(), Box::new(command), reply);
+            askers.extend(gate.directory().order::<Ordered>(Duration::from_secs(10), order).ok());
         }
     }
-    for _ in 0..orders {
-        match all.recv_timeout(Duration::from_secs(10)) {
+    for asker in askers {
+        match asker.wait() {
             Ok(
                 Ordered::Done(_) | Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted,
             ) => {}

@@ -10,10 +10,11 @@ use super::super::own_gate::{OwnGate, Wishes};
 use super::super::{CliError, Exit, Output};
 use crate::account;
 use crate::actors::directory::Directory;
+use crate::actors::reply_table::Asker;
 use crate::limits::PROCESSOR_WINDOW;
 use crate::message::{FromProcessor, ProcessorHello, ToProcessor};
 use crate::node::input::Input;
-use crate::node::reply::{OrderReply, Ordered};
+use crate::node::reply::Ordered;
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{
     Answer, CallbackId, Credential, CredentialKind, Operation, OperationKind, Outcome, ProcessorRef, Request,
@@ -30,7 +31,7 @@ use serde::Serialize;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Measure how many operations per second go through a processor's callback connection, all durable
@@ -116,34 +117,46 @@ fn open_accounts(directory: &Directory) -> Result<Vec<AccountId>, CliError> {
     let ids: Result<Vec<AccountId>, _> =
         (0..ACCOUNTS).map(|number| AccountId::new(&format!("driver-{number}"))).collect();
     let ids = ids.map_err(CliError::failed)?;
-    let (done, opened) = mpsc::channel();
+    let mut askers: Vec<Asker<Ordered>> = Vec::with_capacity(ids.len());
     for (number, account) in (1..).zip(&ids) {
         let partition = PartitionId::of(account.as_str(), PARTITIONS);
         let op = SessionId::new(Default::default(), partition, number).operation(1);
         let credit_limit = Amount::zero(Currency::EUR);
         let command = account::Command::Open { op, account: account.clone(), currency: Currency::EUR, credit_limit };
-        let done = done.clone();
-        let reply = OrderReply(Box::new(move |ordered| {
-            let _ = done.send(matches!(ordered, Ordered::Done(_)));
-        }));
-        let mut input = Input::Order(account.clone(), Box::new(command), reply);
+        let asker = directory.replies().asker(TIMEOUT).map_err(CliError::failed)?;
+        let mut input = Input::Order(account.clone(), Box::new(command), asker.to());
         while let Err(back) = directory.post(input) {
             input = back;
             std::thread::sleep(Duration::from_millis(1));
         }
+        askers.push(asker);
     }
-    drop(done);
-    let opened = std::iter::from_fn(|| opened.recv_timeout(TIMEOUT).ok()).filter(|opened| *opened).count();
+    let opened = askers.into_iter().filter_map(|asker| asker.wait().ok());
+    let opened = opened.filter(|ordered| matches!(ordered, Ordered::Done(_))).count();
     match opened == ids.len() {
         true => Ok(ids),
         false => Err(CliError::failed(format!("{opened} of {} accounts were opened", ids.len()))),
     }
 }
 
+/// How often the replies to orders are read.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long the reply to an order is waited for: longer than a run.
+const ORDERED_WITHIN: Duration = Duration::from_secs(3_600);
+
 /// A top-up under way, with one operation outstanding.
 struct Slot {
     account: usize,
     since: Instant,
+    asker: Asker<Ordered>,
+}
+
+impl Slot {
+    /// Whether its order was not carried out.
+    fn is_refused(&self) -> bool {
+        self.asker.poll().is_some_and(|ordered| !matches!(ordered, Ordered::Done(_)))
+    }
 }
 
 /// An answer that was sent and is not acknowledged yet.
@@ -160,8 +173,8 @@ struct Bench {
     pace: Pace,
     directory: Arc<Directory>,
     accounts: Vec<AccountId>,
-    refused: mpsc::Receiver<()>,
-    refuse: mpsc::Sender<()>,
+    /// When the replies to orders were last read.
+    polled: Instant,
     slots: HashMap<SessionId, Slot>,
     answered: HashMap<CallbackId, Answered>,
     /// Orders that a full mailbox did not take.
@@ -181,15 +194,13 @@ impl Bench {
         let pace = Pace::new(1);
         let pipe = Pipe::new(dialler.dial().await.map_err(CliError::failed)?);
         let link = ProcessorClientLink::new(id.clone(), None, pace.now().mono);
-        let (refuse, refused) = mpsc::channel();
         let mut bench = Bench {
             link,
             pipe,
             pace,
             directory,
             accounts,
-            refused,
-            refuse,
+            polled: Instant::now(),
             slots: HashMap::new(),
             answered: HashMap::new(),
             waiting: Vec::new(),
@@ -242,7 +253,7 @@ impl Bench {
         let amiss = self.amiss;
         let begun = Instant::now();
         for number in 0..in_flight as usize {
-            self.order(number % self.accounts.len());
+            self.order(number % self.accounts.len())?;
         }
         while !self.slots.is_empty() {
             for message in self.turn().await? {
@@ -256,7 +267,7 @@ impl Bench {
                             && let Some(slot) = self.slots.remove(&answered.session)
                             && begun.elapsed() < duration
                         {
-                            self.order(slot.account);
+                            self.order(slot.account)?;
                         }
                     }
                     ToProcessor::Nack { .. } => self.amiss += 1,
@@ -266,7 +277,10 @@ impl Bench {
             for input in std::mem::take(&mut self.waiting) {
                 self.post(input);
             }
-            self.amiss += self.refused.try_iter().count() as u64;
+            if self.polled.elapsed() > POLL {
+                self.polled = Instant::now();
+                self.amiss += self.slots.values().filter(|slot| slot.is_refused()).count() as u64;
+            }
             if begun.elapsed() > duration + TIMEOUT || self.amiss > amiss {
                 self.slots.clear();
             }
@@ -285,17 +299,13 @@ impl Bench {
     }
 
     /// Orders a top-up of one euro.
-    fn order(&mut self, account: usize) {
+    fn order(&mut self, account: usize) -> Result<(), CliError> {
         self.numbers += 1;
         let partition = PartitionId::of(self.accounts[account].as_str(), PARTITIONS);
         let id = SessionId::new(self.pace.now().wall, partition, self.numbers);
-        self.slots.insert(id, Slot { account, since: Instant::now() });
-        let refuse = self.refuse.clone();
-        let reply = OrderReply(Box::new(move |ordered| {
-            if !matches!(ordered, Ordered::Done(_)) {
-                let _ = refuse.send(());
-            }
-        }));
+        let asker = self.directory.replies().asker(ORDERED_WITHIN).map_err(CliError::failed)?;
+        let reply = asker.to();
+        self.slots.insert(id, Slot { account, since: Instant::now(), asker });
         let order = TopUpOrder {
             id,
             account: self.accounts[account].clone(),
@@ -303,6 +313,7 @@ impl Bench {
             credential: Credential { kind: CredentialKind::CardToken, token: Box::from(*b"tok_bench") },
         };
         self.post(Input::TopUp(Box::new(order), reply));
+        Ok(())
     }
 
     fn post(&mut self, input: Input) {

@@ -12,7 +12,7 @@ use crate::message::Code;
 use crate::node::input::Input;
 use crate::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
 use crate::node::output::Output as Left;
-use crate::node::reply::OrderReply;
+use crate::node::reply::ReplyTo;
 use crate::node::shard::Shard;
 use crate::payment::vault::Keyring;
 use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
@@ -198,8 +198,7 @@ impl Bench {
                 },
             ];
             for command in commands {
-                let reply = OrderReply(Box::new(|_| {}));
-                self.take(Input::Order(account.clone(), Box::new(command), reply));
+                self.take(Input::Order(account.clone(), Box::new(command), ReplyTo::NONE));
             }
         }
         while !self.shard.is_idle() {

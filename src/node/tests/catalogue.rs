@@ -38,7 +38,7 @@ fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
     let answer = Answer { callback, operation: authorize.id, hold, outcome };
     scene.shard.take(Input::Answer(acme(), Box::new(answer)), scene.now).unwrap();
     let release = MoneyOrder::Release(crate::payment::Ordinal(1));
-    let reply = OrderReply(Box::new(|_| {}));
+    let reply = ReplyTo::NONE;
     scene.shard.take(Input::OrderMoney(authorize.id.session(), release, reply), scene.now).unwrap();
     assert_eq!(scene.session().payment.spendable().minor, 0, "nothing may be spent by now");
     scene.settle();

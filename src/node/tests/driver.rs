@@ -7,6 +7,7 @@ use crate::node::archiver::ToArchive;
 use crate::node::driver::{Driver, ReadBatch};
 use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
+use crate::node::reply::Reply;
 use crate::node::snapshot::Taken;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -56,6 +57,10 @@ impl Ports for Noted {
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
         Err(input)
+    }
+
+    fn reply(&mut self, to: ReplyTo, reply: Reply) {
+        unreachable!("{to:?} asked for {reply:?}");
     }
 
     fn has_archive(&self) -> bool {

@@ -7,7 +7,6 @@ use crate::billing::invoice::{Issued, Series, content, verify_series};
 use crate::billing::{Issuer, SigningKey, verify_receipt};
 use crate::ledger::Name;
 use crate::node::input::MoneyOrder;
-use crate::node::reply::OrderReply;
 use crate::payment::{Decline, DeclineClass};
 use rust_decimal::Decimal;
 
@@ -187,7 +186,7 @@ fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
 
 fn give_back(scene: &mut Scene, session: SessionId, total: i64) {
     let order = MoneyOrder::RefundTo(Amount::new(total, Currency::EUR));
-    scene.take(Input::OrderMoney(session, order, OrderReply(Box::new(drop))));
+    scene.take(Input::OrderMoney(session, order, ReplyTo::NONE));
     let refund = scene.asked();
     scene.approve(&refund);
 }

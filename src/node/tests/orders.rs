@@ -20,12 +20,9 @@ fn archived() -> (Scene, Operation) {
 }
 
 fn order(scene: &mut Scene, session: SessionId, order: MoneyOrder) -> Ordered {
-    let ordered = scene.ordered.clone();
-    let reply = OrderReply(Box::new(move |done| ordered.lock().unwrap().push(done)));
-    scene.take(Input::OrderMoney(session, order, reply));
-    let mut told = scene.ordered.lock().unwrap();
-    assert_eq!(told.len(), 1, "every order is answered once");
-    told.remove(0)
+    scene.take(Input::OrderMoney(session, order, OPERATOR));
+    assert_eq!(scene.ordered.len(), 1, "every order is answered once");
+    scene.ordered.remove(0)
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use super::*;
 use crate::message::ToProcessor;
 use crate::node::processor::{Callback, Callbacks, Connected, ProcessorActor, ProcessorOutlet, Reach};
+use crate::node::reply::Reply;
 use crate::payment::breaker::Breakers;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -50,6 +51,10 @@ impl Reach for TownReach {
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
         self.node_config.list(id, listed);
+    }
+
+    fn reply(&self, _: ReplyTo, _: Reply) {
+        unreachable!("no operator asks");
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {

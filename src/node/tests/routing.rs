@@ -252,13 +252,10 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     for processor in [acme(), other()] {
         scene.take(Input::Declared(processor, Box::new(capabilities())));
     }
-    let told = Arc::clone(&scene.ordered);
-    let reply =
-        |told: Arc<Mutex<Vec<Ordered>>>| OrderReply(Box::new(move |ordered| told.lock().unwrap().push(ordered)));
-    scene.take(Input::DrainProcessor(acme(), true, reply(told.clone())));
+    scene.take(Input::DrainProcessor(acme(), true, OPERATOR));
     let nobody = ProcessorId::new("nobody").unwrap();
-    scene.take(Input::DrainProcessor(nobody, true, reply(told.clone())));
-    assert!(matches!(told.lock().unwrap().as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
+    scene.take(Input::DrainProcessor(nobody, true, OPERATOR));
+    assert!(matches!(scene.ordered.as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
     let drained = |scene: &Scene| scene.shard.node_config().routes.load().registry.drained.contains(&acme());
     assert!(drained(&scene));
     let mut scene = begun_anew(scene);
@@ -277,7 +274,7 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     shard.restore(partition, &state, scene.now).unwrap();
     assert!(node_config.routes.load().registry.drained.contains(&acme()));
     // Until the operator allows it again.
-    scene.take(Input::DrainProcessor(acme(), false, reply(told)));
+    scene.take(Input::DrainProcessor(acme(), false, OPERATOR));
     assert!(!drained(&scene) && !drained(&begun_anew(scene)));
 }
 

@@ -8,7 +8,6 @@ use crate::billing::reconciliation::{Facts, Flow, Ours};
 use crate::ledger::Name;
 use crate::message::{SettlementKind, SettlementLine, SettlementPart, SettlementTrailer};
 use crate::node::input::SettlementReply;
-use crate::node::reply::SettlementTold;
 
 fn line(operation: Option<crate::units::OpId>, kind: SettlementKind, gross: i64, fee: i64) -> SettlementLine {
     SettlementLine { operation, kind, gross, fee: -fee, net: gross - fee }
@@ -101,8 +100,8 @@ fn a_batch_is_durable_before_its_acknowledgement_and_booked_once() {
     // Taken back, repeated, over a crash: the books are as they were before the batch.
     let key = (acme(), format!("{:032x}", part.batch).into());
     let revert = |scene: &mut Scene| {
-        let told = SettlementTold(Box::new(|refused| assert_eq!(refused, None)));
-        scene.take(Input::RevertBatch(key.clone(), "wrong".into(), SettlementReply::Order(told)));
+        scene.take(Input::RevertBatch(key.clone(), "wrong".into(), SettlementReply::Order(OPERATOR)));
+        assert_eq!(scene.settled.pop(), Some(None));
     };
     revert(&mut scene);
     revert(&mut scene);

@@ -13,16 +13,14 @@ fn account() -> AccountId {
 fn open(scene: &mut Scene) {
     let (currency, credit_limit) = (Currency::EUR, Amount::zero(Currency::EUR));
     scene.order("driver-1", |op| account::Command::Open { op, account: account(), currency, credit_limit });
-    scene.ordered.lock().unwrap().clear();
+    scene.ordered.clear();
 }
 
 fn top_up(scene: &mut Scene, number: u64, minor: i64) {
     let id = SessionId::new(scene.now.wall, PartitionId::of("driver-1", 8), number);
     let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
     let order = TopUpOrder { id, account: account(), amount: Amount::new(minor, Currency::EUR), credential };
-    let ordered = scene.ordered.clone();
-    let reply = OrderReply(Box::new(move |done| ordered.lock().unwrap().push(done)));
-    scene.take(Input::TopUp(Box::new(order), reply));
+    scene.take(Input::TopUp(Box::new(order), OPERATOR));
 }
 
 fn paid(scene: &Scene) -> i128 {
@@ -36,14 +34,12 @@ fn an_account_is_credited_when_the_money_was_captured() {
     top_up(&mut scene, 1, 2_500);
     let authorize = scene.asked();
     scene.approve(&authorize);
-    assert_eq!((paid(&scene), scene.ordered.lock().unwrap().len()), (0, 0), "approved is not paid");
+    assert_eq!((paid(&scene), scene.ordered.len()), (0, 0), "approved is not paid");
     let capture = scene.asked();
     assert!(matches!(capture.request, Request::Capture { amount, .. } if amount.minor == 2_500));
     scene.approve(&capture);
     assert_eq!(paid(&scene), 2_500);
-    assert!(
-        matches!(scene.ordered.lock().unwrap().as_slice(), [Ordered::Done(balance)] if balance.available() == 2_500)
-    );
+    assert!(matches!(scene.ordered.as_slice(), [Ordered::Done(balance)] if balance.available() == 2_500));
     let receivable = Name::ProcessorReceivable(acme());
     assert_eq!(books(&scene).books.natural(&receivable, Currency::EUR), 2_500);
 
@@ -85,12 +81,9 @@ fn what_a_card_does_not_pay_is_not_credited() {
     let authorize = scene.asked();
     let decline = Decline { class: DeclineClass::Hard, code: "05".into(), retry_after: None };
     scene.answer(&authorize, Outcome::Declined(decline));
-    assert!(matches!(scene.ordered.lock().unwrap().as_slice(), [Ordered::Declined(_)]));
+    assert!(matches!(scene.ordered.as_slice(), [Ordered::Declined(_)]));
     top_up(&mut scene, 2, 0);
-    assert!(matches!(
-        scene.ordered.lock().unwrap().as_slice(),
-        [_, Ordered::Refused(account::Rejection::AmountNotPositive)]
-    ));
+    assert!(matches!(scene.ordered.as_slice(), [_, Ordered::Refused(account::Rejection::AmountNotPositive)]));
     assert_eq!((paid(&scene), books(&scene).books.imbalance()), (0, 0));
 }
 

@@ -175,7 +175,7 @@ impl Checker {
             | Output::LoadArchived(..)
             | Output::ArchivePage(..)
             | Output::BatchDue(_)
-            | Output::SettlementTold(..)
+            | Output::SettlementAnswer(..)
             | Output::Ordered(_) => {}
         }
     }

@@ -9,10 +9,12 @@ use super::world::{HOUR, MINUTE, SECOND, World, live_sessions};
 use crate::account;
 use crate::journal::{self, Failure};
 use crate::node::input::{Input, MoneyOrder};
-use crate::node::reply::{OrderReply, Ordered};
+use crate::node::reply::{NodeNumber, ReplyTo};
 use crate::session::StopReason;
 use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
-use std::sync::atomic::Ordering;
+
+/// The operators of the world; how many of their orders are carried out is counted.
+const OPERATOR: ReplyTo = ReplyTo { node: NodeNumber(0), number: 1 };
 
 impl World {
     pub(super) fn strike(&mut self, fault: Fault) {
@@ -234,8 +236,7 @@ impl World {
                 let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
                 let Some((session, payable)) = sold.get(which).copied() else { return false };
                 let total = Amount::new(self.rng.between(1, payable), Currency::EUR);
-                let reply = self.reply();
-                self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), reply));
+                self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), OPERATOR));
             }
             _ => {
                 let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
@@ -267,18 +268,7 @@ impl World {
     }
 
     pub(super) fn order(&mut self, account: &AccountId, command: account::Command) {
-        let reply = self.reply();
-        self.input(Input::Order(account.clone(), Box::new(command), reply));
-    }
-
-    /// Counts the orders that are carried out.
-    fn reply(&self) -> OrderReply {
-        let done = self.ordered.clone();
-        OrderReply(Box::new(move |ordered| {
-            if let Ordered::Done(_) | Ordered::Asked(_) = ordered {
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        }))
+        self.input(Input::Order(account.clone(), Box::new(command), OPERATOR));
     }
 
     pub(super) fn input(&mut self, input: Input) {

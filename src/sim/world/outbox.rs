@@ -8,6 +8,7 @@ use crate::node::driver::ReadBatch;
 use crate::node::input::Input;
 use crate::node::node_config::NodeConfig;
 use crate::node::processor::{ProcessorOutlet, Reach};
+use crate::node::reply::{Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
@@ -30,6 +31,8 @@ pub(super) struct Left {
     pub messages: VecDeque<(u64, ToProcessor)>,
     /// Connections of which a batch was taken.
     pub resumed: Vec<u64>,
+    /// Replies to orders.
+    pub replies: Vec<Reply>,
     mailboxes: Vec<VecDeque<Mail>>,
 }
 
@@ -128,6 +131,10 @@ impl Reach for Outbox {
 
     fn post(&self, input: Input) -> Result<(), Input> {
         Outbox::post(self, input)
+    }
+
+    fn reply(&self, _: ReplyTo, reply: Reply) {
+        self.left().replies.push(reply);
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {

@@ -21,6 +21,7 @@ use crate::node::output::Output;
 use crate::node::ports::Ports;
 use crate::node::processor::{Callbacks, Connected, ProcessorActor};
 use crate::node::replay::Rebuilding;
+use crate::node::reply::{Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
 use crate::node::snapshot_schedule::{Asked, Doing, Schedule};
@@ -191,6 +192,11 @@ impl Process {
     /// Timers that were set since the last call.
     pub fn take_wakes(&mut self) -> Vec<(Wake, Duration)> {
         std::mem::take(&mut self.outputs.wakes)
+    }
+
+    /// Replies to operators since the last call.
+    pub fn take_replies(&mut self) -> Vec<Reply> {
+        std::mem::take(&mut self.outputs.outbox.left().replies)
     }
 
     /// What became of the log since the last call.
@@ -585,6 +591,10 @@ impl Ports for Shards<'_> {
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
         self.outputs.outbox.post(input)
+    }
+
+    fn reply(&mut self, _: ReplyTo, reply: Reply) {
+        self.outputs.outbox.left().replies.push(reply);
     }
 
     fn has_archive(&self) -> bool {

@@ -6,7 +6,6 @@ use super::{Settings, Violation};
 use ring::digest;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 /// What happened. The same settings make the same report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -148,7 +147,7 @@ impl Report {
             operations: tally.operations.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             callbacks: tally.callbacks,
             callbacks_refused: tally.refused_callbacks,
-            orders: world.ordered.load(Ordering::Relaxed),
+            orders: world.ordered,
             crashes: world.counts.deaths,
             failed_starts: world.counts.failed_starts,
             replays_compared: world.counts.replays,

@@ -11,11 +11,11 @@ use super::simulated_processor::SimulatedProcessor;
 use super::{Faults, Settings, audit, peers};
 use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
+use crate::node::reply::{Ordered, Reply};
 use crate::sim::processor::Rates;
 use crate::sim::rng::Rng;
 use crate::units::{AccountId, Amount, Currency, Mono, Now, PartitionId, SessionId, TimeSpan, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// A world.
 pub(super) struct World {
@@ -50,7 +50,7 @@ pub(super) struct World {
     pub orders: u64,
     pub counts: Counts,
     /// Orders that were carried out.
-    pub ordered: Arc<AtomicU64>,
+    pub ordered: u64,
 }
 
 /// What happened to the gate's process.
@@ -111,7 +111,7 @@ impl World {
             resting: false,
             orders: 0,
             counts: Counts::default(),
-            ordered: Arc::default(),
+            ordered: 0,
             settings: settings.clone(),
             weather,
             rng,
@@ -321,6 +321,8 @@ impl World {
             let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
             self.events.after(after.saturating_add(delay), Event::Wake(process.life, wake));
         }
+        let done = |reply: &&Reply| matches!(reply, Reply::Ordered(Ordered::Done(_) | Ordered::Asked(_)));
+        self.ordered += process.take_replies().iter().filter(done).count() as u64;
         let counts = process.take_counts();
         self.counts.snapshots += counts.snapshots;
         self.counts.generations_dropped += counts.generations_dropped;
