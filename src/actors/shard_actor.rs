@@ -18,6 +18,7 @@ use crate::node::driver::{Driver, ReadBatch, TICK};
 use crate::node::input::Input;
 use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
+use crate::node::query::Query;
 use crate::node::reply::{Reply, ReplyTo};
 use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
@@ -99,8 +100,8 @@ impl Message for Take {
     type Result = ();
 }
 
-/// Read access to the shard, for the console.
-pub struct Look(pub Box<dyn FnOnce(&Shard) + Send>);
+/// A question to the shard; the answer goes to the asker.
+pub struct Look(pub Query, pub ReplyTo);
 
 impl Message for Look {
     type Result = ();
@@ -316,7 +317,7 @@ impl Handler<Drain> for ShardActor {
 impl Handler<Look> for ShardActor {
     type Result = ();
 
-    fn handle(&mut self, Look(look): Look, _: &mut Context<ShardActor>) {
-        look(self.driver.shard());
+    fn handle(&mut self, Look(query, to): Look, _: &mut Context<ShardActor>) {
+        self.driver.ask(&query, to, &mut self.outputs);
     }
 }

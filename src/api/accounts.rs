@@ -1,8 +1,9 @@
 //! Accounts: the list, and one with its statement.
 
-use super::paging::{First, Page, Paged};
+use super::paging::{Page, Paged};
 use super::views::{Unanswered, Views};
-use crate::account::{Account, MovementKind, OpenAccount, Parts};
+use crate::account::{MovementKind, Parts};
+use crate::node::query::{self, AccountSummary};
 use crate::units::{AccountId, Amount, PartitionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -65,60 +66,43 @@ pub struct MovementRow {
 impl Views {
     /// Every account, in the order of names.
     pub fn accounts(&self, page: &Page<String>) -> Result<Paged<String, AccountRow>, Unanswered> {
-        self.page_of(page, |partitions, page| {
-            let mut first = First::behind(page.after.as_deref(), page.limit);
-            for (_, hosted) in partitions.iter().flat_map(|partition| partition.accounts.iter()) {
-                if let Some(open) = hosted.state().opened() {
-                    first.offer(open.id.as_str(), (hosted.state(), open));
-                }
-            }
-            first.rows(|id, (account, open)| (id.to_owned(), row(account, open)))
-        })
+        self.page_of(page, |part| query::Accounts { part }, |account| row(&account))
     }
 
     /// One account.
     pub fn account(&self, id: &AccountId) -> Result<Option<AccountSheet>, Unanswered> {
-        let (id, partitions) = (id.clone(), self.directory().map_or(1, |directory| directory.node_config().partitions));
-        let found = self.ask_home(PartitionId::of(id.as_str(), partitions), move |shard| {
-            shard.partitions().iter().find_map(|partition| {
-                let hosted = partition.accounts.get(partition.find_account(&id)?)?;
-                let open = hosted.state().opened()?;
-                let row = row(hosted.state(), open);
-                let credentials = open.credentials.iter().map(ToString::to_string).collect();
-                let movements = movements(open);
-                let opened_with = Amount::new(open.first_credit_limit, open.currency).major();
-                Some(AccountSheet {
-                    schema: "wattstile.account/1".to_owned(),
-                    row,
-                    movements,
-                    credentials,
-                    opened_with,
-                })
-            })
-        });
-        found.found()
+        let partitions = self.directory().map_or(1, |directory| directory.node_config().partitions);
+        let home = PartitionId::of(id.as_str(), partitions);
+        let found = self.ask_home(home, query::AccountNamed(id.clone())).found()?;
+        Ok(found.map(|found| AccountSheet {
+            schema: "wattstile.account/1".to_owned(),
+            row: row(&found.summary),
+            movements: movements(&found),
+            credentials: found.credentials.iter().map(ToString::to_string).collect(),
+            opened_with: Amount::new(found.first_credit_limit_minor, found.summary.balance.currency).major(),
+        }))
     }
 }
 
-fn row(account: &Account, open: &OpenAccount) -> AccountRow {
-    let balance = open.balance();
-    let major = |minor: i64| Amount::new(minor, open.currency).major();
+fn row(account: &AccountSummary) -> AccountRow {
+    let balance = &account.balance;
+    let major = |minor: i64| Amount::new(minor, balance.currency).major();
     AccountRow {
-        id: open.id.to_string(),
-        state: if matches!(account, Account::Closed(_)) { "closed" } else { "open" }.to_owned(),
-        currency: open.currency.code().to_owned(),
+        id: account.id.to_string(),
+        state: if account.is_closed { "closed" } else { "open" }.to_owned(),
+        currency: balance.currency.code().to_owned(),
         paid: major(balance.posted.paid),
         promotional: major(balance.posted.promotional),
         held: major(balance.held.total()),
         credit_limit: major(balance.credit_limit),
         available: major(balance.available()),
-        open_holds: open.open_holds,
+        open_holds: account.open_holds,
     }
 }
 
-fn movements(open: &OpenAccount) -> Vec<MovementRow> {
-    let major = |parts: Parts| Amount::new(parts.total(), open.currency).major();
-    let rows = open.movements.iter().map(|movement| MovementRow {
+fn movements(account: &query::AccountSheet) -> Vec<MovementRow> {
+    let major = |parts: Parts| Amount::new(parts.total(), account.summary.balance.currency).major();
+    let rows = account.movements.iter().map(|movement| MovementRow {
         at: movement.at.to_string(),
         kind: match movement.kind {
             MovementKind::TopUp => "top-up",

@@ -2,7 +2,7 @@
 
 use super::documents::Refused;
 use super::paging::{Page, Paged};
-use super::settled::{BatchRow, KeptBatches};
+use super::settled::BatchRow;
 use super::views::{Unanswered, Views};
 use crate::billing::reconciliation::lay::{Facts, Verdict, told};
 use crate::billing::reconciliation::older::Older;
@@ -12,6 +12,8 @@ use crate::billing::reconciliation::{LineKind, SettlementLine};
 use crate::limits::{SETTLEMENT_LINES_LISTED, SETTLEMENT_LINES_PER_PART};
 use crate::node::input::Input;
 use crate::node::input::SettlementReply;
+pub use crate::node::query::Due;
+use crate::node::query::{self, KeptBatches};
 use crate::units::{Amount, Currency, OpId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -63,27 +65,13 @@ pub struct LineRow {
     pub currency: String,
 }
 
-/// What is to be done about a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    /// The batch.
-    pub key: BatchKey,
-    /// Its parts that are to be booked the other way round; none: it is to be booked.
-    pub unreverted: Vec<u32>,
-}
-
 /// A batch as a register keeps it, and the name of an earlier one with the same lines.
 type KeptBatch = (Received, Option<Box<str>>);
 
 impl Views {
     /// Batches that are to be booked, or taken back.
     pub fn due(&self) -> Result<Vec<Due>, Unanswered> {
-        let found = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.settlements.batches());
-            let due = all.filter(|(_, batch)| batch.is_due());
-            due.map(|(key, batch)| Due { key: key.clone(), unreverted: batch.unreverted().collect() })
-                .collect::<Vec<_>>()
-        });
+        let found = self.ask(query::DueBatches);
         Ok(found.whole()?.into_iter().flatten().collect())
     }
 
@@ -187,11 +175,7 @@ impl Views {
     }
 
     fn same_content(&self, key: &BatchKey, content: [u8; 16]) -> Result<Option<Box<str>>, Unanswered> {
-        let wanted = key.clone();
-        let found = self.ask(move |shard| {
-            let mut registers = shard.partitions().iter().map(|partition| &partition.settlements);
-            registers.find_map(|register| register.same_content(&wanted, content))
-        });
+        let found = self.ask(query::BatchWithSameContent { key: key.clone(), content });
         found.found()
     }
 

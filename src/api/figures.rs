@@ -4,8 +4,7 @@ use super::views::{Unanswered, Views, ask_all};
 use crate::accounting::posting::PartitionBooks;
 use crate::actors::directory::Directory;
 use crate::ledger::Name;
-use crate::node::partition::Tally;
-use crate::node::shard::Shard;
+use crate::node::query::{self, ShardFigures};
 use crate::units::Currency;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,7 +57,7 @@ pub struct Money {
 impl Figures {
     /// Adds up all shards. Waits for them for a while; without the figures of one there are none of the gate.
     pub fn gather(directory: &Directory) -> Result<Figures, Unanswered> {
-        ask_all(directory, Figures::of).whole().map(Figures::sum)
+        ask_all(directory, &query::State).whole().map(Figures::sum)
     }
 
     /// Cost so far of sessions without a hold, in minor units.
@@ -77,7 +76,7 @@ impl Figures {
         Figures { books, ..Figures::default() }
     }
 
-    fn sum(parts: Vec<Figures>) -> Figures {
+    fn sum(parts: Vec<Box<ShardFigures>>) -> Figures {
         let mut figures = Figures::default();
         for part in &parts {
             figures.add(part);
@@ -87,35 +86,7 @@ impl Figures {
         figures
     }
 
-    fn of(shard: &Shard) -> Figures {
-        let mut figures = Figures { chargers_online: shard.chargers_online() as u64, ..Figures::default() };
-        for partition in shard.partitions() {
-            let Tally { opened: _, refused, settled, readings, energy } = partition.tally;
-            figures.energy_wh += energy.whole_watt_hours();
-            figures.sessions_settled += settled;
-            figures.sessions_refused += refused;
-            figures.readings += readings;
-            figures.books.merge(&partition.books);
-            let [authorizing, charging, settling, in_doubt] = partition.sessions.sums().map(u64::from);
-            figures.sessions_authorizing += authorizing;
-            figures.sessions_charging += charging;
-            figures.sessions_settling += settling;
-            figures.operations_in_doubt += in_doubt;
-        }
-        // Their number is small: the operator's policy bounds it.
-        for session in
-            shard.node_config().offline_authorizations.sessions().into_iter().filter_map(|id| shard.session(id))
-        {
-            let (state, tariff) = (session.state(), session.tariff());
-            let running =
-                state.rating.total(tariff).ok().and_then(|total| total.incl_vat.round(tariff.rounding()).ok());
-            let sum = figures.unsecured.entry(tariff.currency()).or_default();
-            *sum = sum.saturating_add(running.map_or(0, |running| running.minor));
-        }
-        figures
-    }
-
-    fn add(&mut self, other: &Figures) {
+    fn add(&mut self, other: &ShardFigures) {
         self.sessions_charging += other.sessions_charging;
         self.sessions_authorizing += other.sessions_authorizing;
         self.sessions_settling += other.sessions_settling;
@@ -154,6 +125,6 @@ fn money(books: &PartitionBooks) -> BTreeMap<&'static str, Money> {
 impl Views {
     /// The state of the gate in figures.
     pub fn figures(&self) -> Result<Figures, Unanswered> {
-        self.ask(Figures::of).whole().map(Figures::sum)
+        self.ask(query::State).whole().map(Figures::sum)
     }
 }

@@ -3,7 +3,9 @@
 use super::documents::Refused;
 use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
-use crate::billing::invoice::{Digest, InvoiceNumber, Issued, OpenSeries, SeriesId, verify_series};
+use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_series};
+use crate::node::query;
+pub use crate::node::query::NewestDocument;
 use crate::units::Timestamp;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -54,9 +56,6 @@ pub struct SeriesRow {
     pub fault: Option<String>,
 }
 
-/// By what a list of documents is ordered: the newest first.
-pub type NewestDocument = Reverse<(Timestamp, InvoiceNumber)>;
-
 fn key(issued: &Issued) -> NewestDocument {
     Reverse((issued.at, issued.number.clone()))
 }
@@ -80,16 +79,7 @@ impl Views {
         let waiting = self.waiting(&self.given(wanted)?)?;
         waiting.iter().filter(|issued| wanted(&issued.number.series)).for_each(&mut offer);
         let only = series.map(str::to_owned);
-        let live = self.first(page, move |partitions, page| {
-            let mut first = First::behind(page.after.clone(), page.limit);
-            let sessions = partitions.iter().flat_map(|partition| partition.sessions.iter());
-            for issued in sessions.flat_map(|(_, hosted)| hosted.state().documents()) {
-                if only.as_deref().is_none_or(|only| issued.number.series.as_str() == only) {
-                    first.offer(key(issued), issued);
-                }
-            }
-            first.rows(|key, issued| (key, issued.clone()))
-        })?;
+        let live = self.first(page, |part| query::Documents { series: only.clone(), part })?;
         live.iter().for_each(|(_, issued)| offer(issued));
         self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
             archive_record
@@ -116,14 +106,8 @@ impl Views {
         if let Some(found) = waiting.iter().find(|issued| is_it(issued)) {
             return Ok(Some(row(found)));
         }
-        let name = number.to_owned();
-        let live = self.ask(move |shard| {
-            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            let documents = sessions.flat_map(|(_, hosted)| hosted.state().documents());
-            documents.filter(|issued| issued.number.to_string() == name).map(row).next()
-        });
-        if let Some(found) = live.found()? {
-            return Ok(Some(found));
+        if let Some(found) = self.ask(query::DocumentNamed(number.to_owned())).found()? {
+            return Ok(Some(row(&found)));
         }
         let mut found = None;
         self.each_archived(Timestamp::from_unix_ms(i64::MIN), &mut |archive_record| {
@@ -208,10 +192,7 @@ impl Views {
 
     /// The series in the state of their home partitions.
     fn given(&self, wanted: impl Fn(&SeriesId) -> bool) -> Result<BTreeMap<SeriesId, OpenSeries>, Unanswered> {
-        let given = self.ask(|shard| {
-            let all = shard.partitions().iter().flat_map(|partition| partition.series.values());
-            all.filter_map(|series| series.opened().cloned()).collect::<Vec<_>>()
-        });
+        let given = self.ask(query::OpenedSeries);
         let given = given.whole()?.into_iter().flatten();
         Ok(given.filter(|open| wanted(&open.id)).map(|open| (open.id.clone(), open)).collect())
     }
@@ -223,10 +204,7 @@ impl Views {
         wanted: impl Fn(&SeriesId) -> bool,
     ) -> Result<Vec<Issued>, Unanswered> {
         let waiting = self.waiting(given)?;
-        let live = self.ask(|shard| {
-            let sessions = shard.partitions().iter().flat_map(|partition| partition.sessions.iter());
-            sessions.flat_map(|(_, hosted)| hosted.state().documents().to_vec()).collect::<Vec<_>>()
-        });
+        let live = self.ask(query::EveryDocument);
         let mut found: BTreeMap<(SeriesId, u64), Issued> = BTreeMap::new();
         let mut keep = |issued: Issued| {
             if wanted(&issued.number.series) {
@@ -244,10 +222,7 @@ impl Views {
 
     /// Documents whose numbers are on their way to them: a bounded number of each partition.
     fn waiting(&self, given: &BTreeMap<SeriesId, OpenSeries>) -> Result<Vec<Issued>, Unanswered> {
-        let waiting = self.ask(|shard| {
-            let waiting = shard.partitions().iter().flat_map(|partition| partition.requests.documents());
-            waiting.map(|(family, document)| (family.clone(), document.clone())).collect::<Vec<_>>()
-        });
+        let waiting = self.ask(query::DocumentsWaiting);
         let mut found = Vec::new();
         for (family, document) in waiting.whole()?.into_iter().flatten() {
             let series = given.values().filter(|open| family.year(&open.id).is_some());

@@ -5,9 +5,11 @@ use super::paging::{Page, Paged};
 use super::views::{Unanswered, Views};
 use crate::accounting::pages;
 use crate::ledger::{
-    Balance, Books, BoundBroken, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Name, Side, imbalance,
+    Balance, Books, BoundBroken, Entry, EntryId, EntryKind, Exporter, Format, Ledger, Leg, Side, imbalance,
 };
 use crate::limits::LIST_ITEMS_MAX;
+pub use crate::node::query::BookKey;
+use crate::node::query::{self, PartitionEntries};
 use crate::units::{Amount, Currency, PartitionId, SessionId, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -39,9 +41,6 @@ pub struct BooksSummary {
     /// Accounts that are below zero and must not be; the first [`LIST_ITEMS_MAX`] of them.
     pub broken: Vec<String>,
 }
-
-/// An account of the books in one currency.
-pub type BookKey = (Name, Currency);
 
 /// One account. Money in major units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,27 +77,11 @@ pub enum ExportFormat {
 impl Views {
     /// How the books of all partitions stand.
     pub fn books_summary(&self) -> Result<BooksSummary, Unanswered> {
-        let parts = self.ask(|shard| {
-            let (mut entries, mut sums, mut below) = (0, BTreeMap::new(), BTreeSet::new());
-            for partition in shard.partitions() {
-                let books = &partition.books.books;
-                entries += books.entries();
-                books
-                    .sums()
-                    .into_iter()
-                    .for_each(|(key, sum)| sums.entry(key).or_insert_with(Balance::default).add(sum));
-                let room = LIST_ITEMS_MAX.saturating_sub(below.len());
-                let found =
-                    books.balances_behind(None).filter(|(key, balance)| BoundBroken::of(key, *balance).is_some());
-                below.extend(found.map(|(key, _)| key.clone()).take(room));
-            }
-            (entries, sums, below)
-        });
         let (mut entries, mut sums, mut below) = (0, BTreeMap::new(), BTreeSet::new());
-        for (count, part, found) in parts.whole()? {
-            entries += count;
-            part.into_iter().for_each(|(key, sum)| sums.entry(key).or_insert_with(Balance::default).add(sum));
-            below.extend(found);
+        for part in self.ask(query::BooksOf).whole()? {
+            entries += part.entries;
+            part.sums.into_iter().for_each(|(key, sum)| sums.entry(key).or_insert_with(Balance::default).add(sum));
+            below.extend(part.below);
         }
         // What one partition posts may be covered by another.
         let broken = match below.is_empty() {
@@ -115,15 +98,7 @@ impl Views {
 
     /// What these accounts have in all partitions together.
     fn balances_of(&self, keys: BTreeSet<BookKey>) -> Result<BTreeMap<BookKey, Balance>, Unanswered> {
-        let parts = self.ask(move |shard| {
-            let books = || shard.partitions().iter().map(|partition| &partition.books.books);
-            let sum = |key: &BookKey| {
-                let mut sum = Balance::default();
-                books().for_each(|books| sum.add(books.balance(&key.0, key.1)));
-                (key.clone(), sum)
-            };
-            keys.iter().map(sum).collect::<Vec<_>>()
-        });
+        let parts = self.ask(query::BalancesOf(keys));
         let mut balances: BTreeMap<BookKey, Balance> = BTreeMap::new();
         parts.whole()?.into_iter().flatten().for_each(|(key, sum)| balances.entry(key).or_default().add(sum));
         Ok(balances)
@@ -131,20 +106,7 @@ impl Views {
 
     /// The accounts of the books with their balances, in the order of the chart.
     pub fn ledger_accounts(&self, page: &Page<BookKey>) -> Result<Paged<BookKey, TrialRow>, Unanswered> {
-        let asked = page.clone();
-        let parts = self.ask(move |shard| {
-            let mut found: BTreeMap<BookKey, Balance> = BTreeMap::new();
-            for partition in shard.partitions() {
-                // The first accounts of all are among the first of each partition.
-                let first =
-                    partition.books.books.balances_behind(asked.after.as_ref()).take(asked.limit.saturating_add(1));
-                first.for_each(|(key, balance)| found.entry(key.clone()).or_default().add(balance));
-                while found.len() > asked.limit.saturating_add(1) {
-                    found.pop_last();
-                }
-            }
-            found
-        });
+        let parts = self.ask(query::AccountsBehind(page.clone()));
         let mut found: BTreeMap<BookKey, Balance> = BTreeMap::new();
         parts.whole()?.into_iter().flatten().for_each(|(key, part)| found.entry(key).or_default().add(part));
         let rows = found.into_iter().map(|(key, balance)| {
@@ -179,17 +141,10 @@ impl Views {
 
     /// The balances, and every entry that makes them, as far as pages of them were kept.
     fn entries(&self) -> Result<(Books, Vec<Entry>), Unanswered> {
-        let seen = self.ask(|shard| {
-            let partitions = shard.partitions().iter();
-            partitions
-                .map(|partition| {
-                    let pages: Vec<pages::Page> = partition.books.pages.all().cloned().collect();
-                    (partition.id, partition.books.books.clone(), pages)
-                })
-                .collect::<Vec<_>>()
-        });
+        let seen = self.ask(query::EveryBook);
         let (mut books, mut pages, mut open) = (Books::default(), BTreeMap::new(), BTreeMap::new());
-        for (partition, theirs, live) in seen.whole()?.into_iter().flatten() {
+        for part in seen.whole()?.into_iter().flatten() {
+            let PartitionEntries { partition, books: theirs, pages: live } = part;
             books.merge(&theirs);
             open.insert(partition, live.last().map_or(0, |page| page.number));
             pages.extend(live.into_iter().map(|page| ((partition, page.number), page)));

@@ -1,7 +1,7 @@
 //! What operators ask and order: typed queries, answered from shards and archive, and typed commands to the actors.
 //!
 //! ```text
-//!   shards ──Look──┐
+//!   shards ──Query─┐
 //!                  ├─▶ Views ─▶ documents ─┬─▶ web (HTTP)
 //!   archive ───────┘                       └─▶ the command line, also without a running gate
 //! ```

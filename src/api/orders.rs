@@ -5,13 +5,13 @@ use super::batch_orders;
 use super::documents::Refused;
 use super::money;
 use super::path::segments;
-use super::sessions;
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
 use crate::actors::snapshot_scheduler::Backup;
 use crate::host::wall_clock;
 use crate::node::input::Input;
+use crate::node::query::state_name;
 use crate::node::reply::{Ordered, ReplyTo};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
@@ -378,7 +378,7 @@ fn fingerprint(shown: &str) -> Result<Fingerprint, Refused> {
 fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused> {
     let session: SessionId = id.parse().map_err(Refused::usage)?;
     let known = views.state(session)?.ok_or_else(|| Refused::not_found(format!("there is no session {session}")))?;
-    let state = sessions::state(&known);
+    let state = state_name(&known);
     let over = matches!(state, "settling" | "closed");
     if !over && directory.post(Input::StopSession(session, StopReason::Operator)).is_err() {
         return Err(Refused::busy());

@@ -8,27 +8,12 @@
 
 use super::documents::{Refused, Request};
 use crate::limits::{LIST_ITEMS, LIST_ITEMS_MAX};
+pub(super) use crate::node::query::First;
+pub use crate::node::query::Page;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
-
-/// The part of a list that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<K> {
-    /// It begins behind this key; none: with the list.
-    pub after: Option<K>,
-    /// At most so many items.
-    pub limit: usize,
-}
-
-impl<K> Page<K> {
-    /// The beginning of a list.
-    pub const fn first(limit: usize) -> Page<K> {
-        Page { after: None, limit }
-    }
-}
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,47 +35,6 @@ impl<K: Ord + Clone, T> Paged<K, T> {
         let last = found.last().map(|(key, _)| key.clone());
         let next = if goes_on { last } else { until };
         Paged { items: found.into_iter().map(|(_, item)| item).collect(), next }
-    }
-}
-
-/// The first of what is offered, by key and each key once: never more than a page and one.
-#[derive(Debug)]
-pub(super) struct First<K, T> {
-    after: Option<K>,
-    room: usize,
-    kept: BTreeMap<K, T>,
-}
-
-impl<K: Ord, T> First<K, T> {
-    /// What comes behind a key, and one more than `limit` of it: whether the list goes on is then known.
-    pub fn behind(after: Option<K>, limit: usize) -> First<K, T> {
-        First { after, room: limit.saturating_add(1), kept: BTreeMap::new() }
-    }
-
-    /// Whether an item with this key would be kept.
-    pub fn wants(&self, key: &K) -> bool {
-        self.after.as_ref().is_none_or(|after| key > after)
-            && (self.kept.len() < self.room || self.kept.last_key_value().is_some_and(|(last, _)| key < last))
-    }
-
-    /// Keeps an item, if it is one of the first by now. What comes again under the same key takes no second place.
-    pub fn offer(&mut self, key: K, item: T) {
-        if self.wants(&key) {
-            self.kept.entry(key).or_insert(item);
-            if self.kept.len() > self.room {
-                self.kept.pop_last();
-            }
-        }
-    }
-
-    /// What was kept, in order.
-    pub fn into_sorted(self) -> Vec<(K, T)> {
-        self.kept.into_iter().collect()
-    }
-
-    /// What was kept, in order, each as a row with a key of its own.
-    pub fn rows<L, R>(self, mut row: impl FnMut(K, T) -> (L, R)) -> Vec<(L, R)> {
-        self.into_sorted().into_iter().map(|(key, item)| row(key, item)).collect()
     }
 }
 

@@ -7,9 +7,9 @@ use super::views::{Heard, Unanswered, Views};
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
 use crate::limits::LIST_ITEMS_MAX;
-use crate::node::charger::HostedCharger;
 use crate::node::processor::{ProcessorActor, ProcessorFigures, Report};
-use crate::payment::{Capabilities, Hold, OperationKind, Ordinal, Payment};
+use crate::node::query::{self, ChargerSummary, HoldSummary};
+use crate::payment::{Capabilities, OperationKind, Ordinal};
 use crate::units::{Amount, OpId, ProcessorId};
 use actix::Addr;
 use rust_decimal::Decimal;
@@ -172,16 +172,12 @@ impl Views {
     /// Every charger that ever said hello, in the order of ids; those whose id begins so.
     pub fn chargers(&self, start: &str, page: &Page<String>) -> Result<Paged<String, ChargerRow>, Unanswered> {
         let start = start.to_owned();
-        self.page_of(page, move |partitions, page| {
-            let mut first = First::behind(page.after.as_deref(), page.limit);
-            for (_, hosted) in partitions.iter().flat_map(|partition| partition.chargers.iter()) {
-                let id = hosted.state().id.as_str();
-                if id.starts_with(&start) {
-                    first.offer(id, hosted);
-                }
-            }
-            first.rows(|id, hosted| (id.to_owned(), charger(hosted)))
-        })
+        let rows = self.first(page, |part| query::Chargers { start: start.clone(), part })?;
+        let rows = rows.into_iter().map(|(id, found)| {
+            let row = charger(&id, &found);
+            (id, row)
+        });
+        Ok(Paged::cut(rows.collect(), page.limit, None))
     }
 
     /// Processors of a running gate, in the order of ids.
@@ -223,18 +219,7 @@ impl Views {
 
     /// Holds that have not ended, in the order of ids.
     pub fn holds(&self, page: &Page<OpId>) -> Result<Paged<OpId, HoldRow>, Unanswered> {
-        self.page_of(page, |partitions, page| {
-            let mut first = First::behind(page.after, page.limit);
-            let sessions = partitions.iter().flat_map(|partition| partition.sessions.iter());
-            let top_ups = partitions.iter().flat_map(|partition| partition.top_ups.known.values());
-            let payments = sessions.map(|(_, hosted)| &hosted.state().payment);
-            for payment in payments.chain(top_ups.map(|top_up| &top_up.payment)) {
-                for hold in payment.holds().iter().filter(|hold| !hold.is_over()) {
-                    first.offer(payment.operation_id(hold.number), (payment, hold));
-                }
-            }
-            first.rows(|id, (payment, hold)| (id, hold_row(payment, hold)))
-        })
+        self.page_of(page, |part| query::Holds { part }, |hold| hold_row(&hold))
     }
 }
 
@@ -275,7 +260,7 @@ impl Views {
         let operations = operations(payment).into_iter().filter(|row| row.hold_id == id.to_string()).collect();
         Ok(Some(HoldSheet {
             schema: "wattstile.hold/1".to_owned(),
-            row: hold_row(payment, hold),
+            row: hold_row(&HoldSummary::of(payment, hold)),
             session_state: owner,
             refunded: Amount::new(hold.refunded_minor, payment.currency()).major(),
             operations,
@@ -322,33 +307,32 @@ impl ProcessorRow {
     }
 }
 
-fn charger(hosted: &HostedCharger) -> ChargerRow {
-    let state = hosted.state();
-    let connectors = state.described.connectors.iter().map(|connector| {
-        let status = hosted.statuses().iter().find(|(id, _)| *id == connector.id);
-        let status = status.map_or("unknown".to_owned(), |(_, state)| format!("{state:?}").to_lowercase());
-        format!("{}: {} kW, {status}", connector.id, connector.power_max.kw())
+fn charger(id: &str, found: &ChargerSummary) -> ChargerRow {
+    let connectors = found.connectors.iter().map(|(id, power_max, state)| {
+        let status = state.map_or("unknown".to_owned(), |state| format!("{state:?}").to_lowercase());
+        format!("{id}: {} kW, {status}", power_max.kw())
     });
     ChargerRow {
-        id: state.id.to_string(),
-        online: hosted.link().is_some(),
+        id: id.to_owned(),
+        online: found.online,
         connectors: connectors.collect(),
-        firmware: state.described.firmware.to_string(),
-        sessions: hosted.sessions().map(|(key, _)| key.to_string()).collect(),
+        firmware: found.firmware.to_string(),
+        sessions: found.sessions.iter().map(ToString::to_string).collect(),
     }
 }
 
-fn hold_row(payment: &Payment, hold: &Hold) -> HoldRow {
-    let major = |minor| Amount::new(minor, payment.currency()).major();
+fn hold_row(found: &HoldSummary) -> HoldRow {
+    let (currency, hold) = (found.currency, &found.hold);
+    let major = |minor| Amount::new(minor, currency).major();
     HoldRow {
-        id: payment.operation_id(hold.number).to_string(),
-        session: payment.session().to_string(),
+        id: found.id.to_string(),
+        session: found.session.to_string(),
         processor: hold.processor().to_string(),
         reference: hold.processor_ref.as_ref().map(|name| name.0.to_string()),
         state: hold_state(hold.stage).to_owned(),
         authorized: major(hold.authorized_minor),
         captured: major(hold.captured_minor),
-        currency: payment.currency().code().to_owned(),
+        currency: currency.code().to_owned(),
         expires_at: hold.expires_at.to_string(),
     }
 }

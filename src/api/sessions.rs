@@ -1,12 +1,13 @@
 //! Sessions: the list, and one in full.
 
-use super::paging::{First, Page, Paged};
+use super::paging::{Page, Paged};
 use super::timeline;
 use super::views::{Unanswered, Views};
 use crate::accounting::archive_record::{self, ArchiveRecord};
 use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
+use crate::node::query::{self, SessionSummary, state_name};
 use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
@@ -15,23 +16,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-/// Selection of sessions.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Filter {
-    /// One of [`SESSION_STATES`].
-    pub state: Option<String>,
-    /// The beginning of a charger's id.
-    pub charger: Option<String>,
-    /// The beginning of the session's id.
-    pub id: Option<String>,
-}
-
-/// By what a list of sessions is ordered: the newest first.
-pub type Newest = Reverse<SessionId>;
-
-/// The states by which sessions are listed. A refused session is a closed one that was never admitted.
-pub const SESSION_STATES: [&str; 5] = ["authorizing", "charging", "settling", "closed", REFUSED];
-const REFUSED: &str = "refused";
+pub use crate::node::query::{Filter, Newest, SESSION_STATES};
 
 /// One session in a list. Money in major units of the currency, energy in kWh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +59,7 @@ pub struct SessionRow {
 impl SessionRow {
     /// Where it stands, as a list shows it: a refused session is no closed one.
     pub fn shown_state(&self) -> &str {
-        if self.refused && self.state == "closed" { REFUSED } else { &self.state }
+        if self.refused && self.state == "closed" { "refused" } else { &self.state }
     }
 }
 
@@ -150,21 +135,12 @@ pub struct OperationRow {
 impl Views {
     /// Sessions, the newest first: live ones and archived ones.
     pub fn sessions(&self, filter: &Filter, page: &Page<Newest>) -> Result<Paged<Newest, SessionRow>, Unanswered> {
-        let Some(within) = filter.ids() else { return Ok(Paged { items: Vec::new(), next: None }) };
-        let wanted = filter.clone();
+        let Some(within) = ids(filter) else { return Ok(Paged { items: Vec::new(), next: None }) };
         // Live ones first: what is archived meanwhile is then seen twice, and never not at all.
-        let mut found = self.first(page, move |partitions, page| {
-            let mut first = First::behind(page.after, page.limit);
-            for (_, hosted) in partitions.iter().flat_map(|partition| partition.sessions.iter()) {
-                let id = Reverse(hosted.state().id);
-                if first.wants(&id) && fits(hosted.state(), &wanted) {
-                    first.offer(id, hosted);
-                }
-            }
-            first.rows(|id, hosted| (id, row(hosted.state(), Some(hosted.tariff()), false)))
-        })?;
+        let live = self.first(page, |part| query::Sessions { filter: filter.clone(), part })?;
+        let mut found: Vec<(Newest, SessionRow)> = live.iter().map(|(id, live)| (*id, row(live, false))).collect();
         let mut until = None;
-        if filter.state.as_deref().is_none_or(|state| state == "closed" || state == REFUSED) {
+        if filter.takes_closed() {
             // What is older than a page of live ones is not on it.
             let oldest = found.get(page.limit).map_or(within.0, |(Reverse(id), _)| (*id).max(within.0));
             let behind = match (page.after, within.1) {
@@ -181,10 +157,8 @@ impl Views {
 
     /// The state of a session, live or archived.
     pub(super) fn state(&self, id: SessionId) -> Result<Option<Session>, Unanswered> {
-        let home = id.partition();
-        let live = self.ask_home(home, move |shard| shard.session(id).map(|hosted| hosted.state().clone())).found()?;
-        match live {
-            Some(live) => Ok(Some(live)),
+        match self.ask_home(id.partition(), query::SessionNamed(id)).found()? {
+            Some(live) => Ok(Some(live.session)),
             None => Ok(self.archived(id)?.map(|archive_record| archive_record.session)),
         }
     }
@@ -192,25 +166,20 @@ impl Views {
     /// The payment of a session, live or archived, or of a top-up, with the state of its owner.
     pub(super) fn payment(&self, id: SessionId) -> Result<Option<(Payment, String)>, Unanswered> {
         if let Some(session) = self.state(id)? {
-            let standing = state(&session).to_owned();
+            let standing = state_name(&session).to_owned();
             return Ok(Some((session.payment, standing)));
         }
-        let found = self.ask_home(id.partition(), move |shard| {
-            let mut partitions = shard.partitions().iter();
-            partitions
-                .find_map(|partition| partition.top_ups.known.get(&id))
-                .map(|top_up| (top_up.payment.clone(), format!("top-up of {}", top_up.account)))
-        });
-        found.found()
+        let found = self.ask_home(id.partition(), query::TopUpPayment(id)).found()?;
+        Ok(found.map(|found| {
+            let (payment, account) = *found;
+            (payment, format!("top-up of {account}"))
+        }))
     }
 
     /// One session, live or archived.
     pub fn session(&self, id: SessionId) -> Result<Option<SessionSheet>, Unanswered> {
-        let live = self.ask_home(id.partition(), move |shard| {
-            shard.session(id).map(|hosted| sheet(hosted.state(), hosted.tariff(), false))
-        });
-        if let Some(live) = live.found()? {
-            return Ok(Some(live?));
+        if let Some(live) = self.ask_home(id.partition(), query::SessionNamed(id)).found()? {
+            return Ok(Some(sheet(&live.session, &live.tariff, false)?));
         }
         let Some(ArchiveRecord { session, tariff, receipt, .. }) = self.archived(id)? else { return Ok(None) };
         let tariff = Tariff::parse_pinned(&tariff)
@@ -234,8 +203,8 @@ impl Views {
                 break;
             }
             let Some(archive_record) = self.archived(id)? else { continue };
-            if fits(&archive_record.session, filter) {
-                found.push((Reverse(id), row(&archive_record.session, None, true)));
+            if filter.fits(&archive_record.session) {
+                found.push((Reverse(id), row(&SessionSummary::of(&archive_record.session, None), true)));
                 fitting += 1;
             }
             read += 1;
@@ -247,70 +216,42 @@ impl Views {
     }
 }
 
-impl Filter {
-    /// The ids that begin as they are to: from the first one to before the second one; `None`: there can be none.
-    fn ids(&self) -> Option<(SessionId, Option<SessionId>)> {
-        let all = (SessionId::from_u128(0), None);
-        let Some(start) = self.id.as_deref() else { return Some(all) };
-        if "ses_".starts_with(start) {
-            return Some(all);
-        }
-        let digits = start.strip_prefix("ses_").unwrap_or(start);
-        let is_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let open = 32_usize.checked_sub(digits.len()).filter(|_| is_hex)?;
-        let open = u32::try_from(open).ok()?.saturating_mul(4);
-        let begun = u128::from_str_radix(digits, 16).ok()?.checked_shl(open).unwrap_or(0);
-        let last = begun | 1_u128.checked_shl(open).map_or(u128::MAX, |next| next - 1);
-        let behind = SessionId::from_u128(last).as_u128().checked_add(1 << 16).map(SessionId::from_u128);
-        Some((SessionId::from_u128(begun), behind))
+/// The ids that begin as they are to: from the first one to before the second one; `None`: there can be none.
+fn ids(filter: &Filter) -> Option<(SessionId, Option<SessionId>)> {
+    let all = (SessionId::from_u128(0), None);
+    let Some(start) = filter.id.as_deref() else { return Some(all) };
+    if "ses_".starts_with(start) {
+        return Some(all);
     }
+    let digits = start.strip_prefix("ses_").unwrap_or(start);
+    let is_hex = digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let open = 32_usize.checked_sub(digits.len()).filter(|_| is_hex)?;
+    let open = u32::try_from(open).ok()?.saturating_mul(4);
+    let begun = u128::from_str_radix(digits, 16).ok()?.checked_shl(open).unwrap_or(0);
+    let last = begun | 1_u128.checked_shl(open).map_or(u128::MAX, |next| next - 1);
+    let behind = SessionId::from_u128(last).as_u128().checked_add(1 << 16).map(SessionId::from_u128);
+    Some((SessionId::from_u128(begun), behind))
 }
 
-fn fits(session: &Session, filter: &Filter) -> bool {
-    let Filter { state: wanted, charger, id } = filter;
-    wanted.as_deref().is_none_or(|wanted| wanted == state(session) || (wanted == REFUSED && is_refused(session)))
-        && charger.as_deref().is_none_or(|start| session.charger.as_str().starts_with(start))
-        && id.as_deref().is_none_or(|start| {
-            let text = session.id.to_string();
-            text.starts_with(start) || text.trim_start_matches("ses_").starts_with(start)
-        })
-}
-
-pub(super) fn state(session: &Session) -> &'static str {
-    match session.stage {
-        Stage::Authorizing => "authorizing",
-        Stage::Charging { .. } => "charging",
-        Stage::Settling(_) => "settling",
-        Stage::Closed(_) => "closed",
-    }
-}
-
-/// Whether it ended without having been admitted.
-fn is_refused(session: &Session) -> bool {
-    matches!(&session.stage, Stage::Closed(ended) if !ended.admitted)
-}
-
-fn row(session: &Session, tariff: Option<&Tariff>, archived: bool) -> SessionRow {
-    let ended = session.ended();
-    let running = || tariff.and_then(|tariff| session.rating.total(tariff).ok()).map(|total| total.incl_vat);
-    let cost = ended.map(|ended| ended.cost).or_else(running);
+fn row(session: &SessionSummary, archived: bool) -> SessionRow {
+    let ended = session.ended.as_ref();
     SessionRow {
         id: session.id.to_string(),
-        state: state(session).to_owned(),
+        state: session.state.to_owned(),
         charger: session.charger.to_string(),
         connector: session.connector.0,
-        credential: session.fingerprint.to_string(),
+        credential: session.credential.clone(),
         started_at: session.opened_at.to_string(),
         ended_at: ended.map(|ended| ended.at.to_string()),
         end_reason: ended.map(|ended| archive_record::in_words(ended.reason).to_owned()),
-        energy_kwh: session.meter.energy().kwh(),
-        readings: session.meter.sequence,
-        cost: cost.map(|cost| cost.major()).unwrap_or_default(),
-        held: session.payment.authorized().major(),
-        captured: session.payment.captured().major(),
-        currency: session.payment.currency().code().to_owned(),
+        energy_kwh: session.energy.kwh(),
+        readings: session.readings,
+        cost: session.cost.map(|cost| cost.major()).unwrap_or_default(),
+        held: session.held.major(),
+        captured: session.captured.major(),
+        currency: session.held.currency.code().to_owned(),
         archived,
-        refused: is_refused(session),
+        refused: session.is_refused,
     }
 }
 
@@ -318,7 +259,7 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
     let closed = archive_record::closed(session, tariff)?;
     Ok(SessionSheet {
         schema: "wattstile.session/1".to_owned(),
-        row: row(session, Some(tariff), archived),
+        row: row(&SessionSummary::of(session, Some(tariff)), archived),
         tariff: tariff.id().to_string(),
         tariff_sha256: tariff.hash().to_string(),
         zone: session.zone.to_string(),
@@ -414,12 +355,12 @@ mod tests {
     #[test]
     fn ids_that_begin_alike_lie_in_one_range() {
         let times = [1_763_833_500_123, 1_763_833_500_124, 1_763_833_600_000, 1, 281_474_976_710_655];
-        let ids = times.map(|ms| SessionId::new(Timestamp::from_unix_ms(ms), PartitionId(513), 0xabc));
-        for text in ids.map(|id| id.to_string()) {
+        let sessions = times.map(|ms| SessionId::new(Timestamp::from_unix_ms(ms), PartitionId(513), 0xabc));
+        for text in sessions.map(|id| id.to_string()) {
             for start in (0..=text.len()).map(|end| &text[..end]).chain((4..=text.len()).map(|end| &text[4..end])) {
                 let filter = Filter { id: Some(start.to_owned()), ..Filter::default() };
-                let (first, behind) = filter.ids().expect("there are such ids");
-                for id in ids {
+                let (first, behind) = ids(&filter).expect("there are such ids");
+                for id in sessions {
                     let begins = id.to_string().starts_with(start) || id.to_string()[4..].starts_with(start);
                     let is_within = first <= id && behind.is_none_or(|behind| id < behind);
                     assert_eq!(is_within, begins, "{id} {start}");
@@ -428,7 +369,7 @@ mod tests {
         }
         for start in ["x", "ses_g", "0198C", "ses_0198c 1", &"0".repeat(33)] {
             let filter = Filter { id: Some(start.to_owned()), ..Filter::default() };
-            assert_eq!(filter.ids(), None, "{start}");
+            assert_eq!(ids(&filter), None, "{start}");
         }
     }
 }

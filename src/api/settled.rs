@@ -6,16 +6,14 @@ use super::batches::{batch_row, older_row};
 use super::documents::Refused;
 use super::paging::{First, Page, Paged};
 use super::views::{Unanswered, Views};
-use crate::accounting::settlement::{self, moved};
 use crate::billing::reconciliation::lay::Verdict;
-use crate::billing::reconciliation::older::{Older, OlderBatches};
+use crate::billing::reconciliation::older::Older;
 use crate::billing::reconciliation::received::Received;
 use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
 use crate::journal::ById;
 use crate::limits::LIST_ITEMS_MAX;
-use crate::node::partition::Partition;
-use crate::session::Session;
+use crate::node::query::{self, KeptBatches, Moved};
 use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -182,23 +180,6 @@ pub struct Report {
     pub now: Timestamp,
 }
 
-/// The batches of one partition: the older ones, and those that are kept line by line, with the name of an earlier one that
-/// has the same lines. Lines are shared with the partition and not copied.
-pub(super) struct KeptBatches {
-    pub older: OlderBatches,
-    pub kept: Vec<(BatchKey, Received, Option<Box<str>>)>,
-}
-
-/// What was captured, given back and disputed of one session or top-up at outside processors.
-struct Moved {
-    /// What it was priced at, in minor units.
-    payable: i64,
-    /// Taken and not given back, in minor units.
-    net: i64,
-    /// In the order of their ids; at least one.
-    operations: Vec<(ProcessorId, Ours)>,
-}
-
 /// What lines settle.
 #[derive(Default)]
 struct Settled {
@@ -245,10 +226,10 @@ impl Report {
             let major = |minor| Amount::new(minor, ours.amount.currency).major();
             let row = row.get_or_insert_with(|| SettledRow {
                 session: session.to_string(),
-                state: if moved.payable == moved.net { "matched" } else { "not covered" }.to_owned(),
+                state: if moved.payable_minor == moved.net_minor { "matched" } else { "not covered" }.to_owned(),
                 processors: Vec::new(),
-                priced: major(moved.payable),
-                captured: major(moved.net),
+                priced: major(moved.payable_minor),
+                captured: major(moved.net_minor),
                 settled: Decimal::ZERO,
                 currency: ours.amount.currency.code().to_owned(),
             });
@@ -421,18 +402,7 @@ impl Views {
 
     /// The batches of every partition that has some.
     pub(super) fn registers(&self) -> Result<Vec<KeptBatches>, Unanswered> {
-        let found = self.ask(|shard| {
-            let registers = shard.partitions().iter().map(|partition| &partition.settlements);
-            let some = registers.filter(|register| !register.is_empty());
-            some.map(|register| {
-                let kept = register.batches().map(|(key, batch)| {
-                    let same_as = batch.content().and_then(|content| register.same_content(key, content));
-                    (key.clone(), batch.clone(), same_as)
-                });
-                KeptBatches { older: register.older().clone(), kept: kept.collect() }
-            })
-            .collect::<Vec<_>>()
-        });
+        let found = self.ask(query::SettlementBatches);
         Ok(found.whole()?.into_iter().flatten().collect())
     }
 
@@ -454,7 +424,7 @@ impl Views {
         visit: &mut dyn FnMut(SessionId, Moved) -> bool,
     ) -> Result<(), Unanswered> {
         loop {
-            let mut live = self.first(&Page { after, limit: LIST_ITEMS_MAX }, moved_live)?;
+            let mut live = self.first(&Page { after, limit: LIST_ITEMS_MAX }, |part| query::MovedMoney { part })?;
             // What is archived meanwhile is still in these.
             let until = (live.len() > LIST_ITEMS_MAX).then(|| {
                 live.truncate(LIST_ITEMS_MAX);
@@ -491,39 +461,6 @@ impl Views {
                 None => return Ok(()),
             }
         }
-    }
-}
-
-/// The sessions and top-ups of these partitions of which money moved.
-fn moved_live(partitions: &[Partition], page: &Page<SessionId>) -> Vec<(SessionId, Moved)> {
-    let mut first = First::behind(page.after, page.limit);
-    for partition in partitions {
-        for (_, hosted) in partition.sessions.iter() {
-            let session = hosted.state();
-            if first.wants(&session.id)
-                && let Some(moved) = Moved::of(session)
-            {
-                first.offer(session.id, moved);
-            }
-        }
-        for top_up in partition.top_ups.known.values() {
-            let operations = moved(&top_up.payment, top_up.opened_at);
-            if !operations.is_empty() {
-                let (payable, net) = (top_up.credited_minor, settlement::kept(&top_up.payment));
-                first.offer(top_up.id, Moved { payable, net, operations });
-            }
-        }
-    }
-    first.into_sorted()
-}
-
-impl Moved {
-    /// Of a session; none: nothing moved.
-    fn of(session: &Session) -> Option<Moved> {
-        let mut operations = settlement::of_session(session);
-        operations.sort_by_key(|(_, ours)| ours.operation);
-        let payable = session.ended().map_or(0, |ended| ended.payable.minor);
-        (!operations.is_empty()).then(|| Moved { payable, net: settlement::kept(&session.payment), operations })
     }
 }
 

@@ -7,18 +7,20 @@ use super::paging::{First, Page, Paged};
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
 use crate::actors::directory::Directory;
-use crate::actors::shard_actor::Look;
+use crate::actors::reply_table::Asker;
+use crate::actors::shard_actor::{Look, ShardActor};
 use crate::billing::BillingError;
 use crate::journal::{Archive, ById, Failure};
 use crate::limits::LIST_PARTITIONS_AT_ONCE;
 use crate::node::archiver::{self, Unread};
-use crate::node::partition::Partition;
+use crate::node::query::{self, Ask, Part, Rows};
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
+use actix::Addr;
 use std::ops::RangeBounds;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Read access to shards and archive.
 pub struct Views {
@@ -72,7 +74,7 @@ pub enum Unanswered {
 /// Answers that were received.
 #[derive(Debug)]
 pub struct Heard<T> {
-    /// The answers, in the order in which they came.
+    /// The answers, in the order of the sources.
     pub answers: Vec<T>,
     /// The kind of source, in the plural.
     pub whom: &'static str,
@@ -129,66 +131,72 @@ impl Views {
         }
     }
 
-    /// Sends the same request to every shard.
-    pub(crate) fn ask<T: Send + 'static>(&self, question: impl Fn(&Shard) -> T + Clone + Send + 'static) -> Heard<T> {
+    /// Sends the same question to every shard.
+    pub(super) fn ask<Q: Ask>(&self, question: Q) -> Heard<Q::Answer> {
         match &self.shards {
             Shards::Running(directory) => {
-                Heard { answers: ask_these(directory, .., self.timeout, question), ..unheard(directory) }
+                Heard { answers: ask_these(directory, .., self.timeout, &question), ..unheard(directory) }
             }
             Shards::Opened(shards) => {
                 let shards = shards.lock().unwrap_or_else(PoisonError::into_inner);
-                Heard { answers: shards.iter().map(question).collect(), whom: SHARDS, of: shards.len() }
+                let answers = shards.iter().map(|shard| question.answer(shard)).collect();
+                Heard { answers, whom: SHARDS, of: shards.len() }
             }
         }
+    }
+
+    /// Whether each shard answers: how many do, and how many there are.
+    pub fn awake(&self) -> Heard<()> {
+        self.ask(query::Alive)
     }
 
     /// The first of a list behind a place, from every shard: at most one item more than the page has, in order. Shards look
     /// through a few partitions at a time and do other work in between.
-    pub(super) fn first<K: Ord + Clone + Send + 'static, T: Send + 'static>(
+    pub(super) fn first<K, T, Q>(
         &self,
         page: &Page<K>,
-        question: impl Fn(&[Partition], &Page<K>) -> Vec<(K, T)> + Clone + Send + 'static,
-    ) -> Result<Vec<(K, T)>, Unanswered> {
+        question: impl Fn(Part<K>) -> Q,
+    ) -> Result<Vec<(K, T)>, Unanswered>
+    where
+        K: Ord + Clone,
+        Q: Ask<Answer = Rows<K, T>>,
+    {
         let mut first = First::behind(page.after.clone(), page.limit);
-        let (mut done, mut all) = (0, usize::MAX);
-        while done < all {
-            let (question, page) = (question.clone(), page.clone());
-            let found = self.ask(move |shard| {
-                let (from, all) = (done.min(shard.partitions().len()), shard.partitions().len());
-                let until = done.saturating_add(LIST_PARTITIONS_AT_ONCE).min(all);
-                (all, question(&shard.partitions()[from..until], &page))
-            });
+        let (mut from, mut all) = (0, usize::MAX);
+        while from < all {
+            let found = self.ask(question(Part { page: page.clone(), from }));
             all = 0;
-            for (partitions, rows) in found.whole()? {
+            for Rows { partitions, rows } in found.whole()? {
                 all = all.max(partitions);
                 rows.into_iter().for_each(|(key, row)| first.offer(key, row));
             }
-            done = done.saturating_add(LIST_PARTITIONS_AT_ONCE);
+            from = from.saturating_add(LIST_PARTITIONS_AT_ONCE);
         }
         Ok(first.into_sorted())
     }
 
-    /// A page of a list of what shards have.
-    pub(super) fn page_of<K: Ord + Clone + Send + 'static, T: Send + 'static>(
+    /// A page of a list of what shards have, each item as a row.
+    pub(super) fn page_of<K, T, Q, R>(
         &self,
         page: &Page<K>,
-        question: impl Fn(&[Partition], &Page<K>) -> Vec<(K, T)> + Clone + Send + 'static,
-    ) -> Result<Paged<K, T>, Unanswered> {
-        Ok(Paged::cut(self.first(page, question)?, page.limit, None))
+        question: impl Fn(Part<K>) -> Q,
+        row: impl Fn(T) -> R,
+    ) -> Result<Paged<K, R>, Unanswered>
+    where
+        K: Ord + Clone,
+        Q: Ask<Answer = Rows<K, T>>,
+    {
+        let rows = self.first(page, question)?.into_iter().map(|(key, item)| (key, row(item)));
+        Ok(Paged::cut(rows.collect(), page.limit, None))
     }
 
     /// Asks the shard that runs a partition.
-    pub(super) fn ask_home<T: Send + 'static>(
-        &self,
-        partition: PartitionId,
-        question: impl Fn(&Shard) -> T + Clone + Send + 'static,
-    ) -> Heard<T> {
+    pub(super) fn ask_home<Q: Ask>(&self, partition: PartitionId, question: Q) -> Heard<Q::Answer> {
         let Shards::Running(directory) = &self.shards else { return self.ask(question) };
-        let node_config = directory.node_config();
-        let home =
-            (partition.0 < node_config.partitions).then(|| usize::from(Shard::of(partition, node_config.shards)));
-        let Some(home) = home else { return Heard { answers: Vec::new(), whom: SHARDS, of: 0 } };
-        Heard { answers: ask_these(directory, home..=home, self.timeout, question), whom: SHARDS, of: 1 }
+        let Some(home) = directory.node_config().shard_of(partition).map(usize::from) else {
+            return Heard { answers: Vec::new(), whom: SHARDS, of: 0 };
+        };
+        Heard { answers: ask_these(directory, home..=home, self.timeout, &question), whom: SHARDS, of: 1 }
     }
 
     /// An archived session.
@@ -261,11 +269,8 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 const SHARDS: &str = "shards";
 
-/// Sends the same request to every shard, all at the same time.
-pub fn ask_all<T: Send + 'static>(
-    directory: &Directory,
-    question: impl Fn(&Shard) -> T + Clone + Send + 'static,
-) -> Heard<T> {
+/// Sends the same question to every shard, all at the same time.
+pub fn ask_all<Q: Ask>(directory: &Directory, question: &Q) -> Heard<Q::Answer> {
     Heard { answers: ask_these(directory, .., TIMEOUT, question), ..unheard(directory) }
 }
 
@@ -274,29 +279,22 @@ fn unheard<T>(directory: &Directory) -> Heard<T> {
     Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
 }
 
-/// A shard with a full mailbox has not received the request, and counts as one without an answer.
-fn ask_these<T: Send + 'static>(
+/// A shard with a full mailbox has not received the question, and counts as one without an answer.
+fn ask_these<Q: Ask>(
     directory: &Directory,
     which: impl RangeBounds<usize>,
     timeout: Duration,
-    question: impl Fn(&Shard) -> T + Clone + Send + 'static,
-) -> Vec<T> {
-    let (answers, answered) = mpsc::channel();
-    for (_, shard) in directory.shards().iter().enumerate().filter(|(place, _)| which.contains(place)) {
-        let (answers, question) = (answers.clone(), question.clone());
-        let look = Look(Box::new(move |shard| {
-            let _ = answers.send(question(shard));
-        }));
-        let _ = shard.try_send(look);
-    }
-    drop(answers);
-    gather(&answered, timeout)
-}
-
-/// Collects answers until all sources have answered, or the time is over.
-pub(super) fn gather<T>(answered: &mpsc::Receiver<T>, timeout: Duration) -> Vec<T> {
-    let until = Instant::now() + timeout;
-    std::iter::from_fn(|| answered.recv_timeout(until.saturating_duration_since(Instant::now())).ok()).collect()
+    question: &Q,
+) -> Vec<Q::Answer> {
+    let shards = directory.shards().iter().enumerate().filter(|(place, _)| which.contains(place));
+    let ask = |shard: &Addr<ShardActor>| -> Option<Asker<query::Answer>> {
+        let asker = directory.replies().asker(timeout).ok()?;
+        shard.try_send(Look(question.clone().into(), asker.to())).ok()?;
+        Some(asker)
+    };
+    // All are asked before the first answer is waited for.
+    let asked: Vec<_> = shards.filter_map(|(_, shard)| ask(shard)).collect();
+    asked.into_iter().filter_map(|asker| asker.wait().ok().and_then(Q::of)).collect()
 }
 
 #[cfg(test)]

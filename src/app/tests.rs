@@ -1,17 +1,22 @@
 //! Tests of a running gate without a network: in-process load, snapshots, backups.
 
 use super::{Data, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
-use crate::actors::shard_actor::Look;
+use crate::actors::shard_actor::ShardActor;
 use crate::actors::snapshot_scheduler::Backup;
+use crate::actors::turn::{Attach, ChargerOutlet};
 use crate::api::{self, Filter, Page, Request, SessionRow, Views};
 use crate::app::Figures;
 use crate::host::SystemClock;
 use crate::journal::{self, Layout, backup};
+use crate::message::{Channel, Code, ToCharger};
+use crate::node::ConnectionId;
+use crate::node::driver::ReadBatch;
 use crate::node::shard::Shard;
 use crate::tariff::Tariff;
 use crate::units::{SessionId, Timestamp};
+use actix::Addr;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 const TARIFF: &str = r#"{
@@ -145,6 +150,30 @@ fn a_backup_is_taken_beside_running_chargers_and_makes_the_same_gate_again() {
     again.stop();
 }
 
+/// A connection whose shard hangs when it lets it read on.
+struct Hanging(Mutex<mpsc::Receiver<()>>);
+
+impl ChargerOutlet for Hanging {
+    fn send(&self, _: Channel, _: &ToCharger) {}
+
+    fn resume(&self) {
+        let _ = self.0.lock().unwrap().recv();
+    }
+
+    fn close(&self, _: Channel, _: Code) {}
+}
+
+/// Hangs a shard until what is returned is dropped.
+fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
+    let (go_on, blocked) = mpsc::channel();
+    let connection = ConnectionId(u64::MAX);
+    let outlet = Arc::new(Hanging(Mutex::new(blocked)));
+    assert!(shard.try_send(Attach { connection, outlet }).is_ok());
+    let nothing = ReadBatch { connection, arrived: Instant::now(), messages: Vec::new().into_iter() };
+    assert!(shard.try_send(nothing).is_ok());
+    go_on
+}
+
 /// What a shard has that does not answer is not known. That is never the same as that it is not there, nor a shorter list.
 #[test]
 fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
@@ -158,11 +187,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);
     let [silent, awake] = [0, 1].map(|shard| rows.iter().find(|row| shard_of(row) == shard).unwrap().id.clone());
 
-    let (go_on, blocked) = mpsc::channel::<()>();
-    let look = Look(Box::new(move |_| {
-        let _ = blocked.recv();
-    }));
-    assert!(gate.directory().shards()[0].try_send(look).is_ok());
+    let go_on = hang(&gate.directory().shards()[0]);
     let views = patiently().with_patience(Duration::from_millis(50));
     let get = |path: &str| api::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);

@@ -28,8 +28,9 @@ use super::output::Output;
 #[cfg(test)]
 use super::planted::{self, Bug};
 use super::ports::Ports;
+use super::query::Query;
 use super::reference::ChargerRef;
-use super::reply::Reply;
+use super::reply::{Reply, ReplyTo};
 use super::shard::{LOOK_AHEAD, Shard};
 use super::snapshot::Sweep;
 use crate::journal::{Batch, Busy, Position, Sequence};
@@ -170,6 +171,11 @@ impl Driver {
     pub fn input<P: Ports>(&mut self, input: Input, now: Now, ports: &mut P) {
         self.take(input, now);
         self.pump(now, ports);
+    }
+
+    /// An operator asks: the answer is what the shard knows by now, durable or not.
+    pub fn ask<P: Ports>(&self, query: &Query, to: ReplyTo, ports: &mut P) {
+        ports.reply(to, Reply::Answer(query.answer(&self.shard)));
     }
 
     /// A batch of records is durable.

@@ -38,6 +38,7 @@ pub mod ports;
 pub mod processor;
 mod processor_connections;
 mod processor_registry;
+pub mod query;
 pub mod reference;
 pub mod replay;
 pub mod reply;

@@ -3,6 +3,7 @@
 //! An asker is a number, not a function: a request and its reply are plain values, wherever the asker is.
 
 use super::processor::{ProcessorFigures, Tested};
+use super::query::Answer;
 use crate::account;
 use crate::billing::reconciliation::register::Refusal;
 use crate::payment;
@@ -35,6 +36,8 @@ pub enum Reply {
     Settlement(Option<Refusal>),
     /// A processor's figures.
     Processor(Box<ProcessorFigures>),
+    /// The answer of a shard to a question.
+    Answer(Answer),
     /// A processor was tested.
     Tested(Tested),
 }
@@ -62,6 +65,7 @@ expected! {
     Ordered(Ordered);
     Settlement(Option<Refusal>);
     Processor(ProcessorFigures), *;
+    Answer(Answer);
     Tested(Tested);
 }
 

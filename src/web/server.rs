@@ -406,7 +406,7 @@ fn refusal(refused: &Refused) -> Response {
 /// Ready when every shard answers: recovery is over by then.
 fn readiness(shared: &Shared) -> Result<Answer, Refused> {
     let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
-    let heard = views.ask(|_| ());
+    let heard = views.awake();
     let (answered, expected) = (heard.answers.len(), heard.of);
     match answered == expected && expected > 0 {
         true => Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n"))),

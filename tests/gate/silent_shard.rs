@@ -1,12 +1,17 @@
 //! A gate with a hanging shard, inspected from outside.
 
+use actix::Addr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
-use wattstile::actors::shard_actor::Look;
+use wattstile::actors::shard_actor::ShardActor;
+use wattstile::actors::turn::{Attach, ChargerOutlet};
 use wattstile::api::Views;
 use wattstile::app::demo::{Demo, DemoSettings};
+use wattstile::message::{Channel, Code, ToCharger};
+use wattstile::node::ConnectionId;
+use wattstile::node::driver::ReadBatch;
 use wattstile::web::{Console, Listening};
 
 /// Far more than it takes; reached only when nothing happens any more.
@@ -23,6 +28,30 @@ fn plain(address: std::net::SocketAddr, path: &str) -> (u16, String) {
     (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
 }
 
+/// A connection whose shard hangs when it lets it read on.
+struct Hanging(Mutex<mpsc::Receiver<()>>);
+
+impl ChargerOutlet for Hanging {
+    fn send(&self, _: Channel, _: &ToCharger) {}
+
+    fn resume(&self) {
+        let _ = self.0.lock().unwrap().recv();
+    }
+
+    fn close(&self, _: Channel, _: Code) {}
+}
+
+/// Hangs a shard until what is returned is dropped.
+fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
+    let (go_on, blocked) = mpsc::channel();
+    let connection = ConnectionId(u64::MAX);
+    let outlet = Arc::new(Hanging(Mutex::new(blocked)));
+    assert!(shard.try_send(Attach { connection, outlet }).is_ok());
+    let nothing = ReadBatch { connection, arrived: Instant::now(), messages: Vec::new().into_iter() };
+    assert!(shard.try_send(nothing).is_ok());
+    go_on
+}
+
 /// A shard that hangs: the gate reports it in time, and so do the verbs.
 #[test]
 fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
@@ -34,11 +63,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
         assert!(begun.elapsed() < TIMEOUT, "no sessions");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let (go_on, blocked) = mpsc::channel::<()>();
-    let hang = Look(Box::new(move |_| {
-        let _ = blocked.recv();
-    }));
-    assert!(demo.gate.directory().shards()[0].try_send(hang).is_ok());
+    let go_on = hang(&demo.gate.directory().shards()[0]);
 
     // A console that waits less long.
     demo.console.take().unwrap().stop();

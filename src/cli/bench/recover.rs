@@ -8,6 +8,7 @@ use crate::cli::{CliError, Exit, Output};
 use crate::host::SystemClock;
 use crate::host::{ProcessUsage, bytes_below};
 use crate::journal::{Layout, Progress};
+use crate::node::query::Alive;
 use crate::session::Policy;
 use crate::tariff::Tariff;
 use serde::{Deserialize, Serialize};
@@ -246,7 +247,7 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
         }),
     )?;
     let recovery_ms = millis(begun.elapsed());
-    ask_all(gate.directory(), |_| ()).whole().map_err(CliError::failed)?;
+    ask_all(gate.directory(), &Alive).whole().map_err(CliError::failed)?;
     let answering_ms = millis(begun.elapsed());
     let figures = Figures::gather(gate.directory()).map_err(CliError::failed)?;
     let snapshots_loaded_ms = *loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
