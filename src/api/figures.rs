@@ -76,10 +76,10 @@ impl Figures {
         Figures { books, ..Figures::default() }
     }
 
-    fn sum(parts: Vec<Box<ShardFigures>>) -> Figures {
+    fn sum(parts: impl IntoIterator<Item = Box<ShardFigures>>) -> Figures {
         let mut figures = Figures::default();
-        for part in &parts {
-            figures.add(part);
+        for part in parts {
+            figures.add(&part);
         }
         figures.books_imbalance_minor = figures.books.books.imbalance();
         figures.money = money(&figures.books);
