@@ -53,7 +53,8 @@ impl ArchiverActor {
     /// Tells shards what they are to be told; a full mailbox makes it wait.
     fn answer(&mut self) {
         let directory = &self.directory;
-        self.archiver.answer(|input| directory.post(input));
+        let post = |input| directory.post(input).map_err(|undelivered| undelivered.input);
+        self.archiver.answer(|input| directory.shard_of(input), post);
     }
 
     fn fail(&mut self, failure: &Failure) {

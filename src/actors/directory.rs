@@ -1,58 +1,101 @@
-//! Addresses of actors: shards by partition, processors by id.
+//! The routing table: where the shards and processors of this process are.
+//!
+//! Shards send to processors and processors to shards, so neither can be made with the address of the other: both find it
+//! here. The table is a value that is replaced as a whole, when a shard is opened or closed or a processor connects for the
+//! first time. Whatever else an actor needs is given to it when it is made.
 
-use super::archiver_actor::ArchiverActor;
 use super::reply_table::{Asker, ReplyTable};
 use super::shard_actor::{ShardActor, Take};
-use super::snapshot_scheduler::SnapshotScheduler;
 use crate::message::Code;
-use crate::node::input::Input;
+use crate::node::input::{Input, NotTaken, Undelivered};
 use crate::node::node_config::NodeConfig;
 use crate::node::processor::{Acknowledge, Dispatch, ProcessorActor, Reach};
 use crate::node::reply::{Expected, NodeNumber, Reply, ReplyTo};
-use crate::node::shard::Shard;
 use crate::payment::breaker::Breakers;
 use crate::payment::routing::Listed;
 use crate::payment::{CallbackId, Operation};
-use crate::units::{Clock, Now, PartitionId, ProcessorId};
+use crate::units::{Clock, Now, ProcessorId};
 use actix::Addr;
 use actix::prelude::SendError;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache, Guard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-/// Called when a settlement batch is complete.
-pub type OnBatch = Box<dyn Fn() + Send + Sync>;
+/// Where a shard is.
+#[derive(Clone, Default)]
+pub enum Place {
+    /// It is open in this process.
+    Here(Addr<ShardActor>),
+    /// It is not open. What is for it is refused until it is.
+    #[default]
+    NotOpen,
+}
 
-/// The addresses of a gate. Made first, filled while the gate starts.
+impl Place {
+    /// Its address, where it is open.
+    pub fn here(&self) -> Option<&Addr<ShardActor>> {
+        match self {
+            Place::Here(address) => Some(address),
+            Place::NotOpen => None,
+        }
+    }
+}
+
+/// Where everything is at one moment.
+#[derive(Clone, Default)]
+pub struct Places {
+    shards: Vec<Place>,
+    /// The actors in which the shards are opened, open or not: connections are attached to these.
+    actors: Vec<Addr<ShardActor>>,
+    processors: BTreeMap<ProcessorId, Addr<ProcessorActor>>,
+}
+
+impl Places {
+    /// The shards, in their order.
+    pub fn shards(&self) -> &[Place] {
+        &self.shards
+    }
+
+    /// The actor in which a shard is opened, open or not.
+    pub fn actor(&self, index: u16) -> Option<&Addr<ShardActor>> {
+        self.actors.get(usize::from(index))
+    }
+
+    /// The address of an open shard.
+    pub fn shard(&self, index: u16) -> Option<&Addr<ShardActor>> {
+        self.shards.get(usize::from(index)).and_then(Place::here)
+    }
+}
+
+/// The routing table, as a connection looks into it at each read: without a lock or a shared counter.
+pub type PlacesSeen = Cache<Arc<ArcSwap<Places>>, Arc<Places>>;
+
+/// The routing table of a process, and its askers.
 pub struct Directory {
     node_config: Arc<NodeConfig>,
-    shards: OnceLock<Vec<Addr<ShardActor>>>,
-    processors: ArcSwap<BTreeMap<ProcessorId, Addr<ProcessorActor>>>,
-    archiver: OnceLock<Addr<ArchiverActor>>,
-    on_batch: OnceLock<OnBatch>,
-    snapshot_scheduler: OnceLock<Addr<SnapshotScheduler>>,
+    places: Arc<ArcSwap<Places>>,
     clock: Arc<dyn Clock>,
     replies: Arc<ReplyTable>,
 }
 
-/// An order was not handed over: a mailbox or the table of askers is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotTaken;
+/// Why an order was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOrdered {
+    /// The shard did not get it.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    /// Too many requests wait for their replies.
+    #[error(transparent)]
+    TableFull(#[from] super::reply_table::TableFull),
+}
 
 impl Directory {
-    /// A directory without addresses.
+    /// A table in which no shard is open.
     pub fn new(node_config: Arc<NodeConfig>, clock: Arc<dyn Clock>) -> Directory {
-        Directory {
-            node_config,
-            shards: OnceLock::new(),
-            processors: ArcSwap::default(),
-            archiver: OnceLock::new(),
-            on_batch: OnceLock::new(),
-            snapshot_scheduler: OnceLock::new(),
-            clock,
-            replies: ReplyTable::new(NodeNumber::default()),
-        }
+        let shards = vec![Place::NotOpen; usize::from(node_config.shards)];
+        let places = Arc::new(ArcSwap::from_pointee(Places { shards, ..Places::default() }));
+        Directory { node_config, places, clock, replies: ReplyTable::new(NodeNumber::default()) }
     }
 
     /// The node's configuration and shared state.
@@ -65,74 +108,59 @@ impl Directory {
         &self.replies
     }
 
+    /// The table as it is now.
+    pub fn places(&self) -> Guard<Arc<Places>> {
+        self.places.load()
+    }
+
+    /// The table for one that looks into it often.
+    pub fn places_seen(&self) -> PlacesSeen {
+        Cache::new(Arc::clone(&self.places))
+    }
+
+    /// Enters the actors in which shards are opened, in the order of the shards.
+    pub(super) fn set_actors(&self, actors: &[Addr<ShardActor>]) {
+        self.places.rcu(|before| Places { actors: actors.to_vec(), ..Places::clone(before) });
+    }
+
+    /// Enters where a shard is from now on.
+    pub(super) fn set_place(&self, shard: u16, place: &Place) {
+        self.places.rcu(|before| {
+            let mut after = Places::clone(before);
+            if let Some(entry) = after.shards.get_mut(usize::from(shard)) {
+                entry.clone_from(place);
+            }
+            after
+        });
+    }
+
+    /// The addresses of the open shards, in the order of the shards.
+    pub fn shards(&self) -> Vec<Addr<ShardActor>> {
+        self.places().shards.iter().filter_map(Place::here).cloned().collect()
+    }
+
     /// Hands an order to its shard; the asker waits for its reply.
     ///
     /// # Errors
-    /// [`NotTaken`]: nothing was ordered.
+    /// [`NotOrdered`]: nothing was ordered; it can be ordered again.
     pub fn order<T: Expected>(
         &self,
         timeout: Duration,
         input: impl FnOnce(ReplyTo) -> Input,
-    ) -> Result<Asker<T>, NotTaken> {
-        let asker = self.replies.asker(timeout).map_err(|_| NotTaken)?;
-        self.post(input(asker.to())).map_err(|_| NotTaken)?;
+    ) -> Result<Asker<T>, NotOrdered> {
+        let asker = self.replies.asker(timeout)?;
+        self.post(input(asker.to())).map_err(|undelivered| undelivered.why)?;
         Ok(asker)
     }
 
-    /// Sets the addresses of the shards, in their order.
-    ///
-    /// # Panics
-    /// On a second call.
-    pub fn set_shards(&self, shards: Vec<Addr<ShardActor>>) {
-        assert!(self.shards.set(shards).is_ok(), "shards are started once");
-    }
-
-    /// The shards, in their order; empty while the gate starts.
-    pub fn shards(&self) -> &[Addr<ShardActor>] {
-        self.shards.get().map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// Sets the actor that archives closed sessions; once, before the shards.
-    pub fn set_archiver(&self, archiver: Addr<ArchiverActor>) {
-        let _ = self.archiver.set(archiver);
-    }
-
-    /// The actor that archives closed sessions; without one they stay in memory.
-    pub fn archiver(&self) -> Option<&Addr<ArchiverActor>> {
-        self.archiver.get()
-    }
-
-    /// Sets the snapshot scheduler; once, after the shards.
-    pub fn set_snapshot_scheduler(&self, snapshot_scheduler: Addr<SnapshotScheduler>) {
-        let _ = self.snapshot_scheduler.set(snapshot_scheduler);
-    }
-
-    /// The snapshot scheduler, which also takes backups.
-    pub fn snapshot_scheduler(&self) -> Option<&Addr<SnapshotScheduler>> {
-        self.snapshot_scheduler.get()
-    }
-
-    /// Sets the callback for complete settlement batches; once.
-    pub fn set_on_batch(&self, on_batch: OnBatch) {
-        let _ = self.on_batch.set(on_batch);
-    }
-
-    /// A settlement batch is whole.
-    pub fn batch_whole(&self) {
-        if let Some(on_batch) = self.on_batch.get() {
-            on_batch();
-        }
-    }
-
     /// Every processor that was ever connected.
-    pub fn processors(&self) -> Arc<BTreeMap<ProcessorId, Addr<ProcessorActor>>> {
-        self.processors.load_full()
+    pub fn processors(&self) -> BTreeMap<ProcessorId, Addr<ProcessorActor>> {
+        self.places().processors.clone()
     }
 
-    /// The shard of a text id.
-    pub fn shard_of_id(&self, id: &str) -> Option<&Addr<ShardActor>> {
-        let partition = PartitionId::of(id, self.node_config.partitions);
-        self.shards().get(usize::from(Shard::of(partition, self.node_config.shards)))
+    /// The address of a processor that was ever connected.
+    pub fn processor_named(&self, id: &ProcessorId) -> Option<Addr<ProcessorActor>> {
+        self.places().processors.get(id).cloned()
     }
 
     /// The shard that an input is for; `None` when it names a partition that does not exist.
@@ -140,42 +168,46 @@ impl Directory {
         self.node_config.shard_of(input.partition(self.node_config.partitions))
     }
 
-    /// Passes an input to its shard; returns it when the mailbox is full, or when no shard has that partition.
-    pub fn post(&self, input: Input) -> Result<(), Input> {
-        let Some(address) = self.shard_of(&input).and_then(|shard| self.shards().get(usize::from(shard))) else {
-            return Err(input);
-        };
+    /// Passes an input to its shard.
+    ///
+    /// # Errors
+    /// [`Undelivered`]: the input, unchanged, and why its shard did not get it.
+    pub fn post(&self, input: Input) -> Result<(), Undelivered> {
+        let Some(shard) = self.shard_of(&input) else { return Err(Undelivered { input, why: NotTaken::NoShard }) };
+        let places = self.places();
+        let Some(address) = places.shard(shard) else { return Err(Undelivered { input, why: NotTaken::NotHere }) };
         address.try_send(Take(input)).map_err(|error| match error {
-            SendError::Full(Take(input)) | SendError::Closed(Take(input)) => input,
+            SendError::Full(Take(input)) => Undelivered { input, why: NotTaken::Busy },
+            SendError::Closed(Take(input)) => Undelivered { input, why: NotTaken::NotHere },
         })
     }
 
     /// Passes an operation to its processor. `false`: no connection can take it, and nothing was sent.
     pub fn dispatch(&self, operation: Operation) -> bool {
-        let processors = self.processors.load();
-        let Some(address) = processors.get(&operation.processor) else { return false };
+        let places = self.places();
+        let Some(address) = places.processors.get(&operation.processor) else { return false };
         address.try_send(Dispatch(operation)).is_ok()
     }
 
     /// Confirms to a processor that its message is processed. When that is lost, the processor repeats the message.
     pub fn acknowledge(&self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
-        if let Some(address) = self.processors.load().get(processor) {
+        if let Some(address) = self.places().processors.get(processor) {
             let _ = address.try_send(Acknowledge { callback, refused });
         }
     }
 
     /// The actor of a processor, started by `start` when it is not there yet.
     pub fn processor(&self, id: &ProcessorId, start: impl Fn() -> Addr<ProcessorActor>) -> Addr<ProcessorActor> {
-        if let Some(address) = self.processors.load().get(id) {
-            return address.clone();
+        if let Some(address) = self.processor_named(id) {
+            return address;
         }
         let started = start();
-        self.processors.rcu(|before| {
-            let mut after = BTreeMap::clone(before);
-            after.entry(id.clone()).or_insert_with(|| started.clone());
+        self.places.rcu(|before| {
+            let mut after = Places::clone(before);
+            after.processors.entry(id.clone()).or_insert_with(|| started.clone());
             after
         });
-        self.processors.load().get(id).cloned().unwrap_or(started)
+        self.processor_named(id).unwrap_or(started)
     }
 }
 
@@ -189,12 +221,12 @@ impl Reach for Directory {
         (self.node_config.random)()
     }
 
-    fn reaches(&self, input: &Input) -> bool {
-        self.shard_of(input).is_some()
+    fn shard_of(&self, input: &Input) -> Option<u16> {
+        Directory::shard_of(self, input)
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {
-        Directory::post(self, input)
+        Directory::post(self, input).map_err(|undelivered| undelivered.input)
     }
 
     fn reply(&self, to: ReplyTo, reply: Reply) {

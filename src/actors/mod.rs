@@ -15,6 +15,7 @@
 pub mod archiver_actor;
 pub mod directory;
 pub mod hosted_actors;
+pub mod hosting;
 pub mod processor_actor;
 pub mod reply_table;
 pub mod shard_actor;

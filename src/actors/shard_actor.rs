@@ -1,6 +1,7 @@
 //! The actix actor around a [`Driver`]: one per core, alone on its thread.
 //!
-//! It carries batches from connections, answers from processors, committed records from the journal's writer and ticks of the
+//! A shard is opened in it and closed as a whole ([`super::hosting`]); the actor stays, so that nothing is lost that was sent to
+//! it before its sender knew. It carries batches from connections, answers from processors, committed records from the journal's writer and ticks of the
 //! clock into the driver, and what the driver hands out to connections, processors, other shards and the archive. It decides
 //! nothing.
 
@@ -11,7 +12,7 @@ use super::turn::{Attach, ChargerOutlet, Detach};
 use super::writer::{Append, JournalWriter};
 use crate::journal::{Batch, Sequence};
 use crate::limits;
-use crate::message::{Code, ToCharger};
+use crate::message::{Channel, Code, ToCharger};
 use crate::metrics::{Durations, MAILBOX_DEPTH};
 use crate::node::archiver::ToArchive;
 use crate::node::driver::{Driver, ReadBatch, TICK};
@@ -20,7 +21,6 @@ use crate::node::log_figures::LogFigures;
 use crate::node::ports::Ports;
 use crate::node::query::Query;
 use crate::node::reply::{Reply, ReplyTo};
-use crate::node::shard::Shard;
 use crate::node::snapshot::Taken;
 use crate::node::{ConnectionId, Link};
 use crate::payment::{CallbackId, Operation};
@@ -28,14 +28,21 @@ use crate::units::{Clock, PartitionId, ProcessorId};
 use actix::prelude::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, StreamHandler};
 use hashbrown::HashMap;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::TrySendError;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// A shard on its thread.
+/// The place of a shard, on a thread of its own.
 pub struct ShardActor {
-    driver: Driver,
+    /// The shard, while it is open.
+    driver: Option<Box<Driver>>,
+    /// Who gets the shard when it has settled, and until when that is waited for.
+    closing: Option<Close>,
+    /// What came for the shard while it was not open, from senders that did not know yet.
+    late: VecDeque<Input>,
     outputs: OutputDispatcher,
     clock: Arc<dyn Clock>,
     returning: Option<mpsc::Receiver<Batch>>,
@@ -58,7 +65,14 @@ pub struct ShardActorParts {
     pub log: Arc<LogFigures>,
     /// How long readings took from their arrival until they were durable.
     pub ticks: Arc<Durations>,
+    /// The archive, if there is one.
+    pub archiver: Option<Addr<ArchiverActor>>,
+    /// Called when a settlement batch is complete.
+    pub on_batch: OnBatch,
 }
+
+/// Called when a settlement batch is complete.
+pub type OnBatch = Arc<dyn Fn() + Send + Sync>;
 
 /// Where a driver's outputs go.
 struct OutputDispatcher {
@@ -68,6 +82,8 @@ struct OutputDispatcher {
     connections: HashMap<ConnectionId, Arc<dyn ChargerOutlet>>,
     log: Arc<LogFigures>,
     ticks: Arc<Durations>,
+    archiver: Option<Addr<ArchiverActor>>,
+    on_batch: OnBatch,
     /// Who gets the snapshots that are being taken.
     keepers: Vec<(PartitionId, Addr<SnapshotScheduler>)>,
 }
@@ -107,6 +123,25 @@ impl Message for Look {
     type Result = ();
 }
 
+/// Open this shard.
+pub struct Open(pub Box<Driver>);
+
+impl Message for Open {
+    type Result = ();
+}
+
+/// Close the shard: it takes nothing more, and its state goes back when everything that it decided is durable and has left.
+pub struct Close {
+    /// Receives the shard. Dropped: it was not closed in time, or was not open.
+    pub closed: std::sync::mpsc::SyncSender<Box<Driver>>,
+    /// When it opens again instead.
+    pub until: Instant,
+}
+
+impl Message for Close {
+    type Result = ();
+}
+
 /// Stop: makes decided facts durable and lets their outputs leave. Returns whether nothing is left; to be repeated if
 /// not.
 pub struct Drain(pub std::sync::mpsc::Sender<bool>);
@@ -116,14 +151,26 @@ impl Message for Drain {
 }
 
 impl ShardActor {
-    /// The actor of a shard.
-    pub fn new(shard: Shard, parts: ShardActorParts) -> ShardActor {
-        let ShardActorParts { directory, clock, writer, log, ticks } = parts;
+    /// An actor in which no shard is open.
+    pub fn new(parts: ShardActorParts) -> ShardActor {
+        let ShardActorParts { directory, clock, writer, log, ticks, archiver, on_batch } = parts;
         let (committed, returning) = mpsc::channel(limits::BATCHES_IN_FLIGHT_MAX);
         let (connections, keepers) = (HashMap::new(), Vec::new());
         ShardActor {
-            driver: Driver::new(shard),
-            outputs: OutputDispatcher { directory, writer, committed, connections, log, ticks, keepers },
+            driver: None,
+            closing: None,
+            late: VecDeque::new(),
+            outputs: OutputDispatcher {
+                directory,
+                writer,
+                committed,
+                connections,
+                log,
+                ticks,
+                archiver,
+                on_batch,
+                keepers,
+            },
             clock,
             returning: Some(returning),
             goes_on: false,
@@ -134,15 +181,59 @@ impl ShardActor {
 
     /// Reports how much waits for the journal.
     fn report_depth(&mut self) {
-        let waiting = u32::try_from(self.driver.waiting()).unwrap_or(u32::MAX);
+        let waiting = self.driver.as_ref().map_or(0, |driver| driver.waiting());
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
         self.depth.increment(f64::from(waiting) - f64::from(self.reported));
         self.reported = waiting;
     }
 }
 
-impl OutputDispatcher {
-    fn archiver(&self) -> Option<&Addr<ArchiverActor>> {
-        self.directory.archiver()
+impl ShardActor {
+    /// The shard, while it takes anything.
+    fn open(&mut self) -> Option<(&mut Driver, &mut OutputDispatcher)> {
+        match (&mut self.driver, &self.closing) {
+            (Some(driver), None) => Some((driver, &mut self.outputs)),
+            _ => None,
+        }
+    }
+
+    /// Goes on with closing: hands the shard over when it has settled.
+    fn close(&mut self) {
+        let Some(Close { closed, until }) = self.closing.take() else { return };
+        let Some(mut driver) = self.driver.take() else { return };
+        if driver.settle(self.clock.now(), &mut self.outputs) {
+            driver.close(Code::Draining, &mut self.outputs);
+            match closed.try_send(driver) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => driver = back,
+            }
+        }
+        self.driver = Some(driver);
+        if Instant::now() < until {
+            self.closing = Some(Close { closed, until });
+        } else {
+            self.take_late();
+        }
+    }
+
+    /// Takes what came while the shard was not open.
+    fn take_late(&mut self) {
+        while let Some(input) = self.late.pop_front() {
+            if let Some(driver) = &mut self.driver {
+                driver.input(input, self.clock.now(), &mut self.outputs);
+            }
+        }
+    }
+
+    /// Sends the chargers of a batch away: they come back, and repeat what is not acknowledged.
+    fn send_away(&mut self, batch: ReadBatch) {
+        let mut channels: Vec<Channel> = batch.messages.map(|received| received.channel).collect();
+        channels.sort_unstable();
+        channels.dedup();
+        for channel in channels {
+            self.outputs.close(Link { connection: batch.connection, channel }, Code::Overloaded);
+        }
+        self.outputs.read_on(batch.connection);
     }
 }
 
@@ -190,7 +281,7 @@ impl Ports for OutputDispatcher {
     }
 
     fn post(&mut self, input: Input) -> Result<(), Input> {
-        self.directory.post(input)
+        self.directory.post(input).map_err(|undelivered| undelivered.input)
     }
 
     fn reply(&mut self, to: ReplyTo, reply: Reply) {
@@ -198,16 +289,16 @@ impl Ports for OutputDispatcher {
     }
 
     fn has_archive(&self) -> bool {
-        self.archiver().is_some()
+        self.archiver.is_some()
     }
 
     fn archive(&mut self, wanted: ToArchive) -> bool {
         let full = |archiver: &Addr<ArchiverActor>| matches!(archiver.try_send(wanted), Err(SendError::Full(_)));
-        !self.archiver().is_some_and(full)
+        !self.archiver.as_ref().is_some_and(full)
     }
 
     fn batch_whole(&mut self) {
-        self.directory.batch_whole();
+        (self.on_batch)();
     }
 
     fn snapshot(&mut self, partition: PartitionId, taken: Option<Taken>) {
@@ -231,16 +322,22 @@ impl Actor for ShardActor {
         let returning = self.returning.take().expect("a shard starts once");
         context.add_stream(ReceiverStream::new(returning));
         context.run_interval(TICK, |actor, _| {
-            actor.driver.tick(actor.clock.now(), &mut actor.outputs);
+            let now = actor.clock.now();
+            if let Some((driver, outputs)) = actor.open() {
+                driver.tick(now, outputs);
+            }
+            actor.close();
             actor.report_depth();
         });
-        self.driver.resume(self.clock.now(), &mut self.outputs);
     }
 }
 
 impl StreamHandler<Batch> for ShardActor {
     fn handle(&mut self, batch: Batch, _: &mut Context<ShardActor>) {
-        self.driver.committed(batch, self.clock.now(), &mut self.outputs);
+        if let Some(driver) = &mut self.driver {
+            driver.committed(batch, self.clock.now(), &mut self.outputs);
+        }
+        self.close();
     }
 }
 
@@ -250,7 +347,13 @@ impl Handler<TakeSnapshot> for ShardActor {
     fn handle(&mut self, wanted: TakeSnapshot, context: &mut Context<ShardActor>) {
         let TakeSnapshot { partition, unless, reply } = wanted;
         self.outputs.keepers.push((partition, reply));
-        let begun = self.driver.begin_snapshot(partition, unless, &mut self.outputs);
+        let begun = match self.open() {
+            Some((driver, outputs)) => driver.begin_snapshot(partition, unless, outputs),
+            None => {
+                self.outputs.snapshot(partition, None);
+                false
+            }
+        };
         if begun && !self.goes_on {
             self.goes_on = true;
             context.notify(GoOn);
@@ -262,7 +365,7 @@ impl Handler<GoOn> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, _: GoOn, context: &mut Context<ShardActor>) {
-        let after = self.driver.go_on(&mut self.outputs);
+        let after = self.driver.as_mut().and_then(|driver| driver.go_on(&mut self.outputs));
         self.goes_on = after.is_some();
         match after {
             None => {}
@@ -284,7 +387,9 @@ impl Handler<Detach> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Detach(connection): Detach, _: &mut Context<ShardActor>) {
-        self.driver.disconnected(connection);
+        if let Some(driver) = &mut self.driver {
+            driver.disconnected(connection);
+        }
         self.outputs.connections.remove(&connection);
     }
 }
@@ -293,7 +398,11 @@ impl Handler<ReadBatch> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, batch: ReadBatch, _: &mut Context<ShardActor>) {
-        self.driver.read(batch, self.clock.now(), &mut self.outputs);
+        let now = self.clock.now();
+        match self.open() {
+            Some((driver, outputs)) => driver.read(batch, now, outputs),
+            None => self.send_away(batch),
+        }
     }
 }
 
@@ -301,7 +410,33 @@ impl Handler<Take> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Take(input): Take, _: &mut Context<ShardActor>) {
-        self.driver.input(input, self.clock.now(), &mut self.outputs);
+        let now = self.clock.now();
+        match self.open() {
+            Some((driver, outputs)) => driver.input(input, now, outputs),
+            None => self.late.push_back(input),
+        }
+    }
+}
+
+impl Handler<Open> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, Open(driver): Open, _: &mut Context<ShardActor>) {
+        debug_assert!(self.driver.is_none(), "a shard is opened where none is open");
+        let driver = self.driver.insert(driver);
+        driver.resume(self.clock.now(), &mut self.outputs);
+        self.take_late();
+    }
+}
+
+impl Handler<Close> for ShardActor {
+    type Result = ();
+
+    fn handle(&mut self, close: Close, _: &mut Context<ShardActor>) {
+        if self.closing.is_none() {
+            self.closing = Some(close);
+            self.close();
+        }
     }
 }
 
@@ -310,7 +445,9 @@ impl Handler<Drain> for ShardActor {
 
     fn handle(&mut self, Drain(done): Drain, _: &mut Context<ShardActor>) {
         // A receiver that has timed out asks again.
-        let _ = done.send(self.driver.drain(self.clock.now(), &mut self.outputs));
+        let now = self.clock.now();
+        let is_idle = self.driver.as_mut().is_none_or(|driver| driver.drain(now, &mut self.outputs));
+        let _ = done.send(is_idle);
     }
 }
 
@@ -318,6 +455,9 @@ impl Handler<Look> for ShardActor {
     type Result = ();
 
     fn handle(&mut self, Look(query, to): Look, _: &mut Context<ShardActor>) {
-        self.driver.ask(&query, to, &mut self.outputs);
+        // An asker of a shard that is not open gets no answer.
+        if let Some(driver) = &self.driver {
+            driver.ask(&query, to, &mut self.outputs);
+        }
     }
 }

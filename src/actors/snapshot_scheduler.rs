@@ -103,7 +103,8 @@ impl Doing for Errands<'_> {
 
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
         let shard = Shard::of(partition, self.directory.node_config().shards);
-        let Some(shard) = self.directory.shards().get(usize::from(shard)) else { return Asked::Busy };
+        let places = self.directory.places();
+        let Some(shard) = places.shard(shard) else { return Asked::NotHere };
         match shard.try_send(TakeSnapshot { partition, unless, reply: self.snapshot_scheduler.clone() }) {
             Ok(()) => Asked::Taken,
             Err(SendError::Full(_)) => Asked::Busy,
@@ -172,7 +173,7 @@ impl Actor for SnapshotScheduler {
     type Context = Context<SnapshotScheduler>;
 
     fn started(&mut self, context: &mut Context<SnapshotScheduler>) {
-        context.set_mailbox_capacity(limits::KEEPER_MAILBOX.max(self.directory.shards().len()));
+        context.set_mailbox_capacity(limits::KEEPER_MAILBOX.max(usize::from(self.directory.node_config().shards)));
         context.run_interval(LOOK, |snapshot_scheduler, context| {
             let (schedule, mut errands) = snapshot_scheduler.parts(context);
             schedule.go_on(Instant::now(), &mut errands);

@@ -183,7 +183,7 @@ pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
         ["holds", id, "release"] => money::release(views, directory, id, &parse(body)?),
         ["processors", id, "drain"] => money::drain(views, directory, id, &parse(body)?),
         ["processors", id, "test"] => money::test(directory, id),
-        ["backup"] => back_up(directory, parse(body)?),
+        ["backup"] => back_up(views, parse(body)?),
         _ => Err(Refused::not_found("there is nothing that could be ordered")),
     }
 }
@@ -389,11 +389,11 @@ fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused
 }
 
 /// Has a backup taken beside everything else, and waits for it.
-fn back_up(directory: &Directory, BackUp { to }: BackUp) -> Result<Value, Refused> {
+fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
     if !to.is_absolute() {
         return Err(Refused::usage(format!("{}: wanted a whole path", to.display())));
     }
-    let snapshot_scheduler = directory.snapshot_scheduler().ok_or_else(Refused::busy)?;
+    let snapshot_scheduler = views.snapshot_scheduler().ok_or_else(Refused::busy)?;
     let (reply, taken) = mpsc::channel();
     snapshot_scheduler.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
     match taken.recv_timeout(BACKUP_PATIENCE) {

@@ -9,6 +9,7 @@ use crate::accounting::pages;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
 use crate::actors::shard_actor::{Look, ShardActor};
+use crate::actors::snapshot_scheduler::SnapshotScheduler;
 use crate::billing::BillingError;
 use crate::journal::{Archive, ById, Failure};
 use crate::limits::LIST_PARTITIONS_AT_ONCE;
@@ -27,6 +28,7 @@ pub struct Views {
     shards: Shards,
     archive: Option<Arc<Archive>>,
     timeout: Duration,
+    snapshot_scheduler: Option<Addr<SnapshotScheduler>>,
 }
 
 enum Shards {
@@ -110,17 +112,27 @@ impl<T> Heard<Option<T>> {
 impl Views {
     /// Views of a running gate.
     pub fn running(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Running(directory), archive, timeout: TIMEOUT }
+        Views { shards: Shards::Running(directory), archive, timeout: TIMEOUT, snapshot_scheduler: None }
     }
 
     /// Views of shards that were rebuilt from a data directory and run nothing.
     pub fn opened(shards: Vec<Shard>, archive: Option<Arc<Archive>>) -> Views {
-        Views { shards: Shards::Opened(Mutex::new(shards)), archive, timeout: TIMEOUT }
+        Views { shards: Shards::Opened(Mutex::new(shards)), archive, timeout: TIMEOUT, snapshot_scheduler: None }
     }
 
     /// The same, with another time-out than [`TIMEOUT`].
     pub fn with_patience(self, timeout: Duration) -> Views {
         Views { timeout, ..self }
+    }
+
+    /// The same, with the scheduler that takes backups.
+    pub fn backed_up_by(self, snapshot_scheduler: Addr<SnapshotScheduler>) -> Views {
+        Views { snapshot_scheduler: Some(snapshot_scheduler), ..self }
+    }
+
+    /// The scheduler that takes backups of the running gate.
+    pub(super) fn snapshot_scheduler(&self) -> Option<&Addr<SnapshotScheduler>> {
+        self.snapshot_scheduler.as_ref()
     }
 
     /// The running gate's actors; none when only data is read.
@@ -279,21 +291,22 @@ fn unheard<T>(directory: &Directory) -> Heard<T> {
     Heard { answers: Vec::new(), whom: SHARDS, of: usize::from(directory.node_config().shards) }
 }
 
-/// A shard with a full mailbox has not received the question, and counts as one without an answer.
+/// A shard that is not open, or with a full mailbox, has not received the question, and counts as one without an answer.
 fn ask_these<Q: Ask>(
     directory: &Directory,
     which: impl RangeBounds<usize>,
     timeout: Duration,
     question: &Q,
 ) -> Vec<Q::Answer> {
-    let shards = directory.shards().iter().enumerate().filter(|(place, _)| which.contains(place));
+    let places = directory.places();
+    let shards = places.shards().iter().enumerate().filter(|(index, _)| which.contains(index));
     let ask = |shard: &Addr<ShardActor>| -> Option<Asker<query::Answer>> {
         let asker = directory.replies().asker(timeout).ok()?;
         shard.try_send(Look(question.clone().into(), asker.to())).ok()?;
         Some(asker)
     };
     // All are asked before the first answer is waited for.
-    let asked: Vec<_> = shards.filter_map(|(_, shard)| ask(shard)).collect();
+    let asked: Vec<_> = shards.filter_map(|(_, place)| ask(place.here()?)).collect();
     asked.into_iter().filter_map(|asker| asker.wait().ok().and_then(Q::of)).collect()
 }
 

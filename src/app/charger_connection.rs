@@ -2,7 +2,7 @@
 
 use super::connection::{self, deliver};
 use super::introduced::Introduced;
-use crate::actors::directory::Directory;
+use crate::actors::directory::{Directory, PlacesSeen};
 use crate::actors::turn::{Attach, ChargerOutlet, Detach};
 use crate::message::{Channel, Code, FromCharger, Received, Subject, ToCharger};
 use crate::node::ConnectionId;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 pub struct ChargerConnection {
     id: ConnectionId,
     directory: Arc<Directory>,
+    places: PlacesSeen,
     clock: Arc<dyn Clock>,
     outlet: Arc<Outlet>,
     /// The site, for a site controller's connection, and the chargers that sites have introduced.
@@ -60,7 +61,8 @@ impl ChargerConnection {
     ) -> ChargerConnection {
         let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
         let (shards, attached) = (ShardsOfChannels::default(), SmallVec::new());
-        ChargerConnection { id, directory, clock, outlet, of_site: of_site.map(Box::new), shards, attached }
+        let places = directory.places_seen();
+        ChargerConnection { id, directory, places, clock, outlet, of_site: of_site.map(Box::new), shards, attached }
     }
 
     /// Hands what was received to its shards.
@@ -77,18 +79,31 @@ impl ChargerConnection {
             false
         });
         self.outlet.turns.fetch_add(batches.len(), Ordering::AcqRel);
+        let places = self.places.load();
         for (shard, messages) in batches {
-            let Some(address) = self.directory.shards().get(usize::from(shard)).cloned() else { continue };
+            let Some(address) = places.shard(shard) else {
+                send_away(&self.outlet, messages);
+                continue;
+            };
             if !self.attached.contains(&shard) {
                 self.attached.push(shard);
-                deliver(&address, Attach { connection: self.id, outlet: self.outlet.clone() });
+                deliver(address, Attach { connection: self.id, outlet: self.outlet.clone() });
             }
             deliver(
-                &address,
+                address,
                 ReadBatch { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() },
             );
         }
     }
+}
+
+/// The shard of these messages is not open here: their chargers come back later, and repeat what is not acknowledged.
+fn send_away(outlet: &Outlet, messages: Vec<Received<FromCharger>>) {
+    let mut channels: Vec<Channel> = messages.into_iter().map(|received| received.channel).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    channels.into_iter().for_each(|channel| outlet.close(channel, Code::Overloaded));
+    outlet.resume();
 }
 
 impl PeerHandler for ChargerConnection {
@@ -122,8 +137,9 @@ impl PeerHandler for ChargerConnection {
     }
 
     fn ended(&mut self, _: &Ended) {
+        let places = self.places.load();
         for shard in &self.attached {
-            if let Some(address) = self.directory.shards().get(usize::from(*shard)) {
+            if let Some(address) = places.actor(*shard) {
                 deliver(address, Detach(self.id));
             }
         }

@@ -3,12 +3,13 @@
 use super::data::{Opened, open};
 use super::introduced::Introduced;
 use super::receiver::Receiver;
-use super::reconciler::Reconciler;
+use super::reconciler::{Reconciler, Unstarted};
 use super::scrape::{CommitDurations, Measured};
 use super::settings::{ListenerSettings, Settings};
 use super::threads::{Kept, Parts, Running, run};
-use crate::actors::archiver_actor::Finish;
+use crate::actors::archiver_actor::{ArchiverActor, Finish};
 use crate::actors::directory::Directory;
+use crate::actors::hosting::{Hosting, HostingError, NotOpened};
 use crate::actors::shard_actor::Drain;
 use crate::actors::snapshot_scheduler::{Cycle, Dismiss, SnapshotScheduler};
 use crate::actors::writer::{CloseLog, JournalWriter};
@@ -16,6 +17,7 @@ use crate::api::Views;
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::node::ConnectionId;
+use crate::node::driver::Driver;
 use crate::node::log_figures::LogFigures;
 use crate::node::node_config::{NodeConfig, Routes};
 use crate::node::offline_authorizations::OfflineAuthorizations;
@@ -80,6 +82,9 @@ pub struct Gate {
     pub recovered_sessions: usize,
     directory: Arc<Directory>,
     archive: Option<Arc<Archive>>,
+    hosting: Hosting,
+    archiver: Option<Addr<ArchiverActor>>,
+    snapshot_scheduler: Addr<SnapshotScheduler>,
     writer: Addr<JournalWriter>,
     commits: Arc<Mutex<Histogram<u64>>>,
     syncs: Arc<CommitDurations>,
@@ -155,6 +160,7 @@ impl Gate {
         let (syncs, ticks) = (Arc::new(CommitDurations::default()), Arc::new(Durations::default()));
         let kept = Kept { snapshots, data, figures: figures.clone(), snapshot_policy: settings.snapshot_policy };
         let data = settings.data.path().map(std::path::Path::to_path_buf);
+        let unstarted = Unstarted::new();
         let parts = Parts {
             directory: directory.clone(),
             shards: shards.into_iter().map(|rebuilt| rebuilt.shard).collect(),
@@ -167,8 +173,9 @@ impl Gate {
             ticks: ticks.clone(),
             away,
             kept,
+            on_batch: unstarted.on_batch(),
         };
-        let Running { system, threads, writer, arbiters, io } = run(parts)?;
+        let Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler } = run(parts)?;
 
         let (mut chargers, mut processors, mut edge) = (None, None, None);
         if settings.chargers.is_some() || settings.processors.is_some() {
@@ -212,7 +219,8 @@ impl Gate {
             }
             edge = Some(opened);
         }
-        let reconciler = Reconciler::start(directory.clone(), archive.clone())
+        let reconciler = unstarted
+            .start(directory.clone(), archive.clone())
             .map_err(|error| StartError::System { what: "the reconciler's thread".to_owned(), error })?;
         Ok(Gate {
             chargers,
@@ -222,6 +230,9 @@ impl Gate {
             recovered_sessions,
             directory,
             archive,
+            hosting,
+            archiver,
+            snapshot_scheduler,
             writer,
             commits,
             syncs,
@@ -234,6 +245,28 @@ impl Gate {
             system,
             threads: Some(threads),
         })
+    }
+
+    /// Closes one of its shards, and returns the shard's state: what was decided is durable and has left, and its chargers are
+    /// sent away. What comes for it is refused until it is opened again.
+    ///
+    /// # Errors
+    /// [`HostingError`]: the shard is as it was before.
+    pub fn close_shard(&self, index: u16, timeout: Duration) -> Result<Box<Driver>, HostingError> {
+        self.hosting.close(index, timeout)
+    }
+
+    /// Opens a shard that was closed.
+    ///
+    /// # Errors
+    /// [`NotOpened`]: the shard's state, and why.
+    pub fn open_shard(&self, shard: Box<Driver>) -> Result<(), NotOpened> {
+        self.hosting.open(shard)
+    }
+
+    /// The actor that takes snapshots, and backups.
+    pub fn snapshot_scheduler(&self) -> &Addr<SnapshotScheduler> {
+        &self.snapshot_scheduler
     }
 
     /// The addresses of its actors.
@@ -276,7 +309,8 @@ impl Gate {
 
     /// Connects this gate with a console that listens already.
     pub fn show_in(&self, console: &mut Console) -> std::io::Result<()> {
-        let views = Arc::new(Views::running(self.directory.clone(), self.archive.clone()));
+        let views = Views::running(self.directory.clone(), self.archive.clone());
+        let views = Arc::new(views.backed_up_by(self.snapshot_scheduler.clone()));
         let measured = Measured {
             commits: self.syncs.clone(),
             ticks: self.ticks.clone(),
@@ -303,10 +337,7 @@ impl Gate {
 
     fn round(&self, unless_below: u64, timeout: Duration) -> bool {
         let (over, when) = mpsc::channel();
-        let asked = |snapshot_scheduler: &Addr<SnapshotScheduler>| {
-            snapshot_scheduler.try_send(Cycle { over, unless_below }).is_ok()
-        };
-        self.directory.snapshot_scheduler().is_some_and(asked) && when.recv_timeout(timeout) == Ok(true)
+        self.snapshot_scheduler.try_send(Cycle { over, unless_below }).is_ok() && when.recv_timeout(timeout) == Ok(true)
     }
 
     /// Where its closed sessions are, unless they stay in memory.
@@ -338,7 +369,7 @@ impl Gate {
         }
         drop(self.reconciler.take());
         let deadline = Instant::now() + Duration::from_secs(10);
-        for shard in self.directory.shards() {
+        for shard in &self.directory.shards() {
             while Instant::now() < deadline {
                 let (done, idle) = mpsc::channel();
                 if shard.try_send(Drain(done)).is_ok() && idle.recv_timeout(Duration::from_secs(5)) == Ok(true) {
@@ -347,7 +378,7 @@ impl Gate {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        if let Some(archiver) = self.directory.archiver() {
+        if let Some(archiver) = &self.archiver {
             let (written, when) = mpsc::channel();
             if archiver.try_send(Finish(written)).is_ok() {
                 let _ = when.recv_timeout(Duration::from_secs(10));
@@ -364,11 +395,9 @@ impl Gate {
     fn end(&mut self) {
         let Some(threads) = self.threads.take() else { return };
         self.directory.replies().close();
-        if let Some(snapshot_scheduler) = self.directory.snapshot_scheduler() {
-            let (dismissed, when) = mpsc::channel();
-            if snapshot_scheduler.try_send(Dismiss(dismissed)).is_ok() {
-                let _ = when.recv_timeout(Duration::from_secs(10));
-            }
+        let (dismissed, when) = mpsc::channel();
+        if self.snapshot_scheduler.try_send(Dismiss(dismissed)).is_ok() {
+            let _ = when.recv_timeout(Duration::from_secs(10));
         }
         let (closed, when) = mpsc::channel();
         if self.writer.try_send(CloseLog(closed)).is_ok() {

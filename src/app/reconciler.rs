@@ -1,10 +1,11 @@
 //! Matches settlement batches with captures and refunds, on a thread of its own: it reads every session.
 
 use crate::actors::directory::Directory;
+use crate::actors::shard_actor::OnBatch;
 use crate::api::{Due, Views};
 use crate::billing::reconciliation::lay::Verdict;
 use crate::journal::Archive;
-use crate::node::input::Input;
+use crate::node::input::{Input, NotTaken, Undelivered};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
@@ -22,18 +23,37 @@ pub struct Reconciler {
     stop: mpsc::SyncSender<Wish>,
 }
 
+/// A reconciler whose thread is not started yet: shards may call it, and are heard when it is.
+pub struct Unstarted {
+    wishes: mpsc::SyncSender<Wish>,
+    wished: mpsc::Receiver<Wish>,
+}
+
 enum Wish {
     Look,
     Stop,
 }
 
-impl Reconciler {
-    /// Starts the thread, which first handles batches left over, then those that become complete.
-    pub fn start(directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> std::io::Result<Reconciler> {
+impl Unstarted {
+    /// A reconciler before the shards.
+    pub fn new() -> Unstarted {
         // Several pending requests have the effect of one.
         let (wishes, wished) = mpsc::sync_channel(1);
-        let theirs = wishes.clone();
-        directory.set_on_batch(Box::new(move || drop(theirs.try_send(Wish::Look))));
+        Unstarted { wishes, wished }
+    }
+
+    /// What a shard calls when a settlement batch is complete.
+    pub fn on_batch(&self) -> OnBatch {
+        let wishes = self.wishes.clone();
+        Arc::new(move || drop(wishes.try_send(Wish::Look)))
+    }
+
+    /// Starts the thread, which first handles batches left over, then those that become complete.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(self, directory: Arc<Directory>, archive: Option<Arc<Archive>>) -> std::io::Result<Reconciler> {
+        let Unstarted { wishes, wished } = self;
         let views = Views::running(directory.clone(), archive);
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
             let mut done = look(&views, &directory);
@@ -79,12 +99,13 @@ fn look(views: &Views, directory: &Directory) -> bool {
         if !unreverted.is_empty() {
             let parts = unreverted.len();
             for part in unreverted {
-                post(directory, Input::UnbookPart(key.clone(), part));
+                done &= post(directory, Input::UnbookPart(key.clone(), part));
             }
             tracing::info!(%processor, %batch, parts, "a settlement batch is taken back");
             continue;
         }
         let (mut parts, mut settled, mut extra, mut set_aside) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut handed = true;
         let looked = views.bookings(&key, &mut |booking| {
             parts += 1;
             for verdict in &booking.verdicts {
@@ -95,9 +116,10 @@ fn look(views: &Views, directory: &Directory) -> bool {
                     Verdict::Other => {}
                 }
             }
-            post(directory, Input::Booked(Box::new(booking)));
+            handed &= post(directory, Input::Booked(Box::new(booking)));
         });
         match looked {
+            Ok(()) if !handed => done = false,
             Ok(()) => {
                 tracing::info!(%processor, %batch, parts, settled, extra, set_aside, "a settlement batch is booked");
             }
@@ -110,10 +132,14 @@ fn look(views: &Views, directory: &Directory) -> bool {
     done
 }
 
-fn post(directory: &Directory, input: Input) {
-    let mut input = input;
-    while let Err(back) = directory.post(input) {
-        input = back;
+/// Hands over an input, and waits while its shard is busy. `false`: the shard is not open, and what is due is found again.
+fn post(directory: &Directory, mut input: Input) -> bool {
+    loop {
+        match directory.post(input) {
+            Ok(()) => return true,
+            Err(Undelivered { why: NotTaken::Busy, input: back }) => input = back,
+            Err(Undelivered { why: NotTaken::NotHere | NotTaken::NoShard, .. }) => return false,
+        }
         std::thread::sleep(RETRY);
     }
 }

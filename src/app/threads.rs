@@ -5,11 +5,13 @@ use super::scrape::CommitDurations;
 use crate::accounting::archive_record::Billing;
 use crate::actors::archiver_actor::ArchiverActor;
 use crate::actors::directory::Directory;
-use crate::actors::shard_actor::{self, ShardActor};
+use crate::actors::hosting::Hosting;
+use crate::actors::shard_actor::{self, OnBatch, ShardActor};
 use crate::actors::snapshot_scheduler::{self, SnapshotScheduler};
 use crate::actors::writer::{Commitment, JournalWriter};
 use crate::journal::{Archive, DataDir, Failure, Log, Sequences, Snapshots};
 use crate::metrics::Durations;
+use crate::node::driver::Driver;
 use crate::node::log_figures::LogFigures;
 use crate::node::shard::Shard;
 use crate::node::snapshot_policy::SnapshotPolicy;
@@ -33,6 +35,7 @@ pub(super) struct Parts {
     pub ticks: Arc<Durations>,
     pub away: Option<(Arc<Archive>, Arc<Billing>)>,
     pub kept: Kept,
+    pub on_batch: OnBatch,
 }
 
 /// What snapshots are kept with.
@@ -50,6 +53,19 @@ pub(super) struct Running {
     pub writer: Addr<JournalWriter>,
     pub arbiters: Vec<ArbiterHandle>,
     pub io: ArbiterHandle,
+    pub hosting: Hosting,
+    pub archiver: Option<Addr<ArchiverActor>>,
+    pub snapshot_scheduler: Addr<SnapshotScheduler>,
+}
+
+/// The actors, and the threads of those that serve connections.
+struct Started {
+    writer: Addr<JournalWriter>,
+    arbiters: Vec<ArbiterHandle>,
+    io: ArbiterHandle,
+    hosting: Hosting,
+    archiver: Option<Addr<ArchiverActor>>,
+    snapshot_scheduler: Addr<SnapshotScheduler>,
 }
 
 /// Starts the actors, each shard and the writer on a thread of its own.
@@ -68,20 +84,21 @@ pub(super) fn run(parts: Parts) -> Result<Running, StartError> {
             }
         })
         .map_err(|error| StartError::System { what: "the actors' thread".to_owned(), error })?;
-    let (system, (writer, arbiters, io)) = ready.recv().expect("the actors' thread says when it is ready");
-    Ok(Running { system, threads, writer, arbiters, io })
+    let (system, started) = ready.recv().expect("the actors' thread says when it is ready");
+    let Started { writer, arbiters, io, hosting, archiver, snapshot_scheduler } = started;
+    Ok(Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler })
 }
 
-fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, ArbiterHandle) {
-    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, ticks, away, kept } = parts;
+fn start_actors(parts: Parts) -> Started {
+    let Parts { directory, shards, sequences, log, clock, on_failure, commits, syncs, ticks, away, kept, on_batch } =
+        parts;
     let count = shards.len();
-    if let Some((archive, billing)) = away {
+    let archiver = away.map(|(archive, billing)| {
         let (theirs, on_failure) = (directory.clone(), on_failure.clone());
-        let archiver = ArchiverActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+        ArchiverActor::start_in_arbiter(&Arbiter::new().handle(), move |_| {
             ArchiverActor::new(archive, billing, theirs, Box::new(move |failure| on_failure(failure)))
-        });
-        directory.set_archiver(archiver);
-    }
+        })
+    });
     let Kept { snapshots, data, figures, snapshot_policy } = kept;
     let written = figures.clone();
     let writer = JournalWriter::start_in_arbiter(&Arbiter::new().handle(), move |_| {
@@ -93,22 +110,25 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         };
         JournalWriter::new(log, count, Box::new(move |failure| on_failure(failure)), observe, written)
     });
-    let mut arbiters = Vec::with_capacity(count);
-    let mut addresses = Vec::with_capacity(count);
-    for mut shard in shards {
-        shard.continue_after(sequences.clone());
-        let arbiter = Arbiter::new().handle();
+    let arbiters: Vec<ArbiterHandle> = (0..count).map(|_| Arbiter::new().handle()).collect();
+    let actors = arbiters.iter().map(|arbiter| {
         let parts = shard_actor::ShardActorParts {
             directory: directory.clone(),
             clock: clock.clone(),
             writer: writer.clone(),
             log: figures.clone(),
             ticks: ticks.clone(),
+            archiver: archiver.clone(),
+            on_batch: on_batch.clone(),
         };
-        addresses.push(ShardActor::start_in_arbiter(&arbiter, move |_| ShardActor::new(shard, parts)));
-        arbiters.push(arbiter);
+        ShardActor::start_in_arbiter(arbiter, move |_| ShardActor::new(parts))
+    });
+    let hosting = Hosting::new(directory.clone(), actors.collect());
+    for mut shard in shards {
+        shard.continue_after(sequences.clone());
+        let opened = hosting.open(Box::new(Driver::new(shard)));
+        assert!(opened.is_ok(), "a mailbox that nothing was sent to has room");
     }
-    directory.set_shards(addresses);
     let parts = snapshot_scheduler::SnapshotSchedulerParts {
         snapshots,
         data,
@@ -116,8 +136,8 @@ fn start_actors(parts: Parts) -> (Addr<JournalWriter>, Vec<ArbiterHandle>, Arbit
         writer: writer.clone(),
         figures,
     };
-    directory.set_snapshot_scheduler(SnapshotScheduler::start_in_arbiter(&Arbiter::new().handle(), move |_| {
+    let snapshot_scheduler = SnapshotScheduler::start_in_arbiter(&Arbiter::new().handle(), move |_| {
         SnapshotScheduler::new(parts, snapshot_policy)
-    }));
-    (writer, arbiters, Arbiter::new().handle())
+    });
+    Started { writer, arbiters, io: Arbiter::new().handle(), hosting, archiver, snapshot_scheduler }
 }

@@ -188,11 +188,21 @@ impl Archiver {
     }
 
     /// Tells shards what they are to be told, until one has no room.
-    pub fn answer(&mut self, mut post: impl FnMut(Input) -> Result<(), Input>) {
-        while let Some(input) = self.answers.pop_front() {
-            if let Err(input) = post(input) {
-                self.answers.push_front(input);
-                return;
+    pub fn answer(
+        &mut self,
+        shard_of: impl Fn(&Input) -> Option<u16>,
+        mut post: impl FnMut(Input) -> Result<(), Input>,
+    ) {
+        // One shard without room keeps no other one waiting, and gets its answers in their order.
+        let mut full: Vec<Option<u16>> = Vec::new();
+        for _ in 0..self.answers.len() {
+            let Some(input) = self.answers.pop_front() else { return };
+            let shard = shard_of(&input);
+            if full.contains(&shard) {
+                self.answers.push_back(input);
+            } else if let Err(input) = post(input) {
+                full.push(shard);
+                self.answers.push_back(input);
             }
         }
     }

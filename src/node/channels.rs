@@ -58,6 +58,12 @@ impl Channels {
         self.len
     }
 
+    /// All channels with a charger.
+    pub fn bound(&self) -> impl Iterator<Item = Channel> {
+        let numbered = (0_u32..).zip(&self.numbered).filter(|(_, charger)| charger.is_some());
+        numbered.map(|(number, _)| Channel(number)).chain(self.others.keys().copied())
+    }
+
     /// All bound chargers.
     pub fn chargers(&self) -> impl Iterator<Item = ChargerRef> {
         self.numbered.iter().flatten().chain(self.others.values()).copied()
@@ -88,6 +94,9 @@ mod tests {
                 for channel in [channel, Channel(number.wrapping_add(1))] {
                     prop_assert_eq!(channels.get(channel), model.get(&channel).copied());
                 }
+                let mut bound: Vec<Channel> = channels.bound().collect();
+                bound.sort_unstable();
+                prop_assert!(bound.iter().eq(model.keys()));
                 let mut all: Vec<ChargerRef> = channels.chargers().collect();
                 all.sort_unstable_by_key(|charger| charger.slot);
                 let expected: Vec<ChargerRef> = model.values().copied().collect();

@@ -96,6 +96,8 @@ pub struct Driver {
     swept: Option<Instant>,
     /// Starts that were refused because the shard is behind.
     refused: ::metrics::Counter,
+    /// What was in flight when its last process ended was asked again.
+    resumed: bool,
 }
 
 struct HeldAck {
@@ -128,6 +130,7 @@ impl Driver {
             snapshots: Vec::new(),
             swept: None,
             refused: MAILBOX_REJECTED.counter(&["shard"]),
+            resumed: false,
         }
     }
 
@@ -151,9 +154,12 @@ impl Driver {
             && self.unfetched.is_empty()
     }
 
-    /// The process begins: whatever was in flight is asked again.
+    /// The shard is opened. If it was rebuilt from its records, whatever was in flight is asked again; one that was closed in
+    /// this process has lost nothing.
     pub fn resume<P: Ports>(&mut self, now: Now, ports: &mut P) {
-        self.shard.resume(now);
+        if !std::mem::replace(&mut self.resumed, true) {
+            self.shard.resume(now);
+        }
         self.pump(now, ports);
     }
 
@@ -206,6 +212,34 @@ impl Driver {
         self.catch_up(now, ports);
         self.pump(now, ports);
         self.is_idle()
+    }
+
+    /// The shard is to be closed: what waits for the log is taken, and what may leave leaves. Returns whether everything that
+    /// was decided is durable and has left; call it again until it is. What another shard or the archive has no room for stays
+    /// with the shard.
+    pub fn settle<P: Ports>(&mut self, now: Now, ports: &mut P) -> bool {
+        self.catch_up(now, ports);
+        self.pump(now, ports);
+        self.is_settled()
+    }
+
+    /// Whether nothing waits for the log, and everything that was decided is durable and has left.
+    pub fn is_settled(&self) -> bool {
+        self.waiting() == 0 && self.shard.is_idle()
+    }
+
+    /// Takes leave of a settled shard's surroundings: its channels are closed with this code, and snapshots under way are given
+    /// up. What is left is its state, which can be opened again.
+    pub fn close<P: Ports>(&mut self, code: Code, ports: &mut P) {
+        self.under_way.clear();
+        self.swept = None;
+        for partition in std::mem::take(&mut self.snapshots) {
+            self.shard.give_up_snapshot(partition);
+            ports.snapshot(partition, None);
+        }
+        for link in self.shard.unbind_all() {
+            ports.close(link, code);
+        }
     }
 
     /// A connection is gone, and what it has read and was not taken with it.

@@ -63,6 +63,29 @@ pub enum Input {
     Tell(SessionId, ChargerRef, Box<ToCharger>),
 }
 
+/// An input that its shard did not get.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// The input, unchanged.
+    pub input: Input,
+    /// Why.
+    pub why: NotTaken,
+}
+
+/// Why a shard did not get an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTaken {
+    /// It has no room now; ask again.
+    #[error("it has no room now")]
+    Busy,
+    /// It is not open here now; ask again.
+    #[error("its shard is not open here now")]
+    NotHere,
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    NoShard,
+}
+
 /// An operator's order about the money of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoneyOrder {

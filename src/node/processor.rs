@@ -46,8 +46,8 @@ pub trait Reach: Send + Sync {
     /// A random number.
     fn random(&self) -> u64;
 
-    /// Whether there is a shard that an input is for.
-    fn reaches(&self, input: &Input) -> bool;
+    /// The shard that an input is for, if there is one.
+    fn shard_of(&self, input: &Input) -> Option<u16>;
 
     /// Passes an input to its shard; returns it when there is no room.
     fn post(&self, input: Input) -> Result<(), Input>;
@@ -160,8 +160,8 @@ pub struct ProcessorActor {
     listed: Option<Listed>,
     /// Connections of unacknowledged callbacks.
     unacknowledged: BTreeMap<CallbackId, ConnectionId>,
-    /// Inputs for a full mailbox of a shard; their connection reads no further meanwhile.
-    waiting: VecDeque<(ConnectionId, Input)>,
+    /// Inputs for shards that have no room or are not open, by shard; their connections read no further meanwhile.
+    waiting: BTreeMap<u16, VecDeque<(ConnectionId, Input)>>,
     /// Operations sent, answers received, since the start.
     counts: Counts,
 }
@@ -200,7 +200,7 @@ impl ProcessorActor {
             probes: BTreeMap::new(),
             listed: None,
             unacknowledged: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            waiting: BTreeMap::new(),
             counts: Counts::default(),
         }
     }
@@ -387,18 +387,13 @@ impl ProcessorActor {
         }
     }
 
-    /// Passes an input to its shard. With a full mailbox it waits, and all later ones.
+    /// Passes an input to its shard. When that has no room the input waits, and all later ones for this shard.
     fn post(&mut self, from: ConnectionId, input: Input) {
-        if !self.waiting.is_empty() {
-            return self.waiting.push_back((from, input));
-        }
-        match self.node_config.reaches(&input) {
-            false => self.refuse_unknown(&input),
-            true => {
-                if let Err(input) = self.node_config.post(input) {
-                    self.waiting.push_back((from, input));
-                }
-            }
+        let Some(shard) = self.node_config.shard_of(&input) else { return self.refuse_unknown(&input) };
+        if let Some(waiting) = self.waiting.get_mut(&shard) {
+            waiting.push_back((from, input));
+        } else if let Err(input) = self.node_config.post(input) {
+            self.waiting.insert(shard, VecDeque::from([(from, input)]));
         }
     }
 
@@ -434,20 +429,26 @@ impl ProcessorActor {
 
     /// Sends the waiting inputs again, and resumes connections without waiting ones.
     pub fn retry(&mut self) {
-        let waited: Vec<ConnectionId> = self.waiting.iter().map(|(from, _)| *from).collect();
-        while let Some((from, input)) = self.waiting.pop_front() {
-            if let Err(input) = self.node_config.post(input) {
-                self.waiting.push_front((from, input));
-                break;
+        let mut waited: Vec<ConnectionId> = Vec::new();
+        for (shard, mut inputs) in std::mem::take(&mut self.waiting) {
+            waited.extend(inputs.iter().map(|(from, _)| *from));
+            while let Some((from, input)) = inputs.pop_front() {
+                if let Err(input) = self.node_config.post(input) {
+                    inputs.push_front((from, input));
+                    self.waiting.insert(shard, inputs);
+                    break;
+                }
             }
         }
+        waited.sort_unstable();
+        waited.dedup();
         for from in waited {
             self.resume(from);
         }
     }
 
     fn resume(&self, connection: ConnectionId) {
-        if self.waiting.iter().all(|(from, _)| *from != connection)
+        if self.waiting.values().flatten().all(|(from, _)| *from != connection)
             && let Some(line) = self.lines.get(connection)
         {
             line.outlet.resume();

@@ -235,6 +235,23 @@ impl Shard {
         }
     }
 
+    /// Forgets every connection, and returns the channels that chargers had on them, in their order.
+    pub(super) fn unbind_all(&mut self) -> Vec<Link> {
+        let mut links = Vec::new();
+        for (connection, channels) in std::mem::take(&mut self.channels) {
+            links.extend(channels.bound().map(|channel| Link { connection, channel }));
+            for charger in channels.chargers() {
+                if let Some(hosted) = self.partitions[usize::from(charger.partition)].chargers.get_mut(charger.slot)
+                    && hosted.link().is_some_and(|link| link.connection == connection)
+                {
+                    hosted.set_link(None);
+                }
+            }
+        }
+        links.sort_unstable_by_key(|link| (link.connection.0, link.channel.0));
+        links
+    }
+
     /// Any other input. When the journal is busy the input is returned, and nothing has changed.
     ///
     /// # Errors

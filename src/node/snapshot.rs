@@ -112,6 +112,13 @@ impl Shard {
         partition.accounts.begin_sweep();
     }
 
+    /// Gives up a snapshot that has begun.
+    pub(super) fn give_up_snapshot(&mut self, partition: PartitionId) {
+        let partition = self.partition_mut(partition);
+        partition.snapping = None;
+        drop((partition.chargers.end_sweep(), partition.sessions.end_sweep(), partition.accounts.end_sweep()));
+    }
+
     /// Writes up to `cells` more cells of a snapshot that has begun.
     pub fn sweep(&mut self, partition: PartitionId, cells: usize) -> Sweep {
         let durable = self.durable();

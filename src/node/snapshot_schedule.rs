@@ -56,6 +56,8 @@ pub enum Asked {
     Taken,
     /// It has no room now.
     Busy,
+    /// The shard is not open here: its partitions keep the snapshots that they have, and the log goes no further than these.
+    NotHere,
     /// It is gone.
     Gone,
 }
@@ -276,6 +278,7 @@ impl<W> Schedule<W> {
                 return true;
             }
             Asked::Busy => cycle.left[shard].push_front(partition),
+            Asked::NotHere => return true,
             Asked::Gone => cycle.failed = true,
         }
         false

@@ -126,7 +126,7 @@ fn open_accounts(directory: &Directory) -> Result<Vec<AccountId>, CliError> {
         let asker = directory.replies().asker(TIMEOUT).map_err(CliError::failed)?;
         let mut input = Input::Order(account.clone(), Box::new(command), asker.to());
         while let Err(back) = directory.post(input) {
-            input = back;
+            input = back.input;
             std::thread::sleep(Duration::from_millis(1));
         }
         askers.push(asker);
@@ -318,7 +318,7 @@ impl Bench {
 
     fn post(&mut self, input: Input) {
         if let Err(back) = self.directory.post(input) {
-            self.waiting.push(back);
+            self.waiting.push(back.input);
         }
     }
 

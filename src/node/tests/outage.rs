@@ -40,8 +40,8 @@ impl Reach for TownReach {
         self.random.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn reaches(&self, _: &Input) -> bool {
-        true
+    fn shard_of(&self, _: &Input) -> Option<u16> {
+        Some(0)
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {

@@ -29,6 +29,8 @@ pub(super) enum Event {
     Commit(u32),
     /// A timer of a life of the gate fires.
     Wake(u32, Wake),
+    /// A shard that was closed in a life of the gate is opened again.
+    OpenShard(u32, usize),
     /// Every live session is looked at.
     Look,
     /// The gate is started.

@@ -55,6 +55,7 @@ impl World {
             Fault::Forgery => self.forge(roll),
             Fault::Operator => self.operate(roll),
             Fault::ArchiveRot => self.strike_archive(roll),
+            Fault::ShardClosed => self.close_shard(roll),
             Fault::SlowDisk
             | Fault::Nested
             | Fault::Delay
@@ -83,6 +84,20 @@ impl World {
             self.cut(line);
         }
         true
+    }
+
+    /// Closes a shard for a while; everything else goes on.
+    fn close_shard(&mut self, roll: u64) -> bool {
+        let now = self.now();
+        let Some(process) = &mut self.process else { return false };
+        let shard = usize::try_from(roll % process.shards().count() as u64).unwrap_or(0);
+        let (life, closed) = (process.life, process.close_shard(shard, now, &mut self.checker));
+        self.after_gate();
+        if closed {
+            let opened = 1 + self.weather.rng().below(2 * MINUTE);
+            self.events.after(opened, Event::OpenShard(life, shard));
+        }
+        closed
     }
 
     fn strike_gate(&mut self, power: bool) -> bool {

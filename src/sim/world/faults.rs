@@ -90,6 +90,8 @@ faults! {
     SnapshotDiskFull = 24, "snapshot-disk-full", Often::Seconds(9_000);
     /// A shard goes on with a snapshot only after up to ten minutes: the log comes to its bound meanwhile.
     SlowSnapshots = 25, "slow-snapshots", Often::PerMillion(100_000);
+    /// A shard is closed as a whole, and opened again up to two minutes later.
+    ShardClosed = 26, "shard-closed", Often::Seconds(1_200);
 }
 
 /// Which faults there may be.

@@ -34,6 +34,8 @@ pub(super) struct Left {
     /// Replies to orders.
     pub replies: Vec<Reply>,
     mailboxes: Vec<VecDeque<Mail>>,
+    /// Shards that are open.
+    open: Vec<bool>,
 }
 
 /// Something for a shard.
@@ -52,7 +54,8 @@ const LOST: u64 = 8;
 impl Outbox {
     pub fn new(node_config: Arc<NodeConfig>, loses: bool) -> Outbox {
         let mailboxes = (0..node_config.shards).map(|_| VecDeque::new()).collect();
-        Outbox { node_config, loses, left: Mutex::new(Left { mailboxes, ..Left::default() }) }
+        let open = vec![true; usize::from(node_config.shards)];
+        Outbox { node_config, loses, left: Mutex::new(Left { mailboxes, open, ..Left::default() }) }
     }
 
     pub fn left(&self) -> MutexGuard<'_, Left> {
@@ -64,9 +67,19 @@ impl Outbox {
         self.loses && (self.node_config.random)().is_multiple_of(FULL)
     }
 
-    /// Hands an input to its shard, unless its mailbox is full.
+    /// Enters whether a shard is open: the routing table.
+    pub fn set_open(&self, shard: usize, open: bool) {
+        self.left().open[shard] = open;
+    }
+
+    /// Whether a shard is open.
+    pub fn is_open(&self, shard: usize) -> bool {
+        self.left().open[shard]
+    }
+
+    /// Hands an input to its shard, unless that is not open or its mailbox is full.
     pub fn post(&self, input: Input) -> Result<(), Input> {
-        if self.is_full() {
+        if self.shard_of(&input).is_some_and(|shard| !self.is_open(usize::from(shard))) || self.is_full() {
             return Err(input);
         }
         let lost = self.loses
@@ -78,9 +91,14 @@ impl Outbox {
         Ok(())
     }
 
-    /// The same, and there is room.
+    /// The shard that an input is for.
+    pub fn shard_of(&self, input: &Input) -> Option<u16> {
+        self.node_config.shard_of(input.partition(self.node_config.partitions))
+    }
+
+    /// The same, and there is room. What is for a shard that is not open is refused, as an operator is.
     pub fn push(&self, input: Input) {
-        if let Some(shard) = self.node_config.shard_of(input.partition(self.node_config.partitions)) {
+        if let Some(shard) = self.shard_of(&input).filter(|shard| self.is_open(usize::from(*shard))) {
             self.put(usize::from(shard), Mail::Input(input));
         }
     }
@@ -125,8 +143,8 @@ impl Reach for Outbox {
         (self.node_config.random)()
     }
 
-    fn reaches(&self, input: &Input) -> bool {
-        self.node_config.shard_of(input.partition(self.node_config.partitions)).is_some()
+    fn shard_of(&self, input: &Input) -> Option<u16> {
+        Outbox::shard_of(self, input)
     }
 
     fn post(&self, input: Input) -> Result<(), Input> {

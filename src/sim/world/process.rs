@@ -41,8 +41,18 @@ pub(super) struct Process {
     /// Snapshots that were damaged when it began, and for which older ones stood in.
     pub damaged: Vec<Damage>,
     drivers: Vec<Driver>,
+    standing: Vec<Standing>,
     schedule: Schedule<()>,
     outputs: OutputDispatcher,
+}
+
+/// How a shard stands. A closed one keeps its state, which is what it is opened again with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Open,
+    /// It takes nothing more, and settles with the log.
+    Closing,
+    Closed,
 }
 
 /// Everything of a gate but its shards.
@@ -140,7 +150,8 @@ impl Process {
             counts: Counts::default(),
             failure: None,
         };
-        Ok(Process { life, damaged: recovered.damaged, drivers, schedule, outputs })
+        let standing = vec![Standing::Open; drivers.len()];
+        Ok(Process { life, damaged: recovered.damaged, drivers, standing, schedule, outputs })
     }
 
     /// Repeats the requests that were in flight.
@@ -247,7 +258,9 @@ impl Process {
     pub fn tick(&mut self, now: Now, checker: &mut Checker) {
         self.begin(now);
         for (index, driver) in self.drivers.iter_mut().enumerate() {
-            driver.tick(now, &mut self.outputs.of(index, checker));
+            if self.standing[index] == Standing::Open {
+                driver.tick(now, &mut self.outputs.of(index, checker));
+            }
         }
         for actor in self.outputs.processors.values_mut() {
             actor.retry();
@@ -255,6 +268,31 @@ impl Process {
         }
         self.schedule.go_on(self.outputs.instant, &mut self.outputs);
         self.settle(now, checker);
+    }
+
+    /// Closes a shard. `false`: it is not open.
+    pub fn close_shard(&mut self, index: usize, now: Now, checker: &mut Checker) -> bool {
+        if self.standing[index] != Standing::Open {
+            return false;
+        }
+        self.begin(now);
+        self.standing[index] = Standing::Closing;
+        self.outputs.outbox.set_open(index, false);
+        self.settle(now, checker);
+        true
+    }
+
+    /// Opens a shard that was closed. `false`: it has not settled with the log yet.
+    pub fn open_shard(&mut self, index: usize, now: Now, checker: &mut Checker) -> bool {
+        if self.standing[index] != Standing::Closed {
+            return self.standing[index] == Standing::Open;
+        }
+        self.begin(now);
+        self.standing[index] = Standing::Open;
+        self.outputs.outbox.set_open(index, true);
+        self.drivers[index].resume(now, &mut self.outputs.of(index, checker));
+        self.settle(now, checker);
+        true
     }
 
     /// Closes links whose peers have timed out.
@@ -346,6 +384,11 @@ impl Process {
         loop {
             let mut moved = false;
             for index in 0..self.drivers.len() {
+                if self.standing[index] == Standing::Closing {
+                    moved |= self.go_on_closing(index, now, checker);
+                }
+            }
+            for index in 0..self.drivers.len() {
                 while let Some(mail) = self.outputs.outbox.next(index) {
                     moved = true;
                     self.deliver(index, mail, now, checker);
@@ -360,7 +403,7 @@ impl Process {
                 self.schedule.answered(partition, self.outputs.instant, &mut self.outputs);
             }
             let OutputDispatcher { outbox, archiver, .. } = &mut self.outputs;
-            archiver.answer(|input| outbox.post(input));
+            archiver.answer(|input| outbox.shard_of(input), |input| outbox.post(input));
             self.outputs.send_to_processors(now);
             for (line, bytes) in self.outputs.readable() {
                 moved = true;
@@ -373,10 +416,29 @@ impl Process {
         checker.look_at_books(self.drivers.iter().map(Driver::shard));
     }
 
+    /// Whether a shard has settled with the log, and is closed now.
+    fn go_on_closing(&mut self, index: usize, now: Now, checker: &mut Checker) -> bool {
+        let mut ports = self.outputs.of(index, checker);
+        let settled = self.drivers[index].settle(now, &mut ports);
+        if settled {
+            self.drivers[index].close(Code::Draining, &mut ports);
+            self.standing[index] = Standing::Closed;
+        }
+        settled
+    }
+
     fn deliver(&mut self, index: usize, mail: Mail, now: Now, checker: &mut Checker) {
+        let is_open = self.standing[index] == Standing::Open;
         let driver = &mut self.drivers[index];
         let mut ports = self.outputs.of(index, checker);
         match mail {
+            Mail::Read(batch) if !is_open => {
+                for received in batch.messages {
+                    ports.close(Link { connection: batch.connection, channel: received.channel }, Code::Overloaded);
+                }
+                ports.read_on(batch.connection);
+            }
+            Mail::Snapshot(partition, _) if !is_open => ports.snapshot(partition, None),
             Mail::Input(input) => driver.input(input, now, &mut ports),
             Mail::Read(batch) => driver.read(batch, now, &mut ports),
             Mail::Gone(connection) => driver.disconnected(connection),
@@ -627,6 +689,10 @@ impl Doing for OutputDispatcher {
     type Waiting = ();
 
     fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
+        let shard = Shard::of(partition, self.node_config.shards);
+        if !self.outbox.is_open(usize::from(shard)) {
+            return Asked::NotHere;
+        }
         match self.outbox.is_full() {
             true => Asked::Busy,
             false => {

@@ -266,6 +266,15 @@ impl World {
                 }
                 self.after_gate();
             }
+            Event::OpenShard(life, shard) => {
+                let now = self.now();
+                let process = self.process.as_mut().filter(|process| process.life == life);
+                let opened = process.is_none_or(|process| process.open_shard(shard, now, &mut self.checker));
+                if !opened {
+                    self.events.after(SECOND, Event::OpenShard(life, shard));
+                }
+                self.after_gate();
+            }
             Event::Look => {
                 if let Some(process) = &self.process {
                     for partition in process.shards().flat_map(crate::node::shard::Shard::partitions) {
