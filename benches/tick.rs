@@ -2,19 +2,23 @@
 //!
 //! `cargo bench --bench tick`
 
-use arc_swap::ArcSwap;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::tz::TimeZone;
-use ring::hmac;
 use std::sync::Arc;
 use wattstile::account;
 use wattstile::journal::{Log, MemoryStore, Sequences};
 use wattstile::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, StartSession};
+use wattstile::node::credential_links::LocalCredentialLinks;
+use wattstile::node::credentials::Credentials;
 use wattstile::node::input::Input;
-use wattstile::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
+use wattstile::node::node_config::NodeConfig;
+use wattstile::node::offline_authorizations::LocalOfflineAuthorizations;
 use wattstile::node::output::Output;
 use wattstile::node::reply::ReplyTo;
+use wattstile::node::routing::LocalProcessorRegistry;
 use wattstile::node::shard::Shard;
+use wattstile::node::tariff_assignment::TariffAssignments;
+use wattstile::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use wattstile::node::{ConnectionId, Link};
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::session::{self, Command, Context, Policy};
@@ -69,15 +73,17 @@ impl Scene {
             partitions: 8,
             shards: 1,
             policy: policy.clone(),
-            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-            routes: ArcSwap::default(),
-            offline_authorizations: Default::default(),
+            tariffs: TariffAssignments::new(tariff_resolver),
+            routing: Box::new(LocalProcessorRegistry::default()),
+            offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
             random: Box::new(move || rng.fetch_add(1, std::sync::atomic::Ordering::Relaxed)),
-            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
+            credentials: Credentials::new(
+                b"bench",
+                wattstile::payment::vault::Keyring::fixed([7; 32]),
+                Box::new(LocalCredentialLinks::default()),
+            ),
             receipt_base: String::new(),
             series: Default::default(),
-            keys: wattstile::payment::vault::Keyring::fixed([7; 32]),
-            links: Default::default(),
         });
         let now = Now { wall: Timestamp::from_unix_ms(START), mono: Mono(1) };
         let shard = Shard::new(node_config, 0, now);

@@ -234,10 +234,10 @@ impl Reach for Directory {
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.node_config.list(id, listed);
+        self.node_config.routing.list(id, listed);
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.node_config.judge(id, breakers);
+        self.node_config.routing.judge(id, breakers);
     }
 }

@@ -283,7 +283,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
         (None, Some(shown)) => fingerprint(shown)?,
         _ => return Err(Refused::usage("name a credential or a fingerprint")),
     };
-    let linked_to = node_config.links.find(credential);
+    let linked_to = node_config.credentials.links().find(credential);
     if let Some(other) = linked_to.as_ref().filter(|other| on && **other != account) {
         return Err(Refused::conflict(format!("{credential} is linked to {other}")));
     }
@@ -297,7 +297,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
             let op = operation(directory, &account, wish.operation.as_deref())?;
             let (command, free) = match on {
                 true => {
-                    let claimed = node_config.links.claim(credential, &account);
+                    let claimed = node_config.credentials.links().claim(credential, &account);
                     claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
                     (Command::LinkCredential { op, credential }, linked_to.is_none())
                 }
@@ -305,7 +305,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
             };
             let ordered = order(directory, &account, op, command);
             if ordered.as_ref().is_err_and(|refused| refused.status == 409) && free {
-                node_config.links.release(credential, &account);
+                node_config.credentials.links().release(credential, &account);
             }
             ordered?
         }
@@ -341,7 +341,7 @@ fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Resu
 }
 
 fn reload_keys(directory: &Directory) -> Result<Value, Refused> {
-    let vault = directory.node_config().keys.reload().map_err(|error| Refused::new(500, error))?;
+    let vault = directory.node_config().credentials.keys().reload().map_err(|error| Refused::new(500, error))?;
     Ok(json!({ "schema": "wattstile.order/1", "keys": vault.ids().collect::<Vec<_>>() }))
 }
 

@@ -184,7 +184,7 @@ impl Views {
     pub fn processors(&self, page: &Page<String>) -> Result<Paged<String, ProcessorRow>, Unanswered> {
         let Some(directory) = self.directory() else { return Ok(Paged { items: Vec::new(), next: None }) };
         let actors = directory.processors();
-        let routes = directory.node_config().routes.load();
+        let routes = directory.node_config().routing.routes();
         let known: BTreeSet<&ProcessorId> = actors.keys().chain(routes.registry.processors.keys()).collect();
         let mut first = First::behind(page.after.as_deref(), page.limit);
         known.into_iter().for_each(|id| first.offer(id.as_str(), id));
@@ -228,7 +228,7 @@ impl Views {
     pub fn processor(&self, id: &ProcessorId) -> Result<Option<ProcessorSheet>, Unanswered> {
         let Some(directory) = self.directory() else { return Ok(None) };
         let actors = directory.processors();
-        let routes = directory.node_config().routes.load();
+        let routes = directory.node_config().routing.routes();
         let (mut row, capabilities, overdue) = match actors.get(id) {
             Some(actor) => {
                 let answers = report(directory, actor).and_then(|asker| asker.wait().ok()).into_iter().collect();

@@ -17,13 +17,18 @@ use crate::api::Views;
 use crate::journal::{Archive, Ballast, DataDir, Failure, Recovered, recover_opening};
 use crate::metrics::Durations;
 use crate::node::ConnectionId;
+use crate::node::credential_links::LocalCredentialLinks;
+use crate::node::credentials::Credentials;
 use crate::node::driver::Driver;
 use crate::node::log_figures::LogFigures;
-use crate::node::node_config::{NodeConfig, Routes};
-use crate::node::offline_authorizations::OfflineAuthorizations;
+use crate::node::node_config::NodeConfig;
+use crate::node::offline_authorizations::LocalOfflineAuthorizations;
 use crate::node::processor::{Connected, ProcessorActor, ProcessorFigures, ProcessorOutlet, Report};
 use crate::node::replay::Rebuilding;
+use crate::node::routing::LocalProcessorRegistry;
+use crate::node::routing::Routes;
 use crate::node::shard::Shard;
+use crate::node::tariff_assignment::TariffAssignments;
 use crate::payment::Capabilities;
 use crate::payment::routing::Registry;
 use crate::transport::descriptors::{self, Plan, Scarce};
@@ -32,9 +37,7 @@ use crate::units::ProcessorId;
 use crate::web::{Console, ConsoleError, Listening};
 use actix::{Actor, Addr};
 use actix_rt::{ArbiterHandle, System};
-use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
-use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -111,19 +114,21 @@ impl Gate {
             partitions,
             shards: settings.shards.clamp(1, partitions),
             policy: Arc::new(settings.policy),
-            tariff_resolver: ArcSwap::from_pointee(settings.tariff_resolver),
-            routes: ArcSwap::from_pointee(Routes { registry, ..Routes::default() }),
-            offline_authorizations: OfflineAuthorizations::default(),
+            tariffs: TariffAssignments::new(settings.tariff_resolver),
+            routing: Box::new(LocalProcessorRegistry::new(Routes { registry, ..Routes::default() })),
+            offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
             random: Box::new(move || {
                 let mut bytes = [0; 8];
                 random.fill(&mut bytes).expect("the system gives random numbers");
                 u64::from_ne_bytes(bytes)
             }),
-            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &settings.fingerprint_key),
+            credentials: Credentials::new(
+                &settings.fingerprint_key,
+                settings.keys,
+                Box::new(LocalCredentialLinks::default()),
+            ),
             receipt_base: settings.receipt_base,
             series: settings.receipts.as_ref().map(|receipts| receipts.series.clone()).unwrap_or_default(),
-            keys: settings.keys,
-            links: Default::default(),
         });
         let shards =
             (0..node_config.shards).map(|index| Rebuilding { shard: Shard::new(node_config.clone(), index, now), now });

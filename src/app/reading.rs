@@ -4,14 +4,17 @@ use super::gate::StartError;
 use super::tariff_resolver::NoTariffs;
 use crate::api::Views;
 use crate::journal::{Archive, DataDir, SledStore, Snapshots, recover};
-use crate::node::node_config::{NodeConfig, TariffResolver};
-use crate::node::offline_authorizations::OfflineAuthorizations;
+use crate::node::credential_links::LocalCredentialLinks;
+use crate::node::credentials::Credentials;
+use crate::node::node_config::NodeConfig;
+use crate::node::offline_authorizations::LocalOfflineAuthorizations;
 use crate::node::replay::Rebuilding;
+use crate::node::routing::LocalProcessorRegistry;
 use crate::node::shard::Shard;
+use crate::node::tariff_assignment::TariffAssignments;
+use crate::node::tariff_assignment::TariffResolver;
 use crate::session::Policy;
 use crate::units::{Mono, Now, Timestamp};
-use arc_swap::ArcSwap;
-use ring::hmac;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,15 +27,17 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         partitions: directory.partitions(),
         shards: 1,
         policy: Arc::new(Policy::default()),
-        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-        routes: ArcSwap::default(),
-        offline_authorizations: OfflineAuthorizations::default(),
+        tariffs: TariffAssignments::new(tariff_resolver),
+        routing: Box::new(LocalProcessorRegistry::default()),
+        offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
         random: Box::new(|| 0),
-        fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, &[]),
+        credentials: Credentials::new(
+            &[],
+            crate::payment::vault::Keyring::fixed([0; 32]),
+            Box::new(LocalCredentialLinks::default()),
+        ),
         receipt_base: String::new(),
         series: Default::default(),
-        keys: crate::payment::vault::Keyring::fixed([0; 32]),
-        links: Default::default(),
     });
     let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
     let rebuilding = Rebuilding { shard: Shard::new(node_config, 0, now), now };

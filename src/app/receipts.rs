@@ -4,7 +4,7 @@ use crate::accounting::archive_record::{Billing, Sites};
 use crate::billing::{ChargerLocation, Issuer, SigningKey};
 use crate::config::{Config, Operator, SeriesScope};
 use crate::host::{Durability, replace_file};
-use crate::node::node_config::SeriesNames;
+use crate::node::numbering::SeriesNames;
 use jiff::tz::TimeZone;
 use ring::rand::SystemRandom;
 use std::fs;

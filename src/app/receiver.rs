@@ -79,7 +79,7 @@ impl Receiver {
         let Subject::Processor(processor) = &peer.identity.subject else { return Err(NoRoom) };
         let mac = (self.mac_of)(processor);
         let Ok(link) = ProcessorLink::new(&peer.identity, mac, self.clock.now().mono) else { return Err(NoRoom) };
-        if !self.directory.node_config().routes.load().registry.admits(processor) {
+        if !self.directory.node_config().routing.routes().registry.admits(processor) {
             let (link, clock) = (link.unknown(), self.clock.clone());
             self.io.spawn_fn(move || {
                 let outgoing = peer.outgoing.clone();

@@ -3,8 +3,8 @@
 use super::data::Data;
 use super::receipts::Receipts;
 use crate::journal::{Failure, Progress};
-use crate::node::node_config::TariffResolver;
 use crate::node::snapshot_policy::SnapshotPolicy;
+use crate::node::tariff_assignment::TariffResolver;
 use crate::payment::routing::Rule;
 use crate::payment::vault::Keyring;
 use crate::session;

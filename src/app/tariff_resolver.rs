@@ -1,7 +1,7 @@
 //! Which tariff applies where.
 
 use crate::message::Code;
-use crate::node::node_config::{TariffAssignment, TariffResolver};
+use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Timestamp};
 use jiff::tz::TimeZone;

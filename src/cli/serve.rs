@@ -12,7 +12,6 @@ use crate::app::preflight::{State, assigned, preflight, routes};
 use crate::config::Config;
 use crate::host::SystemClock;
 use crate::journal::{DataDir, Progress};
-use crate::node::node_config::Routes;
 use crate::transport::Edge;
 use crate::transport::files::read_secret;
 use crate::units::{Clock, counted};
@@ -179,7 +178,7 @@ impl Reload<'_> {
     /// false if there were faults.
     fn run(&mut self) -> bool {
         let mut whole = self.gate.edge().is_none_or(Edge::reload);
-        match self.gate.directory().node_config().keys.reload() {
+        match self.gate.directory().node_config().credentials.keys().reload() {
             Ok(_) => tracing::info!("keys of tokens loaded again"),
             Err(error) => {
                 whole = false;
@@ -220,15 +219,13 @@ impl Reload<'_> {
                 for (file, finding) in findings {
                     tracing::warn!(target: SETUP, %file, "{finding}");
                 }
-                self.gate.directory().node_config().tariff_resolver.store(Arc::new(Box::new(tariffs)));
+                self.gate.directory().node_config().tariffs.replace(Box::new(tariffs));
             }
         }
         self.speakers.store(Arc::new(next.may_speak_for()));
-        self.gate.directory().node_config().routes.rcu(|before| {
-            let mut after = Routes::clone(before);
-            after.registry.rules = next.routing_rules();
-            after.registry.no_holds = next.payment.no_holds.iter().map(|start| start.as_str().into()).collect();
-            after
+        self.gate.directory().node_config().routing.change(&|routes| {
+            routes.registry.rules = next.routing_rules();
+            routes.registry.no_holds = next.payment.no_holds.iter().map(|start| start.as_str().into()).collect();
         });
         if let Err(error) = self.log.set_level(&next.log.level) {
             whole = false;

@@ -26,7 +26,7 @@ pub use tree::Origin;
 use crate::billing::reconciliation::table::{Encoding, read_text};
 use crate::journal::{Owner, OwnerMode};
 use crate::limits;
-use crate::node::node_config::SeriesNames;
+use crate::node::numbering::SeriesNames;
 use crate::payment::routing::Rule;
 use crate::session;
 use crate::transport::identity::ListenerKind;

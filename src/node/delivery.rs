@@ -9,13 +9,14 @@ use super::encoding::encode;
 use super::hosted::Slot;
 use super::input::Input;
 use super::log_lines;
-use super::node_config::{self, NodeConfig};
+use super::node_config::NodeConfig;
 use super::output::Output;
 use super::partition::Partition;
 use super::reference::ChargerRef;
 use super::reference::TimerTarget;
 use super::replay::charger_fact;
 use super::reply::{Ordered, ReplyTo};
+use super::routing;
 use super::session::{Deliver, HostedSession};
 use super::session_record;
 use super::timer_wheel::TimerWheel;
@@ -233,7 +234,7 @@ impl Delivery<'_> {
             let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall);
             return self.refuse_start_saying(partition, slot, start.session, (Code::StartImplausible, text));
         }
-        let place = match self.node_config.place(&charger, start.connector, start.at) {
+        let place = match self.node_config.tariffs.place(&charger, start.connector, start.at) {
             Ok(place) => place,
             Err(code) => return self.refuse_start(partition, slot, start.session, code),
         };
@@ -242,7 +243,7 @@ impl Delivery<'_> {
         let route = match self.node_config.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
             Ok(route) => route,
             Err(reason) => {
-                let refused = (node_config::code_of(reason), reason.to_string());
+                let refused = (routing::code_of(reason), reason.to_string());
                 return self.refuse_start_saying(partition, slot, start.session, refused);
             }
         };
@@ -439,7 +440,7 @@ impl Delivery<'_> {
         }
         self.archive_pages(partition);
         for event in &decided.events {
-            self.node_config.links.fold(id, event);
+            self.node_config.credentials.links().fold(id, event);
             self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
         }
         for effect in decided.effects {

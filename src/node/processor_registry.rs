@@ -10,8 +10,7 @@ use super::partition::Partition;
 use super::reply::{Ordered, ReplyTo};
 use crate::journal::RecordKind;
 use crate::payment::Capabilities;
-use crate::payment::known_processor::{Event, KnownProcessor};
-use crate::payment::routing::Listed;
+use crate::payment::known_processor::Event;
 use crate::units::ProcessorId;
 
 impl Delivery<'_> {
@@ -46,25 +45,7 @@ impl Partition {
     /// Applies a fact about a processor, live and in replay.
     pub(super) fn acquainted(&mut self, event: &Event, node_config: &NodeConfig) {
         if let Some((processor, known)) = self.processors.apply(event) {
-            node_config.remember(processor, known);
+            node_config.routing.remember(processor, known);
         }
-    }
-}
-
-impl NodeConfig {
-    /// Lists what is remembered of a processor. What its connections say of it counts for more.
-    pub(super) fn remember(&self, processor: &ProcessorId, known: &KnownProcessor) {
-        self.routes.rcu(|before| {
-            let mut after = super::node_config::Routes::clone(before);
-            let registry = &mut after.registry;
-            match known.drained {
-                true => drop(registry.drained.insert(processor.clone())),
-                false => drop(registry.drained.remove(processor)),
-            }
-            let absent =
-                || Listed { capabilities: known.capabilities.clone(), connections: 0, draining: false, inflight: 0 };
-            registry.processors.entry(processor.clone()).or_insert_with(absent);
-            after
-        });
     }
 }

@@ -60,7 +60,7 @@ impl Shard {
             }
             RecordKind::AccountEvent => {
                 let (id, event): (AccountId, account::Event) = decode(record.payload)?;
-                node_config.links.fold(&id, &event);
+                node_config.credentials.links().fold(&id, &event);
                 let slot = partition.account(&id);
                 let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
                 account.fold(&event, &mut |entry| partition.books.post(&entry));

@@ -165,7 +165,7 @@ impl Shard {
         }
         for _ in 0..parts.count()? {
             let account: Account = parts.next()?;
-            node_config.links.restore(&account);
+            node_config.credentials.links().restore(&account);
             let hosted = HostedAccount::from_state(account);
             if let Some(id) = hosted.id().cloned() {
                 partition.insert_account(id, hosted);
@@ -179,7 +179,7 @@ impl Shard {
         partition.top_ups.known = parts.next()?;
         partition.processors = parts.next()?;
         for (processor, known) in partition.processors.iter() {
-            node_config.remember(processor, known);
+            node_config.routing.remember(processor, known);
         }
         Ok(())
     }

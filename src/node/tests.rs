@@ -2,17 +2,23 @@
 
 use super::charger::{ConnectionId, Link};
 use super::input::Input;
-use super::node_config::{NodeConfig, Routes, TariffAssignment, TariffResolver};
-use super::offline_authorizations::OfflineAuthorizations;
+use super::node_config::NodeConfig;
 use super::output::Output;
 use super::reply::{NodeNumber, Ordered, ReplyTo};
+use super::routing::Routes;
 use super::shard::Shard;
+use super::tariff_assignment::{TariffAssignment, TariffResolver};
 use crate::account;
 use crate::billing::reconciliation::register::Refusal;
 use crate::journal::{Log, MemoryStore, Sequences};
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StartSession, StopReason, ToCharger,
 };
+use crate::node::credential_links::LocalCredentialLinks;
+use crate::node::credentials::Credentials;
+use crate::node::offline_authorizations::LocalOfflineAuthorizations;
+use crate::node::routing::LocalProcessorRegistry;
+use crate::node::tariff_assignment::TariffAssignments;
 use crate::payment::routing::Listed;
 use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKind, Operation, OperationKind, Outcome};
 use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
@@ -22,9 +28,7 @@ use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
     ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
 };
-use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
-use ring::hmac;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -113,19 +117,21 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
         partitions: 8,
         shards: 1,
         policy: Arc::new(policy),
-        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-        routes: ArcSwap::from_pointee(routes),
-        offline_authorizations: OfflineAuthorizations::default(),
+        tariffs: TariffAssignments::new(tariff_resolver),
+        routing: Box::new(LocalProcessorRegistry::new(routes)),
+        offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
         random: Box::new(move || {
             let mut state = random.lock().unwrap();
             *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             *state >> 8
         }),
-        fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"test"),
+        credentials: Credentials::new(
+            b"test",
+            crate::payment::vault::Keyring::fixed([7; 32]),
+            Box::new(LocalCredentialLinks::default()),
+        ),
         receipt_base: String::new(),
         series: Default::default(),
-        keys: crate::payment::vault::Keyring::fixed([7; 32]),
-        links: Default::default(),
     })
 }
 
@@ -397,11 +403,7 @@ impl Scene {
 
     /// Changes what is known of the processors.
     fn routes(&self, change: impl Fn(&mut Routes)) {
-        self.shard.node_config().routes.rcu(|before| {
-            let mut after = Routes::clone(before);
-            change(&mut after);
-            after
-        });
+        self.shard.node_config().routing.change(&change);
     }
 
     /// Disconnects a processor's last connection, or restores it.

@@ -222,7 +222,7 @@ impl Bench {
             }
         }
         // The processor's actor lists it a moment after the `Hello`.
-        while bench.directory.node_config().routes.load().registry.processors.is_empty() {
+        while bench.directory.node_config().routing.routes().registry.processors.is_empty() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(bench)

@@ -9,20 +9,24 @@ use crate::account::account_processor;
 use crate::host::SystemClock;
 use crate::journal::{Batch, DataDir, Layout, Log, Sequences, SledStore};
 use crate::message::Code;
+use crate::node::credential_links::LocalCredentialLinks;
+use crate::node::credentials::Credentials;
 use crate::node::input::Input;
-use crate::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
+use crate::node::node_config::NodeConfig;
+use crate::node::offline_authorizations::LocalOfflineAuthorizations;
 use crate::node::output::Output as Left;
 use crate::node::reply::ReplyTo;
+use crate::node::routing::LocalProcessorRegistry;
 use crate::node::shard::Shard;
+use crate::node::tariff_assignment::TariffAssignments;
+use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use crate::payment::vault::Keyring;
 use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
 use crate::session::Policy;
 use crate::units::{
     AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, HoldId, PartitionId, SessionId, TimeSpan, Timestamp,
 };
-use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
-use ring::hmac;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -161,15 +165,13 @@ impl Bench {
             partitions: PARTITIONS,
             shards: super::default_shards().min(PARTITIONS),
             policy: Arc::new(Policy::default()),
-            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-            routes: ArcSwap::default(),
-            offline_authorizations: Default::default(),
+            tariffs: TariffAssignments::new(tariff_resolver),
+            routing: Box::new(LocalProcessorRegistry::default()),
+            offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
             random: Box::new(|| 0),
-            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"bench"),
+            credentials: Credentials::new(b"bench", Keyring::fixed([7; 32]), Box::new(LocalCredentialLinks::default())),
             receipt_base: String::new(),
             series: Default::default(),
-            keys: Keyring::fixed([7; 32]),
-            links: Default::default(),
         });
         let directory = DataDir::open_or_create(data, Layout::new(PARTITIONS)).map_err(CliError::failed)?;
         let store = Box::new(SledStore::open(&directory).map_err(CliError::failed)?);

@@ -38,7 +38,7 @@ fn approve_all(scene: &mut Scene) {
 /// Compares the three.
 fn check(scene: &Scene, node_config: &NodeConfig) {
     let session = the_session(scene);
-    let place = node_config.place(&session.charger, session.connector, session.opened_at).unwrap();
+    let place = node_config.tariffs.place(&session.charger, session.connector, session.opened_at).unwrap();
     let documents = || session.documents().iter().map(|issued| &issued.document);
     let billed: i64 = documents().map(|document| document.total.minor).sum();
     let declared: i64 = documents().flat_map(|document| &document.taxes).map(|(_, amount)| amount.minor).sum();

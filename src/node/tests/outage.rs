@@ -50,7 +50,7 @@ impl Reach for TownReach {
     }
 
     fn list(&self, id: &ProcessorId, listed: &Listed) {
-        self.node_config.list(id, listed);
+        self.node_config.routing.list(id, listed);
     }
 
     fn reply(&self, _: ReplyTo, _: Reply) {
@@ -58,7 +58,7 @@ impl Reach for TownReach {
     }
 
     fn judge(&self, id: &ProcessorId, breakers: &Breakers) {
-        self.node_config.judge(id, breakers);
+        self.node_config.routing.judge(id, breakers);
     }
 }
 
@@ -72,7 +72,7 @@ struct Town {
 impl Town {
     fn new() -> Town {
         let node_config = node_config();
-        node_config.routes.rcu(|_| Routes::default());
+        node_config.routing.change(&|routes| *routes = Routes::default());
         let scene = Scene::in_house(MemoryStore::new(64), node_config.clone(), Scene::beginning());
         let (now, posted) = (Mutex::new(scene.now), Mutex::default());
         let reach_of_town = Arc::new(TownReach { node_config, now, posted, random: AtomicU64::new(1 << 20) });

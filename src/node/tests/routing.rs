@@ -224,7 +224,7 @@ fn a_connection_that_breaks_before_the_question_leaves_is_an_outage_too() {
 /// The same disk with a restarted gate before any processor has connected.
 fn begun_anew(scene: Scene) -> Scene {
     let node_config = house_with(Policy::clone(&scene.shard.node_config().policy));
-    node_config.routes.rcu(|_| Routes::default());
+    node_config.routing.change(&|routes| *routes = Routes::default());
     Scene::in_house(scene.store, node_config, scene.now)
 }
 
@@ -256,13 +256,13 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     let nobody = ProcessorId::new("nobody").unwrap();
     scene.take(Input::DrainProcessor(nobody, true, OPERATOR));
     assert!(matches!(scene.ordered.as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
-    let drained = |scene: &Scene| scene.shard.node_config().routes.load().registry.drained.contains(&acme());
+    let drained = |scene: &Scene| scene.shard.node_config().routing.routes().registry.drained.contains(&acme());
     assert!(drained(&scene));
     let mut scene = begun_anew(scene);
     assert!(drained(&scene), "the log tells");
     // Both connect again; the drained one gets nothing, whatever it declares.
     for processor in [acme(), other()] {
-        scene.shard.node_config().list(&processor, &listed());
+        scene.shard.node_config().routing.list(&processor, &listed());
     }
     begin(&mut scene);
     assert_eq!(scene.asked().processor, other());
@@ -272,7 +272,7 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
     let node_config = node_config();
     let mut shard = Shard::new(node_config.clone(), 0, scene.now);
     shard.restore(partition, &state, scene.now).unwrap();
-    assert!(node_config.routes.load().registry.drained.contains(&acme()));
+    assert!(node_config.routing.routes().registry.drained.contains(&acme()));
     // Until the operator allows it again.
     scene.take(Input::DrainProcessor(acme(), false, OPERATOR));
     assert!(!drained(&scene) && !drained(&begun_anew(scene)));

@@ -245,7 +245,7 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     };
     // Another tariff is in force from now on; the session keeps its own.
     let other = Arc::new(Tariff::parse(&TARIFF.replace("0.42", "0.43")).unwrap().tariff);
-    scene.shard.node_config().tariff_resolver.store(Arc::new(Box::new(OneTariff(other))));
+    scene.shard.node_config().tariffs.replace(Box::new(OneTariff(other)));
     snap(&mut scene);
     assert_eq!(pinned(&scene), 1, "a session has it");
     scene.stop(1, 1, 300);

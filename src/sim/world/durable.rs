@@ -5,18 +5,21 @@ use crate::accounting::archive_record::Billing;
 use crate::billing::{Issuer, SigningKey};
 use crate::journal::{Archive, Sequences, Snapshots};
 use crate::message::Code;
-use crate::node::credential_links::CredentialLinks;
-use crate::node::node_config::{NodeConfig, Routes, SeriesNames, TariffAssignment, TariffResolver};
-use crate::node::offline_authorizations::OfflineAuthorizations;
+use crate::node::credential_links::LocalCredentialLinks;
+use crate::node::credentials::Credentials;
+use crate::node::node_config::NodeConfig;
+use crate::node::numbering::SeriesNames;
+use crate::node::offline_authorizations::LocalOfflineAuthorizations;
+use crate::node::routing::LocalProcessorRegistry;
 use crate::node::snapshot_policy::SnapshotPolicy;
+use crate::node::tariff_assignment::TariffAssignments;
+use crate::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use crate::payment::vault::Keyring;
 use crate::session::Policy;
 use crate::sim::rng::Rng;
 use crate::tariff::Tariff;
 use crate::units::{ChargerId, ConnectorId, Now, PartitionId, Timestamp};
-use arc_swap::ArcSwap;
 use jiff::tz::TimeZone;
-use ring::hmac;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -144,15 +147,17 @@ impl DurableState {
             partitions: PARTITIONS,
             shards: SHARDS,
             policy: self.policy.clone(),
-            tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-            routes: ArcSwap::from_pointee(Routes::default()),
-            offline_authorizations: OfflineAuthorizations::default(),
+            tariffs: TariffAssignments::new(tariff_resolver),
+            routing: Box::new(LocalProcessorRegistry::default()),
+            offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
             random: Box::new(move || mixed(rng.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
-            fingerprint_key: hmac::Key::new(hmac::HMAC_SHA256, b"a world that does not exist"),
+            credentials: Credentials::new(
+                b"a world that does not exist",
+                Keyring::fixed([7; 32]),
+                Box::new(LocalCredentialLinks::default()),
+            ),
             receipt_base: String::new(),
             series: SeriesNames::default(),
-            keys: Keyring::fixed([7; 32]),
-            links: CredentialLinks::default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{Faults, checker::Checker};
 use crate::billing::invoice::{
     Digest, Document, InvoiceNumber, Issued, OpenSeries, Series, SeriesId, SeriesKind, verify_series,
 };
-use crate::node::node_config::SeriesNames;
+use crate::node::numbering::SeriesNames;
 use crate::node::shard::Shard;
 use crate::session::Session;
 use crate::sim::rng::Rng;

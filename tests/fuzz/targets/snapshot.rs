@@ -1,11 +1,16 @@
 //! Any bytes as the state of a partition and as a session in the archive: taken or refused, and never a crash.
 #![no_main]
 
-use arc_swap::ArcSwap;
+use wattstile::node::credential_links::LocalCredentialLinks;
+use wattstile::node::credentials::Credentials;
+use wattstile::node::offline_authorizations::LocalOfflineAuthorizations;
+use wattstile::node::routing::LocalProcessorRegistry;
+use wattstile::node::tariff_assignment::TariffAssignments;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::accounting::archive_record::ArchiveRecord;
-use wattstile::node::node_config::{NodeConfig, TariffAssignment, TariffResolver};
+use wattstile::node::node_config::NodeConfig;
+use wattstile::node::tariff_assignment::{TariffAssignment, TariffResolver};
 use wattstile::node::shard::Shard;
 use wattstile::payment::vault::Keyring;
 use wattstile::units::{ChargerId, ConnectorId, Mono, Now, PartitionId, Timestamp};
@@ -27,15 +32,13 @@ fn shard() -> Shard {
         partitions: 1,
         shards: 1,
         policy: Default::default(),
-        tariff_resolver: ArcSwap::from_pointee(tariff_resolver),
-        routes: ArcSwap::default(),
-        offline_authorizations: Default::default(),
+        tariffs: TariffAssignments::new(tariff_resolver),
+        routing: Box::new(LocalProcessorRegistry::default()),
+        offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
         random: Box::new(|| 7),
-        fingerprint_key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, b"fuzz"),
+        credentials: Credentials::new(b"fuzz", Keyring::fixed([7; 32]), Box::new(LocalCredentialLinks::default())),
         receipt_base: String::new(),
         series: Default::default(),
-        keys: Keyring::fixed([7; 32]),
-        links: Default::default(),
     };
     Shard::new(Arc::new(node_config), 0, NOW)
 }
