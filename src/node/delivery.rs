@@ -12,12 +12,12 @@ use super::log_lines;
 use super::node_config::NodeConfig;
 use super::output::Output;
 use super::partition::Partition;
-use super::reference::ChargerRef;
 use super::reference::TimerTarget;
+use super::reference::{ChargerRef, SessionRef};
 use super::replay::charger_fact;
 use super::reply::{Ordered, ReplyTo};
 use super::routing;
-use super::session::{Deliver, HostedSession};
+use super::session::{Deliver, HostedSession, Pricing};
 use super::session_record;
 use super::timer_wheel::TimerWheel;
 use crate::account;
@@ -45,6 +45,14 @@ pub(super) struct Delivery<'a> {
     /// Index of the partition in its shard.
     pub local: u16,
     pub now: Now,
+}
+
+/// A start that its charger admits.
+struct Admitted<'a> {
+    id: SessionId,
+    start: &'a StartSession,
+    /// The most power of the connector.
+    power_max: Power,
 }
 
 impl Delivery<'_> {
@@ -193,7 +201,9 @@ impl Delivery<'_> {
         let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
         for effect in self.charger(partition, slot, command) {
             match effect {
-                charger::Effect::OpenSession { power_max } => self.open(partition, slot, id, &start, power_max),
+                charger::Effect::OpenSession { power_max } => {
+                    self.open(partition, slot, &Admitted { id, start: &start, power_max })
+                }
                 charger::Effect::RepeatStart(_) => self.start_again(partition, slot, &start),
                 charger::Effect::RepeatEnd(past) => {
                     let code = if past.refused { Code::CredentialDeclined } else { Code::SessionEnded };
@@ -227,7 +237,8 @@ impl Delivery<'_> {
     }
 
     /// Opens a session: pins the tariff, selects a processor, and requests funds.
-    fn open(&mut self, partition: &mut Partition, slot: Slot, id: SessionId, start: &StartSession, power_max: Power) {
+    fn open(&mut self, partition: &mut Partition, slot: Slot, admitted: &Admitted<'_>) {
+        let Admitted { id, start, power_max } = *admitted;
         let Some(hosted) = partition.chargers.get(slot) else { return };
         let charger = hosted.state().id.clone();
         if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.node_config.policy) {
@@ -268,7 +279,13 @@ impl Delivery<'_> {
         // The partition's own copy: its reference count shows whether the tariff may be dropped.
         let tariff = partition.pinned(&opening.tariff).unwrap_or(place.tariff);
         let state = Session::new(&opening, rating, tariff.currency());
-        let session = HostedSession::new(state, slot, tariff, place.zone, self.node_config.policy.clone(), self.now);
+        let session = HostedSession::new(
+            state,
+            slot,
+            Pricing { tariff, zone: place.zone },
+            self.node_config.policy.clone(),
+            self.now,
+        );
         let cell = partition.insert_session(session);
         let opened = session::Event::Opened(Box::new(opening));
         partition.tally.count(&opened);
@@ -318,7 +335,10 @@ impl Delivery<'_> {
                 let ack = MeterAck { session: key, up_to: past.sequence, cost: None };
                 self.tell(slot, ToCharger::MeterAck(ack));
             }
-            _ => self.reject(slot, key, codes::of_charger(rejection), None, rejection.to_string()),
+            _ => {
+                let (code, text) = (codes::of_charger(rejection), rejection.to_string().into());
+                self.tell(slot, ToCharger::SessionRejected { session: key, code, expected: None, text });
+            }
         }
     }
 
@@ -359,7 +379,7 @@ impl Delivery<'_> {
         }
         self.bill(partition, cell, &decided.events);
         for effect in decided.effects {
-            self.carry_out(partition, cell, slot, id, key, effect);
+            self.carry_out(partition, SessionRef { cell, charger: slot, id, key }, effect);
         }
         if let Some(deadline) = delivered.deadline
             && partition.sessions.arm(cell, deadline)
@@ -372,10 +392,7 @@ impl Delivery<'_> {
     fn carry_out(
         &mut self,
         partition: &Partition,
-        cell: Slot,
-        slot: Slot,
-        id: SessionId,
-        key: SessionKey,
+        SessionRef { cell, charger: slot, id, key }: SessionRef,
         effect: session::Effect,
     ) {
         let message = match effect {
@@ -389,8 +406,8 @@ impl Delivery<'_> {
             }
             session::Effect::Archive => return self.archive_if_closed(partition, id),
             session::Effect::MeterRejected(rejection) => {
-                let expected = rejection.expected();
-                return self.reject(slot, key, codes::of_session(rejection), expected, rejection.to_string());
+                let (code, expected) = (codes::of_session(rejection), rejection.expected());
+                ToCharger::SessionRejected { session: key, code, expected, text: rejection.to_string().into() }
             }
             session::Effect::StartAccepted { limit } => {
                 let price_text = match partition.sessions.get(cell) {
@@ -543,10 +560,6 @@ impl Delivery<'_> {
             log_lines::start_refused(&charger.state().id, session, code, &text);
         }
         self.tell(slot, ToCharger::StartRejected { session, code, text: text.into() });
-    }
-
-    fn reject(&mut self, slot: Slot, session: SessionKey, code: Code, expected: Option<u32>, text: String) {
-        self.tell(slot, ToCharger::SessionRejected { session, code, expected, text: text.into() });
     }
 
     fn tell(&mut self, slot: Slot, message: ToCharger) {

@@ -38,6 +38,13 @@ use std::collections::BTreeMap;
 /// Requests that one turn sends: a few, because they share its permit with whatever else it does.
 pub(super) const ASKED_AT_ONCE: usize = 8;
 
+/// What the documents of a session lack of what it was sold for.
+struct Difference {
+    due: Amount,
+    /// The taxes in it, in minor units.
+    taxes: BTreeMap<Tax, i64>,
+}
+
 impl Delivery<'_> {
     /// Makes the document that follows from these facts, if one does.
     pub(super) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
@@ -57,7 +64,7 @@ impl Delivery<'_> {
         let taxes = documents::taxes(session, tariff, documents::billed(session).saturating_add(due.minor));
         match (due.minor, taxes.is_empty(), documents::fits(due, &taxes)) {
             (0, true, _) => {}
-            (_, _, true) => self.document(partition, cell, events, due, taxes),
+            (_, _, true) => self.document(partition, cell, events, Difference { due, taxes }),
             // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
             // documented is taken back as a whole. Then everything is due, and documented anew.
             (_, _, false) => {
@@ -67,7 +74,7 @@ impl Delivery<'_> {
                     let back = back_taxes.entry(*tax).or_insert(0);
                     *back = back.saturating_sub(amount.minor);
                 }
-                self.document(partition, cell, events, back, back_taxes);
+                self.document(partition, cell, events, Difference { due: back, taxes: back_taxes });
             }
         }
     }
@@ -78,8 +85,7 @@ impl Delivery<'_> {
         partition: &mut Partition,
         cell: Slot,
         events: &[session::Event],
-        due: Amount,
-        taxes: BTreeMap<Tax, i64>,
+        Difference { due, taxes }: Difference,
     ) {
         let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());

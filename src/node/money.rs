@@ -149,8 +149,8 @@ impl Delivery<'_> {
             }
             let fact = session::Event::Restored(Box::new(session.clone()));
             let (policy, now) = (self.node_config.policy.clone(), self.now);
-            let restored = insert_session(partition, session, |session, charger, tariff, zone| {
-                HostedSession::new(session, charger, tariff, zone, policy, now)
+            let restored = insert_session(partition, session, |session, charger, pricing| {
+                HostedSession::new(session, charger, pricing, policy, now)
             });
             match restored {
                 Ok(_) => self.append_session(id, &fact),

@@ -1,7 +1,8 @@
 //! Rebuilds a shard from its records: applies events, without decisions and outputs.
 
+use super::hosted::Slot;
 use super::partition::Partition;
-use super::session::HostedSession;
+use super::session::{HostedSession, Pricing};
 use super::session_record;
 use super::shard::Shard;
 use super::snapshot::insert_session;
@@ -47,8 +48,8 @@ impl Shard {
         match record.kind {
             RecordKind::SessionEvent => {
                 let (id, event) = session_record::read(record.partition, record.payload).map_err(unreadable)?;
-                replay_session(partition, id, &event, |state, charger, tariff, zone| {
-                    HostedSession::new(state, charger, tariff, zone, policy, now)
+                replay_session(partition, id, &event, |state, charger, pricing| {
+                    HostedSession::new(state, charger, pricing, policy, now)
                 })
             }
             RecordKind::ChargerEvent => {
@@ -108,7 +109,7 @@ fn replay_session(
     partition: &mut Partition,
     id: SessionId,
     event: &session::Event,
-    host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
+    host: impl FnOnce(Session, Slot, Pricing) -> HostedSession,
 ) -> Result<(), String> {
     partition.tally.count(event);
     if let session::Event::Opened(opening) = event {
@@ -145,7 +146,7 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
 fn open(
     partition: &mut Partition,
     opening: &Opening,
-    host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
+    host: impl FnOnce(Session, Slot, Pricing) -> HostedSession,
 ) -> Result<(), String> {
     let tariff =
         partition.pinned(&opening.tariff).ok_or_else(|| format!("tariff {} was never pinned", opening.tariff))?;
@@ -153,7 +154,7 @@ fn open(
     let rating = Rating::open(&tariff, &zone, opening.at, Energy::ZERO).map_err(|error| error.to_string())?;
     let slot = partition.charger(&opening.charger);
     let state = Session::new(opening, rating, tariff.currency());
-    let cell = partition.insert_session(host(state, slot, tariff, zone));
+    let cell = partition.insert_session(host(state, slot, Pricing { tariff, zone }));
     let fact = charger::Event::SessionOpened { key: opening.key, session: opening.id, connector: opening.connector };
     project(partition, slot, cell, &fact);
     Ok(())

@@ -39,13 +39,20 @@ pub struct HostedSession {
 /// A command for a session, and the shared state for routing.
 pub struct Deliver<'a>(pub Command, pub &'a NodeConfig);
 
+/// What a session is priced by.
+pub struct Pricing {
+    /// The tariff that it began with.
+    pub tariff: Arc<Tariff>,
+    /// The charger's time zone.
+    pub zone: TimeZone,
+}
+
 impl HostedSession {
     /// A session in its cell.
     pub fn new(
         state: Session,
         charger: Slot,
-        tariff: Arc<Tariff>,
-        zone: TimeZone,
+        Pricing { tariff, zone }: Pricing,
         policy: Arc<Policy>,
         now: Now,
     ) -> HostedSession {

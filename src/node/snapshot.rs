@@ -14,7 +14,7 @@ use super::charger::HostedCharger;
 use super::encoding::encode;
 use super::hosted::{Arena, Hostable, Slot, Written};
 use super::partition::Partition;
-use super::session::HostedSession;
+use super::session::{HostedSession, Pricing};
 use super::shard::Shard;
 use crate::account::Account;
 use crate::journal::{Position, Sequence};
@@ -159,8 +159,8 @@ impl Shard {
         let sessions = parts.count()?;
         partition.reserve(0, sessions);
         for _ in 0..sessions {
-            insert_session(partition, parts.next()?, |session, charger, tariff, zone| {
-                HostedSession::new(session, charger, tariff, zone, policy.clone(), now)
+            insert_session(partition, parts.next()?, |session, charger, pricing| {
+                HostedSession::new(session, charger, pricing, policy.clone(), now)
             })?;
         }
         for _ in 0..parts.count()? {
@@ -221,7 +221,7 @@ fn assemble(tariffs: Vec<u8>, cells: [Written; 3], rest: Vec<u8>) -> Vec<Vec<u8>
 pub(super) fn insert_session(
     partition: &mut Partition,
     mut session: Session,
-    host: impl FnOnce(Session, u32, Arc<Tariff>, TimeZone) -> HostedSession,
+    host: impl FnOnce(Session, Slot, Pricing) -> HostedSession,
 ) -> Result<Slot, String> {
     let tariff = partition.pinned(&session.tariff).ok_or_else(|| format!("tariff {} is not pinned", session.tariff))?;
     let zone = TimeZone::get(&session.zone).map_err(|error| error.to_string())?;
@@ -230,7 +230,7 @@ pub(super) fn insert_session(
         // One name in memory for the two of them.
         session.charger = charger.state().id.clone();
     }
-    let cell = partition.insert_session(host(session, slot, tariff, zone));
+    let cell = partition.insert_session(host(session, slot, Pricing { tariff, zone }));
     if let Some(charger) = partition.chargers.get_mut(slot) {
         charger.attach(key, cell);
     }
