@@ -7,7 +7,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 | [`units`], [`machine`], [`limits`], [`metrics`], [`host`], [`version`] |
+//! | 0 | [`units`], [`stored`], [`machine`], [`limits`], [`metrics`], [`host`], [`version`] |
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`], [`message`] |
@@ -47,6 +47,7 @@ pub mod node;
 pub mod payment;
 pub mod session;
 pub mod sim;
+pub mod stored;
 pub mod tariff;
 pub mod transport;
 pub mod units;

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 /// Rooms and their floors, as in the documentation of the library.
 const FLOORS: &[(&str, u8)] = &[
     ("units", 0),
+    ("stored", 0),
     ("machine", 0),
     ("limits", 0),
     ("metrics", 0),
@@ -58,6 +59,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
 /// Modules with deciding code: no clock, socket, disk, randomness, runtime.
 const PURE: &[&str] = &[
     "units",
+    "stored",
     "tariff",
     "ledger",
     "payment",
