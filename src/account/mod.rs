@@ -56,6 +56,7 @@ pub use top_up::{Event as TopUpEvent, Step, TopUp};
 #[cfg(doc)]
 use crate::limits;
 use crate::payment::{Answer, Decline, DeclineClass};
+use crate::stored::stored;
 use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +195,8 @@ pub enum Direction {
     Down,
 }
 
+stored!(enum Direction { 0: Up, 1: Down });
+
 /// Source of a top-up's money.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TopUpSource {
@@ -203,7 +206,9 @@ pub enum TopUpSource {
     Bank,
 }
 
-/// A fact about an account. The order of the variants is the journal's numbering and only grows.
+stored!(enum TopUpSource { 0: Processor(processor_id), 1: Bank });
+
+/// A fact about an account. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The account exists.
@@ -379,6 +384,24 @@ pub enum Event {
     },
 }
 
+stored!(enum Event {
+    0: Opened { 0: at, 1: op, 2: account, 3: currency, 4: credit_limit },
+    1: HoldPlaced { 0: at, 1: op, 2: asked, 3: reserved },
+    2: Refused { 0: at, 1: op, 2: hold, 3: asked, 4: rejection },
+    3: HoldAdjusted { 0: at, 1: op, 2: hold, 3: asked, 4: reserved },
+    4: Captured { 0: at, 1: op, 2: hold, 3: taken, 4: last, 5: promotion_expires_at },
+    5: Released { 0: at, 1: op, 2: hold, 3: released },
+    6: Reversed { 0: at, 1: op, 2: hold },
+    7: Refunded { 0: at, 1: op, 2: hold, 3: asked, 4: returned, 5: promotion_expires_at },
+    8: ToppedUp { 0: at, 1: op, 2: amount, 3: source },
+    9: PromotionGranted { 0: at, 1: op, 2: amount, 3: expires_at },
+    10: PromotionExpired { 0: at, 1: grant, 2: part, 3: amount },
+    11: CreditLimitSet { 0: at, 1: op, 2: limit },
+    12: CredentialLinked { 0: at, 1: op, 2: credential },
+    13: CredentialUnlinked { 0: at, 1: op, 2: credential },
+    14: Closed { 0: at, 1: op, 2: paid_out, 3: forfeited },
+});
+
 /// The body of an operation on a hold, as far as it distinguishes requests. Amounts in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Asked {
@@ -415,6 +438,14 @@ pub enum Asked {
         amount: i64,
     },
 }
+
+stored!(enum Asked {
+    0: Hold { 0: amount, 1: partial_ok, 2: credential },
+    1: Adjust { 0: direction, 1: new_total },
+    2: Capture { 0: amount, 1: last },
+    3: Release,
+    4: Refund { 0: capture, 1: amount },
+});
 
 /// An output of an account, released when its events are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -529,6 +560,37 @@ pub enum Rejection {
     #[error("the account owes money")]
     OwesMoney = 28,
 }
+
+stored!(enum Rejection {
+    1: NoSuchAccount,
+    2: AccountClosed,
+    3: AccountExists,
+    4: CurrencyDiffers,
+    5: AmountNotPositive,
+    6: AmountTooLarge,
+    7: OperationOfAnotherSession,
+    8: OperationForgotten,
+    9: ExistsWithDifferentKind,
+    10: ExistsWithDifferentAmount,
+    11: ExistsWithDifferentHold,
+    12: ExistsWithDifferentCredential,
+    13: ExistsWithDifferentTerms,
+    14: CredentialNotLinked,
+    15: TooLate,
+    16: HoldUnknown,
+    17: HoldEnded,
+    18: SameTotal,
+    19: WrongDirection,
+    20: ExceedsHold,
+    21: CaptureUnknown,
+    22: ExceedsCapture,
+    23: InsufficientFunds,
+    24: TooManyHolds,
+    25: TooMany,
+    26: LimitInUse,
+    27: HoldsOpen,
+    28: OwesMoney,
+});
 
 impl Rejection {
     /// A short text for machines: the `code` of a decline, at most 16 characters.

@@ -2,6 +2,7 @@
 
 use super::{Asked, Direction, Rejection, TopUpSource};
 use crate::limits;
+use crate::stored::stored;
 use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,6 +18,8 @@ pub enum Account {
     /// Accepts nothing new; still answers operations that it keeps.
     Closed(Box<OpenAccount>),
 }
+
+stored!(enum Account { 0: Unopened, 1: Open(open_account), 2: Closed(open_account) });
 
 impl Account {
     /// The account's inner state, unless it was never opened.
@@ -36,6 +39,8 @@ pub struct Parts {
     /// Money that was granted.
     pub promotional: i64,
 }
+
+stored!(value struct Parts { 0: paid, 1: promotional });
 
 impl Parts {
     /// Both kinds together. Every part is bounded by [`limits::ACCOUNT_AMOUNT_MAX`], so the sum fits.
@@ -65,6 +70,8 @@ pub struct Grant {
     pub expires_at: Option<Timestamp>,
 }
 
+stored!(struct Grant { 0: op, 1: remaining, 2: lapsed_parts, 3: expires_at });
+
 impl Grant {
     /// Order in which grants are used: the first to lapse is used first.
     pub(super) fn rank(&self) -> (i64, OpId) {
@@ -87,6 +94,8 @@ pub struct Hold {
     pub forgotten_up_to: u16,
 }
 
+stored!(struct Hold { 0: state, 1: operations, 2: forgotten_up_to });
+
 /// Where a hold stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldState {
@@ -107,6 +116,14 @@ pub enum HoldState {
     Reversed,
 }
 
+stored!(enum HoldState {
+    0: Open { 0: reserved, 1: taken },
+    1: Captured(taken),
+    2: Released,
+    3: Declined,
+    4: Reversed,
+});
+
 /// The captured and refunded amounts of a hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
@@ -117,6 +134,8 @@ pub struct Taken {
     /// When the promotional part would have lapsed; `None`: never, or there is none.
     pub promotion_expires_at: Option<Timestamp>,
 }
+
+stored!(struct Taken { 0: captured, 1: refunded, 2: promotion_expires_at });
 
 /// An operation and its answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +148,8 @@ pub struct Remembered {
     pub told: Told,
 }
 
+stored!(struct Remembered { 0: ordinal, 1: asked, 2: told });
+
 /// A stored answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Told {
@@ -139,6 +160,8 @@ pub enum Told {
     /// A release of a hold that does not exist.
     NothingToRelease,
 }
+
+stored!(enum Told { 0: Done(minor), 1: Refused(rejection), 2: NothingToRelease });
 
 /// A stored order that is not a payment operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +180,15 @@ pub enum Order {
     Close,
 }
 
+stored!(enum Order {
+    0: TopUp(0: amount, 1: top_up_source),
+    1: Grant(0: amount, 1: timestamp),
+    2: Limit(amount),
+    3: Link(fingerprint),
+    4: Unlink(fingerprint),
+    5: Close,
+});
+
 /// One line of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Movement {
@@ -171,6 +203,8 @@ pub struct Movement {
     /// The balance (posted money, holds not deducted) afterwards.
     pub balance: Parts,
 }
+
+stored!(struct Movement { 0: at, 1: op, 2: kind, 3: change, 4: balance });
 
 /// Kinds of movements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,6 +222,8 @@ pub enum MovementKind {
     /// The rest was paid out at the end.
     PayOut,
 }
+
+stored!(enum MovementKind { 0: TopUp, 1: Promotion, 2: Expiry, 3: Capture, 4: Refund, 5: PayOut });
 
 /// A credential that may use the account.
 pub type CredentialLink = Fingerprint;
@@ -250,6 +286,12 @@ pub struct OpenAccount {
     /// The last movements, oldest first.
     pub movements: VecDeque<Movement>,
 }
+
+stored!(struct OpenAccount {
+    0: id, 1: opened_by, 2: currency, 3: first_credit_limit, 4: credit_limit, 5: paid, 6: grants, 7: held,
+    8: open_holds, 9: holds, 10: closed, 11: forgotten_until, 12: declined, 13: credentials, 14: orders,
+    15: orders_forgotten_until_ms, 16: movements,
+});
 
 impl OpenAccount {
     /// The balance.

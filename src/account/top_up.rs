@@ -9,11 +9,12 @@
 //! network do, the hold ends once, and the account is credited with the captured amount, after the capture is a fact.
 
 use crate::payment::{self, Credential, Extent, HoldCapabilities, Payment, Policy};
+use crate::stored::stored;
 use crate::units::{AccountId, Amount, Now, OpId, ProcessorId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-/// Facts of a top-up. The order of the variants is the journal's numbering and only grows.
+/// Facts of a top-up. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It was ordered.
@@ -38,6 +39,12 @@ pub enum Event {
     },
 }
 
+stored!(enum Event {
+    0: Opened { 0: account, 1: amount, 2: fingerprint, 3: at },
+    1: Payment(event),
+    2: Credited { 0: op, 1: amount },
+});
+
 /// A top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUp {
@@ -58,6 +65,10 @@ pub struct TopUp {
     /// Number of credits.
     pub credits: u16,
 }
+
+stored!(struct TopUp {
+    0: id, 1: account, 2: amount, 3: fingerprint, 4: opened_at, 5: payment, 6: credited_minor, 7: credits,
+});
 
 /// Result of a step.
 #[derive(Debug, Default)]

@@ -10,20 +10,32 @@ use crate::billing::{
 use crate::limits;
 use crate::payment::Payment;
 use crate::session::{Session, StopReason};
+use crate::stored::{self, Stored, StoredError, stored};
 use crate::tariff::{Tariff, TaxIncluded};
 use crate::units::{Amount, ChargerId, SessionId, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// A session as it is archived.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ArchiveRecord {
-    version: u8,
     /// Its last state.
     pub session: Session,
     /// The text of its tariff.
     pub tariff: String,
     /// The signed receipt in JSON; none when the session's figures contradicted each other, which is a defect.
     pub receipt: Option<String>,
+}
+
+stored!(struct ArchiveRecord { 0: session, 1: tariff, 2: receipt });
+
+/// The same in data of version 4, encoded by postcard.
+#[derive(Deserialize)]
+struct ArchiveRecordInVersion4 {
+    #[serde(rename = "version")]
+    _version: u8,
+    session: Session,
+    tariff: String,
+    receipt: Option<String>,
 }
 
 /// How receipts are made.
@@ -58,19 +70,25 @@ impl std::fmt::Debug for Sites {
     }
 }
 
-/// Why a archive record cannot be read.
+/// Why an archive record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveRecordError {
     /// Written by a newer version of the program.
-    #[error("a archive record of version {0}, which this program does not know")]
+    #[error("an archive record of version {0}, which this program does not know")]
     Version(u8),
     /// Damaged, or no archive record.
-    #[error("a archive record cannot be read: {0}")]
-    Unreadable(#[from] postcard::Error),
+    #[error("an archive record cannot be read: {0}")]
+    Unreadable(#[from] StoredError),
+    /// The same of one that was archived in data of version 4.
+    #[error("an archive record of version 1 cannot be read: {0}")]
+    UnreadableInVersion4(#[from] postcard::Error),
 }
 
 impl ArchiveRecord {
-    const VERSION: u8 = 1;
+    /// Written in front of its stored form.
+    const VERSION: u8 = 2;
+    /// The version of archive records in data of version 4. They stay as they are in the archive.
+    const VERSION_4: u8 = 1;
 
     /// The archive record of a session that is over.
     pub fn new(session: Session, tariff: &Tariff, billing: &Billing) -> ArchiveRecord {
@@ -83,12 +101,14 @@ impl ArchiveRecord {
         };
         // The bounds of sessions, tariffs and credit records leave it room. The state is what counts: a receipt can be made again.
         let receipt = receipt.filter(|receipt| receipt.len() <= limits::ARCHIVE_RECORD_MAX / 2);
-        ArchiveRecord { version: ArchiveRecord::VERSION, session, tariff: tariff.source().to_owned(), receipt }
+        ArchiveRecord { session, tariff: tariff.source().to_owned(), receipt }
     }
 
     /// As bytes for the archive.
     pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("plain data into memory")
+        let mut bytes = vec![ArchiveRecord::VERSION];
+        self.store(&mut bytes);
+        bytes
     }
 
     /// From the archive.
@@ -96,10 +116,14 @@ impl ArchiveRecord {
     /// # Errors
     /// [`ArchiveRecordError`]: bytes that are no archive record of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<ArchiveRecord, ArchiveRecordError> {
-        match bytes.first() {
-            Some(&ArchiveRecord::VERSION) => Ok(postcard::from_bytes(bytes)?),
-            Some(&other) => Err(ArchiveRecordError::Version(other)),
-            None => Err(ArchiveRecordError::Unreadable(postcard::Error::DeserializeUnexpectedEnd)),
+        match bytes.split_first() {
+            Some((&ArchiveRecord::VERSION, rest)) => Ok(stored::from_bytes(rest)?),
+            Some((&ArchiveRecord::VERSION_4, _)) => {
+                let ArchiveRecordInVersion4 { session, tariff, receipt, .. } = postcard::from_bytes(bytes)?;
+                Ok(ArchiveRecord { session, tariff, receipt })
+            }
+            Some((&other, _)) => Err(ArchiveRecordError::Version(other)),
+            None => Err(StoredError::invalid("it is empty").into()),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! in the archive. A replay writes the same entries on the same pages, so archiving one again changes nothing.
 
 use crate::ledger::Entry;
+use crate::stored::{self, Stored, stored};
 use crate::units::{PartitionId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,8 +23,11 @@ pub struct Pages {
     handed_over: u64,
 }
 
+stored!(struct Pages { 0: open, 1: full } without handed_over);
+
 /// Entries in the order in which they were posted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "PageInVersion4")]
 pub struct Page {
     /// Counted from 0 in its partition.
     pub number: u64,
@@ -31,18 +35,42 @@ pub struct Page {
     pub last_at: Timestamp,
     /// How many entries are on it.
     pub entries: u64,
+    /// Their stored forms, one after the other.
     bytes: Vec<u8>,
 }
 
-/// Marks a page, in contrast to a archive record, in the archive.
-const PAGE_VERSION: u8 = 0x80;
+stored!(struct Page { 0: number, 1: last_at, 2: entries, 3: bytes });
+
+/// A page in data of version 4: its entries are encoded by postcard.
+#[derive(Deserialize)]
+struct PageInVersion4 {
+    number: u64,
+    last_at: Timestamp,
+    entries: u64,
+    bytes: Vec<u8>,
+}
+
+impl From<PageInVersion4> for Page {
+    fn from(PageInVersion4 { number, last_at, entries, bytes: old }: PageInVersion4) -> Page {
+        let (mut rest, mut bytes) = (old.as_slice(), Vec::new());
+        while let Ok((entry, left)) = postcard::take_from_bytes::<Entry>(rest) {
+            entry.store(&mut bytes);
+            rest = left;
+        }
+        Page { number, last_at, entries, bytes }
+    }
+}
+
+/// Marks a page in the archive, in contrast to an archive record.
+const PAGE_VERSION: u8 = 0x81;
+/// The same of a page that was archived in data of version 4.
+const PAGE_OF_VERSION_4: u8 = 0x80;
 
 impl Pages {
     /// Writes an entry down.
     pub fn write(&mut self, entry: &Entry) {
         let page = &mut self.open;
-        let bytes = std::mem::take(&mut page.bytes);
-        page.bytes = postcard::to_extend(entry, bytes).expect("plain data into memory");
+        entry.store(&mut page.bytes);
         page.last_at = if page.entries == 0 { entry.at() } else { page.last_at.max(entry.at()) };
         page.entries += 1;
         if page.bytes.len() >= PAGE_BYTES {
@@ -88,22 +116,29 @@ impl Page {
 
     /// As bytes for the archive.
     pub fn to_bytes(&self, partition: PartitionId) -> Vec<u8> {
-        let begun = vec![PAGE_VERSION];
-        postcard::to_extend(&(partition, self), begun).expect("plain data into memory")
+        let mut bytes = vec![PAGE_VERSION];
+        partition.store(&mut bytes);
+        self.store(&mut bytes);
+        bytes
     }
 
     /// A page from the archive; nothing for what is no page.
     pub fn from_bytes(bytes: &[u8]) -> Option<(PartitionId, Page)> {
         let (first, rest) = bytes.split_first()?;
-        (*first == PAGE_VERSION).then(|| postcard::from_bytes(rest).ok()).flatten()
+        match *first {
+            PAGE_VERSION => stored::from_bytes(rest).ok(),
+            PAGE_OF_VERSION_4 => postcard::from_bytes(rest).ok(),
+            _ => None,
+        }
     }
 
     /// The entries on it, in their order. What cannot be read ends them.
     pub fn entries(&self) -> Vec<Entry> {
         let (mut rest, mut entries) = (self.bytes.as_slice(), Vec::new());
-        while let Ok((entry, left)) = postcard::take_from_bytes::<Entry>(rest) {
+        while !rest.is_empty()
+            && let Ok(entry) = Entry::load(&mut rest)
+        {
             entries.push(entry);
-            rest = left;
         }
         entries
     }

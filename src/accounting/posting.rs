@@ -17,6 +17,7 @@ use crate::billing::{PayableSplit, Pricing};
 use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side, Tax};
 use crate::payment::{self, Ask, Event, Hold, OperationKind, Ordinal, Payment};
 use crate::session::Session;
+use crate::stored::stored;
 use crate::tariff::Tariff;
 use crate::units::{Amount, Currency, Fingerprint, OperatorId, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub struct PartitionBooks {
     pub pages: Pages,
 }
 
+stored!(struct PartitionBooks { 0: books, 1: turnover, 2: pages });
+
 /// Turnover since the first record, in minor units of one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Turnover {
@@ -49,6 +52,8 @@ pub struct Turnover {
     /// Consumed and not taken when the session was settled.
     pub shortfall: i128,
 }
+
+stored!(struct Turnover { 0: captured, 1: released, 2: refunded, 3: shortfall });
 
 impl PartitionBooks {
     /// Posts an entry.

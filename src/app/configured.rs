@@ -267,5 +267,5 @@ pub fn make_fingerprint_key(path: &Path) -> Result<(), SetupError> {
 
 /// Whether the configured data directory exists.
 pub fn has_data(config: &Config) -> bool {
-    DataDir::open(&config.gate.data_dir.join("data")).is_ok()
+    DataDir::open_any(&config.gate.data_dir.join("data")).is_ok()
 }

@@ -28,6 +28,7 @@ mod tariff_resolver;
 mod tests;
 mod threads;
 mod unknown;
+mod upgrade;
 
 pub use crate::node::snapshot_policy::SnapshotPolicy;
 pub use data::Data;
@@ -37,6 +38,7 @@ pub use reading::read;
 pub use receipts::Receipts;
 pub use settings::{ListenerSettings, Settings, shards_of};
 pub use tariff_resolver::{Assigned, NoTariffs};
+pub use upgrade::{BookBalance, Figures as UpgradedFigures, UpgradeError, Upgraded, upgrade};
 
 /// What is going on, gathered from the shards.
 pub use crate::api::{Figures, Money, ask_all};

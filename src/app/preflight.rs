@@ -303,6 +303,9 @@ fn data(config: &Config, running: bool) -> Finding {
         Err(failure @ Failure::InUse { .. }) => {
             Finding::warning("data", failure, "a process that does not answer holds it")
         }
+        Err(failure @ Failure::Older { .. }) => {
+            Finding::wrong("data", failure, "the older data is kept as a backup beside it")
+        }
         Err(failure) => {
             Finding::wrong("data", failure, "a newer program may have made it, or the wrong directory is named")
         }

@@ -22,9 +22,23 @@ use std::sync::Arc;
 /// recovery itself does (a torn end of the log is cut).
 pub fn read(path: &Path) -> Result<Views, StartError> {
     let directory = DataDir::open(path)?;
+    let rebuilding = Rebuilding { shard: shard(directory.partitions()), now: NOW };
+    let archive = Archive::open(&directory)?;
+    let (store, snapshots) = (SledStore::open(&directory)?, Snapshots::open(&directory)?);
+    let (log, rebuilt, _) = recover(Box::new(store), &snapshots, vec![rebuilding], &|_| ())?;
+    let mut shards: Vec<Shard> = rebuilt.into_iter().map(|rebuilt| rebuilt.shard).collect();
+    shards.iter_mut().for_each(|shard| shard.continue_after(log.sequences().clone()));
+    Ok(Views::opened(shards, Some(Arc::new(archive))))
+}
+
+/// The clocks of a state that is only looked at.
+pub(super) const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
+
+/// An empty shard of all partitions, which decides nothing and sends nothing.
+pub(super) fn shard(partitions: u16) -> Shard {
     let tariff_resolver: Box<dyn TariffResolver> = Box::new(NoTariffs);
     let node_config = Arc::new(NodeConfig {
-        partitions: directory.partitions(),
+        partitions,
         shards: 1,
         policy: Arc::new(Policy::default()),
         tariffs: TariffAssignments::new(tariff_resolver),
@@ -39,12 +53,5 @@ pub fn read(path: &Path) -> Result<Views, StartError> {
         receipt_base: String::new(),
         series: Default::default(),
     });
-    let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
-    let rebuilding = Rebuilding { shard: Shard::new(node_config, 0, now), now };
-    let archive = Archive::open(&directory)?;
-    let (store, snapshots) = (SledStore::open(&directory)?, Snapshots::open(&directory)?);
-    let (log, rebuilt, _) = recover(Box::new(store), &snapshots, vec![rebuilding], &|_| ())?;
-    let mut shards: Vec<Shard> = rebuilt.into_iter().map(|rebuilt| rebuilt.shard).collect();
-    shards.iter_mut().for_each(|shard| shard.continue_after(log.sequences().clone()));
-    Ok(Views::opened(shards, Some(Arc::new(archive))))
+    Shard::new(node_config, 0, NOW)
 }

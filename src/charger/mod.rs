@@ -27,6 +27,7 @@ pub use decide::{decide, route};
 pub use state::{CellNumber, Charger, Connector, OpenSession, PastSession};
 
 use crate::machine;
+use crate::stored::stored;
 use crate::units::{ConnectorId, Power, SessionId, SessionKey, Timestamp, few};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,8 @@ pub struct Description {
     /// Firmware version, as text of at most 64 bytes.
     pub firmware: Box<str>,
 }
+
+stored!(struct Description { 0: connectors, 1: firmware });
 
 few!(Description);
 
@@ -88,6 +91,13 @@ pub enum Event {
         key: SessionKey,
     },
 }
+
+stored!(enum Event {
+    0: Described(description),
+    1: SessionOpened { 0: key, 1: session, 2: connector },
+    2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused },
+    3: SessionClosed { 0: key },
+});
 
 /// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]

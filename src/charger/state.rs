@@ -2,6 +2,7 @@
 
 use super::Description;
 use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
+use crate::stored::stored;
 use crate::units::{ChargerId, Common, ConnectorId, Power, SessionId, SessionKey, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -19,6 +20,8 @@ pub struct Charger {
     pub(super) past: Option<Box<Past>>,
 }
 
+stored!(struct Charger { 0: id, 1: described, 2: open, 3: past });
+
 /// Past sessions of a charger, kept to recognise repeated starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Past {
@@ -33,6 +36,8 @@ pub(super) struct Past {
     pub(super) refused_at: Timestamp,
 }
 
+stored!(struct Past { 0: sessions, 1: forgotten, 2: refusals, 3: refused_at });
+
 /// A connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Connector {
@@ -41,6 +46,8 @@ pub struct Connector {
     /// The most power that it can give.
     pub power_max: Power,
 }
+
+stored!(struct Connector { 0: id, 1: power_max });
 
 /// A session in which energy may flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,8 @@ pub struct OpenSession {
     #[serde(skip)]
     pub cell: CellNumber,
 }
+
+stored!(struct OpenSession { 0: key, 1: session, 2: connector } without cell);
 
 /// The number of a cell in this process, once it is known: it is neither stored nor compared.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +83,8 @@ pub struct PastSession {
     /// Whether its money has ended too.
     pub closed: bool,
 }
+
+stored!(struct PastSession { 0: key, 1: session, 2: sequence, 3: refused, 4: closed });
 
 impl Charger {
     /// A charger without facts.

@@ -8,7 +8,7 @@ use crate::api::{BACKUP_PATIENCE, BackUp};
 use crate::app;
 use crate::app::configured::FINGERPRINT_KEY;
 use crate::journal::backup::{self, Manifest};
-use crate::journal::{self, Inspection};
+use crate::journal::{self, DATA_VERSION, Inspection};
 use crate::units::counted;
 use std::path::{Path, PathBuf};
 
@@ -110,9 +110,14 @@ struct Checked {
 
 /// Restores a backup, checks every record of it, and balances the books.
 fn check(from: &Path, place: &Path) -> Result<Checked, CliError> {
-    backup::restore(from, place).map_err(|failure| error(&failure))?;
-    let found = journal::verify(place).map_err(|failure| error(&failure))?;
-    let views = app::read(place).map_err(|error| CliError::new(Exit::Corrupt, error))?;
+    let data = place.join("data");
+    let manifest = backup::restore(from, &data).map_err(|failure| error(&failure))?;
+    let found = journal::verify(&data).map_err(|failure| error(&failure))?;
+    if manifest.version < DATA_VERSION {
+        // As an operator would do it after the backup is restored.
+        app::upgrade(&data, false, &mut |_| Ok(())).map_err(|error| CliError::new(Exit::Corrupt, error))?;
+    }
+    let views = app::read(&data).map_err(|error| CliError::new(Exit::Corrupt, error))?;
     let figures = views.figures().map_err(CliError::failed)?;
     let books = &figures.books().books;
     Ok(Checked {

@@ -2,13 +2,12 @@
 
 use super::output::{BAD, DIM, GOOD};
 use super::{CliError, Exit, Output, look};
-use crate::billing::invoice::{self, SeriesId};
-use crate::billing::reconciliation;
-use crate::journal::{self, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition};
-use crate::node::session_record;
-use crate::payment::known_processor;
-use crate::units::{AccountId, ChargerId, SessionId, TariffHash, by_count, counted};
-use crate::{account, charger};
+use crate::journal::{
+    self, DATA_VERSION, DataDir, Failure, Inspection, Left, Lost, Record, RecordKind, RescuedPartition,
+};
+use crate::node::fact::Fact;
+use crate::node::version_4;
+use crate::units::{by_count, counted};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -171,12 +170,14 @@ impl Dump {
     fn run(&self, output: &Output) -> Result<Exit, CliError> {
         let mut out = BufWriter::new(std::io::stdout().lock());
         let mut gone = false;
-        let torn = journal::dump(&self.place.data()?, &mut |record| {
+        let data = self.place.data()?;
+        let version = DataDir::version_of(&data).unwrap_or(DATA_VERSION);
+        let torn = journal::dump(&data, &mut |record| {
             let wanted = self.partition.is_none_or(|partition| partition == record.partition.0)
                 && self.kind.is_none_or(|kind| kind == record.kind);
             if wanted && !gone {
                 // A reader that went away (`| head`) has seen enough; the rest is only checked.
-                gone = writeln!(out, "{}", line(record, self.raw)).is_err();
+                gone = writeln!(out, "{}", line(record, version, self.raw)).is_err();
             }
             Ok(())
         });
@@ -195,13 +196,13 @@ impl Dump {
 }
 
 /// A record as one line of JSON.
-fn line(record: Record<'_>, raw: bool) -> Value {
+fn line(record: Record<'_>, version: u32, raw: bool) -> Value {
     let mut line = json!({
         "partition": record.partition.0,
         "sequence": record.sequence.0,
         "kind": record.kind.name(),
     });
-    match (if raw { None } else { meaning(record) }, line.as_object_mut()) {
+    match (if raw { None } else { meaning(record, version) }, line.as_object_mut()) {
         (Some(Value::Object(members)), Some(line)) => line.extend(members),
         (_, Some(line)) => drop(line.insert("payload".to_owned(), hex::encode(record.payload).into())),
         (_, None) => {}
@@ -210,40 +211,24 @@ fn line(record: Record<'_>, raw: bool) -> Value {
 }
 
 /// The content of the payload, if this program can read it.
-fn meaning(record: Record<'_>) -> Option<Value> {
-    fn of<'a, Id, Event>(payload: &'a [u8], name: &str) -> Option<Value>
-    where
-        Id: serde::Deserialize<'a> + ToString,
-        Event: serde::Deserialize<'a> + serde::Serialize,
-    {
-        let (id, event): (Id, Event) = postcard::from_bytes(payload).ok()?;
+fn meaning(record: Record<'_>, version: u32) -> Option<Value> {
+    fn of(name: &str, id: &impl ToString, event: &impl serde::Serialize) -> Option<Value> {
         Some(json!({ name: id.to_string(), "event": serde_json::to_value(event).ok()? }))
     }
-    match record.kind {
-        RecordKind::SessionEvent => {
-            let (id, event) = session_record::read(record.partition, record.payload).ok()?;
-            Some(json!({ "session": id.to_string(), "event": serde_json::to_value(event).ok()? }))
-        }
-        RecordKind::ChargerEvent => of::<ChargerId, charger::Event>(record.payload, "charger"),
-        RecordKind::AccountEvent => of::<AccountId, account::Event>(record.payload, "account"),
-        RecordKind::TariffPinned => {
-            let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).ok()?;
-            Some(json!({ "tariff": hash.to_string(), "source": source }))
-        }
-        RecordKind::BillingEvent => of::<SeriesId, invoice::Event>(record.payload, "series"),
-        RecordKind::DocumentEvent => {
-            let event: invoice::RequestEvent = postcard::from_bytes(record.payload).ok()?;
-            Some(json!({ "event": serde_json::to_value(event).ok()? }))
-        }
-        RecordKind::TopUpEvent => of::<SessionId, account::TopUpEvent>(record.payload, "top_up"),
-        RecordKind::ProcessorEvent => {
-            let event: known_processor::Event = postcard::from_bytes(record.payload).ok()?;
-            Some(json!({ "event": serde_json::to_value(event).ok()? }))
-        }
-        RecordKind::SettlementEvent => {
-            let event: reconciliation::register::Event = postcard::from_bytes(record.payload).ok()?;
-            Some(json!({ "event": serde_json::to_value(event).ok()? }))
-        }
+    let fact = match version {
+        DATA_VERSION => Fact::read(record).ok(),
+        _ => version_4::read(record).ok(),
+    };
+    match fact? {
+        Fact::Session(id, event) => of("session", &id, &event),
+        Fact::Charger(id, event) => of("charger", &id, &event),
+        Fact::Account(id, event) => of("account", &id, &event),
+        Fact::TariffPinned(hash, source) => Some(json!({ "tariff": hash.to_string(), "source": source })),
+        Fact::Billing(id, event) => of("series", &id, &event),
+        Fact::TopUp(id, event) => of("top_up", &id, &event),
+        Fact::Document(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
+        Fact::Processor(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
+        Fact::Settlement(event) => Some(json!({ "event": serde_json::to_value(event).ok()? })),
     }
 }
 

@@ -83,6 +83,19 @@ pub fn existing_data(directory: &Path) -> Result<PathBuf, CliError> {
     Err(error.help("name the one that a gate keeps: `serve` makes ./.wattstile/gate, `demo` ./.wattstile/demo"))
 }
 
+/// The same for a command that may find an upgrade that was interrupted while nothing had the name of the data.
+///
+/// # Errors
+/// As [`existing_data`].
+pub fn existing_data_or_interrupted(directory: &Path) -> Result<PathBuf, CliError> {
+    let below = ["data", "gate/data", "demo/data"].map(|below| directory.join(below));
+    let found = std::iter::once(directory.to_owned()).chain(below).find(|data| DataDir::is_fresh(data).is_err());
+    match (existing_data(directory), found) {
+        (Err(_), Some(interrupted)) if !interrupted.exists() => Ok(interrupted),
+        (found, _) => found,
+    }
+}
+
 /// The gate that runs on this data. One that was killed leaves its file behind, and does not answer.
 fn at_console(data: &Path) -> Option<Source> {
     let place: ConsoleEndpoint = serde_json::from_slice(&fs::read(data.join(ENDPOINT_FILE)).ok()?).ok()?;

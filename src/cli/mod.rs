@@ -9,6 +9,7 @@ pub mod bench;
 pub mod cert;
 mod completions;
 pub mod config;
+mod data;
 pub mod demo;
 pub mod doctor;
 pub mod exit;
@@ -119,6 +120,8 @@ enum Verb {
     Journal(journal::Args),
     /// Back up, check and restore a data directory
     Backup(backup::Args),
+    /// Upgrade a data directory of an older version
+    Data(data::Args),
     /// List the metrics that the gate exports
     Metrics(metrics::Args),
     /// Run simulated chargers and processors
@@ -149,6 +152,7 @@ impl Verb {
             Verb::Doctor(args) => doctor::run(args, output),
             Verb::Health(args) => health::run(args, output),
             Verb::Backup(args) => backup::run(args, output),
+            Verb::Data(args) => data::run(args, output),
             Verb::Journal(args) => journal::run(args, output),
             Verb::Charger(args) => things::chargers(args, output),
             Verb::Hold(args) => hold::holds(args, output),

@@ -16,7 +16,7 @@
 use super::appender::Sequences;
 use super::block::{self, BLOCK_HEADER, BLOCK_MAX};
 use super::checkpoint;
-use super::directory::{DataDir, Layout, Owner};
+use super::directory::{DATA_VERSION, DataDir, Layout, OLDEST_DATA_VERSION, Owner};
 use super::failure::{Damage, DamageLocation, Failure};
 use super::files;
 use super::log::LogView;
@@ -75,7 +75,7 @@ pub struct FileSum {
 /// # Errors
 /// The directory is in use or cannot be read, its log is damaged, or the backup cannot be written.
 pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
-    let dir = DataDir::open(data)?;
+    let dir = DataDir::open_any(data)?;
     let mut store = SledStore::open(&dir)?;
     write(&dir, &mut |base, deliver| scan::scan(&mut store, base, deliver), to)
 }
@@ -106,9 +106,8 @@ pub fn check(from: &Path) -> Result<Manifest, Failure> {
     };
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| Failure::Format { path: path.clone(), what: error.to_string() })?;
-    if manifest.version != super::directory::DATA_VERSION {
-        let what =
-            format!("data of version {}, this program uses {}", manifest.version, super::directory::DATA_VERSION);
+    if !(OLDEST_DATA_VERSION..=DATA_VERSION).contains(&manifest.version) {
+        let what = format!("data of version {}, this program uses {DATA_VERSION}", manifest.version);
         return Err(Failure::Format { path, what });
     }
     for (name, expected) in &manifest.files {
@@ -135,7 +134,8 @@ pub fn check(from: &Path) -> Result<Manifest, Failure> {
 pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
     let manifest = check(from)?;
     let layout = Layout { partitions: manifest.partitions, generation_blocks: manifest.generation_blocks };
-    let mut dir = DataDir::create(data, layout)?;
+    // A backup of older data becomes a directory of that version, which can be upgraded.
+    let mut dir = DataDir::create_in(manifest.version, data, layout)?;
     if let Some(owner) = &manifest.owner {
         dir.claim(owner)?;
     }
@@ -161,7 +161,7 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
     let mut sums = BTreeMap::new();
     copy_all(&dir.snapshots(), to, "snapshots", &mut sums)?;
     // The sequences of the snapshots that were copied, verified as they are read.
-    let snapshots = Snapshots::open_at(to.join("snapshots"), dir.partitions())?;
+    let snapshots = Snapshots::open_at(to.join("snapshots"), dir)?;
     for partition in (0..dir.partitions()).map(PartitionId) {
         snapshots.load(partition)?;
     }
@@ -170,7 +170,7 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
     copy_all(&dir.archive(), to, "archive", &mut sums)?;
     files::sync_dir(to)?;
     let manifest = Manifest {
-        version: super::directory::DATA_VERSION,
+        version: dir.version(),
         partitions: dir.partitions(),
         generation_blocks: dir.layout().generation_blocks,
         owner: dir.owner().cloned(),

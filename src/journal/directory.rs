@@ -22,8 +22,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The version of the data directory that this program makes, and the only one that it opens.
-pub const DATA_VERSION: u32 = 4;
+/// The version of the data directory that this program makes, and the only one that it writes to.
+pub const DATA_VERSION: u32 = 5;
+
+/// The oldest version that can be checked, shown, copied and upgraded.
+pub const OLDEST_DATA_VERSION: u32 = 4;
 
 const FORMAT: &str = "format.json";
 const LOCK: &str = "lock";
@@ -35,6 +38,7 @@ const PARTS: [&str; 3] = ["log", "snapshots", "archive"];
 #[derive(Clone, Debug)]
 pub struct DataDir {
     path: PathBuf,
+    version: u32,
     layout: Layout,
     owner: Option<Owner>,
     _lock: Arc<File>,
@@ -115,9 +119,8 @@ struct Format {
 }
 
 impl Format {
-    fn write(path: &Path, layout: Layout, owner: Option<Owner>) -> Result<(), Failure> {
+    fn write(path: &Path, version: u32, layout: Layout, owner: Option<Owner>) -> Result<(), Failure> {
         let Layout { partitions, generation_blocks } = layout;
-        let version = DATA_VERSION;
         let text = Format { format: "wattstile".to_owned(), version, partitions, generation_blocks, owner };
         let text = serde_json::to_vec_pretty(&text).expect("a format is plain fields");
         files::write_durably(&path.join(FORMAT), &[&text])
@@ -130,6 +133,11 @@ impl DataDir {
     /// # Errors
     /// There is data in the directory already, another process uses it, or it cannot be written.
     pub fn create(path: &Path, layout: Layout) -> Result<DataDir, Failure> {
+        DataDir::create_in(DATA_VERSION, path, layout)
+    }
+
+    /// The same for the contents of a directory of this version, which are copied.
+    pub(super) fn create_in(version: u32, path: &Path, layout: Layout) -> Result<DataDir, Failure> {
         assert!(layout.partitions > 0 && layout.generation_blocks > 0, "a layout of nothing");
         let format = path.join(FORMAT);
         files::create_dir_all(path).map_err(Failure::io("making", path))?;
@@ -144,11 +152,11 @@ impl DataDir {
             let part = path.join(part);
             files::create_dir_all(&part).map_err(Failure::io("making", &part))?;
         }
-        Format::write(path, layout, None)?;
+        Format::write(path, version, layout, None)?;
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             files::sync_dir(parent)?;
         }
-        Ok(DataDir { path: path.to_owned(), layout, owner: None, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), version, layout, owner: None, _lock: Arc::new(lock) })
     }
 
     /// Opens a data directory that was made before and holds it. Refuses when another process holds it, when another
@@ -156,8 +164,20 @@ impl DataDir {
     ///
     /// # Errors
     /// There is no data in the directory, it has another version or is damaged, another process uses it, or it cannot
-    /// be read.
+    /// be read. [`Failure::Older`]: it has to be upgraded first.
     pub fn open(path: &Path) -> Result<DataDir, Failure> {
+        DataDir::open_from(DATA_VERSION, path)
+    }
+
+    /// The same for what only reads it or copies it as it is, which may be of an older version.
+    ///
+    /// # Errors
+    /// Those of [`DataDir::open`]; [`Failure::Older`] only for what is older than [`OLDEST_DATA_VERSION`].
+    pub fn open_any(path: &Path) -> Result<DataDir, Failure> {
+        DataDir::open_from(OLDEST_DATA_VERSION, path)
+    }
+
+    fn open_from(oldest: u32, path: &Path) -> Result<DataDir, Failure> {
         let file = path.join(FORMAT);
         let Some(text) = files::read_if_there(&file)? else {
             let what =
@@ -167,14 +187,20 @@ impl DataDir {
         let wrong = |what: String| Failure::Format { path: file.clone(), what };
         // The version first: the other fields of another version may be others.
         let found: serde_json::Value = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
-        let version = found.get("version").and_then(serde_json::Value::as_u64);
+        let version = found.get("version").and_then(serde_json::Value::as_u64).and_then(|found| found.try_into().ok());
         if found.get("format").and_then(serde_json::Value::as_str) != Some("wattstile") {
             return Err(wrong("this is not the format file of a wattstile data directory".to_owned()));
         }
-        if version != Some(u64::from(DATA_VERSION)) {
-            let version = version.map_or_else(|| "unknown".to_owned(), |version| version.to_string());
-            return Err(wrong(format!("data of version {version}, this program uses version {DATA_VERSION}")));
-        }
+        let version = match version {
+            Some(version) if (oldest..=DATA_VERSION).contains(&version) => version,
+            Some(version) if (OLDEST_DATA_VERSION..oldest).contains(&version) => {
+                return Err(Failure::Older { path: path.to_owned(), version });
+            }
+            other => {
+                let version = other.map_or_else(|| "unknown".to_owned(), |version: u32| version.to_string());
+                return Err(wrong(format!("data of version {version}, this program uses version {DATA_VERSION}")));
+            }
+        };
         let format: Format = serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
         let lock = lock(path)?;
         for part in PARTS {
@@ -189,13 +215,19 @@ impl DataDir {
             return Err(wrong("a data directory without partitions or blocks".to_owned()));
         }
         files::make_private(path)?;
-        Ok(DataDir { path: path.to_owned(), layout, owner: format.owner, _lock: Arc::new(lock) })
+        Ok(DataDir { path: path.to_owned(), version, layout, owner: format.owner, _lock: Arc::new(lock) })
     }
 
     /// Whether this is a data directory, whole or damaged: something that a gate keeps in one is there.
     pub fn is_one(path: &Path) -> bool {
         let has = |name: &str| path.join(name).exists();
         has(FORMAT) || has(MARK) || (has("log") && has("snapshots"))
+    }
+
+    /// Returns the version of the data in this directory, without locking it; `None` when it cannot be read.
+    pub fn version_of(path: &Path) -> Option<u32> {
+        let text = files::read_if_there(&path.join(FORMAT)).ok()??;
+        serde_json::from_slice::<Format>(&text).ok().map(|format| format.version)
     }
 
     /// Returns the owner of the data in this directory, without locking it; `None` when no gate of a known kind has
@@ -239,7 +271,7 @@ impl DataDir {
                 Err(Failure::OtherOwner { path, found, wanted: owner.clone() })
             }
             None => {
-                Format::write(&self.path, self.layout, Some(owner.clone()))?;
+                Format::write(&self.path, self.version, self.layout, Some(owner.clone()))?;
                 self.owner = Some(owner.clone());
                 Ok(())
             }
@@ -266,7 +298,13 @@ impl DataDir {
     pub fn is_fresh(path: &Path) -> Result<bool, Failure> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
-            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(gone) if gone.kind() == std::io::ErrorKind::NotFound => {
+                // New data in its place would hide it.
+                return match DataDir::interrupted_upgrade(path) {
+                    Some(version) => Err(Failure::Older { path: path.to_owned(), version }),
+                    None => Ok(true),
+                };
+            }
             Err(other) => return Err(Failure::io("reading", path)(other)),
         };
         let half_made = Path::new(FORMAT).with_extension("new");
@@ -285,6 +323,11 @@ impl DataDir {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The version of everything in it.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// The number of partitions, fixed when the directory was made.
@@ -335,7 +378,7 @@ impl DataDir {
     }
 
     /// Bytes that this process can still use on the disk of the directory.
-    fn free_bytes(&self) -> Result<u64, Failure> {
+    pub(super) fn free_bytes(&self) -> Result<u64, Failure> {
         let found = rustix::fs::statvfs(&self.path)
             .map_err(|error| Failure::io("asking for the room at", &self.path)(error.into()))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
@@ -414,15 +457,19 @@ mod tests {
             fs::write(place.path().join(FORMAT), text).unwrap();
             DataDir::open(place.path()).unwrap_err().to_string()
         };
-        let newer = refusal(r#"{"format":"wattstile","version":5,"shards":[1]}"#);
-        assert!(newer.contains("data of version 5, this program uses version 4"), "{newer}");
-        assert!(refusal(r#"{"version":4}"#).contains("not the format file"));
+        let newer = refusal(r#"{"format":"wattstile","version":6,"shards":[1]}"#);
+        assert!(newer.contains("data of version 6, this program uses version 5"), "{newer}");
+        let oldest = refusal(r#"{"format":"wattstile","version":3}"#);
+        assert!(oldest.contains("data of version 3, this program uses version 5"), "{oldest}");
+        let older = refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8}"#);
+        assert!(older.contains("wattstile data upgrade"), "{older}");
+        assert!(refusal(r#"{"version":5}"#).contains("not the format file"));
         assert!(refusal("{").contains("EOF"));
         assert!(
-            refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8,"x":1}"#)
+            refusal(r#"{"format":"wattstile","version":5,"partitions":4,"generation_blocks":8,"x":1}"#)
                 .contains("unknown field")
         );
-        let no_log = refusal(r#"{"format":"wattstile","version":4,"partitions":4,"generation_blocks":8}"#);
+        let no_log = refusal(r#"{"format":"wattstile","version":5,"partitions":4,"generation_blocks":8}"#);
         assert!(no_log.contains("log: this part of the data directory is gone"), "{no_log}");
     }
 

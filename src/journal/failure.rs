@@ -2,7 +2,7 @@
 //! process, or keeps it from starting.
 
 use super::block::BlockFault;
-use super::directory::Owner;
+use super::directory::{DATA_VERSION, Owner};
 use crate::units::PartitionId;
 use serde::Serialize;
 use std::fmt;
@@ -54,6 +54,17 @@ pub enum Failure {
         path: PathBuf,
         /// The value found and the expected one.
         what: String,
+    },
+    /// An older version of this program wrote the directory, and this one can upgrade it.
+    #[error(
+        "{path} is data of version {version}, and this program writes version {DATA_VERSION}; stop the older program, \
+         then look with `wattstile data upgrade {path} --dry-run` and convert it with `wattstile data upgrade {path}`"
+    )]
+    Older {
+        /// The directory.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
     },
     /// The directory belongs to another kind of gate.
     #[error(
@@ -115,7 +126,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Damaged(_) | Failure::Unreadable { .. } => 65,
-            Failure::Format { .. } | Failure::Absent { .. } | Failure::OtherOwner { .. } => 78,
+            Failure::Format { .. } | Failure::Older { .. } | Failure::Absent { .. } | Failure::OtherOwner { .. } => 78,
             // It stays read-only until it is mounted otherwise, or another directory is named.
             Failure::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => 78,
             Failure::OutOfOrder { .. }

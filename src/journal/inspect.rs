@@ -7,9 +7,10 @@ use super::directory::DataDir;
 use super::failure::{Damage, Failure, Left, Lost};
 use super::log::visit_blocks;
 use super::record::{Assembly, Record, RecordKind};
+use super::recovery::Replay;
 use super::scan::{self, Torn};
 use super::sled::SledStore;
-use super::snapshot::Snapshots;
+use super::snapshot::{Snapshot, Snapshots};
 use super::store::Store;
 use crate::units::PartitionId;
 use serde::Serialize;
@@ -76,7 +77,7 @@ pub struct PartitionTotals {
 /// # Errors
 /// The directory cannot be read, is in use, or has another version.
 pub fn verify(path: &Path) -> Result<Inspection, Failure> {
-    let dir = DataDir::open(path)?;
+    let dir = DataDir::open_any(path)?;
     let mut found = Inspection::default();
     let mut totals: Vec<PartitionTotals> =
         (0..dir.partitions()).map(|partition| PartitionTotals { partition, ..PartitionTotals::default() }).collect();
@@ -107,9 +108,46 @@ pub fn verify(path: &Path) -> Result<Inspection, Failure> {
 /// # Errors
 /// The directory cannot be read or is in use, the log is damaged, or the visitor's own error.
 pub fn dump(path: &Path, visit: &mut dyn FnMut(Record<'_>) -> Result<(), String>) -> Result<Option<Torn>, Failure> {
-    let dir = DataDir::open(path)?;
+    let dir = DataDir::open_any(path)?;
     let (base, _) = verify_snapshots(&dir, &mut [])?;
     Ok(read_log(&dir, &base, visit)?.and_then(|end| end.torn))
+}
+
+/// What was read of a data directory.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The last record of each partition.
+    pub sequences: Sequences,
+    /// Records behind the snapshots.
+    pub records: u64,
+    /// Partitions with a snapshot.
+    pub snapshots: u64,
+}
+
+/// Hands the newest snapshot of each partition over, and every record behind it. The log is only read: a torn end, which
+/// nothing was acknowledged of, is left out.
+///
+/// # Errors
+/// The directory cannot be read, is damaged, or the reader refuses a state or a record.
+pub fn replay(dir: &DataDir, reader: &mut dyn Replay) -> Result<Contents, Failure> {
+    let snapshots = Snapshots::open(dir)?;
+    let mut found = 0;
+    for partition in (0..dir.partitions()).map(PartitionId) {
+        if let Some(Snapshot { sequence, state }) = snapshots.load(partition)?.newest {
+            let taken = reader.snapshot(partition, sequence, &state);
+            taken.map_err(|what| Failure::Unreadable { partition, sequence: sequence.0, what })?;
+            found += 1;
+        }
+    }
+    let (base, mut records) = (snapshots.verified(), 0);
+    let end = read_log(dir, &base, &mut |record| {
+        if record.sequence <= base.last(record.partition) {
+            return Ok(());
+        }
+        records += 1;
+        reader.record(record)
+    })?;
+    Ok(Contents { sequences: end.map_or(base.clone(), |end| end.sequences), records, snapshots: found })
 }
 
 impl Inspection {

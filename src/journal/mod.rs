@@ -42,16 +42,17 @@ mod snapshots_in_memory;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod upgrade;
 
 pub use self::sled::SledStore;
 pub use appender::{Appender, Batch, Busy, Permit, Position, Sequences};
 pub use archive::{Archive, Archived};
 pub use archive_ids::{ArchiveIds, ById};
 pub use block::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, BlockFault, BlockHeader};
-pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, Owner, OwnerMode};
+pub use directory::{Ballast, DATA_VERSION, DataDir, Layout, OLDEST_DATA_VERSION, Owner, OwnerMode};
 pub use failure::{Damage, DamageLocation, Failure, Left, Lost};
 pub use faults::{Fault, Operations, SimulatedDisk};
-pub use inspect::{Inspection, PartitionTotals, dump, verify};
+pub use inspect::{Contents, Inspection, PartitionTotals, dump, replay, verify};
 pub use log::{Durable, Log, LogView, Recovered};
 pub use output_buffer::OutputBuffer;
 pub use record::{PAYLOAD_MAX, RECORD_HEADER_MAX, Record, RecordFault, RecordKind, Sequence};

@@ -54,7 +54,7 @@ pub struct RescuedPartition {
 /// # Errors
 /// The old directory cannot be read or is in use, or the new one has data already or cannot be written.
 pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
-    let dir = DataDir::open(from)?;
+    let dir = DataDir::open_any(from)?;
     let mut rescued = Rescued::default();
     // Without the mark blocks that were let go long ago may be found, too; the snapshots cover those.
     let (first_block, known_end) = match checkpoint::read(&dir.mark()) {
@@ -66,7 +66,7 @@ pub fn rescue(from: &Path, to: &Path) -> Result<Rescued, Failure> {
         Err(other) => return Err(other),
     };
     let mut past = closed_segments::read_all(&dir, first_block)?;
-    let mut new = DataDir::create(to, dir.layout())?;
+    let mut new = DataDir::create_in(dir.version(), to, dir.layout())?;
     if let Some(owner) = dir.owner() {
         new.claim(owner)?;
     }
@@ -207,7 +207,8 @@ fn copy_snapshots(dir: &DataDir, new: &DataDir, rescued: &mut Rescued) -> Result
     Ok(base)
 }
 
-fn copy_archive(dir: &DataDir, new: &DataDir) -> Result<u64, Failure> {
+/// Returns the number of files.
+pub(super) fn copy_archive(dir: &DataDir, new: &DataDir) -> Result<u64, Failure> {
     let mut copied = 0;
     let archive = dir.archive();
     for entry in fs::read_dir(&archive).map_err(Failure::io("reading", &archive))? {
@@ -226,7 +227,7 @@ fn copy_archive(dir: &DataDir, new: &DataDir) -> Result<u64, Failure> {
 
 /// An empty log behind these snapshots. It begins with the second generation: with the first block each partition would
 /// have to begin with its first record.
-fn begin_log(new: &DataDir, base: &Sequences) -> Result<Log, Failure> {
+pub(super) fn begin_log(new: &DataDir, base: &Sequences) -> Result<Log, Failure> {
     let mut store = SledStore::open(new)?;
     let begins = store.generation_blocks();
     let floor = base.iter().map(|(_, Sequence(last))| last).collect();

@@ -27,8 +27,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-/// The version of the snapshot format that this program writes, and the only one that it reads.
-pub const SNAPSHOT_VERSION: u16 = 1;
+/// The version of snapshots in a data directory of this program's version.
+pub const SNAPSHOT_VERSION: u16 = 2;
+
+/// The version of snapshots in a data directory: the layout of the file is the same, the state in it is not.
+const fn version_in(data_version: u32) -> u16 {
+    if data_version < 5 { 1 } else { SNAPSHOT_VERSION }
+}
 
 const MAGIC: [u8; 4] = *b"wSNP";
 const CRC_AT: usize = 24;
@@ -62,6 +67,7 @@ impl Pace {
 #[derive(Debug)]
 pub struct Snapshots {
     place: Where,
+    version: u16,
     table: Mutex<Table>,
 }
 
@@ -106,23 +112,24 @@ impl Snapshots {
     /// # Errors
     /// The folder cannot be read.
     pub fn open(dir: &DataDir) -> Result<Snapshots, Failure> {
-        Snapshots::open_at(dir.snapshots(), dir.partitions())
+        Snapshots::open_at(dir.snapshots(), dir)
     }
 
-    /// The snapshots in a directory.
-    pub(super) fn open_at(path: PathBuf, partitions: u16) -> Result<Snapshots, Failure> {
+    /// The snapshots of a data directory that are in this one.
+    pub(super) fn open_at(path: PathBuf, of: &DataDir) -> Result<Snapshots, Failure> {
         for entry in fs::read_dir(&path).map_err(Failure::io("reading", &path))? {
             let file = entry.map_err(Failure::io("reading", &path))?.path();
             if file.extension().is_some_and(|extension| extension == "new") {
                 fs::remove_file(&file).map_err(Failure::io("removing", &file))?;
             }
         }
-        Ok(Snapshots { place: Where::Directory(path), table: Table::new(partitions) })
+        let version = version_in(of.version());
+        Ok(Snapshots { place: Where::Directory(path), version, table: Table::new(of.partitions()) })
     }
 
     /// Snapshots in memory, for tests and simulation: written as a whole or not at all.
     pub fn in_memory(partitions: u16) -> Snapshots {
-        Snapshots { place: Where::Memory(Mutex::default()), table: Table::new(partitions) }
+        Snapshots { place: Where::Memory(Mutex::default()), version: SNAPSHOT_VERSION, table: Table::new(partitions) }
     }
 
     /// Writes the state of a partition after `sequence`, which must be durable in the log, and verifies what was written.
@@ -150,7 +157,7 @@ impl Snapshots {
                 true => dir.join(file_name(partition, sequence, COPY)),
                 false => first,
             };
-            let header = header(partition, sequence, state);
+            let header = header(self.version, partition, sequence, state);
             let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(state.iter().map(AsRef::as_ref)).collect();
             files::write_in_pieces(&path, &parts, pace.piece())?;
             read_back(&path, &parts)?;
@@ -196,7 +203,7 @@ impl Snapshots {
         let mut found = Found::default();
         let mut files = files_of(dir, partition)?;
         while let Some(file) = files.pop() {
-            let damage = match read(&file.path, partition) {
+            let damage = match read(&file.path, self.version, partition) {
                 Ok((sequence, state)) if sequence == file.sequence => {
                     found.newest = Some(Snapshot { sequence, state });
                     let older = files.last().map_or(Sequence(0), |older| older.sequence);
@@ -320,11 +327,11 @@ fn file_name(partition: PartitionId, sequence: Sequence, copy: &str) -> String {
     format!("p{:05}-{:020}{copy}.snap", partition.0, sequence.0)
 }
 
-fn header(partition: PartitionId, sequence: Sequence, state: &[impl AsRef<[u8]>]) -> [u8; HEADER] {
+fn header(version: u16, partition: PartitionId, sequence: Sequence, state: &[impl AsRef<[u8]>]) -> [u8; HEADER] {
     let length: usize = state.iter().map(|piece| piece.as_ref().len()).sum();
     let mut header = [0; HEADER];
     header[0..4].copy_from_slice(&MAGIC);
-    header[4..6].copy_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
+    header[4..6].copy_from_slice(&version.to_le_bytes());
     header[6..8].copy_from_slice(&partition.0.to_le_bytes());
     header[8..16].copy_from_slice(&sequence.0.to_le_bytes());
     header[16..24].copy_from_slice(&(length as u64).to_le_bytes());
@@ -354,7 +361,7 @@ fn read_back(path: &Path, parts: &[&[u8]]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read(path: &Path, partition: PartitionId) -> Result<(Sequence, Vec<u8>), Failure> {
+fn read(path: &Path, expected: u16, partition: PartitionId) -> Result<(Sequence, Vec<u8>), Failure> {
     let mut bytes = fs::read(path).map_err(Failure::io("reading", path))?;
     if bytes.len() < HEADER || bytes[0..4] != MAGIC {
         return Err(damaged(path, "it does not begin like a snapshot".to_owned()));
@@ -365,8 +372,8 @@ fn read(path: &Path, partition: PartitionId) -> Result<(Sequence, Vec<u8>), Fail
         return Err(damaged(path, format!("its checksum is {found:08x}, its bytes give {computed:08x}")));
     }
     let version = u16::from_le_bytes(array(&bytes, 4));
-    if version != SNAPSHOT_VERSION {
-        let what = format!("snapshot format {version}, this program reads {SNAPSHOT_VERSION}");
+    if version != expected {
+        let what = format!("a snapshot of version {version} in data that has snapshots of version {expected}");
         return Err(Failure::Format { path: path.to_owned(), what });
     }
     let of = u16::from_le_bytes(array(&bytes, 6));

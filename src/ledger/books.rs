@@ -1,6 +1,7 @@
 //! Balances as a fold of entries.
 
 use super::{Entry, Kind, Ledger, Name, Side};
+use crate::stored::stored;
 use crate::units::Currency;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ pub struct Books {
     entries: u64,
 }
 
+stored!(struct Books { 0: balances, 1: entries });
+
 /// Sums of debits and credits on one account in one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Balance {
@@ -21,6 +24,8 @@ pub struct Balance {
     /// Sum of the credits.
     pub credits: i128,
 }
+
+stored!(struct Balance { 0: debits, 1: credits });
 
 impl Balance {
     /// Adds another one.

@@ -1,11 +1,12 @@
 //! The chart of accounts.
 
+use crate::stored::stored;
 use crate::units::{AccountId, Fingerprint, OperatorId, ProcessorId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// An account of the books. The order of the variants is the order of the trial balance and the journal's numbering; it
-/// only grows.
+/// An account of the books. The order of the variants is the order of the trial balance; the numbers below are stored, and no
+/// other account ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Name {
     /// 1010: money in the bank.
@@ -52,6 +53,30 @@ pub enum Name {
     HeldContra(ProcessorId),
 }
 
+stored!(enum Name {
+    0: Bank,
+    1: ProcessorReceivable(processor_id),
+    2: ProcessorReserve(processor_id),
+    3: Shortfall(debtor),
+    4: DisputeReceivable(processor_id),
+    5: PrepaidClearing,
+    6: Prepaid(account_id),
+    7: Promotional(account_id),
+    8: OperatorPayable(operator_id),
+    9: Tax(tax),
+    10: RefundInFlight(processor_id),
+    11: Suspense(processor_id),
+    12: FeeRevenue,
+    13: Breakage,
+    14: ProcessorFee(processor_id),
+    15: Chargeback,
+    16: WriteOff,
+    17: Rounding,
+    18: Promotion,
+    19: Held(processor_id),
+    20: HeldContra(processor_id),
+});
+
 /// The debtor of a shortfall.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Debtor {
@@ -60,6 +85,8 @@ pub enum Debtor {
     /// The driver, known only by the fingerprint of the credential.
     Credential(Fingerprint),
 }
+
+stored!(enum Debtor { 0: Account(account_id), 1: Credential(fingerprint) });
 
 /// A tax: of which country, at which rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,9 +97,13 @@ pub struct Tax {
     pub rate: TaxRate,
 }
 
+stored!(value struct Tax { 0: country, 1: rate });
+
 /// A tax rate in ten-thousandths of a percent: 19 % is 190,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TaxRate(pub u32);
+
+stored!(struct TaxRate(value));
 
 /// Which of the two ledgers an account is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

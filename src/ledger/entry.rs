@@ -1,6 +1,7 @@
 //! One balanced fact.
 
 use super::{Ledger, Name};
+use crate::stored::{Body, Stored, StoredError, begin, end, stored};
 use crate::units::{Amount, Currency, OpId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -16,6 +17,8 @@ pub struct EntryId {
     /// Which of the entries that this cause has.
     pub number: u32,
 }
+
+stored!(value struct EntryId { 0: cause, 1: number });
 
 impl EntryId {
     /// The only (or first) entry of an operation.
@@ -104,6 +107,35 @@ pub enum EntryKind {
     HoldCaptured = 26,
 }
 
+stored!(enum EntryKind {
+    1: HoldApproved,
+    2: HoldAdjusted,
+    3: HoldReleased,
+    4: Sale,
+    5: PrepaidCapture,
+    6: TopUp,
+    7: PromotionGranted,
+    8: PromotionExpired,
+    9: Settlement,
+    10: RefundAccepted,
+    11: RefundConfirmed,
+    12: RefundFailed,
+    13: PrepaidRefund,
+    14: DisputeOpened,
+    15: DisputeWon,
+    16: DisputeLost,
+    17: ShortfallPaid,
+    18: ShortfallWrittenOff,
+    19: OperatorPaid,
+    20: Unmatched,
+    21: Matched,
+    22: AccountPaidOut,
+    23: Correction,
+    24: CaptureFailed,
+    25: BroughtForward,
+    26: HoldCaptured,
+});
+
 /// A short text without a comma, used by exports.
 impl fmt::Display for EntryKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,6 +179,8 @@ pub enum Side {
     Credit,
 }
 
+stored!(enum Side { 0: Debit, 1: Credit });
+
 impl Side {
     /// The other side.
     pub const fn opposite(self) -> Side {
@@ -167,6 +201,8 @@ pub struct Leg {
     /// The amount: always above zero.
     pub amount: Amount,
 }
+
+stored!(struct Leg { 0: account, 1: side, 2: amount });
 
 /// A balanced fact. It is constructed balanced and never changed: an error is reversed by [`Entry::correction`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -278,6 +314,48 @@ impl Entry {
             Some(((_, currency), (debits, credits))) => Err(EntryError::Unbalanced { currency, debits, credits }),
             None => Ok(()),
         }
+    }
+}
+
+/// Stored entries are checked like constructed ones.
+impl Stored for Entry {
+    fn store(&self, out: &mut Vec<u8>) {
+        let Entry { id, at, kind, corrects, legs } = self;
+        let begun = begin(out);
+        id.store(out);
+        at.store(out);
+        kind.store(out);
+        corrects.store(out);
+        legs.store(out);
+        end(begun, out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<Entry, StoredError> {
+        let mut body = Body::open("Entry", from)?;
+        let entry = Entry {
+            id: body.field(0, "id")?,
+            at: body.field(1, "at")?,
+            kind: body.field(2, "kind")?,
+            corrects: body.field(3, "corrects")?,
+            legs: body.field(4, "legs")?,
+        };
+        entry.check().map_err(StoredError::invalid)?;
+        Ok(entry)
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for Entry {
+    fn make(index: usize, most: &mut usize) -> Entry {
+        use crate::stored::example;
+        let (id, at, kind) = (example(index, most), example(index, most), example(index, most));
+        let account: Name = example(index, most);
+        let legs = [Side::Debit, Side::Credit].map(|side| {
+            let amount = Amount::new(4_500, Currency::EUR);
+            Leg { account: account.clone(), side, amount }
+        });
+        let corrects = example(index, most);
+        Entry { id, at, kind, corrects, legs: legs.into_iter().collect() }
     }
 }
 

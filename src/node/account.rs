@@ -1,10 +1,10 @@
 //! The actor of a prepaid account: the shell around [`crate::account`].
 
-use super::encoding::encode;
 use super::hosted::{Hostable, Hosted};
 use crate::account::{self, Account, Command, Effect, Event};
 use crate::accounting::posting;
 use crate::ledger::Entry;
+use crate::stored::Stored;
 use crate::units::{AccountId, Mono};
 
 /// An account, hosted in its partition.
@@ -60,6 +60,6 @@ impl Hostable for HostedAccount {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        encode(&self.state, bytes);
+        self.state.store(bytes);
     }
 }

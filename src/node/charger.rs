@@ -1,9 +1,9 @@
 //! The actor of a charger: the shell around [`crate::charger`].
 
-use super::encoding::encode;
 use super::hosted::{Hostable, Hosted, Slot};
 use crate::charger::{self, Charger, Command, Effect, Event};
 use crate::message::{Channel, ConnectorState};
+use crate::stored::Stored;
 use crate::units::{ChargerId, ConnectorId, Mono, SessionKey};
 
 /// A charger, hosted in its partition.
@@ -131,6 +131,6 @@ impl Hostable for HostedCharger {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        encode(&self.state, bytes);
+        self.state.store(bytes);
     }
 }

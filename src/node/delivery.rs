@@ -5,7 +5,7 @@
 
 use super::charger::Link;
 use super::codes;
-use super::encoding::encode;
+use super::fact;
 use super::hosted::Slot;
 use super::input::Input;
 use super::log_lines;
@@ -458,7 +458,7 @@ impl Delivery<'_> {
         self.archive_pages(partition);
         for event in &decided.events {
             self.node_config.credentials.links().fold(id, event);
-            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| encode(&(id, event), bytes));
+            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| fact::write(id, event, bytes));
         }
         for effect in decided.effects {
             match effect {
@@ -501,8 +501,8 @@ impl Delivery<'_> {
     /// Writes a tariff down before the first session of a partition that has it.
     pub(super) fn pin(&mut self, partition: &mut Partition, tariff: &Arc<Tariff>) {
         if partition.pinned(&tariff.hash()).is_none() {
-            let pinned = (tariff.hash(), tariff.source());
-            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| encode(&pinned, bytes));
+            let (hash, text) = (tariff.hash(), tariff.source());
+            self.permit.append(partition.id, RecordKind::TariffPinned, |bytes| fact::write_pinned(hash, text, bytes));
             partition.pin(tariff.clone());
         }
     }
@@ -532,8 +532,8 @@ impl Delivery<'_> {
         let decided = partition.chargers.decided();
         if let Some(hosted) = partition.chargers.get(slot) {
             for event in &decided.events {
-                let record = (&hosted.state().id, event);
-                self.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| encode(&record, bytes));
+                let id = &hosted.state().id;
+                self.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| fact::write(id, event, bytes));
             }
         }
         decided.effects

@@ -21,7 +21,7 @@
 //! taken back by one credit note, and documented anew by one invoice.
 
 use super::delivery::Delivery;
-use super::encoding::encode;
+use super::fact;
 use super::hosted::Slot;
 use super::output::Output;
 use super::partition::Partition;
@@ -32,6 +32,7 @@ use crate::billing::invoice::{
 use crate::journal::RecordKind;
 use crate::ledger::Tax;
 use crate::session::{self, Stage};
+use crate::stored::Stored;
 use crate::units::{Amount, SessionId};
 use std::collections::BTreeMap;
 
@@ -181,7 +182,7 @@ impl Delivery<'_> {
     }
 
     fn request_fact(&mut self, partition: &mut Partition, event: &RequestEvent) {
-        self.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| encode(event, bytes));
+        self.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| event.store(bytes));
         partition.requested(event);
     }
 
@@ -189,7 +190,7 @@ impl Delivery<'_> {
         let state = partition.series.entry(series.clone()).or_default();
         let decision = invoice::decide(state, command, self.now);
         for event in &decision.events {
-            self.permit.append(partition.id, RecordKind::BillingEvent, |bytes| encode(&(series, event), bytes));
+            self.permit.append(partition.id, RecordKind::BillingEvent, |bytes| fact::write(series, event, bytes));
             partition.billed(series, event);
         }
         decision.effects.into_iter().next()

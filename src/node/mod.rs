@@ -21,7 +21,7 @@ pub mod credential_links;
 pub mod credentials;
 mod delivery;
 pub mod driver;
-mod encoding;
+pub mod fact;
 pub mod hosted;
 pub mod input;
 mod invoicing;
@@ -57,5 +57,6 @@ pub mod tariff_assignment;
 mod tests;
 pub mod timer_wheel;
 pub mod topping_up;
+pub mod version_4;
 
 pub use charger::{ConnectionId, Link};

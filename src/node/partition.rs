@@ -12,6 +12,7 @@ use crate::billing::invoice::{Requests, Series, SeriesId};
 use crate::billing::reconciliation::register::Register;
 use crate::payment::known_processor::Acquaintances;
 use crate::session::{Event, Metered};
+use crate::stored::stored;
 use crate::tariff::Tariff;
 use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
@@ -69,6 +70,8 @@ pub struct Tally {
     /// Energy of good readings.
     pub energy: Energy,
 }
+
+stored!(struct Tally { 0: opened, 1: refused, 2: settled, 3: readings, 4: energy });
 
 impl Tally {
     /// Counts a session's fact.

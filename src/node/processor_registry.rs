@@ -4,13 +4,13 @@
 //! stored processor is in it as not connected, until it connects.
 
 use super::delivery::Delivery;
-use super::encoding::encode;
 use super::node_config::NodeConfig;
 use super::partition::Partition;
 use super::reply::{Ordered, ReplyTo};
 use crate::journal::RecordKind;
 use crate::payment::Capabilities;
 use crate::payment::known_processor::Event;
+use crate::stored::Stored;
 use crate::units::ProcessorId;
 
 impl Delivery<'_> {
@@ -36,7 +36,7 @@ impl Delivery<'_> {
     }
 
     fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
-        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| encode(event, bytes));
+        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| event.store(bytes));
         partition.acquainted(event, self.node_config);
     }
 }

@@ -1,22 +1,17 @@
 //! Rebuilds a shard from its records: applies events, without decisions and outputs.
 
+use super::fact::Fact;
 use super::hosted::Slot;
 use super::partition::Partition;
 use super::session::{HostedSession, Pricing};
-use super::session_record;
 use super::shard::Shard;
 use super::snapshot::insert_session;
-use crate::account;
-use crate::billing::invoice::{self, RequestEvent, SeriesId};
-use crate::billing::reconciliation;
 use crate::charger;
-use crate::journal::{Record, RecordKind, Replay, Sequence};
-use crate::payment::known_processor;
+use crate::journal::{Record, Replay, Sequence};
 use crate::session::{self, Opening, Session};
 use crate::tariff::{Rating, Tariff};
-use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
+use crate::units::{Energy, Now, PartitionId, SessionId};
 use jiff::tz::TimeZone;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// A shard while its records are replayed.
@@ -43,65 +38,48 @@ impl Shard {
     /// # Errors
     /// The part that cannot be decoded.
     pub fn replay(&mut self, record: Record<'_>, now: Now) -> Result<(), String> {
+        let fact = Fact::read(record).map_err(|error| format!("its payload cannot be read: {error}"))?;
+        self.replay_fact(record.partition, fact, now)
+    }
+
+    /// Applies one fact of one of this shard's partitions.
+    ///
+    /// # Errors
+    /// It does not follow from those before it.
+    pub(super) fn replay_fact(&mut self, partition: PartitionId, fact: Fact<'_>, now: Now) -> Result<(), String> {
         let (node_config, policy) = (Arc::clone(self.node_config()), Arc::clone(&self.node_config().policy));
-        let partition = self.partition_mut(record.partition);
-        match record.kind {
-            RecordKind::SessionEvent => {
-                let (id, event) = session_record::read(record.partition, record.payload).map_err(unreadable)?;
-                replay_session(partition, id, &event, |state, charger, pricing| {
+        let partition = self.partition_mut(partition);
+        match fact {
+            Fact::Session(id, event) => {
+                return replay_session(partition, id, &event, |state, charger, pricing| {
                     HostedSession::new(state, charger, pricing, policy, now)
-                })
+                });
             }
-            RecordKind::ChargerEvent => {
-                let (id, event): (ChargerId, charger::Event) = decode(record.payload)?;
+            Fact::Charger(id, event) => {
                 let slot = partition.charger(&id);
                 let charger = partition.chargers.get_mut(slot).ok_or("a charger without a cell")?;
                 charger.replay(&event);
-                Ok(())
             }
-            RecordKind::AccountEvent => {
-                let (id, event): (AccountId, account::Event) = decode(record.payload)?;
+            Fact::Account(id, event) => {
                 node_config.credentials.links().fold(&id, &event);
                 let slot = partition.account(&id);
                 let account = partition.accounts.get_mut(slot).ok_or("an account without a cell")?;
                 account.fold(&event, &mut |entry| partition.books.post(&entry));
-                Ok(())
             }
-            RecordKind::TariffPinned => {
-                let (hash, source): (TariffHash, &str) = postcard::from_bytes(record.payload).map_err(unreadable)?;
+            Fact::TariffPinned(hash, source) => {
                 let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
-                match tariff.hash() == hash {
-                    true => partition.pin(Arc::new(tariff)),
-                    false => return Err(format!("a tariff is pinned as {hash} but hashes to {}", tariff.hash())),
-                };
-                Ok(())
+                if tariff.hash() != hash {
+                    return Err(format!("a tariff is pinned as {hash} but hashes to {}", tariff.hash()));
+                }
+                partition.pin(Arc::new(tariff));
             }
-            RecordKind::TopUpEvent => {
-                let (id, event): (SessionId, account::TopUpEvent) = decode(record.payload)?;
-                partition.topped_up(id, &event);
-                Ok(())
-            }
-            RecordKind::ProcessorEvent => {
-                let event: known_processor::Event = decode(record.payload)?;
-                partition.acquainted(&event, &node_config);
-                Ok(())
-            }
-            RecordKind::SettlementEvent => {
-                let event: reconciliation::register::Event = decode(record.payload)?;
-                partition.settled(&event);
-                Ok(())
-            }
-            RecordKind::BillingEvent => {
-                let (series, event): (SeriesId, invoice::Event) = decode(record.payload)?;
-                partition.billed(&series, &event);
-                Ok(())
-            }
-            RecordKind::DocumentEvent => {
-                let event: RequestEvent = decode(record.payload)?;
-                partition.requested(&event);
-                Ok(())
-            }
+            Fact::TopUp(id, event) => partition.topped_up(id, &event),
+            Fact::Processor(event) => partition.acquainted(&event, &node_config),
+            Fact::Settlement(event) => partition.settled(&event),
+            Fact::Billing(series, event) => partition.billed(&series, &event),
+            Fact::Document(event) => partition.requested(&event),
         }
+        Ok(())
     }
 }
 
@@ -164,12 +142,4 @@ fn project(partition: &mut Partition, slot: u32, cell: u32, fact: &charger::Even
     if let Some(charger) = partition.chargers.get_mut(slot) {
         charger.project(fact, cell);
     }
-}
-
-fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, String> {
-    postcard::from_bytes(payload).map_err(unreadable)
-}
-
-fn unreadable(error: postcard::Error) -> String {
-    format!("its payload cannot be read: {error}")
 }

@@ -1,6 +1,5 @@
 //! The actor of a charging session: the shell around [`crate::session`].
 
-use super::encoding::encode;
 use super::hosted::{Counts, Hostable, Hosted, Slot};
 use super::node_config::NodeConfig;
 use crate::accounting::posting;
@@ -8,6 +7,7 @@ use crate::billing::invoice::Issued;
 use crate::ledger::Entry;
 use crate::payment::{LiveOperation, Phase};
 use crate::session::{self, Command, Context, Effect, Event, Policy, Session, Stage, StopReason};
+use crate::stored::Stored;
 use crate::tariff::Tariff;
 use crate::units::{Mono, Now, TimeSpan};
 use jiff::tz::TimeZone;
@@ -279,7 +279,7 @@ impl Hostable for HostedSession {
     }
 
     fn write(&self, bytes: &mut Vec<u8>) {
-        encode(&self.state, bytes);
+        self.state.store(bytes);
     }
 
     fn touch(&self) -> u64 {

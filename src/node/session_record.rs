@@ -2,8 +2,8 @@
 //!
 //! Most records of a log are of this kind. Only the part of the session's id that is unique within its partition is
 //! written, because the record has the partition. Nearly all of these facts are readings between which no price
-//! changed; they have a layout of their own, written in a fifth of the time of the encoding that other facts have
-//! (postcard):
+//! changed; they have a layout of their own, written in a fifth of the time that other facts take
+//! ([`crate::stored`]):
 //!
 //! ```text
 //!   0            12       13         16           20         27           28       33      36        40        44
@@ -18,13 +18,13 @@
 //! and energy in µWh. Components are those of energy (lower 4 bits) and of time, counted from 1; 0: none. Numbers are
 //! little-endian. What does not fit is written like any other fact.
 
-use super::encoding::encode;
 use crate::session::{Event, Metered};
+use crate::stored::{self, Stored, StoredError};
 use crate::tariff::{Phase, Reason, Slice, Slices};
 use crate::units::{Current, Energy, MeterReading, PartitionId, Power, SessionId, TimeSpan};
 use smallvec::smallvec;
 
-/// Is set in no first byte of another fact: that is its number, and there are not so many.
+/// Is set in no first byte of another fact: that has its number, which is below 64, in the upper seven bits.
 const PLAIN: u8 = 0x80;
 const MEASURED: u8 = 0x40;
 const PHASES: [Phase; 4] = [Phase::Charging, Phase::Parked, Phase::Reserved, Phase::Expired];
@@ -54,7 +54,7 @@ pub(super) fn write(id: SessionId, event: &Event, bytes: &mut Vec<u8>) {
         return;
     }
     bytes.extend_from_slice(&id.within_partition());
-    encode(event, bytes);
+    event.store(bytes);
 }
 
 /// The fixed part of a plain reading; `None` when it does not fit.
@@ -107,18 +107,29 @@ fn measured(number: Option<i64>) -> Option<u32> {
 /// Reads the payload of a record of this partition.
 ///
 /// # Errors
-/// When it is none.
-pub fn read(partition: PartitionId, payload: &[u8]) -> Result<(SessionId, Event), postcard::Error> {
-    let (id, event) = payload.split_first_chunk().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-    let id = SessionId::in_partition(partition, *id);
-    let event = match event {
-        [marker, ..] if marker & PLAIN != 0 => read_plain(id, event).ok_or(postcard::Error::DeserializeBadEncoding)?,
-        _ => postcard::from_bytes(event)?,
+/// [`StoredError`]: it is none.
+pub fn read(partition: PartitionId, payload: &[u8]) -> Result<(SessionId, Event), StoredError> {
+    let (id, event) = split(partition, payload).ok_or_else(|| StoredError::invalid("it has no session"))?;
+    let event = match read_plain(id, event) {
+        Some(plain) => plain.ok_or_else(|| StoredError::invalid("it is no reading"))?,
+        None => stored::from_bytes(event)?,
     };
     Ok((id, event))
 }
 
-fn read_plain(id: SessionId, bytes: &[u8]) -> Option<Event> {
+/// The session, and the bytes of its fact.
+pub(super) fn split(partition: PartitionId, payload: &[u8]) -> Option<(SessionId, &[u8])> {
+    let (id, event) = payload.split_first_chunk()?;
+    Some((SessionId::in_partition(partition, *id), event))
+}
+
+/// Reads a fact that has the layout of a plain reading, which is the same in version 4 of the data directory. `None`: it has
+/// not; `Some(None)`: it has, and is damaged.
+pub(super) fn read_plain(id: SessionId, event: &[u8]) -> Option<Option<Event>> {
+    (event.first()? & PLAIN != 0).then(|| read_reading(id, event))
+}
+
+fn read_reading(id: SessionId, bytes: &[u8]) -> Option<Event> {
     let (words, rest) = bytes.as_chunks::<8>();
     let (words, measures) = match (words, rest) {
         ([first, second, third], []) => ([first, second, third], None),

@@ -6,13 +6,13 @@
 //! books the parts of a reverted batch with exchanged sides, one input each.
 
 use super::delivery::Delivery;
-use super::encoding::encode;
 use super::input::SettlementReply;
 use super::output::Output;
 use super::partition::Partition;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Event, Part, Refusal};
 use crate::journal::RecordKind;
 use crate::message::Code;
+use crate::stored::Stored;
 
 impl Delivery<'_> {
     /// A part came in.
@@ -99,7 +99,7 @@ impl Delivery<'_> {
     }
 
     fn settle(&mut self, partition: &mut Partition, event: &Event) {
-        self.permit.append(partition.id, RecordKind::SettlementEvent, |bytes| encode(event, bytes));
+        self.permit.append(partition.id, RecordKind::SettlementEvent, |bytes| event.store(bytes));
         partition.settled(event);
     }
 }

@@ -1,28 +1,35 @@
 //! A partition as bytes, and back: what a snapshot holds.
 //!
 //! ```text
-//!   tariffs | count, chargers | count, sessions | count, accounts | tally | books | invoice series | documents without a number | settlements | top-ups | processors
+//!   tariffs | count, chargers | count, sessions | count, accounts | length | tally | books | invoice series |
+//!   documents without a number | settlements | top-ups | processors
 //! ```
 //!
-//! States are written as they are; where cells were is not kept, because projections (which charger has which session)
+//! States are written in their stored form; where cells were is not kept, because projections (which charger has which session)
 //! are rebuilt from the states. A snapshot of a partition that is in use is taken a few cells at a time between inputs
 //! ([`Shard::begin_snapshot`], [`Shard::sweep`]) and still holds the state at one moment: whatever is about to change is
 //! written first. It may be kept when everything up to that moment is durable in the log.
 
 use super::account::HostedAccount;
 use super::charger::HostedCharger;
-use super::encoding::encode;
 use super::hosted::{Arena, Hostable, Slot, Written};
-use super::partition::Partition;
+use super::node_config::NodeConfig;
+use super::partition::{Partition, Tally};
 use super::session::{HostedSession, Pricing};
 use super::shard::Shard;
-use crate::account::Account;
+use crate::account::{Account, TopUp};
+use crate::accounting::posting::PartitionBooks;
+use crate::billing::invoice::{Requests, Series, SeriesId};
+use crate::billing::reconciliation::register::Register;
+use crate::charger::Charger;
 use crate::journal::{Position, Sequence};
+use crate::payment::known_processor::Acquaintances;
 use crate::session::Session;
+use crate::stored::{self, Stored, StoredError, begin, end, load_count, load_text, store_count, store_text, stored};
 use crate::tariff::Tariff;
-use crate::units::{Now, PartitionId};
+use crate::units::{Now, PartitionId, SessionId};
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The snapshot of a partition that is being taken.
@@ -64,23 +71,64 @@ pub enum Sweep {
     Done(Taken),
 }
 
-/// A reader of the parts of a snapshot, in their order. Cells are read one at a time: a million sessions are not held
-/// twice, and each is moved to its cell at once.
-struct Parts<'a>(&'a [u8]);
+/// Everything of a partition but its cells and tariffs.
+pub(super) struct Rest {
+    pub tally: Tally,
+    pub books: PartitionBooks,
+    pub series: BTreeMap<SeriesId, Series>,
+    pub requests: Requests,
+    pub settlements: Register,
+    pub top_ups: BTreeMap<SessionId, TopUp>,
+    pub processors: Acquaintances,
+}
 
-impl<'a> Parts<'a> {
-    fn next<T: Deserialize<'a>>(&mut self) -> Result<T, String> {
-        let (part, rest) = postcard::take_from_bytes(self.0).map_err(|error| error.to_string())?;
-        self.0 = rest;
-        Ok(part)
+/// A partition that is being restored: first its tariffs, then the chargers, then the sessions.
+pub(super) struct Restoring<'a> {
+    partition: &'a mut Partition,
+    node_config: Arc<NodeConfig>,
+    now: Now,
+}
+
+impl Restoring<'_> {
+    pub fn tariff(&mut self, text: &str) -> Result<(), String> {
+        let tariff = Tariff::parse_pinned(text).map_err(|error| format!("a pinned tariff: {error}"))?;
+        self.partition.pin(Arc::new(tariff));
+        Ok(())
     }
 
-    /// The number of the cells that follow; each takes at least one byte.
-    fn count(&mut self) -> Result<usize, String> {
-        let count: usize = self.next()?;
-        match count <= self.0.len() {
-            true => Ok(count),
-            false => Err(format!("{count} cells in {} bytes", self.0.len())),
+    /// So many come.
+    pub fn reserve(&mut self, chargers: usize, sessions: usize) {
+        self.partition.reserve(chargers, sessions);
+    }
+
+    pub fn charger(&mut self, charger: Charger) {
+        self.partition.insert_charger(HostedCharger::from_state(charger));
+    }
+
+    pub fn session(&mut self, session: Session) -> Result<(), String> {
+        let (policy, now) = (self.node_config.policy.clone(), self.now);
+        insert_session(self.partition, session, |session, charger, pricing| {
+            HostedSession::new(session, charger, pricing, policy, now)
+        })
+        .map(drop)
+    }
+
+    pub fn account(&mut self, account: Account) {
+        self.node_config.credentials.links().restore(&account);
+        let hosted = HostedAccount::from_state(account);
+        if let Some(id) = hosted.id().cloned() {
+            self.partition.insert_account(id, hosted);
+        }
+    }
+
+    pub fn rest(self, rest: Rest) {
+        let Rest { tally, books, series, requests, settlements, top_ups, processors } = rest;
+        let partition = self.partition;
+        (partition.tally, partition.books, partition.series) = (tally, books, series);
+        (partition.requests, partition.settlements, partition.top_ups.known) = (requests, settlements, top_ups);
+        partition.processors = processors;
+        for (processor, known) in partition.processors.iter() {
+            self.node_config.routing.remember(processor, known);
         }
     }
 }
@@ -144,73 +192,70 @@ impl Shard {
     /// # Errors
     /// The part that cannot be decoded.
     pub fn restore(&mut self, partition: PartitionId, state: &[u8], now: Now) -> Result<(), String> {
-        let (node_config, policy) = (Arc::clone(self.node_config()), Arc::clone(&self.node_config().policy));
-        let partition = self.partition_mut(partition);
-        let mut parts = Parts(state);
-        for source in parts.next::<Vec<&str>>()? {
-            let tariff = Tariff::parse_pinned(source).map_err(|error| format!("a pinned tariff: {error}"))?;
-            partition.pin(Arc::new(tariff));
+        let unreadable = |error: StoredError| error.to_string();
+        let mut rest = state;
+        let from = &mut rest;
+        let mut restoring = self.begin_restoring(partition, now);
+        for _ in 0..load_count(from).map_err(unreadable)? {
+            restoring.tariff(load_text(from).map_err(unreadable)?)?;
         }
-        let chargers = parts.count()?;
-        partition.reserve(chargers, 0);
+        // Each takes a byte at least, so a damaged count makes no more room than there are bytes.
+        let chargers = load_count(from).map_err(unreadable)?;
+        restoring.reserve(chargers.min(from.len()), 0);
         for _ in 0..chargers {
-            partition.insert_charger(HostedCharger::from_state(parts.next()?));
+            restoring.charger(Stored::load(from).map_err(unreadable)?);
         }
-        let sessions = parts.count()?;
-        partition.reserve(0, sessions);
+        let sessions = load_count(from).map_err(unreadable)?;
+        restoring.reserve(0, sessions.min(from.len()));
         for _ in 0..sessions {
-            insert_session(partition, parts.next()?, |session, charger, pricing| {
-                HostedSession::new(session, charger, pricing, policy.clone(), now)
-            })?;
+            restoring.session(Stored::load(from).map_err(unreadable)?)?;
         }
-        for _ in 0..parts.count()? {
-            let account: Account = parts.next()?;
-            node_config.credentials.links().restore(&account);
-            let hosted = HostedAccount::from_state(account);
-            if let Some(id) = hosted.id().cloned() {
-                partition.insert_account(id, hosted);
-            }
+        for _ in 0..load_count(from).map_err(unreadable)? {
+            restoring.account(Stored::load(from).map_err(unreadable)?);
         }
-        partition.tally = parts.next()?;
-        partition.books = parts.next()?;
-        partition.series = parts.next()?;
-        partition.requests = parts.next()?;
-        partition.settlements = parts.next()?;
-        partition.top_ups.known = parts.next()?;
-        partition.processors = parts.next()?;
-        for (processor, known) in partition.processors.iter() {
-            node_config.routing.remember(processor, known);
-        }
+        restoring.rest(stored::from_bytes(from).map_err(unreadable)?);
         Ok(())
+    }
+
+    /// Begins to restore a partition. Comes before any record of that partition.
+    pub(super) fn begin_restoring(&mut self, partition: PartitionId, now: Now) -> Restoring<'_> {
+        let node_config = Arc::clone(self.node_config());
+        Restoring { partition: self.partition_mut(partition), node_config, now }
     }
 }
 
+stored!(struct Rest { 0: tally, 1: books, 2: series, 3: requests, 4: settlements, 5: top_ups, 6: processors });
+
 impl Partition {
     fn pinned_text(&self) -> Vec<u8> {
+        let texts: Vec<&str> = self.pinned_all().map(Tariff::source).collect();
         let mut bytes = Vec::new();
-        encode(&self.pinned_all().map(Tariff::source).collect::<Vec<_>>(), &mut bytes);
+        store_count(texts.len(), &mut bytes);
+        texts.iter().for_each(|text| store_text(text, &mut bytes));
         bytes
     }
 
     fn rest(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(&self.tally, &mut bytes);
-        encode(&self.books, &mut bytes);
-        encode(&self.series, &mut bytes);
-        encode(&self.requests, &mut bytes);
-        encode(&self.settlements, &mut bytes);
-        encode(&self.top_ups.known, &mut bytes);
-        encode(&self.processors, &mut bytes);
+        let begun = begin(&mut bytes);
+        self.tally.store(&mut bytes);
+        self.books.store(&mut bytes);
+        self.series.store(&mut bytes);
+        self.requests.store(&mut bytes);
+        self.settlements.store(&mut bytes);
+        self.top_ups.known.store(&mut bytes);
+        self.processors.store(&mut bytes);
+        end(begun, &mut bytes);
         bytes
     }
 }
 
-/// As a struct of sequences would be written: each behind its length.
+/// The three kinds of cells stand behind their counts.
 fn assemble(tariffs: Vec<u8>, cells: [Written; 3], rest: Vec<u8>) -> Vec<Vec<u8>> {
     let mut pieces = vec![tariffs];
     for written in cells {
         let mut count = Vec::new();
-        encode(&written.count, &mut count);
+        written.count.store(&mut count);
         pieces.push(count);
         pieces.extend(written.pieces);
     }

@@ -40,6 +40,7 @@ mod disputes;
 mod driver;
 mod extremes;
 mod funds;
+mod golden;
 mod invoices;
 mod log_lines;
 mod long;

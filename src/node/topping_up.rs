@@ -1,7 +1,7 @@
 //! Top-ups in their partition, which is that of their account: a captured one is credited in the same batch of the log.
 
 use super::delivery::Delivery;
-use super::encoding::encode;
+use super::fact;
 use super::partition::Partition;
 use super::reply::{Ordered, ReplyTo};
 use crate::account::account_of;
@@ -213,7 +213,7 @@ impl Delivery<'_> {
     }
 
     fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
-        self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| encode(&(id, event), bytes));
+        self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| fact::write(&id, event, bytes));
         partition.topped_up(id, event);
         self.archive_pages(partition);
     }

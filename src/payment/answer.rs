@@ -469,7 +469,7 @@ fn source_of(answer: &Answer, inquiry: bool, at: Timestamp) -> Source {
     Source { callback: answer.callback, digest, at, inquiry }
 }
 
-/// CRC-32 of a message's postcard encoding.
+/// CRC-32 of a message's postcard encoding. Payments keep it to recognise a message that comes again, so it stays what it is.
 fn digest(body: &impl serde::Serialize) -> u32 {
     let encoded = postcard::to_stdvec(body).expect("messages are plain values and always encode");
     crc32fast::hash(&encoded)

@@ -1,6 +1,7 @@
 //! The part of a processor's declaration that a hold keeps.
 
 use super::{Capabilities, OperationKind};
+use crate::stored::stored;
 use crate::units::TimeSpan;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,11 @@ pub struct HoldCapabilities {
     kinds: u8,
     flags: u8,
 }
+
+stored!(struct HoldCapabilities {
+    0: replay_s, 1: request_life_ms, 2: inquiry_authoritative_ms, 3: validity_s, 4: increments_max,
+    5: overcapture_percent, 6: kinds, 7: flags,
+});
 
 impl HoldCapabilities {
     /// See [`HoldCapabilities::inquiry_authoritative_ms`].

@@ -1,6 +1,7 @@
 //! Checks and printable forms of credentials.
 
 use super::{Credential, CredentialKind};
+use crate::stored::{Stored, StoredError, load_text, store_text};
 use crate::units::Fingerprint;
 pub use crate::units::screen::looks_like_card_number;
 use ring::hmac;
@@ -97,6 +98,24 @@ impl<'de> Deserialize<'de> for Shown {
     }
 }
 
+impl Stored for Shown {
+    fn store(&self, out: &mut Vec<u8>) {
+        store_text(self.text(&mut [0; SHOWN_BYTES]), out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<Shown, StoredError> {
+        load_text(from).map(Shown::from)
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for Shown {
+    fn make(index: usize, most: &mut usize) -> Shown {
+        *most = 2.max(*most);
+        Shown::from(["card:0011223344556677", "something else"][index % 2])
+    }
+}
+
 const fn word_of(kind: CredentialKind) -> &'static str {
     match kind {
         CredentialKind::CardToken => "card",
@@ -137,6 +156,7 @@ impl fmt::Debug for FingerprintKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stored;
 
     #[test]
     fn how_a_credential_is_shown_takes_little_and_reads_back_as_it_was() {
@@ -149,6 +169,9 @@ mod tests {
             let bytes = postcard::to_stdvec(&Shown::from(text)).unwrap();
             assert_eq!(bytes, postcard::to_stdvec(text).unwrap());
             assert_eq!(postcard::from_bytes::<Shown>(&bytes).unwrap().to_string(), text);
+            let bytes = stored::to_bytes(&Shown::from(text));
+            assert_eq!(bytes, stored::to_bytes(&Box::<str>::from(text)));
+            assert_eq!(stored::from_bytes::<Shown>(&bytes).unwrap().to_string(), text);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Variants are encoded by their position: new ones are added at the end, none is removed or moved.
 
 use super::{CallbackId, Credential, Decline, Discrepancy, HoldCapabilities, Ordinal, ProcessorRef, VoidReason};
+use crate::stored::stored;
 use crate::units::{Amount, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -389,6 +390,50 @@ pub enum Event {
     },
 }
 
+stored!(enum Event {
+    0: HoldRequested {
+        0: operation, 1: processor, 2: capabilities, 3: credential, 4: amount, 5: partial_ok, 6: floor, 7: at,
+    },
+    1: OperationRequested { 0: operation, 1: hold, 2: ask, 3: amount, 4: at },
+    2: OperationRepeated { 0: operation, 1: at },
+    3: Inquired { 0: operation, 1: binding, 2: at },
+    4: OutcomeUnknown { 0: operation, 1: cause, 2: at },
+    5: Queued { 0: operation, 1: at },
+    6: Accepted { 0: operation, 1: decide_by, 2: source },
+    7: Approved { 0: operation, 1: total, 2: processor_ref, 3: expires_at, 4: source },
+    8: PartiallyApproved { 0: operation, 1: total, 2: processor_ref, 3: expires_at, 4: source },
+    9: Declined { 0: operation, 1: decline, 2: source },
+    10: NotExecuted { 0: operation, 1: cause, 2: at },
+    11: GivenUp { 0: operation, 1: reason, 2: at },
+    12: IncrementApproved { 0: operation, 1: total, 2: expires_at, 3: source },
+    13: IncrementDeclined { 0: operation, 1: decline, 2: source },
+    14: DecrementApproved { 0: operation, 1: total, 2: source },
+    15: DecrementDeclined { 0: operation, 1: decline, 2: source },
+    16: CaptureOrdered { 0: owed, 1: last, 2: shortfall, 3: at },
+    17: ReleaseOrdered { 0: reason, 1: at },
+    18: Captured { 0: operation, 1: amount, 2: shortfall, 3: source },
+    19: CaptureDeclined { 0: operation, 1: decline, 2: source },
+    20: CaptureFailed { 0: operation, 1: amount, 2: decline, 3: source },
+    21: Voided { 0: operation, 1: source, 2: at },
+    22: VoidRefused { 0: operation, 1: decline, 2: source },
+    23: Refunded { 0: operation, 1: amount, 2: source },
+    24: RefundDeclined { 0: operation, 1: decline, 2: source },
+    25: LateApproval { 0: operation, 1: amount, 2: processor_ref, 3: source, 4: at },
+    26: AnswerQuarantined { 0: operation, 1: discrepancy, 2: source, 3: at },
+    27: Escalated { 0: operation, 1: at },
+    28: HoldExpiring { 0: hold, 1: expires_at, 2: at },
+    29: HoldExpired { 0: hold, 1: source, 2: at },
+    30: CaptureReversed { 0: hold, 1: amount, 2: source },
+    31: RefundReversed { 0: hold, 1: amount, 2: source },
+    32: DisputeOpened { 0: hold, 1: amount, 2: source },
+    33: DisputeClosed { 0: hold, 1: amount, 2: won, 3: source },
+    34: CaptureWindowPassed { 0: operation, 1: percent, 2: at },
+    35: Settled { 0: captured, 1: shortfall, 2: at },
+    36: NothingToVoid { 0: operation, 1: source, 2: at },
+    37: VoidAbandoned { 0: operation, 1: at },
+    38: AnswerRepeated { 0: operation, 1: source },
+});
+
 impl Event {
     /// The operation that it is about; a fact about a whole hold is about its authorization.
     pub fn operation(&self) -> Option<Ordinal> {
@@ -510,6 +555,15 @@ pub enum Ask {
     },
 }
 
+stored!(enum Ask {
+    0: Authorize { 0: partial_ok, 1: stand_in },
+    1: Increment,
+    2: Decrement,
+    3: Capture { 0: last },
+    4: Void { 0: reason },
+    5: Refund { 0: capture },
+});
+
 /// Identity of the processor's message that a fact follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -522,6 +576,8 @@ pub struct Source {
     /// Whether it answers an inquiry after the operation, not the operation itself.
     pub inquiry: bool,
 }
+
+stored!(struct Source { 0: callback, 1: digest, 2: at, 3: inquiry });
 
 /// Why an outcome is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -538,6 +594,8 @@ pub enum UnknownCause {
     Mismatch,
 }
 
+stored!(enum UnknownCause { 0: Silence, 1: ConnectionLost, 2: Error, 3: Restart, 4: Mismatch });
+
 /// The evidence that an operation never took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotExecutedCause {
@@ -546,6 +604,8 @@ pub enum NotExecutedCause {
     /// The processor never saw it, and it is too old to arrive any more.
     NotFound,
 }
+
+stored!(enum NotExecutedCause { 0: NotSent, 1: NotFound });
 
 #[cfg(test)]
 mod tests {
@@ -595,9 +655,9 @@ mod tests {
             (38, Event::AnswerRepeated { operation, source }),
         ];
         for (number, event) in numbered {
-            let bytes = postcard::to_stdvec(&event).unwrap();
-            assert_eq!(bytes[0], number, "{event:?}");
-            assert_eq!(postcard::from_bytes::<Event>(&bytes).unwrap(), event);
+            let bytes = crate::stored::to_bytes(&event);
+            assert_eq!(bytes[0] >> 1, number, "{event:?}");
+            assert_eq!(crate::stored::from_bytes::<Event>(&bytes).unwrap(), event);
         }
     }
 }

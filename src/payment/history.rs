@@ -9,12 +9,31 @@ use super::{
     CallbackId, Decline, DeclineClass, Discrepancy, Event, NotExecutedCause, Ordinal, UnknownCause, VoidReason,
 };
 use crate::limits::HISTORY_BYTES;
+use crate::stored::{Stored, stored};
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The moments of a payment, oldest first, one postcard encoding after the other.
+/// The moments of a payment, oldest first: the stored form of one after the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "InVersion4")]
 pub struct History(Box<[u8]>);
+
+stored!(struct History(moments));
+
+/// The same in data of version 4: one postcard encoding after the other.
+#[derive(Deserialize)]
+struct InVersion4(Box<[u8]>);
+
+impl From<InVersion4> for History {
+    fn from(InVersion4(bytes): InVersion4) -> History {
+        let (mut rest, mut moments) = (&*bytes, Vec::new());
+        while let Ok((moment, after)) = postcard::take_from_bytes::<HistoryEntry>(rest) {
+            moment.store(&mut moments);
+            rest = after;
+        }
+        History(moments.into_boxed_slice())
+    }
+}
 
 /// One entry of a history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +46,8 @@ pub struct HistoryEntry {
     pub kind: HistoryKind,
 }
 
+stored!(struct HistoryEntry { 0: at, 1: operation, 2: kind });
+
 /// The source of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistorySource {
@@ -38,8 +59,7 @@ pub enum HistorySource {
     Owner,
 }
 
-/// The kind of an entry, with its data. The order of variants is their stored number: new ones are appended. Amounts
-/// are in minor units of the payment's currency.
+/// The kind of an entry, with its data. Amounts are in minor units of the payment's currency.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HistoryKind {
     /// The first request.
@@ -166,15 +186,40 @@ pub enum HistoryKind {
     },
 }
 
+stored!(enum HistoryKind {
+    0: Asked { 0: amount_minor },
+    1: AskedAgain { 0: attempt },
+    2: Inquired { 0: binding },
+    3: Unknown(unknown_cause),
+    4: Queued,
+    5: Accepted { 0: decide_by, 1: inquiry },
+    6: Approved { 0: amount_minor, 1: inquiry },
+    7: Declined { 0: class, 1: code, 2: inquiry },
+    8: NothingThere { 0: inquiry },
+    9: NotExecuted(not_executed_cause),
+    10: GivenUp(void_reason),
+    11: LateApproval { 0: amount_minor, 1: inquiry },
+    12: SetAside(discrepancy),
+    13: Repeated { 0: callback },
+    14: Escalated,
+    15: Abandoned,
+    16: WindowPassed { 0: percent },
+    17: Expiring { 0: expires_at },
+    18: Expired { 0: told },
+    19: CaptureReversed { 0: amount_minor },
+    20: RefundReversed { 0: amount_minor },
+    21: DisputeOpened { 0: amount_minor },
+    22: DisputeClosed { 0: amount_minor, 1: won },
+    23: CaptureOrdered { 0: owed_minor, 1: last },
+    24: ReleaseOrdered(void_reason),
+    25: Settled { 0: captured_minor, 1: shortfall_minor },
+});
+
 impl History {
     /// The moments, oldest first.
     pub fn moments(&self) -> impl Iterator<Item = HistoryEntry> + '_ {
         let mut rest = &*self.0;
-        std::iter::from_fn(move || {
-            let (moment, after) = postcard::take_from_bytes(rest).ok()?;
-            rest = after;
-            Some(moment)
-        })
+        std::iter::from_fn(move || if rest.is_empty() { None } else { HistoryEntry::load(&mut rest).ok() })
     }
 
     /// Whether the bound is reached, so that repetitions and inquiries are no longer recorded.
@@ -188,9 +233,9 @@ impl History {
         if self.is_full() && kind.recurs() {
             return;
         }
-        let moment = HistoryEntry { at: event.at(), operation, kind };
-        let moment = postcard::to_stdvec(&moment).expect("a moment is a plain value and always encodes");
-        self.0 = [&*self.0, &moment].concat().into_boxed_slice();
+        let mut moments = self.0.to_vec();
+        HistoryEntry { at: event.at(), operation, kind }.store(&mut moments);
+        self.0 = moments.into_boxed_slice();
     }
 }
 
@@ -356,25 +401,5 @@ mod tests {
         assert!(history.is_full() && kept < HISTORY_BYTES + 32, "{kept} bytes");
         history.note(&approved(3, 100_000), 1);
         assert_eq!(history.moments().last().map(|moment| moment.at), Some(at(100_000)));
-    }
-
-    /// A variant that moved would be read as another one from an older payment.
-    #[test]
-    fn variants_keep_their_numbers() {
-        let numbered = [
-            (0, HistoryKind::Asked { amount_minor: 1 }),
-            (1, HistoryKind::AskedAgain { attempt: 2 }),
-            (2, HistoryKind::Inquired { binding: true }),
-            (6, HistoryKind::Approved { amount_minor: None, inquiry: false }),
-            (9, HistoryKind::NotExecuted(NotExecutedCause::NotSent)),
-            (12, HistoryKind::SetAside(Discrepancy::DifferentHold)),
-            (14, HistoryKind::Escalated),
-            (18, HistoryKind::Expired { told: true }),
-            (23, HistoryKind::CaptureOrdered { owed_minor: 1, last: true }),
-            (25, HistoryKind::Settled { captured_minor: 1, shortfall_minor: 0 }),
-        ];
-        for (number, said) in numbered {
-            assert_eq!(postcard::to_stdvec(&said).unwrap()[0], number, "{said:?}");
-        }
     }
 }

@@ -6,11 +6,12 @@
 
 use super::Capabilities;
 use crate::limits::PROCESSORS_KNOWN;
+use crate::stored::stored;
 use crate::units::{ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A fact about a processor. The order of the variants is their number in the journal: it only grows.
+/// A fact about a processor. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Its declaration at a connection differs from the stored one.
@@ -33,6 +34,11 @@ pub enum Event {
     },
 }
 
+stored!(enum Event {
+    0: Declared { 0: processor, 1: capabilities, 2: at },
+    1: DrainOrdered { 0: processor, 1: on, 2: at },
+});
+
 /// Stored facts on one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownProcessor {
@@ -44,9 +50,13 @@ pub struct KnownProcessor {
     pub drained: bool,
 }
 
+stored!(struct KnownProcessor { 0: capabilities, 1: declared_at, 2: drained });
+
 /// Stored facts by processor id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acquaintances(BTreeMap<ProcessorId, KnownProcessor>);
+
+stored!(struct Acquaintances(value));
 
 /// Reason of a refused order about a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

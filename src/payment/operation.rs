@@ -1,5 +1,6 @@
 //! Messages between the gate and a processor: operations one way, answers and notifications the other.
 
+use crate::stored::stored;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -13,6 +14,8 @@ pub struct Credential {
     /// The token itself, at most [`Credential::MAX_TOKEN`] bytes, never a card number; or the same, sealed.
     pub token: Box<[u8]>,
 }
+
+stored!(struct Credential { 0: kind, 1: token });
 
 impl Credential {
     /// The longest token, in bytes.
@@ -39,6 +42,8 @@ pub enum CredentialKind {
     /// The UID of an RFID card that belongs to an account.
     Rfid = 4,
 }
+
+stored!(enum CredentialKind { 1: CardToken, 2: WalletToken, 3: EvAccount, 4: Rfid });
 
 impl CredentialKind {
     /// Every kind.
@@ -149,6 +154,8 @@ pub enum OperationKind {
     Inquire = 7,
 }
 
+stored!(enum OperationKind { 1: Authorize, 2: Increment, 3: Decrement, 4: Capture, 5: Void, 6: Refund, 7: Inquire });
+
 impl Request {
     /// Its kind.
     pub const fn kind(&self) -> OperationKind {
@@ -182,9 +189,20 @@ pub enum VoidReason {
     Remainder = 6,
 }
 
+stored!(enum VoidReason {
+    1: NoStart,
+    2: DriverCancelled,
+    3: OutcomeUnknown,
+    4: LateApproval,
+    5: PartialTooSmall,
+    6: Remainder,
+});
+
 /// A processor's own reference (at most 64 bytes of text), needed to address a hold later.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessorRef(pub Box<str>);
+
+stored!(struct ProcessorRef(value));
 
 impl ProcessorRef {
     /// The longest reference, in bytes.
@@ -207,6 +225,8 @@ pub struct Answer {
 /// A processor's number for one of its messages to the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallbackId(pub u128);
+
+stored!(struct CallbackId(value));
 
 /// The outcome of an operation, as the processor reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +265,8 @@ pub struct Decline {
     pub retry_after: Option<TimeSpan>,
 }
 
+stored!(struct Decline { 0: class, 1: code, 2: retry_after });
+
 /// Classes of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
@@ -260,6 +282,8 @@ pub enum DeclineClass {
     /// The operation is not possible in the hold's present state, or exceeds what it allows.
     State = 5,
 }
+
+stored!(enum DeclineClass { 1: Soft, 2: Hard, 3: Fraud, 4: Technical, 5: State });
 
 /// An event that a processor reports without a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -324,3 +348,9 @@ pub struct Capabilities {
     /// Most operations that may be unanswered at once.
     pub inflight_max: u32,
 }
+
+stored!(struct Capabilities {
+    0: kinds, 1: credentials, 2: currencies, 3: idempotent_replay, 4: replay_after_error_safe, 5: request_life_max,
+    6: inquiry_authoritative_after, 7: increments_max, 8: overcapture_percent, 9: partial_approval,
+    10: multiple_captures, 11: hold_validity, 12: inflight_max,
+});

@@ -1,6 +1,7 @@
 //! Refusals and discrepancies: typed, numbered, in order of precedence.
 
 use super::OperationKind;
+use crate::stored::stored;
 use crate::units::{Amount, Currency};
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +156,16 @@ pub enum Discrepancy {
     #[error("the report does not fit the hold")]
     DifferentState = 107,
 }
+
+stored!(enum Discrepancy {
+    101: DifferentProcessor,
+    102: DifferentHold,
+    103: DifferentCurrency,
+    104: DifferentAmount,
+    105: DifferentOutcome,
+    106: DifferentBody,
+    107: DifferentState,
+});
 
 impl Discrepancy {
     /// Its stable number.

@@ -5,6 +5,7 @@ use super::history::History;
 use super::{
     Ask, CallbackId, Credential, HoldCapabilities, OperationKind, ProcessorRef, Source, UnknownCause, VoidReason,
 };
+use crate::stored::{Stored, StoredError, stored};
 use crate::units::{Common, Currency, Mono, Now, ProcessorId, SessionId, TimeSpan, Timestamp, few};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -33,9 +34,15 @@ pub struct Payment {
     pub(super) finish: Finish,
 }
 
+stored!(struct Payment {
+    0: session, 1: holds, 2: live, 3: past, 4: history, 5: rare, 6: owed, 7: currency, 8: last, 9: finish,
+});
+
 /// An operation's number in its payment, counted from 1; a hold has the number of its authorization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ordinal(pub u16);
+
+stored!(struct Ordinal(value));
 
 impl fmt::Display for Ordinal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,6 +62,8 @@ pub(super) enum Finish {
     /// Every hold ended, and the owner was notified.
     Settled,
 }
+
+stored!(enum Finish { 0: No, 1: Capture, 2: Release(void_reason), 3: Settled });
 
 /// Funds reserved, or requested, at one processor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,12 +100,19 @@ pub struct Hold {
     pub(super) approved_late: bool,
 }
 
+stored!(struct Hold {
+    0: party, 1: processor_ref, 2: authorized_minor, 3: captured_minor, 4: refunded_minor, 5: expires_at, 6: stage,
+    7: number, 8: increments, 9: refusals, 10: release, 11: again, 12: raise, 13: expiry_announced, 14: approved_late,
+} without timer);
+
 /// The processor that a hold is pinned to, with its capabilities at the time of the request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Party {
     pub(super) processor: ProcessorId,
     pub(super) capabilities: HoldCapabilities,
 }
+
+stored!(struct Party { 0: processor, 1: capabilities });
 
 few!(Party);
 
@@ -117,6 +133,8 @@ pub enum Stage {
     /// Ended.
     Closed(Ending),
 }
+
+stored!(enum Stage { 0: Authorizing, 1: StandIn { 0: floor_minor }, 2: Open, 3: Reversing, 4: Closed(ending) });
 
 /// The end of a hold. Every hold ends once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +157,17 @@ pub enum Ending {
     Expired,
 }
 
+stored!(enum Ending {
+    0: Declined,
+    1: StandInLost,
+    2: NotExecuted,
+    3: Reversed,
+    4: Voided,
+    5: Captured,
+    6: CaptureFailed,
+    7: Expired,
+});
+
 /// Whether the hold's total may be raised, after increments that were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Raise {
@@ -150,6 +179,8 @@ pub(super) enum Raise {
     Paused,
 }
 
+stored!(enum Raise { 0: Free, 1: Later, 2: Never, 3: Paused });
+
 /// The next attempt after a refusal and a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Again {
@@ -157,6 +188,8 @@ pub(super) enum Again {
     Capture,
     Void,
 }
+
+stored!(enum Again { 0: No, 1: Capture, 2: Void });
 
 /// An operation without a final outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +240,12 @@ pub struct LiveOperation {
     pub(super) window_percent: u8,
 }
 
+stored!(struct LiveOperation {
+    0: amount_minor, 1: requested_at, 2: sent_at, 3: credential, 4: seen, 5: phase, 6: ask, 7: number, 8: hold,
+    9: attempts, 10: inquiries, 11: binding, 12: possibly_sent, 13: failed, 14: referenced, 15: escalated,
+    16: disputed, 17: window_percent,
+} without timer, clocked, sent);
+
 /// Where an operation stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
@@ -225,6 +264,8 @@ pub enum Phase {
         cause: UnknownCause,
     },
 }
+
+stored!(enum Phase { 0: Asked, 1: Queued, 2: Accepted { 0: decide_by }, 3: Unknown { 0: cause } });
 
 /// An operation with a final outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,6 +288,10 @@ pub struct PastOperation {
     pub(super) repeated: bool,
 }
 
+stored!(struct PastOperation {
+    0: amount_minor, 1: seen, 2: number, 3: hold, 4: refers, 5: kind, 6: result, 7: disputed, 8: repeated,
+});
+
 /// The end of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Final {
@@ -264,11 +309,32 @@ pub enum Final {
     Undone,
 }
 
+stored!(enum Final { 0: Approved, 1: Declined, 2: NotExecuted, 3: GivenUp, 4: Superseded, 5: Undone });
+
 /// The last message about an operation: enough to recognise it again. (Quarters of a number, to stay small.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     callback: [u32; 4],
     digest: NonZeroU32,
+}
+
+impl Stored for Seen {
+    fn store(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.callback().0.to_be_bytes());
+        self.digest.store(out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<Seen, StoredError> {
+        let callback = CallbackId(u128::from_be_bytes(Stored::load(from)?));
+        Ok(Seen::new(callback, Stored::load(from)?))
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for Seen {
+    fn make(_: usize, _: &mut usize) -> Seen {
+        Seen::new(CallbackId(1 << 100 | 7), NonZeroU32::MAX)
+    }
 }
 
 /// Data that most payments lack.
@@ -279,6 +345,8 @@ pub(super) struct Rare {
     /// Every dispute, oldest first; those that were won too, because settlement lists name them.
     pub(super) disputes: Vec<Dispute>,
 }
+
+stored!(struct Rare { 0: reports, 1: disputes });
 
 /// Money that an issuer took back from a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -291,6 +359,8 @@ pub struct Dispute {
     pub state: DisputeState,
 }
 
+stored!(struct Dispute { 0: hold, 1: amount_minor, 2: state });
+
 /// State of a dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DisputeState {
@@ -301,6 +371,8 @@ pub enum DisputeState {
     /// The money came back.
     Won,
 }
+
+stored!(enum DisputeState { 0: Lost, 1: Open, 2: Won });
 
 /// A deadline on the monotonic clock. It is valid in this process only: neither stored nor compared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -338,13 +410,16 @@ impl Seen {
     pub(super) fn callback(self) -> CallbackId {
         CallbackId(self.callback.iter().fold(0, |bits, quarter| bits << 32 | u128::from(*quarter)))
     }
+
+    fn new(callback: CallbackId, digest: NonZeroU32) -> Seen {
+        let quarter = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).expect("masked to 32 bits");
+        Seen { callback: [96, 64, 32, 0].map(|low| quarter(callback.0 >> low)), digest }
+    }
 }
 
 impl From<Source> for Seen {
     fn from(source: Source) -> Seen {
-        let quarter = |bits: u128| u32::try_from(bits & u128::from(u32::MAX)).expect("masked to 32 bits");
-        let digest = NonZeroU32::new(source.digest).unwrap_or(NonZeroU32::MAX);
-        Seen { callback: [96, 64, 32, 0].map(|low| quarter(source.callback.0 >> low)), digest }
+        Seen::new(source.callback, NonZeroU32::new(source.digest).unwrap_or(NonZeroU32::MAX))
     }
 }
 

@@ -6,6 +6,7 @@
 //! really jumped (a reset, a replaced meter), and counting continues from there. Energy across a jump is never
 //! billed.
 
+use crate::stored::stored;
 use crate::units::{Energy, MeterReading, Power, TimeSpan, Timestamp, quotient};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,8 @@ pub struct Meter {
     /// Number of suspects.
     pub suspects: u16,
 }
+
+stored!(struct Meter { 0: first, 1: sequence, 2: at, 3: register, 4: jumped, 5: suspect, 6: suspects });
 
 /// Position of a reading in the sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub enum Doubt {
     #[error("the reading cannot be priced")]
     Unpriceable,
 }
+
+stored!(enum Doubt { 0: RegisterFell, 1: TooMuchEnergy, 2: TimeWentBack, 3: ClockOff, 4: Unpriceable });
 
 /// Slack over the connector's nominal power, in thousandths: meters and nominal powers are not exact.
 const POWER_SLACK_PERMILLE: i128 = 100;

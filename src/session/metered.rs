@@ -1,5 +1,6 @@
 //! A good reading with what it adds to the price: the fact of which there are more than of all others together.
 
+use crate::stored::stored;
 use crate::tariff::Slices;
 use crate::units::MeterReading;
 use serde::{Deserialize, Serialize};
@@ -12,3 +13,5 @@ pub struct Metered {
     /// What accrues, priced when it was decided: a replay never prices again.
     pub slices: Slices,
 }
+
+stored!(struct Metered { 0: reading, 1: slices });

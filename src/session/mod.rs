@@ -42,6 +42,7 @@ pub use state::{Ended, Session, Stage};
 use crate::machine;
 use crate::payment;
 use crate::payment::routing::NoRoute;
+use crate::stored::stored;
 use crate::tariff::{Slices, Tariff};
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, Now, Power, ProcessorId, SessionId,
@@ -147,6 +148,11 @@ pub struct Opening {
     pub fingerprint: Box<str>,
 }
 
+stored!(struct Opening {
+    0: id, 1: charger, 2: connector, 3: key, 4: at, 5: heard_at, 6: register, 7: power_max, 8: tariff, 9: zone,
+    10: fingerprint,
+});
+
 /// The charger's final message on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
@@ -202,6 +208,29 @@ pub enum StopReason {
     Omitted = 25,
 }
 
+stored!(enum StopReason {
+    1: Local,
+    2: Unplugged,
+    3: Ordered,
+    4: LimitReached,
+    5: EmergencyStop,
+    6: PowerLoss,
+    7: Reboot,
+    8: Fault,
+    9: Other,
+    20: FundsExhausted,
+    21: AuthorizationLost,
+    22: Operator,
+    23: Driver,
+    24: Silence,
+    30: Declined,
+    31: TooLittle,
+    32: NoDecision,
+    33: NoProcessor,
+    34: OtherCurrency,
+    25: Omitted,
+});
+
 impl StopReason {
     /// Whether the end is an estimate, made without the charger's stop: later messages of the charger correct it.
     pub const fn is_estimate(self) -> bool {
@@ -209,7 +238,7 @@ impl StopReason {
     }
 }
 
-/// Facts of a session. The order of variants is their number in the journal: it only grows.
+/// Facts of a session. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The session exists.
@@ -256,6 +285,21 @@ pub enum Event {
     /// The session ends, and with it is decided what the time was in which its register stood still up to the last reading.
     Decided(Slices),
 }
+
+stored!(enum Event {
+    0: Opened(opening),
+    1: Metered(metered),
+    2: RegisterJumped(energy),
+    3: Suspected { 0: reading, 1: doubt },
+    4: Admitted { 0: limit, 1: at },
+    5: StopAsked { 0: reason, 1: at },
+    6: Ended(ended),
+    7: Payment(event),
+    8: Closed { 0: at },
+    9: Restored(session),
+    10: Corrected(ended),
+    11: Decided(slices),
+});
 
 /// An action that becomes due once the session's facts are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]

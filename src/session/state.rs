@@ -3,6 +3,7 @@
 use super::{Meter, Opening, StopReason};
 use crate::billing::invoice::Issued;
 use crate::payment::{Payment, Shown};
+use crate::stored::stored;
 use crate::tariff::{Rating, Segments};
 use crate::units::{
     Amount, ChargerId, Common, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
@@ -44,12 +45,19 @@ pub struct Session {
     pub(super) outcome: Option<Box<Outcome>>,
 }
 
+stored!(struct Session {
+    0: id, 1: charger, 2: connector, 3: key, 4: opened_at, 5: power_max, 6: tariff, 7: zone, 8: fingerprint, 9: meter,
+    10: rating, 11: segments, 12: payment, 13: stage, 14: outcome,
+});
+
 /// The result of a session.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) settled_at: Option<Timestamp>,
     pub(super) documents: Vec<Issued>,
 }
+
+stored!(struct Outcome { 0: settled_at, 1: documents });
 
 /// Where a session stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +77,8 @@ pub enum Stage {
     Closed(Box<Ended>),
 }
 
+stored!(enum Stage { 0: Authorizing, 1: Charging { 0: limit, 1: stop_asked }, 2: Settling(ended), 3: Closed(ended) });
+
 /// The end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
@@ -85,6 +95,8 @@ pub struct Ended {
     /// Whether energy was given, or the session was refused before.
     pub admitted: bool,
 }
+
+stored!(struct Ended { 0: reason, 1: at, 2: known_at, 3: cost, 4: payable, 5: admitted });
 
 impl Session {
     /// The session that an opening fact makes.

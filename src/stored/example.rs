@@ -2,29 +2,37 @@
 //! one of them, of an enum those of every variant. A new variant has an example as soon as it has a number.
 
 use smallvec::{Array, SmallVec};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::any::TypeId;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 /// A type of which there are examples.
-pub(crate) trait Example: Sized {
+pub(crate) trait Example: Sized + 'static {
     /// The example with this index, from the beginning again behind the last; `most` grows to their number.
     fn make(index: usize, most: &mut usize) -> Self;
 }
 
 /// The number of examples of a type.
 pub(crate) fn count<T: Example>() -> usize {
+    thread_local! {
+        static COUNTS: RefCell<HashMap<TypeId, usize>> = RefCell::default();
+    }
+    if let Some(known) = COUNTS.with_borrow(|counts| counts.get(&TypeId::of::<T>()).copied()) {
+        return known;
+    }
     let mut most = 1;
     T::make(0, &mut most);
+    COUNTS.with_borrow_mut(|counts| counts.insert(TypeId::of::<T>(), most));
     most
 }
 
 /// Part of an example that is made.
 pub(crate) fn example<T: Example>(index: usize, most: &mut usize) -> T {
-    let mut own = 1;
-    T::make(0, &mut own);
+    let own = count::<T>();
     *most = own.max(*most);
-    T::make(index % own, &mut own)
+    T::make(index % own, &mut 1)
 }
 
 /// An example of one of the variants.
@@ -116,7 +124,7 @@ macro_rules! lists {
 
 lists!(Vec<T>, VecDeque<T>, Box<[T]>, Arc<[T]>);
 
-impl<A: Array<Item: Example>> Example for SmallVec<A> {
+impl<A: Array<Item: Example> + 'static> Example for SmallVec<A> {
     fn make(index: usize, most: &mut usize) -> SmallVec<A> {
         [example(index, most)].into_iter().collect()
     }

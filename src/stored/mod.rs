@@ -1,6 +1,6 @@
 //! How facts and states are written down: every field and every variant has a number that is written in the source.
 //!
-//! The bytes follow from the numbers given to [`stored!`], not from the order of a type's declaration. So a type can be
+//! The bytes follow from the numbers given to the macro `stored!`, not from the order of a type's declaration. So a type can be
 //! arranged anew, and what was written before a field or a variant was added is read by the program that has it.
 //!
 //! | what | bytes |

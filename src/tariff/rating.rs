@@ -9,6 +9,7 @@ use super::model::{Dimension, Tariff};
 use super::select::{self, Active, Flow, Local, Moment, NONE, Phase};
 use super::still::Pace;
 use crate::limits::SLICES_PER_READING_MAX;
+use crate::stored::stored;
 use crate::units::{Energy, MeterReading, MoneyError, Power, TimeSpan, Timestamp};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,12 @@ pub struct Rating {
     pub(super) volumes: SmallVec<[Volume; 3]>,
 }
 
+stored!(struct Rating {
+    0: tariff, 1: phase, 2: pace, 3: start, 4: at, 5: first_register, 6: register, 7: charging, 8: parked,
+    9: reserved, 10: now, 11: last_energy, 12: last_time, 13: last_parking, 14: last_reserved, 15: flat,
+    16: reservation_flat, 17: volumes,
+});
+
 /// Components that were active together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Components {
@@ -49,12 +56,16 @@ pub(super) struct Components {
     pub(super) time: u16,
 }
 
+stored!(value struct Components { 0: energy, 1: time });
+
 /// What was consumed at the price of one component, in µWh or ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Volume {
     pub(super) component: u16,
     pub(super) amount: i64,
 }
+
+stored!(value struct Volume { 0: component, 1: amount });
 
 /// A stretch of a session in which no price changes. Journaled with the reading that completed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +88,10 @@ pub struct Slice {
     pub reason: Reason,
 }
 
+stored!(struct Slice {
+    0: from, 1: to, 2: energy, 3: energy_component, 4: time_component, 5: flat_component, 6: phase, 7: reason,
+});
+
 impl Slice {
     /// In place of an index: nothing is charged.
     pub const NO_COMPONENT: u16 = NONE;
@@ -90,6 +105,8 @@ impl Slice {
 /// What a reading adds: one slice mostly, more where prices change on the way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slices(pub SmallVec<[Slice; 1]>);
+
+stored!(struct Slices(value));
 
 impl Slices {
     /// The same once more, copied as they lie: a clone would go through them one by one.
@@ -128,6 +145,21 @@ pub enum Reason {
     /// Several stretches at the price of one component, summed up: the session had more than its trail holds.
     Summed = 11,
 }
+
+stored!(enum Reason {
+    0: Start,
+    1: Reading,
+    2: ChargingResumed,
+    3: ChargingStopped,
+    4: TimeOfDay,
+    5: Day,
+    6: Duration,
+    7: Energy,
+    8: Power,
+    9: ClockChange,
+    10: Period,
+    11: Summed,
+});
 
 impl Reason {
     /// All of them, in the order of their numbers.

@@ -5,6 +5,7 @@ use super::rating::{Rating, RatingError, Reason, Slice, Slices};
 use super::select::{NONE, Phase};
 use super::total::{Parts, Price, parts_of};
 use crate::limits::{SEGMENT_BYTES, SEGMENTS_MAX, TARIFF_COMPONENTS_MAX};
+use crate::stored::stored;
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -33,6 +34,8 @@ pub struct Segment {
     /// Why it began.
     pub reason: Reason,
 }
+
+stored!(struct Segment { 0: component, 1: from, 2: to, 3: volume, 4: phase, 5: reason });
 
 impl Segment {
     /// Takes another line of the same component into this one.
@@ -64,6 +67,8 @@ pub struct Segments {
     /// What still grows, energy and time: places in `done`, counted from 1.
     open: [Option<NonZeroU32>; 2],
 }
+
+stored!(struct Segments { 0: done, 1: open });
 
 impl Segments {
     /// For a session as [`Rating::open`] returned it.

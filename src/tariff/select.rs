@@ -5,6 +5,7 @@
 //! autumn night is never ambiguous: the clock change itself is one of the moments at which prices may change.
 
 use super::model::{Dimension, MS_PER_DAY, MS_PER_MINUTE, Reservation, Restrictions, Tariff};
+use crate::stored::stored;
 use crate::units::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub enum Phase {
     /// Reserved without a session: `RESERVATION_EXPIRES` first, `RESERVATION` for dimensions that those leave open.
     Expired = 3,
 }
+
+stored!(enum Phase { 0: Charging, 1: Parked, 2: Reserved, 3: Expired });
 
 impl Phase {
     /// Whether it is before (or instead of) a session.

@@ -6,6 +6,7 @@
 //! The manual's page on [pricing](crate::manual::pricing) has the rule with its reasons.
 
 use crate::limits::{STILL_MAX, STILL_MIN};
+use crate::stored::stored;
 use crate::units::TimeSpan;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,8 @@ pub(super) struct Pace {
     /// them.
     still: u8,
 }
+
+stored!(value struct Pace { 0: resolution, 1: still });
 
 impl Pace {
     /// Of a meter that has not moved yet.

@@ -1,5 +1,6 @@
 //! Energy, power and current as whole numbers, fine enough that no meter's resolution is lost.
 
+use crate::stored::stored;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -12,6 +13,8 @@ const MICRO_PER_WH: i64 = 1_000_000;
 /// The range is ±9.2 TWh. Registers are lifetime counters: only a difference of two registers is ever billed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Energy(i64);
+
+stored!(struct Energy(value));
 
 impl Energy {
     /// No energy.
@@ -85,6 +88,8 @@ impl fmt::Display for Energy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Power(i64);
 
+stored!(struct Power(value));
+
 impl Power {
     /// From milliwatts.
     pub const fn from_milliwatts(mw: i64) -> Power {
@@ -118,6 +123,8 @@ impl Power {
 /// Current in milliamperes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Current(i64);
+
+stored!(struct Current(value));
 
 impl Current {
     /// From milliamperes.

@@ -7,6 +7,7 @@
 use super::Timestamp;
 use super::phrase::with_article;
 use super::screen::has_issued_card_number;
+use crate::stored::{Stored, StoredError, load_text, store_text, stored};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -127,6 +128,26 @@ macro_rules! text_id {
             }
         }
 
+        impl Stored for $name {
+            fn store(&self, out: &mut Vec<u8>) {
+                store_text(&self.0, out);
+            }
+
+            // Ids in the log were checked for card numbers when they came in.
+            fn load(from: &mut &[u8]) -> Result<$name, StoredError> {
+                let text = load_text(from)?;
+                check_text($what, $max, text).map_err(StoredError::invalid)?;
+                Ok($name(Arc::from(text)))
+            }
+        }
+
+        #[cfg(test)]
+        impl crate::stored::Example for $name {
+            fn make(_: usize, _: &mut usize) -> $name {
+                $name(Arc::from("NL*WST-7"))
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
                 // Ids in the log were checked when they came in; only texts from outside are screened for card
@@ -182,6 +203,8 @@ impl ProcessorId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ConnectorId(pub u16);
 
+stored!(struct ConnectorId(value));
+
 impl fmt::Display for ConnectorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -192,6 +215,8 @@ impl fmt::Display for ConnectorId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionKey(pub u64);
 
+stored!(struct SessionKey(value));
+
 impl fmt::Display for SessionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -201,6 +226,8 @@ impl fmt::Display for SessionKey {
 /// A fixed slice of the id space: the unit of ordering, journaling, recovery and, later, of ownership by a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PartitionId(pub u16);
+
+stored!(struct PartitionId(value));
 
 impl PartitionId {
     /// The partition of a text id among `count`: CRC-32 of its bytes, modulo. Never changes for a data directory.
@@ -265,6 +292,21 @@ const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 
+/// Without the zeros at its end.
+impl Stored for SessionId {
+    #[inline]
+    fn store(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0[..14]);
+    }
+
+    #[inline]
+    fn load(from: &mut &[u8]) -> Result<SessionId, StoredError> {
+        let mut id = [0; 16];
+        id[..14].copy_from_slice(&<[u8; 14]>::load(from)?);
+        Ok(SessionId(id))
+    }
+}
+
 impl SessionId {
     /// Makes an id. `random` is randomness from outside (its lowest 48 bits are used), so that ids cannot be guessed.
     pub fn new(at: Timestamp, partition: PartitionId, random: u64) -> SessionId {
@@ -317,6 +359,15 @@ impl SessionId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpId(#[serde(with = "bits")] [u8; 16]);
 
+#[cfg(test)]
+impl crate::stored::Example for SessionId {
+    fn make(_: usize, _: &mut usize) -> SessionId {
+        SessionId::new(Timestamp::from_unix_ms(1_790_000_000_000), PartitionId(3), 0x1234_5678_9abc)
+    }
+}
+
+stored!(struct OpId(bits));
+
 impl OpId {
     /// From its 128 bits, as they come back from a processor.
     pub const fn from_u128(bits: u128) -> OpId {
@@ -342,6 +393,8 @@ impl OpId {
 /// Funds reserved for one session, identified by the operation that requested them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HoldId(pub OpId);
+
+stored!(struct HoldId(value));
 
 macro_rules! numeric_id_text {
     ($name:ident, $what:literal, $prefix:literal, $bits:expr, $make:expr) => {
@@ -381,6 +434,8 @@ numeric_id_text!(HoldId, "hold id", "hold_", |id| id.0.as_u128(), |bits| HoldId(
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TariffHash(pub [u8; 32]);
 
+stored!(struct TariffHash(value));
+
 impl fmt::Display for TariffHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&hex::encode(self.0))
@@ -397,6 +452,8 @@ impl fmt::Debug for TariffHash {
 /// the key it reveals nothing about the token, and candidate tokens cannot be tested against it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fingerprint(pub [u8; 8]);
+
+stored!(struct Fingerprint(value));
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -439,8 +496,10 @@ mod tests {
         assert!(!refused.to_string().contains("4111"));
         assert!(AccountId::new("4111111111111111").is_err() && ProcessorId::new("p:5555555555554444").is_err());
         assert!(serde_json::from_str::<AccountId>("\"4111111111111111\"").is_err());
-        let stored = postcard::to_stdvec("4111111111111111").unwrap();
-        assert_eq!(postcard::from_bytes::<AccountId>(&stored).unwrap().as_str(), "4111111111111111");
+        let in_version_4 = postcard::to_stdvec("4111111111111111").unwrap();
+        assert_eq!(postcard::from_bytes::<AccountId>(&in_version_4).unwrap().as_str(), "4111111111111111");
+        let stored = crate::stored::to_bytes(&Box::<str>::from("4111111111111111"));
+        assert_eq!(crate::stored::from_bytes::<AccountId>(&stored).unwrap().as_str(), "4111111111111111");
     }
 
     #[test]

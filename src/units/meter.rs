@@ -1,6 +1,7 @@
 //! One reading of a charger's meter, as every room from the wire to the tariff sees it.
 
 use super::{Current, Energy, Power, Timestamp};
+use crate::stored::stored;
 use serde::{Deserialize, Serialize};
 
 /// What a charger's meter showed at one instant of one session.
@@ -17,3 +18,5 @@ pub struct MeterReading {
     /// Momentary current per phase, where the charger measures it.
     pub current: Option<Current>,
 }
+
+stored!(struct MeterReading { 0: sequence, 1: at, 2: register, 3: power, 4: current });

@@ -4,6 +4,7 @@
 //! the other; a session calls it once. All arithmetic is checked; there is no float anywhere.
 
 use super::currencies::{CURRENCIES, EXPONENTS, ROWS};
+use crate::stored::{Stored, StoredError, stored};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -130,6 +131,26 @@ impl<'de> Deserialize<'de> for Currency {
     }
 }
 
+/// By its numeric code.
+impl Stored for Currency {
+    #[inline]
+    fn store(&self, out: &mut Vec<u8>) {
+        self.0.store(out);
+    }
+
+    #[inline]
+    fn load(from: &mut &[u8]) -> Result<Currency, StoredError> {
+        Currency::from_numeric(u16::load(from)?).map_err(StoredError::invalid)
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for Currency {
+    fn make(_: usize, _: &mut usize) -> Currency {
+        Currency::EUR
+    }
+}
+
 /// A payable amount: a whole number of minor units (cents) of one currency.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Amount {
@@ -138,6 +159,8 @@ pub struct Amount {
     /// The currency.
     pub currency: Currency,
 }
+
+stored!(value struct Amount { 0: minor, 1: currency });
 
 impl Amount {
     /// An amount of minor units.
@@ -233,6 +256,8 @@ pub struct Cost {
     parts: i128,
     currency: Currency,
 }
+
+stored!(value struct Cost { 0: parts, 1: currency });
 
 impl Cost {
     /// Parts of the major unit: see [`Cost::from_parts`].

@@ -1,5 +1,6 @@
 //! Instants and spans in whole milliseconds, and the clock that is handed in from outside.
 
+use crate::stored::stored;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,9 +9,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(i64);
 
+stored!(struct Timestamp(ms));
+
 /// A span of time in milliseconds; negative when it points back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TimeSpan(i64);
+
+stored!(struct TimeSpan(ms));
 
 /// A reading of a monotonic clock, in milliseconds from an origin that is valid for this process only.
 ///

@@ -8,6 +8,7 @@ mod bad_files;
 mod books_cli;
 mod console;
 mod console_limits;
+mod data_upgrade;
 mod demo_kill;
 mod end_to_end;
 mod faults;

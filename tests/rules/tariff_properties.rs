@@ -3,6 +3,7 @@
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use wattstile::limits::STILL_MAX;
+use wattstile::stored::{from_bytes, to_bytes};
 use wattstile::tariff::{Clamp, Dimension, Rating, Segments, Slices, Tariff};
 use wattstile::units::{Cost, Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
 
@@ -334,8 +335,8 @@ proptest! {
     fn replay_never_prices_again(text in tariff_text(true, true), session in session(10 * HOUR_MS)) {
         let tariff = parse(&text);
         let (live, segments, journal) = run(&tariff, &session, true);
-        let stored = postcard::to_allocvec(&(session.open(&tariff), &journal)).unwrap();
-        let (mut rating, slices): (Rating, Vec<Slices>) = postcard::from_bytes(&stored).unwrap();
+        let stored = to_bytes(&(session.open(&tariff), journal));
+        let (mut rating, slices): (Rating, Vec<Slices>) = from_bytes(&stored).unwrap();
         let mut replayed = Segments::open(&rating);
         for slices in &slices {
             rating.apply(slices);
@@ -343,7 +344,7 @@ proptest! {
         }
         prop_assert_eq!(&rating, &live);
         prop_assert_eq!(&replayed, &segments);
-        let again: Rating = postcard::from_bytes(&postcard::to_allocvec(&live).unwrap()).unwrap();
+        let again: Rating = from_bytes(&to_bytes(&live)).unwrap();
         prop_assert_eq!(again, live);
     }
 

@@ -3,6 +3,7 @@
 use super::super::{Account, Command, Event, HoldState, Parts, TopUpSource, apply, next_deadline};
 use super::*;
 use crate::ledger::Name;
+use crate::stored;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -256,8 +257,7 @@ fn converse(steps: &[Step]) -> Bench {
             }
         }
         for event in &bench.log[seen..] {
-            let bytes = postcard::to_stdvec(event).unwrap();
-            apply(&mut replayed, &postcard::from_bytes(&bytes).unwrap());
+            apply(&mut replayed, &stored::from_bytes(&stored::to_bytes(event)).unwrap());
             pencil.note(event);
         }
         seen = bench.log.len();

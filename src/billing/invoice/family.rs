@@ -1,6 +1,7 @@
 //! Which series continue each other from year to year, and where they are kept.
 
 use super::{InvoiceNumber, SeriesId, SeriesKind};
+use crate::stored::stored;
 use crate::units::{Currency, PartitionId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -15,6 +16,8 @@ pub struct SeriesFamily {
     kind: SeriesKind,
     currency: Currency,
 }
+
+stored!(struct SeriesFamily { 0: prefix, 1: partition, 2: kind, 3: currency });
 
 impl SeriesFamily {
     /// The longest beginning of names, in characters, so that a whole name is no longer than a series' name may be.

@@ -36,6 +36,7 @@ pub use verify::{SeriesBroken, SeriesSummary, chain, content, verify_series};
 use crate::ledger::Tax;
 #[cfg(doc)]
 use crate::limits;
+use crate::stored::{Stored, StoredError, load_text, store_text, stored};
 use crate::units::{Amount, Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -74,6 +75,8 @@ pub struct Turn {
     pub oldest: u64,
 }
 
+stored!(struct Turn { 0: partition, 1: request, 2: oldest });
+
 /// A final document, as its series stores it. The same `id` is the same document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
@@ -92,7 +95,9 @@ pub struct Document {
     pub corrects: Option<InvoiceNumber>,
 }
 
-/// Facts of a series. The order of the variants is the journal's numbering and only grows.
+stored!(struct Document { 0: id, 1: final_at, 2: total, 3: taxes, 4: content, 5: corrects });
+
+/// Facts of a series. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The series exists.
@@ -120,6 +125,12 @@ pub enum Event {
     },
 }
 
+stored!(enum Event {
+    0: Opened { 0: at, 1: series, 2: kind, 3: currency },
+    1: Finalized { 0: issued, 1: turn },
+    2: Closed { 0: at },
+});
+
 /// A numbered document: a link of the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
@@ -134,6 +145,8 @@ pub struct Issued {
     /// Its own hash ([`chain`]).
     pub hash: Digest,
 }
+
+stored!(struct Issued { 0: at, 1: number, 2: document, 3: previous, 4: hash });
 
 /// An output of a series, released when its events are durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +220,8 @@ pub enum SeriesKind {
     CreditNote,
 }
 
+stored!(enum SeriesKind { 0: Invoice, 1: CreditNote });
+
 /// A document's number: the series, and 1, 2, 3, … in it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InvoiceNumber {
@@ -215,6 +230,8 @@ pub struct InvoiceNumber {
     /// The number in it, counted from 1.
     pub number: u64,
 }
+
+stored!(struct InvoiceNumber { 0: series, 1: number });
 
 /// A SHA-256 value; hexadecimal in text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -271,6 +288,23 @@ impl<'de> Deserialize<'de> for SeriesId {
     }
 }
 
+impl Stored for SeriesId {
+    fn store(&self, out: &mut Vec<u8>) {
+        store_text(&self.0, out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<SeriesId, StoredError> {
+        SeriesId::new(load_text(from)?).map_err(StoredError::invalid)
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for SeriesId {
+    fn make(_: usize, _: &mut usize) -> SeriesId {
+        SeriesId("R-2026".into())
+    }
+}
+
 impl fmt::Display for SeriesId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -307,6 +341,8 @@ impl fmt::Debug for Digest {
         fmt::Display::fmt(self, f)
     }
 }
+
+stored!(struct Digest(bytes));
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,6 +5,7 @@
 
 use super::{Document, Issued, SeriesFamily, Turn};
 use crate::limits;
+use crate::stored::stored;
 use crate::units::{Mono, PartitionId, SessionId, TimeSpan};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +21,7 @@ pub struct Request {
     pub document: Document,
 }
 
-/// Facts of the requests of a partition. The order of the variants is the journal's numbering and only grows.
+/// Facts of the requests of a partition. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RequestEvent {
     /// A document is final, and has no number yet.
@@ -41,6 +42,11 @@ pub enum RequestEvent {
     },
 }
 
+stored!(enum RequestEvent {
+    0: Requested { 0: family, 1: document },
+    1: Recorded { 0: family, 1: request, 2: issued },
+});
+
 /// The documents of a partition that wait for their numbers, and the number of earlier requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
@@ -49,6 +55,8 @@ pub struct Requests {
     sessions: BTreeSet<SessionId>,
 }
 
+stored!(struct Requests { 0: families, 1: sessions });
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Family {
     /// The next request.
@@ -56,12 +64,16 @@ struct Family {
     waiting: BTreeMap<u64, Waiting>,
 }
 
+stored!(struct Family { 0: next, 1: waiting });
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Waiting {
     document: Document,
     #[serde(skip)]
     asked: Asked,
 }
+
+stored!(struct Waiting { 0: document } without asked);
 
 /// Time of the last request to a home; it belongs to this process only, so it makes no difference between two states.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,7 @@
 //! State of a series.
 
 use super::{Digest, Document, InvoiceNumber, Issued, SeriesId, SeriesKind, Turn};
+use crate::stored::stored;
 use crate::units::{Currency, OpId, PartitionId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ pub enum Series {
     /// Closed; still repeats the numbers that are not recorded everywhere.
     Closed(OpenSeries),
 }
+
+stored!(enum Series { 0: Unopened, 1: Open(open_series), 2: Closed(open_series) });
 
 impl Series {
     /// The state of a series that was opened.
@@ -51,6 +54,8 @@ pub struct OpenSeries {
     pub oldest: BTreeMap<PartitionId, u64>,
 }
 
+stored!(struct OpenSeries { 0: id, 1: kind, 2: currency, 3: last, 4: head, 5: known, 6: oldest });
+
 /// A document that has its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -67,6 +72,8 @@ pub struct Known {
     /// Its hash.
     pub hash: Digest,
 }
+
+stored!(struct Known { 0: document, 1: at, 2: number, 3: content, 4: previous, 5: hash });
 
 impl OpenSeries {
     /// The state of a request: the document that it was answered with, or that it needs no answer any more.

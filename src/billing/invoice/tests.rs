@@ -3,6 +3,7 @@
 use super::*;
 use crate::ledger::TaxRate;
 use crate::limits;
+use crate::stored;
 use crate::units::{Mono, Now, PartitionId, SessionId};
 use proptest::prelude::*;
 
@@ -207,7 +208,7 @@ proptest! {
         prop_assert_eq!(open.last, summary.count);
         let mut replayed = Series::default();
         for event in &bench.log {
-            apply(&mut replayed, &postcard::from_bytes(&postcard::to_stdvec(event).unwrap()).unwrap());
+            apply(&mut replayed, &stored::from_bytes(&stored::to_bytes(event)).unwrap());
         }
         prop_assert_eq!(&replayed, &bench.series);
         let json = serde_json::to_string(&bench.issued()).unwrap();

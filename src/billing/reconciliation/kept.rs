@@ -2,6 +2,7 @@
 
 use super::lay::Verdict;
 use super::register::Line;
+use crate::stored::{self, Stored, StoredError, stored};
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -22,6 +23,23 @@ impl<T: Serialize> Serialize for Shared<T> {
     }
 }
 
+impl<T: Stored> Stored for Shared<T> {
+    fn store(&self, out: &mut Vec<u8>) {
+        self.0.store(out);
+    }
+
+    fn load(from: &mut &[u8]) -> Result<Shared<T>, StoredError> {
+        Stored::load(from).map(Shared)
+    }
+}
+
+#[cfg(test)]
+impl<T: crate::stored::Example> crate::stored::Example for Shared<T> {
+    fn make(index: usize, most: &mut usize) -> Shared<T> {
+        Shared(crate::stored::example(index, most))
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Shared<T>, D::Error> {
         Ok(Shared(Vec::deserialize(deserializer)?.into()))
@@ -30,43 +48,68 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Shared<T> {
 
 /// A part of a batch, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KeptPartInVersion4")]
 pub(super) struct KeptPart {
+    /// The stored form of a list of [`Line`].
     lines: Shared<u8>,
     count: u32,
     checksum: u32,
-    /// One for each line, as soon as it is booked.
+    /// That of a list of [`Verdict`], one for each line, as soon as it is booked.
     verdicts: Option<Shared<u8>>,
     reverted: bool,
+}
+
+stored!(struct KeptPart { 0: lines, 1: count, 2: checksum, 3: verdicts, 4: reverted });
+
+/// The same in data of version 4: lines and verdicts are encoded by postcard.
+#[derive(Deserialize)]
+struct KeptPartInVersion4 {
+    lines: Shared<u8>,
+    count: u32,
+    checksum: u32,
+    verdicts: Option<Shared<u8>>,
+    reverted: bool,
+}
+
+impl From<KeptPartInVersion4> for KeptPart {
+    fn from(old: KeptPartInVersion4) -> KeptPart {
+        let KeptPartInVersion4 { lines, count, checksum, verdicts, reverted } = old;
+        let lines: Vec<Line> = postcard::from_bytes(&lines.0).unwrap_or_default();
+        let verdicts: Option<Vec<Verdict>> = verdicts.map(|old| postcard::from_bytes(&old.0).unwrap_or_default());
+        let verdicts = verdicts.map(|verdicts| encode(&verdicts));
+        KeptPart { lines: encode(&lines), count, checksum, verdicts, reverted }
+    }
 }
 
 impl KeptPart {
     pub(super) fn new(lines: &[Line]) -> KeptPart {
         let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
-        let encoded = encode(&lines);
-        let (lines, checksum) = (Shared(encoded.as_slice().into()), crc32fast::hash(&encoded));
-        KeptPart { lines, count, checksum, verdicts: None, reverted: false }
+        let checksum = KeptPart::checksum_of(lines);
+        KeptPart { lines: encode(lines), count, checksum, verdicts: None, reverted: false }
     }
 
+    /// Recognises a part that comes again, also one that an older version of the program has taken in: so it is that of
+    /// the encoding of version 4 ([`identity`]).
     pub(super) fn checksum_of(lines: &[Line]) -> u32 {
-        crc32fast::hash(&encode(&lines))
+        crc32fast::hash(&identity(&lines))
     }
 
     /// Whether these are its lines.
     pub(super) fn is(&self, lines: &[Line]) -> bool {
-        *self.lines.0 == *encode(&lines)
+        self.lines == encode(lines)
     }
 
     pub(super) fn lines(&self) -> Vec<Line> {
-        postcard::from_bytes(&self.lines.0).unwrap_or_default()
+        stored::from_bytes(&self.lines.0).unwrap_or_default()
     }
 
     /// One for each line; none before it is booked.
     pub(super) fn verdicts(&self) -> Vec<Verdict> {
-        self.verdicts.as_ref().and_then(|bytes| postcard::from_bytes(&bytes.0).ok()).unwrap_or_default()
+        self.verdicts.as_ref().and_then(|bytes| stored::from_bytes(&bytes.0).ok()).unwrap_or_default()
     }
 
     pub(super) fn book(&mut self, verdicts: &[Verdict]) {
-        self.verdicts = Some(Shared(encode(&verdicts).into()));
+        self.verdicts = Some(encode(verdicts));
     }
 
     pub(super) const fn revert(&mut self) {
@@ -97,8 +140,17 @@ impl KeptPart {
     }
 }
 
-fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("lines are plain values and always encode")
+fn encode<T: Stored>(values: &[T]) -> Shared<u8> {
+    let mut bytes = Vec::new();
+    stored::store_count(values.len(), &mut bytes);
+    T::store_all(values, &mut bytes);
+    Shared(bytes.into())
+}
+
+/// What checksums of lines are taken of: their encoding in version 4. Batches are recognised by these checksums for as long
+/// as they are kept, so it stays what it is.
+pub(super) fn identity<T: Serialize + ?Sized>(lines: &T) -> Vec<u8> {
+    postcard::to_stdvec(lines).expect("lines are plain values and always encode")
 }
 
 /// SHA-256 over the lines of a batch as they stood on the wire: one line of text each, in order over all parts:

@@ -8,6 +8,7 @@ use super::register::{BatchKey, Booking};
 use super::table::shortened;
 use super::{Flow, LineKind, Ours, SettlementLine, WhyExtra};
 use crate::ledger::{Entry, EntryError, EntryId};
+use crate::stored::stored;
 use crate::units::{Amount, Currency, OpId, ProcessorId, SessionId, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -33,6 +34,14 @@ pub enum Verdict {
     /// It cannot be booked as stated, for this reason: as far as possible, it is in suspense.
     SetAside(Box<str>),
 }
+
+stored!(enum Verdict {
+    0: Matched(op_id),
+    1: Differs { 0: operation, 1: difference },
+    2: Extra(why_extra),
+    3: Other,
+    4: SetAside(str),
+});
 
 impl Verdict {
     /// The operation that the line settles.

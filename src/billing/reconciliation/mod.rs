@@ -32,6 +32,7 @@ pub use kept::hash as kept_hash;
 pub use lay::{Facts, Open, Verdict};
 pub use map::{ColumnMap, Meaning};
 
+use crate::stored::stored;
 use crate::units::{Amount, Currency, OpId, ProcessorId, TimeSpan, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -108,6 +109,17 @@ pub enum LineKind {
     Reserve,
 }
 
+stored!(enum LineKind {
+    0: Capture,
+    1: Refund,
+    2: Fee,
+    3: Chargeback,
+    4: ChargebackReversal,
+    5: Adjustment,
+    6: Payout,
+    7: Reserve,
+});
+
 impl LineKind {
     /// The operations that a line of this kind settles.
     pub const fn flow(self) -> Option<Flow> {
@@ -167,6 +179,8 @@ pub struct Trailer {
     /// Sum of the net amounts.
     pub net: i128,
 }
+
+stored!(struct Trailer { 0: count, 1: gross, 2: fee, 3: net });
 
 /// A settlement batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +261,17 @@ pub enum WhyExtra {
     /// It is in another currency than its batch.
     OtherCurrency,
 }
+
+stored!(enum WhyExtra {
+    0: Unknown,
+    1: SettledAlready,
+    2: OtherKind,
+    3: OtherProcessor,
+    4: NoDispute,
+    5: WrongSign,
+    6: ToldAlready,
+    7: OtherCurrency,
+});
 
 impl WhyExtra {
     /// As text.

@@ -9,6 +9,7 @@ use super::lay::Verdict;
 use super::received::{BatchState, Booked, Earlier, Received};
 use super::register::{BatchKey, Part};
 use crate::limits;
+use crate::stored::stored;
 use crate::units::{Currency, OpId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +44,11 @@ pub struct Older {
     settled: Shared<(OpId, i64)>,
 }
 
+stored!(struct Older {
+    0: at, 1: currency, 2: count, 3: gross, 4: fee, 5: net, 6: booked, 7: content, 8: reverted, 9: revision,
+    10: earlier, 11: parts, 12: settled,
+});
+
 /// The older batches of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OlderBatches {
@@ -54,6 +60,8 @@ pub struct OlderBatches {
     /// End of the time of which the settled operations are no longer kept.
     forgotten_until: Option<Timestamp>,
 }
+
+stored!(struct OlderBatches { 0: batches, 1: order, 2: remembered, 3: forgotten_until });
 
 impl OlderBatches {
     /// Adds a booked batch. Beyond the bounds the oldest ones are reduced to totals, or dropped.

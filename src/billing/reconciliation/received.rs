@@ -1,10 +1,11 @@
 //! A settlement batch with its parts received so far, its state, its sums in the books, and its earlier revisions.
 
-use super::kept::KeptPart;
+use super::kept::{KeptPart, identity};
 use super::lay::Verdict;
 use super::register::{BatchKey, Booking, Line, Part};
 use super::{Batch, BatchFault, SettlementLine, Trailer};
 use crate::ledger::{Entry, Name, Side};
+use crate::stored::stored;
 use crate::units::{Amount, Currency, Timestamp};
 use ring::digest;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,11 @@ pub struct Received {
     pub(super) booked: Booked,
 }
 
+stored!(struct Received {
+    0: at, 1: currency, 2: touched_at, 3: parts, 4: last, 5: trailer, 6: sha256, 7: revision, 8: reverting,
+    9: earlier, 10: content, 11: booked,
+});
+
 /// A revision that was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Earlier {
@@ -40,6 +46,8 @@ pub struct Earlier {
     /// CRC-32 of each part, in order.
     checksums: Box<[u32]>,
 }
+
+stored!(struct Earlier { 0: reason, 1: at, 2: checksums });
 
 /// Sums of a batch in the books, in minor units of its currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +63,8 @@ pub struct Booked {
     /// Withheld.
     pub reserved: i128,
 }
+
+stored!(struct Booked { 0: bank, 1: settled, 2: fees, 3: suspense, 4: reserved });
 
 impl Booked {
     pub(super) fn post(&mut self, entries: &[Entry], currency: Currency) {
@@ -306,7 +316,7 @@ impl Received {
         if self.is_whole() {
             let mut context = digest::Context::new(&digest::SHA256);
             for line in self.parts.values().flat_map(KeptPart::lines) {
-                context.update(&postcard::to_stdvec(&line).expect("lines are plain values and always encode"));
+                context.update(&identity(&line));
             }
             let hash = context.finish();
             self.content = Some(hash.as_ref()[..16].try_into().expect("SHA-256 has more than 16 bytes"));

@@ -16,6 +16,7 @@ use super::received::{BatchState, Received};
 use super::{LineKind, Trailer};
 use crate::ledger::Entry;
 use crate::limits;
+use crate::stored::stored;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 /// A batch by its processor and its name.
 pub type BatchKey = (ProcessorId, Box<str>);
 
-/// Facts of settlement. The order of the variants is the journal's numbering and only grows.
+/// Facts of settlement. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A part came in, at this time.
@@ -37,6 +38,14 @@ pub enum Event {
     /// A part of it was booked the other way round.
     Reverted(Box<Reversal>),
 }
+
+stored!(enum Event {
+    0: Received(0: part, 1: timestamp),
+    1: Booked(booking),
+    2: Expired(batch_key),
+    3: RevertOrdered(reverting),
+    4: Reverted(reversal),
+});
 
 /// A part of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +72,10 @@ pub struct Part {
     pub sha256: Option<[u8; 32]>,
 }
 
+stored!(struct Part {
+    0: processor, 1: batch, 2: revision, 3: part, 4: at, 5: currency, 6: lines, 7: last, 8: trailer, 9: sha256,
+});
+
 /// A line as it is kept. Amounts in minor units, with the signs of a [`SettlementLine`](super::SettlementLine).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -82,6 +95,8 @@ pub struct Line {
     pub net: i64,
 }
 
+stored!(struct Line { 0: kind, 1: operation, 2: reference, 3: currency, 4: gross, 5: fee, 6: net });
+
 /// The booking of a part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booking {
@@ -99,6 +114,8 @@ pub struct Booking {
     pub verdicts: Vec<Verdict>,
 }
 
+stored!(struct Booking { 0: processor, 1: batch, 2: revision, 3: part, 4: entries, 5: verdicts });
+
 /// The order to take a batch back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reverting {
@@ -114,6 +131,8 @@ pub struct Reverting {
     pub at: Timestamp,
 }
 
+stored!(struct Reverting { 0: processor, 1: batch, 2: revision, 3: reason, 4: at });
+
 /// A part that was booked the other way round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reversal {
@@ -126,6 +145,8 @@ pub struct Reversal {
     /// The entries that follow.
     pub entries: Vec<Entry>,
 }
+
+stored!(struct Reversal { 0: processor, 1: batch, 2: part, 3: entries });
 
 /// Why a part or an order is not taken. The numbers are stable; in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -162,6 +183,8 @@ pub struct Register {
     /// Batches that are no longer kept line by line.
     older: OlderBatches,
 }
+
+stored!(struct Register { 0: batches, 1: order, 2: older });
 
 impl Register {
     /// Decides on a part. A repeated part is accepted without an event.

@@ -84,7 +84,7 @@ fn a_week(course: impl Fn(i64) -> (i64, Option<i64>)) -> Left {
 impl Left {
     #[track_caller]
     fn is_bounded(&self) {
-        let state = postcard::to_stdvec(&self.session).unwrap();
+        let state = crate::stored::to_bytes(&self.session);
         assert!(state.len() < SESSION_BYTES_MAX, "a state of {} bytes", state.len());
         assert!(self.session.segments.as_slice().len() <= SEGMENTS_MAX);
         let record = self.archive_record.to_bytes();

@@ -3,9 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use wattstile::node::session_record;
-use wattstile::journal::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, Log, MemoryStore, Record, RecordKind, Sequences, Store};
-use wattstile::{account, charger};
+use wattstile::journal::{BLOCK_HEADER, BLOCK_MAX, BLOCK_VERSION, Log, MemoryStore, Record, Sequences, Store};
+use wattstile::node::{fact::Fact, version_4};
 
 /// Offsets of a block's length and checksum.
 const LENGTH_AT: usize = 8;
@@ -40,12 +39,8 @@ fn open(block: Vec<u8>) {
 }
 
 fn read(record: Record<'_>) {
-    match record.kind {
-        RecordKind::SessionEvent => drop(session_record::read(record.partition, record.payload)),
-        RecordKind::ChargerEvent => drop(postcard::from_bytes::<charger::Event>(record.payload)),
-        RecordKind::AccountEvent => drop(postcard::from_bytes::<account::Event>(record.payload)),
-        _ => {}
-    }
+    drop(Fact::read(record));
+    drop(version_4::read(record));
 }
 
 /// Gives a block the length and the checksum that it should have.

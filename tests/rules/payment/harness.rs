@@ -1,12 +1,12 @@
 //! A test bench for a payment: commands go in, events are applied and effects kept, time passes on request.
 
-use postcard::{from_bytes, to_stdvec};
 use std::collections::VecDeque;
 use wattstile::payment::{
     AcknowledgeCode, Alarm, Answer, CallbackId, Capabilities, Command, Credential, CredentialKind, Decline,
     DeclineClass, Effect, Event, Extent, HoldCapabilities, Notification, NotificationKind, Operation, OperationKind,
     Outcome, Payment, Policy, ProcessorRef, Rejection, Request, VoidReason, apply, decide, resume,
 };
+use wattstile::stored::{from_bytes, to_bytes};
 use wattstile::units::{
     Amount, Currency, HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan, Timestamp,
 };
@@ -104,11 +104,11 @@ impl Harness {
     }
 
     fn take(&mut self, decision: wattstile::payment::Decision) -> Vec<Event> {
-        let stored = to_stdvec(&self.payment).expect("a payment encodes");
+        let stored = to_bytes(&self.payment);
         let mut replayed: Payment = from_bytes(&stored).expect("a payment decodes");
         for event in &decision.events {
             apply(&mut self.payment, event);
-            let stored = to_stdvec(event).expect("an event encodes");
+            let stored = to_bytes(event);
             apply(&mut replayed, &from_bytes(&stored).expect("an event decodes"));
         }
         assert_eq!(replayed, self.payment, "stored and replayed, it is the same");
@@ -230,7 +230,7 @@ impl Harness {
 
     /// The process crashes and restarts: messages may be lost, timers are gone, the state is what was stored.
     pub fn restart(&mut self) -> Vec<Event> {
-        let stored = to_stdvec(&self.payment).expect("a payment encodes");
+        let stored = to_bytes(&self.payment);
         self.payment = from_bytes(&stored).expect("a payment decodes");
         self.now.mono = Mono(5);
         let decision = resume(&self.payment, self.now, &self.policy).decision;

@@ -6,7 +6,6 @@
 
 use super::harness::{eur, everything, processor, token};
 use super::processor::{Processor, Rng};
-use postcard::{from_bytes, to_stdvec};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use wattstile::payment::{
@@ -14,6 +13,7 @@ use wattstile::payment::{
     Notification, Operation, OperationKind, Outcome, Payment, Phase, Policy, Request, Stage, VoidReason, apply, decide,
     resume,
 };
+use wattstile::stored::{from_bytes, to_bytes};
 use wattstile::units::{Currency, Mono, Now, OpId, PartitionId, SessionId, TimeSpan, Timestamp};
 
 const NAMES: [&str; 2] = ["acme", "other"];
@@ -117,7 +117,7 @@ impl<D: Rng> World<D> {
         let mut stored = Vec::new();
         for event in &decision.events {
             apply(&mut self.payment, event);
-            stored.push(to_stdvec(event).expect("an event encodes"));
+            stored.push(to_bytes(event));
         }
         self.payment.arm(self.now, &self.policy);
         self.pending.push((stored, decision.effects.into_vec()));

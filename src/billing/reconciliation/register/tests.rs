@@ -3,6 +3,7 @@
 use super::*;
 use crate::billing::reconciliation::WhyExtra;
 use crate::billing::reconciliation::received::Booked;
+use crate::stored;
 use crate::units::{PartitionId, SessionId};
 
 fn part(number: u32, last: bool, amounts: &[i64]) -> Part {
@@ -256,8 +257,7 @@ fn unfinished_batches_of_a_processor_are_bounded_in_bytes() {
         taken += usize::from(take(&mut register, &second) == Ok(true));
     }
     assert!(taken <= room && taken + 2 > room, "{taken} parts, room for {room}");
-    let stored = postcard::to_stdvec(&register).unwrap();
-    let replayed: Register = postcard::from_bytes(&stored).unwrap();
+    let replayed: Register = stored::from_bytes(&stored::to_bytes(&register)).unwrap();
     assert_eq!(replayed.receive(&named(9_999), at(0)), Err(Refusal::TooMany), "the bound holds after a restart");
 }
 
