@@ -325,7 +325,7 @@ fn a_shard_is_closed_and_opened_again_under_traffic() {
     let account = AccountId::new(&(1..).map(|number| format!("driver-{number}")).find(on_first).unwrap()).unwrap();
     let order = |number: u32, command: &dyn Fn(OpId) -> account::Command| {
         let partition = PartitionId::of(account.as_str(), 6);
-        let op = SessionId::new(Timestamp::from_unix_ms(1), partition, u64::from(number)).operation(1);
+        let op = SessionId::new(crate::host::wall_clock(), partition, u64::from(number)).operation(1);
         let mut refused = 0;
         loop {
             let input = |to| Input::Order(account.clone(), Box::new(command(op)), to);
