@@ -158,6 +158,23 @@ impl std::fmt::Display for Faults {
     }
 }
 
+/// Kinds of faults whose rates are rolled with the world's own random numbers.
+const ROLLED_FIRST: usize = Fault::ShardClosed as usize;
+
+/// How often a fault happens in a world, in tenths of the ordinary rate; 0 when it is not wanted.
+fn rate(faults: Faults, fault: Fault, rng: &mut Rng) -> u32 {
+    let rolled = rng.below(10);
+    if !faults.has(fault) {
+        return 0;
+    }
+    match rolled {
+        0 | 1 => 0,
+        2..=4 => 2,
+        5..=7 => 10,
+        _ => 40,
+    }
+}
+
 /// The weather of one world: each allowed fault is on or off, and rare, ordinary or frequent.
 #[derive(Clone, Debug)]
 pub(super) struct Weather {
@@ -172,19 +189,17 @@ pub(super) struct Weather {
 impl Weather {
     pub fn new(faults: Faults, rng: &mut Rng) -> Weather {
         let mut rates = [0; Fault::ALL.len()];
-        for fault in Fault::ALL {
-            let rolled = rng.below(10);
-            // Rolled for all, so that one fault more or less does not change the rest of the world.
-            if faults.has(*fault) {
-                rates[*fault as usize] = match rolled {
-                    0 | 1 => 0,
-                    2..=4 => 2,
-                    5..=7 => 10,
-                    _ => 40,
-                };
-            }
+        // Rolled for all, so that one fault more or less does not change the rest of the world; nor does a kind that is new.
+        let (known, new) = Fault::ALL.split_at(ROLLED_FIRST);
+        for fault in known {
+            rates[*fault as usize] = rate(faults, *fault, rng);
         }
-        Weather { rates, calm: false, counts: BTreeMap::new(), rng: Rng::new(rng.bits()) }
+        let own = Rng::new(rng.bits());
+        let mut of_new = own.clone();
+        for fault in new {
+            rates[*fault as usize] = rate(faults, *fault, &mut of_new);
+        }
+        Weather { rates, calm: false, counts: BTreeMap::new(), rng: own }
     }
 
     /// When a fault that comes by itself comes next, in milliseconds from now; `None`: never.

@@ -97,6 +97,8 @@ pub(super) enum Wake {
 pub(super) struct Counts {
     pub snapshots: u64,
     pub generations_dropped: u64,
+    /// Messages of a connection that came while the log was at its bound.
+    pub reads_delayed: u64,
 }
 
 /// The gate's end of a connection.
@@ -440,7 +442,10 @@ impl Process {
             }
             Mail::Snapshot(partition, _) if !is_open => ports.snapshot(partition, None),
             Mail::Input(input) => driver.input(input, now, &mut ports),
-            Mail::Read(batch) => driver.read(batch, now, &mut ports),
+            Mail::Read(batch) => {
+                self.outputs.counts.reads_delayed += u64::from(self.outputs.figures.is_full());
+                self.drivers[index].read(batch, now, &mut self.outputs.of(index, checker));
+            }
             Mail::Gone(connection) => driver.disconnected(connection),
             Mail::Snapshot(partition, unless) => {
                 let begun = driver.begin_snapshot(partition, unless, &mut ports);

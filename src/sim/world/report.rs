@@ -58,6 +58,8 @@ pub struct Report {
     pub snapshots: u64,
     /// Generations of the log that were dropped.
     pub generations_dropped: u64,
+    /// Messages of chargers that waited because the log was at its bound.
+    pub reads_delayed: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<String, u64>,
     /// Checks of a session's guards.
@@ -155,6 +157,7 @@ impl Report {
             commits: world.counts.commits,
             snapshots: world.counts.snapshots,
             generations_dropped: world.counts.generations_dropped,
+            reads_delayed: world.counts.reads_delayed,
             faults: world.faults(),
             looks: tally.looks,
             captured_minor: minor(captured),
@@ -203,6 +206,7 @@ impl Report {
         self.commits += other.commits;
         self.snapshots += other.snapshots;
         self.generations_dropped += other.generations_dropped;
+        self.reads_delayed += other.reads_delayed;
         for (kind, count) in other.faults {
             *self.faults.entry(kind).or_default() += count;
         }

@@ -1,7 +1,6 @@
 //! Worlds that run with the tests: few, small, with all faults.
 
 use super::*;
-use crate::message::Code;
 use crate::node::planted::{self, Bug};
 
 fn world(seed: u64, minutes: u64, chargers: u32, faults: Faults) -> Report {
@@ -85,15 +84,11 @@ fn when_it_is_calm_whoever_was_cut_off_is_back_at_once() {
     assert!(is_connected(&world));
 }
 
-/// While snapshots are taken, a log at its bound takes nothing: what waited too long is refused, and nothing is lost.
+/// While snapshots are taken, a log at its bound takes nothing: messages of chargers wait, and nothing is lost. Logs of few bytes
+/// and frequent slow snapshots meet in some worlds only.
 #[test]
-fn a_log_at_its_bound_refuses_new_sessions_and_loses_nothing() {
-    let (mut refused, mut receipts) = (0, 0);
-    for seed in 100..110 {
-        let report = world(seed, 300, 16, Faults::NONE.with(Fault::SlowSnapshots));
-        is_good(&report);
-        refused += report.starts_refused.get(&Code::Busy.number()).copied().unwrap_or(0);
-        receipts += report.receipts;
-    }
-    assert!(refused > 0 && receipts > 100, "{refused} refused, {receipts} receipts");
+fn at_a_log_at_its_bound_chargers_wait_and_nothing_is_lost() {
+    let worlds = (100..132).map(|seed| world(seed, 240, 16, Faults::NONE.with(Fault::SlowSnapshots)));
+    let found = worlds.inspect(is_good).any(|report| report.reads_delayed > 100 && report.receipts > 100);
+    assert!(found, "in no world a message waited for the log");
 }

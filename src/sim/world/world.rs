@@ -62,6 +62,7 @@ pub(super) struct Counts {
     pub commits: u64,
     pub snapshots: u64,
     pub generations_dropped: u64,
+    pub reads_delayed: u64,
     pub settlement_parts: u64,
     /// Restarts that were compared, state for state, with the gate before.
     pub replays: u64,
@@ -335,6 +336,7 @@ impl World {
         let counts = process.take_counts();
         self.counts.snapshots += counts.snapshots;
         self.counts.generations_dropped += counts.generations_dropped;
+        self.counts.reads_delayed += counts.reads_delayed;
         if let Some(failure) = process.take_failure() {
             self.fail(&failure);
         }
