@@ -1,6 +1,6 @@
 //! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
 
-use super::documents::Refused;
+use super::refused::Refused;
 use super::views::Views;
 use crate::billing::reconciliation::LineKind;
 use crate::billing::reconciliation::register::{Line, Part};
@@ -76,18 +76,22 @@ const fn one() -> u32 {
     1
 }
 
-pub(super) fn bring(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
+/// Hands a part of a batch to its processor's partition, and waits until it is durable.
+///
+/// # Errors
+/// A part that is no part, differs from the one that was brought under its number, or is not answered in time.
+pub fn bring_part(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     if wish.lines.len() > SETTLEMENT_LINES_PER_PART || wish.part == 0 {
         return Err(Refused::usage(format!(
             "a part has a number from 1 on, and {SETTLEMENT_LINES_PER_PART} lines at most"
         )));
     }
-    let told = json!({
+    let answer = json!({
         "schema": "wattstile.order/1", "processor": wish.processor, "batch": wish.batch, "revision": wish.revision,
         "part": wish.part,
     });
     views.bring(read(wish)?)?;
-    Ok(told)
+    Ok(answer)
 }
 
 /// Matches a whole list without booking it.
@@ -102,10 +106,14 @@ pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     let mut part = read(wish)?;
     let lines = std::mem::take(&mut part.lines);
     let view = views.preview(lines, &part, part.at)?;
-    serde_json::to_value(view).map_err(|error| Refused::new(500, error))
+    serde_json::to_value(view).map_err(|error| Refused::failed(error))
 }
 
-pub(super) fn revert(views: &Views, wish: RevertBatch) -> Result<Value, Refused> {
+/// Takes a batch back: each of its parts is booked the other way round.
+///
+/// # Errors
+/// There is no such batch, it is taken back already, or the reason is none.
+pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<Value, Refused> {
     let RevertBatch { processor, batch, reason, dry_run } = wish;
     let reason = reason.trim();
     if reason.is_empty() || reason.len() > SETTLEMENT_TEXT_MAX {
@@ -117,7 +125,7 @@ pub(super) fn revert(views: &Views, wish: RevertBatch) -> Result<Value, Refused>
         views.revert(&key, reason)?;
     }
     let missing = || Refused::not_found(format!("{processor} has no batch {batch}"));
-    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(|error| Refused::new(500, error))
+    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(|error| Refused::failed(error))
 }
 
 fn read(wish: BatchPart) -> Result<Part, Refused> {

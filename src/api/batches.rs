@@ -1,7 +1,7 @@
 //! Settlement batches one by one: brought, laid beside our operations, shown line by line, and taken back.
 
-use super::documents::Refused;
 use super::paging::{Page, Paged};
+use super::refused::Refused;
 use super::settled::BatchRow;
 use super::views::{Unanswered, Views};
 use crate::billing::reconciliation::lay::{Facts, Verdict, told};
@@ -208,7 +208,7 @@ impl Views {
         match asker.map_err(|_| Err(Refused::busy()))?.wait() {
             Ok(None) => Ok(()),
             Ok(Some(refusal)) => Err(Ok(refusal)),
-            Err(_) => Err(Err(Refused::new(504, "no answer in time; ask again, it is the same batch"))),
+            Err(_) => Err(Err(Refused::no_answer("no answer in time; ask again, it is the same batch"))),
         }
     }
 }

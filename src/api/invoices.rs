@@ -1,7 +1,7 @@
 //! Invoices and credit notes: lists, single documents, and checks of whole series.
 
-use super::documents::Refused;
 use super::paging::{First, Page, Paged};
+use super::refused::Refused;
 use super::views::{Unanswered, Views};
 use crate::billing::invoice::{Digest, Issued, OpenSeries, SeriesId, verify_series};
 use crate::node::query;
@@ -121,7 +121,7 @@ impl Views {
     pub fn series_lines(&self, series: &str) -> Result<String, Refused> {
         let mut lines = String::new();
         for issued in self.documents(|id| id.as_str() == series)? {
-            lines.push_str(&serde_json::to_string(&issued).map_err(|error| Refused::new(500, error))?);
+            lines.push_str(&serde_json::to_string(&issued).map_err(|error| Refused::failed(error))?);
             lines.push('\n');
         }
         match lines.is_empty() {

@@ -1,7 +1,7 @@
 //! The books: the trial balance, and balances for other programs.
 
-use super::documents::Refused;
 use super::paging::{Page, Paged};
+use super::refused::Refused;
 use super::views::{Unanswered, Views};
 use crate::accounting::pages;
 use crate::ledger::{
@@ -129,14 +129,14 @@ impl Views {
         entries.sort_by_key(Entry::at);
         let mut told = Books::default();
         entries.iter().for_each(|entry| told.post(entry));
-        let failed = |error: io::Error| Refused::new(500, error);
+        let failed = |error: io::Error| Refused::failed(error);
         let mut exporter = Exporter::new(Vec::new(), format).map_err(failed)?;
         let first = since.or(entries.first().map(Entry::at)).unwrap_or_default();
         for entry in brought_forward(&books, &told, first).iter().chain(&entries) {
             exporter.entry(entry).map_err(failed)?;
         }
         let text = exporter.finish(&books).map_err(failed)?;
-        String::from_utf8(text).map_err(|error| Refused::new(500, error))
+        String::from_utf8(text).map_err(|error| Refused::failed(error))
     }
 
     /// The balances, and every entry that makes them, as far as pages of them were kept.

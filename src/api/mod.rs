@@ -2,27 +2,27 @@
 //!
 //! ```text
 //!   shards ──Query─┐
-//!                  ├─▶ Views ─▶ documents ─┬─▶ web (HTTP)
-//!   archive ───────┘                       └─▶ the command line, also without a running gate
+//!                  ├─▶ Views ─▶ web: documents and orders ─┬─▶ HTTP
+//!   archive ───────┘                                       └─▶ the command line, also without a running gate
 //! ```
 //!
 //! A shard that does not answer in time, and an archive that cannot be read, never count as "there is none": the
 //! request is [`Unanswered`].
 //!
-//! Every document names its schema in its first member, `schema`. Views are read-only; orders (a top-up, a stop) go
+//! Views are read-only; orders (a top-up, a stop) go
 //! to the actors like those of other sources.
 
 mod accounts;
 mod batch_orders;
 mod batches;
-mod documents;
 mod figures;
 mod invoices;
 mod ledger;
 mod money;
+mod named;
 mod orders;
 mod paging;
-mod path;
+mod refused;
 mod resources;
 mod sessions;
 mod settled;
@@ -30,17 +30,19 @@ mod timeline;
 mod views;
 
 pub use accounts::{AccountRow, AccountSheet, MovementRow};
-pub use batch_orders::{BatchLine, BatchPart, RevertBatch, preview};
+pub use batch_orders::{BatchLine, BatchPart, RevertBatch, bring_part, preview, revert_batch};
 pub use batches::{BatchView, Due, LineRow};
-pub use documents::{Answer, Refused, Request, get};
 pub use figures::{Figures, Money};
 pub use invoices::{InvoiceRow, NewestDocument, SeriesRow};
 pub use ledger::{BookKey, BooksSummary, ExportFormat, TrialRow, TrialView};
-pub use money::{Draining, Refunding, Releasing};
+pub use money::{Draining, Refunding, Releasing, drain_processor, hold_id, refund, release, test_processor};
 pub use orders::{BACKUP_PATIENCE, BackUp, Closing, CreditLimit, Linking, Opening, PresentedCredential};
-pub use orders::{Promotion, TopUp, post};
+pub use orders::{
+    Promotion, TopUp, back_up, close_account, link, open_account, promote, reload_keys, set_credit_limit,
+};
+pub use orders::{stop_session, top_up, unlink};
 pub use paging::{Page, Paged};
-pub use path::segment;
+pub use refused::{Refused, Why};
 pub use resources::{ChargerRow, Declared, HoldRow, HoldSheet, OperationSheet, ProcessorRow, ProcessorSheet};
 pub use sessions::{Filter, Newest, OperationRow, SESSION_STATES, SessionRow, SessionSheet};
 pub use settled::{

@@ -2,8 +2,8 @@
 //!
 //! A dry run is the decision itself, made on a copy: it reports exactly the requests of a real run.
 
-use super::documents::Refused;
-use super::orders::TIMEOUT;
+use super::orders::{TIMEOUT, running};
+use super::refused::Refused;
 use super::resources::words;
 use super::views::Views;
 use crate::actors::directory::Directory;
@@ -53,8 +53,12 @@ pub struct Draining {
     pub dry_run: bool,
 }
 
-pub(super) fn refund(views: &Views, directory: &Directory, id: &str, wish: &Refunding) -> Result<Value, Refused> {
-    let id: SessionId = id.parse().map_err(Refused::usage)?;
+/// Gives back money of a session that was captured.
+///
+/// # Errors
+/// More than can be given back, a session that does not exist, a rule against it, or no answer in time.
+pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, Refused> {
+    let directory = running(views)?;
     let session = session(views, id)?;
     let payment = &session.payment;
     let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
@@ -75,28 +79,39 @@ pub(super) fn refund(views: &Views, directory: &Directory, id: &str, wish: &Refu
     carry_out(directory, &session, MoneyOrder::RefundTo(total), wish.dry_run, &[("total", json!(total.major()))])
 }
 
-pub(super) fn release(views: &Views, directory: &Directory, id: &str, wish: &Releasing) -> Result<Value, Refused> {
-    let id = hold_id(id)?;
+/// Releases what a hold has left.
+///
+/// # Errors
+/// A hold that does not exist or is over, a rule against it, or no answer in time.
+pub fn release(views: &Views, id: OpId, wish: &Releasing) -> Result<Value, Refused> {
+    let directory = running(views)?;
     let session = session(views, id.session())?;
     let order = MoneyOrder::Release(Ordinal(id.ordinal()));
     carry_out(directory, &session, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
 }
 
 /// A hold is named by its own id or by that of its authorization.
-pub(super) fn hold_id(text: &str) -> Result<OpId, Refused> {
+///
+/// # Errors
+/// Text that is neither.
+pub fn hold_id(text: &str) -> Result<OpId, Refused> {
     text.parse::<HoldId>().map(|hold| hold.0).or_else(|_| text.parse::<OpId>()).map_err(Refused::usage)
 }
 
-pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Draining) -> Result<Value, Refused> {
-    let id = ProcessorId::new(id).map_err(Refused::usage)?;
-    let row = views.processor(&id)?.ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
+/// Lets a processor get no new holds, or again.
+///
+/// # Errors
+/// A processor that never connected, or no answer in time.
+pub fn drain_processor(views: &Views, id: &ProcessorId, wish: &Draining) -> Result<Value, Refused> {
+    let directory = running(views)?;
+    let row = views.processor(id)?.ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     if !wish.dry_run {
         let order = |reply| Input::DrainProcessor(id.clone(), wish.on, reply);
         match directory.order(TIMEOUT, order).map_err(|_| Refused::busy())?.wait() {
             Ok(Ordered::Noted) => {}
             Ok(Ordered::Declined(reason)) => return Err(Refused::not_found(reason)),
-            Ok(_) => return Err(Refused::new(500, "a processor answered as if it were something else")),
-            Err(_) => return Err(Refused::new(504, "no answer in time; look at the processor")),
+            Ok(_) => return Err(Refused::failed("a processor answered as if it were something else")),
+            Err(_) => return Err(Refused::no_answer("no answer in time; look at the processor")),
         }
     }
     Ok(json!({
@@ -105,10 +120,13 @@ pub(super) fn drain(views: &Views, directory: &Directory, id: &str, wish: &Drain
     }))
 }
 
-pub(super) fn test(directory: &Directory, id: &str) -> Result<Value, Refused> {
-    let id = ProcessorId::new(id).map_err(Refused::usage)?;
-    let actors = directory.processors();
-    let actor = actors.get(&id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
+/// Sends a processor an inquiry for an unknown operation, and measures how long its answer takes.
+///
+/// # Errors
+/// A processor that never connected, or one whose mailbox is full.
+pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<Value, Refused> {
+    let actors = running(views)?.processors();
+    let actor = actors.get(id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     // A probe is waited for as long as the processor's actor waits for it, and a little longer.
     let asker = directory.replies().asker(TIMEOUT.saturating_mul(2)).map_err(|_| Refused::busy())?;
     actor.try_send(Test(asker.to())).map_err(|_| Refused::busy())?;
@@ -172,17 +190,16 @@ fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Resu
         }
         (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {session}"))),
         (Ok(Ordered::Done(_) | Ordered::Refused(_) | Ordered::Noted), _) => {
-            Err(Refused::new(500, "a session answered as if it were an account"))
+            Err(Refused::failed("a session answered as if it were an account"))
         }
         (Err(_), MoneyOrder::RefundTo(total)) => {
             let total = total.major();
-            Err(Refused::new(
-                504,
-                format!("no answer in time; ask again for a total of {total}, which gives back once"),
-            ))
+            Err(Refused::no_answer(format!(
+                "no answer in time; ask again for a total of {total}, which gives back once"
+            )))
         }
         (Ok(Ordered::Declined(reason)), _) => Err(Refused::conflict(reason)),
-        (Err(_), MoneyOrder::Release(_)) => Err(Refused::new(504, "no answer in time; look at the hold")),
+        (Err(_), MoneyOrder::Release(_)) => Err(Refused::no_answer("no answer in time; look at the hold")),
     }
 }
 

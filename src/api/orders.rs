@@ -1,10 +1,7 @@
 //! Orders of operators: an account is opened, money is put on it, a session is stopped.
 
 use super::accounts::AccountSheet;
-use super::batch_orders;
-use super::documents::Refused;
-use super::money;
-use super::path::segments;
+use super::refused::{Refused, Why};
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
 use crate::actors::directory::Directory;
@@ -19,7 +16,6 @@ use crate::session::StopReason;
 use crate::units::{
     AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp, Typed,
 };
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -161,34 +157,17 @@ const PAYING: Duration = Duration::from_secs(45);
 /// How long an order may take until it is durable.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Carries out an order; `path` has no `/api/` in front.
-pub fn post(views: &Views, path: &str, body: &[u8]) -> Result<Value, Refused> {
-    let directory = views.directory().ok_or_else(|| Refused::conflict("no gate is running"))?;
-    let parts = segments(path);
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    match parts.as_slice() {
-        ["accounts"] => open(views, directory, &parse(body)?),
-        ["accounts", id, "topup"] => top_up(views, directory, id, &parse(body)?),
-        ["accounts", id, "promotion"] => promote(views, directory, id, &parse(body)?),
-        ["accounts", id, "link"] => link(views, directory, id, &parse(body)?, true),
-        ["accounts", id, "unlink"] => link(views, directory, id, &parse(body)?, false),
-        ["accounts", id, "limit"] => limit(views, directory, id, &parse(body)?),
-        ["accounts", id, "close"] => close(views, directory, id, &parse(body)?),
-        ["settlement", "parts"] => batch_orders::bring(views, parse(body)?),
-        ["settlement", "preview"] => batch_orders::preview(views, parse(body)?),
-        ["settlement", "revert"] => batch_orders::revert(views, parse(body)?),
-        ["keys", "reload"] => reload_keys(directory),
-        ["sessions", id, "stop"] => stop(views, directory, id),
-        ["sessions", id, "refund"] => money::refund(views, directory, id, &parse(body)?),
-        ["holds", id, "release"] => money::release(views, directory, id, &parse(body)?),
-        ["processors", id, "drain"] => money::drain(views, directory, id, &parse(body)?),
-        ["processors", id, "test"] => money::test(directory, id),
-        ["backup"] => back_up(views, parse(body)?),
-        _ => Err(Refused::not_found("there is nothing that could be ordered")),
-    }
+/// The gate that orders go to.
+pub(super) fn running(views: &Views) -> Result<&Directory, Refused> {
+    views.directory().map(|directory| &**directory).ok_or_else(|| Refused::conflict("no gate is running"))
 }
 
-fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value, Refused> {
+/// Opens an account.
+///
+/// # Errors
+/// An id or a currency that is none, an account that was opened otherwise, a rule against it, or no answer in time.
+pub fn open_account(views: &Views, opening: &Opening) -> Result<Value, Refused> {
+    let directory = running(views)?;
     let account = AccountId::new(&opening.account).map_err(Refused::usage)?;
     let currency: Currency = opening.currency.parse().map_err(Refused::usage)?;
     let credit_limit = opening.credit_limit.amount(currency).map_err(Refused::usage)?;
@@ -217,8 +196,12 @@ fn open(views: &Views, directory: &Directory, opening: &Opening) -> Result<Value
     order(directory, &account, op, command)
 }
 
-fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Result<Value, Refused> {
-    let (account, known) = known(views, id)?;
+/// Puts money on an account: money that came in, or money that a credential pays now.
+///
+/// # Errors
+/// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
+pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value, Refused> {
+    let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
     let source = match &wish.processor {
@@ -236,9 +219,9 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
             "amount": amount.major(), "paid": known.row.paid, "paid_after": after,
         }));
     }
-    let op = operation(directory, &account, wish.operation.as_deref())?;
+    let op = operation(directory, account, wish.operation.as_deref())?;
     let Some(presented) = &wish.credential else {
-        return order(directory, &account, op, Command::TopUp { op, amount, source });
+        return order(directory, account, op, Command::TopUp { op, amount, source });
     };
     if wish.processor.is_some() {
         return Err(Refused::usage("name what pays, or the processor that was paid already"));
@@ -247,11 +230,15 @@ fn top_up(views: &Views, directory: &Directory, id: &str, wish: &TopUp) -> Resul
         return Err(Refused::usage("the operation belongs to another account"));
     }
     let paying = TopUpOrder { id: op.session(), account: account.clone(), amount, credential: credential(presented)? };
-    hand_over(directory, &account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))
+    hand_over(directory, account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))
 }
 
-fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> Result<Value, Refused> {
-    let (account, known) = known(views, id)?;
+/// Grants an account promotional money.
+///
+/// # Errors
+/// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
+pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<Value, Refused> {
+    let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
     let until = wish.until.as_deref().map(Timestamp::parse_rfc3339).transpose().map_err(Refused::usage)?;
@@ -265,12 +252,28 @@ fn promote(views: &Views, directory: &Directory, id: &str, wish: &Promotion) -> 
             "promotional_after": known.row.promotional + amount.major(),
         }));
     }
-    let op = operation(directory, &account, wish.operation.as_deref())?;
-    order(directory, &account, op, Command::GrantPromotion { op, amount, expires_at: until })
+    let op = operation(directory, account, wish.operation.as_deref())?;
+    order(directory, account, op, Command::GrantPromotion { op, amount, expires_at: until })
 }
 
-fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool) -> Result<Value, Refused> {
-    let (account, known) = known(views, id)?;
+/// Links a credential to an account.
+///
+/// # Errors
+/// An account that does not exist, a credential that is none or linked to another account, a rule against it, or no answer in time.
+pub fn link(views: &Views, account: &AccountId, wish: &Linking) -> Result<Value, Refused> {
+    set_link(views, account, wish, true)
+}
+
+/// Takes a credential from an account.
+///
+/// # Errors
+/// An account that does not exist, a credential that is none, a rule against it, or no answer in time.
+pub fn unlink(views: &Views, account: &AccountId, wish: &Linking) -> Result<Value, Refused> {
+    set_link(views, account, wish, false)
+}
+
+fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Result<Value, Refused> {
+    let (directory, known) = (running(views)?, known(views, account)?);
     let node_config = directory.node_config();
     let credential = match (&wish.credential, wish.fingerprint.as_deref()) {
         (Some(presented), None) => {
@@ -284,7 +287,7 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
         _ => return Err(Refused::usage("name a credential or a fingerprint")),
     };
     let linked_to = node_config.credentials.links().find(credential);
-    if let Some(other) = linked_to.as_ref().filter(|other| on && **other != account) {
+    if let Some(other) = linked_to.as_ref().filter(|other| on && *other != account) {
         return Err(Refused::conflict(format!("{credential} is linked to {other}")));
     }
     let shown = credential.to_string();
@@ -294,18 +297,18 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
             "linked": linked_to.is_some(), "credentials": known.credentials.len(),
         }),
         false => {
-            let op = operation(directory, &account, wish.operation.as_deref())?;
+            let op = operation(directory, account, wish.operation.as_deref())?;
             let (command, free) = match on {
                 true => {
-                    let claimed = node_config.credentials.links().claim(credential, &account);
+                    let claimed = node_config.credentials.links().claim(credential, account);
                     claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
                     (Command::LinkCredential { op, credential }, linked_to.is_none())
                 }
                 false => (Command::UnlinkCredential { op, credential }, false),
             };
-            let ordered = order(directory, &account, op, command);
-            if ordered.as_ref().is_err_and(|refused| refused.status == 409) && free {
-                node_config.credentials.links().release(credential, &account);
+            let ordered = order(directory, account, op, command);
+            if ordered.as_ref().is_err_and(|refused| refused.why == Why::Conflict) && free {
+                node_config.credentials.links().release(credential, account);
             }
             ordered?
         }
@@ -314,8 +317,12 @@ fn link(views: &Views, directory: &Directory, id: &str, wish: &Linking, on: bool
     Ok(document)
 }
 
-fn limit(views: &Views, directory: &Directory, id: &str, wish: &CreditLimit) -> Result<Value, Refused> {
-    let (account, known) = known(views, id)?;
+/// Changes how far an account's paid money may go below zero.
+///
+/// # Errors
+/// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
+pub fn set_credit_limit(views: &Views, account: &AccountId, wish: &CreditLimit) -> Result<Value, Refused> {
+    let (directory, known) = (running(views)?, known(views, account)?);
     let currency: Currency = known.row.currency.parse().map_err(Refused::usage)?;
     let limit = wish.limit.amount(currency).map_err(Refused::usage)?;
     if wish.dry_run {
@@ -324,31 +331,37 @@ fn limit(views: &Views, directory: &Directory, id: &str, wish: &CreditLimit) -> 
             "credit_limit": known.row.credit_limit, "credit_limit_after": limit.major(), "available": known.row.available,
         }));
     }
-    let op = operation(directory, &account, wish.operation.as_deref())?;
-    order(directory, &account, op, Command::SetCreditLimit { op, limit })
+    let op = operation(directory, account, wish.operation.as_deref())?;
+    order(directory, account, op, Command::SetCreditLimit { op, limit })
 }
 
-fn close(views: &Views, directory: &Directory, id: &str, wish: &Closing) -> Result<Value, Refused> {
-    let (account, known) = known(views, id)?;
+/// Closes an account.
+///
+/// # Errors
+/// An account that does not exist, an amount that is none, a rule against it, or no answer in time.
+pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Result<Value, Refused> {
+    let (directory, known) = (running(views)?, known(views, account)?);
     if wish.dry_run {
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": known.row.currency,
             "paid_out": known.row.paid, "forfeited": known.row.promotional, "open_holds": known.row.open_holds,
         }));
     }
-    let op = operation(directory, &account, wish.operation.as_deref())?;
-    order(directory, &account, op, Command::Close { op })
+    let op = operation(directory, account, wish.operation.as_deref())?;
+    order(directory, account, op, Command::Close { op })
 }
 
-fn reload_keys(directory: &Directory) -> Result<Value, Refused> {
-    let vault = directory.node_config().credentials.keys().reload().map_err(|error| Refused::new(500, error))?;
+/// Loads the keys of tokens again.
+///
+/// # Errors
+/// The file cannot be read, or lacks a key that is in use.
+pub fn reload_keys(views: &Views) -> Result<Value, Refused> {
+    let vault = running(views)?.node_config().credentials.keys().reload().map_err(Refused::failed)?;
     Ok(json!({ "schema": "wattstile.order/1", "keys": vault.ids().collect::<Vec<_>>() }))
 }
 
-fn known(views: &Views, id: &str) -> Result<(AccountId, AccountSheet), Refused> {
-    let account = AccountId::new(id).map_err(Refused::usage)?;
-    let known = views.account(&account)?.ok_or_else(|| Refused::not_found(format!("there is no account {account}")))?;
-    Ok((account, known))
+fn known(views: &Views, account: &AccountId) -> Result<AccountSheet, Refused> {
+    views.account(account)?.ok_or_else(|| Refused::not_found(format!("there is no account {account}")))
 }
 
 fn credential(presented: &PresentedCredential) -> Result<Credential, Refused> {
@@ -375,8 +388,12 @@ fn fingerprint(shown: &str) -> Result<Fingerprint, Refused> {
     Ok(Fingerprint(bytes))
 }
 
-fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused> {
-    let session: SessionId = id.parse().map_err(Refused::usage)?;
+/// Stops a session that charges.
+///
+/// # Errors
+/// A session that does not exist, or a gate that is busy.
+pub fn stop_session(views: &Views, session: SessionId) -> Result<Value, Refused> {
+    let directory = running(views)?;
     let known = views.state(session)?.ok_or_else(|| Refused::not_found(format!("there is no session {session}")))?;
     let state = state_name(&known);
     let over = matches!(state, "settling" | "closed");
@@ -389,7 +406,11 @@ fn stop(views: &Views, directory: &Directory, id: &str) -> Result<Value, Refused
 }
 
 /// Has a backup taken beside everything else, and waits for it.
-fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
+///
+/// # Errors
+/// A path that is not whole, a directory that is not empty, or a backup that fails.
+pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
+    running(views)?;
     if !to.is_absolute() {
         return Err(Refused::usage(format!("{}: wanted a whole path", to.display())));
     }
@@ -399,14 +420,16 @@ fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
     match taken.recv_timeout(BACKUP_PATIENCE) {
         Ok(Ok(manifest)) => {
             let mut document = json!({ "schema": "wattstile.backup/1" });
-            let manifest = serde_json::to_value(manifest).map_err(|error| Refused::new(500, error))?;
+            let manifest = serde_json::to_value(manifest).map_err(|error| Refused::failed(error))?;
             if let (Value::Object(document), Value::Object(manifest)) = (&mut document, manifest) {
                 document.extend(manifest);
             }
             Ok(document)
         }
-        Ok(Err(failure)) => Err(Refused::new(if failure.exit_code() == 78 { 409 } else { 500 }, failure)),
-        Err(_) => Err(Refused::new(504, "the backup was not ready in time")),
+        Ok(Err(failure)) => {
+            Err(if failure.exit_code() == 78 { Refused::conflict(failure) } else { Refused::failed(failure) })
+        }
+        Err(_) => Err(Refused::no_answer("the backup was not ready in time")),
     }
 }
 
@@ -428,10 +451,10 @@ fn hand_over(
         Ok(Ordered::Refused(rejection)) => Err(Refused::conflict(rejection)),
         Ok(Ordered::Declined(reason)) => Err(Refused::conflict(reason)),
         Ok(Ordered::Asked(_) | Ordered::MoneyRefused(_) | Ordered::NoSession | Ordered::Noted) => {
-            Err(Refused::new(500, "an account answered as if it were a session"))
+            Err(Refused::failed("an account answered as if it were a session"))
         }
         // The order may still be carried out: the same operation can be requested again.
-        Err(_) => Err(Refused::new(504, format!("no answer in time; ask again with the operation {op}"))),
+        Err(_) => Err(Refused::no_answer(format!("no answer in time; ask again with the operation {op}"))),
     }
 }
 
@@ -453,8 +476,4 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
     let node_config = directory.node_config();
     Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.random)())
         .operation(1))
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(Refused::usage)
 }

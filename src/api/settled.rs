@@ -3,8 +3,8 @@
 //! A report shows the booking of each line, which the register of batches keeps line by line.
 
 use super::batches::{batch_row, older_row};
-use super::documents::Refused;
 use super::paging::{First, Page, Paged};
+use super::refused::Refused;
 use super::views::{Unanswered, Views};
 use crate::billing::reconciliation::lay::Verdict;
 use crate::billing::reconciliation::older::Older;
@@ -375,7 +375,7 @@ impl Views {
     /// [`read_ours`](crate::billing::reconciliation::read_ours) reads them.
     pub fn ours_csv(&self, processor: Option<&ProcessorId>) -> Result<String, Refused> {
         let mut table = ::csv::Writer::from_writer(Vec::new());
-        let failed = |error: ::csv::Error| Refused::new(500, error);
+        let failed = |error: ::csv::Error| Refused::failed(error);
         table.write_record(["operation", "kind", "reference", "amount", "currency", "at"]).map_err(failed)?;
         let mut write = |ours: &Ours| {
             let (operation, amount) = (ours.operation.to_string(), ours.amount.major().to_string());
@@ -396,8 +396,8 @@ impl Views {
             written.is_ok()
         })?;
         written.map_err(failed)?;
-        let bytes = table.into_inner().map_err(|error| Refused::new(500, error))?;
-        String::from_utf8(bytes).map_err(|error| Refused::new(500, error))
+        let bytes = table.into_inner().map_err(|error| Refused::failed(error))?;
+        String::from_utf8(bytes).map_err(|error| Refused::failed(error))
     }
 
     /// The batches of every partition that has some.

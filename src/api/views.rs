@@ -217,6 +217,14 @@ impl Views {
         archiver::read(archive, session).map_err(|error| Unanswered::Archived { session, error })
     }
 
+    /// The receipt of an archived session, as it was signed.
+    ///
+    /// # Errors
+    /// The archive cannot be read.
+    pub fn receipt(&self, session: SessionId) -> Result<Option<String>, Unanswered> {
+        Ok(self.archived(session)?.and_then(|archived| archived.receipt))
+    }
+
     /// The ids of archived sessions behind one of them, in this order; none without an archive.
     pub(super) fn archived_ids(
         &self,
@@ -308,41 +316,4 @@ fn ask_these<Q: Ask>(
     // All are asked before the first answer is waited for.
     let asked: Vec<_> = shards.filter_map(|(_, place)| ask(place.here()?)).collect();
     asked.into_iter().filter_map(|asker| asker.wait().ok().and_then(Q::of)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::documents::{Request, get};
-    use super::*;
-
-    #[test]
-    fn what_the_archive_cannot_give_is_named_and_never_left_out() {
-        let id = |number| SessionId::new(Timestamp::from_unix_ms(1_000), PartitionId(3), number);
-        let archive = Arc::new(Archive::in_memory());
-        archive.put(id(7), Timestamp::from_unix_ms(2_000), b"no archive record").unwrap();
-        let views = Views::opened(Vec::new(), Some(archive.clone()));
-        let status = |path: &str| {
-            let answer = get(&views, &Request { path: path.to_owned(), ..Request::default() });
-            answer.map(|_| ()).map_err(|refused| (refused.status, refused.message))
-        };
-        for damaged in [false, true] {
-            for path in [
-                format!("sessions/{}", id(7)),
-                format!("receipts/{}.json", id(7)),
-                format!("holds/{}", id(7).operation(1)),
-                format!("operations/{}", id(7).operation(1)),
-                "sessions".to_owned(),
-                "invoices".to_owned(),
-                "settlement".to_owned(),
-                "settlement/ours".to_owned(),
-                "ledger/export".to_owned(),
-            ] {
-                let (status, told) = status(&path).expect_err(&path);
-                let is_named = told.contains(&id(7).to_string()) || told.contains("archive");
-                assert!(status == 500 && is_named, "{path}: {status} {told}");
-            }
-            assert_eq!(status(&format!("sessions/{}", id(8))).unwrap_err().0, 404, "nobody else is concerned");
-            assert!(damaged || archive.flip_bit(id(7), 99));
-        }
-    }
 }

@@ -7,7 +7,7 @@ use crate::actors::hosting::HostingError;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::snapshot_scheduler::Backup;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach};
-use crate::api::{self, Filter, Page, Request, SessionRow, Views};
+use crate::api::{Filter, Page, SessionRow, Views};
 use crate::app::Figures;
 use crate::host::SystemClock;
 use crate::journal::{self, Layout, backup};
@@ -23,6 +23,7 @@ use crate::units::{
     AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, Energy, MeterReading, OpId, PartitionId, Power,
     SessionId, SessionKey, Timestamp,
 };
+use crate::web::{self, Request};
 use actix::Addr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -199,7 +200,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
 
     let go_on = hang(&gate.directory().shards()[0]);
     let views = patiently().with_patience(Duration::from_millis(50));
-    let get = |path: &str| api::get(&views, &Request { path: path.to_owned(), ..Request::default() });
+    let get = |path: &str| web::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
     let id = silent.trim_start_matches("ses_");
     for path in [
@@ -236,7 +237,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     assert_eq!(get(&format!("sessions/{never}")).map(|_| ()).unwrap_err().status, 404);
 
     drop(go_on);
-    assert!(api::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
+    assert!(web::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
     gate.stop();
 }
 

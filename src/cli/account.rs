@@ -3,9 +3,10 @@
 use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{
-    AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp, segment,
+    AccountRow, AccountSheet, Closing, CreditLimit, Linking, Opening, PresentedCredential, Promotion, TopUp,
 };
 use crate::units::{Typed, counted};
+use crate::web::segment;
 use rust_decimal::Decimal;
 use std::io::{self, Write};
 

@@ -2,10 +2,9 @@
 
 use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
-use crate::api::{
-    HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow, segment,
-};
+use crate::api::{HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow};
 use crate::units::Typed;
+use crate::web::segment;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, IsTerminal, Write};

@@ -3,9 +3,10 @@
 use super::look::{List, Source, Which, give, moment};
 use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
-use crate::api::{InvoiceRow, SeriesRow, segment};
+use crate::api::{InvoiceRow, SeriesRow};
 use crate::billing::invoice::{Issued, verify_series};
 use crate::units::counted;
+use crate::web::segment;
 use rust_decimal::Decimal;
 use std::fs::File;
 use std::io::{BufRead, BufReader};

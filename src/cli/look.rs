@@ -1,12 +1,12 @@
 //! Where verbs that show things get them from: a running gate, or its data when none runs.
 
 use super::{CliError, Exit, Output};
-use crate::api::{self, Refused, Request, Views};
+use crate::api::{self, Views};
 use crate::app;
 use crate::journal::DataDir;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::units::visible;
-use crate::web::{ConsoleEndpoint, ENDPOINT_FILE};
+use crate::web::{self, ConsoleEndpoint, ENDPOINT_FILE, Problem, Request};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -215,10 +215,10 @@ impl Source {
             Source::Reading(views) => {
                 let query: BTreeMap<String, String> =
                     query.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-                match api::get(views, &Request { path: path.to_owned(), query }) {
-                    Ok(api::Answer::Json(document)) => Ok(document.to_string()),
-                    Ok(api::Answer::Text(_, text)) => Ok(text),
-                    Err(refused) => Err(refusal(refused)),
+                match web::get(views, &Request { path: path.to_owned(), query }) {
+                    Ok(web::Answer::Json(document)) => Ok(document.to_string()),
+                    Ok(web::Answer::Text(_, text)) => Ok(text),
+                    Err(problem) => Err(refusal(problem)),
                 }
             }
         }
@@ -233,7 +233,7 @@ impl Source {
     pub fn preview(&self, whole: &api::BatchPart) -> Result<api::BatchView, CliError> {
         let document = match self {
             Source::Running(_) => self.post("settlement/preview", whole)?,
-            Source::Reading(views) => api::preview(views, whole.clone()).map_err(refusal)?,
+            Source::Reading(views) => api::preview(views, whole.clone()).map_err(|refused| refusal(refused.into()))?,
         };
         serde_json::from_value(document).map_err(CliError::failed)
     }
@@ -305,18 +305,18 @@ fn answered(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
         return Ok(text);
     }
     let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-    Err(refusal(Refused::new(status, problem["detail"].as_str().unwrap_or("refused"))))
+    Err(refusal(Problem::new(status, problem["detail"].as_str().unwrap_or("refused"))))
 }
 
-fn refusal(refused: Refused) -> CliError {
-    let exit = match refused.status {
+fn refusal(problem: Problem) -> CliError {
+    let exit = match problem.status {
         400 => Exit::Usage,
         401 | 403 | 409 => Exit::Refused,
         404 => Exit::NotFound,
         503 | 504 => Exit::Unreachable,
         _ => Exit::Failed,
     };
-    CliError::new(exit, refused.message)
+    CliError::new(exit, problem.message)
 }
 
 /// How much of a list is wanted.

@@ -2,8 +2,9 @@
 
 use super::look::{List, Most, Which, give};
 use super::{CliError, Exit, Output};
-use crate::api::{Draining, ProcessorRow, ProcessorSheet, segment};
+use crate::api::{Draining, ProcessorRow, ProcessorSheet};
 use crate::units::counted;
+use crate::web::segment;
 use std::io::{self, Write};
 
 /// Processors.

@@ -3,8 +3,8 @@
 use super::look::Which;
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
-use crate::api::segment;
 use crate::billing::{PublicKey, SignatureError, SignedReceipt, verify_receipt};
+use crate::web::segment;
 use std::path::{Path, PathBuf};
 
 /// The largest receipt that is read, in bytes.

@@ -2,9 +2,10 @@
 
 use super::look::{List, Source, Which, cost, give, kwh, moment, table};
 use super::{CliError, Exit, Output};
-use crate::api::{SESSION_STATES, SessionRow, SessionSheet, segment};
+use crate::api::{SESSION_STATES, SessionRow, SessionSheet};
 use crate::billing::duration;
 use crate::units::counted;
+use crate::web::segment;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::io::{self, Write};

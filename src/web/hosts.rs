@@ -2,7 +2,7 @@
 //! browser send requests here under a name of its own that resolves to the loopback; such requests are refused by
 //! their name.
 
-use crate::api::Refused;
+use super::problem::Problem;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 use std::net::{IpAddr, SocketAddr};
@@ -24,12 +24,12 @@ impl Hosts {
     }
 
     /// Whether a request is for one of these names: by its `Host`, and by its target where that has a name as well.
-    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refused> {
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(Refused::usage("a request has one Host header"));
+            return Err(Problem::usage("a request has one Host header"));
         };
-        let host = host.to_str().map_err(|_| Refused::usage("the Host header is not text"))?;
+        let host = host.to_str().map_err(|_| Problem::usage("the Host header is not text"))?;
         let target = uri.authority().map(Authority::as_str);
         match [Some(host), target].into_iter().flatten().find(|name| !self.has(name)) {
             None => Ok(()),
@@ -38,7 +38,7 @@ impl Hosts {
                 let text = format!(
                     "this console is not {shown}: ask for localhost or 127.0.0.1, or add the name to `console.hosts`"
                 );
-                Err(Refused::new(421, text))
+                Err(Problem::new(421, text))
             }
         }
     }
@@ -67,7 +67,7 @@ mod tests {
         let check = |host: &str, uri: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, host.parse().unwrap());
-            hosts.check(&uri.parse().unwrap(), &headers).map_err(|refused| refused.status)
+            hosts.check(&uri.parse().unwrap(), &headers).map_err(|problem| problem.status)
         };
         for good in ["localhost", "LOCALHOST:8490", "127.0.0.1:8490", "127.9.9.9", "[::1]:8490", "console.example:80"] {
             assert_eq!(check(good, "/livez"), Ok(()), "{good}");

@@ -1,14 +1,28 @@
-//! The gate over HTTP: the API's documents and orders, health and metrics, on listeners of their own.
+//! The gate over HTTP: documents and orders of [`api`](crate::api), health and metrics, on listeners of their own.
 //!
 //! ```text
-//!   loopback, token ─▶ server ─┬─▶ api        /api/...
-//!                              └─▶ probes     /livez, /readyz, /metrics
-//!   probes_listen ──────────────▶ probes
+//!   loopback, token ─▶ server ─▶ routes ─┬─▶ documents, orders ─▶ api
+//!                                        └─▶ probes   /livez, /readyz, /metrics
+//!   probes_listen ───▶ server ─▶ routes ───▶ probes
 //! ```
+//!
+//! Every document names its schema in its first member, `schema`. The command line asks the same routes without HTTP,
+//! by [`get`], where no gate runs.
 
 mod connections;
+mod documents;
 mod hosts;
+mod orders;
+mod paging;
+mod path;
+mod problem;
 mod prometheus;
+mod request;
+mod routes;
 mod server;
 
+pub use path::segment;
+pub use problem::Problem;
+pub use request::{Answer, Request};
+pub use routes::get;
 pub use server::{Console, ConsoleEndpoint, ConsoleError, ENDPOINT_FILE, Listening, Starting};

@@ -3,8 +3,11 @@
 
 use super::connections::{self, Asked};
 use super::hosts::Hosts;
+use super::problem::Problem;
 use super::prometheus;
-use crate::api::{Answer, Refused, Request, Views, get, post};
+use super::request::{Answer, Call};
+use super::routes::{self, Action, Found, Probe};
+use crate::api::Views;
 use crate::host::{Durability, replace_file};
 use crate::limits;
 use crate::metrics::{Collector, Exporter, READY};
@@ -12,13 +15,12 @@ use crate::transport::cannot_listen;
 use crate::units::visible_json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Query;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use socket2::{Domain, Protocol, Type};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -52,8 +54,6 @@ impl fmt::Debug for ConsoleEndpoint {
 /// The file in the data directory with the console's address; only its owner can read it.
 pub const ENDPOINT_FILE: &str = "console.json";
 
-/// Where a whole settlement file is only tried.
-const PREVIEW: &str = "/api/settlement/preview";
 /// How long the body of an order may take.
 const BODY_TIME: Duration = Duration::from_millis(limits::CONSOLE_BODY_MAX.ms().unsigned_abs());
 /// How long an answer about readiness, or metrics, is reused for further requests.
@@ -122,8 +122,8 @@ pub struct Console {
 struct Shared {
     /// Room for questions: each is answered on a thread of its own.
     room: Arc<Semaphore>,
-    readiness: Probe,
-    metrics: Probe,
+    readiness: SharedAnswer,
+    metrics: SharedAnswer,
     /// The gate, once it has started.
     views: OnceLock<Arc<Views>>,
     starting: Starting,
@@ -154,8 +154,8 @@ impl Console {
         let exporter = crate::metrics::install().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             room: Arc::new(Semaphore::new(limits::CONSOLE_QUESTIONS)),
-            readiness: Probe::new(),
-            metrics: Probe::new(),
+            readiness: SharedAnswer::new(),
+            metrics: SharedAnswer::new(),
             views: OnceLock::new(),
             starting,
             exporter,
@@ -235,9 +235,11 @@ async fn serve(
         async move {
             let _asked = Asked::at(place);
             let (head, _) = request.into_parts();
-            match head.uri.path() {
-                path if is_probe(path) => probe(&shared, path, &head.method).await,
-                _ => refusal(&Refused::not_found("only /livez, /readyz and /metrics are answered here")),
+            match routes::find(&head.method, head.uri.path()) {
+                Ok(Found { action: Action::Probe(asked), .. }) => probe(&shared, asked).await,
+                // What the other listener has is not there, whatever the method.
+                Err(problem) if problem.status == 405 && routes::is_probe(head.uri.path()) => problem.into_response(),
+                _ => Problem::not_found("only /livez, /readyz and /metrics are answered here").into_response(),
             }
         }
     };
@@ -278,52 +280,61 @@ impl Drop for Console {
 async fn answer(shared: Arc<Shared>, place: Arc<connections::Slot>, request: hyper::Request<Incoming>) -> Response {
     let (head, body) = request.into_parts();
     // Checked before the body is read, for every request.
-    if let Err(refused) = shared.hosts.check(&head.uri, &head.headers) {
-        return refusal(&refused);
+    if let Err(problem) = shared.hosts.check(&head.uri, &head.headers) {
+        return problem.into_response();
     }
-    let bytes_max = match head.uri.path() {
-        // Only authorized clients may send a whole list.
-        PREVIEW if shared.lets_in(&head.headers, None) => limits::SETTLEMENT_PREVIEW_BYTES_MAX,
+    let found = routes::find(&head.method, head.uri.path());
+    let bytes_max = match &found {
+        // Only authorized clients may send more than a usual order has.
+        Ok(Found { action: Action::Order(_, bytes_max), .. }) if shared.lets_in(&head.headers, None) => *bytes_max,
         _ => limits::CONSOLE_BODY_BYTES,
     };
     let body = match tokio::time::timeout(BODY_TIME, to_bytes(Body::new(body), bytes_max)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => {
             let text = format!("the body is broken, or has more than {bytes_max} bytes");
-            return refusal(&Refused::new(413, text));
+            return Problem::new(413, text).into_response();
         }
-        Err(_) => return refusal(&Refused::new(408, "the body did not come in time")),
+        Err(_) => return Problem::new(408, "the body did not come in time").into_response(),
     };
     let _asked = Asked::at(place);
-    if is_probe(head.uri.path()) {
-        return probe(&shared, head.uri.path(), &head.method).await;
+    if let Ok(Found { action: Action::Probe(asked), .. }) = found {
+        return probe(&shared, asked).await;
     }
     let Ok(Query(mut query)) = Query::<BTreeMap<String, String>>::try_from_uri(&head.uri) else {
-        return refusal(&Refused::usage("what stands behind the question mark cannot be read"));
+        return Problem::usage("what stands behind the question mark cannot be read").into_response();
     };
     let token = query.remove("token");
+    // Without the token it stays unknown which addresses of the API there are.
+    if head.uri.path().starts_with("/api/") {
+        if !shared.lets_in(&head.headers, token.as_deref()) {
+            return Problem::new(401, "the token is missing or wrong").into_response();
+        }
+        if shared.views.get().is_none() {
+            return shared.not_yet().into_response();
+        }
+    }
+    let Found { action, named } = match found {
+        Ok(found) => found,
+        Err(problem) => return problem.into_response(),
+    };
+    let (Action::Query(handler) | Action::Order(handler, _)) = action else {
+        return Problem::not_found("there is nothing under this address").into_response();
+    };
     let Ok(room) = Arc::clone(&shared.room).try_acquire_owned() else {
-        return refusal(&Refused::new(503, "too many questions at once; ask again"));
+        return Problem::new(503, "too many questions at once; ask again").into_response();
     };
     // Views wait for shards: not on the thread that serves connections.
-    let answered = tokio::task::spawn_blocking(move || match head.uri.path().strip_prefix("/api/") {
-        None => Err(Refused::not_found("there is nothing under this address")),
-        Some(_) if !shared.lets_in(&head.headers, token.as_deref()) => {
-            Err(Refused::new(401, "the token is missing or wrong"))
-        }
-        Some(path) => match shared.views.get() {
-            None => Err(shared.not_yet()),
-            Some(views) if head.method == Method::GET => get(views, &Request { path: path.to_owned(), query }),
-            Some(views) if head.method == Method::POST => post(views, path, &body).map(Answer::Json),
-            Some(_) => Err(Refused::new(405, "GET or POST")),
-        },
+    let answered = tokio::task::spawn_blocking(move || match shared.views.get() {
+        None => Err(shared.not_yet()),
+        Some(views) => handler(&Call { views, named, query: &query, body: &body }),
     });
     let answered = answered.await;
     drop(room);
     match answered {
         Ok(Ok(answer)) => response(answer),
-        Ok(Err(refused)) => refusal(&refused),
-        Err(_) => refusal(&Refused::new(500, "the question could not be answered")),
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => Problem::internal("the question could not be answered").into_response(),
     }
 }
 
@@ -341,42 +352,34 @@ fn response(answer: Answer) -> Response {
     }
 }
 
-/// Health and metrics: open to all clients, and independent of other requests.
-fn is_probe(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | "/healthz" | "/metrics")
-}
-
-async fn probe(shared: &Arc<Shared>, path: &str, method: &Method) -> Response {
-    if *method != Method::GET && *method != Method::HEAD {
-        return refusal(&Refused::new(405, "GET or HEAD"));
-    }
-    let asked = Arc::clone(shared);
-    let answered = match path {
+async fn probe(shared: &Arc<Shared>, asked: Probe) -> Response {
+    let same = Arc::clone(shared);
+    let answered = match asked {
         // No thread, shard or lock is involved: an answer means that the process runs.
-        "/livez" => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
-        "/metrics" => {
-            let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", asked.metrics()));
+        Probe::Live => Ok(Answer::Text("text/plain; charset=utf-8", "ok\n".to_owned())),
+        Probe::Metrics => {
+            let render = move || Ok(Answer::Text("text/plain; version=0.0.4; charset=utf-8", same.metrics()));
             shared.metrics.answer(render).await
         }
-        _ => shared.readiness.answer(move || readiness(&asked)).await,
+        Probe::Ready => shared.readiness.answer(move || readiness(&same)).await,
     };
-    answered.map_or_else(|refused| refusal(&refused), response)
+    answered.map_or_else(Problem::into_response, response)
 }
 
 /// A request with the same answer for all clients: one is processed at a time, and the others that wait share its
 /// answer.
-struct Probe {
+struct SharedAnswer {
     waiting: Semaphore,
-    last: Mutex<Option<(Instant, Result<Answer, Refused>)>>,
+    last: Mutex<Option<(Instant, Result<Answer, Problem>)>>,
 }
 
-impl Probe {
-    fn new() -> Probe {
-        Probe { waiting: Semaphore::new(limits::PROBES_WAITING), last: Mutex::default() }
+impl SharedAnswer {
+    fn new() -> SharedAnswer {
+        SharedAnswer { waiting: Semaphore::new(limits::PROBES_WAITING), last: Mutex::default() }
     }
 
-    async fn answer(&self, ask: impl FnOnce() -> Result<Answer, Refused> + Send + 'static) -> Result<Answer, Refused> {
-        let busy = |_| Refused::new(503, "many ask the same; ask again");
+    async fn answer(&self, ask: impl FnOnce() -> Result<Answer, Problem> + Send + 'static) -> Result<Answer, Problem> {
+        let busy = |_| Problem::new(503, "many ask the same; ask again");
         let _waiting = self.waiting.try_acquire().map_err(busy)?;
         let mut last = self.last.lock().await;
         if let Some((at, answer)) = &*last
@@ -385,32 +388,20 @@ impl Probe {
             return answer.clone();
         }
         let answered = tokio::task::spawn_blocking(ask).await;
-        let answer = answered.unwrap_or_else(|_| Err(Refused::new(500, "the question could not be answered")));
+        let answer = answered.unwrap_or_else(|_| Err(Problem::new(500, "the question could not be answered")));
         *last = Some((Instant::now(), answer.clone()));
         answer
     }
 }
 
-fn refusal(refused: &Refused) -> Response {
-    let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut problem = json!({
-        "title": status.canonical_reason().unwrap_or("refused"), "status": refused.status, "detail": refused.message,
-    });
-    if let Some(parameter) = refused.parameter {
-        problem["parameter"] = parameter.into();
-    }
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], visible_json(&format!("{problem:#}\n")).into_owned())
-        .into_response()
-}
-
 /// Ready when every shard answers: recovery is over by then.
-fn readiness(shared: &Shared) -> Result<Answer, Refused> {
+fn readiness(shared: &Shared) -> Result<Answer, Problem> {
     let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
     let heard = views.awake();
     let (answered, expected) = (heard.answers.len(), heard.of);
     match answered == expected && expected > 0 {
         true => Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n"))),
-        false => Err(Refused::new(503, format!("{answered} of {expected} shards answer"))),
+        false => Err(Problem::new(503, format!("{answered} of {expected} shards answer"))),
     }
 }
 
@@ -423,8 +414,8 @@ impl Shared {
         text
     }
 
-    fn not_yet(&self) -> Refused {
-        Refused::new(503, format!("the gate is starting: {}", (self.starting)()))
+    fn not_yet(&self) -> Problem {
+        Problem::new(503, format!("the gate is starting: {}", (self.starting)()))
     }
 
     /// The token is sent as a bearer token or in the address.

@@ -5,10 +5,10 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use wattstile::api::{Answer, Request, Views, get};
+use wattstile::api::Views;
 use wattstile::app::demo::{Demo, DemoSettings};
 use wattstile::billing::verify_receipt;
-use wattstile::web::{Console, Listening};
+use wattstile::web::{Answer, Console, Listening, Request, get};
 
 /// Far more than it takes; reached only when nothing happens any more.
 const TIMEOUT: Duration = Duration::from_secs(90);

@@ -8,7 +8,7 @@ use super::keys::{self, KeysError};
 use super::settings::{ListenerSettings, Settings};
 use super::tariff_resolver::Assigned;
 use crate::account;
-use crate::api::{self, Answer, Request, Views};
+use crate::api::Views;
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
 use crate::node::input::Input;
@@ -32,7 +32,7 @@ use crate::transport::{Bounds, ConnectError, Connector, Trust, identity};
 use crate::units::{
     AccountId, Amount, ChargerId, Currency, PartitionId, Power, ProcessorId, SessionId, TimeSpan, Timestamp,
 };
-use crate::web::Console;
+use crate::web::{self, Answer, Console, Request};
 use hdrhistogram::Histogram;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -260,7 +260,7 @@ impl Demo {
         let query = width.map(|width| ("width".to_owned(), width.to_string())).into_iter().collect();
         let request = Request { path: format!("receipts/{number}.txt"), query };
         // It is signed and archived a moment after the charger's receipt.
-        let Ok(Answer::Text(_, text)) = api::get(&views, &request) else { return None };
+        let Ok(Answer::Text(_, text)) = web::get(&views, &request) else { return None };
         self.receipt_shown = true;
         Some(text)
     }

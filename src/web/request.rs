@@ -1,0 +1,80 @@
+//! What a handler is given of a request: the segments that its pattern names, the parameters and the body, all typed.
+
+use super::problem::Problem;
+use crate::api::Views;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// A question about a gate or its data, without a method and a body.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The path, without `/api/` in front.
+    pub path: String,
+    /// What stands behind the question mark.
+    pub query: BTreeMap<String, String>,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A document.
+    Json(Value),
+    /// A text of this media type.
+    Text(&'static str, String),
+}
+
+/// A request for a route of the API.
+pub(super) struct Call<'a> {
+    /// What answers.
+    pub views: &'a Views,
+    /// The segments that the route's pattern names, by name and unescaped.
+    pub named: Vec<(String, String)>,
+    /// What stands behind the question mark.
+    pub query: &'a BTreeMap<String, String>,
+    /// The body of an order.
+    pub body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// The text of a named segment.
+    pub fn text(&self, name: &str) -> &str {
+        let found = self.named.iter().find(|(named, _)| named == name);
+        found.map(|(_, text)| text.as_str()).expect("a handler reads the segments that its route names")
+    }
+
+    /// A named segment as a value.
+    pub fn segment<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, Problem> {
+        self.text(name).parse().map_err(Problem::usage)
+    }
+
+    /// A parameter as text.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    /// A parameter that is a whole number.
+    pub fn number<N: FromStr>(&self, name: &'static str) -> Result<Option<N>, Problem> {
+        let Some(text) = self.parameter(name) else { return Ok(None) };
+        let shown: String = text.escape_debug().take(32).collect();
+        let wrong = || Problem::usage(format!("{name} = {shown}: wanted a whole number, 0 or more")).about(name);
+        text.parse().map(Some).map_err(|_| wrong())
+    }
+
+    /// A parameter that takes a value of a closed list; a refusal names the list.
+    pub fn one_of(&self, name: &'static str, known: &[&str]) -> Result<Option<&str>, Problem> {
+        match self.parameter(name) {
+            Some(value) if !known.contains(&value) => {
+                Err(Problem::usage(format!("unknown {name} `{value}`; known: {}", known.join(", "))).about(name))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// The body as a value.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(self.body).map_err(Problem::usage)
+    }
+}
