@@ -20,7 +20,8 @@
 //! | 10 | [`api`] |
 //! | 11 | [`web`] |
 //! | 12 | [`app`] |
-//! | 13 | [`cli`], [`manual`] |
+//! | 13 | [`bench`] |
+//! | 14 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]
 // Refusals are typed, and a broken invariant is stated by `expect`; a bare unwrap does neither.
@@ -31,6 +32,7 @@ pub mod accounting;
 pub mod actors;
 pub mod api;
 pub mod app;
+pub mod bench;
 pub mod billing;
 pub mod charger;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! Simulated chargers and processors, replay of recorded sessions, load.
+//! Simulated chargers and processors, replay of recorded sessions.
 
 pub mod attack;
 pub mod backoff;
@@ -6,7 +6,6 @@ pub mod charger;
 pub mod driver;
 pub mod fleet;
 pub mod kept_clock;
-pub mod load;
 pub mod memory;
 pub mod pace;
 pub mod pipe;

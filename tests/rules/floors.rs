@@ -34,8 +34,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("api", 10),
     ("web", 11),
     ("app", 12),
-    ("cli", 13),
-    ("manual", 13),
+    ("bench", 13),
+    ("cli", 14),
+    ("manual", 14),
 ];
 
 /// Floor 0 is one module with three entries; metrics are names that all modules may use.
@@ -43,7 +44,7 @@ const SHARED_FLOOR: u8 = 0;
 
 /// Which rooms may name a library.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("actix", &["actors", "app"]),
+    ("actix", &["actors", "app", "bench"]),
     ("actix_rt", &["actors", "app"]),
     ("sled", &["journal/sled"]),
     ("rustls", &["transport"]),
@@ -159,6 +160,20 @@ fn the_simulated_world_runs_the_node_without_the_actors() {
         }
     }
     assert!(wrong.is_empty(), "the simulator uses actors: {wrong:?}");
+}
+
+/// Loads measure a gate; nothing that serves chargers depends on them.
+#[test]
+fn only_the_bench_command_uses_loads() {
+    let mut wrong = Vec::new();
+    for Source { path, lines } in sources() {
+        let of_bench = path.components().any(|part| part.as_os_str() == "bench");
+        if !of_bench {
+            let named = uses(lines).into_iter().filter(|(_, used)| used == "bench").map(|(line, _)| (path, line));
+            wrong.extend(named);
+        }
+    }
+    assert!(wrong.is_empty(), "loads outside of the bench: {wrong:?}");
 }
 
 #[test]

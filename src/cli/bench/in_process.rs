@@ -3,12 +3,13 @@
 use super::super::own_gate::TemporaryFolder;
 use super::super::{CliError, Output};
 use super::readings::{Args, Measured};
-use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
+use crate::app::{Assigned, Data, Figures, Gate, Settings, SnapshotPolicy};
+use crate::bench::load::LoadReport;
+use crate::bench::{InProcessLoad, InProcessSettings};
 use crate::host::ProcessUsage;
 use crate::host::SystemClock;
 use crate::journal::Layout;
 use crate::session::Policy;
-use crate::sim::load::LoadReport;
 use crate::tariff::Tariff;
 use crate::units::TimeSpan;
 use std::sync::Arc;

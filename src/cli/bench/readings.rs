@@ -2,8 +2,8 @@
 
 use super::super::{CliError, Exit, Output};
 use super::{in_process, tls};
+use crate::bench::load::{LoadReport, StormReport, html};
 use crate::host::ProcessUsage;
-use crate::sim::load::{LoadReport, StormReport, html};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::io::{self, Write};

@@ -3,7 +3,8 @@
 //! One process opens the sessions, has snapshots taken, and goes on ticking until it is killed with SIGKILL. Another one
 //! starts on what it left. What was acknowledged to the first must be known to the second.
 
-use crate::app::{Assigned, Data, Figures, Gate, InProcessLoad, InProcessSettings, Settings, ask_all};
+use crate::app::{Assigned, Data, Figures, Gate, Settings, ask_all};
+use crate::bench::{InProcessLoad, InProcessSettings};
 use crate::cli::{CliError, Exit, Output};
 use crate::host::SystemClock;
 use crate::host::{ProcessUsage, bytes_below};

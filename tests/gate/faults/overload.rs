@@ -6,8 +6,8 @@ use crate::common::business::Business;
 use crate::common::driven::{charger, runtime};
 use std::fs;
 use std::time::Duration;
+use wattstile::bench::load::{Load, LoadPeer, LoadSettings};
 use wattstile::message::Code;
-use wattstile::sim::load::{Load, LoadPeer, LoadSettings};
 use wattstile::units::ChargerId;
 
 /// Sessions whose chargers send as fast as the gate reads.

@@ -4,9 +4,9 @@
 //! connection of a site controller: it sends its next turn when the last one was taken, as a connection does, and keeps a
 //! bounded number of rounds unacknowledged.
 
-use super::Gate;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet};
+use crate::app::Gate;
 use crate::message::{
     Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
 };

@@ -9,8 +9,8 @@ mod page;
 
 pub use page::html;
 
-use super::pace::Pace;
-use super::pipe::Dialler;
+use crate::sim::pace::Pace;
+use crate::sim::pipe::Dialler;
 use crate::units::ChargerId;
 use hdrhistogram::Histogram;
 use line::{Board, LoadLine, Stage};

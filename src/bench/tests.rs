@@ -1,6 +1,6 @@
 //! Tests of a running gate without a network: in-process load, snapshots, backups.
 
-use super::{Data, Gate, InProcessLoad, InProcessSettings, Settings, SnapshotPolicy};
+use super::{InProcessLoad, InProcessSettings};
 use crate::account;
 use crate::actors::directory::{Directory, NotOrdered};
 use crate::actors::hosting::HostingError;
@@ -8,7 +8,7 @@ use crate::actors::shard_actor::ShardActor;
 use crate::actors::snapshot_scheduler::Backup;
 use crate::actors::turn::{Attach, ChargerOutlet, Detach};
 use crate::api::{Filter, Page, SessionRow, Views};
-use crate::app::Figures;
+use crate::app::{Assigned, Data, Figures, Gate, Settings, SnapshotPolicy, read};
 use crate::host::SystemClock;
 use crate::journal::{self, Layout, backup};
 use crate::message::{Channel, ChargerHello, Code, ConnectorInfo, FromCharger, Received, SessionMark, ToCharger};
@@ -44,7 +44,7 @@ fn gate(data: &Path, snapshot_policy: SnapshotPolicy) -> Gate {
         Data::Directory { path: data.to_owned(), layout: Layout { partitions: 6, generation_blocks: 8 }, owner: None };
     Gate::start(Settings {
         shards: 2,
-        tariff_resolver: Box::new(super::Assigned::everywhere(tariff, "UTC").unwrap()),
+        tariff_resolver: Box::new(Assigned::everywhere(tariff, "UTC").unwrap()),
         snapshot_policy,
         ..Settings::bare(data)
     })
@@ -98,7 +98,7 @@ fn the_log_stays_below_its_bound_while_the_gate_runs() {
     let found = journal::verify(&data).unwrap();
     assert!(found.whole && found.bytes <= bound, "{found:?}");
     assert!(found.snapshot_bytes < 2 * 200 * 2_048, "two snapshots of two hundred sessions: {}", found.snapshot_bytes);
-    let figures = super::read(&data).unwrap().figures().unwrap();
+    let figures = read(&data).unwrap().figures().unwrap();
     assert_eq!((figures.sessions_charging, figures.readings), (200, readings));
     assert_eq!(figures.books_imbalance_minor, 0);
 }
