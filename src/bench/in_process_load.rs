@@ -4,28 +4,25 @@
 //! connection of a site controller: it sends its next turn when the last one was taken, as a connection does, and keeps a
 //! bounded number of rounds unacknowledged.
 
+use super::approving_processor::ApprovingProcessor;
 use crate::actors::shard_actor::ShardActor;
 use crate::actors::turn::{Attach, ChargerOutlet};
 use crate::app::Gate;
 use crate::message::{
-    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger, ToProcessor,
+    Channel, ChargerHello, Code, ConnectorInfo, FromCharger, MeterAck, Received, StartSession, ToCharger,
 };
 use crate::node::ConnectionId;
 use crate::node::driver::ReadBatch;
-use crate::node::processor::{Callback, Callbacks, ProcessorActor, ProcessorOutlet};
 use crate::node::shard::Shard;
-use crate::payment::{
-    Answer, CallbackId, Capabilities, Credential, CredentialKind, OperationKind, Outcome, ProcessorRef, Request,
-};
+use crate::payment::{Credential, CredentialKind};
 use crate::units::{
-    Amount, ChargerId, Clock, ConnectorId, Currency, Energy, IdError, MeterReading, PartitionId, Power, ProcessorId,
-    SessionKey, TimeSpan,
+    ChargerId, Clock, ConnectorId, Energy, IdError, MeterReading, PartitionId, Power, ProcessorId, SessionKey,
 };
 use actix::prelude::SendError;
 use actix::{Addr, Handler, Message};
 use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the load is made of.
@@ -67,11 +64,11 @@ struct Line {
     shard: Addr<ShardActor>,
     /// The chargers by channel, and how many sessions each has. Empty once the sessions are open.
     chargers: Vec<(ChargerId, u16)>,
-    outlet: Arc<Heard>,
+    outlet: Arc<LineOutlet>,
 }
 
 /// Acknowledgements that a line has received.
-struct Heard {
+struct LineOutlet {
     /// The last turn was taken.
     free: AtomicBool,
     accepted: AtomicU32,
@@ -92,7 +89,7 @@ struct Heard {
 
 /// Why the load did not come about.
 #[derive(Debug, thiserror::Error)]
-pub enum InsideError {
+pub enum LoadError {
     /// An id.
     #[error(transparent)]
     Id(#[from] IdError),
@@ -110,7 +107,7 @@ pub enum InsideError {
 
 impl InProcessLoad {
     /// Adds these chargers to this gate, without sending anything yet.
-    pub fn new(gate: &Gate, load: InProcessSettings, clock: Arc<dyn Clock>) -> Result<InProcessLoad, InsideError> {
+    pub fn new(gate: &Gate, load: InProcessSettings, clock: Arc<dyn Clock>) -> Result<InProcessLoad, LoadError> {
         let node_config = gate.directory().node_config();
         let (sessions, chargers) = (u64::from(load.sessions), u64::from(load.chargers.clamp(1, load.sessions.max(1))));
         let mut of_shard: Vec<Vec<(ChargerId, u16)>> = vec![Vec::new(); usize::from(node_config.shards)];
@@ -137,7 +134,7 @@ impl InProcessLoad {
                 found = true;
                 let id = ConnectionId(u64::MAX / 2 + lines.len() as u64);
                 let shard = gate.directory().shards()[shard].clone();
-                let outlet = Arc::new(Heard::new(part, epoch, latencies.clone()));
+                let outlet = Arc::new(LineOutlet::new(part, epoch, latencies.clone()));
                 lines.push(Line { id, shard, chargers: part.to_vec(), outlet });
             }
         }
@@ -145,11 +142,8 @@ impl InProcessLoad {
     }
 
     /// Opens all sessions, and waits until they charge.
-    pub fn open(&mut self, gate: &Gate, timeout: Duration) -> Result<(), InsideError> {
-        let cards = Arc::new(Approving::default());
-        let actor = gate.admit(ProcessorId::new("inside-cards")?, cards.clone(), Approving::capabilities());
-        // Set once: a gate is opened once.
-        let _ = cards.actor.set(actor);
+    pub fn open(&mut self, gate: &Gate, timeout: Duration) -> Result<(), LoadError> {
+        ApprovingProcessor::join(gate, ProcessorId::new("inside-cards")?);
         for line in &mut self.lines {
             deliver(&line.shard, Attach { connection: line.id, outlet: line.outlet.clone() });
             line.outlet.free.store(true, Ordering::Release);
@@ -159,15 +153,15 @@ impl InProcessLoad {
         }
         let (deadline, wanted) = (Instant::now() + timeout, self.sessions());
         loop {
-            let sum = |count: fn(&Heard) -> &AtomicU32| -> u32 {
+            let sum = |count: fn(&LineOutlet) -> &AtomicU32| -> u32 {
                 self.lines.iter().map(|line| count(&line.outlet).load(Ordering::Relaxed)).sum()
             };
-            let (accepted, refused) = (sum(|heard| &heard.accepted), sum(|heard| &heard.refused));
+            let (accepted, refused) = (sum(|outlet| &outlet.accepted), sum(|outlet| &outlet.refused));
             if accepted == wanted {
                 return Ok(());
             }
             if refused > 0 || Instant::now() >= deadline {
-                return Err(InsideError::NotAdmitted { accepted, refused, wanted });
+                return Err(LoadError::NotAdmitted { accepted, refused, wanted });
             }
             self.lines.iter().for_each(|line| line.start_again(&*self.clock));
             std::thread::sleep(Duration::from_millis(5));
@@ -251,7 +245,7 @@ impl Line {
     /// Every session begins.
     fn start(&self, clock: &dyn Clock) {
         let mut sessions = Vec::with_capacity(self.outlet.sessions.len());
-        self.outlet.each_speaker(|channel, session| sessions.push((channel, session)));
+        self.outlet.each_session(|channel, session| sessions.push((channel, session)));
         self.start_these(sessions.into_iter(), clock);
     }
 
@@ -286,7 +280,7 @@ impl Line {
             std::thread::sleep(PAUSE);
         }
         let mut messages = Vec::with_capacity(self.outlet.sessions.len());
-        self.outlet.each_speaker(|channel, session| {
+        self.outlet.each_session(|channel, session| {
             messages.push(Received { channel, message: FromCharger::Reading { session, reading } });
         });
         self.turn(messages);
@@ -304,8 +298,8 @@ impl Line {
     }
 }
 
-impl Heard {
-    fn new(chargers: &[(ChargerId, u16)], epoch: Instant, latencies: Arc<Mutex<Histogram<u64>>>) -> Heard {
+impl LineOutlet {
+    fn new(chargers: &[(ChargerId, u16)], epoch: Instant, latencies: Arc<Mutex<Histogram<u64>>>) -> LineOutlet {
         let (mut sessions, mut begins) = (Vec::new(), vec![0]);
         for (_, of_charger) in chargers {
             begins.push(u32::try_from(sessions.len()).unwrap_or(u32::MAX));
@@ -313,7 +307,7 @@ impl Heard {
         }
         sessions.shrink_to_fit();
         begins.shrink_to_fit();
-        Heard {
+        LineOutlet {
             free: AtomicBool::new(false),
             accepted: AtomicU32::new(0),
             refused: AtomicU32::new(0),
@@ -328,7 +322,7 @@ impl Heard {
     }
 
     /// The channel of each session, and its charger's number for it.
-    fn each_speaker(&self, mut each: impl FnMut(Channel, SessionKey)) {
+    fn each_session(&self, mut each: impl FnMut(Channel, SessionKey)) {
         let end = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         let ends = self.begins.iter().skip(2).chain(std::iter::once(&end));
         for (channel, (begin, end)) in (1_u32..).zip(self.begins.iter().skip(1).zip(ends)) {
@@ -362,7 +356,7 @@ impl Heard {
     }
 }
 
-impl ChargerOutlet for Heard {
+impl ChargerOutlet for LineOutlet {
     fn send(&self, channel: Channel, message: &ToCharger) {
         match message {
             ToCharger::MeterAck(MeterAck { session, up_to, .. }) => self.acknowledged(channel, *session, *up_to),
@@ -387,59 +381,6 @@ impl ChargerOutlet for Heard {
 /// From a microsecond to an hour.
 fn latency_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("bounds that a histogram can have")
-}
-
-/// A processor that approves everything at once.
-#[derive(Default)]
-struct Approving {
-    actor: OnceLock<Addr<ProcessorActor>>,
-    callbacks: AtomicU64,
-}
-
-impl Approving {
-    fn capabilities() -> Capabilities {
-        use OperationKind::{Authorize, Capture, Decrement, Increment, Inquire, Refund, Void};
-        Capabilities {
-            kinds: vec![Authorize, Increment, Decrement, Capture, Void, Refund, Inquire],
-            credentials: vec![CredentialKind::CardToken],
-            currencies: vec![Currency::EUR],
-            idempotent_replay: TimeSpan::from_secs(86_400),
-            replay_after_error_safe: true,
-            request_life_max: TimeSpan::from_secs(20),
-            inquiry_authoritative_after: Some(TimeSpan::from_secs(30)),
-            increments_max: 10,
-            overcapture_percent: 0,
-            partial_approval: true,
-            multiple_captures: false,
-            hold_validity: TimeSpan::from_secs(7 * 86_400),
-            inflight_max: 16_384,
-        }
-    }
-}
-
-impl ProcessorOutlet for Approving {
-    fn send(&self, message: &ToProcessor) -> bool {
-        let (ToProcessor::Operation(operation), Some(actor)) = (message, self.actor.get()) else { return true };
-        let amount = match &operation.request {
-            Request::Authorize { amount, .. } | Request::Capture { amount, .. } | Request::Refund { amount, .. } => {
-                *amount
-            }
-            Request::Increment { new_total, .. } | Request::Decrement { new_total, .. } => *new_total,
-            Request::Void { .. } | Request::Inquire { .. } => Amount::zero(Currency::EUR),
-        };
-        let number = self.callbacks.fetch_add(1, Ordering::Relaxed);
-        let processor_ref = ProcessorRef(format!("auth-{number}").into());
-        let answer = Answer {
-            callback: CallbackId(u128::from(number) + 1),
-            operation: operation.id,
-            hold: operation.hold,
-            outcome: Outcome::Approved { amount, processor_ref, expires_at: None },
-        };
-        let callbacks = vec![Callback::Answer(answer)];
-        actor.try_send(Callbacks { connection: ConnectionId(u64::MAX), callbacks }).is_ok()
-    }
-
-    fn resume(&self) {}
 }
 
 fn power() -> Power {
