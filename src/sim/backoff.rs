@@ -1,6 +1,6 @@
 //! How long to wait before dialling again: longer each time, never for long, never all at once.
 
-use super::rng::Rng;
+use crate::units::rng::Rng;
 use std::time::Duration;
 
 /// A growing wait with jitter, in real time.

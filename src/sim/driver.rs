@@ -1,8 +1,8 @@
 //! Simulated drivers: their charger, credential, energy and power.
 
 use super::recording::RecordedSession;
-use super::rng::Rng;
 use crate::payment::{Credential, CredentialKind};
+use crate::units::rng::Rng;
 use crate::units::{Energy, Power, TimeSpan};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -233,7 +233,7 @@ mod tests {
     fn visits_repeat_with_their_seed() {
         let habits = Habits { rfid: vec![(*b"A1").into()], rfid_per_ten_thousand: 5_000, ..Habits::default() };
         let visits = |seed| -> Vec<Visit> {
-            let mut rng = crate::sim::rng::Rng::new(seed);
+            let mut rng = crate::units::rng::Rng::new(seed);
             (0..20).map(|_| habits.visit(Power::from_milliwatts(22 * KW), &mut rng)).collect()
         };
         assert_eq!(visits(3), visits(3));

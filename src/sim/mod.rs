@@ -12,7 +12,6 @@ pub mod pipe;
 pub mod processor;
 pub mod recording;
 pub mod replay;
-pub mod rng;
 #[cfg(test)]
 mod testing;
 pub mod tls;

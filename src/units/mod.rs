@@ -22,6 +22,7 @@ mod likely;
 mod meter;
 mod money;
 mod phrase;
+pub mod rng;
 pub mod screen;
 mod shown;
 mod time;

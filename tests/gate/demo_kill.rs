@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use wattstile::sim::rng::Rng;
+use wattstile::units::rng::Rng;
 use wattstile::web::{ConsoleEndpoint, ENDPOINT_FILE};
 
 /// How often it is killed; more by `WATTSTILE_DEMO_KILLS`.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use wattstile::journal::{
     self, Appender, DataDir, Failure, Layout, Log, RecordKind, Sequence, Sequences, SledStore, Snapshots,
 };
-use wattstile::sim::rng::Rng;
 use wattstile::units::PartitionId;
+use wattstile::units::rng::Rng;
 
 const PARTITIONS: u16 = 4;
 const LAYOUT: Layout = Layout { partitions: PARTITIONS, generation_blocks: 32 };

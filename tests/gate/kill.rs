@@ -5,7 +5,7 @@ use crate::common::Served;
 use crate::common::business::Business;
 use std::time::Duration;
 use wattstile::journal::{self, DataDir, Layout, SledStore, Store};
-use wattstile::sim::rng::Rng;
+use wattstile::units::rng::Rng;
 
 const CHARGERS: u16 = 24;
 

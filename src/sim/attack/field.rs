@@ -3,11 +3,11 @@
 use super::{Tally, Trouble};
 use crate::message::Subject;
 use crate::sim::pipe::{Dialler, Duplex};
-use crate::sim::rng::Rng;
 use crate::sim::tls::dialler;
 use crate::transport::pki::{Certified, Reason, Validity};
 use crate::transport::pki_folder::PkiFolder;
 use crate::transport::{Connector, Trust, tcp_from};
+use crate::units::rng::Rng;
 use crate::units::{Clock, Currency, Now, Timestamp};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -44,9 +44,9 @@ pub use tally::{Counts, Tally};
 
 use super::pace::Pace;
 use super::processor::{Lines, Service, Settings};
-use super::rng::Rng;
 use crate::message::Subject;
 use crate::payment::CredentialKind;
+use crate::units::rng::Rng;
 use crate::units::{Currency, ProcessorId};
 use serde::Serialize;
 use std::fmt;

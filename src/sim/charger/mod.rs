@@ -22,10 +22,10 @@ pub use remembered::has_sessions;
 
 use super::driver::{Scenario, Visit, Visitors};
 use super::recording::RecordedSession;
-use super::rng::Rng;
 use crate::message::{
     ChargerHello, ChargerHelloAck, Code, ConnectorInfo, FromCharger, SessionMark, Standing, StopReason, ToCharger,
 };
+use crate::units::rng::Rng;
 use crate::units::{
     Amount, ChargerId, ConnectorId, Cost, Energy, Mono, Now, Power, SessionId, SessionKey, TimeSpan, Timestamp,
 };

@@ -22,7 +22,7 @@ use crate::payment::{
     Answer, CallbackId, Capabilities, CredentialKind, Decline, DeclineClass, Notification, NotificationKind, Operation,
     OperationKind, Outcome, Request,
 };
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
 use books::{Refused, Reservation, Worked};
 pub use memory::{Memory, MemoryError};

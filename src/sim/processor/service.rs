@@ -13,7 +13,7 @@ use crate::payment::{CallbackId, Notification};
 use crate::sim::backoff::Backoff;
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{ProcessorId, TimeSpan};
 use crate::wire::{LinkError, MacKey, ProcessorClientLink, SendError};
 use serde::Serialize;

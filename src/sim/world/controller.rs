@@ -3,7 +3,7 @@
 use crate::message::{Channel, FromCharger, Received, Subject, ToCharger};
 use crate::sim::charger::{Charger, Finished};
 use crate::sim::fleet::send_all;
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{Mono, Now, Timestamp};
 use crate::wire::{ChargerClientLink, LinkError};
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! What goes wrong in a simulated world, and how often: drawn anew for each world, so that many kinds of weather are seen.
 
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 

@@ -11,7 +11,7 @@ use crate::billing::invoice::{
 use crate::node::numbering::SeriesNames;
 use crate::node::shard::Shard;
 use crate::session::Session;
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{OpId, PartitionId};
 use std::collections::BTreeMap;
 

@@ -13,7 +13,7 @@ use crate::payment::{Credential, CredentialKind};
 use crate::sim::charger::{self, Charger};
 use crate::sim::driver::{Habits, Visitors};
 use crate::sim::processor::{self, Processor};
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{AccountId, ChargerId, Power, ProcessorId, SiteId, TimeSpan, Timestamp};
 
 /// Chargers behind one site controller; every tenth charger has a connection of its own.

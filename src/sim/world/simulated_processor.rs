@@ -3,7 +3,7 @@
 use crate::message::{Code, FromProcessor, ProcessorHello, ToProcessor};
 use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
 use crate::sim::processor::{Act, Processor, Step};
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, ProcessorId, Timestamp};
 use crate::wire::{LinkError, ProcessorClientLink};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -13,7 +13,7 @@ use crate::account;
 use crate::journal::{Failure, SimulatedDisk, Store};
 use crate::node::reply::{Ordered, Reply};
 use crate::sim::processor::Rates;
-use crate::sim::rng::Rng;
+use crate::units::rng::Rng;
 use crate::units::{AccountId, Amount, Currency, Mono, Now, PartitionId, SessionId, TimeSpan, Timestamp};
 use std::sync::Arc;
 

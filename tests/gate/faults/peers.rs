@@ -14,7 +14,7 @@ use wattstile::journal;
 use wattstile::message::{Channel, FromCharger, StartSession, StopReason, ToCharger};
 use wattstile::payment::{Credential, CredentialKind};
 use wattstile::sim::pipe::Dialler;
-use wattstile::sim::rng::Rng;
+use wattstile::units::rng::Rng;
 use wattstile::units::{ConnectorId, Energy, Mono, SessionKey};
 use wattstile::wire::ChargerClientLink;
 use wattstile::wire::frame::{FrameType, HEADER, write_frame};
