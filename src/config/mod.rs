@@ -601,13 +601,13 @@ pub fn commented_file() -> String {
             text.push_str(&format!("#{line}\n"));
         }
         text.push_str(&if list { format!("#[[{}]]\n", S::KEY) } else { format!("[{}]\n", S::KEY) });
-        for field in S::FIELDS {
+        for (field, (_, built_in)) in S::FIELDS.iter().zip(S::built_in().write()) {
             for line in field.doc {
                 text.push_str(&format!("#{line}\n"));
             }
-            match field.default.trim_start_matches('!') {
-                "" => text.push_str(&format!("#{} = \"...\"  # not set\n", field.name)),
-                value => text.push_str(&format!("#{} = {value}\n", field.name)),
+            match built_in {
+                None => text.push_str(&format!("#{} = \"...\"  # not set\n", field.name)),
+                Some(value) => text.push_str(&format!("#{} = {value}\n", field.name)),
             }
         }
     }

@@ -79,6 +79,13 @@ fn parts(text: &str) -> Vec<&str> {
     parts
 }
 
+impl Amounts {
+    /// So many whole euros.
+    pub(super) fn euros(count: i64) -> Amounts {
+        Amounts(vec![Amount::new(count * 100, Currency::EUR)])
+    }
+}
+
 impl Setting for Amounts {
     fn read(value: &Value) -> Result<Amounts, String> {
         let amounts: Vec<Amount> = match value {

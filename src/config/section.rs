@@ -2,7 +2,7 @@
 
 use super::problem::Problem;
 use super::setting::Setting;
-use super::tree::{Origin, Table, Value, of_value};
+use super::tree::{Origin, Table, Value};
 use crate::units::did_you_mean;
 
 /// A setting of a section, for the file that `config init` writes and for the list of known keys.
@@ -10,9 +10,8 @@ use crate::units::did_you_mean;
 pub struct Field {
     /// Its key.
     pub name: &'static str,
-    /// The built-in value as TOML; empty for a setting that is not set; with a leading `!` the setting is required,
-    /// and this value is used until the problem is reported.
-    pub default: &'static str,
+    /// Whether it has to be set; its built-in value is then used only until the problem is reported.
+    pub required: bool,
     /// Its description.
     pub doc: &'static [&'static str],
 }
@@ -25,7 +24,7 @@ pub trait Section: Sized + 'static {
     const ABOUT: &'static [&'static str];
     /// Its settings.
     const FIELDS: &'static [Field];
-    /// The built-in values: read once, however many configurations are read.
+    /// The built-in values.
     fn built_in() -> &'static Self;
     /// Reads it; faults are reported to the reader, and the built-in value is used instead.
     fn read(reader: &mut Reader<'_>) -> Self;
@@ -35,7 +34,7 @@ pub trait Section: Sized + 'static {
 
 macro_rules! sections {
     ($($(#[doc = $about:literal])+ $name:ident $key:literal {
-        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:literal;)*
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr $(, $required:ident)?;)*
     })*) => {$(
         $(#[doc = $about])+
         #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,19 +52,24 @@ macro_rules! sections {
             const KEY: &'static str = $key;
             const ABOUT: &'static [&'static str] = &[$($about),+];
             const FIELDS: &'static [$crate::config::section::Field] = &[$($crate::config::section::Field {
-                name: stringify!($field), default: $default, doc: &[$($doc),+],
+                name: stringify!($field),
+                required: !<[&str]>::is_empty(&[$(stringify!($required))?]),
+                doc: &[$($doc),+],
             }),*];
 
             fn built_in() -> &'static $name {
                 static BUILT_IN: std::sync::LazyLock<$name> = std::sync::LazyLock::new(|| $name {
-                    $($field: $crate::config::section::built_in($key, stringify!($field), $default),)*
+                    $($field: $default,)*
                 });
                 &BUILT_IN
             }
 
             fn read(reader: &mut $crate::config::section::Reader<'_>) -> $name {
                 let built_in = $name::built_in();
-                $name { $($field: reader.setting(stringify!($field), $default, &built_in.$field),)* }
+                // Fields are read in the order of FIELDS, which one macro makes.
+                let mut fields = <$name as $crate::config::section::Section>::FIELDS.iter();
+                let mut next = || fields.next().expect("a field for each setting");
+                $name { $($field: reader.setting(next(), &built_in.$field),)* }
             }
 
             fn write(&self) -> Vec<(&'static str, Option<String>)> {
@@ -137,7 +141,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one setting.
-    pub fn setting<T: Setting + Clone>(&mut self, name: &'static str, default: &'static str, built_in: &T) -> T {
+    pub fn setting<T: Setting + Clone>(&mut self, field: &Field, built_in: &T) -> T {
+        let name = field.name;
         let found = self.table.and_then(|table| table.get(name));
         match found.map(|entry| (entry, T::read(&entry.value))) {
             Some((_, Ok(value))) => return value,
@@ -147,7 +152,7 @@ impl<'a> Reader<'a> {
                 label: format!("wanted {wanted}"),
                 help: None,
             }),
-            None if default.starts_with('!') => self.problems.push(Problem {
+            None if field.required => self.problems.push(Problem {
                 origin: self.place.clone(),
                 title: format!("`{}.{name}` is missing", self.key),
                 label: format!("`{name}` has to be set here"),
@@ -172,14 +177,4 @@ pub fn unknown<'a>(name: &str, origin: &Origin, place: &str, known: impl Iterato
         label,
         help: Some(format!("known here: {}", known.join(", "))),
     }
-}
-
-/// The built-in value of a setting. A test reads every one, so that what cannot be here is never here.
-pub fn built_in<T: Setting>(section: &str, name: &str, default: &str) -> T {
-    let text = default.trim_start_matches('!');
-    let value = match text.is_empty() {
-        true => T::unset(),
-        false => toml::de::DeValue::parse(text).ok().and_then(|value| T::read(&of_value(value.get_ref())).ok()),
-    };
-    value.unwrap_or_else(|| unreachable!("the built-in value of {section}.{name}"))
 }

@@ -18,11 +18,6 @@ pub trait Setting: Sized {
 
     /// Writes it as TOML; none for a setting that is not set.
     fn write(&self) -> Option<String>;
-
-    /// Its value when it is not set and nothing is built in; `None` for a type that is always set.
-    fn unset() -> Option<Self> {
-        None
-    }
 }
 
 /// Kind of network that the gate serves.
@@ -90,6 +85,11 @@ impl Pattern {
         rest.len() >= last.len() && rest.ends_with(last)
     }
 
+    /// Used where a pattern is required, until the problem that it is missing is reported.
+    pub(super) fn placeholder() -> Pattern {
+        Pattern("x".to_owned())
+    }
+
     /// How many characters it pins down: of several that fit, the most specific counts.
     pub fn specificity(&self) -> usize {
         self.0.chars().filter(|character| *character != '*').count()
@@ -103,6 +103,11 @@ impl fmt::Display for Pattern {
 }
 
 impl ZoneName {
+    /// Universal time.
+    pub(super) fn utc() -> ZoneName {
+        ZoneName("UTC".to_owned())
+    }
+
     /// The name, as the IANA database has it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -117,7 +122,7 @@ fn text(value: &Value, wanted: &str) -> Result<String, String> {
 }
 
 fn quoted(text: &str) -> Option<String> {
-    Some(format!("\"{}\"", text.escape_default()))
+    Some(toml::Value::from(text).to_string())
 }
 
 /// One of a few keywords.
@@ -241,8 +246,11 @@ impl Setting for TimeSpan {
         i64::try_from(span.as_millis()).map(TimeSpan::from_ms).map_err(|_| WANTED.to_owned())
     }
     fn write(&self) -> Option<String> {
-        let span = std::time::Duration::from_millis(self.ms().unsigned_abs());
-        quoted(&humantime::format_duration(span).to_string())
+        // In the largest unit that needs no second one.
+        const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+        let whole = UNITS.iter().find(|(unit, _)| self.ms() != 0 && self.ms() % unit == 0);
+        let (unit, name) = whole.copied().unwrap_or((1, "ms"));
+        quoted(&format!("{}{name}", self.ms() / unit))
     }
 }
 
@@ -297,9 +305,6 @@ impl<T: Setting> Setting for Option<T> {
     fn write(&self) -> Option<String> {
         self.as_ref().and_then(T::write)
     }
-    fn unset() -> Option<Option<T>> {
-        Some(None)
-    }
 }
 
 impl<T: Setting> Setting for Vec<T> {
@@ -347,6 +352,31 @@ word_settings! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_and_spans_are_written_as_they_are_read() {
+        fn again<T: Setting + std::fmt::Debug + PartialEq>(value: &T) -> String {
+            let written = value.write().unwrap();
+            let parsed = toml::de::DeValue::parse(&written).unwrap_or_else(|error| panic!("{written}: {error}"));
+            assert_eq!(T::read(&super::super::tree::of_value(parsed.get_ref())).as_ref(), Ok(value), "{written}");
+            written
+        }
+        for text in ["plain", "W\u{fc}rzburg", "a \"b\"", "C:\\x", "it's", "\"'", "two\nlines", "\t\u{1b}", ""] {
+            again(&text.to_owned());
+        }
+        for (ms, written) in [
+            (0, "0ms"),
+            (1, "1ms"),
+            (1_500, "1500ms"),
+            (90_000, "90s"),
+            (900_000, "15min"),
+            (3_600_000, "1h"),
+            (5_400_000, "90min"),
+            (7 * 86_400_000, "7d"),
+        ] {
+            assert_eq!(again(&TimeSpan::from_ms(ms)), format!("\"{written}\""));
+        }
+    }
 
     #[test]
     fn a_pattern_fits_what_it_should() {
