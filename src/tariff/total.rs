@@ -6,6 +6,7 @@ use super::model::{Component, Dimension, Tariff, TaxIncluded};
 use super::rating::{Rating, RatingError, Reported, reported};
 use super::select::NONE;
 use crate::units::{Amount, Cost, Currency, Energy, MoneyError, Rounding, TimeSpan};
+use ethnum::U256;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -336,25 +337,12 @@ fn within_limits(tariff: &Tariff, sum: Parts) -> Result<(Parts, Clamp), MoneyErr
 
 /// `value × part / whole`, rounded down, for a part of the whole; nothing where there is no whole.
 fn share(value: i128, part: i128, whole: i128) -> i128 {
-    if value <= 0 || whole <= 0 || part > whole {
+    if value <= 0 || part <= 0 || part > whole {
         return 0;
     }
-    // The product has up to 250 bits: multiply and divide bit by bit. Needed only where a limit has one side. The
-    // remainder is below the divisor, of 127 bits, so that twice as much fits 128; the quotient is at most the value.
-    let (value, part, whole) = (value.cast_unsigned(), part.cast_unsigned(), whole.cast_unsigned());
-    let (mut quotient, mut rest) = (0_u128, 0_u128);
-    for bit in (0..127_u32).rev() {
-        quotient = quotient.wrapping_shl(1);
-        let addends = [rest, if value.wrapping_shr(bit) & 1 == 1 { part } else { 0 }];
-        for addend in addends {
-            rest = rest.saturating_add(addend);
-            if rest >= whole {
-                rest = rest.saturating_sub(whole);
-                quotient = quotient.saturating_add(1);
-            }
-        }
-    }
-    i128::try_from(quotient).unwrap_or(i128::MAX)
+    // The product of two figures of up to 127 bits needs twice as many; the quotient is at most the value.
+    let [value, part, whole] = [value, part, whole].map(|figure| U256::from(figure.cast_unsigned()));
+    i128::try_from(value * part / whole).unwrap_or(i128::MAX)
 }
 
 impl Parts {
