@@ -2,6 +2,13 @@
 //!
 //! A tariff is money, so a number must not pass through a float, and a finding must point at the line that causes it.
 //! Beyond RFC 8259 the reader takes a byte order mark and `//` comments, which occur in tariffs that people edit.
+//!
+//! It is our own because no maintained parser keeps all of this: spans of values and of names, names that occur twice,
+//! numbers as text, and refusal of everything else. Examined in November 2026: `jsonc-parser` 0.34 has the spans, but takes
+//! control characters in strings and white space that JSON does not have, and its errors do not say what a person mistook
+//! (a decimal comma, single quotes); `jiter` 0.19 reads numbers as floats and has no spans of values; `serde_json` 1 and
+//! `json-spanned-value` 0.2 keep one of two equal names; `json-syntax` 0.12 keeps its spans in a table beside the values.
+//! Of these only the first takes comments.
 
 use super::finding::Position;
 use crate::limits::JSON_DEPTH_MAX;
