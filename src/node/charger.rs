@@ -11,14 +11,14 @@ pub struct HostedCharger {
     state: Charger,
     /// Reported states of its connectors; for operators only.
     statuses: Box<[(ConnectorId, ConnectorState)]>,
-    /// Its current connection, or [`NOBODY`].
+    /// Its current connection, or [`NO_CONNECTION`].
     connection: ConnectionId,
     /// The channel on that connection.
     channel: Channel,
 }
 
 /// No connection has this number. (An `Option` of a [`Link`] would take twelve bytes more, for every charger.)
-const NOBODY: ConnectionId = ConnectionId(u64::MAX);
+const NO_CONNECTION: ConnectionId = ConnectionId(u64::MAX);
 
 /// The address of a charger: a connection, and the channel on it. The connection's number is unique in a process, so
 /// that messages of an older connection are distinct from the newer one's.
@@ -42,7 +42,7 @@ impl HostedCharger {
 
     /// A charger as it was archived.
     pub fn from_state(state: Charger) -> HostedCharger {
-        HostedCharger { state, statuses: Box::default(), connection: NOBODY, channel: Channel::default() }
+        HostedCharger { state, statuses: Box::default(), connection: NO_CONNECTION, channel: Channel::default() }
     }
 
     /// What is known of it.
@@ -52,13 +52,13 @@ impl HostedCharger {
 
     /// Its current connection.
     pub fn link(&self) -> Option<Link> {
-        (self.connection != NOBODY).then_some(Link { connection: self.connection, channel: self.channel })
+        (self.connection != NO_CONNECTION).then_some(Link { connection: self.connection, channel: self.channel })
     }
 
     /// Sets its connection, and returns the earlier one.
     pub fn set_link(&mut self, link: Option<Link>) -> Option<Link> {
         let before = self.link();
-        let link = link.unwrap_or(Link { connection: NOBODY, channel: Channel::default() });
+        let link = link.unwrap_or(Link { connection: NO_CONNECTION, channel: Channel::default() });
         (self.connection, self.channel) = (link.connection, link.channel);
         before
     }
