@@ -99,7 +99,7 @@ pub enum Blame {
     /// The peer, or the network, sent nothing any more.
     Network,
     /// Neither side: an orderly end.
-    Nobody,
+    Neither,
 }
 
 impl LinkError {
@@ -141,14 +141,14 @@ impl LinkError {
             | LinkError::TooManyChannels
             | LinkError::WindowExceeded(_) => Blame::Peer,
             LinkError::HelloTimeout | LinkError::FrameTimeout | LinkError::Silent(_) => Blame::Network,
-            LinkError::PeerLeft(_) | LinkError::Closed(_) => Blame::Nobody,
+            LinkError::PeerLeft(_) | LinkError::Closed(_) => Blame::Neither,
         }
     }
 
     /// The last message to the peer before the connection is closed; `None` when it left by itself or has it already.
     pub fn farewell(&self) -> Option<GoAway> {
         match self.blame() {
-            Blame::Nobody => None,
+            Blame::Neither => None,
             Blame::Peer | Blame::Network => Some(GoAway {
                 code: self.code(),
                 text: self.to_string().into_boxed_str(),
