@@ -149,7 +149,7 @@ pub struct BackUp {
 }
 
 /// How long a backup may take.
-pub const BACKUP_PATIENCE: Duration = Duration::from_secs(3_600);
+pub const BACKUP_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// Longest time for a payment at a processor: a request, perhaps a repetition, and the capture.
 const PAYING: Duration = Duration::from_secs(45);
@@ -417,7 +417,7 @@ pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
     let snapshot_scheduler = views.snapshot_scheduler().ok_or_else(Refused::busy)?;
     let (reply, taken) = mpsc::channel();
     snapshot_scheduler.try_send(Backup { to, reply }).map_err(|_| Refused::busy())?;
-    match taken.recv_timeout(BACKUP_PATIENCE) {
+    match taken.recv_timeout(BACKUP_TIMEOUT) {
         Ok(Ok(manifest)) => {
             let mut document = json!({ "schema": "wattstile.backup/1" });
             let manifest = serde_json::to_value(manifest).map_err(|error| Refused::failed(error))?;

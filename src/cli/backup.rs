@@ -4,7 +4,7 @@ use super::journal::error;
 use super::look::{Which, existing_data};
 use super::output::GOOD;
 use super::{CliError, Exit, Output};
-use crate::api::{BACKUP_PATIENCE, BackUp};
+use crate::api::{BACKUP_TIMEOUT, BackUp};
 use crate::app;
 use crate::app::configured::FINGERPRINT_KEY;
 use crate::journal::backup::{self, Manifest};
@@ -58,7 +58,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 None => backup::create(&data, &to).map_err(|failure| error(&failure))?,
                 Some(gate) => {
                     let to = std::path::absolute(&to).map_err(|error| CliError::file(&to, &error))?;
-                    let mut taken = gate.post_patiently("backup", &BackUp { to }, BACKUP_PATIENCE)?;
+                    let mut taken = gate.post_patiently("backup", &BackUp { to }, BACKUP_TIMEOUT)?;
                     if let Some(members) = taken.as_object_mut() {
                         members.remove("schema");
                     }
