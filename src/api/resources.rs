@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long a processor's actor may take to answer.
-const PROCESSOR_PATIENCE: Duration = Duration::from_secs(5);
+const PROCESSOR_TIMEOUT: Duration = Duration::from_secs(5);
 const PROCESSORS: &str = "processors' actors";
 
 /// A charger.
@@ -286,7 +286,7 @@ impl Views {
 
 /// Asks a processor's actor for its figures; `None`: it cannot be asked now.
 fn report(directory: &Directory, actor: &Addr<ProcessorActor>) -> Option<Asker<ProcessorFigures>> {
-    let asker = directory.replies().asker(PROCESSOR_PATIENCE).ok()?;
+    let asker = directory.replies().asker(PROCESSOR_TIMEOUT).ok()?;
     actor.try_send(Report(asker.to())).ok()?;
     Some(asker)
 }
