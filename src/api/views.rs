@@ -121,7 +121,7 @@ impl Views {
     }
 
     /// The same, with another time-out than [`TIMEOUT`].
-    pub fn with_patience(self, timeout: Duration) -> Views {
+    pub fn with_timeout(self, timeout: Duration) -> Views {
         Views { timeout, ..self }
     }
 

@@ -199,7 +199,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let [silent, awake] = [0, 1].map(|shard| rows.iter().find(|row| shard_of(row) == shard).unwrap().id.clone());
 
     let go_on = hang(&gate.directory().shards()[0]);
-    let views = patiently().with_patience(Duration::from_millis(50));
+    let views = patiently().with_timeout(Duration::from_millis(50));
     let get = |path: &str| web::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
     let id = silent.trim_start_matches("ses_");

@@ -72,7 +72,7 @@ fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     std::fs::copy(place.path().join("demo/data/format.json"), data.join("format.json")).unwrap();
     let mut console = Console::listen(Listening::on(([127, 0, 0, 1], 0).into(), None), Box::new(String::new)).unwrap();
     let views = Views::running(demo.gate.directory().clone(), demo.gate.archive().cloned());
-    console.show(Arc::new(views.with_patience(Duration::from_millis(100))), Vec::new(), Some(&data)).unwrap();
+    console.show(Arc::new(views.with_timeout(Duration::from_millis(100))), Vec::new(), Some(&data)).unwrap();
     for arguments in [&["session", "ls"][..], &["session", "show", "last"], &["charger", "ls"], &["account", "ls"]] {
         let (code, error) = verb(&data, arguments);
         assert!(code == 5 && error.contains("1 of 2 shards did not answer in time"), "{arguments:?}: {code} {error}");
