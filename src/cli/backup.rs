@@ -58,7 +58,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 None => backup::create(&data, &to).map_err(|failure| error(&failure))?,
                 Some(gate) => {
                     let to = std::path::absolute(&to).map_err(|error| CliError::file(&to, &error))?;
-                    let mut taken = gate.post_patiently("backup", &BackUp { to }, BACKUP_TIMEOUT)?;
+                    let mut taken = gate.post_within("backup", &BackUp { to }, BACKUP_TIMEOUT)?;
                     if let Some(members) = taken.as_object_mut() {
                         members.remove("schema");
                     }

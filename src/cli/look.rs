@@ -226,7 +226,7 @@ impl Source {
 
     /// An order; only a running gate carries it out.
     pub fn post<T: serde::Serialize>(&self, path: &str, body: &T) -> Result<Value, CliError> {
-        self.post_patiently(path, body, TIMEOUT)
+        self.post_within(path, body, TIMEOUT)
     }
 
     /// Matches a settlement file without booking it. A data directory without a running gate suffices.
@@ -239,12 +239,7 @@ impl Source {
     }
 
     /// An order that may take so long.
-    pub fn post_patiently<T: serde::Serialize>(
-        &self,
-        path: &str,
-        body: &T,
-        timeout: Duration,
-    ) -> Result<Value, CliError> {
+    pub fn post_within<T: serde::Serialize>(&self, path: &str, body: &T, timeout: Duration) -> Result<Value, CliError> {
         let Source::Running(place) = self else {
             let error = CliError::new(Exit::Unreachable, "no gate is running: nothing can be ordered");
             return Err(error.help("start it with `wattstile serve`"));
