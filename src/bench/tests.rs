@@ -193,13 +193,13 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let mut in_process =
         InProcessLoad::new(&gate, InProcessSettings::one_each(60), Arc::new(SystemClock::new())).unwrap();
     in_process.open(&gate, TIMEOUT).unwrap();
-    let patiently = || Views::running(gate.directory().clone(), gate.archive().cloned());
-    let rows = patiently().sessions(&Filter::default(), &Page::first(60)).unwrap().items;
+    let views_with_default_timeout = || Views::running(gate.directory().clone(), gate.archive().cloned());
+    let rows = views_with_default_timeout().sessions(&Filter::default(), &Page::first(60)).unwrap().items;
     let shard_of = |row: &SessionRow| Shard::of(row.id.parse::<SessionId>().unwrap().partition(), 2);
     let [silent, awake] = [0, 1].map(|shard| rows.iter().find(|row| shard_of(row) == shard).unwrap().id.clone());
 
     let go_on = hang(&gate.directory().shards()[0]);
-    let views = patiently().with_timeout(Duration::from_millis(50));
+    let views = views_with_default_timeout().with_timeout(Duration::from_millis(50));
     let get = |path: &str| web::get(&views, &Request { path: path.to_owned(), ..Request::default() });
     let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
     let id = silent.trim_start_matches("ses_");
@@ -237,7 +237,10 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     assert_eq!(get(&format!("sessions/{never}")).map(|_| ()).unwrap_err().status, 404);
 
     drop(go_on);
-    assert!(web::get(&patiently(), &Request { path: format!("sessions/{silent}"), ..Request::default() }).is_ok());
+    assert!(
+        web::get(&views_with_default_timeout(), &Request { path: format!("sessions/{silent}"), ..Request::default() })
+            .is_ok()
+    );
     gate.stop();
 }
 

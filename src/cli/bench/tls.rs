@@ -32,7 +32,7 @@ struct Job {
     sessions: u32,
     rate: Option<u32>,
     duration_ms: u64,
-    patience_ms: u64,
+    timeout_ms: u64,
     window: u32,
     storm: bool,
 }
@@ -167,7 +167,7 @@ fn job(args: &Args, rate: Option<u32>, gate: &mut OwnGate) -> Result<Job, CliErr
         sessions: args.sessions,
         rate,
         duration_ms: ms(args.duration),
-        patience_ms: ms(args.timeout),
+        timeout_ms: ms(args.timeout),
         window: args.window,
         storm: args.storm,
     })
@@ -189,7 +189,7 @@ pub(super) fn generate() -> Result<Exit, CliError> {
         sessions: job.sessions,
         rate: job.rate,
         duration: Duration::from_millis(job.duration_ms),
-        timeout: Duration::from_millis(job.patience_ms),
+        timeout: Duration::from_millis(job.timeout_ms),
         window: job.window,
     };
     let runtime =
