@@ -125,7 +125,8 @@ pub fn drain_processor(views: &Views, id: &ProcessorId, wish: &Draining) -> Resu
 /// # Errors
 /// A processor that never connected, or one whose mailbox is full.
 pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<Value, Refused> {
-    let actors = running(views)?.processors();
+    let directory = running(views)?;
+    let actors = directory.processors();
     let actor = actors.get(id).ok_or_else(|| Refused::not_found(format!("processor {id} has never connected")))?;
     // A probe is waited for as long as the processor's actor waits for it, and a little longer.
     let asker = directory.replies().asker(TIMEOUT.saturating_mul(2)).map_err(|_| Refused::busy())?;

@@ -562,7 +562,7 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         assert!(in_memory.flip_bit(session(0), 60 * 8 + 2));
         for archive in [&in_memory, &on_disk] {
-            let Err(Failure::Damaged(damage)) = archive.get(session(0)) else { panic!("nobody saw it") };
+            let Err(Failure::Damaged(damage)) = archive.get(session(0)) else { panic!("the damage was not detected") };
             assert!(matches!(damage.place, DamageLocation::Archive { offset: 0, .. }), "{damage}");
             assert!(matches!(archive.verify(), Err(Failure::Damaged(_))));
             assert_eq!(archive.get(session(1)).unwrap().unwrap().archive_record, archive_record(1));

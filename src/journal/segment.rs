@@ -192,8 +192,8 @@ impl Open {
         if self.dirty {
             self.file.sync_data().map_err(Failure::io("syncing", &self.path))?;
             self.synced = self.length;
-            let (nobody, never) = (SessionId::from_u128(0), Timestamp::from_unix_ms(0));
-            encode(&mut self.buffer, nobody, never, &[], self.synced, FLAG_SYNCED);
+            let (no_session, never) = (SessionId::from_u128(0), Timestamp::from_unix_ms(0));
+            encode(&mut self.buffer, no_session, never, &[], self.synced, FLAG_SYNCED);
             let written = self.file.write_all_at(&self.buffer, self.length);
             written.map_err(Failure::io("writing", &self.path))?;
             self.length += self.buffer.len() as u64;

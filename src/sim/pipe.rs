@@ -147,7 +147,7 @@ mod tests {
             match pipe.turn(Instant::now() + Duration::from_secs(60)).await.unwrap() {
                 Turn::Bytes(bytes) => heard.extend_from_slice(bytes),
                 Turn::Sent => sent = true,
-                Turn::Time => panic!("nobody waits here"),
+                Turn::Time => panic!("no deadline is reached here"),
             }
         }
         assert_eq!(heard, b"and an answer");

@@ -372,7 +372,7 @@ mod tests {
         let hash = pinned.hash();
         drop((pinned, book));
         let (last, _) = next.reload([("a.json", text("A", "0.6", ""))], rules).unwrap();
-        assert!(last.by_hash(&hash).is_none(), "nobody holds it any more");
+        assert!(last.by_hash(&hash).is_none(), "no session holds it any more");
     }
 
     #[test]

@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn an_unknown_attacker_is_named_with_those_that_there_are() {
-        let line = Line::try_parse_from(["attack", "--only", "nobody"]).unwrap();
+        let line = Line::try_parse_from(["attack", "--only", "no-such"]).unwrap();
         let error = run(line.args, &Output::new(false, true, crate::cli::output::Color::Never)).unwrap_err();
         assert_eq!(error.exit, Exit::Usage);
         assert!(error.help.unwrap().contains("hello-flood"));

@@ -89,7 +89,7 @@ fn a_card_number_is_refused_at_the_door_in_every_disguise() {
         Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
     );
     assert!(is_sealed(&sealed.token));
-    assert!(scene.shard.node_config().refuses(&sealed).is_some(), "nobody outside seals");
+    assert!(scene.shard.node_config().refuses(&sealed).is_some(), "a sealed token from outside is refused");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn after_a_soft_no_half_as_much_more_is_asked_for_once_and_after_a_pause() {
     while !stopped(&heard) {
         sequence += 1;
         scene.reading(1, sequence, i64::from(sequence) * 200);
-        assert!(scene.operations.is_empty(), "nobody is asked a third time");
+        assert!(scene.operations.is_empty(), "no third authorization is requested");
         heard = scene.heard();
     }
     scene.stop(1, sequence + 1, i64::from(sequence) * 200 + 100);

@@ -271,7 +271,7 @@ fn a_session_is_not_forgotten_while_its_money_is_under_way() {
     scene.approve(&authorize);
     let void = scene.asked();
     assert!(matches!(void.request, Request::Void { .. }), "{void:?}");
-    assert!(live(&scene), "somebody has to ask again");
+    assert!(live(&scene), "the operation must be requested again");
     scene.pass(60);
     assert_eq!(scene.asked().id, void.id);
     scene.approve(&void);

@@ -51,8 +51,8 @@ fn a_refund_finds_an_archived_session_and_the_same_total_twice_gives_back_once()
     let dollars = MoneyOrder::RefundTo(Amount::new(4, "USD".parse().unwrap()));
     let refused = order(&mut scene, id, dollars);
     assert!(matches!(refused, Ordered::MoneyRefused(Rejection::CurrencyDiffers { .. })), "{refused:?}");
-    let nobody = SessionId::new(scene.now.wall, PartitionId(1), 7);
-    assert!(matches!(order(&mut scene, nobody, to(1)), Ordered::NoSession));
+    let unknown = SessionId::new(scene.now.wall, PartitionId(1), 7);
+    assert!(matches!(order(&mut scene, unknown, to(1)), Ordered::NoSession));
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn a_processors_word_is_acknowledged_when_what_follows_from_it_is_durable_and_no
         },
     };
     scene.shard.take(Input::Answer(acme(), Box::new(answer.clone())), scene.now).unwrap();
-    assert!(scene.shard.release().is_none(), "decided, and not durable: nobody is told");
+    assert!(scene.shard.release().is_none(), "decided and not durable: nothing is sent");
     let batch = scene.shard.take_batch().expect("its facts");
-    assert!(scene.shard.release().is_none(), "on its way to the disk: nobody is told");
+    assert!(scene.shard.release().is_none(), "being written: nothing is sent");
 
     // The process crashes here: the processor got no acknowledgement, repeats the message, and it counts once.
     drop(batch);

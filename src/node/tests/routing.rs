@@ -56,7 +56,7 @@ fn what_never_left_the_gate_is_asked_of_another_processor() {
     scene.approve(&second);
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StartAccepted { .. }]));
     scene.stop(1, 1, 300);
-    assert_eq!(scene.asked().processor, other(), "everything else belongs to whoever has the hold");
+    assert_eq!(scene.asked().processor, other(), "later operations go to the processor that has the hold");
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_soft_no_is_asked_elsewhere_once_and_a_hard_one_never() {
     let second = scene.asked();
     assert_eq!(second.processor, other());
     scene.decline(&second, DeclineClass::Soft);
-    assert!(scene.operations.is_empty(), "two were asked; nobody a third time");
+    assert!(scene.operations.is_empty(), "two processors were asked, and no third one");
     assert_eq!(code(&scene.heard()), Code::CredentialDeclined);
 
     scene.start(2, CredentialKind::CardToken, "tok_stolen");
@@ -253,8 +253,8 @@ fn an_operators_drain_outlives_the_process_and_a_snapshot() {
         scene.take(Input::Declared(processor, Box::new(capabilities())));
     }
     scene.take(Input::DrainProcessor(acme(), true, OPERATOR));
-    let nobody = ProcessorId::new("nobody").unwrap();
-    scene.take(Input::DrainProcessor(nobody, true, OPERATOR));
+    let unknown = ProcessorId::new("unknown").unwrap();
+    scene.take(Input::DrainProcessor(unknown, true, OPERATOR));
     assert!(matches!(scene.ordered.as_slice(), [Ordered::Noted, Ordered::Declined(_)]));
     let drained = |scene: &Scene| scene.shard.node_config().routing.routes().registry.drained.contains(&acme());
     assert!(drained(&scene));

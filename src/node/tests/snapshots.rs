@@ -254,7 +254,7 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     scene.approve(&capture);
     assert!(scene.shard.session(capture.id.session()).is_none(), "it is put away");
     snap(&mut scene);
-    assert_eq!(pinned(&scene), 0, "nobody has it");
+    assert_eq!(pinned(&scene), 0, "no session pins it");
     // A repeated message of its processor makes the session live again, and pins its tariff.
     scene.callbacks.clear();
     scene.next_callback = callback;

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(super) const ATTACKER: Attacker = Attacker {
     name: "evil-answers",
     findings: "held well",
-    does: "answers with other currencies, larger amounts, amounts below zero, other holds, for operations of nobody, and \
+    does: "answers with other currencies, larger amounts, amounts below zero, other holds, for unknown operations, and \
            with the contrary of what it said before",
     expects: "each is refused (501 to 507) and changes nothing; the right answers beside them count",
     pause: Duration::from_secs(2),
@@ -47,7 +47,7 @@ fn evil(field: &Field, line: &mut ProcessorLine, operation: &Operation) -> Vec<S
         said(approved(line, operation, more), "more than was asked for", &[504][..]),
         said(approved(line, operation, below), "an amount below zero", &[504, 107][..]),
         said(approved(line, &other_hold, amount), "another hold", &[503][..]),
-        said(approved(line, &unknown, amount), "an operation of nobody", &[501][..]),
+        said(approved(line, &unknown, amount), "an unknown operation", &[501][..]),
     ];
     all.extend(well(line, operation));
     let decline = Decline { class: DeclineClass::Hard, code: "14".into(), retry_after: None };

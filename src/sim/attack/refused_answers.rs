@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) const ATTACKER: Attacker = Attacker {
     name: "refused-answers",
     findings: "S15",
-    does: "2,000 answers a round to operations that nobody asked for",
+    does: "2,000 answers a round to operations that were never requested",
     expects: "each is refused (501), and the log does not grow with them",
     pause: Duration::from_secs(4),
     currency: 985,

@@ -44,7 +44,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
                 answered = true;
             }
             Heard::Message(ToProcessor::Nack { callback, code, .. }) if callback == report.callback => {
-                judge(&field, "report of nobody's hold", &Heard::Message(Some(code)), &[501, 508]);
+                judge(&field, "report of an unknown hold", &Heard::Message(Some(code)), &[501, 508]);
                 break;
             }
             Heard::Message(_) => {}

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub(super) const ATTACKER: Attacker = Attacker {
     name: "settlement-lies",
     findings: "S11, S13",
-    does: "a chargeback of -1,000,000.00 without a dispute, lines for operations of nobody, amounts at the ends of their \
+    does: "a chargeback of -1,000,000.00 without a dispute, lines for unknown operations, amounts at the ends of their \
            range, a trailer that does not fit",
     expects: "batches that do not add up are refused (509); the others end booked, and their lines are told as extra",
     pause: Duration::from_secs(25),
@@ -29,7 +29,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let unknown = Some(OpId::from_u128(u128::from(field.rng.bits()) << 64 | 0x0001_0002));
     let line = |operation, kind, gross, fee, net| SettlementLine { operation, kind, gross, fee, net };
     let negative = [line(None, SettlementKind::Chargeback, A_MILLION, 0, A_MILLION)];
-    let of_nobody = [
+    let of_unknown = [
         line(unknown, SettlementKind::Capture, 109, -1, 108),
         line(unknown, SettlementKind::Refund, -109, 0, -109),
         line(unknown, SettlementKind::ChargebackReversal, 77, 0, 77),
@@ -41,7 +41,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let (booked, either): (&'static [u16], &'static [u16]) = (&[0], &[0, 107, 509]);
     let batches: [(&'static str, &[SettlementLine], &'static [u16]); 5] = [
         ("a chargeback without a dispute", &negative, booked),
-        ("lines of nobody", &of_nobody, booked),
+        ("lines of unknown operations", &of_unknown, booked),
         ("a line that does not add up", &wrong_sums, either),
         ("the largest amount", &extreme, either),
         ("the smallest amount", &smallest, either),
@@ -55,7 +55,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         }
     }
     let batch = u128::from(field.rng.bits());
-    let FromProcessor::Settlement(mut part) = whole(&mut processor, &field, batch, &of_nobody) else { return Ok(()) };
+    let FromProcessor::Settlement(mut part) = whole(&mut processor, &field, batch, &of_unknown) else { return Ok(()) };
     if let Some(trailer) = &mut part.trailer {
         trailer.net = trailer.net.saturating_add(1);
     }

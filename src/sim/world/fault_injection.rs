@@ -154,7 +154,7 @@ impl World {
                     .get(&session)
                     .is_some_and(|whole| *whole == crc32fast::hash(&found.archive_record));
                 if !again {
-                    self.checker.violated(|| format!("{session} changed in the archive, and nobody saw it"));
+                    self.checker.violated(|| format!("{session} changed in the archive, and it was not detected"));
                 }
                 false
             }

@@ -158,7 +158,7 @@ fn a_changed_bit_is_seen(listed: &[Issued], rng: &mut Rng) -> Option<String> {
     for (what, change) in changes {
         change(&mut changed[at]);
         if verify_series(&changed).is_ok() {
-            return Some(format!("{what} can be changed in {} and nobody sees it", honest.number));
+            return Some(format!("{what} can be changed in {} without being detected", honest.number));
         }
         changed[at] = honest.clone();
     }

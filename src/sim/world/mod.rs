@@ -118,7 +118,7 @@ impl World {
             let bit = usize::try_from(self.rng.below(bytes as u64 * 8)).unwrap_or(0);
             let copy = self.disk.copy();
             if copy.flip_bit(number, bit) && Process::start(&self.durable, copy.store(), u32::MAX, self.now()).is_ok() {
-                self.checker.violated(|| format!("bit {bit} of block {number} changed, and nobody saw it"));
+                self.checker.violated(|| format!("bit {bit} of block {number} changed, and it was not detected"));
             }
         }
     }

@@ -689,7 +689,7 @@ impl Ports for Shards<'_> {
     fn durable(&mut self, _: u64, _: Duration) {}
 }
 
-/// Nobody waits for the end of a round here.
+/// A simulated process does not wait for the end of a snapshot cycle.
 impl Doing for OutputDispatcher {
     type Waiting = ();
 

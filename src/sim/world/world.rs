@@ -410,7 +410,7 @@ impl World {
                 self.counts.starts += 1;
                 if let Some(partition) = rotten.filter(|_| process.damaged.is_empty()) {
                     self.checker
-                        .violated(|| format!("the snapshot of partition {partition} changed, and nobody saw it"));
+                        .violated(|| format!("the snapshot of partition {partition} changed, and it was not detected"));
                 }
                 if let Some(before) = self.last.take() {
                     self.counts.replays += 1;

@@ -69,7 +69,7 @@ impl Gate {
 fn refusals(edge: &Edge, count: usize) -> Vec<RecentRefusal> {
     let deadline = Instant::now() + TIMEOUT;
     while edge.recent_refusals().len() < count {
-        assert!(Instant::now() < deadline, "nobody was refused");
+        assert!(Instant::now() < deadline, "no peer was refused");
         std::thread::sleep(Duration::from_millis(1));
     }
     let refusals = edge.recent_refusals();
