@@ -4,7 +4,7 @@
 //! priced whole, by what is active at its beginning, and only the dimensions that it states are billed.
 
 use super::fields::{Fields, Reader, scaled};
-use super::finding::{Finding, Position, Severity};
+use super::finding::{Finding, FindingKind, Position, Severity};
 use super::json::{self, Node, Value};
 use super::model::{Dimension, Tariff, TariffError, TariffFault};
 use super::names::{CDR_FIELDS, CDR_OTHER_FIELDS, DIMENSION_FIELDS, PERIOD_FIELDS};
@@ -441,7 +441,7 @@ fn credit(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<bool, Tariff
         (true, None) => {
             let message = "it takes back a CDR, and credit_reference_id does not say which".to_owned();
             let (path, span) = (root.path_of("credit"), root.span_of("credit"));
-            reader.say(Severity::Warning, "credit_reference_missing", &path, span, message, None);
+            reader.report(FindingKind::warning("credit_reference_missing"), (&path, span), message, None);
         }
         (false, Some(id)) => {
             let reason = TariffFault::Contradiction(format!(
@@ -461,7 +461,7 @@ fn credit(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<bool, Tariff
 fn lenient_credit(reader: &mut Reader<'_>, root: &Fields<'_, '_>, read_as: bool) -> bool {
     let message = format!("a text stands where OCPI has true or false; {read_as} was read");
     let (path, span) = (root.path_of("credit"), root.span_of("credit"));
-    reader.say(Severity::Warning, "invalid_type", &path, span, message, None);
+    reader.report(FindingKind::warning("invalid_type"), (&path, span), message, None);
     read_as
 }
 
@@ -471,7 +471,7 @@ fn currency(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<Str
     if code.trim().parse::<Currency>().is_err() {
         let message = format!("`{code}` is no currency of ISO 4217");
         let (path, span) = (root.path_of("currency"), root.span_of("currency"));
-        reader.say(Severity::Warning, "unknown_currency", &path, span, message, None);
+        reader.report(FindingKind::warning("unknown_currency"), (&path, span), message, None);
     }
     Ok(Some(code))
 }
@@ -496,7 +496,12 @@ fn period(
     if dimensions.is_empty() {
         let message = "the period states nothing: nothing is billed for it".to_owned();
         let span = fields.span_of("dimensions");
-        reader.say(Severity::Warning, "period_states_nothing", &fields.path_of("dimensions"), span, message, None);
+        reader.report(
+            FindingKind::warning("period_states_nothing"),
+            (&fields.path_of("dimensions"), span),
+            message,
+            None,
+        );
     }
     for (index, node) in dimensions.iter().enumerate() {
         let stated = dimension(reader, &format!("{path}.dimensions[{index}]"), node, &mut period);
@@ -546,13 +551,13 @@ fn dimension(reader: &mut Reader<'_>, path: &str, node: &Node<'_>, period: &mut 
     } else if kind == "ENERGY" && value < 0 {
         let message = format!("{volume} kWh are less than nothing: their price is taken off");
         let (path, span) = (dimension.path_of("volume"), dimension.span_of("volume"));
-        reader.say(Severity::Warning, "negative_energy", &path, span, message, None);
+        reader.report(FindingKind::warning("negative_energy"), (&path, span), message, None);
     }
     let sum = match *slot {
         None => Some(value),
         Some(earlier) => {
             let message = format!("{kind} is stated before in this period; the volumes are taken together");
-            reader.say(Severity::Warning, "dimension_twice", path, node.span.clone(), message, None);
+            reader.report(FindingKind::warning("dimension_twice"), (path, node.span.clone()), message, None);
             fold(earlier, value)
         }
     };
@@ -568,7 +573,7 @@ fn unpriced(reader: &mut Reader<'_>, dimension: &Fields<'_, '_>, kind: &str) -> 
     let (path, span) = (dimension.path_of("type"), dimension.span_of("type"));
     if UNPRICED.contains(&kind) {
         let message = format!("`{kind}` has no price and is passed over");
-        reader.say(Severity::Note, "invalid_value", &path, span, message, None);
+        reader.report(FindingKind::note("invalid_value"), (&path, span), message, None);
         return Ok(());
     }
     if super::names::nearest(kind, &PRICED).is_some() {
@@ -576,7 +581,7 @@ fn unpriced(reader: &mut Reader<'_>, dimension: &Fields<'_, '_>, kind: &str) -> 
         return Err(reader.value(dimension, "type", kind, expected));
     }
     let message = format!("`{kind}` is no dimension of OCPI and is passed over: nothing is billed for it");
-    reader.say(Severity::Warning, "invalid_value", &path, span, message, None);
+    reader.report(FindingKind::warning("invalid_value"), (&path, span), message, None);
     Ok(())
 }
 
@@ -602,7 +607,7 @@ fn zone(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Option<TimeZon
                 let name = zone.iana_name().unwrap_or("UTC").to_owned();
                 let message = format!("`{country}` has several time zones; {name} is used");
                 let (path, span) = (location.path_of("country"), location.span_of("country"));
-                reader.say(Severity::Warning, "time_zone_guessed", &path, span, message, None);
+                reader.report(FindingKind::warning("time_zone_guessed"), (&path, span), message, None);
             }
             return Ok(Some(zone));
         }

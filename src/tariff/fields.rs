@@ -1,6 +1,6 @@
 //! Reading fields out of JSON objects with findings instead of failures wherever a price is not at stake.
 
-use super::finding::{Finding, Position, Severity};
+use super::finding::{Finding, FindingKind, Position, Severity};
 use super::json::{Document, Member, Node, Value};
 use super::model::{TariffError, TariffFault};
 use super::names::{self, Meant};
@@ -10,6 +10,9 @@ use crate::units::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
 use std::collections::HashMap;
 use std::ops::Range;
+
+/// Decimals that OCPI numbers have (types, `number`).
+const NUMBER_DECIMALS: u32 = 4;
 
 /// Text being read, and what was found so far.
 pub(super) struct Reader<'t> {
@@ -124,12 +127,11 @@ impl<'t> Reader<'t> {
         }
     }
 
-    pub(super) fn say(
+    /// Adds a finding at a field.
+    pub(super) fn report(
         &mut self,
-        severity: Severity,
-        code: &'static str,
-        path: &str,
-        span: Range<usize>,
+        FindingKind { severity, code }: FindingKind,
+        (path, span): (impl AsRef<str>, Range<usize>),
         message: String,
         help: Option<&str>,
     ) {
@@ -139,7 +141,7 @@ impl<'t> Reader<'t> {
         }
         let position = Position::of(self.text, span.start);
         let help = help.map(str::to_owned);
-        self.findings.push(Finding { severity, code, path: path.to_owned(), span, position, message, help });
+        self.findings.push(Finding { severity, code, path: path.as_ref().to_owned(), span, position, message, help });
     }
 
     pub(super) fn fault(&self, path: &str, span: Range<usize>, reason: TariffFault) -> TariffError {
@@ -174,7 +176,7 @@ impl<'t> Reader<'t> {
     pub(super) fn comments(&mut self, document: &Document<'_>) {
         if let Some(span) = document.first_comment.clone() {
             let message = "JSON has no comments; they are skipped".to_owned();
-            self.say(Severity::Note, "comment", "$", span, message, None);
+            self.report(FindingKind::note("comment"), ("$", span), message, None);
         }
     }
 
@@ -213,7 +215,7 @@ impl<'t> Reader<'t> {
             Meant::Plain(meant) => {
                 let message = format!("`{name}` is not a field of OCPI and has no effect");
                 let help = format!("did you mean `{meant}`?");
-                return self.say(Severity::Warning, "misspelled_field", path, span, message, Some(&help));
+                return self.report(FindingKind::warning("misspelled_field"), (path, span), message, Some(&help));
             }
             Meant::Own | Meant::Unknown => None,
         };
@@ -224,7 +226,7 @@ impl<'t> Reader<'t> {
             }
             None => {
                 let message = format!("`{name}` is not a field of OCPI and has no effect");
-                self.say(Severity::Warning, "unknown_field", path, span, message, None);
+                self.report(FindingKind::warning("unknown_field"), (path, span), message, None);
             }
         }
     }
@@ -247,20 +249,30 @@ impl<'t> Reader<'t> {
     pub(super) fn missing(&mut self, fields: &Fields<'_, '_>, name: &'static str) {
         let span = fields.span.start..fields.span.start + usize::from(!fields.span.is_empty());
         let message = format!("the field `{name}` is missing");
-        self.say(Severity::Note, "missing_field", &fields.path, span, message, None);
+        self.report(FindingKind::note("missing_field"), (&fields.path, span), message, None);
     }
 
     pub(super) fn upper(&mut self, fields: &Fields<'_, '_>, name: &str, text: &str) {
         if text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             let message = format!("`{text}` is written in capital letters in OCPI");
-            self.say(Severity::Note, "incorrect_case", &fields.path_of(name), fields.span_of(name), message, None);
+            self.report(
+                FindingKind::note("incorrect_case"),
+                (&fields.path_of(name), fields.span_of(name)),
+                message,
+                None,
+            );
         }
     }
 
     pub(super) fn length(&mut self, fields: &Fields<'_, '_>, name: &str, text: &str, max: usize) {
         if text.chars().count() > max {
             let message = format!("`{text}` has more than {max} characters");
-            self.say(Severity::Note, "string_too_long", &fields.path_of(name), fields.span_of(name), message, None);
+            self.report(
+                FindingKind::note("string_too_long"),
+                (&fields.path_of(name), fields.span_of(name)),
+                message,
+                None,
+            );
         }
     }
 
@@ -282,7 +294,12 @@ impl<'t> Reader<'t> {
             Some(Value::Text(text)) => Ok(Some(text.to_string())),
             Some(Value::Number(number)) => {
                 let message = "a number stands where OCPI has a string".to_owned();
-                self.say(Severity::Note, "invalid_type", &fields.path_of(name), fields.span_of(name), message, None);
+                self.report(
+                    FindingKind::note("invalid_type"),
+                    (&fields.path_of(name), fields.span_of(name)),
+                    message,
+                    None,
+                );
                 Ok(Some((*number).to_owned()))
             }
             Some(other) => Err(self.wrong_type(fields, name, "a string", other)),
@@ -296,7 +313,12 @@ impl<'t> Reader<'t> {
             Some(Value::Number(text)) => (*text, "a number that can be kept: it has more than 28 digits"),
             Some(Value::Text(text)) => {
                 let message = "a number is written as a string".to_owned();
-                self.say(Severity::Note, "number_as_text", &fields.path_of(name), fields.span_of(name), message, None);
+                self.report(
+                    FindingKind::note("number_as_text"),
+                    (&fields.path_of(name), fields.span_of(name)),
+                    message,
+                    None,
+                );
                 (text.trim(), "a number (of at most 28 digits, with a decimal point)")
             }
             Some(other) => return Err(self.wrong_type(fields, name, "a number", other)),
@@ -315,29 +337,31 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// `number × 10^scale` as a whole number, rounded half-even where it is finer, with a finding beyond `usual` decimals.
+    /// `number × 10^scale` as a whole number, rounded half-even where it is finer, with a finding beyond [`NUMBER_DECIMALS`].
     pub(super) fn scaled(
         &mut self,
         fields: &Fields<'_, '_>,
         name: &str,
         number: Decimal,
         scale: u32,
-        usual: u32,
     ) -> Result<i64, TariffError> {
         let decimals = number.normalize().scale();
         if decimals > scale {
             let message = format!("{number} is rounded to {scale} decimals");
-            self.say(
-                Severity::Warning,
-                "excessive_precision",
-                &fields.path_of(name),
-                fields.span_of(name),
+            self.report(
+                FindingKind::warning("excessive_precision"),
+                (&fields.path_of(name), fields.span_of(name)),
                 message,
                 None,
             );
-        } else if decimals > usual {
-            let message = format!("{number} has more than {usual} decimals");
-            self.say(Severity::Note, "excessive_precision", &fields.path_of(name), fields.span_of(name), message, None);
+        } else if decimals > NUMBER_DECIMALS {
+            let message = format!("{number} has more than {NUMBER_DECIMALS} decimals");
+            self.report(
+                FindingKind::note("excessive_precision"),
+                (&fields.path_of(name), fields.span_of(name)),
+                message,
+                None,
+            );
         }
         match scaled(number, scale) {
             Some(whole) => Ok(whole),

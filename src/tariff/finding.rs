@@ -36,6 +36,29 @@ impl fmt::Display for Position {
     }
 }
 
+/// What kind of finding it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FindingKind {
+    /// Its severity.
+    pub severity: Severity,
+    /// A stable name; the manual lists them.
+    pub code: &'static str,
+}
+
+impl FindingKind {
+    pub const fn note(code: &'static str) -> FindingKind {
+        FindingKind { severity: Severity::Note, code }
+    }
+
+    pub const fn warning(code: &'static str) -> FindingKind {
+        FindingKind { severity: Severity::Warning, code }
+    }
+
+    pub const fn error(code: &'static str) -> FindingKind {
+        FindingKind { severity: Severity::Error, code }
+    }
+}
+
 /// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {

@@ -3,7 +3,7 @@
 //! Shadowed elements, gaps and overlaps are found by trying: the tariff is priced at every combination of the moments
 //! at which its restrictions can change, by the function that rates live sessions.
 
-use super::finding::{Finding, Position, Severity};
+use super::finding::{Finding, FindingKind, Position, Severity};
 use super::model::{Component, Dimension, MS_PER_DAY, Parsed, Restrictions, Tariff, TaxIncluded};
 use super::select::{self, Flow, Local, Moment, NONE, Phase};
 use crate::units::Power;
@@ -43,12 +43,10 @@ struct Linter<'a> {
 }
 
 impl Linter<'_> {
-    fn say(
+    fn report(
         &mut self,
-        severity: Severity,
-        code: &'static str,
-        path: String,
-        span: std::ops::Range<usize>,
+        FindingKind { severity, code }: FindingKind,
+        (path, span): (String, std::ops::Range<usize>),
         message: impl Into<String>,
         help: &str,
     ) {
@@ -57,19 +55,19 @@ impl Linter<'_> {
         self.findings.push(Finding { severity, code, path, span, position, message: message.into(), help });
     }
 
-    fn at_component(&mut self, severity: Severity, code: &'static str, index: usize, message: String, help: &str) {
+    fn at_component(&mut self, kind: FindingKind, index: usize, message: String, help: &str) {
         let component = &self.tariff.components[index];
         let span = component.span.clone();
-        self.say(severity, code, path_of(component), span, message, help);
+        self.report(kind, (path_of(component), span), message, help);
     }
 
-    fn at_element(&mut self, severity: Severity, code: &'static str, index: usize, message: String, help: &str) {
+    fn at_element(&mut self, kind: FindingKind, index: usize, message: String, help: &str) {
         let span = self.tariff.elements[index].span.clone();
-        self.say(severity, code, format!("$.elements[{index}]"), span, message, help);
+        self.report(kind, (format!("$.elements[{index}]"), span), message, help);
     }
 
-    fn at_root(&mut self, severity: Severity, code: &'static str, message: String, help: &str) {
-        self.say(severity, code, "$".to_owned(), 0..1.min(self.tariff.source().len()), message, help);
+    fn at_root(&mut self, kind: FindingKind, message: String, help: &str) {
+        self.report(kind, ("$".to_owned(), 0..1.min(self.tariff.source().len())), message, help);
     }
 
     /// Each element and component for itself.
@@ -79,8 +77,7 @@ impl Linter<'_> {
             let restrictions = &element.restrictions;
             if let Some(why) = impossible(restrictions) {
                 self.at_element(
-                    Severity::Warning,
-                    "never_applies",
+                    FindingKind::warning("never_applies"),
                     index,
                     why,
                     "remove the restriction, or the element",
@@ -89,19 +86,19 @@ impl Linter<'_> {
             if let (Some(start), Some(end)) = (restrictions.start_minute, restrictions.end_minute) {
                 if start == end {
                     let message = "start_time and end_time are the same; it is read as the whole day".to_owned();
-                    self.at_element(Severity::Warning, "whole_day", index, message, "leave both out");
+                    self.at_element(FindingKind::warning("whole_day"), index, message, "leave both out");
                 } else if start > end && restrictions.by_day() {
                     let message = "the window passes midnight, and the days are those of each moment: after midnight \
                                    the next day counts"
                         .to_owned();
-                    self.at_element(Severity::Note, "window_over_midnight", index, message, "write two elements");
+                    self.at_element(FindingKind::note("window_over_midnight"), index, message, "write two elements");
                 }
             }
             self.units(index, restrictions);
             if restrictions.min_current.is_some() || restrictions.max_current.is_some() {
                 let message =
                     "it depends on current, which not every charger reports; unknown current excludes nothing";
-                self.at_element(Severity::Note, "depends_on_current", index, message.to_owned(), "");
+                self.at_element(FindingKind::note("depends_on_current"), index, message.to_owned(), "");
             }
         }
         for (index, component) in tariff.components.iter().enumerate() {
@@ -112,7 +109,7 @@ impl Linter<'_> {
     /// Figures in a unit that OCPI does not mean.
     fn units(&mut self, index: usize, restrictions: &Restrictions) {
         for (meant, message) in units::of_restrictions(restrictions) {
-            self.at_element(Severity::Warning, "unit", index, message, meant);
+            self.at_element(FindingKind::warning("unit"), index, message, meant);
         }
         let outside = |day: Option<i32>, at: Option<crate::units::Timestamp>, before: bool| match (day, at) {
             (Some(day), Some(at)) => {
@@ -126,8 +123,7 @@ impl Linter<'_> {
         {
             let message = "its dates are outside of the time in which the tariff is valid".to_owned();
             self.at_element(
-                Severity::Warning,
-                "never_applies",
+                FindingKind::warning("never_applies"),
                 index,
                 message,
                 "look at start_date_time and end_date_time",
@@ -140,14 +136,14 @@ impl Linter<'_> {
         let reserved = element.restrictions.reservation.is_some();
         if reserved && !matches!(component.dimension, Dimension::Flat | Dimension::Time) {
             let message = format!("a reservation has no {}; it is never charged", component.dimension);
-            self.at_component(Severity::Warning, "reservation_dimension", index, message, "use FLAT or TIME");
+            self.at_component(FindingKind::warning("reservation_dimension"), index, message, "use FLAT or TIME");
         }
         if component.price_nano < 0 {
             let message = format!("the price is negative ({})", component.price());
-            self.at_component(Severity::Warning, "negative_price", index, message, "");
+            self.at_component(FindingKind::warning("negative_price"), index, message, "");
         }
         for (code, message, help) in units::of_component(self.tariff, component) {
-            self.at_component(Severity::Warning, code, index, message, help);
+            self.at_component(FindingKind::warning(code), index, message, help);
         }
         let large = match component.dimension {
             Dimension::Energy => component.step_size >= 1_000,
@@ -157,11 +153,11 @@ impl Linter<'_> {
         let absurd = units::absurd_step(component);
         if absurd && component.price_nano != 0 {
             let (message, help) = units::step_words(self.tariff, component);
-            self.at_component(Severity::Warning, "large_step_size", index, message, help);
+            self.at_component(FindingKind::warning("large_step_size"), index, message, help);
         } else if large && component.price_nano > 0 {
             let unit = if component.dimension == Dimension::Energy { "Wh" } else { "s" };
             let message = format!("it is billed in blocks of {} {unit}", component.step_size);
-            self.at_component(Severity::Note, "large_step_size", index, message, "OCPI recommends small blocks");
+            self.at_component(FindingKind::note("large_step_size"), index, message, "OCPI recommends small blocks");
         }
     }
 
@@ -176,27 +172,27 @@ impl Linter<'_> {
         let crossing = [(min.excl_vat, max.excl_vat), (min.incl_vat, max.incl_vat)];
         if let Some((Some(low), Some(high))) = crossing.into_iter().find(|(low, high)| above(*low, *high)) {
             let message = format!("min_price ({low}) is above max_price ({high}); the minimum wins");
-            self.at_root(Severity::Warning, "limits_cross", message, "look at both");
+            self.at_root(FindingKind::warning("limits_cross"), message, "look at both");
         }
         for (name, limit) in [("min_price", min), ("max_price", max)] {
             let side = [limit.excl_vat, limit.incl_vat].into_iter().flatten().min_by_key(|cost| cost.parts());
             if side.is_some_and(|cost| cost.parts() < 0 || cost.parts() == 0 && name == "max_price") {
                 let message = format!("{name} is not above zero: {}", limit_meaning(name));
-                self.at_root(Severity::Warning, "limit_zero", message, "remove it, or write the amount");
+                self.at_root(FindingKind::warning("limit_zero"), message, "remove it, or write the amount");
             }
             if above(limit.excl_vat, limit.incl_vat) {
                 let message = format!("{name} is lower after tax than before");
-                self.at_root(Severity::Warning, "limit_tax", message, "");
+                self.at_root(FindingKind::warning("limit_tax"), message, "");
             } else if limit.excl_vat.is_some() != limit.incl_vat.is_some() {
                 let message = format!("{name} states one side of tax only; the other follows in proportion");
-                self.at_root(Severity::Note, "limit_one_sided", message, "state both before_taxes and after_taxes");
+                self.at_root(FindingKind::note("limit_one_sided"), message, "state both before_taxes and after_taxes");
             }
         }
         if let (Some(from), Some(until)) = (tariff.valid_from, tariff.valid_until)
             && from >= until
         {
             let message = "end_date_time is not after start_date_time; the tariff is never valid".to_owned();
-            self.at_root(Severity::Warning, "never_valid", message, "");
+            self.at_root(FindingKind::warning("never_valid"), message, "");
         }
         let priced = tariff.components.iter().filter(|component| component.price_nano != 0);
         let (with, without): (Vec<_>, Vec<_>) = priced.partition(|component| component.vat.is_some());
@@ -204,11 +200,16 @@ impl Linter<'_> {
             for component in without {
                 let message = "other components state VAT, this one does not: no tax is added".to_owned();
                 let (path, span) = (path_of(component), component.span.clone());
-                self.say(Severity::Warning, "vat_missing", path, span, message, "write \"vat\": 0 if that is meant");
+                self.report(
+                    FindingKind::warning("vat_missing"),
+                    (path, span),
+                    message,
+                    "write \"vat\": 0 if that is meant",
+                );
             }
         } else if tariff.tax == TaxIncluded::Yes && with.is_empty() {
             let message = "prices contain tax, but no rate is stated: receipts cannot show it".to_owned();
-            self.at_root(Severity::Note, "tax_unknown", message, "state \"vat\" in the price components");
+            self.at_root(FindingKind::note("tax_unknown"), message, "state \"vat\" in the price components");
         }
     }
 
@@ -217,7 +218,7 @@ impl Linter<'_> {
         let tariff = self.tariff;
         let Some(moments) = Moments::of(tariff) else {
             let message = "too many restrictions to search them for gaps and shadowed elements".to_owned();
-            return self.at_root(Severity::Note, "not_searched", message, "");
+            return self.at_root(FindingKind::note("not_searched"), message, "");
         };
         let mut used: BTreeSet<u16> = BTreeSet::new();
         let mut gaps: BTreeMap<Dimension, Moment> = BTreeMap::new();
@@ -242,7 +243,7 @@ impl Linter<'_> {
             let (first, second) = (&tariff.components[usize::from(winner)], &tariff.components[usize::from(loser)]);
             if used.contains(&loser) && first.price_nano != second.price_nano {
                 let message = format!("it overlaps with {}, which stands earlier and wins", path_of(first));
-                self.at_component(Severity::Note, "overlap", usize::from(loser), message, "");
+                self.at_component(FindingKind::note("overlap"), usize::from(loser), message, "");
             }
         }
     }
@@ -290,10 +291,10 @@ impl Linter<'_> {
                 }
                 let first = path_of(&self.tariff.components[usize::from(*winner)]);
                 let message = format!("it is never used: {first} applies whenever this does, and stands earlier");
-                self.at_component(Severity::Warning, "shadowed", index, message, "put the special case first");
+                self.at_component(FindingKind::warning("shadowed"), index, message, "put the special case first");
             } else if impossible(&self.tariff.elements[element].restrictions).is_none() {
                 let message = "its restrictions never hold together: it is never used".to_owned();
-                self.at_component(Severity::Warning, "never_applies", index, message, "look at days and dates");
+                self.at_component(FindingKind::warning("never_applies"), index, message, "look at days and dates");
             }
         }
     }
@@ -309,7 +310,7 @@ impl Linter<'_> {
             let severity = if *dimension == Dimension::Energy && costs { Severity::Warning } else { Severity::Note };
             let message = format!("no {dimension} is charged{}", moments.words(moment));
             let help = "add an element without restrictions at the end, at price 0 if that is meant";
-            self.at_component(severity, "gap", last, message, help);
+            self.at_component(FindingKind { severity, code: "gap" }, last, message, help);
         }
     }
 
@@ -329,8 +330,7 @@ impl Linter<'_> {
                 Dimension::Flat if by_kwh_only && charged => {
                     let message = "an ad hoc price from 50 kW on has no fee per session".to_owned();
                     self.at_component(
-                        Severity::Error,
-                        "afir_session_fee",
+                        FindingKind::error("afir_session_fee"),
                         index,
                         message,
                         "put it into the price per kWh",
@@ -345,13 +345,17 @@ impl Linter<'_> {
                         ),
                         _ => (Severity::Error, "an ad hoc price from 50 kW on is per kWh, not per time"),
                     };
-                    self.at_component(severity, "afir_time_price", index, message.to_owned(), "price ENERGY instead");
+                    self.at_component(
+                        FindingKind { severity, code: "afir_time_price" },
+                        index,
+                        message.to_owned(),
+                        "price ENERGY instead",
+                    );
                 }
                 Dimension::Time | Dimension::ParkingTime if charged && component.step_size > 60 => {
                     let message = format!("a fee per minute is billed in blocks of {} s", component.step_size);
                     self.at_component(
-                        Severity::Warning,
-                        "afir_minute",
+                        FindingKind::warning("afir_minute"),
                         index,
                         message,
                         "use a step_size of at most 60",
@@ -362,12 +366,12 @@ impl Linter<'_> {
         }
         if by_kwh_only && !per_kwh {
             let message = "an ad hoc price from 50 kW on must be per kWh".to_owned();
-            self.at_root(Severity::Error, "afir_not_per_kwh", message, "add a component of type ENERGY");
+            self.at_root(FindingKind::error("afir_not_per_kwh"), message, "add a component of type ENERGY");
         }
         let order: Vec<u8> = tariff.components.iter().map(|component| display_order(component.dimension)).collect();
         if !by_kwh_only && !order.is_sorted() {
             let message = "below 50 kW prices are shown per kWh, per minute, per session, other, in this order";
-            self.at_root(Severity::Note, "afir_order", message.to_owned(), "the text of `explain` has that order");
+            self.at_root(FindingKind::note("afir_order"), message.to_owned(), "the text of `explain` has that order");
         }
     }
 }

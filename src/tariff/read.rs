@@ -2,7 +2,7 @@
 
 use super::bound::{Ahead, Dearest};
 use super::fields::{Fields, Reader, rounded};
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, FindingKind};
 use super::json::{self, Node, Value};
 use super::model::{
     AltText, Component, Cuts, Dimension, Element, PriceLimit, Reservation, Restrictions, Tariff, TariffError,
@@ -14,9 +14,6 @@ use crate::units::{Amount, Cost, Currency, Rounding, TariffHash, TariffId, Times
 use rust_decimal::{Decimal, RoundingStrategy};
 
 const WEEKDAYS: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
-
-/// Decimals that OCPI numbers have (types, `number`).
-const NUMBER_DECIMALS: u32 = 4;
 
 /// Reads a tariff as far as possible: the tariff or all of its faults, with further findings. `pinned`: what earlier
 /// versions accepted with a warning is no fault.
@@ -129,11 +126,9 @@ fn id(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<TariffId, Tariff
         return Ok(id);
     }
     let changed = known_id(&text);
-    reader.say(
-        Severity::Warning,
-        "id_changed",
-        &root.path_of("id"),
-        root.span_of("id"),
+    reader.report(
+        FindingKind::warning("id_changed"),
+        (&root.path_of("id"), root.span_of("id")),
         format!("`{text}` is known as `{changed}` here"),
         Some("an id has at most 36 characters out of A-Z a-z 0-9 * + - . : = @ _ |"),
     );
@@ -160,11 +155,9 @@ fn currency(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<Currency, 
 
 fn tax_included(reader: &mut Reader<'_>, root: &Fields<'_, '_>) -> Result<TaxIncluded, TariffError> {
     if let Some(Value::Bool(included)) = root.get("tax_included").map(|node| &node.value) {
-        reader.say(
-            Severity::Warning,
-            "invalid_type",
-            &root.path_of("tax_included"),
-            root.span_of("tax_included"),
+        reader.report(
+            FindingKind::warning("invalid_type"),
+            (&root.path_of("tax_included"), root.span_of("tax_included")),
             "a boolean was read as YES or NO".to_owned(),
             Some("OCPI 2.3.0 has the texts YES, NO and N/A here"),
         );
@@ -216,11 +209,9 @@ fn price_limit(
 ) -> Result<PriceLimit, TariffError> {
     let Some(node) = root.get(field) else { return Ok(PriceLimit::default()) };
     if !matches!(node.value, Value::Object(_)) {
-        reader.say(
-            Severity::Warning,
-            "invalid_type",
-            &root.path_of(field),
-            node.span.clone(),
+        reader.report(
+            FindingKind::warning("invalid_type"),
+            (&root.path_of(field), node.span.clone()),
             format!("{} is read as the limit before tax", node.value.kind()),
             Some("write {\"before_taxes\": …, \"after_taxes\": …} (OCPI 2.2.1: excl_vat, incl_vat)"),
         );
@@ -320,7 +311,7 @@ fn element(
                 component.dimension, earlier.ordinal
             );
             let help = "an element has one price component for each dimension: add the prices up, or write one element for each";
-            reader.say(Severity::Warning, "same_dimension", &path, node.span.clone(), message, Some(help));
+            reader.report(FindingKind::warning("same_dimension"), (&path, node.span.clone()), message, Some(help));
         }
         if components.len() > TARIFF_COMPONENTS_MAX {
             break;
@@ -358,11 +349,9 @@ fn price_component(
         "PARKING_TIME" => Dimension::ParkingTime,
         "TIME" => Dimension::Time,
         _ => {
-            reader.say(
-                Severity::Warning,
-                "invalid_value",
-                &fields.path_of("type"),
-                fields.span_of("type"),
+            reader.report(
+                FindingKind::warning("invalid_value"),
+                (&fields.path_of("type"), fields.span_of("type")),
                 format!("`{kind}` is no type of price component; the component is not priced"),
                 Some("OCPI has ENERGY, FLAT, PARKING_TIME and TIME; nothing is charged for anything else"),
             );
@@ -388,7 +377,7 @@ fn price(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<i64, Tariff
     let Some(price) = reader.opt_number(fields, "price")? else {
         return Err(reader.fault(&fields.path, fields.span.clone(), TariffFault::Missing("price")));
     };
-    reader.scaled(fields, "price", price, 9, NUMBER_DECIMALS)
+    reader.scaled(fields, "price", price, 9)
 }
 
 fn vat(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<Option<u32>, TariffError> {
@@ -397,7 +386,7 @@ fn vat(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<Option<u32>, 
     if vat < Decimal::ZERO || vat > Decimal::ONE_HUNDRED {
         return Err(reader.value(fields, "vat", &vat.to_string(), expected));
     }
-    let scaled = reader.scaled(fields, "vat", vat, 4, NUMBER_DECIMALS)?;
+    let scaled = reader.scaled(fields, "vat", vat, 4)?;
     u32::try_from(scaled).map(Some).map_err(|_| reader.value(fields, "vat", &vat.to_string(), expected))
 }
 
@@ -408,11 +397,9 @@ fn step_size(reader: &mut Reader<'_>, fields: &Fields<'_, '_>) -> Result<u32, Ta
     };
     let whole = number.round_dp_with_strategy(0, RoundingStrategy::ToPositiveInfinity);
     if whole != number {
-        reader.say(
-            Severity::Warning,
-            "invalid_type",
-            &fields.path_of("step_size"),
-            fields.span_of("step_size"),
+        reader.report(
+            FindingKind::warning("invalid_type"),
+            (&fields.path_of("step_size"), fields.span_of("step_size")),
             format!("{number} is no whole number; {whole} is used"),
             None,
         );
@@ -426,7 +413,7 @@ fn restrictions(reader: &mut Reader<'_>, path: &str, node: &Node<'_>) -> Result<
     let mut scaled = |name: &'static str, scale: u32| -> Option<i64> {
         let number = reader.opt_number(&fields, name);
         let number = reader.keep(number)?;
-        let scaled = reader.scaled(&fields, name, number, scale, NUMBER_DECIMALS).map(Some);
+        let scaled = reader.scaled(&fields, name, number, scale).map(Some);
         reader.keep(scaled)
     };
     let mut restrictions = Restrictions {
@@ -489,11 +476,9 @@ fn minute_of_day(
     }
     if text != format!("{hour:02}:{minute:02}") || hour == 24 {
         let message = format!("`{text}` was read as {:02}:{minute:02}", hour % 24);
-        reader.say(
-            Severity::Warning,
-            "time_format",
-            &fields.path_of(name),
-            fields.span_of(name),
+        reader.report(
+            FindingKind::warning("time_format"),
+            (&fields.path_of(name), fields.span_of(name)),
             message,
             Some("HH:MM"),
         );
@@ -509,11 +494,9 @@ fn day(reader: &mut Reader<'_>, fields: &Fields<'_, '_>, name: &'static str) -> 
     };
     if date_part.len() != text.len() {
         let message = format!("`{text}` was read as the date {date}");
-        reader.say(
-            Severity::Warning,
-            "date_format",
-            &fields.path_of(name),
-            fields.span_of(name),
+        reader.report(
+            FindingKind::warning("date_format"),
+            (&fields.path_of(name), fields.span_of(name)),
             message,
             Some("YYYY-MM-DD"),
         );
