@@ -134,11 +134,11 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::Issue { role, id, days, out, csr } => {
             let subject = subject(role, &id)?;
             let out = out.unwrap_or_else(|| PathBuf::from(&id));
-            issue(&pki, &subject, days, &out, csr.as_deref(), now, output)
+            issue(&pki, &Wanted { subject, days, out, csr }, now, output)
         }
         Verb::Inspect { files } => inspect(&files, now, output),
         Verb::Check { days, files } => check(&pki, i64::from(days), files, now, output),
-        Verb::Revoke { id, role, reason } => revoke(&pki, &id, role, &reason, now, output),
+        Verb::Revoke { id, role, reason } => revoke(&pki, &Withdrawn { id, role, reason }, now, output),
         Verb::Renew => renew(&pki, now, output),
     }
 }
@@ -162,15 +162,19 @@ fn init(path: &Path, trust_domain: &str, more: Vec<String>, now: Timestamp, outp
     Ok(Exit::Ok)
 }
 
-fn issue(
-    path: &Path,
-    subject: &Subject,
+/// A certificate to be issued.
+struct Wanted {
+    subject: Subject,
     days: u32,
-    out: &Path,
-    csr: Option<&Path>,
-    now: Timestamp,
-    output: &Output,
-) -> Result<Exit, CliError> {
+    /// Where its files go.
+    out: PathBuf,
+    /// The peer's own request; without one, a key is made as well.
+    csr: Option<PathBuf>,
+}
+
+fn issue(path: &Path, wanted: &Wanted, now: Timestamp, output: &Output) -> Result<Exit, CliError> {
+    let Wanted { subject, days, out, csr } = wanted;
+    let days = *days;
     let mut folder = PkiFolder::open(path).map_err(pki_error)?;
     let validity = Validity::days(now, days);
     let bundle: Bundle = match csr {
@@ -297,21 +301,22 @@ fn check(path: &Path, days: i64, mut files: Vec<PathBuf>, now: Timestamp, output
     Ok(if found.iter().all(|expiry| expiry.ok) { Exit::Ok } else { Exit::Failed })
 }
 
-fn revoke(
-    path: &Path,
-    id: &str,
+/// The peer whose certificates are revoked.
+struct Withdrawn {
+    id: String,
     role: Option<PeerRole>,
-    reason: &str,
-    now: Timestamp,
-    output: &Output,
-) -> Result<Exit, CliError> {
+    reason: String,
+}
+
+fn revoke(path: &Path, withdrawn: &Withdrawn, now: Timestamp, output: &Output) -> Result<Exit, CliError> {
+    let Withdrawn { id, role, reason } = withdrawn;
     let mut folder = PkiFolder::open(path).map_err(pki_error)?;
     let subject = match role {
-        Some(role) => subject(role, id)?,
+        Some(role) => subject(*role, id)?,
         None => {
             let mut subjects: Vec<Subject> = Vec::new();
             for peer in folder.index().iter().filter_map(|issued| PeerIdentity::parse(&issued.peer).ok()) {
-                if peer.id() == id && !subjects.contains(&peer.subject) {
+                if peer.id() == id.as_str() && !subjects.contains(&peer.subject) {
                     subjects.push(peer.subject);
                 }
             }
@@ -321,12 +326,13 @@ fn revoke(
                 _ => {
                     let roles: Vec<String> = subjects.iter().map(|subject| subject.role().to_string()).collect();
                     return Err(CliError::new(Exit::Usage, format!("`{id}` is a {}", roles.join(" and a ")))
-                        .help("say which with --role"));
+                        .help("name one with --role"));
                 }
             }
         }
     };
-    let reason = Reason::ALL.iter().find(|(_, name)| *name == reason).map(|(reason, _)| *reason).unwrap_or_default();
+    let reason =
+        Reason::ALL.iter().find(|(_, name)| *name == reason.as_str()).map(|(reason, _)| *reason).unwrap_or_default();
     let serials = folder.revoke(&subject, reason, now).map_err(pki_error)?;
     let revoked = serde_json::json!({
         "peer": subject.to_string(), "serials": serials, "reason": reason, "crl": folder.crl_file(),

@@ -70,7 +70,7 @@ enum Verb {
     Check {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Look only at the configuration, not at files, data, clock and ports
+        /// Check only the configuration, not files, data, clock and ports
         #[arg(long)]
         offline: bool,
     },
@@ -79,7 +79,7 @@ enum Verb {
     Show {
         #[command(flatten)]
         config: ConfigArgs,
-        /// Say for each setting where it comes from
+        /// Show where each setting comes from
         #[arg(long)]
         origin: bool,
     },

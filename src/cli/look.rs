@@ -354,7 +354,7 @@ pub struct List<'a> {
     pub most: Option<u64>,
     /// The heads of its columns.
     pub heads: &'a [&'a str],
-    /// What is said when there is none, instead of the heads alone.
+    /// The text when there is none, instead of the heads alone.
     pub if_empty: Option<&'a str>,
 }
 

@@ -71,7 +71,7 @@ struct Manners {
     /// Give the answer as one JSON document
     #[arg(long, global = true)]
     json: bool,
-    /// Say nothing on standard error but warnings and errors
+    /// Write only warnings and errors to standard error
     #[arg(long, short, global = true)]
     quiet: bool,
     /// When to use colours
@@ -129,7 +129,7 @@ enum Verb {
     /// Simulate a gate, its chargers and its processors while everything goes wrong
     #[command(hide = true)]
     Simulate(simulate::Args),
-    /// Tell recorded sessions to a gate, and compare what it bills with what was billed
+    /// Send recorded sessions to a gate, and compare what it bills with what was billed
     Replay(replay::Args),
     /// Measure how many readings per second a gate makes durable
     Bench(bench::Args),

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Tell recorded sessions to a gate, and compare what it bills with what was billed
+/// Send recorded sessions to a gate, and compare what it bills with what was billed
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The file has a header line and the columns session_id, charger_id, connector, \
@@ -55,7 +55,7 @@ pub struct Args {
     /// The chargers' time zone (IANA)
     #[arg(long = "timezone", alias = "zone", value_name = "ZONE", default_value = "Europe/Paris")]
     zone: String,
-    /// Tell them to a running gate: its listener for chargers. It has to know the
+    /// Send them to a running gate: its listener for chargers. It has to know the
     /// tariff, and must not doubt old readings
     #[arg(value_parser = resolve, long = "gate", alias = "connect", value_name = "ADDRESS", conflicts_with = "data")]
     connect: Option<SocketAddr>,

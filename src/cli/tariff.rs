@@ -19,13 +19,13 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Look for what a tariff says but does not mean
+    /// Find mistakes in a tariff: parts that never apply, gaps, units, limits
     Lint(lint::Args),
-    /// Say in words what a tariff charges
+    /// Explain what a tariff charges, in sentences
     Explain(explain::Args),
     /// Price a CDR, a run or a list of readings
     Price(price::Args),
-    /// Tell what recorded sessions would have cost under another tariff
+    /// Compare what recorded sessions cost with what another tariff would have charged
     Diff(diff::Args),
     /// Price published cases and compare with what they expect
     CheckCases(cases::Args),

@@ -145,7 +145,8 @@ fn own(args: &Args, attackers: &[Attacker], output: &Output) -> Result<Exit, Cli
     let watched = Watched { pid: gate.pid(), data: dir.join("data"), text_log: Some(dir.join("gate.log")) };
     let tariff = gate::tariff()?;
     let source = Which::at(dir).running()?.ok_or_else(|| CliError::failed("the gate has no console"))?;
-    let mut attack = attack(args, attackers, Arc::new(ways), Some(tariff), Some(watched), Some(&source), output)?;
+    let target = Target { ways: Arc::new(ways), tariff: Some(tariff), watched: Some(watched), source: Some(&source) };
+    let mut attack = attack(args, attackers, target, output)?;
     attack.ended = gate.ended();
     if attack.ended.is_none() {
         attack.exit = Some(gate.terminate()?);
@@ -169,7 +170,8 @@ fn foreign(args: &Args, gate: SocketAddr, attackers: &[Attacker], output: &Outpu
     let watched = watched.map(|(pid, data)| Watched { pid, data, text_log: None });
     let tariff = args.tariff.as_deref().map(read_tariff).transpose()?;
     let ways = Ways::new((gate, processors), console, folder, trust, Arc::new(FastClock::new(1)));
-    let mut attack = attack(args, attackers, Arc::new(ways), tariff, watched, source.as_ref(), output)?;
+    let target = Target { ways: Arc::new(ways), tariff, watched, source: source.as_ref() };
+    let mut attack = attack(args, attackers, target, output)?;
     attack.ended = source.as_ref().and_then(Source::pid).filter(|pid| !samples::is_alive(*pid)).map(|_| None);
     answer(args, attack, output)
 }
@@ -189,16 +191,19 @@ fn trouble(Trouble(why): Trouble) -> CliError {
     CliError::failed(why)
 }
 
-/// Runs regular traffic and attackers, and gathers the figures for the checks.
-fn attack(
-    args: &Args,
-    attackers: &[Attacker],
+/// The gate that is attacked, and what is known of it.
+struct Target<'a> {
     ways: Arc<Ways>,
+    /// The tariff of its chargers, if costs are to be checked.
     tariff: Option<Tariff>,
+    /// Its process and data, if they are on this machine.
     watched: Option<Watched>,
-    source: Option<&Source>,
-    output: &Output,
-) -> Result<Found, CliError> {
+    source: Option<&'a Source>,
+}
+
+/// Runs regular traffic and attackers, and gathers the figures for the checks.
+fn attack(args: &Args, attackers: &[Attacker], target: Target<'_>, output: &Output) -> Result<Found, CliError> {
+    let Target { ways, tariff, watched, source } = target;
     let line = output.live_lines();
     // Runtimes of their own: the attackers' computation must not delay the regular peers' clock.
     let (of_honest, of_attackers) = (super::runtime()?, super::runtime()?);

@@ -172,7 +172,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         gate.terminate()?;
         let books = books(dir, output)?;
         let settling = settling(&data_below(dir)?, quiet)?;
-        let mut report = Report::new(args.seed, kills, settled_after_ms, fleet, processors, &books);
+        let mut report = Report::new(Run { seed: args.seed, kills, settled_after_ms }, fleet, processors, &books);
         (report.refunds_ordered, report.settling) = (refunds, settling);
         Ok::<_, CliError>(report)
     })?;
@@ -286,15 +286,16 @@ fn books(dir: &Path, output: &Output) -> Result<TrialView, CliError> {
     trial_balance(&source)
 }
 
+/// What was done to the gate.
+struct Run {
+    seed: u64,
+    kills: u32,
+    settled_after_ms: u64,
+}
+
 impl Report {
-    fn new(
-        seed: u64,
-        kills: u32,
-        settled_after_ms: u64,
-        fleet: FleetReport,
-        processors: Vec<ServiceReport>,
-        books: &TrialView,
-    ) -> Report {
+    fn new(run: Run, fleet: FleetReport, processors: Vec<ServiceReport>, books: &TrialView) -> Report {
+        let Run { seed, kills, settled_after_ms } = run;
         let sum = |count: &dyn Fn(&ServiceReport) -> u64| processors.iter().map(count).sum::<u64>();
         let pending = sum(&|one| u64::try_from(one.callbacks_pending).unwrap_or(u64::MAX));
         Report {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Tell what recorded sessions would have cost under another tariff
+/// Compare what recorded sessions cost with what another tariff would have charged
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Sessions are a CSV file with the columns session_id, start, end, energy_wh and, if known, \
                         inactive_s (time at the end in which nothing flowed). Power is constant until then.\n\n\
@@ -117,7 +117,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-/// The sessions of a file; every row that cannot be read is told at once.
+/// The sessions of a file; every row that cannot be read is reported at once.
 fn rows(path: &Path) -> Result<Vec<Row>, CliError> {
     let file = std::fs::File::open(path).map_err(|error| CliError::file(path, &error))?;
     let text = read_text(file, Encoding::Utf8, SETTLEMENT_FILE_BYTES_MAX).map_err(|fault| at(path, fault))?;

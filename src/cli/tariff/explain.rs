@@ -6,7 +6,7 @@ use crate::tariff::{Tariff, TariffError, tariffs_in, text_of};
 use serde::Serialize;
 use std::path::PathBuf;
 
-/// Say in words what a tariff charges
+/// Explain what a tariff charges, in sentences
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Prices stand in the order of Regulation (EU) 2023/1804: per kWh, per minute, per session.\n\n\
                         Example: wattstile tariff explain tariffs/day-and-night.json")]

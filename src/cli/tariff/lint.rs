@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Look for what a tariff says but does not mean
+/// Find mistakes in a tariff: parts that never apply, gaps, units, limits
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The exit code is 1 when there is an error, or with --strict a warning.\n\nExample: wattstile \
                         tariff lint tariffs/*.json --profile afir --power-kw 150")]
