@@ -96,7 +96,7 @@ fn log(data: &Path) -> Finding {
             let help = "`wattstile journal verify` names every damage; `wattstile backup restore` brings it back";
             Finding::wrong("data", damage, help)
         }
-        Err(failure) => Finding::wrong("data", failure, "`wattstile journal verify` tells more"),
+        Err(failure) => Finding::wrong("data", failure, "`wattstile journal verify` shows more"),
     }
 }
 

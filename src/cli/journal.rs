@@ -125,7 +125,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
     for Left { partition, good_to, after } in &found.left {
         write!(out, "left       partition {:>5}  whole up to {good_to}", partition.0)?;
         match after {
-            0 => writeln!(out, "; nothing tells whether there was more")?,
+            0 => writeln!(out, "; whether there was more is unknown")?,
             after => writeln!(out, "; {} behind the damage", counted(*after, "whole record"))?,
         }
     }

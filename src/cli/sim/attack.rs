@@ -40,7 +40,7 @@ wattstile sim attack --gate 127.0.0.1:7443 --processors-at 127.0.0.1:7444 --cert
 Without --gate everything runs by itself: a gate in a process of its own, with certificates and data in a temporary \
 directory. Ends with 1 unless every promise holds: honest receipts exact, honest acknowledgements in time, memory and \
 log bounded, the process never ends, every session settled, no hold left, the books in balance, and every attacker \
-answered as it has to be. --list tells the attackers.")]
+answered as it has to be. --list names the attackers.")]
 pub struct Args {
     /// The chargers' listener of a gate that runs already
     #[arg(value_parser = resolve, long, value_name = "ADDR", requires_all = ["processors_at", "certs"], env = "WATTSTILE_GATE")]

@@ -16,8 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:\n  wattstile sim processor --gate 127.0.0.1:7444 --id acme-cards --misbehave 20\n\n\
-Ends by itself after --for, or on SIGINT or SIGTERM, and tells what is in its books;\n\
-SIGUSR1 tells it in between. Ends with 1 when the gate did something it must never do, \
+Ends by itself after --for, or on SIGINT or SIGTERM, and prints what is in its books;\n\
+SIGUSR1 prints it in between. Ends with 1 when the gate did something it must never do, \
 with 5 when it was never reached.\n\
 `wattstile sim tokens` lists what makes it misbehave on demand.")]
 pub struct Args {
