@@ -1,6 +1,6 @@
 //! Thousands of readings whose register alternates between no change and a microwatt hour.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, reading, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, Refused, charger_id, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::ToCharger;
 use crate::payment::CredentialKind;
@@ -85,17 +85,17 @@ fn moment(begin: Timestamp, step: TimeSpan, number: u32) -> Timestamp {
 async fn acknowledged(field: &Field, line: &mut ChargerLine, sequence: u32) -> Result<bool, Trouble> {
     loop {
         match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::MeterAck(ack)) if ack.up_to >= sequence => {
+            Incoming::Message(ToCharger::MeterAck(ack)) if ack.up_to >= sequence => {
                 field.tally.right_times("readings acknowledged", AT_ONCE as u64);
                 return Ok(true);
             }
-            Heard::Message(ToCharger::SessionRejected { code, .. }) => {
+            Incoming::Message(ToCharger::SessionRejected { code, .. }) => {
                 field.tally.violation(format!("reading {sequence} is refused: {code}"));
                 return Ok(false);
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
-            Heard::Nothing => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Nothing => {
                 field.tally.violation(format!("reading {sequence} is not acknowledged in time"));
                 return Ok(false);
             }
@@ -108,17 +108,17 @@ async fn end(field: &Field, line: &mut ChargerLine, key: u64, last: MeterReading
     let mut heard = line.stop(key, last).await;
     loop {
         match heard {
-            Heard::Message(ToCharger::Receipt(_)) => {
+            Incoming::Message(ToCharger::Receipt(_)) => {
                 field.tally.right("receipt");
                 return Ok(());
             }
-            Heard::Message(ToCharger::SessionRejected { code, .. }) => {
+            Incoming::Message(ToCharger::SessionRejected { code, .. }) => {
                 field.tally.violation(format!("the stop is refused: {code}"));
                 return Ok(());
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
-            Heard::Nothing => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Nothing => {
                 field.tally.violation("no receipt in time".to_owned());
                 return Ok(());
             }

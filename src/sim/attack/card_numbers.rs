@@ -1,6 +1,6 @@
 //! Card numbers where texts are taken: tokens, versions, remarks, references, codes, goodbyes.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, hello, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, Refused, charger_id, hello, start};
 use super::processor_line::{ProcessorLine, capabilities, processor_id};
 use super::raw::Fields;
 use super::simulated_processor::of;
@@ -55,12 +55,12 @@ async fn tokens(field: &Field, number: &str) -> Result<(), Trouble> {
 }
 
 /// Whether the connection ends as it has to.
-fn closed<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Heard<Message>) {
+fn closed<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Incoming<Message>) {
     match heard {
-        Heard::Ended(ended) if matches!(ended.code, Some(Code::CardNumber | Code::Payload)) => {
+        Incoming::Ended(ended) if matches!(ended.code, Some(Code::CardNumber | Code::Payload)) => {
             field.tally.right(format!("{what}: {}", ended.word()));
         }
-        Heard::Ended(ended) => field.tally.right(format!("{what}: {}", ended.word())),
+        Incoming::Ended(ended) => field.tally.right(format!("{what}: {}", ended.word())),
         other => field.tally.violation(format!("a card number in {what}: {other:?}")),
     }
 }
@@ -115,7 +115,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
         let answer = of(&mut line, &operation, outcome);
         line.say(&answer);
         match after_operations(&mut line).await {
-            Heard::Message(ToProcessor::Nack { code: code @ (Code::CardNumber | Code::Payload), .. }) => {
+            Incoming::Message(ToProcessor::Nack { code: code @ (Code::CardNumber | Code::Payload), .. }) => {
                 field.tally.right(format!("{what}: {}", code.number()));
             }
             other => closed(field, what, &other),
@@ -134,10 +134,10 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
 }
 
 /// The next that is no operation: probes may come in between.
-async fn after_operations(line: &mut ProcessorLine) -> Heard<ToProcessor> {
+async fn after_operations(line: &mut ProcessorLine) -> Incoming<ToProcessor> {
     loop {
         match line.hear(ANSWER).await {
-            Heard::Message(ToProcessor::Operation(_)) => {}
+            Incoming::Message(ToProcessor::Operation(_)) => {}
             other => return other,
         }
     }

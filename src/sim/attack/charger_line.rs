@@ -36,7 +36,7 @@ pub struct Ended {
 
 /// What comes next on a connection.
 #[derive(Clone, Debug)]
-pub enum Heard<Message> {
+pub enum Incoming<Message> {
     /// A message.
     Message(Message),
     /// The gate ended the connection.
@@ -87,11 +87,11 @@ impl ChargerLine {
         line.say(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
         loop {
             match line.hear(ANSWER).await {
-                Heard::Message(ToCharger::HelloAck(_)) => return Ok(line),
+                Incoming::Message(ToCharger::HelloAck(_)) => return Ok(line),
                 // Receipts of earlier sessions may come first.
-                Heard::Message(_) => {}
-                Heard::Ended(ended) => return Err(Trouble(ended.text)),
-                Heard::Nothing => return Err(Trouble("no greeting in time".to_owned())),
+                Incoming::Message(_) => {}
+                Incoming::Ended(ended) => return Err(Trouble(ended.text)),
+                Incoming::Nothing => return Err(Trouble("no greeting in time".to_owned())),
             }
         }
     }
@@ -118,29 +118,29 @@ impl ChargerLine {
     }
 
     /// The next message on any channel; heartbeats are kept up meanwhile.
-    pub async fn hear(&mut self, within: Duration) -> Heard<ToCharger> {
+    pub async fn hear(&mut self, within: Duration) -> Incoming<ToCharger> {
         match self.hear_on(within).await {
-            Heard::Message(received) => Heard::Message(received.message),
-            Heard::Ended(ended) => Heard::Ended(ended),
-            Heard::Nothing => Heard::Nothing,
+            Incoming::Message(received) => Incoming::Message(received.message),
+            Incoming::Ended(ended) => Incoming::Ended(ended),
+            Incoming::Nothing => Incoming::Nothing,
         }
     }
 
     /// The next message with its channel.
-    pub async fn hear_on(&mut self, within: Duration) -> Heard<Received<ToCharger>> {
+    pub async fn hear_on(&mut self, within: Duration) -> Incoming<Received<ToCharger>> {
         let until = Instant::now() + within;
         loop {
             if let Some(received) = self.came.pop_front() {
-                return Heard::Message(received);
+                return Incoming::Message(received);
             }
             if let Some(ended) = &self.ended {
-                return Heard::Ended(ended.clone());
+                return Incoming::Ended(ended.clone());
             }
             let mut messages = Vec::new();
             let outcome = match self.pipe.turn(until).await {
                 Ok(Turn::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages),
                 Ok(Turn::Sent) => Ok(()),
-                Ok(Turn::Time) => return Heard::Nothing,
+                Ok(Turn::Time) => return Incoming::Nothing,
                 Err(error) => {
                     self.ended = Some(Ended { code: None, text: error.to_string() });
                     Ok(())
@@ -162,9 +162,9 @@ impl ChargerLine {
         let until = Instant::now() + within;
         loop {
             match self.hear(until.saturating_duration_since(Instant::now())).await {
-                Heard::Message(_) => {}
-                Heard::Ended(_) => return true,
-                Heard::Nothing => return false,
+                Incoming::Message(_) => {}
+                Incoming::Ended(_) => return true,
+                Incoming::Nothing => return false,
             }
         }
     }
@@ -175,29 +175,29 @@ impl ChargerLine {
         self.say(&FromCharger::Start(start));
         loop {
             match self.hear(ANSWER).await {
-                Heard::Message(ToCharger::StartAccepted { session, id, .. }) if session == key => return Ok(id),
-                Heard::Message(ToCharger::StartRejected { session, code, .. }) if session == key => {
+                Incoming::Message(ToCharger::StartAccepted { session, id, .. }) if session == key => return Ok(id),
+                Incoming::Message(ToCharger::StartRejected { session, code, .. }) if session == key => {
                     return Err(Refused::Code(code));
                 }
-                Heard::Message(_) => {}
-                Heard::Ended(ended) => return Err(Refused::Ended(ended)),
-                Heard::Nothing => return Err(Refused::NoAnswer),
+                Incoming::Message(_) => {}
+                Incoming::Ended(ended) => return Err(Refused::Ended(ended)),
+                Incoming::Nothing => return Err(Refused::NoAnswer),
             }
         }
     }
 
     /// Ends a session and waits until that is durable, or until it is known that it is not.
-    pub async fn stop(&mut self, session: u64, last: MeterReading) -> Heard<ToCharger> {
+    pub async fn stop(&mut self, session: u64, last: MeterReading) -> Incoming<ToCharger> {
         let key = SessionKey(session);
         self.say(&FromCharger::Stop { session: key, last, reason: StopReason::Local });
         loop {
             match self.hear(ANSWER).await {
-                Heard::Message(message) => match &message {
+                Incoming::Message(message) => match &message {
                     ToCharger::MeterAck(ack) if ack.session == key && ack.up_to >= last.sequence => {
-                        return Heard::Message(message);
+                        return Incoming::Message(message);
                     }
-                    ToCharger::SessionRejected { session, .. } if *session == key => return Heard::Message(message),
-                    ToCharger::Receipt(receipt) if receipt.session == key => return Heard::Message(message),
+                    ToCharger::SessionRejected { session, .. } if *session == key => return Incoming::Message(message),
+                    ToCharger::Receipt(receipt) if receipt.session == key => return Incoming::Message(message),
                     _ => {}
                 },
                 other => return other,

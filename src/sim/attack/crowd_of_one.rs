@@ -1,6 +1,6 @@
 //! One processor's certificate on as many connections as it can get.
 
-use super::charger_line::Heard;
+use super::charger_line::Incoming;
 use super::processor_line::{ProcessorLine, processor_id};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::ToProcessor;
@@ -36,10 +36,10 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         };
         line.say_hello(&id, &[CredentialKind::WalletToken]);
         match line.hear(Duration::from_secs(10)).await {
-            Heard::Message(ToProcessor::HelloAck(_)) => taken_in.push(line),
-            Heard::Message(_) => {}
-            Heard::Ended(_) => field.tally.right("not taken in"),
-            Heard::Nothing => field.tally.violation("a connection too many: neither greeted nor closed"),
+            Incoming::Message(ToProcessor::HelloAck(_)) => taken_in.push(line),
+            Incoming::Message(_) => {}
+            Incoming::Ended(_) => field.tally.right("not taken in"),
+            Incoming::Nothing => field.tally.violation("a connection too many: neither greeted nor closed"),
         }
     }
     match taken_in.len() {

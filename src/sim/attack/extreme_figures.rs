@@ -1,6 +1,6 @@
 //! Registers, powers and times from the ends of their ranges.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, Refused, charger_id, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, Refused, charger_id, start};
 use super::raw::{Fields, zigzag};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{Channel, Code, ToCharger};
@@ -57,7 +57,7 @@ async fn connectors(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
     let mut line = ChargerLine::dial(field, id).await?;
     line.say_bytes(&hello.frame(FrameType::ChargerHello, Channel::ZERO));
     match line.hear(ANSWER).await {
-        Heard::Ended(ended) => field.tally.right(format!("connector: {}", ended.word())),
+        Incoming::Ended(ended) => field.tally.right(format!("connector: {}", ended.word())),
         other => field.tally.violation(format!("a connector of {power} mW is taken: {other:?}")),
     }
     Ok(())
@@ -76,15 +76,15 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         line.say_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
         let mut heard = line.hear(ANSWER).await;
         // The receipt of an earlier session may come in between.
-        while let Heard::Message(ToCharger::Receipt(_)) = heard {
+        while let Incoming::Message(ToCharger::Receipt(_)) = heard {
             heard = line.hear(ANSWER).await;
         }
         match heard {
-            Heard::Message(ToCharger::StartRejected { code, .. }) => {
+            Incoming::Message(ToCharger::StartRejected { code, .. }) => {
                 field.tally.right(format!("start: {}", code.number()));
             }
             // A register beyond 63 bits is no message.
-            Heard::Ended(ended) => {
+            Incoming::Ended(ended) => {
                 field.tally.right(format!("start: {}", ended.word()));
                 return Ok(());
             }
@@ -123,10 +123,10 @@ async fn readings(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
     }
     let last = super::charger_line::reading(sequence + 1, field.now().wall, first);
     match line.stop(key, last).await {
-        Heard::Message(ToCharger::SessionRejected { code, .. }) => {
+        Incoming::Message(ToCharger::SessionRejected { code, .. }) => {
             field.tally.right(format!("stop: {}", code.number()))
         }
-        Heard::Message(_) => field.tally.right("session over"),
+        Incoming::Message(_) => field.tally.right("session over"),
         other => field.tally.violation(format!("the stop after extreme readings: {other:?}")),
     }
     Ok(())
@@ -154,20 +154,20 @@ async fn extreme_reading(
     line.say_bytes(&values.frame(FrameType::MeterValues, Channel::ZERO));
     loop {
         match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::SessionRejected { code, .. }) => {
+            Incoming::Message(ToCharger::SessionRejected { code, .. }) => {
                 field.tally.right(format!("reading: {}", code.number()));
                 return Ok(true);
             }
-            Heard::Message(ToCharger::MeterAck(ack)) if ack.up_to >= sequence => {
+            Incoming::Message(ToCharger::MeterAck(ack)) if ack.up_to >= sequence => {
                 field.tally.violation(format!("a reading at {at} ms, {register} µWh is believed"));
                 return Ok(true);
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => {
                 field.tally.right(format!("reading: {}", ended.word()));
                 return Ok(false);
             }
-            Heard::Nothing => {
+            Incoming::Nothing => {
                 field.tally.violation(format!("a reading at {at} ms, {register} µWh is not answered"));
                 return Ok(false);
             }

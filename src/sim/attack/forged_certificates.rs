@@ -1,6 +1,6 @@
 //! Certificates that no authority of the gate has signed, or does not stand for any more.
 
-use super::charger_line::{ChargerLine, Heard, hello};
+use super::charger_line::{ChargerLine, Incoming, hello};
 use super::field::seconds_from;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{FromCharger, Subject};
@@ -65,9 +65,9 @@ async fn expect_refusal(field: &Field, what: &str, own: Certified, listener: Soc
     let mut line = ChargerLine::over(stream, field);
     line.say(&FromCharger::Hello(hello(id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new())));
     match line.hear(Duration::from_secs(10)).await {
-        Heard::Ended(_) => field.tally.right(what),
-        Heard::Message(message) => field.tally.violation(format!("{what}: {message:?}")),
-        Heard::Nothing => field.tally.violation(format!("{what}: neither taken in nor closed")),
+        Incoming::Ended(_) => field.tally.right(what),
+        Incoming::Message(message) => field.tally.violation(format!("{what}: {message:?}")),
+        Incoming::Nothing => field.tally.violation(format!("{what}: neither taken in nor closed")),
     }
 }
 
@@ -79,7 +79,7 @@ async fn revoked(field: &Field) -> Result<(), Trouble> {
     let own = field.ways.certificate(&subject)?;
     field.ways.revoke(&subject)?;
     match line.hear(LISTS_ARE_READ).await {
-        Heard::Ended(_) => field.tally.right("revoked: cut"),
+        Incoming::Ended(_) => field.tally.right("revoked: cut"),
         other => field.tally.violation(format!("revoked, and up after {} s: {other:?}", LISTS_ARE_READ.as_secs())),
     }
     expect_refusal(field, "revoked", own, field.ways.chargers, &id).await;

@@ -1,6 +1,6 @@
 //! Frames that are none, frames that were changed, frames that end in the middle.
 
-use super::charger_line::{ChargerLine, Heard, charger_id, hello, reading, start};
+use super::charger_line::{ChargerLine, Incoming, charger_id, hello, reading, start};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::raw::Fields;
 use super::{Attacker, Attacking, Field, Trouble};
@@ -117,10 +117,10 @@ async fn at_processors(field: &mut Field) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn answered<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Heard<Message>) {
+fn answered<Message: std::fmt::Debug>(field: &Field, what: &str, heard: &Incoming<Message>) {
     match heard {
-        Heard::Ended(ended) => field.tally.right(format!("{what}: {}", ended.word())),
-        Heard::Message(_) => field.tally.right(format!("{what}: answered")),
-        Heard::Nothing => field.tally.violation(format!("{what}: silence for {} s", CLOSED_WITHIN.as_secs())),
+        Incoming::Ended(ended) => field.tally.right(format!("{what}: {}", ended.word())),
+        Incoming::Message(_) => field.tally.right(format!("{what}: answered")),
+        Incoming::Nothing => field.tally.violation(format!("{what}: silence for {} s", CLOSED_WITHIN.as_secs())),
     }
 }

@@ -1,6 +1,6 @@
 //! Hellos that name sessions by the hundred and the thousand.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, hello, reading, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, charger_id, hello, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits;
 use crate::message::{FromCharger, SessionMark, ToCharger};
@@ -37,7 +37,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         }
         // No energy: the hold is released.
         let last = reading(1, now.saturating_add(TimeSpan::from_ms(1)), register);
-        if matches!(line.stop(key, last).await, Heard::Ended(_) | Heard::Nothing) {
+        if matches!(line.stop(key, last).await, Incoming::Ended(_) | Incoming::Nothing) {
             break;
         }
     }
@@ -65,20 +65,20 @@ async fn expect_positions(
     line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
     loop {
         match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::HelloAck(ack)) if ack.sessions.len() == named => {
+            Incoming::Message(ToCharger::HelloAck(ack)) if ack.sessions.len() == named => {
                 field.tally.right(format!("positions of {named} sessions"));
                 return Ok(());
             }
-            Heard::Message(ToCharger::HelloAck(ack)) => {
+            Incoming::Message(ToCharger::HelloAck(ack)) => {
                 field.tally.violation(format!("{} positions for {named} sessions", ack.sessions.len()));
                 return Ok(());
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => {
                 field.tally.violation(format!("a Hello with {named} sessions: {}", ended.text));
                 return Ok(());
             }
-            Heard::Nothing => {
+            Incoming::Nothing => {
                 field.tally.violation(format!("a Hello with {named} sessions is not answered"));
                 return Ok(());
             }
@@ -96,9 +96,9 @@ async fn expect_refusal(
     let mut line = ChargerLine::dial(field, id).await?;
     line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
     match line.hear(ANSWER).await {
-        Heard::Ended(ended) => field.tally.right(format!("{named} sessions: {}", ended.word())),
-        Heard::Message(other) => field.tally.violation(format!("{named} sessions are taken: {other:?}")),
-        Heard::Nothing => field.tally.violation(format!("{named} sessions: neither answer nor end")),
+        Incoming::Ended(ended) => field.tally.right(format!("{named} sessions: {}", ended.word())),
+        Incoming::Message(other) => field.tally.violation(format!("{named} sessions are taken: {other:?}")),
+        Incoming::Nothing => field.tally.violation(format!("{named} sessions: neither answer nor end")),
     }
     Ok(())
 }

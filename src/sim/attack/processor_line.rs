@@ -1,6 +1,6 @@
 //! A hostile processor's connection, driven message by message.
 
-use super::charger_line::{ANSWER, Ended, Heard};
+use super::charger_line::{ANSWER, Ended, Incoming};
 use super::{Field, Trouble};
 use crate::message::{Code, FromProcessor, ProcessorHello, Subject, ToProcessor};
 use crate::payment::{CallbackId, Capabilities, CredentialKind, Outcome};
@@ -58,10 +58,10 @@ impl ProcessorLine {
         let mut line = ProcessorLine::dial(field, id).await?;
         line.say_hello(id, credentials);
         match line.hear(ANSWER).await {
-            Heard::Message(ToProcessor::HelloAck(_)) => Ok(line),
-            Heard::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
-            Heard::Ended(ended) => Err(Trouble(ended.text)),
-            Heard::Nothing => Err(Trouble("no greeting in time".to_owned())),
+            Incoming::Message(ToProcessor::HelloAck(_)) => Ok(line),
+            Incoming::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
+            Incoming::Ended(ended) => Err(Trouble(ended.text)),
+            Incoming::Nothing => Err(Trouble("no greeting in time".to_owned())),
         }
     }
 
@@ -105,20 +105,20 @@ impl ProcessorLine {
     }
 
     /// The next message; pings are answered meanwhile.
-    pub async fn hear(&mut self, within: Duration) -> Heard<ToProcessor> {
+    pub async fn hear(&mut self, within: Duration) -> Incoming<ToProcessor> {
         let until = Instant::now() + within;
         loop {
             if let Some(message) = self.came.pop_front() {
-                return Heard::Message(message);
+                return Incoming::Message(message);
             }
             if let Some(ended) = &self.ended {
-                return Heard::Ended(ended.clone());
+                return Incoming::Ended(ended.clone());
             }
             let (mut messages, mut reply) = (Vec::new(), Vec::new());
             let outcome = match self.pipe.turn(until).await {
                 Ok(Turn::Bytes(bytes)) => self.link.receive(bytes, self.clock.now(), &mut messages, &mut reply),
                 Ok(Turn::Sent) => Ok(()),
-                Ok(Turn::Time) => return Heard::Nothing,
+                Ok(Turn::Time) => return Incoming::Nothing,
                 Err(error) => {
                     self.ended = Some(Ended { code: None, text: error.to_string() });
                     Ok(())
@@ -141,24 +141,26 @@ impl ProcessorLine {
         let until = Instant::now() + within;
         loop {
             match self.hear(until.saturating_duration_since(Instant::now())).await {
-                Heard::Message(_) => {}
-                Heard::Ended(_) => return true,
-                Heard::Nothing => return false,
+                Incoming::Message(_) => {}
+                Incoming::Ended(_) => return true,
+                Incoming::Nothing => return false,
             }
         }
     }
 
     /// What becomes of a callback: `None` when it is acknowledged, else why it is refused.
-    pub async fn verdict(&mut self, callback: CallbackId) -> Heard<Option<Code>> {
+    pub async fn verdict(&mut self, callback: CallbackId) -> Incoming<Option<Code>> {
         loop {
             match self.hear(ANSWER).await {
-                Heard::Message(ToProcessor::Ack { callback: of }) if of == callback => return Heard::Message(None),
-                Heard::Message(ToProcessor::Nack { callback: of, code, .. }) if of == callback => {
-                    return Heard::Message(Some(code));
+                Incoming::Message(ToProcessor::Ack { callback: of }) if of == callback => {
+                    return Incoming::Message(None);
                 }
-                Heard::Message(_) => {}
-                Heard::Ended(ended) => return Heard::Ended(ended),
-                Heard::Nothing => return Heard::Nothing,
+                Incoming::Message(ToProcessor::Nack { callback: of, code, .. }) if of == callback => {
+                    return Incoming::Message(Some(code));
+                }
+                Incoming::Message(_) => {}
+                Incoming::Ended(ended) => return Incoming::Ended(ended),
+                Incoming::Nothing => return Incoming::Nothing,
             }
         }
     }

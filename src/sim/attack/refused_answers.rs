@@ -1,7 +1,7 @@
 //! Thousands of answers to operations that do not exist.
 
 use super::card_numbers::nobodys;
-use super::charger_line::{ANSWER, Heard};
+use super::charger_line::{ANSWER, Incoming};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::simulated_processor::{approved, judge};
 use super::{Attacker, Attacking, Field, Trouble};
@@ -36,13 +36,13 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         }
         for _ in 0..AT_ONCE {
             match line.hear(ANSWER).await {
-                Heard::Message(ToProcessor::Nack { code, .. }) => {
-                    judge(&field, "answer", &Heard::Message(Some(code)), &[501]);
+                Incoming::Message(ToProcessor::Nack { code, .. }) => {
+                    judge(&field, "answer", &Incoming::Message(Some(code)), &[501]);
                 }
-                Heard::Message(ToProcessor::Ack { .. }) => judge(&field, "answer", &Heard::Message(None), &[501]),
-                Heard::Message(_) => {}
-                Heard::Ended(ended) => return Err(Trouble(ended.text)),
-                Heard::Nothing => {
+                Incoming::Message(ToProcessor::Ack { .. }) => judge(&field, "answer", &Incoming::Message(None), &[501]),
+                Incoming::Message(_) => {}
+                Incoming::Ended(ended) => return Err(Trouble(ended.text)),
+                Incoming::Nothing => {
                     field.tally.violation("an answer is neither acknowledged nor refused");
                     return Ok(());
                 }

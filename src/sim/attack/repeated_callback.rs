@@ -1,7 +1,7 @@
 //! One message of a processor, again and again while it is in flight.
 
 use super::card_numbers::nobodys;
-use super::charger_line::{ANSWER, Heard};
+use super::charger_line::{ANSWER, Incoming};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::simulated_processor::judge;
 use super::{Attacker, Attacking, Field, Trouble};
@@ -38,21 +38,21 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let mut answered = false;
     loop {
         match line.hear(ANSWER).await {
-            Heard::Message(ToProcessor::Nack { callback, .. } | ToProcessor::Ack { callback })
+            Incoming::Message(ToProcessor::Nack { callback, .. } | ToProcessor::Ack { callback })
                 if callback == repeated =>
             {
                 answered = true;
             }
-            Heard::Message(ToProcessor::Nack { callback, code, .. }) if callback == report.callback => {
-                judge(&field, "report of an unknown hold", &Heard::Message(Some(code)), &[501, 508]);
+            Incoming::Message(ToProcessor::Nack { callback, code, .. }) if callback == report.callback => {
+                judge(&field, "report of an unknown hold", &Incoming::Message(Some(code)), &[501, 508]);
                 break;
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => {
                 field.tally.violation(format!("one message, repeated, ends the connection: {}", ended.text));
                 return Ok(());
             }
-            Heard::Nothing => {
+            Incoming::Nothing => {
                 field.tally.violation("the message behind a repeated one is not answered");
                 return Ok(());
             }

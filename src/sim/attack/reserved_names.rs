@@ -1,6 +1,6 @@
 //! Names that the gate keeps for itself.
 
-use super::charger_line::Heard;
+use super::charger_line::Incoming;
 use super::processor_line::ProcessorLine;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::Subject;
@@ -30,7 +30,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         let mut line = ProcessorLine::over(stream, &id, &field);
         line.say_hello(&id, &[CredentialKind::WalletToken]);
         match line.hear(Duration::from_secs(10)).await {
-            Heard::Ended(ended) => field.tally.right(format!("Hello: {}", ended.word())),
+            Incoming::Ended(ended) => field.tally.right(format!("Hello: {}", ended.word())),
             other => field.tally.violation(format!("a Hello of `{name}`: {other:?}")),
         }
     }

@@ -1,6 +1,6 @@
 //! Settlement batches without end, and batches that never end.
 
-use super::charger_line::Heard;
+use super::charger_line::Incoming;
 use super::processor_line::ProcessorLine;
 use super::settlement_lies::part_of;
 use super::simulated_processor::judge;
@@ -61,7 +61,7 @@ async fn say_part(
     let callback = line.fresh_callback();
     line.say(&FromProcessor::Settlement(part_of(field, callback, batch, part, lines, None)));
     match line.verdict(callback).await {
-        Heard::Ended(ended) => Err(Trouble(ended.text)),
+        Incoming::Ended(ended) => Err(Trouble(ended.text)),
         verdict => {
             judge(field, "a part without end", &verdict, RIGHT);
             Ok(())
@@ -80,12 +80,12 @@ async fn another_is_taken(field: &Field) -> Result<(), Trouble> {
         let batch = u128::from(field.round) << 8 | 1;
         line.say(&FromProcessor::Settlement(part_of(field, callback, batch, 1, &lines, trailer)));
         match line.verdict(callback).await {
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
             verdict => judge(field, "a batch of another processor", &verdict, &[0]),
         }
         // It leaves in good order.
         line.say(&FromProcessor::Credit { operations: 0 });
-        if let Heard::Message(ToProcessor::GoAway(go)) = line.hear(Duration::from_millis(10)).await {
+        if let Incoming::Message(ToProcessor::GoAway(go)) = line.hear(Duration::from_millis(10)).await {
             return Err(Trouble(go.text.into()));
         }
     }

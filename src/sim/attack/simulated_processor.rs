@@ -1,6 +1,6 @@
 //! A processor in an attacker's hands with sessions of its own: an attacker's charger presents what only it takes.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, reading, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, charger_id, reading, start};
 use super::processor_line::{ProcessorLine, processor_id};
 use super::{Field, Trouble};
 use crate::message::{Code, FromProcessor, ToCharger, ToProcessor};
@@ -78,7 +78,7 @@ impl SimulatedProcessor {
                 return Ok(());
             }
             let heard = self.line.hear(left).await;
-            if !matches!(heard, Heard::Nothing) {
+            if !matches!(heard, Incoming::Nothing) {
                 self.take(field, heard, answering)?;
             }
         }
@@ -122,25 +122,25 @@ impl SimulatedProcessor {
         callback
     }
 
-    fn take(&mut self, field: &Field, heard: Heard<ToProcessor>, answering: Answering<'_>) -> Result<(), Trouble> {
+    fn take(&mut self, field: &Field, heard: Incoming<ToProcessor>, answering: Answering<'_>) -> Result<(), Trouble> {
         match heard {
-            Heard::Message(ToProcessor::Operation(operation)) => {
+            Incoming::Message(ToProcessor::Operation(operation)) => {
                 for said in answering(&mut self.line, &operation) {
                     self.say(said);
                 }
                 self.operations.insert(operation.request.kind(), operation);
             }
-            Heard::Message(ToProcessor::Ack { callback }) => self.judged(field, callback, None),
-            Heard::Message(ToProcessor::Nack { callback, code, .. }) => self.judged(field, callback, Some(code)),
-            Heard::Message(_) | Heard::Nothing => {}
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Message(ToProcessor::Ack { callback }) => self.judged(field, callback, None),
+            Incoming::Message(ToProcessor::Nack { callback, code, .. }) => self.judged(field, callback, Some(code)),
+            Incoming::Message(_) | Incoming::Nothing => {}
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
         }
         Ok(())
     }
 
     fn judged(&mut self, field: &Field, callback: CallbackId, code: Option<Code>) {
         if let Some(said) = self.open.remove(&callback) {
-            judge(field, said.what, &Heard::Message(code), said.right);
+            judge(field, said.what, &Incoming::Message(code), said.right);
         }
     }
 }
@@ -158,7 +158,7 @@ async fn charge(field: &Field) -> Result<bool, Trouble> {
     let after = |wh: i64| first.checked_add(Energy::from_watt_hours(wh).unwrap_or(Energy::ZERO)).unwrap_or(first);
     line.say_readings(key, &[reading(1, field.now().wall, after(50))]);
     let stopped = line.stop(key, reading(2, field.now().wall, after(100))).await;
-    Ok(matches!(stopped, Heard::Message(ToCharger::MeterAck(_) | ToCharger::Receipt(_))))
+    Ok(matches!(stopped, Incoming::Message(ToCharger::MeterAck(_) | ToCharger::Receipt(_))))
 }
 
 /// The right answer to an operation.
@@ -195,9 +195,9 @@ pub fn of(line: &mut ProcessorLine, operation: &Operation, outcome: Outcome) -> 
 }
 
 /// Counts what became of a callback: right when it is one of these refusals (0: acknowledged).
-pub fn judge(field: &Field, what: &str, verdict: &Heard<Option<Code>>, right: &[u16]) {
+pub fn judge(field: &Field, what: &str, verdict: &Incoming<Option<Code>>, right: &[u16]) {
     match verdict {
-        Heard::Message(code) => {
+        Incoming::Message(code) => {
             let number = code.map_or(0, Code::number);
             let word = if number == 0 { "acknowledged".to_owned() } else { number.to_string() };
             match right.contains(&number) {
@@ -205,7 +205,7 @@ pub fn judge(field: &Field, what: &str, verdict: &Heard<Option<Code>>, right: &[
                 false => field.tally.violation(format!("{what}: {word} instead of one of {right:?}")),
             }
         }
-        Heard::Ended(ended) => field.tally.violation(format!("{what}: {}", ended.text)),
-        Heard::Nothing => field.tally.violation(format!("{what}: no answer")),
+        Incoming::Ended(ended) => field.tally.violation(format!("{what}: {}", ended.text)),
+        Incoming::Nothing => field.tally.violation(format!("{what}: no answer")),
     }
 }

@@ -1,6 +1,6 @@
 //! Sessions of nothing but readings that cannot be.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, reading, start};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, charger_id, reading, start};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{Code, ToCharger};
 use crate::payment::CredentialKind;
@@ -39,28 +39,28 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         };
         line.say_readings(key, &[reading(sequence, at, Energy::from_watt_hours(wh).unwrap_or(first))]);
         match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::SessionRejected { code, .. }) if is_doubt(code) => {
+            Incoming::Message(ToCharger::SessionRejected { code, .. }) if is_doubt(code) => {
                 field.tally.right(code.number().to_string());
             }
-            Heard::Message(ToCharger::StopNow { .. }) => field.tally.right("told to stop"),
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Message(ToCharger::StopNow { .. }) => field.tally.right("told to stop"),
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
             other => field.tally.violation(format!("reading {sequence} at {at}, {wh} Wh: {other:?}")),
         }
     }
     let mut heard = line.stop(key, reading(READINGS + 1, field.now().wall, first)).await;
     loop {
         match heard {
-            Heard::Message(ToCharger::Receipt(_)) => {
+            Incoming::Message(ToCharger::Receipt(_)) => {
                 field.tally.right("receipt");
                 return Ok(());
             }
-            Heard::Message(ToCharger::SessionRejected { code, .. }) if !is_doubt(code) => {
+            Incoming::Message(ToCharger::SessionRejected { code, .. }) if !is_doubt(code) => {
                 field.tally.violation(format!("the stop: {code}"));
                 return Ok(());
             }
-            Heard::Message(_) => {}
-            Heard::Ended(ended) => return Err(Trouble(ended.text)),
-            Heard::Nothing => {
+            Incoming::Message(_) => {}
+            Incoming::Ended(ended) => return Err(Trouble(ended.text)),
+            Incoming::Nothing => {
                 field.tally.violation("no receipt in time");
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! Escape sequences and marks that turn a text around, where texts are taken and shown again.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, charger_id, hello};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, charger_id, hello};
 use super::http::{ask, get};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits::LIST_ITEMS_MAX;
@@ -37,8 +37,8 @@ async fn attack(field: Field) -> Result<(), Trouble> {
             text: text.into(),
         }));
         match line.hear(ANSWER).await {
-            Heard::Message(ToCharger::HelloAck(_)) => field.tally.right("taken"),
-            Heard::Ended(ended) => field.tally.right(ended.word()),
+            Incoming::Message(ToCharger::HelloAck(_)) => field.tally.right("taken"),
+            Incoming::Ended(ended) => field.tally.right(ended.word()),
             other => field.tally.violation(format!("{}: {other:?}", text.escape_debug())),
         }
     }

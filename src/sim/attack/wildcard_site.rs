@@ -1,6 +1,6 @@
 //! A site controller that serves all chargers of a pattern, and invents them.
 
-use super::charger_line::{ANSWER, ChargerLine, Heard, hello};
+use super::charger_line::{ANSWER, ChargerLine, Incoming, hello};
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{Channel, FromCharger, ToCharger};
 use crate::units::{ChargerId, Power, SiteId};
@@ -32,16 +32,16 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     }
     for _ in 0..EACH_ROUND {
         match line.hear_on(ANSWER).await {
-            Heard::Message(received) => match received.message {
+            Incoming::Message(received) => match received.message {
                 ToCharger::HelloAck(_) => field.tally.right("greeted"),
                 ToCharger::GoAway(go) => field.tally.right(format!("refused with {}", go.code.number())),
                 other => field.tally.violation(format!("a Hello is answered with {other:?}")),
             },
-            Heard::Ended(ended) => {
+            Incoming::Ended(ended) => {
                 field.tally.right(ended.word());
                 return Ok(());
             }
-            Heard::Nothing => {
+            Incoming::Nothing => {
                 field.tally.violation("a Hello is not answered");
                 return Ok(());
             }
