@@ -84,7 +84,7 @@ fn moment(begin: Timestamp, step: TimeSpan, number: u32) -> Timestamp {
 /// Waits until everything up to this reading is durable. False: it never will be.
 async fn acknowledged(field: &Field, line: &mut ChargerLine, sequence: u32) -> Result<bool, Trouble> {
     loop {
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::MeterAck(ack)) if ack.up_to >= sequence => {
                 field.tally.right_times("readings acknowledged", AT_ONCE as u64);
                 return Ok(true);
@@ -123,6 +123,6 @@ async fn end(field: &Field, line: &mut ChargerLine, key: u64, last: MeterReading
                 return Ok(());
             }
         }
-        heard = line.hear(Duration::from_secs(60)).await;
+        heard = line.receive(Duration::from_secs(60)).await;
     }
 }

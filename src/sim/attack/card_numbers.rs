@@ -72,12 +72,12 @@ async fn charger_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     let mut greeting = hello(&id, power, field.now().wall, Vec::new());
     greeting.firmware = format!("1.2 {number}").into();
     line.say(&FromCharger::Hello(greeting));
-    closed(field, "firmware", &line.hear(ANSWER).await);
+    closed(field, "firmware", &line.receive(ANSWER).await);
 
     let mut line = ChargerLine::dial(field, &id).await?;
     let in_place_of_the_id = Fields::default().number(1, 1).bytes(2, number.replace(' ', "-").as_bytes());
     line.say_bytes(&in_place_of_the_id.frame(FrameType::ChargerHello, Channel::ZERO));
-    closed(field, "charger id", &line.hear(ANSWER).await);
+    closed(field, "charger id", &line.receive(ANSWER).await);
 
     let mut line = ChargerLine::greeted(field, &id, power).await?;
     let at = field.now().wall;
@@ -88,7 +88,7 @@ async fn charger_texts(field: &Field, number: &str) -> Result<(), Trouble> {
         at,
         text,
     }));
-    closed(field, "status text", &line.hear(ANSWER).await);
+    closed(field, "status text", &line.receive(ANSWER).await);
     Ok(())
 }
 
@@ -98,7 +98,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     let capabilities = capabilities(field, &id, &[CredentialKind::WalletToken]);
     let (instance, clock) = (format!("m {number}").into(), field.now().wall);
     line.say(&FromProcessor::Hello(ProcessorHello { processor: id.clone(), instance, capabilities, clock }));
-    closed(field, "machine's name", &line.hear(ANSWER).await);
+    closed(field, "machine's name", &line.receive(ANSWER).await);
 
     // A decline code has no room for separators.
     let compact: String = number.chars().filter(char::is_ascii_digit).collect();
@@ -136,7 +136,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
 /// The next that is no operation: probes may come in between.
 async fn after_operations(line: &mut ProcessorLine) -> Incoming<ToProcessor> {
     loop {
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToProcessor::Operation(_)) => {}
             other => return other,
         }

@@ -86,7 +86,7 @@ impl ChargerLine {
         let mut line = ChargerLine::dial(field, id).await?;
         line.say(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
         loop {
-            match line.hear(ANSWER).await {
+            match line.receive(ANSWER).await {
                 Incoming::Message(ToCharger::HelloAck(_)) => return Ok(line),
                 // Receipts of earlier sessions may come first.
                 Incoming::Message(_) => {}
@@ -118,8 +118,8 @@ impl ChargerLine {
     }
 
     /// The next message on any channel; heartbeats are kept up meanwhile.
-    pub async fn hear(&mut self, within: Duration) -> Incoming<ToCharger> {
-        match self.hear_on(within).await {
+    pub async fn receive(&mut self, within: Duration) -> Incoming<ToCharger> {
+        match self.receive_on(within).await {
             Incoming::Message(received) => Incoming::Message(received.message),
             Incoming::Ended(ended) => Incoming::Ended(ended),
             Incoming::Nothing => Incoming::Nothing,
@@ -127,7 +127,7 @@ impl ChargerLine {
     }
 
     /// The next message with its channel.
-    pub async fn hear_on(&mut self, within: Duration) -> Incoming<Received<ToCharger>> {
+    pub async fn receive_on(&mut self, within: Duration) -> Incoming<Received<ToCharger>> {
         let until = Instant::now() + within;
         loop {
             if let Some(received) = self.came.pop_front() {
@@ -161,7 +161,7 @@ impl ChargerLine {
     pub async fn is_closed(&mut self, within: Duration) -> bool {
         let until = Instant::now() + within;
         loop {
-            match self.hear(until.saturating_duration_since(Instant::now())).await {
+            match self.receive(until.saturating_duration_since(Instant::now())).await {
                 Incoming::Message(_) => {}
                 Incoming::Ended(_) => return true,
                 Incoming::Nothing => return false,
@@ -174,7 +174,7 @@ impl ChargerLine {
         let key = start.session;
         self.say(&FromCharger::Start(start));
         loop {
-            match self.hear(ANSWER).await {
+            match self.receive(ANSWER).await {
                 Incoming::Message(ToCharger::StartAccepted { session, id, .. }) if session == key => return Ok(id),
                 Incoming::Message(ToCharger::StartRejected { session, code, .. }) if session == key => {
                     return Err(Refused::Code(code));
@@ -191,7 +191,7 @@ impl ChargerLine {
         let key = SessionKey(session);
         self.say(&FromCharger::Stop { session: key, last, reason: StopReason::Local });
         loop {
-            match self.hear(ANSWER).await {
+            match self.receive(ANSWER).await {
                 Incoming::Message(message) => match &message {
                     ToCharger::MeterAck(ack) if ack.session == key && ack.up_to >= last.sequence => {
                         return Incoming::Message(message);

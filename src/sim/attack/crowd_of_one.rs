@@ -35,7 +35,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
             }
         };
         line.say_hello(&id, &[CredentialKind::WalletToken]);
-        match line.hear(Duration::from_secs(10)).await {
+        match line.receive(Duration::from_secs(10)).await {
             Incoming::Message(ToProcessor::HelloAck(_)) => taken_in.push(line),
             Incoming::Message(_) => {}
             Incoming::Ended(_) => field.tally.right("not taken in"),

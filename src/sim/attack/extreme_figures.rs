@@ -56,7 +56,7 @@ async fn connectors(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         .number(5, field.now().wall.unix_ms().cast_unsigned());
     let mut line = ChargerLine::dial(field, id).await?;
     line.say_bytes(&hello.frame(FrameType::ChargerHello, Channel::ZERO));
-    match line.hear(ANSWER).await {
+    match line.receive(ANSWER).await {
         Incoming::Ended(ended) => field.tally.right(format!("connector: {}", ended.word())),
         other => field.tally.violation(format!("a connector of {power} mW is taken: {other:?}")),
     }
@@ -74,10 +74,10 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         let start =
             Fields::default().number(1, key).number(2, 1).bytes(3, &credential).number(4, at).number(5, register);
         line.say_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
-        let mut heard = line.hear(ANSWER).await;
+        let mut heard = line.receive(ANSWER).await;
         // The receipt of an earlier session may come in between.
         while let Incoming::Message(ToCharger::Receipt(_)) = heard {
-            heard = line.hear(ANSWER).await;
+            heard = line.receive(ANSWER).await;
         }
         match heard {
             Incoming::Message(ToCharger::StartRejected { code, .. }) => {
@@ -153,7 +153,7 @@ async fn extreme_reading(
     let values = Fields::default().number(1, key).bytes(2, &reading);
     line.say_bytes(&values.frame(FrameType::MeterValues, Channel::ZERO));
     loop {
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::SessionRejected { code, .. }) => {
                 field.tally.right(format!("reading: {}", code.number()));
                 return Ok(true);

@@ -64,7 +64,7 @@ async fn expect_refusal(field: &Field, what: &str, own: Certified, listener: Soc
     let Ok(stream) = field.dial_with(own, listener).await else { return field.tally.right(what) };
     let mut line = ChargerLine::over(stream, field);
     line.say(&FromCharger::Hello(hello(id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new())));
-    match line.hear(Duration::from_secs(10)).await {
+    match line.receive(Duration::from_secs(10)).await {
         Incoming::Ended(_) => field.tally.right(what),
         Incoming::Message(message) => field.tally.violation(format!("{what}: {message:?}")),
         Incoming::Nothing => field.tally.violation(format!("{what}: neither taken in nor closed")),
@@ -78,7 +78,7 @@ async fn revoked(field: &Field) -> Result<(), Trouble> {
     let mut line = ChargerLine::greeted(field, &id, Power::from_milliwatts(22_000_000)).await?;
     let own = field.ways.certificate(&subject)?;
     field.ways.revoke(&subject)?;
-    match line.hear(LISTS_ARE_READ).await {
+    match line.receive(LISTS_ARE_READ).await {
         Incoming::Ended(_) => field.tally.right("revoked: cut"),
         other => field.tally.violation(format!("revoked, and up after {} s: {other:?}", LISTS_ARE_READ.as_secs())),
     }

@@ -91,7 +91,7 @@ async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
     };
     let mut line = ChargerLine::dial(field, &id).await?;
     line.say_bytes(&said);
-    let heard = line.hear(CLOSED_WITHIN).await;
+    let heard = line.receive(CLOSED_WITHIN).await;
     answered(field, what, &heard);
     Ok(())
 }
@@ -112,7 +112,7 @@ async fn at_processors(field: &mut Field) -> Result<(), Trouble> {
             "random payload of a processor"
         }
     };
-    let heard = line.hear(CLOSED_WITHIN).await;
+    let heard = line.receive(CLOSED_WITHIN).await;
     answered(field, what, &heard);
     Ok(())
 }

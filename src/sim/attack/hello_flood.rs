@@ -64,7 +64,7 @@ async fn expect_positions(
     let mut line = ChargerLine::dial(field, id).await?;
     line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
     loop {
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::HelloAck(ack)) if ack.sessions.len() == named => {
                 field.tally.right(format!("positions of {named} sessions"));
                 return Ok(());
@@ -95,7 +95,7 @@ async fn expect_refusal(
     let named = marks.len();
     let mut line = ChargerLine::dial(field, id).await?;
     line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
-    match line.hear(ANSWER).await {
+    match line.receive(ANSWER).await {
         Incoming::Ended(ended) => field.tally.right(format!("{named} sessions: {}", ended.word())),
         Incoming::Message(other) => field.tally.violation(format!("{named} sessions are taken: {other:?}")),
         Incoming::Nothing => field.tally.violation(format!("{named} sessions: neither answer nor end")),

@@ -57,7 +57,7 @@ impl ProcessorLine {
     ) -> Result<ProcessorLine, Trouble> {
         let mut line = ProcessorLine::dial(field, id).await?;
         line.say_hello(id, credentials);
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToProcessor::HelloAck(_)) => Ok(line),
             Incoming::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
             Incoming::Ended(ended) => Err(Trouble(ended.text)),
@@ -105,7 +105,7 @@ impl ProcessorLine {
     }
 
     /// The next message; pings are answered meanwhile.
-    pub async fn hear(&mut self, within: Duration) -> Incoming<ToProcessor> {
+    pub async fn receive(&mut self, within: Duration) -> Incoming<ToProcessor> {
         let until = Instant::now() + within;
         loop {
             if let Some(message) = self.came.pop_front() {
@@ -140,7 +140,7 @@ impl ProcessorLine {
     pub async fn is_closed(&mut self, within: Duration) -> bool {
         let until = Instant::now() + within;
         loop {
-            match self.hear(until.saturating_duration_since(Instant::now())).await {
+            match self.receive(until.saturating_duration_since(Instant::now())).await {
                 Incoming::Message(_) => {}
                 Incoming::Ended(_) => return true,
                 Incoming::Nothing => return false,
@@ -151,7 +151,7 @@ impl ProcessorLine {
     /// What becomes of a callback: `None` when it is acknowledged, else why it is refused.
     pub async fn verdict(&mut self, callback: CallbackId) -> Incoming<Option<Code>> {
         loop {
-            match self.hear(ANSWER).await {
+            match self.receive(ANSWER).await {
                 Incoming::Message(ToProcessor::Ack { callback: of }) if of == callback => {
                     return Incoming::Message(None);
                 }

@@ -35,7 +35,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
             line.say(&message);
         }
         for _ in 0..AT_ONCE {
-            match line.hear(ANSWER).await {
+            match line.receive(ANSWER).await {
                 Incoming::Message(ToProcessor::Nack { code, .. }) => {
                     judge(&field, "answer", &Incoming::Message(Some(code)), &[501]);
                 }

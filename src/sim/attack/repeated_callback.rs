@@ -37,7 +37,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     line.say(&FromProcessor::Notification(report.clone()));
     let mut answered = false;
     loop {
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToProcessor::Nack { callback, .. } | ToProcessor::Ack { callback })
                 if callback == repeated =>
             {

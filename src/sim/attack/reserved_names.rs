@@ -29,7 +29,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         let stream = field.dial(&Subject::Processor(own)).await?;
         let mut line = ProcessorLine::over(stream, &id, &field);
         line.say_hello(&id, &[CredentialKind::WalletToken]);
-        match line.hear(Duration::from_secs(10)).await {
+        match line.receive(Duration::from_secs(10)).await {
             Incoming::Ended(ended) => field.tally.right(format!("Hello: {}", ended.word())),
             other => field.tally.violation(format!("a Hello of `{name}`: {other:?}")),
         }

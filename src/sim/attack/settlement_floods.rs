@@ -85,7 +85,7 @@ async fn another_is_taken(field: &Field) -> Result<(), Trouble> {
         }
         // It leaves in good order.
         line.say(&FromProcessor::Credit { operations: 0 });
-        if let Incoming::Message(ToProcessor::GoAway(go)) = line.hear(Duration::from_millis(10)).await {
+        if let Incoming::Message(ToProcessor::GoAway(go)) = line.receive(Duration::from_millis(10)).await {
             return Err(Trouble(go.text.into()));
         }
     }

@@ -35,7 +35,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     charger.say(&crate::message::FromCharger::Start(asked));
     charger.say_readings(key, &[reading(1, begin, register)]);
     // Out with it, and what comes in that time is read.
-    let _ = charger.hear(Duration::from_millis(500)).await;
+    let _ = charger.receive(Duration::from_millis(500)).await;
     let since = Instant::now();
     while field.goes_on() && since.elapsed() < SILENT_FOR {
         field.pause(Duration::from_secs(1)).await;

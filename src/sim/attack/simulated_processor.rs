@@ -58,7 +58,7 @@ impl SimulatedProcessor {
         loop {
             tokio::select! {
                 done = &mut charging => return done,
-                heard = self.line.hear(ANSWER) => self.take(field, heard, answering)?,
+                heard = self.line.receive(ANSWER) => self.take(field, heard, answering)?,
             }
         }
     }
@@ -77,7 +77,7 @@ impl SimulatedProcessor {
             if left.is_zero() {
                 return Ok(());
             }
-            let heard = self.line.hear(left).await;
+            let heard = self.line.receive(left).await;
             if !matches!(heard, Incoming::Nothing) {
                 self.take(field, heard, answering)?;
             }
@@ -94,7 +94,7 @@ impl SimulatedProcessor {
             if left.is_zero() {
                 break;
             }
-            let heard = self.line.hear(left).await;
+            let heard = self.line.receive(left).await;
             self.take(field, heard, answering)?;
         }
         Ok(())

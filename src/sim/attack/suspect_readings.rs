@@ -38,7 +38,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
             _ => (super::field::seconds_from(begin, far / 1_000 + 86_400), 100_000_000 - far),
         };
         line.say_readings(key, &[reading(sequence, at, Energy::from_watt_hours(wh).unwrap_or(first))]);
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::SessionRejected { code, .. }) if is_doubt(code) => {
                 field.tally.right(code.number().to_string());
             }
@@ -65,7 +65,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
                 return Ok(());
             }
         }
-        heard = line.hear(Duration::from_secs(60)).await;
+        heard = line.receive(Duration::from_secs(60)).await;
     }
 }
 

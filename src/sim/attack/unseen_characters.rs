@@ -36,7 +36,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
             at: now,
             text: text.into(),
         }));
-        match line.hear(ANSWER).await {
+        match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::HelloAck(_)) => field.tally.right("taken"),
             Incoming::Ended(ended) => field.tally.right(ended.word()),
             other => field.tally.violation(format!("{}: {other:?}", text.escape_debug())),

@@ -31,7 +31,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         line.say_on(Channel(number), &FromCharger::Hello(greeting));
     }
     for _ in 0..EACH_ROUND {
-        match line.hear_on(ANSWER).await {
+        match line.receive_on(ANSWER).await {
             Incoming::Message(received) => match received.message {
                 ToCharger::HelloAck(_) => field.tally.right("greeted"),
                 ToCharger::GoAway(go) => field.tally.right(format!("refused with {}", go.code.number())),
