@@ -63,7 +63,7 @@ pub(super) async fn long_session(
     let all: Vec<MeterReading> =
         (1..scenario.readings).map(|number| reading(number, at(number), register(number))).collect();
     for chunk in all.chunks(AT_ONCE) {
-        line.say_readings(key, chunk);
+        line.send_readings(key, chunk);
         let last = chunk.last().map_or(0, |last| last.sequence);
         if !acknowledged(field, &mut line, last).await? {
             return Ok(());

@@ -71,18 +71,18 @@ async fn charger_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     let mut line = ChargerLine::dial(field, &id).await?;
     let mut greeting = hello(&id, power, field.now().wall, Vec::new());
     greeting.firmware = format!("1.2 {number}").into();
-    line.say(&FromCharger::Hello(greeting));
+    line.send(&FromCharger::Hello(greeting));
     closed(field, "firmware", &line.receive(ANSWER).await);
 
     let mut line = ChargerLine::dial(field, &id).await?;
     let in_place_of_the_id = Fields::default().number(1, 1).bytes(2, number.replace(' ', "-").as_bytes());
-    line.say_bytes(&in_place_of_the_id.frame(FrameType::ChargerHello, Channel::ZERO));
+    line.send_bytes(&in_place_of_the_id.frame(FrameType::ChargerHello, Channel::ZERO));
     closed(field, "charger id", &line.receive(ANSWER).await);
 
     let mut line = ChargerLine::greeted(field, &id, power).await?;
     let at = field.now().wall;
     let text = format!("driver shows {number}").into();
-    line.say(&FromCharger::Status(ConnectorStatus {
+    line.send(&FromCharger::Status(ConnectorStatus {
         connector: ConnectorId(1),
         state: ConnectorState::Occupied,
         at,
@@ -97,7 +97,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     let mut line = ProcessorLine::dial(field, &id).await?;
     let capabilities = capabilities(field, &id, &[CredentialKind::WalletToken]);
     let (instance, clock) = (format!("m {number}").into(), field.now().wall);
-    line.say(&FromProcessor::Hello(ProcessorHello { processor: id.clone(), instance, capabilities, clock }));
+    line.send(&FromProcessor::Hello(ProcessorHello { processor: id.clone(), instance, capabilities, clock }));
     closed(field, "machine's name", &line.receive(ANSWER).await);
 
     // A decline code has no room for separators.
@@ -113,7 +113,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     for (what, outcome) in [("decline code", Outcome::Declined(decline)), ("processor_ref", reference)] {
         let mut line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
         let answer = of(&mut line, &operation, outcome);
-        line.say(&answer);
+        line.send(&answer);
         match after_operations(&mut line).await {
             Incoming::Message(ToProcessor::Nack { code: code @ (Code::CardNumber | Code::Payload), .. }) => {
                 field.tally.right(format!("{what}: {}", code.number()));
@@ -127,7 +127,7 @@ async fn processor_texts(field: &Field, number: &str) -> Result<(), Trouble> {
     for (what, message) in [("drain text", FromProcessor::Drain(drain)), ("farewell", FromProcessor::GoAway(farewell))]
     {
         let mut line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
-        line.say(&message);
+        line.send(&message);
         closed(field, what, &after_operations(&mut line).await);
     }
     Ok(())

@@ -84,7 +84,7 @@ impl ChargerLine {
     /// Connects as a charger and is greeted.
     pub async fn greeted(field: &Field, id: &ChargerId, power: Power) -> Result<ChargerLine, Trouble> {
         let mut line = ChargerLine::dial(field, id).await?;
-        line.say(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
+        line.send(&FromCharger::Hello(hello(id, power, field.now().wall, Vec::new())));
         loop {
             match line.receive(ANSWER).await {
                 Incoming::Message(ToCharger::HelloAck(_)) => return Ok(line),
@@ -97,23 +97,23 @@ impl ChargerLine {
     }
 
     /// Sends a message on channel 0.
-    pub fn say(&mut self, message: &FromCharger) {
-        self.say_on(Channel::ZERO, message);
+    pub fn send(&mut self, message: &FromCharger) {
+        self.send_on(Channel::ZERO, message);
     }
 
     /// Sends a message on a channel, unless it exceeds a frame.
-    pub fn say_on(&mut self, channel: Channel, message: &FromCharger) {
+    pub fn send_on(&mut self, channel: Channel, message: &FromCharger) {
         let _ = self.link.send(channel, message, self.clock.now().mono, self.pipe.out());
     }
 
     /// Sends readings of one session, in as few frames as possible.
-    pub fn say_readings(&mut self, session: u64, readings: &[MeterReading]) {
+    pub fn send_readings(&mut self, session: u64, readings: &[MeterReading]) {
         let now = self.clock.now().mono;
         let _ = self.link.send_readings(Channel::ZERO, SessionKey(session), readings, now, self.pipe.out());
     }
 
     /// Sends raw bytes.
-    pub fn say_bytes(&mut self, bytes: &[u8]) {
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.pipe.out().extend_from_slice(bytes);
     }
 
@@ -172,7 +172,7 @@ impl ChargerLine {
     /// Begins a session: the gate's id for it, or why it is refused.
     pub async fn start(&mut self, start: StartSession) -> Result<SessionId, Refused> {
         let key = start.session;
-        self.say(&FromCharger::Start(start));
+        self.send(&FromCharger::Start(start));
         loop {
             match self.receive(ANSWER).await {
                 Incoming::Message(ToCharger::StartAccepted { session, id, .. }) if session == key => return Ok(id),
@@ -189,7 +189,7 @@ impl ChargerLine {
     /// Ends a session and waits until that is durable, or until it is known that it is not.
     pub async fn stop(&mut self, session: u64, last: MeterReading) -> Incoming<ToCharger> {
         let key = SessionKey(session);
-        self.say(&FromCharger::Stop { session: key, last, reason: StopReason::Local });
+        self.send(&FromCharger::Stop { session: key, last, reason: StopReason::Local });
         loop {
             match self.receive(ANSWER).await {
                 Incoming::Message(message) => match &message {

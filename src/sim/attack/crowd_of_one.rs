@@ -34,7 +34,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
                 continue;
             }
         };
-        line.say_hello(&id, &[CredentialKind::WalletToken]);
+        line.send_hello(&id, &[CredentialKind::WalletToken]);
         match line.receive(Duration::from_secs(10)).await {
             Incoming::Message(ToProcessor::HelloAck(_)) => taken_in.push(line),
             Incoming::Message(_) => {}

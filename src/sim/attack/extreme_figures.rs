@@ -55,7 +55,7 @@ async fn connectors(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         .bytes(4, b"1.0")
         .number(5, field.now().wall.unix_ms().cast_unsigned());
     let mut line = ChargerLine::dial(field, id).await?;
-    line.say_bytes(&hello.frame(FrameType::ChargerHello, Channel::ZERO));
+    line.send_bytes(&hello.frame(FrameType::ChargerHello, Channel::ZERO));
     match line.receive(ANSWER).await {
         Incoming::Ended(ended) => field.tally.right(format!("connector: {}", ended.word())),
         other => field.tally.violation(format!("a connector of {power} mW is taken: {other:?}")),
@@ -73,7 +73,7 @@ async fn starts(field: &mut Field, id: &ChargerId) -> Result<(), Trouble> {
         let credential = Fields::default().number(1, 2).bytes(2, b"evil-extreme").done();
         let start =
             Fields::default().number(1, key).number(2, 1).bytes(3, &credential).number(4, at).number(5, register);
-        line.say_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
+        line.send_bytes(&start.frame(FrameType::StartSession, Channel::ZERO));
         let mut heard = line.receive(ANSWER).await;
         // The receipt of an earlier session may come in between.
         while let Incoming::Message(ToCharger::Receipt(_)) = heard {
@@ -151,7 +151,7 @@ async fn extreme_reading(
         .number(5, flow)
         .done();
     let values = Fields::default().number(1, key).bytes(2, &reading);
-    line.say_bytes(&values.frame(FrameType::MeterValues, Channel::ZERO));
+    line.send_bytes(&values.frame(FrameType::MeterValues, Channel::ZERO));
     loop {
         match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::SessionRejected { code, .. }) => {

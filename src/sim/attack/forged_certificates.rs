@@ -63,7 +63,7 @@ fn with_chain(own: &Certified, above: &[rustls_pki_types::CertificateDer<'static
 async fn expect_refusal(field: &Field, what: &str, own: Certified, listener: SocketAddr, id: &ChargerId) {
     let Ok(stream) = field.dial_with(own, listener).await else { return field.tally.right(what) };
     let mut line = ChargerLine::over(stream, field);
-    line.say(&FromCharger::Hello(hello(id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new())));
+    line.send(&FromCharger::Hello(hello(id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new())));
     match line.receive(Duration::from_secs(10)).await {
         Incoming::Ended(_) => field.tally.right(what),
         Incoming::Message(message) => field.tally.violation(format!("{what}: {message:?}")),

@@ -90,7 +90,7 @@ async fn at_chargers(field: &mut Field) -> Result<(), Trouble> {
         }
     };
     let mut line = ChargerLine::dial(field, &id).await?;
-    line.say_bytes(&said);
+    line.send_bytes(&said);
     let heard = line.receive(CLOSED_WITHIN).await;
     answered(field, what, &heard);
     Ok(())
@@ -101,14 +101,14 @@ async fn at_processors(field: &mut Field) -> Result<(), Trouble> {
     let mut line = ProcessorLine::dial(field, &id).await?;
     let what = match field.rng.below(2) {
         0 => {
-            line.say_bytes(&bytes(field, 4_096));
+            line.send_bytes(&bytes(field, 4_096));
             "random bytes of a processor"
         }
         _ => {
-            line.say_hello(&id, &[CredentialKind::WalletToken]);
+            line.send_hello(&id, &[CredentialKind::WalletToken]);
             let (place, payload) = (field.rng.below(FrameType::ALL.len() as u64), bytes(field, 2_000));
             let kind = FrameType::ALL[usize::try_from(place).unwrap_or(0)];
-            line.say_bytes(&Fields::raw(payload).frame(kind, Channel::ZERO));
+            line.send_bytes(&Fields::raw(payload).frame(kind, Channel::ZERO));
             "random payload of a processor"
         }
     };

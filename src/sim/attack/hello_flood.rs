@@ -62,7 +62,7 @@ async fn expect_positions(
 ) -> Result<(), Trouble> {
     let named = marks.len();
     let mut line = ChargerLine::dial(field, id).await?;
-    line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
+    line.send(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
     loop {
         match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::HelloAck(ack)) if ack.sessions.len() == named => {
@@ -94,7 +94,7 @@ async fn expect_refusal(
 ) -> Result<(), Trouble> {
     let named = marks.len();
     let mut line = ChargerLine::dial(field, id).await?;
-    line.say(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
+    line.send(&FromCharger::Hello(hello(id, power, field.now().wall, marks)));
     match line.receive(ANSWER).await {
         Incoming::Ended(ended) => field.tally.right(format!("{named} sessions: {}", ended.word())),
         Incoming::Message(other) => field.tally.violation(format!("{named} sessions are taken: {other:?}")),

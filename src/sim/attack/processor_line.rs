@@ -56,7 +56,7 @@ impl ProcessorLine {
         credentials: &[CredentialKind],
     ) -> Result<ProcessorLine, Trouble> {
         let mut line = ProcessorLine::dial(field, id).await?;
-        line.say_hello(id, credentials);
+        line.send_hello(id, credentials);
         match line.receive(ANSWER).await {
             Incoming::Message(ToProcessor::HelloAck(_)) => Ok(line),
             Incoming::Message(other) => Err(Trouble(format!("instead of a greeting: {other:?}"))),
@@ -66,20 +66,20 @@ impl ProcessorLine {
     }
 
     /// Introduces itself.
-    pub fn say_hello(&mut self, id: &ProcessorId, credentials: &[CredentialKind]) {
+    pub fn send_hello(&mut self, id: &ProcessorId, credentials: &[CredentialKind]) {
         let capabilities = capabilities_in(self.currency, id, credentials);
         let clock = self.clock.now().wall;
         let hello = ProcessorHello { processor: id.clone(), instance: "evil".into(), capabilities, clock };
-        self.say(&FromProcessor::Hello(hello));
+        self.send(&FromProcessor::Hello(hello));
     }
 
     /// Sends a message, unless it exceeds a frame.
-    pub fn say(&mut self, message: &FromProcessor) {
+    pub fn send(&mut self, message: &FromProcessor) {
         let _ = self.link.send(message, self.clock.now().mono, self.pipe.out());
     }
 
     /// Sends raw bytes.
-    pub fn say_bytes(&mut self, bytes: &[u8]) {
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.pipe.out().extend_from_slice(bytes);
     }
 

@@ -32,7 +32,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
         for _ in 0..AT_ONCE {
             operation.id = OpId::from_u128(u128::from(field.rng.bits()) << 64 | u128::from(field.rng.bits()));
             let message = approved(&mut line, &operation, Amount::new(100, field.currency));
-            line.say(&message);
+            line.send(&message);
         }
         for _ in 0..AT_ONCE {
             match line.receive(ANSWER).await {

@@ -30,11 +30,11 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let mut report =
         Notification { callback: line.fresh_callback(), hold, kind, amount, occurred_at: field.now().wall };
     for _ in 0..TIMES {
-        line.say(&FromProcessor::Notification(report.clone()));
+        line.send(&FromProcessor::Notification(report.clone()));
     }
     let repeated = report.callback;
     report.callback = line.fresh_callback();
-    line.say(&FromProcessor::Notification(report.clone()));
+    line.send(&FromProcessor::Notification(report.clone()));
     let mut answered = false;
     loop {
         match line.receive(ANSWER).await {

@@ -28,7 +28,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         let own = super::processor_line::processor_id(&field, 0)?;
         let stream = field.dial(&Subject::Processor(own)).await?;
         let mut line = ProcessorLine::over(stream, &id, &field);
-        line.say_hello(&id, &[CredentialKind::WalletToken]);
+        line.send_hello(&id, &[CredentialKind::WalletToken]);
         match line.receive(Duration::from_secs(10)).await {
             Incoming::Ended(ended) => field.tally.right(format!("Hello: {}", ended.word())),
             other => field.tally.violation(format!("a Hello of `{name}`: {other:?}")),

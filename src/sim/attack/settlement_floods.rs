@@ -33,7 +33,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let one = [line_of(1)];
     for _ in 0..UNFINISHED {
         let batch = u128::from(field.rng.bits());
-        say_part(&field, &mut line, batch, 1, &one).await?;
+        send_part(&field, &mut line, batch, 1, &one).await?;
         if !field.goes_on() {
             return Ok(());
         }
@@ -41,7 +41,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
     let batch = u128::from(field.rng.bits()) << 64;
     let full: Vec<SettlementLine> = (0..SETTLEMENT_LINES_PER_PART as u64).map(line_of).collect();
     for part in 1..=FULL_PARTS {
-        say_part(&field, &mut line, batch, part, &full).await?;
+        send_part(&field, &mut line, batch, part, &full).await?;
     }
     another_is_taken(&field).await
 }
@@ -51,7 +51,7 @@ fn line_of(number: u64) -> SettlementLine {
     SettlementLine { operation, kind: SettlementKind::Capture, gross: 1, fee: 0, net: 1 }
 }
 
-async fn say_part(
+async fn send_part(
     field: &Field,
     line: &mut ProcessorLine,
     batch: u128,
@@ -59,7 +59,7 @@ async fn say_part(
     lines: &[SettlementLine],
 ) -> Result<(), Trouble> {
     let callback = line.fresh_callback();
-    line.say(&FromProcessor::Settlement(part_of(field, callback, batch, part, lines, None)));
+    line.send(&FromProcessor::Settlement(part_of(field, callback, batch, part, lines, None)));
     match line.verdict(callback).await {
         Incoming::Ended(ended) => Err(Trouble(ended.text)),
         verdict => {
@@ -78,13 +78,13 @@ async fn another_is_taken(field: &Field) -> Result<(), Trouble> {
         let trailer = crate::message::SettlementTrailer::of(&lines);
         let callback = line.fresh_callback();
         let batch = u128::from(field.round) << 8 | 1;
-        line.say(&FromProcessor::Settlement(part_of(field, callback, batch, 1, &lines, trailer)));
+        line.send(&FromProcessor::Settlement(part_of(field, callback, batch, 1, &lines, trailer)));
         match line.verdict(callback).await {
             Incoming::Ended(ended) => return Err(Trouble(ended.text)),
             verdict => judge(field, "a batch of another processor", &verdict, &[0]),
         }
         // It leaves in good order.
-        line.say(&FromProcessor::Credit { operations: 0 });
+        line.send(&FromProcessor::Credit { operations: 0 });
         if let Incoming::Message(ToProcessor::GoAway(go)) = line.receive(Duration::from_millis(10)).await {
             return Err(Trouble(go.text.into()));
         }

@@ -32,8 +32,8 @@ async fn attack(field: Field) -> Result<(), Trouble> {
     let (key, begin) = (field.fresh_key(0), field.now().wall);
     let register = Energy::from_watt_hours(1_000).unwrap_or(Energy::ZERO);
     let asked = start(key, CredentialKind::WalletToken, b"evil-silent", begin, register);
-    charger.say(&crate::message::FromCharger::Start(asked));
-    charger.say_readings(key, &[reading(1, begin, register)]);
+    charger.send(&crate::message::FromCharger::Start(asked));
+    charger.send_readings(key, &[reading(1, begin, register)]);
     // Out with it, and what comes in that time is read.
     let _ = charger.receive(Duration::from_millis(500)).await;
     let since = Instant::now();

@@ -87,7 +87,7 @@ impl SimulatedProcessor {
 
     /// Sends a message and waits for its result.
     pub async fn ask(&mut self, field: &Field, said: SentMessage, answering: Answering<'_>) -> Result<(), Trouble> {
-        let callback = self.say(said);
+        let callback = self.send(said);
         let deadline = Instant::now() + ANSWER;
         while self.open.contains_key(&callback) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -107,8 +107,8 @@ impl SimulatedProcessor {
         }
     }
 
-    fn say(&mut self, said: SentMessage) -> CallbackId {
-        self.line.say(&said.message);
+    fn send(&mut self, said: SentMessage) -> CallbackId {
+        self.line.send(&said.message);
         let callback = match &said.message {
             FromProcessor::Answer(answer) => answer.callback,
             FromProcessor::Notification(notification) => notification.callback,
@@ -126,7 +126,7 @@ impl SimulatedProcessor {
         match heard {
             Incoming::Message(ToProcessor::Operation(operation)) => {
                 for said in answering(&mut self.line, &operation) {
-                    self.say(said);
+                    self.send(said);
                 }
                 self.operations.insert(operation.request.kind(), operation);
             }
@@ -156,7 +156,7 @@ async fn charge(field: &Field) -> Result<bool, Trouble> {
         return Ok(false);
     }
     let after = |wh: i64| first.checked_add(Energy::from_watt_hours(wh).unwrap_or(Energy::ZERO)).unwrap_or(first);
-    line.say_readings(key, &[reading(1, field.now().wall, after(50))]);
+    line.send_readings(key, &[reading(1, field.now().wall, after(50))]);
     let stopped = line.stop(key, reading(2, field.now().wall, after(100))).await;
     Ok(matches!(stopped, Incoming::Message(ToCharger::MeterAck(_) | ToCharger::Receipt(_))))
 }

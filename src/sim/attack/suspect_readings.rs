@@ -37,7 +37,7 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
             2 => (super::field::seconds_from(begin, -far / 1_000 - 86_400), 100_000_000 + far),
             _ => (super::field::seconds_from(begin, far / 1_000 + 86_400), 100_000_000 - far),
         };
-        line.say_readings(key, &[reading(sequence, at, Energy::from_watt_hours(wh).unwrap_or(first))]);
+        line.send_readings(key, &[reading(sequence, at, Energy::from_watt_hours(wh).unwrap_or(first))]);
         match line.receive(ANSWER).await {
             Incoming::Message(ToCharger::SessionRejected { code, .. }) if is_doubt(code) => {
                 field.tally.right(code.number().to_string());

@@ -29,8 +29,8 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         let now = field.now().wall;
         let mut greeting = hello(&id, Power::from_milliwatts(22_000_000), now, Vec::new());
         greeting.firmware = text.into();
-        line.say(&FromCharger::Hello(greeting));
-        line.say(&FromCharger::Status(ConnectorStatus {
+        line.send(&FromCharger::Hello(greeting));
+        line.send(&FromCharger::Status(ConnectorStatus {
             connector: ConnectorId(1),
             state: ConnectorState::Faulted,
             at: now,

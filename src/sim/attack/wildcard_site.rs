@@ -28,7 +28,7 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         let name = format!("EVIL-wild-{:06}", (first + u64::from(number)) % NAMES);
         let id = ChargerId::new(&name).map_err(Trouble::of)?;
         let greeting = hello(&id, Power::from_milliwatts(22_000_000), field.now().wall, Vec::new());
-        line.say_on(Channel(number), &FromCharger::Hello(greeting));
+        line.send_on(Channel(number), &FromCharger::Hello(greeting));
     }
     for _ in 0..EACH_ROUND {
         match line.receive_on(ANSWER).await {
