@@ -137,7 +137,7 @@ impl Checker {
 }
 
 impl Observer for Checker {
-    fn said(&self, charger: &ChargerId, message: &FromCharger, at: Instant) {
+    fn sent(&self, charger: &ChargerId, message: &FromCharger, at: Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match message {
             FromCharger::Start(start) => {
@@ -154,7 +154,7 @@ impl Observer for Checker {
         }
     }
 
-    fn heard(&self, charger: &ChargerId, message: &ToCharger, at: Instant) {
+    fn received(&self, charger: &ChargerId, message: &ToCharger, at: Instant) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match message {
             ToCharger::MeterAck(ack) => seen.acknowledged(charger, ack.session, ack.up_to, at),

@@ -37,10 +37,10 @@ pub struct Line {
 /// Observes the messages between a fleet's chargers and the gate, when they are passed on.
 pub trait Observer: Send + Sync {
     /// Called with a message of a charger.
-    fn said(&self, charger: &ChargerId, message: &FromCharger, at: Instant);
+    fn sent(&self, charger: &ChargerId, message: &FromCharger, at: Instant);
 
     /// Called with a message to a charger.
-    fn heard(&self, charger: &ChargerId, message: &ToCharger, at: Instant);
+    fn received(&self, charger: &ChargerId, message: &ToCharger, at: Instant);
 }
 
 /// An order to the fleet.
@@ -438,7 +438,7 @@ impl Runner {
             _ => {}
         }
         if let Some(observer) = &self.observer {
-            observer.heard(charger.id(), &received.message, Instant::now());
+            observer.received(charger.id(), &received.message, Instant::now());
         }
         charger.hear(received.message, now);
         for finished in charger.take_finished() {
@@ -485,7 +485,7 @@ impl Runner {
             self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
             if let Some(observer) = &self.observer {
                 let at = Instant::now();
-                messages.iter().for_each(|message| observer.said(self.chargers[index].id(), message, at));
+                messages.iter().for_each(|message| observer.sent(self.chargers[index].id(), message, at));
             }
             if messages.len() == MESSAGES_PER_TURN {
                 self.dirty.insert(index);
