@@ -340,7 +340,7 @@ impl Charger {
     }
 
     /// Processes a message of the gate.
-    pub fn hear(&mut self, message: ToCharger, now: Now) {
+    pub fn on_message(&mut self, message: ToCharger, now: Now) {
         match message {
             ToCharger::HelloAck(ack) => self.resume(&ack),
             ToCharger::StartAccepted { session: key, id, limit, price_text: _ } => {

@@ -81,10 +81,10 @@ fn ack(session: SessionKey, up_to: u32) -> ToCharger {
 fn charging() -> (Charger, SessionKey) {
     let mut charger = charger();
     charger.hello(at(0));
-    charger.hear(hello_ack(1_000, Vec::new()), at(0));
+    charger.on_message(hello_ack(1_000, Vec::new()), at(0));
     charger.advance(at(0));
     let key = started(&say(&mut charger, 0)).session;
-    charger.hear(accepted(key, Limit::default()), at(0));
+    charger.on_message(accepted(key, Limit::default()), at(0));
     (charger, key)
 }
 
@@ -93,7 +93,7 @@ fn a_session_from_the_credential_to_the_receipt() {
     let (mut charger, key) = charging();
     charger.advance(at(120));
     assert_eq!(sequences(&say(&mut charger, 120)), [1, 2]);
-    charger.hear(ack(key, 2), at(120));
+    charger.on_message(ack(key, 2), at(120));
     assert_eq!(charger.unacknowledged(), 0);
 
     // Two hours later it is over: 22 kWh at 11 kW at least.
@@ -101,7 +101,7 @@ fn a_session_from_the_credential_to_the_receipt() {
     let (last, reason) = stopped(&say(&mut charger, 7_200));
     assert_eq!(reason, StopReason::EvDisconnected);
     let sequence = last.sequence;
-    charger.hear(ack(key, sequence), at(7_200));
+    charger.on_message(ack(key, sequence), at(7_200));
     assert_eq!(charger.open_sessions(), 2, "the next driver is there, and this one's receipt is still awaited");
     let cost = Cost::from_major("3.08".parse().unwrap(), Currency::EUR).unwrap();
     let receipt = ReceiptNotice {
@@ -111,13 +111,13 @@ fn a_session_from_the_credential_to_the_receipt() {
         receipt: "R-1".into(),
         url: "".into(),
     };
-    charger.hear(ToCharger::Receipt(receipt.clone()), at(7_201));
+    charger.on_message(ToCharger::Receipt(receipt.clone()), at(7_201));
     let finished = charger.take_finished();
     assert_eq!(finished[0].energy, Energy::from_microwatt_hours(22 * KWH));
     assert_eq!((finished[0].readings, finished[0].cost), (sequence, cost));
     assert_eq!(charger.tally().readings_acked, u64::from(sequence));
     // It comes again, and changes nothing.
-    charger.hear(ToCharger::Receipt(receipt), at(7_202));
+    charger.on_message(ToCharger::Receipt(receipt), at(7_202));
     assert_eq!((charger.tally().receipts, charger.tally().receipts_again), (1, 1));
 }
 
@@ -127,14 +127,14 @@ fn an_unanswered_start_is_repeated_under_the_same_key() {
     charger.advance(at(0));
     assert_eq!(say(&mut charger, 0), [], "nothing is said before the gate has said hello");
     charger.hello(at(0));
-    charger.hear(hello_ack(10, Vec::new()), at(0));
+    charger.on_message(hello_ack(10, Vec::new()), at(0));
     let first = say(&mut charger, 0);
     assert_eq!(say(&mut charger, 10), []);
     assert_eq!(say(&mut charger, 15), first, "after a while");
     charger.disconnected();
     let hello = charger.hello(at(16));
     assert_eq!(hello.sessions, [SessionMark { session: started(&first).session, last_sequence: 0 }]);
-    charger.hear(hello_ack(10, Vec::new()), at(16));
+    charger.on_message(hello_ack(10, Vec::new()), at(16));
     assert_eq!(say(&mut charger, 16), first, "after a reconnect");
 }
 
@@ -145,16 +145,16 @@ fn readings_wait_for_the_window_and_are_sent_again_after_a_reconnect() {
     charger.advance(at(600));
     charger.hello(at(600));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 0 } };
-    charger.hear(hello_ack(4, vec![position]), at(600));
+    charger.on_message(hello_ack(4, vec![position]), at(600));
     assert_eq!(sequences(&say(&mut charger, 600)), [1, 2, 3, 4]);
     assert_eq!(say(&mut charger, 600), []);
-    charger.hear(ack(key, 2), at(600));
+    charger.on_message(ack(key, 2), at(600));
     assert_eq!(sequences(&say(&mut charger, 600)), [5, 6]);
 
     charger.disconnected();
     charger.hello(at(601));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 3 } };
-    charger.hear(hello_ack(100, vec![position]), at(601));
+    charger.on_message(hello_ack(100, vec![position]), at(601));
     assert_eq!(sequences(&say(&mut charger, 601)), [4, 5, 6, 7, 8, 9, 10]);
     assert_eq!(charger.tally().readings_lost, 0);
 }
@@ -164,16 +164,16 @@ fn a_gate_that_forgot_what_it_acknowledged_is_found_out() {
     let (mut charger, key) = charging();
     charger.advance(at(300));
     say(&mut charger, 300);
-    charger.hear(ack(key, 5), at(300));
+    charger.on_message(ack(key, 5), at(300));
     charger.hello(at(301));
     let position = SessionPosition { session: key, standing: Standing::Open { durable: 3 } };
-    charger.hear(hello_ack(100, vec![position]), at(301));
+    charger.on_message(hello_ack(100, vec![position]), at(301));
     assert_eq!(charger.tally().readings_lost, 2);
 
     let (mut charger, key) = charging();
     charger.hello(at(1));
     let position = SessionPosition { session: key, standing: Standing::Unknown };
-    charger.hear(hello_ack(100, vec![position]), at(1));
+    charger.on_message(hello_ack(100, vec![position]), at(1));
     assert_eq!(charger.tally().sessions_lost, 1);
 }
 
@@ -188,11 +188,11 @@ fn a_gate_that_missed_a_reading_gets_it_again() {
         expected: Some(expected),
         text: "".into(),
     };
-    charger.hear(gap(3), at(300));
+    charger.on_message(gap(3), at(300));
     assert_eq!(sequences(&say(&mut charger, 300)), [3, 4, 5]);
     // But not what it had acknowledged.
-    charger.hear(ack(key, 4), at(300));
-    charger.hear(gap(3), at(300));
+    charger.on_message(ack(key, 4), at(300));
+    charger.on_message(gap(3), at(300));
     assert_eq!((charger.tally().readings_lost, charger.open_sessions()), (2, 0));
 }
 
@@ -201,7 +201,7 @@ fn orders_and_limits_stop_the_energy() {
     let (mut charger, key) = charging();
     charger.advance(at(60));
     let order = ToCharger::StopNow { session: key, reason: StopOrder::Operator, text: "".into() };
-    charger.hear(order, at(90));
+    charger.on_message(order, at(90));
     let messages = say(&mut charger, 90);
     assert!(
         matches!(messages[1], FromCharger::Stop { reason: StopReason::Remote, last, .. } if last.at == at(90).wall)
@@ -209,7 +209,7 @@ fn orders_and_limits_stop_the_energy() {
 
     let limit = Energy::from_microwatt_hours(KWH);
     let (mut charger, key) = charging();
-    charger.hear(
+    charger.on_message(
         ToCharger::LimitChanged { session: key, limit: Limit { energy: Some(limit), ..Limit::default() } },
         at(1),
     );
@@ -221,7 +221,7 @@ fn orders_and_limits_stop_the_energy() {
 
     let (mut charger, key) = charging();
     let limit = Limit { time: Some(TimeSpan::from_secs(90)), ..Limit::default() };
-    charger.hear(ToCharger::LimitChanged { session: key, limit }, at(1));
+    charger.on_message(ToCharger::LimitChanged { session: key, limit }, at(1));
     charger.advance(at(600));
     assert_eq!(sequences(&say(&mut charger, 600)), [1, 2], "one reading, and the stop at second 90");
 }
@@ -232,7 +232,7 @@ fn a_full_memory_thins_the_readings_and_loses_no_energy() {
     charger.settings.kept_max = 3;
     charger.advance(at(600));
     assert_eq!(charger.unacknowledged(), 3);
-    charger.hear(ack(key, 2), at(600));
+    charger.on_message(ack(key, 2), at(600));
     charger.close(at(630));
     let (last, _) = stopped(&say(&mut charger, 630));
     assert_eq!(last.sequence, 4, "no number is skipped");
@@ -245,11 +245,11 @@ fn a_full_memory_thins_the_readings_and_loses_no_energy() {
 fn a_refused_driver_leaves_and_the_next_one_comes() {
     let mut charger = charger();
     charger.hello(at(0));
-    charger.hear(hello_ack(10, Vec::new()), at(0));
+    charger.on_message(hello_ack(10, Vec::new()), at(0));
     charger.advance(at(0));
     let first = started(&say(&mut charger, 0)).session;
     let refusal = ToCharger::StartRejected { session: first, code: Code::CredentialDeclined, text: "".into() };
-    charger.hear(refusal, at(1));
+    charger.on_message(refusal, at(1));
     charger.advance(at(1));
     let second = started(&say(&mut charger, 1)).session;
     assert!(second > first, "keys grow");

@@ -418,7 +418,7 @@ impl Runner {
         }
     }
 
-    fn hear(&mut self, received: Received<ToCharger>, now: Now, backoff: &mut Backoff) {
+    fn on_message(&mut self, received: Received<ToCharger>, now: Now, backoff: &mut Backoff) {
         let index = match (self.site, received.channel.0.checked_sub(1)) {
             (true, Some(index)) => usize::try_from(index).unwrap_or(usize::MAX),
             (true, None) => return,
@@ -440,7 +440,7 @@ impl Runner {
         if let Some(observer) = &self.observer {
             observer.received(charger.id(), &received.message, Instant::now());
         }
-        charger.hear(received.message, now);
+        charger.on_message(received.message, now);
         for finished in charger.take_finished() {
             *self.report.paid_minor.entry(finished.total.currency.code()).or_default() += finished.total.minor;
             self.report.energy_wh += finished.energy.whole_watt_hours();

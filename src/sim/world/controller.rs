@@ -113,7 +113,7 @@ impl Controller {
             if let ToCharger::HelloAck(_) = message {
                 self.failures = 0;
             }
-            charger.hear(message, now);
+            charger.on_message(message, now);
             for one in charger.take_finished() {
                 finished(charger, one);
             }
