@@ -370,7 +370,7 @@ impl Runner {
             };
             let now = self.pace.now();
             for message in messages.drain(..) {
-                self.hear(message, now, backoff);
+                self.on_message(message, now, backoff);
             }
             if let Err(error) = received {
                 let wait = match &error {
