@@ -414,7 +414,7 @@ impl Charger {
     }
 
     /// Returns the next messages, at most `most`, as far as the gate's window allows.
-    pub fn say(&mut self, now: Mono, most: usize, out: &mut Vec<FromCharger>) {
+    pub fn take_messages(&mut self, now: Mono, most: usize, out: &mut Vec<FromCharger>) {
         let Some(window) = self.window else { return };
         let full = out.len() + most;
         // A connector's next start waits for the stop before it, or the gate would find it occupied.

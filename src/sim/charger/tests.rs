@@ -37,7 +37,7 @@ fn hello_ack(window: u32, sessions: Vec<SessionPosition>) -> ToCharger {
 
 fn say(charger: &mut Charger, seconds: i64) -> Vec<FromCharger> {
     let mut out = Vec::new();
-    charger.say(at(seconds).mono, 1_000, &mut out);
+    charger.take_messages(at(seconds).mono, 1_000, &mut out);
     out
 }
 

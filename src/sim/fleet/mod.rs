@@ -482,7 +482,7 @@ impl Runner {
             && let Some(index) = self.dirty.pop_first()
         {
             self.remember(index);
-            self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
+            self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut messages);
             if let Some(observer) = &self.observer {
                 let at = Instant::now();
                 messages.iter().for_each(|message| observer.sent(self.chargers[index].id(), message, at));

@@ -144,7 +144,7 @@ impl Controller {
         if let Some(link) = &mut self.link {
             let (mut messages, mut run) = (Vec::new(), Vec::new());
             while let Some(index) = self.dirty.pop_first() {
-                self.chargers[index].say(now.mono, MESSAGES_PER_TURN, &mut messages);
+                self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut messages);
                 if messages.is_empty() {
                     continue;
                 }
