@@ -340,7 +340,7 @@ impl Runner {
             }
             let now = self.pace.now();
             self.pass_time(now);
-            if let Err(error) = self.say(&mut link, &mut pipe, now) {
+            if let Err(error) = self.send_due(&mut link, &mut pipe, now) {
                 return self.lost(error.to_string());
             }
             if self.published.elapsed() >= PUBLISHED_EVERY {
@@ -475,7 +475,7 @@ impl Runner {
     }
 
     /// Sends the chargers' messages, as long as the gate keeps reading.
-    fn say(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, now: Now) -> Result<(), SendError> {
+    fn send_due(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, now: Now) -> Result<(), SendError> {
         let mut messages = Vec::new();
         let mut run = Vec::new();
         while pipe.backlog() < BACKLOG_MAX
