@@ -130,7 +130,7 @@ impl Line {
                 _ = self.orders.changed() => Ok(()),
             };
             pipe.out().append(&mut reply);
-            self.hear(&mut messages);
+            self.on_messages(&mut messages);
             if let Err(error) = outcome {
                 return Some(error.to_string());
             }
@@ -178,7 +178,7 @@ impl Line {
         (!close).then_some(next)
     }
 
-    fn hear(&mut self, messages: &mut Vec<ToProcessor>) {
+    fn on_messages(&mut self, messages: &mut Vec<ToProcessor>) {
         if messages.is_empty() {
             return;
         }
