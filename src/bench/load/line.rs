@@ -257,7 +257,7 @@ impl LoadLine {
             let since_start = start.map_or(0, |start| micros(Instant::now().saturating_duration_since(start)));
             for received in messages.drain(..) {
                 greeted += usize::from(matches!(received.message, ToCharger::HelloAck(_)));
-                self.hear(&received, since_start, board)?;
+                self.on_message(&received, since_start, board)?;
             }
             if !self.latencies.is_empty() {
                 let mut latencies = board.latencies.lock().unwrap_or_else(PoisonError::into_inner);
@@ -421,7 +421,7 @@ impl LoadLine {
         Ok(wake)
     }
 
-    fn hear(&mut self, received: &Received<ToCharger>, since_start: u64, board: &Board) -> Result<(), String> {
+    fn on_message(&mut self, received: &Received<ToCharger>, since_start: u64, board: &Board) -> Result<(), String> {
         match &received.message {
             ToCharger::StartAccepted { session, .. } => {
                 if let Some(session) = self.session(*session)
