@@ -54,7 +54,7 @@ impl Handler<Callbacks> for ProcessorActor {
     type Result = ();
 
     fn handle(&mut self, came: Callbacks, _: &mut Context<ProcessorActor>) {
-        self.hear(came);
+        self.on_callbacks(came);
     }
 }
 

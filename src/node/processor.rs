@@ -517,7 +517,7 @@ impl ProcessorActor {
     }
 
     /// Passes a connection's messages to the shards.
-    pub fn hear(&mut self, came: Callbacks) {
+    pub fn on_callbacks(&mut self, came: Callbacks) {
         let now = self.node_config.now();
         let Callbacks { connection: from, callbacks } = came;
         for callback in callbacks {

@@ -151,7 +151,7 @@ impl Town {
         let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
         let callbacks = vec![Callback::Answer(answer)];
         let (actor, _) = self.actors.get_mut(&operation.processor).expect("a known processor");
-        actor.hear(Callbacks { connection, callbacks });
+        actor.on_callbacks(Callbacks { connection, callbacks });
         self.pump();
     }
 

@@ -495,7 +495,7 @@ impl Process {
                 }
                 if !callbacks.is_empty() {
                     end.untaken = 1;
-                    actor.hear(Callbacks { connection: ConnectionId(line), callbacks });
+                    actor.on_callbacks(Callbacks { connection: ConnectionId(line), callbacks });
                 }
                 outcome
             }
