@@ -96,7 +96,7 @@ impl ChargerClientLink {
         while let Some(frame) = self.reader.next(bytes)? {
             let (kind, channel) = (frame.kind, frame.channel);
             let message = read_to_charger(&frame).map_err(|error| LinkError::Payload { kind, channel, error })?;
-            self.watch.heard(now.mono);
+            self.watch.received(now.mono);
             match &message {
                 ToCharger::GoAway(go) if channel == Channel::ZERO => return Err(LinkError::PeerLeft(go.clone())),
                 ToCharger::GoAway(_) => {

@@ -213,7 +213,7 @@ impl State {
             channel,
             error,
         })?;
-        self.watch.heard(now.mono);
+        self.watch.received(now.mono);
         match payload {
             ChargerPayload::Readings => {}
             ChargerPayload::Heartbeat => {

@@ -87,7 +87,7 @@ impl ProcessorClientLink {
                 channel,
                 error,
             })?;
-            self.watch.heard(now.mono);
+            self.watch.received(now.mono);
             let message = match payload {
                 GatePayload::Ping(nonce) => {
                     let pong = schema::Pong { nonce };

@@ -214,13 +214,13 @@ impl State {
                 let Some(callback) = answered_by(frame).filter(|_| text) else {
                     return Err(LinkError::Payload { kind, channel, error });
                 };
-                self.watch.heard(now);
+                self.watch.received(now);
                 let refused = ToProcessor::Nack { callback, code: error.code(), text: error.to_string().into() };
                 let (kind, payload) = write_to_processor(&refused);
                 return Ok(self.write(kind, 0, reply, payload)?);
             }
         };
-        self.watch.heard(now);
+        self.watch.received(now);
         let message = match payload {
             ProcessorPayload::Ping(nonce) => {
                 let pong = schema::Pong { nonce };

@@ -40,7 +40,7 @@ impl Watch {
     }
 
     /// Whole frames came.
-    pub fn heard(&mut self, now: Mono) {
+    pub fn received(&mut self, now: Mono) {
         self.last_heard = now;
         self.mid_frame_since = None;
     }
