@@ -162,7 +162,7 @@ impl ProcessorLink {
         if state.drain_until.is_some_and(|until| until <= now) {
             let go =
                 GoAway { code: Code::Draining, text: Code::Draining.meaning().into(), reconnect_after: TimeSpan::ZERO };
-            state.say_goodbye(&go, reply);
+            state.send_goodbye(&go, reply);
             return Err(LinkError::Closed(Code::Draining));
         }
         if let Err(error) = state.watch.check(now) {
@@ -275,7 +275,7 @@ impl State {
         write_frame(out, kind, Channel::ZERO, correlation, self.mac.as_ref(), payload)
     }
 
-    fn say_goodbye(&mut self, go: &GoAway, reply: &mut Vec<u8>) {
+    fn send_goodbye(&mut self, go: &GoAway, reply: &mut Vec<u8>) {
         self.watch.phase = Phase::Closed(go.code);
         self.write(FrameType::ProcessorGoAway, 0, reply, |out| put(&write_go_away(go), out))
             .expect("a farewell is cut to fit a frame");
@@ -285,7 +285,7 @@ impl State {
     fn fail(&mut self, error: LinkError, reply: &mut Vec<u8>) -> LinkError {
         self.watch.phase = Phase::Closed(error.code());
         if let Some(farewell) = error.farewell() {
-            self.say_goodbye(&farewell, reply);
+            self.send_goodbye(&farewell, reply);
         }
         error
     }
