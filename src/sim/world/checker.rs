@@ -268,7 +268,7 @@ impl Checker {
     }
 
     /// The guards on one session's money and meter.
-    pub fn look(&mut self, session: &Session) {
+    pub fn check_session(&mut self, session: &Session) {
         self.tally.looks += 1;
         let payment = &session.payment;
         let operations = (payment.live_operations().len(), payment.past_operations().len());
@@ -279,11 +279,11 @@ impl Checker {
             self.violated(|| format!("{}: the meter goes back to reading {}", session.id, session.meter.sequence));
         }
         if !same {
-            self.look_at_money(session);
+            self.check_money(session);
         }
     }
 
-    fn look_at_money(&mut self, session: &Session) {
+    fn check_money(&mut self, session: &Session) {
         let (id, payment) = (session.id, &session.payment);
         let mut room = 0_i128;
         for hold in payment.holds() {
@@ -331,7 +331,7 @@ impl Checker {
     }
 
     /// The books of every partition balance, entry by entry.
-    pub fn look_at_books<'a>(&mut self, shards: impl Iterator<Item = &'a Shard>) {
+    pub fn check_books<'a>(&mut self, shards: impl Iterator<Item = &'a Shard>) {
         for partition in shards.flat_map(Shard::partitions) {
             let entries = partition.books.books.entries();
             if self.entries.insert(partition.id, entries) == Some(entries) {

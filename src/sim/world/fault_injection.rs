@@ -136,14 +136,14 @@ impl World {
             return false;
         }
         self.rotten = Some((session, bit));
-        self.look_at_rotten();
+        self.check_damaged();
         let mended = MINUTE + self.weather.rng().below(HOUR);
         self.events.after(mended, Event::Mend);
         true
     }
 
     /// Reading it names the damage, unless the gate has put the session away again meanwhile.
-    fn look_at_rotten(&mut self) -> bool {
+    fn check_damaged(&mut self) -> bool {
         let Some((session, _)) = self.rotten else { return false };
         match self.durable.archive.get(session) {
             Err(Failure::Damaged(_)) => true,
@@ -171,7 +171,7 @@ impl World {
 
     /// Stops the gate and restores the archive. Failed requests are repeated.
     pub(super) fn mend(&mut self) {
-        let is_damaged = self.look_at_rotten();
+        let is_damaged = self.check_damaged();
         let Some((session, bit)) = self.rotten.take() else { return };
         if is_damaged {
             self.die("the archive is mended", false);

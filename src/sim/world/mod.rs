@@ -101,7 +101,7 @@ pub fn simulate(settings: &Settings) -> Report {
     world.begin_anew();
     world.rot();
     world.begin_on_older_snapshots();
-    world.look_at_archive();
+    world.check_archive();
     let hash = audit::ledger_hash(&world);
     Report::of(&world, &reckoning, &hash)
 }
@@ -160,7 +160,7 @@ impl World {
     }
 
     /// Everything that was archived is in the archive as it was the last time.
-    fn look_at_archive(&mut self) {
+    fn check_archive(&mut self) {
         let mut wrong: Vec<SessionId> = Vec::new();
         for (session, whole) in &self.checker.archived {
             let found = self.durable.archive.get(*session).ok().flatten();

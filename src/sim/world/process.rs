@@ -198,7 +198,7 @@ impl Process {
     }
 
     /// Bytes to be sent and connections to be closed since the last call, in this order.
-    pub fn take_told(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
+    pub fn take_sent(&mut self) -> (Vec<(u64, Vec<u8>)>, Vec<u64>) {
         (std::mem::take(&mut self.outputs.told), std::mem::take(&mut self.outputs.closed))
     }
 
@@ -415,7 +415,7 @@ impl Process {
                 break;
             }
         }
-        checker.look_at_books(self.drivers.iter().map(Driver::shard));
+        checker.check_books(self.drivers.iter().map(Driver::shard));
     }
 
     /// Whether a shard has settled with the log, and is closed now.

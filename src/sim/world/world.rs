@@ -280,7 +280,7 @@ impl World {
                 if let Some(process) = &self.process {
                     for partition in process.shards().flat_map(crate::node::shard::Shard::partitions) {
                         for (_, session) in partition.sessions.iter() {
-                            self.checker.look(session.state());
+                            self.checker.check_session(session.state());
                         }
                     }
                 }
@@ -310,7 +310,7 @@ impl World {
     /// Sends the gate's outputs, and writes its records.
     pub(super) fn after_gate(&mut self) {
         let Some(process) = &mut self.process else { return };
-        let (told, closed) = process.take_told();
+        let (told, closed) = process.take_sent();
         for (line, bytes) in told {
             self.network.send(line, Side::Peer, bytes, &mut self.events, &mut self.weather);
         }
