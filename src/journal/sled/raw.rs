@@ -68,7 +68,7 @@ impl RawFile {
                 }
                 segment.resize(usize::try_from(length - at).map_or(SEGMENT_BYTES, |left| left.min(SEGMENT_BYTES)), 0);
                 file.read_exact_at(&mut segment, at).map_err(Failure::io("reading", path))?;
-                look_for_blocks(&segment, at, from, &mut found);
+                find_blocks(&segment, at, from, &mut found);
             }
         };
         let parts: Vec<Result<Vec<(u64, Sighting)>, Failure>> = thread::scope(|scope| {
@@ -146,7 +146,7 @@ impl RawFile {
 }
 
 /// Collects every block in a segment that starts at `base` in its file.
-fn look_for_blocks(segment: &[u8], base: u64, from: u64, found: &mut Vec<(u64, Sighting)>) {
+fn find_blocks(segment: &[u8], base: u64, from: u64, found: &mut Vec<(u64, Sighting)>) {
     let mut at = 0;
     while let Some(next) = block::find(&segment[at..]) {
         at += next;
