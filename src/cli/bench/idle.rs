@@ -167,7 +167,7 @@ fn generate() -> Result<Exit, CliError> {
                 connected.push(runtime.block_on(dial).map_err(CliError::failed)?.map_err(CliError::failed)?);
             }
         }
-        super::tls::say_line("in")?;
+        super::tls::write_line("in")?;
         // The second time its input ends, and that is the end.
         if next().is_err() {
             break;

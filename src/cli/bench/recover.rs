@@ -209,7 +209,7 @@ fn be_killed(args: &Args) -> Result<Exit, CliError> {
     let snapshots_ms = millis(begun.elapsed());
     let word = |in_process: &InProcessLoad| {
         let rss_bytes = ProcessUsage::own().resident_bytes;
-        say_line(&Word { durable: in_process.durable(), rss_bytes, snapshots_ms })
+        write_line(&Word { durable: in_process.durable(), rss_bytes, snapshots_ms })
     };
     word(&in_process)?;
     let per_line = in_process.sessions().div_ceil(u32::try_from(in_process.lines()).unwrap_or(u32::MAX).max(1));
@@ -252,7 +252,7 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
     let answering_ms = millis(begun.elapsed());
     let figures = Figures::gather(gate.directory()).map_err(CliError::failed)?;
     let snapshots_loaded_ms = *loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    say_line(&Started {
+    write_line(&Started {
         sessions_live: figures.sessions_charging,
         readings_recorded: figures.readings,
         recovery_ms,
@@ -266,7 +266,7 @@ fn be_started(args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-fn say_line<T: Serialize>(word: &T) -> Result<(), CliError> {
+fn write_line<T: Serialize>(word: &T) -> Result<(), CliError> {
     let text = serde_json::to_string(word).map_err(CliError::failed)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(CliError::failed)

@@ -196,13 +196,13 @@ pub(super) fn generate() -> Result<Exit, CliError> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(CliError::failed)?;
     runtime.block_on(async {
         let mut load = Load::open(settings, peers, |_| ()).await;
-        say_line("open")?;
+        write_line("open")?;
         let mut line = String::new();
         io::stdin().read_line(&mut line).map_err(CliError::failed)?;
         let report = load.measure(|_| ()).await;
-        say_line(&serde_json::to_string(&report).map_err(CliError::failed)?)?;
+        write_line(&serde_json::to_string(&report).map_err(CliError::failed)?)?;
         if job.storm {
-            say_line(&serde_json::to_string(&load.storm().await).map_err(CliError::failed)?)?;
+            write_line(&serde_json::to_string(&load.storm().await).map_err(CliError::failed)?)?;
         }
         line.clear();
         io::stdin().read_line(&mut line).map_err(CliError::failed)?;
@@ -211,7 +211,7 @@ pub(super) fn generate() -> Result<Exit, CliError> {
     })
 }
 
-pub(super) fn say_line(text: &str) -> Result<(), CliError> {
+pub(super) fn write_line(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(CliError::failed)
 }
