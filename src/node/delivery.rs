@@ -243,7 +243,7 @@ impl Delivery<'_> {
         let charger = hosted.state().id.clone();
         if let Err(doubt) = session::check_start(start.at, start.register, self.now.wall, &self.node_config.policy) {
             let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, self.now.wall);
-            return self.refuse_start_saying(partition, slot, start.session, (Code::StartImplausible, text));
+            return self.refuse_start_with(partition, slot, start.session, (Code::StartImplausible, text));
         }
         let place = match self.node_config.tariffs.place(&charger, start.connector, start.at) {
             Ok(place) => place,
@@ -255,7 +255,7 @@ impl Delivery<'_> {
             Ok(route) => route,
             Err(reason) => {
                 let refused = (routing::code_of(reason), reason.to_string());
-                return self.refuse_start_saying(partition, slot, start.session, refused);
+                return self.refuse_start_with(partition, slot, start.session, refused);
             }
         };
         let Ok(rating) = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO) else {
@@ -550,10 +550,10 @@ impl Delivery<'_> {
     }
 
     fn refuse_start(&mut self, partition: &Partition, slot: Slot, session: SessionKey, code: Code) {
-        self.refuse_start_saying(partition, slot, session, (code, code.meaning().to_owned()));
+        self.refuse_start_with(partition, slot, session, (code, code.meaning().to_owned()));
     }
 
-    fn refuse_start_saying(&mut self, partition: &Partition, slot: Slot, session: SessionKey, why: (Code, String)) {
+    fn refuse_start_with(&mut self, partition: &Partition, slot: Slot, session: SessionKey, why: (Code, String)) {
         let (code, text) = why;
         STARTS_REFUSED.counter(&[&code.number().to_string()]).increment(1);
         if let Some(charger) = partition.chargers.get(slot) {
