@@ -310,7 +310,7 @@ impl Driver {
         let (mut readings, mut speakers, mut next) = (0, [None; LOOK_AHEAD], LOOK_AHEAD);
         loop {
             if next == LOOK_AHEAD {
-                speakers = self.shard.look_ahead(batch.connection, batch.messages.as_slice());
+                speakers = self.shard.prefetch(batch.connection, batch.messages.as_slice());
                 next = 0;
             }
             // Before a message is taken, so that none is lost or copied.

@@ -195,7 +195,7 @@ impl Shard {
     /// Prefetches the state for the next messages, at most [`LOOK_AHEAD`] of them. A million sessions fit no cache:
     /// processed one by one, each reading waits for memory several times; prefetched together, these waits overlap.
     /// Returns the sender of each; it is valid until the next Hello.
-    pub fn look_ahead(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) -> Speakers {
+    pub fn prefetch(&self, connection: ConnectionId, messages: &[Received<FromCharger>]) -> Speakers {
         let mut speakers = [None; LOOK_AHEAD];
         let Some(channels) = self.channels.get(&connection) else { return speakers };
         for (speaker, Received { channel, .. }) in speakers.iter_mut().zip(messages) {
