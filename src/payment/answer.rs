@@ -266,7 +266,7 @@ impl Draft<'_> {
         }
         if let Some(code) = repetition(past.seen, source) {
             return match code {
-                AcknowledgeCode::Duplicate => self.said_again(past, source),
+                AcknowledgeCode::Duplicate => self.repeated_answer(past, source),
                 code => code,
             };
         }
@@ -280,7 +280,7 @@ impl Draft<'_> {
             }
             Outcome::Approved { amount, .. } if done => {
                 match past.kind == OperationKind::Void || amount.minor == past.amount_minor {
-                    true => self.said_again(past, source),
+                    true => self.repeated_answer(past, source),
                     false => self.conflict(past, Discrepancy::DifferentAmount, source),
                 }
             }
@@ -296,14 +296,14 @@ impl Draft<'_> {
                 self.conflict(past, Discrepancy::DifferentOutcome, source)
             }
             Outcome::Declined(_) | Outcome::NotFound | Outcome::Pending { .. } | Outcome::Error => {
-                self.said_again(past, source)
+                self.repeated_answer(past, source)
             }
         }
     }
 
     /// Handles a repeated answer. The first repetition for an operation is recorded in its history; more of them are
     /// not, so that a faulty processor cannot fill the journal.
-    fn said_again(&mut self, past: PastOperation, source: Source) -> AcknowledgeCode {
+    fn repeated_answer(&mut self, past: PastOperation, source: Source) -> AcknowledgeCode {
         if !past.repeated {
             self.fact(Event::AnswerRepeated { operation: past.number, source });
         }
