@@ -112,7 +112,7 @@ fn init(file: Option<&Path>, output: &Output) -> Result<Exit, CliError> {
         return Err(CliError::new(Exit::Refused, format!("{} is there already", file.display())));
     }
     write_whole(file, text.as_bytes(), 0o644).map_err(|error| CliError::caused(Exit::Failed, &error))?;
-    output.progress(format_args!("{GOOD}✓{GOOD:#} {}", file.display()));
+    output.inform(format_args!("{GOOD}✓{GOOD:#} {}", file.display()));
     Ok(Exit::Ok)
 }
 

@@ -92,7 +92,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             break;
         }
         if let Some(receipt) = demo.first_receipt(output.columns()) {
-            lines.suspend(|| progress_fitted(output, &first_receipt(&receipt, &args.dir)));
+            lines.suspend(|| inform_fitted(output, &first_receipt(&receipt, &args.dir)));
         }
         let standing = demo.standing();
         lines.set_message(live(&standing, args.speed, &mut last));
@@ -101,7 +101,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
     }
     lines.finish_and_clear();
-    progress_fitted(output, "No new drivers come; waiting for the last receipts (^C again ends at once).");
+    inform_fitted(output, "No new drivers come; waiting for the last receipts (^C again ends at once).");
     end_at_once(interrupts)?;
     let started = demo.started;
     let (standing, processors) = demo.finish(TIMEOUT);
@@ -121,10 +121,10 @@ fn end_at_once(interrupts: Interrupts) -> Result<(), CliError> {
 }
 
 /// A message whose lines fit the terminal.
-fn progress_fitted(output: &Output, text: &str) {
+fn inform_fitted(output: &Output, text: &str) {
     match output.columns() {
-        Some(width) => output.progress(fitted(text, width)),
-        None => output.progress(text),
+        Some(width) => output.inform(fitted(text, width)),
+        None => output.inform(text),
     }
 }
 
@@ -150,11 +150,11 @@ fn banner(demo: &Demo, args: &Args, output: &Output) {
     facts.push(("look", commands.map(|command| format!("wattstile {command}{data}")).to_vec()));
     let title =
         format!("wattstile {}, payment gatekeeper of a charging network: a demonstration\n", env!("CARGO_PKG_VERSION"));
-    progress_fitted(output, &title);
+    inform_fitted(output, &title);
     for (name, parts) in facts {
-        output.progress(fact(name, &parts, output.columns()));
+        output.inform(fact(name, &parts, output.columns()));
     }
-    output.progress("");
+    output.inform("");
 }
 
 /// Where the name of a fact ends and its text begins.

@@ -175,7 +175,7 @@ fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Resul
     io::stdin().read_line(&mut answer).map_err(CliError::failed)?;
     let is_meant = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
     if !is_meant {
-        output.progress("nothing was given back");
+        output.inform("nothing was given back");
     }
     Ok(is_meant)
 }

@@ -130,7 +130,7 @@ impl Which {
             return Ok(source);
         }
         let views = app::read(&data).map_err(|error| CliError::start(&error))?;
-        output.progress(format_args!("no gate is running; read from {}", data.display()));
+        output.inform(format_args!("no gate is running; read from {}", data.display()));
         Ok(Source::Reading(Box::new(views)))
     }
 }

@@ -27,6 +27,6 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     fs::create_dir_all(&directory).map_err(|error| CliError::file(&directory, &error))?;
     generate_to(super::command(), &directory).map_err(|error| CliError::file(&directory, &error))?;
-    output.progress(format_args!("the manual pages are in {}", directory.display()));
+    output.inform(format_args!("the manual pages are in {}", directory.display()));
     Ok(Exit::Ok)
 }

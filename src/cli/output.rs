@@ -84,7 +84,7 @@ impl Output {
 
     /// Reports progress on standard error. Nothing depends on it: with `--json` the reader is a program, so it is
     /// written to a terminal only.
-    pub fn progress(&self, message: impl std::fmt::Display) {
+    pub fn inform(&self, message: impl std::fmt::Display) {
         if !self.quiet && (!self.json || io::stderr().is_terminal()) {
             let _ = writeln!(anstream::stderr(), "{message}");
         }

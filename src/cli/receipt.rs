@@ -87,7 +87,7 @@ impl Verify {
             writeln!(out, "  {:<12}{GOOD}OK{GOOD:#}  Ed25519 key {}", "signature", receipt.signature.key_id)
         })?;
         if key.is_none() {
-            output.progress("the receipt is whole; to know who signed it, give the operator's public key with --key");
+            output.inform("the receipt is whole; to know who signed it, give the operator's public key with --key");
         }
         Ok(Exit::Ok)
     }

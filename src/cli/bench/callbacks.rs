@@ -98,7 +98,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         let mut bench = Bench::dial(id, dialler, directory, accounts).await?;
         let mut runs = Vec::new();
         for in_flight in &args.in_flight {
-            output.progress(format_args!("{in_flight} in flight for {}", humantime::format_duration(args.duration)));
+            output.inform(format_args!("{in_flight} in flight for {}", humantime::format_duration(args.duration)));
             gate.gate().take_commits();
             let mut run = bench.run(*in_flight, args.duration).await?;
             run.commits = gate.gate().take_commits().len();

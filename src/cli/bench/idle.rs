@@ -109,11 +109,11 @@ pub fn run(args: &Args, output: &Output) -> Result<Exit, CliError> {
         input.write_all(&text)?;
         input.write_all(b"\n")?;
         drop(text);
-        output.progress(format_args!("{FIRST} chargers come in first"));
+        output.inform(format_args!("{FIRST} chargers come in first"));
         next()?;
         std::thread::sleep(args.duration);
         let before = ProcessUsage::own();
-        output.progress(format_args!("{} chargers come in", args.connections));
+        output.inform(format_args!("{} chargers come in", args.connections));
         let begun = Instant::now();
         input.write_all(b"go\n")?;
         next()?;

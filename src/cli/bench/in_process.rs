@@ -42,11 +42,11 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
     let per_line = rate.map_or(PER_TURN_MAX, |rate| rate.div_ceil(TURNS_PER_SECOND).clamp(PER_TURN_MIN, PER_TURN_MAX));
     let load = InProcessSettings { sessions: args.sessions, chargers: args.chargers(), per_line };
     let mut in_process = InProcessLoad::new(&gate, load, Arc::new(SystemClock::new())).map_err(CliError::failed)?;
-    output.progress(format_args!("opening {} sessions", args.sessions));
+    output.inform(format_args!("opening {} sessions", args.sessions));
     let opening = Instant::now();
     in_process.open(&gate, args.timeout).map_err(CliError::failed)?;
     let opening = opening.elapsed();
-    output.progress(format_args!("measuring for {}", humantime::format_duration(args.duration)));
+    output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
     gate.take_commits();
     let (open, written) = (ProcessUsage::own(), gate.log().written());
     let mut log_bytes = 0;

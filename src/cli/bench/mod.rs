@@ -48,7 +48,7 @@ fn default_shards() -> u16 {
 
 /// Runs the command.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
-    output.progress(format_args!(
+    output.inform(format_args!(
         "shards of this machine: {}, unless --shards says otherwise",
         super::shards(default_shards())
     ));

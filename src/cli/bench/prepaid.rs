@@ -95,7 +95,7 @@ fn measure(args: &Args, data: &Path, output: &Output) -> Result<Vec<Run>, CliErr
     let mut bench = Bench::open(args, data)?;
     let mut runs = Vec::new();
     for in_flight in &args.in_flight {
-        output.progress(format_args!("{in_flight} in flight for {}", humantime::format_duration(args.duration)));
+        output.inform(format_args!("{in_flight} in flight for {}", humantime::format_duration(args.duration)));
         runs.push(bench.run(*in_flight, args.duration));
     }
     Ok(runs)

@@ -112,9 +112,9 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             temporary.path().join("data")
         }
     };
-    output.progress(format_args!("opening {} sessions", args.sessions));
+    output.inform(format_args!("opening {} sessions", args.sessions));
     let word = load_and_kill(&args, &data, output)?;
-    output.progress("killed; starting again");
+    output.inform("killed; starting again");
     let begun = Instant::now();
     let mut child = again(&args, &data, "--started")?;
     let line = lines(&mut child)?.next().unwrap_or_else(|| Err(io::Error::other("the gate did not start again")));
@@ -148,7 +148,7 @@ fn load_and_kill(args: &Args, data: &Path, output: &Output) -> Result<Word, CliE
         };
         // All sessions are open and the snapshots are taken: from now on it ticks.
         let mut word = next()?;
-        output.progress(format_args!("ticking for {}", humantime::format_duration(args.duration)));
+        output.inform(format_args!("ticking for {}", humantime::format_duration(args.duration)));
         let until = Instant::now() + args.duration;
         while Instant::now() < until {
             word = next()?;

@@ -106,11 +106,11 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
             child.stdout.take().ok_or_else(|| io::Error::other("no way from the other process"))?,
         ));
         let mut next = || lines.next().unwrap_or_else(|| Err(io::Error::other("the load process ended early")));
-        output.progress(format_args!("opening {} sessions on {} connections", args.sessions, args.connections));
+        output.inform(format_args!("opening {} sessions on {} connections", args.sessions, args.connections));
         let _opened = next()?;
         gate.gate().take_commits();
         let (open, written) = (ProcessUsage::own(), gate.gate().log().written());
-        output.progress(format_args!("measuring for {}", humantime::format_duration(args.duration)));
+        output.inform(format_args!("measuring for {}", humantime::format_duration(args.duration)));
         input.write_all(b"go\n")?;
         input.flush()?;
         let load: LoadReport = serde_json::from_str(&next()?)?;
@@ -121,7 +121,7 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         let figures = Figures::gather(gate.gate().directory()).map_err(io::Error::other)?;
         let storm = match args.storm {
             true => {
-                output.progress(format_args!("every connection is closed and opened again"));
+                output.inform(format_args!("every connection is closed and opened again"));
                 Some(serde_json::from_str(&next()?)?)
             }
             false => None,

@@ -165,7 +165,7 @@ impl Checker {
             Output::Callback { refused, .. } => self.callback(*refused),
             Output::Archive(session) => {
                 if let Some(hosted) = shard.session(*session) {
-                    self.look(hosted.state());
+                    self.check_session(hosted.state());
                 }
             }
             Output::AccountAnswer(_)
@@ -190,7 +190,7 @@ impl Checker {
             self.check(up_to <= session.meter.sequence, || {
                 format!("{} acknowledges {up_to} of {} readings", session.id, session.meter.sequence)
             });
-            self.look(session);
+            self.check_session(session);
         }
         let session = session.map(|session| session.id);
         match (self.acknowledged.get_mut(&(id.clone(), key)), session) {
@@ -229,7 +229,7 @@ impl Checker {
             | ToCharger::SessionRejected { session, .. } => {
                 let cell = hosted.session(*session);
                 if let Some(session) = cell.and_then(|cell| partition.sessions.get(cell)) {
-                    self.look(session.state());
+                    self.check_session(session.state());
                 }
             }
             ToCharger::StartRejected { .. }
@@ -255,7 +255,7 @@ impl Checker {
         let Some(hosted) = shard.session(operation.id.session()) else { return };
         let known = knows(&hosted.state().payment, operation.id);
         self.check(known, || format!("{} is sent, and its session does not know it", operation.id));
-        self.look(hosted.state());
+        self.check_session(hosted.state());
         self.sent.push(operation.id);
     }
 

@@ -1,5 +1,6 @@
 use super::super::model::Parsed;
 use super::*;
+use crate::tariff::Severity;
 
 fn parse(text: &str) -> Result<Parsed, TariffError> {
     Tariff::parse(text)
