@@ -106,7 +106,7 @@ pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     let mut part = read(wish)?;
     let lines = std::mem::take(&mut part.lines);
     let view = views.preview(lines, &part, part.at)?;
-    serde_json::to_value(view).map_err(|error| Refused::failed(error))
+    serde_json::to_value(view).map_err(Refused::failed)
 }
 
 /// Takes a batch back: each of its parts is booked the other way round.
@@ -125,7 +125,7 @@ pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<Value, Refused> 
         views.revert(&key, reason)?;
     }
     let missing = || Refused::not_found(format!("{processor} has no batch {batch}"));
-    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(|error| Refused::failed(error))
+    serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(Refused::failed)
 }
 
 fn read(wish: BatchPart) -> Result<Part, Refused> {

@@ -121,7 +121,7 @@ impl Views {
     pub fn series_lines(&self, series: &str) -> Result<String, Refused> {
         let mut lines = String::new();
         for issued in self.documents(|id| id.as_str() == series)? {
-            lines.push_str(&serde_json::to_string(&issued).map_err(|error| Refused::failed(error))?);
+            lines.push_str(&serde_json::to_string(&issued).map_err(Refused::failed)?);
             lines.push('\n');
         }
         match lines.is_empty() {

@@ -136,7 +136,7 @@ impl Views {
             exporter.entry(entry).map_err(failed)?;
         }
         let text = exporter.finish(&books).map_err(failed)?;
-        String::from_utf8(text).map_err(|error| Refused::failed(error))
+        String::from_utf8(text).map_err(Refused::failed)
     }
 
     /// The balances, and every entry that makes them, as far as pages of them were kept.

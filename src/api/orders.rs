@@ -420,7 +420,7 @@ pub fn back_up(views: &Views, BackUp { to }: BackUp) -> Result<Value, Refused> {
     match taken.recv_timeout(BACKUP_TIMEOUT) {
         Ok(Ok(manifest)) => {
             let mut document = json!({ "schema": "wattstile.backup/1" });
-            let manifest = serde_json::to_value(manifest).map_err(|error| Refused::failed(error))?;
+            let manifest = serde_json::to_value(manifest).map_err(Refused::failed)?;
             if let (Value::Object(document), Value::Object(manifest)) = (&mut document, manifest) {
                 document.extend(manifest);
             }

@@ -396,8 +396,8 @@ impl Views {
             written.is_ok()
         })?;
         written.map_err(failed)?;
-        let bytes = table.into_inner().map_err(|error| Refused::failed(error))?;
-        String::from_utf8(bytes).map_err(|error| Refused::failed(error))
+        let bytes = table.into_inner().map_err(Refused::failed)?;
+        String::from_utf8(bytes).map_err(Refused::failed)
     }
 
     /// The batches of every partition that has some.

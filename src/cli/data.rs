@@ -48,7 +48,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let Verb::Upgrade(Upgrade { data, dry_run }) = args.verb;
     let data = existing_data_or_interrupted(&data)?;
     let upgraded = app::upgrade(&data, dry_run, &mut |step| {
-        output.say(step.as_str());
+        output.inform(step.as_str());
         Ok(())
     });
     let upgraded = upgraded.map_err(|wrong| match wrong {

@@ -342,7 +342,8 @@ fn share(value: i128, part: i128, whole: i128) -> i128 {
     }
     // The product of two figures of up to 127 bits needs twice as many; the quotient is at most the value.
     let [value, part, whole] = [value, part, whole].map(|figure| U256::from(figure.cast_unsigned()));
-    i128::try_from(value * part / whole).unwrap_or(i128::MAX)
+    let quotient = value.checked_mul(part).and_then(|product| product.checked_div(whole));
+    quotient.and_then(|quotient| i128::try_from(quotient).ok()).unwrap_or(i128::MAX)
 }
 
 impl Parts {
