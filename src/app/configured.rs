@@ -82,10 +82,8 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             macs.insert(entry.id.clone(), mac_key(path)?);
         }
     }
-    let (tariff_resolver, findings) = Tariffs::load(config)?;
-    for (file, finding) in findings {
-        tracing::warn!(target: "wattstile::setup", %file, "{finding}");
-    }
+    // What the linter finds is told by the checks before the start.
+    let (tariff_resolver, _) = Tariffs::load(config)?;
     Ok(Settings {
         data: Data::Directory {
             path: data.join("data"),

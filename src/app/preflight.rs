@@ -11,6 +11,7 @@ use crate::journal::{DataDir, Failure};
 use crate::payment::CredentialKind;
 use crate::payment::routing::{Registry, Wanted};
 use crate::session::first_hold;
+use crate::tariff::{self, Severity};
 use crate::transport::cannot_listen;
 use crate::transport::files::read_secret;
 use crate::transport::identity::ListenerKind;
@@ -22,7 +23,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -82,8 +83,9 @@ pub fn preflight(config: &Config, now: Timestamp, running: bool) -> Vec<Finding>
     found.extend(secrets(config));
     found.extend(certificates(config, now));
     match Tariffs::load(config) {
-        Ok((tariffs, _)) => {
+        Ok((tariffs, findings)) => {
             found.extend(assigned(config, &tariffs, now));
+            found.extend(doubtful(&findings));
             found.extend(routes(config, &tariffs, now));
         }
         Err(error) => found.push(Finding::wrong("tariffs", error, "`wattstile tariff lint` shows the place")),
@@ -241,6 +243,16 @@ pub(crate) fn assigned(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Ve
     found
 }
 
+/// What the linter warns of in the tariffs of the folder: a price that is probably not meant.
+pub(crate) fn doubtful(findings: &[(String, tariff::Finding)]) -> Vec<Finding> {
+    let warnings = findings.iter().filter(|(_, finding)| finding.severity != Severity::Note);
+    let told = |(file, finding): &(String, tariff::Finding)| {
+        let help = finding.help.as_deref().unwrap_or("`wattstile tariff lint` shows the place");
+        Finding::warning("tariffs", format!("{file}: {finding}"), help)
+    };
+    warnings.map(told).collect()
+}
+
 /// Whether each kind of credential has a processor, or accounts.
 pub(crate) fn routes(config: &Config, tariffs: &Tariffs, now: Timestamp) -> Vec<Finding> {
     let registry = Registry { rules: config.routing_rules(), ..Registry::default() };
@@ -297,9 +309,13 @@ fn data(config: &Config, running: bool) -> Finding {
     }
     match DataDir::open(&path) {
         Ok(_) => Finding::good("data", path.display()),
-        Err(Failure::Absent { .. }) if DataDir::is_fresh(&path).unwrap_or(false) => {
-            Finding::good("data", "none yet; the first start makes it")
-        }
+        Err(Failure::Absent { .. }) if DataDir::is_fresh(&path).unwrap_or(false) => match can_make(&path) {
+            Ok(()) => Finding::good("data", "none yet; the first start makes it"),
+            Err((place, error)) => {
+                let detail = format!("{} cannot be made: {}: {error}", path.display(), place.display());
+                Finding::wrong("data", detail, other)
+            }
+        },
         Err(failure @ Failure::InUse { .. }) => {
             Finding::warning("data", failure, "a process that does not answer holds it")
         }
@@ -310,6 +326,15 @@ fn data(config: &Config, running: bool) -> Finding {
             Finding::wrong("data", failure, "a newer program may have made it, or the wrong directory is named")
         }
     }
+}
+
+/// Whether a directory can be made: tried in the nearest one above it that exists, with one that is removed again.
+fn can_make(path: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let existing = path.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    let tried = existing.join(format!(".wattstile-check-{}", std::process::id()));
+    let made = fs::create_dir(&tried).and_then(|()| fs::remove_dir(&tried));
+    made.map_err(|error| (existing.to_owned(), error))
 }
 
 /// Whether the clock can be right: not before this program, and not before what was written here. Where chargers' clocks
@@ -463,6 +488,63 @@ mod tests {
         assert!(matches!(refused, Some(configured::SetupError::NoFingerprintKey(_))), "{refused:?}");
         configured::make_fingerprint_key(&config.gate.data_dir.join(configured::FINGERPRINT_KEY)).unwrap();
         assert!(place.wrong("[tariffs]\ndefault = \"TEST\"\n").is_empty());
+    }
+
+    #[test]
+    fn warnings_of_tariffs_are_warnings_of_the_check() {
+        let place = Folder::new();
+        let tariffs = "[tariffs]\ndefault = \"TEST\"\n";
+        let told = |text: &str| {
+            fs::write(place.0.path().join("tariffs/test.json"), text).unwrap();
+            let found = preflight(&place.config(tariffs), NOW, false);
+            assert!(found.iter().all(|found| found.state != State::Wrong), "{found:?}");
+            let of_tariffs = found.into_iter().filter(|found| found.name == "tariffs" && found.state == State::Warning);
+            of_tariffs.map(|found| found.detail).collect::<Vec<_>>()
+        };
+        assert_eq!(told(TARIFF), [] as [&str; 0]);
+        let dear = told(&TARIFF.replace("0.29", "39.00").replace("\"vat\": 21", "\"vat\": 0.21"));
+        assert_eq!(dear.len(), 2, "{dear:?}");
+        assert!(dear.iter().all(|detail| detail.contains("test.json: line 4")), "{dear:?}");
+        assert!(dear.iter().any(|detail| detail.contains("EUR 39.00 per kWh") || detail.contains("EUR 39 per kWh")));
+        assert!(dear.iter().any(|detail| detail.contains("0.21 %")), "{dear:?}");
+        let free = told(&TARIFF.replace("ENERGY", "FLAT"));
+        assert!(free.iter().any(|detail| detail.contains("energy costs nothing")), "{free:?}");
+    }
+
+    #[test]
+    fn a_data_directory_that_cannot_be_made_is_named() {
+        let place = Folder::new();
+        let mut config = place.config("[tariffs]\ndefault = \"TEST\"\n");
+        assert_eq!(data(&config, false).state, State::Good);
+        let file = place.0.path().join("file");
+        fs::write(&file, "").unwrap();
+        for folder in [file.join("below"), "/proc/x".into()] {
+            config.gate.data_dir = folder.clone();
+            let found = data(&config, false);
+            assert!(found.state == State::Wrong && found.detail.contains(&*folder.to_string_lossy()), "{found:?}");
+        }
+        assert!(!place.0.path().join("data").exists(), "nothing is left behind");
+    }
+
+    #[test]
+    fn a_bundle_of_authorities_with_another_certificate_is_refused() {
+        let place = Folder::new();
+        let mut config = place.config("[tariffs]\ndefault = \"TEST\"\n");
+        let now = SystemClock::new().now().wall;
+        let (folder, names) = (config.pki_folder(), ["localhost".to_owned()]);
+        drop(PkiFolder::open_or_create(&folder, &config.tls.trust_domain, &names, now).unwrap());
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let leaf = read("server.pem").split_inclusive("-----END CERTIFICATE-----\n").next().unwrap().to_owned();
+        let bundle = place.0.path().join("bundle.pem");
+        config.tls.chargers_ca_file = Some(bundle.clone());
+        for (text, number) in [(leaf.clone() + &read("chargers.pem"), 1), (read("chargers.pem") + &leaf, 2)] {
+            fs::write(&bundle, text).unwrap();
+            let found = certificates(&config, now);
+            let told = found.iter().find(|found| found.state == State::Wrong).expect("it is refused");
+            assert!(told.detail.contains(&format!("certificate {number}")), "{told:?}");
+        }
+        fs::write(&bundle, read("chargers.pem")).unwrap();
+        assert!(certificates(&config, now).iter().all(|found| found.state != State::Wrong));
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub(super) fn ready(findings: &[Finding], warn: impl Fn(String)) -> Result<(), C
         let help = help.as_deref().unwrap_or_default();
         match state {
             State::Good => {}
+            State::Warning if help.is_empty() => warn(format!("{name}: {detail}")),
             State::Warning => warn(format!("{name}: {detail} ({help})")),
             State::Wrong => wrong.push(format!("  {BAD}✗{BAD:#} {name}: {detail}\n    {help}")),
         }

@@ -8,10 +8,11 @@ use super::service_manager::ServiceManager;
 use super::{CliError, Exit, Output, journal, shards};
 use crate::app::Gate;
 use crate::app::configured::{SetupError, Tariffs, make_pki, settings};
-use crate::app::preflight::{State, assigned, preflight, routes};
+use crate::app::preflight::{State, assigned, doubtful, preflight, routes};
 use crate::config::Config;
 use crate::host::SystemClock;
 use crate::journal::{DataDir, Progress};
+use crate::tariff::TariffBook;
 use crate::transport::Edge;
 use crate::transport::files::read_secret;
 use crate::units::{Clock, counted};
@@ -82,6 +83,8 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     let token = config.console.token_file.as_deref().map(read_secret).transpose();
     let token = token.map_err(|error| CliError::caused(Exit::Config, &error))?;
     let token = token.map(|token| String::from_utf8_lossy(&token).trim().to_owned());
+    let (tariffs, _) = Tariffs::load(&config).map_err(setup_error)?;
+    let tariffs = tariffs.book().clone();
     let mut settings = settings(&config, clock).map_err(setup_error)?;
     // A reload may change the sites and their chargers.
     let speakers = Arc::new(ArcSwap::from_pointee(config.may_speak_for()));
@@ -148,7 +151,7 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
     })?;
     manager.ready("ready: peers can connect");
     let attending = manager.attend(gate.directory().clone(), gate.edge().map(Edge::live)).map_err(CliError::failed)?;
-    let mut reload = Reload { args: args.config, in_force: config, gate: &gate, log, speakers };
+    let mut reload = Reload { args: args.config, in_force: config, tariffs, gate: &gate, log, speakers };
     while interrupts.wait() == Wish::Reload {
         manager.reloading();
         manager.reloaded(reload.run());
@@ -167,6 +170,8 @@ struct Reload<'a> {
     args: ConfigArgs,
     /// The configuration as far as it is in force.
     in_force: Config,
+    /// The tariffs in force.
+    tariffs: TariffBook,
     gate: &'a Gate,
     log: &'a Log,
     speakers: Arc<ArcSwap<MaySpeakFor>>,
@@ -199,7 +204,7 @@ impl Reload<'_> {
                 self.in_force.clone()
             }
         };
-        let (changed, waiting) = changes(&self.in_force, &wanted);
+        let (mut changed, waiting) = changes(&self.in_force, &wanted);
         let next = with_reloadable(&self.in_force, &wanted);
         let now = SystemClock::new().now().wall;
         match Tariffs::load(&next) {
@@ -216,9 +221,12 @@ impl Reload<'_> {
                     tracing::error!("tariffs and routing not loaded, the old ones stay in force: {wrong}");
                     return false;
                 }
-                for (file, finding) in findings {
-                    tracing::warn!(target: SETUP, %file, "{finding}");
+                for finding in doubtful(&findings) {
+                    let help = finding.help.unwrap_or_default();
+                    tracing::warn!(target: SETUP, "{}: {} ({help})", finding.name, finding.detail);
                 }
+                changed.extend(changed_tariffs(&self.tariffs, tariffs.book()));
+                self.tariffs = tariffs.book().clone();
                 self.gate.directory().node_config().tariffs.replace(Box::new(tariffs));
             }
         }
@@ -232,7 +240,8 @@ impl Reload<'_> {
             tracing::error!("the log's level stays: {error}");
         }
         self.in_force = next;
-        tracing::info!(changed = changed.join(", "), "tariffs, routing and sites loaded again");
+        let changed = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+        tracing::info!(changed, "tariffs, routing and sites loaded again");
         if !waiting.is_empty() {
             tracing::warn!(settings = waiting.join(", "), "changed in the configuration, in force after a restart");
         }
@@ -257,6 +266,25 @@ fn with_reloadable(in_force: &Config, wanted: &Config) -> Config {
         entry.mac_key_file = key_of(entry.id.clone());
     }
     next
+}
+
+/// The tariffs whose text is new, another one, or gone.
+fn changed_tariffs(before: &TariffBook, after: &TariffBook) -> Vec<String> {
+    let texts = |book: &TariffBook| -> BTreeMap<String, Vec<_>> {
+        let mut texts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+        for tariff in book.tariffs() {
+            texts.entry(tariff.id().to_string()).or_default().push(tariff.hash().to_string());
+        }
+        texts
+    };
+    let (before, after) = (texts(before), texts(after));
+    let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let told = |id: &String| match (before.get(id), after.get(id)) {
+        (None, _) => Some(format!("tariff {id} (new)")),
+        (_, None) => Some(format!("tariff {id} (gone)")),
+        (one, other) => (one != other).then(|| format!("tariff {id}")),
+    };
+    ids.into_iter().filter_map(told).collect()
 }
 
 /// The settings that differ: those that change at once, and those that a restart changes.
@@ -334,6 +362,25 @@ mod tests {
 
     fn config(source: &str) -> Config {
         Layers { source: source.to_owned(), ..Layers::default() }.load().unwrap().config
+    }
+
+    #[test]
+    fn a_reload_names_the_tariffs_that_changed() {
+        let book = |tariffs: &[(&str, &str)]| {
+            let text = |(id, price): &(&str, &str)| {
+                let text = format!(
+                    r#"{{"country_code": "NL", "party_id": "WST", "id": "{id}", "currency": "EUR",
+                        "elements": [{{"price_components": [{{"type": "ENERGY", "price": {price}, "step_size": 1}}]}}],
+                        "last_updated": "2026-01-01T00:00:00Z"}}"#
+                );
+                (format!("{id}.json"), text)
+            };
+            TariffBook::load(tariffs.iter().map(text), []).unwrap().0
+        };
+        let before = book(&[("A", "0.3"), ("B", "0.4"), ("C", "0.5")]);
+        assert_eq!(changed_tariffs(&before, &before), [] as [String; 0]);
+        let after = book(&[("A", "0.3"), ("B", "0.45"), ("D", "0.6")]);
+        assert_eq!(changed_tariffs(&before, &after), ["tariff B", "tariff C (gone)", "tariff D (new)"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::payment::routing::Rule;
 use crate::session;
 use crate::transport::identity::ListenerKind;
 use crate::transport::tls;
-use crate::units::{ChargerId, TariffId, TimeSpan, did_you_mean};
+use crate::units::{ChargerId, TariffId, TimeSpan, did_you_mean, visible};
 use crate::wire::MaySpeakFor;
 use section::{Reader, unknown};
 use std::collections::BTreeSet;
@@ -117,6 +117,10 @@ const SECTIONS: [&str; 15] = [
 
 const PREFIX: &str = "WATTSTILE_";
 
+/// Variables that are no settings: those of the command line, and those of the project's own tests and checks.
+const OTHER_VARIABLES: [&str; 9] =
+    ["CONFIG", "PKI", "RECEIPT_KEY", "DATA", "GATE", "GATE_NAME", "COMMIT", "PYTHON", "TEST_TOOLS"];
+
 impl Default for Config {
     fn default() -> Config {
         Config::read(&Table::new(), &mut Vec::new())
@@ -193,16 +197,50 @@ impl Layers {
     }
 }
 
+/// A line for each variable that begins like a setting and is none. `WATTSTILE_SECTION__KEY` is read with the settings.
+fn unknown_variables<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    // Kubernetes sets these for a service that is called wattstile.
+    let of_service = |name: &str| ["SERVICE_", "PORT_"].iter().any(|start| name.starts_with(start)) || name == "PORT";
+    let is_unknown = |name: &&str| {
+        name.strip_prefix(PREFIX)
+            .is_some_and(|rest| !rest.contains("__") && !OTHER_VARIABLES.contains(&rest) && !of_service(rest))
+    };
+    let mut unknown: Vec<&str> = names.filter(is_unknown).collect();
+    unknown.sort_unstable();
+    let known: Vec<String> = Config::default()
+        .write()
+        .iter()
+        .filter(|section| !section.is_list)
+        .flat_map(|section| section.settings.iter().map(|(key, _)| format!("{PREFIX}{}__{key}", section.key)))
+        .map(|name| name.to_uppercase())
+        .chain(OTHER_VARIABLES.iter().map(|name| format!("{PREFIX}{name}")))
+        .collect();
+    let line = |name: &str| {
+        let shown: String = visible(name).chars().take(64).collect();
+        // The usual slip is one underscore for two.
+        let meant = known.iter().map(String::as_str).find(|known| known.replace("__", "_") == name);
+        match meant.or_else(|| did_you_mean(name, known.iter().map(String::as_str))) {
+            Some(meant) => format!("environment variable {shown} is no setting and is ignored; did you mean {meant}?"),
+            None => format!(
+                "environment variable {shown} is no setting and is ignored; settings are written {PREFIX}SECTION__KEY"
+            ),
+        }
+    };
+    unknown.into_iter().map(line).collect()
+}
+
 impl Loaded {
     /// Where a setting came from: a file and line, a variable, a flag, or the built-in value.
     pub fn origin(&self, section: &str, key: &str) -> String {
         self.origin_text(place(&self.root, section, key))
     }
 
-    /// Settings in a spelling of earlier versions: where each stands, how it was read, and what to write instead.
+    /// Settings in a spelling of earlier versions: where each stands, how it was read, and what to write instead. And
+    /// variables of the environment that look like settings and are none.
     pub fn warnings(&self) -> Vec<String> {
         let line = |old: &OldSpelling| format!("{}: {}", self.origin_text(old.origin.clone()), old.what);
-        self.old.iter().map(line).collect()
+        let names = self.layers.environment.iter().map(|(name, _)| name.as_str());
+        self.old.iter().map(line).chain(unknown_variables(names)).collect()
     }
 
     fn origin_text(&self, origin: Origin) -> String {
@@ -257,6 +295,32 @@ impl Config {
                 problems.push(twice("processor", processor.id.as_str(), origin));
             }
         }
+        for (processor, origin) in &registry {
+            for least in processor.least.iter().flat_map(Amounts::iter) {
+                let greatest = processor.greatest.as_ref().and_then(|amounts| amounts.minor(least.currency));
+                if greatest.is_some_and(|greatest| greatest < least.minor) {
+                    problems.push(Problem {
+                        origin: origin.clone(),
+                        title: format!("`processor.least` of {} is above `processor.greatest`", processor.id),
+                        label: format!("no hold in {} fits between them", least.currency),
+                        help: None,
+                    });
+                }
+            }
+        }
+        let assignments = Reader::sections::<Assignment>(root, problems);
+        for (index, (assignment, origin)) in assignments.iter().enumerate() {
+            let same = |(other, _): &&(Assignment, Origin)| other.chargers == assignment.chargers;
+            let earlier = assignments[..index].iter().find(same).filter(|(other, _)| other.tariff != assignment.tariff);
+            if let Some((other, _)) = earlier {
+                problems.push(Problem {
+                    origin: origin.clone(),
+                    title: format!("two tariffs are assigned to the chargers `{}`", assignment.chargers),
+                    label: format!("{} here, {} before", assignment.tariff, other.tariff),
+                    help: Some("take one of them out".to_owned()),
+                });
+            }
+        }
         names.clear();
         let sites = Reader::sections::<Site>(root, problems);
         for (site, origin) in &sites {
@@ -271,7 +335,7 @@ impl Config {
             tls: Reader::section(root, problems),
             console: Reader::section(root, problems),
             tariffs: Reader::section(root, problems),
-            assignments: Reader::sections(root, problems).into_iter().map(|(assignment, _)| assignment).collect(),
+            assignments: assignments.into_iter().map(|(assignment, _)| assignment).collect(),
             payment: Reader::section(root, problems),
             credentials: Reader::section(root, problems),
             operator: Reader::section(root, problems),
@@ -340,6 +404,28 @@ impl Config {
             if most.is_some_and(|most| first.is_some_and(|first| most < first)) {
                 let label = format!("less than `payment.first_hold` in {currency}");
                 wrong("payment", "total_max", "a first hold that may not be reserved", label, "");
+            }
+        }
+        for currency in self.payment.partial_min.iter().map(|amount| amount.currency) {
+            let (least, most) = (self.payment.partial_min.minor(currency), self.payment.total_max.minor(currency));
+            if least.zip(most).is_some_and(|(least, most)| least > most) {
+                let label = format!("more than `payment.total_max` in {currency}");
+                wrong("payment", "partial_min", "every partial approval would be released", label, "");
+            }
+        }
+        for (section, key, time, title) in [
+            ("chargers", "silence", self.chargers.silence, "every charger would be silent for too long"),
+            ("chargers", "no_start", self.chargers.no_start, "no session would begin in time"),
+            ("payment", "increment_horizon", self.payment.increment_horizon, "an increment would last for no time"),
+            ("payment", "stop_latency", self.payment.stop_latency, "no charger stops in no time"),
+            ("payment", "answer_authorize", self.payment.answer_authorize, "no processor answers in no time"),
+            ("payment", "answer_increment", self.payment.answer_increment, "no processor answers in no time"),
+            ("payment", "answer_capture", self.payment.answer_capture, "no processor answers in no time"),
+            ("payment", "answer_void", self.payment.answer_void, "no processor answers in no time"),
+            ("payment", "answer_refund", self.payment.answer_refund, "no processor answers in no time"),
+        ] {
+            if time <= TimeSpan::ZERO {
+                wrong(section, key, title, "wanted more than 0".to_owned(), "");
             }
         }
         if crate::message::PeerIdentity::parse(&format!("spiffe://{}/gate/x", self.tls.trust_domain)).is_err() {

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::setting::Setting;
 use super::tree::{Origin, Table, Value};
-use crate::units::did_you_mean;
+use crate::units::{did_you_mean, visible};
 
 /// A setting of a section, for the file that `config init` writes and for the list of known keys.
 #[derive(Clone, Copy, Debug)]
@@ -173,7 +173,7 @@ pub fn unknown<'a>(name: &str, origin: &Origin, place: &str, known: impl Iterato
     let known: Vec<&str> = known.collect();
     Problem {
         origin: origin.clone(),
-        title: format!("unknown key `{}` in {place}", name.escape_debug()),
+        title: format!("unknown key `{}` in {place}", visible(name)),
         label,
         help: Some(format!("known here: {}", known.join(", "))),
     }

@@ -45,6 +45,20 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[payment]\nfirst_hold = 45", 2, &["an amount with its currency", "not a number"]),
     ("[payment]\nfirst_hold = \"1,500 EUR\"", 2, &["could be 1.50 EUR or 1500.00 EUR"]),
     ("[payment]\ntotal_max = [\"10 EUR\", \"500000 HUF\"]", 2, &["less than `payment.first_hold` in EUR"]),
+    ("[payment]\npartial_min = \"1001 EUR\"", 2, &["more than `payment.total_max` in EUR"]),
+    ("[payment]\nstop_latency = \"0s\"", 2, &["no charger stops in no time"]),
+    ("[payment]\nanswer_capture = \"0s\"", 2, &["wanted more than 0"]),
+    ("[chargers]\nsilence = \"0s\"", 2, &["wanted more than 0"]),
+    (
+        "[[assignment]]\nchargers = \"AMS-*\"\ntariff = \"A\"\n[[assignment]]\nchargers = \"AMS-*\"\ntariff = \"B\"",
+        4,
+        &["two tariffs are assigned to the chargers `AMS-*`", "B here, A before"],
+    ),
+    (
+        "[[processor]]\nid = \"acme\"\nleast = \"9 EUR\"\ngreatest = \"5 EUR\"",
+        1,
+        &["`processor.least` of acme is above", "no hold in EUR fits"],
+    ),
     ("[payment]\nfirst_hold = \"45 EUR\"\nfirst_hold_major = 45", 3, &["the old spelling of `payment.first_hold`"]),
     ("[payment]\ndouble_hold = \"no\"", 2, &["true or false, not a text"]),
     ("[log]\nlevel = \"wran,=\"", 2, &["not a level"]),
@@ -152,6 +166,27 @@ fn a_wrong_variable_is_named() {
     let environment = vec![("WATTSTILE_GATE__PARTITONS".to_owned(), "3".to_owned())];
     let error = Layers { environment, ..Layers::default() }.load().unwrap_err().to_string();
     assert!(error.contains("WATTSTILE_GATE__PARTITONS") && error.contains("did you mean `partitions`?"), "{error}");
+}
+
+/// A single underscore was ignored without a word.
+#[test]
+fn a_variable_that_is_no_setting_is_told_with_the_near_one() {
+    let warnings = |name: &str| {
+        let environment = vec![(name.to_owned(), "127.0.0.1:1".to_owned())];
+        Layers { environment, ..Layers::default() }.load().unwrap().warnings()
+    };
+    for (name, told) in [
+        ("WATTSTILE_CHARGERS_LISTEN", "did you mean WATTSTILE_CHARGERS__LISTEN?"),
+        ("WATTSTILE_PAYMENT_TOTAL_MAX", "did you mean WATTSTILE_PAYMENT__TOTAL_MAX?"),
+        ("WATTSTILE_CONFG", "did you mean WATTSTILE_CONFIG?"),
+        ("WATTSTILE_SOMETHING_ELSE", "WATTSTILE_SECTION__KEY"),
+    ] {
+        let found = warnings(name);
+        assert!(found.len() == 1 && found[0].contains(name) && found[0].contains(told), "{found:?}");
+    }
+    for name in ["WATTSTILE_CONFIG", "WATTSTILE_PORT_7443_TCP", "WATTSTILE_SERVICE_HOST", "HOME", "WATTSTILE"] {
+        assert_eq!(warnings(name), [] as [&str; 0], "{name}");
+    }
 }
 
 #[test]

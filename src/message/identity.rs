@@ -10,7 +10,7 @@
 //! `transport` reads the certificate; this module parses the text. Exactly one spelling of an identity is accepted
 //! (the one that [`PeerIdentity`]'s `Display` writes), so that two texts never mean one peer.
 
-use crate::units::{ChargerId, IdError, ProcessorId, SiteId};
+use crate::units::{ChargerId, IdError, ProcessorId, SiteId, visible};
 use std::fmt;
 use std::str::FromStr;
 
@@ -86,7 +86,7 @@ impl PeerIdentity {
     /// # Errors
     /// [`IdentityError`]: another shape, trust domain, role, id or spelling than the canonical one.
     pub fn parse(uri: &str) -> Result<PeerIdentity, IdentityError> {
-        let shape = || IdentityError::Shape(uri.chars().take(URI_MAX).collect::<String>().escape_debug().to_string());
+        let shape = || IdentityError::Shape(visible(&uri.chars().take(URI_MAX).collect::<String>()).into_owned());
         if uri.len() > URI_MAX {
             return Err(shape());
         }
@@ -103,13 +103,13 @@ impl PeerIdentity {
             "site" => Subject::Site(SiteId::new(&name)?),
             "processor" => Subject::Processor(ProcessorId::new(&name)?),
             "gate" => Subject::Gate(SiteId::new(&name)?),
-            _ => return Err(IdentityError::Role(role.escape_debug().to_string())),
+            _ => return Err(IdentityError::Role(visible(role).into_owned())),
         };
         let identity = PeerIdentity::new(domain, subject)?;
         let canonical = identity.to_string();
         match canonical == uri {
             true => Ok(identity),
-            false => Err(IdentityError::Spelling { found: uri.escape_debug().to_string(), canonical }),
+            false => Err(IdentityError::Spelling { found: visible(uri).into_owned(), canonical }),
         }
     }
 
@@ -163,7 +163,7 @@ fn check_trust_domain(domain: &str) -> Result<(), IdentityError> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
     match !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(allowed) {
         true => Ok(()),
-        false => Err(IdentityError::TrustDomain(domain.escape_debug().to_string())),
+        false => Err(IdentityError::TrustDomain(visible(domain).into_owned())),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::file::{tariffs_in, text_of};
 use super::finding::Finding;
+use super::lint::{Profiles, lint};
 use super::model::{Parsed, Tariff, TariffError};
 use crate::units::{ChargerId, ConnectorId, SiteId, TariffHash, TariffId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -150,8 +151,10 @@ impl TariffBook {
             };
             for text in texts {
                 match text.parse() {
-                    Ok(Parsed { tariff, warnings }) => {
-                        findings.extend(warnings.into_iter().map(|finding| (file.to_owned(), finding)));
+                    Ok(parsed) => {
+                        let found = lint(&parsed, Profiles::default());
+                        findings.extend(found.into_iter().map(|finding| (file.to_owned(), finding)));
+                        let Parsed { tariff, .. } = parsed;
                         let place = format!("{file}{}", text.index());
                         errors.extend(book.add(tariff, place, &mut names).err());
                     }

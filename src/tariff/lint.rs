@@ -194,6 +194,14 @@ impl Linter<'_> {
             let message = "end_date_time is not after start_date_time; the tariff is never valid".to_owned();
             self.at_root(FindingKind::warning("never_valid"), message, "");
         }
+        let is_of_sessions =
+            |component: &Component| tariff.elements[usize::from(component.element)].restrictions.reservation.is_none();
+        let energy = |component: &Component| component.dimension == Dimension::Energy && is_of_sessions(component);
+        if !tariff.components.iter().any(energy) {
+            let message = "it has no component of type ENERGY: energy costs nothing".to_owned();
+            let help = "add one, with \"price\": 0 if that is meant";
+            self.at_root(Severity::Warning, "energy_free", message, help);
+        }
         let priced = tariff.components.iter().filter(|component| component.price_nano != 0);
         let (with, without): (Vec<_>, Vec<_>) = priced.partition(|component| component.vat.is_some());
         if tariff.tax != TaxIncluded::NotApplicable && !with.is_empty() && !without.is_empty() {

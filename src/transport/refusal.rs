@@ -140,7 +140,7 @@ impl Refusal {
         match error {
             Error::NoCertificatesPresented => Refusal::NoCertificate,
             Error::InvalidCertificate(error) => Refusal::of_certificate(error),
-            Error::PeerIncompatible(error) => Refusal::Incompatible(format!("{error:?}")),
+            Error::PeerIncompatible(error) => Refusal::Incompatible(in_words(&format!("{error:?}"))),
             Error::AlertReceived(alert) => Refusal::RefusedUs(*alert),
             other => Refusal::Garbage(other.to_string()),
         }
@@ -206,9 +206,30 @@ pub fn span(span: TimeSpan) -> String {
     }
 }
 
+/// The library's name of a fault as words: `NoCipherSuitesInCommon` is "no cipher suites in common".
+fn in_words(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 8);
+    let mut before = ' ';
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && (before.is_ascii_lowercase() || before.is_ascii_digit()) {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+        before = letter;
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_the_library_are_words_in_a_message() {
+        let told = Refusal::of_tls(&Error::PeerIncompatible(rustls::PeerIncompatible::NoCipherSuitesInCommon));
+        assert!(told.to_string().contains("no cipher suites in common"), "{told}");
+        assert_eq!(in_words("Tls12NotOffered"), "tls12 not offered");
+    }
 
     #[test]
     fn an_expired_certificate_is_told_in_plain_words() {

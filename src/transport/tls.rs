@@ -14,7 +14,7 @@ use crate::host::wall_clock;
 use crate::limits;
 use crate::message::PeerIdentity;
 use crate::metrics;
-use crate::units::Timestamp;
+use crate::units::{Timestamp, visible};
 use arc_swap::ArcSwap;
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -96,7 +96,7 @@ pub enum TlsError {
         error: VerifierBuilderError,
     },
     /// Key and certificate do not fit, or the key is of an unknown kind.
-    #[error("the gate's own key and certificate: {0}")]
+    #[error("the gate's own key and certificate: {}", own_fault(.0))]
     Own(rustls::Error),
     /// The gate's own certificate is of no use any more.
     #[error("the gate's own certificate expired {} ago", span(*.0))]
@@ -121,12 +121,29 @@ pub enum TlsError {
         /// When it ends.
         not_after: Timestamp,
     },
+    /// A certificate among the authorities that signs nothing.
+    #[error("among the authorities for {listener}, certificate {number} (`{subject}`) is no authority")]
+    NotAuthority {
+        /// The listener.
+        listener: ListenerKind,
+        /// Its place in the file, counted from 1.
+        number: usize,
+        /// Its subject.
+        subject: String,
+    },
     /// A development certificate in production.
     #[error("`{subject}` comes from a development PKI, which production mode refuses")]
     Development {
         /// The certificate's subject.
         subject: String,
     },
+}
+
+fn own_fault(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => "the key is not that of the certificate".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl TlsError {
@@ -350,8 +367,13 @@ impl Loaded {
             certificates.push((if index == 0 { "server" } else { "authority" }, certificate));
         }
         let mut roots = RootCertStore::empty();
-        for der in &material.authorities {
-            certificates.push(("authority", Certificate::read(der)?));
+        for (index, der) in material.authorities.iter().enumerate() {
+            let certificate = Certificate::read(der)?;
+            if !certificate.is_authority {
+                let (listener, number, subject) = (policy.listener, index + 1, certificate.subject);
+                return Err(TlsError::NotAuthority { listener, number, subject });
+            }
+            certificates.push(("authority", certificate));
             roots.add(der.clone()).map_err(TlsError::Own)?;
         }
         let signers = || certificates.iter().skip(material.own.chain.len()).map(|(_, certificate)| certificate);
@@ -536,6 +558,6 @@ fn check_leaf(policy: &Policy, leaf: &Certificate) -> Result<PeerIdentity, Refus
 fn who(leaf: &Certificate) -> String {
     match leaf.uris.first().map(|uri| PeerIdentity::parse(uri)) {
         Some(Ok(identity)) => identity.subject.to_string(),
-        _ => leaf.subject.escape_debug().take(128).collect(),
+        _ => visible(&leaf.subject).chars().take(128).collect(),
     }
 }

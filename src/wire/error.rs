@@ -4,7 +4,7 @@ use super::frame::{FrameError, FrameType};
 use super::payload::PayloadError;
 use crate::limits;
 use crate::message::{Channel, Code, GoAway, Role};
-use crate::units::{ChargerId, ProcessorId, SiteId, TimeSpan};
+use crate::units::{ChargerId, ProcessorId, SiteId, TimeSpan, visible};
 
 /// A reason that ends a link. The text names the fault, never a secret; the connection adds the peer.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -84,7 +84,7 @@ pub enum LinkError {
     #[error("nothing was heard for {} s", .0.whole_secs())]
     Silent(TimeSpan),
     /// The peer announced the end of the connection.
-    #[error("the peer went away: {} {}", .0.code, .0.text.escape_debug())]
+    #[error("the peer went away: {} {}", .0.code, visible(&.0.text))]
     PeerLeft(GoAway),
     /// We announced the end of the connection, and the time for messages in progress is over.
     #[error("closed from this side: {0}")]

@@ -29,6 +29,18 @@ fn a_sound_tariff_has_no_findings() {
 }
 
 #[test]
+fn a_tariff_without_a_price_of_energy_is_noticed() {
+    let free = ("energy_free", "$".to_owned());
+    let reserved = element("ENERGY", "1", r#""reservation": "RESERVATION""#);
+    for elements in [element("TIME", "6", ""), element("FLAT", "1", ""), reserved] {
+        assert!(codes(&format!("[{elements}]")).contains(&free), "{elements}");
+    }
+    for elements in [element("ENERGY", "0", ""), element("ENERGY", "0.3", r#""min_kwh": 1"#)] {
+        assert!(!codes(&format!("[{elements}]")).contains(&free), "{elements}");
+    }
+}
+
+#[test]
 fn the_wrong_order_hides_an_element() {
     let always = element("ENERGY", "0.3", "");
     let night = element("ENERGY", "0.2", r#""start_time": "22:00", "end_time": "06:00""#);
