@@ -6,9 +6,9 @@ use crate::host::wall_clock;
 use crate::message::{PeerIdentity, Subject};
 use crate::transport::certificate::{Certificate, Crl};
 use crate::transport::files::{FileError, read_certificates, read_crls};
-use crate::transport::pki::{PkiError, Reason, Validity};
+use crate::transport::pki::{CRL_DAYS, PkiError, Reason, Validity};
 use crate::transport::pki_folder::{Bundle, PkiFolder};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, visible};
 use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
@@ -22,6 +22,26 @@ pub struct Args {
     pki: PathBuf,
     #[command(subcommand)]
     verb: Verb,
+}
+
+#[derive(Debug, clap::Args)]
+struct Issue {
+    /// What the peer is
+    role: PeerRole,
+    /// The peer's id
+    id: String,
+    /// Days until it expires
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+    /// Folder for the bundle [default: ./ID]
+    #[arg(long, short, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Signing request (PEM) of a key that never leaves the peer
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    /// Replace a key and a certificate that are in the folder already
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,21 +58,7 @@ enum Verb {
     },
     /// Issue a certificate for a peer
     #[command(after_help = "Example: wattstile cert issue charger AMS-0007 --days 30 --out ./ams-0007")]
-    Issue {
-        /// What the peer is
-        role: PeerRole,
-        /// The peer's id
-        id: String,
-        /// Days until it expires
-        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
-        days: u32,
-        /// Folder for the bundle [default: ./ID]
-        #[arg(long, short, value_name = "DIR")]
-        out: Option<PathBuf>,
-        /// Signing request (PEM) of a key that never leaves the peer
-        #[arg(long, value_name = "FILE")]
-        csr: Option<PathBuf>,
-    },
+    Issue(Issue),
     /// Show what certificates say, and which peer they mean
     #[command(after_help = "Example: wattstile cert inspect ./ams-0007/charger.pem")]
     Inspect {
@@ -63,9 +69,9 @@ enum Verb {
     /// Check what expires soon; exit code 1 if anything does
     #[command(after_help = "Example: wattstile cert check --days 14")]
     Check {
-        /// Days that must be left
-        #[arg(long, default_value_t = 30)]
-        days: u32,
+        /// Days that must be left [default: 30 for certificates, 15 for revocation lists, which live for 30]
+        #[arg(long)]
+        days: Option<u32>,
         /// PEM files [default: those of the PKI itself, and its revocation lists]
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -86,6 +92,9 @@ enum Verb {
     #[command(after_help = "Example: wattstile cert renew")]
     Renew,
 }
+
+/// Days that a certificate has left, unless said otherwise.
+const CERTIFICATE_DAYS_LEFT: u32 = 30;
 
 /// The default trust domain.
 pub const DEFAULT_TRUST_DOMAIN: &str = "wattstile.local";
@@ -131,13 +140,9 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (pki, now) = (args.pki, wall_clock());
     match args.verb {
         Verb::Init { trust_domain, names } => init(&pki, &trust_domain, names, now, output),
-        Verb::Issue { role, id, days, out, csr } => {
-            let subject = subject(role, &id)?;
-            let out = out.unwrap_or_else(|| PathBuf::from(&id));
-            issue(&pki, &Wanted { subject, days, out, csr }, now, output)
-        }
+        Verb::Issue(args) => issue(&pki, args, now, output),
         Verb::Inspect { files } => inspect(&files, now, output),
-        Verb::Check { days, files } => check(&pki, i64::from(days), files, now, output),
+        Verb::Check { days, files } => check(&pki, days, files, now, output),
         Verb::Revoke { id, role, reason } => revoke(&pki, &Withdrawn { id, role, reason }, now, output),
         Verb::Renew => renew(&pki, now, output),
     }
@@ -162,32 +167,29 @@ fn init(path: &Path, trust_domain: &str, more: Vec<String>, now: Timestamp, outp
     Ok(Exit::Ok)
 }
 
-/// A certificate to be issued.
-struct Wanted {
-    subject: Subject,
-    days: u32,
-    /// Where its files go.
-    out: PathBuf,
-    /// The peer's own request; without one, a key is made as well.
-    csr: Option<PathBuf>,
-}
-
-fn issue(path: &Path, wanted: &Wanted, now: Timestamp, output: &Output) -> Result<Exit, CliError> {
-    let Wanted { subject, days, out, csr } = wanted;
-    let days = *days;
+fn issue(path: &Path, args: Issue, now: Timestamp, output: &Output) -> Result<Exit, CliError> {
+    let Issue { role, id, days, out, csr, force } = args;
+    let subject = subject(role, &id)?;
+    let out = out.unwrap_or_else(|| PathBuf::from(&id));
     let mut folder = PkiFolder::open(path).map_err(pki_error)?;
+    // Before a certificate is issued: a key that is lost cannot be made again.
+    let goes_to = Bundle::at(&out, &subject, csr.is_none());
+    if let Some(there) = goes_to.key.iter().chain([&goes_to.certificate]).find(|file| !force && file.exists()) {
+        let error = CliError::new(Exit::Refused, format!("{} is there already", there.display()));
+        return Err(error.help("name another folder with --out, or replace what is there with --force"));
+    }
     let validity = Validity::days(now, days);
     let bundle: Bundle = match csr {
         None => {
-            let certified = folder.issue(subject, validity).map_err(pki_error)?;
-            folder.write_bundle(out, subject, &certified.chain, Some(&certified)).map_err(pki_error)?
+            let certified = folder.issue(&subject, validity).map_err(pki_error)?;
+            folder.write_bundle(&out, &subject, &certified.chain, Some(&certified)).map_err(pki_error)?
         }
         Some(csr) => {
-            let request = std::fs::read_to_string(csr).map_err(|error| CliError::file(csr, &error))?;
+            let request = std::fs::read_to_string(&csr).map_err(|error| CliError::file(&csr, &error))?;
             let chain = folder
-                .issue_for_request(&request, subject, validity)
+                .issue_for_request(&request, &subject, validity)
                 .map_err(|error| CliError::failed(format!("{}: {error}", csr.display())))?;
-            folder.write_bundle(out, subject, &chain, None).map_err(pki_error)?
+            folder.write_bundle(&out, &subject, &chain, None).map_err(pki_error)?
         }
     };
     let serial = folder.index().last().map(|issued| issued.serial.clone()).unwrap_or_default();
@@ -239,7 +241,7 @@ fn inspect(files: &[PathBuf], now: Timestamp, output: &Output) -> Result<Exit, C
             writeln!(out, "  issuer       {}", certificate.issuer)?;
             writeln!(out, "  for          {purpose}")?;
             for uri in &certificate.uris {
-                writeln!(out, "  URI name     {}", uri.escape_debug())?;
+                writeln!(out, "  URI name     {}", visible(uri))?;
             }
             if let Some(peer) = &shown.peer {
                 writeln!(out, "  peer         {GOOD}{peer}{GOOD:#}")?;
@@ -265,7 +267,15 @@ fn inspect(files: &[PathBuf], now: Timestamp, output: &Output) -> Result<Exit, C
     Ok(Exit::Ok)
 }
 
-fn check(path: &Path, days: i64, mut files: Vec<PathBuf>, now: Timestamp, output: &Output) -> Result<Exit, CliError> {
+fn check(
+    path: &Path,
+    days: Option<u32>,
+    mut files: Vec<PathBuf>,
+    now: Timestamp,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    // A list is short-lived by nature: without a wish, half of its life is early enough.
+    let [wanted, of_lists] = [CERTIFICATE_DAYS_LEFT, CRL_DAYS / 2].map(|usual| i64::from(days.unwrap_or(usual)));
     let mut found = Vec::new();
     if files.is_empty() {
         let folder = PkiFolder::open(path).map_err(pki_error)?;
@@ -273,9 +283,8 @@ fn check(path: &Path, days: i64, mut files: Vec<PathBuf>, now: Timestamp, output
         let file = folder.crl_file();
         for list in read_crls(&file).map_err(file_error)? {
             let crl = Crl::read(&list, &[]).map_err(|error| CliError::new(Exit::Corrupt, error))?;
-            // A list is short-lived by nature: half of its life is early enough.
             let days_left = crl.next_update.since(now).whole_secs().div_euclid(86_400);
-            let ok = days_left >= days.min(i64::from(crate::transport::pki::CRL_DAYS) / 2);
+            let ok = days_left >= of_lists;
             let what = format!("revocation list of {}", crl.issuer);
             found.push(Expiry { file: file.clone(), what, until: crl.next_update, days_left, ok });
         }
@@ -286,7 +295,7 @@ fn check(path: &Path, days: i64, mut files: Vec<PathBuf>, now: Timestamp, output
                 .map_err(|error| CliError::new(Exit::Corrupt, format!("{}: {error}", file.display())))?;
             let days_left = certificate.days_left(now);
             let (what, until) = (certificate.subject, certificate.not_after);
-            found.push(Expiry { file: file.clone(), what, until, days_left, ok: days_left >= days });
+            found.push(Expiry { file: file.clone(), what, until, days_left, ok: days_left >= wanted });
         }
     }
     found.sort_by_key(|expiry| expiry.until);
@@ -416,8 +425,10 @@ mod tests {
         let run = |verb| run(Args { pki: pki.clone(), verb }, &quiet()).map_err(|error| error.exit);
         let init = || Verb::Init { trust_domain: "wattstile.test".to_owned(), names: Vec::new() };
         let out = Some(home.path().join("out"));
-        let issue =
-            |id: &str, csr| Verb::Issue { role: PeerRole::Charger, id: id.to_owned(), days: 30, out: out.clone(), csr };
+        let forced = |id: &str, csr, force| {
+            Verb::Issue(Issue { role: PeerRole::Charger, id: id.to_owned(), days: 30, out: out.clone(), csr, force })
+        };
+        let issue = |id: &str, csr| forced(id, csr, false);
         let revoke = |id: &str| Verb::Revoke { id: id.to_owned(), role: None, reason: "superseded".to_owned() };
         assert_eq!(run(issue("AMS-0007", None)), Err(Exit::NotFound), "no PKI yet");
         assert_eq!(run(Verb::Init { trust_domain: "No Domain".to_owned(), names: Vec::new() }), Err(Exit::Usage));
@@ -425,11 +436,21 @@ mod tests {
         assert_eq!(run(init()), Err(Exit::Refused), "never over another");
         assert_eq!(run(issue("a b", None)), Err(Exit::Usage));
         assert_eq!(run(issue("AMS-0007", None)), Ok(Exit::Ok));
-        assert_eq!(run(issue("AMS-0007", Some(home.path().join("no.csr")))), Err(Exit::NotFound));
+        let key = || std::fs::read(home.path().join("out/key.pem")).unwrap();
+        let first = key();
+        assert_eq!(run(issue("AMS-0007", None)), Err(Exit::Refused), "never over a key");
+        assert_eq!(run(issue("AMS-0008", None)), Err(Exit::Refused), "nor over that of another peer");
+        assert_eq!(key(), first);
+        assert_eq!(run(forced("AMS-0007", None, true)), Ok(Exit::Ok));
+        assert_ne!(key(), first);
+        assert_eq!(run(forced("AMS-0007", Some(home.path().join("no.csr")), true)), Err(Exit::NotFound));
         assert_eq!(run(Verb::Inspect { files: vec![home.path().join("out/charger.pem")] }), Ok(Exit::Ok));
         assert_eq!(run(Verb::Inspect { files: vec![home.path().join("out/key.pem")] }), Err(Exit::Corrupt));
-        assert_eq!(run(Verb::Check { days: 14, files: Vec::new() }), Ok(Exit::Ok));
-        assert_eq!(run(Verb::Check { days: 365, files: Vec::new() }), Ok(Exit::Failed));
+        assert_eq!(run(Verb::Check { days: None, files: Vec::new() }), Ok(Exit::Ok));
+        assert_eq!(run(Verb::Check { days: Some(14), files: Vec::new() }), Ok(Exit::Ok));
+        // The certificates have more than 35 days, the lists have 30.
+        assert_eq!(run(Verb::Check { days: Some(35), files: Vec::new() }), Ok(Exit::Failed), "lists count");
+        assert_eq!(run(Verb::Check { days: Some(365), files: Vec::new() }), Ok(Exit::Failed));
         assert_eq!(run(revoke("AMS-0008")), Err(Exit::NotFound));
         assert_eq!(run(revoke("AMS-0007")), Ok(Exit::Ok));
         assert_eq!(run(revoke("AMS-0007")), Err(Exit::NotFound), "revoked already");

@@ -55,6 +55,17 @@ pub struct Bundle {
     pub authority: PathBuf,
 }
 
+impl Bundle {
+    /// The names of a peer's files in a folder; with a key, unless the peer has it.
+    pub fn at(folder: &Path, subject: &Subject, with_key: bool) -> Bundle {
+        Bundle {
+            certificate: folder.join(format!("{}.pem", subject.role())),
+            key: with_key.then(|| folder.join("key.pem")),
+            authority: folder.join("ca.pem"),
+        }
+    }
+}
+
 /// The gate's certificate and the lists are renewed when they have fewer days left than this.
 const RENEWED_BELOW_DAYS: i64 = 15;
 
@@ -267,11 +278,7 @@ impl PkiFolder {
         key: Option<&Certified>,
     ) -> Result<Bundle, PkiError> {
         make_private_folder(out)?;
-        let bundle = Bundle {
-            certificate: out.join(format!("{}.pem", subject.role())),
-            key: key.map(|_| out.join("key.pem")),
-            authority: out.join("ca.pem"),
-        };
+        let bundle = Bundle::at(out, subject, key.is_some());
         if let (Some(path), Some(certified)) = (&bundle.key, key) {
             write_whole(path, pem_text("PRIVATE KEY", certified.key.secret_der()).as_bytes(), 0o600)?;
         }
