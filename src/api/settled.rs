@@ -63,8 +63,8 @@ pub struct SettledView {
 pub struct SettledRow {
     /// Its id.
     pub session: String,
-    /// `matched`, `in flight`, `missing`, `amount differs` (settled another amount than captured), or `not covered` (captured
-    /// another amount than it was priced at).
+    /// `matched`, `refunded` (the same, and we gave some of it back), `in flight`, `missing`, `amount differs` (settled another
+    /// amount than captured), or `not covered` (captured another amount than it was priced at).
     pub state: String,
     /// The processors that took money.
     pub processors: Vec<String>,
@@ -226,7 +226,7 @@ impl Report {
             let major = |minor| Amount::new(minor, ours.amount.currency).major();
             let row = row.get_or_insert_with(|| SettledRow {
                 session: session.to_string(),
-                state: if moved.payable_minor == moved.net_minor { "matched" } else { "not covered" }.to_owned(),
+                state: moved.cover().to_owned(),
                 processors: Vec::new(),
                 priced: major(moved.payable_minor),
                 captured: major(moved.net_minor),
@@ -504,7 +504,28 @@ fn extra_row((processor, batch): &BatchKey, line: &SettlementLine, verdict: &Ver
 
 /// The state that needs more attention.
 fn worse<'s>(one: &'s str, other: &'s str) -> &'s str {
-    const ORDER: [&str; 5] = ["matched", "in flight", "not covered", "missing", "amount differs"];
+    const ORDER: [&str; 6] = ["matched", "refunded", "in flight", "not covered", "missing", "amount differs"];
     let rank = |state: &str| ORDER.iter().position(|known| *known == state).unwrap_or(0);
     if rank(other) > rank(one) { other } else { one }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refund of ours was `not covered` for ever.
+    #[test]
+    fn a_refund_of_ours_is_covered() {
+        let cover = |payable_minor, net_minor, refunded_minor| {
+            Moved { payable_minor, net_minor, refunded_minor, operations: Vec::new() }.cover()
+        };
+        assert_eq!(cover(311, 311, 0), "matched");
+        assert_eq!(cover(311, 61, 250), "refunded");
+        assert_eq!(cover(311, 0, 311), "refunded");
+        assert_eq!(cover(311, 300, 0), "not covered");
+        assert_eq!(cover(311, 50, 250), "not covered", "a shortfall and a refund");
+        assert_eq!(cover(0, 311, 0), "not covered");
+        assert_eq!(worse("refunded", "matched"), "refunded");
+        assert_eq!(worse("refunded", "in flight"), "in flight");
+    }
 }

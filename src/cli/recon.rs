@@ -131,7 +131,7 @@ fn whole(
 ) -> Result<Exit, CliError> {
     let mut query = vec![("grace_hours", grace_hours.to_string())];
     query.extend(processor.map(|id| ("processor", id.to_string())));
-    let is_well = |row: &SettledRow| matches!(row.state.as_str(), "matched" | "in flight");
+    let is_well = |row: &SettledRow| matches!(row.state.as_str(), "matched" | "refunded" | "in flight");
     let mut all_well = true;
     let mut sessions = Vec::new();
     if csv {
@@ -271,6 +271,10 @@ fn read_batch(
     if !found.bad.is_empty() && !skip_invalid {
         let skip = "--skip-invalid goes on without these rows";
         let help = found.bad.mend.as_ref().map_or(skip.to_owned(), |mend| format!("{mend}; or {skip}"));
+        return Err(corrupt(file, &found.bad).help(help));
+    }
+    if !found.bad.is_empty() && found.rows.is_empty() {
+        let help = found.bad.mend.clone().unwrap_or_else(|| "no row of the file can be read".to_owned());
         return Err(corrupt(file, &found.bad).help(help));
     }
     let id = file.file_name().unwrap_or_default().to_string_lossy().into();

@@ -91,6 +91,8 @@ pub struct Moved {
     pub payable_minor: i64,
     /// Taken and not given back, in minor units.
     pub net_minor: i64,
+    /// Refunded by us of what a session cost, in minor units.
+    pub refunded_minor: i64,
     /// In the order of their ids; at least one.
     pub operations: Vec<(ProcessorId, Ours)>,
 }
@@ -101,8 +103,17 @@ impl Moved {
         let mut operations = settlement::of_session(session);
         operations.sort_by_key(|(_, ours)| ours.operation);
         let payable_minor = session.ended().map_or(0, |ended| ended.payable.minor);
-        let net_minor = settlement::kept(&session.payment);
-        (!operations.is_empty()).then_some(Moved { payable_minor, net_minor, operations })
+        let (net_minor, refunded_minor) = (settlement::kept(&session.payment), session.payment.refunded().minor);
+        (!operations.is_empty()).then_some(Moved { payable_minor, net_minor, refunded_minor, operations })
+    }
+
+    /// Whether what was taken is what it cost.
+    pub fn cover(&self) -> &'static str {
+        match self.payable_minor.checked_sub(self.net_minor) {
+            Some(0) => "matched",
+            Some(lacking) if lacking == self.refunded_minor => "refunded",
+            _ => "not covered",
+        }
     }
 }
 
@@ -127,7 +138,8 @@ fn moved(partitions: &[Partition], page: &Page<SessionId>) -> Vec<(SessionId, Mo
             let operations = settlement::moved(&top_up.payment, top_up.opened_at);
             if !operations.is_empty() {
                 let (payable_minor, net_minor) = (top_up.credited_minor, settlement::kept(&top_up.payment));
-                first.offer(top_up.id, Moved { payable_minor, net_minor, operations });
+                // What is given back of a top-up is not credited.
+                first.offer(top_up.id, Moved { payable_minor, net_minor, refunded_minor: 0, operations });
             }
         }
     }
