@@ -2,7 +2,7 @@
 
 use super::journal::error;
 use super::look::{Which, existing_data};
-use super::output::GOOD;
+use super::output::{BAD, GOOD};
 use super::{CliError, Exit, Output};
 use crate::api::{BACKUP_TIMEOUT, BackUp};
 use crate::app;
@@ -24,7 +24,8 @@ enum Verb {
     /// Back up a data directory
     ///
     /// A gate that runs takes the backup itself and goes on meanwhile.
-    #[command(after_help = "Example:\n  wattstile backup create .wattstile/gate/data /mnt/backup/2026-11-22")]
+    #[command(after_help = "Example:\n  wattstile backup create .wattstile/gate/data /mnt/backup/2026-11-22\n\n\
+        Ends with 65 when the data's archive is damaged: the damage is named, and copied as it is.")]
     Create {
         /// The gate's data directory
         data: PathBuf,
@@ -129,8 +130,8 @@ fn check(from: &Path, place: &Path) -> Result<Checked, CliError> {
 }
 
 fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
+    let Manifest { blocks, records, bytes, files, damage, .. } = manifest;
     output.answer("backup/1", manifest, |out| {
-        let Manifest { blocks, records, bytes, files, .. } = manifest;
         writeln!(
             out,
             "{}, {}, {} in {}",
@@ -138,9 +139,14 @@ fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
             counted(*bytes, "byte"),
             counted(*records, "record"),
             counted(*blocks, "block")
-        )
+        )?;
+        damage.iter().try_for_each(|damage| writeln!(out, "{BAD}damaged{BAD:#}: {damage}"))
     })?;
-    Ok(Exit::Ok)
+    if damage.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    output.say("what is damaged was copied as it is, and everything else is whole");
+    Ok(Exit::Corrupt)
 }
 
 fn show(checked: &Checked, output: &Output) -> Result<Exit, CliError> {

@@ -22,6 +22,7 @@ use super::files;
 use super::log::LogView;
 use super::record::array;
 use super::scan::{self, Blocks, End};
+use super::segment::{self, Open, Sealed};
 use super::sled::SledStore;
 use super::snapshot::Snapshots;
 use super::store::{Checkpoint, Store};
@@ -58,6 +59,9 @@ pub struct Manifest {
     pub bytes: u64,
     /// Each file below the backup's directory with its length and checksum.
     pub files: BTreeMap<String, FileSum>,
+    /// Damage in the archive that was copied: each file of it, and what is wrong there. The rest of the backup is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damage: Vec<String>,
 }
 
 /// A file's length and checksum.
@@ -70,10 +74,10 @@ pub struct FileSum {
     pub crc32: u32,
 }
 
-/// Backs a data directory up that no gate uses.
+/// Backs a data directory up that no gate uses. Damage in the archive is named in the manifest, and copied as it is.
 ///
 /// # Errors
-/// The directory is in use or cannot be read, its log is damaged, or the backup cannot be written.
+/// The backup would lie in the directory, or the directory is in use or cannot be read, its log is damaged, or the backup cannot be written.
 pub fn create(data: &Path, to: &Path) -> Result<Manifest, Failure> {
     let dir = DataDir::open_any(data)?;
     let mut store = SledStore::open(&dir)?;
@@ -127,12 +131,14 @@ pub fn check(from: &Path) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
-/// Makes a new data directory from a backup, which is checked first.
+/// Makes a new data directory from a backup, which is checked first. Damage in the archive is named in the manifest that is
+/// returned.
 ///
 /// # Errors
-/// Those of [`check`]; there is data in the directory already, or it cannot be written.
+/// Those of [`check`]; the directory would lie in the backup, there is data in the directory already, or it cannot be written.
 pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
-    let manifest = check(from)?;
+    let mut manifest = check(from)?;
+    check_apart(data, from, "restored data")?;
     let layout = Layout { partitions: manifest.partitions, generation_blocks: manifest.generation_blocks };
     // A backup of older data becomes a directory of that version, which can be upgraded.
     let mut dir = DataDir::create_in(manifest.version, data, layout)?;
@@ -143,6 +149,7 @@ pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
         copy(&from.join(name), &dir.path().join(name))?;
     }
     files::sync_dir(&dir.snapshots())?;
+    manifest.damage = damage_in(&dir.archive())?;
     files::sync_dir(&dir.archive())?;
     let mut store = SledStore::open(&dir)?;
     let mark = read_log(&from.join(LOG), &mut store)?;
@@ -152,14 +159,50 @@ pub fn restore(from: &Path, data: &Path) -> Result<Manifest, Failure> {
     Ok(manifest)
 }
 
+/// Refuses a directory that lies in another one: of a backup in the data, the next backup would be a part, and the next
+/// start would find files that are not its own.
+fn check_apart(inner: &Path, outer: &Path, what: &str) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        path.ancestors().find_map(|above| above.canonicalize().ok())
+    };
+    match (real(inner), outer.canonicalize()) {
+        (Some(nearest), Ok(outer)) if nearest.starts_with(&outer) => {
+            let what = format!("{what} cannot be kept in {}; name a directory outside of it", outer.display());
+            Err(Failure::Format { path: inner.to_owned(), what })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with the files of a copied archive, each named once. What the end of the unfinished file has too much is
+/// cut away, as at a start.
+fn damage_in(archive: &Path) -> Result<Vec<String>, Failure> {
+    let mut damage = Vec::new();
+    for (number, path, is_sealed) in segment::files_of(archive)? {
+        let checked = match is_sealed {
+            true => Sealed::open(number, path).and_then(|sealed| sealed.verify().map(drop)),
+            false => Open::recover(number, path)
+                .and_then(|open| open.entries().iter().try_for_each(|entry| open.read(entry).map(drop))),
+        };
+        match checked {
+            Ok(()) => {}
+            Err(found @ (Failure::Damaged(_) | Failure::Unreadable { .. })) => damage.push(found.to_string()),
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(damage)
+}
+
 fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Failure> {
+    check_apart(to, dir.path(), "a backup")?;
     files::create_dir_all(to).map_err(Failure::io("making", to))?;
     if fs::read_dir(to).map_err(Failure::io("reading", to))?.next().is_some() {
         let what = "a backup goes into an empty directory".to_owned();
         return Err(Failure::Format { path: to.to_owned(), what });
     }
     let mut sums = BTreeMap::new();
-    copy_all(&dir.snapshots(), to, "snapshots", &mut sums)?;
+    add_sums(&mut sums, to, copy_all(&dir.snapshots(), to, "snapshots")?)?;
     // The sequences of the snapshots that were copied, verified as they are read.
     let snapshots = Snapshots::open_at(to.join("snapshots"), dir)?;
     for partition in (0..dir.partitions()).map(PartitionId) {
@@ -167,7 +210,11 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
     }
     let end = write_log(log, &snapshots, &to.join(LOG))?;
     sums.insert(LOG.to_owned(), sum(&to.join(LOG))?);
-    copy_all(&dir.archive(), to, "archive", &mut sums)?;
+    let archived = copy_all(&dir.archive(), to, "archive")?;
+    // The copies are read: the files of a gate that runs may get other names meanwhile.
+    let [copy, source] = [&to.join("archive"), &dir.archive()].map(|folder| folder.display().to_string());
+    let damage = damage_in(&to.join("archive"))?.iter().map(|told| told.replace(&copy, &source)).collect();
+    add_sums(&mut sums, to, archived)?;
     files::sync_dir(to)?;
     let manifest = Manifest {
         version: dir.version(),
@@ -178,6 +225,7 @@ fn write(dir: &DataDir, log: &mut ReadLog<'_>, to: &Path) -> Result<Manifest, Fa
         records: end.records,
         bytes: sums.values().map(|sum| sum.bytes).sum(),
         files: sums,
+        damage,
     };
     let text = serde_json::to_vec_pretty(&manifest).expect("a manifest is plain fields");
     files::write_durably(&to.join(MANIFEST), &[&text])?;
@@ -257,32 +305,43 @@ fn read_log(path: &Path, store: &mut dyn Store) -> Result<Checkpoint, Failure> {
 }
 
 /// Copies the files of a directory. When one gets another name meanwhile (a file of the archive that is full), everything
-/// that is there under a name that was not copied yet is copied, until nothing is left.
-fn copy_all(from: &Path, to: &Path, name: &str, sums: &mut BTreeMap<String, FileSum>) -> Result<(), Failure> {
+/// that is there under a name that was not copied yet is copied, until nothing is left. Returns the names below `to`.
+fn copy_all(from: &Path, to: &Path, name: &str) -> Result<Vec<String>, Failure> {
     let below = to.join(name);
     files::create_dir(&below).map_err(Failure::io("making", &below))?;
-    let mut copied = BTreeMap::new();
+    let mut copied = BTreeSet::new();
     loop {
         let there = names(from)?;
         // A file that disappeared was renamed, and is copied as a whole under its new name.
-        for gone in copied.extract_if(.., |file, _| !there.contains(file)).map(|(file, _)| below.join(file)) {
+        for file in copied.difference(&there).cloned().collect::<Vec<_>>() {
+            let gone = below.join(&file);
             fs::remove_file(&gone).map_err(Failure::io("removing", &gone))?;
+            copied.remove(&file);
         }
-        let missing: Vec<&OsString> = there.iter().filter(|file| !copied.contains_key(*file)).collect();
+        let missing: Vec<&OsString> = there.difference(&copied).collect();
         if missing.is_empty() {
             break;
         }
+        let mut fresh = Vec::new();
         for file in missing {
-            let target = below.join(file);
-            match copy(&from.join(file), &target) {
-                Ok(()) => drop(copied.insert(file.clone(), sum(&target)?)),
+            match copy(&from.join(file), &below.join(file)) {
+                Ok(()) => fresh.push(file.clone()),
                 Err(Failure::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
                 Err(other) => return Err(other),
             }
         }
+        copied.extend(fresh);
     }
-    sums.extend(copied.into_iter().map(|(file, sum)| (format!("{name}/{}", file.to_string_lossy()), sum)));
-    files::sync_dir(&below)
+    files::sync_dir(&below)?;
+    Ok(copied.iter().map(|file| format!("{name}/{}", file.to_string_lossy())).collect())
+}
+
+fn add_sums(sums: &mut BTreeMap<String, FileSum>, to: &Path, names: Vec<String>) -> Result<(), Failure> {
+    for name in names {
+        let found = sum(&to.join(&name))?;
+        sums.insert(name, found);
+    }
+    Ok(())
 }
 
 /// The files of a directory that count.
@@ -375,6 +434,54 @@ mod tests {
         let (mut log, _) = Log::open(Box::new(store), &snapshots.verified(), &mut |_| Ok(())).unwrap();
         let mut appender = Appender::new(log.sequences().clone());
         commit(&mut log, &mut appender, "on it goes");
+    }
+
+    /// A backup of a damaged archive ended with 0, and so did its restoration.
+    #[test]
+    fn damage_of_the_archive_is_named_when_it_is_copied() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let dir = DataDir::create(&at("data"), LAYOUT).unwrap();
+        drop(Log::open(Box::new(SledStore::open(&dir).unwrap()), &Sequences::new(3), &mut |_| Ok(())).unwrap());
+        let archive = Archive::open(&dir).unwrap();
+        for number in 1..=2_u128 {
+            archive.put(SessionId::from_u128(number << 20), Timestamp::from_unix_ms(5), &[b'h'; 500]).unwrap();
+        }
+        archive.sync().unwrap();
+        drop(archive);
+        let folder = dir.archive();
+        drop(dir);
+        let whole = create(&at("data"), &at("whole")).unwrap();
+        assert_eq!(whole.damage, [] as [&str; 0]);
+        let (_, file, _) = segment::files_of(&folder).unwrap().remove(0);
+        let mut bytes = fs::read(&file).unwrap();
+        let in_the_first = bytes.iter().position(|byte| *byte == b'h').unwrap();
+        bytes[in_the_first + 100] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let taken = create(&at("data"), &at("backup")).unwrap();
+        assert!(taken.damage.len() == 1 && taken.damage[0].contains(&*file.to_string_lossy()), "{:?}", taken.damage);
+        assert_eq!(check(&at("backup")).unwrap(), taken, "and it is a backup of what there is");
+        let restored = restore(&at("backup"), &at("restored")).unwrap();
+        assert!(restored.damage.len() == 1 && restored.damage[0].contains("restored"), "{:?}", restored.damage);
+        assert!(!verify(&at("restored")).unwrap().whole);
+        assert_eq!(restore(&at("whole"), &at("again")).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_backup_does_not_lie_in_what_it_is_of() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let dir = DataDir::create(&at("data"), LAYOUT).unwrap();
+        drop(Log::open(Box::new(SledStore::open(&dir).unwrap()), &Sequences::new(3), &mut |_| Ok(())).unwrap());
+        drop(dir);
+        for inner in ["data/inner", "data/archive/a/b", "data/./x", "data"] {
+            let refused = create(&at("data"), &at(inner)).unwrap_err();
+            assert!(refused.to_string().contains("name a directory outside"), "{inner}: {refused}");
+            assert!(inner == "data" || !at(inner).exists(), "{inner} is not made");
+        }
+        create(&at("data"), &at("data/../beside")).unwrap();
+        let refused = restore(&at("beside"), &at("beside/new")).unwrap_err();
+        assert!(refused.to_string().contains("name a directory outside"), "{refused}");
     }
 
     #[test]
