@@ -91,6 +91,9 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if !found.bad.is_empty() && !args.skip_invalid {
         return Err(unreadable(&found.bad).help("--skip-invalid goes on without these rows"));
     }
+    if found.rows.is_empty() {
+        return Err(unreadable(&found.bad).help("no row of the file can be read: there is nothing to replay"));
+    }
     let (sessions, skipped) = (found.rows, found.bad);
     let total = u64::try_from(sessions.len()).unwrap_or(u64::MAX);
     let bar = output.progress(total, "sessions");

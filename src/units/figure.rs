@@ -1,7 +1,7 @@
 //! Amounts as people and files write them: decimal marks, separators of thousands, currency signs.
 
 use super::{Amount, Currency, MoneyError};
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, RoundingStrategy};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -271,9 +271,16 @@ fn read_typed(text: &str, figure: &str, currency: Currency) -> Result<Amount, St
                         shown.rescale(shown.scale().max(decimals));
                         shown
                     });
-                    let mut plain = high;
-                    plain.rescale(decimals);
-                    let example = format!("`{plain}` or `{low}`");
+                    let (fine, coarse) = if low.abs() < high.abs() { (low, high) } else { (high, low) };
+                    // Of a figure that is finer than the currency the amounts beside it are named.
+                    let strategies = [RoundingStrategy::ToZero, RoundingStrategy::AwayFromZero];
+                    let mut meant = vec![coarse];
+                    meant.extend(strategies.map(|strategy| fine.round_dp_with_strategy(decimals, strategy)));
+                    meant.dedup();
+                    meant.iter_mut().for_each(|amount| amount.rescale(decimals));
+                    let meant: Vec<String> = meant.iter().map(|amount| format!("`{amount}`")).collect();
+                    let (last, others) = meant.split_last().expect("at least two amounts are meant");
+                    let example = format!("{} or {last}", others.join(", "));
                     return Err(format!(
                         "`{text}` could be {low} {currency} or {high} {currency}; write {example}, with a point before the decimals"
                     ));
@@ -444,6 +451,14 @@ mod tests {
         let both =
             "`1,500` could be 1.50 EUR or 1500.00 EUR; write `1500.00` or `1.50`, with a point before the decimals";
         assert_eq!(read("1,500", "EUR"), Err(both.to_owned()));
+        // What is suggested is taken: 1.005 was suggested, and refused for its third decimal.
+        let fine = "`1.005` could be 1.005 EUR or 1005.00 EUR; write `1005.00`, `1.00` or `1.01`, with a point before the \
+                    decimals";
+        assert_eq!(read("1.005", "EUR"), Err(fine.to_owned()));
+        for suggested in ["1005.00", "1.00", "1.01", "1500.00", "1.50"] {
+            assert!(read(suggested, "EUR").is_ok(), "{suggested}");
+        }
+        assert!(read("-1,005", "EUR").unwrap_err().contains("`-1.00` or `-1.01`"));
         assert!(read("1.500 EUR", "EUR").unwrap_err().contains("could be 1.50 EUR or 1500.00 EUR"));
         assert_eq!((read("1,500", "JPY"), read("1.500", "JPY")), (Ok(1_500), Ok(1_500)));
         assert_eq!((read("1.500", "KWD"), read("1,500", "KWD").is_err()), (Ok(1_500), true));

@@ -10,6 +10,8 @@ use crate::units::{Amount, Energy, TimeSpan, Timestamp};
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -127,6 +129,7 @@ fn rows(path: &Path) -> Result<Vec<Row>, CliError> {
     let inactive = finder.has(INACTIVE).then(|| finder.find(INACTIVE));
     finder.done().map_err(|error| at(path, format!("line 1: {error}")))?;
     let (mut rows, mut bad) = (Vec::new(), BadRows::default());
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     for record in reader.records() {
         let record = record.map_err(|error| at(path, error))?;
         if record.iter().all(str::is_empty) {
@@ -143,7 +146,17 @@ fn rows(path: &Path) -> Result<Vec<Row>, CliError> {
         match read {
             Ok(session) => {
                 let session_id = record.get(columns[0]).unwrap_or_default().to_owned();
-                rows.push(Row { session_id, line, session });
+                match seen.entry(session_id.clone()) {
+                    // An empty name names nothing: such a file has sessions without ids.
+                    Entry::Occupied(earlier) if !session_id.is_empty() => {
+                        let (value, first) = (shortened(&session_id), earlier.get());
+                        bad.push(format!("line {line}, column `{}`: `{value}` is in line {first} already", COLUMNS[0]));
+                    }
+                    entry => {
+                        entry.or_insert(line);
+                        rows.push(Row { session_id, line, session });
+                    }
+                }
             }
             Err(why) => bad.push(format!("line {line}, {why}")),
         }
