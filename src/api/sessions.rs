@@ -8,7 +8,7 @@ use crate::billing::{BillingError, ReceiptLine, receipt_lines};
 use crate::journal::ById;
 use crate::limits::LIST_SESSIONS_READ;
 use crate::node::query::{self, SessionSummary, state_name};
-use crate::payment::{Ending, Final, OperationKind, Ordinal, Payment, Phase};
+use crate::payment::{Dispute, DisputeState, Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
 use crate::units::{Amount, SessionId};
@@ -101,6 +101,9 @@ pub struct SessionSheet {
     pub settled_at: Option<String>,
     /// Operations at processors, in order.
     pub operations: Vec<OperationRow>,
+    /// Disputes of what was captured, in order.
+    #[serde(default)]
+    pub disputes: Vec<DisputeRow>,
     /// Whether a signed receipt exists.
     pub receipt: bool,
 }
@@ -130,6 +133,17 @@ pub struct OperationRow {
     /// The hold: the id of its authorization.
     #[serde(default)]
     pub hold_id: String,
+}
+
+/// Money that an issuer took back from a capture.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeRow {
+    /// The hold that was captured: the id of its authorization.
+    pub hold_id: String,
+    /// The amount.
+    pub amount: Decimal,
+    /// `open`, `won` (the money came back) or `lost`.
+    pub state: String,
 }
 
 impl Views {
@@ -278,8 +292,23 @@ fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSh
         },
         settled_at: session.settled_at().map(|at| at.to_string()),
         operations: operations(&session.payment),
+        disputes: disputes(&session.payment),
         receipt: false,
     })
+}
+
+fn disputes(payment: &Payment) -> Vec<DisputeRow> {
+    let row = |dispute: &Dispute| DisputeRow {
+        hold_id: payment.operation_id(dispute.hold).to_string(),
+        amount: Amount::new(dispute.amount_minor, payment.currency()).major(),
+        state: match dispute.state {
+            DisputeState::Open => "open",
+            DisputeState::Won => "won",
+            DisputeState::Lost => "lost",
+        }
+        .to_owned(),
+    };
+    payment.disputes().map(row).collect()
 }
 
 pub(super) fn operations(payment: &Payment) -> Vec<OperationRow> {

@@ -277,7 +277,7 @@ impl Receipt {
             place: session.place.one_line(),
             started_at: time(session.started_at)?,
             ended_at: time(session.ended_at)?,
-            duration_s: session.ended_at.since(session.started_at).whole_secs(),
+            duration_s: shown_seconds(session.started_at, session.ended_at),
             end_reason: session.end_reason.to_string(),
             energy_kwh: session.energy.kwh(),
             first_register_kwh: session.first_register.kwh(),
@@ -316,6 +316,11 @@ impl Receipt {
             cdr,
         })
     }
+}
+
+/// The seconds between two times as a receipt shows them: each without its fraction.
+fn shown_seconds(from: Timestamp, to: Timestamp) -> i64 {
+    to.unix_ms().div_euclid(1_000).saturating_sub(from.unix_ms().div_euclid(1_000))
 }
 
 /// A document that came after the invoice; a credit note with the record that takes its part of the session back.

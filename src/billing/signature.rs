@@ -45,6 +45,11 @@ pub struct SignedReceipt {
     pub signature: Signature,
 }
 
+impl SignedReceipt {
+    /// The schema of a signed receipt, where its document names one.
+    pub const SCHEMA: &'static str = "wattstile.signed-receipt/1";
+}
+
 /// A signature and the key to check it with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,8 +200,14 @@ impl SignedReceipt {
 pub fn verify_receipt(document: &[u8], expected: Option<&PublicKey>) -> Result<SignedReceipt, SignatureError> {
     let malformed = |error: serde_json::Error| SignatureError::Malformed(error.to_string());
     let mut reader = serde_json::Deserializer::from_slice(document);
-    let strict = StrictValue { depth: 0 }.deserialize(&mut reader).map_err(malformed)?;
+    let mut strict = StrictValue { depth: 0 }.deserialize(&mut reader).map_err(malformed)?;
     reader.end().map_err(malformed)?;
+    // The name of the whole is not signed: the receipt in it has a schema of its own, which is.
+    if let Some(schema) = strict.as_object_mut().and_then(|members| members.remove("schema"))
+        && schema != SignedReceipt::SCHEMA
+    {
+        return Err(SignatureError::Malformed(format!("its schema is {schema}, not {}", SignedReceipt::SCHEMA)));
+    }
     let receipt = strict.get("receipt").ok_or_else(|| SignatureError::Malformed("it has no receipt".into()))?;
     let bytes = signed_bytes(receipt);
     let signature = strict.get("signature").ok_or_else(|| SignatureError::Malformed("it has no signature".into()))?;

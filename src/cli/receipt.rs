@@ -52,8 +52,17 @@ impl Show {
         let name = segment(self.id.as_deref().unwrap_or("last"));
         let width = output.answer_columns().map(|width| ("width", width.to_string()));
         let query: Vec<(&str, String)> = width.into_iter().collect();
-        output.raw(&self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &query)?)?;
+        let text = self.which.open(output)?.text(&format!("receipts/{name}.{format}"), &query)?;
+        output.raw(&if output.is_json() { with_schema(&text) } else { text })?;
         Ok(Exit::Ok)
+    }
+}
+
+/// The signed document with its schema in front, as every answer in JSON has it; the rest stays as it was signed.
+fn with_schema(document: &str) -> String {
+    match document.trim_start().strip_prefix('{') {
+        Some(members) => format!("{{\n  \"schema\": \"{}\",{members}", SignedReceipt::SCHEMA),
+        None => document.to_owned(),
     }
 }
 
@@ -130,5 +139,22 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         }
         Ok(_) => Ok(bytes),
         Err(error) => Err(CliError::file(path, &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_receipt_with_its_schema_is_still_the_signed_one() {
+        let signed = include_str!("../../tests/data/receipt.json");
+        let shown = with_schema(signed);
+        let value: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(value["schema"], "wattstile.signed-receipt/1");
+        assert!(shown.starts_with("{\n  \"schema\""), "{shown}");
+        assert_eq!(verify_receipt(shown.as_bytes(), None).unwrap(), verify_receipt(signed.as_bytes(), None).unwrap());
+        let other = shown.replace("signed-receipt/1", "signed-receipt/2");
+        assert!(matches!(verify_receipt(other.as_bytes(), None), Err(SignatureError::Malformed(_))));
     }
 }

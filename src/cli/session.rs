@@ -4,7 +4,7 @@ use super::look::{List, Source, Which, cost, give, kwh, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{SESSION_STATES, SessionRow, SessionSheet};
 use crate::billing::duration;
-use crate::units::counted;
+use crate::units::{Timestamp, counted};
 use crate::web::segment;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -82,7 +82,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let document = source.post(&format!("sessions/{}/stop", sheet.row.id), &serde_json::json!({}))?;
             give(output, &document, |out| match document["ordered"].as_bool() {
                 Some(true) => writeln!(out, "{}  is told to stop", sheet.row.id),
-                _ => writeln!(out, "{}  is over already ({})", sheet.row.id, sheet.row.state),
+                _ => writeln!(out, "{}  is over already ({})", sheet.row.id, sheet.row.shown_state()),
             })?;
         }
     }
@@ -122,7 +122,7 @@ fn cells(row: &SessionRow) -> Vec<String> {
     ]
 }
 
-fn head(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
+fn head(out: &mut dyn Write, sheet: &SessionSheet, moment: &dyn Fn(&str) -> String) -> io::Result<()> {
     let row = &sheet.row;
     writeln!(
         out,
@@ -142,7 +142,7 @@ fn head(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
 }
 
 fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
-    head(out, sheet)?;
+    head(out, sheet, &moment)?;
     let (row, [first, last]) = (&sheet.row, sheet.register_kwh);
     let money = |amount: Decimal| format!("{} {amount}", row.currency);
     let exact = match sheet.gross == sheet.payable {
@@ -161,6 +161,13 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     facts.extend(sheet.limit.map(|limit| ("limit", money(limit))));
     if !sheet.shortfall.is_zero() {
         facts.push(("still owed", money(sheet.shortfall)));
+    }
+    for dispute in &sheet.disputes {
+        let told = match dispute.state.as_str() {
+            "open" => "disputed, not decided yet".to_owned(),
+            state => format!("dispute {state}"),
+        };
+        facts.push(("dispute", format!("{}  {told}", money(dispute.amount))));
     }
     facts.extend(sheet.settled_at.as_deref().map(|at| ("settled", moment(at))));
     writeln!(out)?;
@@ -187,7 +194,8 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
 }
 
 fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
-    head(out, sheet)?;
+    // The lines have the charger's clock, and the head beside them the same.
+    head(out, sheet, &|time| on_the_clock_of(&sheet.zone, time))?;
     writeln!(out)?;
     let clock = |time: &str| time.get(11..16).unwrap_or(time).to_owned();
     let mut rows: Vec<Vec<String>> = Vec::new();
@@ -248,6 +256,16 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     writeln!(out, "  proof: {}{receipt}", counted(sheet.row.readings, "reading"))
 }
 
+/// A time of a document on the clock of a zone: `2026-11-30 06:22:30+01:00`.
+fn on_the_clock_of(zone: &str, time: &str) -> String {
+    let local = || {
+        let zone = jiff::tz::TimeZone::get(zone).ok()?;
+        let at = Timestamp::parse_rfc3339(time).ok()?.in_zone(&zone).ok()?;
+        Some(at.strftime("%Y-%m-%d %H:%M:%S%:z").to_string())
+    };
+    local().unwrap_or_else(|| moment(time))
+}
+
 fn four(value: Decimal) -> String {
     at_least(value, 4)
 }
@@ -258,4 +276,17 @@ fn at_least(value: Decimal, decimals: u32) -> String {
         value.rescale(decimals);
     }
     value.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_charger() {
+        let time = "2026-11-30T05:22:30.79Z";
+        assert_eq!(on_the_clock_of("Europe/Amsterdam", time), "2026-11-30 06:22:30+01:00");
+        assert_eq!(on_the_clock_of("UTC", time), "2026-11-30 05:22:30+00:00");
+        assert_eq!(on_the_clock_of("Nowhere/None", time), "2026-11-30 05:22:30Z");
+    }
 }

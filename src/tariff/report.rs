@@ -64,7 +64,7 @@ pub struct PriceText {
 /// A line: one component, from its beginning to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SegmentText {
-    /// The tariff element, counted from 0.
+    /// The tariff element, counted from 1 as on receipts.
     pub element: u16,
     /// `ENERGY`, `TIME`, `PARKING_TIME`, `FLAT`; a reservation's are the same with `RESERVATION_` in front.
     pub dimension: String,
@@ -247,7 +247,7 @@ fn segment(line: &BilledSegment, tariff: &Tariff) -> SegmentText {
     let reservation = reported(tariff, line.segment.component) == Reported::Reservation;
     let prefix = if reservation { "RESERVATION_" } else { "" };
     SegmentText {
-        element: component.element,
+        element: component.element.saturating_add(1),
         dimension: format!("{prefix}{}", component.dimension),
         from: line.segment.from.to_string(),
         to: line.segment.to.to_string(),

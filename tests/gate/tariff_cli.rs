@@ -90,7 +90,7 @@ fn readings_are_priced_line_by_line() {
         ]
     );
     assert_eq!(price["segments"][2]["from"], "2026-11-22T21:00:00Z");
-    assert_eq!(price["segments"][2]["element"], 0);
+    assert_eq!(price["segments"][2]["element"], 1);
     assert_eq!(price["warnings"], serde_json::json!([]));
 }
 
@@ -222,8 +222,8 @@ fn a_line_multiplies_where_the_price_contains_tax() {
     let mut command = Command::cargo_bin("wattstile").unwrap();
     let output = command.current_dir(folder.path()).arg("tariff").args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("40 kWh at 0.5 = 20 EUR  including 19 % VAT"), "{text}");
-    assert!(text.contains("2:00:00 h at 6 = 12 EUR"), "{text}");
+    assert!(text.contains("40 kWh at 0.5 = EUR 20.00  including 19 % VAT"), "{text}");
+    assert!(text.contains("2:00:00 h at 6 = EUR 12.00"), "{text}");
 }
 
 /// After a public report: one file of Latin-1 among others stopped the check of all.

@@ -164,7 +164,8 @@ class Charger:
             self.seen["rejections"].append({"code": message.code, "text": message.text})
         elif name == "StopNow":
             self.seen["stop_ordered"] = {"reason": message.reason, "text": message.text}
-        elif name == "Receipt":
+        elif name == "Receipt" and message.session_key == self.args.session_key:
+            # That of an earlier session comes again until it is acknowledged.
             self.seen["receipt"] = {
                 "total_minor": message.total.minor,
                 "currency": message.total.currency,

@@ -3,6 +3,7 @@
 use super::{at, faulty, one_tariff, read};
 use crate::cli::{CliError, Exit, Output};
 use crate::tariff::{Cdr, Parsed, PriceReport, PriceText, RecordedSession, Severity, zone_named as zone};
+use crate::units::Currency;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -129,6 +130,19 @@ fn clock(hours: &str) -> String {
     )
 }
 
+/// A cost as the other commands show it: `EUR 3.90`, with at least the decimals of the currency.
+fn money(currency: &str, exact: &str) -> String {
+    let decimals = currency.parse::<Currency>().map_or(0, |currency| u32::from(currency.exponent()));
+    match exact.parse::<Decimal>() {
+        Ok(value) => {
+            let mut value = value.normalize();
+            value.rescale(value.scale().max(decimals));
+            format!("{currency} {value}")
+        }
+        Err(_) => format!("{currency} {exact}"),
+    }
+}
+
 fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
     let currency = &report.currency;
     for segment in &report.segments {
@@ -150,8 +164,12 @@ fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
         };
         writeln!(
             out,
-            "{}  {:<24} {billed} at {} = {} {currency}{vat}  [{}]",
-            segment.from, segment.dimension, segment.price, segment.amount, segment.reason
+            "{}  {:<24} {billed} at {} = {}{vat}  [{}]",
+            segment.from,
+            segment.dimension,
+            segment.price,
+            money(currency, &segment.amount),
+            segment.reason
         )?;
     }
     for (name, cost) in [
@@ -163,14 +181,34 @@ fn text(out: &mut dyn Write, report: &PriceReport) -> io::Result<()> {
         ("total", &report.total_cost),
     ] {
         if let Some(PriceText { excl_vat, incl_vat }) = cost {
-            writeln!(out, "{name:<12} {excl_vat} {currency} before tax, {incl_vat} {currency} after tax")?;
+            let (excl_vat, incl_vat) = (money(currency, excl_vat), money(currency, incl_vat));
+            writeln!(out, "{name:<12} {excl_vat} before tax, {incl_vat} after tax")?;
         }
     }
     if let Some(payable) = &report.payable {
-        writeln!(out, "{:<12} {payable} {currency}", "to pay")?;
+        writeln!(out, "{:<12} {}", "to pay", money(currency, payable))?;
     }
     for warning in &report.warnings {
         writeln!(out, "warning[{}]: {}", warning.code, warning.message)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_has_the_decimals_of_its_currency() {
+        for (currency, exact, shown) in [
+            ("EUR", "3.9", "EUR 3.90"),
+            ("EUR", "3.90000", "EUR 3.90"),
+            ("EUR", "3.9055", "EUR 3.9055"),
+            ("EUR", "-4", "EUR -4.00"),
+            ("JPY", "40", "JPY 40"),
+            ("KWD", "1.5", "KWD 1.500"),
+        ] {
+            assert_eq!(money(currency, exact), shown);
+        }
+    }
 }
