@@ -455,8 +455,8 @@ mod tests {
         assert_eq!(whole.damage, [] as [&str; 0]);
         let (_, file, _) = segment::files_of(&folder).unwrap().remove(0);
         let mut bytes = fs::read(&file).unwrap();
-        let in_the_first = bytes.iter().position(|byte| *byte == b'h').unwrap();
-        bytes[in_the_first + 100] ^= 1;
+        // In one of the two entries, which a mark behind them proves to have been durable.
+        bytes[60] ^= 4;
         fs::write(&file, bytes).unwrap();
         let taken = create(&at("data"), &at("backup")).unwrap();
         assert!(taken.damage.len() == 1 && taken.damage[0].contains(&*file.to_string_lossy()), "{:?}", taken.damage);

@@ -82,7 +82,7 @@ fn afir_wants_kilowatt_hours_from_fifty_kilowatts_on() {
     let codes = |elements: String, profile| -> Vec<&'static str> {
         codes_of("", &elements, profile).into_iter().map(|(code, _)| code).collect()
     };
-    assert_eq!(codes(format!("[{time}]"), kw(50)), ["afir_not_per_kwh", "afir_time_price"]);
+    assert_eq!(codes(format!("[{time}]"), kw(50)), ["afir_not_per_kwh", "energy_free", "afir_time_price"]);
     assert_eq!(codes(format!("[{energy}, {fee}]"), kw(150)), ["afir_session_fee"]);
     assert_eq!(codes(format!("[{energy}, {parking}]"), kw(150)), [] as [&str; 0]);
     assert_eq!(codes(format!("[{fee}, {energy}]"), kw(22)), ["afir_order"]);
