@@ -1,5 +1,6 @@
 //! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
 
+use super::object::objects;
 use super::refused::Refused;
 use super::views::Views;
 use crate::billing::reconciliation::LineKind;
@@ -31,6 +32,7 @@ pub struct BatchPart {
     /// Of every line that names no other.
     pub currency: String,
     /// The lines.
+    #[serde(deserialize_with = "objects")]
     pub lines: Vec<BatchLine>,
 }
 

@@ -20,6 +20,7 @@ mod invoices;
 mod ledger;
 mod money;
 mod named;
+pub mod object;
 mod orders;
 mod paging;
 mod refused;

@@ -21,13 +21,16 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refunding {
-    /// How much more, in major units; neither this nor `total`: everything that can be given back.
+    /// How much more, in major units.
     #[serde(default)]
     pub amount: Option<Typed>,
     /// The total to refund, earlier refunds included. The same total twice refunds once: this is how to repeat an
     /// order whose answer was lost.
     #[serde(default)]
     pub total: Option<Typed>,
+    /// Everything that can be given back.
+    #[serde(default)]
+    pub all: bool,
     /// Only report what would happen.
     #[serde(default)]
     pub dry_run: bool,
@@ -64,14 +67,19 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
     let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
     let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
     let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
-    let total = match (&wish.amount, &wish.total) {
-        (Some(_), Some(_)) => return Err(Refused::usage("either an amount or a total")),
-        (Some(amount), None) => match read(amount)?.minor {
+    let total = match (&wish.amount, &wish.total, wish.all) {
+        (None, None, false) => {
+            return Err(Refused::usage(
+                "how much is to be given back is not said: name `amount`, `total` or `all: true`",
+            ));
+        }
+        (Some(amount), None, false) => match read(amount)?.minor {
             ..=0 => return Err(Refused::usage("the amount is not above zero")),
             minor => more(minor),
         },
-        (None, Some(total)) => read(total)?,
-        (None, None) => more(payment.refundable().minor),
+        (None, Some(total), false) => read(total)?,
+        (None, None, true) => more(payment.refundable().minor),
+        _ => return Err(Refused::usage("name one of `amount`, `total` and `all`")),
     };
     if total.minor <= 0 {
         return Err(Refused::conflict("there is nothing that could be given back"));

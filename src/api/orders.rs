@@ -1,6 +1,7 @@
 //! Orders of operators: an account is opened, money is put on it, a session is stopped.
 
 use super::accounts::AccountSheet;
+use super::object::object_or_null;
 use super::refused::{Refused, Why};
 use super::views::Views;
 use crate::account::{Balance, Command, TopUpSource};
@@ -33,7 +34,7 @@ pub struct TopUp {
     pub processor: Option<String>,
     /// The credential that pays now: the money is requested from a processor, and credited to the account when it was
     /// captured.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     pub credential: Option<PresentedCredential>,
     /// Only report what would happen.
     #[serde(default)]
@@ -67,7 +68,7 @@ pub struct Opening {
 #[serde(deny_unknown_fields)]
 pub struct Linking {
     /// The driver's credential; only its fingerprint is kept.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object_or_null")]
     pub credential: Option<PresentedCredential>,
     /// Instead of the credential: its printable form, such as `rfid:0011223344556677`.
     #[serde(default)]
@@ -245,6 +246,9 @@ pub fn promote(views: &Views, account: &AccountId, wish: &Promotion) -> Result<V
     if amount.minor <= 0 {
         return Err(Refused::usage("the amount is not above zero"));
     }
+    if let Some(until) = until.filter(|until| *until <= wall_clock()) {
+        return Err(Refused::usage(format!("until {until} is over already; name a time that is to come")));
+    }
     if wish.dry_run {
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": currency.code(),
@@ -373,10 +377,21 @@ fn credential(presented: &PresentedCredential) -> Result<Credential, Refused> {
         _ => return Err(Refused::usage("a credential is a card, wallet, contract or rfid")),
     };
     let token = presented.token.trim().as_bytes();
+    if kind == CredentialKind::Rfid && !is_uid(token) {
+        return Err(Refused::usage(
+            "the UID of an RFID card is 4 to 10 bytes in hexadecimal digits, such as 04:A2:B3:C4 or 04A2B3C4D5E6F7",
+        ));
+    }
     match token.len() {
         1..=Credential::MAX_TOKEN => Ok(Credential { kind, token: token.into() }),
         _ => Err(Refused::usage(format!("a token has 1 to {} bytes", Credential::MAX_TOKEN))),
     }
+}
+
+/// Whether it is the UID of a card as people write it; separators are those that a charger's UID is compared without.
+fn is_uid(token: &[u8]) -> bool {
+    let mut digits = token.iter().filter(|byte| !b" :-*".contains(byte));
+    matches!(digits.clone().count(), 8 | 10 | 12 | 14 | 16 | 18 | 20) && digits.all(u8::is_ascii_hexdigit)
 }
 
 /// A fingerprint as it is shown: `rfid:0011223344556677`, `fp_0011223344556677`, or its digits alone.
@@ -476,4 +491,46 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
     let node_config = directory.node_config();
     Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.random)())
         .operation(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::money;
+    use crate::api::object::parse;
+    use serde::de::DeserializeOwned;
+
+    #[test]
+    fn only_the_uid_of_a_card_is_linked_as_one() {
+        let read = |kind: &str, token: &str| {
+            credential(&PresentedCredential { kind: kind.to_owned(), token: token.to_owned() })
+                .map_err(|why| why.message)
+        };
+        for uid in ["04A2B3C4", "04:a2:b3:c4", "04 A2 B3 C4 D5 E6 F7", "04-A2-B3-C4-D5-E6-F7-08-09-0A", " 04A2B3C4 "] {
+            assert!(read("rfid", uid).is_ok(), "{uid}");
+        }
+        for other in ["zz", "", "04A2B3", "04A2B3C", "driver-1", "04A2B3C4D5E6F708090A0B", "04:A2:B3:ZZ", "::::::::"] {
+            assert!(read("rfid", other).is_err_and(|why| why.contains("04:A2:B3:C4")), "{other}");
+        }
+        assert!(read("contract", "DE-TNM-C12345678-9").is_ok());
+    }
+
+    /// `[1]` was a top-up of 1.00, `[null]` a refund of everything.
+    #[test]
+    fn the_body_of_an_order_is_an_object() {
+        fn refused<T: DeserializeOwned>(body: &str) -> bool {
+            parse::<T>(body.as_bytes())
+                .is_err_and(|why| why.why == Why::Usage && why.message.contains("wanted a JSON object"))
+        }
+        for body in ["[1]", "[]", "[null]", "[\"500\"]", "null", "1", "\"x\"", "", " ", "{", "{} {}", "{}]"] {
+            assert!(refused::<TopUp>(body), "{body}");
+            assert!(refused::<money::Refunding>(body), "{body}");
+            assert!(refused::<CreditLimit>(body), "{body}");
+            assert!(refused::<Closing>(body), "{body}");
+        }
+        assert!(refused::<Linking>(r#"{"credential": ["rfid", "00112233"]}"#));
+        assert!(!refused::<Linking>(r#"{"credential": {"kind": "rfid", "token": "00112233"}}"#));
+        assert!(!refused::<Linking>(r#"{"credential": null, "fingerprint": "rfid:00"}"#));
+        assert!(!refused::<Closing>(" {} "));
+    }
 }

@@ -145,7 +145,7 @@ fn tell(manifest: &Manifest, output: &Output) -> Result<Exit, CliError> {
     if damage.is_empty() {
         return Ok(Exit::Ok);
     }
-    output.say("what is damaged was copied as it is, and everything else is whole");
+    output.inform("what is damaged was copied as it is, and everything else is whole");
     Ok(Exit::Corrupt)
 }
 

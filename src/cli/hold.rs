@@ -147,7 +147,9 @@ pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     let found = source.get(&format!("sessions/{}", segment(&args.id)), &[])?;
     let sheet: SessionSheet = serde_json::from_value(found).map_err(CliError::failed)?;
     let is_said = args.all || args.amount.is_some() || args.total.is_some() || args.dry_run;
-    let wish = Refunding { amount: args.amount, total: args.total, dry_run: args.dry_run };
+    // By here everything is meant where no amount is named: by --all, by a dry run, or by the answer to the question.
+    let all = args.amount.is_none() && args.total.is_none();
+    let wish = Refunding { amount: args.amount, total: args.total, all, dry_run: args.dry_run };
     if !is_said && !everything_is_meant(&source, &sheet.row.id, output)? {
         return Ok(Exit::Refused);
     }
@@ -166,7 +168,7 @@ fn everything_is_meant(source: &Source, session: &str, output: &Output) -> Resul
         let error = CliError::new(Exit::Usage, "how much is to be given back is not said");
         return Err(error.help("--all gives back everything that is left, --amount or --total a part of it"));
     }
-    let wish = Refunding { amount: None, total: None, dry_run: true };
+    let wish = Refunding { all: true, dry_run: true, ..Refunding::default() };
     let document = source.post(&format!("sessions/{}/refund", segment(session)), &wish)?;
     let mut shown = Vec::new();
     asked(&mut shown, &document).map_err(CliError::failed)?;

@@ -200,7 +200,7 @@ impl Linter<'_> {
         if !tariff.components.iter().any(energy) {
             let message = "it has no component of type ENERGY: energy costs nothing".to_owned();
             let help = "add one, with \"price\": 0 if that is meant";
-            self.at_root(Severity::Warning, "energy_free", message, help);
+            self.at_root(FindingKind::warning("energy_free"), message, help);
         }
         let priced = tariff.components.iter().filter(|component| component.price_nano != 0);
         let (with, without): (Vec<_>, Vec<_>) = priced.partition(|component| component.vat.is_some());

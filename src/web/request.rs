@@ -75,6 +75,6 @@ impl Call<'_> {
 
     /// The body as a value.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_slice(self.body).map_err(Problem::usage)
+        crate::api::object::parse(self.body).map_err(Problem::from)
     }
 }

@@ -194,7 +194,7 @@ fn refund_some(dir: &Path, fleet: &Fleet, rng: &mut Rng) -> u64 {
         // A whole refund, or a part named by its total, so that repeating it refunds once.
         let wish = match rng.chance(5_000) {
             true => serde_json::json!({ "total": part }),
-            false => serde_json::json!({}),
+            false => serde_json::json!({ "all": true }),
         };
         // One that is refused (a dispute was quicker, the capture failed) is refused.
         taken += u64::from(source.post(&format!("sessions/{session}/refund"), &wish).is_ok());
