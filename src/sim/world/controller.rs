@@ -102,7 +102,7 @@ impl Controller {
         let now = self.now(world, ms);
         let Some(link) = &mut self.link else { return Ok(()) };
         let mut messages = Vec::new();
-        let outcome = link.receive(bytes, now, &mut messages);
+        let mut outcome = link.receive(bytes, now, &mut messages);
         for Received { channel, message } in messages {
             let index = match (self.is_site(), channel.0.checked_sub(1)) {
                 (true, Some(index)) => usize::try_from(index).unwrap_or(usize::MAX),
@@ -112,6 +112,10 @@ impl Controller {
             let Some(charger) = self.chargers.get_mut(index) else { continue };
             if let ToCharger::HelloAck(_) = message {
                 self.failures = 0;
+            }
+            if let (ToCharger::GoAway(go), Ok(())) = (&message, &outcome) {
+                // The gate has closed this channel, perhaps because the charger's shard is closed: the site connects again.
+                outcome = Err(LinkError::Closed(go.code));
             }
             charger.on_message(message, now);
             for one in charger.take_finished() {
