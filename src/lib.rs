@@ -20,7 +20,7 @@
 //! | 10 | [`api`] |
 //! | 11 | [`web`] |
 //! | 12 | [`app`] |
-//! | 13 | [`bench`] |
+//! | 13 | [`mod@bench`] |
 //! | 14 | [`cli`], [`manual`] |
 
 #![forbid(unsafe_code)]

@@ -2,7 +2,7 @@
 //! acknowledged.
 //!
 //! It has no clock and no socket. The caller passes the time ([`Charger::advance`]) and the gate's messages
-//! ([`Charger::hear`]), and sends the charger's ([`Charger::say`]). The wall clock is the charger's, and may run
+//! ([`Charger::on_message`]), and sends the charger's ([`Charger::take_messages`]). The wall clock is the charger's, and may run
 //! fast; the monotonic one is the machine's.
 //!
 //! ```text
