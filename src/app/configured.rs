@@ -247,7 +247,8 @@ fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
 /// [`SetupError::NoFingerprintKey`] when they do not.
 pub(super) fn fingerprint_key_is_there(data: &Path) -> Result<(), SetupError> {
     let path = data.join(FINGERPRINT_KEY);
-    match path.exists() || DataDir::open(&data.join("data")).is_err() {
+    // Data that no gate has used yet have no owner.
+    match path.exists() || DataDir::owner_of(&data.join("data")).is_none() {
         true => Ok(()),
         false => Err(SetupError::NoFingerprintKey(path)),
     }

@@ -481,7 +481,11 @@ mod tests {
     fn restored_data_without_the_key_of_their_credentials_are_told() {
         let place = Folder::new();
         let config = place.config("[tariffs]\ndefault = \"TEST\"\n");
-        drop(DataDir::create(&config.data_folder(), Layout::new(4)).unwrap());
+        let mut data = DataDir::create(&config.data_folder(), Layout::new(4)).unwrap();
+        assert!(place.wrong("[tariffs]\ndefault = \"TEST\"\n").is_empty(), "no gate has used them yet");
+        let mode = crate::journal::OwnerMode::Development;
+        data.claim(&crate::journal::Owner { mode, trust_domain: config.tls.trust_domain.clone() }).unwrap();
+        drop(data);
         let found = place.wrong("[tariffs]\ndefault = \"TEST\"\n");
         assert_one(&found, "secrets", &["fingerprint.key", "Put the file back", "keys init --fingerprint"]);
         let refused = configured::settings(&config, Arc::new(SystemClock::new())).err();
