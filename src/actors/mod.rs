@@ -12,6 +12,9 @@
 //!
 //! Each has a bounded mailbox. Chargers, sessions and accounts are actors too ([`hosted_actors`]), hosted in the node's arenas.
 
+/// The address of an actor, for callers that only send to it.
+pub use actix::Addr;
+
 pub mod archiver_actor;
 pub mod directory;
 pub mod hosted_actors;

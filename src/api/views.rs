@@ -6,6 +6,7 @@
 use super::paging::{First, Page, Paged};
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages;
+use crate::actors::Addr;
 use crate::actors::directory::Directory;
 use crate::actors::reply_table::Asker;
 use crate::actors::shard_actor::{Look, ShardActor};
@@ -18,7 +19,6 @@ use crate::node::query::{self, Ask, Part, Rows};
 use crate::node::shard::Shard;
 use crate::tariff::TariffError;
 use crate::units::{PartitionId, SessionId, Timestamp};
-use actix::Addr;
 use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
