@@ -1,7 +1,7 @@
 //! Applies an event to an account. Cannot fail; asserts the assumptions of the decision.
 
 use super::state::{Grant, Hold, Order, Remembered, Taken, Told, session_time_ms};
-use super::{Account, Asked, Event, HoldState, Movement, MovementKind, OpenAccount, Parts, Rejection};
+use super::{Account, Asked, Event, HoldState, Movement, MovementKind, OpenAccount, Parts, Rejection, TopUpSource};
 use crate::limits;
 use crate::units::{Amount, HoldId, OpId, Timestamp};
 
@@ -42,10 +42,13 @@ pub fn apply(account: &mut Account, event: &Event) {
             return;
         }
         (Account::Open(open), _) => open,
+        // A closed account still owes what a top-up's payment has lost, until that is paid.
+        (Account::Closed(open), Event::Debited { .. } | Event::ToppedUp { .. }) => open,
         (Account::Unopened | Account::Closed(_), _) => {
             panic!("an account that is not open has no such event: {event:?}")
         }
     };
+    let before = open.paid - open.held.paid;
     match event {
         Event::HoldPlaced { op, asked, reserved, .. } => {
             let state = HoldState::Open { reserved: *reserved, taken: Taken::default() };
@@ -118,7 +121,16 @@ pub fn apply(account: &mut Account, event: &Event) {
         Event::ToppedUp { at, op, amount, source } => {
             open.paid += amount.minor;
             open.ordered(*op, Order::TopUp(*amount, source.clone()));
-            open.moved(*at, *op, MovementKind::TopUp, Parts { paid: amount.minor, promotional: 0 });
+            let kind = match source {
+                TopUpSource::Processor(_) | TopUpSource::Bank => MovementKind::TopUp,
+                TopUpSource::RefundFailed(_) => MovementKind::RefundFailed,
+            };
+            open.moved(*at, *op, kind, Parts { paid: amount.minor, promotional: 0 });
+        }
+        Event::Debited { at, op, amount, cause } => {
+            open.paid -= amount.minor;
+            open.ordered(*op, Order::Debit(*amount, *cause));
+            open.moved(*at, *op, MovementKind::Debit(*cause), Parts { paid: -amount.minor, promotional: 0 });
         }
         Event::PromotionGranted { at, op, amount, expires_at } => {
             open.grant(Grant { op: *op, remaining: amount.minor, lapsed_parts: 0, expires_at: *expires_at });
@@ -148,7 +160,7 @@ pub fn apply(account: &mut Account, event: &Event) {
         }
         Event::Opened { .. } | Event::Closed { .. } => panic!("an account is opened once and closed once: {event:?}"),
     }
-    open.check();
+    open.check(if let Event::Debited { .. } = event { i64::MIN } else { before });
 }
 
 impl OpenAccount {
@@ -258,11 +270,12 @@ impl OpenAccount {
         self.moved(at, op, MovementKind::PayOut, Parts::default().minus(rest));
     }
 
-    /// Checks the invariants.
-    fn check(&self) {
+    /// Checks the invariants; `before` is the paid money that no hold reserved. Only a debit goes below the limit.
+    fn check(&self, before: i64) {
         let promotional: i64 = self.grants.iter().map(|grant| grant.remaining).sum();
         assert!(self.held.paid >= 0 && self.held.promotional >= 0, "holds are not negative: {:?}", self.held);
-        assert!(self.paid - self.held.paid >= -self.credit_limit, "paid money stays within its limit");
+        let free = self.paid - self.held.paid;
+        assert!(free >= (-self.credit_limit).min(before), "paid money stays within its limit");
         assert!(promotional >= self.held.promotional, "promotional money is not reserved twice");
     }
 }

@@ -1,7 +1,10 @@
 //! Decisions of an account. Never changes the state.
 
 use super::state::{Order, Remembered, Taken, Told, session_time_ms};
-use super::{Account, Asked, Balance, Command, Direction, Effect, Event, HoldState, OpenAccount, Parts, Rejection};
+use super::{
+    Account, Asked, Balance, Command, DebitCause, Direction, Effect, Event, HoldState, OpenAccount, Parts, Rejection,
+    TopUpSource,
+};
 use crate::limits;
 use crate::machine;
 use crate::payment::{Answer, CallbackId, Outcome, ProcessorRef};
@@ -49,12 +52,9 @@ pub fn decide(account: &Account, command: Command, now: Now) -> Decision {
             Account::Open(account) => expiries(account, at),
             Account::Unopened | Account::Closed(_) => Decision::nothing(),
         },
-        Command::TopUp { op, amount, source } => {
-            order(account, op, Order::TopUp(amount, source.clone()), Some(amount), |account| {
-                check_balance(account, amount)?;
-                Ok(Event::ToppedUp { at, op, amount, source })
-            })
-        }
+        Command::TopUp { op, amount, source } => top_up(account, op, amount, source, at),
+        Command::Credit { op, amount, source } => credit(account, op, amount, source, at),
+        Command::Debit { op, amount, cause } => debit(account, op, amount, cause, at),
         Command::GrantPromotion { op, amount, expires_at } => {
             order(account, op, Order::Grant(amount, expires_at), Some(amount), |account| {
                 check_balance(account, amount)?;
@@ -200,7 +200,8 @@ fn place(account: &OpenAccount, request: Request, decide_by: Timestamp) -> Verdi
         true => amount.min(available.total()),
         false => amount,
     };
-    if granted <= 0 || granted > available.total() {
+    // An account that owes more than its limit pays that first, whatever promotional money it has.
+    if available.paid < 0 || granted <= 0 || granted > available.total() {
         return Verdict::NotNow(Rejection::InsufficientFunds);
     }
     let reserved = promotional_first(granted, available);
@@ -226,7 +227,7 @@ fn adjust(account: &OpenAccount, request: Request, direction: Direction, new_tot
     let change = new_total - old_total;
     let reserved = if change > 0 {
         let available = account.available(at);
-        if change > available.total() {
+        if available.paid < 0 || change > available.total() {
             return Verdict::NotNow(Rejection::InsufficientFunds);
         }
         reserved.plus(promotional_first(change, available))
@@ -354,6 +355,74 @@ fn open(account: &Account, op: OpId, opened: Event) -> Decision {
     }
 }
 
+/// Puts paid money on the account. A closed one takes what it owes, and no more.
+fn top_up(account: &Account, op: OpId, amount: Amount, source: TopUpSource, at: Timestamp) -> Decision {
+    match account {
+        Account::Closed(open) if open.paid < 0 && known_order(open, op).is_none() => {
+            let room = open.paid.saturating_neg();
+            let checked = check_amount(open, amount)
+                .and_then(|()| refuse_if(amount.minor > room, Rejection::AccountClosed))
+                .and_then(|()| refuse_if(is_forgotten(open, op), Rejection::OperationForgotten));
+            match checked {
+                Ok(()) => ordered(open, op, Event::ToppedUp { at, op, amount, source }),
+                Err(rejection) => Decision::reply(Effect::Refused { op, rejection }),
+            }
+        }
+        _ => order(account, op, Order::TopUp(amount, source.clone()), Some(amount), |account| {
+            check_balance(account, amount)?;
+            Ok(Event::ToppedUp { at, op, amount, source })
+        }),
+    }
+}
+
+/// Money of a top-up's payment. The top-up may be older than the orders that are kept here: it knows itself whether it
+/// was credited.
+fn credit(account: &Account, op: OpId, amount: Amount, source: TopUpSource, at: Timestamp) -> Decision {
+    match account {
+        Account::Open(open) if known_order(open, op).is_none() => {
+            match check_amount(open, amount).and_then(|()| check_balance(open, amount)) {
+                Ok(()) => ordered(open, op, Event::ToppedUp { at, op, amount, source }),
+                Err(rejection) => Decision::reply(Effect::Refused { op, rejection }),
+            }
+        }
+        _ => top_up(account, op, amount, source, at),
+    }
+}
+
+/// Takes back what a top-up's payment has lost, whatever is on the account and whether or not it is open.
+fn debit(account: &Account, op: OpId, amount: Amount, cause: DebitCause, at: Timestamp) -> Decision {
+    let refused = |rejection| Decision::reply(Effect::Refused { op, rejection });
+    let Some(open) = account.opened() else { return refused(Rejection::NoSuchAccount) };
+    if let Err(rejection) = check_amount(open, amount) {
+        return refused(rejection);
+    }
+    if let Some(before) = known_order(open, op) {
+        return match Order::Debit(amount, cause).difference(before) {
+            None => Decision::reply(Effect::Done { op, balance: open.balance() }),
+            Some(rejection) => refused(rejection),
+        };
+    }
+    // What is owed has a bound, too; a payment's amounts are far below it.
+    if open.paid < amount.minor - limits::ACCOUNT_AMOUNT_MAX {
+        return refused(Rejection::AmountTooLarge);
+    }
+    ordered(open, op, Event::Debited { at, op, amount, cause })
+}
+
+fn known_order(account: &OpenAccount, op: OpId) -> Option<&Order> {
+    account.orders.iter().find(|(known, _)| *known == op).map(|(_, order)| order)
+}
+
+fn is_forgotten(account: &OpenAccount, op: OpId) -> bool {
+    account.orders_forgotten_until_ms.is_some_and(|until| session_time_ms(op) <= until)
+}
+
+/// An order's fact, and its answer with the balance that it leaves.
+fn ordered(account: &OpenAccount, op: OpId, event: Event) -> Decision {
+    let balance = balance_after(account, &event);
+    Decision::event(event).and_effect(Effect::Done { op, balance })
+}
+
 /// Runs an order that is not a payment operation: known already, or `decide_new`.
 fn order(
     account: &Account,
@@ -367,13 +436,13 @@ fn order(
     if let Some(Err(rejection)) = amount.map(|amount| check_amount(opened, amount)) {
         return refused(rejection);
     }
-    if let Some((_, before)) = opened.orders.iter().find(|(known, _)| *known == op) {
+    if let Some(before) = known_order(opened, op) {
         return match wanted.difference(before) {
             None => Decision::reply(Effect::Done { op, balance: opened.balance() }),
             Some(rejection) => refused(rejection),
         };
     }
-    if opened.orders_forgotten_until_ms.is_some_and(|until| session_time_ms(op) <= until) {
+    if is_forgotten(opened, op) {
         return refused(Rejection::OperationForgotten);
     }
     if let Account::Closed(_) = account {
@@ -381,10 +450,7 @@ fn order(
     }
     match decide_new(opened) {
         Err(rejection) => refused(rejection),
-        Ok(event) => {
-            let balance = balance_after(opened, &event);
-            Decision::event(event).and_effect(Effect::Done { op, balance })
-        }
+        Ok(event) => ordered(opened, op, event),
     }
 }
 
@@ -492,6 +558,7 @@ fn balance_after(account: &OpenAccount, event: &Event) -> Balance {
     let mut balance = account.balance();
     match event {
         Event::ToppedUp { amount, .. } => balance.posted.paid += amount.minor,
+        Event::Debited { amount, .. } => balance.posted.paid -= amount.minor,
         Event::PromotionGranted { amount, .. } => balance.posted.promotional += amount.minor,
         Event::CreditLimitSet { limit, .. } => balance.credit_limit = limit.minor,
         Event::Closed { .. } => balance.posted = Parts::default(),

@@ -18,10 +18,16 @@
 //! Invariants after every event:
 //!
 //! * `posted − held ≥ −credit limit`, in paid and promotional money together and apart: promotional money never goes
-//!   below zero, paid money never below the credit limit.
+//!   below zero, paid money never below the credit limit, but for what a top-up's payment has lost later (below).
 //! * `held` is the sum of the open holds; a hold reaches one terminal state, once.
 //! * An operation's id has one answer. The same id with the same body gets that answer again; with another body it
 //!   gets [`Rejection::ExistsWithDifferentAmount`] or a similar refusal, and nothing changes.
+//!
+//! # What an account owes
+//!
+//! A card's payment can fail, be refunded or be charged back long after it was credited. The account is debited for it
+//! ([`Command::Debit`]) whatever is on it, open or closed. While that leaves it below its credit limit it takes no new
+//! hold; it is closed only when nothing is owed, and a closed one takes what it owes and nothing else.
 //!
 //! # How long an operation is kept
 //!
@@ -51,7 +57,7 @@ pub use postings::entries;
 pub use processor::{account_of, account_processor};
 pub use resume::{next_deadline, resume};
 pub use state::{Account, Balance, CredentialLink, Hold, HoldState, Movement, MovementKind, OpenAccount, Parts};
-pub use top_up::{Event as TopUpEvent, Step, TopUp};
+pub use top_up::{Due, Event as TopUpEvent, Step, TopUp, Undone};
 
 #[cfg(doc)]
 use crate::limits;
@@ -147,6 +153,25 @@ pub enum Command {
         /// The source of the money.
         source: TopUpSource,
     },
+    /// Put money of a top-up's payment on the account: the top-up keeps which of its operations are done.
+    Credit {
+        /// The idempotency key.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// The source of the money.
+        source: TopUpSource,
+    },
+    /// Take back money of a top-up's payment that failed after it was credited. Never refused for lack of money, nor
+    /// because the account is closed: what is missing is owed.
+    Debit {
+        /// The idempotency key.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// Why the account loses it.
+        cause: DebitCause,
+    },
     /// Put promotional money on the account.
     GrantPromotion {
         /// The idempotency key.
@@ -204,9 +229,35 @@ pub enum TopUpSource {
     Processor(crate::units::ProcessorId),
     /// Received on a bank account.
     Bank,
+    /// Returned by an outside processor: a refund of a top-up that failed after the account was debited for it.
+    RefundFailed(crate::units::ProcessorId),
 }
 
-stored!(enum TopUpSource { 0: Processor(processor_id), 1: Bank });
+/// Why money of a top-up is taken back from its account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DebitCause {
+    /// The capture failed after it had been approved.
+    CaptureFailed,
+    /// The holder of the card disputed it, and the dispute is lost.
+    DisputeLost,
+    /// It was refunded to the card.
+    Refunded,
+}
+
+stored!(enum DebitCause { 0: CaptureFailed, 1: DisputeLost, 2: Refunded });
+
+impl DebitCause {
+    /// A short text for statements and the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DebitCause::CaptureFailed => "top-up failed",
+            DebitCause::DisputeLost => "top-up charged back",
+            DebitCause::Refunded => "top-up refunded",
+        }
+    }
+}
+
+stored!(enum TopUpSource { 0: Processor(processor_id), 1: Bank, 2: RefundFailed(processor_id) });
 
 /// A fact about an account. The numbers below are stored, and no other fact ever gets one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -382,6 +433,17 @@ pub enum Event {
         /// Promotional money that is forfeited.
         forfeited: Amount,
     },
+    /// Money of a top-up was taken back; the account may owe it now.
+    Debited {
+        /// When.
+        at: Timestamp,
+        /// The operation.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// Why.
+        cause: DebitCause,
+    },
 }
 
 stored!(enum Event {
@@ -400,6 +462,7 @@ stored!(enum Event {
     12: CredentialLinked { 0: at, 1: op, 2: credential },
     13: CredentialUnlinked { 0: at, 1: op, 2: credential },
     14: Closed { 0: at, 1: op, 2: paid_out, 3: forfeited },
+    15: Debited { 0: at, 1: op, 2: amount, 3: cause },
 });
 
 /// The body of an operation on a hold, as far as it distinguishes requests. Amounts in minor units.
@@ -559,6 +622,9 @@ pub enum Rejection {
     /// The account cannot be closed while the driver owes money.
     #[error("the account owes money")]
     OwesMoney = 28,
+    /// The account cannot be closed while a card's payment onto it is disputed, or not yet final.
+    #[error("a card's payment onto the account is disputed or not yet final")]
+    TopUpOpen = 29,
 }
 
 stored!(enum Rejection {
@@ -590,6 +656,7 @@ stored!(enum Rejection {
     26: LimitInUse,
     27: HoldsOpen,
     28: OwesMoney,
+    29: TopUpOpen,
 });
 
 impl Rejection {
@@ -624,6 +691,7 @@ impl Rejection {
             Rejection::LimitInUse => "limit_in_use",
             Rejection::HoldsOpen => "holds_open",
             Rejection::OwesMoney => "owes_money",
+            Rejection::TopUpOpen => "top_up_open",
         }
     }
 
@@ -654,7 +722,8 @@ impl Rejection {
             | Rejection::TooMany
             | Rejection::LimitInUse
             | Rejection::HoldsOpen
-            | Rejection::OwesMoney => DeclineClass::State,
+            | Rejection::OwesMoney
+            | Rejection::TopUpOpen => DeclineClass::State,
         };
         Decline { class, code: self.code().into(), retry_after: None }
     }

@@ -1,6 +1,6 @@
 //! An account's events in the books.
 
-use super::{Event, OpenAccount, Parts, TopUpSource};
+use super::{DebitCause, Event, OpenAccount, Parts, TopUpSource};
 use crate::ledger::{Entry, EntryError, EntryId};
 use crate::units::OpId;
 
@@ -34,12 +34,14 @@ pub fn entries(account: &OpenAccount, event: &Event) -> Result<Option<Entry>, En
             let (paid, promotional) = amounts(returned);
             Entry::prepaid_refund(entry_of(*op), *at, id, paid, promotional)?
         }
-        Event::ToppedUp { at, op, amount, source } => {
-            let processor = match source {
-                TopUpSource::Processor(processor) => Some(processor),
-                TopUpSource::Bank => None,
-            };
-            Entry::top_up(entry_of(*op), *at, id, processor, *amount)?
+        Event::ToppedUp { at, op, amount, source } => match source {
+            TopUpSource::Processor(processor) => Entry::top_up(entry_of(*op), *at, id, Some(processor), *amount)?,
+            TopUpSource::Bank => Entry::top_up(entry_of(*op), *at, id, None, *amount)?,
+            TopUpSource::RefundFailed(_) => Entry::top_up_returned(entry_of(*op), *at, id, *amount)?,
+        },
+        Event::Debited { at, op, amount, cause } => {
+            let lost = *cause == DebitCause::DisputeLost;
+            Entry::top_up_undone(entry_of(*op), *at, id, *amount, lost)?
         }
         Event::PromotionGranted { at, op, amount, .. } => Entry::promotion_granted(entry_of(*op), *at, id, *amount)?,
         Event::PromotionExpired { at, grant, part, amount } => Entry::promotion_expired(

@@ -1,6 +1,6 @@
 //! State of an account: money, holds, and the operations that it keeps.
 
-use super::{Asked, Direction, Rejection, TopUpSource};
+use super::{Asked, DebitCause, Direction, Rejection, TopUpSource};
 use crate::limits;
 use crate::stored::stored;
 use crate::units::{AccountId, Amount, Currency, Fingerprint, HoldId, OpId, Timestamp};
@@ -178,6 +178,8 @@ pub enum Order {
     Unlink(Fingerprint),
     /// [`super::Command::Close`]
     Close,
+    /// [`super::Command::Debit`]
+    Debit(Amount, DebitCause),
 }
 
 stored!(enum Order {
@@ -187,6 +189,7 @@ stored!(enum Order {
     3: Link(fingerprint),
     4: Unlink(fingerprint),
     5: Close,
+    6: Debit(0: amount, 1: cause),
 });
 
 /// One line of a statement.
@@ -221,9 +224,13 @@ pub enum MovementKind {
     Refund,
     /// The rest was paid out at the end.
     PayOut,
+    /// A top-up's money was taken back.
+    Debit(DebitCause),
+    /// A refund of a top-up failed, and its money is back.
+    RefundFailed,
 }
 
-stored!(enum MovementKind { 0: TopUp, 1: Promotion, 2: Expiry, 3: Capture, 4: Refund, 5: PayOut });
+stored!(enum MovementKind { 0: TopUp, 1: Promotion, 2: Expiry, 3: Capture, 4: Refund, 5: PayOut, 6: Debit(cause), 7: RefundFailed });
 
 /// A credential that may use the account.
 pub type CredentialLink = Fingerprint;
@@ -245,6 +252,11 @@ impl Balance {
     /// The amount that can still be reserved.
     pub const fn available(&self) -> i64 {
         self.posted.total() - self.held.total() + self.credit_limit
+    }
+
+    /// Paid money that is missing: below zero, with or without a credit limit.
+    pub const fn owes(&self) -> i64 {
+        if self.posted.paid < 0 { -self.posted.paid } else { 0 }
     }
 }
 
@@ -411,6 +423,7 @@ impl Order {
         let amounts = match (self, other) {
             (Order::TopUp(amount, _), Order::TopUp(other, _))
             | (Order::Grant(amount, _), Order::Grant(other, _))
+            | (Order::Debit(amount, _), Order::Debit(other, _))
             | (Order::Limit(amount), Order::Limit(other)) => amount == other,
             (Order::Link(_), Order::Link(_)) | (Order::Unlink(_), Order::Unlink(_)) | (Order::Close, Order::Close) => {
                 true
@@ -421,6 +434,7 @@ impl Order {
                 | Order::Limit(_)
                 | Order::Link(_)
                 | Order::Unlink(_)
+                | Order::Debit(..)
                 | Order::Close,
                 _,
             ) => return Some(Rejection::ExistsWithDifferentKind),

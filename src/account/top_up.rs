@@ -7,8 +7,13 @@
 //!
 //! It is a payment of its own, with the same machine as that of a charging session: whatever the processor and the
 //! network do, the hold ends once, and the account is credited with the captured amount, after the capture is a fact.
+//!
+//! What happens to the payment later reaches the account, too: a capture that failed after all, a lost dispute and a
+//! refund debit it, a refund that failed credits it again. [`TopUp::due`] compares what the account got with what the
+//! payment says, so that every difference is made up once, also after a crash.
 
-use crate::payment::{self, Credential, Extent, HoldCapabilities, Payment, Policy};
+use super::{DebitCause, TopUpSource};
+use crate::payment::{self, Credential, DisputeState, Extent, HoldCapabilities, OperationKind, Payment, Policy};
 use crate::stored::stored;
 use crate::units::{AccountId, Amount, Now, OpId, ProcessorId, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -37,13 +42,77 @@ pub enum Event {
         /// The amount.
         amount: Amount,
     },
+    /// The account was debited.
+    Debited {
+        /// The account's operation.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// Why.
+        cause: DebitCause,
+    },
+    /// The account does not take what was captured; it is refunded to the card.
+    NotTaken {
+        /// The number of the refused credit.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// When.
+        at: Timestamp,
+    },
+    /// The account has the money of a refund that failed.
+    Returned {
+        /// The account's operation.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+    },
+}
+
+/// What became of a top-up's money after its capture, in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    /// Captured, not taken by the account, and therefore to be refunded.
+    pub not_taken_minor: i64,
+    /// Debited for lost disputes.
+    pub lost_minor: i64,
+    /// Debited for refunds.
+    pub refunded_minor: i64,
+}
+
+/// A change that the account has to make. Its operation is the same until the change is a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Put money on the account.
+    Credit {
+        /// The account's operation.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// The source of the money.
+        source: TopUpSource,
+    },
+    /// Take money back.
+    Debit {
+        /// The account's operation.
+        op: OpId,
+        /// The amount.
+        amount: Amount,
+        /// Why.
+        cause: DebitCause,
+    },
 }
 
 stored!(enum Event {
     0: Opened { 0: account, 1: amount, 2: fingerprint, 3: at },
     1: Payment(event),
     2: Credited { 0: op, 1: amount },
+    3: Debited { 0: op, 1: amount, 2: cause },
+    4: NotTaken { 0: op, 1: amount, 2: at },
+    5: Returned { 0: op, 1: amount },
 });
+
+stored!(struct Undone { 0: not_taken_minor, 1: lost_minor, 2: refunded_minor });
 
 /// A top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,14 +129,17 @@ pub struct TopUp {
     pub opened_at: Timestamp,
     /// The payment.
     pub payment: Payment,
-    /// The credited amount, in minor units.
+    /// The credited amount without what was debited because its capture failed, in minor units.
     pub credited_minor: i64,
-    /// Number of credits.
+    /// Number of the account's operations so far.
     pub credits: u16,
+    /// What became of the money later.
+    #[serde(skip)]
+    pub undone: Undone,
 }
 
 stored!(struct TopUp {
-    0: id, 1: account, 2: amount, 3: fingerprint, 4: opened_at, 5: payment, 6: credited_minor, 7: credits,
+    0: id, 1: account, 2: amount, 3: fingerprint, 4: opened_at, 5: payment, 6: credited_minor, 7: credits, 8: undone,
 });
 
 /// Result of a step.
@@ -95,6 +167,7 @@ impl TopUp {
             payment: Payment::new(id, amount.currency),
             credited_minor: 0,
             credits: 0,
+            undone: Undone::default(),
         })
     }
 
@@ -144,15 +217,78 @@ impl TopUp {
                 self.credited_minor = self.credited_minor.saturating_add(amount.minor);
                 self.credits = self.credits.saturating_add(1);
             }
+            Event::Debited { op: _, amount, cause } => {
+                let undone = &mut self.undone;
+                match cause {
+                    DebitCause::CaptureFailed => {
+                        self.credited_minor = self.credited_minor.saturating_sub(amount.minor);
+                    }
+                    DebitCause::DisputeLost => undone.lost_minor = undone.lost_minor.saturating_add(amount.minor),
+                    DebitCause::Refunded => undone.refunded_minor = undone.refunded_minor.saturating_add(amount.minor),
+                }
+                self.credits = self.credits.saturating_add(1);
+            }
+            Event::NotTaken { op: _, amount, at: _ } => {
+                self.undone.not_taken_minor = self.undone.not_taken_minor.saturating_add(amount.minor);
+                self.credits = self.credits.saturating_add(1);
+            }
+            Event::Returned { op: _, amount } => {
+                self.undone.refunded_minor = self.undone.refunded_minor.saturating_sub(amount.minor);
+                self.credits = self.credits.saturating_add(1);
+            }
         }
     }
 
-    /// The amount that is captured, neither refunded nor credited yet; with the operation of its credit.
-    pub fn due(&self) -> Option<(OpId, Amount)> {
-        let kept = self.payment.captured().minor.saturating_sub(self.payment.refunded().minor);
-        let due = kept.saturating_sub(self.credited_minor);
+    /// The next change that the account has to make, until it has what the payment says.
+    pub fn due(&self) -> Option<Due> {
         let op = self.id.operation(FIRST_CREDIT.saturating_add(self.credits));
-        (due > 0).then(|| (op, Amount::new(due, self.amount.currency)))
+        let amount = |minor| Amount::new(minor, self.amount.currency);
+        let debit = |minor: i64, cause| (minor > 0).then(|| Due::Debit { op, amount: amount(minor), cause });
+        let (captured, refunded) = (self.payment.captured().minor, self.payment.refunded().minor);
+        let (credited, Undone { lost_minor, refunded_minor, .. }) = (self.credited_minor, self.undone);
+        let given_back = self.given_back_minor();
+        let failed = credited.saturating_add(given_back).saturating_sub(captured).min(credited);
+        let left = credited.saturating_sub(lost_minor).saturating_sub(refunded_minor).max(0);
+        let lost = self.lost_minor().saturating_sub(lost_minor).min(left);
+        let more_refunded = refunded.saturating_sub(given_back).saturating_sub(refunded_minor);
+        debit(failed, DebitCause::CaptureFailed)
+            .or_else(|| debit(lost, DebitCause::DisputeLost))
+            .or_else(|| debit(more_refunded.min(left), DebitCause::Refunded))
+            .or_else(|| {
+                let processor = self.processor()?.clone();
+                let returned = more_refunded.saturating_neg().min(refunded_minor);
+                if returned > 0 {
+                    let source = TopUpSource::RefundFailed(processor);
+                    return Some(Due::Credit { op, amount: amount(returned), source });
+                }
+                let due = captured.saturating_sub(credited).saturating_sub(given_back);
+                let source = TopUpSource::Processor(processor);
+                // While a refund is under way the money is either on the account already or not meant for it.
+                let refunding = self.payment.is_under_way(OperationKind::Refund);
+                (due > 0 && !refunding).then(|| Due::Credit { op, amount: amount(due), source })
+            })
+    }
+
+    /// What was captured and was or will be refunded without having been on the account.
+    fn given_back_minor(&self) -> i64 {
+        let uncredited = self.payment.captured().minor.saturating_sub(self.credited_minor).max(0);
+        // Logs of older versions have refunds without the fact that the account did not take the money.
+        self.undone.not_taken_minor.max(self.payment.refunded().minor.min(uncredited))
+    }
+
+    fn lost_minor(&self) -> i64 {
+        let lost = self.payment.disputes().filter(|dispute| dispute.state == DisputeState::Lost);
+        lost.map(|dispute| dispute.amount_minor).fold(0, i64::saturating_add)
+    }
+
+    /// What the account got and was not refunded, in minor units.
+    pub fn payable_minor(&self) -> i64 {
+        self.credited_minor.saturating_sub(self.undone.refunded_minor)
+    }
+
+    /// Whether the account may still lose money by it soon: it is under way, or disputed.
+    pub fn is_contested(&self) -> bool {
+        !self.is_over() || self.payment.disputes().any(|dispute| dispute.state == DisputeState::Open)
     }
 
     /// The processor of the request in progress.
@@ -229,7 +365,7 @@ mod tests {
         assert!(matches!(capture.request, Request::Capture { amount, last: true, .. } if amount == euro(2_500)));
         assert_eq!(top_up.due(), None, "approved is not captured");
         answered(&mut top_up, capture, approved(2_500));
-        let (op, amount) = top_up.due().unwrap();
+        let Some(Due::Credit { op, amount, source: TopUpSource::Processor(_) }) = top_up.due() else { panic!() };
         assert_eq!((amount, op.session()), (euro(2_500), top_up.id));
         top_up.apply(&Event::Credited { op, amount });
         assert_eq!(top_up.due(), None);

@@ -285,6 +285,7 @@ pub const fn in_words(reason: StopReason) -> &'static str {
         StopReason::Omitted => "the charger no longer knew the session",
         StopReason::Declined => "the credential was declined",
         StopReason::TooLittle => "too little was authorized",
+        StopReason::NoFunds => "not enough money (no_funds)",
         StopReason::NoDecision => "no decision on the credential came in time",
         StopReason::NoProcessor => "no processor could be reached",
         StopReason::OtherCurrency => "the funds are in another currency than the tariff",

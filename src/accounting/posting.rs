@@ -1,4 +1,4 @@
-//! The entries that follow from facts of sessions and accounts: a pure fold, the same live and in replay.
+//! The entries that follow from facts of sessions, top-ups and accounts: a pure fold, the same live and in replay.
 //!
 //! | fact | entry |
 //! |---|---|
@@ -8,18 +8,20 @@
 //! | refunded, or a capture or refund undone | the sale's share is taken back, or booked again |
 //! | disputed | as the processor reported it |
 //!
+//! A payment of a session and one of a top-up are booked by the same function; its owner names the other side.
+//!
 //! An entry is dated by its fact: when the gate decided it, or received the message.
 
 use super::archive_record;
 use super::pages::Pages;
-use crate::account::{self, Account, account_of};
+use crate::account::{self, Account, TopUp, account_of};
 use crate::billing::{PayableSplit, Pricing};
 use crate::ledger::{Books, Debtor, Entry, EntryError, EntryId, EntryKind, Funding, Leg, Name, Sale, Share, Side, Tax};
 use crate::payment::{self, Ask, Event, Hold, OperationKind, Ordinal, Payment};
 use crate::session::Session;
 use crate::stored::stored;
 use crate::tariff::Tariff;
-use crate::units::{Amount, Currency, Fingerprint, OperatorId, ProcessorId, Timestamp};
+use crate::units::{Amount, Currency, Fingerprint, OpId, OperatorId, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -76,6 +78,9 @@ impl PartitionBooks {
                 turnover.shortfall += sum(owed, Side::Debit);
                 turnover.released += (sum(held, Side::Credit) - captured).max(0);
             }
+            // A top-up's captures and refunds are turnover of its account, not of sessions.
+            EntryKind::CaptureFailed | EntryKind::RefundAccepted | EntryKind::RefundFailed
+                if of_top_up_payment(entry) => {}
             EntryKind::Correction | EntryKind::CaptureFailed => turnover.captured -= sum(taken, Side::Credit),
             EntryKind::ShortfallPaid => turnover.captured += sum(taken, Side::Debit),
             EntryKind::HoldReleased | EntryKind::HoldAdjusted => turnover.released += sum(held, Side::Credit),
@@ -100,6 +105,13 @@ impl PartitionBooks {
     }
 }
 
+/// Whether money at an outside processor is set against an account's holder: only a top-up's payment does that.
+fn of_top_up_payment(entry: &Entry) -> bool {
+    let outside = |leg: &Leg| matches!(leg.account, Name::ProcessorReceivable(_) | Name::RefundInFlight(_));
+    let holder = |leg: &Leg| matches!(leg.account, Name::Shortfall(Debtor::Account(_)));
+    entry.legs().iter().any(outside) && entry.legs().iter().any(holder)
+}
+
 /// Posts what follows from a fact of an account; `account` is as it is after the fact.
 pub fn of_account(account: &Account, event: &account::Event, post: &mut dyn FnMut(Entry)) {
     let Some(open) = account.opened() else { return };
@@ -112,7 +124,7 @@ pub fn of_account(account: &Account, event: &account::Event, post: &mut dyn FnMu
 
 /// Posts what follows from a fact of a session's money; `session` is as it was before the fact.
 pub fn of_session(session: &Session, tariff: &Tariff, event: &Event, post: &mut dyn FnMut(Entry)) {
-    let posting = Posting { session, tariff, payment: &session.payment, at: event.at() };
+    let posting = Posting { owner: Owner::Session(session, tariff), payment: &session.payment, at: event.at() };
     let mut post = |made: Result<Entry, EntryError>| match made {
         Ok(entry) => post(entry),
         // Nothing moved: a hold of the same total, a share of zero.
@@ -122,50 +134,24 @@ pub fn of_session(session: &Session, tariff: &Tariff, event: &Event, post: &mut 
     posting.fact(event, &mut post);
 }
 
-/// Posts what a fact of a top-up's payment means for the memorandum ledger: what its hold reserves. What was captured is
-/// booked by the account that it is for. `payment` is as it was before the fact.
-pub fn of_top_up(payment: &Payment, event: &Event, post: &mut dyn FnMut(Entry)) {
-    let hold_of = |operation: Ordinal| {
-        let live = payment.live_operations().iter().find(|live| live.number == operation).map(|live| live.hold);
-        let past = || payment.past_operations().iter().find(|past| past.number == operation).map(|past| past.hold);
-        live.or_else(past).unwrap_or(operation)
-    };
-    let becomes = match event {
-        Event::Approved { operation, total, .. } | Event::PartiallyApproved { operation, total, .. } => {
-            Some((*operation, total.minor))
-        }
-        Event::IncrementApproved { operation, total, .. } | Event::DecrementApproved { operation, total, .. } => {
-            Some((*operation, total.minor))
-        }
-        Event::Captured { operation, .. } => {
-            let last = |live: &&payment::LiveOperation| live.ask == Ask::Capture { last: true };
-            let live = payment.live_operations().iter().find(|live| live.number == *operation);
-            live.filter(last).map(|_| (*operation, 0))
-        }
-        Event::CaptureFailed { operation, .. }
-        | Event::Voided { operation, .. }
-        | Event::NothingToVoid { operation, .. } => Some((*operation, 0)),
-        Event::HoldExpired { hold, .. } => Some((*hold, 0)),
-        // The only late approval that changes what is reserved: the others are released in the same decision.
-        Event::LateApproval { operation, .. } => {
-            let past = payment.past_operations().iter().find(|past| past.number == *operation);
-            past.filter(|past| past.kind == OperationKind::Void).map(|_| (*operation, 0))
-        }
-        _ => None,
-    };
-    let Some((cause, total)) = becomes else { return };
-    let Some(hold) = payment.hold(hold_of(cause)) else { return };
-    let amount = |minor| Amount::new(minor, payment.currency());
-    let id = EntryId::of(payment.operation_id(cause));
-    let (from, to) = (amount(Posting::reserved(hold)), amount(total));
-    let made = match event {
-        Event::Captured { .. } => Entry::hold_captured(id, event.at(), hold.processor(), from),
-        _ => becoming(id, event.at(), hold, from, to),
-    };
-    match made {
+/// Posts what follows from a fact of a top-up's payment; `top_up` is as it was before the fact. The capture itself is
+/// booked by the account that it is for.
+pub fn of_top_up(top_up: &TopUp, event: &Event, post: &mut dyn FnMut(Entry)) {
+    let posting = Posting { owner: Owner::TopUp(top_up), payment: &top_up.payment, at: event.at() };
+    let mut post = |made: Result<Entry, EntryError>| match made {
         Ok(entry) => post(entry),
         Err(EntryError::Empty) => {}
-        Err(error) => tracing::error!(top_up = %payment.session(), %error, "a hold has no place in the books"),
+        Err(error) => tracing::error!(top_up = %top_up.id, %error, "a fact of a top-up has no place in the books"),
+    };
+    posting.fact(event, &mut post);
+}
+
+/// Posts what an account did not take of a top-up.
+pub fn of_not_taken(top_up: &TopUp, op: OpId, amount: Amount, at: Timestamp, post: &mut dyn FnMut(Entry)) {
+    let Some(processor) = top_up.processor() else { return };
+    match Entry::top_up_not_taken(EntryId::of(op), at, processor, amount) {
+        Ok(entry) => post(entry),
+        Err(error) => tracing::error!(top_up = %top_up.id, %error, "a fact of a top-up has no place in the books"),
     }
 }
 
@@ -178,10 +164,18 @@ fn becoming(id: EntryId, at: Timestamp, hold: &Hold, from: Amount, to: Amount) -
     }
 }
 
-/// A session whose fact is about to be applied.
+/// The owner of a payment: it decides which accounts stand on the other side of what the processor moved.
+#[derive(Clone, Copy)]
+enum Owner<'a> {
+    /// A session: what is captured is its sale.
+    Session(&'a Session, &'a Tariff),
+    /// A top-up: what is captured belongs to its account.
+    TopUp(&'a TopUp),
+}
+
+/// A payment whose fact is about to be applied.
 struct Posting<'a> {
-    session: &'a Session,
-    tariff: &'a Tariff,
+    owner: Owner<'a>,
     payment: &'a Payment,
     /// When the fact was decided, received or noticed.
     at: Timestamp,
@@ -272,33 +266,39 @@ impl Posting<'_> {
     fn captured(&self, operation: Ordinal, amount: Amount, last: bool, post: Post<'_>) {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
         let ends = if last { Self::reserved(hold) } else { 0 };
+        let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
+        if let Owner::TopUp(_) = self.owner {
+            if ends > 0 {
+                post(Entry::hold_captured(id, at, hold.processor(), self.amount(ends)));
+            }
+            return;
+        }
         let before = self.payment.captured().minor;
         let sold = self.sold(before, before.saturating_add(amount.minor));
-        let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
         post(sold.and_then(|share| self.sale(id, at, hold, self.amount(ends), amount, zero, share)));
     }
 
     /// Posts the amount without a capture as owed; once for each session.
     fn settled(&self, shortfall: Amount, at: Timestamp, post: Post<'_>) {
-        let Some(hold) = self.payment.holds().last() else { return };
-        if self.session.settled_at().is_none() && shortfall.minor > 0 {
+        let (Owner::Session(session, _), Some(hold)) = (self.owner, self.payment.holds().last()) else { return };
+        if session.settled_at().is_none() && shortfall.minor > 0 {
             let before = self.payment.captured().minor;
             let sold = self.sold(before, before.saturating_add(shortfall.minor));
-            let (id, zero) = (EntryId::of_session(self.session.id, 0), self.amount(0));
+            let (id, zero) = (EntryId::of_session(session.id, 0), self.amount(0));
             post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, shortfall, share)));
         }
     }
 
     /// More is owed after the settlement, when every hold has ended: it is sold, and owed.
     fn corrected(&self, owed: Amount, at: Timestamp, post: Post<'_>) {
-        let Some(hold) = self.payment.holds().last() else { return };
+        let (Owner::Session(session, _), Some(hold)) = (self.owner, self.payment.holds().last()) else { return };
         let before = self.payment.owed().minor;
-        if self.session.settled_at().is_some() && owed.minor > before {
+        if session.settled_at().is_some() && owed.minor > before {
             // One correction for each reading that came late, at most.
-            let number = self.session.meter.sequence & !UPPER;
-            let (id, zero) = (EntryId::of_session(self.session.id, number), self.amount(0));
+            let number = session.meter.sequence & !UPPER;
+            let (id, zero) = (EntryId::of_session(session.id, number), self.amount(0));
             let more = self.amount(owed.minor.saturating_sub(before));
-            let left = self.left();
+            let left = left(session);
             let sold = self.sold(left.saturating_sub(more.minor), left);
             post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, more, share)));
         }
@@ -308,12 +308,33 @@ impl Posting<'_> {
         let Some(hold) = self.payment.hold(self.hold_of(operation)) else { return };
         let (id, at) = (self.entry(operation), self.at);
         let funding = funding_of(hold.processor());
-        let left = self.left();
-        let share = self.sold(left.saturating_sub(amount.minor), left);
-        post(share.and_then(|share| Entry::refund_accepted(id, at, &funding, &share)));
+        let amount = match self.owner {
+            Owner::Session(session, _) => {
+                let left = left(session);
+                let share = self.sold(left.saturating_sub(amount.minor), left);
+                post(share.and_then(|share| Entry::refund_accepted(id, at, &funding, &share)));
+                amount
+            }
+            Owner::TopUp(top_up) => {
+                let (whole, debited) = self.refund_parts(top_up, amount, self.payment.refunded().minor);
+                post(Entry::top_up_refunded(id, at, &top_up.account, hold.processor(), debited));
+                whole
+            }
+        };
         if let Funding::Processor(processor) = &funding {
             post(Entry::refund_confirmed(id.number(1), at, processor, amount));
         }
+    }
+
+    /// The part of a top-up's refund whose capture is in the books, and of that the part that its account bears; `before`
+    /// was refunded earlier. Older versions booked neither the capture that an account did not take nor its refund.
+    fn refund_parts(&self, top_up: &TopUp, amount: Amount, before: i64) -> (Amount, Amount) {
+        let (credited, not_taken) = (top_up.credited_minor, top_up.undone.not_taken_minor);
+        let given = not_taken.saturating_sub(before).clamp(0, amount.minor.max(0));
+        let refunded = before.saturating_sub(not_taken).max(0);
+        let room = credited.saturating_sub(refunded).max(0);
+        let debited = amount.minor.saturating_sub(given).min(room);
+        (self.amount(given.saturating_add(debited)), self.amount(debited))
     }
 
     /// An operation that had ended without effect took effect after all.
@@ -342,8 +363,9 @@ impl Posting<'_> {
 
     /// A late capture pays what is owed by then; what is beyond that is a sale that will have to be refunded.
     fn captured_late(&self, operation: Ordinal, hold: &Hold, amount: Amount, post: Post<'_>) {
+        let Owner::Session(session, _) = self.owner else { return };
         let (id, at, zero) = (self.entry(operation), self.at, self.amount(0));
-        let owed = match self.session.settled_at() {
+        let owed = match session.settled_at() {
             Some(_) => self.payment.shortfall().minor.min(amount.minor),
             None => 0,
         };
@@ -362,11 +384,26 @@ impl Posting<'_> {
     /// A capture was undone: it is owed again; before the settlement nothing of it was sold yet.
     fn capture_reversed(&self, hold: Ordinal, amount: Amount, number: u32, post: Post<'_>) {
         let Some(hold) = self.payment.hold(hold) else { return };
+        let amount = match self.owner {
+            Owner::Session(..) => amount,
+            Owner::TopUp(top_up) => {
+                // What the account did not take is waiting to be refunded.
+                let credited = amount.minor.min(top_up.credited_minor);
+                let not_taken = amount.minor.saturating_sub(credited).min(top_up.undone.not_taken_minor);
+                let id = self.entry(hold.number).number(number.wrapping_add(1));
+                post(Entry::refund_confirmed(id, self.at, hold.processor(), self.amount(not_taken)));
+                self.amount(credited)
+            }
+        };
         let (id, at, zero) = (self.entry(hold.number).number(number), self.at, self.amount(0));
         let funding = funding_of(hold.processor());
-        post(match self.session.settled_at() {
-            Some(_) => Entry::capture_failed(id, at, &funding, self.debtor(hold.processor()), amount),
-            None => {
+        let settled = match self.owner {
+            Owner::Session(session, _) => session.settled_at().is_some(),
+            Owner::TopUp(_) => true,
+        };
+        post(match settled {
+            true => Entry::capture_failed(id, at, &funding, self.debtor(hold.processor()), amount),
+            false => {
                 let before = self.payment.captured().minor;
                 let sold = self.sold(before.saturating_sub(amount.minor), before);
                 let sale = sold.and_then(|share| self.sale(id, at, hold, zero, amount, zero, share));
@@ -379,10 +416,18 @@ impl Posting<'_> {
         let Some(hold) = self.payment.hold(hold) else { return };
         let (id, at) = (self.entry(hold.number).number(number), self.at);
         let funding = funding_of(hold.processor());
-        let left = self.left();
-        let accepted = self
-            .sold(left, left.saturating_add(amount.minor))
-            .and_then(|share| Entry::refund_accepted(id, at, &funding, &share));
+        let (amount, accepted) = match self.owner {
+            Owner::Session(session, _) => {
+                let left = left(session);
+                let share = self.sold(left, left.saturating_add(amount.minor));
+                (amount, share.and_then(|share| Entry::refund_accepted(id, at, &funding, &share)))
+            }
+            Owner::TopUp(top_up) => {
+                let before = self.payment.refunded().minor.saturating_sub(amount.minor);
+                let (whole, debited) = self.refund_parts(top_up, amount, before);
+                (whole, Entry::top_up_refunded(id, at, &top_up.account, hold.processor(), debited))
+            }
+        };
         post(accepted.map(|accepted| Entry::refund_failed(id, at, &accepted)));
         if let Funding::Processor(processor) = &funding {
             let confirmed = Entry::refund_confirmed(id, at, processor, amount);
@@ -406,13 +451,12 @@ impl Posting<'_> {
         Entry::sale(&Sale { id, at, funding, hold: ends, captured, shortfall, debtor, share })
     }
 
-    /// The minor units that were sold and not given back.
-    fn left(&self) -> i64 {
-        left(self.session)
-    }
-
+    /// What a session sold between these minor units; a top-up sells nothing.
     fn sold(&self, from: i64, to: i64) -> Result<Share, EntryError> {
-        sold(self.session, self.tariff, from, to)
+        match self.owner {
+            Owner::Session(session, tariff) => sold(session, tariff, from, to),
+            Owner::TopUp(_) => Err(EntryError::Empty),
+        }
     }
 
     fn live(&self, operation: Ordinal) -> Option<&payment::LiveOperation> {
@@ -440,9 +484,10 @@ impl Posting<'_> {
     }
 
     fn debtor(&self, processor: &ProcessorId) -> Debtor {
-        match account_of(processor) {
-            Some(account) => Debtor::Account(account),
-            None => Debtor::Credential(fingerprint(&self.session.fingerprint.to_string())),
+        match (self.owner, account_of(processor)) {
+            (Owner::TopUp(top_up), _) => Debtor::Account(top_up.account.clone()),
+            (Owner::Session(..), Some(account)) => Debtor::Account(account),
+            (Owner::Session(session, _), None) => Debtor::Credential(fingerprint(&session.fingerprint.to_string())),
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct AccountRow {
     pub available: Decimal,
     /// Holds that are open.
     pub open_holds: u32,
+    /// Paid money that is missing: what a top-up has lost later, or what was used on credit.
+    #[serde(default)]
+    pub owes: Decimal,
 }
 
 /// One account in full.
@@ -97,6 +100,7 @@ fn row(account: &AccountSummary) -> AccountRow {
         credit_limit: major(balance.credit_limit),
         available: major(balance.available()),
         open_holds: account.open_holds,
+        owes: major(balance.owes()),
     }
 }
 
@@ -111,6 +115,8 @@ fn movements(account: &query::AccountSheet) -> Vec<MovementRow> {
             MovementKind::Capture => "session",
             MovementKind::Refund => "refund",
             MovementKind::PayOut => "paid out",
+            MovementKind::Debit(cause) => cause.as_str(),
+            MovementKind::RefundFailed => "refund failed",
         }
         .to_owned(),
         operation: movement.op.to_string(),

@@ -1,10 +1,12 @@
 //! Orders about settlement batches: a part is brought, a list is tried, a batch is taken back.
 
 use super::object::objects;
+use super::orders::known_processor;
 use super::refused::Refused;
 use super::views::Views;
 use crate::billing::reconciliation::LineKind;
 use crate::billing::reconciliation::register::{Line, Part};
+use crate::host::wall_clock;
 use crate::limits::{SETTLEMENT_LINES_MAX, SETTLEMENT_LINES_PER_PART, SETTLEMENT_TEXT_MAX};
 use crate::units::screen::screen_reference;
 use crate::units::{ProcessorId, Timestamp};
@@ -34,6 +36,9 @@ pub struct BatchPart {
     /// The lines.
     #[serde(deserialize_with = "objects")]
     pub lines: Vec<BatchLine>,
+    /// Take it although the processor never connected and no setting names it.
+    #[serde(default)]
+    pub new_processor: bool,
 }
 
 /// A line of a settlement batch.
@@ -92,7 +97,7 @@ pub fn bring_part(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
         "schema": "wattstile.order/1", "processor": wish.processor, "batch": wish.batch, "revision": wish.revision,
         "part": wish.part,
     });
-    views.bring(read(wish)?)?;
+    views.bring(read(views, wish)?)?;
     Ok(answer)
 }
 
@@ -105,7 +110,7 @@ pub fn preview(views: &Views, wish: BatchPart) -> Result<Value, Refused> {
     if wish.lines.len() > SETTLEMENT_LINES_MAX {
         return Err(Refused::usage(format!("a list has {SETTLEMENT_LINES_MAX} lines at most")));
     }
-    let mut part = read(wish)?;
+    let mut part = read(views, wish)?;
     let lines = std::mem::take(&mut part.lines);
     let view = views.preview(lines, &part, part.at)?;
     serde_json::to_value(view).map_err(Refused::failed)
@@ -130,8 +135,16 @@ pub fn revert_batch(views: &Views, wish: RevertBatch) -> Result<Value, Refused> 
     serde_json::to_value(views.batch_view(&key)?.ok_or_else(missing)?).map_err(Refused::failed)
 }
 
-fn read(wish: BatchPart) -> Result<Part, Refused> {
-    let BatchPart { processor, batch, revision, part, last, at, currency, lines } = wish;
+fn read(views: &Views, wish: BatchPart) -> Result<Part, Refused> {
+    let BatchPart { processor, batch, revision, part, last, at, currency, lines, new_processor } = wish;
+    let processor = ProcessorId::new(&processor).map_err(Refused::usage)?;
+    if let Some(directory) = views.directory().filter(|_| !new_processor) {
+        known_processor(directory, &processor, "; --new-processor imports for it all the same")?;
+    }
+    let at = Timestamp::parse_rfc3339(&at).map_err(Refused::usage)?;
+    if at > wall_clock() {
+        return Err(Refused::usage(format!("--at {at} is in the future: a batch is imported when it was paid out")));
+    }
     if batch.is_empty() || batch.len() > 64 {
         return Err(Refused::usage("a batch's name has 1 to 64 bytes; --batch gives it another one than the file's"));
     }
@@ -151,11 +164,11 @@ fn read(wish: BatchPart) -> Result<Part, Refused> {
     };
     let lines = (1..).zip(lines).map(line).collect::<Result<Vec<Line>, Refused>>()?;
     Ok(Part {
-        processor: ProcessorId::new(&processor).map_err(Refused::usage)?,
+        processor,
         batch: batch.as_str().into(),
         revision,
         part,
-        at: Timestamp::parse_rfc3339(&at).map_err(Refused::usage)?,
+        at,
         currency: currency.parse().map_err(Refused::usage)?,
         lines,
         last,

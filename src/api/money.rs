@@ -11,8 +11,7 @@ use crate::host::wall_clock;
 use crate::node::input::{Input, MoneyOrder};
 use crate::node::processor::{Test, Tested};
 use crate::node::reply::{MoneyStanding, Ordered};
-use crate::payment::{self, Effect, Ordinal, Request};
-use crate::session::Session;
+use crate::payment::{self, Effect, Ordinal, Payment, Request};
 use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Typed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -62,8 +61,7 @@ pub struct Draining {
 /// More than can be given back, a session that does not exist, a rule against it, or no answer in time.
 pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, Refused> {
     let directory = running(views)?;
-    let session = session(views, id)?;
-    let payment = &session.payment;
+    let payment = &payment_of(views, id)?;
     let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
     let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
     let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
@@ -84,7 +82,7 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
     if total.minor <= 0 {
         return Err(Refused::conflict("there is nothing that could be given back"));
     }
-    carry_out(directory, &session, MoneyOrder::RefundTo(total), wish.dry_run, &[("total", json!(total.major()))])
+    carry_out(directory, payment, MoneyOrder::RefundTo(total), wish.dry_run, &[("total", json!(total.major()))])
 }
 
 /// Releases what a hold has left.
@@ -93,9 +91,9 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
 /// A hold that does not exist or is over, a rule against it, or no answer in time.
 pub fn release(views: &Views, id: OpId, wish: &Releasing) -> Result<Value, Refused> {
     let directory = running(views)?;
-    let session = session(views, id.session())?;
+    let payment = payment_of(views, id.session())?;
     let order = MoneyOrder::Release(Ordinal(id.ordinal()));
-    carry_out(directory, &session, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
+    carry_out(directory, &payment, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
 }
 
 /// A hold is named by its own id or by that of its authorization.
@@ -147,15 +145,14 @@ pub fn test_processor(views: &Views, id: &ProcessorId) -> Result<Value, Refused>
     Ok(json!({ "schema": "wattstile.processor-test/1", "processor": id.as_str(), "outcome": outcome, "took_ms": ms }))
 }
 
-/// Decides on a copy; and if it is meant, hands the order to the session and waits until what follows from it is durable.
+/// Decides on a copy; and if it is meant, hands the order to the payment's owner and waits until what follows from it is durable.
 fn carry_out(
     directory: &Directory,
-    session: &Session,
+    payment: &Payment,
     order: MoneyOrder,
     dry_run: bool,
     more: &[(&str, Value)],
 ) -> Result<Value, Refused> {
-    let payment = &session.payment;
     let policy = &directory.node_config().policy.payment;
     let effects = order.command(payment).map(|command| payment::decide(payment, command, now(), policy).effects);
     let mut asked = Vec::new();
@@ -176,10 +173,10 @@ fn carry_out(
     }
     let standing = match dry_run {
         true => MoneyStanding::of(payment),
-        false => ordered(directory, session.id, order)?,
+        false => ordered(directory, payment.session(), order)?,
     };
     let mut document = json!({
-        "schema": "wattstile.order/1", "dry_run": dry_run, "session": session.id.to_string(),
+        "schema": "wattstile.order/1", "dry_run": dry_run, "session": payment.session().to_string(),
         "currency": payment.currency().code(), "operations": asked,
         "captured": standing.captured.major(), "refunded": standing.refunded.major(),
         "refunding": standing.refunding.major(), "held": standing.held.major(),
@@ -222,9 +219,10 @@ fn amount_of(request: &Request) -> Option<Amount> {
     }
 }
 
-/// A session in its current state, live or archived.
-fn session(views: &Views, id: SessionId) -> Result<Session, Refused> {
-    views.state(id)?.ok_or_else(|| Refused::not_found(format!("there is no session {id}")))
+/// The money of a session, live or archived, or of a top-up.
+fn payment_of(views: &Views, id: SessionId) -> Result<Payment, Refused> {
+    let found = views.payment(id)?.map(|(payment, _)| payment);
+    found.ok_or_else(|| Refused::not_found(format!("there is no session or top-up {id}")))
 }
 
 /// The wall clock; nothing that is ordered here depends on the other one.

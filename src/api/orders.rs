@@ -15,10 +15,12 @@ use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{
-    AccountId, Amount, Currency, Fingerprint, OpId, PartitionId, ProcessorId, SessionId, Timestamp, Typed,
+    AccountId, Amount, Currency, Fingerprint, HoldId, OpId, PartitionId, ProcessorId, SessionId, Timestamp, Typed,
 };
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -155,6 +157,9 @@ pub const BACKUP_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Longest time for a payment at a processor: a request, perhaps a repetition, and the capture.
 const PAYING: Duration = Duration::from_secs(45);
 
+/// Most processors that a refusal lists.
+const PROCESSORS_LISTED: usize = 20;
+
 /// How long an order may take until it is durable.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -207,7 +212,11 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
     let amount = wish.amount.amount(currency).map_err(Refused::usage)?;
     let source = match &wish.processor {
         None => TopUpSource::Bank,
-        Some(processor) => TopUpSource::Processor(ProcessorId::new(processor).map_err(Refused::usage)?),
+        Some(processor) => {
+            let processor = ProcessorId::new(processor).map_err(Refused::usage)?;
+            known_processor(directory, &processor, "")?;
+            TopUpSource::Processor(processor)
+        }
     };
     if amount.minor <= 0 {
         return Err(Refused::usage("the amount is not above zero"));
@@ -227,11 +236,51 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
     if wish.processor.is_some() {
         return Err(Refused::usage("name what pays, or the processor that was paid already"));
     }
-    if op.session().partition() != PartitionId::of(account.as_str(), directory.node_config().partitions) {
-        return Err(Refused::usage("the operation belongs to another account"));
+    let id = top_up_id(op, &account, directory.node_config().partitions);
+    let paying = TopUpOrder { id, account: account.clone(), amount, credential: credential(presented)? };
+    let mut document = hand_over(directory, &account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))?;
+    document["top_up"] = id.to_string().into();
+    document["hold"] = HoldId(id.operation(1)).to_string().into();
+    Ok(document)
+}
+
+/// The id of a card's top-up, which is the same for the same key and account. It lies in the account's partition: a key of
+/// the gate's own does already, of any other one the digest with the account is taken.
+fn top_up_id(key: OpId, account: &AccountId, partitions: u16) -> SessionId {
+    let home = PartitionId::of(account.as_str(), partitions);
+    let made_here = key.session().begun() > Timestamp::from_unix_ms(0) && key == key.session().operation(1);
+    if made_here && key.session().partition() == home {
+        return key.session();
     }
-    let paying = TopUpOrder { id: op.session(), account: account.clone(), amount, credential: credential(presented)? };
-    hand_over(directory, account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    context.update(&key.as_u128().to_be_bytes());
+    context.update(account.as_str().as_bytes());
+    // The part for the time stays empty: such an id is older than every one that the gate makes.
+    let mut within = [0; 12];
+    let digest = context.finish();
+    let (_, random) = within.split_at_mut(6);
+    random.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+    SessionId::in_partition(home, within)
+}
+
+/// Refuses a processor that never connected and that no setting names: money would be expected of it for ever.
+pub(super) fn known_processor(directory: &Directory, processor: &ProcessorId, mend: &str) -> Result<(), Refused> {
+    let known = known_processors(directory);
+    if known.contains(processor) {
+        return Ok(());
+    }
+    let names = known.iter().map(ProcessorId::as_str).take(PROCESSORS_LISTED).collect::<Vec<_>>().join(", ");
+    let list = if names.is_empty() { "none is known".to_owned() } else { format!("known are {names}") };
+    Err(Refused::usage(format!("processor {processor} never connected and is not configured; {list}{mend}")))
+}
+
+/// The processors that connected once, or that a setting names.
+fn known_processors(directory: &Directory) -> BTreeSet<ProcessorId> {
+    let routes = directory.node_config().routing.routes();
+    let connected = directory.processors().keys().cloned().collect::<Vec<_>>();
+    let remembered = routes.registry.processors.keys().cloned();
+    let configured = routes.registry.rules.iter().map(|rule| rule.processor.clone());
+    connected.into_iter().chain(remembered).chain(configured).collect()
 }
 
 /// Grants an account promotional money.
@@ -346,6 +395,12 @@ pub fn set_credit_limit(views: &Views, account: &AccountId, wish: &CreditLimit) 
 pub fn close_account(views: &Views, account: &AccountId, wish: &Closing) -> Result<Value, Refused> {
     let (directory, known) = (running(views)?, known(views, account)?);
     if wish.dry_run {
+        if known.row.state == "open" && known.row.owes > Decimal::ZERO {
+            let (currency, owes) = (&known.row.currency, known.row.owes);
+            return Err(Refused::conflict(format!(
+                "account {account} owes {currency} {owes}; it is closed when that is paid"
+            )));
+        }
         return Ok(json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(), "currency": known.row.currency,
             "paid_out": known.row.paid, "forfeited": known.row.promotional, "open_holds": known.row.open_holds,

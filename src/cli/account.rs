@@ -94,7 +94,7 @@ struct Topup {
     /// Only say what would happen
     #[arg(long)]
     dry_run: bool,
-    /// The idempotency key, to repeat an order
+    /// The idempotency key, to repeat an order whose answer was lost: any 32 hexadecimal digits, for a card's payment too
     #[arg(long, value_name = "ID")]
     operation: Option<String>,
 }
@@ -246,7 +246,11 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 false => {
                     let (currency, available) = (text("currency"), text("available"));
                     writeln!(out, "{id}  {currency} {} paid, {currency} {available} available", text("paid"))?;
-                    writeln!(out, "  operation  {}", text("operation"))
+                    writeln!(out, "  operation  {}", text("operation"))?;
+                    match document["hold"].as_str() {
+                        Some(hold) => writeln!(out, "  hold       {hold}"),
+                        None => Ok(()),
+                    }
                 }
             })?;
         }
@@ -342,6 +346,14 @@ fn show(out: &mut dyn Write, row: &AccountRow) -> io::Result<()> {
         ("available", money(row.available)),
     ] {
         writeln!(out, "  {name:<14}{value}")?;
+    }
+    if row.owes > Decimal::ZERO {
+        let note = match row.state.as_str() {
+            "closed" => "a top-up of this amount pays it",
+            _ if row.paid + row.credit_limit < Decimal::ZERO => "no session is admitted until it is paid",
+            _ => "within the credit limit",
+        };
+        writeln!(out, "  {:<14}{}  {note}", "owes", money(row.owes))?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::look::{List, Most, Source, Which, give, moment, table};
 use super::{CliError, Exit, Output};
 use crate::api::{HoldRow, HoldSheet, OperationRow, OperationSheet, Refunding, Releasing, SessionSheet, TimelineRow};
-use crate::units::Typed;
+use crate::units::{SessionId, Typed};
 use crate::web::segment;
 use rust_decimal::Decimal;
 use serde_json::Value;
@@ -76,7 +76,7 @@ struct Operation {
 pub struct Refund {
     #[command(flatten)]
     which: Which,
-    /// The session's id, or the beginning of it
+    /// The session's id, or the beginning of it; or the whole id of a top-up
     id: String,
     /// Give back everything that is left
     #[arg(long, conflicts_with_all = ["amount", "total"])]
@@ -144,16 +144,20 @@ pub fn operations(args: Operations, output: &Output) -> Result<Exit, CliError> {
 /// `wattstile refund`
 pub fn refund(args: Refund, output: &Output) -> Result<Exit, CliError> {
     let source = args.which.open(output)?;
-    let found = source.get(&format!("sessions/{}", segment(&args.id)), &[])?;
-    let sheet: SessionSheet = serde_json::from_value(found).map_err(CliError::failed)?;
+    let id = match (source.get(&format!("sessions/{}", segment(&args.id)), &[]), args.id.parse::<SessionId>()) {
+        (Ok(found), _) => serde_json::from_value::<SessionSheet>(found).map_err(CliError::failed)?.row.id,
+        // A top-up is no session, and its money can be given back all the same.
+        (Err(error), Ok(whole)) if error.exit == Exit::NotFound => whole.to_string(),
+        (Err(error), _) => return Err(error),
+    };
     let is_said = args.all || args.amount.is_some() || args.total.is_some() || args.dry_run;
     // By here everything is meant where no amount is named: by --all, by a dry run, or by the answer to the question.
     let all = args.amount.is_none() && args.total.is_none();
     let wish = Refunding { amount: args.amount, total: args.total, all, dry_run: args.dry_run };
-    if !is_said && !everything_is_meant(&source, &sheet.row.id, output)? {
+    if !is_said && !everything_is_meant(&source, &id, output)? {
         return Ok(Exit::Refused);
     }
-    let document = source.post(&format!("sessions/{}/refund", sheet.row.id), &wish)?;
+    let document = source.post(&format!("sessions/{id}/refund"), &wish)?;
     give(output, &document, |out| asked(out, &document))?;
     Ok(Exit::Ok)
 }

@@ -105,6 +105,8 @@ pub enum EntryKind {
     BroughtForward = 25,
     /// A hold ended because its money was taken, which another entry books.
     HoldCaptured = 26,
+    /// A top-up failed, was charged back or was refunded, and its account is debited.
+    TopUpUndone = 27,
 }
 
 stored!(enum EntryKind {
@@ -134,6 +136,7 @@ stored!(enum EntryKind {
     24: CaptureFailed,
     25: BroughtForward,
     26: HoldCaptured,
+    27: TopUpUndone,
 });
 
 /// A short text without a comma, used by exports.
@@ -147,6 +150,7 @@ impl fmt::Display for EntryKind {
             EntryKind::Sale => "sale",
             EntryKind::PrepaidCapture => "prepaid capture",
             EntryKind::TopUp => "top-up",
+            EntryKind::TopUpUndone => "top-up undone",
             EntryKind::PromotionGranted => "promotion granted",
             EntryKind::PromotionExpired => "promotion expired",
             EntryKind::Settlement => "settlement",

@@ -301,6 +301,65 @@ impl Entry {
         Entry::new(id, at, EntryKind::TopUp, transfer(from, Name::Prepaid(account.clone()), amount))
     }
 
+    /// Money of a top-up's payment left its account again: the account bears what its payment has lost. `lost` by a
+    /// dispute, or else by a capture that failed or by a refund.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
+    pub fn top_up_undone(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        amount: Amount,
+        lost: bool,
+    ) -> Result<Entry, EntryError> {
+        let from = if lost { Name::Chargeback } else { owed_by(account) };
+        Entry::new(id, at, EntryKind::TopUpUndone, transfer(Name::Prepaid(account.clone()), from, amount))
+    }
+
+    /// A refund of a top-up failed: its account has the money again.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
+    pub fn top_up_returned(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        Entry::new(id, at, EntryKind::TopUp, transfer(owed_by(account), Name::Prepaid(account.clone()), amount))
+    }
+
+    /// A processor captured a top-up that its account does not take: it is on its way back.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
+    pub fn top_up_not_taken(
+        id: EntryId,
+        at: Timestamp,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let (receivable, back) =
+            (Name::ProcessorReceivable(processor.clone()), Name::RefundInFlight(processor.clone()));
+        Entry::new(id, at, EntryKind::TopUp, transfer(receivable, back, amount))
+    }
+
+    /// A refund of a top-up was accepted.
+    ///
+    /// # Errors
+    /// [`EntryError::Empty`] for an amount of zero.
+    pub fn top_up_refunded(
+        id: EntryId,
+        at: Timestamp,
+        account: &AccountId,
+        processor: &ProcessorId,
+        amount: Amount,
+    ) -> Result<Entry, EntryError> {
+        let legs = transfer(owed_by(account), Name::RefundInFlight(processor.clone()), amount);
+        Entry::new(id, at, EntryKind::RefundAccepted, legs)
+    }
+
     /// An account's paid money was paid out; what is promotional is forfeited.
     ///
     /// # Errors
@@ -535,6 +594,11 @@ fn leg(account: Name, side: Side, amount: Amount) -> Option<Leg> {
             Some(Leg { account, side: side.opposite(), amount: Amount::new(minor, amount.currency) })
         }
     }
+}
+
+/// What a top-up's payment and its account owe each other.
+fn owed_by(account: &AccountId) -> Name {
+    Name::Shortfall(Debtor::Account(account.clone()))
 }
 
 fn transfer(debit: Name, credit: Name, amount: Amount) -> Vec<Leg> {

@@ -39,7 +39,7 @@ pub fn of_session(rejection: session::Rejection) -> Code {
 pub fn of_refused_start(reason: StopReason) -> Code {
     match reason {
         StopReason::Declined => Code::CredentialDeclined,
-        StopReason::TooLittle | StopReason::FundsExhausted => Code::FundsInsufficient,
+        StopReason::TooLittle | StopReason::NoFunds | StopReason::FundsExhausted => Code::FundsInsufficient,
         StopReason::NoDecision => Code::OutcomeUnknown,
         StopReason::NoProcessor => Code::NoProcessor,
         StopReason::OtherCurrency => Code::OtherCurrency,
@@ -78,6 +78,7 @@ pub fn order(reason: StopReason) -> StopOrder {
         | StopReason::Omitted
         | StopReason::Declined
         | StopReason::TooLittle
+        | StopReason::NoFunds
         | StopReason::NoDecision
         | StopReason::NoProcessor
         | StopReason::OtherCurrency => StopOrder::AuthorizationLost,

@@ -73,6 +73,7 @@ impl CredentialLinks for LocalCredentialLinks {
             | Event::Reversed { .. }
             | Event::Refunded { .. }
             | Event::ToppedUp { .. }
+            | Event::Debited { .. }
             | Event::PromotionGranted { .. }
             | Event::PromotionExpired { .. }
             | Event::CreditLimitSet { .. } => {}

@@ -439,6 +439,12 @@ impl Delivery<'_> {
 
     /// An operator's order.
     fn order(&mut self, partition: &mut Partition, id: &AccountId, command: account::Command, reply: ReplyTo) {
+        let cell = partition.find_account(id).and_then(|cell| partition.accounts.get(cell));
+        let open = cell.is_some_and(|hosted| matches!(hosted.state(), account::Account::Open(_)));
+        // What is paid out cannot be debited any more: first it is known whether the cards' money stays.
+        if matches!(command, account::Command::Close { .. }) && open && partition.top_ups.contests(id) {
+            return self.reply(Some(reply), Ordered::Refused(account::Rejection::TopUpOpen));
+        }
         self.account(partition, id, command, Some(reply));
     }
 

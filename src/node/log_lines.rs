@@ -3,11 +3,13 @@
 //!
 //! The log itself bounds the number of lines that peers cause.
 
+use crate::account::DebitCause;
+use crate::accounting::archive_record::in_words;
 use crate::message::Code;
 use crate::metrics::SESSIONS_DOUBTFUL;
 use crate::payment::{Alarm, Payment};
 use crate::session::{Event, Opening, Session};
-use crate::units::{ChargerId, OpId, SessionKey};
+use crate::units::{AccountId, Amount, ChargerId, OpId, SessionKey};
 
 /// A session was opened.
 pub(super) fn begun(opening: &Opening, tariff: &str) {
@@ -27,7 +29,8 @@ pub(super) fn session(event: &Event, session: &Session) {
         }
         Event::Ended(ended) => {
             doubted(session);
-            tracing::info!(session = %id, %charger, reason = ?ended.reason, "a session is refused");
+            let why = in_words(ended.reason);
+            tracing::info!(session = %id, %charger, reason = ?ended.reason, why, "a session is refused");
         }
         Event::Closed { .. } => {
             let captured = session.payment.captured();
@@ -66,15 +69,35 @@ pub(super) fn start_refused(charger: &ChargerId, key: SessionKey, code: Code, re
 
 /// The money of a session, or of a top-up, needs people: `charger` is `None` for a top-up.
 pub(super) fn alarm(payment: &Payment, charger: Option<&ChargerId>, operation: OpId, alarm: Alarm) {
-    let session = operation.session();
+    let owner = operation.session();
+    let (session, top_up) = match charger {
+        Some(_) => (Some(owner.to_string()), None),
+        None => (None, Some(owner.to_string())),
+    };
     let found = payment.find_operation(operation);
     let processor = found.map(|found| found.hold.processor().to_string());
     let kind = found.map(|found| format!("{:?}", found.kind));
-    let amount_minor = found.map(|found| found.amount_minor);
+    let amount_minor = alarm.amount().map(|amount| amount.minor).or(found.map(|found| found.amount_minor));
     let (charger, currency) = (charger.map(ToString::to_string), payment.currency().code());
     let held_minor = payment.authorized().minor;
+    if let Alarm::DisputeWon(_) = alarm {
+        tracing::info!(session, top_up, charger, processor, %operation, kind, amount_minor, currency, "{alarm}");
+        return;
+    }
+    let of = if charger.is_some() { "session" } else { "top-up" };
     tracing::warn!(
-        %session, charger, processor, %operation, kind, amount_minor, currency, held_minor,
-        "the money of a session needs a look: {alarm}"
+        session, top_up, charger, processor, %operation, kind, amount_minor, currency, held_minor,
+        "the money of a {of} needs a look: {alarm}"
+    );
+}
+
+/// An account was debited for what a top-up has lost after it was credited; `paid_minor` is left, below zero when the
+/// account owes it.
+pub(super) fn debited(account: &AccountId, (operation, amount): (OpId, Amount), cause: DebitCause, paid_minor: i64) {
+    let (top_up, amount_minor, currency) = (operation.session(), amount.minor, amount.currency.code());
+    let owes_minor = paid_minor.min(0).saturating_neg();
+    tracing::warn!(
+        %account, %top_up, %operation, amount_minor, currency, paid_minor, owes_minor, cause = cause.as_str(),
+        "an account is debited: money that a card paid onto it is lost"
     );
 }

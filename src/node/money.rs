@@ -87,6 +87,9 @@ impl Delivery<'_> {
 
     /// An operator's order about a session's money. One that was archived is fetched for it.
     pub(super) fn order_money(&mut self, partition: &mut Partition, id: SessionId, order: MoneyOrder, reply: ReplyTo) {
+        if partition.top_ups.known.contains_key(&id) {
+            return self.order_top_up_money(partition, id, order, reply);
+        }
         let cell = partition.find_session(id);
         let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
             return self.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));

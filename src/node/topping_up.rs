@@ -2,17 +2,23 @@
 
 use super::delivery::Delivery;
 use super::fact;
+use super::input::MoneyOrder;
+use super::log_lines;
 use super::partition::Partition;
-use super::reply::{Ordered, ReplyTo};
+use super::reply::{MoneyStanding, Ordered, ReplyTo};
 use crate::account::account_of;
-use crate::account::{self, Step, TopUp, TopUpSource};
+use crate::account::{self, Due, Step, TopUp, TopUpEvent, TopUpSource};
 use crate::accounting::posting;
 use crate::journal::RecordKind;
+use crate::ledger::Entry;
 use crate::limits;
 use crate::payment::{self, Credential};
 use crate::session::Router;
-use crate::units::{AccountId, Amount, ChargerId, Mono, SessionId};
+use crate::units::{AccountId, Amount, ChargerId, Mono, OpId, SessionId};
 use std::collections::BTreeMap;
+
+/// Most changes that an account makes up in one step: one, but for the first step after a log of an older version.
+const CHANGES_PER_STEP: usize = 8;
 
 /// An order of a top-up.
 #[derive(Debug)]
@@ -50,7 +56,7 @@ impl TopUps {
     }
 
     /// Applies a fact, live and in replay.
-    pub fn fold(&mut self, id: SessionId, event: &account::TopUpEvent) {
+    pub fn fold(&mut self, id: SessionId, event: &TopUpEvent) {
         match TopUp::opened(id, event) {
             Some(opened) => {
                 self.known.insert(id, opened);
@@ -66,13 +72,21 @@ impl TopUps {
 
     /// Whether there is no room for one more, because too many are in progress.
     fn is_full(&self) -> bool {
-        self.known.len() >= limits::TOP_UPS_KEPT && !self.known.values().any(TopUp::is_over)
+        self.known.len() >= limits::TOP_UPS_KEPT && self.known.values().all(TopUp::is_contested)
     }
 
-    /// The oldest that are over go when there are too many.
+    /// Whether an account may still lose money by one of its top-ups.
+    pub(super) fn contests(&self, account: &AccountId) -> bool {
+        self.known.values().any(|known| known.account == *account && known.is_contested())
+    }
+
+    /// The oldest that are over go when there are too many; the ids that callers choose have no order in time.
     fn forget(&mut self) {
         while self.known.len() > limits::TOP_UPS_KEPT {
-            let Some(oldest) = self.known.iter().find(|(_, known)| known.is_over()).map(|(id, _)| *id) else { return };
+            let over = self.known.iter().filter(|(_, known)| !known.is_contested());
+            let Some(oldest) = over.min_by_key(|(id, known)| (known.opened_at, **id)).map(|(id, _)| *id) else {
+                return;
+            };
             self.known.remove(&oldest);
             self.due.remove(&oldest);
         }
@@ -80,11 +94,19 @@ impl TopUps {
 }
 
 impl Partition {
-    /// Applies a fact of a top-up, live and in replay: its hold is posted in the books.
-    pub(super) fn topped_up(&mut self, id: SessionId, event: &account::TopUpEvent) {
-        if let (account::TopUpEvent::Payment(fact), Some(known)) = (event, self.top_ups.known.get(&id)) {
+    /// Applies a fact of a top-up, live and in replay, and posts it in the books.
+    pub(super) fn topped_up(&mut self, id: SessionId, event: &TopUpEvent) {
+        if let Some(known) = self.top_ups.known.get(&id) {
             let books = &mut self.books;
-            posting::of_top_up(&known.payment, fact, &mut |entry| books.post(&entry));
+            let post = &mut |entry: Entry| books.post(&entry);
+            match event {
+                TopUpEvent::Payment(fact) => posting::of_top_up(known, fact, post),
+                TopUpEvent::NotTaken { op, amount, at } => posting::of_not_taken(known, *op, *amount, *at, post),
+                TopUpEvent::Opened { .. }
+                | TopUpEvent::Credited { .. }
+                | TopUpEvent::Debited { .. }
+                | TopUpEvent::Returned { .. } => {}
+            }
         }
         self.top_ups.fold(id, event);
     }
@@ -106,6 +128,16 @@ impl Delivery<'_> {
             return self.reply(Some(reply), Ordered::Refused(rejection));
         }
         if let Some(known) = partition.top_ups.known.get(&id) {
+            let fingerprint = self.node_config.fingerprint(&credential);
+            let differs = match (known.account == account, known.amount == amount, known.fingerprint == fingerprint) {
+                (true, true, true) => None,
+                (false, _, _) => Some(account::Rejection::ExistsWithDifferentTerms),
+                (_, false, _) => Some(account::Rejection::ExistsWithDifferentAmount),
+                (_, _, false) => Some(account::Rejection::ExistsWithDifferentCredential),
+            };
+            if let Some(rejection) = differs {
+                return self.reply(Some(reply), Ordered::Refused(rejection));
+            }
             // The same order again: it waits for the same end, or gets its result.
             let over = known.is_over();
             partition.top_ups.waiting.insert(id, reply);
@@ -128,7 +160,7 @@ impl Delivery<'_> {
             Ok(_) => return self.reply(Some(reply), Ordered::Declined("no processor takes this now".into())),
             Err(reason) => return self.reply(Some(reply), Ordered::Declined(reason.to_string().into())),
         };
-        let opened = account::TopUpEvent::Opened { account, amount, fingerprint, at: self.now.wall };
+        let opened = TopUpEvent::Opened { account, amount, fingerprint, at: self.now.wall };
         self.top_up_fact(partition, id, &opened);
         partition.top_ups.waiting.insert(id, reply);
         let sealed = self.node_config.seal(id, credential);
@@ -152,6 +184,42 @@ impl Delivery<'_> {
         true
     }
 
+    /// An operator's order about the money of a top-up. What is refunded leaves its account.
+    pub(super) fn order_top_up_money(
+        &mut self,
+        partition: &mut Partition,
+        id: SessionId,
+        order: MoneyOrder,
+        reply: ReplyTo,
+    ) {
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let cell = partition.find_account(&known.account);
+        let open = cell.and_then(|cell| partition.accounts.get(cell)).and_then(|hosted| hosted.state().opened());
+        let free = open.map_or(0, |open| open.paid.saturating_sub(open.held.paid));
+        let command = order.command(&known.payment);
+        if let Some(payment::Command::Refund(amount)) = &command
+            && amount.minor > free
+        {
+            let text = format!("account {} has less than that; a refund takes it from there", known.account);
+            return self.reply(Some(reply), Ordered::Declined(text.into()));
+        }
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
+        let step = command.map(|command| known.step(command, self.now, &policy.payment)).unwrap_or_default();
+        let refused = step.effects.iter().find_map(|effect| match effect {
+            payment::Effect::Refuse(rejection) => Some(rejection.clone()),
+            _ => None,
+        });
+        if let Some(rejection) = refused {
+            return self.reply(Some(reply), Ordered::MoneyRefused(rejection));
+        }
+        self.top_up_step(partition, id, step);
+        let ordered = match partition.top_ups.known.get(&id) {
+            Some(known) => Ordered::Asked(MoneyStanding::of(&known.payment)),
+            None => Ordered::NoSession,
+        };
+        self.reply(Some(reply), ordered);
+    }
+
     /// After a replay, repeats the requests of a top-up.
     pub fn resume_top_up(&mut self, partition: &mut Partition, id: SessionId) {
         let Some(known) = partition.top_ups.known.get(&id) else { return };
@@ -161,13 +229,8 @@ impl Delivery<'_> {
     }
 
     fn top_up_step(&mut self, partition: &mut Partition, id: SessionId, step: Step) {
-        for event in step.events {
-            self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
-        }
-        for effect in step.effects {
-            self.payment_effect(effect, partition.top_ups.known.get(&id).map(|known| (&known.payment, None)));
-        }
-        self.credit(partition, id);
+        self.top_up_facts(partition, id, step);
+        self.make_up(partition, id);
         let now = self.now;
         let Some(known) = partition.top_ups.known.get_mut(&id) else { return };
         let policy = self.node_config.policy.of_currency(known.payment.currency());
@@ -180,30 +243,63 @@ impl Delivery<'_> {
         }
     }
 
-    /// Credits what was captured; what the account does not take is given back.
-    fn credit(&mut self, partition: &mut Partition, id: SessionId) {
-        let Some(known) = partition.top_ups.known.get(&id) else { return };
-        let (Some((op, amount)), Some(processor)) = (known.due(), known.processor().cloned()) else { return };
-        let account = known.account.clone();
-        let command = account::Command::TopUp { op, amount, source: TopUpSource::Processor(processor) };
-        let before = self.posted(partition, &account);
-        self.account(partition, &account, command, None);
-        match self.posted(partition, &account) != before {
-            true => self.top_up_fact(partition, id, &account::TopUpEvent::Credited { op, amount }),
-            false => {
-                let (amount_minor, currency) = (amount.minor, amount.currency.code());
-                tracing::error!(top_up = %id, %account, amount_minor, currency, "an account does not take what was paid for it; it is given back");
-                let Some(known) = partition.top_ups.known.get(&id) else { return };
-                let policy = self.node_config.policy.of_currency(known.payment.currency());
-                let step = known.step(payment::Command::Refund(amount), self.now, &policy.payment);
-                for event in step.events {
-                    self.top_up_fact(partition, id, &account::TopUpEvent::Payment(event));
+    /// Has the account make up what the payment says: it is credited with what was captured, and debited with what
+    /// failed or was lost later. What it does not take is refunded.
+    fn make_up(&mut self, partition: &mut Partition, id: SessionId) {
+        for _ in 0..CHANGES_PER_STEP {
+            let Some(known) = partition.top_ups.known.get(&id) else { return };
+            let (Some(due), account) = (known.due(), known.account.clone()) else { return };
+            let before = self.posted(partition, &account);
+            let command = match due.clone() {
+                Due::Credit { op, amount, source } => account::Command::Credit { op, amount, source },
+                Due::Debit { op, amount, cause } => account::Command::Debit { op, amount, cause },
+            };
+            self.account(partition, &account, command, None);
+            let after = self.posted(partition, &account);
+            let done = after != before;
+            match due {
+                Due::Credit { op, amount, source: TopUpSource::RefundFailed(_) } if done => {
+                    self.top_up_fact(partition, id, &TopUpEvent::Returned { op, amount });
                 }
-                for effect in step.effects {
-                    let of = partition.top_ups.known.get(&id).map(|known| (&known.payment, None));
-                    self.payment_effect(effect, of);
+                Due::Credit { op, amount, .. } if done => {
+                    self.top_up_fact(partition, id, &TopUpEvent::Credited { op, amount });
+                }
+                Due::Debit { op, amount, cause } if done => {
+                    let paid = after.map_or(0, |parts| parts.paid);
+                    log_lines::debited(&account, (op, amount), cause, paid);
+                    self.top_up_fact(partition, id, &TopUpEvent::Debited { op, amount, cause });
+                }
+                Due::Credit { op, amount, source: TopUpSource::Processor(_) | TopUpSource::Bank } => {
+                    return self.give_back(partition, id, op, amount);
+                }
+                Due::Credit { op, amount, source: TopUpSource::RefundFailed(_) } | Due::Debit { op, amount, .. } => {
+                    let (amount_minor, currency) = (amount.minor, amount.currency.code());
+                    tracing::error!(top_up = %id, %account, operation = %op, amount_minor, currency, "an account does not take a change of what was paid onto it: its balance is wrong by that");
+                    return;
                 }
             }
+        }
+    }
+
+    /// Refunds what the account does not take.
+    fn give_back(&mut self, partition: &mut Partition, id: SessionId, op: OpId, amount: Amount) {
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let (account, amount_minor, currency) = (&known.account, amount.minor, amount.currency.code());
+        tracing::error!(top_up = %id, %account, operation = %op, amount_minor, currency, "an account does not take what was paid for it; it is given back");
+        self.top_up_fact(partition, id, &TopUpEvent::NotTaken { op, amount, at: self.now.wall });
+        let Some(known) = partition.top_ups.known.get(&id) else { return };
+        let policy = self.node_config.policy.of_currency(known.payment.currency());
+        let step = known.step(payment::Command::Refund(amount), self.now, &policy.payment);
+        self.top_up_facts(partition, id, step);
+    }
+
+    /// Records the facts of a step and queues its effects.
+    fn top_up_facts(&mut self, partition: &mut Partition, id: SessionId, step: Step) {
+        for event in step.events {
+            self.top_up_fact(partition, id, &TopUpEvent::Payment(event));
+        }
+        for effect in step.effects {
+            self.payment_effect(effect, partition.top_ups.known.get(&id).map(|known| (&known.payment, None)));
         }
     }
 
@@ -212,7 +308,7 @@ impl Delivery<'_> {
         Some(hosted.state().opened()?.balance().posted)
     }
 
-    fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &account::TopUpEvent) {
+    fn top_up_fact(&mut self, partition: &mut Partition, id: SessionId, event: &TopUpEvent) {
         self.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| fact::write(&id, event, bytes));
         partition.topped_up(id, event);
         self.archive_pages(partition);

@@ -383,10 +383,22 @@ impl Draft<'_> {
                 false => return self.misfit(&hold, Discrepancy::DifferentState),
             },
         };
-        let lost = matches!(event, Event::CaptureReversed { .. });
+        let (kind, alarm) = match &event {
+            Event::CaptureReversed { amount, .. } => (OperationKind::Capture, Some(Alarm::CaptureReversed(*amount))),
+            Event::RefundReversed { amount, .. } => (OperationKind::Refund, Some(Alarm::RefundReversed(*amount))),
+            Event::DisputeOpened { amount, .. } => (OperationKind::Capture, Some(Alarm::DisputeOpened(*amount))),
+            Event::DisputeClosed { amount, won: true, .. } => {
+                (OperationKind::Capture, Some(Alarm::DisputeWon(*amount)))
+            }
+            Event::DisputeClosed { amount, won: false, .. } => {
+                (OperationKind::Capture, Some(Alarm::DisputeLost(*amount)))
+            }
+            _ => (OperationKind::Authorize, None),
+        };
+        let subject = self.subject(number, kind, amount.minor);
         self.fact(event);
-        if lost {
-            self.alarm(number, Alarm::CaptureFailed);
+        if let Some(alarm) = alarm {
+            self.alarm(subject, alarm);
         }
         self.advance();
         AcknowledgeCode::Ok
@@ -432,6 +444,14 @@ impl Draft<'_> {
             }
         };
         expected && minor > 0 && self.now.wall.since(report.occurred_at) < EARLY_FOR
+    }
+
+    /// The operation that a report is about: it names only the hold. The one of its amount, or else the last one.
+    fn subject(&self, hold: Ordinal, kind: OperationKind, minor: i64) -> Ordinal {
+        let done = |past: &&PastOperation| past.hold == hold && past.kind == kind && past.result == Final::Approved;
+        let past = self.state().past_operations();
+        let same = past.iter().filter(done).find(|past| past.amount_minor == minor);
+        same.or_else(|| past.iter().rev().find(done)).map_or(hold, |past| past.number)
     }
 
     fn has_done(&self, hold: Ordinal, kind: OperationKind, amount: Amount) -> bool {

@@ -217,6 +217,41 @@ pub enum Alarm {
     /// Nine tenths of the time in which a capture that is still open can succeed have passed.
     #[error("nine tenths of the time in which the capture can succeed have passed")]
     CaptureWindowClosing,
+    /// A capture failed after it had been approved; its amount is owed again.
+    #[error("the capture failed after all, though it had been approved: the driver owes the money")]
+    CaptureReversed(Amount),
+    /// A refund failed after it had been approved; its amount did not reach the driver.
+    #[error("the refund failed after all, though it had been approved: the driver does not have the money")]
+    RefundReversed(Amount),
+    /// The issuer disputes a capture and took its amount back.
+    #[error("a dispute is opened: the processor took the money back")]
+    DisputeOpened(Amount),
+    /// A dispute ended, and the money stays with the issuer.
+    #[error("a dispute is lost")]
+    DisputeLost(Amount),
+    /// A dispute ended, and the money was returned.
+    #[error("a dispute is won: the processor returned the money")]
+    DisputeWon(Amount),
+}
+
+impl Alarm {
+    /// The amount in question, where it is not that of its operation.
+    pub const fn amount(self) -> Option<Amount> {
+        match self {
+            Alarm::CaptureReversed(amount)
+            | Alarm::RefundReversed(amount)
+            | Alarm::DisputeOpened(amount)
+            | Alarm::DisputeLost(amount)
+            | Alarm::DisputeWon(amount) => Some(amount),
+            Alarm::Discrepancy(_)
+            | Alarm::Unresolved
+            | Alarm::VoidRefused
+            | Alarm::LateApproval
+            | Alarm::CaptureFailed
+            | Alarm::CaptureWindowHalf
+            | Alarm::CaptureWindowClosing => None,
+        }
+    }
 }
 
 /// A decision of a payment.

@@ -206,6 +206,8 @@ pub enum StopReason {
     OtherCurrency = 34,
     /// The charger connected and no longer knew the session: it was replaced or reset; ended on the last known total.
     Omitted = 25,
+    /// The account or card has not enough money.
+    NoFunds = 35,
 }
 
 stored!(enum StopReason {
@@ -229,6 +231,7 @@ stored!(enum StopReason {
     33: NoProcessor,
     34: OtherCurrency,
     25: Omitted,
+    35: NoFunds,
 });
 
 impl StopReason {

@@ -12,6 +12,9 @@ use smallvec::SmallVec;
 /// The code of a decline by an account in another currency.
 const OTHER_CURRENCY: &str = "currency_differs";
 
+/// The code with which an account refuses what it has no money for.
+const NO_FUNDS: &str = "no_funds";
+
 /// Requests the first hold. A stand-in whose floor would not even pay for stopping again is not begun.
 pub(super) fn authorize(session: &Session, credential: Credential, route: Route, ctx: &Context<'_>) -> Decision {
     let floor = floor(ctx);
@@ -206,10 +209,11 @@ fn conclude_authorization(
             }
             payment::Event::Declined { operation, decline, .. } => {
                 let soft = matches!(decline.class, DeclineClass::Soft | DeclineClass::Technical);
-                // The credential is good: only the money is another.
-                let reason = match *decline.code == *OTHER_CURRENCY {
-                    true => StopReason::OtherCurrency,
-                    false => StopReason::Declined,
+                // The credential is good: only the money is another, or there is too little of it.
+                let reason = match &*decline.code {
+                    OTHER_CURRENCY => StopReason::OtherCurrency,
+                    NO_FUNDS => StopReason::NoFunds,
+                    _ => StopReason::Declined,
                 };
                 (reason, soft.then_some(*operation))
             }

@@ -15,7 +15,7 @@ use wattstile::sim::pace::Pace;
 use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{
-    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionKey, TimeSpan,
+    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionId, SessionKey, TimeSpan,
 };
 use wattstile::wire::*;
 
@@ -181,6 +181,83 @@ fn hledger_balances(journal: &str) -> Option<String> {
     std::io::Read::read_to_string(child.stdout.as_mut().unwrap(), &mut out).unwrap();
     assert!(child.wait().unwrap().success(), "hledger finds fault with it:\n{journal}");
     Some(out)
+}
+
+/// A card's payment that fails or is charged back leaves the account again, in the books and at the processor.
+#[test]
+fn a_top_up_that_fails_or_is_charged_back_leaves_the_account() {
+    let mut gate = Served::start(&["log.level=info", "log.format=json"]);
+    let id = ProcessorId::new("acme-cards").unwrap();
+    let lines = Lines { dialler: gate.dialler(&Subject::Processor(id.clone())), connections: 1, mac: None };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut bench = Bench { gate, runtime };
+    let service = {
+        let _in_runtime = bench.runtime.enter();
+        Service::start(Settings::new(id, 1), &lines, &Pace::new(1))
+    };
+    bench.until("the processor dials in", || service.report(false).connections_open == 1);
+    bench.json(&["account", "open", "driver-1"]);
+    let top_up = |amount: &str, token: &str, more: &[&str]| {
+        bench.json(&[&["account", "top-up", "driver-1", amount, "--card", token], more].concat())
+    };
+    // A key of the caller's own: the same order again is the same payment, and another amount is refused.
+    let key = ["--operation", "000000000000000000000000000000aa"];
+    let first = top_up("7", "tok_dispute_lost", &key);
+    let again = top_up("7", "tok_dispute_lost", &key);
+    assert_eq!((&first["paid"], &first["top_up"]), (&"7.00".into(), &again["top_up"]), "{first} {again}");
+    let other = ["account", "top-up", "driver-1", "8", "--card", "tok_dispute_lost"];
+    let (code, _, error) = bench.verb(&[&other[..], &key].concat());
+    assert!(code == 4 && error.contains("different amount"), "{code}: {error}");
+    top_up("10", "tok_capture_fails_later", &[]);
+    let sheet = || bench.json(&["account", "show", "driver-1"]);
+    bench.until("both payments are lost", || sheet()["paid"] == "0.00");
+    let rows = bench.json(&["account", "statement", "driver-1"])["movements"].as_array().unwrap().clone();
+    let mut kinds: Vec<&str> = rows.iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["top-up", "top-up", "top-up charged back", "top-up failed"]);
+
+    // The capture and its chargeback are settled: the processor owes nothing, and nobody bears a loss.
+    let moved = |name: &str, text: &str| {
+        let path = bench.gate.data_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let map = "operation = \"op\"\nreference = \"ref\"\nkind = \"kind\"\ngross = \"gross\"\nfee = \"fee\"\n\
+        kinds = { capture = \"capture\", chargeback = \"chargeback\" }\n";
+    let map = moved("lost.toml", map);
+    let capture = first["top_up"].as_str().unwrap().parse::<SessionId>().unwrap().operation(2);
+    let (code, held, _) = bench.verb(&["hold", "show", first["hold"].as_str().unwrap()]);
+    assert!(code == 0 && held.contains("the dispute over 7.00 is lost"), "{held}");
+    let list = format!("op,ref,kind,gross,fee\n{capture},,capture,7.00,0\n{capture},,chargeback,-7.00,0\n");
+    let list = moved("lost.csv", &list);
+    let import = |processor: &str, at: &str, more: &[&str]| {
+        let fixed = ["recon", "import", &list, "--map", &map, "--processor", processor, "--at", at, "--json"];
+        bench.verb(&[&fixed[..], more].concat())
+    };
+    let (code, _, error) = import("acme-cadrs", "2026-11-21T23:00:00Z", &["--dry-run"]);
+    assert!(code == 2 && error.contains("never connected") && error.contains("acme-cards"), "{code}: {error}");
+    let (code, _, error) = import("acme-cards", "2999-11-21T23:00:00Z", &["--dry-run"]);
+    assert!(code == 2 && error.contains("in the future"), "{code}: {error}");
+    let (code, out, error) = import("acme-cards", "2026-11-21T23:00:00Z", &[]);
+    assert!(code == 0 && out.contains("\"matched\": 2"), "{code}: {out}{error}");
+    let trial = bench.json(&["ledger", "trial-balance"]);
+    assert_eq!(trial["imbalance_minor"], 0);
+    for row in trial["rows"].as_array().unwrap() {
+        let (account, balance) = (row["account"].as_str().unwrap(), row["balance"].as_str().unwrap());
+        assert_eq!(balance.trim_start_matches('-'), "0.00", "{account}: {trial}");
+    }
+    let (code, _, error) = bench.verb(&["account", "top-up", "driver-1", "3", "--processor", "nobody"]);
+    assert!(code == 2 && error.contains("never connected") && error.contains("acme-cards"), "{code}: {error}");
+
+    assert_eq!(bench.json(&["account", "close", "driver-1", "--dry-run"])["paid_out"], "0.00");
+    let log = bench.gate.log();
+    for text in ["a dispute is opened", "a dispute is lost", "the capture failed after all", "an account is debited"] {
+        let line = log.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("no line: {text}"));
+        let line: Value = serde_json::from_str(line).unwrap();
+        assert!(line.to_string().contains("amount_minor") && line.to_string().contains("top_up"), "{line}");
+    }
+    assert_eq!(bench.gate.terminate(), Some(0));
+    drop(service);
 }
 
 #[test]

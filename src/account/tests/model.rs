@@ -168,6 +168,7 @@ impl Pencil {
                 *self.refunded.entry(*hold).or_default() += returned.total();
             }
             Event::ToppedUp { amount, .. } => self.paid += amount.minor,
+            Event::Debited { amount, .. } => self.paid -= amount.minor,
             Event::PromotionGranted { amount, .. } => self.promotional += amount.minor,
             Event::PromotionExpired { amount, .. } => self.promotional -= amount.minor,
             Event::CreditLimitSet { limit, .. } => self.limit = limit.minor,
@@ -281,6 +282,8 @@ fn key(command: &Command) -> Option<OpId> {
         Command::Open { .. }
         | Command::Inquire { .. }
         | Command::TopUp { .. }
+        | Command::Credit { .. }
+        | Command::Debit { .. }
         | Command::GrantPromotion { .. }
         | Command::ExpirePromotions
         | Command::SetCreditLimit { .. }

@@ -37,6 +37,9 @@ pub(super) struct Import {
     /// Go on without the rows that cannot be read: they are counted, and the verb ends with 1
     #[arg(long)]
     skip_invalid: bool,
+    /// Take it although the processor never connected and is not configured
+    #[arg(long)]
+    new_processor: bool,
     /// Only say what would be booked
     #[arg(long)]
     dry_run: bool,
@@ -91,6 +94,7 @@ impl Import {
                 at: self.at.to_rfc3339(),
                 currency: self.currency.code().to_owned(),
                 lines: lines.iter().map(|found| line(found, self.currency)).collect(),
+                new_processor: self.new_processor,
             })
         };
         let (view, already) = if self.dry_run {

@@ -137,7 +137,7 @@ fn moved(partitions: &[Partition], page: &Page<SessionId>) -> Vec<(SessionId, Mo
         for top_up in partition.top_ups.known.values() {
             let operations = settlement::moved(&top_up.payment, top_up.opened_at);
             if !operations.is_empty() {
-                let (payable_minor, net_minor) = (top_up.credited_minor, settlement::kept(&top_up.payment));
+                let (payable_minor, net_minor) = (top_up.payable_minor(), settlement::kept(&top_up.payment));
                 // What is given back of a top-up is not credited.
                 first.offer(top_up.id, Moved { payable_minor, net_minor, refunded_minor: 0, operations });
             }

@@ -212,7 +212,7 @@ fn credentials_that_share_an_account_share_its_limit() {
         match scene.heard().as_slice() {
             [ToCharger::StartAccepted { limit, .. }] => held += limit.cost.unwrap().minor,
             [ToCharger::StartRejected { code, .. }] => {
-                assert_eq!((*code, charger), (Code::CredentialDeclined, "AMS-0009"));
+                assert_eq!((*code, charger), (Code::FundsInsufficient, "AMS-0009"));
             }
             other => panic!("{other:?}"),
         }

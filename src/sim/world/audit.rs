@@ -3,11 +3,11 @@
 
 use super::process::Process;
 use super::world::{World, live_sessions};
-use crate::account::{Account, HoldState};
+use crate::account::{Account, HoldState, TopUp};
 use crate::accounting::archive_record::ArchiveRecord;
 use crate::accounting::pages::Page;
 use crate::accounting::posting::PartitionBooks;
-use crate::ledger::{Books, Name};
+use crate::ledger::{Books, Debtor, Name};
 use crate::node::partition::Partition;
 use crate::node::shard::Shard;
 use crate::payment::{Ending, Stage as HoldStage};
@@ -63,6 +63,7 @@ pub(super) fn is_at_rest(world: &World) -> bool {
         && world.fleet.iter().flat_map(|one| &one.chargers).all(|charger| charger.open_sessions() == 0)
         && world.processors.iter().all(|processor| processor.is_idle() && open_holds(processor) == 0)
         && live_sessions(process).next().is_none()
+        && process.top_ups().all(TopUp::is_over)
 }
 
 fn open_holds(processor: &super::simulated_processor::SimulatedProcessor) -> u64 {
@@ -190,7 +191,33 @@ fn balance(world: &mut World, process: &Process) -> u128 {
             }
         }
     }
+    compare_accounts(world, process, &books);
     imbalance.unsigned_abs()
+}
+
+/// Accounts against the books, and against the payments that were made onto them: what failed or was lost is taken back.
+fn compare_accounts(world: &mut World, process: &Process, books: &Books) {
+    let mut wrong = Vec::new();
+    for partition in process.shards().flat_map(Shard::partitions) {
+        for open in partition.accounts.iter().filter_map(|(_, account)| account.state().opened()) {
+            let booked = books.natural(&Name::Prepaid(open.id.clone()), open.currency);
+            if booked != i128::from(open.paid) {
+                wrong.push(format!("L9: account {} has {}, the books have {booked}", open.id, open.paid));
+            }
+        }
+    }
+    for top_up in process.top_ups() {
+        if let Some(due) = top_up.due() {
+            wrong.push(format!("L9: top-up {} of account {}: not made up: {due:?}", top_up.id, top_up.account));
+        }
+        let owed = books.natural(&Name::Shortfall(Debtor::Account(top_up.account.clone())), Currency::EUR);
+        if owed < 0 {
+            wrong.push(format!("L9: account {} was debited without its payment: {owed}", top_up.account));
+        }
+    }
+    for what in wrong {
+        world.checker.violated(|| what);
+    }
 }
 
 /// The entries of the books themselves: each is on one page, in the archive or on its way there, and together they are the
@@ -233,9 +260,9 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
             let session = id.0.session();
             let archived = archived(world, session);
             let found = process.session(session).or(archived.as_ref());
-            let ours = found.and_then(|session| {
-                session.payment.holds().iter().find(|hold| session.payment.hold_id(hold.number) == *id)
-            });
+            let of_top_up = || process.top_ups().find(|top_up| top_up.id == session).map(|top_up| &top_up.payment);
+            let payment = found.map(|session| &session.payment).or_else(of_top_up);
+            let ours = payment.and_then(|of| of.holds().iter().find(|hold| of.hold_id(hold.number) == *id));
             let Some(ours) = ours else {
                 difference += hold.captured_minor.unsigned_abs();
                 wrong.push(format!("L9: {id} is at {} and nowhere here", processor.id));
@@ -348,6 +375,9 @@ fn differences(live: &Partition, replayed: &Partition) -> Vec<String> {
         if found.map(|found| found.state()) != Some(charger.state()) {
             wrong.push(format!("L7: charger {}: replay has another state", charger.state().id));
         }
+    }
+    if live.top_ups.known != replayed.top_ups.known {
+        wrong.push(format!("L7: partition {id}: replay has other top-ups"));
     }
     for (_, account) in live.accounts.iter() {
         let Some(name) = account.id() else { continue };

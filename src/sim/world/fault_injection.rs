@@ -10,6 +10,8 @@ use crate::account;
 use crate::journal::{self, Failure};
 use crate::node::input::{Input, MoneyOrder};
 use crate::node::reply::{NodeNumber, ReplyTo};
+use crate::node::topping_up::TopUpOrder;
+use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
 
@@ -253,14 +255,22 @@ impl World {
                 let total = Amount::new(self.rng.between(1, payable), Currency::EUR);
                 self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), OPERATOR));
             }
-            _ => {
-                let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
-                let account = self.accounts[which].clone();
-                let minor = self.rng.between(100, 20_000);
+            2 => {
+                let (account, minor) = self.some_account(roll);
                 self.top_up(&account, minor);
+            }
+            _ => {
+                let (account, minor) = self.some_account(roll);
+                self.top_up_by_card(&account, minor, roll >> 32);
             }
         }
         true
+    }
+
+    /// An account, and an amount to put on it.
+    fn some_account(&mut self, roll: u64) -> (AccountId, i64) {
+        let which = usize::try_from((roll >> 8) % self.accounts.len() as u64).unwrap_or(0);
+        (self.accounts[which].clone(), self.rng.between(100, 20_000))
     }
 
     pub(super) fn order_id(&mut self, account: &AccountId) -> SessionId {
@@ -272,6 +282,20 @@ impl World {
         let op = self.order_id(account).operation(1);
         let amount = Amount::new(minor, Currency::EUR);
         self.order(account, account::Command::TopUp { op, amount, source: account::TopUpSource::Bank });
+    }
+
+    /// A card pays onto an account. Most of these payments fail, or are disputed, after the account was credited.
+    fn top_up_by_card(&mut self, account: &AccountId, minor: i64, roll: u64) {
+        const WORDS: [&str; 6] =
+            ["visa", "capture_fails_later", "dispute", "dispute_won", "dispute_lost", "refund_fails_later"];
+        let word = WORDS[usize::try_from(roll % WORDS.len() as u64).unwrap_or(0)];
+        let id = self.order_id(account);
+        let token = format!("tok_{word}.top-up-{}", self.orders).into_bytes().into();
+        let credential = Credential { kind: CredentialKind::CardToken, token };
+        let amount = Amount::new(minor, Currency::EUR);
+        let order = TopUpOrder { id, account: account.clone(), amount, credential };
+        self.input(Input::TopUp(Box::new(order), OPERATOR));
+        self.counts.card_top_ups += 1;
     }
 
     /// CredentialLinks the account's card to it.

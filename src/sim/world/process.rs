@@ -8,6 +8,7 @@ use super::checker::Checker;
 use super::durable::DurableState;
 use super::network::Peer;
 use super::outbox::{Mail, Outbox, Outlet};
+use crate::account::TopUp;
 use crate::journal::{Batch, Damage, Failure, Sequence, Sequences, Store, recover};
 use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, Subject, ToCharger};
 use crate::node::archiver::{Archiver, ToArchive};
@@ -186,6 +187,11 @@ impl Process {
             return None;
         }
         self.shard_of(id.partition()).session(id).map(|hosted| hosted.state())
+    }
+
+    /// Every top-up that is kept.
+    pub fn top_ups(&self) -> impl Iterator<Item = &TopUp> {
+        self.shards().flat_map(Shard::partitions).flat_map(|partition| partition.top_ups.known.values())
     }
 
     /// Whether everything that was decided is durable and has left.

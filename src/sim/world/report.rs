@@ -52,6 +52,8 @@ pub struct Report {
     pub replays_compared: u64,
     /// Parts of settlement batches that were taken in and booked.
     pub settlement_parts: u64,
+    /// Top-ups by card that were ordered.
+    pub card_top_ups: u64,
     /// Group commits.
     pub commits: u64,
     /// Snapshots of partitions that were kept.
@@ -154,6 +156,7 @@ impl Report {
             failed_starts: world.counts.failed_starts,
             replays_compared: world.counts.replays,
             settlement_parts: world.counts.settlement_parts,
+            card_top_ups: world.counts.card_top_ups,
             commits: world.counts.commits,
             snapshots: world.counts.snapshots,
             generations_dropped: world.counts.generations_dropped,
@@ -203,6 +206,7 @@ impl Report {
         self.failed_starts += other.failed_starts;
         self.replays_compared += other.replays_compared;
         self.settlement_parts += other.settlement_parts;
+        self.card_top_ups += other.card_top_ups;
         self.commits += other.commits;
         self.snapshots += other.snapshots;
         self.generations_dropped += other.generations_dropped;

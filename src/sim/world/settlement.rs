@@ -1,5 +1,5 @@
 //! Settlement in a simulated world: at the end each processor sends its payouts, with some false lines; the gate
-//! matches them with the captures and refunds of its sessions.
+//! matches them with the captures and refunds of its sessions and top-ups.
 
 use super::world::{SECOND, World};
 use crate::accounting::archive_record::ArchiveRecord;
@@ -9,6 +9,7 @@ use crate::billing::reconciliation::register::BatchKey;
 use crate::billing::reconciliation::{Facts, Flow, Ours, Verdict};
 use crate::ledger::Name;
 use crate::node::input::Input;
+use crate::payment::Payment;
 use crate::session::Session;
 use crate::units::{Currency, OpId, ProcessorId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,7 +106,7 @@ impl World {
     }
 }
 
-/// What was taken and given back at outside processors, by the sessions as they were archived.
+/// What was taken and given back at outside processors, by the sessions as they were archived, and by top-ups.
 fn moved(world: &World) -> Moved {
     let mut moved = Moved::new();
     super::invariants::each_session(world, &mut |session| {
@@ -113,12 +114,21 @@ fn moved(world: &World) -> Moved {
             moved.entry(processor).or_default().insert(ours.operation, ours);
         }
     });
+    for top_up in world.process.iter().flat_map(super::process::Process::top_ups) {
+        for (processor, ours) in of_payment(&top_up.payment, top_up.opened_at) {
+            moved.entry(processor).or_default().insert(ours.operation, ours);
+        }
+    }
     moved
 }
 
 /// Disputes are in no batch here: what they have taken is compared as a sum.
 fn of_session(session: &Session) -> Vec<(ProcessorId, Ours)> {
-    let all = settlement::moved(&session.payment, session.settled_at().unwrap_or(session.opened_at)).into_iter();
+    of_payment(&session.payment, session.settled_at().unwrap_or(session.opened_at))
+}
+
+fn of_payment(payment: &Payment, at: Timestamp) -> Vec<(ProcessorId, Ours)> {
+    let all = settlement::moved(payment, at).into_iter();
     all.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)).collect()
 }
 

@@ -30,13 +30,14 @@ fn the_same_seed_is_the_same_world_and_another_is_another() {
 
 #[test]
 fn whatever_goes_wrong_every_promise_is_kept() {
-    let mut crashes = 0;
+    let (mut crashes, mut top_ups) = (0, 0);
     for seed in 100..116 {
         let report = world(seed, 240, 16, Faults::ALL);
         is_good(&report);
         crashes += report.crashes;
+        top_ups += report.card_top_ups;
     }
-    assert!(crashes > 50, "{crashes} crashes");
+    assert!(crashes > 50 && top_ups > 20, "{crashes} crashes, {top_ups} top-ups by card");
 }
 
 /// What is simulated is the driver that ships: a bug in it is found.

@@ -64,6 +64,8 @@ pub(super) struct Counts {
     pub generations_dropped: u64,
     pub reads_delayed: u64,
     pub settlement_parts: u64,
+    /// Top-ups by card that were ordered.
+    pub card_top_ups: u64,
     /// Restarts that were compared, state for state, with the gate before.
     pub replays: u64,
 }
