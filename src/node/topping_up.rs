@@ -206,7 +206,7 @@ impl Delivery<'_> {
         let policy = self.node_config.policy.of_currency(known.payment.currency());
         let step = command.map(|command| known.step(command, self.now, &policy.payment)).unwrap_or_default();
         let refused = step.effects.iter().find_map(|effect| match effect {
-            payment::Effect::Refuse(rejection) => Some(rejection.clone()),
+            payment::Effect::Refuse(rejection) => Some(*rejection),
             _ => None,
         });
         if let Some(rejection) = refused {
