@@ -78,9 +78,10 @@ pub fn apply(account: &mut Account, event: &Event) {
             let asked = Asked::Capture { amount: captured.total(), last: *last };
             open.remember(*hold, *op, asked, Told::Done(captured.total()));
             open.moved(*at, *op, MovementKind::Capture, Parts::default().minus(*captured));
-            match last {
-                true => open.end(*at, *hold, rest, HoldState::Captured(taken)),
-                false => open.set(*hold, HoldState::Open { reserved: rest, taken }),
+            if *last {
+                open.end(*at, *hold, rest, HoldState::Captured(taken))
+            } else {
+                open.set(*hold, HoldState::Open { reserved: rest, taken })
             }
         }
         Event::Released { at, op, hold, released } => {

@@ -171,9 +171,10 @@ fn lookup(account: &OpenAccount, request: &Request) -> Lookup {
     let session = op.session();
     let of_session = HoldId(session.operation(0))..=HoldId(session.operation(u16::MAX));
     let elsewhere = account.holds.range(of_session).filter(|(other, _)| *other != hold);
-    match elsewhere.into_iter().any(|(_, other)| other.remembered(op.ordinal()).is_some()) {
-        true => Lookup::Different(Rejection::ExistsWithDifferentHold),
-        false => Lookup::New,
+    if elsewhere.into_iter().any(|(_, other)| other.remembered(op.ordinal()).is_some()) {
+        Lookup::Different(Rejection::ExistsWithDifferentHold)
+    } else {
+        Lookup::New
     }
 }
 
@@ -196,10 +197,7 @@ fn place(account: &OpenAccount, request: Request, decide_by: Timestamp) -> Verdi
         return Verdict::NotNow(Rejection::TooManyHolds);
     }
     let available = account.available(at);
-    let granted = match partial_ok {
-        true => amount.min(available.total()),
-        false => amount,
-    };
+    let granted = if partial_ok { amount.min(available.total()) } else { amount };
     // An account that owes more than its limit pays that first, whatever promotional money it has.
     if available.paid < 0 || granted <= 0 || granted > available.total() {
         return Verdict::NotNow(Rejection::InsufficientFunds);
@@ -346,9 +344,10 @@ fn open(account: &Account, op: OpId, opened: Event) -> Decision {
         }
         Account::Open(open) => {
             let same = open.id == *id && open.currency == *currency && open.first_credit_limit == credit_limit.minor;
-            Decision::reply(match same {
-                true => Effect::Done { op, balance: open.balance() },
-                false => Effect::Refused { op, rejection: Rejection::AccountExists },
+            Decision::reply(if same {
+                Effect::Done { op, balance: open.balance() }
+            } else {
+                Effect::Refused { op, rejection: Rejection::AccountExists }
             })
         }
         Account::Closed(_) => Decision::reply(Effect::Refused { op, rejection: Rejection::AccountClosed }),
@@ -473,10 +472,7 @@ fn open_hold(account: &OpenAccount, hold: HoldId) -> Result<(Parts, Taken), Reje
 }
 
 fn unknown_hold(account: &OpenAccount, hold: HoldId) -> Rejection {
-    match account.may_have_forgotten(hold) {
-        true => Rejection::OperationForgotten,
-        false => Rejection::HoldUnknown,
-    }
+    if account.may_have_forgotten(hold) { Rejection::OperationForgotten } else { Rejection::HoldUnknown }
 }
 
 /// Only linked credentials pay from an account: its name is none. Without one, the sender has checked that.

@@ -396,10 +396,13 @@ impl Asked {
             (
                 Hold { amount, partial_ok, credential },
                 Hold { amount: other, partial_ok: other_ok, credential: other_credential },
-            ) => match credential == other_credential {
-                true => pick(amount == other, partial_ok == other_ok),
-                false => Some(Rejection::ExistsWithDifferentCredential),
-            },
+            ) => {
+                if credential == other_credential {
+                    pick(amount == other, partial_ok == other_ok)
+                } else {
+                    Some(Rejection::ExistsWithDifferentCredential)
+                }
+            }
             (Adjust { direction, new_total }, Adjust { direction: other_direction, new_total: other }) => {
                 pick(new_total == other, direction == other_direction)
             }

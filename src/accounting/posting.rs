@@ -218,9 +218,10 @@ impl Posting<'_> {
             Event::DisputeClosed { hold, amount, won, source } => {
                 let (id, at) = (self.entry(*hold).number(number_of(source)), self.at);
                 self.with_processor(*hold, |processor| {
-                    post(match won {
-                        true => Entry::dispute_won(id, at, processor, *amount),
-                        false => Entry::dispute_lost(id, at, processor, *amount, None),
+                    post(if *won {
+                        Entry::dispute_won(id, at, processor, *amount)
+                    } else {
+                        Entry::dispute_lost(id, at, processor, *amount, None)
                     });
                 });
             }
@@ -401,14 +402,13 @@ impl Posting<'_> {
             Owner::Session(session, _) => session.settled_at().is_some(),
             Owner::TopUp(_) => true,
         };
-        post(match settled {
-            true => Entry::capture_failed(id, at, &funding, self.debtor(hold.processor()), amount),
-            false => {
-                let before = self.payment.captured().minor;
-                let sold = self.sold(before.saturating_sub(amount.minor), before);
-                let sale = sold.and_then(|share| self.sale(id, at, hold, zero, amount, zero, share));
-                sale.map(|sale| sale.correction(id, at))
-            }
+        post(if settled {
+            Entry::capture_failed(id, at, &funding, self.debtor(hold.processor()), amount)
+        } else {
+            let before = self.payment.captured().minor;
+            let sold = self.sold(before.saturating_sub(amount.minor), before);
+            let sale = sold.and_then(|share| self.sale(id, at, hold, zero, amount, zero, share));
+            sale.map(|sale| sale.correction(id, at))
         });
     }
 

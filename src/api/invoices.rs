@@ -124,10 +124,7 @@ impl Views {
             lines.push_str(&serde_json::to_string(&issued).map_err(Refused::failed)?);
             lines.push('\n');
         }
-        match lines.is_empty() {
-            true => Err(Refused::not_found(format!("there is no series `{series}`"))),
-            false => Ok(lines),
-        }
+        if lines.is_empty() { Err(Refused::not_found(format!("there is no series `{series}`"))) } else { Ok(lines) }
     }
 
     /// Every series (or one), in the order of names: its documents, wherever they are by now, checked from the first to the

@@ -84,13 +84,12 @@ impl Views {
             below.extend(part.below);
         }
         // What one partition posts may be covered by another.
-        let broken = match below.is_empty() {
-            true => Vec::new(),
-            false => {
-                let balances = self.balances_of(below)?;
-                let broken = balances.iter().filter_map(|(key, balance)| BoundBroken::of(key, *balance));
-                broken.take(LIST_ITEMS_MAX).map(|broken| broken.to_string()).collect()
-            }
+        let broken = if below.is_empty() {
+            Vec::new()
+        } else {
+            let balances = self.balances_of(below)?;
+            let broken = balances.iter().filter_map(|(key, balance)| BoundBroken::of(key, *balance));
+            broken.take(LIST_ITEMS_MAX).map(|broken| broken.to_string()).collect()
         };
         let imbalance_minor = i64::try_from(imbalance(&sums)).unwrap_or(i64::MAX);
         Ok(BooksSummary { entries, imbalance_minor, broken })

@@ -171,10 +171,7 @@ fn carry_out(
             Effect::Acknowledge { .. } | Effect::Alarm { .. } => {}
         }
     }
-    let standing = match dry_run {
-        true => MoneyStanding::of(payment),
-        false => ordered(directory, payment.session(), order)?,
-    };
+    let standing = if dry_run { MoneyStanding::of(payment) } else { ordered(directory, payment.session(), order)? };
     let mut document = json!({
         "schema": "wattstile.order/1", "dry_run": dry_run, "session": payment.session().to_string(),
         "currency": payment.currency().code(), "operations": asked,

@@ -236,9 +236,9 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
     if wish.processor.is_some() {
         return Err(Refused::usage("name what pays, or the processor that was paid already"));
     }
-    let id = top_up_id(op, &account, directory.node_config().partitions);
+    let id = top_up_id(op, account, directory.node_config().partitions);
     let paying = TopUpOrder { id, account: account.clone(), amount, credential: credential(presented)? };
-    let mut document = hand_over(directory, &account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))?;
+    let mut document = hand_over(directory, account, op, PAYING, |reply| Input::TopUp(Box::new(paying), reply))?;
     document["top_up"] = id.to_string().into();
     document["hold"] = HoldId(id.operation(1)).to_string().into();
     Ok(document)
@@ -344,27 +344,25 @@ fn set_link(views: &Views, account: &AccountId, wish: &Linking, on: bool) -> Res
         return Err(Refused::conflict(format!("{credential} is linked to {other}")));
     }
     let shown = credential.to_string();
-    let mut document = match wish.dry_run {
-        true => json!({
+    let mut document = if wish.dry_run {
+        json!({
             "schema": "wattstile.order/1", "dry_run": true, "account": account.as_str(),
             "linked": linked_to.is_some(), "credentials": known.credentials.len(),
-        }),
-        false => {
-            let op = operation(directory, account, wish.operation.as_deref())?;
-            let (command, free) = match on {
-                true => {
-                    let claimed = node_config.credentials.links().claim(credential, account);
-                    claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
-                    (Command::LinkCredential { op, credential }, linked_to.is_none())
-                }
-                false => (Command::UnlinkCredential { op, credential }, false),
-            };
-            let ordered = order(directory, account, op, command);
-            if ordered.as_ref().is_err_and(|refused| refused.why == Why::Conflict) && free {
-                node_config.credentials.links().release(credential, account);
-            }
-            ordered?
+        })
+    } else {
+        let op = operation(directory, account, wish.operation.as_deref())?;
+        let (command, free) = if on {
+            let claimed = node_config.credentials.links().claim(credential, account);
+            claimed.map_err(|other| Refused::conflict(format!("{credential} is linked to {other}")))?;
+            (Command::LinkCredential { op, credential }, linked_to.is_none())
+        } else {
+            (Command::UnlinkCredential { op, credential }, false)
+        };
+        let ordered = order(directory, account, op, command);
+        if ordered.as_ref().is_err_and(|refused| refused.why == Why::Conflict) && free {
+            node_config.credentials.links().release(credential, account);
         }
+        ordered?
     };
     document["credential"] = shown.into();
     Ok(document)

@@ -248,9 +248,10 @@ fn fingerprint_key(data: &Path) -> Result<Vec<u8>, SetupError> {
 pub(super) fn fingerprint_key_is_there(data: &Path) -> Result<(), SetupError> {
     let path = data.join(FINGERPRINT_KEY);
     // Data that no gate has used yet have no owner.
-    match path.exists() || DataDir::owner_of(&data.join("data")).is_none() {
-        true => Ok(()),
-        false => Err(SetupError::NoFingerprintKey(path)),
+    if path.exists() || DataDir::owner_of(&data.join("data")).is_none() {
+        Ok(())
+    } else {
+        Err(SetupError::NoFingerprintKey(path))
     }
 }
 

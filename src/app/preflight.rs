@@ -177,12 +177,11 @@ fn certificates(config: &Config, now: Timestamp) -> Vec<Finding> {
     }
     found.extend(expiries.iter().filter(|(at, _)| *at < now).map(|(at, name)| {
         // Of a revocation list that has run out every peer of its authority is shut out.
-        match own && name.contains("revocation list") {
-            true => Finding::warning("certificates", format!("{name} expired at {at}"), "the next start renews it"),
-            false => {
-                let help = "`wattstile cert renew`, or a new file";
-                Finding::wrong("certificates", format!("{name} expired at {at}"), help)
-            }
+        if own && name.contains("revocation list") {
+            Finding::warning("certificates", format!("{name} expired at {at}"), "the next start renews it")
+        } else {
+            let help = "`wattstile cert renew`, or a new file";
+            Finding::wrong("certificates", format!("{name} expired at {at}"), help)
         }
     }));
     if let Some((at, name)) = expiries.iter().find(|(at, _)| *at >= now) {

@@ -58,9 +58,10 @@ impl Unstarted {
         let thread = std::thread::Builder::new().name("reconciler".to_owned()).spawn(move || {
             let mut done = look(&views, &directory);
             loop {
-                let wish = match done {
-                    true => wished.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                    false => wished.recv_timeout(AGAIN),
+                let wish = if done {
+                    wished.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                } else {
+                    wished.recv_timeout(AGAIN)
                 };
                 match wish {
                     Ok(Wish::Look) | Err(RecvTimeoutError::Timeout) => done = look(&views, &directory),

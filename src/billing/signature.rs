@@ -280,9 +280,10 @@ struct StrictValue {
 
 impl StrictValue {
     fn deeper<E: serde::de::Error>(self) -> Result<StrictValue, E> {
-        match self.depth < DEPTH_MAX {
-            true => Ok(StrictValue { depth: self.depth + 1 }),
-            false => Err(E::custom("nested too deeply")),
+        if self.depth < DEPTH_MAX {
+            Ok(StrictValue { depth: self.depth + 1 })
+        } else {
+            Err(E::custom("nested too deeply"))
         }
     }
 }

@@ -270,10 +270,7 @@ pub(super) fn title(line: &ReceiptLine) -> String {
         "price_limit" => "lowest price",
         other => other,
     };
-    match line.reason.is_empty() {
-        true => name.to_owned(),
-        false => format!("{name}, {}", line.reason),
-    }
+    if line.reason.is_empty() { name.to_owned() } else { format!("{name}, {}", line.reason) }
 }
 
 /// The quantity of a line; with what is billed for it, where a step made that more.
@@ -283,9 +280,10 @@ pub(super) fn quantity(line: &ReceiptLine) -> String {
         "s" => duration(value),
         _ => "1".to_owned(),
     };
-    match line.measured == line.billed {
-        true => show(line.measured),
-        false => format!("{} → {}", show(line.measured), show(line.billed)),
+    if line.measured == line.billed {
+        show(line.measured)
+    } else {
+        format!("{} → {}", show(line.measured), show(line.billed))
     }
 }
 

@@ -24,10 +24,7 @@ pub fn route(charger: &Charger, key: SessionKey) -> Result<SessionId, Rejection>
 }
 
 fn describe(charger: &Charger, description: Description) -> Decision {
-    match *charger.described == description {
-        true => Decision::nothing(),
-        false => Decision::event(Event::Described(description)),
-    }
+    if *charger.described == description { Decision::nothing() } else { Decision::event(Event::Described(description)) }
 }
 
 fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timestamp) -> Effect {
@@ -35,9 +32,10 @@ fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timest
         return Effect::Refuse(Rejection::UnknownConnector(connector));
     };
     if let Some(open) = charger.open_session(key) {
-        return match open.connector == connector {
-            true => Effect::RepeatStart(open.session),
-            false => Effect::Refuse(Rejection::KeyOnOtherConnector(key, open.connector)),
+        return if open.connector == connector {
+            Effect::RepeatStart(open.session)
+        } else {
+            Effect::Refuse(Rejection::KeyOnOtherConnector(key, open.connector))
         };
     }
     if let Some(past) = charger.past_session(key) {

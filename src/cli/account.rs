@@ -235,15 +235,16 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let wish = TopUp { amount, processor, credential, dry_run, operation };
             let document = source.post(&format!("accounts/{}/topup", segment(&id)), &wish)?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
-            give(output, &document, |out| match dry_run {
-                true => writeln!(
-                    out,
-                    "{id}  would go from {currency} {} to {currency} {}  (nothing was changed)",
-                    text("paid"),
-                    text("paid_after"),
-                    currency = text("currency")
-                ),
-                false => {
+            give(output, &document, |out| {
+                if dry_run {
+                    writeln!(
+                        out,
+                        "{id}  would go from {currency} {} to {currency} {}  (nothing was changed)",
+                        text("paid"),
+                        text("paid_after"),
+                        currency = text("currency")
+                    )
+                } else {
                     let (currency, available) = (text("currency"), text("available"));
                     writeln!(out, "{id}  {currency} {} paid, {currency} {available} available", text("paid"))?;
                     writeln!(out, "  operation  {}", text("operation"))?;
@@ -280,14 +281,17 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Verb::Close(Close { id, dry_run, operation }) => {
             let document = source.post(&format!("accounts/{}/close", segment(&id)), &Closing { dry_run, operation })?;
             let text = |key: &str| document[key].as_str().unwrap_or("?").to_owned();
-            give(output, &document, |out| match dry_run {
-                true => writeln!(
-                    out,
-                    "{id}  would pay out {} {}  (nothing was changed)",
-                    text("currency"),
-                    text("paid_out")
-                ),
-                false => writeln!(out, "{id}  is closed"),
+            give(output, &document, |out| {
+                if dry_run {
+                    writeln!(
+                        out,
+                        "{id}  would pay out {} {}  (nothing was changed)",
+                        text("currency"),
+                        text("paid_out")
+                    )
+                } else {
+                    writeln!(out, "{id}  is closed")
+                }
             })?;
         }
         Verb::Show(One { id }) => {

@@ -387,9 +387,10 @@ fn file_error(error: FileError) -> CliError {
     match &error {
         FileError::Io { path, error } => {
             let failed = CliError::file(path, error);
-            match path.file_name().is_some_and(|name| name == "pki.json") {
-                true => failed.help("make a PKI with `wattstile cert init`, or name its folder with --pki"),
-                false => failed,
+            if path.file_name().is_some_and(|name| name == "pki.json") {
+                failed.help("make a PKI with `wattstile cert init`, or name its folder with --pki")
+            } else {
+                failed
             }
         }
         FileError::Pem { .. } | FileError::Content { .. } => CliError::new(Exit::Corrupt, error),

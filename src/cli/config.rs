@@ -174,15 +174,17 @@ fn show(args: &ConfigArgs, origins: bool, output: &Output) -> Result<Exit, CliEr
     let shown: Vec<Shown> = shown.collect();
     output.answer("config/1", &shown, |out| {
         for section in &sections {
-            match section.is_list {
-                true => writeln!(out, "[[{}]]", section.key)?,
-                false => writeln!(out, "[{}]", section.key)?,
+            if section.is_list {
+                writeln!(out, "[[{}]]", section.key)?
+            } else {
+                writeln!(out, "[{}]", section.key)?
             }
             for (key, value) in &section.settings {
                 let Some(value) = value else { continue };
-                match origins && !section.is_list {
-                    true => writeln!(out, "{key} = {value}  {DIM}# {}{DIM:#}", loaded.origin(section.key, key))?,
-                    false => writeln!(out, "{key} = {value}")?,
+                if origins && !section.is_list {
+                    writeln!(out, "{key} = {value}  {DIM}# {}{DIM:#}", loaded.origin(section.key, key))?
+                } else {
+                    writeln!(out, "{key} = {value}")?
                 }
             }
             writeln!(out)?;

@@ -104,8 +104,9 @@ fn show(upgraded: &Upgraded, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "room       {kept} stay as the backup, {needed} are needed beside them, {free} are free")?;
     }
     let backup = backup.as_deref().unwrap_or(data).display();
-    match dry_run {
-        true => writeln!(out, "nothing was changed; without --dry-run the older data will be kept in {backup}"),
-        false => writeln!(out, "{GOOD}done{GOOD:#}       the older data is in {backup}"),
+    if *dry_run {
+        writeln!(out, "nothing was changed; without --dry-run the older data will be kept in {backup}")
+    } else {
+        writeln!(out, "{GOOD}done{GOOD:#}       the older data is in {backup}")
     }
 }

@@ -171,10 +171,7 @@ fn fact(name: &str, parts: &[String], width: Option<usize>) -> String {
 
 /// The option by which other commands find this demonstration.
 fn data_option(directory: &Path) -> String {
-    match directory == default_directory() {
-        true => String::new(),
-        false => format!(" --data {}", directory.display()),
-    }
+    if directory == default_directory() { String::new() } else { format!(" --data {}", directory.display()) }
 }
 
 /// A receipt between two rules, and how to see others.
@@ -219,9 +216,10 @@ fn refused(by_code: &BTreeMap<u16, u64>) -> String {
     let mut codes: Vec<(u64, u16)> = by_code.iter().map(|(code, count)| (*count, *code)).collect();
     codes.sort_unstable_by(|a, b| b.cmp(a));
     let shown: Vec<String> = codes.iter().take(2).map(|(count, code)| format!("{code}: {count}")).collect();
-    match shown.is_empty() {
-        true => "0 starts refused".to_owned(),
-        false => format!("{} refused ({})", counted(sum, "start"), shown.join(", ")),
+    if shown.is_empty() {
+        "0 starts refused".to_owned()
+    } else {
+        format!("{} refused ({})", counted(sum, "start"), shown.join(", "))
     }
 }
 

@@ -227,10 +227,7 @@ fn timeline(out: &mut dyn Write, rows: &[TimelineRow], is_cut: bool) -> io::Resu
         rows.iter().map(|row| vec![moment(&row.at), after(row.after_ms), row.by.clone(), row.text.clone()]).collect();
     writeln!(out)?;
     table(out, &["when", ">after", "who", "said"], &cells)?;
-    match is_cut {
-        true => writeln!(out, "  … later repetitions and inquiries are not listed"),
-        false => Ok(()),
-    }
+    if is_cut { writeln!(out, "  … later repetitions and inquiries are not listed") } else { Ok(()) }
 }
 
 /// `+81 ms`, `+8.081 s`, `+2 h 5 min`.
@@ -266,9 +263,10 @@ fn asked(out: &mut dyn Write, document: &Value) -> io::Result<()> {
     for operation in operations {
         let (kind, processor) = (text(&operation["kind"]), text(&operation["processor"]));
         let amount = operation["amount"].as_str().map(|amount| format!(" {currency} {amount}")).unwrap_or_default();
-        match dry {
-            true => writeln!(out, "{processor}  would be asked: {kind}{amount}  (nothing was changed)")?,
-            false => writeln!(out, "{processor}  is asked: {kind}{amount}  {}", text(&operation["operation"]))?,
+        if dry {
+            writeln!(out, "{processor}  would be asked: {kind}{amount}  (nothing was changed)")?
+        } else {
+            writeln!(out, "{processor}  is asked: {kind}{amount}  {}", text(&operation["operation"]))?
         }
     }
     let standing = ["captured", "refunded", "refunding", "held"];

@@ -150,10 +150,7 @@ impl VerifySeries {
                     Some(fault) => writeln!(out, "{BAD}broken{BAD:#}  {series}  {fault}")?,
                 }
             }
-            match rows.is_empty() {
-                true => writeln!(out, "no series yet"),
-                false => Ok(()),
-            }
+            if rows.is_empty() { writeln!(out, "no series yet") } else { Ok(()) }
         })?;
         Ok(if rows.iter().all(|row| row.fault.is_none()) { Exit::Ok } else { Exit::Failed })
     }

@@ -130,10 +130,7 @@ fn show(found: &Inspection, out: &mut dyn Write) -> std::io::Result<()> {
         }
     }
     show_lost(&found.lost, out)?;
-    match found.whole {
-        true => writeln!(out, "{GOOD}whole{GOOD:#}"),
-        false => Ok(()),
-    }
+    if found.whole { writeln!(out, "{GOOD}whole{GOOD:#}") } else { Ok(()) }
 }
 
 fn rescue(data: &Path, to: &Path, output: &Output) -> Result<Exit, CliError> {

@@ -69,9 +69,10 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let (changed, dry_run) = match args.verb {
         Verb::Init { .. } | Verb::Ls => (false, false),
         Verb::Rotate { dry_run } => {
-            let next = match dry_run {
-                true => ids.last().copied().unwrap_or_default().saturating_add(1),
-                false => keys::rotate(&path).map_err(wrong)?,
+            let next = if dry_run {
+                ids.last().copied().unwrap_or_default().saturating_add(1)
+            } else {
+                keys::rotate(&path).map_err(wrong)?
             };
             ids.push(next);
             (!dry_run, dry_run)
@@ -94,9 +95,12 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     });
     give(output, &document, |out| {
         let said = if dry_run { "  (nothing was changed)" } else { "" };
-        ids.iter().try_for_each(|id| match ids.last() == Some(id) {
-            true => writeln!(out, "{id}  seals and opens{said}"),
-            false => writeln!(out, "{id}  opens"),
+        ids.iter().try_for_each(|id| {
+            if ids.last() == Some(id) {
+                writeln!(out, "{id}  seals and opens{said}")
+            } else {
+                writeln!(out, "{id}  opens")
+            }
         })?;
         match (changed, loaded) {
             (true, true) => writeln!(out, "the running gate has loaded them"),

@@ -407,13 +407,12 @@ pub fn give(
     document: &Value,
     text: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), CliError> {
-    match output.is_json() {
-        true => output.raw(&format!("{document:#}\n")),
-        false => {
-            let mut shown = Vec::new();
-            text(&mut shown).map_err(CliError::failed)?;
-            output.raw(&String::from_utf8_lossy(&shown))
-        }
+    if output.is_json() {
+        output.raw(&format!("{document:#}\n"))
+    } else {
+        let mut shown = Vec::new();
+        text(&mut shown).map_err(CliError::failed)?;
+        output.raw(&String::from_utf8_lossy(&shown))
     }
 }
 
@@ -478,9 +477,10 @@ impl<'h> Table<'h> {
             let mut line = String::new();
             for ((cell, head), width) in cells.iter().zip(self.heads).zip(&self.widths) {
                 let blank = width.saturating_sub(cell.chars().count());
-                match head.starts_with('>') {
-                    true => line.extend(std::iter::repeat_n(' ', blank).chain(cell.chars())),
-                    false => line.extend(cell.chars().chain(std::iter::repeat_n(' ', blank))),
+                if head.starts_with('>') {
+                    line.extend(std::iter::repeat_n(' ', blank).chain(cell.chars()))
+                } else {
+                    line.extend(cell.chars().chain(std::iter::repeat_n(' ', blank)))
                 }
                 line.push_str("  ");
             }

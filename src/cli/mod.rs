@@ -186,9 +186,10 @@ pub fn run() -> ExitCode {
         Err(wrong) if wrong.use_stderr() => {
             let code = u8::try_from(wrong.exit_code()).unwrap_or(2);
             // What was typed is quoted, but never a card's number in it.
-            match wants_json(std::env::args_os()) {
-                true => anstream::eprintln!("{}", as_document(&wrong, code)),
-                false => anstream::eprint!("{}", masked(&wrong.render().ansi().to_string())),
+            if wants_json(std::env::args_os()) {
+                anstream::eprintln!("{}", as_document(&wrong, code))
+            } else {
+                anstream::eprint!("{}", masked(&wrong.render().ansi().to_string()))
             }
             return ExitCode::from(code);
         }

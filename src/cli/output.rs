@@ -92,11 +92,10 @@ impl Output {
 
     /// Warns on standard error, also when quiet; with `--json` as `{"warning": {"message"}}` on one line.
     pub fn warn(&self, message: impl std::fmt::Display) {
-        let _ = match self.json {
-            true => {
-                writeln!(anstream::stderr(), "{}", json!({ "warning": { "message": plain(&message.to_string()) } }))
-            }
-            false => writeln!(anstream::stderr(), "{WARNING}warning{WARNING:#}: {message}"),
+        let _ = if self.json {
+            writeln!(anstream::stderr(), "{}", json!({ "warning": { "message": plain(&message.to_string()) } }))
+        } else {
+            writeln!(anstream::stderr(), "{WARNING}warning{WARNING:#}: {message}")
         };
     }
 

@@ -76,9 +76,10 @@ impl OwnGate {
             rules: Vec::new(),
             no_holds: Vec::new(),
             fingerprint_key: TRUST_DOMAIN.as_bytes().to_vec(),
-            keys: match folder.kept {
-                true => keys::kept(&folder.path.with_extension("keys")).map_err(CliError::failed)?,
-                false => Keyring::fixed([0x77; 32]),
+            keys: if folder.kept {
+                keys::kept(&folder.path.with_extension("keys")).map_err(CliError::failed)?
+            } else {
+                Keyring::fixed([0x77; 32])
             },
             receipt_base: String::new(),
             receipts: Some(Receipts::default()),

@@ -73,13 +73,14 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
                 source.post(&format!("processors/{}/drain", segment(&id)), &Draining { on: !off, dry_run })?;
             give(output, &document, |out| {
                 let what = if off { "gets new holds again" } else { "gets no new holds" };
-                match dry_run {
-                    true => writeln!(out, "{id}  would be told: {what}  (nothing was changed)"),
-                    false => writeln!(
+                if dry_run {
+                    writeln!(out, "{id}  would be told: {what}  (nothing was changed)")
+                } else {
+                    writeln!(
                         out,
                         "{id}  {what}; {} in flight",
                         counted(document["in_flight"].as_u64().unwrap_or(0), "operation")
-                    ),
+                    )
                 }
             })?;
         }

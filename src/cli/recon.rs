@@ -369,9 +369,10 @@ fn verdict(report: &Report, whole: bool, currency: Currency, out: &mut dyn std::
     let paid: i128 = payouts().map(|line| i128::from(line.net.minor)).sum();
     let shown = |minor| Decimal::from_i128_with_scale(minor, u32::from(currency.exponent()));
     let net = shown(report.sums.map_or(0, |sums| sums.net) - paid);
-    match report.is_clean() && whole {
-        true => write!(out, "{GOOD}clean{GOOD:#}  net {currency} {net}")?,
-        false => write!(out, "{BAD}not clean{BAD:#}  net {currency} {net}")?,
+    if report.is_clean() && whole {
+        write!(out, "{GOOD}clean{GOOD:#}  net {currency} {net}")?
+    } else {
+        write!(out, "{BAD}not clean{BAD:#}  net {currency} {net}")?
     }
     match payouts().next() {
         Some(_) => writeln!(out, ", paid out {}", shown(-paid)),

@@ -133,11 +133,8 @@ fn serve(args: Args, config: Config, log: &Log, output: &Output) -> Result<Exit,
         "the gate is ready"
     );
     // The log consists of JSON documents with the same content; text would not fit among them.
-    let answer = |text: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| match log.shares_stdout()
-        && !output.is_json()
-    {
-        true => Ok(()),
-        false => output.answer("serve/1", &ready, text),
+    let answer = |text: &dyn Fn(&mut dyn std::io::Write) -> std::io::Result<()>| {
+        if log.shares_stdout() && !output.is_json() { Ok(()) } else { output.answer("serve/1", &ready, text) }
     };
     answer(&|out| {
         writeln!(out, "chargers    mTLS  {}", ready.chargers.as_deref().unwrap_or("-"))?;

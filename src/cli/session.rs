@@ -145,9 +145,10 @@ fn show(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
     head(out, sheet, &moment)?;
     let (row, [first, last]) = (&sheet.row, sheet.register_kwh);
     let money = |amount: Decimal| format!("{} {amount}", row.currency);
-    let exact = match sheet.gross == sheet.payable {
-        true => String::new(),
-        false => format!("  ({} before rounding)", sheet.gross.normalize()),
+    let exact = if sheet.gross == sheet.payable {
+        String::new()
+    } else {
+        format!("  ({} before rounding)", sheet.gross.normalize())
     };
     let mut facts = vec![
         ("credential", row.credential.clone()),
@@ -206,9 +207,10 @@ fn explain(out: &mut dyn Write, sheet: &SessionSheet) -> io::Result<()> {
             "s" => ("", duration),
             _ => ("", |count| count.normalize().to_string()),
         };
-        let quantity = match line.measured == line.billed {
-            true => format!("{} {unit}", show(line.billed)),
-            false => format!("{} → {} {unit}", show(line.measured), show(line.billed)),
+        let quantity = if line.measured == line.billed {
+            format!("{} {unit}", show(line.billed))
+        } else {
+            format!("{} → {} {unit}", show(line.measured), show(line.billed))
         };
         let per = match line.unit.as_str() {
             "kWh" => "/kWh",

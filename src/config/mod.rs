@@ -190,9 +190,10 @@ impl Layers {
         if problems.is_empty() {
             config.check(&root, &mut problems);
         }
-        match problems.is_empty() {
-            true => Ok(Loaded { config, old, root, layers: self }),
-            false => Err(ConfigError { path: self.path, source: self.source, problems }),
+        if problems.is_empty() {
+            Ok(Loaded { config, old, root, layers: self })
+        } else {
+            Err(ConfigError { path: self.path, source: self.source, problems })
         }
     }
 }
@@ -540,10 +541,8 @@ impl Config {
             ListenerKind::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
             ListenerKind::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
         };
-        let crls = match self.tls.crl_files.is_empty() {
-            true => vec![folder.join("crl.pem")],
-            false => self.tls.crl_files.clone(),
-        };
+        let crls =
+            if self.tls.crl_files.is_empty() { vec![folder.join("crl.pem")] } else { self.tls.crl_files.clone() };
         let (certificate, key) = (or(&self.tls.certificate_file, "server.pem"), or(&self.tls.key_file, "server.key"));
         tls::Files { certificate, key, authorities, crls }
     }

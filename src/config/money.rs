@@ -105,10 +105,7 @@ impl Setting for Amounts {
         if let Some(twice) = amounts.iter().find(|amount| !seen.insert(amount.currency.numeric())) {
             return Err(format!("one amount for each currency, and {} is here twice", twice.currency));
         }
-        match amounts.is_empty() {
-            true => Err(WANTED.to_owned()),
-            false => Ok(Amounts(amounts)),
-        }
+        if amounts.is_empty() { Err(WANTED.to_owned()) } else { Ok(Amounts(amounts)) }
     }
 
     fn write(&self) -> Option<String> {
@@ -214,9 +211,10 @@ fn renew(
                 continue;
             }
         };
-        let amount = match minor {
-            true => Ok(Amount::new(number, node_config)),
-            false => Amount::from_major(Decimal::from(number), node_config),
+        let amount = if *minor {
+            Ok(Amount::new(number, node_config))
+        } else {
+            Amount::from_major(Decimal::from(number), node_config)
         };
         match amount {
             Ok(amount) if amount.minor < 0 => {

@@ -226,11 +226,10 @@ impl Setting for SocketAddr {
 impl Setting for ProcessorId {
     fn read(value: &Value) -> Result<ProcessorId, String> {
         let id = text(value, "a processor's id")?.parse().map_err(|error| format!("a processor's id: {error}"))?;
-        match ProcessorId::is_of_account(&id) {
-            true => {
-                Err(format!("another processor's id than `{id}`: names with `account:` stand for the gate's accounts"))
-            }
-            false => Ok(id),
+        if ProcessorId::is_of_account(&id) {
+            Err(format!("another processor's id than `{id}`: names with `account:` stand for the gate's accounts"))
+        } else {
+            Ok(id)
         }
     }
     fn write(&self) -> Option<String> {

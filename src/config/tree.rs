@@ -99,9 +99,10 @@ pub fn of_value(value: &DeValue<'_>) -> Value {
                 _ => None,
             });
             let tables: Vec<_> = tables.collect();
-            match !items.is_empty() && tables.len() == items.len() {
-                true => Value::Tables(tables),
-                false => Value::List(items.iter().map(|item| of_value(item.get_ref())).collect()),
+            if !items.is_empty() && tables.len() == items.len() {
+                Value::Tables(tables)
+            } else {
+                Value::List(items.iter().map(|item| of_value(item.get_ref())).collect())
             }
         }
     }

@@ -74,9 +74,10 @@ impl Archive {
         let dir = dir.archive();
         let (mut sealed, mut open) = (Vec::new(), None);
         for (number, path, is_sealed) in segment::files_of(&dir)? {
-            match is_sealed {
-                true => sealed.push(Arc::new(Sealed::open(number, path)?)),
-                false => open = Some(Open::recover(number, path)?),
+            if is_sealed {
+                sealed.push(Arc::new(Sealed::open(number, path)?))
+            } else {
+                open = Some(Open::recover(number, path)?)
             }
         }
         sealed.sort_unstable_by_key(|segment| segment.number());

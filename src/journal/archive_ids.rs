@@ -106,9 +106,10 @@ impl ArchiveIds {
 
     fn advance(&mut self) -> Result<Option<SessionId>, Failure> {
         while let Some(Head { lane, id, is_opened, .. }) = self.heads.pop() {
-            let next = match is_opened {
-                true => self.lanes[lane].next(self.order)?,
-                false => self.lanes[lane].open(self.order, self.behind)?,
+            let next = if is_opened {
+                self.lanes[lane].next(self.order)?
+            } else {
+                self.lanes[lane].open(self.order, self.behind)?
             };
             if let Some(id) = next {
                 self.heads.push(Head { rank: self.order.rank(id), lane, id, is_opened: true });

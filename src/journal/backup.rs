@@ -180,10 +180,11 @@ fn check_apart(inner: &Path, outer: &Path, what: &str) -> Result<(), Failure> {
 fn damage_in(archive: &Path) -> Result<Vec<String>, Failure> {
     let mut damage = Vec::new();
     for (number, path, is_sealed) in segment::files_of(archive)? {
-        let checked = match is_sealed {
-            true => Sealed::open(number, path).and_then(|sealed| sealed.verify().map(drop)),
-            false => Open::recover(number, path)
-                .and_then(|open| open.entries().iter().try_for_each(|entry| open.read(entry).map(drop))),
+        let checked = if is_sealed {
+            Sealed::open(number, path).and_then(|sealed| sealed.verify().map(drop))
+        } else {
+            Open::recover(number, path)
+                .and_then(|open| open.entries().iter().try_for_each(|entry| open.read(entry).map(drop)))
         };
         match checked {
             Ok(()) => {}

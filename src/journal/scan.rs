@@ -284,9 +284,10 @@ impl<'a> Scan<'a> {
             next[usize::from(record.partition.0)] = record.sequence.0 + 1;
             count += 1;
         }
-        match count == u32::from(header.records) {
-            true => Ok(()),
-            false => Err(BlockFault::Record(format!("{count} records where the header says {}", header.records))),
+        if count == u32::from(header.records) {
+            Ok(())
+        } else {
+            Err(BlockFault::Record(format!("{count} records where the header says {}", header.records)))
         }
     }
 

@@ -347,9 +347,10 @@ impl Sealed {
         while low < high {
             let middle = low + (high - low) / 2;
             let found = self.ids(middle, 1)?.first().copied();
-            match found.is_some_and(|found| found < session || (included && found == session)) {
-                true => low = middle + 1,
-                false => high = middle,
+            if found.is_some_and(|found| found < session || (included && found == session)) {
+                low = middle + 1
+            } else {
+                high = middle
             }
         }
         Ok(low)
@@ -516,10 +517,11 @@ fn unpack(bytes: &[u8], path: &Path, offset: u64, session: SessionId) -> Result<
     if found.session != session {
         return Err(damaged(path, offset, format!("the entry is of session {}", found.session)));
     }
-    let archive_record = match found.is_packed {
-        true => lz4_flex::block::decompress(found.packed, found.plain_len)
-            .map_err(|error| damaged(path, offset, error.to_string()))?,
-        false => found.packed.to_vec(),
+    let archive_record = if found.is_packed {
+        lz4_flex::block::decompress(found.packed, found.plain_len)
+            .map_err(|error| damaged(path, offset, error.to_string()))?
+    } else {
+        found.packed.to_vec()
     };
     Ok(Archived { session: found.session, settled_at: found.settled_at, archive_record })
 }

@@ -153,9 +153,10 @@ impl Snapshots {
     ) -> Result<(), Failure> {
         if let Where::Directory(dir) = &self.place {
             let first = dir.join(file_name(partition, sequence, ""));
-            let path = match self.verified().last(partition) == sequence && files::exists(&first)? {
-                true => dir.join(file_name(partition, sequence, COPY)),
-                false => first,
+            let path = if self.verified().last(partition) == sequence && files::exists(&first)? {
+                dir.join(file_name(partition, sequence, COPY))
+            } else {
+                first
             };
             let header = header(self.version, partition, sequence, state);
             let parts: Vec<&[u8]> = std::iter::once(&header[..]).chain(state.iter().map(AsRef::as_ref)).collect();

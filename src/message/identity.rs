@@ -107,9 +107,10 @@ impl PeerIdentity {
         };
         let identity = PeerIdentity::new(domain, subject)?;
         let canonical = identity.to_string();
-        match canonical == uri {
-            true => Ok(identity),
-            false => Err(IdentityError::Spelling { found: visible(uri).into_owned(), canonical }),
+        if canonical == uri {
+            Ok(identity)
+        } else {
+            Err(IdentityError::Spelling { found: visible(uri).into_owned(), canonical })
         }
     }
 
@@ -161,9 +162,10 @@ impl Subject {
 
 fn check_trust_domain(domain: &str) -> Result<(), IdentityError> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b".-_".contains(&b);
-    match !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(allowed) {
-        true => Ok(()),
-        false => Err(IdentityError::TrustDomain(visible(domain).into_owned())),
+    if !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(allowed) {
+        Ok(())
+    } else {
+        Err(IdentityError::TrustDomain(visible(domain).into_owned()))
     }
 }
 

@@ -51,9 +51,10 @@ impl OfflineAuthorizations for LocalOfflineAuthorizations {
             return;
         }
         let mut open = self.lock();
-        match stands_in {
-            true => drop(open.insert(session, (fingerprint.clone(), currency))),
-            false => drop(open.remove(&session)),
+        if stands_in {
+            open.insert(session, (fingerprint.clone(), currency));
+        } else {
+            open.remove(&session);
         }
         self.count.store(open.len(), Ordering::Relaxed);
     }

@@ -252,9 +252,10 @@ impl ProcessorActor {
     fn signal(&mut self, kind: OperationKind, signal: Signal, now: Now) {
         let (before, after) = self.breakers.signal(&self.id, kind, signal, now);
         if before.passes() != after.passes() {
-            match after.passes() {
-                true => tracing::info!(processor = %self.id, ?kind, "a processor answers again"),
-                false => tracing::warn!(processor = %self.id, ?kind, "a processor is not asked for a while"),
+            if after.passes() {
+                tracing::info!(processor = %self.id, ?kind, "a processor answers again")
+            } else {
+                tracing::warn!(processor = %self.id, ?kind, "a processor is not asked for a while")
             }
             self.node_config.judge(&self.id, &self.breakers);
         }
@@ -504,12 +505,11 @@ impl ProcessorActor {
         // Operations that may have been sent need inquiries even while the breaker is open.
         let asks = operation.possible_duplicate || kind == OperationKind::Inquire;
         let passes = asks || self.breakers.of(&self.id, kind).passes();
-        match passes && self.send(operation, now) {
-            true => self.counts.sent += 1,
-            false => {
-                self.counts.not_sent += 1;
-                self.post(ConnectionId(0), Input::NotSent(id, attempt));
-            }
+        if passes && self.send(operation, now) {
+            self.counts.sent += 1
+        } else {
+            self.counts.not_sent += 1;
+            self.post(ConnectionId(0), Input::NotSent(id, attempt));
         }
         if self.lines.in_flight() >= self.lines.room_for_holds() {
             self.publish();

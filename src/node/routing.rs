@@ -43,9 +43,10 @@ pub trait ProcessorRegistry: Send + Sync {
     fn remember(&self, id: &ProcessorId, known: &KnownProcessor) {
         self.change(&|routes| {
             let registry = &mut routes.registry;
-            match known.drained {
-                true => drop(registry.drained.insert(id.clone())),
-                false => drop(registry.drained.remove(id)),
+            if known.drained {
+                registry.drained.insert(id.clone());
+            } else {
+                registry.drained.remove(id);
             }
             let absent =
                 || Listed { capabilities: known.capabilities.clone(), connections: 0, draining: false, inflight: 0 };

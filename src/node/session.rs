@@ -179,10 +179,7 @@ impl HostedSession {
     /// Time without a good reading, also while no process ran: the energy continued to flow.
     fn quiet(&self, now: Now) -> TimeSpan {
         let measured = now.mono.since(self.metered);
-        match self.rebuilt {
-            true => measured.max(now.wall.since(self.state.meter.at)),
-            false => measured,
-        }
+        if self.rebuilt { measured.max(now.wall.since(self.state.meter.at)) } else { measured }
     }
 
     /// When the funds are to be checked although no good reading has arrived.

@@ -330,10 +330,7 @@ impl<W> Schedule<W> {
             return;
         }
         // A log that could also begin at the older snapshots is a comfort: it goes first when there is little room.
-        let reach = match self.figures.is_strained() {
-            true => self.snapshots.verified(),
-            false => self.snapshots.reach(),
-        };
+        let reach = if self.figures.is_strained() { self.snapshots.verified() } else { self.snapshots.reach() };
         if doing.trim(reach) {
             self.trimming.asked();
         }

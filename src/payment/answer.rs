@@ -60,9 +60,10 @@ impl Draft<'_> {
         if let Some(code) = repetition(live.seen, source) {
             return code;
         }
-        let checked = match answer.hold == self.state().hold_id(hold.number) {
-            true => self.check_amount(live.ask, live.amount_minor, &hold, &answer.outcome),
-            false => Err(Discrepancy::DifferentHold),
+        let checked = if answer.hold == self.state().hold_id(hold.number) {
+            self.check_amount(live.ask, live.amount_minor, &hold, &answer.outcome)
+        } else {
+            Err(Discrepancy::DifferentHold)
         };
         if let Err(discrepancy) = checked {
             return self.quarantine(live.number, live.disputed, discrepancy, source);
@@ -279,9 +280,10 @@ impl Draft<'_> {
                 self.quarantine(past.number, past.disputed, Discrepancy::DifferentCurrency, source)
             }
             Outcome::Approved { amount, .. } if done => {
-                match past.kind == OperationKind::Void || amount.minor == past.amount_minor {
-                    true => self.repeated_answer(past, source),
-                    false => self.conflict(past, Discrepancy::DifferentAmount, source),
+                if past.kind == OperationKind::Void || amount.minor == past.amount_minor {
+                    self.repeated_answer(past, source)
+                } else {
+                    self.conflict(past, Discrepancy::DifferentAmount, source)
                 }
             }
             Outcome::Approved { amount, .. } if amount.minor < 0 || amount.minor > past.amount_minor => {
@@ -478,9 +480,10 @@ impl Draft<'_> {
 /// The verdict on a message that has the number of an earlier one; `None` when it has not.
 fn repetition(seen: Option<Seen>, source: Source) -> Option<AcknowledgeCode> {
     let seen = seen.filter(|seen| seen.callback() == source.callback)?;
-    match seen == Seen::from(source) {
-        true => Some(AcknowledgeCode::Duplicate),
-        false => Some(AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody)),
+    if seen == Seen::from(source) {
+        Some(AcknowledgeCode::Duplicate)
+    } else {
+        Some(AcknowledgeCode::BodyMismatch(Discrepancy::DifferentBody))
     }
 }
 

@@ -116,9 +116,10 @@ impl Breaker {
     }
 
     fn failing(failures: u16, now: Mono, policy: &BreakerPolicy) -> Breaker {
-        match failures >= policy.failures {
-            true => Breaker::Open { until: now.after(policy.pause), pause: policy.pause },
-            false => Breaker::Failing { failures, last: now },
+        if failures >= policy.failures {
+            Breaker::Open { until: now.after(policy.pause), pause: policy.pause }
+        } else {
+            Breaker::Failing { failures, last: now }
         }
     }
 

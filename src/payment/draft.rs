@@ -58,9 +58,10 @@ impl<'a> Draft<'a> {
 
     /// The number of the next operation.
     pub(super) fn next_number(&self) -> Result<Ordinal, Rejection> {
-        match self.state.last < OPERATIONS_PER_SESSION {
-            true => Ok(Ordinal(self.state.last + 1)),
-            false => Err(Rejection::TooManyOperations),
+        if self.state.last < OPERATIONS_PER_SESSION {
+            Ok(Ordinal(self.state.last + 1))
+        } else {
+            Err(Rejection::TooManyOperations)
         }
     }
 
@@ -119,9 +120,10 @@ impl<'a> Draft<'a> {
         if amount.minor <= 0 {
             return Err(Rejection::AmountNotPositive);
         }
-        match amount.currency == self.state.currency {
-            true => Ok(amount.minor),
-            false => Err(Rejection::CurrencyDiffers { expected: self.state.currency, found: amount.currency }),
+        if amount.currency == self.state.currency {
+            Ok(amount.minor)
+        } else {
+            Err(Rejection::CurrencyDiffers { expected: self.state.currency, found: amount.currency })
         }
     }
 

@@ -219,10 +219,7 @@ impl Registry {
         if !breakers.of(processor, OperationKind::Authorize).passes() {
             return Err(NoRoute::NotAnswering);
         }
-        match listed.inflight < can.inflight_max {
-            true => Ok(()),
-            false => Err(NoRoute::Busy),
-        }
+        if listed.inflight < can.inflight_max { Ok(()) } else { Err(NoRoute::Busy) }
     }
 }
 

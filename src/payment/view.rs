@@ -437,10 +437,13 @@ impl LiveOperation {
             Phase::Accepted { decide_by } => {
                 Some(decide_by.since(now.wall).max(policy.answer_within(kind, self.attempts)))
             }
-            Phase::Unknown { .. } => match self.has_next_step(hold, now) || !self.escalated {
-                true => Some(step(&policy.inquiry_schedule, u16::from(self.inquiries))),
-                false => None,
-            },
+            Phase::Unknown { .. } => {
+                if self.has_next_step(hold, now) || !self.escalated {
+                    Some(step(&policy.inquiry_schedule, u16::from(self.inquiries)))
+                } else {
+                    None
+                }
+            }
         }
     }
 

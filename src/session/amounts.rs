@@ -96,19 +96,17 @@ impl fmt::Debug for Found {
 impl Policy {
     /// The policy with the amounts that hold for sessions of this tariff.
     pub fn of_tariff(self: &Arc<Policy>, tariff: &Tariff) -> Arc<Policy> {
-        match tariff.currency() == self.currency {
-            true => Arc::clone(self),
-            false => self.found((tariff.currency(), Some(tariff.hash())), Some(tariff)),
+        if tariff.currency() == self.currency {
+            Arc::clone(self)
+        } else {
+            self.found((tariff.currency(), Some(tariff.hash())), Some(tariff))
         }
     }
 
     /// The policy with the amounts of a currency, for money without a tariff (a top-up). What is not stated does not bound,
     /// and no energy is given before an answer.
     pub fn of_currency(self: &Arc<Policy>, currency: Currency) -> Arc<Policy> {
-        match currency == self.currency {
-            true => Arc::clone(self),
-            false => self.found((currency, None), None),
-        }
+        if currency == self.currency { Arc::clone(self) } else { self.found((currency, None), None) }
     }
 
     /// The policy with the settings for each currency; the first is the operator's main currency, and has a first

@@ -130,9 +130,10 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
     let spendable = session.payment.spendable().to_cost();
     // Most readings end here: below the most that any session of this tariff can cost, no time has to be computed.
     if quiet == TimeSpan::ZERO {
-        let ahead = match priced.is_some_and(|priced| priced.leaves_undecided()) {
-            false => policy.stop_latency,
-            true => TimeSpan::from_ms(policy.stop_latency.ms().saturating_add(STILL_MAX.ms())),
+        let ahead = if priced.is_some_and(|priced| priced.leaves_undecided()) {
+            TimeSpan::from_ms(policy.stop_latency.ms().saturating_add(STILL_MAX.ms()))
+        } else {
+            policy.stop_latency
         };
         let most = ctx.tariff.cost_ahead_of_any(session.power_max, ahead);
         if most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
@@ -147,9 +148,10 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
     if !covers(spendable, running, reserve, 1) {
         return Reach::Out(StopReason::FundsExhausted);
     }
-    let far = match quiet > TimeSpan::ZERO {
-        false => covers(spendable, running, reserve, RESERVES_TO_ASK),
-        true => ahead(session, priced, span(3), ctx).is_some_and(|more| covers(spendable, running, more, 1)),
+    let far = if quiet > TimeSpan::ZERO {
+        ahead(session, priced, span(3), ctx).is_some_and(|more| covers(spendable, running, more, 1))
+    } else {
+        covers(spendable, running, reserve, RESERVES_TO_ASK)
     };
     if far { Reach::Far } else { Reach::Short(reserve) }
 }

@@ -23,11 +23,12 @@ pub(super) fn authorize(session: &Session, credential: Credential, route: Route,
     }
     let command = ask(credential, route, ctx);
     let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
-    match decided.decision.events.is_empty() {
+    if decided.decision.events.is_empty() {
         // The payment machine refuses (an invalid token, an amount beyond all bounds): no request was made and none
         // will be.
-        true => give_up(session, &session.payment, StopReason::Declined, ctx),
-        false => react(session, decided, ctx, Decision::nothing()),
+        give_up(session, &session.payment, StopReason::Declined, ctx)
+    } else {
+        react(session, decided, ctx, Decision::nothing())
     }
 }
 
@@ -49,9 +50,10 @@ pub(super) fn tap(session: &Session, credential: Credential, route: Route, ctx: 
 fn ask(credential: Credential, route: Route, ctx: &Context<'_>) -> payment::Command {
     let Route { processor, capabilities, stand_in } = route;
     let amount = first_hold(ctx.tariff, ctx.policy);
-    match stand_in {
-        true => payment::Command::StandIn { processor, capabilities, credential, amount, floor: floor(ctx) },
-        false => payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok: true },
+    if stand_in {
+        payment::Command::StandIn { processor, capabilities, credential, amount, floor: floor(ctx) }
+    } else {
+        payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok: true }
     }
 }
 
@@ -96,17 +98,13 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
     let waits = !session.payment.is_ending() && !last;
     let mut after = session.clone();
     let closed = matches!(session.stage, Stage::Closed(_));
-    after.stage = match closed {
-        true => Stage::Closed(Box::new(fact)),
-        false => Stage::Settling(Box::new(fact)),
-    };
+    after.stage = if closed { Stage::Closed(Box::new(fact)) } else { Stage::Settling(Box::new(fact)) };
     let decision = ended.facts.and_event(Event::Corrected(Box::new(fact)));
-    let decision = match closed {
+    let decision = if closed {
         // The archived record is outdated: the session is archived again, otherwise it would stay in its cell.
-        true => {
-            decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }).and_effect(Effect::Archive)
-        }
-        false => decision,
+        decision.and_effect(Effect::Receipt { payable: fact.payable, cost: fact.cost }).and_effect(Effect::Archive)
+    } else {
+        decision
     };
     let given_back = session.payment.refunded().minor.saturating_add(session.payment.refunding().minor);
     let taken = session.payment.captured().minor.saturating_sub(given_back);
@@ -119,12 +117,11 @@ pub(super) fn correct(session: &Session, ended: Final, last: bool, ctx: &Context
         }
         _ => return decision,
     };
-    match waits {
-        true => decision,
-        false => {
-            let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
-            react(&after, decided, ctx, decision)
-        }
+    if waits {
+        decision
+    } else {
+        let decided = payment::decide_ahead(&session.payment, command, ctx.now, &ctx.policy.payment);
+        react(&after, decided, ctx, decision)
     }
 }
 
@@ -169,16 +166,18 @@ fn conclude(session: &Session, payment: &Payment, events: &[payment::Event], ctx
         Stage::Charging { limit, stop_asked } => {
             let changed = conclude_change(session, payment, *limit, *stop_asked, ctx);
             let expiring = events.iter().any(|event| matches!(event, payment::Event::HoldExpiring { .. }));
-            match expiring && stop_asked.is_none() && changed.events.is_empty() {
-                true => funds::renew(session, payment, ctx).map_or(changed, plain),
-                false => changed,
+            if expiring && stop_asked.is_none() && changed.events.is_empty() {
+                funds::renew(session, payment, ctx).map_or(changed, plain)
+            } else {
+                changed
             }
         }
         Stage::Settling(ended) if payment.is_settled() => {
             let closed = Decision::event(Event::Closed { at: ctx.now.wall });
-            let closed = match ended.admitted {
-                true => closed.and_effect(Effect::Receipt { payable: ended.payable, cost: ended.cost }),
-                false => closed,
+            let closed = if ended.admitted {
+                closed.and_effect(Effect::Receipt { payable: ended.payable, cost: ended.cost })
+            } else {
+                closed
             };
             closed.and_effect(Effect::Archive)
         }
@@ -201,10 +200,11 @@ fn conclude_authorization(
             | payment::Event::PartiallyApproved { .. }
             | payment::Event::HoldRequested { floor: Some(_), .. } => {
                 let limit = payment.spendable();
-                return match limit.minor > 0 && funds::is_covered(session, limit, ctx) {
-                    true => Decision::event(Event::Admitted { limit, at: ctx.now.wall })
-                        .and_effect(Effect::StartAccepted { limit }),
-                    false => give_up(session, payment, StopReason::TooLittle, ctx),
+                return if limit.minor > 0 && funds::is_covered(session, limit, ctx) {
+                    Decision::event(Event::Admitted { limit, at: ctx.now.wall })
+                        .and_effect(Effect::StartAccepted { limit })
+                } else {
+                    give_up(session, payment, StopReason::TooLittle, ctx)
                 };
             }
             payment::Event::Declined { operation, decline, .. } => {
@@ -278,10 +278,7 @@ fn give_up(session: &Session, payment: &Payment, reason: StopReason, ctx: &Conte
         decision.effects.extend(released.effects);
     }
     let decision = decision.and_effect(Effect::StartRejected(reason));
-    match settled {
-        true => decision.and_event(Event::Closed { at: ctx.now.wall }).and_effect(Effect::Archive),
-        false => decision,
-    }
+    if settled { decision.and_event(Event::Closed { at: ctx.now.wall }).and_effect(Effect::Archive) } else { decision }
 }
 
 /// The funds changed while energy flows: sends the charger its new limit, or stops it.

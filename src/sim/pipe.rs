@@ -84,9 +84,10 @@ impl Pipe {
             let Pipe { reader, writer, out, written, unflushed, scratch } = &mut *self;
             let pending = *written < out.len();
             let sending = async {
-                match pending {
-                    true => writer.write(&out[*written..]).await.map(Some),
-                    false => writer.flush().await.map(|()| None),
+                if pending {
+                    writer.write(&out[*written..]).await.map(Some)
+                } else {
+                    writer.flush().await.map(|()| None)
                 }
             };
             tokio::select! {

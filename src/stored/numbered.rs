@@ -257,10 +257,7 @@ impl<'a> Body<'a> {
     /// The next field, which every version wrote.
     #[inline]
     pub(crate) fn field<T: super::Stored>(&mut self, number: u64, name: &'static str) -> Result<T, StoredError> {
-        let read = match self.rest.is_empty() {
-            true => Err(StoredError::missing(number)),
-            false => T::load(&mut self.rest),
-        };
+        let read = if self.rest.is_empty() { Err(StoredError::missing(number)) } else { T::load(&mut self.rest) };
         read.map_err(|error| error.within(self.of, name))
     }
 

@@ -162,9 +162,10 @@ impl Rating {
 
     fn window(&self, tariff: &Tariff, zone: &TimeZone, span: i64, energy: i64) -> Result<Window, RatingError> {
         let end = self.at.saturating_add(TimeSpan::from_ms(span));
-        let (from_local, to_local) = match tariff.cuts.civil() {
-            true => (Local::at(zone, self.at), Local::at(zone, end)),
-            false => (Local::default(), Local::default()),
+        let (from_local, to_local) = if tariff.cuts.civil() {
+            (Local::at(zone, self.at), Local::at(zone, end))
+        } else {
+            (Local::default(), Local::default())
         };
         let from_elapsed = self.at.since(self.start).ms();
         let from_energy = self.energy().ok_or(RatingError::Range)?.microwatt_hours();

@@ -178,9 +178,10 @@ impl Cdr {
             let opposite = mismatch.field.starts_with("total_cost")
                 && matches!((sign(&mismatch.expected), sign(&mismatch.got)), (-1, 1) | (1, -1));
             let message = format!("stated as {}, computed {}", mismatch.expected, mismatch.got);
-            let (severity, help) = match opposite {
-                true => (Severity::Error, Some("a CDR that takes back another one has `credit`: true".to_owned())),
-                false => (Severity::Warning, None),
+            let (severity, help) = if opposite {
+                (Severity::Error, Some("a CDR that takes back another one has `credit`: true".to_owned()))
+            } else {
+                (Severity::Warning, None)
             };
             let (path, position) = (format!("$.{}", mismatch.field), Position::of(&self.text, span.start));
             Finding { severity, code: "total_differs", path, span, position, message, help }

@@ -372,10 +372,7 @@ impl<'t> Reader<'t> {
 
 /// A JSON number (exponents too) as an exact decimal.
 pub(super) fn decimal(text: &str) -> Option<Decimal> {
-    let number = match text.contains(['e', 'E']) {
-        true => Decimal::from_scientific(text),
-        false => text.parse(),
-    };
+    let number = if text.contains(['e', 'E']) { Decimal::from_scientific(text) } else { text.parse() };
     number.ok()
 }
 

@@ -165,9 +165,10 @@ pub enum TariffFault {
 
 impl From<JsonError> for TariffFault {
     fn from(error: JsonError) -> TariffFault {
-        match error.is_too_deep {
-            true => TariffFault::TooLarge { what: "its nesting".to_owned(), max: JSON_DEPTH_MAX },
-            false => TariffFault::Json(error.what),
+        if error.is_too_deep {
+            TariffFault::TooLarge { what: "its nesting".to_owned(), max: JSON_DEPTH_MAX }
+        } else {
+            TariffFault::Json(error.what)
         }
     }
 }

@@ -556,9 +556,10 @@ impl Rating {
                 current: interval.current,
             };
             let active = select::active(tariff, &moment);
-            let (end, end_energy) = match tariff.cuts.is_never() {
-                true => (interval.to, interval.energy),
-                false => interval.next_change(tariff, zone, &moment, at, energy),
+            let (end, end_energy) = if tariff.cuts.is_never() {
+                (interval.to, interval.energy)
+            } else {
+                interval.next_change(tariff, zone, &moment, at, energy)
             };
             let flat = if flat_due { active.flat } else { NONE };
             if end > at || end_energy > energy || flat != NONE {

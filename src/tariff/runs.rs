@@ -183,9 +183,10 @@ impl RecordedSession {
         // No session followed the reservation.
         let count = if expired { 0 } else { self.readings.len() };
         for (index, reading) in self.readings.iter().take(count).enumerate() {
-            let slices = match index + 1 == count {
-                true => rating.price_last(tariff, zone, reading)?,
-                false => rating.price(tariff, zone, reading)?,
+            let slices = if index + 1 == count {
+                rating.price_last(tariff, zone, reading)?
+            } else {
+                rating.price(tariff, zone, reading)?
             };
             rating.apply(&slices);
             segments.add(&slices);

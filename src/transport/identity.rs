@@ -95,9 +95,10 @@ pub fn admit(uris: &[String], trust_domain: &str, listener: ListenerKind) -> Res
     if *identity.trust_domain != *trust_domain {
         return Err(IdentityError::TrustDomain { found: identity.trust_domain, ours: trust_domain.into() });
     }
-    match listener.admits(identity.role()) {
-        true => Ok(identity),
-        false => Err(IdentityError::Role { found: identity.role(), expected: listener }),
+    if listener.admits(identity.role()) {
+        Ok(identity)
+    } else {
+        Err(IdentityError::Role { found: identity.role(), expected: listener })
     }
 }
 

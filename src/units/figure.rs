@@ -56,10 +56,13 @@ impl DecimalMark {
             None => figure_and_name(text),
         };
         match name {
-            Some(name) if !figure.is_empty() && is_known_name(name) => match is_named(currency, name) {
-                true => self.read(&figure).map_err(|error| FigureError { text: text.to_owned(), ..error }.to_string()),
-                false => Err(format!("`{text}`: {}", other_name(name, currency))),
-            },
+            Some(name) if !figure.is_empty() && is_known_name(name) => {
+                if is_named(currency, name) {
+                    self.read(&figure).map_err(|error| FigureError { text: text.to_owned(), ..error }.to_string())
+                } else {
+                    Err(format!("`{text}`: {}", other_name(name, currency)))
+                }
+            }
             _ => self.read(text).map_err(|error| error.to_string()),
         }
     }

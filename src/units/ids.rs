@@ -91,10 +91,11 @@ macro_rules! text_id {
             /// What is wrong with it; a card's number is not repeated.
             pub fn new(text: &str) -> Result<$name, IdError> {
                 check_text($what, $max, text)?;
-                match has_issued_card_number(text.as_bytes()) {
-                    true => Err(IdError::CardNumber { what: $what }),
-                    false => Ok($name(Arc::from(text))),
-                }
+                if has_issued_card_number(text.as_bytes()) {
+Err(IdError::CardNumber { what: $what })
+} else {
+Ok($name(Arc::from(text)))
+}
             }
 
             /// The text.
@@ -154,10 +155,11 @@ macro_rules! text_id {
                 // numbers.
                 let outside = deserializer.is_human_readable();
                 let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                match outside {
-                    true => $name::new(&text),
-                    false => check_text($what, $max, &text).map(|()| $name(Arc::from(&*text))),
-                }
+                if outside {
+$name::new(&text)
+} else {
+check_text($what, $max, &text).map(|()| $name(Arc::from(&*text)))
+}
                 .map_err(serde::de::Error::custom)
             }
         }
@@ -255,16 +257,18 @@ mod bits {
     use std::fmt;
 
     pub fn serialize<S: Serializer>(bits: &[u8; 16], serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => u128::from_be_bytes(*bits).serialize(serializer),
-            false => serializer.serialize_bytes(bits),
+        if serializer.is_human_readable() {
+            u128::from_be_bytes(*bits).serialize(serializer)
+        } else {
+            serializer.serialize_bytes(bits)
         }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 16], D::Error> {
-        match deserializer.is_human_readable() {
-            true => u128::deserialize(deserializer).map(u128::to_be_bytes),
-            false => deserializer.deserialize_bytes(Bytes),
+        if deserializer.is_human_readable() {
+            u128::deserialize(deserializer).map(u128::to_be_bytes)
+        } else {
+            deserializer.deserialize_bytes(Bytes)
         }
     }
 

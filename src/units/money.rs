@@ -114,18 +114,20 @@ impl fmt::Debug for Currency {
 /// Text in self-describing formats (`"EUR"`), the numeric code in compact ones.
 impl Serialize for Currency {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => serializer.serialize_str(self.code()),
-            false => serializer.serialize_u16(self.0),
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.code())
+        } else {
+            serializer.serialize_u16(self.0)
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Currency {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Currency, D::Error> {
-        match deserializer.is_human_readable() {
-            true => std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse(),
-            false => Currency::from_numeric(u16::deserialize(deserializer)?),
+        if deserializer.is_human_readable() {
+            std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse()
+        } else {
+            Currency::from_numeric(u16::deserialize(deserializer)?)
         }
         .map_err(serde::de::Error::custom)
     }
@@ -388,10 +390,7 @@ impl fmt::Debug for Cost {
 
 #[inline]
 fn same_currency(left: Currency, right: Currency) -> Result<(), MoneyError> {
-    match left == right {
-        true => Ok(()),
-        false => Err(MoneyError::CurrencyMismatch { left, right }),
-    }
+    if left == right { Ok(()) } else { Err(MoneyError::CurrencyMismatch { left, right }) }
 }
 
 /// Quotient to the nearest whole number, a half to the even neighbour. `divisor` is positive.

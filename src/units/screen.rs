@@ -59,10 +59,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        match is_unseen(letter) {
-            true => out.extend(letter.escape_default()),
-            false => out.push(letter),
-        }
+        if is_unseen(letter) { out.extend(letter.escape_default()) } else { out.push(letter) }
     }
     Cow::Owned(out)
 }

@@ -24,9 +24,10 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len() + 8);
     for character in text.chars() {
-        match is_hidden(character) {
-            true => write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("writing to a String cannot fail"),
-            false => shown.push(character),
+        if is_hidden(character) {
+            write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("writing to a String cannot fail")
+        } else {
+            shown.push(character)
         }
     }
     Cow::Owned(shown)
@@ -41,13 +42,12 @@ pub fn visible_json(document: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(document.len() + 8);
     for character in document.chars() {
-        match hidden(character) {
-            true => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    write!(shown, "\\u{unit:04x}").expect("writing to a String cannot fail");
-                }
+        if hidden(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("writing to a String cannot fail");
             }
-            false => shown.push(character),
+        } else {
+            shown.push(character)
         }
     }
     Cow::Owned(shown)

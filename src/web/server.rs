@@ -399,9 +399,10 @@ fn readiness(shared: &Shared) -> Result<Answer, Problem> {
     let Some(views) = shared.views.get() else { return Err(shared.not_yet()) };
     let heard = views.awake();
     let (answered, expected) = (heard.answers.len(), heard.of);
-    match answered == expected && expected > 0 {
-        true => Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n"))),
-        false => Err(Problem::new(503, format!("{answered} of {expected} shards answer"))),
+    if answered == expected && expected > 0 {
+        Ok(Answer::Text("text/plain; charset=utf-8", format!("[+] {answered} shards answer\nready\n")))
+    } else {
+        Err(Problem::new(503, format!("{answered} of {expected} shards answer")))
     }
 }
 

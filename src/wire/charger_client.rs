@@ -158,9 +158,6 @@ impl ChargerClientLink {
         if self.watch.is_closed() {
             return Err(SendError::Closed);
         }
-        match self.bound.contains(&channel) {
-            true => Ok(()),
-            false => Err(SendError::ChannelUnknown(channel)),
-        }
+        if self.bound.contains(&channel) { Ok(()) } else { Err(SendError::ChannelUnknown(channel)) }
     }
 }

@@ -93,10 +93,7 @@ pub(super) fn counted(field: &'static str, found: u32) -> Parsed<u32> {
 
 /// Checks the length of a list or a text.
 pub(super) fn at_most(field: &'static str, len: usize, max: usize) -> Parsed<()> {
-    match len <= max {
-        true => Ok(()),
-        false => Err(PayloadError::Range { field, found: len as i128 }),
-    }
+    if len <= max { Ok(()) } else { Err(PayloadError::Range { field, found: len as i128 }) }
 }
 
 impl PayloadError {

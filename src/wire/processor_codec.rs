@@ -101,9 +101,10 @@ fn hold(found: &[u8]) -> Parsed<HoldId> {
 }
 
 fn processor_ref(found: String) -> Parsed<ProcessorRef> {
-    match found.is_empty() {
-        true => Err(PayloadError::Missing("processor_ref")),
-        false => reference("processor_ref", found, ProcessorRef::MAX_LEN).map(ProcessorRef),
+    if found.is_empty() {
+        Err(PayloadError::Missing("processor_ref"))
+    } else {
+        reference("processor_ref", found, ProcessorRef::MAX_LEN).map(ProcessorRef)
     }
 }
 
@@ -219,9 +220,10 @@ fn read_settlement(found: schema::SettlementBatch) -> Parsed<SettlementPart> {
     at_most("lines", found.lines.len(), limits::SETTLEMENT_LINES_PER_PART)?;
     let line = |line: &schema::SettlementLine| {
         Ok(SettlementLine {
-            operation: match line.operation_id.is_empty() {
-                true => None,
-                false => Some(operation("lines.operation_id", &line.operation_id)?),
+            operation: if line.operation_id.is_empty() {
+                None
+            } else {
+                Some(operation("lines.operation_id", &line.operation_id)?)
             },
             kind: parse_enum("lines.kind", line.kind, SettlementKind::from_number)?,
             gross: line.gross_minor,

@@ -244,9 +244,10 @@ impl State {
     /// Counts a callback until it is acknowledged: once, however often it is repeated meanwhile.
     fn count(&mut self, callback: CallbackId) -> Result<(), LinkError> {
         self.unacknowledged.insert(callback);
-        match u32::try_from(self.unacknowledged.len()).is_ok_and(|count| count <= self.window) {
-            true => Ok(()),
-            false => Err(LinkError::WindowExceeded(self.window)),
+        if u32::try_from(self.unacknowledged.len()).is_ok_and(|count| count <= self.window) {
+            Ok(())
+        } else {
+            Err(LinkError::WindowExceeded(self.window))
         }
     }
 

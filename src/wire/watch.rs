@@ -52,9 +52,10 @@ impl Watch {
 
     /// After the bytes of one piece: is a frame unfinished?
     pub fn mid_frame(&mut self, is_mid_frame: bool, now: Mono) {
-        match is_mid_frame {
-            true => self.mid_frame_since = self.mid_frame_since.or(Some(now)),
-            false => self.mid_frame_since = None,
+        if is_mid_frame {
+            self.mid_frame_since = self.mid_frame_since.or(Some(now))
+        } else {
+            self.mid_frame_since = None
         }
     }
 

@@ -104,10 +104,7 @@ fn bytes_that_are_no_text_are_told_with_file_and_place() {
         folder.told(line, 0, &[]);
         let wide: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
         folder.write(name, &wide);
-        match name.ends_with(".json") {
-            true => folder.told(line, code, &[name, "UTF-16"]),
-            false => folder.told(line, 0, &[]),
-        }
+        if name.ends_with(".json") { folder.told(line, code, &[name, "UTF-16"]) } else { folder.told(line, 0, &[]) }
     }
 }
 

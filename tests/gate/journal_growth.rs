@@ -19,10 +19,13 @@ fn bytes_below(path: &Path) -> u64 {
     // Whatever is below may be on its way out.
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     entries
-        .map(|entry| match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            true => bytes_below(&entry.path()),
-            // Occupied blocks, not the length of the file.
-            false => entry.metadata().map_or(0, |found| found.blocks() * 512),
+        .map(|entry| {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                bytes_below(&entry.path())
+            } else {
+                // Occupied blocks, not the length of the file.
+                entry.metadata().map_or(0, |found| found.blocks() * 512)
+            }
         })
         .sum()
 }

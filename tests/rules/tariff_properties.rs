@@ -226,10 +226,11 @@ proptest! {
                 let reading = MeterReading { sequence: 1, at, register, power: told, current: None };
                 let ends = corner.at == at && all.last().unwrap().at == at;
                 let ahead = rating.cost_ahead_of_reading(&tariff, &zone(), power, read_at, at.since(read_at)).unwrap();
-                let slices = match ends {
-                    true => rating.price_last(&tariff, &zone(), &reading).unwrap(),
-                    false => rating.price(&tariff, &zone(), &reading).unwrap(),
-                };
+                let slices = if ends {
+rating.price_last(&tariff, &zone(), &reading).unwrap()
+} else {
+rating.price(&tariff, &zone(), &reading).unwrap()
+};
                 rating.apply(&slices);
                 segments.add(&slices);
                 let now = rating.running(&tariff).unwrap();

@@ -18,9 +18,10 @@ pub fn decide(series: &Series, command: Command, now: Now) -> Decision {
         }
         (Series::Open(open) | Series::Closed(open), Command::Open { series, kind, currency }) => {
             let same = open.id == series && open.kind == kind && open.currency == currency;
-            Decision::reply(match same {
-                true => Effect::Opened(series),
-                false => Effect::Refused { document: None, rejection: Rejection::SeriesExists },
+            Decision::reply(if same {
+                Effect::Opened(series)
+            } else {
+                Effect::Refused { document: None, rejection: Rejection::SeriesExists }
             })
         }
         (Series::Unopened, Command::Finalize { document, .. }) => refuse(&document, Rejection::NoSuchSeries),
@@ -52,9 +53,10 @@ fn known(series: &OpenSeries, document: &Document, turn: Turn) -> Option<Decisio
         Answered::With(known) => {
             let issued = series.issued(known, document.clone());
             // Whatever else differs shows in the hash.
-            match chain(&issued.number, issued.at, document, issued.previous) == known.hash {
-                true => Decision::reply(Effect::Numbered { issued: Box::new(issued), turn }),
-                false => refuse(document, Rejection::ExistsWithDifferentContent),
+            if chain(&issued.number, issued.at, document, issued.previous) == known.hash {
+                Decision::reply(Effect::Numbered { issued: Box::new(issued), turn })
+            } else {
+                refuse(document, Rejection::ExistsWithDifferentContent)
             }
         }
     })
@@ -83,10 +85,7 @@ fn check(series: &OpenSeries, document: &Document, turn: Turn) -> Result<(), Rej
     }
     let sum: i128 = taxes.iter().map(|(_, tax)| i128::from(tax.minor)).sum();
     let other_sign = taxes.iter().any(|(_, tax)| tax.minor.signum() * total.minor.signum() < 0);
-    match other_sign || sum.abs() > i128::from(total.minor).abs() {
-        true => Err(Rejection::TaxesDoNotFit),
-        false => Ok(()),
-    }
+    if other_sign || sum.abs() > i128::from(total.minor).abs() { Err(Rejection::TaxesDoNotFit) } else { Ok(()) }
 }
 
 fn number(series: &OpenSeries, document: Document, turn: Turn, now: Now) -> Decision {

@@ -243,16 +243,14 @@ mod id_text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub fn serialize<S: Serializer>(id: &OpId, serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => serializer.collect_str(id),
-            false => id.serialize(serializer),
-        }
+        if serializer.is_human_readable() { serializer.collect_str(id) } else { id.serialize(serializer) }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OpId, D::Error> {
-        match deserializer.is_human_readable() {
-            true => String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom),
-            false => OpId::deserialize(deserializer),
+        if deserializer.is_human_readable() {
+            String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+        } else {
+            OpId::deserialize(deserializer)
         }
     }
 }
@@ -269,9 +267,10 @@ impl SeriesId {
     /// Checks the text and makes the name.
     pub fn new(text: &str) -> Result<SeriesId, SeriesIdError> {
         let allowed = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '/'));
-        match allowed && (1..=SeriesId::MAX_LEN).contains(&text.len()) {
-            true => Ok(SeriesId(text.into())),
-            false => Err(SeriesIdError(text.to_owned())),
+        if allowed && (1..=SeriesId::MAX_LEN).contains(&text.len()) {
+            Ok(SeriesId(text.into()))
+        } else {
+            Err(SeriesIdError(text.to_owned()))
         }
     }
 
@@ -346,10 +345,7 @@ stored!(struct Digest(bytes));
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match serializer.is_human_readable() {
-            true => serializer.collect_str(self),
-            false => self.0.serialize(serializer),
-        }
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
     }
 }
 

@@ -141,9 +141,10 @@ fn fields(record: &::csv::StringRecord, headers: &::csv::StringRecord, line: u64
     let (found, expected) = (record.len(), headers.len());
     // Some exports end every row with one more separator.
     let more_are_empty = found > expected && record.iter().skip(expected).all(str::is_empty);
-    match found == expected || more_are_empty {
-        true => Ok(()),
-        false => Err(CsvError::Fields { line, what: wrong_fields(record, expected) }),
+    if found == expected || more_are_empty {
+        Ok(())
+    } else {
+        Err(CsvError::Fields { line, what: wrong_fields(record, expected) })
     }
 }
 

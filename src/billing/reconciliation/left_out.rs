@@ -131,10 +131,7 @@ impl<'f> LeftOut<'f> {
             write.push(self.written(side.key, &[side.column]));
         }
         write.dedup();
-        match what.is_empty() {
-            true => Ok(()),
-            false => Err(CsvError::LeftOut { what: what.join("; "), write: write.join(", ") }),
-        }
+        if what.is_empty() { Ok(()) } else { Err(CsvError::LeftOut { what: what.join("; "), write: write.join(", ") }) }
     }
 
     /// Tells the lines without an amount, all in one, and what would read them.

@@ -464,10 +464,7 @@ impl Ours {
 
 /// A text from outside that a spreadsheet would take for a formula gets an apostrophe in front.
 fn guarded(text: &str) -> String {
-    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    }
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 
 /// Ids in documents are text, as everywhere else; as numbers they would not survive most readers.

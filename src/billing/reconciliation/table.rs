@@ -84,10 +84,7 @@ pub fn read_text(file: impl Read, encoding: Encoding, bytes_max: u64) -> Result<
         )));
     }
     // Lines are counted by line feeds: with another one behind a carriage return the table's reader is one line behind.
-    Ok(match text.contains('\r') {
-        true => text.replace("\r\n", "\n").replace('\r', "\n"),
-        false => text,
-    })
+    Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
 fn from_utf16(bytes: &[u8], big: bool) -> Result<String, TextFault> {

@@ -133,9 +133,10 @@ fn open_accounts(directory: &Directory) -> Result<Vec<AccountId>, CliError> {
     }
     let opened = askers.into_iter().filter_map(|asker| asker.wait().ok());
     let opened = opened.filter(|ordered| matches!(ordered, Ordered::Done(_))).count();
-    match opened == ids.len() {
-        true => Ok(ids),
-        false => Err(CliError::failed(format!("{opened} of {} accounts were opened", ids.len()))),
+    if opened == ids.len() {
+        Ok(ids)
+    } else {
+        Err(CliError::failed(format!("{opened} of {} accounts were opened", ids.len())))
     }
 }
 

@@ -174,10 +174,8 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     if args.sessions.div_ceil(SESSIONS_PER_CHARGER) > args.chargers() {
         return Err(CliError::new(Exit::Usage, "a charger has at most 64 sessions: more --chargers are needed"));
     }
-    let measured = match args.in_process {
-        true => in_process::measure(&args, rate, output)?,
-        false => tls::measure(&args, rate, output)?,
-    };
+    let measured =
+        if args.in_process { in_process::measure(&args, rate, output)? } else { tls::measure(&args, rate, output)? };
     let report = Report::new(&args, rate, measured);
     if let Some(path) = &args.html {
         let value = serde_json::to_value(&report).map_err(CliError::failed)?;

@@ -119,12 +119,11 @@ pub(super) fn measure(args: &Args, rate: Option<u32>, output: &Output) -> Result
         let log_bytes = gate.gate().log().used();
         let commits = gate.gate().take_commits();
         let figures = Figures::gather(gate.gate().directory()).map_err(io::Error::other)?;
-        let storm = match args.storm {
-            true => {
-                output.inform(format_args!("every connection is closed and opened again"));
-                Some(serde_json::from_str(&next()?)?)
-            }
-            false => None,
+        let storm = if args.storm {
+            output.inform(format_args!("every connection is closed and opened again"));
+            Some(serde_json::from_str(&next()?)?)
+        } else {
+            None
         };
         // The sessions stay live until the other process ends.
         drop(input);

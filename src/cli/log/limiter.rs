@@ -165,9 +165,10 @@ impl Limiter {
     /// Writes how many lines were left out, where that is due; at the end of the process all of it.
     pub fn tell(&self, at_the_end: bool) {
         for Count { left_out, text, is_info } in self.counts(self.now_ms(), at_the_end) {
-            match is_info {
-                true => tracing::info!(target: COUNTS, left_out, like = text, "more lines like this were left out"),
-                false => tracing::warn!(target: COUNTS, left_out, like = text, "more lines like this were left out"),
+            if is_info {
+                tracing::info!(target: COUNTS, left_out, like = text, "more lines like this were left out")
+            } else {
+                tracing::warn!(target: COUNTS, left_out, like = text, "more lines like this were left out")
             }
         }
     }

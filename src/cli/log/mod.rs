@@ -37,9 +37,10 @@ impl Log {
         };
         // An unwritable log, for example on a full disk, is no reason to end.
         let lines = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
-        let lines = match json {
-            true => lines.json().flatten_event(true).with_current_span(false).boxed(),
-            false => lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed(),
+        let lines = if json {
+            lines.json().flatten_event(true).with_current_span(false).boxed()
+        } else {
+            lines.with_ansi(terminal && std::env::var_os("NO_COLOR").is_none()).with_target(false).boxed()
         };
         let limiter = Limiter::new();
         let subscriber = tracing_subscriber::registry().with(filter).with(lines).with(limiter.clone());

@@ -33,9 +33,10 @@ impl Revert {
             dry_run: self.dry_run,
         };
         let answered = source.post("settlement/revert", &order)?;
-        let after: BatchView = match self.dry_run {
-            true => serde_json::from_value(answered).map_err(CliError::failed)?,
-            false => wait_for(source, &processor, &self.batch, "reverted")?,
+        let after: BatchView = if self.dry_run {
+            serde_json::from_value(answered).map_err(CliError::failed)?
+        } else {
+            wait_for(source, &processor, &self.batch, "reverted")?
         };
         let already = before.batch.state == "reverted";
         let document = serde_json::json!({

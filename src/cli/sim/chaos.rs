@@ -192,10 +192,8 @@ fn refund_some(dir: &Path, fleet: &Fleet, rng: &mut Rng) -> u64 {
         let Some(session) = one.id else { continue };
         let part = Amount::new(rng.between(1, one.total.minor), one.total.currency).major();
         // A whole refund, or a part named by its total, so that repeating it refunds once.
-        let wish = match rng.chance(5_000) {
-            true => serde_json::json!({ "total": part }),
-            false => serde_json::json!({ "all": true }),
-        };
+        let wish =
+            if rng.chance(5_000) { serde_json::json!({ "total": part }) } else { serde_json::json!({ "all": true }) };
         // One that is refused (a dispute was quicker, the capture failed) is refused.
         taken += u64::from(source.post(&format!("sessions/{session}/refund"), &wish).is_ok());
     }

@@ -122,15 +122,14 @@ fn verdict(report: &FleetReport) -> Result<Exit, CliError> {
             by_count(report.sessions_open, "has", "have")
         ));
     }
-    match wrong.is_empty() {
-        true => Ok(Exit::Ok),
-        false => {
-            let clock = [Code::TimeImplausible, Code::TimeBackwards];
-            let by_clock = clock.iter().any(|code| tally.rejected.contains_key(&code.number()));
-            let error = CliError::failed(wrong.join("; "));
-            let help = "the chargers' clock is not the gate's: with --speed the gate's has to run as fast";
-            Err(if by_clock { error.help(help) } else { error })
-        }
+    if wrong.is_empty() {
+        Ok(Exit::Ok)
+    } else {
+        let clock = [Code::TimeImplausible, Code::TimeBackwards];
+        let by_clock = clock.iter().any(|code| tally.rejected.contains_key(&code.number()));
+        let error = CliError::failed(wrong.join("; "));
+        let help = "the chargers' clock is not the gate's: with --speed the gate's has to run as fast";
+        Err(if by_clock { error.help(help) } else { error })
     }
 }
 

@@ -106,10 +106,7 @@ impl Served {
             let _ = child.kill();
         }
         let status = child.wait().map_err(CliError::failed)?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(CliError::failed(format!("the gate ended with {status}"))),
-        }
+        if status.success() { Ok(()) } else { Err(CliError::failed(format!("the gate ended with {status}"))) }
     }
 
     pub(super) fn dialler(&mut self, subject: &Subject) -> Result<crate::sim::pipe::Dialler, CliError> {

@@ -63,10 +63,7 @@ pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 
 fn check_folder(root: &Path, folder: &Path, names: &[String], answer: &mut Answer) -> Result<(), CliError> {
     let file = |name: &str| folder.join(name);
-    let tariff = match names.iter().any(|name| name == "tariff.json") {
-        true => Some(read(&file("tariff.json"))?),
-        false => None,
-    };
+    let tariff = if names.iter().any(|name| name == "tariff.json") { Some(read(&file("tariff.json"))?) } else { None };
     let relative = folder.strip_prefix(root).unwrap_or(folder).display().to_string();
     let case_of = |name: &str| if relative.is_empty() { name.to_owned() } else { format!("{relative}/{name}") };
     let mut any = false;

@@ -136,12 +136,13 @@ fn rows(path: &Path) -> Result<Vec<Row>, CliError> {
             continue;
         }
         let line = record.position().map_or(0, csv::Position::line);
-        let read = match record.len() == names.len() {
-            true => session_of(&record, &columns, inactive).map_err(|(column, why)| {
+        let read = if record.len() == names.len() {
+            session_of(&record, &columns, inactive).map_err(|(column, why)| {
                 let value = shortened(record.get(column).unwrap_or_default());
                 format!("column `{}`: `{value}` {why}", names.get(column).unwrap_or_default())
-            }),
-            false => Err(wrong_fields(&record, names.len())),
+            })
+        } else {
+            Err(wrong_fields(&record, names.len()))
         };
         match read {
             Ok(session) => {

@@ -167,9 +167,12 @@ impl SledStore {
         let (first, end) = (self.first_block(), closed_segments::end(&self.past).unwrap_or(0));
         let log = self.dir.log();
         let unnamed = log.join("gathering");
-        let clear = || match files::exists(&unnamed)? {
-            true => fs::remove_dir_all(&unnamed).map_err(Failure::io("removing", &unnamed)),
-            false => Ok(()),
+        let clear = || {
+            if files::exists(&unnamed)? {
+                fs::remove_dir_all(&unnamed).map_err(Failure::io("removing", &unnamed))
+            } else {
+                Ok(())
+            }
         };
         let generations = first / self.generation_blocks..end.div_ceil(self.generation_blocks);
         for generation in generations.rev() {

@@ -126,10 +126,11 @@ proptest! {
         scene.hello("AMS-0007", vec![SessionMark { session: SessionKey(1), last_sequence: 1 + late.len() as u32 }]);
         for more in &late {
             (wh, sequence) = (wh + more, sequence + 1);
-            match usize::try_from(sequence) == Ok(late.len() + 1) {
-                true => scene.stop(1, sequence, wh),
-                false => scene.reading(1, sequence, wh),
-            }
+            if usize::try_from(sequence) == Ok(late.len() + 1) {
+scene.stop(1, sequence, wh)
+} else {
+scene.reading(1, sequence, wh)
+}
             approve_all(&mut scene);
         }
         // What was kept for a charger that may come back is released, and everything has ended.

@@ -145,9 +145,10 @@ impl Run {
     fn meter(&mut self, stop: bool, reading: MeterReading) {
         self.last = (reading.sequence, reading.at.unix_ms(), reading.register.microwatt_hours());
         let session = SessionKey(1);
-        self.scene.says(match stop {
-            true => FromCharger::Stop { session, last: reading, reason: StopReason::Local },
-            false => FromCharger::Reading { session, reading },
+        self.scene.says(if stop {
+            FromCharger::Stop { session, last: reading, reason: StopReason::Local }
+        } else {
+            FromCharger::Reading { session, reading }
         });
     }
 
@@ -176,17 +177,18 @@ impl Run {
             Step::Answer { minor, expires_at, declined } => {
                 let asked = std::mem::take(&mut self.scene.operations);
                 for operation in &asked {
-                    let outcome = match declined {
-                        true => Outcome::Declined(Decline {
+                    let outcome = if declined {
+                        Outcome::Declined(Decline {
                             class: DeclineClass::Hard,
                             code: "no".into(),
                             retry_after: expires_at.map(TimeSpan::from_ms),
-                        }),
-                        false => Outcome::Approved {
+                        })
+                    } else {
+                        Outcome::Approved {
                             amount: Amount::new(minor, self.currency()),
                             processor_ref: ProcessorRef("auth-1".into()),
                             expires_at: expires_at.map(Timestamp::from_unix_ms),
-                        },
+                        }
                     };
                     self.scene.answer(operation, outcome);
                     self.scene.answer(operation, Outcome::NotFound);

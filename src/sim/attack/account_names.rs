@@ -47,9 +47,10 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         }
     }
     let after = balance(&field, &console).await?;
-    match after == before {
-        true => field.tally.right("the account keeps its money"),
-        false => field.tally.violation(format!("the account had {before} and has {after}")),
+    if after == before {
+        field.tally.right("the account keeps its money")
+    } else {
+        field.tally.violation(format!("the account had {before} and has {after}"))
     }
     Ok(())
 }

@@ -129,9 +129,10 @@ impl Checker {
         let cost = self.cost(tariff, told)?;
         let total = cost.round(tariff.rounding()).map_err(|error| error.to_string())?;
         // The cost travels with twelve decimals.
-        match (cost.major(), total) == (receipt.cost.major(), receipt.total) {
-            true => Ok(()),
-            false => Err(format!("{} ({}) instead of {cost} ({total})", receipt.cost, receipt.total)),
+        if (cost.major(), total) == (receipt.cost.major(), receipt.total) {
+            Ok(())
+        } else {
+            Err(format!("{} ({}) instead of {cost} ({total})", receipt.cost, receipt.total))
         }
     }
 }

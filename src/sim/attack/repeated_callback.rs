@@ -58,9 +58,10 @@ async fn attack(field: Field) -> Result<(), Trouble> {
             }
         }
     }
-    match answered {
-        true => field.tally.right("repeated message answered"),
-        false => field.tally.violation("a repeated message is not answered"),
+    if answered {
+        field.tally.right("repeated message answered")
+    } else {
+        field.tally.violation("a repeated message is not answered")
     }
     Ok(())
 }

@@ -48,9 +48,10 @@ async fn attack(field: Field) -> Result<(), Trouble> {
         ("the charger's connection", charger.is_closed(HEARD_WITHIN).await),
         ("the processor's connection", processor.is_closed(HEARD_WITHIN).await),
     ] {
-        match is_closed {
-            true => field.tally.right(format!("{what} is closed")),
-            false => field.tally.violation(format!("{what} is open after {} s of silence", SILENT_FOR.as_secs())),
+        if is_closed {
+            field.tally.right(format!("{what} is closed"))
+        } else {
+            field.tally.violation(format!("{what} is open after {} s of silence", SILENT_FOR.as_secs()))
         }
     }
     Ok(())

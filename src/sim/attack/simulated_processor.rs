@@ -200,9 +200,10 @@ pub fn judge(field: &Field, what: &str, verdict: &Incoming<Option<Code>>, right:
         Incoming::Message(code) => {
             let number = code.map_or(0, Code::number);
             let word = if number == 0 { "acknowledged".to_owned() } else { number.to_string() };
-            match right.contains(&number) {
-                true => field.tally.right(format!("{what}: {word}")),
-                false => field.tally.violation(format!("{what}: {word} instead of one of {right:?}")),
+            if right.contains(&number) {
+                field.tally.right(format!("{what}: {word}"))
+            } else {
+                field.tally.violation(format!("{what}: {word} instead of one of {right:?}"))
             }
         }
         Incoming::Ended(ended) => field.tally.violation(format!("{what}: {}", ended.text)),

@@ -475,12 +475,11 @@ impl Charger {
                 // receipt, and a gate that dropped it has sent one.
                 Standing::Unknown if session.phase == Phase::Asked => {}
                 Standing::Unknown => {
-                    match session.stop_is_durable() || session.over {
-                        true => self.tally.receipts_missed += 1,
-                        false => {
-                            self.tally.sessions_lost += 1;
-                            self.tally.readings_lost += u64::from(session.acked);
-                        }
+                    if session.stop_is_durable() || session.over {
+                        self.tally.receipts_missed += 1
+                    } else {
+                        self.tally.sessions_lost += 1;
+                        self.tally.readings_lost += u64::from(session.acked);
                     }
                     gone.push(session.key);
                 }

@@ -412,10 +412,7 @@ impl Runner {
     }
 
     fn channel(&self, index: usize) -> Channel {
-        match self.site {
-            true => Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)),
-            false => Channel::ZERO,
-        }
+        if self.site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO }
     }
 
     fn on_message(&mut self, received: Received<ToCharger>, now: Now, backoff: &mut Backoff) {

@@ -57,10 +57,7 @@ impl Controller {
     }
 
     fn channel(&self, index: usize) -> Channel {
-        match self.is_site() {
-            true => Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)),
-            false => Channel::ZERO,
-        }
+        if self.is_site() { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO }
     }
 
     /// The clocks of this controller at a moment of the world.

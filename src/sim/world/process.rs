@@ -704,19 +704,19 @@ impl Doing for OutputDispatcher {
         if !self.outbox.is_open(usize::from(shard)) {
             return Asked::NotHere;
         }
-        match self.outbox.is_full() {
-            true => Asked::Busy,
-            false => {
-                self.outbox.snapshot(partition, unless);
-                Asked::Taken
-            }
+        if self.outbox.is_full() {
+            Asked::Busy
+        } else {
+            self.outbox.snapshot(partition, unless);
+            Asked::Taken
         }
     }
 
     fn trim(&mut self, reach: Sequences) -> bool {
-        match self.writer.has_gathered() {
-            true => self.trim = Some(reach),
-            false => self.trim_now(&reach),
+        if self.writer.has_gathered() {
+            self.trim = Some(reach)
+        } else {
+            self.trim_now(&reach)
         }
         true
     }

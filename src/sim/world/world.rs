@@ -380,9 +380,10 @@ impl World {
     /// The gate's process ends; it is started again some time later.
     pub(super) fn die(&mut self, _why: &str, power: bool) {
         let Some(process) = self.process.take() else { return };
-        match power {
-            true => self.disk.power_cut(),
-            false => self.disk.kill(),
+        if power {
+            self.disk.power_cut()
+        } else {
+            self.disk.kill()
         }
         self.counts.deaths += 1;
         for line in process.lines() {

@@ -266,9 +266,10 @@ fn coarse(tariff: &Tariff, resolution: i64, seconds: i64, energy: impl Fn(i64) -
             power: None,
             current: None,
         };
-        let slices = match second == seconds {
-            true => rating.price_last(tariff, &zone, &reading),
-            false => rating.price(tariff, &zone, &reading),
+        let slices = if second == seconds {
+            rating.price_last(tariff, &zone, &reading)
+        } else {
+            rating.price(tariff, &zone, &reading)
         };
         let slices = slices.unwrap();
         rating.apply(&slices);

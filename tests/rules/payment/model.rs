@@ -202,12 +202,13 @@ impl<D: Rng> World<D> {
             Mail::Request(_) => 29_000,
             Mail::Answer(..) | Mail::Report(_) => 200_000,
         };
-        let delay = match self.calm {
-            true => 50,
-            false => match self.rng.roll(4) {
+        let delay = if self.calm {
+            50
+        } else {
+            match self.rng.roll(4) {
                 0 => self.rng.roll(slow),
                 _ => self.rng.roll(500),
-            },
+            }
         };
         self.mail.push((self.now.wall.saturating_add(TimeSpan::from_ms(delay as i64)), mail));
     }
@@ -342,15 +343,10 @@ impl<D: Rng> World<D> {
         let capabilities = HoldCapabilities::of(&self.processors[to].capabilities);
         let amount = eur(1 + self.rng.roll(5_000) as i64);
         let processor = processor(NAMES[to]);
-        let command = match self.rng.once_in(5) {
-            true => Command::StandIn { processor, capabilities, credential: token(), amount, floor: eur(1_000) },
-            false => Command::Authorize {
-                processor,
-                capabilities,
-                credential: token(),
-                amount,
-                partial_ok: self.rng.once_in(2),
-            },
+        let command = if self.rng.once_in(5) {
+            Command::StandIn { processor, capabilities, credential: token(), amount, floor: eur(1_000) }
+        } else {
+            Command::Authorize { processor, capabilities, credential: token(), amount, partial_ok: self.rng.once_in(2) }
         };
         self.say(command);
     }
@@ -374,9 +370,10 @@ impl<D: Rng> World<D> {
         self.calm = true;
         self.processors.iter_mut().for_each(|processor| processor.quiet = true);
         self.flush();
-        match self.owed > 0 {
-            true => self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Final }),
-            false => self.say(Command::Release(VoidReason::NoStart)),
+        if self.owed > 0 {
+            self.say(Command::Capture { owed: eur(self.owed), extent: Extent::Final })
+        } else {
+            self.say(Command::Release(VoidReason::NoStart))
         }
         for _ in 0..3_000 {
             self.steps += 1;
