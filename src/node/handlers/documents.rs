@@ -20,24 +20,24 @@
 //! Where the difference is no document (a tax of another sign than the total, or more than it), what was documented is
 //! taken back by one credit note, and documented anew by one invoice.
 
-use super::delivery::Delivery;
-use super::fact;
-use super::hosted::Slot;
-use super::output::Output;
-use super::partition::Partition;
 use crate::accounting::documents;
 use crate::billing::invoice::{
     self, Command, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind, Turn,
 };
 use crate::journal::RecordKind;
 use crate::ledger::Tax;
-use crate::session::{self, Stage};
+use crate::node::delivery::Delivery;
+use crate::node::fact;
+use crate::node::hosted::Slot;
+use crate::node::output::Output;
+use crate::node::partition::Partition;
+use crate::session;
 use crate::stored::Stored;
-use crate::units::{Amount, SessionId};
+use crate::units::Amount;
 use std::collections::BTreeMap;
 
 /// Requests that one turn sends: a few, because they share its permit with whatever else it does.
-pub(super) const ASKED_AT_ONCE: usize = 8;
+const ASKED_AT_ONCE: usize = 8;
 
 /// What the documents of a session lack of what it was sold for.
 struct Difference {
@@ -48,7 +48,7 @@ struct Difference {
 
 impl Delivery<'_> {
     /// Makes the document that follows from these facts, if one does.
-    pub(super) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
+    pub(in crate::node) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
         let matters =
             |event: &session::Event| matches!(event, session::Event::Payment(_) | session::Event::Corrected(_));
         if events.iter().any(matters) {
@@ -58,7 +58,12 @@ impl Delivery<'_> {
 
     /// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so
     /// changes during the wait for a number are handled after it.
-    fn bill_what_is_due(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
+    pub(in crate::node) fn bill_what_is_due(
+        &mut self,
+        partition: &mut Partition,
+        cell: Slot,
+        events: &[session::Event],
+    ) {
         let Some(hosted) = partition.sessions.get(cell) else { return };
         let (session, tariff) = (hosted.state(), hosted.tariff());
         let Some(due) = documents::due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
@@ -106,7 +111,7 @@ impl Delivery<'_> {
     }
 
     /// Requests the numbers that are due: at most as many as one turn may send.
-    pub(super) fn ask_for_numbers(&mut self, partition: &mut Partition) {
+    pub(in crate::node) fn ask_for_numbers(&mut self, partition: &mut Partition) {
         for request in partition.requests.due(partition.id, self.now.mono, ASKED_AT_ONCE) {
             self.queue(Output::AskNumber(Box::new(request)));
         }
@@ -114,7 +119,7 @@ impl Delivery<'_> {
 
     /// Handles a partition's request for a number of a family of this partition. A series is opened with the first
     /// document of its year, and ends the one of the year before.
-    pub(super) fn number(&mut self, partition: &mut Partition, request: Request) {
+    pub(in crate::node) fn number(&mut self, partition: &mut Partition, request: Request) {
         let Request { family, turn, document } = request;
         let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
         let known: Vec<(i16, SeriesId, bool)> = partition.series.iter().filter_map(of_family).collect();
@@ -155,7 +160,7 @@ impl Delivery<'_> {
     }
 
     /// The home of a family has given a document its number: the session keeps it, and what it lacks by now is next.
-    pub(super) fn numbered(
+    pub(in crate::node) fn numbered(
         &mut self,
         partition: &mut Partition,
         family: &SeriesFamily,
@@ -172,21 +177,17 @@ impl Delivery<'_> {
         self.ask_for_numbers(partition);
     }
 
-    /// Puts a closed session away, unless a document of it waits for its number: then that is done when it has it.
-    pub(super) fn archive_if_closed(&mut self, partition: &Partition, id: SessionId) {
-        let hosted = partition.find_session(id).and_then(|cell| partition.sessions.get(cell));
-        let closed = hosted.is_some_and(|hosted| matches!(hosted.state().stage, Stage::Closed(_)));
-        if closed && !partition.requests.waits(id) {
-            self.queue(Output::Archive(id));
-        }
-    }
-
-    fn request_fact(&mut self, partition: &mut Partition, event: &RequestEvent) {
+    pub(in crate::node) fn request_fact(&mut self, partition: &mut Partition, event: &RequestEvent) {
         self.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| event.store(bytes));
         partition.requested(event);
     }
 
-    fn tell_series(&mut self, partition: &mut Partition, series: &SeriesId, command: Command) -> Option<Effect> {
+    pub(in crate::node) fn tell_series(
+        &mut self,
+        partition: &mut Partition,
+        series: &SeriesId,
+        command: Command,
+    ) -> Option<Effect> {
         let state = partition.series.entry(series.clone()).or_default();
         let decision = invoice::decide(state, command, self.now);
         for event in &decision.events {
@@ -199,12 +200,12 @@ impl Delivery<'_> {
 
 impl Partition {
     /// Applies a fact of a series, live and in replay.
-    pub(super) fn billed(&mut self, series: &SeriesId, event: &Event) {
+    pub(in crate::node) fn billed(&mut self, series: &SeriesId, event: &Event) {
         invoice::apply(self.series.entry(series.clone()).or_default(), event);
     }
 
     /// Applies a fact of a document without or with its number, live and in replay: its session keeps the number.
-    pub(super) fn requested(&mut self, event: &RequestEvent) {
+    pub(in crate::node) fn requested(&mut self, event: &RequestEvent) {
         self.requests.apply(event);
         let RequestEvent::Recorded { issued, .. } = event else { return };
         let cell = self.find_session(issued.document.id.session());

@@ -5,18 +5,18 @@
 //! [`Output::BatchDue`] starts it, and its result arrives as [`Input::Booked`](super::input::Input::Booked). It also
 //! books the parts of a reverted batch with exchanged sides, one input each.
 
-use super::delivery::Delivery;
-use super::input::SettlementReply;
-use super::output::Output;
-use super::partition::Partition;
 use crate::billing::reconciliation::register::{BatchKey, Booking, Event, Part, Refusal};
 use crate::journal::RecordKind;
 use crate::message::Code;
+use crate::node::delivery::Delivery;
+use crate::node::input::SettlementReply;
+use crate::node::output::Output;
+use crate::node::partition::Partition;
 use crate::stored::Stored;
 
 impl Delivery<'_> {
     /// A part came in.
-    pub(super) fn settlement(&mut self, partition: &mut Partition, part: Part, reply: SettlementReply) {
+    pub(in crate::node) fn settlement(&mut self, partition: &mut Partition, part: Part, reply: SettlementReply) {
         let decided = partition.settlements.receive(&part, self.now.wall);
         let mut refused = decided.as_ref().err().copied();
         if refused == Some(Refusal::TooMany) && self.forget_overdue_batch(partition) {
@@ -37,7 +37,7 @@ impl Delivery<'_> {
     }
 
     /// A part was laid beside our operations.
-    pub(super) fn booked(&mut self, partition: &mut Partition, booking: &Booking) {
+    pub(in crate::node) fn booked(&mut self, partition: &mut Partition, booking: &Booking) {
         if let Some(event) = partition.settlements.book(booking) {
             self.settle(partition, &event);
             self.archive_pages(partition);
@@ -45,7 +45,7 @@ impl Delivery<'_> {
     }
 
     /// An operator has a batch taken back.
-    pub(super) fn revert_batch(
+    pub(in crate::node) fn revert_batch(
         &mut self,
         partition: &mut Partition,
         key: &BatchKey,
@@ -63,7 +63,7 @@ impl Delivery<'_> {
     }
 
     /// A part of a batch that is taken back is booked the other way round.
-    pub(super) fn unbook_part(&mut self, partition: &mut Partition, key: &BatchKey, part: u32) {
+    pub(in crate::node) fn unbook_part(&mut self, partition: &mut Partition, key: &BatchKey, part: u32) {
         if let Some(event) = partition.settlements.unbook(key, part, self.now.wall) {
             self.settle(partition, &event);
             self.archive_pages(partition);
@@ -71,7 +71,7 @@ impl Delivery<'_> {
     }
 
     /// Discards one batch whose next part did not come in time. Returns whether there was one.
-    pub(super) fn forget_overdue_batch(&mut self, partition: &mut Partition) -> bool {
+    pub(in crate::node) fn forget_overdue_batch(&mut self, partition: &mut Partition) -> bool {
         let Some(event) = partition.settlements.overdue(self.now.wall) else { return false };
         if let Event::Expired((processor, batch)) = &event {
             tracing::warn!(
@@ -83,13 +83,13 @@ impl Delivery<'_> {
         true
     }
 
-    fn wake_reconciler(&mut self, partition: &Partition, key: &BatchKey) {
+    pub(in crate::node) fn wake_reconciler(&mut self, partition: &Partition, key: &BatchKey) {
         if partition.settlements.get(key).is_some_and(|batch| batch.is_due()) {
             self.queue(Output::BatchDue(partition.id));
         }
     }
 
-    fn reply_settlement(&mut self, reply: SettlementReply, refused: Option<Refusal>) {
+    pub(in crate::node) fn reply_settlement(&mut self, reply: SettlementReply, refused: Option<Refusal>) {
         self.queue(match reply {
             SettlementReply::Callback(processor, callback) => {
                 Output::Callback { processor, callback, refused: refused.map(code_of) }
@@ -98,7 +98,7 @@ impl Delivery<'_> {
         });
     }
 
-    fn settle(&mut self, partition: &mut Partition, event: &Event) {
+    pub(in crate::node) fn settle(&mut self, partition: &mut Partition, event: &Event) {
         self.permit.append(partition.id, RecordKind::SettlementEvent, |bytes| event.store(bytes));
         partition.settled(event);
     }
@@ -106,7 +106,7 @@ impl Delivery<'_> {
 
 impl Partition {
     /// Applies a fact of settlement, live and in replay.
-    pub(super) fn settled(&mut self, event: &Event) {
+    pub(in crate::node) fn settled(&mut self, event: &Event) {
         self.settlements.apply(event);
         let entries = match event {
             Event::Booked(booking) => &booking.entries,

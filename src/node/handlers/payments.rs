@@ -1,27 +1,24 @@
 //! The money of sessions in their partition: effects of their payments, messages of processors, orders of operators.
-//! Archived sessions are restored for it.
 
-use super::codes;
-use super::delivery::Delivery;
-use super::input::{Input, MoneyOrder};
-use super::log_lines;
-use super::node_config::NodeConfig;
-use super::output::Output;
-use super::partition::Partition;
-use super::reply::{MoneyStanding, Ordered, ReplyTo};
-use super::session::HostedSession;
-use super::snapshot::insert_session;
-use crate::account;
-use crate::message::Code;
-use crate::payment::{self, Answer, Notification, Operation, Payment, Request};
-use crate::session::{self, Command, Session};
-use crate::tariff::Tariff;
-use crate::units::{AccountId, ChargerId, ProcessorId, SessionId};
-use std::sync::Arc;
+use crate::node::codes;
+use crate::node::delivery::Delivery;
+use crate::node::input::{Input, MoneyOrder};
+use crate::node::log_lines;
+use crate::node::node_config::NodeConfig;
+use crate::node::output::Output;
+use crate::node::partition::Partition;
+use crate::node::reply::{MoneyStanding, Ordered, ReplyTo};
+use crate::payment::{self, Answer, Notification, Payment};
+use crate::session::Command;
+use crate::units::{ChargerId, ProcessorId, SessionId};
 
 impl Delivery<'_> {
     /// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
-    pub(super) fn payment_effect(&mut self, effect: payment::Effect, of: Option<(&Payment, Option<&ChargerId>)>) {
+    pub(in crate::node) fn payment_effect(
+        &mut self,
+        effect: payment::Effect,
+        of: Option<(&Payment, Option<&ChargerId>)>,
+    ) {
         match effect {
             payment::Effect::Send(operation) => {
                 match (NodeConfig::account_of(&operation), self.node_config.unseal(operation)) {
@@ -44,7 +41,7 @@ impl Delivery<'_> {
     }
 
     /// Delivers a processor's answer to its session.
-    pub(super) fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
+    pub(in crate::node) fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
         let session = answer.operation.session();
         if partition.top_ups.known.contains_key(&session) {
             self.top_up_payment(partition, session, payment::Command::Answer { from, answer });
@@ -61,7 +58,12 @@ impl Delivery<'_> {
     }
 
     /// Delivers a processor's notification to the session of the hold.
-    pub(super) fn notification(&mut self, partition: &mut Partition, from: ProcessorId, notification: Notification) {
+    pub(in crate::node) fn notification(
+        &mut self,
+        partition: &mut Partition,
+        from: ProcessorId,
+        notification: Notification,
+    ) {
         let session = notification.hold.0.session();
         if partition.top_ups.known.contains_key(&session) {
             self.top_up_payment(partition, session, payment::Command::Notification { from, notification });
@@ -77,7 +79,12 @@ impl Delivery<'_> {
     }
 
     /// Something about a session's money.
-    pub(super) fn payment(&mut self, partition: &mut Partition, session: SessionId, command: payment::Command) {
+    pub(in crate::node) fn payment(
+        &mut self,
+        partition: &mut Partition,
+        session: SessionId,
+        command: payment::Command,
+    ) {
         if partition.top_ups.known.contains_key(&session) {
             self.top_up_payment(partition, session, command);
             return;
@@ -86,7 +93,13 @@ impl Delivery<'_> {
     }
 
     /// An operator's order about a session's money. One that was archived is fetched for it.
-    pub(super) fn order_money(&mut self, partition: &mut Partition, id: SessionId, order: MoneyOrder, reply: ReplyTo) {
+    pub(in crate::node) fn order_money(
+        &mut self,
+        partition: &mut Partition,
+        id: SessionId,
+        order: MoneyOrder,
+        reply: ReplyTo,
+    ) {
         if partition.top_ups.known.contains_key(&id) {
             return self.order_top_up_money(partition, id, order, reply);
         }
@@ -117,64 +130,5 @@ impl Delivery<'_> {
             }
         };
         self.reply(Some(reply), ordered);
-    }
-
-    /// A session's operation, to the account that holds its funds.
-    pub(super) fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
-        let credential = match &operation.request {
-            Request::Authorize { credential, .. } => Some(self.node_config.mark(credential)),
-            _ => None,
-        };
-        let command = account::Command::from_operation(operation, credential);
-        self.account(partition, id, command, None);
-    }
-
-    /// A closed session is durable in the archive: its cell is vacated, unless it changed meanwhile, or its money is
-    /// in progress again (a late approval that is being released, a refund): then its timers are still needed.
-    pub(super) fn archived(partition: &mut Partition, archived: &Session) {
-        let cell = partition.find_session(archived.id).and_then(|cell| partition.sessions.get(cell));
-        let waits = partition.requests.waits(archived.id);
-        if cell.is_some_and(|live| live.state() == archived && archived.payment.is_settled() && !waits) {
-            partition.remove_session(archived.id);
-        }
-    }
-
-    /// An archived session is live again, for a message that concerns it; it is archived again afterwards.
-    pub(super) fn restored(&mut self, partition: &mut Partition, session: Session, tariff: &str, said: Input) {
-        let id = session.id;
-        if partition.find_session(id).is_none() {
-            // Its tariff may have been dropped since.
-            if partition.pinned(&session.tariff).is_none() {
-                match Tariff::parse_pinned(tariff) {
-                    Ok(tariff) => self.pin(partition, &Arc::new(tariff)),
-                    Err(error) => tracing::error!(session = %id, %error, "an archived session's tariff cannot be read"),
-                }
-            }
-            let fact = session::Event::Restored(Box::new(session.clone()));
-            let (policy, now) = (self.node_config.policy.clone(), self.now);
-            let restored = insert_session(partition, session, |session, charger, pricing| {
-                HostedSession::new(session, charger, pricing, policy, now)
-            });
-            match restored {
-                Ok(_) => self.append_session(id, &fact),
-                Err(error) => {
-                    tracing::error!(session = %id, %error, "an archived session cannot live again");
-                    return self.unknown(said);
-                }
-            }
-        }
-        self.take(partition, said);
-        self.archive_if_closed(partition, id);
-    }
-
-    /// Handles a processor's message about an unknown operation.
-    pub(super) fn unknown(&mut self, said: Input) {
-        let (processor, callback, code) = match said {
-            Input::Answer(processor, answer) => (processor, answer.callback, Code::OperationUnknown),
-            Input::Notification(processor, notification) => (processor, notification.callback, Code::HoldUnknown),
-            Input::OrderMoney(_, _, reply) => return self.reply(Some(reply), Ordered::NoSession),
-            _ => return,
-        };
-        self.queue(Output::Callback { processor, callback, refused: Some(code) });
     }
 }

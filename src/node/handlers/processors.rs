@@ -3,11 +3,11 @@
 //! A processor belongs to the partition of its id, like its settlement batches. Routing uses the shared list: a
 //! stored processor is in it as not connected, until it connects.
 
-use super::delivery::Delivery;
-use super::node_config::NodeConfig;
-use super::partition::Partition;
-use super::reply::{Ordered, ReplyTo};
 use crate::journal::RecordKind;
+use crate::node::delivery::Delivery;
+use crate::node::node_config::NodeConfig;
+use crate::node::partition::Partition;
+use crate::node::reply::{Ordered, ReplyTo};
 use crate::payment::Capabilities;
 use crate::payment::known_processor::Event;
 use crate::stored::Stored;
@@ -15,14 +15,20 @@ use crate::units::ProcessorId;
 
 impl Delivery<'_> {
     /// A processor connected.
-    pub(super) fn declared(&mut self, partition: &mut Partition, processor: &ProcessorId, can: &Capabilities) {
+    pub(in crate::node) fn declared(&mut self, partition: &mut Partition, processor: &ProcessorId, can: &Capabilities) {
         if let Some(event) = partition.processors.declared(processor, can, self.now.wall) {
             self.acquaint(partition, &event);
         }
     }
 
     /// An operator stops new holds at a processor, or allows them again.
-    pub(super) fn drain(&mut self, partition: &mut Partition, processor: &ProcessorId, on: bool, reply: ReplyTo) {
+    pub(in crate::node) fn drain(
+        &mut self,
+        partition: &mut Partition,
+        processor: &ProcessorId,
+        on: bool,
+        reply: ReplyTo,
+    ) {
         let ordered = match partition.processors.drain(processor, on, self.now.wall) {
             Ok(event) => {
                 if let Some(event) = event {
@@ -35,7 +41,7 @@ impl Delivery<'_> {
         self.reply(Some(reply), ordered);
     }
 
-    fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
+    pub(in crate::node) fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
         self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| event.store(bytes));
         partition.acquainted(event, self.node_config);
     }
@@ -43,7 +49,7 @@ impl Delivery<'_> {
 
 impl Partition {
     /// Applies a fact about a processor, live and in replay.
-    pub(super) fn acquainted(&mut self, event: &Event, node_config: &NodeConfig) {
+    pub(in crate::node) fn acquainted(&mut self, event: &Event, node_config: &NodeConfig) {
         if let Some((processor, known)) = self.processors.apply(event) {
             node_config.routing.remember(processor, known);
         }
