@@ -27,6 +27,7 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
+    /// Queues the result of an order, when its receiver waits for it.
     pub(super) fn reply(&mut self, reply: Option<ReplyTo>, ordered: Ordered) {
         if let Some(reply) = reply {
             self.queue(Output::Ordered(Box::new((reply, ordered))));
@@ -42,10 +43,12 @@ impl Delivery<'_> {
         }
     }
 
-    pub(super) fn tell(&mut self, slot: Slot, message: ToCharger) {
+    /// Queues a message for a charger.
+    pub(super) fn send(&mut self, slot: Slot, message: ToCharger) {
         self.queue(Output::Charger(self.charger_ref(slot), Box::new(message)));
     }
 
+    /// The reference to a charger of this partition.
     pub(super) fn charger_ref(&self, slot: Slot) -> ChargerRef {
         ChargerRef { partition: self.local, slot }
     }

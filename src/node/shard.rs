@@ -10,6 +10,7 @@
 use super::channels::Channels;
 use super::charger::{ConnectionId, Link};
 use super::delivery::Delivery;
+use super::handlers::{self, chargers, documents, sessions, settlements, top_ups};
 use super::hosted::Slot;
 use super::input::Input;
 use super::node_config::NodeConfig;
@@ -136,7 +137,7 @@ impl Shard {
         let local = self.local(PartitionId::of(hello.charger.as_str(), self.node_config.partitions));
         let (partition, mut delivery) = self.begin_for(local, hello_effects(hello), now)?;
         let slot = partition.charger(&hello.charger);
-        let replaced = delivery.hello(partition, slot, link, hello);
+        let replaced = chargers::hello(&mut delivery, partition, slot, link, hello);
         self.channels.entry(link.connection).or_default().insert(link.channel, ChargerRef { partition: local, slot });
         if let Some(before) = replaced.filter(|before| before.connection != link.connection) {
             if let Some(channels) = self.channels.get_mut(&before.connection) {
@@ -168,7 +169,7 @@ impl Shard {
         now: Now,
     ) -> Result<(), Busy> {
         let (partition, mut delivery) = self.begin(charger.partition, now)?;
-        delivery.charger_says(partition, charger.slot, message);
+        chargers::message(&mut delivery, partition, charger.slot, message);
         Ok(())
     }
 
@@ -259,7 +260,7 @@ impl Shard {
     pub fn take(&mut self, input: Input, now: Now) -> Result<(), Input> {
         let local = self.local(input.partition(self.node_config.partitions));
         let Ok((partition, mut delivery)) = self.begin(local, now) else { return Err(input) };
-        delivery.take(partition, input);
+        handlers::take(&mut delivery, partition, input);
         Ok(())
     }
 
@@ -282,7 +283,7 @@ impl Shard {
                 Some(_) if planted::loses_timer() => {}
                 Some(deadline) if deadline > now.mono => self.rearm(wake.whom, deadline),
                 Some(deadline) => match self.begin(local, now) {
-                    Ok((partition, mut delivery)) => delivery.wake(partition, wake.whom),
+                    Ok((partition, mut delivery)) => handlers::wake(&mut delivery, partition, wake.whom),
                     Err(_) => self.rearm(wake.whom, deadline.max(now.mono)),
                 },
             }
@@ -295,7 +296,7 @@ impl Shard {
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             for id in due {
                 if let Ok((partition, mut delivery)) = self.begin(local, now) {
-                    delivery.top_up_payment(partition, id, payment::Command::Tick);
+                    top_ups::command(&mut delivery, partition, id, payment::Command::Tick);
                 }
             }
         }
@@ -311,7 +312,7 @@ impl Shard {
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             while self.partitions[usize::from(local)].settlements.overdue(now.wall).is_some() {
                 let Ok((partition, mut delivery)) = self.begin(local, now) else { return };
-                delivery.forget_overdue_batch(partition);
+                settlements::forget_overdue(&mut delivery, partition);
             }
         }
     }
@@ -324,7 +325,7 @@ impl Shard {
             }
             let local = u16::try_from(local).expect("partitions are counted by a u16");
             if let Ok((partition, mut delivery)) = self.begin(local, now) {
-                delivery.ask_for_numbers(partition);
+                documents::ask_for_numbers(&mut delivery, partition);
             }
         }
     }
@@ -389,13 +390,13 @@ impl Shard {
             let top_ups: Vec<SessionId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();
             for id in top_ups {
                 match self.begin(local, now) {
-                    Ok((partition, mut delivery)) => delivery.resume_top_up(partition, id),
+                    Ok((partition, mut delivery)) => top_ups::resume(&mut delivery, partition, id),
                     Err(_) => self.partitions[usize::from(local)].top_ups.wake_at(id, now.mono),
                 }
             }
             for cell in cells {
                 match self.begin(local, now) {
-                    Ok((partition, mut delivery)) => delivery.resume(partition, cell),
+                    Ok((partition, mut delivery)) => sessions::resume(&mut delivery, partition, cell),
                     Err(_) => self.rearm(TimerTarget::Session(local, cell), now.mono),
                 }
             }

@@ -11,66 +11,65 @@ use crate::node::reply::{Ordered, ReplyTo};
 use crate::payment::{Operation, Request};
 use crate::units::AccountId;
 
-impl Delivery<'_> {
-    /// An operator's order.
-    pub(in crate::node) fn order(
-        &mut self,
-        partition: &mut Partition,
-        id: &AccountId,
-        command: account::Command,
-        reply: ReplyTo,
-    ) {
-        let cell = partition.find_account(id).and_then(|cell| partition.accounts.get(cell));
-        let open = cell.is_some_and(|hosted| matches!(hosted.state(), account::Account::Open(_)));
-        // What is paid out cannot be debited any more: first it is known whether the cards' money stays.
-        if matches!(command, account::Command::Close { .. }) && open && partition.top_ups.contests(id) {
-            return self.reply(Some(reply), Ordered::Refused(account::Rejection::TopUpOpen));
-        }
-        self.account(partition, id, command, Some(reply));
+/// An operator's order.
+pub(super) fn order(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    id: &AccountId,
+    command: account::Command,
+    reply: ReplyTo,
+) {
+    let cell = partition.find_account(id).and_then(|cell| partition.accounts.get(cell));
+    let open = cell.is_some_and(|hosted| matches!(hosted.state(), account::Account::Open(_)));
+    // What is paid out cannot be debited any more: first it is known whether the cards' money stays.
+    if matches!(command, account::Command::Close { .. }) && open && partition.top_ups.contests(id) {
+        return delivery.reply(Some(reply), Ordered::Refused(account::Rejection::TopUpOpen));
     }
+    deliver(delivery, partition, id, command, Some(reply));
+}
 
-    /// A session's operation, to the account that holds its funds.
-    pub(in crate::node) fn ask_account(&mut self, partition: &mut Partition, id: &AccountId, operation: &Operation) {
-        let credential = match &operation.request {
-            Request::Authorize { credential, .. } => Some(self.node_config.mark(credential)),
-            _ => None,
-        };
-        let command = account::Command::from_operation(operation, credential);
-        self.account(partition, id, command, None);
+/// A session's operation, to the account that holds its funds.
+pub(super) fn ask(delivery: &mut Delivery<'_>, partition: &mut Partition, id: &AccountId, operation: &Operation) {
+    let credential = match &operation.request {
+        Request::Authorize { credential, .. } => Some(delivery.node_config.mark(credential)),
+        _ => None,
+    };
+    let command = account::Command::from_operation(operation, credential);
+    deliver(delivery, partition, id, command, None);
+}
+
+/// Delivers a command to an account, and carries out what it decided.
+pub(super) fn deliver(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    id: &AccountId,
+    command: account::Command,
+    mut reply: Option<ReplyTo>,
+) {
+    let cell = partition.account(id);
+    let Some(delivered) = partition.accounts.deliver(cell, command, delivery.now) else { return };
+    let decided = partition.accounts.decided();
+    for entry in &delivered.entries {
+        partition.books.post(entry);
     }
-
-    pub(in crate::node) fn account(
-        &mut self,
-        partition: &mut Partition,
-        id: &AccountId,
-        command: account::Command,
-        mut reply: Option<ReplyTo>,
-    ) {
-        let cell = partition.account(id);
-        let Some(delivered) = partition.accounts.deliver(cell, command, self.now) else { return };
-        let decided = partition.accounts.decided();
-        for entry in &delivered.entries {
-            partition.books.post(entry);
+    delivery.archive_pages(partition);
+    for event in &decided.events {
+        delivery.node_config.credentials.links().fold(id, event);
+        delivery.permit.append(partition.id, RecordKind::AccountEvent, |bytes| fact::write(id, event, bytes));
+    }
+    for effect in decided.effects {
+        match effect {
+            account::Effect::Answer(answer) => match account_processor(id) {
+                Some(processor) => delivery.queue(Output::AccountAnswer(Box::new((processor, answer)))),
+                None => debug_assert!(false, "an account that was asked has a processor's name"),
+            },
+            account::Effect::Done { op: _, balance } => delivery.reply(reply.take(), Ordered::Done(balance)),
+            account::Effect::Refused { op: _, rejection } => delivery.reply(reply.take(), Ordered::Refused(rejection)),
         }
-        self.archive_pages(partition);
-        for event in &decided.events {
-            self.node_config.credentials.links().fold(id, event);
-            self.permit.append(partition.id, RecordKind::AccountEvent, |bytes| fact::write(id, event, bytes));
-        }
-        for effect in decided.effects {
-            match effect {
-                account::Effect::Answer(answer) => match account_processor(id) {
-                    Some(processor) => self.queue(Output::AccountAnswer(Box::new((processor, answer)))),
-                    None => debug_assert!(false, "an account that was asked has a processor's name"),
-                },
-                account::Effect::Done { op: _, balance } => self.reply(reply.take(), Ordered::Done(balance)),
-                account::Effect::Refused { op: _, rejection } => self.reply(reply.take(), Ordered::Refused(rejection)),
-            }
-        }
-        if let Some(deadline) = delivered.deadline
-            && partition.accounts.arm(cell, deadline)
-        {
-            self.timers.insert(TimerTarget::Account(self.local, cell), deadline);
-        }
+    }
+    if let Some(deadline) = delivered.deadline
+        && partition.accounts.arm(cell, deadline)
+    {
+        delivery.timers.insert(TimerTarget::Account(delivery.local, cell), deadline);
     }
 }

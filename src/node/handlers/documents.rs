@@ -20,6 +20,7 @@
 //! Where the difference is no document (a tax of another sign than the total, or more than it), what was documented is
 //! taken back by one credit note, and documented anew by one invoice.
 
+use super::archive;
 use crate::accounting::documents;
 use crate::billing::invoice::{
     self, Command, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind, Turn,
@@ -46,156 +47,148 @@ struct Difference {
     taxes: BTreeMap<Tax, i64>,
 }
 
-impl Delivery<'_> {
-    /// Makes the document that follows from these facts, if one does.
-    pub(in crate::node) fn bill(&mut self, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
-        let matters =
-            |event: &session::Event| matches!(event, session::Event::Payment(_) | session::Event::Corrected(_));
-        if events.iter().any(matters) {
-            self.bill_what_is_due(partition, cell, events);
+/// Makes the document that follows from these facts, if one does.
+pub(super) fn bill(delivery: &mut Delivery<'_>, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
+    let matters = |event: &session::Event| matches!(event, session::Event::Payment(_) | session::Event::Corrected(_));
+    if events.iter().any(matters) {
+        bill_what_is_due(delivery, partition, cell, events);
+    }
+}
+
+/// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so
+/// changes during the wait for a number are handled after it.
+fn bill_what_is_due(delivery: &mut Delivery<'_>, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
+    let Some(hosted) = partition.sessions.get(cell) else { return };
+    let (session, tariff) = (hosted.state(), hosted.tariff());
+    let Some(due) = documents::due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
+    let taxes = documents::taxes(session, tariff, documents::billed(session).saturating_add(due.minor));
+    match (due.minor, taxes.is_empty(), documents::fits(due, &taxes)) {
+        (0, true, _) => {}
+        (_, _, true) => request(delivery, partition, cell, events, Difference { due, taxes }),
+        // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
+        // documented is taken back as a whole. Then everything is due, and documented anew.
+        (_, _, false) => {
+            let back = Amount::new(documents::billed(session).saturating_neg(), due.currency);
+            let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
+            for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
+                let back = back_taxes.entry(*tax).or_insert(0);
+                *back = back.saturating_sub(amount.minor);
+            }
+            request(delivery, partition, cell, events, Difference { due: back, taxes: back_taxes });
         }
     }
+}
 
-    /// Makes the document that a session lacks. One at a time: a credit note names the number of its invoice, so
-    /// changes during the wait for a number are handled after it.
-    pub(in crate::node) fn bill_what_is_due(
-        &mut self,
-        partition: &mut Partition,
-        cell: Slot,
-        events: &[session::Event],
-    ) {
-        let Some(hosted) = partition.sessions.get(cell) else { return };
-        let (session, tariff) = (hosted.state(), hosted.tariff());
-        let Some(due) = documents::due(session).filter(|_| !partition.requests.waits(session.id)) else { return };
-        let taxes = documents::taxes(session, tariff, documents::billed(session).saturating_add(due.minor));
-        match (due.minor, taxes.is_empty(), documents::fits(due, &taxes)) {
-            (0, true, _) => {}
-            (_, _, true) => self.document(partition, cell, events, Difference { due, taxes }),
-            // What changed is no document of its own (a tax moved, and the price with it not, or the other way): what was
-            // documented is taken back as a whole. Then everything is due, and documented anew.
-            (_, _, false) => {
-                let back = Amount::new(documents::billed(session).saturating_neg(), due.currency);
-                let mut back_taxes: BTreeMap<Tax, i64> = BTreeMap::new();
-                for (tax, amount) in session.documents().iter().flat_map(|issued| &issued.document.taxes) {
-                    let back = back_taxes.entry(*tax).or_insert(0);
-                    *back = back.saturating_sub(amount.minor);
+/// Makes a document, and writes it down without a number.
+fn request(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    cell: Slot,
+    events: &[session::Event],
+    Difference { due, taxes }: Difference,
+) {
+    let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
+    let (session, tariff) = (hosted.state(), hosted.tariff());
+    let id = documents::document_id(session, events);
+    let document = match documents::document(session, tariff, id, due, taxes, delivery.now.wall) {
+        Ok(document) => document,
+        Err(error) => {
+            debug_assert!(false, "the figures of session {} contradict each other: {error}", session.id);
+            tracing::error!(session = %session.id, %error, "a session has no invoice");
+            return;
+        }
+    };
+    let kind = if due.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
+    let family = delivery.node_config.series.family(kind, due.currency, partition.id);
+    record(delivery, partition, &RequestEvent::Requested { family, document: Box::new(document) });
+    ask_for_numbers(delivery, partition);
+}
+
+/// Requests the numbers that are due: at most as many as one turn may send.
+pub(in crate::node) fn ask_for_numbers(delivery: &mut Delivery<'_>, partition: &mut Partition) {
+    for request in partition.requests.due(partition.id, delivery.now.mono, ASKED_AT_ONCE) {
+        delivery.queue(Output::AskNumber(Box::new(request)));
+    }
+}
+
+/// Handles a partition's request for a number of a family of this partition. A series is opened with the first
+/// document of its year, and ends the one of the year before.
+pub(super) fn number(delivery: &mut Delivery<'_>, partition: &mut Partition, request: Request) {
+    let Request { family, turn, document } = request;
+    let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
+    let known: Vec<(i16, SeriesId, bool)> = partition.series.iter().filter_map(of_family).collect();
+    let asked_before = known.iter().find(|(_, id, _)| {
+        let series = partition.series.get(id).and_then(Series::opened);
+        series.is_some_and(|series| series.answered(turn).is_some())
+    });
+    let series = match asked_before {
+        Some((_, id, _)) => id.clone(),
+        None => {
+            // A clock that was set back over New Year does not open the old year again.
+            let open = known.iter().filter(|(_, _, open)| *open).map(|(year, ..)| *year).max();
+            let year = delivery.node_config.series.year(delivery.now.wall);
+            let year = open.map_or(year, |open| open.max(year));
+            let series = family.of_year(year);
+            if !partition.series.contains_key(&series) {
+                for (_, older, _) in known.iter().filter(|(_, _, open)| *open) {
+                    command_series(delivery, partition, older, Command::Close);
                 }
-                self.document(partition, cell, events, Difference { due: back, taxes: back_taxes });
+                let (kind, currency) = (family.kind(), family.currency());
+                command_series(delivery, partition, &series, Command::Open { series: series.clone(), kind, currency });
             }
+            series
         }
-    }
-
-    /// Makes a document, and writes it down without a number.
-    fn document(
-        &mut self,
-        partition: &mut Partition,
-        cell: Slot,
-        events: &[session::Event],
-        Difference { due, taxes }: Difference,
-    ) {
-        let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
-        let (session, tariff) = (hosted.state(), hosted.tariff());
-        let id = documents::document_id(session, events);
-        let document = match documents::document(session, tariff, id, due, taxes, self.now.wall) {
-            Ok(document) => document,
-            Err(error) => {
-                debug_assert!(false, "the figures of session {} contradict each other: {error}", session.id);
-                tracing::error!(session = %session.id, %error, "a session has no invoice");
-                return;
-            }
-        };
-        let kind = if due.minor < 0 { SeriesKind::CreditNote } else { SeriesKind::Invoice };
-        let family = self.node_config.series.family(kind, due.currency, partition.id);
-        self.request_fact(partition, &RequestEvent::Requested { family, document: Box::new(document) });
-        self.ask_for_numbers(partition);
-    }
-
-    /// Requests the numbers that are due: at most as many as one turn may send.
-    pub(in crate::node) fn ask_for_numbers(&mut self, partition: &mut Partition) {
-        for request in partition.requests.due(partition.id, self.now.mono, ASKED_AT_ONCE) {
-            self.queue(Output::AskNumber(Box::new(request)));
+    };
+    let id = document.id;
+    match command_series(delivery, partition, &series, Command::Finalize { document: Box::new(document), turn }) {
+        Some(Effect::Numbered { issued, turn }) => {
+            delivery.queue(Output::Numbered(Box::new((family, turn, issued))));
         }
-    }
-
-    /// Handles a partition's request for a number of a family of this partition. A series is opened with the first
-    /// document of its year, and ends the one of the year before.
-    pub(in crate::node) fn number(&mut self, partition: &mut Partition, request: Request) {
-        let Request { family, turn, document } = request;
-        let of_family = |(id, series): (&SeriesId, &Series)| Some((family.year(id)?, id.clone(), series.is_open()));
-        let known: Vec<(i16, SeriesId, bool)> = partition.series.iter().filter_map(of_family).collect();
-        let asked_before = known.iter().find(|(_, id, _)| {
-            let series = partition.series.get(id).and_then(Series::opened);
-            series.is_some_and(|series| series.answered(turn).is_some())
-        });
-        let series = match asked_before {
-            Some((_, id, _)) => id.clone(),
-            None => {
-                // A clock that was set back over New Year does not open the old year again.
-                let open = known.iter().filter(|(_, _, open)| *open).map(|(year, ..)| *year).max();
-                let year = self.node_config.series.year(self.now.wall);
-                let year = open.map_or(year, |open| open.max(year));
-                let series = family.of_year(year);
-                if !partition.series.contains_key(&series) {
-                    for (_, older, _) in known.iter().filter(|(_, _, open)| *open) {
-                        self.tell_series(partition, older, Command::Close);
-                    }
-                    let (kind, currency) = (family.kind(), family.currency());
-                    self.tell_series(partition, &series, Command::Open { series: series.clone(), kind, currency });
-                }
-                series
-            }
-        };
-        let id = document.id;
-        match self.tell_series(partition, &series, Command::Finalize { document: Box::new(document), turn }) {
-            Some(Effect::Numbered { issued, turn }) => {
-                self.queue(Output::Numbered(Box::new((family, turn, issued))));
-            }
-            // The answer to a request that was answered, and recorded, before this repetition came.
-            Some(Effect::Refused { rejection: invoice::Rejection::Recorded, .. }) => {}
-            Some(Effect::Refused { rejection, .. }) => {
-                tracing::error!(document = %id, %series, %rejection, "a document has no number");
-            }
-            Some(Effect::Opened(_) | Effect::Closed) | None => {}
+        // The answer to a request that was answered, and recorded, before this repetition came.
+        Some(Effect::Refused { rejection: invoice::Rejection::Recorded, .. }) => {}
+        Some(Effect::Refused { rejection, .. }) => {
+            tracing::error!(document = %id, %series, %rejection, "a document has no number");
         }
+        Some(Effect::Opened(_) | Effect::Closed) | None => {}
     }
+}
 
-    /// The home of a family has given a document its number: the session keeps it, and what it lacks by now is next.
-    pub(in crate::node) fn numbered(
-        &mut self,
-        partition: &mut Partition,
-        family: &SeriesFamily,
-        turn: Turn,
-        issued: Box<Issued>,
-    ) {
-        let session = issued.document.id.session();
-        let Some(fact) = partition.requests.record(family, turn, issued) else { return };
-        self.request_fact(partition, &fact);
-        if let Some(cell) = partition.find_session(session) {
-            self.bill_what_is_due(partition, cell, &[]);
-            self.archive_if_closed(partition, session);
-        }
-        self.ask_for_numbers(partition);
+/// The home of a family has given a document its number: the session keeps it, and what it lacks by now is next.
+pub(super) fn numbered(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    family: &SeriesFamily,
+    turn: Turn,
+    issued: Box<Issued>,
+) {
+    let session = issued.document.id.session();
+    let Some(fact) = partition.requests.record(family, turn, issued) else { return };
+    record(delivery, partition, &fact);
+    if let Some(cell) = partition.find_session(session) {
+        bill_what_is_due(delivery, partition, cell, &[]);
+        archive::archive_if_closed(delivery, partition, session);
     }
+    ask_for_numbers(delivery, partition);
+}
 
-    pub(in crate::node) fn request_fact(&mut self, partition: &mut Partition, event: &RequestEvent) {
-        self.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| event.store(bytes));
-        partition.requested(event);
-    }
+fn record(delivery: &mut Delivery<'_>, partition: &mut Partition, event: &RequestEvent) {
+    delivery.permit.append(partition.id, RecordKind::DocumentEvent, |bytes| event.store(bytes));
+    partition.requested(event);
+}
 
-    pub(in crate::node) fn tell_series(
-        &mut self,
-        partition: &mut Partition,
-        series: &SeriesId,
-        command: Command,
-    ) -> Option<Effect> {
-        let state = partition.series.entry(series.clone()).or_default();
-        let decision = invoice::decide(state, command, self.now);
-        for event in &decision.events {
-            self.permit.append(partition.id, RecordKind::BillingEvent, |bytes| fact::write(series, event, bytes));
-            partition.billed(series, event);
-        }
-        decision.effects.into_iter().next()
+fn command_series(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    series: &SeriesId,
+    command: Command,
+) -> Option<Effect> {
+    let state = partition.series.entry(series.clone()).or_default();
+    let decision = invoice::decide(state, command, delivery.now);
+    for event in &decision.events {
+        delivery.permit.append(partition.id, RecordKind::BillingEvent, |bytes| fact::write(series, event, bytes));
+        partition.billed(series, event);
     }
+    decision.effects.into_iter().next()
 }
 
 impl Partition {

@@ -15,14 +15,14 @@
 
 mod accounts;
 mod archive;
-mod chargers;
-mod documents;
+pub(super) mod chargers;
+pub(super) mod documents;
 mod payments;
 mod processors;
-mod sessions;
-mod settlements;
+pub(super) mod sessions;
+pub(super) mod settlements;
 mod starts;
-mod top_ups;
+pub(super) mod top_ups;
 
 use crate::account;
 use crate::node::delivery::Delivery;
@@ -33,55 +33,64 @@ use crate::node::reference::TimerTarget;
 use crate::payment;
 use crate::session::Command;
 
-impl Delivery<'_> {
-    /// Anything that is not a charger's message.
-    pub(in crate::node) fn take(&mut self, partition: &mut Partition, input: Input) {
-        match input {
-            Input::Answer(processor, answer) => self.answer(partition, processor, *answer),
-            Input::Notification(processor, notification) => self.notification(partition, processor, notification),
-            Input::NotSent(operation, attempt) => {
-                self.payment(partition, operation.session(), payment::Command::NotSent { operation, attempt });
-            }
-            Input::ConnectionLost(operation, attempt) => {
-                let command = payment::Command::ConnectionLost { operation, attempt };
-                self.payment(partition, operation.session(), command);
-            }
-            Input::AskAccount(account, operation) => self.ask_account(partition, &account, &operation),
-            Input::Order(account, command, reply) => self.order(partition, &account, *command, reply),
-            Input::AskNumber(request) => self.number(partition, *request),
-            Input::Numbered(numbered) => {
-                let (family, turn, issued) = *numbered;
-                self.numbered(partition, &family, turn, issued);
-            }
-            Input::StopSession(session, reason) => self.session_by_id(partition, session, Command::StopBy(reason)),
-            Input::Late(session, command) => self.session_by_id(partition, session, *command),
-            Input::OrderMoney(session, order, reply) => self.order_money(partition, session, order, reply),
-            Input::Archived(session) => Delivery::archived(partition, &session),
-            Input::Restored(session, tariff, said) => self.restored(partition, *session, &tariff, *said),
-            Input::NotArchived(said) => self.unknown(*said),
-            Input::TopUp(order, reply) => self.top_up(partition, *order, reply),
-            Input::PageArchived(_, number) => partition.books.pages.archived(number),
-            Input::Declared(processor, can) => self.declared(partition, &processor, &can),
-            Input::DrainProcessor(processor, on, reply) => self.drain(partition, &processor, on, reply),
-            Input::Settlement(part, reply) => self.settlement(partition, *part, reply),
-            Input::Booked(booking) => self.booked(partition, &booking),
-            Input::RevertBatch(key, reason, reply) => self.revert_batch(partition, &key, &reason, reply),
-            Input::UnbookPart(key, part) => self.unbook_part(partition, &key, part),
-            Input::Tell(_, charger, message) => self.queue(Output::Charger(charger, message)),
+/// Delivers an input that is not a message of a charger.
+pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partition, input: Input) {
+    match input {
+        Input::Answer(processor, answer) => payments::answer(delivery, partition, processor, *answer),
+        Input::Notification(processor, notification) => {
+            payments::notification(delivery, partition, processor, notification)
         }
+        Input::NotSent(operation, attempt) => {
+            payments::command(
+                delivery,
+                partition,
+                operation.session(),
+                payment::Command::NotSent { operation, attempt },
+            );
+        }
+        Input::ConnectionLost(operation, attempt) => {
+            let command = payment::Command::ConnectionLost { operation, attempt };
+            payments::command(delivery, partition, operation.session(), command);
+        }
+        Input::AskAccount(account, operation) => accounts::ask(delivery, partition, &account, &operation),
+        Input::Order(account, command, reply) => accounts::order(delivery, partition, &account, *command, reply),
+        Input::AskNumber(request) => documents::number(delivery, partition, *request),
+        Input::Numbered(numbered) => {
+            let (family, turn, issued) = *numbered;
+            documents::numbered(delivery, partition, &family, turn, issued);
+        }
+        Input::StopSession(session, reason) => {
+            sessions::deliver_by_id(delivery, partition, session, Command::StopBy(reason))
+        }
+        Input::Late(session, command) => sessions::deliver_by_id(delivery, partition, session, *command),
+        Input::OrderMoney(session, order, reply) => payments::order(delivery, partition, session, order, reply),
+        Input::Archived(session) => archive::archived(partition, &session),
+        Input::Restored(session, tariff, message) => {
+            archive::restored(delivery, partition, *session, &tariff, *message)
+        }
+        Input::NotArchived(message) => archive::not_archived(delivery, *message),
+        Input::TopUp(order, reply) => top_ups::order(delivery, partition, *order, reply),
+        Input::PageArchived(_, number) => partition.books.pages.archived(number),
+        Input::Declared(processor, can) => processors::declared(delivery, partition, &processor, &can),
+        Input::DrainProcessor(processor, on, reply) => processors::drain(delivery, partition, &processor, on, reply),
+        Input::Settlement(part, reply) => settlements::receive(delivery, partition, *part, reply),
+        Input::Booked(booking) => settlements::booked(delivery, partition, &booking),
+        Input::RevertBatch(key, reason, reply) => settlements::revert(delivery, partition, &key, &reason, reply),
+        Input::UnbookPart(key, part) => settlements::unbook(delivery, partition, &key, part),
+        Input::Tell(_, charger, message) => delivery.queue(Output::Charger(charger, message)),
     }
+}
 
-    /// A deadline has come.
-    pub(in crate::node) fn wake(&mut self, partition: &mut Partition, whom: TimerTarget) {
-        match whom {
-            TimerTarget::Session(_, cell) => {
-                self.session(partition, cell, Command::Wake { silent: false, quiet: None })
-            }
-            TimerTarget::Account(_, cell) => {
-                let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
-                if let Some(id) = id {
-                    self.account(partition, &id, account::Command::ExpirePromotions, None);
-                }
+/// Delivers a timer that is due to its session or account.
+pub(in crate::node) fn wake(delivery: &mut Delivery<'_>, partition: &mut Partition, target: TimerTarget) {
+    match target {
+        TimerTarget::Session(_, cell) => {
+            sessions::deliver(delivery, partition, cell, Command::Wake { silent: false, quiet: None })
+        }
+        TimerTarget::Account(_, cell) => {
+            let id = partition.accounts.get(cell).and_then(|account| account.id().cloned());
+            if let Some(id) = id {
+                accounts::deliver(delivery, partition, &id, account::Command::ExpirePromotions, None);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The money of sessions in their partition: effects of their payments, messages of processors, orders of operators.
 
+use super::{sessions, top_ups};
 use crate::node::codes;
 use crate::node::delivery::Delivery;
 use crate::node::input::{Input, MoneyOrder};
@@ -12,123 +13,121 @@ use crate::payment::{self, Answer, Notification, Payment};
 use crate::session::Command;
 use crate::units::{ChargerId, ProcessorId, SessionId};
 
-impl Delivery<'_> {
-    /// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
-    pub(in crate::node) fn payment_effect(
-        &mut self,
-        effect: payment::Effect,
-        of: Option<(&Payment, Option<&ChargerId>)>,
-    ) {
-        match effect {
-            payment::Effect::Send(operation) => {
-                match (NodeConfig::account_of(&operation), self.node_config.unseal(operation)) {
-                    (Some(account), Some(operation)) => self.queue(Output::Account(Box::new((account, operation)))),
-                    (None, Some(operation)) => self.queue(Output::Operation(Box::new(operation))),
-                    // No answer: the session's time-out handles it.
-                    (_, None) => {}
-                }
+/// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
+pub(super) fn carry_out(
+    delivery: &mut Delivery<'_>,
+    effect: payment::Effect,
+    of: Option<(&Payment, Option<&ChargerId>)>,
+) {
+    match effect {
+        payment::Effect::Send(operation) => {
+            match (NodeConfig::account_of(&operation), delivery.node_config.unseal(operation)) {
+                (Some(account), Some(operation)) => delivery.queue(Output::Account(Box::new((account, operation)))),
+                (None, Some(operation)) => delivery.queue(Output::Operation(Box::new(operation))),
+                // No answer: the session's time-out handles it.
+                (_, None) => {}
             }
-            payment::Effect::Acknowledge { to, callback, code } => {
-                self.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
-            }
-            payment::Effect::Refuse(_) => {}
-            payment::Effect::Alarm { operation, alarm } => {
-                if let Some((payment, charger)) = of {
-                    log_lines::alarm(payment, charger, operation, alarm);
-                }
+        }
+        payment::Effect::Acknowledge { to, callback, code } => {
+            delivery.queue(Output::Callback { processor: to, callback, refused: codes::of_callback(code) });
+        }
+        payment::Effect::Refuse(_) => {}
+        payment::Effect::Alarm { operation, alarm } => {
+            if let Some((payment, charger)) = of {
+                log_lines::alarm(payment, charger, operation, alarm);
             }
         }
     }
+}
 
-    /// Delivers a processor's answer to its session.
-    pub(in crate::node) fn answer(&mut self, partition: &mut Partition, from: ProcessorId, answer: Answer) {
-        let session = answer.operation.session();
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, payment::Command::Answer { from, answer });
-            return;
-        }
-        match partition.find_session(session) {
-            Some(cell) => {
-                let command = payment::Command::Answer { from, answer };
-                self.session(partition, cell, Command::Payment(Box::new(command)));
-            }
-            // It may be one that was archived: a processor repeats what it has no acknowledgement for.
-            None => self.queue(Output::LoadArchived(session, Box::new(Input::Answer(from, Box::new(answer))))),
-        }
+/// Delivers a processor's answer to its session.
+pub(super) fn answer(delivery: &mut Delivery<'_>, partition: &mut Partition, from: ProcessorId, answer: Answer) {
+    let session = answer.operation.session();
+    if partition.top_ups.known.contains_key(&session) {
+        top_ups::command(delivery, partition, session, payment::Command::Answer { from, answer });
+        return;
     }
+    match partition.find_session(session) {
+        Some(cell) => {
+            let command = payment::Command::Answer { from, answer };
+            sessions::deliver(delivery, partition, cell, Command::Payment(Box::new(command)));
+        }
+        // It may be one that was archived: a processor repeats what it has no acknowledgement for.
+        None => delivery.queue(Output::LoadArchived(session, Box::new(Input::Answer(from, Box::new(answer))))),
+    }
+}
 
-    /// Delivers a processor's notification to the session of the hold.
-    pub(in crate::node) fn notification(
-        &mut self,
-        partition: &mut Partition,
-        from: ProcessorId,
-        notification: Notification,
-    ) {
-        let session = notification.hold.0.session();
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, payment::Command::Notification { from, notification });
-            return;
-        }
-        match partition.find_session(session) {
-            Some(cell) => {
-                let command = payment::Command::Notification { from, notification };
-                self.session(partition, cell, Command::Payment(Box::new(command)));
-            }
-            None => self.queue(Output::LoadArchived(session, Box::new(Input::Notification(from, notification)))),
-        }
+/// Delivers a processor's notification to the session of the hold.
+pub(super) fn notification(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    from: ProcessorId,
+    notification: Notification,
+) {
+    let session = notification.hold.0.session();
+    if partition.top_ups.known.contains_key(&session) {
+        top_ups::command(delivery, partition, session, payment::Command::Notification { from, notification });
+        return;
     }
+    match partition.find_session(session) {
+        Some(cell) => {
+            let command = payment::Command::Notification { from, notification };
+            sessions::deliver(delivery, partition, cell, Command::Payment(Box::new(command)));
+        }
+        None => delivery.queue(Output::LoadArchived(session, Box::new(Input::Notification(from, notification)))),
+    }
+}
 
-    /// Something about a session's money.
-    pub(in crate::node) fn payment(
-        &mut self,
-        partition: &mut Partition,
-        session: SessionId,
-        command: payment::Command,
-    ) {
-        if partition.top_ups.known.contains_key(&session) {
-            self.top_up_payment(partition, session, command);
-            return;
-        }
-        self.session_by_id(partition, session, Command::Payment(Box::new(command)));
+/// Something about a session's money.
+pub(super) fn command(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    session: SessionId,
+    command: payment::Command,
+) {
+    if partition.top_ups.known.contains_key(&session) {
+        top_ups::command(delivery, partition, session, command);
+        return;
     }
+    sessions::deliver_by_id(delivery, partition, session, Command::Payment(Box::new(command)));
+}
 
-    /// An operator's order about a session's money. One that was archived is fetched for it.
-    pub(in crate::node) fn order_money(
-        &mut self,
-        partition: &mut Partition,
-        id: SessionId,
-        order: MoneyOrder,
-        reply: ReplyTo,
-    ) {
-        if partition.top_ups.known.contains_key(&id) {
-            return self.order_top_up_money(partition, id, order, reply);
-        }
-        let cell = partition.find_session(id);
-        let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
-            return self.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));
-        };
-        let payment = &hosted.state().payment;
-        let command = order.command(payment);
-        let decided = command.clone().map(|command| {
-            let policy = &hosted.policy().payment;
-            payment::decide(payment, command, self.now, policy).effects
-        });
-        let refused = decided.into_iter().flatten().find_map(|effect| match effect {
-            payment::Effect::Refuse(rejection) => Some(rejection),
-            _ => None,
-        });
-        let ordered = match (refused, command) {
-            (Some(rejection), _) => Ordered::MoneyRefused(rejection),
-            (None, command) => {
-                if let Some(command) = command {
-                    self.session(partition, cell, Command::Payment(Box::new(command)));
-                }
-                match partition.sessions.get(cell) {
-                    Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),
-                    None => Ordered::NoSession,
-                }
-            }
-        };
-        self.reply(Some(reply), ordered);
+/// An operator's order about a session's money. One that was archived is fetched for it.
+pub(super) fn order(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    id: SessionId,
+    order: MoneyOrder,
+    reply: ReplyTo,
+) {
+    if partition.top_ups.known.contains_key(&id) {
+        return top_ups::order_money(delivery, partition, id, order, reply);
     }
+    let cell = partition.find_session(id);
+    let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
+        return delivery.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));
+    };
+    let payment = &hosted.state().payment;
+    let command = order.command(payment);
+    let decided = command.clone().map(|command| {
+        let policy = &hosted.policy().payment;
+        payment::decide(payment, command, delivery.now, policy).effects
+    });
+    let refused = decided.into_iter().flatten().find_map(|effect| match effect {
+        payment::Effect::Refuse(rejection) => Some(rejection),
+        _ => None,
+    });
+    let ordered = match (refused, command) {
+        (Some(rejection), _) => Ordered::MoneyRefused(rejection),
+        (None, command) => {
+            if let Some(command) = command {
+                sessions::deliver(delivery, partition, cell, Command::Payment(Box::new(command)));
+            }
+            match partition.sessions.get(cell) {
+                Some(hosted) => Ordered::Asked(MoneyStanding::of(&hosted.state().payment)),
+                None => Ordered::NoSession,
+            }
+        }
+    };
+    delivery.reply(Some(reply), ordered);
 }

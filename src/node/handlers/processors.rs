@@ -13,38 +13,41 @@ use crate::payment::known_processor::Event;
 use crate::stored::Stored;
 use crate::units::ProcessorId;
 
-impl Delivery<'_> {
-    /// A processor connected.
-    pub(in crate::node) fn declared(&mut self, partition: &mut Partition, processor: &ProcessorId, can: &Capabilities) {
-        if let Some(event) = partition.processors.declared(processor, can, self.now.wall) {
-            self.acquaint(partition, &event);
-        }
+/// A processor connected.
+pub(super) fn declared(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    processor: &ProcessorId,
+    can: &Capabilities,
+) {
+    if let Some(event) = partition.processors.declared(processor, can, delivery.now.wall) {
+        record(delivery, partition, &event);
     }
+}
 
-    /// An operator stops new holds at a processor, or allows them again.
-    pub(in crate::node) fn drain(
-        &mut self,
-        partition: &mut Partition,
-        processor: &ProcessorId,
-        on: bool,
-        reply: ReplyTo,
-    ) {
-        let ordered = match partition.processors.drain(processor, on, self.now.wall) {
-            Ok(event) => {
-                if let Some(event) = event {
-                    self.acquaint(partition, &event);
-                }
-                Ordered::Noted
+/// An operator stops new holds at a processor, or allows them again.
+pub(super) fn drain(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    processor: &ProcessorId,
+    on: bool,
+    reply: ReplyTo,
+) {
+    let ordered = match partition.processors.drain(processor, on, delivery.now.wall) {
+        Ok(event) => {
+            if let Some(event) = event {
+                record(delivery, partition, &event);
             }
-            Err(stranger) => Ordered::Declined(format!("{processor}: {stranger}").into()),
-        };
-        self.reply(Some(reply), ordered);
-    }
+            Ordered::Noted
+        }
+        Err(stranger) => Ordered::Declined(format!("{processor}: {stranger}").into()),
+    };
+    delivery.reply(Some(reply), ordered);
+}
 
-    pub(in crate::node) fn acquaint(&mut self, partition: &mut Partition, event: &Event) {
-        self.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| event.store(bytes));
-        partition.acquainted(event, self.node_config);
-    }
+fn record(delivery: &mut Delivery<'_>, partition: &mut Partition, event: &Event) {
+    delivery.permit.append(partition.id, RecordKind::ProcessorEvent, |bytes| event.store(bytes));
+    partition.acquainted(event, delivery.node_config);
 }
 
 impl Partition {
