@@ -19,6 +19,7 @@ pub mod refusal;
 mod signals;
 mod socket;
 pub mod tls;
+pub mod websocket;
 
 pub use address::resolve;
 pub use client::{ConnectError, Connector, Trust, tcp_from};
