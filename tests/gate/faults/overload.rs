@@ -15,6 +15,8 @@ const BUSY_SESSIONS: u32 = 256;
 const BUSY_CHARGERS: u32 = 4;
 /// A sync takes so much longer; there are two to a commit.
 const SLOW: Duration = Duration::from_secs(4);
+/// How often the disk is slow at most.
+const ROUNDS_MAX: usize = 8;
 
 /// Readings are delayed, not dropped; new sessions are refused as busy; what was captured or released is all that had to be.
 #[test]
@@ -44,19 +46,25 @@ fn overload_refuses_new_sessions_and_delays_the_rest() {
         window: 20_000,
     };
     let peers = peers.collect();
-    let report = runtime().block_on(async {
+    let busy = format!("wattstile_starts_refused_total{{code=\"{}\"}}", Code::Busy.number());
+    runtime().block_on(async {
         let mut load = Load::open(settings, peers, |_| ()).await;
         assert_eq!(load.standing().live, u64::from(BUSY_SESSIONS));
-        fs::write(&order, format!("sync -{}", SLOW.as_millis())).unwrap();
-        let mend = async {
-            tokio::time::sleep(SLOW * 2).await;
-            fs::remove_file(&order).unwrap();
-        };
-        let (report, ()) = tokio::join!(load.measure(|_| ()), mend);
+        // Whether a driver comes while the disk is slow is chance: it is slow again until one has come.
+        for _ in 0..ROUNDS_MAX {
+            fs::write(&order, format!("sync -{}", SLOW.as_millis())).unwrap();
+            let mend = async {
+                tokio::time::sleep(SLOW * 2).await;
+                fs::remove_file(&order).unwrap();
+            };
+            let (report, ()) = tokio::join!(load.measure(|_| ()), mend);
+            assert_eq!((report.lost, report.disconnects), (0, 0), "{report:?}");
+            if gate.asks("/metrics").1.contains(&busy) {
+                break;
+            }
+        }
         load.close().await;
-        report
     });
-    assert_eq!((report.lost, report.disconnects), (0, 0), "{report:?}");
     let outcome = business.finish_beside(u64::from(BUSY_SESSIONS));
     outcome.assert_promises_kept();
     let refused = outcome.fleet.tally.refused.get(&Code::Busy.number()).copied().unwrap_or(0);
