@@ -12,7 +12,7 @@ use crate::node::ConnectionId;
 use crate::node::processor::ProcessorActor;
 use crate::node::shard::Shard;
 use crate::transport::descriptors::Share;
-use crate::transport::{Capacity, Edge, NoRoom, Peer, Reception};
+use crate::transport::{Capacity, Edge, Entry, NoRoom, Peer, Reception};
 use crate::units::{Clock, PartitionId};
 use crate::wire::{ChargerLink, MaySpeakFor, ProcessorLink};
 use actix::Actor;
@@ -45,7 +45,12 @@ impl Receiver {
     ) -> std::io::Result<SocketAddr> {
         let receiver = Arc::clone(self);
         let reception: Reception = Arc::new(move |peer| take_in(&receiver, peer));
-        edge.listen(listener.address, listener.tls, Capacity { share, each_max: listener.each_max }, reception)
+        edge.listen(
+            listener.address,
+            Entry::native(listener.tls),
+            Capacity { share, each_max: listener.each_max },
+            reception,
+        )
     }
 
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.

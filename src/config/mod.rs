@@ -538,7 +538,7 @@ impl Config {
         let folder = self.pki_folder();
         let or = |named: &Option<PathBuf>, name: &str| named.clone().unwrap_or_else(|| folder.join(name));
         let authorities = match listener {
-            ListenerKind::Chargers => or(&self.tls.chargers_ca_file, "chargers.pem"),
+            ListenerKind::Chargers | ListenerKind::Ocpp => or(&self.tls.chargers_ca_file, "chargers.pem"),
             ListenerKind::Processors => or(&self.tls.processors_ca_file, "processors.pem"),
         };
         let crls =

@@ -62,14 +62,14 @@ impl Default for ConnectionTimeouts {
     }
 }
 
-/// Drives a connection until it ends, and returns the reason.
+/// Drives a connection until it ends, and returns the reason. `early` came before the handler was there.
 ///
 /// Runs on the thread and runtime of its caller, which needs a timer. There are many connections, so the future
 /// captures each value only once.
 pub fn drive<S, H>(
     stream: S,
     handler: H,
-    outgoing: Outgoing,
+    (early, outgoing): (Vec<u8>, Outgoing),
     timeouts: ConnectionTimeouts,
 ) -> impl Future<Output = Ended> + use<S, H>
 where
@@ -79,6 +79,7 @@ where
     let mut driver = Driver {
         stream,
         handler,
+        early,
         outgoing,
         timeouts,
         writing: Vec::new(),
@@ -101,6 +102,8 @@ where
 struct Driver<S, H> {
     stream: S,
     handler: H,
+    /// Received before the handler was there; empty after the first read.
+    early: Vec<u8>,
     outgoing: Outgoing,
     timeouts: ConnectionTimeouts,
     writing: Vec<u8>,
@@ -191,6 +194,9 @@ where
 
     /// Reads once and hands the bytes over.
     fn poll_reading(&mut self, cx: &mut Context<'_>) -> Poll<Result<Flow, Ended>> {
+        if !self.early.is_empty() {
+            return Poll::Ready(Ok(self.handler.received(&std::mem::take(&mut self.early))));
+        }
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {

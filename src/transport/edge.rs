@@ -10,6 +10,7 @@ use super::outgoing::{Ended, Outgoing};
 use super::refusal::{Refusal, Refused};
 use super::socket::{HandshakeError, Parked, Socket};
 use super::tls::{SHOWN, Shown, Tls, write_expiries};
+use super::upgrade::{Upgrade, Upgraded, upgrade};
 use crate::host::wall_clock;
 use crate::limits;
 use crate::message::PeerIdentity;
@@ -36,7 +37,11 @@ pub struct Peer {
     pub serial: String,
     /// The way out to it, also the handle that ends the connection.
     pub outgoing: Outgoing,
+    /// The WebSocket, at a listener that has them.
+    pub websocket: Option<Box<Upgraded>>,
     socket: Parked,
+    /// Received behind the request for a WebSocket.
+    early: Vec<u8>,
     registration: Registration,
 }
 
@@ -47,9 +52,9 @@ impl Peer {
         mut handler: H,
         timeouts: ConnectionTimeouts,
     ) -> impl Future<Output = Ended> + use<H> {
-        let Peer { identity, remote, outgoing, socket, registration, .. } = self;
+        let Peer { identity, remote, outgoing, socket, early, registration, .. } = self;
         let driving = match socket.unpark() {
-            Ok(socket) => Ok(Box::pin(drive(socket, handler, outgoing, timeouts))),
+            Ok(socket) => Ok(Box::pin(drive(socket, handler, (early, outgoing), timeouts))),
             Err(error) => {
                 let ended = Ended::Broken(error.to_string());
                 outgoing.over();
@@ -137,10 +142,28 @@ pub struct Capacity {
     pub each_max: usize,
 }
 
+/// How connections come in at a listener.
+#[derive(Clone)]
+pub struct Entry {
+    /// Which peers it is for.
+    pub listener: ListenerKind,
+    /// Without it, nothing is encrypted and no certificate proves who a peer is.
+    pub tls: Option<Arc<Tls>>,
+    /// Grants WebSockets; without it, the peer's first message follows the handshake.
+    pub upgrade: Option<Arc<dyn Upgrade>>,
+}
+
+impl Entry {
+    /// Mutual TLS, and the native protocol.
+    pub fn native(tls: Arc<Tls>) -> Entry {
+        Entry { listener: tls.listener(), tls: Some(tls), upgrade: None }
+    }
+}
+
 /// The state of one accept loop.
 struct Entrance {
     shared: Arc<Shared>,
-    tls: Arc<Tls>,
+    entry: Entry,
     places: ConnectionLimits,
     /// Most handshakes in progress.
     handshakes_max: usize,
@@ -149,6 +172,15 @@ struct Entrance {
     addresses: Mutex<HashMap<IpAddr, usize>>,
     reception: Reception,
     accepted: ::metrics::Counter,
+}
+
+/// A peer after its handshake.
+struct Arrival {
+    socket: Socket,
+    identity: PeerIdentity,
+    presented: Option<Presented>,
+    websocket: Option<Box<Upgraded>>,
+    early: Vec<u8>,
 }
 
 /// A handshake in progress; dropping it gives its place back.
@@ -200,7 +232,7 @@ impl Edge {
     pub fn listen(
         &self,
         address: SocketAddr,
-        tls: Arc<Tls>,
+        entry: Entry,
         capacity: Capacity,
         reception: Reception,
     ) -> io::Result<SocketAddr> {
@@ -215,13 +247,13 @@ impl Edge {
             TcpListener::from_std(socket.into())?
         };
         let local = listener.local_addr()?;
-        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tls));
-        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((tls.listener(), local));
-        let accepted = metrics::TLS_HANDSHAKES.counter(&[tls.listener().peer_role(), "accepted", ""]);
+        self.shared.listeners.lock().unwrap_or_else(PoisonError::into_inner).extend(entry.tls.clone());
+        self.shared.addresses.lock().unwrap_or_else(PoisonError::into_inner).push((entry.listener, local));
+        let accepted = metrics::TLS_HANDSHAKES.counter(&[entry.listener.peer_role(), "accepted", ""]);
         let Capacity { share, each_max } = capacity;
         let entrance = Entrance {
             shared: Arc::clone(&self.shared),
-            tls,
+            entry,
             places: ConnectionLimits { connections_max: share.connections, each_max },
             handshakes_max: share.handshakes,
             handshakes: Arc::new(Semaphore::new(share.handshakes)),
@@ -291,13 +323,13 @@ impl Shared {
 
     fn refused(&self, entrance: &Entrance, refused: Refused) {
         metrics::TLS_HANDSHAKES
-            .counter(&[entrance.tls.listener().peer_role(), "refused", refused.reason.label()])
+            .counter(&[entrance.entry.listener.peer_role(), "refused", refused.reason.label()])
             .increment(1);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.truncate(limits::RECENT_REFUSALS - 1);
         recent.push_front(RecentRefusal {
             at: wall_clock(),
-            listener: entrance.tls.listener(),
+            listener: entrance.entry.listener,
             refused: refused.clone(),
         });
         drop(recent);
@@ -307,9 +339,9 @@ impl Shared {
         }
         drop(failures);
         let Refused { remote, who, serial, reason } = refused;
-        let help = self.wrong_listener(entrance.tls.listener(), who.as_deref().unwrap_or_default());
+        let help = self.wrong_listener(entrance.entry.listener, who.as_deref().unwrap_or_default());
         tracing::warn!(
-            listener = %entrance.tls.listener(), %remote, peer = who, serial, help,
+            listener = %entrance.entry.listener, %remote, peer = who, serial, help,
             reason = reason.label(), "a connection is refused: {reason}"
         );
     }
@@ -357,7 +389,7 @@ async fn accept(listener: TcpListener, entrance: Arc<Entrance>) {
             // No descriptor or memory left, or the peer has disconnected already: both pass.
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
-                    tracing::error!(listener = %entrance.tls.listener(), wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
+                    tracing::error!(listener = %entrance.entry.listener, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "cannot accept: {error}");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(ACCEPT_WAIT_MAX);
                 }
@@ -377,7 +409,7 @@ impl Entrance {
             return Err(Refusal::TooManyFailures);
         }
         drop(failures);
-        if self.shared.live.count(self.tls.listener()) >= self.places.connections_max {
+        if self.shared.live.count(self.entry.listener) >= self.places.connections_max {
             return Err(Refusal::Full);
         }
         let address = remote.ip();
@@ -395,12 +427,12 @@ impl Entrance {
         let shown = RefCell::new(Shown::default());
         let (outcome, shown) = SHOWN
             .scope(shown, async {
-                let outcome = self.shake_hands(tcp).await;
+                let outcome = self.shake_hands(tcp, remote).await;
                 (outcome, SHOWN.with(RefCell::take))
             })
             .await;
         let reason = match outcome {
-            Ok((socket, identity, presented)) => match self.hand_over(socket, identity, presented, remote) {
+            Ok(arrival) => match self.hand_over(arrival, remote) {
                 Ok(()) => return self.accepted.increment(1),
                 Err(reason) => reason,
             },
@@ -411,7 +443,7 @@ impl Entrance {
         self.shared.refused(&self, Refused { remote, who: shown.who, serial: shown.serial, reason });
     }
 
-    async fn shake_hands(&self, tcp: TcpStream) -> Result<(Socket, PeerIdentity, Presented), Refusal> {
+    async fn shake_hands(&self, tcp: TcpStream, remote: SocketAddr) -> Result<Arrival, Refusal> {
         let bounds = &self.shared.bounds;
         let deadline = tokio::time::Instant::now() + bounds.handshake;
         // When half of all places are taken, peers that send nothing are closed sooner.
@@ -420,46 +452,64 @@ impl Entrance {
         let hung_up = |_| Refusal::HungUp;
         tokio::time::timeout(first_byte, tcp.readable()).await.map_err(|_| Refusal::TooSlow)?.map_err(hung_up)?;
         tcp.set_nodelay(true).map_err(hung_up)?;
-        let (config, trust) = self.tls.config();
-        let mut socket = Socket::server(tcp, config).map_err(|error| Refusal::of_tls(&error))?;
-        match tokio::time::timeout_at(deadline, socket.handshake()).await {
-            Err(_) => return Err(Refusal::TooSlow),
-            Ok(Err(HandshakeError::Tls(error))) => return Err(Refusal::of_tls(&error)),
-            Ok(Err(HandshakeError::Io(_))) => return Err(Refusal::HungUp),
-            Ok(Ok(())) => {}
+        let (mut socket, certificate) = match &self.entry.tls {
+            None => (Socket::plain(tcp), None),
+            Some(tls) => {
+                let (config, trust) = tls.config();
+                let mut socket = Socket::server(tcp, config).map_err(|error| Refusal::of_tls(&error))?;
+                match tokio::time::timeout_at(deadline, socket.handshake()).await {
+                    Err(_) => return Err(Refusal::TooSlow),
+                    Ok(Err(HandshakeError::Tls(error))) => return Err(Refusal::of_tls(&error)),
+                    Ok(Err(HandshakeError::Io(_))) => return Err(Refusal::HungUp),
+                    Ok(Ok(())) => {}
+                }
+                let certificate = tls.peer(socket.peer_certificates(), trust)?;
+                (socket, Some(certificate))
+            }
+        };
+        let (shown, presented) = certificate.unzip();
+        let Some(granting) = &self.entry.upgrade else {
+            let identity = shown.ok_or(Refusal::NoCertificate)?;
+            return Ok(Arrival { socket, identity, presented, websocket: None, early: Vec::new() });
+        };
+        let upgrading = upgrade(&mut socket, granting.as_ref(), shown.as_ref(), remote);
+        match tokio::time::timeout_at(deadline, upgrading).await {
+            Err(_) => Err(Refusal::TooSlow),
+            Ok(Err(None)) => Err(Refusal::HungUp),
+            Ok(Err(Some(error))) => Err(Refusal::Upgrade(error)),
+            Ok(Ok((grant, upgraded, early))) => {
+                let websocket = Some(Box::new(upgraded));
+                Ok(Arrival { socket, identity: grant.identity, presented, websocket, early })
+            }
         }
-        let (identity, presented) = self.tls.peer(socket.peer_certificates(), trust)?;
-        Ok((socket, identity, presented))
     }
 
-    fn hand_over(
-        &self,
-        socket: Socket,
-        identity: PeerIdentity,
-        presented: Presented,
-        remote: SocketAddr,
-    ) -> Result<(), Refusal> {
-        let (identity, now, serial) = (Arc::new(identity), wall_clock(), presented.serial());
+    fn hand_over(&self, arrival: Arrival, remote: SocketAddr) -> Result<(), Refusal> {
+        let Arrival { socket, identity, presented, websocket, early } = arrival;
+        let (identity, now) = (Arc::new(identity), wall_clock());
         let outgoing = Outgoing::new(self.shared.bounds.outgoing_bytes);
-        let presented = Arc::new(presented);
+        let presented = presented.map(Arc::new);
+        let serial = presented.as_ref().map(|presented| presented.serial()).unwrap_or_default();
         let newcomer = Newcomer {
-            listener: self.tls.listener(),
+            listener: self.entry.listener,
             identity: Arc::clone(&identity),
             remote,
-            presented: Arc::clone(&presented),
+            presented: presented.clone(),
             outgoing: outgoing.clone(),
         };
         let registration = self.shared.live.enter(newcomer, self.places, now)?;
         // The lists may have changed since the handshake began: a change checks the connections in the table, and
         // this check covers those that were not in it yet.
-        if let Some(refusal) = self.tls.worthless(&presented, now) {
+        if let (Some(tls), Some(presented)) = (&self.entry.tls, &presented)
+            && let Some(refusal) = tls.worthless(presented, now)
+        {
             return Err(refusal);
         }
         let socket = socket.park().map_err(|_| Refusal::HungUp)?;
         let subject = identity.subject.clone();
-        let peer = Peer { identity, remote, serial: serial.clone(), outgoing, socket, registration };
+        let peer = Peer { identity, remote, serial: serial.clone(), outgoing, websocket, socket, early, registration };
         (self.reception)(peer).map_err(|NoRoom| Refusal::Busy)?;
-        tracing::info!(listener = %self.tls.listener(), peer = %subject, %remote, serial, "connected");
+        tracing::info!(listener = %self.entry.listener, peer = %subject, %remote, serial, "connected");
         Ok(())
     }
 }

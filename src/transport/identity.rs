@@ -44,14 +44,30 @@ pub enum ListenerKind {
     Chargers,
     /// Payment processors.
     Processors,
+    /// Chargers that speak OCPP.
+    Ocpp,
 }
 
 impl ListenerKind {
+    /// Every kind.
+    pub const ALL: [ListenerKind; 3] = [ListenerKind::Chargers, ListenerKind::Processors, ListenerKind::Ocpp];
+
+    /// Its place in a table of all kinds.
+    pub(super) const fn index(self) -> usize {
+        match self {
+            ListenerKind::Chargers => 0,
+            ListenerKind::Processors => 1,
+            ListenerKind::Ocpp => 2,
+        }
+    }
+
     /// Whether the listener accepts this role.
     pub const fn admits(self, role: Role) -> bool {
         match (self, role) {
             (ListenerKind::Chargers, Role::Charger | Role::Site) => true,
             (ListenerKind::Processors, Role::Processor) => true,
+            (ListenerKind::Ocpp, Role::Charger) => true,
+            (ListenerKind::Ocpp, Role::Site | Role::Processor | Role::Gate) => false,
             (ListenerKind::Chargers, Role::Processor | Role::Gate) => false,
             (ListenerKind::Processors, Role::Charger | Role::Site | Role::Gate) => false,
         }
@@ -62,13 +78,14 @@ impl ListenerKind {
         match self {
             ListenerKind::Chargers => "chargers",
             ListenerKind::Processors => "processors",
+            ListenerKind::Ocpp => "OCPP chargers",
         }
     }
 
     /// Its name in metrics, where a peer's role is not known yet.
     pub const fn peer_role(self) -> &'static str {
         match self {
-            ListenerKind::Chargers => "charger",
+            ListenerKind::Chargers | ListenerKind::Ocpp => "charger",
             ListenerKind::Processors => "processor",
         }
     }
@@ -111,13 +128,15 @@ mod tests {
     }
 
     #[test]
-    fn each_door_admits_its_own_peers_only() {
+    fn each_listener_admits_its_own_peers_only() {
         let open = |role: &str, listener| admit_one(&format!("spiffe://wattstile.test/{role}/A"), listener).is_ok();
-        let listeners = |role| (open(role, ListenerKind::Chargers), open(role, ListenerKind::Processors));
-        assert_eq!(listeners("charger"), (true, false));
-        assert_eq!(listeners("site"), (true, false));
-        assert_eq!(listeners("processor"), (false, true));
-        assert_eq!(listeners("gate"), (false, false));
+        let listeners = |role| {
+            [ListenerKind::Chargers, ListenerKind::Processors, ListenerKind::Ocpp].map(|listener| open(role, listener))
+        };
+        assert_eq!(listeners("charger"), [true, false, true]);
+        assert_eq!(listeners("site"), [true, false, false]);
+        assert_eq!(listeners("processor"), [false, true, false]);
+        assert_eq!(listeners("gate"), [false, false, false]);
     }
 
     #[test]

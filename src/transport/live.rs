@@ -26,6 +26,8 @@ struct Table {
     peers: HashMap<Arc<PeerIdentity>, SmallVec<[u64; 2]>>,
     /// Number of entries by role, kept as a sum because every new connection reads it.
     roles: [usize; ROLES.len()],
+    /// Number of entries by listener.
+    listeners: [usize; ListenerKind::ALL.len()],
 }
 
 struct Entry {
@@ -33,7 +35,7 @@ struct Entry {
     identity: Arc<PeerIdentity>,
     remote: SocketAddr,
     since: Timestamp,
-    presented: Arc<Presented>,
+    presented: Option<Arc<Presented>>,
     outgoing: Outgoing,
 }
 
@@ -51,7 +53,7 @@ pub(super) struct Newcomer {
     pub listener: ListenerKind,
     pub identity: Arc<PeerIdentity>,
     pub remote: SocketAddr,
-    pub presented: Arc<Presented>,
+    pub presented: Option<Arc<Presented>>,
     pub outgoing: Outgoing,
 }
 
@@ -64,10 +66,10 @@ pub struct LivePeer {
     pub remote: SocketAddr,
     /// Since when it is up.
     pub since: Timestamp,
-    /// The serial number of its certificate.
+    /// The serial number of its certificate; empty if it has none.
     pub serial: String,
-    /// When its certificate expires.
-    pub not_after: Timestamp,
+    /// When its certificate expires, if it has one.
+    pub not_after: Option<Timestamp>,
 }
 
 /// A connection's place in the table; dropping it takes the connection out.
@@ -105,8 +107,8 @@ impl Live {
             identity: Arc::clone(&entry.identity),
             remote: entry.remote,
             since: entry.since,
-            serial: entry.presented.serial(),
-            not_after: entry.presented.not_after,
+            serial: entry.presented.as_ref().map(|presented| presented.serial()).unwrap_or_default(),
+            not_after: entry.presented.as_ref().map(|presented| presented.not_after),
         };
         entries.into_iter().map(|(_, entry)| shown(entry)).collect()
     }
@@ -125,7 +127,10 @@ impl Live {
         let here =
             table.entries.values().filter(|entry| entry.listener == tls.listener() && !entry.outgoing.is_closed());
         let here: Vec<_> = here
-            .map(|entry| (entry.identity.clone(), entry.remote, Arc::clone(&entry.presented), entry.outgoing.clone()))
+            .filter_map(|entry| {
+                let presented = Arc::clone(entry.presented.as_ref()?);
+                Some((entry.identity.clone(), entry.remote, presented, entry.outgoing.clone()))
+            })
             .collect();
         drop(table);
         let mut cut = 0;
@@ -174,6 +179,7 @@ impl Live {
         let number = table.next;
         table.next += 1;
         table.count(identity.role(), |count| count + 1);
+        table.listeners[listener.index()] += 1;
         table.peers.entry(Arc::clone(&identity)).or_default().push(number);
         table.entries.insert(number, Entry { listener, identity, remote, since: now, presented, outgoing });
         drop(table);
@@ -190,9 +196,10 @@ const REPLACED: &str = "a newer connection of the same peer takes its place";
 
 impl Table {
     fn count_at(&self, listener: ListenerKind) -> usize {
-        let [chargers, sites, processors] = self.roles;
+        // Chargers of either protocol share one bound.
+        let [chargers, processors, ocpp] = self.listeners;
         match listener {
-            ListenerKind::Chargers => chargers + sites,
+            ListenerKind::Chargers | ListenerKind::Ocpp => chargers + ocpp,
             ListenerKind::Processors => processors,
         }
     }
@@ -200,6 +207,7 @@ impl Table {
     fn leave(&mut self, number: u64) {
         let Some(entry) = self.entries.remove(&number) else { return };
         self.count(entry.identity.role(), |count| count - 1);
+        self.listeners[entry.listener.index()] -= 1;
         if let Some(numbers) = self.peers.get_mut(&entry.identity) {
             numbers.retain(|of| *of != number);
             if numbers.is_empty() {

@@ -19,17 +19,19 @@ pub mod refusal;
 mod signals;
 mod socket;
 pub mod tls;
+mod upgrade;
 pub mod websocket;
 
 pub use address::resolve;
 pub use client::{ConnectError, Connector, Trust, tcp_from};
 pub use connection::{ConnectionTimeouts, Flow, PeerHandler, drive};
-pub use edge::{Bounds, Capacity, Edge, NoRoom, Peer, RecentRefusal, Reception};
+pub use edge::{Bounds, Capacity, Edge, Entry, NoRoom, Peer, RecentRefusal, Reception};
 pub use holder::{Holder, cannot_listen, holder_of};
 pub use live::{ConnectionLimits, Live, LivePeer};
 pub use outgoing::{Ended, Outgoing, SendError};
 pub use signals::{Signals, Wish};
 pub use socket::{HandshakeError, Socket};
+pub use upgrade::{Denial, Grant, Opened, Upgrade, UpgradeError, Upgraded, Wanted, open_websocket};
 
 #[cfg(test)]
 mod tests;

@@ -352,7 +352,7 @@ impl Pki {
 
     fn signer(&self, listener: ListenerKind) -> &Authority {
         match listener {
-            ListenerKind::Chargers => &self.chargers,
+            ListenerKind::Chargers | ListenerKind::Ocpp => &self.chargers,
             ListenerKind::Processors => &self.processors,
         }
     }

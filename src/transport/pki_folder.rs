@@ -150,10 +150,14 @@ impl PkiFolder {
 
     /// The files of a listener.
     pub fn files(&self, listener: ListenerKind) -> Files {
+        let authorities = match listener {
+            ListenerKind::Chargers | ListenerKind::Ocpp => "chargers.pem",
+            ListenerKind::Processors => "processors.pem",
+        };
         Files {
             certificate: self.path.join("server.pem"),
             key: self.path.join("server.key"),
-            authorities: self.path.join(format!("{listener}.pem")),
+            authorities: self.path.join(authorities),
             crls: vec![self.path.join("crl.pem")],
         }
     }

@@ -1,6 +1,7 @@
 //! Reasons why a peer was refused: typed for tests and metrics, with texts for the log.
 
 use super::identity::IdentityError;
+use super::upgrade::UpgradeError;
 use crate::units::TimeSpan;
 use rustls::{AlertDescription, CertificateError, Error};
 use rustls_pki_types::UnixTime;
@@ -64,6 +65,9 @@ pub enum Refusal {
     /// Half of the handshakes that the listener has room for are from its address.
     #[error("too many handshakes under way from its address")]
     CrowdedAddress,
+    /// It asked for no WebSocket that is served here, or may not have it.
+    #[error("{0}")]
+    Upgrade(UpgradeError),
     /// This processor has as many connections as one may have.
     #[error("it has {most} connections, the most of one peer (processors.connections_each_max)")]
     TooManyOfPeer {
@@ -102,6 +106,7 @@ impl Refusal {
             Refusal::HungUp => "hung_up",
             Refusal::TooManyFailures => "too_many_failures",
             Refusal::CrowdedAddress => "crowded_address",
+            Refusal::Upgrade(error) => error.label(),
             Refusal::TooManyOfPeer { .. } => "too_many_of_peer",
             Refusal::Full => "full",
             Refusal::Busy => "busy",
@@ -123,6 +128,7 @@ impl Refusal {
             | Refusal::Incompatible(_)
             | Refusal::Garbage(_)
             | Refusal::TooSlow
+            | Refusal::Upgrade(_)
             | Refusal::HungUp => true,
             Refusal::NoRevocationList
             | Refusal::StaleRevocationList(_)

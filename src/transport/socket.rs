@@ -1,4 +1,5 @@
-//! TLS over TCP, lean: no buffer of its own when nothing is in progress; see [`Records`].
+//! TLS over TCP, lean: no buffer of its own when nothing is in progress; see [`Records`]. Or TCP alone, where a listener is
+//! configured to take it.
 //!
 //! A socket can leave one runtime and enter another: the handshake is done on threads of its own, the conversation on
 //! the thread of the actors.
@@ -15,16 +16,17 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// One end of a TLS connection.
+/// One end of a connection.
 pub struct Socket {
     tcp: TcpStream,
-    tls: Records,
+    /// None on a connection without TLS.
+    tls: Option<Records>,
 }
 
 /// A socket between two runtimes: belongs to no reactor.
 pub struct Parked {
     tcp: std::net::TcpStream,
-    tls: Records,
+    tls: Option<Records>,
 }
 
 /// Why a handshake failed.
@@ -56,7 +58,7 @@ impl Socket {
     /// # Errors
     /// The TLS library refuses the configuration.
     pub fn server(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: Records::server(config)? })
+        Ok(Socket { tcp, tls: Some(Records::server(config)?) })
     }
 
     /// The peer's end; no byte is exchanged yet.
@@ -68,17 +70,22 @@ impl Socket {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Socket, rustls::Error> {
-        Ok(Socket { tcp, tls: Records::client(config, name)? })
+        Ok(Socket { tcp, tls: Some(Records::client(config, name)?) })
     }
 
-    /// Performs the handshake. When it fails, the alert is sent before this returns, as far as the other side reads.
+    /// An end of a connection without TLS.
+    pub fn plain(tcp: TcpStream) -> Socket {
+        Socket { tcp, tls: None }
+    }
+
+    /// Performs the handshake, if there is TLS. When it fails, the alert is sent before this returns, as far as the other side reads.
     ///
     /// # Errors
     /// [`HandshakeError`]: TLS fails on either side, or the connection breaks.
     pub async fn handshake(&mut self) -> Result<(), HandshakeError> {
         loop {
             poll_fn(|cx| self.poll_push(cx)).await?;
-            if !self.tls.is_handshaking() {
+            if !self.tls.as_ref().is_some_and(Records::is_handshaking) {
                 return Ok(());
             }
             poll_fn(|cx| self.poll_step(cx)).await?;
@@ -87,7 +94,7 @@ impl Socket {
 
     /// The certificates that the other side has shown, the leaf first.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
-        self.tls.peer_certificates()
+        self.tls.as_ref().map_or(&[], Records::peer_certificates)
     }
 
     /// The TCP connection below.
@@ -117,7 +124,10 @@ impl Socket {
 
     /// Reads ciphertext from TCP, behind what has begun. Ready with 0 when the other side has closed.
     fn poll_pull(&mut self, cx: &mut Context<'_>, room: &mut [u8], most: usize) -> Poll<io::Result<usize>> {
-        let room = self.tls.room_for_more(room);
+        let room = match &mut self.tls {
+            Some(tls) => tls.room_for_more(room),
+            None => room,
+        };
         let most = most.min(room.len());
         let mut fresh = ReadBuf::new(&mut room[..most]);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut fresh))?;
@@ -125,20 +135,24 @@ impl Socket {
     }
 
     fn decrypt(&mut self, room: &mut [u8], fresh: usize, reader: &mut ReadBuf<'_>) -> Result<(), rustls::Error> {
-        self.tls.receive(room, fresh, reader).inspect_err(|_| {
-            // The alert fits the socket's send buffer; a peer that does not read is not waited for.
-            if let Ok(sent) = self.tcp.try_write(self.tls.unsent()) {
-                self.tls.sent(sent);
-            }
-        })
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let outcome = tls.receive(room, fresh, reader);
+        // The alert fits the socket's send buffer; a peer that does not read is not waited for.
+        if outcome.is_err()
+            && let Ok(sent) = self.tcp.try_write(tls.unsent())
+        {
+            tls.sent(sent);
+        }
+        outcome
     }
 
     /// Writes ciphertext to TCP until none is left.
     fn poll_push(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.tls.unsent().is_empty() {
-            match ready!(Pin::new(&mut self.tcp).poll_write(cx, self.tls.unsent()))? {
+        let Some(tls) = &mut self.tls else { return Poll::Ready(Ok(())) };
+        while !tls.unsent().is_empty() {
+            match ready!(Pin::new(&mut self.tcp).poll_write(cx, tls.unsent()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => self.tls.sent(sent),
+                sent => tls.sent(sent),
             }
         }
         Poll::Ready(Ok(()))
@@ -158,7 +172,8 @@ impl Parked {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        if socket.tls.read(buf) {
+        let Some(tls) = &mut socket.tls else { return Pin::new(&mut socket.tcp).poll_read(cx, buf) };
+        if tls.read(buf) {
             return Poll::Ready(Ok(()));
         }
         ROOM.with_borrow_mut(|room| socket.poll_gather(cx, room, buf))
@@ -169,7 +184,7 @@ impl Socket {
     /// Decrypts what TCP has, so that one read of the caller gets many small records. Pending when there is nothing.
     fn poll_gather(&mut self, cx: &mut Context<'_>, room: &mut [u8], buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        while buf.filled().len() - before < GATHER_BYTES && !self.tls.is_at_end() {
+        while buf.filled().len() - before < GATHER_BYTES && !self.tls.as_ref().is_some_and(Records::is_at_end) {
             let anything = buf.filled().len() > before;
             let fresh = match self.poll_pull(cx, room, READ) {
                 // Received data is delivered first; a broken connection reports its error again.
@@ -194,8 +209,9 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
         ready!(socket.poll_push(cx))?;
+        let Some(tls) = &mut socket.tls else { return Pin::new(&mut socket.tcp).poll_write(cx, bytes) };
         ROOM.with_borrow_mut(|room| {
-            let (taken, length) = socket.tls.send(bytes, room).map_err(broken)?;
+            let (taken, length) = tls.send(bytes, room).map_err(broken)?;
             let mut ciphertext = &room[..length];
             while !ciphertext.is_empty() {
                 match Pin::new(&mut socket.tcp).poll_write(cx, ciphertext) {
@@ -206,7 +222,7 @@ impl AsyncWrite for Socket {
                     Poll::Pending => break,
                 }
             }
-            socket.tls.keep(ciphertext);
+            tls.keep(ciphertext);
             Poll::Ready(Ok(taken))
         })
     }
@@ -218,7 +234,9 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         // A failed connection has sent its alert already.
-        let _ = ROOM.with_borrow_mut(|room| socket.tls.send_goodbye(room));
+        if let Some(tls) = &mut socket.tls {
+            let _ = ROOM.with_borrow_mut(|room| tls.send_goodbye(room));
+        }
         ready!(socket.poll_push(cx))?;
         Pin::new(&mut socket.tcp).poll_shutdown(cx)
     }

@@ -459,12 +459,12 @@ fn server_config(
     material: &Material,
     verifier: Arc<dyn ClientCertVerifier>,
 ) -> Result<ServerConfig, TlsError> {
-    let snapshot_scheduler = Arc::new(DoorKeeper { policy: policy.clone(), verifier });
+    let verifier = Arc::new(PeerVerifier { policy: policy.clone(), verifier });
     let versions = if policy.tls12 { rustls::ALL_VERSIONS } else { &[&rustls::version::TLS13][..] };
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions)
         .map_err(TlsError::Own)?
-        .with_client_cert_verifier(snapshot_scheduler)
+        .with_client_cert_verifier(verifier)
         .with_single_cert(material.own.chain.clone(), material.own.key.clone_key())
         .map_err(TlsError::Own)?;
     config.send_tls13_tickets = 0;
@@ -491,12 +491,12 @@ tokio::task_local! {
 
 /// Verifies the chain with the library, then the peer's identity for this listener, all before the handshake is done.
 #[derive(Debug)]
-struct DoorKeeper {
+struct PeerVerifier {
     policy: Policy,
     verifier: Arc<dyn ClientCertVerifier>,
 }
 
-impl ClientCertVerifier for DoorKeeper {
+impl ClientCertVerifier for PeerVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()
     }

@@ -54,7 +54,7 @@ fn run_here<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     outgoing: &Outgoing,
 ) -> tokio::task::JoinHandle<Ended> {
     let timeout = ConnectionTimeouts { write_stall: Duration::from_millis(50), farewell: TIMEOUT };
-    tokio::task::spawn_local(drive(stream, recorder, outgoing.clone(), timeout))
+    tokio::task::spawn_local(drive(stream, recorder, (Vec::new(), outgoing.clone()), timeout))
 }
 
 fn on_one_thread<T>(future: impl Future<Output = T>) -> T {
@@ -211,9 +211,10 @@ fn a_full_listener_and_a_busy_gate_say_so() {
     let tls = Arc::new(Tls::new(policy, Source::Memory(material(&pki, ListenerKind::Chargers))).unwrap());
     let edge = Edge::new(Bounds::default(), 1).unwrap();
     let nobody_home: Reception = Arc::new(|_| Err(NoRoom));
-    let busy = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), AMPLE, nobody_home.clone()).unwrap();
+    let busy =
+        edge.listen(([127, 0, 0, 1], 0).into(), Entry::native(Arc::clone(&tls)), AMPLE, nobody_home.clone()).unwrap();
     let none = Capacity { share: Share { connections: 0, ..AMPLE.share }, ..AMPLE };
-    let full = edge.listen(([127, 0, 0, 1], 0).into(), tls, none, nobody_home).unwrap();
+    let full = edge.listen(([127, 0, 0, 1], 0).into(), Entry::native(tls), none, nobody_home).unwrap();
     in_runtime(async {
         let connector = connector(&pki, own);
         for address in [busy, full] {

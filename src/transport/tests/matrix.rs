@@ -24,7 +24,7 @@ fn cases(pki: &mut Pki, listener: ListenerKind) -> Vec<Case> {
     let now = wall_clock();
     let day = |days: i64| Timestamp::from_unix_ms(now.unix_ms() + days * 86_400_000);
     let (right, other) = match listener {
-        ListenerKind::Chargers => ("charger/AMS-0007", "processor/acme"),
+        ListenerKind::Chargers | ListenerKind::Ocpp => ("charger/AMS-0007", "processor/acme"),
         ListenerKind::Processors => ("processor/acme", "charger/AMS-0007"),
     };
     let name = |path: &str| format!("spiffe://{DOMAIN}/{path}");
@@ -100,11 +100,11 @@ fn everything_wrong_is_refused(listener: ListenerKind, version: &'static Support
     let mut pki = new_pki();
     let cases = cases(&mut pki, listener);
     let revoked = match listener {
-        ListenerKind::Chargers => charger("AMS-6666"),
+        ListenerKind::Chargers | ListenerKind::Ocpp => charger("AMS-6666"),
         ListenerKind::Processors => Subject::Processor("shady".parse().unwrap()),
     };
     let good = match listener {
-        ListenerKind::Chargers => charger("AMS-0001"),
+        ListenerKind::Chargers | ListenerKind::Ocpp => charger("AMS-0001"),
         ListenerKind::Processors => Subject::Processor("acme".parse().unwrap()),
     };
     let revoked_certificate = issue(&mut pki, &revoked);

@@ -5,12 +5,13 @@ mod matrix;
 mod places;
 mod records;
 mod reloads;
+mod upgrades;
 
 use super::descriptors::Share;
 use super::identity::ListenerKind;
 use super::pki::{Certified, Pki, Validity};
 use super::tls::{Material, Policy, Source, Tls, provider};
-use super::{Bounds, Capacity, Connector, Edge, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
+use super::{Bounds, Capacity, Connector, Edge, Entry, NoRoom, Peer, RecentRefusal, Reception, Socket, Trust};
 use crate::host::wall_clock;
 use crate::message::Subject;
 use rustls::ClientConfig;
@@ -49,7 +50,8 @@ impl Gate {
         let edge = Edge::new(bounds, 1).unwrap();
         let (send, peers) = mpsc::channel();
         let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
-        let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), capacity, reception).unwrap();
+        let address =
+            edge.listen(([127, 0, 0, 1], 0).into(), Entry::native(Arc::clone(&tls)), capacity, reception).unwrap();
         Gate { edge, tls, address, peers }
     }
 

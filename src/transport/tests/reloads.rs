@@ -239,7 +239,7 @@ fn files_that_change_are_loaded_by_themselves() {
     let edge = Edge::new(bounds, 1).unwrap();
     let (send, peers) = mpsc::channel();
     let reception: Reception = Arc::new(move |peer| send.send(peer).map_err(|_| NoRoom));
-    let address = edge.listen(([127, 0, 0, 1], 0).into(), Arc::clone(&tls), AMPLE, reception).unwrap();
+    let address = edge.listen(([127, 0, 0, 1], 0).into(), Entry::native(Arc::clone(&tls)), AMPLE, reception).unwrap();
     let (ended, endings) = mpsc::channel();
     in_runtime(async {
         let mut socket = connector(&pki, own).connect(address).await.unwrap();
