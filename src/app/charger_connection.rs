@@ -1,33 +1,27 @@
 //! A charger's (or site controller's) connection: bytes in become batches for shards, messages out become bytes.
 
-use super::connection::{self, deliver};
+use super::connection;
 use super::introduced::Introduced;
-use crate::actors::directory::{Directory, PlacesSeen};
-use crate::actors::turn::{Attach, ChargerOutlet, Detach};
+use super::shard_feed::{CountedOutlet, ShardFeed, Turns};
+use crate::actors::directory::Directory;
+use crate::actors::turn::ChargerOutlet;
 use crate::message::{Channel, Code, FromCharger, Received, Subject, ToCharger};
 use crate::node::ConnectionId;
-use crate::node::connection::{ShardsOfChannels, ends_with, farewell};
-use crate::node::driver::ReadBatch;
+use crate::node::connection::{ends_with, farewell};
 use crate::transport::{Ended, Flow, Outgoing, PeerHandler};
 use crate::units::{Clock, SiteId};
 use crate::wire::ChargerLink;
-use smallvec::SmallVec;
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The handler of one connection; it runs on the thread of its first shard.
 pub struct ChargerConnection {
-    id: ConnectionId,
-    directory: Arc<Directory>,
-    places: PlacesSeen,
+    feed: ShardFeed,
     clock: Arc<dyn Clock>,
     outlet: Arc<Outlet>,
     /// The site, for a site controller's connection, and the chargers that sites have introduced.
     of_site: Option<Box<(SiteId, Arc<Introduced>)>>,
-    shards: ShardsOfChannels,
-    attached: SmallVec<[u16; 4]>,
 }
 
 /// Room for what is read at once, and for what the link answers to it: one for all connections of a thread, since each is
@@ -46,8 +40,7 @@ thread_local! {
 struct Outlet {
     link: Mutex<ChargerLink>,
     outgoing: Outgoing,
-    /// Batches that shards have not taken yet; nothing is read meanwhile.
-    turns: AtomicUsize,
+    turns: Turns,
 }
 
 impl ChargerConnection {
@@ -59,18 +52,15 @@ impl ChargerConnection {
         (directory, clock): (Arc<Directory>, Arc<dyn Clock>),
         of_site: Option<(SiteId, Arc<Introduced>)>,
     ) -> ChargerConnection {
-        let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: AtomicUsize::new(0) });
-        let (shards, attached) = (ShardsOfChannels::default(), SmallVec::new());
-        let places = directory.places_seen();
-        ChargerConnection { id, directory, places, clock, outlet, of_site: of_site.map(Box::new), shards, attached }
+        let outlet = Arc::new(Outlet { link: Mutex::new(link), outgoing, turns: Turns::default() });
+        ChargerConnection { feed: ShardFeed::new(id, directory), clock, outlet, of_site: of_site.map(Box::new) }
     }
 
     /// Hands what was received to its shards.
     fn hand_over(&mut self, received: &mut Vec<Received<FromCharger>>) {
         let (of_site, outlet) = (self.of_site.as_deref(), &self.outlet);
-        let batches = self.shards.split(self.directory.node_config(), received, |channel, hello| {
-            let Some((site, _)) = of_site.filter(|(site, introduced)| !introduced.admits(site, &hello.charger))
-            else {
+        self.feed.hand_over(received, outlet, |channel, hello| {
+            let Some((site, _)) = of_site.filter(|(site, introduced)| !introduced.admits(site, &hello.charger)) else {
                 return true;
             };
             let peer = Subject::Site(site.clone());
@@ -78,32 +68,7 @@ impl ChargerConnection {
             outlet.close(channel, Code::TooManyChargers);
             false
         });
-        self.outlet.turns.fetch_add(batches.len(), Ordering::AcqRel);
-        let places = self.places.load();
-        for (shard, messages) in batches {
-            let Some(address) = places.shard(shard) else {
-                send_away(&self.outlet, messages);
-                continue;
-            };
-            if !self.attached.contains(&shard) {
-                self.attached.push(shard);
-                deliver(address, Attach { connection: self.id, outlet: self.outlet.clone() });
-            }
-            deliver(
-                address,
-                ReadBatch { connection: self.id, arrived: Instant::now(), messages: messages.into_iter() },
-            );
-        }
     }
-}
-
-/// The shard of these messages is not open here: their chargers come back later, and repeat what is not acknowledged.
-fn send_away(outlet: &Outlet, messages: Vec<Received<FromCharger>>) {
-    let mut channels: Vec<Channel> = messages.into_iter().map(|received| received.channel).collect();
-    channels.sort_unstable();
-    channels.dedup();
-    channels.into_iter().for_each(|channel| outlet.close(channel, Code::Overloaded));
-    outlet.resume();
 }
 
 impl PeerHandler for ChargerConnection {
@@ -117,7 +82,7 @@ impl PeerHandler for ChargerConnection {
         });
         match outcome {
             Err(error) => connection::close(self.outlet.link().peer(), &error),
-            Ok(()) if self.outlet.turns.load(Ordering::Acquire) > 0 => Flow::Pause,
+            Ok(()) if self.outlet.turns.any() => Flow::Pause,
             Ok(()) => Flow::Continue,
         }
     }
@@ -137,18 +102,19 @@ impl PeerHandler for ChargerConnection {
     }
 
     fn ended(&mut self, _: &Ended) {
-        let places = self.places.load();
-        for shard in &self.attached {
-            if let Some(address) = places.actor(*shard) {
-                deliver(address, Detach(self.id));
-            }
-        }
+        self.feed.detach();
     }
 }
 
 impl Outlet {
     fn link(&self) -> MutexGuard<'_, ChargerLink> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CountedOutlet for Outlet {
+    fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 
@@ -161,9 +127,7 @@ impl ChargerOutlet for Outlet {
     }
 
     fn resume(&self) {
-        if self.turns.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.outgoing.resume();
-        }
+        self.turns.taken(&self.outgoing);
     }
 
     fn close(&self, channel: Channel, code: Code) {

@@ -22,6 +22,7 @@ mod receiver;
 mod reconciler;
 mod scrape;
 mod settings;
+mod shard_feed;
 mod tariff_resolver;
 mod threads;
 mod unknown;
