@@ -101,13 +101,13 @@ impl Scene {
         let order = SessionId::new(self.now.wall, PartitionId::of(id.as_str(), 8), u64::from(number));
         let commands = [
             account::Command::Open {
-                op: order.operation(1),
+                op: order.payment().operation(1),
                 account: id.clone(),
                 currency: Currency::EUR,
                 credit_limit: Amount::zero(Currency::EUR),
             },
             account::Command::TopUp {
-                op: order.operation(2),
+                op: order.payment().operation(2),
                 amount: Amount::new(100_000_000, Currency::EUR),
                 source: account::TopUpSource::Bank,
             },

@@ -219,16 +219,16 @@ pub const CDR_BYTES_MAX: usize = 64 << 20;
 
 /// Pieces into which one meter interval may fall at price boundaries: a year of changes every quarter of an hour.
 pub const SLICES_PER_READING_MAX: usize = 40_000;
-/// Holds of one session: first credential, another one tapped later, a fresh one for an expiring one, a failover.
-pub const HOLDS_PER_SESSION: usize = 4;
+/// Holds of one payment: first credential, another one tapped later, a fresh one for an expiring one, a failover.
+pub const HOLDS_PER_PAYMENT: usize = 4;
 
-/// Operations of one session, inquiries not counted. Inquiries are numbered above, so this stays below 256.
-pub const OPERATIONS_PER_SESSION: u16 = 255;
+/// Operations of one payment, inquiries not counted. Inquiries are numbered above, so this stays below 256.
+pub const OPERATIONS_PER_PAYMENT: u16 = 255;
 
 /// Processor notifications of one session that are kept to recognise repetitions.
 pub const NOTIFICATIONS_REMEMBERED: usize = 16;
 
-const _: () = assert!(OPERATIONS_PER_SESSION < 256, "inquiry numbers keep their target in eight bits");
+const _: () = assert!(OPERATIONS_PER_PAYMENT < 256, "inquiry numbers keep their target in eight bits");
 
 /// Messages that may wait for a shard: turns (one for each connection) and inputs from other actors.
 pub const SHARD_MAILBOX: usize = 16 * 1024;

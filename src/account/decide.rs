@@ -154,7 +154,7 @@ enum Lookup {
 /// Whether the operation's id is known, and with which body.
 fn lookup(account: &OpenAccount, request: &Request) -> Lookup {
     let Request { op, hold, asked, .. } = request;
-    if op.session() != hold.0.session() {
+    if op.payment() != hold.payment() {
         return Lookup::Different(Rejection::OperationOfAnotherSession);
     }
     if let Some(known) = account.holds.get(hold) {
@@ -168,9 +168,9 @@ fn lookup(account: &OpenAccount, request: &Request) -> Lookup {
             return Lookup::Different(Rejection::OperationForgotten);
         }
     }
-    let session = op.session();
-    let of_session = HoldId(session.operation(0))..=HoldId(session.operation(u16::MAX));
-    let elsewhere = account.holds.range(of_session).filter(|(other, _)| *other != hold);
+    let payment = op.payment();
+    let of_payment = HoldId(payment.operation(0))..=HoldId(payment.operation(u16::MAX));
+    let elsewhere = account.holds.range(of_payment).filter(|(other, _)| *other != hold);
     if elsewhere.into_iter().any(|(_, other)| other.remembered(op.ordinal()).is_some()) {
         Lookup::Different(Rejection::ExistsWithDifferentHold)
     } else {
@@ -281,7 +281,7 @@ fn refund(account: &OpenAccount, request: Request, capture: OpId, amount: i64) -
     let captured = known
         .remembered(capture.ordinal())
         .is_some_and(|operation| matches!((operation.asked, operation.told), (Asked::Capture { .. }, Told::Done(_))));
-    let Some(taken) = known.taken().filter(|_| captured && capture.session() == hold.0.session()) else {
+    let Some(taken) = known.taken().filter(|_| captured && capture.payment() == hold.payment()) else {
         return Verdict::NotNow(Rejection::CaptureUnknown);
     };
     let refundable = taken.captured.minus(taken.refunded);
@@ -307,7 +307,7 @@ fn inquire(account: &Account, op: OpId, attempt: u16, hold: HoldId, target: OpId
     let outcome = match account.opened() {
         None => Outcome::NotFound,
         Some(open) => match open.holds.get(&hold) {
-            Some(known) => match known.remembered(target.ordinal()).filter(|_| target.session() == hold.0.session()) {
+            Some(known) => match known.remembered(target.ordinal()).filter(|_| target.payment() == hold.payment()) {
                 Some(operation) => outcome(open, operation.told),
                 None if target.ordinal() <= known.forgotten_up_to => Outcome::Error,
                 None => Outcome::NotFound,

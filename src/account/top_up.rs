@@ -15,7 +15,7 @@
 use super::{DebitCause, TopUpSource};
 use crate::payment::{self, Credential, DisputeState, Extent, HoldCapabilities, OperationKind, Payment, Policy};
 use crate::stored::stored;
-use crate::units::{AccountId, Amount, Now, OpId, ProcessorId, SessionId, Timestamp};
+use crate::units::{AccountId, Amount, Now, OpId, PaymentId, ProcessorId, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -117,8 +117,8 @@ stored!(struct Undone { 0: not_taken_minor, 1: lost_minor, 2: refunded_minor });
 /// A top-up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopUp {
-    /// Its id: that of its operations.
-    pub id: SessionId,
+    /// Its id: that of its payment.
+    pub id: PaymentId,
     /// The account.
     pub account: AccountId,
     /// The ordered amount.
@@ -156,7 +156,7 @@ const FIRST_CREDIT: u16 = 0x4000;
 
 impl TopUp {
     /// The top-up of an opening fact; `None` for other facts.
-    pub fn opened(id: SessionId, event: &Event) -> Option<TopUp> {
+    pub fn opened(id: PaymentId, event: &Event) -> Option<TopUp> {
         let Event::Opened { account, amount, fingerprint, at } = event else { return None };
         Some(TopUp {
             id,
@@ -323,7 +323,7 @@ mod tests {
     fn fresh() -> TopUp {
         let account = AccountId::new("driver-1").unwrap();
         let opened = Event::Opened { account, amount: euro(2_500), fingerprint: "card:00".into(), at: NOW.wall };
-        TopUp::opened(SessionId::new(NOW.wall, PartitionId(1), 7), &opened).unwrap()
+        TopUp::opened(PaymentId::new(NOW.wall, PartitionId(1), 7), &opened).unwrap()
     }
 
     fn take(top_up: &mut TopUp, step: Step) -> Vec<payment::Operation> {
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(top_up.due(), None, "approved is not captured");
         answered(&mut top_up, capture, approved(2_500));
         let Some(Due::Credit { op, amount, source: TopUpSource::Processor(_) }) = top_up.due() else { panic!() };
-        assert_eq!((amount, op.session()), (euro(2_500), top_up.id));
+        assert_eq!((amount, op.payment()), (euro(2_500), top_up.id));
         top_up.apply(&Event::Credited { op, amount });
         assert_eq!(top_up.due(), None);
         answered(&mut top_up, capture, approved(2_500));

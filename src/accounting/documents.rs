@@ -73,7 +73,7 @@ pub fn fits(due: Amount, taxes: &BTreeMap<Tax, i64>) -> bool {
 /// The operation that a document belongs to: the session itself for the first, the refund for a credit note.
 pub fn document_id(session: &Session, events: &[session::Event]) -> OpId {
     if session.documents().is_empty() {
-        return session.id.operation(0);
+        return session.id.payment().operation(0);
     }
     let refund = events.iter().find_map(|event| match event {
         session::Event::Payment(fact) => match &**fact {
@@ -87,7 +87,7 @@ pub fn document_id(session: &Session, events: &[session::Event]) -> OpId {
     let fresh = |id: &OpId| session.documents().iter().all(|issued| issued.document.id != *id);
     let own = || {
         let count = u16::try_from(session.documents().len()).unwrap_or(u16::MAX >> 2);
-        session.id.operation(FIRST_OWN_NUMBER.saturating_add(count))
+        session.id.payment().operation(FIRST_OWN_NUMBER.saturating_add(count))
     };
     refund.filter(fresh).unwrap_or_else(own)
 }

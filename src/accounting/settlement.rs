@@ -66,7 +66,7 @@ pub fn moved(payment: &Payment, at: Timestamp) -> Vec<(ProcessorId, Ours)> {
             return None;
         }
         let reference = hold.processor_ref.as_ref().map(|name| name.0.clone()).unwrap_or_default();
-        let operation = payment.session().operation(operation);
+        let operation = payment.id().operation(operation);
         let amount = Amount::new(minor, payment.currency());
         Some((hold.processor().clone(), Ours { operation, kind, reference, amount, at }))
     };

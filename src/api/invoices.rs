@@ -248,7 +248,7 @@ fn row(issued: &Issued) -> InvoiceRow {
         number: issued.number.to_string(),
         kind: if document.total.minor < 0 { "credit note" } else { "invoice" }.to_owned(),
         at: issued.at.to_string(),
-        session: document.id.session().to_string(),
+        session: document.id.payment().session().to_string(),
         total: document.total.major(),
         taxes: taxes.collect(),
         currency: document.total.currency.code().to_owned(),

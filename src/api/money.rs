@@ -12,7 +12,7 @@ use crate::node::input::{Input, MoneyOrder};
 use crate::node::processor::{Test, Tested};
 use crate::node::reply::{MoneyStanding, Ordered};
 use crate::payment::{self, Effect, Ordinal, Payment, Request};
-use crate::units::{Amount, HoldId, Mono, Now, OpId, ProcessorId, SessionId, Typed};
+use crate::units::{Amount, HoldId, Mono, Now, OpId, PaymentId, ProcessorId, SessionId, Typed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ pub struct Draining {
 /// More than can be given back, a session that does not exist, a rule against it, or no answer in time.
 pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, Refused> {
     let directory = running(views)?;
-    let payment = &payment_of(views, id)?;
+    let payment = &payment_of(views, id.payment())?;
     let read = |typed: &Typed| typed.amount(payment.currency()).map_err(Refused::usage);
     let done = payment.refunded().minor.saturating_add(payment.refunding().minor);
     let more = |by: i64| Amount::new(done.saturating_add(by), payment.currency());
@@ -91,7 +91,7 @@ pub fn refund(views: &Views, id: SessionId, wish: &Refunding) -> Result<Value, R
 /// A hold that does not exist or is over, a rule against it, or no answer in time.
 pub fn release(views: &Views, id: OpId, wish: &Releasing) -> Result<Value, Refused> {
     let directory = running(views)?;
-    let payment = payment_of(views, id.session())?;
+    let payment = payment_of(views, id.payment())?;
     let order = MoneyOrder::Release(Ordinal(id.ordinal()));
     carry_out(directory, &payment, order, wish.dry_run, &[("hold", json!(HoldId(id).to_string()))])
 }
@@ -171,9 +171,9 @@ fn carry_out(
             Effect::Acknowledge { .. } | Effect::Alarm { .. } => {}
         }
     }
-    let standing = if dry_run { MoneyStanding::of(payment) } else { ordered(directory, payment.session(), order)? };
+    let standing = if dry_run { MoneyStanding::of(payment) } else { ordered(directory, payment.id(), order)? };
     let mut document = json!({
-        "schema": "wattstile.order/1", "dry_run": dry_run, "session": payment.session().to_string(),
+        "schema": "wattstile.order/1", "dry_run": dry_run, "session": payment.id().to_string(),
         "currency": payment.currency().code(), "operations": asked,
         "captured": standing.captured.major(), "refunded": standing.refunded.major(),
         "refunding": standing.refunding.major(), "held": standing.held.major(),
@@ -184,14 +184,14 @@ fn carry_out(
     Ok(document)
 }
 
-fn ordered(directory: &Directory, session: SessionId, order: MoneyOrder) -> Result<MoneyStanding, Refused> {
-    let asker = directory.order(TIMEOUT, |reply| Input::OrderMoney(session, order, reply));
+fn ordered(directory: &Directory, payment: PaymentId, order: MoneyOrder) -> Result<MoneyStanding, Refused> {
+    let asker = directory.order(TIMEOUT, |reply| Input::OrderMoney(payment, order, reply));
     match (asker.map_err(|_| Refused::busy())?.wait(), order) {
         (Ok(Ordered::Asked(standing)), _) => Ok(standing),
         (Ok(Ordered::MoneyRefused(rejection)), _) => {
             Err(Refused::conflict(format!("{rejection} (refusal {})", rejection.number())))
         }
-        (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {session}"))),
+        (Ok(Ordered::NoSession), _) => Err(Refused::not_found(format!("there is no session {payment}"))),
         (Ok(Ordered::Done(_) | Ordered::Refused(_) | Ordered::Noted), _) => {
             Err(Refused::failed("a session answered as if it were an account"))
         }
@@ -217,7 +217,7 @@ fn amount_of(request: &Request) -> Option<Amount> {
 }
 
 /// The money of a session, live or archived, or of a top-up.
-fn payment_of(views: &Views, id: SessionId) -> Result<Payment, Refused> {
+fn payment_of(views: &Views, id: PaymentId) -> Result<Payment, Refused> {
     let found = views.payment(id)?.map(|(payment, _)| payment);
     found.ok_or_else(|| Refused::not_found(format!("there is no session or top-up {id}")))
 }

@@ -15,7 +15,8 @@ use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
 use crate::units::{
-    AccountId, Amount, Currency, Fingerprint, HoldId, OpId, PartitionId, ProcessorId, SessionId, Timestamp, Typed,
+    AccountId, Amount, Currency, Fingerprint, HoldId, OpId, PartitionId, PaymentId, ProcessorId, SessionId, Timestamp,
+    Typed,
 };
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -246,11 +247,11 @@ pub fn top_up(views: &Views, account: &AccountId, wish: &TopUp) -> Result<Value,
 
 /// The id of a card's top-up, which is the same for the same key and account. It lies in the account's partition: a key of
 /// the gate's own does already, of any other one the digest with the account is taken.
-fn top_up_id(key: OpId, account: &AccountId, partitions: u16) -> SessionId {
+fn top_up_id(key: OpId, account: &AccountId, partitions: u16) -> PaymentId {
     let home = PartitionId::of(account.as_str(), partitions);
-    let made_here = key.session().begun() > Timestamp::from_unix_ms(0) && key == key.session().operation(1);
-    if made_here && key.session().partition() == home {
-        return key.session();
+    let made_here = key.payment().begun() > Timestamp::from_unix_ms(0) && key == key.payment().operation(1);
+    if made_here && key.payment().partition() == home {
+        return key.payment();
     }
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     context.update(&key.as_u128().to_be_bytes());
@@ -260,7 +261,7 @@ fn top_up_id(key: OpId, account: &AccountId, partitions: u16) -> SessionId {
     let digest = context.finish();
     let (_, random) = within.split_at_mut(6);
     random.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
-    SessionId::in_partition(home, within)
+    SessionId::in_partition(home, within).payment()
 }
 
 /// Refuses a processor that never connected and that no setting names: money would be expected of it for ever.
@@ -542,8 +543,7 @@ fn operation(directory: &Directory, account: &AccountId, named: Option<&str>) ->
         return named.parse().map_err(Refused::usage);
     }
     let node_config = directory.node_config();
-    Ok(SessionId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.random)())
-        .operation(1))
+    Ok(OpId::new(wall_clock(), PartitionId::of(account.as_str(), node_config.partitions), (node_config.random)()))
 }
 
 #[cfg(test)]

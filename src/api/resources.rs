@@ -254,7 +254,7 @@ impl Views {
 
     /// One hold, ended or not: of a live session or an archived one, or of a top-up.
     pub fn hold(&self, id: OpId) -> Result<Option<HoldSheet>, Unanswered> {
-        let Some((payment, owner)) = self.payment(id.session())? else { return Ok(None) };
+        let Some((payment, owner)) = self.payment(id.payment())? else { return Ok(None) };
         let payment = &payment;
         let Some(hold) = payment.hold(Ordinal(id.ordinal())) else { return Ok(None) };
         let operations = operations(payment).into_iter().filter(|row| row.hold_id == id.to_string()).collect();
@@ -271,11 +271,11 @@ impl Views {
 
     /// One operation, of a live session or an archived one, or of a top-up.
     pub fn operation(&self, id: OpId) -> Result<Option<OperationSheet>, Unanswered> {
-        let Some((payment, _)) = self.payment(id.session())? else { return Ok(None) };
+        let Some((payment, _)) = self.payment(id.payment())? else { return Ok(None) };
         let row = operations(&payment).into_iter().find(|row| row.id == id.to_string());
         Ok(row.map(|row| OperationSheet {
             schema: "wattstile.operation/1".to_owned(),
-            session: payment.session().to_string(),
+            session: payment.id().to_string(),
             currency: payment.currency().code().to_owned(),
             row,
             timeline: timeline::of_operation(&payment, Ordinal(id.ordinal())),
@@ -326,7 +326,7 @@ fn hold_row(found: &HoldSummary) -> HoldRow {
     let major = |minor| Amount::new(minor, currency).major();
     HoldRow {
         id: found.id.to_string(),
-        session: found.session.to_string(),
+        session: found.payment.to_string(),
         processor: hold.processor().to_string(),
         reference: hold.processor_ref.as_ref().map(|name| name.0.to_string()),
         state: hold_state(hold.stage).to_owned(),

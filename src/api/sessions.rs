@@ -11,7 +11,7 @@ use crate::node::query::{self, SessionSummary, state_name};
 use crate::payment::{Dispute, DisputeState, Ending, Final, OperationKind, Ordinal, Payment, Phase};
 use crate::session::{Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{Amount, SessionId};
+use crate::units::{Amount, PaymentId, SessionId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -178,8 +178,8 @@ impl Views {
     }
 
     /// The payment of a session, live or archived, or of a top-up, with the state of its owner.
-    pub(super) fn payment(&self, id: SessionId) -> Result<Option<(Payment, String)>, Unanswered> {
-        if let Some(session) = self.state(id)? {
+    pub(super) fn payment(&self, id: PaymentId) -> Result<Option<(Payment, String)>, Unanswered> {
+        if let Some(session) = self.state(id.session())? {
             let standing = state_name(&session).to_owned();
             return Ok(Some((session.payment, standing)));
         }

@@ -14,7 +14,7 @@ use crate::billing::reconciliation::{Flow, LineKind, Ours, SettlementLine};
 use crate::journal::ById;
 use crate::limits::LIST_ITEMS_MAX;
 use crate::node::query::{self, KeptBatches, Moved};
-use crate::units::{Amount, OpId, ProcessorId, SessionId, TimeSpan, Timestamp};
+use crate::units::{Amount, OpId, PaymentId, ProcessorId, TimeSpan, Timestamp};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -219,13 +219,13 @@ impl Report {
     }
 
     /// A session beside what lines settle of it; none: nothing of it is to be reported.
-    fn row(&self, session: SessionId, moved: &Moved, settled: &Settled) -> Option<SettledRow> {
+    fn row(&self, payment: PaymentId, moved: &Moved, settled: &Settled) -> Option<SettledRow> {
         let mut row = None;
         let wanted = moved.operations.iter().filter(|(processor, _)| self.wants(processor));
         for (processor, ours) in wanted.filter(|(_, ours)| matches!(ours.kind, Flow::Capture | Flow::Refund)) {
             let major = |minor| Amount::new(minor, ours.amount.currency).major();
             let row = row.get_or_insert_with(|| SettledRow {
-                session: session.to_string(),
+                session: payment.to_string(),
                 state: moved.cover().to_owned(),
                 processors: Vec::new(),
                 priced: major(moved.payable_minor),
@@ -281,8 +281,8 @@ impl Views {
     pub fn settled_sessions(
         &self,
         report: &Report,
-        page: &Page<SessionId>,
-    ) -> Result<Paged<SessionId, SettledRow>, Unanswered> {
+        page: &Page<PaymentId>,
+    ) -> Result<Paged<PaymentId, SettledRow>, Unanswered> {
         let (mut found, nothing) = (Vec::new(), Settled::default());
         self.each_moved(page.after, &mut |session, moved| {
             if report.row(session, &moved, &nothing).is_some() {
@@ -420,8 +420,8 @@ impl Views {
     /// visitor says no. Some are taken from the shards at a time, and archived ones are read one by one in between.
     fn each_moved(
         &self,
-        mut after: Option<SessionId>,
-        visit: &mut dyn FnMut(SessionId, Moved) -> bool,
+        mut after: Option<PaymentId>,
+        visit: &mut dyn FnMut(PaymentId, Moved) -> bool,
     ) -> Result<(), Unanswered> {
         loop {
             let mut live = self.first(&Page { after, limit: LIST_ITEMS_MAX }, |part| query::MovedMoney { part })?;
@@ -432,8 +432,8 @@ impl Views {
             });
             let until = until.flatten();
             let mut live = live.into_iter().peekable();
-            for id in self.archived_ids(after, ById::OldestFirst) {
-                let id = id?;
+            for id in self.archived_ids(after.map(PaymentId::session), ById::OldestFirst) {
+                let id = id?.payment();
                 if until.is_some_and(|until| id > until) {
                     break;
                 }
@@ -446,7 +446,7 @@ impl Views {
                 if live.peek().is_some_and(|(known, _)| *known == id) {
                     continue;
                 }
-                let moved = self.archived(id)?.and_then(|archive_record| Moved::of(&archive_record.session));
+                let moved = self.archived(id.session())?.and_then(|archive_record| Moved::of(&archive_record.session));
                 if moved.is_some_and(|moved| !visit(id, moved)) {
                     return Ok(());
                 }

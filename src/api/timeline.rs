@@ -254,7 +254,7 @@ mod tests {
         self, Answer, CallbackId, Command, Credential, CredentialKind, Effect, Extent, HoldCapabilities, Operation,
         Outcome, Policy, ProcessorRef,
     };
-    use crate::units::{Currency, Mono, Now, PartitionId, ProcessorId, SessionId, TimeSpan};
+    use crate::units::{Currency, Mono, Now, PartitionId, PaymentId, ProcessorId, TimeSpan};
 
     struct Desk {
         payment: Payment,
@@ -265,7 +265,7 @@ mod tests {
     impl Desk {
         fn new() -> Desk {
             let wall = Timestamp::parse_rfc3339("2026-11-22T14:03:07Z").unwrap();
-            let id = SessionId::new(wall, PartitionId(1), 7);
+            let id = PaymentId::new(wall, PartitionId(1), 7);
             let now = Now { wall, mono: Mono(1_000) };
             Desk { payment: Payment::new(id, Currency::EUR), now, sent: Vec::new() }
         }

@@ -96,7 +96,7 @@ fn fresh() -> Zeroizing<[u8; 32]> {
 mod tests {
     use super::*;
     use crate::payment::{Credential, CredentialKind};
-    use crate::units::SessionId;
+    use crate::units::PaymentId;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let token = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
-        let sealed = keys.vault().seal(SessionId::from_u128(1 << 64), token.clone(), [0; 12]);
+        let sealed = keys.vault().seal(PaymentId::from_u128(1 << 64), token.clone(), [0; 12]);
 
         assert_eq!(rotate(&path).unwrap(), 2);
         assert_eq!(keys.vault().ids().collect::<Vec<_>>(), [1], "not loaded yet");

@@ -20,8 +20,8 @@ use crate::node::shard::Shard;
 use crate::session::StopReason;
 use crate::tariff::Tariff;
 use crate::units::{
-    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, Energy, MeterReading, OpId, PartitionId, Power,
-    SessionId, SessionKey, Timestamp,
+    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, Energy, MeterReading, OpId, PartitionId, PaymentId,
+    Power, SessionId, SessionKey, Timestamp,
 };
 use crate::web::{self, Request};
 use actix::Addr;
@@ -201,7 +201,7 @@ fn a_silent_shard_is_not_taken_for_one_that_has_nothing() {
     let go_on = hang(&gate.directory().shards()[0]);
     let views = views_with_default_timeout().with_timeout(Duration::from_millis(50));
     let get = |path: &str| web::get(&views, &Request { path: path.to_owned(), ..Request::default() });
-    let operation = |session: &str| session.parse::<SessionId>().unwrap().operation(1);
+    let operation = |session: &str| session.parse::<PaymentId>().unwrap().operation(1);
     let id = silent.trim_start_matches("ses_");
     for path in [
         "figures",
@@ -329,7 +329,7 @@ fn a_shard_is_closed_and_opened_again_under_traffic() {
     let account = AccountId::new(&(1..).map(|number| format!("driver-{number}")).find(on_first).unwrap()).unwrap();
     let order = |number: u32, command: &dyn Fn(OpId) -> account::Command| {
         let partition = PartitionId::of(account.as_str(), 6);
-        let op = SessionId::new(crate::host::wall_clock(), partition, u64::from(number)).operation(1);
+        let op = PaymentId::new(crate::host::wall_clock(), partition, u64::from(number)).operation(1);
         let mut refused = 0;
         loop {
             let input = |to| Input::Order(account.clone(), Box::new(command(op)), to);

@@ -28,7 +28,7 @@ impl EntryId {
 
     /// An entry that follows from a session and from none of its operations.
     pub fn of_session(session: SessionId, number: u32) -> EntryId {
-        EntryId { cause: session.operation(0), number }
+        EntryId { cause: session.payment().operation(0), number }
     }
 
     /// Another entry of the same cause.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::stored;
 use crate::units::{
-    AccountId, Amount, Currency, Fingerprint, OpId, OperatorId, PartitionId, ProcessorId, SessionId, Timestamp,
+    AccountId, Amount, Currency, Fingerprint, OpId, OperatorId, PartitionId, PaymentId, ProcessorId, Timestamp,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ fn at(minute: i64) -> Timestamp {
 }
 
 fn op(number: u64) -> OpId {
-    SessionId::new(at(0), PartitionId(1), number).operation(1)
+    PaymentId::new(at(0), PartitionId(1), number).operation(1)
 }
 
 fn id(number: u64) -> EntryId {

@@ -4,7 +4,7 @@ use super::credential_links::CredentialLinks;
 use crate::message::Code;
 use crate::payment::vault::{Keyring, Vault, is_sealed};
 use crate::payment::{Credential, CredentialKind, Operation, Request, Shown};
-use crate::units::{Fingerprint, SessionId};
+use crate::units::{Fingerprint, PaymentId};
 use ring::hmac;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -48,19 +48,19 @@ impl Credentials {
         credential.has_card_number().then_some(Code::CardNumber)
     }
 
-    /// The credential, sealed for a session, as it is stored.
-    pub fn seal(&self, session: SessionId, credential: Credential, random: impl Fn() -> u64) -> Credential {
+    /// The credential, sealed for a payment, as it is stored.
+    pub fn seal(&self, payment: PaymentId, credential: Credential, random: impl Fn() -> u64) -> Credential {
         let mut nonce = [0; 12];
         nonce[..8].copy_from_slice(&random().to_be_bytes());
         nonce[8..].copy_from_slice(&random().to_be_bytes()[4..]);
-        self.vault().seal(session, credential, nonce)
+        self.vault().seal(payment, credential, nonce)
     }
 
     /// The operation as it leaves: with the clear token, if it has one. Nothing when that cannot be opened.
     pub fn unseal(&self, mut operation: Operation) -> Option<Operation> {
-        let session = operation.id.session();
+        let payment = operation.id.payment();
         if let Request::Authorize { credential, .. } = &mut operation.request {
-            match self.vault().open_for(session, credential) {
+            match self.vault().open_for(payment, credential) {
                 Ok(Cow::Borrowed(_)) => {}
                 Ok(Cow::Owned(clear)) => *credential = clear,
                 Err(error) => {

@@ -9,7 +9,7 @@ use crate::journal::{Record, RecordKind};
 use crate::payment::known_processor;
 use crate::session;
 use crate::stored::{self, Stored, StoredError, load_text, store_text};
-use crate::units::{AccountId, ChargerId, SessionId, TariffHash};
+use crate::units::{AccountId, ChargerId, PaymentId, SessionId, TariffHash};
 
 /// A fact, with the name of what it is about where the fact itself does not have it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +27,7 @@ pub enum Fact<'a> {
     /// Of settlement.
     Settlement(register::Event),
     /// Of a top-up.
-    TopUp(SessionId, account::TopUpEvent),
+    TopUp(PaymentId, account::TopUpEvent),
     /// Of a processor.
     Processor(known_processor::Event),
     /// Of documents that wait for their numbers.

@@ -10,7 +10,7 @@ use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
 use crate::message::ToCharger;
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
-use crate::units::{AccountId, Amount, OpId, PartitionId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
 
 /// Something that happened outside of the shard, other than a charger's message.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub enum Input {
     StopSession(SessionId, StopReason),
     /// A later message of a charger for a session that was ended without messages.
     Late(SessionId, Box<session::Command>),
-    /// An operator's order about the money of a session, live or archived.
-    OrderMoney(SessionId, MoneyOrder, ReplyTo),
+    /// An operator's order about the money of a session, live or archived, or of a top-up.
+    OrderMoney(PaymentId, MoneyOrder, ReplyTo),
     /// A closed session is in the archive, durably, in this state.
     Archived(Box<session::Session>),
     /// An archived session that was restored, the text of its tariff, and the message that it was restored for.
@@ -114,16 +114,16 @@ impl Input {
     /// The partition that it is for, among `count`. An answer may name one that does not exist.
     pub fn partition(&self, count: u16) -> PartitionId {
         match self {
-            Input::Answer(_, answer) => answer.operation.session().partition(),
-            Input::Notification(_, notification) => notification.hold.0.session().partition(),
-            Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.session().partition(),
+            Input::Answer(_, answer) => answer.operation.payment().partition(),
+            Input::Notification(_, notification) => notification.hold.payment().partition(),
+            Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.payment().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,
-            Input::StopSession(session, _)
-            | Input::Late(session, _)
-            | Input::OrderMoney(session, _, _)
-            | Input::Tell(session, _, _) => session.partition(),
+            Input::StopSession(session, _) | Input::Late(session, _) | Input::Tell(session, _, _) => {
+                session.partition()
+            }
+            Input::OrderMoney(payment, _, _) => payment.partition(),
             Input::Archived(session) | Input::Restored(session, ..) => session.id.partition(),
             Input::NotArchived(input) => input.partition(count),
             Input::TopUp(order, _) => order.id.partition(),

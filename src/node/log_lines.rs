@@ -69,7 +69,7 @@ pub(super) fn start_refused(charger: &ChargerId, key: SessionKey, code: Code, re
 
 /// The money of a session, or of a top-up, needs people: `charger` is `None` for a top-up.
 pub(super) fn alarm(payment: &Payment, charger: Option<&ChargerId>, operation: OpId, alarm: Alarm) {
-    let owner = operation.session();
+    let owner = operation.payment();
     let (session, top_up) = match charger {
         Some(_) => (Some(owner.to_string()), None),
         None => (None, Some(owner.to_string())),
@@ -94,7 +94,7 @@ pub(super) fn alarm(payment: &Payment, charger: Option<&ChargerId>, operation: O
 /// An account was debited for what a top-up has lost after it was credited; `paid_minor` is left, below zero when the
 /// account owes it.
 pub(super) fn debited(account: &AccountId, (operation, amount): (OpId, Amount), cause: DebitCause, paid_minor: i64) {
-    let (top_up, amount_minor, currency) = (operation.session(), amount.minor, amount.currency.code());
+    let (top_up, amount_minor, currency) = (operation.payment(), amount.minor, amount.currency.code());
     let owes_minor = paid_minor.min(0).saturating_neg();
     tracing::warn!(
         %account, %top_up, %operation, amount_minor, currency, paid_minor, owes_minor, cause = cause.as_str(),

@@ -9,7 +9,7 @@ use super::tariff_assignment::TariffAssignments;
 use crate::message::Code;
 use crate::payment::{Credential, Operation};
 use crate::session::Policy;
-use crate::units::{AccountId, Fingerprint, PartitionId, SessionId};
+use crate::units::{AccountId, Fingerprint, PartitionId, PaymentId, SessionId};
 use std::sync::Arc;
 
 /// What all shards share. What never changes is a value; what operators and processors change stands behind a name of its own.
@@ -48,9 +48,9 @@ impl NodeConfig {
         self.credentials.refuses(credential)
     }
 
-    /// The credential, sealed for a session, as it is stored.
-    pub fn seal(&self, session: SessionId, credential: Credential) -> Credential {
-        self.credentials.seal(session, credential, &self.random)
+    /// The credential, sealed for a payment, as it is stored.
+    pub fn seal(&self, payment: PaymentId, credential: Credential) -> Credential {
+        self.credentials.seal(payment, credential, &self.random)
     }
 
     /// The operation as it leaves: with the clear token, if it has one. Nothing when that cannot be opened.

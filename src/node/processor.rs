@@ -24,7 +24,7 @@ use crate::payment::routing::Listed;
 use crate::payment::{
     Answer, CallbackId, Capabilities, DeclineClass, Notification, Operation, OperationKind, Outcome, Request,
 };
-use crate::units::{HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
+use crate::units::{HoldId, Mono, Now, OpId, PartitionId, PaymentId, ProcessorId, TimeSpan};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -300,7 +300,7 @@ impl ProcessorActor {
 
     fn probe(&mut self, asked: Option<Test>, now: Now) {
         // No partition has this number, so an answer to it can be no other operation's.
-        let id = SessionId::new(now.wall, PartitionId(u16::MAX), self.node_config.random()).operation(1);
+        let id = PaymentId::new(now.wall, PartitionId(u16::MAX), self.node_config.random()).operation(1);
         let inquiry = Operation {
             id,
             hold: HoldId(id),

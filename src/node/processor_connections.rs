@@ -151,7 +151,7 @@ impl ProcessorConnections {
 mod tests {
     use super::*;
     use crate::message::ToProcessor;
-    use crate::units::{PartitionId, SessionId, Timestamp};
+    use crate::units::{PartitionId, PaymentId, Timestamp};
 
     struct Nowhere;
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn operation(number: u16) -> OpId {
-        SessionId::new(Timestamp::default(), PartitionId(0), 7).operation(number)
+        PaymentId::new(Timestamp::default(), PartitionId(0), 7).operation(number)
     }
 
     fn sent(kind: OperationKind, until: u64) -> Sent {

@@ -27,7 +27,7 @@ use crate::journal::{Appender, Batch, Busy, OutputBuffer, Position, Sequence, Se
 use crate::limits;
 use crate::message::{ChargerHello, FromCharger, Received};
 use crate::payment;
-use crate::units::{ChargerId, Mono, Now, PartitionId, SessionId, SessionKey, TimeSpan};
+use crate::units::{ChargerId, Mono, Now, PartitionId, PaymentId, SessionId, SessionKey, TimeSpan};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -387,7 +387,7 @@ impl Shard {
                 delivery.archive_pages(partition);
             }
             // Each has a permit of its own; one that finds the journal busy is repeated at its own deadline.
-            let top_ups: Vec<SessionId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();
+            let top_ups: Vec<PaymentId> = self.partitions[usize::from(local)].top_ups.known.keys().copied().collect();
             for id in top_ups {
                 match self.begin(local, now) {
                     Ok((partition, mut delivery)) => top_ups::resume(&mut delivery, partition, id),

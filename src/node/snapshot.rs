@@ -27,7 +27,7 @@ use crate::payment::known_processor::Acquaintances;
 use crate::session::Session;
 use crate::stored::{self, Stored, StoredError, begin, end, load_count, load_text, store_count, store_text, stored};
 use crate::tariff::Tariff;
-use crate::units::{Now, PartitionId, SessionId};
+use crate::units::{Now, PartitionId, PaymentId};
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,7 +78,7 @@ pub(super) struct Rest {
     pub series: BTreeMap<SeriesId, Series>,
     pub requests: Requests,
     pub settlements: Register,
-    pub top_ups: BTreeMap<SessionId, TopUp>,
+    pub top_ups: BTreeMap<PaymentId, TopUp>,
     pub processors: Acquaintances,
 }
 

@@ -25,8 +25,8 @@ use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
 use crate::session::Policy;
 use crate::tariff::Tariff;
 use crate::units::{
-    AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, Power,
-    ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
+    AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, PaymentId,
+    Power, ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
 };
 use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -374,7 +374,7 @@ impl Scene {
     fn order(&mut self, account: &str, command: impl FnOnce(crate::units::OpId) -> account::Command) {
         let account = AccountId::new(account).unwrap();
         let op =
-            SessionId::new(self.now.wall, PartitionId::of(account.as_str(), 8), self.next_callback as u64).operation(1);
+            PaymentId::new(self.now.wall, PartitionId::of(account.as_str(), 8), self.next_callback as u64).operation(1);
         self.next_callback += 1;
         self.take(Input::Order(account, Box::new(command(op)), OPERATOR));
     }

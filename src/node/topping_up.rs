@@ -7,14 +7,14 @@ use crate::accounting::posting;
 use crate::ledger::Entry;
 use crate::limits;
 use crate::payment::Credential;
-use crate::units::{AccountId, Amount, Mono, SessionId};
+use crate::units::{AccountId, Amount, Mono, PaymentId};
 use std::collections::BTreeMap;
 
 /// An order of a top-up.
 #[derive(Debug)]
 pub struct TopUpOrder {
     /// Its id, in the partition of the account.
-    pub id: SessionId,
+    pub id: PaymentId,
     /// The account.
     pub account: AccountId,
     /// The amount.
@@ -27,26 +27,26 @@ pub struct TopUpOrder {
 #[derive(Debug, Default)]
 pub struct TopUps {
     /// By id.
-    pub known: BTreeMap<SessionId, TopUp>,
+    pub known: BTreeMap<PaymentId, TopUp>,
     /// When the timer of each is due.
-    pub(super) due: BTreeMap<SessionId, Mono>,
+    pub(super) due: BTreeMap<PaymentId, Mono>,
     /// Receivers of the results; lost with the process.
-    pub(super) waiting: BTreeMap<SessionId, ReplyTo>,
+    pub(super) waiting: BTreeMap<PaymentId, ReplyTo>,
 }
 
 impl TopUps {
     /// Sets the timer of a top-up's payment.
-    pub(super) fn wake_at(&mut self, id: SessionId, at: Mono) {
+    pub(super) fn wake_at(&mut self, id: PaymentId, at: Mono) {
         self.due.insert(id, at);
     }
 
     /// Top-ups whose timers are due.
-    pub fn due(&self, now: Mono) -> Vec<SessionId> {
+    pub fn due(&self, now: Mono) -> Vec<PaymentId> {
         self.due.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id).collect()
     }
 
     /// Applies a fact, live and in replay.
-    pub fn fold(&mut self, id: SessionId, event: &TopUpEvent) {
+    pub fn fold(&mut self, id: PaymentId, event: &TopUpEvent) {
         match TopUp::opened(id, event) {
             Some(opened) => {
                 self.known.insert(id, opened);
@@ -85,7 +85,7 @@ impl TopUps {
 
 impl Partition {
     /// Applies a fact of a top-up, live and in replay, and posts it in the books.
-    pub(super) fn topped_up(&mut self, id: SessionId, event: &TopUpEvent) {
+    pub(super) fn topped_up(&mut self, id: PaymentId, event: &TopUpEvent) {
         if let Some(known) = self.top_ups.known.get(&id) {
             let books = &mut self.books;
             let post = &mut |entry: Entry| books.post(&entry);

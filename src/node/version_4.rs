@@ -18,7 +18,7 @@ use crate::charger::Charger;
 use crate::journal::{Record, RecordKind, Replay, Sequence};
 use crate::payment::known_processor::Acquaintances;
 use crate::session::Session;
-use crate::units::{Now, PartitionId, SessionId};
+use crate::units::{Now, PartitionId, PaymentId};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -70,7 +70,7 @@ struct State<'a> {
     series: BTreeMap<SeriesId, Series>,
     requests: Requests,
     settlements: Register,
-    top_ups: BTreeMap<SessionId, TopUp>,
+    top_ups: BTreeMap<PaymentId, TopUp>,
     processors: Acquaintances,
 }
 

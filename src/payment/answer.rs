@@ -29,7 +29,7 @@ impl Draft<'_> {
     }
 
     fn take_in(&mut self, from: &ProcessorId, answer: Answer) -> AcknowledgeCode {
-        if answer.operation.session() != self.state().session() {
+        if answer.operation.payment() != self.state().id() {
             return AcknowledgeCode::UnknownOperation;
         }
         let (number, inquiry) = target_of(Ordinal(answer.operation.ordinal()));

@@ -6,7 +6,7 @@ use super::{
     Ask, Command, Credential, Decision, Effect, Ending, Event, Extent, Hold, HoldCapabilities, OperationKind, Ordinal,
     Payment, Policy, Rejection, Stage, VoidReason,
 };
-use crate::limits::HOLDS_PER_SESSION;
+use crate::limits::HOLDS_PER_PAYMENT;
 use crate::units::{Amount, Now, ProcessorId};
 use std::borrow::Cow;
 
@@ -82,7 +82,7 @@ fn authorize(
     if draft.is_ending() {
         return Err(Rejection::Ending);
     }
-    if draft.state().holds().len() >= HOLDS_PER_SESSION {
+    if draft.state().holds().len() >= HOLDS_PER_PAYMENT {
         return Err(Rejection::TooManyHolds);
     }
     let operation = draft.next_number()?;

@@ -7,7 +7,7 @@ use super::{
     Alarm, Ask, Decision, Effect, Event, Hold, HoldCapabilities, LiveOperation, Operation, Ordinal, Payment, Policy,
     Rejection, Request, apply,
 };
-use crate::limits::OPERATIONS_PER_SESSION;
+use crate::limits::OPERATIONS_PER_PAYMENT;
 use crate::units::{Amount, Now, TimeSpan};
 use std::borrow::Cow;
 
@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
 
     /// The number of the next operation.
     pub(super) fn next_number(&self) -> Result<Ordinal, Rejection> {
-        if self.state.last < OPERATIONS_PER_SESSION {
+        if self.state.last < OPERATIONS_PER_PAYMENT {
             Ok(Ordinal(self.state.last + 1))
         } else {
             Err(Rejection::TooManyOperations)

@@ -1,4 +1,4 @@
-//! One session's holds and their operations: authorize, increment, capture, release, refund.
+//! The holds of a payment and their operations: authorize, increment, capture, release, refund.
 //!
 //! A [`Payment`] is the hold group of one session (or of one top-up): a few holds, each with its operations against
 //! the processor that it is pinned to. It decides and applies like every machine and is embedded in a larger one; its

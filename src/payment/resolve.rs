@@ -158,7 +158,7 @@ impl Draft<'_> {
 
     /// The operation with this id, if this attempt is its last one and still unanswered.
     fn asked(&self, id: OpId, attempt: u16) -> Option<Ordinal> {
-        if id.session() != self.state().session() {
+        if id.payment() != self.state().id() {
             return None;
         }
         let (number, inquiry) = target_of(Ordinal(id.ordinal()));

@@ -6,18 +6,18 @@ use super::{
     Ask, CallbackId, Credential, HoldCapabilities, OperationKind, ProcessorRef, Source, UnknownCause, VoidReason,
 };
 use crate::stored::{Stored, StoredError, stored};
-use crate::units::{Common, Currency, Mono, Now, ProcessorId, SessionId, TimeSpan, Timestamp, few};
+use crate::units::{Common, Currency, Mono, Now, PaymentId, ProcessorId, TimeSpan, Timestamp, few};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
-/// The holds of one session with all of their operations.
+/// The holds of one payment with all of their operations.
 ///
 /// Equality and serialization leave out the running timers: a payment replayed from its events equals the live one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payment {
-    pub(super) session: SessionId,
+    pub(super) id: PaymentId,
     pub(super) holds: SmallVec<[Hold; 1]>,
     /// Operations without a final outcome, oldest first.
     pub(super) live: Box<[LiveOperation]>,
@@ -35,7 +35,7 @@ pub struct Payment {
 }
 
 stored!(struct Payment {
-    0: session, 1: holds, 2: live, 3: past, 4: history, 5: rare, 6: owed, 7: currency, 8: last, 9: finish,
+    0: id, 1: holds, 2: live, 3: past, 4: history, 5: rare, 6: owed, 7: currency, 8: last, 9: finish,
 });
 
 /// An operation's number in its payment, counted from 1; a hold has the number of its authorization.

@@ -2,7 +2,7 @@
 //! between, neither in the log nor in a snapshot nor in the archive.
 //!
 //! ```text
-//!   key file: KEK 1, KEK 2, … ──HKDF-SHA-256, session──▶ a fresh key for each session ──AES-256-GCM──▶ sealed token
+//!   key file: KEK 1, KEK 2, … ──HKDF-SHA-256, payment──▶ a fresh key for each payment ──AES-256-GCM──▶ sealed token
 //! ```
 //!
 //! A sealed token replaces the clear one:
@@ -10,16 +10,16 @@
 //! ```text
 //!   0      1     2           6                                22                      34
 //!   +------+-----+-----------+--------------------------------+-----------------------+------------+---------+
-//!   | 0xF5 | ver | KEK's id  | session                        | nonce                 | ciphertext | tag     |
+//!   | 0xF5 | ver | KEK's id  | payment                        | nonce                 | ciphertext | tag     |
 //!   +------+-----+-----------+--------------------------------+-----------------------+------------+---------+
 //!     1 B    1 B   4 B         16 B                             12 B                    as the token  16 B
 //! ```
 //!
 //! Numbers are big-endian. Everything in front of the nonce, and the credential's kind, is associated data: a sealed
-//! token with another session or another kind does not open. No text begins with 0xF5, and no token from outside may.
+//! token of another payment or another kind does not open. No text begins with 0xF5, and no token from outside may.
 
 use super::{Credential, CredentialKind};
-use crate::units::SessionId;
+use crate::units::PaymentId;
 use arc_swap::ArcSwap;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, Prk, Salt};
@@ -65,7 +65,7 @@ pub enum VaultError {
     /// Sealed under a key that is not there (any more).
     #[error("the token is sealed under key {0}, which is not among the keys")]
     NoKey(u32),
-    /// Sealed for another session, changed, or not sealed by this program.
+    /// Sealed for another payment, changed, or not sealed by this program.
     #[error("the sealed token does not open")]
     Broken,
 }
@@ -107,20 +107,20 @@ impl Vault {
         self.keys.keys().copied()
     }
 
-    /// Seals the token of a credential for a session; `nonce` is random from outside. What is sealed stays as it is.
-    pub fn seal(&self, session: SessionId, credential: Credential, nonce: [u8; NONCE_LEN]) -> Credential {
+    /// Seals the token of a credential for a payment; `nonce` is random from outside. What is sealed stays as it is.
+    pub fn seal(&self, payment: PaymentId, credential: Credential, nonce: [u8; NONCE_LEN]) -> Credential {
         if is_sealed(&credential.token) {
             return credential;
         }
         let mut sealed = Vec::with_capacity(SEAL_BYTES + credential.token.len());
         sealed.extend_from_slice(&[MARK, VERSION]);
         sealed.extend_from_slice(&self.newest.to_be_bytes());
-        sealed.extend_from_slice(&session.as_u128().to_be_bytes());
+        sealed.extend_from_slice(&payment.as_u128().to_be_bytes());
         let bound = bound(&sealed, credential.kind);
         sealed.extend_from_slice(&nonce);
         let mut text = Zeroizing::new(credential.token.to_vec());
         let prk = self.keys.get(&self.newest).expect("the newest key is one of the keys");
-        let tag = key_of(prk, session)
+        let tag = key_of(prk, payment)
             .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound), &mut text)
             .expect("a token is far shorter than AES-GCM allows");
         sealed.extend_from_slice(&text);
@@ -128,7 +128,7 @@ impl Vault {
         Credential { kind: credential.kind, token: sealed.into() }
     }
 
-    /// Opens the token of a credential, for whatever session it was sealed; what is clear stays as it is.
+    /// Opens the token of a credential, for whatever payment it was sealed; what is clear stays as it is.
     ///
     /// # Errors
     /// [`VaultError::NoKey`]; [`VaultError::Broken`] for a token that was changed or truncated.
@@ -140,30 +140,30 @@ impl Vault {
         let (head, rest) = token.split_at_checked(HEAD).ok_or(VaultError::Broken)?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>().ok_or(VaultError::Broken)?;
         let id = u32::from_be_bytes(*head[2..].first_chunk().ok_or(VaultError::Broken)?);
-        let session = u128::from_be_bytes(*head[6..].first_chunk().ok_or(VaultError::Broken)?);
+        let payment = u128::from_be_bytes(*head[6..].first_chunk().ok_or(VaultError::Broken)?);
         if head[1] != VERSION {
             return Err(VaultError::Broken);
         }
         let prk = self.keys.get(&id).ok_or(VaultError::NoKey(id))?;
         let mut text = Zeroizing::new(sealed.to_vec());
-        let opened = key_of(prk, SessionId::from_u128(session))
+        let opened = key_of(prk, PaymentId::from_u128(payment))
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(bound(head, credential.kind)), &mut text)
             .map_err(|_| VaultError::Broken)?;
         Ok(Cow::Owned(Credential { kind: credential.kind, token: (&*opened).into() }))
     }
 
-    /// The same, only if it was sealed for this session.
+    /// The same, only if it was sealed for this payment.
     ///
     /// # Errors
-    /// Those of [`Vault::open`], and [`VaultError::Broken`] for a token of another session.
+    /// Those of [`Vault::open`], and [`VaultError::Broken`] for a token of another payment.
     pub fn open_for<'c>(
         &self,
-        session: SessionId,
+        payment: PaymentId,
         credential: &'c Credential,
     ) -> Result<Cow<'c, Credential>, VaultError> {
         let sealed_for = credential.token.get(6..HEAD).filter(|_| is_sealed(&credential.token));
         match sealed_for {
-            Some(id) if id != session.as_u128().to_be_bytes() => Err(VaultError::Broken),
+            Some(id) if id != payment.as_u128().to_be_bytes() => Err(VaultError::Broken),
             _ => self.open(credential),
         }
     }
@@ -232,10 +232,10 @@ fn extract(secret: &[u8; 32]) -> Prk {
     Salt::new(HKDF_SHA256, b"wattstile tokens 1").extract(secret)
 }
 
-/// A session's own key.
-fn key_of(prk: &Prk, session: SessionId) -> LessSafeKey {
-    let session = session.as_u128().to_be_bytes();
-    let info = [session.as_slice()];
+/// A payment's own key.
+fn key_of(prk: &Prk, payment: PaymentId) -> LessSafeKey {
+    let payment = payment.as_u128().to_be_bytes();
+    let info = [payment.as_slice()];
     let okm = prk.expand(&info, &AES_256_GCM).expect("a key of 32 bytes is shorter than HKDF allows");
     LessSafeKey::new(UnboundKey::from(okm))
 }
@@ -253,8 +253,8 @@ mod tests {
     use super::*;
     use crate::units::{PartitionId, Timestamp};
 
-    fn session(random: u64) -> SessionId {
-        SessionId::new(Timestamp::from_unix_ms(1_763_800_000_000), PartitionId(3), random)
+    fn payment(random: u64) -> PaymentId {
+        PaymentId::new(Timestamp::from_unix_ms(1_763_800_000_000), PartitionId(3), random)
     }
 
     fn card(token: &str) -> Credential {
@@ -262,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_opens_for_its_session_and_nowhere_else() {
+    fn a_token_opens_for_its_payment_and_nowhere_else() {
         let vault = Vault::new(1, &[7; 32]);
-        let sealed = vault.seal(session(1), card("tok_visa"), [1; 12]);
+        let sealed = vault.seal(payment(1), card("tok_visa"), [1; 12]);
         assert_eq!(sealed.token.len(), 8 + SEAL_BYTES);
         assert!(!sealed.token.windows(8).any(|window| window == b"tok_visa"));
-        assert_eq!(vault.open_for(session(1), &sealed).unwrap().into_owned(), card("tok_visa"));
-        assert_eq!(vault.open_for(session(2), &sealed), Err(VaultError::Broken));
-        assert_eq!(vault.seal(session(1), sealed.clone(), [2; 12]), sealed, "sealed once");
+        assert_eq!(vault.open_for(payment(1), &sealed).unwrap().into_owned(), card("tok_visa"));
+        assert_eq!(vault.open_for(payment(2), &sealed), Err(VaultError::Broken));
+        assert_eq!(vault.seal(payment(1), sealed.clone(), [2; 12]), sealed, "sealed once");
         let other = Credential { kind: CredentialKind::WalletToken, ..sealed };
         assert_eq!(vault.open(&other), Err(VaultError::Broken));
     }
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn whatever_is_changed_in_a_sealed_token_is_noticed() {
         let vault = Vault::new(1, &[7; 32]);
-        let sealed = vault.seal(session(1), card("tok_visa"), [1; 12]);
+        let sealed = vault.seal(payment(1), card("tok_visa"), [1; 12]);
         for byte in 1..sealed.token.len() {
             let mut changed = sealed.clone();
             changed.token[byte] ^= 1;
@@ -292,18 +292,18 @@ mod tests {
     #[test]
     fn the_same_token_is_sealed_differently_each_time() {
         let vault = Vault::new(1, &[7; 32]);
-        let first = vault.seal(session(1), card("tok_visa"), [1; 12]);
-        assert_ne!(first, vault.seal(session(2), card("tok_visa"), [1; 12]));
-        assert_ne!(first, vault.seal(session(1), card("tok_visa"), [2; 12]));
+        let first = vault.seal(payment(1), card("tok_visa"), [1; 12]);
+        assert_ne!(first, vault.seal(payment(2), card("tok_visa"), [1; 12]));
+        assert_ne!(first, vault.seal(payment(1), card("tok_visa"), [2; 12]));
     }
 
     #[test]
     fn after_a_rotation_the_new_key_seals_and_the_old_one_still_opens() {
         let text = format!("# keys\n{}{}", &*key_line(1, &[7; 32]), &*key_line(2, &[9; 32]));
         let (old, new) = (Vault::new(1, &[7; 32]), Vault::parse(&text).unwrap());
-        let before = old.seal(session(1), card("tok_visa"), [1; 12]);
+        let before = old.seal(payment(1), card("tok_visa"), [1; 12]);
         assert_eq!(new.open(&before).unwrap().into_owned(), card("tok_visa"));
-        let after = new.seal(session(1), card("tok_visa"), [1; 12]);
+        let after = new.seal(payment(1), card("tok_visa"), [1; 12]);
         assert_eq!(old.open(&after), Err(VaultError::NoKey(2)));
         assert_eq!(new.ids().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(Vault::parse("1 xyz").unwrap_err(), VaultError::Line { line: 1 });

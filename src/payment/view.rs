@@ -7,8 +7,8 @@ use super::{
     Ask, Credential, Dispute, DisputeState, Final, Hold, LiveOperation, Operation, OperationKind, Ordinal,
     PastOperation, Payment, Phase, Policy, ProcessorRef, Rejection, Request, Stage,
 };
-use crate::limits::HOLDS_PER_SESSION;
-use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, SessionId, TimeSpan, Timestamp};
+use crate::limits::HOLDS_PER_PAYMENT;
+use crate::units::{Amount, Currency, HoldId, Mono, Now, OpId, PaymentId, TimeSpan, Timestamp};
 use smallvec::SmallVec;
 
 /// An operation of a payment.
@@ -24,9 +24,9 @@ pub struct FoundOperation<'a> {
 
 impl Payment {
     /// A payment without operations.
-    pub fn new(session: SessionId, currency: Currency) -> Payment {
+    pub fn new(id: PaymentId, currency: Currency) -> Payment {
         Payment {
-            session,
+            id,
             holds: SmallVec::new(),
             live: Box::default(),
             past: SmallVec::new(),
@@ -39,9 +39,9 @@ impl Payment {
         }
     }
 
-    /// The session, or top-up, that it belongs to.
-    pub fn session(&self) -> SessionId {
-        self.session
+    /// Its id.
+    pub fn id(&self) -> PaymentId {
+        self.id
     }
 
     /// Its currency.
@@ -88,7 +88,7 @@ impl Payment {
 
     /// The id of an operation.
     pub fn operation_id(&self, number: Ordinal) -> OpId {
-        self.session.operation(number.0)
+        self.id.operation(number.0)
     }
 
     /// The id of a hold.
@@ -278,7 +278,7 @@ impl Payment {
     }
 
     /// The numbers of all holds, oldest first.
-    pub(super) fn hold_numbers(&self) -> SmallVec<[Ordinal; HOLDS_PER_SESSION]> {
+    pub(super) fn hold_numbers(&self) -> SmallVec<[Ordinal; HOLDS_PER_PAYMENT]> {
         self.holds.iter().map(|hold| hold.number).collect()
     }
 

@@ -114,7 +114,7 @@ impl Session {
             meter: Meter::new(opening.at, opening.register),
             segments: Segments::open(&rating),
             rating,
-            payment: Payment::new(opening.id, currency),
+            payment: Payment::new(opening.id.payment(), currency),
             stage: Stage::Authorizing,
             outcome: None,
         }

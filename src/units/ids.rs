@@ -1,8 +1,8 @@
 //! Identifiers of chargers, sessions, operations, accounts and processors.
 //!
 //! Text ids come from configuration and certificates and are checked once. Numeric ids are made by the gate. A
-//! session's id carries its partition, and the ids of its operations differ from it only in their last 16 bits, so an
-//! answer from a processor finds its session without any table.
+//! session's id carries its partition. Its payment has the same number, and the ids of the payment's operations differ
+//! from that only in their last 16 bits, so an answer from a processor finds its payment without any table.
 
 use super::Timestamp;
 use super::phrase::with_article;
@@ -287,12 +287,12 @@ mod bits {
     }
 }
 
-/// Bits of an id below a session that number its operations.
+/// Bits of an id below a payment that number its operations.
 const ORDINAL_BITS: u32 = 16;
 const ORDINAL_MASK: u128 = (1 << ORDINAL_BITS) - 1;
 
-/// A charging session (or an account's own business, such as a top-up): 48 bits of time in milliseconds, 16 of
-/// partition, 48 of randomness, 16 zero bits where the ordinals of its operations go.
+/// A charging session: 48 bits of time in milliseconds, 16 of partition, 48 of randomness, 16 zero bits where the
+/// ordinals of the operations of its payment go.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SessionId(#[serde(with = "bits")] [u8; 16]);
 
@@ -353,13 +353,77 @@ impl SessionId {
         SessionId([a, b, c, d, e, f, p, q, g, h, i, j, k, l, 0, 0])
     }
 
-    /// The session's operation with this number, counted from 1.
+    /// Its payment, which has the same number.
+    pub const fn payment(self) -> PaymentId {
+        PaymentId(self.0)
+    }
+}
+
+/// The payment of a charging session or of a top-up, with the number of that session; a top-up has no other id. Shown as
+/// the session is: it is the id that operators know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PaymentId(#[serde(with = "bits")] [u8; 16]);
+
+/// Without the zeros at its end.
+impl Stored for PaymentId {
+    #[inline]
+    fn store(&self, out: &mut Vec<u8>) {
+        self.session().store(out);
+    }
+
+    #[inline]
+    fn load(from: &mut &[u8]) -> Result<PaymentId, StoredError> {
+        SessionId::load(from).map(SessionId::payment)
+    }
+}
+
+#[cfg(test)]
+impl crate::stored::Example for PaymentId {
+    fn make(variant: usize, left: &mut usize) -> PaymentId {
+        SessionId::make(variant, left).payment()
+    }
+}
+
+impl PaymentId {
+    /// The id of a payment without a session. `random` is randomness from outside, as in [`SessionId::new`].
+    pub fn new(at: Timestamp, partition: PartitionId, random: u64) -> PaymentId {
+        SessionId::new(at, partition, random).payment()
+    }
+
+    /// From its 128 bits; the ordinal is cut off.
+    pub const fn from_u128(bits: u128) -> PaymentId {
+        SessionId::from_u128(bits).payment()
+    }
+
+    /// The 128 bits.
+    pub const fn as_u128(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
+    /// When it was made, by the gate's clock.
+    pub const fn begun(self) -> Timestamp {
+        self.session().begun()
+    }
+
+    /// The partition that hosts it.
+    pub fn partition(self) -> PartitionId {
+        self.session().partition()
+    }
+
+    /// The session that is paid, unless this is the payment of a top-up.
+    #[inline]
+    pub const fn session(self) -> SessionId {
+        SessionId(self.0)
+    }
+
+    /// The payment's operation with this number, counted from 1.
     pub fn operation(self, ordinal: u16) -> OpId {
         OpId((self.as_u128() | u128::from(ordinal)).to_be_bytes())
     }
 }
 
-/// One request to a processor. Made before the first byte is sent, and the same in every repetition.
+/// One request to a processor, or one order to an account. Made before the first byte is sent, and the same in every
+/// repetition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpId(#[serde(with = "bits")] [u8; 16]);
 
@@ -383,22 +447,34 @@ impl OpId {
         u128::from_be_bytes(self.0)
     }
 
-    /// The session that made the request.
-    pub const fn session(self) -> SessionId {
-        SessionId::from_u128(self.as_u128())
+    /// An operation that belongs to no other: the first of a payment without a session.
+    pub fn new(at: Timestamp, partition: PartitionId, random: u64) -> OpId {
+        PaymentId::new(at, partition, random).operation(1)
     }
 
-    /// The operation's number in its session, counted from 1.
+    /// The payment that it belongs to.
+    pub const fn payment(self) -> PaymentId {
+        PaymentId::from_u128(self.as_u128())
+    }
+
+    /// The operation's number in its payment, counted from 1.
     pub fn ordinal(self) -> u16 {
         u16::from_be_bytes([self.0[14], self.0[15]])
     }
 }
 
-/// Funds reserved for one session, identified by the operation that requested them.
+/// Funds reserved for one payment, identified by the operation that requested them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HoldId(pub OpId);
 
 stored!(struct HoldId(value));
+
+impl HoldId {
+    /// The payment that it belongs to.
+    pub const fn payment(self) -> PaymentId {
+        self.0.payment()
+    }
+}
 
 macro_rules! numeric_id_text {
     ($name:ident, $what:literal, $prefix:literal, $bits:expr, $make:expr) => {
@@ -431,6 +507,7 @@ macro_rules! numeric_id_text {
 }
 
 numeric_id_text!(SessionId, "session id", "ses_", |id| id.as_u128(), SessionId::from_u128);
+numeric_id_text!(PaymentId, "payment id", "ses_", |id| id.as_u128(), PaymentId::from_u128);
 numeric_id_text!(OpId, "operation id", "op_", |id| id.as_u128(), OpId::from_u128);
 numeric_id_text!(HoldId, "hold id", "hold_", |id| id.0.as_u128(), |bits| HoldId(OpId::from_u128(bits)));
 
@@ -476,13 +553,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operation_leads_back_to_its_session_and_partition() {
+    fn an_operation_leads_back_to_its_payment_session_and_partition() {
         let session = SessionId::new(Timestamp::from_unix_ms(1_763_833_500_123), PartitionId(513), u64::MAX);
-        let op = session.operation(7);
-        assert_eq!((op.session(), op.ordinal()), (session, 7));
-        assert_eq!(session.partition(), PartitionId(513));
+        let (payment, op) = (session.payment(), session.payment().operation(7));
+        assert_eq!((op.payment(), HoldId(op).payment(), op.ordinal()), (payment, payment, 7));
+        assert_eq!((payment.session(), payment.begun()), (session, session.begun()));
+        assert_eq!((session.partition(), payment.partition()), (PartitionId(513), PartitionId(513)));
+        assert_eq!(payment.to_string(), session.to_string());
         assert_eq!(op.to_string().parse::<OpId>().unwrap(), op);
         assert_eq!(session.to_string().parse::<SessionId>().unwrap(), session);
+        assert_eq!(payment.to_string().parse::<PaymentId>().unwrap(), payment);
+    }
+
+    #[test]
+    fn a_payment_is_stored_as_its_session_is() {
+        let session = SessionId::new(Timestamp::from_unix_ms(1_763_833_500_123), PartitionId(513), u64::MAX);
+        let (mut of_session, mut of_payment) = (Vec::new(), Vec::new());
+        session.store(&mut of_session);
+        session.payment().store(&mut of_payment);
+        assert_eq!(of_payment, of_session);
+        assert_eq!(PaymentId::load(&mut &*of_session).unwrap(), session.payment());
+        let old = postcard::to_stdvec(&session).unwrap();
+        assert_eq!(postcard::from_bytes::<PaymentId>(&old).unwrap(), session.payment());
     }
 
     #[test]

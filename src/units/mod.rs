@@ -32,8 +32,8 @@ pub use common::{Common, Few, Known};
 pub use energy::{Current, Energy, Power, quotient};
 pub use figure::{DecimalMark, FigureError, Typed, typed_amount, typed_money};
 pub use ids::{
-    AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, ProcessorId,
-    SessionId, SessionKey, SiteId, TariffHash, TariffId,
+    AccountId, ChargerId, ConnectorId, Fingerprint, HoldId, IdError, OpId, OperatorId, PartitionId, PaymentId,
+    ProcessorId, SessionId, SessionKey, SiteId, TariffHash, TariffId,
 };
 pub use likely::did_you_mean;
 pub use meter::MeterReading;

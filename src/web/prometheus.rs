@@ -124,12 +124,12 @@ mod tests {
     use super::*;
     use crate::accounting::posting::PartitionBooks;
     use crate::ledger::{Debtor, Entry, EntryId, EntryKind, Funding, Leg, Sale, Share, Side};
-    use crate::units::{Amount, Currency, Fingerprint, OperatorId, PartitionId, SessionId, Timestamp};
+    use crate::units::{Amount, Currency, Fingerprint, OperatorId, PartitionId, PaymentId, Timestamp};
 
     #[test]
     fn what_an_operator_has_to_see_to_is_counted_from_the_books() {
         let at = Timestamp::from_unix_ms(1_780_000_000_000);
-        let id = |number| EntryId::of(SessionId::new(at, PartitionId(1), number).operation(1));
+        let id = |number| EntryId::of(PaymentId::new(at, PartitionId(1), number).operation(1));
         let eur = |cents| Amount::new(cents, Currency::EUR);
         let acme = ProcessorId::new("acme").unwrap();
         let operator = OperatorId::new("wst").unwrap();

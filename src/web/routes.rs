@@ -258,8 +258,8 @@ mod tests {
             for path in [
                 format!("sessions/{}", id(7)),
                 format!("receipts/{}.json", id(7)),
-                format!("holds/{}", id(7).operation(1)),
-                format!("operations/{}", id(7).operation(1)),
+                format!("holds/{}", id(7).payment().operation(1)),
+                format!("operations/{}", id(7).payment().operation(1)),
                 "sessions".to_owned(),
                 "invoices".to_owned(),
                 "settlement".to_owned(),

@@ -3,7 +3,7 @@
 use assert_cmd::Command;
 use std::path::Path;
 use wattstile::billing::invoice::{self, Digest, Document, Series, SeriesId, SeriesKind};
-use wattstile::units::{Amount, Currency, Mono, Now, OpId, PartitionId, SessionId, Timestamp};
+use wattstile::units::{Amount, Currency, Mono, Now, OpId, PartitionId, PaymentId, Timestamp};
 
 fn wattstile(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::cargo_bin("wattstile").unwrap();
@@ -19,7 +19,7 @@ fn file(directory: &Path, name: &str, text: &str) -> String {
 }
 
 fn op(number: u64) -> OpId {
-    SessionId::new(Timestamp::from_unix_ms(1_763_812_800_000), PartitionId(1), number).operation(3)
+    PaymentId::new(Timestamp::from_unix_ms(1_763_812_800_000), PartitionId(1), number).operation(3)
 }
 
 /// A series of so many invoices, one per line.

@@ -15,7 +15,7 @@ use wattstile::sim::pace::Pace;
 use wattstile::sim::pipe::{Dialler, Duplex};
 use wattstile::sim::processor::{Lines, Service, Settings};
 use wattstile::units::{
-    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, ProcessorId, SessionId, SessionKey, TimeSpan,
+    ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, PaymentId, Power, ProcessorId, SessionKey, TimeSpan,
 };
 use wattstile::wire::*;
 
@@ -225,7 +225,7 @@ fn a_top_up_that_fails_or_is_charged_back_leaves_the_account() {
     let map = "operation = \"op\"\nreference = \"ref\"\nkind = \"kind\"\ngross = \"gross\"\nfee = \"fee\"\n\
         kinds = { capture = \"capture\", chargeback = \"chargeback\" }\n";
     let map = moved("lost.toml", map);
-    let capture = first["top_up"].as_str().unwrap().parse::<SessionId>().unwrap().operation(2);
+    let capture = first["top_up"].as_str().unwrap().parse::<PaymentId>().unwrap().operation(2);
     let (code, held, _) = bench.verb(&["hold", "show", first["hold"].as_str().unwrap()]);
     assert!(code == 0 && held.contains("the dispute over 7.00 is lost"), "{held}");
     let list = format!("op,ref,kind,gross,fee\n{capture},,capture,7.00,0\n{capture},,chargeback,-7.00,0\n");

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wattstile::message::*;
 use wattstile::payment::{Answer, CallbackId, Capabilities, CredentialKind, OperationKind, Outcome};
 use wattstile::sim::pipe::{Dialler, Duplex};
-use wattstile::units::{Currency, HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan};
+use wattstile::units::{Currency, HoldId, Mono, Now, OpId, PartitionId, PaymentId, ProcessorId, TimeSpan};
 use wattstile::wire::*;
 
 /// Every line, each of which is a document.
@@ -93,7 +93,7 @@ fn capabilities() -> Capabilities {
 }
 
 fn answer_to_nothing(number: u128) -> FromProcessor {
-    let operation: OpId = SessionId::new(now(), PartitionId(3), 7).operation(1);
+    let operation: OpId = PaymentId::new(now(), PartitionId(3), 7).operation(1);
     FromProcessor::Answer(Answer {
         callback: CallbackId(number),
         operation,

@@ -277,7 +277,7 @@ fn what_is_false_changes_nothing_and_is_told_its_number() {
         // Another processor's answer, an unknown operation, another hold.
         assert_eq!(rival.answers(2, &authorize, approved(eur(2_000))).await, 502);
         let mut elsewhere = authorize.clone();
-        elsewhere.id = authorize.id.session().operation(9);
+        elsewhere.id = authorize.id.payment().operation(9);
         assert_eq!(bank.answers(3, &elsewhere, approved(eur(2_000))).await, 501);
         let mut mistaken = authorize.clone();
         mistaken.hold = HoldId(elsewhere.id);
@@ -345,7 +345,7 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
         assert_eq!(amount, eur(64), "0.50 and 0.06 kWh at 0.42, and 21 %");
         assert_eq!(bank.answers(2, &capture, approved(amount)).await, 0);
         assert!(matches!(stand.hears().await, ToCharger::Receipt(_)));
-        capture.id.session()
+        capture.id.payment().session()
     });
     let id = session.to_string();
     // Put away by now, or soon: what is ordered finds it in either place.
@@ -369,11 +369,11 @@ fn an_operator_sees_gives_back_and_drains_what_a_processor_holds() {
     let (_, document) = verb(&gate, &["refund", &id, "--dry-run"]);
     assert_eq!(document["operations"][0]["amount"], "0.44", "what is left: {document}");
     let hold = document["operations"][0]["operation"].as_str().unwrap().to_owned();
-    let first = session.operation(1).to_string();
+    let first = session.payment().operation(1).to_string();
     let (code, document) = verb(&gate, &["hold", "show", &first]);
     assert_eq!((code, document["state"].as_str(), document["refunded"].as_str()), (0, Some("captured"), Some("0.20")));
     assert_eq!(document["operations"].as_array().map(Vec::len), Some(3), "{document}");
-    assert_eq!(verb(&gate, &["operation", "show", &session.operation(2).to_string()]).1["kind"], "capture");
+    assert_eq!(verb(&gate, &["operation", "show", &session.payment().operation(2).to_string()]).1["kind"], "capture");
     assert_eq!(verb(&gate, &["operation", "show", &hold]).0, 3, "a dry run has asked for nothing");
     let (code, document) = verb(&gate, &["hold", "release", &first, "--dry-run"]);
     assert_eq!(code, 4, "it has ended: {document}");

@@ -7,7 +7,7 @@ mod table;
 use super::{Account, Command, Effect, Event, apply, decide};
 use crate::payment::{Answer, Outcome};
 use crate::units::{
-    AccountId, Amount, Currency, Fingerprint, HoldId, Mono, Now, OpId, PartitionId, SessionId, Timestamp,
+    AccountId, Amount, Currency, Fingerprint, HoldId, Mono, Now, OpId, PartitionId, PaymentId, Timestamp,
 };
 
 /// An account with its log and its books, driven by hand.
@@ -84,18 +84,18 @@ pub(super) fn eur(cents: i64) -> Amount {
     Amount::new(cents, Currency::EUR)
 }
 
-pub(super) fn session(number: u64) -> SessionId {
-    SessionId::new(Timestamp::from_unix_ms(NOON), PartitionId(3), number)
+pub(super) fn payment(number: u64) -> PaymentId {
+    PaymentId::new(Timestamp::from_unix_ms(NOON), PartitionId(3), number)
 }
 
 /// The operation of an order that has no session.
 pub(super) fn order_op(number: u64) -> OpId {
-    SessionId::new(Timestamp::from_unix_ms(NOON), PartitionId(9), number).operation(1)
+    PaymentId::new(Timestamp::from_unix_ms(NOON), PartitionId(9), number).operation(1)
 }
 
-/// The first hold of a session.
+/// The first hold of a payment.
 pub(super) fn hold_of(number: u64) -> HoldId {
-    HoldId(session(number).operation(1))
+    HoldId(payment(number).operation(1))
 }
 
 pub(super) fn hold(number: u64, cents: i64) -> Command {
@@ -109,32 +109,32 @@ pub(super) fn hold(number: u64, cents: i64) -> Command {
 }
 
 pub(super) fn raise(number: u64, ordinal: u16, cents: i64) -> Command {
-    let op = session(number).operation(ordinal);
+    let op = payment(number).operation(ordinal);
     Command::Adjust { op, hold: hold_of(number), direction: super::Direction::Up, new_total: eur(cents) }
 }
 
 pub(super) fn lower(number: u64, ordinal: u16, cents: i64) -> Command {
-    let op = session(number).operation(ordinal);
+    let op = payment(number).operation(ordinal);
     Command::Adjust { op, hold: hold_of(number), direction: super::Direction::Down, new_total: eur(cents) }
 }
 
 pub(super) fn capture(number: u64, ordinal: u16, cents: i64) -> Command {
-    let op = session(number).operation(ordinal);
+    let op = payment(number).operation(ordinal);
     Command::Capture { op, hold: hold_of(number), amount: eur(cents), last: true }
 }
 
 pub(super) fn release(number: u64, ordinal: u16) -> Command {
-    Command::Release { op: session(number).operation(ordinal), hold: hold_of(number) }
+    Command::Release { op: payment(number).operation(ordinal), hold: hold_of(number) }
 }
 
 pub(super) fn refund(number: u64, ordinal: u16, captured_by: u16, cents: i64) -> Command {
-    let (op, capture) = (session(number).operation(ordinal), session(number).operation(captured_by));
+    let (op, capture) = (payment(number).operation(ordinal), payment(number).operation(captured_by));
     Command::Refund { op, hold: hold_of(number), capture, amount: eur(cents) }
 }
 
 pub(super) fn inquire(number: u64, target: u16) -> Command {
-    let target = session(number).operation(target);
-    Command::Inquire { op: session(number).operation(9_999), attempt: 1, hold: hold_of(number), target }
+    let target = payment(number).operation(target);
+    Command::Inquire { op: payment(number).operation(9_999), attempt: 1, hold: hold_of(number), target }
 }
 
 pub(super) fn fingerprint(number: u8) -> Fingerprint {

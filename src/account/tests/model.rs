@@ -103,7 +103,7 @@ fn command(step: &Step, now_ms: i64) -> Command {
         Step::Raise { session, ordinal, cents } => raise(session, ordinal, cents),
         Step::Lower { session, ordinal, cents } => lower(session, ordinal, cents),
         Step::Capture { session: number, ordinal, cents, last } => {
-            let (op, hold) = (session(number).operation(ordinal), hold_of(number));
+            let (op, hold) = (payment(number).operation(ordinal), hold_of(number));
             Command::Capture { op, hold, amount: eur(cents), last }
         }
         Step::Release { session, ordinal } => release(session, ordinal),

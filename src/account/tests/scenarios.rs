@@ -49,7 +49,7 @@ fn f14_a_hold_that_ended_is_not_captured() {
 fn f15_captures_of_one_hold_never_add_up_to_more_than_it() {
     let mut bench = Bench::with(5_000);
     let part = |ordinal, cents| Command::Capture {
-        op: session(1).operation(ordinal),
+        op: payment(1).operation(ordinal),
         hold: hold_of(1),
         amount: eur(cents),
         last: false,
@@ -146,9 +146,9 @@ fn the_same_operation_again_is_answered_again_and_another_body_is_told_apart() {
     assert_eq!(bench.ask(hold(1, 3_001)), Err("different_amount".into()));
     assert_eq!(bench.ask(capture(1, 1, 3_000)), Err("different_kind".into()));
     let dollars = Amount::new(3_000, "USD".parse().unwrap());
-    let in_dollars = Command::Capture { op: session(1).operation(2), hold: hold_of(1), amount: dollars, last: true };
+    let in_dollars = Command::Capture { op: payment(1).operation(2), hold: hold_of(1), amount: dollars, last: true };
     assert_eq!(bench.ask(in_dollars), Err("currency_differs".into()));
-    let other_session = Command::Release { op: session(2).operation(5), hold: hold_of(1) };
+    let other_session = Command::Release { op: payment(2).operation(5), hold: hold_of(1) };
     assert_eq!(bench.ask(other_session), Err("other_session".into()));
     let other_terms = Command::Hold {
         op: hold_of(1).0,
@@ -172,12 +172,12 @@ fn the_same_operation_again_is_answered_again_and_another_body_is_told_apart() {
 #[test]
 fn an_operation_of_another_hold_of_the_same_session_is_told_apart() {
     let mut bench = Bench::with(5_000);
-    let second = HoldId(session(1).operation(2));
+    let second = HoldId(payment(1).operation(2));
     assert_eq!(bench.ask(hold(1, 1_000)), Ok(1_000));
     let Command::Hold { amount, partial_ok, credential, decide_by, .. } = hold(1, 2_000) else { unreachable!() };
     assert_eq!(bench.ask(Command::Hold { op: second.0, amount, partial_ok, credential, decide_by }), Ok(2_000));
     assert_eq!(bench.ask(release(1, 3)), Ok(1_000));
-    let elsewhere = Command::Release { op: session(1).operation(3), hold: second };
+    let elsewhere = Command::Release { op: payment(1).operation(3), hold: second };
     assert_eq!(bench.ask(elsewhere), Err("different_hold".into()));
     assert_eq!(bench.available(), 3_000);
 }

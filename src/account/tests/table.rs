@@ -13,7 +13,7 @@ fn states() -> Vec<(&'static str, Bench)> {
         }
         all.push((name, bench));
     };
-    let partly = Command::Capture { op: session(1).operation(2), hold: hold_of(1), amount: eur(400), last: false };
+    let partly = Command::Capture { op: payment(1).operation(2), hold: hold_of(1), amount: eur(400), last: false };
     state("open", vec![hold(1, 1_000)]);
     state("partly captured", vec![hold(1, 1_000), partly]);
     state("captured", vec![hold(1, 1_000), capture(1, 2, 400)]);
@@ -106,9 +106,9 @@ fn zero_negative_overflowing_and_foreign_amounts_change_nothing() {
         bench.tell(hold(1, 1_000));
         bench.tell(capture(2, 2, 1));
         let (before, log) = (bench.account.clone(), bench.log.len());
-        let (op, hold) = (session(1).operation(7), hold_of(1));
+        let (op, hold) = (payment(1).operation(7), hold_of(1));
         let decide_by = Timestamp::from_unix_ms(NOON + 60_000);
-        let first = HoldId(session(3).operation(1));
+        let first = HoldId(payment(3).operation(1));
         for command in [
             Command::Hold { op: first.0, amount, partial_ok: true, credential: None, decide_by },
             Command::Adjust { op, hold, direction: super::super::Direction::Up, new_total: amount },

@@ -30,7 +30,7 @@ use crate::transport::pki_folder::PkiFolder;
 use crate::transport::tls::{self, Source, Tls, TlsError};
 use crate::transport::{Bounds, ConnectError, Connector, Trust, identity};
 use crate::units::{
-    AccountId, Amount, ChargerId, Currency, PartitionId, Power, ProcessorId, SessionId, TimeSpan, Timestamp,
+    AccountId, Amount, ChargerId, Currency, PartitionId, PaymentId, Power, ProcessorId, TimeSpan, Timestamp,
 };
 use crate::web::{self, Answer, Console, Request};
 use hdrhistogram::Histogram;
@@ -395,7 +395,7 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
         let id = AccountId::new(&format!("driver-{number:03}")).expect("a name that an id can have");
         let partition = PartitionId::of(id.as_str(), gate.directory().node_config().partitions);
         // The same ids at every start: what was ordered once is not ordered twice.
-        let order = SessionId::new(Timestamp::from_unix_ms(1), partition, u64::from(number));
+        let order = PaymentId::new(Timestamp::from_unix_ms(1), partition, u64::from(number));
         let open = account::Command::Open {
             op: order.operation(1),
             account: id.clone(),

@@ -95,14 +95,14 @@ impl Requests {
     pub fn apply(&mut self, event: &RequestEvent) {
         match event {
             RequestEvent::Requested { family, document } => {
-                self.sessions.insert(document.id.session());
+                self.sessions.insert(document.id.payment().session());
                 let family = self.families.entry(family.clone()).or_default();
                 let waiting = Waiting { document: Document::clone(document), asked: Asked::default() };
                 family.waiting.insert(family.next, waiting);
                 family.next += 1;
             }
             RequestEvent::Recorded { family, request, issued } => {
-                self.sessions.remove(&issued.document.id.session());
+                self.sessions.remove(&issued.document.id.payment().session());
                 if let Some(family) = self.families.get_mut(family) {
                     family.waiting.remove(request);
                 }

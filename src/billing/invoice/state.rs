@@ -89,7 +89,7 @@ impl OpenSeries {
 
     /// The number of a document, if the requesting partition may not have recorded it.
     pub fn unrecorded(&self, document: &Document) -> Option<Issued> {
-        let known = self.known_of(document.id.session().partition()).find(|known| known.document == document.id)?;
+        let known = self.known_of(document.id.payment().partition()).find(|known| known.document == document.id)?;
         Some(self.issued(known, document.clone()))
     }
 

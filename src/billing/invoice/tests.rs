@@ -12,7 +12,7 @@ const NOON: i64 = 1_763_812_800_000;
 fn document(number: u64, cents: i64) -> Document {
     let session = SessionId::new(Timestamp::from_unix_ms(NOON), PartitionId(1), number);
     Document {
-        id: session.operation(0),
+        id: session.payment().operation(0),
         final_at: Timestamp::from_unix_ms(NOON + i64::try_from(number).unwrap()),
         total: Amount::new(cents, Currency::EUR),
         taxes: vec![(Tax { country: *b"DE", rate: TaxRate(190_000) }, Amount::new(cents / 6, Currency::EUR))],

@@ -9,7 +9,7 @@ use super::table::shortened;
 use super::{Flow, LineKind, Ours, SettlementLine, WhyExtra};
 use crate::ledger::{Entry, EntryError, EntryId};
 use crate::stored::stored;
-use crate::units::{Amount, Currency, OpId, ProcessorId, SessionId, Timestamp};
+use crate::units::{Amount, Currency, OpId, PaymentId, ProcessorId, Timestamp};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -248,7 +248,7 @@ pub struct Open<'o> {
     /// Fees of the batch that its lines may still give back, in minor units.
     fees: i128,
     /// Lines about a refund or a dispute may name the capture that it is about.
-    of_sessions: BTreeMap<(SessionId, Flow), Candidates>,
+    of_payments: BTreeMap<(PaymentId, Flow), Candidates>,
 }
 
 #[derive(Default)]
@@ -285,7 +285,7 @@ impl<'o> Open<'o> {
     pub fn new(ours: &'o [Ours], settled: impl Fn(&Ours) -> bool) -> Open<'o> {
         let mut by_reference: BTreeMap<(&str, Flow), usize> = BTreeMap::new();
         let mut of_references: Vec<Candidates> = Vec::new();
-        let mut of_sessions: BTreeMap<(SessionId, Flow), Candidates> = BTreeMap::new();
+        let mut of_payments: BTreeMap<(PaymentId, Flow), Candidates> = BTreeMap::new();
         for (index, operation) in ours.iter().enumerate() {
             let group = *by_reference.entry((&operation.reference, operation.kind)).or_insert(of_references.len());
             if group == of_references.len() {
@@ -293,8 +293,8 @@ impl<'o> Open<'o> {
             }
             of_references[group].push(index, operation.signed());
             if operation.kind != Flow::Capture {
-                let of = (operation.operation.session(), operation.kind);
-                of_sessions.entry(of).or_default().push(index, operation.signed());
+                let of = (operation.operation.payment(), operation.kind);
+                of_payments.entry(of).or_default().push(index, operation.signed());
             }
         }
         let by_operation = ours.iter().enumerate().map(|(index, ours)| (ours.operation, index)).collect();
@@ -305,7 +305,7 @@ impl<'o> Open<'o> {
             by_reference,
             of_references,
             fees: 0,
-            of_sessions,
+            of_payments,
         }
     }
 
@@ -363,14 +363,14 @@ impl<'o> Open<'o> {
         let dispute = matches!(flow, Flow::Dispute | Flow::DisputeWon);
         let unknown = if dispute { WhyExtra::NoDispute } else { WhyExtra::Unknown };
         let candidates = match (line.operation, line.reference.as_deref()) {
-            (Some(operation), _) if dispute => self.of_sessions.get_mut(&(operation.session(), flow)),
+            (Some(operation), _) if dispute => self.of_payments.get_mut(&(operation.payment(), flow)),
             (Some(operation), _) => {
                 let index = *self.by_operation.get(&operation).ok_or(unknown)?;
                 if self.ours[index].kind == flow {
                     return if self.taken[index] { Err(WhyExtra::SettledAlready) } else { Ok(index) };
                 }
                 let of_capture = flow == Flow::Refund && self.ours[index].kind == Flow::Capture;
-                let refunds = self.of_sessions.get_mut(&(operation.session(), flow)).filter(|_| of_capture);
+                let refunds = self.of_payments.get_mut(&(operation.payment(), flow)).filter(|_| of_capture);
                 Some(refunds.ok_or(WhyExtra::OtherKind)?)
             }
             (None, Some(reference)) => {

@@ -4,7 +4,7 @@ use super::received::Received;
 use super::register::{Booking, Line, Part};
 use super::*;
 use crate::ledger::{Books, Name};
-use crate::units::{PartitionId, SessionId};
+use crate::units::{PartitionId, PaymentId};
 use proptest::prelude::*;
 
 const NOON: i64 = 1_763_812_800_000;
@@ -19,7 +19,7 @@ fn eur(cents: i64) -> Amount {
 }
 
 fn op(number: u64) -> OpId {
-    SessionId::new(at(0), PartitionId(1), number).operation(3)
+    PaymentId::new(at(0), PartitionId(1), number).operation(3)
 }
 
 fn ours(number: u64, kind: Flow, cents: i64) -> Ours {
@@ -264,9 +264,9 @@ fn a_map_that_leaves_out_a_side_is_refused_once_with_what_to_write() {
 /// After the same file: a refund is named by the capture that it gives back.
 #[test]
 fn a_refund_that_names_its_capture_is_no_extra_line() {
-    let capture = |number| SessionId::new(at(0), PartitionId(1), number).operation(3);
+    let capture = |number| PaymentId::new(at(0), PartitionId(1), number).operation(3);
     let refund = |number, id: u16, cents| Ours {
-        operation: SessionId::new(at(0), PartitionId(1), number).operation(id),
+        operation: PaymentId::new(at(0), PartitionId(1), number).operation(id),
         ..ours(number, Flow::Refund, cents)
     };
     let operations = [ours(1, Flow::Capture, 4_105), refund(1, 5, 300), refund(1, 6, 500), ours(2, Flow::Capture, 700)];
@@ -435,7 +435,7 @@ fn a_chargeback_without_a_dispute_is_in_suspense_and_extra() {
 
     // With a dispute of 1.09, as much is settled; what is beyond it is in suspense.
     let disputed = Ours { operation: op(1), ..ours(1, Flow::Dispute, 109) };
-    let capture = SessionId::new(at(0), PartitionId(1), 1).operation(7);
+    let capture = PaymentId::new(at(0), PartitionId(1), 1).operation(7);
     let (verdicts, figures) =
         laid(facts(std::slice::from_ref(&disputed)), vec![chargeback(1, Some(capture), -100_000_000, 1_500)]);
     assert_eq!(verdicts, [Verdict::Differs { operation: disputed.operation, difference: -99_999_891 }]);

@@ -24,7 +24,7 @@ use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::sim::processor::Settings;
 use crate::tariff::Tariff;
-use crate::units::{AccountId, Amount, Currency, PartitionId, ProcessorId, SessionId};
+use crate::units::{AccountId, Amount, Currency, OpId, PartitionId, PaymentId, ProcessorId};
 use crate::wire::ProcessorClientLink;
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -120,7 +120,7 @@ fn open_accounts(directory: &Directory) -> Result<Vec<AccountId>, CliError> {
     let mut askers: Vec<Asker<Ordered>> = Vec::with_capacity(ids.len());
     for (number, account) in (1..).zip(&ids) {
         let partition = PartitionId::of(account.as_str(), PARTITIONS);
-        let op = SessionId::new(Default::default(), partition, number).operation(1);
+        let op = OpId::new(Default::default(), partition, number);
         let credit_limit = Amount::zero(Currency::EUR);
         let command = account::Command::Open { op, account: account.clone(), currency: Currency::EUR, credit_limit };
         let asker = directory.replies().asker(TIMEOUT).map_err(CliError::failed)?;
@@ -162,7 +162,7 @@ impl Slot {
 
 /// An answer that was sent and is not acknowledged yet.
 struct Answered {
-    session: SessionId,
+    payment: PaymentId,
     since: Instant,
     last: bool,
 }
@@ -176,7 +176,7 @@ struct Bench {
     accounts: Vec<AccountId>,
     /// When the replies to orders were last read.
     polled: Instant,
-    slots: HashMap<SessionId, Slot>,
+    slots: HashMap<PaymentId, Slot>,
     answered: HashMap<CallbackId, Answered>,
     /// Orders that a full mailbox did not take.
     waiting: Vec<Input>,
@@ -265,7 +265,7 @@ impl Bench {
                         let took = u64::try_from(answered.since.elapsed().as_micros()).unwrap_or(u64::MAX);
                         latency.saturating_record(took);
                         if answered.last
-                            && let Some(slot) = self.slots.remove(&answered.session)
+                            && let Some(slot) = self.slots.remove(&answered.payment)
                             && begun.elapsed() < duration
                         {
                             self.order(slot.account)?;
@@ -303,7 +303,7 @@ impl Bench {
     fn order(&mut self, account: usize) -> Result<(), CliError> {
         self.numbers += 1;
         let partition = PartitionId::of(self.accounts[account].as_str(), PARTITIONS);
-        let id = SessionId::new(self.pace.now().wall, partition, self.numbers);
+        let id = PaymentId::new(self.pace.now().wall, partition, self.numbers);
         let asker = self.directory.replies().asker(ORDERED_WITHIN).map_err(CliError::failed)?;
         let reply = asker.to();
         self.slots.insert(id, Slot { account, since: Instant::now(), asker });
@@ -325,8 +325,8 @@ impl Bench {
 
     /// Approves every request.
     fn answer(&mut self, operation: &Operation) -> Result<(), CliError> {
-        let session = operation.id.session();
-        let amount = match (&operation.request, self.slots.contains_key(&session)) {
+        let payment = operation.id.payment();
+        let amount = match (&operation.request, self.slots.contains_key(&payment)) {
             (Request::Authorize { amount, .. } | Request::Capture { amount, .. }, true) => *amount,
             // Nothing else belongs to a run in which everything is approved at once.
             _ => {
@@ -341,10 +341,10 @@ impl Bench {
         let outcome = Outcome::Approved { amount, processor_ref, expires_at: None };
         let answer = Answer { callback, operation: operation.id, hold: operation.hold, outcome };
         let now = Instant::now();
-        if let Some(slot) = self.slots.get_mut(&session) {
+        if let Some(slot) = self.slots.get_mut(&payment) {
             let last = operation.request.kind() == OperationKind::Capture;
             let since = std::mem::replace(&mut slot.since, now);
-            self.answered.insert(callback, Answered { session, since, last });
+            self.answered.insert(callback, Answered { payment, since, last });
         }
         let mono = self.pace.now().mono;
         self.link.send(&FromProcessor::Answer(answer), mono, self.pipe.out()).map_err(CliError::failed)

@@ -24,7 +24,7 @@ use crate::payment::vault::Keyring;
 use crate::payment::{Credential, CredentialKind, Operation, Request, VoidReason};
 use crate::session::Policy;
 use crate::units::{
-    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, HoldId, PartitionId, SessionId, TimeSpan, Timestamp,
+    AccountId, Amount, ChargerId, Clock, ConnectorId, Currency, HoldId, PartitionId, PaymentId, TimeSpan, Timestamp,
 };
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -112,7 +112,7 @@ impl TariffResolver for Nowhere {
 
 /// A session's outstanding operation.
 struct Slot {
-    session: SessionId,
+    payment: PaymentId,
     account: usize,
     /// 1: the authorization, 2: its release.
     ordinal: u16,
@@ -124,7 +124,7 @@ struct Bench {
     clock: SystemClock,
     accounts: Vec<AccountId>,
     writer: Writer,
-    next_session: u64,
+    next_payment: u64,
 }
 
 /// The log on its thread.
@@ -180,7 +180,7 @@ impl Bench {
         let ids: Result<Vec<AccountId>, _> =
             (0..args.accounts).map(|n| AccountId::new(&format!("driver-{n}"))).collect();
         let accounts = ids.map_err(CliError::failed)?;
-        let mut bench = Bench { shard, clock, accounts, writer: Writer::start(log), next_session: 1 };
+        let mut bench = Bench { shard, clock, accounts, writer: Writer::start(log), next_payment: 1 };
         bench.open_accounts();
         Ok(bench)
     }
@@ -188,7 +188,7 @@ impl Bench {
     fn open_accounts(&mut self) {
         for place in 0..self.accounts.len() {
             let account = self.accounts[place].clone();
-            let (order, currency) = (self.session(place), Currency::EUR);
+            let (order, currency) = (self.payment(place), Currency::EUR);
             let credit_limit = Amount::zero(currency);
             let amount = Amount::new(1_000_000_000, currency);
             let commands = [
@@ -208,10 +208,10 @@ impl Bench {
         }
     }
 
-    fn session(&mut self, account: usize) -> SessionId {
-        self.next_session += 1;
+    fn payment(&mut self, account: usize) -> PaymentId {
+        self.next_payment += 1;
         let partition = PartitionId::of(self.accounts[account].as_str(), PARTITIONS);
-        SessionId::new(self.clock.now().wall, partition, self.next_session)
+        PaymentId::new(self.clock.now().wall, partition, self.next_payment)
     }
 
     /// Hands an input to the shard; a full journal makes it wait for a commit.
@@ -245,7 +245,7 @@ impl Bench {
 
     fn ask(&mut self, slot: &Slot) {
         let account = self.accounts[slot.account].clone();
-        let hold = HoldId(slot.session.operation(1));
+        let hold = HoldId(slot.payment.operation(1));
         let request = match slot.ordinal {
             1 => Request::Authorize {
                 credential: card_of(&account),
@@ -256,7 +256,7 @@ impl Bench {
             _ => Request::Void { authorization: hold.0, processor_ref: None, reason: VoidReason::NoStart },
         };
         let operation = Operation {
-            id: slot.session.operation(slot.ordinal),
+            id: slot.payment.operation(slot.ordinal),
             hold,
             processor: account_processor(&account).expect("an account's name is short enough"),
             attempt: 1,
@@ -270,14 +270,14 @@ impl Bench {
     fn run(&mut self, in_flight: u32, duration: Duration) -> Run {
         let mut latency =
             Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("bounds that a histogram can have");
-        let mut slots: std::collections::HashMap<SessionId, Slot> = std::collections::HashMap::new();
+        let mut slots: std::collections::HashMap<PaymentId, Slot> = std::collections::HashMap::new();
         let (begun, commits) = (Instant::now(), self.writer.commits);
         for number in 0..in_flight as usize {
             let account = number % self.accounts.len();
-            let session = self.session(account);
-            let slot = Slot { session, account, ordinal: 1, since: Instant::now() };
+            let payment = self.payment(account);
+            let slot = Slot { payment, account, ordinal: 1, since: Instant::now() };
             self.ask(&slot);
-            slots.insert(session, slot);
+            slots.insert(payment, slot);
         }
         let (mut operations, mut authorizations, mut refused) = (0_u64, 0_u64, 0_u64);
         while !slots.is_empty() {
@@ -289,7 +289,7 @@ impl Bench {
             });
             let over = begun.elapsed() >= duration;
             for answer in answers {
-                let Some(mut slot) = slots.remove(&answer.operation.session()) else { continue };
+                let Some(mut slot) = slots.remove(&answer.operation.payment()) else { continue };
                 operations += 1;
                 authorizations += u64::from(slot.ordinal == 1);
                 refused += u64::from(!matches!(answer.outcome, crate::payment::Outcome::Approved { .. }));
@@ -298,11 +298,11 @@ impl Bench {
                 match slot.ordinal {
                     1 => slot.ordinal = 2,
                     _ if over => continue,
-                    _ => (slot.session, slot.ordinal) = (self.session(slot.account), 1),
+                    _ => (slot.payment, slot.ordinal) = (self.payment(slot.account), 1),
                 }
                 slot.since = Instant::now();
                 self.ask(&slot);
-                slots.insert(slot.session, slot);
+                slots.insert(slot.payment, slot);
             }
         }
         let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);

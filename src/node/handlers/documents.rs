@@ -161,7 +161,7 @@ pub(super) fn numbered(
     turn: Turn,
     issued: Box<Issued>,
 ) {
-    let session = issued.document.id.session();
+    let session = issued.document.id.payment().session();
     let Some(fact) = partition.requests.record(family, turn, issued) else { return };
     record(delivery, partition, &fact);
     if let Some(cell) = partition.find_session(session) {
@@ -201,7 +201,7 @@ impl Partition {
     pub(in crate::node) fn requested(&mut self, event: &RequestEvent) {
         self.requests.apply(event);
         let RequestEvent::Recorded { issued, .. } = event else { return };
-        let cell = self.find_session(issued.document.id.session());
+        let cell = self.find_session(issued.document.id.payment().session());
         if let Some(hosted) = cell.and_then(|cell| self.sessions.get_mut(cell)) {
             hosted.document(Issued::clone(issued));
         }

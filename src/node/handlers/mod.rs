@@ -41,16 +41,12 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
             payments::notification(delivery, partition, processor, notification)
         }
         Input::NotSent(operation, attempt) => {
-            payments::command(
-                delivery,
-                partition,
-                operation.session(),
-                payment::Command::NotSent { operation, attempt },
-            );
+            let command = payment::Command::NotSent { operation, attempt };
+            payments::command(delivery, partition, operation.payment(), command);
         }
         Input::ConnectionLost(operation, attempt) => {
             let command = payment::Command::ConnectionLost { operation, attempt };
-            payments::command(delivery, partition, operation.session(), command);
+            payments::command(delivery, partition, operation.payment(), command);
         }
         Input::AskAccount(account, operation) => accounts::ask(delivery, partition, &account, &operation),
         Input::Order(account, command, reply) => accounts::order(delivery, partition, &account, *command, reply),
@@ -63,7 +59,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
             sessions::deliver_by_id(delivery, partition, session, Command::StopBy(reason))
         }
         Input::Late(session, command) => sessions::deliver_by_id(delivery, partition, session, *command),
-        Input::OrderMoney(session, order, reply) => payments::order(delivery, partition, session, order, reply),
+        Input::OrderMoney(payment, order, reply) => payments::order(delivery, partition, payment, order, reply),
         Input::Archived(session) => archive::archived(partition, &session),
         Input::Restored(session, tariff, message) => {
             archive::restored(delivery, partition, *session, &tariff, *message)

@@ -11,7 +11,7 @@ use crate::node::partition::Partition;
 use crate::node::reply::{MoneyStanding, Ordered, ReplyTo};
 use crate::payment::{self, Answer, Notification, Payment};
 use crate::session::Command;
-use crate::units::{ChargerId, ProcessorId, SessionId};
+use crate::units::{ChargerId, PaymentId, ProcessorId};
 
 /// Queues an effect of the payment of a session, or of a top-up; the payment and the charger are for the log.
 pub(super) fn carry_out(
@@ -40,72 +40,76 @@ pub(super) fn carry_out(
     }
 }
 
-/// Delivers a processor's answer to its session.
+/// Delivers a processor's answer to its payment.
 pub(super) fn answer(delivery: &mut Delivery<'_>, partition: &mut Partition, from: ProcessorId, answer: Answer) {
-    let session = answer.operation.session();
-    if partition.top_ups.known.contains_key(&session) {
-        top_ups::command(delivery, partition, session, payment::Command::Answer { from, answer });
+    let payment = answer.operation.payment();
+    if partition.top_ups.known.contains_key(&payment) {
+        top_ups::command(delivery, partition, payment, payment::Command::Answer { from, answer });
         return;
     }
-    match partition.find_session(session) {
+    match partition.find_session(payment.session()) {
         Some(cell) => {
             let command = payment::Command::Answer { from, answer };
             sessions::deliver(delivery, partition, cell, Command::Payment(Box::new(command)));
         }
         // It may be one that was archived: a processor repeats what it has no acknowledgement for.
-        None => delivery.queue(Output::LoadArchived(session, Box::new(Input::Answer(from, Box::new(answer))))),
+        None => {
+            delivery.queue(Output::LoadArchived(payment.session(), Box::new(Input::Answer(from, Box::new(answer)))))
+        }
     }
 }
 
-/// Delivers a processor's notification to the session of the hold.
+/// Delivers a processor's notification to the payment of the hold.
 pub(super) fn notification(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
     from: ProcessorId,
     notification: Notification,
 ) {
-    let session = notification.hold.0.session();
-    if partition.top_ups.known.contains_key(&session) {
-        top_ups::command(delivery, partition, session, payment::Command::Notification { from, notification });
+    let payment = notification.hold.payment();
+    if partition.top_ups.known.contains_key(&payment) {
+        top_ups::command(delivery, partition, payment, payment::Command::Notification { from, notification });
         return;
     }
-    match partition.find_session(session) {
+    match partition.find_session(payment.session()) {
         Some(cell) => {
             let command = payment::Command::Notification { from, notification };
             sessions::deliver(delivery, partition, cell, Command::Payment(Box::new(command)));
         }
-        None => delivery.queue(Output::LoadArchived(session, Box::new(Input::Notification(from, notification)))),
+        None => {
+            delivery.queue(Output::LoadArchived(payment.session(), Box::new(Input::Notification(from, notification))))
+        }
     }
 }
 
-/// Something about a session's money.
+/// Delivers a command to the payment of a session, or of a top-up.
 pub(super) fn command(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
-    session: SessionId,
+    payment: PaymentId,
     command: payment::Command,
 ) {
-    if partition.top_ups.known.contains_key(&session) {
-        top_ups::command(delivery, partition, session, command);
+    if partition.top_ups.known.contains_key(&payment) {
+        top_ups::command(delivery, partition, payment, command);
         return;
     }
-    sessions::deliver_by_id(delivery, partition, session, Command::Payment(Box::new(command)));
+    sessions::deliver_by_id(delivery, partition, payment.session(), Command::Payment(Box::new(command)));
 }
 
-/// An operator's order about a session's money. One that was archived is fetched for it.
+/// An operator's order about the money of a session, or of a top-up. A session that was archived is fetched for it.
 pub(super) fn order(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
-    id: SessionId,
+    id: PaymentId,
     order: MoneyOrder,
     reply: ReplyTo,
 ) {
     if partition.top_ups.known.contains_key(&id) {
         return top_ups::order_money(delivery, partition, id, order, reply);
     }
-    let cell = partition.find_session(id);
+    let cell = partition.find_session(id.session());
     let Some((cell, hosted)) = cell.and_then(|cell| Some((cell, partition.sessions.get(cell)?))) else {
-        return delivery.queue(Output::LoadArchived(id, Box::new(Input::OrderMoney(id, order, reply))));
+        return delivery.queue(Output::LoadArchived(id.session(), Box::new(Input::OrderMoney(id, order, reply))));
     };
     let payment = &hosted.state().payment;
     let command = order.command(payment);

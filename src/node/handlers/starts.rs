@@ -60,7 +60,7 @@ fn start_again(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slo
         let amount = session::first_hold(hosted.tariff(), hosted.policy());
         let route = delivery.node_config.route(&state.charger, (&start.credential, &shown), amount, &[]).ok()?;
         Some(Command::PresentAnotherCredential {
-            credential: delivery.node_config.seal(state.id, start.credential.clone()),
+            credential: delivery.node_config.seal(state.id.payment(), start.credential.clone()),
             route,
         })
     });
@@ -128,7 +128,7 @@ fn open(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, admi
         cell,
         &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
     );
-    let credential = delivery.node_config.seal(id, start.credential.clone());
+    let credential = delivery.node_config.seal(id.payment(), start.credential.clone());
     sessions::deliver(delivery, partition, cell, Command::Authorize { credential, route });
 }
 

@@ -12,7 +12,7 @@ use crate::node::reply::{MoneyStanding, Ordered, ReplyTo};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment;
 use crate::session::Router;
-use crate::units::{AccountId, Amount, ChargerId, OpId, SessionId};
+use crate::units::{AccountId, Amount, ChargerId, OpId, PaymentId};
 
 /// Most changes that an account makes up in one step: one, but for the first step after a log of an older version.
 const CHANGES_PER_STEP: usize = 8;
@@ -78,7 +78,7 @@ pub(super) fn order(delivery: &mut Delivery<'_>, partition: &mut Partition, orde
 pub(in crate::node) fn command(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
-    id: SessionId,
+    id: PaymentId,
     command: payment::Command,
 ) -> bool {
     let Some(known) = partition.top_ups.known.get(&id) else { return false };
@@ -92,7 +92,7 @@ pub(in crate::node) fn command(
 pub(super) fn order_money(
     delivery: &mut Delivery<'_>,
     partition: &mut Partition,
-    id: SessionId,
+    id: PaymentId,
     order: MoneyOrder,
     reply: ReplyTo,
 ) {
@@ -125,14 +125,14 @@ pub(super) fn order_money(
 }
 
 /// After a replay, repeats the requests of a top-up.
-pub(in crate::node) fn resume(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId) {
+pub(in crate::node) fn resume(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId) {
     let Some(known) = partition.top_ups.known.get(&id) else { return };
     let policy = delivery.node_config.policy.of_currency(known.payment.currency());
     let step = known.resume(delivery.now, &policy.payment);
     take_step(delivery, partition, id, step);
 }
 
-fn take_step(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId, step: Step) {
+fn take_step(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId, step: Step) {
     carry_out(delivery, partition, id, step);
     make_up(delivery, partition, id);
     let now = delivery.now;
@@ -149,7 +149,7 @@ fn take_step(delivery: &mut Delivery<'_>, partition: &mut Partition, id: Session
 
 /// Has the account make up what the payment says: it is credited with what was captured, and debited with what
 /// failed or was lost later. What it does not take is refunded.
-fn make_up(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId) {
+fn make_up(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId) {
     for _ in 0..CHANGES_PER_STEP {
         let Some(known) = partition.top_ups.known.get(&id) else { return };
         let (Some(due), account) = (known.due(), known.account.clone()) else { return };
@@ -186,7 +186,7 @@ fn make_up(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId
 }
 
 /// Refunds what the account does not take.
-fn give_back(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId, op: OpId, amount: Amount) {
+fn give_back(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId, op: OpId, amount: Amount) {
     let Some(known) = partition.top_ups.known.get(&id) else { return };
     let (account, amount_minor, currency) = (&known.account, amount.minor, amount.currency.code());
     tracing::error!(top_up = %id, %account, operation = %op, amount_minor, currency, "an account does not take what was paid for it; it is given back");
@@ -198,7 +198,7 @@ fn give_back(delivery: &mut Delivery<'_>, partition: &mut Partition, id: Session
 }
 
 /// Records the facts of a step and queues its effects.
-fn carry_out(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId, step: Step) {
+fn carry_out(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId, step: Step) {
     for event in step.events {
         record(delivery, partition, id, &TopUpEvent::Payment(event));
     }
@@ -212,14 +212,14 @@ fn posted(partition: &Partition, account: &AccountId) -> Option<account::Parts> 
     Some(hosted.state().opened()?.balance().posted)
 }
 
-fn record(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId, event: &TopUpEvent) {
+fn record(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId, event: &TopUpEvent) {
     delivery.permit.append(partition.id, RecordKind::TopUpEvent, |bytes| fact::write(&id, event, bytes));
     partition.topped_up(id, event);
     delivery.archive_pages(partition);
 }
 
 /// Reports the end of a top-up to its receiver.
-fn report(delivery: &mut Delivery<'_>, partition: &mut Partition, id: SessionId) {
+fn report(delivery: &mut Delivery<'_>, partition: &mut Partition, id: PaymentId) {
     let (Some(known), Some(reply)) = (partition.top_ups.known.get(&id), partition.top_ups.waiting.remove(&id)) else {
         return;
     };

@@ -128,7 +128,7 @@ queries! {
     /// A settlement batch with the same lines.
     BatchWithSameContent => Option<Box<str>>;
     /// A page of the sessions and top-ups of which money moved.
-    MovedMoney => Rows<crate::units::SessionId, Moved>;
+    MovedMoney => Rows<crate::units::PaymentId, Moved>;
 }
 
 /// Whether the shard answers at all.

@@ -8,7 +8,7 @@ use crate::node::charger::HostedCharger;
 use crate::node::partition::Tally;
 use crate::node::shard::Shard;
 use crate::payment::{Hold, Payment};
-use crate::units::{AccountId, ConnectorId, Currency, Fingerprint, OpId, Power, SessionId, SessionKey};
+use crate::units::{AccountId, ConnectorId, Currency, Fingerprint, OpId, PaymentId, Power, SessionKey};
 use std::collections::BTreeMap;
 
 /// A page of every charger that ever sent a Hello, in the order of ids; those whose id begins so.
@@ -154,7 +154,7 @@ pub struct HoldSummary {
     /// Its id: that of its authorization.
     pub id: OpId,
     /// The session, or the top-up.
-    pub session: SessionId,
+    pub payment: PaymentId,
     /// The currency.
     pub currency: Currency,
     /// The hold.
@@ -166,7 +166,7 @@ impl HoldSummary {
     pub fn of(payment: &Payment, hold: &Hold) -> HoldSummary {
         HoldSummary {
             id: payment.operation_id(hold.number),
-            session: payment.session(),
+            payment: payment.id(),
             currency: payment.currency(),
             hold: hold.clone(),
         }

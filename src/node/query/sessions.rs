@@ -5,7 +5,7 @@ use crate::node::shard::Shard;
 use crate::payment::Payment;
 use crate::session::{Ended, Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, SessionId, Timestamp};
+use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, SessionId, Timestamp};
 use serde::Deserialize;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl SessionNamed {
 
 /// The payment of a top-up, and its account.
 #[derive(Clone, Copy, Debug)]
-pub struct TopUpPayment(pub SessionId);
+pub struct TopUpPayment(pub PaymentId);
 
 impl TopUpPayment {
     pub(super) fn ask(&self, shard: &Shard) -> Option<Box<(Payment, AccountId)>> {

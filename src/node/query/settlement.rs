@@ -9,7 +9,7 @@ use crate::billing::reconciliation::register::BatchKey;
 use crate::node::partition::Partition;
 use crate::node::shard::Shard;
 use crate::session::Session;
-use crate::units::{ProcessorId, SessionId};
+use crate::units::{PaymentId, ProcessorId};
 
 /// The settlement batches of a shard.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ impl BatchWithSameContent {
 #[derive(Clone, Debug)]
 pub struct MovedMoney {
     /// The page.
-    pub part: Part<SessionId>,
+    pub part: Part<PaymentId>,
 }
 
 /// What was captured, given back and disputed of one session or top-up at outside processors.
@@ -118,20 +118,20 @@ impl Moved {
 }
 
 impl MovedMoney {
-    pub(super) fn ask(&self, shard: &Shard) -> Rows<SessionId, Moved> {
+    pub(super) fn ask(&self, shard: &Shard) -> Rows<PaymentId, Moved> {
         self.part.of(shard, moved)
     }
 }
 
-fn moved(partitions: &[Partition], page: &Page<SessionId>) -> Vec<(SessionId, Moved)> {
+fn moved(partitions: &[Partition], page: &Page<PaymentId>) -> Vec<(PaymentId, Moved)> {
     let mut first = First::behind(page.after, page.limit);
     for partition in partitions {
         for (_, hosted) in partition.sessions.iter() {
             let session = hosted.state();
-            if first.wants(&session.id)
+            if first.wants(&session.id.payment())
                 && let Some(moved) = Moved::of(session)
             {
-                first.offer(session.id, moved);
+                first.offer(session.id.payment(), moved);
             }
         }
         for top_up in partition.top_ups.known.values() {

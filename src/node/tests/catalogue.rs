@@ -39,7 +39,7 @@ fn f07_what_is_told_is_what_the_fact_said_even_when_the_disk_was_slow() {
     scene.shard.take(Input::Answer(acme(), Box::new(answer)), scene.now).unwrap();
     let release = MoneyOrder::Release(crate::payment::Ordinal(1));
     let reply = ReplyTo::NONE;
-    scene.shard.take(Input::OrderMoney(authorize.id.session(), release, reply), scene.now).unwrap();
+    scene.shard.take(Input::OrderMoney(authorize.id.payment(), release, reply), scene.now).unwrap();
     assert_eq!(scene.session().payment.spendable().minor, 0, "nothing may be spent by now");
     scene.settle();
     let heard = scene.heard();

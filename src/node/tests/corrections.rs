@@ -145,7 +145,7 @@ scene.reading(1, sequence, wh)
             total += minor.min(session.payment.refundable().minor);
             if total > 0 {
                 let order = MoneyOrder::RefundTo(Amount::new(total, Currency::EUR));
-                scene.take(Input::OrderMoney(session.id, order, ReplyTo::NONE));
+                scene.take(Input::OrderMoney(session.id.payment(), order, ReplyTo::NONE));
                 approve_all(&mut scene);
                 check(&scene, &node_config);
             }
@@ -155,7 +155,7 @@ scene.reading(1, sequence, wh)
         let all = session.payment.refunded().minor + session.payment.refundable().minor;
         if all > 0 {
             let order = MoneyOrder::RefundTo(Amount::new(all, Currency::EUR));
-            scene.take(Input::OrderMoney(session.id, order, ReplyTo::NONE));
+            scene.take(Input::OrderMoney(session.id.payment(), order, ReplyTo::NONE));
             approve_all(&mut scene);
         }
         check(&scene, &node_config);

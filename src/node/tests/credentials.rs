@@ -55,7 +55,7 @@ fn a_token_is_clear_on_its_way_out_and_nowhere_that_lasts() {
     let Request::Authorize { credential, .. } = &authorize.request else { panic!("{authorize:?}") };
     assert_eq!(&*credential.token, TOKEN.as_bytes());
 
-    let partition = authorize.id.session().partition();
+    let partition = authorize.id.payment().partition();
     assert!(!contains(&log_bytes(&scene), TOKEN.as_bytes()));
     let snapshot = scene.shard.snapshot(partition);
     assert!(!contains(&snapshot, TOKEN.as_bytes()), "an authorization under way stands in it, sealed");
@@ -85,7 +85,7 @@ fn a_card_number_is_refused_at_the_door_in_every_disguise() {
         assert!(!contains(&log_bytes(&scene), token.as_bytes()));
     }
     let sealed = scene.shard.node_config().seal(
-        SessionId::from_u128(0),
+        PaymentId::from_u128(0),
         Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() },
     );
     assert!(is_sealed(&sealed.token));

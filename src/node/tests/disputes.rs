@@ -34,7 +34,7 @@ fn report(scene: &mut Scene, hold: HoldId, kind: NotificationKind, minor: i64) -
 
 fn refund_to(scene: &mut Scene, minor: i64) {
     let (id, order) = (scene.session().id, MoneyOrder::RefundTo(Amount::new(minor, Currency::EUR)));
-    scene.take(Input::OrderMoney(id, order, ReplyTo::NONE));
+    scene.take(Input::OrderMoney(id.payment(), order, ReplyTo::NONE));
 }
 
 fn natural(books: &Books, name: Name) -> i128 {

@@ -161,7 +161,7 @@ fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
     session(&mut scene, 1, 654);
     let invoice = documents(&scene).remove(0);
     let whole = invoice.document.total.minor;
-    let id = invoice.document.id.session();
+    let id = invoice.document.id.payment().session();
     for total in [7, whole - 1, whole] {
         give_back(&mut scene, id, total);
     }
@@ -186,7 +186,7 @@ fn a_refund_in_pieces_makes_credit_notes_that_take_the_invoice_back() {
 
 fn give_back(scene: &mut Scene, session: SessionId, total: i64) {
     let order = MoneyOrder::RefundTo(Amount::new(total, Currency::EUR));
-    scene.take(Input::OrderMoney(session, order, ReplyTo::NONE));
+    scene.take(Input::OrderMoney(session.payment(), order, ReplyTo::NONE));
     let refund = scene.asked();
     scene.approve(&refund);
 }
@@ -203,7 +203,7 @@ fn one_series_numbers_the_documents_of_all_partitions() {
     }
     let documents = documents(&scene);
     let partitions: std::collections::BTreeSet<PartitionId> =
-        documents.iter().map(|issued| issued.document.id.session().partition()).collect();
+        documents.iter().map(|issued| issued.document.id.payment().partition()).collect();
     assert!(partitions.len() > 1, "{partitions:?}");
     assert_eq!(verify_series(&documents).unwrap().count, 4);
     assert_eq!(series(&scene), [("R-2025-EUR".to_owned(), 4)]);
@@ -216,7 +216,7 @@ fn a_series_for_each_partition_is_a_choice() {
     let mut scene = Scene::in_house(MemoryStore::new(64), Arc::new(node_config), Scene::beginning());
     scene.hello("AMS-0007", Vec::new());
     session(&mut scene, 1, 650);
-    let partition = documents(&scene)[0].document.id.session().partition();
+    let partition = documents(&scene)[0].document.id.payment().partition();
     assert_eq!(series(&scene), [(format!("R-2025-{:02}-EUR", partition.0), 1)]);
 }
 
@@ -266,7 +266,16 @@ fn a_credit_note_waits_for_the_number_of_its_invoice() {
     scene.hello("VAT-0001", Vec::new());
     scene.loses = |output| matches!(output, Output::AskNumber(_));
     session(&mut scene, 1, 654);
-    let id = scene.shard.partitions().iter().find_map(|one| one.requests.documents().next()).unwrap().1.id.session();
+    let id = scene
+        .shard
+        .partitions()
+        .iter()
+        .find_map(|one| one.requests.documents().next())
+        .unwrap()
+        .1
+        .id
+        .payment()
+        .session();
     give_back(&mut scene, id, 4);
     assert_eq!(documents(&scene), []);
     scene.loses = |_| false;

@@ -51,7 +51,7 @@ fn a_session_is_a_line_when_it_begins_when_it_ends_and_when_it_is_settled() {
         scene.hello("AMS-0007", Vec::new());
         scene.start(1, CredentialKind::CardToken, "tok_visa");
         let authorize = scene.asked();
-        id = authorize.id.session().to_string();
+        id = authorize.id.payment().session().to_string();
         scene.approve(&authorize);
         scene.reading(1, 1, 300);
         scene.stop(1, 2, 650);
@@ -75,7 +75,7 @@ fn money_that_needs_a_look_is_named_with_session_processor_and_amount() {
         scene.hello("AMS-0007", Vec::new());
         scene.start(1, CredentialKind::CardToken, "tok_visa");
         let authorize = scene.asked();
-        id = authorize.id.session().to_string();
+        id = authorize.id.payment().session().to_string();
         scene.approve(&authorize);
         scene.reading(1, 1, 300);
         scene.stop(1, 2, 650);

@@ -226,7 +226,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     let capture = scene.asked();
     let callback = scene.next_callback;
     scene.approve(&capture);
-    let live = |scene: &Scene| scene.shard.session(capture.id.session()).is_some();
+    let live = |scene: &Scene| scene.shard.session(capture.id.payment().session()).is_some();
     assert!(!live(&scene), "its cell is vacated");
     let before = books(&scene);
     assert_eq!(before.turnover[&Currency::EUR].captured, 4);
@@ -241,7 +241,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
 
     // Messages about an unknown session are ignored.
     scene.callbacks.clear();
-    let unknown = Operation { id: SessionId::new(scene.now.wall, PartitionId(1), 7).operation(1), ..capture.clone() };
+    let unknown = Operation { id: PaymentId::new(scene.now.wall, PartitionId(1), 7).operation(1), ..capture.clone() };
     scene.approve(&unknown);
     assert!(matches!(scene.callbacks.as_slice(), [(_, Some(Code::OperationUnknown))]));
 
@@ -250,7 +250,7 @@ fn what_a_processor_still_says_of_an_archived_session_finds_it_again() {
     let mut scene = scene.crash();
     assert_eq!(books(&scene), before);
     scene.archive = archive;
-    let id = capture.id.session();
+    let id = capture.id.payment().session();
     scene.archived(id);
     assert!(!live(&scene), "what was live again after the restart is put away once more");
 }
@@ -264,7 +264,7 @@ fn a_session_is_not_forgotten_while_its_money_is_under_way() {
     let authorize = scene.asked();
     let decline = Decline { class: DeclineClass::Hard, code: "stolen".into(), retry_after: None };
     scene.answer(&authorize, Outcome::Declined(decline));
-    let live = |scene: &Scene| scene.shard.session(authorize.id.session()).is_some();
+    let live = |scene: &Scene| scene.shard.session(authorize.id.payment().session()).is_some();
     assert!(!live(&scene), "it is closed and put away");
 
     // It was approved after all: the hold is released, and the processor does not answer at once.

@@ -15,12 +15,12 @@ fn archived() -> (Scene, Operation) {
     scene.stop(1, 1, 300);
     let capture = scene.asked();
     scene.approve(&capture);
-    assert!(scene.shard.session(capture.id.session()).is_none(), "its cell is vacated");
+    assert!(scene.shard.session(capture.id.payment().session()).is_none(), "its cell is vacated");
     (scene, capture)
 }
 
 fn order(scene: &mut Scene, session: SessionId, order: MoneyOrder) -> Ordered {
-    scene.take(Input::OrderMoney(session, order, OPERATOR));
+    scene.take(Input::OrderMoney(session.payment(), order, OPERATOR));
     assert_eq!(scene.ordered.len(), 1, "every order is answered once");
     scene.ordered.remove(0)
 }
@@ -28,7 +28,7 @@ fn order(scene: &mut Scene, session: SessionId, order: MoneyOrder) -> Ordered {
 #[test]
 fn a_refund_finds_an_archived_session_and_the_same_total_twice_gives_back_once() {
     let (mut scene, capture) = archived();
-    let id = capture.id.session();
+    let id = capture.id.payment().session();
     let to = |minor| MoneyOrder::RefundTo(Amount::new(minor, Currency::EUR));
     for _ in 0..2 {
         let Ordered::Asked(standing) = order(&mut scene, id, to(3)) else { panic!("asked for") };
@@ -60,7 +60,7 @@ fn a_hold_is_released_by_order_until_money_is_taken_from_it() {
     let (mut scene, authorize) = Scene::charging();
     scene.reading(1, 1, 300);
     scene.heard();
-    let id = authorize.id.session();
+    let id = authorize.id.payment().session();
     let release = MoneyOrder::Release(crate::payment::Ordinal(1));
     assert!(matches!(order(&mut scene, id, release), Ordered::Asked(_)));
     assert!(matches!(scene.heard().as_slice(), [ToCharger::StopNow { .. }]), "nothing covers the energy any longer");
@@ -73,7 +73,7 @@ fn a_hold_is_released_by_order_until_money_is_taken_from_it() {
     assert_eq!(scene.session().payment.shortfall().minor, 4, "what was given is owed");
 
     let (mut scene, capture) = archived();
-    let refused = order(&mut scene, capture.id.session(), release);
+    let refused = order(&mut scene, capture.id.payment().session(), release);
     assert!(matches!(refused, Ordered::MoneyRefused(_)), "{refused:?}");
 }
 

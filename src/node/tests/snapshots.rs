@@ -252,7 +252,7 @@ fn a_tariff_that_nobody_has_is_let_go_and_pinned_again_when_its_session_lives_ag
     let capture = scene.asked();
     let callback = scene.next_callback;
     scene.approve(&capture);
-    assert!(scene.shard.session(capture.id.session()).is_none(), "it is put away");
+    assert!(scene.shard.session(capture.id.payment().session()).is_none(), "it is put away");
     snap(&mut scene);
     assert_eq!(pinned(&scene), 0, "no session pins it");
     // A repeated message of its processor makes the session live again, and pins its tariff.

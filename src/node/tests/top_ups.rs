@@ -19,7 +19,7 @@ fn open(scene: &mut Scene) {
 }
 
 fn top_up(scene: &mut Scene, number: u64, minor: i64) {
-    let id = SessionId::new(scene.now.wall, PartitionId::of("driver-1", 8), number);
+    let id = PaymentId::new(scene.now.wall, PartitionId::of("driver-1", 8), number);
     let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
     let order = TopUpOrder { id, account: account(), amount: Amount::new(minor, Currency::EUR), credential };
     scene.take(Input::TopUp(Box::new(order), OPERATOR));
@@ -219,10 +219,10 @@ fn an_account_that_owes_takes_no_hold_until_it_is_paid_and_is_not_paid_out() {
     let (mut scene, hold) = credited();
     let (amount, decide_by) = (Amount::new(2_000, Currency::EUR), scene.now.wall);
     let session = SessionId::new(scene.now.wall, PartitionId::of("driver-1", 8), 900);
-    let taken = session.operation(1);
+    let taken = session.payment().operation(1);
     let reserve = account::Command::Hold { op: taken, amount, partial_ok: false, credential: None, decide_by };
     scene.order("driver-1", |_| reserve);
-    let (op, hold_of_session) = (session.operation(2), HoldId(taken));
+    let (op, hold_of_session) = (session.payment().operation(2), HoldId(taken));
     scene.order("driver-1", |_| account::Command::Capture { op, hold: hold_of_session, amount, last: true });
     assert_eq!(posted(&scene), 500);
     scene.order("driver-1", |op| account::Command::GrantPromotion { op, amount, expires_at: None });
@@ -305,7 +305,7 @@ fn a_refund_of_a_top_up_leaves_its_account_and_returns_when_it_fails() {
     let refund_to = |scene: &mut Scene, minor| {
         scene.ordered.clear();
         let order = MoneyOrder::RefundTo(Amount::new(minor, Currency::EUR));
-        scene.take(Input::OrderMoney(hold.0.session(), order, OPERATOR));
+        scene.take(Input::OrderMoney(hold.payment(), order, OPERATOR));
         scene.ordered.pop().expect("an order is answered")
     };
     assert!(matches!(refund_to(&mut scene, 2_600), Ordered::Declined(_)), "more than the account has");

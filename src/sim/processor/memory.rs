@@ -253,8 +253,8 @@ mod tests {
         let credential = Credential { kind: CredentialKind::CardToken, token: token.as_bytes().into() };
         let amount = Amount::new(4_500, Currency::EUR);
         Operation {
-            id: session.operation(ordinal),
-            hold: HoldId(session.operation(1)),
+            id: session.payment().operation(ordinal),
+            hold: HoldId(session.payment().operation(1)),
             processor: ProcessorId::new("acme").unwrap(),
             attempt: 1,
             possible_duplicate: false,

@@ -391,7 +391,7 @@ impl Processor {
             }
             Misbehaviour::WrongHold => {
                 let outcome = self.work(operation, now, &mut steps);
-                let other = HoldId(operation.hold.0.session().operation(operation.hold.0.ordinal() ^ 0x8000));
+                let other = HoldId(operation.hold.payment().operation(operation.hold.0.ordinal() ^ 0x8000));
                 let mut wrong = self.answer(operation, outcome.clone(), latency);
                 if let Act::Answer(answer) = &mut wrong.act {
                     answer.hold = other;

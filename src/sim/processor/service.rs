@@ -316,8 +316,8 @@ mod tests {
     fn operation(session: u64, ordinal: u16, request: Request) -> Operation {
         let session = SessionId::new(Timestamp::from_unix_ms(0), PartitionId(0), session);
         Operation {
-            id: session.operation(ordinal),
-            hold: HoldId(session.operation(1)),
+            id: session.payment().operation(ordinal),
+            hold: HoldId(session.payment().operation(1)),
             processor: ProcessorId::new("acme").unwrap(),
             attempt: 1,
             possible_duplicate: false,
@@ -383,7 +383,7 @@ mod tests {
             {
                 let processor_ref = ProcessorRef("sim".into());
                 let amount = Amount::new(960, Currency::EUR);
-                let id = done.id.session().operation(2);
+                let id = done.id.payment().operation(2);
                 let request = Request::Capture { processor_ref, amount, last: true };
                 let capture = Operation { id, request, ..done };
                 self.open.lock().unwrap().insert(id, capture.clone());

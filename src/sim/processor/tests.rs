@@ -33,8 +33,8 @@ fn eur(minor: i64) -> Amount {
 impl Gate {
     fn operation(&self, ordinal: u16, request: Request) -> Operation {
         Operation {
-            id: self.session.operation(ordinal),
-            hold: HoldId(self.session.operation(1)),
+            id: self.session.payment().operation(ordinal),
+            hold: HoldId(self.session.payment().operation(1)),
             processor: ProcessorId::new("acme").unwrap(),
             attempt: 1,
             possible_duplicate: false,
@@ -62,7 +62,7 @@ impl Gate {
     }
 
     fn hold(&self) -> &Hold {
-        self.processor.books().hold(HoldId(self.session.operation(1))).expect("there is a hold")
+        self.processor.books().hold(HoldId(self.session.payment().operation(1))).expect("there is a hold")
     }
 }
 
@@ -146,7 +146,7 @@ fn refunds_never_exceed_the_capture() {
     let mut gate = gate();
     gate.authorize("card", 10_000);
     gate.outcome(2, capture(10_000));
-    let capture = gate.session.operation(2);
+    let capture = gate.session.payment().operation(2);
     let refund = |minor| Request::Refund { capture, processor_ref: processor_ref(), amount: eur(minor) };
     assert_eq!(approved(&gate.outcome(3, refund(6_000))), 6_000);
     assert_eq!(decline_of(&gate.outcome(4, refund(6_000))), (DeclineClass::State, "over_refund"));
@@ -169,8 +169,11 @@ fn increments_are_new_totals_and_bounded() {
 fn what_a_credential_can_spend_comes_back_with_the_hold() {
     let mut gate = gate();
     assert_eq!(approved(&gate.outcome(1, authorization("tok_balance_3000", 5_000))), 3_000, "partial approval");
-    let void =
-        Request::Void { authorization: gate.session.operation(1), processor_ref: None, reason: VoidReason::NoStart };
+    let void = Request::Void {
+        authorization: gate.session.payment().operation(1),
+        processor_ref: None,
+        reason: VoidReason::NoStart,
+    };
     assert_eq!(approved(&gate.outcome(2, void)), 3_000);
     assert_eq!(gate.hold().state, HoldState::Voided);
     gate.session = SessionId::new(START, PartitionId(3), 100);
@@ -188,11 +191,11 @@ fn an_unknown_authorization_is_not_found_until_it_arrives() {
     let [Step { after, act: Act::Arrive(operation) }] = stuck.as_slice() else { panic!("{stuck:?}") };
     assert!(after.ms() > 8_000, "later than the gate waits");
     let void = Request::Void {
-        authorization: gate.session.operation(1),
+        authorization: gate.session.payment().operation(1),
         processor_ref: None,
         reason: VoidReason::OutcomeUnknown,
     };
-    let inquiry = Request::Inquire { target: gate.session.operation(1) };
+    let inquiry = Request::Inquire { target: gate.session.payment().operation(1) };
     assert_eq!(gate.outcome(2, void.clone()), Outcome::NotFound);
     assert_eq!(gate.outcome(3, inquiry.clone()), Outcome::NotFound);
     gate.now = gate.now.saturating_add(*after);
@@ -209,7 +212,7 @@ fn silence_and_loss_look_alike_and_an_inquiry_tells_them_apart() {
     for (token, found) in [("tok_silent", true), ("tok_timeout", false)] {
         let mut gate = gate();
         assert_eq!(gate.authorize(token, 4_500), [], "{token}");
-        let outcome = gate.outcome(2, Request::Inquire { target: gate.session.operation(1) });
+        let outcome = gate.outcome(2, Request::Inquire { target: gate.session.payment().operation(1) });
         assert_eq!(matches!(outcome, Outcome::Approved { .. }), found, "{token}");
         // Repeated under the same id it is answered, and done once.
         assert_eq!(approved(&gate.outcome(1, authorization(token, 4_500))), 4_500);
@@ -226,7 +229,7 @@ fn an_error_comes_back_unless_repeating_is_declared_safe() {
         assert_eq!(outcomes(&gate.authorize(token, 4_500)), [Outcome::Error]);
         let again = gate.outcome(1, authorization(token, 4_500));
         assert_eq!(matches!(again, Outcome::Approved { .. }), safe, "{token}, safe: {safe}");
-        let inquiry = gate.outcome(2, Request::Inquire { target: gate.session.operation(1) });
+        let inquiry = gate.outcome(2, Request::Inquire { target: gate.session.payment().operation(1) });
         assert_eq!(matches!(inquiry, Outcome::Approved { .. }), safe || token == "tok_error");
     }
 }
@@ -371,17 +374,17 @@ proptest! {
                 0 | 1 => authorization("one card", question.minor),
                 2 => capture(question.minor),
                 3 => Request::Void {
-                    authorization: gate.session.operation(1),
+                    authorization: gate.session.payment().operation(1),
                     processor_ref: None,
                     reason: VoidReason::OutcomeUnknown,
                 },
                 4 => Request::Increment { processor_ref: processor_ref(), new_total: eur(question.minor) },
                 5 => Request::Refund {
-                    capture: gate.session.operation(2),
+                    capture: gate.session.payment().operation(2),
                     processor_ref: processor_ref(),
                     amount: eur(question.minor),
                 },
-                _ => Request::Inquire { target: gate.session.operation(1) },
+                _ => Request::Inquire { target: gate.session.payment().operation(1) },
             };
             let ordinal = if question.what == 0 { 1 } else { question.ordinal };
             for step in gate.ask(ordinal, request) {

@@ -183,8 +183,8 @@ fn balance(world: &mut World, process: &Process) -> u128 {
             let Account::Open(open) = account.state() else { continue };
             for (hold, placed) in open.holds.iter().filter(|(_, placed)| matches!(placed.state, HoldState::Open { .. }))
             {
-                let archived = archived(world, hold.0.session());
-                let found = process.session(hold.0.session()).or(archived.as_ref());
+                let archived = archived(world, hold.payment().session());
+                let found = process.session(hold.payment().session()).or(archived.as_ref());
                 let story = found.map(story).unwrap_or_default();
                 let what = format!("L18: {hold} is open on account {}: {:?}: {story}", open.id, placed.operations);
                 world.checker.violated(|| what);
@@ -257,10 +257,10 @@ fn compare_holds(world: &mut World, process: &Process) -> u64 {
     let mut wrong = Vec::new();
     for processor in &world.processors {
         for (id, hold) in processor.processor.books().holds() {
-            let session = id.0.session();
-            let archived = archived(world, session);
-            let found = process.session(session).or(archived.as_ref());
-            let of_top_up = || process.top_ups().find(|top_up| top_up.id == session).map(|top_up| &top_up.payment);
+            let payment = id.payment();
+            let archived = archived(world, payment.session());
+            let found = process.session(payment.session()).or(archived.as_ref());
+            let of_top_up = || process.top_ups().find(|top_up| top_up.id == payment).map(|top_up| &top_up.payment);
             let payment = found.map(|session| &session.payment).or_else(of_top_up);
             let ours = payment.and_then(|of| of.holds().iter().find(|hold| of.hold_id(hold.number) == *id));
             let Some(ours) = ours else {

@@ -252,7 +252,7 @@ impl Checker {
             OperationKind::Inquire => "inquire",
         };
         *self.tally.operations.entry(kind).or_default() += 1;
-        let Some(hosted) = shard.session(operation.id.session()) else { return };
+        let Some(hosted) = shard.session(operation.id.payment().session()) else { return };
         let known = knows(&hosted.state().payment, operation.id);
         self.check(known, || format!("{} is sent, and its session does not know it", operation.id));
         self.check_session(hosted.state());
@@ -450,9 +450,9 @@ impl Checker {
             self.violated(|| format!("L8: {session}: {up_to} readings were acknowledged, {found:?} are there"));
         }
         for operation in std::mem::take(&mut self.sent) {
-            let known = match process.session(operation.session()) {
+            let known = match process.session(operation.payment().session()) {
                 Some(session) => knows(&session.payment, operation),
-                None => self.closed.contains_key(&operation.session()),
+                None => self.closed.contains_key(&operation.payment().session()),
             };
             self.check(known, || format!("L8: {operation} was sent, and is not known after the restart"));
         }

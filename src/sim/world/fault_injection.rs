@@ -13,7 +13,7 @@ use crate::node::reply::{NodeNumber, ReplyTo};
 use crate::node::topping_up::TopUpOrder;
 use crate::payment::{Credential, CredentialKind};
 use crate::session::StopReason;
-use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, SessionId};
+use crate::units::{AccountId, Amount, Currency, HoldId, PartitionId, PaymentId, SessionId};
 
 /// The operators of the world; how many of their orders are carried out is counted.
 const OPERATOR: ReplyTo = ReplyTo { node: NodeNumber(0), number: 1 };
@@ -219,20 +219,21 @@ impl World {
     /// A processor sends a message about an operation that is not its own.
     fn forge(&mut self, roll: u64) -> bool {
         let Some(operation) = self.checker.last_sent() else { return false };
-        let owner =
-            self.process.as_ref().and_then(|process| process.session(operation.session())).and_then(|session| {
+        let owner = self.process.as_ref().and_then(|process| process.session(operation.payment().session())).and_then(
+            |session| {
                 let numbered =
                     session.payment.live_operations().iter().find(|live| live.number.0 == operation.ordinal());
                 numbered.and_then(|live| session.payment.hold(live.hold)).map(|hold| hold.processor().clone())
-            });
+            },
+        );
         let Some(liar) = self.processors.iter_mut().find(|processor| Some(&processor.id) != owner.as_ref()) else {
             return false;
         };
         let operation = match roll % 3 {
             // An operation of another processor, or one that never was, or one in a partition that does not exist.
             0 => operation,
-            1 => SessionId::new(self.epoch, PartitionId(3), roll).operation(1),
-            _ => SessionId::new(self.epoch, PartitionId(60_000), roll).operation(1),
+            1 => PaymentId::new(self.epoch, PartitionId(3), roll).operation(1),
+            _ => PaymentId::new(self.epoch, PartitionId(60_000), roll).operation(1),
         };
         liar.forge(operation, HoldId(operation), Currency::EUR);
         true
@@ -253,7 +254,7 @@ impl World {
                 let which = usize::try_from((roll >> 8) % (sold.len() as u64).max(1)).unwrap_or(0);
                 let Some((session, payable)) = sold.get(which).copied() else { return false };
                 let total = Amount::new(self.rng.between(1, payable), Currency::EUR);
-                self.input(Input::OrderMoney(session, MoneyOrder::RefundTo(total), OPERATOR));
+                self.input(Input::OrderMoney(session.payment(), MoneyOrder::RefundTo(total), OPERATOR));
             }
             2 => {
                 let (account, minor) = self.some_account(roll);
@@ -273,9 +274,9 @@ impl World {
         (self.accounts[which].clone(), self.rng.between(100, 20_000))
     }
 
-    pub(super) fn order_id(&mut self, account: &AccountId) -> SessionId {
+    pub(super) fn order_id(&mut self, account: &AccountId) -> PaymentId {
         self.orders += 1;
-        SessionId::new(self.epoch, PartitionId::of(account.as_str(), PARTITIONS), self.orders)
+        PaymentId::new(self.epoch, PartitionId::of(account.as_str(), PARTITIONS), self.orders)
     }
 
     pub(super) fn top_up(&mut self, account: &AccountId, minor: i64) {

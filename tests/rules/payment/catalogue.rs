@@ -7,7 +7,7 @@ use wattstile::payment::{
     NotExecutedCause, NotificationKind, OperationKind, Ordinal, Outcome, Payment, Phase, ProcessorRef, Rejection,
     Request, Stage, apply,
 };
-use wattstile::units::{Amount, Currency, HoldId, OpId, PartitionId, SessionId, TimeSpan, Timestamp};
+use wattstile::units::{Amount, Currency, HoldId, OpId, PartitionId, PaymentId, TimeSpan, Timestamp};
 
 #[test]
 fn f01_two_concurrent_refunds_of_60_on_100_are_one_refund() {
@@ -102,7 +102,7 @@ fn f06_an_answer_about_another_object_is_set_aside() {
     let mut harness = Harness::open(4_500);
     harness.capture(1_000);
     let capture = harness.next();
-    let stranger = SessionId::new(Timestamp::default(), PartitionId(9), 5).operation(1);
+    let stranger = PaymentId::new(Timestamp::default(), PartitionId(9), 5).operation(1);
     let wrong_hold =
         Answer { callback: CallbackId(901), operation: capture.id, hold: HoldId(stranger), outcome: approved(1_000) };
     let events = harness.answer(&capture.processor, wrong_hold.clone());
@@ -226,7 +226,7 @@ fn f12_after_a_crash_the_state_is_the_journal_and_nothing_else() {
     harness.wait_s(20);
     harness.capture(3_000);
     let log = harness.log.clone();
-    let mut live = Payment::new(harness.payment.session(), Currency::EUR);
+    let mut live = Payment::new(harness.payment.id(), Currency::EUR);
     for event in &log {
         apply(&mut live, event);
     }
@@ -345,7 +345,7 @@ fn f20_every_operation_on_every_path_has_an_id_of_its_own() {
     ids.sort();
     ids.dedup();
     assert_eq!(ids.len(), count, "inquiries too: an answer that a processor remembers is no answer");
-    assert!(ids.iter().all(|id| id.session() == harness.payment.session()));
+    assert!(ids.iter().all(|id| id.payment() == harness.payment.id()));
 }
 
 #[test]

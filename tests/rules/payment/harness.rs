@@ -8,7 +8,7 @@ use wattstile::payment::{
 };
 use wattstile::stored::{from_bytes, to_bytes};
 use wattstile::units::{
-    Amount, Currency, HoldId, Mono, Now, OpId, PartitionId, ProcessorId, SessionId, TimeSpan, Timestamp,
+    Amount, Currency, HoldId, Mono, Now, OpId, PartitionId, PaymentId, ProcessorId, TimeSpan, Timestamp,
 };
 
 pub const START: Timestamp = Timestamp::from_unix_ms(1_763_833_500_000);
@@ -62,7 +62,7 @@ pub struct Harness {
 impl Harness {
     pub fn new() -> Harness {
         Harness {
-            payment: Payment::new(SessionId::new(START, PartitionId(3), 77), Currency::EUR),
+            payment: Payment::new(PaymentId::new(START, PartitionId(3), 77), Currency::EUR),
             policy: Policy::default(),
             capabilities: everything(),
             now: Now { wall: START, mono: Mono(1_000) },

@@ -14,7 +14,7 @@ use wattstile::payment::{
     resume,
 };
 use wattstile::stored::{from_bytes, to_bytes};
-use wattstile::units::{Currency, Mono, Now, OpId, PartitionId, SessionId, TimeSpan, Timestamp};
+use wattstile::units::{Currency, Mono, Now, OpId, PartitionId, PaymentId, TimeSpan, Timestamp};
 
 const NAMES: [&str; 2] = ["acme", "other"];
 
@@ -85,11 +85,11 @@ impl<D: Rng> World<D> {
             capabilities.kinds.retain(|kind| *kind != OperationKind::Inquire);
         }
         let policy = Policy { double_hold: rng.once_in(2), ..Policy::default() };
-        let session = SessionId::new(start, PartitionId(1), rng.roll(1 << 40));
+        let payment = PaymentId::new(start, PartitionId(1), rng.roll(1 << 40));
         World {
             rng,
             policy,
-            payment: Payment::new(session, Currency::EUR),
+            payment: Payment::new(payment, Currency::EUR),
             journal: Vec::new(),
             pending: Vec::new(),
             now: Now { wall: start, mono: Mono(1_000) },
@@ -156,7 +156,7 @@ impl<D: Rng> World<D> {
 
     /// The payment rebuilt from the durable journal.
     fn replayed(&self) -> Payment {
-        let mut payment = Payment::new(self.payment.session(), Currency::EUR);
+        let mut payment = Payment::new(self.payment.id(), Currency::EUR);
         for event in &self.journal {
             apply(&mut payment, &from_bytes(event).expect("an event decodes"));
         }

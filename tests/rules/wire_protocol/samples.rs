@@ -181,7 +181,7 @@ pub fn session_id() -> SessionId {
 }
 
 pub fn op(ordinal: u16) -> OpId {
-    session_id().operation(ordinal)
+    session_id().payment().operation(ordinal)
 }
 
 pub fn hold() -> HoldId {

@@ -4,12 +4,12 @@ use super::*;
 use crate::billing::reconciliation::WhyExtra;
 use crate::billing::reconciliation::received::Booked;
 use crate::stored;
-use crate::units::{PartitionId, SessionId};
+use crate::units::{PartitionId, PaymentId, SessionId};
 
 fn part(number: u32, last: bool, amounts: &[i64]) -> Part {
     let lines = amounts.iter().enumerate().map(|(index, gross)| {
         let session = SessionId::new(Timestamp::from_unix_ms(1), PartitionId(1), index as u64);
-        let operation = Some(session.operation(2));
+        let operation = Some(session.payment().operation(2));
         Line {
             kind: LineKind::Capture,
             operation,
@@ -178,7 +178,7 @@ fn a_part_is_booked_once() {
     let mut register = Register::default();
     take(&mut register, &part(1, true, &[960])).unwrap();
     let (processor, batch) = register.batches().next().unwrap().0.clone();
-    let verdicts = vec![Verdict::Matched(SessionId::new(Timestamp::from_unix_ms(1), PartitionId(1), 0).operation(2))];
+    let verdicts = vec![Verdict::Matched(PaymentId::new(Timestamp::from_unix_ms(1), PartitionId(1), 0).operation(2))];
     let booking = Booking { processor, batch, revision: 1, part: 1, entries: Vec::new(), verdicts };
     let event = register.book(&booking).unwrap();
     register.apply(&event);
