@@ -174,7 +174,7 @@ pub enum Event {
         /// The message of the processor.
         source: Source,
     },
-    /// The session's owner ordered a capture.
+    /// The payment's owner ordered a capture.
     CaptureOrdered {
         /// Everything that is owed.
         owed: Amount,
@@ -185,7 +185,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// The session's owner ordered everything to be released.
+    /// The payment's owner ordered everything to be released.
     ReleaseOrdered {
         /// The reason.
         reason: VoidReason,

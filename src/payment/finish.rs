@@ -98,7 +98,7 @@ impl Draft<'_> {
         }
     }
 
-    /// Captures what is owed so far while the session continues.
+    /// Captures what is owed so far while the payment continues.
     pub(super) fn capture_interim(&mut self) -> Result<(), Rejection> {
         let numbers = self.state().hold_numbers();
         for number in numbers {

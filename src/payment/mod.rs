@@ -113,14 +113,14 @@ pub enum Command {
     DecreaseTo(Amount),
     /// Capture what is owed: the whole total, never the difference, so that repeating it captures once.
     Capture {
-        /// Everything that the driver owes for the session so far.
+        /// Everything that is owed so far.
         owed: Amount,
         /// Whether this ends the payment.
         extent: Extent,
     },
     /// Release everything that is reserved; nothing is owed.
     Release(VoidReason),
-    /// An operator releases one hold, regardless of the session. Refused once money is being taken from it.
+    /// An operator releases one hold before the payment ends. Refused once money is being taken from it.
     ReleaseByOperator {
         /// The hold, by the number of its authorization.
         hold: Ordinal,
@@ -162,9 +162,9 @@ pub enum Command {
 /// How far a capture goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// The session goes on, or may be corrected: holds that can be captured several times stay open.
+    /// More may be owed later: holds that can be captured several times stay open.
     Interim,
-    /// The session is over: take what is owed, oldest hold first, and release all the rest.
+    /// Nothing more will be owed: take what is owed, oldest hold first, and release all the rest.
     Final,
 }
 

@@ -45,7 +45,7 @@ pub struct Policy {
     pub increment_pause: TimeSpan,
     /// Most increments of one hold, whatever the processor allows.
     pub increments_max: u8,
-    /// Most that may be reserved for one session, in minor units.
+    /// Most that may be reserved for one payment, in minor units.
     pub total_max_minor: i64,
     /// A partial approval of less is released at once, in minor units.
     pub partial_min_minor: i64,

@@ -35,11 +35,11 @@ pub enum Rejection {
     /// The payment was ordered to end.
     #[error("the payment is ending")]
     Ending,
-    /// As many holds as a session may have.
-    #[error("the session has as many holds as it may have")]
+    /// As many holds as a payment may have.
+    #[error("the payment has as many holds as it may have")]
     TooManyHolds,
-    /// As many operations as a session may have.
-    #[error("the session has as many operations as it may have")]
+    /// As many operations as a payment may have.
+    #[error("the payment has as many operations as it may have")]
     TooManyOperations,
     /// An authorization is in progress; a second one could hold the driver's money twice.
     #[error("an authorization is under way")]

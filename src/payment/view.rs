@@ -109,7 +109,7 @@ impl Payment {
         (hold ^ self.owed).cast_unsigned() ^ self.live.len() as u64
     }
 
-    /// The amount that the session may spend: reserved and not being released, taken or lowered; for a stand-in its
+    /// The amount that may be spent: reserved and not being released, taken or lowered; for a stand-in its
     /// floor. Pending increments never count.
     pub fn spendable(&self) -> Amount {
         self.sum(|hold| match hold.stage {
