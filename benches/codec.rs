@@ -55,7 +55,14 @@ fn readings_in(c: &mut Criterion) {
         let mut bytes = Vec::new();
         for frame in 0..FRAMES {
             let readings: Vec<_> = (1..=per_frame).map(|at| reading((frame * per_frame + at) as u32)).collect();
-            charger.send_readings(Channel::ZERO, SessionKey(42), &readings, Mono(0), &mut bytes).unwrap();
+            charger
+                .send_readings(
+                    Channel::ZERO,
+                    MeterValues { session: SessionKey(42), readings: &readings },
+                    Mono(0),
+                    &mut bytes,
+                )
+                .unwrap();
         }
         let (mut messages, mut reply) = (Vec::new(), Vec::new());
         group.throughput(Throughput::Elements((FRAMES * per_frame) as u64));
@@ -91,7 +98,14 @@ fn readings_out(c: &mut Criterion) {
             b.iter(|| {
                 bytes.clear();
                 for readings in readings.chunks(per_frame) {
-                    charger.send_readings(Channel::ZERO, SessionKey(42), readings, Mono(0), &mut bytes).unwrap();
+                    charger
+                        .send_readings(
+                            Channel::ZERO,
+                            MeterValues { session: SessionKey(42), readings },
+                            Mono(0),
+                            &mut bytes,
+                        )
+                        .unwrap();
                 }
                 black_box(bytes.len())
             });

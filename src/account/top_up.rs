@@ -171,18 +171,14 @@ impl TopUp {
         })
     }
 
-    /// The first step: requests the whole amount from the processor.
-    pub fn begin(
+    /// The first command to its payment: requests the whole amount from the processor.
+    pub fn authorize(
         &self,
         processor: ProcessorId,
         capabilities: HoldCapabilities,
         credential: Credential,
-        now: Now,
-        policy: &Policy,
-    ) -> Step {
-        let amount = self.amount;
-        let command = payment::Command::Authorize { processor, capabilities, credential, amount, partial_ok: false };
-        self.step(command, now, policy)
+    ) -> payment::Command {
+        payment::Command::Authorize { processor, capabilities, credential, amount: self.amount, partial_ok: false }
     }
 
     /// One step of the payment; what is approved is captured at once.
@@ -346,7 +342,8 @@ mod tests {
         let mut top_up = fresh();
         let credential = Credential { kind: CredentialKind::CardToken, token: b"tok_visa".as_slice().into() };
         let capabilities = HoldCapabilities::of(&crate::account::capabilities(vec![Currency::EUR]));
-        let step = top_up.begin(acme(), capabilities, credential, NOW, &Policy::default());
+        let authorize = top_up.authorize(acme(), capabilities, credential);
+        let step = top_up.step(authorize, NOW, &Policy::default());
         let sent = take(&mut top_up, step);
         let [authorize] = sent.as_slice() else { panic!("{sent:?}") };
         (top_up, authorize.clone())

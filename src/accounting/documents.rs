@@ -27,7 +27,16 @@ pub fn billed(session: &Session) -> i64 {
     session.documents().iter().map(|issued| issued.document.total.minor).fold(0, i64::saturating_add)
 }
 
-/// The document over `due`, after checking that what it is about agrees with itself.
+/// What the documents of a session lack of what it was sold for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The amount; below zero for a credit note.
+    pub due: Amount,
+    /// The taxes in it, in minor units.
+    pub taxes: BTreeMap<Tax, i64>,
+}
+
+/// The document over a difference, after checking that what it is about agrees with itself.
 ///
 /// # Errors
 /// The figures of the session contradict each other, which is a defect.
@@ -35,8 +44,7 @@ pub fn document(
     session: &Session,
     tariff: &Tariff,
     id: OpId,
-    due: Amount,
-    taxes: BTreeMap<Tax, i64>,
+    Difference { due, taxes }: Difference,
     now: Timestamp,
 ) -> Result<Document, BillingError> {
     let closed = archive_record::closed(session, tariff)?;

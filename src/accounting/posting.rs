@@ -173,6 +173,16 @@ enum Owner<'a> {
     TopUp(&'a TopUp),
 }
 
+/// What a sale brings.
+struct Proceeds {
+    /// The reserved amount of the hold that ends with it.
+    ends: Amount,
+    captured: Amount,
+    /// The consumed amount that was not captured.
+    shortfall: Amount,
+    share: Share,
+}
+
 /// A payment whose fact is about to be applied.
 struct Posting<'a> {
     owner: Owner<'a>,
@@ -276,7 +286,9 @@ impl Posting<'_> {
         }
         let before = self.payment.captured().minor;
         let sold = self.sold(before, before.saturating_add(amount.minor));
-        post(sold.and_then(|share| self.sale(id, at, hold, self.amount(ends), amount, zero, share)));
+        post(sold.and_then(|share| {
+            self.sale(id, at, hold, Proceeds { ends: self.amount(ends), captured: amount, shortfall: zero, share })
+        }));
     }
 
     /// Posts the amount without a capture as owed; once for each session.
@@ -286,7 +298,11 @@ impl Posting<'_> {
             let before = self.payment.captured().minor;
             let sold = self.sold(before, before.saturating_add(shortfall.minor));
             let (id, zero) = (EntryId::of_session(session.id, 0), self.amount(0));
-            post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, shortfall, share)));
+            post(
+                sold.and_then(|share| {
+                    self.sale(id, at, hold, Proceeds { ends: zero, captured: zero, shortfall, share })
+                }),
+            );
         }
     }
 
@@ -301,7 +317,9 @@ impl Posting<'_> {
             let more = self.amount(owed.minor.saturating_sub(before));
             let left = left(session);
             let sold = self.sold(left.saturating_sub(more.minor), left);
-            post(sold.and_then(|share| self.sale(id, at, hold, zero, zero, more, share)));
+            post(sold.and_then(|share| {
+                self.sale(id, at, hold, Proceeds { ends: zero, captured: zero, shortfall: more, share })
+            }));
         }
     }
 
@@ -379,7 +397,9 @@ impl Posting<'_> {
         }
         let (before, rest) = (self.payment.captured().minor.saturating_add(owed), amount.minor.saturating_sub(owed));
         let sold = self.sold(before, before.saturating_add(rest));
-        post(sold.and_then(|share| self.sale(id, at, hold, zero, self.amount(rest), zero, share)));
+        post(sold.and_then(|share| {
+            self.sale(id, at, hold, Proceeds { ends: zero, captured: self.amount(rest), shortfall: zero, share })
+        }));
     }
 
     /// A capture was undone: it is owed again; before the settlement nothing of it was sold yet.
@@ -407,7 +427,9 @@ impl Posting<'_> {
         } else {
             let before = self.payment.captured().minor;
             let sold = self.sold(before.saturating_sub(amount.minor), before);
-            let sale = sold.and_then(|share| self.sale(id, at, hold, zero, amount, zero, share));
+            let sale = sold.and_then(|share| {
+                self.sale(id, at, hold, Proceeds { ends: zero, captured: amount, shortfall: zero, share })
+            });
             sale.map(|sale| sale.correction(id, at))
         });
     }
@@ -435,19 +457,10 @@ impl Posting<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn sale(
-        &self,
-        id: EntryId,
-        at: Timestamp,
-        hold: &Hold,
-        ends: Amount,
-        captured: Amount,
-        shortfall: Amount,
-        share: Share,
-    ) -> Result<Entry, EntryError> {
+    fn sale(&self, id: EntryId, at: Timestamp, hold: &Hold, proceeds: Proceeds) -> Result<Entry, EntryError> {
         let funding = funding_of(hold.processor());
         let debtor = self.debtor(hold.processor());
+        let Proceeds { ends, captured, shortfall, share } = proceeds;
         Entry::sale(&Sale { id, at, funding, hold: ends, captured, shortfall, debtor, share })
     }
 

@@ -90,7 +90,8 @@ impl Pricing {
             // Nothing is due, at any rate.
             let gaps = self.vat.iter().map(|rate| Ok((rate.percent, zero.checked_sub(rate.net)?, rate.vat)));
             for (percent, net, vat) in gaps.collect::<Result<Vec<_>, BillingError>>()? {
-                self.limit(at, NOT_PAID_OUT, percent, (net, net.checked_sub(vat)?), includes_vat)?;
+                let gap = Gap { reason: NOT_PAID_OUT, vat_percent: percent, net, gross: net.checked_sub(vat)? };
+                self.limit(at, gap, includes_vat)?;
             }
             return Ok(());
         }
@@ -99,18 +100,12 @@ impl Pricing {
             [only] => only.percent,
             _ => None,
         };
-        self.limit(at, "", percent, (net, gross), includes_vat)
+        self.limit(at, Gap { reason: "", vat_percent: percent, net, gross }, includes_vat)
     }
 
     /// A line that a price limit makes, at one rate.
-    fn limit(
-        &mut self,
-        at: Timestamp,
-        reason: &str,
-        vat_percent: Option<Decimal>,
-        (net, gross): (Cost, Cost),
-        includes_vat: bool,
-    ) -> Result<(), BillingError> {
+    fn limit(&mut self, at: Timestamp, gap: Gap, includes_vat: bool) -> Result<(), BillingError> {
+        let Gap { reason, vat_percent, net, gross } = gap;
         if net.parts() == 0 && gross.parts() == 0 {
             return Ok(());
         }
@@ -137,6 +132,14 @@ impl Pricing {
         }
         Ok(())
     }
+}
+
+/// What the lines lack of the sum, at one rate.
+struct Gap {
+    reason: &'static str,
+    vat_percent: Option<Decimal>,
+    net: Cost,
+    gross: Cost,
 }
 
 fn quantity(component: &Component, volume: i64) -> Quantity {

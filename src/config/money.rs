@@ -157,15 +157,15 @@ pub struct OldSpelling {
 
 /// Replaces numbers without a currency by amounts in the operator's main currency.
 pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<OldSpelling> {
-    let mut found = Vec::new();
-    let node_config = root.get("payment").and_then(|entry| match &entry.value {
+    let mut renewal = Renewal { found: Vec::new(), problems };
+    let currency = root.get("payment").and_then(|entry| match &entry.value {
         Value::Table(table) => currency_of(table.get("currency").map(|entry| &entry.value)),
         _ => None,
     });
-    let node_config = node_config.unwrap_or(Currency::EUR);
+    let currency = currency.unwrap_or(Currency::EUR);
     for (section, olds) in [("payment", &PAYMENT[..]), ("processor", &PROCESSOR[..])] {
         match root.get_mut(section).map(|entry| &mut entry.value) {
-            Some(Value::Table(table)) => renew(section, table, olds, node_config, &mut found, problems),
+            Some(Value::Table(table)) => renewal.renew(section, olds, table, currency),
             Some(Value::Tables(tables)) => {
                 for (table, _) in tables {
                     // The amounts of a processor with one currency are in that currency.
@@ -173,13 +173,13 @@ pub(super) fn modernize(root: &mut Table, problems: &mut Vec<Problem>) -> Vec<Ol
                         Value::List(items) if items.len() == 1 => currency_of(items.first()),
                         _ => None,
                     });
-                    renew(section, table, olds, only.unwrap_or(node_config), &mut found, problems);
+                    renewal.renew(section, olds, table, only.unwrap_or(currency));
                 }
             }
             _ => {}
         }
     }
-    found
+    renewal.found
 }
 
 fn currency_of(value: Option<&Value>) -> Option<Currency> {
@@ -189,49 +189,50 @@ fn currency_of(value: Option<&Value>) -> Option<Currency> {
     }
 }
 
-fn renew(
-    section: &str,
-    table: &mut Table,
-    olds: &[Old],
-    node_config: Currency,
-    found: &mut Vec<OldSpelling>,
-    problems: &mut Vec<Problem>,
-) {
-    for Old { was, is, minor } in olds {
-        let Some(entry) = table.remove(*was) else { continue };
-        let origin = entry.place.clone();
-        let mut wrong = |title: String, label: String| {
-            let help = Some(format!("write `{is} = \"45 {node_config}\"`: an amount with its currency"));
-            problems.push(Problem { origin: origin.clone(), title, label, help });
-        };
-        let number = match i64::read(&entry.value) {
-            Ok(number) => number,
-            Err(wanted) => {
-                wrong(format!("`{section}.{was}` cannot be this"), format!("wanted {wanted}"));
-                continue;
-            }
-        };
-        let amount = if *minor {
-            Ok(Amount::new(number, node_config))
-        } else {
-            Amount::from_major(Decimal::from(number), node_config)
-        };
-        match amount {
-            Ok(amount) if amount.minor < 0 => {
-                wrong("an amount below nothing".to_owned(), "wanted 0 or more".to_owned())
-            }
-            Err(_) => wrong(format!("`{section}.{was}` cannot be this"), "the amount is too large".to_owned()),
-            Ok(_) if table.contains_key(*is) => wrong(
-                format!("`{section}.{was}` is the old spelling of `{section}.{is}`"),
-                format!("`{is}` is set as well: take one of them away"),
-            ),
-            Ok(amount) => {
-                let text = text(amount);
-                let what = format!(
-                    "`{section}.{was} = {number}` has no currency and is read as {text}; write `{is} = \"{text}\"`"
-                );
-                found.push(OldSpelling { origin: origin.clone(), what });
-                table.insert((*is).to_owned(), Entry { value: Value::Text(text), ..entry });
+/// Numbers without a currency that are replaced by amounts, and those that cannot be.
+struct Renewal<'p> {
+    found: Vec<OldSpelling>,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl Renewal<'_> {
+    fn renew(&mut self, section: &str, olds: &[Old], table: &mut Table, currency: Currency) {
+        for Old { was, is, minor } in olds {
+            let Some(entry) = table.remove(*was) else { continue };
+            let origin = entry.place.clone();
+            let mut wrong = |title: String, label: String| {
+                let help = Some(format!("write `{is} = \"45 {currency}\"`: an amount with its currency"));
+                self.problems.push(Problem { origin: origin.clone(), title, label, help });
+            };
+            let number = match i64::read(&entry.value) {
+                Ok(number) => number,
+                Err(wanted) => {
+                    wrong(format!("`{section}.{was}` cannot be this"), format!("wanted {wanted}"));
+                    continue;
+                }
+            };
+            let amount = if *minor {
+                Ok(Amount::new(number, currency))
+            } else {
+                Amount::from_major(Decimal::from(number), currency)
+            };
+            match amount {
+                Ok(amount) if amount.minor < 0 => {
+                    wrong("an amount below nothing".to_owned(), "wanted 0 or more".to_owned())
+                }
+                Err(_) => wrong(format!("`{section}.{was}` cannot be this"), "the amount is too large".to_owned()),
+                Ok(_) if table.contains_key(*is) => wrong(
+                    format!("`{section}.{was}` is the old spelling of `{section}.{is}`"),
+                    format!("`{is}` is set as well: take one of them away"),
+                ),
+                Ok(amount) => {
+                    let text = text(amount);
+                    let what = format!(
+                        "`{section}.{was} = {number}` has no currency and is read as {text}; write `{is} = \"{text}\"`"
+                    );
+                    self.found.push(OldSpelling { origin: origin.clone(), what });
+                    table.insert((*is).to_owned(), Entry { value: Value::Text(text), ..entry });
+                }
             }
         }
     }

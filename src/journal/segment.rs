@@ -178,7 +178,8 @@ impl Open {
             let what = format!("session {session} has {} bytes, of at most {ARCHIVE_RECORD_MAX}", archive_record.len());
             return Err(Failure::Format { path: self.path.clone(), what });
         }
-        encode(&mut self.buffer, session, settled_at, archive_record, self.synced, 0);
+        let synced = self.synced;
+        encode(&mut self.buffer, &Unpacked { session, settled_at, archive_record, synced, flags: 0 });
         let written = self.file.write_all_at(&self.buffer, self.length);
         written.map_err(Failure::io("writing", &self.path))?;
         let fresh = self.entries.get(&session).map_or(fresh, |known| known.fresh);
@@ -193,7 +194,9 @@ impl Open {
             self.file.sync_data().map_err(Failure::io("syncing", &self.path))?;
             self.synced = self.length;
             let (no_session, never) = (SessionId::from_u128(0), Timestamp::from_unix_ms(0));
-            encode(&mut self.buffer, no_session, never, &[], self.synced, FLAG_SYNCED);
+            let (session, settled_at, synced) = (no_session, never, self.synced);
+            let marker = Unpacked { session, settled_at, archive_record: &[], synced, flags: FLAG_SYNCED };
+            encode(&mut self.buffer, &marker);
             let written = self.file.write_all_at(&self.buffer, self.length);
             written.map_err(Failure::io("writing", &self.path))?;
             self.length += self.buffer.len() as u64;
@@ -442,7 +445,17 @@ impl Parsed<'_> {
     }
 }
 
-fn encode(out: &mut Vec<u8>, session: SessionId, settled_at: Timestamp, archive_record: &[u8], synced: u64, flags: u8) {
+/// An entry before it is packed.
+struct Unpacked<'a> {
+    session: SessionId,
+    settled_at: Timestamp,
+    archive_record: &'a [u8],
+    synced: u64,
+    flags: u8,
+}
+
+fn encode(out: &mut Vec<u8>, entry: &Unpacked<'_>) {
+    let Unpacked { session, settled_at, archive_record, synced, flags } = *entry;
     let packed = lz4_flex::block::compress(archive_record);
     let smaller = packed.len() < archive_record.len();
     let (flags, stored) = if smaller { (flags | FLAG_PACKED, &packed[..]) } else { (flags, archive_record) };
@@ -529,7 +542,7 @@ fn unpack(bytes: &[u8], path: &Path, offset: u64, session: SessionId) -> Result<
 /// An entry as it would stand in a file, for an archive in memory.
 pub(super) fn in_memory(session: SessionId, settled_at: Timestamp, archive_record: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode(&mut bytes, session, settled_at, archive_record, 0, 0);
+    encode(&mut bytes, &Unpacked { session, settled_at, archive_record, synced: 0, flags: 0 });
     bytes
 }
 

@@ -16,6 +16,21 @@ use crate::units::{Amount, ProcessorId, TimeSpan, Timestamp};
 /// How long a premature notification is requested again.
 const EARLY_FOR: TimeSpan = TimeSpan::from_secs(7 * 24 * 3_600);
 
+/// An answer, and how it came.
+struct Received {
+    answer: Answer,
+    /// The number of the inquiry that it answers; `None` when it answers the operation itself.
+    inquiry: Option<u8>,
+    source: Source,
+}
+
+/// What a processor approved.
+struct Approval {
+    amount: Amount,
+    processor_ref: ProcessorRef,
+    expires_at: Option<Timestamp>,
+}
+
 impl Draft<'_> {
     /// A processor answers an operation, or an inquiry after one.
     pub(super) fn answer(&mut self, from: ProcessorId, answer: Answer) {
@@ -36,7 +51,7 @@ impl Draft<'_> {
         let source = source_of(&answer, inquiry.is_some(), self.now.wall);
         if let Some(live) = self.state().live(number) {
             let live = live.clone();
-            return self.answer_live(from, &live, inquiry, answer, source);
+            return self.answer_live(from, &live, Received { answer, inquiry, source });
         }
         match self.state().past(number).copied() {
             Some(past) => self.answer_past(from, past, answer, source),
@@ -48,9 +63,7 @@ impl Draft<'_> {
         &mut self,
         from: &ProcessorId,
         live: &LiveOperation,
-        inquiry: Option<u8>,
-        answer: Answer,
-        source: Source,
+        Received { answer, inquiry, source }: Received,
     ) -> AcknowledgeCode {
         let hold = self.hold_of(live).clone();
         if *hold.processor() != *from {
@@ -70,7 +83,7 @@ impl Draft<'_> {
         }
         match answer.outcome {
             Outcome::Approved { amount, processor_ref, expires_at } => {
-                self.approved(live, &hold, amount, processor_ref, expires_at, source);
+                self.approved(live, &hold, Approval { amount, processor_ref, expires_at }, source);
             }
             Outcome::Declined(decline) => self.declined(live, &hold, decline, source),
             Outcome::Pending { decide_by } => {
@@ -132,9 +145,7 @@ impl Draft<'_> {
         &mut self,
         live: &LiveOperation,
         hold: &Hold,
-        amount: Amount,
-        processor_ref: ProcessorRef,
-        expires_at: Option<Timestamp>,
+        Approval { amount, processor_ref, expires_at }: Approval,
         source: Source,
     ) {
         let (operation, at) = (live.number, self.now.wall);

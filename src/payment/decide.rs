@@ -29,10 +29,12 @@ pub fn decide_ahead<'a>(payment: &'a Payment, command: Command, now: Now, policy
 fn run(draft: &mut Draft<'_>, command: Command) -> Result<(), Rejection> {
     match command {
         Command::Authorize { processor, capabilities, credential, amount, partial_ok } => {
-            authorize(draft, processor, capabilities, credential, amount, partial_ok, None)
+            let floor = None;
+            authorize(draft, Wanted { processor, capabilities, credential, amount, partial_ok, floor })
         }
         Command::StandIn { processor, capabilities, credential, amount, floor } => {
-            authorize(draft, processor, capabilities, credential, amount, true, Some(floor))
+            let (partial_ok, floor) = (true, Some(floor));
+            authorize(draft, Wanted { processor, capabilities, credential, amount, partial_ok, floor })
         }
         Command::IncreaseTo(total) => adjust(draft, total, Ask::Increment),
         Command::DecreaseTo(total) => adjust(draft, total, Ask::Decrement),
@@ -63,15 +65,19 @@ fn run(draft: &mut Draft<'_>, command: Command) -> Result<(), Rejection> {
     }
 }
 
-fn authorize(
-    draft: &mut Draft<'_>,
+/// A hold that is wanted.
+struct Wanted {
     processor: ProcessorId,
     capabilities: HoldCapabilities,
     credential: Credential,
     amount: Amount,
     partial_ok: bool,
+    /// For a stand-in: how much may be spent before the answer.
     floor: Option<Amount>,
-) -> Result<(), Rejection> {
+}
+
+fn authorize(draft: &mut Draft<'_>, wanted: Wanted) -> Result<(), Rejection> {
+    let Wanted { processor, capabilities, credential, amount, partial_ok, floor } = wanted;
     let minor = draft.positive(amount)?;
     let floor_minor = floor.map(|floor| draft.positive(floor)).transpose()?;
     let max_minor = draft.policy.total_max_minor;

@@ -19,7 +19,7 @@ use super::decide::{Priced, running_cost};
 use super::{Context, Decision, Effect, Event, Policy, Session, Stage, StopReason, money};
 use crate::limits::STILL_MAX;
 use crate::payment::{self, OperationKind, Payment};
-use crate::tariff::{Rating, Tariff};
+use crate::tariff::{Rating, Tariff, TimeAhead};
 use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan, Timestamp};
 use std::cmp::Ordering;
 
@@ -63,7 +63,7 @@ pub(super) fn keep_covered(session: &Session, priced: &Priced, ctx: &Context<'_>
         Reach::Far => lower(session, priced, ctx),
         Reach::Short(reserve) => {
             let burn = Burn::last(session, priced, ctx);
-            ask(session, &session.payment, priced.running, burn, reserve, ctx)
+            ask(session, &session.payment, Outlook { running: priced.running, burn, reserve }, ctx)
         }
         Reach::Out(reason) => {
             *decision = stop(reason, std::mem::take(decision), ctx);
@@ -81,7 +81,7 @@ pub(super) fn watch(session: &Session, quiet: TimeSpan, ctx: &Context<'_>) -> De
     match reach(session, None, running, quiet, ctx) {
         Reach::Far => Decision::nothing(),
         Reach::Short(reserve) => {
-            match ask(session, &session.payment, running, Burn::average(session, running), reserve, ctx) {
+            match ask(session, &session.payment, Outlook::average(session, running, reserve), ctx) {
                 Some(decided) => money::react(session, decided, ctx, Decision::nothing()),
                 None => Decision::nothing(),
             }
@@ -114,7 +114,7 @@ pub(super) fn is_short(session: &Session, ctx: &Context<'_>) -> bool {
 pub(super) fn renew(session: &Session, payment: &Payment, ctx: &Context<'_>) -> Option<payment::Decision> {
     let reserve = ahead(session, None, ctx.policy.stop_latency, ctx)?;
     let running = running_cost(session, ctx);
-    ask(session, payment, running, Burn::average(session, running), reserve, ctx).map(|decided| decided.decision)
+    ask(session, payment, Outlook::average(session, running, reserve), ctx).map(|decided| decided.decision)
 }
 
 pub(super) fn stop(reason: StopReason, decision: Decision, ctx: &Context<'_>) -> Decision {
@@ -160,7 +160,9 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
 /// time before it that is not priced yet; `None` when that is beyond all figures.
 fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, ctx: &Context<'_>) -> Option<Cost> {
     let bound = |rating: &Rating, read_at: Timestamp| {
-        rating.cost_ahead_of_reading(ctx.tariff, ctx.zone, session.power_max, read_at, span).ok()
+        rating
+            .cost_ahead_of_reading(ctx.tariff, ctx.zone, TimeAhead { power_max: session.power_max, read_at, span })
+            .ok()
     };
     match priced {
         Some(priced) => bound(&priced.rating(session), priced.reading.at),
@@ -207,17 +209,31 @@ impl Burn {
     }
 }
 
+/// What a session has cost, and what it is going to cost.
+#[derive(Clone, Copy)]
+struct Outlook {
+    running: Cost,
+    burn: Burn,
+    /// The most that it can cost until it is stopped.
+    reserve: Cost,
+}
+
+impl Outlook {
+    /// At the rate of the whole session.
+    fn average(session: &Session, running: Cost, reserve: Cost) -> Outlook {
+        Outlook { running, burn: Burn::average(session, running), reserve }
+    }
+}
+
 /// Requests a higher total, as the payment machine decides it. Its refusal means that no more can be requested: the
 /// energy is stopped when the funds run out.
 fn ask<'a>(
     session: &Session,
     payment: &'a Payment,
-    running: Cost,
-    burn: Burn,
-    reserve: Cost,
+    outlook: Outlook,
     ctx: &'a Context<'_>,
 ) -> Option<payment::Decided<'a>> {
-    let total = total_to_ask(session, payment, running, burn, reserve, ctx).ok()?;
+    let total = total_to_ask(session, payment, outlook, ctx).ok()?;
     if total <= payment.authorized().minor {
         return None;
     }
@@ -231,9 +247,7 @@ fn ask<'a>(
 fn total_to_ask(
     session: &Session,
     payment: &Payment,
-    running: Cost,
-    burn: Burn,
-    reserve: Cost,
+    Outlook { running, burn, reserve }: Outlook,
     ctx: &Context<'_>,
 ) -> Result<i64, MoneyError> {
     let horizon = ctx.policy.increment_horizon;

@@ -108,6 +108,17 @@ fn tax_on_minimum(tariff: &Tariff) -> i128 {
     (minimum.parts().max(0) / 1_000_000).saturating_add(1).saturating_mul(i128::from(highest))
 }
 
+/// The time ahead of a reading that a bound is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeAhead {
+    /// The most power that flows.
+    pub power_max: Power,
+    /// When the last reading was taken.
+    pub read_at: Timestamp,
+    /// How long after it.
+    pub span: TimeSpan,
+}
+
 impl Rating {
     /// An upper bound of how much the total after tax can grow within `span` from the last point on, when no more than
     /// `power_max` flows. Sound for every course of the meter: price changes in the window, fees that may fall due and
@@ -122,11 +133,10 @@ impl Rating {
         power_max: Power,
         span: TimeSpan,
     ) -> Result<Cost, RatingError> {
-        self.cost_ahead_of_reading(tariff, zone, power_max, self.at, span)
+        self.cost_ahead_of_reading(tariff, zone, TimeAhead { power_max, read_at: self.at, span })
     }
 
-    /// The same from the last reading on, which was taken at `read_at`: time before it that is still undecided is counted
-    /// with it. The register did not move in that time, so that no energy can come from it.
+    /// The same from the last reading on: time before it that is still undecided is counted with it. The register did not move in that time, so that no energy can come from it.
     ///
     /// # Errors
     /// [`RatingError`]: another tariff, or a bound beyond all figures.
@@ -134,9 +144,7 @@ impl Rating {
         &self,
         tariff: &Tariff,
         zone: &TimeZone,
-        power_max: Power,
-        read_at: Timestamp,
-        span: TimeSpan,
+        TimeAhead { power_max, read_at, span }: TimeAhead,
     ) -> Result<Cost, RatingError> {
         self.guard(tariff)?;
         let most_energy = most_energy(power_max, span.ms().max(0)).ok_or(RatingError::Range)?;

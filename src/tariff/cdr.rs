@@ -10,7 +10,7 @@ use super::model::{Dimension, Tariff, TariffError, TariffFault};
 use super::names::{CDR_FIELDS, CDR_OTHER_FIELDS, DIMENSION_FIELDS, PERIOD_FIELDS};
 use super::rating::{Rating, RatingError};
 use super::read::{date_time, known_id};
-use super::segments::Segments;
+use super::segments::{Segments, Stated};
 use super::select::{self, Flow, Local, Moment, NONE, Phase};
 use super::zones;
 use crate::limits::CDR_BYTES_MAX;
@@ -84,6 +84,8 @@ pub struct PricedCdr {
     pub duration: TimeSpan,
     /// Remarks on the periods.
     pub remarks: Vec<Finding>,
+    /// The kind of its reserved time.
+    reserved: Phase,
 }
 
 impl Cdr {
@@ -140,9 +142,8 @@ impl Cdr {
     /// [`RatingError`]: a period that does not follow the one before, or volumes beyond all figures.
     pub fn price(&self, tariff: &Tariff, zone: &TimeZone) -> Result<PricedCdr, RatingError> {
         let mut priced = self.begin(tariff, zone)?;
-        let reserved = self.reserved();
         for (index, period) in self.periods.iter().enumerate() {
-            priced.add(tariff, zone, period, self.end_of(index), reserved)?;
+            priced.add(tariff, zone, period, self.end_of(index))?;
         }
         self.remark(tariff, &mut priced);
         Ok(priced)
@@ -153,7 +154,8 @@ impl Cdr {
         let mut rating = Rating::open(tariff, zone, self.session_start(), Energy::ZERO)?;
         rating.flat = NONE;
         let duration = self.end.since(origin);
-        Ok(PricedCdr { rating, segments: Segments::default(), duration, remarks: Vec::new() })
+        let (segments, remarks, reserved) = (Segments::default(), Vec::new(), self.reserved());
+        Ok(PricedCdr { rating, segments, duration, remarks, reserved })
     }
 
     /// Where durations count from: the first period that is no reservation.
@@ -163,7 +165,7 @@ impl Cdr {
     }
 
     /// The kind of its reserved time: used, or expired without a session.
-    pub(super) fn reserved(&self) -> Phase {
+    fn reserved(&self) -> Phase {
         if self.periods.iter().any(|period| !period.is_reservation()) { Phase::Reserved } else { Phase::Expired }
     }
 
@@ -248,10 +250,10 @@ impl PricedCdr {
         zone: &TimeZone,
         period: &Period,
         to: Timestamp,
-        reserved: Phase,
     ) -> Result<Used, RatingError> {
         let mut used = Used([NONE; 4]);
         let to = to.max(period.start);
+        let stated = |component, volume, phase| Stated { component, from: period.start, to, volume, phase };
         let local = if tariff.cuts.civil() { Local::at(zone, period.start) } else { Local::default() };
         let mut moment = Moment {
             phase: Phase::Charging,
@@ -262,10 +264,10 @@ impl PricedCdr {
             current: period.current(),
         };
         if let Some(reserved_ms) = period.reservation {
-            moment.phase = reserved;
+            moment.phase = self.reserved;
             let active = select::active(tariff, &moment);
-            self.fee(active.flat, period.start, reserved);
-            self.bill(Line::Reserved(reserved), active.time, period.start, to, reserved_ms)?;
+            self.fee(active.flat, period.start, moment.phase);
+            self.bill(Line::Reserved, stated(active.time, reserved_ms, moment.phase))?;
             used.0[3] = active.time;
             self.rating.reserved = longer(self.rating.reserved, reserved_ms)?;
         }
@@ -277,20 +279,20 @@ impl PricedCdr {
         let active = select::active(tariff, &moment);
         self.fee(active.flat, period.start, moment.phase);
         if let Some(energy) = period.energy {
-            self.bill(Line::Energy, active.energy, period.start, to, energy)?;
+            self.bill(Line::Energy, stated(active.energy, energy, Phase::Charging))?;
             used.0[0] = active.energy;
             let sum = self.rating.register.checked_add(Energy::from_microwatt_hours(energy));
             self.rating.register = sum.ok_or(RatingError::Range)?;
         }
         if let Some(time) = period.time {
-            self.bill(Line::Time, active.time, period.start, to, time)?;
+            self.bill(Line::Time, stated(active.time, time, Phase::Charging))?;
             used.0[1] = active.time;
             self.rating.charging = longer(self.rating.charging, time)?;
         }
         if let Some(parking) = period.parking {
             moment.phase = Phase::Parked;
             let active = select::active(tariff, &moment);
-            self.bill(Line::Parking, active.time, period.start, to, parking)?;
+            self.bill(Line::Parking, stated(active.time, parking, Phase::Parked))?;
             used.0[2] = active.time;
             self.rating.parked = longer(self.rating.parked, parking)?;
         }
@@ -302,32 +304,26 @@ impl PricedCdr {
         let due = if phase.is_reservation() { &mut self.rating.reservation_flat } else { &mut self.rating.flat };
         if *due == NONE && component != NONE {
             *due = component;
-            self.segments.stated(component, at, at, 1, phase);
+            self.segments.stated(Stated { component, from: at, to: at, volume: 1, phase });
         }
     }
 
-    fn bill(
-        &mut self,
-        line: Line,
-        component: u16,
-        from: Timestamp,
-        to: Timestamp,
-        volume: i64,
-    ) -> Result<(), RatingError> {
+    fn bill(&mut self, line: Line, stated: Stated) -> Result<(), RatingError> {
+        let Stated { component, volume, .. } = stated;
         if component == NONE {
             return Ok(());
         }
         let before = self.rating.volumes.iter().find(|known| known.component == component);
         before.map_or(0, |known| known.amount).checked_add(volume).ok_or(RatingError::Range)?;
         self.rating.add(component, volume);
-        let (last, phase) = match line {
-            Line::Energy => (&mut self.rating.last_energy, Phase::Charging),
-            Line::Time => (&mut self.rating.last_time, Phase::Charging),
-            Line::Parking => (&mut self.rating.last_parking, Phase::Parked),
-            Line::Reserved(phase) => (&mut self.rating.last_reserved, phase),
+        let last = match line {
+            Line::Energy => &mut self.rating.last_energy,
+            Line::Time => &mut self.rating.last_time,
+            Line::Parking => &mut self.rating.last_parking,
+            Line::Reserved => &mut self.rating.last_reserved,
         };
         *last = component;
-        self.segments.stated(component, from, to, volume, phase);
+        self.segments.stated(stated);
         Ok(())
     }
 }
@@ -338,7 +334,7 @@ enum Line {
     Energy,
     Time,
     Parking,
-    Reserved(Phase),
+    Reserved,
 }
 
 fn longer(sum: TimeSpan, ms: i64) -> Result<TimeSpan, RatingError> {

@@ -88,19 +88,18 @@ impl Cdr {
             return Ok(());
         }
         let mut parts = self.begin(tariff, zone)?;
-        let reserved = self.reserved();
         let mut crossed: Vec<(usize, Timestamp)> = Vec::new();
         let mut pieces = 0_usize;
         for (index, period) in self.periods.iter().enumerate() {
             let to = self.end_of(index).max(period.start);
-            let before = parts.rating.energy().ok_or(RatingError::Range)?.microwatt_hours();
+            let energy_before = parts.rating.energy().ok_or(RatingError::Range)?.microwatt_hours();
+            let placed = Placed { period, to, energy_before };
             let mut first = None;
             let mut from = period.start;
             loop {
-                let end =
-                    if period.is_reservation() { to } else { self.next_change(tariff, zone, period, before, from, to) };
+                let end = if period.is_reservation() { to } else { self.next_change(tariff, zone, &placed, from) };
                 let piece = period.part(to, from, end);
-                let used = parts.add(tariff, zone, &piece, end, reserved)?;
+                let used = parts.add(tariff, zone, &piece, end)?;
                 if used != *first.get_or_insert(used) && crossed.last().is_none_or(|(last, _)| *last != index) {
                     crossed.push((index, from));
                 }
@@ -139,15 +138,8 @@ impl Cdr {
     }
 
     /// The next moment after `from` at which a price can change, or the end of the period.
-    fn next_change(
-        &self,
-        tariff: &Tariff,
-        zone: &TimeZone,
-        period: &Period,
-        energy_before: i64,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Timestamp {
+    fn next_change(&self, tariff: &Tariff, zone: &TimeZone, placed: &Placed<'_>, from: Timestamp) -> Timestamp {
+        let Placed { period, to, energy_before } = *placed;
         let local = if tariff.cuts.civil() { Local::at(zone, from) } else { Local::default() };
         let mut next = select::next_civil_cut(tariff, zone, from, local, to);
         let start = self.session_start();
@@ -188,6 +180,15 @@ impl Cdr {
         });
         found.collect()
     }
+}
+
+/// A period in its CDR.
+struct Placed<'p> {
+    period: &'p Period,
+    /// Its end: where the next one begins.
+    to: Timestamp,
+    /// µWh that flowed before it.
+    energy_before: i64,
 }
 
 impl Period {

@@ -42,6 +42,7 @@ mod total;
 mod zones;
 
 pub use book::{Assignment, BookError, BookErrors, TariffBook, TariffRefusal};
+pub use bound::TimeAhead;
 pub use cases::{CaseOutcome, Mismatch, check_cdr, check_run};
 pub use cdr::{Cdr, Period, PricedCdr};
 pub use file::{TariffText, check, tariffs_in, text_of, unusable};

@@ -6,6 +6,7 @@
 //! µWh, and the moment at which a threshold of energy is reached is the first millisecond at which it is.
 
 use super::model::{Dimension, Tariff};
+use super::runs::ReservedTime;
 use super::select::{self, Active, Flow, Local, Moment, NONE, Phase};
 use super::still::Pace;
 use crate::limits::SLICES_PER_READING_MAX;
@@ -271,27 +272,31 @@ impl Rating {
             volumes: SmallVec::new(),
         };
         if !tariff.cuts.flow {
-            let local = rating.local(tariff, zone, start);
-            let moment = rating.moment(Phase::Parked, local, start, 0, Flow::default(), Flow::default());
+            let moment = Moment {
+                phase: Phase::Parked,
+                local: rating.local(tariff, zone, start),
+                elapsed_ms: 0,
+                energy: 0,
+                power: Flow::default(),
+                current: Flow::default(),
+            };
             rating.flat = select::active(tariff, &moment).flat;
         }
         Ok(rating)
     }
 
-    /// Cost of the reserved time before the session. `expired`: no session followed.
+    /// Cost of the reserved time before the session.
     ///
     /// To be applied like the slices of a reading; the session's own start stays what it is.
     ///
     /// # Errors
-    /// [`RatingError::WrongTariff`]; [`RatingError::TimeWentBack`] when `to` is before `from`;
+    /// [`RatingError::WrongTariff`]; [`RatingError::TimeWentBack`] when it ends before it begins;
     /// [`RatingError::TooManySlices`].
     pub fn reserve(
         &self,
         tariff: &Tariff,
         zone: &TimeZone,
-        from: Timestamp,
-        to: Timestamp,
-        expired: bool,
+        ReservedTime { from, to, expired }: ReservedTime,
     ) -> Result<Slices, RatingError> {
         self.guard(tariff)?;
         if to < from {
@@ -531,10 +536,6 @@ impl Rating {
         if tariff.cuts.civil() { Local::at(zone, at) } else { Local::default() }
     }
 
-    fn moment(&self, phase: Phase, local: Local, at: Timestamp, energy: i64, power: Flow, current: Flow) -> Moment {
-        Moment { phase, local, elapsed_ms: at.since(self.start).ms(), energy, power, current }
-    }
-
     /// Cuts an interval at every possible change of price.
     fn cut(&self, tariff: &Tariff, zone: &TimeZone, interval: &Interval) -> Result<Slices, RatingError> {
         let mut slices: SmallVec<[Slice; 1]> = SmallVec::new();
@@ -556,10 +557,10 @@ impl Rating {
                 current: interval.current,
             };
             let active = select::active(tariff, &moment);
-            let (end, end_energy) = if tariff.cuts.is_never() {
-                (interval.to, interval.energy)
+            let Point { at: end, energy: end_energy } = if tariff.cuts.is_never() {
+                Point { at: interval.to, energy: interval.energy }
             } else {
-                interval.next_change(tariff, zone, &moment, at, energy)
+                interval.next_change(tariff, zone, &moment, Point { at, energy })
             };
             let flat = if flat_due { active.flat } else { NONE };
             if end > at || end_energy > energy || flat != NONE {
@@ -609,16 +610,17 @@ struct Interval {
     current: Flow,
 }
 
+/// A point of an interval.
+#[derive(Clone, Copy)]
+struct Point {
+    at: Timestamp,
+    /// µWh that flowed in the interval up to it.
+    energy: i64,
+}
+
 impl Interval {
     /// The next point at which a price can change, or the end.
-    fn next_change(
-        &self,
-        tariff: &Tariff,
-        zone: &TimeZone,
-        moment: &Moment,
-        at: Timestamp,
-        energy: i64,
-    ) -> (Timestamp, i64) {
+    fn next_change(&self, tariff: &Tariff, zone: &TimeZone, moment: &Moment, Point { at, energy }: Point) -> Point {
         let cuts = &tariff.cuts;
         let mut end = select::next_civil_cut(tariff, zone, at, moment.local, self.to);
         if let Some(duration) = select::next_cut(&cuts.duration_ms, moment.elapsed_ms) {
@@ -631,11 +633,11 @@ impl Interval {
             if wanted <= self.energy {
                 let reached = self.time_of(wanted).max(at);
                 if reached <= end {
-                    return (reached, wanted);
+                    return Point { at: reached, energy: wanted };
                 }
             }
         }
-        (end, self.energy_at(end).max(energy))
+        Point { at: end, energy: self.energy_at(end).max(energy) }
     }
 
     /// Energy since the beginning at a point of time, at constant power, rounded down to the µWh.

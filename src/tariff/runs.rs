@@ -176,7 +176,7 @@ impl RecordedSession {
         }
         let mut segments = Segments::open(&rating);
         if let Some(reserved) = self.reservation {
-            let slices = rating.reserve(tariff, zone, reserved.from, reserved.to, reserved.expired)?;
+            let slices = rating.reserve(tariff, zone, reserved)?;
             rating.apply(&slices);
             segments.add(&slices);
         }

@@ -70,6 +70,16 @@ pub struct Segments {
 
 stored!(struct Segments { 0: done, 1: open });
 
+/// What a charging period of a CDR states of one component.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stated {
+    pub(super) component: u16,
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+    pub(super) volume: i64,
+    pub(super) phase: Phase,
+}
+
 impl Segments {
     /// For a session as [`Rating::open`] returned it.
     pub fn open(rating: &Rating) -> Segments {
@@ -93,7 +103,7 @@ impl Segments {
     }
 
     /// Adds what a charging period of a CDR states; a period that goes on at the same price makes the line longer.
-    pub(super) fn stated(&mut self, component: u16, from: Timestamp, to: Timestamp, volume: i64, phase: Phase) {
+    pub(super) fn stated(&mut self, Stated { component, from, to, volume, phase }: Stated) {
         if let Some(segment) = self.done.iter_mut().rev().find(|segment| segment.component == component)
             && segment.to == from
             && segment.phase == phase

@@ -1,7 +1,7 @@
 //! The charger's (or site controller's) end of a connection: for simulators, load generators and tests.
 
 use super::charger_codec::{put, read_to_charger, write_from_charger};
-use super::frame::{Direction, FrameReader, FrameType, write_frame};
+use super::frame::{Direction, FrameHead, FrameReader, FrameType, write_frame};
 use super::meter_values;
 use super::watch::{Phase, Watch};
 use super::{LinkError, SendError, schema};
@@ -17,6 +17,15 @@ pub struct ChargerClientLink {
     watch: Watch,
     /// Channels on which a Hello was sent.
     bound: BTreeSet<Channel>,
+}
+
+/// Readings of one session, in their order.
+#[derive(Clone, Copy, Debug)]
+pub struct MeterValues<'r> {
+    /// The charger's number for the session.
+    pub session: SessionKey,
+    /// The readings.
+    pub readings: &'r [MeterReading],
 }
 
 impl ChargerClientLink {
@@ -42,27 +51,27 @@ impl ChargerClientLink {
         }
         self.check(channel)?;
         let (kind, payload) = write_from_charger(message);
-        write_frame(out, kind, channel, 0, None, payload).map_err(SendError::TooLong)?;
+        write_frame(out, FrameHead::new(kind, channel), None, payload).map_err(SendError::TooLong)?;
         self.watch.spoke(now);
         Ok(())
     }
 
-    /// Appends readings of one session, in as few frames as they need.
+    /// Appends readings, in as few frames as they need.
     ///
     /// # Errors
     /// Those of [`ChargerClientLink::send`].
     pub fn send_readings(
         &mut self,
         channel: Channel,
-        session: SessionKey,
-        readings: &[MeterReading],
+        MeterValues { session, readings }: MeterValues<'_>,
         now: Mono,
         out: &mut Vec<u8>,
     ) -> Result<(), SendError> {
         self.check(channel)?;
         for readings in readings.chunks(limits::READINGS_PER_FRAME) {
             let payload = |out: &mut Vec<u8>| meter_values::write(session, readings, out);
-            write_frame(out, FrameType::MeterValues, channel, 0, None, payload).map_err(SendError::TooLong)?;
+            write_frame(out, FrameHead::new(FrameType::MeterValues, channel), None, payload)
+                .map_err(SendError::TooLong)?;
         }
         self.watch.spoke(now);
         Ok(())
@@ -138,7 +147,7 @@ impl ChargerClientLink {
         if self.watch.speak_at().is_some_and(|at| at <= now.mono) {
             let heartbeat = schema::Heartbeat { clock_ms: now.wall.unix_ms() };
             let payload = |out: &mut Vec<u8>| put(&heartbeat, out);
-            write_frame(out, FrameType::Heartbeat, Channel::ZERO, 0, None, payload)?;
+            write_frame(out, FrameHead::new(FrameType::Heartbeat, Channel::ZERO), None, payload)?;
             self.watch.spoke(now.mono);
         }
         Ok(())

@@ -12,7 +12,7 @@
 //! identities and heartbeats are handled here and never reach the machines.
 
 use super::charger_codec::{ChargerPayload, put, read_from_charger, write_to_charger};
-use super::frame::{Direction, Frame, FrameReader, FrameType, write_frame};
+use super::frame::{Direction, Frame, FrameHead, FrameReader, FrameType, write_frame};
 use super::payload::write_go_away;
 use super::watch::{Phase, Watch};
 use super::{LinkError, SendError, schema};
@@ -159,7 +159,7 @@ impl ChargerLink {
             _ => return Err(SendError::ChannelUnknown(channel)),
         };
         let (kind, payload) = write_to_charger(message);
-        write_frame(out, kind, channel, correlation, None, payload).map_err(SendError::TooLong)
+        write_frame(out, FrameHead { kind, channel, correlation }, None, payload).map_err(SendError::TooLong)
     }
 
     /// When [`ChargerLink::on_deadline`] is to be called next.
@@ -219,7 +219,8 @@ impl State {
             ChargerPayload::Heartbeat => {
                 let ack = schema::HeartbeatAck { server_time_ms: now.wall.unix_ms() };
                 let payload = |out: &mut Vec<u8>| put(&ack, out);
-                write_frame(reply, FrameType::HeartbeatAck, channel, frame.correlation, None, payload)?;
+                let kind = FrameType::HeartbeatAck;
+                write_frame(reply, FrameHead { kind, channel, correlation: frame.correlation }, None, payload)?;
             }
             ChargerPayload::Message(FromCharger::Hello(hello)) => {
                 self.bind(channel, frame.correlation, &hello)?;
@@ -232,7 +233,7 @@ impl State {
                     text: Code::CardNumber.meaning().into(),
                 };
                 let (kind, payload) = write_to_charger(&refusal);
-                write_frame(reply, kind, channel, frame.correlation, None, payload)?;
+                write_frame(reply, FrameHead { kind, channel, correlation: frame.correlation }, None, payload)?;
             }
             ChargerPayload::Message(message) => messages.push(Received { channel, message }),
         }
@@ -293,7 +294,7 @@ impl State {
         self.watch.phase = Phase::Closed(error.code());
         if let Some(farewell) = error.farewell() {
             let payload = |out: &mut Vec<u8>| put(&write_go_away(&farewell), out);
-            write_frame(reply, FrameType::ChargerGoAway, Channel::ZERO, 0, None, payload)
+            write_frame(reply, FrameHead::new(FrameType::ChargerGoAway, Channel::ZERO), None, payload)
                 .expect("a farewell is cut to fit a frame");
         }
         error

@@ -239,18 +239,35 @@ impl fmt::Debug for MacKey {
     }
 }
 
+/// What stands in front of a frame's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHead {
+    /// The type of the message.
+    pub kind: FrameType,
+    /// The channel.
+    pub channel: Channel,
+    /// The number by which the receiver's answer refers to the frame; 0 for none.
+    pub correlation: u64,
+}
+
+impl FrameHead {
+    /// Of a frame to which no answer refers.
+    pub const fn new(kind: FrameType, channel: Channel) -> FrameHead {
+        FrameHead { kind, channel, correlation: 0 }
+    }
+}
+
 /// Appends one frame to `out`; `payload` appends its message.
 ///
 /// # Errors
 /// [`FrameError::TooLong`], with `out` as it was, when the message does not fit a frame.
 pub fn write_frame(
     out: &mut Vec<u8>,
-    kind: FrameType,
-    channel: Channel,
-    correlation: u64,
+    head: FrameHead,
     mac: Option<&MacKey>,
     payload: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), FrameError> {
+    let FrameHead { kind, channel, correlation } = head;
     let start = out.len();
     out.extend_from_slice(&[0; LENGTH]);
     out.extend_from_slice(&[VERSION, kind.number()]);
@@ -411,7 +428,8 @@ mod tests {
     fn frame(payload: &[u8], mac: Option<&MacKey>) -> Vec<u8> {
         let mut out = Vec::new();
         let append = |out: &mut Vec<u8>| out.extend_from_slice(payload);
-        write_frame(&mut out, FrameType::Heartbeat, Channel(7), 9, mac, append).unwrap();
+        let head = FrameHead { kind: FrameType::Heartbeat, channel: Channel(7), correlation: 9 };
+        write_frame(&mut out, head, mac, append).unwrap();
         out
     }
 
@@ -451,7 +469,7 @@ mod tests {
         assert!(matches!(read(&over, &[1], None), Err(FrameError::TooLong { .. })));
         let too_long = |out: &mut Vec<u8>| out.resize(out.len() + limits::FRAME_MAX as usize, 0);
         let mut out = vec![1];
-        assert!(write_frame(&mut out, FrameType::Heartbeat, Channel::ZERO, 0, None, too_long).is_err());
+        assert!(write_frame(&mut out, FrameHead::new(FrameType::Heartbeat, Channel::ZERO), None, too_long).is_err());
         assert_eq!(out, [1]);
     }
 

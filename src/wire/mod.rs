@@ -24,7 +24,7 @@ mod processor_link;
 mod schema;
 mod watch;
 
-pub use charger_client::ChargerClientLink;
+pub use charger_client::{ChargerClientLink, MeterValues};
 pub use charger_link::{ChargerLink, MaySpeakFor};
 pub use error::{Blame, LinkError, SendError};
 pub use frame::MacKey;

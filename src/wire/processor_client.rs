@@ -1,7 +1,7 @@
 //! A payment processor's end of a connection: for simulators, load generators and tests.
 
 use super::charger_codec::put;
-use super::frame::{Direction, FrameError, FrameReader, FrameType, MacKey, write_frame};
+use super::frame::{Direction, FrameError, FrameHead, FrameReader, FrameType, MacKey, write_frame};
 use super::processor_codec::{GatePayload, read_to_processor, write_from_processor};
 use super::watch::{Phase, Watch};
 use super::{LinkError, SendError, schema};
@@ -149,6 +149,6 @@ impl ProcessorClientLink {
         out: &mut Vec<u8>,
         payload: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), FrameError> {
-        write_frame(out, kind, Channel::ZERO, correlation, self.mac.as_ref(), payload)
+        write_frame(out, FrameHead { kind, channel: Channel::ZERO, correlation }, self.mac.as_ref(), payload)
     }
 }

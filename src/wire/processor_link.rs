@@ -11,7 +11,7 @@
 //! Several connections of one processor are several links; the caller chooses one for each operation.
 
 use super::charger_codec::put;
-use super::frame::{Direction, Frame, FrameReader, FrameType, MacKey, write_frame};
+use super::frame::{Direction, Frame, FrameHead, FrameReader, FrameType, MacKey, write_frame};
 use super::payload::{PayloadError, write_go_away};
 use super::processor_codec::{ProcessorPayload, answered_by, read_from_processor, write_to_processor};
 use super::watch::{Phase, Watch};
@@ -138,7 +138,8 @@ impl ProcessorLink {
             ToProcessor::Operation(_) => {}
         }
         let (kind, payload) = write_to_processor(message);
-        write_frame(out, kind, Channel::ZERO, correlation, state.mac.as_ref(), payload).map_err(SendError::TooLong)?;
+        write_frame(out, FrameHead { kind, channel: Channel::ZERO, correlation }, state.mac.as_ref(), payload)
+            .map_err(SendError::TooLong)?;
         state.watch.spoke(now.mono);
         Ok(())
     }
@@ -273,7 +274,7 @@ impl State {
         out: &mut Vec<u8>,
         payload: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), super::frame::FrameError> {
-        write_frame(out, kind, Channel::ZERO, correlation, self.mac.as_ref(), payload)
+        write_frame(out, FrameHead { kind, channel: Channel::ZERO, correlation }, self.mac.as_ref(), payload)
     }
 
     fn send_goodbye(&mut self, go: &GoAway, reply: &mut Vec<u8>) {

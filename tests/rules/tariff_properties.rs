@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use wattstile::limits::STILL_MAX;
 use wattstile::stored::{from_bytes, to_bytes};
-use wattstile::tariff::{Clamp, Dimension, Rating, Segments, Slices, Tariff};
+use wattstile::tariff::{Clamp, Dimension, Rating, Segments, Slices, Tariff, TimeAhead};
 use wattstile::units::{Cost, Current, Energy, MeterReading, Power, TimeSpan, Timestamp};
 
 /// A tariff as text, with or without block sizes and price limits.
@@ -225,7 +225,8 @@ proptest! {
                 let register = Energy::from_microwatt_hours(truth / resolution * resolution);
                 let reading = MeterReading { sequence: 1, at, register, power: told, current: None };
                 let ends = corner.at == at && all.last().unwrap().at == at;
-                let ahead = rating.cost_ahead_of_reading(&tariff, &zone(), power, read_at, at.since(read_at)).unwrap();
+                let ahead = TimeAhead { power_max: power, read_at, span: at.since(read_at) };
+                let ahead = rating.cost_ahead_of_reading(&tariff, &zone(), ahead).unwrap();
                 let slices = if ends {
 rating.price_last(&tariff, &zone(), &reading).unwrap()
 } else {

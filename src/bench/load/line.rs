@@ -8,7 +8,7 @@ use crate::payment::{Credential, CredentialKind};
 use crate::sim::pace::Pace;
 use crate::sim::pipe::{Dialler, Pipe, Turn};
 use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Power, SessionKey, Timestamp};
-use crate::wire::ChargerClientLink;
+use crate::wire::{ChargerClientLink, MeterValues};
 use hdrhistogram::Histogram;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -311,7 +311,8 @@ impl LoadLine {
                 continue;
             }
             let reading = self.reading(place, now.wall, 0);
-            link.send_readings(self.channel(charger), self.key(place), &[reading], now.mono, pipe.out())
+            let values = MeterValues { session: self.key(place), readings: &[reading] };
+            link.send_readings(self.channel(charger), values, now.mono, pipe.out())
                 .map_err(|error| error.to_string())?;
             self.outstanding += 1;
             board.sent.fetch_add(1, Ordering::Relaxed);
@@ -410,7 +411,8 @@ impl LoadLine {
             skipped = 0;
             let charger = self.sessions[next].charger;
             let reading = self.reading(next, now.wall, due_us);
-            link.send_readings(self.channel(charger), self.key(next), &[reading], now.mono, pipe.out())
+            let values = MeterValues { session: self.key(next), readings: &[reading] };
+            link.send_readings(self.channel(charger), values, now.mono, pipe.out())
                 .map_err(|error| error.to_string())?;
             sent += 1;
         }

@@ -78,11 +78,13 @@ impl Facts {
         };
         let mut open = Open::new(&self.ours, settled);
         received.each(&mut |line, _| open.count_fee(line));
-        let mut told = BTreeSet::new();
+        let (told, currency) = (BTreeSet::new(), received.currency());
+        let paper = Paper { processor: &key.0, batch: &key.1, revision: received.revision(), at: received.at() };
+        let mut laying = Laying { facts: self, open, told, paper, currency };
         for part in received.unbooked() {
             let (mut entries, mut verdicts) = (Vec::new(), Vec::new());
             received.each_of(part, &mut |line| {
-                let (verdict, booked) = self.line(&mut open, &mut told, key, received, line);
+                let (verdict, booked) = laying.line(line);
                 entries.extend(booked);
                 verdicts.push(verdict);
             });
@@ -91,43 +93,47 @@ impl Facts {
             give(Booking { processor, batch, revision, part, entries, verdicts });
         }
     }
+}
 
-    fn line(
-        &self,
-        open: &mut Open<'_>,
-        told_here: &mut BTreeSet<u64>,
-        key: &BatchKey,
-        received: &Received,
-        line: &SettlementLine,
-    ) -> (Verdict, Entries) {
+/// A batch while its lines are laid beside our operations, one after the other.
+struct Laying<'f> {
+    facts: &'f Facts,
+    open: Open<'f>,
+    /// Lines so far that name a reference and no operation.
+    told: BTreeSet<u64>,
+    paper: Paper<'f>,
+    currency: Currency,
+}
+
+impl Laying<'_> {
+    fn line(&mut self, line: &SettlementLine) -> (Verdict, Entries) {
         let mark = told(line);
-        let again = |mark: &u64| self.told.contains(mark) || told_here.contains(mark);
-        let verdict = match &self.same_as {
-            Some(_) => Verdict::Extra(open.why_again(line)),
+        let again = |mark: &u64| self.facts.told.contains(mark) || self.told.contains(mark);
+        let verdict = match &self.facts.same_as {
+            Some(_) => Verdict::Extra(self.open.why_again(line)),
             None if line.kind.flow().is_none() && mark.as_ref().is_some_and(again) => {
                 Verdict::Extra(WhyExtra::ToldAlready)
             }
-            None => open.lay(received.currency(), line).0,
+            None => self.open.lay(self.currency, line).0,
         };
-        told_here.extend(mark);
+        self.told.extend(mark);
         let verdict = match (verdict, line.operation) {
             (Verdict::Extra(WhyExtra::Unknown | WhyExtra::NoDispute), Some(named))
-                if self.elsewhere.contains(&named) =>
+                if self.facts.elsewhere.contains(&named) =>
             {
                 Verdict::Extra(WhyExtra::OtherProcessor)
             }
             (verdict, _) => verdict,
         };
-        let paper = Paper { processor: &key.0, batch: &key.1, revision: received.revision(), at: received.at() };
-        match paper.entries(line, &verdict) {
+        match self.paper.entries(line, &verdict) {
             Ok(entries) => (verdict, entries),
             // One line that cannot be booked leaves out no other.
             Err(error) => {
                 if let Some(operation) = verdict.settles() {
-                    open.release(operation);
+                    self.open.release(operation);
                 }
                 let verdict = Verdict::SetAside(shortened(&error.to_string()).into());
-                let entries = paper.entries(line, &verdict).unwrap_or_default();
+                let entries = self.paper.entries(line, &verdict).unwrap_or_default();
                 (verdict, entries)
             }
         }

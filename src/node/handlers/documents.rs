@@ -21,7 +21,7 @@
 //! taken back by one credit note, and documented anew by one invoice.
 
 use super::archive;
-use crate::accounting::documents;
+use crate::accounting::documents::{self, Difference};
 use crate::billing::invoice::{
     self, Command, Effect, Event, Issued, Request, RequestEvent, Series, SeriesFamily, SeriesId, SeriesKind, Turn,
 };
@@ -39,13 +39,6 @@ use std::collections::BTreeMap;
 
 /// Requests that one turn sends: a few, because they share its permit with whatever else it does.
 const ASKED_AT_ONCE: usize = 8;
-
-/// What the documents of a session lack of what it was sold for.
-struct Difference {
-    due: Amount,
-    /// The taxes in it, in minor units.
-    taxes: BTreeMap<Tax, i64>,
-}
 
 /// Makes the document that follows from these facts, if one does.
 pub(super) fn bill(delivery: &mut Delivery<'_>, partition: &mut Partition, cell: Slot, events: &[session::Event]) {
@@ -85,12 +78,13 @@ fn request(
     partition: &mut Partition,
     cell: Slot,
     events: &[session::Event],
-    Difference { due, taxes }: Difference,
+    difference: Difference,
 ) {
+    let due = difference.due;
     let Some(hosted) = partition.sessions.get(cell).filter(|_| due.minor != 0) else { return };
     let (session, tariff) = (hosted.state(), hosted.tariff());
     let id = documents::document_id(session, events);
-    let document = match documents::document(session, tariff, id, due, taxes, delivery.now.wall) {
+    let document = match documents::document(session, tariff, id, difference, delivery.now.wall) {
         Ok(document) => document,
         Err(error) => {
             debug_assert!(false, "the figures of session {} contradict each other: {error}", session.id);

@@ -70,7 +70,8 @@ pub(super) fn order(delivery: &mut Delivery<'_>, partition: &mut Partition, orde
     let sealed = delivery.node_config.seal(id, credential);
     let Some(known) = partition.top_ups.known.get(&id) else { return };
     let policy = delivery.node_config.policy.of_currency(known.payment.currency());
-    let step = known.begin(route.processor, route.capabilities, sealed, delivery.now, &policy.payment);
+    let authorize = known.authorize(route.processor, route.capabilities, sealed);
+    let step = known.step(authorize, delivery.now, &policy.payment);
     take_step(delivery, partition, id, step);
 }
 

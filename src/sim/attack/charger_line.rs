@@ -10,7 +10,7 @@ use crate::sim::pipe::{Duplex, Pipe, Turn};
 use crate::units::{
     ChargerId, Clock, ConnectorId, Energy, MeterReading, Power, SessionId, SessionKey, SiteId, Timestamp,
 };
-use crate::wire::{ChargerClientLink, LinkError};
+use crate::wire::{ChargerClientLink, LinkError, MeterValues};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,8 @@ impl ChargerLine {
     /// Sends readings of one session, in as few frames as possible.
     pub fn send_readings(&mut self, session: u64, readings: &[MeterReading]) {
         let now = self.clock.now().mono;
-        let _ = self.link.send_readings(Channel::ZERO, SessionKey(session), readings, now, self.pipe.out());
+        let values = MeterValues { session: SessionKey(session), readings };
+        let _ = self.link.send_readings(Channel::ZERO, values, now, self.pipe.out());
     }
 
     /// Sends raw bytes.

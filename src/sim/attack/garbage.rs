@@ -7,8 +7,8 @@ use super::{Attacker, Attacking, Field, Trouble};
 use crate::message::{Channel, FromCharger};
 use crate::payment::CredentialKind;
 use crate::units::{Energy, Power};
-use crate::wire::ChargerClientLink;
 use crate::wire::frame::FrameType;
+use crate::wire::{ChargerClientLink, MeterValues};
 use std::time::Duration;
 
 pub(super) const ATTACKER: Attacker = Attacker {
@@ -56,7 +56,7 @@ fn conversation(field: &Field, id: &crate::units::ChargerId) -> Vec<u8> {
     }
     let readings: Vec<_> = (1..20).map(|number| reading(number, now.wall, Energy::ZERO)).collect();
     let session = crate::units::SessionKey(key);
-    let _ = link.send_readings(Channel::ZERO, session, &readings, now.mono, &mut out);
+    let _ = link.send_readings(Channel::ZERO, MeterValues { session, readings: &readings }, now.mono, &mut out);
     out
 }
 

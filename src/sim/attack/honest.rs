@@ -145,11 +145,15 @@ impl Observer for Checker {
                 let told = Told { start: start.at, first: start.register, readings: Vec::new(), stopped: false };
                 seen.sessions.entry((charger.clone(), start.session)).or_insert(told);
             }
-            FromCharger::Reading { session, reading } => seen.told(charger, *session, reading, false, at),
+            FromCharger::Reading { session, reading } => {
+                seen.reading(charger, *session, reading, at);
+            }
             FromCharger::Stop { session, last, .. } => {
                 // A stop carries no power and no current.
                 let last = MeterReading { power: None, current: None, ..*last };
-                seen.told(charger, *session, &last, true, at);
+                if let Some(told) = seen.reading(charger, *session, &last, at) {
+                    told.stopped = true;
+                }
             }
             FromCharger::Hello(_) | FromCharger::Status(_) => {}
         }
@@ -190,12 +194,18 @@ impl Observer for Checker {
 
 impl Seen {
     /// A reading counts once, at its first sending.
-    fn told(&mut self, charger: &ChargerId, session: SessionKey, reading: &MeterReading, last: bool, at: Instant) {
-        let Some(told) = self.sessions.get_mut(&(charger.clone(), session)) else { return };
+    fn reading(
+        &mut self,
+        charger: &ChargerId,
+        session: SessionKey,
+        reading: &MeterReading,
+        at: Instant,
+    ) -> Option<&mut Told> {
+        let told = self.sessions.get_mut(&(charger.clone(), session))?;
         if told.readings.last().is_none_or(|(before, _)| before.sequence < reading.sequence) {
             told.readings.push((*reading, Some(at)));
         }
-        told.stopped |= last;
+        Some(told)
     }
 
     fn acknowledged(&mut self, charger: &ChargerId, session: SessionKey, up_to: u32, at: Instant) {

@@ -1,7 +1,7 @@
 //! Messages by hand: fields that no type of ours can hold, frames that no link of ours would write.
 
 use crate::message::Channel;
-use crate::wire::frame::{FrameType, write_frame};
+use crate::wire::frame::{FrameHead, FrameType, write_frame};
 use prost::encoding::{WireType, encode_key, encode_varint};
 
 /// A message of the schema, field by field.
@@ -37,7 +37,9 @@ impl Fields {
     /// As a whole frame; empty when it is too long for one.
     pub fn frame(self, kind: FrameType, channel: Channel) -> Vec<u8> {
         let mut out = Vec::new();
-        let _ = write_frame(&mut out, kind, channel, 1, None, |out| out.extend_from_slice(&self.0));
+        let _ = write_frame(&mut out, FrameHead { kind, channel, correlation: 1 }, None, |out| {
+            out.extend_from_slice(&self.0)
+        });
         out
     }
 }

@@ -6,7 +6,7 @@ use super::settlement_lies::part_of;
 use super::simulated_processor::judge;
 use super::{Attacker, Attacking, Field, Trouble};
 use crate::limits::SETTLEMENT_LINES_PER_PART;
-use crate::message::{FromProcessor, SettlementKind, SettlementLine, ToProcessor};
+use crate::message::{FromProcessor, SettlementKind, SettlementLine, SettlementPart, SettlementTrailer, ToProcessor};
 use crate::payment::CredentialKind;
 use crate::units::{OpId, ProcessorId};
 use std::time::Duration;
@@ -59,7 +59,7 @@ async fn send_part(
     lines: &[SettlementLine],
 ) -> Result<(), Trouble> {
     let callback = line.fresh_callback();
-    line.send(&FromProcessor::Settlement(part_of(field, callback, batch, part, lines, None)));
+    line.send(&FromProcessor::Settlement(part_of(field, callback, batch, part, lines)));
     match line.verdict(callback).await {
         Incoming::Ended(ended) => Err(Trouble(ended.text)),
         verdict => {
@@ -75,10 +75,11 @@ async fn another_is_taken(field: &Field) -> Result<(), Trouble> {
         let id = ProcessorId::new(&format!("EVIL-{}-good-{number:02}", field.name)).map_err(Trouble::of)?;
         let mut line = ProcessorLine::greeted(field, &id, &[CredentialKind::WalletToken]).await?;
         let lines = [line_of(number)];
-        let trailer = crate::message::SettlementTrailer::of(&lines);
+        let trailer = SettlementTrailer::of(&lines);
         let callback = line.fresh_callback();
         let batch = u128::from(field.round) << 8 | 1;
-        line.send(&FromProcessor::Settlement(part_of(field, callback, batch, 1, &lines, trailer)));
+        let part = SettlementPart { trailer, ..part_of(field, callback, batch, 1, &lines) };
+        line.send(&FromProcessor::Settlement(part));
         match line.verdict(callback).await {
             Incoming::Ended(ended) => return Err(Trouble(ended.text)),
             verdict => judge(field, "a batch of another processor", &verdict, &[0]),

@@ -69,21 +69,24 @@ async fn attack(mut field: Field) -> Result<(), Trouble> {
 /// A batch of one part.
 fn whole(processor: &mut SimulatedProcessor, field: &Field, batch: u128, lines: &[SettlementLine]) -> FromProcessor {
     let callback = processor.line.fresh_callback();
-    FromProcessor::Settlement(part_of(field, callback, batch, 1, lines, SettlementTrailer::of(lines)))
+    FromProcessor::Settlement(SettlementPart {
+        trailer: SettlementTrailer::of(lines),
+        ..part_of(field, callback, batch, 1, lines)
+    })
 }
 
-/// A part of a batch.
+/// A part of a batch, without a trailer.
 pub(super) fn part_of(
     field: &Field,
     callback: CallbackId,
     batch: u128,
     part: u32,
     lines: &[SettlementLine],
-    trailer: Option<SettlementTrailer>,
 ) -> SettlementPart {
     let today = field.now().wall.unix_ms().div_euclid(86_400_000);
     let value_day = i32::try_from(today).unwrap_or(0);
-    SettlementPart { callback, batch, part, value_day, currency: field.currency, lines: lines.to_vec(), trailer }
+    let (currency, lines, trailer) = (field.currency, lines.to_vec(), None);
+    SettlementPart { callback, batch, part, value_day, currency, lines, trailer }
 }
 
 /// Waits until the gate's report names the line of a million.

@@ -15,7 +15,7 @@ use super::pipe::{Dialler, Pipe, Turn};
 use crate::message::{Channel, FromCharger, Received, ToCharger};
 use crate::units::rng::Rng;
 use crate::units::{ChargerId, Energy, MeterReading, Now, SessionKey, Timestamp};
-use crate::wire::{ChargerClientLink, SendError};
+use crate::wire::{ChargerClientLink, MeterValues, SendError};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -473,21 +473,20 @@ impl Runner {
 
     /// Sends the chargers' messages, as long as the gate keeps reading.
     fn send_due(&mut self, link: &mut ChargerClientLink, pipe: &mut Pipe, now: Now) -> Result<(), SendError> {
-        let mut messages = Vec::new();
-        let mut run = Vec::new();
+        let mut outbox = Outbox::default();
         while pipe.backlog() < BACKLOG_MAX
             && let Some(index) = self.dirty.pop_first()
         {
             self.remember(index);
-            self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut messages);
+            self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut outbox.messages);
             if let Some(observer) = &self.observer {
                 let at = Instant::now();
-                messages.iter().for_each(|message| observer.sent(self.chargers[index].id(), message, at));
+                outbox.messages.iter().for_each(|message| observer.sent(self.chargers[index].id(), message, at));
             }
-            if messages.len() == MESSAGES_PER_TURN {
+            if outbox.messages.len() == MESSAGES_PER_TURN {
                 self.dirty.insert(index);
             }
-            send_all(link, self.channel(index), &mut messages, &mut run, now, pipe.out())?;
+            outbox.send_all(link, self.channel(index), now, pipe.out())?;
         }
         Ok(())
     }
@@ -537,40 +536,50 @@ impl Runner {
     }
 }
 
-/// Sends messages; readings of one session that follow each other share frames.
-pub(super) fn send_all(
-    link: &mut ChargerClientLink,
-    channel: Channel,
-    messages: &mut Vec<FromCharger>,
-    run: &mut Vec<MeterReading>,
-    now: Now,
-    out: &mut Vec<u8>,
-) -> Result<(), SendError> {
-    let mut of: Option<SessionKey> = None;
-    for message in messages.drain(..) {
-        match message {
-            FromCharger::Reading { session, reading } => {
-                if let Some(other) = of.filter(|other| *other != session) {
-                    link.send_readings(channel, other, run, now.mono, out)?;
-                    run.clear();
+/// Messages of a charger that are to be sent.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub messages: Vec<FromCharger>,
+    /// Readings of one session that follow each other.
+    run: Vec<MeterReading>,
+}
+
+impl Outbox {
+    /// Sends the messages; readings of one session that follow each other share frames.
+    pub fn send_all(
+        &mut self,
+        link: &mut ChargerClientLink,
+        channel: Channel,
+        now: Now,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        let Outbox { messages, run } = self;
+        run.clear();
+        let mut of: Option<SessionKey> = None;
+        let flush = |link: &mut ChargerClientLink, run: &mut Vec<MeterReading>, session, out: &mut Vec<u8>| {
+            link.send_readings(channel, MeterValues { session, readings: run }, now.mono, out)?;
+            run.clear();
+            Ok::<(), SendError>(())
+        };
+        for message in messages.drain(..) {
+            match message {
+                FromCharger::Reading { session, reading } => {
+                    if let Some(other) = of.filter(|other| *other != session) {
+                        flush(link, run, other, out)?;
+                    }
+                    of = Some(session);
+                    run.push(reading);
                 }
-                of = Some(session);
-                run.push(reading);
-            }
-            other => {
-                if let Some(session) = of.take() {
-                    link.send_readings(channel, session, run, now.mono, out)?;
-                    run.clear();
+                other => {
+                    if let Some(session) = of.take() {
+                        flush(link, run, session, out)?;
+                    }
+                    link.send(channel, &other, now.mono, out)?;
                 }
-                link.send(channel, &other, now.mono, out)?;
             }
         }
+        of.map_or(Ok(()), |session| flush(link, run, session, out))
     }
-    if let Some(session) = of {
-        link.send_readings(channel, session, run, now.mono, out)?;
-        run.clear();
-    }
-    Ok(())
 }
 
 /// Names of simulated chargers: `<prefix>0001` and so on.

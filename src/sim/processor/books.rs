@@ -117,6 +117,16 @@ pub struct Books {
     accounts: BTreeMap<(Box<[u8]>, Currency), i64>,
 }
 
+/// A capture that the gate requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Capture {
+    pub operation: OpId,
+    pub hold: HoldId,
+    pub amount: Amount,
+    /// Whether the hold ends with it.
+    pub last: bool,
+}
+
 /// An authorization, as the books need it.
 pub(super) struct Reservation<'a> {
     pub hold: HoldId,
@@ -240,14 +250,8 @@ impl Books {
         Ok(Done { amount: total, processor_ref: hold.processor_ref.clone(), expires_at: Some(hold.expires_at) })
     }
 
-    pub(super) fn capture(
-        &mut self,
-        operation: OpId,
-        id: HoldId,
-        amount: Amount,
-        last: bool,
-        caps: &Capabilities,
-    ) -> Worked {
+    pub(super) fn capture(&mut self, ask: Capture, caps: &Capabilities) -> Worked {
+        let Capture { operation, hold: id, amount, last } = ask;
         let Books { holds, violations, accounts, by_expiry, .. } = self;
         if let Some(hold) = holds.get(&id).filter(|hold| hold.state == HoldState::Captured) {
             violations.double_captures += u64::from(!hold.denied);

@@ -24,7 +24,7 @@ use crate::payment::{
 };
 use crate::units::rng::Rng;
 use crate::units::{Amount, Currency, HoldId, OpId, ProcessorId, TimeSpan, Timestamp};
-use books::{Refused, Reservation, Worked};
+use books::{Capture, Refused, Reservation, Worked};
 pub use memory::{Memory, MemoryError};
 use script::{Aftermath, Script};
 use serde::{Deserialize, Serialize};
@@ -481,7 +481,8 @@ impl Processor {
                 self.books.adjust(operation.hold, *new_total, false, caps)
             }
             Request::Capture { amount, last, processor_ref: _ } => {
-                self.books.capture(operation.id, operation.hold, *amount, *last, caps)
+                let (hold, amount, last) = (operation.hold, *amount, *last);
+                self.books.capture(Capture { operation: operation.id, hold, amount, last }, caps)
             }
             Request::Void { authorization, processor_ref: _, reason: _ } => self.books.void(*authorization),
             Request::Refund { capture, amount, processor_ref: _ } => {

@@ -94,6 +94,14 @@ pub(super) struct Closed {
     pub sequence: u32,
 }
 
+/// An acknowledgement of readings.
+#[derive(Clone, Copy)]
+struct Ack {
+    key: SessionKey,
+    up_to: u32,
+    running: Cost,
+}
+
 /// Readings of a session that were acknowledged.
 #[derive(Clone, Copy, Debug)]
 struct Acknowledged {
@@ -157,7 +165,8 @@ impl Checker {
     pub fn released(&mut self, shard: &Shard, output: &Output) {
         match output {
             Output::MeterAck { charger, session, up_to, running } => {
-                self.acknowledged(shard, *charger, *session, *up_to, *running);
+                let (key, up_to, running) = (*session, *up_to, *running);
+                self.acknowledged(shard, *charger, Ack { key, up_to, running });
             }
             Output::Charger(charger, message) => self.told(shard, *charger, message),
             Output::Operation(operation) => self.sent(shard, operation),
@@ -181,7 +190,7 @@ impl Checker {
     }
 
     /// Readings are acknowledged: never fewer than before, never more than there are, at a cost that never falls.
-    fn acknowledged(&mut self, shard: &Shard, charger: ChargerRef, key: SessionKey, up_to: u32, running: Cost) {
+    fn acknowledged(&mut self, shard: &Shard, charger: ChargerRef, Ack { key, up_to, running }: Ack) {
         let partition = &shard.partitions()[usize::from(charger.partition)];
         let Some(hosted) = partition.chargers.get(charger.slot) else { return };
         let id = hosted.state().id.clone();

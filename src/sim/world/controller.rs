@@ -2,7 +2,7 @@
 
 use crate::message::{Channel, FromCharger, Received, Subject, ToCharger};
 use crate::sim::charger::{Charger, Finished};
-use crate::sim::fleet::send_all;
+use crate::sim::fleet::Outbox;
 use crate::units::rng::Rng;
 use crate::units::{Mono, Now, Timestamp};
 use crate::wire::{ChargerClientLink, LinkError};
@@ -143,20 +143,19 @@ impl Controller {
         }
         let site = self.is_site();
         if let Some(link) = &mut self.link {
-            let (mut messages, mut run) = (Vec::new(), Vec::new());
+            let mut outbox = Outbox::default();
             while let Some(index) = self.dirty.pop_first() {
-                self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut messages);
-                if messages.is_empty() {
+                self.chargers[index].take_messages(now.mono, MESSAGES_PER_TURN, &mut outbox.messages);
+                if outbox.messages.is_empty() {
                     continue;
                 }
-                if messages.len() == MESSAGES_PER_TURN {
+                if outbox.messages.len() == MESSAGES_PER_TURN {
                     self.dirty.insert(index);
                 }
                 let channel = if site { Channel(u32::try_from(index + 1).unwrap_or(u32::MAX)) } else { Channel::ZERO };
-                if send_all(link, channel, &mut messages, &mut run, now, out).is_err() {
+                if outbox.send_all(link, channel, now, out).is_err() {
                     // The gate closed this channel: a new connection brings a new Hello.
                     outcome = Err(LinkError::Closed(crate::message::Code::ChannelUnknown));
-                    run.clear();
                 }
             }
             if outcome.is_ok() && link.next_deadline().is_some_and(|at| at <= now.mono) {

@@ -7,11 +7,19 @@ use super::event_queue::{Event, EventQueue};
 use super::faults::{Fault, Weather};
 use std::collections::{HashMap, VecDeque};
 
-/// An end of a connection.
+/// A side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Gate,
     Peer,
+}
+
+/// An end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// The number of the connection.
+    pub line: u64,
+    pub side: Side,
 }
 
 impl Side {
@@ -95,7 +103,8 @@ impl Network {
     }
 
     /// Sends bytes to one side of a connection.
-    pub fn send(&mut self, line: u64, to: Side, bytes: Vec<u8>, events: &mut EventQueue, weather: &mut Weather) {
+    pub fn send(&mut self, to: End, bytes: Vec<u8>, events: &mut EventQueue, weather: &mut Weather) {
+        let End { line, side: to } = to;
         let Network { lines, spare, .. } = self;
         let Some(connection) = lines.get_mut(&line) else { return };
         let sick = &mut connection.sick;

@@ -5,7 +5,7 @@ use super::Settings;
 use super::controller::Controller;
 use super::event_queue::Event;
 use super::faults::{Fault, Weather};
-use super::network::{Peer, Side};
+use super::network::{End, Peer, Side};
 use super::simulated_processor::SimulatedProcessor;
 use super::world::World;
 use crate::message::Subject;
@@ -23,19 +23,20 @@ impl World {
     pub(super) fn arrive_at_peer(&mut self, line: u64) {
         let Some(peer) = self.network.peer(line) else { return };
         let Some(bytes) = self.network.arrived(line, Side::Peer, self.events.now()) else { return };
-        let (world, now) = (self.wall(), self.events.now());
+        let now = self.peer_now();
         let mut out = self.network.buffer();
         let outcome = match peer {
             Peer::Fleet(place) => {
                 let checker = &mut self.checker;
-                self.fleet[place].receive(&bytes, world, now, &mut |charger, one| checker.finished(charger, one))
+                self.fleet[place]
+                    .receive(&bytes, now.wall, now.mono.0, &mut |charger, one| checker.finished(charger, one))
             }
             Peer::SimulatedProcessor(place, connection) => {
-                self.processors[place].receive(connection, &bytes, world, now, &mut out)
+                self.processors[place].receive(connection, &bytes, now, &mut out)
             }
         };
         self.network.give_back(bytes);
-        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
+        self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
         match outcome {
             Ok(()) => match peer {
                 Peer::Fleet(place) => self.drive_fleet(place),
@@ -88,12 +89,12 @@ impl World {
         process.accept(line, peer, controller.subject.clone(), now);
         let mut out = self.network.buffer();
         controller.connected(line, world, at, &mut out);
-        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
+        self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
         self.drive_fleet(place);
     }
 
     pub(super) fn dial_bank(&mut self, place: usize, connection: usize) {
-        let (world, at, now) = (self.wall(), self.events.now(), self.now());
+        let (at, now, peer_now) = (self.events.now(), self.now(), self.peer_now());
         let processor = &mut self.processors[place];
         if processor.lines[connection].line.is_some() {
             return;
@@ -109,8 +110,8 @@ impl World {
         let line = self.network.open(peer);
         process.accept(line, peer, Subject::Processor(processor.id.clone()), now);
         let mut out = self.network.buffer();
-        processor.connected(connection, line, world, at, &mut out);
-        self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
+        processor.connected(connection, line, peer_now, &mut out);
+        self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
         self.drive_bank(place);
     }
 
@@ -127,7 +128,7 @@ impl World {
         }
         match line {
             Some(line) => {
-                self.network.send(line, Side::Gate, out, &mut self.events, &mut self.weather);
+                self.network.send(End { line, side: Side::Gate }, out, &mut self.events, &mut self.weather);
                 if outcome.is_err() {
                     self.network.close(line, Side::Peer, &mut self.events);
                     self.peer_lost(line, Peer::Fleet(place));
@@ -148,7 +149,9 @@ impl World {
         }
         for (line, bytes) in said {
             match bytes {
-                Some(bytes) => self.network.send(line, Side::Gate, bytes, &mut self.events, &mut self.weather),
+                Some(bytes) => {
+                    self.network.send(End { line, side: Side::Gate }, bytes, &mut self.events, &mut self.weather)
+                }
                 None => {
                     let Some(peer) = self.network.peer(line) else { continue };
                     self.network.close(line, Side::Peer, &mut self.events);

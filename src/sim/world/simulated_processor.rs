@@ -87,15 +87,15 @@ impl SimulatedProcessor {
     }
 
     /// The connection is up: the processor introduces itself.
-    pub fn connected(&mut self, place: usize, number: u64, world: Timestamp, ms: u64, out: &mut Vec<u8>) {
-        let mut link = ProcessorClientLink::new(self.id.clone(), None, Mono(ms));
+    pub fn connected(&mut self, place: usize, number: u64, now: Now, out: &mut Vec<u8>) {
+        let mut link = ProcessorClientLink::new(self.id.clone(), None, now.mono);
         let hello = FromProcessor::Hello(ProcessorHello {
             processor: self.id.clone(),
             instance: format!("world-{place}").into(),
             capabilities: self.processor.settings().capabilities.clone(),
-            clock: world,
+            clock: now.wall,
         });
-        link.send(&hello, Mono(ms), out).expect("a Hello fits a frame");
+        link.send(&hello, now.mono, out).expect("a Hello fits a frame");
         let line = &mut self.lines[place];
         (line.line, line.link, line.window) = (Some(number), Some(link), None);
     }
@@ -135,17 +135,10 @@ impl SimulatedProcessor {
     }
 
     /// Processes bytes of the gate. An error ends the connection.
-    pub fn receive(
-        &mut self,
-        place: usize,
-        bytes: &[u8],
-        world: Timestamp,
-        ms: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<(), LinkError> {
+    pub fn receive(&mut self, place: usize, bytes: &[u8], now: Now, out: &mut Vec<u8>) -> Result<(), LinkError> {
         let Some(link) = &mut self.lines[place].link else { return Ok(()) };
         let mut messages = Vec::new();
-        let outcome = link.receive(bytes, Now { wall: world, mono: Mono(ms) }, &mut messages, out);
+        let outcome = link.receive(bytes, now, &mut messages, out);
         for message in messages {
             match message {
                 ToProcessor::HelloAck(ack) => {
@@ -155,8 +148,8 @@ impl SimulatedProcessor {
                 }
                 ToProcessor::Operation(operation) => {
                     self.counts.operations += 1;
-                    let steps = self.processor.decide(&operation, world);
-                    self.schedule(ms, place, steps);
+                    let steps = self.processor.decide(&operation, now.wall);
+                    self.schedule(now.mono.0, place, steps);
                 }
                 ToProcessor::Ack { callback } => {
                     self.forget(callback);

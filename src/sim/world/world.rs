@@ -5,7 +5,7 @@ use super::controller::Controller;
 use super::durable::{DurableState, PARTITIONS};
 use super::event_queue::{Event, EventQueue};
 use super::faults::{Fault, Weather};
-use super::network::{Network, Side};
+use super::network::{End, Network, Side};
 use super::process::{Process, Wake};
 use super::simulated_processor::SimulatedProcessor;
 use super::{Faults, Settings, audit, peers};
@@ -200,6 +200,11 @@ impl World {
         self.epoch.saturating_add(TimeSpan::from_ms(ms))
     }
 
+    /// The clocks of simulated peers, which no fault sets.
+    pub(super) fn peer_now(&self) -> Now {
+        Now { wall: self.wall(), mono: Mono(self.events.now()) }
+    }
+
     /// The gate's clocks.
     pub fn now(&self) -> Now {
         let wall = self.wall().saturating_add(TimeSpan::from_ms(self.clock_off));
@@ -314,7 +319,7 @@ impl World {
         let Some(process) = &mut self.process else { return };
         let (told, closed) = process.take_sent();
         for (line, bytes) in told {
-            self.network.send(line, Side::Peer, bytes, &mut self.events, &mut self.weather);
+            self.network.send(End { line, side: Side::Peer }, bytes, &mut self.events, &mut self.weather);
         }
         for line in closed {
             self.network.close(line, Side::Gate, &mut self.events);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::tariff::{Segments, Total};
+use crate::tariff::{Segments, TimeAhead, Total};
 use crate::units::Cost;
 
 pub(crate) fn zone() -> TimeZone {
@@ -360,7 +360,8 @@ fn what_is_undecided_is_told_by_power_or_by_the_end() {
     // What it may cost ahead counts the undecided time, at the dearer price.
     let power = Power::from_watts(11_000).unwrap();
     let ahead = |read_at| {
-        rating.cost_ahead_of_reading(&tariff, &zone, power, read_at, TimeSpan::from_secs(60)).unwrap().parts()
+        let ahead = TimeAhead { power_max: power, read_at, span: TimeSpan::from_secs(60) };
+        rating.cost_ahead_of_reading(&tariff, &zone, ahead).unwrap().parts()
     };
     let half_a_minute_parked = Cost::from_major("0.5".parse().unwrap(), tariff.currency()).unwrap();
     assert_eq!(ahead(still.at) - ahead(rating.at()), half_a_minute_parked.parts());

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 use wattstile::units::{Mono, Now, ProcessorId, Timestamp};
-use wattstile::wire::frame::{FrameType, write_frame};
+use wattstile::wire::frame::{FrameHead, FrameType, write_frame};
 use wattstile::message::*;
 use wattstile::wire::*;
 
@@ -14,7 +14,7 @@ const NOW: Now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
 fn frame(kind: FrameType, payload: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let append = |out: &mut Vec<u8>| out.extend_from_slice(payload);
-    write_frame(&mut bytes, kind, Channel(1), 0, None, append).ok()?;
+    write_frame(&mut bytes, FrameHead::new(kind, Channel(1)), None, append).ok()?;
     Some(bytes)
 }
 

@@ -17,7 +17,7 @@ use wattstile::sim::pipe::Dialler;
 use wattstile::units::rng::Rng;
 use wattstile::units::{ConnectorId, Energy, Mono, SessionKey};
 use wattstile::wire::ChargerClientLink;
-use wattstile::wire::frame::{FrameType, HEADER, write_frame};
+use wattstile::wire::frame::{FrameHead, FrameType, HEADER, write_frame};
 
 /// What a gate with the business of these tests may take, its own pages of files included.
 const ROOM_MB: u64 = 200;
@@ -130,7 +130,7 @@ async fn never_reads(way: &Dialler) -> u64 {
     let mut many = Vec::new();
     while many.len() < 64 * 1_024 {
         let clock = |out: &mut Vec<u8>| out.extend_from_slice(&[0x08, 1]);
-        write_frame(&mut many, FrameType::Heartbeat, Channel::ZERO, 0, None, clock).unwrap();
+        write_frame(&mut many, FrameHead::new(FrameType::Heartbeat, Channel::ZERO), None, clock).unwrap();
     }
     let mut wrote = 0;
     let writing = async {
@@ -238,7 +238,7 @@ fn changed(frame: &mut Vec<u8>, rng: &mut Rng) -> Vec<u8> {
             let payload = frame[HEADER..frame.len().saturating_sub(4).max(HEADER)].to_vec();
             let mut whole = Vec::new();
             let append = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
-            match write_frame(&mut whole, kind, Channel::ZERO, 0, None, append) {
+            match write_frame(&mut whole, FrameHead::new(kind, Channel::ZERO), None, append) {
                 Ok(()) => whole,
                 Err(_) => frame.clone(),
             }

@@ -66,7 +66,9 @@ fn readings_in_one_frame_arrive_one_by_one_and_in_order() {
     talk.charger_says(&hello("NL*WST*E0007"));
     let readings: Vec<MeterReading> = (1..=1_200).map(reading).collect();
     let mut bytes = Vec::new();
-    talk.charger.send_readings(Channel::ZERO, SessionKey(42), &readings, Mono(0), &mut bytes).unwrap();
+    talk.charger
+        .send_readings(Channel::ZERO, MeterValues { session: SessionKey(42), readings: &readings }, Mono(0), &mut bytes)
+        .unwrap();
     let (heard, _) = talk.bytes_to_gate(&bytes);
     let expected: Vec<_> =
         readings.into_iter().map(|reading| FromCharger::Reading { session: SessionKey(42), reading }).collect();

@@ -5,14 +5,14 @@ use super::samples::*;
 use wattstile::limits;
 use wattstile::message::*;
 use wattstile::units::{Mono, SessionKey};
-use wattstile::wire::frame::{FrameType, HEADER, write_frame};
+use wattstile::wire::frame::{FrameHead, FrameType, HEADER, write_frame};
 use wattstile::wire::*;
 
 /// A frame of any type with any payload.
 fn frame(kind: FrameType, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let append = |out: &mut Vec<u8>| out.extend_from_slice(payload);
-    write_frame(&mut bytes, kind, Channel::ZERO, 0, None, append).unwrap();
+    write_frame(&mut bytes, FrameHead::new(kind, Channel::ZERO), None, append).unwrap();
     bytes
 }
 

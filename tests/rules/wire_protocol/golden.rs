@@ -25,9 +25,8 @@ fn frames() -> Vec<(String, Vec<u8>)> {
         frames.push((name.to_owned(), bytes));
     }
     let mut readings = Vec::new();
-    client
-        .send_readings(Channel::ZERO, SessionKey(42), &[reading(1), reading(2), reading(3)], Mono(0), &mut readings)
-        .unwrap();
+    let values = MeterValues { session: SessionKey(42), readings: &[reading(1), reading(2), reading(3)] };
+    client.send_readings(Channel::ZERO, values, Mono(0), &mut readings).unwrap();
     frames.push(("meter_values_three".into(), readings));
     let mut heartbeat = Vec::new();
     client.receive(&hello_ack_bytes(), now(0), &mut Vec::new()).unwrap();

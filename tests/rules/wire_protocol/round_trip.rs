@@ -275,7 +275,7 @@ proptest! {
     ) {
         let mut bytes = Vec::new();
         let append = |out: &mut Vec<u8>| out.extend_from_slice(&payload);
-        frame::write_frame(&mut bytes, kind, Channel::ZERO, 0, None, append).unwrap();
+        frame::write_frame(&mut bytes, frame::FrameHead::new(kind, Channel::ZERO), None, append).unwrap();
         let mut heard = Vec::new();
         let mut link = charger_link(CHARGER_URI);
         link.receive(&charger_bytes(&[hello("NL*WST*E0007")]), now(0), &mut Vec::new(), &mut Vec::new()).unwrap();
