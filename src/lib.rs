@@ -11,7 +11,7 @@
 //! | 1 | [`tariff`], [`ledger`] |
 //! | 2 | [`payment`], [`billing`] |
 //! | 3 | [`session`], [`charger`], [`account`], [`message`] |
-//! | 4 | [`accounting`], [`wire`], [`journal`] |
+//! | 4 | [`accounting`], [`wire`], [`ocpp`], [`journal`] |
 //! | 5 | [`node`] |
 //! | 6 | [`actors`] |
 //! | 7 | [`transport`] |
@@ -46,6 +46,7 @@ pub mod manual;
 pub mod message;
 pub mod metrics;
 pub mod node;
+pub mod ocpp;
 pub mod payment;
 pub mod session;
 pub mod sim;

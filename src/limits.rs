@@ -71,6 +71,30 @@ pub const PROCESSOR_WINDOW: u32 = 4_096;
 /// A peer sends `Hello` within this time after its handshake, or the connection is closed.
 pub const HELLO_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
 
+/// Longest message of OCPP, in bytes.
+pub const OCPP_MESSAGE_MAX: usize = 256 * 1_024;
+
+/// Levels of nesting in a message of OCPP; the deepest of the protocol has eleven.
+pub const OCPP_DEPTH_MAX: usize = 32;
+
+/// Calls of an OCPP charger that may wait for their answers.
+pub const OCPP_CALLS_WAITING: usize = 64;
+
+/// A call of an OCPP charger is answered within this time, or its connection is closed: it repeats the call.
+pub const OCPP_ANSWER_MAX: TimeSpan = TimeSpan::from_secs(90);
+
+/// How long an OCPP charger may take for the answer to a call of the gate.
+pub const OCPP_CALL_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
+
+/// How long after the order to stop a session an OCPP charger is ordered again.
+pub const OCPP_STOP_AGAIN: TimeSpan = TimeSpan::from_secs(10);
+
+/// How long a credential counts as presented that an OCPP charger names in an Authorize only.
+pub const OCPP_AUTHORIZED_MAX: TimeSpan = TimeSpan::from_secs(300);
+
+/// Sessions, and transactions without a credential, that a connection of an OCPP charger keeps.
+pub const OCPP_SESSIONS_KNOWN: usize = 64;
+
 /// A frame that was begun is finished within this time, or its sender is closed.
 pub const FRAME_TIMEOUT: TimeSpan = TimeSpan::from_secs(10);
 

@@ -54,6 +54,15 @@ pub struct SessionRow {
     /// Whether it ended before energy was given, because it was not admitted.
     #[serde(default)]
     pub refused: bool,
+    /// What its charger speaks: `native`, `ocpp1.6`, `ocpp2.0.1`, `ocpp2.1`.
+    #[serde(default)]
+    pub protocol: String,
+    /// The charger's name for it, or the number that the two know it by.
+    #[serde(default)]
+    pub transaction_id: String,
+    /// `estimated`: it ended without its charger.
+    #[serde(default)]
+    pub flags: Vec<String>,
 }
 
 impl SessionRow {
@@ -266,7 +275,15 @@ fn row(session: &SessionSummary, archived: bool) -> SessionRow {
         currency: session.held.currency.code().to_owned(),
         archived,
         refused: session.is_refused,
+        protocol: session.protocol.to_string(),
+        transaction_id: session.transaction.clone(),
+        flags: flags(session),
     }
+}
+
+fn flags(session: &SessionSummary) -> Vec<String> {
+    let estimated = session.ended.is_some_and(|ended| ended.reason.is_estimate());
+    estimated.then(|| "estimated".to_owned()).into_iter().collect()
 }
 
 fn sheet(session: &Session, tariff: &Tariff, archived: bool) -> Result<SessionSheet, BillingError> {

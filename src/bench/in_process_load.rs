@@ -231,6 +231,7 @@ impl Line {
             let connectors =
                 (1..=*sessions).map(|number| ConnectorInfo { id: ConnectorId(number), power_max: power() });
             let hello = ChargerHello {
+                numbering: Default::default(),
                 charger: charger.clone(),
                 connectors: connectors.collect(),
                 firmware: Box::from("1.0"),

@@ -282,6 +282,7 @@ fn drive(directory: &Directory, charger: &ChargerId, over: &AtomicBool) -> (u32,
         connections += 1;
         let (connection, outlet) = (ConnectionId(1 << 40 | connections), Arc::new(Arrived::default()));
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: charger.clone(),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
             firmware: "1".into(),

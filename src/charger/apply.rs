@@ -1,6 +1,6 @@
 //! Applies a fact to a charger's state. Never fails.
 
-use super::{CellNumber, Charger, Event, OpenSession, PastSession};
+use super::{Begun, CellNumber, Charger, Event, OpenSession, PastSession};
 use crate::units::Common;
 
 /// Folds one fact into the state.
@@ -9,12 +9,16 @@ pub fn apply(charger: &mut Charger, event: &Event) {
         Event::Described(description) => {
             charger.described = Common::new(description.clone());
         }
-        Event::SessionOpened { key, session, connector } => {
+        Event::SessionOpened { key, session, connector, mark } => {
             debug_assert!(charger.open_session(*key).is_none(), "session {session} opened twice");
             let cell = CellNumber::default();
             charger.open.push(OpenSession { key: *key, session: *session, connector: *connector, cell });
+            if let Some(mark) = mark {
+                charger.remember(Begun { key: *key, mark: *mark, refused: None, estimated: false });
+            }
         }
-        Event::SessionEnded { key, at, sequence, refused } => {
+        Event::SessionEnded { key, at, sequence, refused, estimated } => {
+            charger.set_estimated(*key, *estimated);
             // Repeated for a session that was ended for missing messages: its charger has reported more since.
             let mut remembered = charger.past.iter_mut().flat_map(|past| &mut past.sessions);
             if let Some(past) = remembered.find(|past| past.key == *key) {
@@ -44,6 +48,9 @@ pub fn apply(charger: &mut Charger, event: &Event) {
             if let Some(past) = remembered.find(|past| past.key == *key) {
                 past.closed = true;
             }
+        }
+        Event::StartRefused { key, mark, code } => {
+            charger.remember(Begun { key: *key, mark: *mark, refused: Some(*code), estimated: false });
         }
     }
 }

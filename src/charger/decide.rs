@@ -7,7 +7,9 @@ use crate::units::{ConnectorId, SessionId, SessionKey, Timestamp};
 pub fn decide(charger: &Charger, command: Command, now: Timestamp) -> Decision {
     match command {
         Command::Describe(description) => describe(charger, description),
-        Command::Start { key, connector, proposed: _ } => Decision::reply(start(charger, key, connector, now)),
+        Command::Start { key, connector, proposed: _, is_made_here } => {
+            Decision::reply(start(charger, key, connector, (is_made_here, now)))
+        }
     }
 }
 
@@ -27,7 +29,7 @@ fn describe(charger: &Charger, description: Description) -> Decision {
     if *charger.described == description { Decision::nothing() } else { Decision::event(Event::Described(description)) }
 }
 
-fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timestamp) -> Effect {
+fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, (is_made_here, now): (bool, Timestamp)) -> Effect {
     let Some(described) = charger.described.connectors.iter().find(|described| described.id == connector) else {
         return Effect::Refuse(Rejection::UnknownConnector(connector));
     };
@@ -41,7 +43,7 @@ fn start(charger: &Charger, key: SessionKey, connector: ConnectorId, now: Timest
     if let Some(past) = charger.past_session(key) {
         return Effect::RepeatEnd(*past);
     }
-    if charger.is_stale(key) {
+    if !is_made_here && charger.is_stale(key) {
         return Effect::Refuse(Rejection::StaleKey(key));
     }
     if let Some(open) = charger.open.iter().find(|open| open.connector == connector) {
@@ -79,18 +81,26 @@ mod tests {
     }
 
     fn open(charger: &mut Charger, key: u64, connector: u16) {
-        let event =
-            Event::SessionOpened { key: SessionKey(key), session: session(key), connector: ConnectorId(connector) };
+        let event = Event::SessionOpened {
+            key: SessionKey(key),
+            session: session(key),
+            connector: ConnectorId(connector),
+            mark: None,
+        };
         apply(charger, &event);
     }
 
     fn end(charger: &mut Charger, key: u64, refused: bool) {
-        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, sequence: 0, refused });
+        apply(charger, &Event::SessionEnded { key: SessionKey(key), at: NOW, sequence: 0, refused, estimated: false });
     }
 
     fn start_at(charger: &Charger, key: u64, connector: u16, now: Timestamp) -> Effect {
-        let command =
-            Command::Start { key: SessionKey(key), connector: ConnectorId(connector), proposed: session(key) };
+        let command = Command::Start {
+            key: SessionKey(key),
+            connector: ConnectorId(connector),
+            proposed: session(key),
+            is_made_here: false,
+        };
         decide(charger, command, now).effects.into_iter().next().expect("a start is always answered")
     }
 

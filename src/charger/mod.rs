@@ -20,10 +20,12 @@
 
 mod apply;
 mod decide;
+mod numbered;
 mod state;
 
 pub use apply::apply;
 pub use decide::{decide, route};
+pub use numbered::{Begun, Mark, Recognised, recognise};
 pub use state::{CellNumber, Charger, Connector, OpenSession, PastSession};
 
 use crate::machine;
@@ -44,6 +46,8 @@ pub enum Command {
         connector: ConnectorId,
         /// The gate's id for the session, should one be opened.
         proposed: SessionId,
+        /// The gate has just made the key: it cannot be old.
+        is_made_here: bool,
     },
 }
 
@@ -60,7 +64,7 @@ stored!(struct Description { 0: connectors, 1: firmware });
 
 few!(Description);
 
-/// Facts of a charger. `Described` is journaled; the others are derived from the events of its sessions.
+/// Facts of a charger. `Described` and `StartRefused` are journaled; the others are derived from the events of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// It described itself, for the first time or differently from before.
@@ -73,6 +77,9 @@ pub enum Event {
         session: SessionId,
         /// Where.
         connector: ConnectorId,
+        /// How its beginning is recognised, where the gate has numbered it.
+        #[serde(skip)]
+        mark: Option<Mark>,
     },
     /// No more energy will flow in this session.
     SessionEnded {
@@ -84,19 +91,32 @@ pub enum Event {
         sequence: u32,
         /// Whether the credential was refused, which counts against the charger for a while.
         refused: bool,
+        /// Whether later messages of the charger correct the end.
+        #[serde(skip)]
+        estimated: bool,
     },
     /// The money of one of its sessions has ended too: its receipt is final.
     SessionClosed {
         /// The charger's number for it.
         key: SessionKey,
     },
+    /// A beginning that the gate has numbered is refused, and opened no session. Journaled: its number is used up.
+    StartRefused {
+        /// The number.
+        key: SessionKey,
+        /// How it is recognised.
+        mark: Mark,
+        /// The number of the code.
+        code: u16,
+    },
 }
 
 stored!(enum Event {
     0: Described(description),
-    1: SessionOpened { 0: key, 1: session, 2: connector },
-    2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused },
+    1: SessionOpened { 0: key, 1: session, 2: connector, 3: mark or None },
+    2: SessionEnded { 0: key, 1: at, 2: sequence, 3: refused, 4: estimated or false },
     3: SessionClosed { 0: key },
+    4: StartRefused { 0: key, 1: mark, 2: code },
 });
 
 /// An action of the partition. It stays inside the partition and needs no durable position, except for the refusal.

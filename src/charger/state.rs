@@ -1,6 +1,7 @@
 //! State of a charger.
 
 use super::Description;
+use super::numbered::Numbered;
 use crate::limits::{KEYS_REMEMBERED, KEYS_REMEMBERED_MAX, REFUSAL_PAUSE, REFUSALS_BEFORE_PAUSE};
 use crate::stored::stored;
 use crate::units::{ChargerId, Common, ConnectorId, Power, SessionId, SessionKey, TimeSpan, Timestamp};
@@ -18,9 +19,12 @@ pub struct Charger {
     pub open: SmallVec<[OpenSession; 1]>,
     /// Sessions that are over; kept apart because readings do not need them.
     pub(super) past: Option<Box<Past>>,
+    /// Where the gate numbers its sessions, how it recognises them.
+    #[serde(skip)]
+    pub(super) numbered: Option<Box<Numbered>>,
 }
 
-stored!(struct Charger { 0: id, 1: described, 2: open, 3: past });
+stored!(struct Charger { 0: id, 1: described, 2: open, 3: past, 4: numbered or None });
 
 /// Past sessions of a charger, kept to recognise repeated starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +93,7 @@ stored!(struct PastSession { 0: key, 1: session, 2: sequence, 3: refused, 4: clo
 impl Charger {
     /// A charger without facts.
     pub fn new(id: ChargerId) -> Charger {
-        Charger { id, described: Common::default(), open: SmallVec::new(), past: None }
+        Charger { id, described: Common::default(), open: SmallVec::new(), past: None, numbered: None }
     }
 
     /// The open session with this key.

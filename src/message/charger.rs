@@ -3,7 +3,7 @@
 //! All values are checked by the link: ids are ids, registers are not negative, tokens are no card numbers. Whether a
 //! reading is plausible in its session is decided by the session.
 
-use super::{Code, numbered::numbered};
+use super::{Answer, Code, Unnumbered, numbered::numbered};
 use crate::limits;
 use crate::payment::Credential;
 use crate::units::{
@@ -36,6 +36,8 @@ pub enum FromCharger {
     },
     /// Something changed at a connector.
     Status(ConnectorStatus),
+    /// A message of a charger whose sessions the gate numbers.
+    Unnumbered(Box<Unnumbered>),
 }
 
 /// A message to a charger.
@@ -101,6 +103,8 @@ pub enum ToCharger {
         /// The gate's wall clock.
         server_time: Timestamp,
     },
+    /// Answers a charger whose sessions the gate numbers.
+    Answer(Answer),
 }
 
 /// A charger introduces itself.
@@ -108,6 +112,8 @@ pub enum ToCharger {
 pub struct ChargerHello {
     /// The charger; the link has compared it with the certificate.
     pub charger: ChargerId,
+    /// Which side numbers its sessions. Where the gate does, the hello names neither connectors nor sessions.
+    pub numbering: Numbering,
     /// Its connectors, each at most once.
     pub connectors: Vec<ConnectorInfo>,
     /// Firmware version, at most [`limits::MESSAGE_NAME_MAX`] bytes.
@@ -116,6 +122,16 @@ pub struct ChargerHello {
     pub clock: Timestamp,
     /// Sessions for which it has no receipt yet.
     pub sessions: Vec<SessionMark>,
+}
+
+/// The side that numbers the sessions of a charger, and their readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numbering {
+    /// The charger, as in the native protocol.
+    #[default]
+    Charger,
+    /// The gate.
+    Gate,
 }
 
 /// A connector, as its charger describes it.

@@ -2,6 +2,7 @@
 //!
 //! * [`PeerIdentity`]: which peer a certificate names.
 //! * [`FromCharger`], [`ToCharger`]: the vocabulary of a charger; [`Channel`], [`Received`]: its address on a connection.
+//! * [`Unnumbered`], [`Answer`]: the same for chargers whose sessions the gate numbers.
 //! * [`FromProcessor`], [`ToProcessor`]: the vocabulary of a payment processor, with its settlement batches.
 //! * [`Code`]: the numbers by which either side refuses.
 //!
@@ -14,12 +15,13 @@ mod code;
 mod identity;
 mod numbered;
 mod processor;
+mod unnumbered;
 
 pub use channel::{Channel, Received};
 pub use charger::{
     ChargerHello, ChargerHelloAck, ConnectorInfo, ConnectorState, ConnectorStatus, FromCharger, GoAway, Limit,
-    MeterAck, ReceiptNotice, SessionMark, SessionPosition, Standing, StartSession, StopOrder, StopReason, Terms,
-    ToCharger,
+    MeterAck, Numbering, ReceiptNotice, SessionMark, SessionPosition, Standing, StartSession, StopOrder, StopReason,
+    Terms, ToCharger,
 };
 pub use code::Code;
 pub use identity::{IdentityError, PeerIdentity, Role, Subject};
@@ -27,3 +29,4 @@ pub use processor::{
     Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
     SettlementTrailer, ToProcessor,
 };
+pub use unnumbered::{Answer, Begin, Bill, SessionName, Ticket, Unnumbered};

@@ -14,7 +14,7 @@ use crate::payment::known_processor::Acquaintances;
 use crate::session::{Event, Metered};
 use crate::stored::stored;
 use crate::tariff::Tariff;
-use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, TariffHash};
+use crate::units::{AccountId, ChargerId, Energy, Now, PartitionId, SessionId, SessionKey, TariffHash};
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +52,8 @@ pub struct Partition {
     pub processors: Acquaintances,
     /// Settlement batches of its processors.
     pub settlements: Register,
+    /// The last number that it gave a session of a charger without numbers; 0: none.
+    pub last_number: u64,
     /// The snapshot that is being taken of it, if one is.
     pub(super) snapping: Option<Snapping>,
 }
@@ -119,6 +121,7 @@ impl Partition {
             top_ups: TopUps::default(),
             processors: Acquaintances::default(),
             settlements: Register::default(),
+            last_number: 0,
             snapping: None,
         }
     }
@@ -155,6 +158,27 @@ impl Partition {
     /// Whether a charger exists, or may be added: `most` bounds the chargers that peers can create.
     pub fn has_room_for(&self, id: &ChargerId, most: usize) -> bool {
         self.chargers.len() < most || self.find_charger(id).is_some()
+    }
+
+    /// The next number for a session of a charger without numbers, among so many partitions: n × partitions + partition, from
+    /// n = 1. `None`: all that fit a transaction id of OCPP 1.6 are used up.
+    pub fn next_number(&self, partitions: u16, is_free: impl Fn(SessionKey) -> bool) -> Option<SessionKey> {
+        let step = u64::from(partitions);
+        let mut number = self.last_number;
+        loop {
+            number = (number / step).checked_add(1)?.checked_mul(step)?.checked_add(u64::from(self.id.0))?;
+            if i32::try_from(number).is_err() {
+                return None;
+            }
+            if is_free(SessionKey(number)) {
+                return Some(SessionKey(number));
+            }
+        }
+    }
+
+    /// A fact has this number.
+    pub fn used_number(&mut self, key: SessionKey) {
+        self.last_number = self.last_number.max(key.0);
     }
 
     /// The cell of a charger, made when it is not known yet.
@@ -237,6 +261,25 @@ fn hash_of_session(hasher: &DefaultHashBuilder, cells: &Arena<HostedSession>, sl
 mod tests {
     use super::*;
     use crate::units::{Mono, Timestamp};
+
+    #[test]
+    fn numbers_are_unique_in_all_partitions_and_end_before_they_repeat() {
+        let now = Now { wall: Timestamp::from_unix_ms(0), mono: Mono(0) };
+        let mut seen = std::collections::BTreeSet::new();
+        for id in 0..3 {
+            let mut partition = Partition::new(PartitionId(id), now);
+            for _ in 0..100 {
+                let number = partition.next_number(3, |key| key.0 % 7 != 0).unwrap();
+                partition.used_number(number);
+                assert!(number.0 > 0 && number.0 % 3 == u64::from(id) && number.0 % 7 != 0);
+                assert!(seen.insert(number));
+            }
+            partition.used_number(SessionKey(5));
+            assert!(partition.next_number(3, |_| true).unwrap().0 > 300, "never back");
+            partition.used_number(SessionKey(i32::MAX as u64 - 1));
+            assert_eq!(partition.next_number(3, |_| true), None);
+        }
+    }
 
     #[test]
     fn nobody_can_introduce_chargers_without_end() {

@@ -59,6 +59,9 @@ impl Shard {
                 let slot = partition.charger(&id);
                 let charger = partition.chargers.get_mut(slot).ok_or("a charger without a cell")?;
                 charger.replay(&event);
+                if let charger::Event::StartRefused { key, .. } = event {
+                    partition.used_number(key);
+                }
             }
             Fact::Account(id, event) => {
                 node_config.credentials.links().fold(&id, &event);
@@ -115,10 +118,17 @@ pub(super) fn charger_fact(event: &session::Event, session: &Session) -> Option<
             at: ended.known_at,
             sequence: session.meter.sequence,
             refused: !ended.admitted,
+            estimated: ended.reason.is_estimate(),
         }),
         session::Event::Closed { .. } => Some(charger::Event::SessionClosed { key: session.key }),
         _ => None,
     }
+}
+
+/// The fact for a charger that a session of it opened.
+pub(super) fn opened_fact(opening: &Opening) -> charger::Event {
+    let mark = opening.origin.as_ref().map(|origin| charger::Mark { exact: origin.mark.0, loose: origin.mark.1 });
+    charger::Event::SessionOpened { key: opening.key, session: opening.id, connector: opening.connector, mark }
 }
 
 fn open(
@@ -133,8 +143,10 @@ fn open(
     let slot = partition.charger(&opening.charger);
     let state = Session::new(opening, rating, tariff.currency());
     let cell = partition.insert_session(host(state, slot, Pricing { tariff, zone }));
-    let fact = charger::Event::SessionOpened { key: opening.key, session: opening.id, connector: opening.connector };
-    project(partition, slot, cell, &fact);
+    project(partition, slot, cell, &opened_fact(opening));
+    if opening.origin.is_some() {
+        partition.used_number(opening.key);
+    }
     Ok(())
 }
 

@@ -199,7 +199,8 @@ impl HostedSession {
 
     fn silence_allowed(&self) -> TimeSpan {
         let allowed = match self.state.meter.sequence {
-            0 => self.policy.no_start,
+            // A charger whose readings the gate numbers may send none before its stop.
+            0 if self.state.origin.is_none() => self.policy.no_start,
             _ => self.policy.silence,
         };
         match &self.state.stage {
@@ -233,6 +234,8 @@ impl Hostable for HostedSession {
             }
             Command::Reading(_)
             | Command::Stop(_)
+            | Command::Sample(_)
+            | Command::End { .. }
             | Command::RepeatStart
             | Command::PresentAnotherCredential { .. }
             | Command::Reconnected => {

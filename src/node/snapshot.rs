@@ -80,6 +80,7 @@ pub(super) struct Rest {
     pub settlements: Register,
     pub top_ups: BTreeMap<PaymentId, TopUp>,
     pub processors: Acquaintances,
+    pub last_number: u64,
 }
 
 /// A partition that is being restored: first its tariffs, then the chargers, then the sessions.
@@ -122,11 +123,11 @@ impl Restoring<'_> {
     }
 
     pub fn rest(self, rest: Rest) {
-        let Rest { tally, books, series, requests, settlements, top_ups, processors } = rest;
+        let Rest { tally, books, series, requests, settlements, top_ups, processors, last_number } = rest;
         let partition = self.partition;
         (partition.tally, partition.books, partition.series) = (tally, books, series);
         (partition.requests, partition.settlements, partition.top_ups.known) = (requests, settlements, top_ups);
-        partition.processors = processors;
+        (partition.processors, partition.last_number) = (processors, last_number);
         for (processor, known) in partition.processors.iter() {
             self.node_config.routing.remember(processor, known);
         }
@@ -224,7 +225,9 @@ impl Shard {
     }
 }
 
-stored!(struct Rest { 0: tally, 1: books, 2: series, 3: requests, 4: settlements, 5: top_ups, 6: processors });
+stored!(struct Rest {
+    0: tally, 1: books, 2: series, 3: requests, 4: settlements, 5: top_ups, 6: processors, 7: last_number or 0,
+});
 
 impl Partition {
     fn pinned_text(&self) -> Vec<u8> {
@@ -245,6 +248,7 @@ impl Partition {
         self.settlements.store(&mut bytes);
         self.top_ups.known.store(&mut bytes);
         self.processors.store(&mut bytes);
+        self.last_number.store(&mut bytes);
         end(begun, &mut bytes);
         bytes
     }

@@ -45,6 +45,7 @@ mod invoices;
 mod log_lines;
 mod long;
 mod money;
+mod ocpp;
 mod orders;
 mod outage;
 mod replaced;
@@ -311,6 +312,7 @@ impl Scene {
 
     fn hello(&mut self, charger: &str, sessions: Vec<SessionMark>) -> Option<Link> {
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new(charger).unwrap(),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
             firmware: "1.0".into(),

@@ -47,6 +47,7 @@ impl Replay for RebuildingVersion4 {
             settlements: read.settlements,
             top_ups: read.top_ups,
             processors: read.processors,
+            last_number: 0,
         });
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Command, Context, Decision, Doubt, Effect, Ended, Event, Metered, Rejection, SequenceOrder, Session, Stage, Stop,
-    StopReason, Verdict, funds, money, plausible, resume,
+    StopReason, Verdict, funds, money, plausible, resume, unnumbered,
 };
 use crate::payment;
 use crate::tariff::{Rating, Slices};
@@ -18,6 +18,14 @@ pub fn decide(session: &Session, command: Command, ctx: &Context<'_>) -> Decisio
         Command::Omitted => omitted(session, ctx),
         Command::Reading(reading) => reading_came(session, &reading, ctx),
         Command::Stop(stop) => stop_came(session, &stop, ctx),
+        Command::Sample(reading) => match unnumbered::next(session, &reading, ctx.now.wall) {
+            Some(reading) => reading_came(session, &reading, ctx),
+            None => Decision::reply(acknowledge(session, ctx)),
+        },
+        Command::End { last, reason } => {
+            let last = unnumbered::last(session, last, ctx.now.wall);
+            stop_came(session, &Stop { last, reason }, ctx)
+        }
         Command::Payment(command) => money::step(session, *command, ctx),
         Command::Wake { silent, quiet } => wake(session, silent, quiet, ctx),
         Command::StopBy(reason) => stop_by(session, reason, ctx),
@@ -105,7 +113,7 @@ fn meter(
 /// by an estimate continues with the charger's later readings: they are priced like those before, and the difference
 /// is corrected. Any other is refused, and so is one of a session that ended before it began.
 fn late(session: &Session, reading: &MeterReading, stop: Option<StopReason>, ctx: &Context<'_>) -> Decision {
-    let began = session.meter.sequence > 0;
+    let began = session.meter.sequence > 0 || session.origin.is_some();
     let estimate = session.ended().filter(|ended| ended.admitted && ended.reason.is_estimate());
     let (silent, estimate) = (began && estimate.is_some(), estimate.map_or(StopReason::Silence, |ended| ended.reason));
     match (session.meter.place(reading.sequence), stop) {
@@ -247,11 +255,12 @@ enum Last {
 /// Checks and prices a reading that is next in sequence.
 fn price(session: &Session, reading: &MeterReading, last: Last, ctx: &Context<'_>) -> Result<Priced, Doubt> {
     plausible::reading(reading, ctx.now.wall, ctx.policy)?;
-    let jumped = match session.meter.judge(reading, session.power_max) {
-        Verdict::Good => None,
-        Verdict::Jumped(jump) => Some(jump),
-        Verdict::Suspect(doubt) => return Err(doubt),
-    };
+    let jumped =
+        match unnumbered::base(session, reading).unwrap_or_else(|| session.meter.judge(reading, session.power_max)) {
+            Verdict::Good => None,
+            Verdict::Jumped(jump) => Some(jump),
+            Verdict::Suspect(doubt) => return Err(doubt),
+        };
     let energy = session.meter.counted_after(jumped, reading.register).ok_or(Doubt::Unpriceable)?;
     let counted = MeterReading { register: energy, ..*reading };
     let slices = match last {

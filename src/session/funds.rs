@@ -20,7 +20,7 @@ use super::{Context, Decision, Effect, Event, Policy, Session, Stage, StopReason
 use crate::limits::STILL_MAX;
 use crate::payment::{self, OperationKind, Payment};
 use crate::tariff::{Rating, Tariff, TimeAhead};
-use crate::units::{Amount, Cost, MeterReading, MoneyError, TimeSpan, Timestamp};
+use crate::units::{Amount, Cost, Energy, MeterReading, MoneyError, Power, TimeSpan, Timestamp};
 use std::cmp::Ordering;
 
 /// Reserves ahead at which more is requested: there is still time for an answer.
@@ -44,6 +44,39 @@ pub fn first_hold(tariff: &Tariff, policy: &Policy) -> Amount {
     debug_assert_eq!(currency, policy.currency, "amounts of another currency");
     let wanted = tariff.preauthorize_amount().unwrap_or(Amount::new(policy.first_hold_minor, currency));
     Amount::new(wanted.minor.min(policy.payment.total_max_minor), currency)
+}
+
+/// How fast the cost may grow, and for how long, until an order to stop has taken effect.
+struct Pace {
+    power: Power,
+    latency: TimeSpan,
+}
+
+/// The pace of a session. Some protocols tell neither the power of a connector nor when readings come: then it is that of the
+/// readings, with a quarter to spare, for the time of two of them.
+fn pace(session: &Session, priced: Option<&Priced>, ctx: &Context<'_>) -> Pace {
+    let (power, latency) = (session.power_max, ctx.policy.stop_latency);
+    if session.origin.is_none() {
+        return Pace { power, latency };
+    }
+    let meter = &session.meter;
+    let last = priced.and_then(|Priced { reading, .. }| {
+        let risen = reading.register.checked_sub(meter.register)?;
+        let over = reading.at.since(meter.at);
+        (over > TimeSpan::ZERO).then_some((risen, over))
+    });
+    let whole = average_power(meter.energy(), meter.at.since(session.opened_at));
+    let seen = last.map_or(0, |(risen, over)| average_power(risen, over)).max(whole);
+    let seen = seen.saturating_add(seen / 4).clamp(0, power.milliwatts().max(0));
+    let two = |(_, over): (Energy, TimeSpan)| TimeSpan::from_ms(over.ms().saturating_mul(2)).min(latency);
+    Pace { power: Power::from_milliwatts(seen), latency: last.map_or(latency, two) }
+}
+
+/// In milliwatts; 0 where there was no time.
+fn average_power(energy: Energy, over: TimeSpan) -> i64 {
+    // µWh × 3600 / ms are mW.
+    let power = i128::from(energy.microwatt_hours()).saturating_mul(3_600).checked_div(i128::from(over.ms()));
+    power.map_or(0, |power| i64::try_from(power).unwrap_or(i64::MAX))
 }
 
 /// How far the funds suffice.
@@ -128,20 +161,20 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
         return Reach::Out(StopReason::AuthorizationLost);
     }
     let spendable = session.payment.spendable().to_cost();
+    let Pace { power, latency } = pace(session, priced, ctx);
     // Most readings end here: below the most that any session of this tariff can cost, no time has to be computed.
     if quiet == TimeSpan::ZERO {
         let ahead = if priced.is_some_and(|priced| priced.leaves_undecided()) {
-            TimeSpan::from_ms(policy.stop_latency.ms().saturating_add(STILL_MAX.ms()))
+            TimeSpan::from_ms(latency.ms().saturating_add(STILL_MAX.ms()))
         } else {
-            policy.stop_latency
+            latency
         };
-        let most = ctx.tariff.cost_ahead_of_any(session.power_max, ahead);
+        let most = ctx.tariff.cost_ahead_of_any(power, ahead);
         if most.is_some_and(|most| covers(spendable, running, most, RESERVES_TO_ASK)) {
             return Reach::Far;
         }
     }
-    let span =
-        |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(policy.stop_latency.ms().saturating_mul(stops)));
+    let span = |stops: i64| TimeSpan::from_ms(quiet.ms().saturating_add(latency.ms().saturating_mul(stops)));
     let Some(reserve) = ahead(session, priced, span(1), ctx) else {
         return Reach::Out(StopReason::FundsExhausted);
     };
@@ -159,10 +192,9 @@ fn reach(session: &Session, priced: Option<&Priced>, running: Cost, quiet: TimeS
 /// What the session can cost at most within `span` after its last reading, or after the one that was just priced, with the
 /// time before it that is not priced yet; `None` when that is beyond all figures.
 fn ahead(session: &Session, priced: Option<&Priced>, span: TimeSpan, ctx: &Context<'_>) -> Option<Cost> {
+    let power = pace(session, priced, ctx).power;
     let bound = |rating: &Rating, read_at: Timestamp| {
-        rating
-            .cost_ahead_of_reading(ctx.tariff, ctx.zone, TimeAhead { power_max: session.power_max, read_at, span })
-            .ok()
+        rating.cost_ahead_of_reading(ctx.tariff, ctx.zone, TimeAhead { power_max: power, read_at, span }).ok()
     };
     match priced {
         Some(priced) => bound(&priced.rating(session), priced.reading.at),

@@ -29,6 +29,7 @@ mod money;
 mod plausible;
 mod resume;
 mod state;
+mod unnumbered;
 
 pub use amounts::{Found, Stated};
 pub use apply::apply;
@@ -45,7 +46,7 @@ use crate::payment::routing::NoRoute;
 use crate::stored::stored;
 use crate::tariff::{Slices, Tariff};
 use crate::units::{
-    Amount, ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, Now, Power, ProcessorId, SessionId,
+    Amount, ChargerId, ConnectorId, Cost, Currency, Energy, MeterReading, Now, Power, ProcessorId, Protocol, SessionId,
     SessionKey, TariffHash, TimeSpan, Timestamp,
 };
 use jiff::tz::TimeZone;
@@ -78,6 +79,15 @@ pub enum Command {
     Reading(MeterReading),
     /// The charger ended the session.
     Stop(Stop),
+    /// A reading of a charger that does not number its readings; its sequence does not count.
+    Sample(MeterReading),
+    /// The end of a session of such a charger.
+    End {
+        /// The last reading; none: the last one that came stands.
+        last: Option<MeterReading>,
+        /// Why it ended.
+        reason: StopReason,
+    },
     /// Something about the session's money. In a box: readings are many, and as large as the largest command.
     Payment(Box<payment::Command>),
     /// A deadline of the session or its money has passed.
@@ -146,12 +156,30 @@ pub struct Opening {
     pub zone: Box<str>,
     /// Printable form of the credential, never the credential.
     pub fingerprint: Box<str>,
+    /// Where the gate numbers the session: how it began.
+    #[serde(skip)]
+    pub origin: Option<Box<Origin>>,
 }
 
 stored!(struct Opening {
     0: id, 1: charger, 2: connector, 3: key, 4: at, 5: heard_at, 6: register, 7: power_max, 8: tariff, 9: zone,
-    10: fingerprint,
+    10: fingerprint, 11: origin or None,
 });
+
+/// How a session began whose protocol has no numbers for sessions and readings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// What the charger speaks.
+    pub protocol: Protocol,
+    /// The charger's own name for the session, where its protocol has one.
+    pub name: Option<Box<str>>,
+    /// How the beginning is recognised: digests with and without its time.
+    pub mark: (u64, u64),
+    /// The beginning named no register: that of the first reading is the first register.
+    pub lacks_register: bool,
+}
+
+stored!(struct Origin { 0: protocol, 1: name, 2: mark, 3: lacks_register });
 
 /// The charger's final message on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

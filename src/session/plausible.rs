@@ -11,14 +11,16 @@ pub(super) fn reading(reading: &MeterReading, now: Timestamp, policy: &Policy) -
     near(reading.at, now, policy.clock_ahead_max, policy.backlog_max)
 }
 
-/// Checks the time and the register of a start. No energy flows before its answer, so it is much younger than the
-/// oldest reading that may come; time that a charger claims before that would be billed.
+/// Checks the time and the register of a start. Where no energy flows before its answer, it is much younger than the
+/// oldest reading that may come; time that a charger claims before that would be billed. A charger that starts while it is
+/// offline, and reports it later (`may_be_late`), may have started as long ago as a reading may have been taken.
 ///
 /// # Errors
 /// The value that is outside its bounds.
-pub fn start(at: Timestamp, register: Energy, now: Timestamp, policy: &Policy) -> Result<(), Doubt> {
+pub fn start(at: Timestamp, register: Energy, now: Timestamp, policy: &Policy, may_be_late: bool) -> Result<(), Doubt> {
     figures(at, register)?;
-    near(at, now, policy.clock_ahead_max, policy.backlog_max.map(|max| max.min(START_AGE_MAX)))
+    let behind = policy.backlog_max.map(|max| if may_be_late { max } else { max.min(START_AGE_MAX) });
+    near(at, now, policy.clock_ahead_max, behind)
 }
 
 fn figures(at: Timestamp, register: Energy) -> Result<(), Doubt> {

@@ -1,12 +1,13 @@
 //! State of a session. Each stage has exactly the data that is legal in it.
 
-use super::{Meter, Opening, StopReason};
+use super::{Meter, Opening, Origin, StopReason};
 use crate::billing::invoice::Issued;
 use crate::payment::{Payment, Shown};
 use crate::stored::stored;
 use crate::tariff::{Rating, Segments};
 use crate::units::{
-    Amount, ChargerId, Common, ConnectorId, Cost, Currency, Power, SessionId, SessionKey, TariffHash, Timestamp,
+    Amount, ChargerId, Common, ConnectorId, Cost, Currency, Power, Protocol, SessionId, SessionKey, TariffHash,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,11 +44,15 @@ pub struct Session {
     pub stage: Stage,
     /// The result: empty while energy flows.
     pub(super) outcome: Option<Box<Outcome>>,
+    /// Where the gate numbers the session: how it began.
+    #[serde(skip)]
+    pub origin: Option<Box<Origin>>,
 }
 
 stored!(struct Session {
     0: id, 1: charger, 2: connector, 3: key, 4: opened_at, 5: power_max, 6: tariff, 7: zone, 8: fingerprint, 9: meter,
     10: rating, 11: segments, 12: payment, 13: stage, 14: outcome,
+    15: origin or None,
 });
 
 /// The result of a session.
@@ -117,6 +122,7 @@ impl Session {
             payment: Payment::new(opening.id.payment(), currency),
             stage: Stage::Authorizing,
             outcome: None,
+            origin: opening.origin.clone(),
         }
     }
 
@@ -134,6 +140,11 @@ impl Session {
     /// Keeps a document that a series has numbered.
     pub fn keep_document(&mut self, issued: Issued) {
         self.outcome.get_or_insert_default().documents.push(issued);
+    }
+
+    /// What its charger spoke when it began.
+    pub fn protocol(&self) -> Protocol {
+        self.origin.as_ref().map_or(Protocol::Native, |origin| origin.protocol)
     }
 
     /// The end, if it has ended.

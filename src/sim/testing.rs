@@ -139,7 +139,7 @@ impl FakeGate {
                 answers.extend(known.over.then(|| receipt(*session, known)));
                 answers
             }
-            FromCharger::Status(_) => Vec::new(),
+            FromCharger::Status(_) | FromCharger::Unnumbered(_) => Vec::new(),
         }
     }
 }

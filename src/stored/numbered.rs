@@ -263,7 +263,6 @@ impl<'a> Body<'a> {
 
     /// The next field, if the version that wrote this had it.
     #[inline]
-    #[cfg_attr(not(test), expect(dead_code, reason = "every field of every type is of the first version so far"))]
     pub(crate) fn later_field<T: super::Stored>(&mut self, name: &'static str) -> Result<Option<T>, StoredError> {
         (!self.rest.is_empty())
             .then(|| T::load(&mut self.rest))

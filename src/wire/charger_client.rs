@@ -50,7 +50,7 @@ impl ChargerClientLink {
             self.bound.insert(channel);
         }
         self.check(channel)?;
-        let (kind, payload) = write_from_charger(message);
+        let (kind, payload) = write_from_charger(message).ok_or(SendError::NotNative)?;
         write_frame(out, FrameHead::new(kind, channel), None, payload).map_err(SendError::TooLong)?;
         self.watch.spoke(now);
         Ok(())
@@ -122,7 +122,8 @@ impl ChargerClientLink {
                 | ToCharger::StopNow { .. }
                 | ToCharger::SessionRejected { .. }
                 | ToCharger::Receipt(_)
-                | ToCharger::HeartbeatAck { .. } => {}
+                | ToCharger::HeartbeatAck { .. }
+                | ToCharger::Answer(_) => {}
             }
             messages.push(Received { channel, message });
         }

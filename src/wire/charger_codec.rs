@@ -95,6 +95,7 @@ fn read_hello(found: schema::ChargerHello) -> Parsed<ChargerHello> {
         last_sequence: mark.last_sequence,
     };
     Ok(ChargerHello {
+        numbering: Default::default(),
         charger,
         connectors,
         firmware: free_text("firmware", found.firmware, limits::MESSAGE_NAME_MAX)?,
@@ -117,16 +118,17 @@ fn connector(field: &'static str, found: u32) -> Parsed<ConnectorId> {
     number(field, counted(field, found)?).map(ConnectorId)
 }
 
-/// Appends the payload of a charger's message; returns the frame's type.
-pub(super) fn write_from_charger(message: &FromCharger) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
+/// Appends the payload of a charger's message; returns the frame's type. `None`: the native protocol has no such message.
+pub(super) fn write_from_charger(message: &FromCharger) -> Option<(FrameType, impl FnOnce(&mut Vec<u8>))> {
     let kind = match message {
         FromCharger::Hello(_) => FrameType::ChargerHello,
         FromCharger::Start(_) => FrameType::StartSession,
         FromCharger::Reading { .. } => FrameType::MeterValues,
         FromCharger::Stop { .. } => FrameType::StopSession,
         FromCharger::Status(_) => FrameType::ConnectorStatus,
+        FromCharger::Unnumbered(_) => return None,
     };
-    (kind, move |out: &mut Vec<u8>| match message {
+    let payload = move |out: &mut Vec<u8>| match message {
         FromCharger::Hello(hello) => put(&write_hello(hello), out),
         FromCharger::Start(start) => put(
             &schema::StartSession {
@@ -158,7 +160,9 @@ pub(super) fn write_from_charger(message: &FromCharger) -> (FrameType, impl FnOn
             },
             out,
         ),
-    })
+        FromCharger::Unnumbered(_) => {}
+    };
+    Some((kind, payload))
 }
 
 fn write_hello(hello: &ChargerHello) -> schema::ChargerHello {
@@ -289,8 +293,8 @@ fn read_receipt(found: schema::Receipt) -> Parsed<ReceiptNotice> {
     })
 }
 
-/// Appends the payload of a message to a charger; returns the frame's type.
-pub(super) fn write_to_charger(message: &ToCharger) -> (FrameType, impl FnOnce(&mut Vec<u8>)) {
+/// Appends the payload of a message to a charger; returns the frame's type. `None`: the native protocol has no such message.
+pub(super) fn write_to_charger(message: &ToCharger) -> Option<(FrameType, impl FnOnce(&mut Vec<u8>))> {
     let kind = match message {
         ToCharger::HelloAck(_) => FrameType::ChargerHelloAck,
         ToCharger::StartAccepted { .. } => FrameType::StartAccepted,
@@ -302,8 +306,9 @@ pub(super) fn write_to_charger(message: &ToCharger) -> (FrameType, impl FnOnce(&
         ToCharger::Receipt(_) => FrameType::Receipt,
         ToCharger::GoAway(_) => FrameType::ChargerGoAway,
         ToCharger::HeartbeatAck { .. } => FrameType::HeartbeatAck,
+        ToCharger::Answer(_) => return None,
     };
-    (kind, move |out: &mut Vec<u8>| match message {
+    let payload = move |out: &mut Vec<u8>| match message {
         ToCharger::MeterAck(ack) => put(&write_meter_ack(ack), out),
         ToCharger::HelloAck(ack) => put(
             &schema::ChargerHelloAck {
@@ -365,7 +370,9 @@ pub(super) fn write_to_charger(message: &ToCharger) -> (FrameType, impl FnOnce(&
         ToCharger::HeartbeatAck { server_time } => {
             put(&schema::HeartbeatAck { server_time_ms: server_time.unix_ms() }, out)
         }
-    })
+        ToCharger::Answer(_) => {}
+    };
+    Some((kind, payload))
 }
 
 /// The hot answer: only numbers, nothing is allocated.

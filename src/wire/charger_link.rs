@@ -158,7 +158,7 @@ impl ChargerLink {
             _ if state.bound.get(channel).is_some() => 0,
             _ => return Err(SendError::ChannelUnknown(channel)),
         };
-        let (kind, payload) = write_to_charger(message);
+        let (kind, payload) = write_to_charger(message).ok_or(SendError::NotNative)?;
         write_frame(out, FrameHead { kind, channel, correlation }, None, payload).map_err(SendError::TooLong)
     }
 
@@ -232,8 +232,9 @@ impl State {
                     code: Code::CardNumber,
                     text: Code::CardNumber.meaning().into(),
                 };
-                let (kind, payload) = write_to_charger(&refusal);
-                write_frame(reply, FrameHead { kind, channel, correlation: frame.correlation }, None, payload)?;
+                if let Some((kind, payload)) = write_to_charger(&refusal) {
+                    write_frame(reply, FrameHead { kind, channel, correlation: frame.correlation }, None, payload)?;
+                }
             }
             ChargerPayload::Message(message) => messages.push(Received { channel, message }),
         }

@@ -170,4 +170,7 @@ pub enum SendError {
     /// The message does not fit a frame.
     #[error(transparent)]
     TooLong(FrameError),
+    /// The message is of chargers that speak another protocol.
+    #[error("the native protocol has no such message")]
+    NotNative,
 }

@@ -42,6 +42,7 @@ impl Charger {
         let mut charger = Charger { stream, link: ChargerClientLink::new(Mono(0)), heard: VecDeque::new() };
         charger
             .says(&FromCharger::Hello(ChargerHello {
+                numbering: Default::default(),
                 charger: ChargerId::new(id).unwrap(),
                 connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
                 firmware: "test".into(),

@@ -157,6 +157,7 @@ impl Stand {
         let mut stand = Stand { pipe, link: ChargerClientLink::new(Mono(1)), came: VecDeque::new() };
         stand
             .say(&FromCharger::Hello(ChargerHello {
+                numbering: Default::default(),
                 charger: ChargerId::new("CHG-001").unwrap(),
                 connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(150_000).unwrap() }],
                 firmware: "test".into(),

@@ -142,7 +142,7 @@ impl Gate {
                 };
                 vec![self.ack(session, last.sequence), ToCharger::Receipt(notice)]
             }
-            FromCharger::Status(_) => vec![],
+            FromCharger::Status(_) | FromCharger::Unnumbered(_) => vec![],
         }
     }
 

@@ -25,6 +25,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("message", 3),
     ("accounting", 4),
     ("wire", 4),
+    ("ocpp", 4),
     ("journal", 4),
     ("node", 5),
     ("actors", 6),
@@ -71,6 +72,7 @@ const PURE: &[&str] = &[
     "message",
     "accounting",
     "wire",
+    "ocpp",
 ];
 
 /// Rooms that know no runtime either; what they need of the outside is handed to them.

@@ -278,6 +278,7 @@ impl LoadLine {
         let connectors = (1..=self.sessions_of(place).len())
             .map(|id| ConnectorInfo { id: ConnectorId(u16::try_from(id).unwrap_or(u16::MAX)), power_max: POWER_MAX });
         let hello = FromCharger::Hello(ChargerHello {
+            numbering: Default::default(),
             charger: self.chargers[charger].clone(),
             connectors: connectors.collect(),
             firmware: concat!("wattstile-load/", env!("CARGO_PKG_VERSION")).into(),
@@ -467,7 +468,8 @@ impl LoadLine {
             | ToCharger::LimitChanged { .. }
             | ToCharger::Receipt(_)
             | ToCharger::GoAway(_)
-            | ToCharger::HeartbeatAck { .. } => {}
+            | ToCharger::HeartbeatAck { .. }
+            | ToCharger::Answer(_) => {}
         }
         Ok(())
     }

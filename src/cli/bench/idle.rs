@@ -193,7 +193,14 @@ fn greeted(
         let power_max = Power::from_milliwatts(22_000_000);
         let connectors = vec![ConnectorInfo { id: ConnectorId(1), power_max }];
         let firmware = concat!("wattstile-idle/", env!("CARGO_PKG_VERSION")).into();
-        let hello = ChargerHello { charger, connectors, firmware, clock: now.wall, sessions: Vec::new() };
+        let hello = ChargerHello {
+            numbering: Default::default(),
+            charger,
+            connectors,
+            firmware,
+            clock: now.wall,
+            sessions: Vec::new(),
+        };
         link.send(Channel::ZERO, &FromCharger::Hello(hello), now.mono, pipe.out()).map_err(io::Error::other)?;
         let mut messages = Vec::new();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(30);

@@ -1,10 +1,11 @@
 //! Messages of chargers. A meter reading passes here to its session.
 
-use super::{sessions, starts};
+use super::{sessions, starts, unnumbered};
 use crate::charger;
 use crate::journal::RecordKind;
 use crate::message::{
-    ChargerHello, ChargerHelloAck, FromCharger, MeterAck, SessionMark, SessionPosition, Standing, Terms, ToCharger,
+    ChargerHello, ChargerHelloAck, ConnectorInfo, FromCharger, MeterAck, Numbering, SessionMark, SessionPosition,
+    Standing, Terms, ToCharger,
 };
 use crate::node::charger::Link;
 use crate::node::codes;
@@ -26,14 +27,21 @@ pub(in crate::node) fn hello(
     link: Link,
     hello: &ChargerHello,
 ) -> Option<Link> {
-    let connectors =
-        hello.connectors.iter().map(|info| charger::Connector { id: info.id, power_max: info.power_max }).collect();
-    let description = charger::Description { connectors, firmware: hello.firmware.clone() };
+    let description = match hello.numbering {
+        Numbering::Charger => {
+            let connector = |info: &ConnectorInfo| charger::Connector { id: info.id, power_max: info.power_max };
+            let connectors = hello.connectors.iter().map(connector).collect();
+            charger::Description { connectors, firmware: hello.firmware.clone() }
+        }
+        Numbering::Gate => unnumbered::description(partition, slot, &hello.firmware),
+    };
     deliver(delivery, partition, slot, charger::Command::Describe(description));
     let before = partition.chargers.get_mut(slot)?.set_link(Some(link));
     let hosted = partition.chargers.get(slot)?;
     let listed = |key: SessionKey| hello.sessions.iter().any(|mark| mark.session == key);
-    let omitted: SmallVec<[_; 1]> = hosted.sessions().filter(|(key, _)| !listed(*key)).collect();
+    // A charger whose sessions the gate numbers lists none.
+    let lists = hello.numbering == Numbering::Charger;
+    let omitted: SmallVec<[_; 1]> = hosted.sessions().filter(|(key, _)| lists && !listed(*key)).collect();
     for (key, cell) in omitted {
         omit(delivery, partition, slot, key, cell);
     }
@@ -58,7 +66,10 @@ pub(in crate::node) fn hello(
     let ack = ChargerHelloAck { terms: Terms::CHARGER, server_time: delivery.now.wall, sessions };
     delivery.send(slot, ToCharger::HelloAck(ack));
     let cells: SmallVec<[_; 1]> = partition.chargers.get(slot).iter().flat_map(|charger| charger.sessions()).collect();
-    for (_, cell) in cells {
+    for (key, cell) in cells {
+        if hello.numbering == Numbering::Gate {
+            unnumbered::open_session(delivery, partition, slot, (key, cell));
+        }
         sessions::deliver(delivery, partition, cell, Command::Reconnected);
     }
     for mark in &hello.sessions {
@@ -114,6 +125,7 @@ pub(in crate::node) fn message(
                 hosted.set_status(status.connector, status.state);
             }
         }
+        FromCharger::Unnumbered(message) => unnumbered::message(delivery, partition, slot, *message),
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `chargers` | messages of chargers: Hello, readings, stops, states of connectors |
 //! | `starts` | a charger's request to start a session |
+//! | `unnumbered` | messages of chargers whose sessions the gate numbers |
 //! | `sessions` | what else reaches a session: its timer, orders to stop, late readings |
 //! | `payments` | answers and notifications of processors, lost connections, orders about money |
 //! | `archive` | sessions and pages that went into the archive or came out of it |
@@ -23,6 +24,7 @@ pub(super) mod sessions;
 pub(super) mod settlements;
 mod starts;
 pub(super) mod top_ups;
+mod unnumbered;
 
 use crate::account;
 use crate::node::delivery::Delivery;

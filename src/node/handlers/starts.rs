@@ -9,19 +9,25 @@ use crate::node::delivery::Delivery;
 use crate::node::hosted::Slot;
 use crate::node::log_lines;
 use crate::node::partition::Partition;
+use crate::node::replay::opened_fact;
 use crate::node::routing;
 use crate::node::session::{HostedSession, Pricing};
-use crate::session::{self, Command, Opening, Router, Session, Stage};
+use crate::session::{self, Command, Opening, Origin, Router, Session, Stage};
 use crate::tariff::Rating;
 use crate::units::{Energy, Power, SessionId, SessionKey};
 
 /// A start that its charger admits.
-struct Admitted<'a> {
-    id: SessionId,
-    start: &'a StartSession,
+pub(super) struct Admitted<'a> {
+    pub id: SessionId,
+    pub start: &'a StartSession,
     /// The most power of the connector.
-    power_max: Power,
+    pub power_max: Power,
+    /// Where the gate numbers the session: how it begins.
+    pub origin: Option<Box<Origin>>,
 }
+
+/// Why a start is refused, for the charger and in words.
+pub(super) type Refused = (Code, String);
 
 /// A start: admitted as a new session, recognised as a repetition, or refused.
 pub(super) fn start(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, start: StartSession) {
@@ -29,11 +35,15 @@ pub(super) fn start(delivery: &mut Delivery<'_>, partition: &mut Partition, slot
         return refuse(delivery, partition, slot, start.session, code);
     }
     let id = SessionId::new(delivery.now.wall, partition.id, (delivery.node_config.random)());
-    let command = charger::Command::Start { key: start.session, connector: start.connector, proposed: id };
+    let (key, connector) = (start.session, start.connector);
+    let command = charger::Command::Start { key, connector, proposed: id, is_made_here: false };
     for effect in chargers::deliver(delivery, partition, slot, command) {
         match effect {
             charger::Effect::OpenSession { power_max } => {
-                open(delivery, partition, slot, &Admitted { id, start: &start, power_max })
+                let admitted = Admitted { id, start: &start, power_max, origin: None };
+                if let Err(refused) = open(delivery, partition, slot, admitted) {
+                    refuse_with(delivery, partition, slot, key, refused);
+                }
             }
             charger::Effect::RepeatStart(_) => start_again(delivery, partition, slot, &start),
             charger::Effect::RepeatEnd(past) => {
@@ -68,31 +78,31 @@ fn start_again(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slo
 }
 
 /// Opens a session: pins the tariff, selects a processor, and requests funds.
-fn open(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, admitted: &Admitted<'_>) {
-    let Admitted { id, start, power_max } = *admitted;
-    let Some(hosted) = partition.chargers.get(slot) else { return };
+///
+/// # Errors
+/// Why there is no session; nothing has changed.
+pub(super) fn open(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    admitted: Admitted<'_>,
+) -> Result<(), Refused> {
+    let Admitted { id, start, power_max, origin } = admitted;
+    let refused = |code: Code| (code, code.meaning().to_owned());
+    let Some(hosted) = partition.chargers.get(slot) else { return Ok(()) };
     let charger = hosted.state().id.clone();
-    if let Err(doubt) = session::check_start(start.at, start.register, delivery.now.wall, &delivery.node_config.policy)
-    {
+    let (policy, may_be_late) = (&delivery.node_config.policy, origin.is_some());
+    if let Err(doubt) = session::check_start(start.at, start.register, delivery.now.wall, policy, may_be_late) {
         let text = format!("{doubt}: the start says {}, the gate's clock {}", start.at, delivery.now.wall);
-        return refuse_with(delivery, partition, slot, start.session, (Code::StartImplausible, text));
+        return Err((Code::StartImplausible, text));
     }
-    let place = match delivery.node_config.tariffs.place(&charger, start.connector, start.at) {
-        Ok(place) => place,
-        Err(code) => return refuse(delivery, partition, slot, start.session, code),
-    };
+    let place = delivery.node_config.tariffs.place(&charger, start.connector, start.at).map_err(refused)?;
     let amount = session::first_hold(&place.tariff, &delivery.node_config.policy.of_tariff(&place.tariff));
     let fingerprint = delivery.node_config.fingerprint(&start.credential);
-    let route = match delivery.node_config.route(&charger, (&start.credential, &fingerprint), amount, &[]) {
-        Ok(route) => route,
-        Err(reason) => {
-            let refused = (routing::code_of(reason), reason.to_string());
-            return refuse_with(delivery, partition, slot, start.session, refused);
-        }
-    };
-    let Ok(rating) = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO) else {
-        return refuse(delivery, partition, slot, start.session, Code::NoTariff);
-    };
+    let route = delivery.node_config.route(&charger, (&start.credential, &fingerprint), amount, &[]);
+    let route = route.map_err(|reason| (routing::code_of(reason), reason.to_string()))?;
+    let rating = Rating::open(&place.tariff, &place.zone, start.at, Energy::ZERO);
+    let rating = rating.map_err(|_| refused(Code::NoTariff))?;
     let opening = Opening {
         id,
         charger,
@@ -105,6 +115,7 @@ fn open(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, admi
         tariff: place.tariff.hash(),
         zone: place.zone_name,
         fingerprint,
+        origin,
     };
     log_lines::begun(&opening, place.tariff.id().as_str());
     delivery.pin(partition, &place.tariff);
@@ -119,29 +130,29 @@ fn open(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, admi
         delivery.now,
     );
     let cell = partition.insert_session(session);
+    let fact = opened_fact(&opening);
+    if opening.origin.is_some() {
+        partition.used_number(opening.key);
+    }
     let opened = session::Event::Opened(Box::new(opening));
     partition.tally.count(&opened);
     sessions::append(delivery, id, &opened);
-    sessions::project(
-        partition,
-        slot,
-        cell,
-        &charger::Event::SessionOpened { key: start.session, session: id, connector: start.connector },
-    );
+    sessions::project(partition, slot, cell, &fact);
     let credential = delivery.node_config.seal(id.payment(), start.credential.clone());
     sessions::deliver(delivery, partition, cell, Command::Authorize { credential, route });
+    Ok(())
 }
 
 fn refuse(delivery: &mut Delivery<'_>, partition: &Partition, slot: Slot, session: SessionKey, code: Code) {
     refuse_with(delivery, partition, slot, session, (code, code.meaning().to_owned()));
 }
 
-fn refuse_with(
+pub(super) fn refuse_with(
     delivery: &mut Delivery<'_>,
     partition: &Partition,
     slot: Slot,
     session: SessionKey,
-    why: (Code, String),
+    why: Refused,
 ) {
     let (code, text) = why;
     STARTS_REFUSED.counter(&[&code.number().to_string()]).increment(1);

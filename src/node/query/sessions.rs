@@ -5,7 +5,9 @@ use crate::node::shard::Shard;
 use crate::payment::Payment;
 use crate::session::{Ended, Session, Stage};
 use crate::tariff::Tariff;
-use crate::units::{AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, SessionId, Timestamp};
+use crate::units::{
+    AccountId, Amount, ChargerId, ConnectorId, Cost, Energy, PaymentId, Protocol, SessionId, Timestamp, visible,
+};
 use serde::Deserialize;
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -63,6 +65,12 @@ fn is_refused(session: &Session) -> bool {
     matches!(&session.stage, Stage::Closed(ended) if !ended.admitted)
 }
 
+/// The charger's name for a session, or the number that the two know it by.
+fn transaction(session: &Session) -> String {
+    let name = session.origin.as_ref().and_then(|origin| origin.name.as_deref());
+    name.map_or_else(|| session.key.to_string(), |name| visible(name).into_owned())
+}
+
 /// What a list shows of a session.
 #[derive(Clone, Debug)]
 pub struct SessionSummary {
@@ -92,6 +100,10 @@ pub struct SessionSummary {
     pub held: Amount,
     /// Taken.
     pub captured: Amount,
+    /// What its charger speaks.
+    pub protocol: Protocol,
+    /// The charger's name for it, or the number that the two know it by.
+    pub transaction: String,
 }
 
 impl SessionSummary {
@@ -106,6 +118,8 @@ impl SessionSummary {
             charger: session.charger.clone(),
             connector: session.connector,
             credential: session.fingerprint.to_string(),
+            protocol: session.protocol(),
+            transaction: transaction(session),
             opened_at: session.opened_at,
             cost: ended.map(|ended| ended.cost).or_else(running),
             ended,

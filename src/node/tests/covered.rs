@@ -130,6 +130,7 @@ impl Drive {
             can.increments_max = scenario.increments_max;
         });
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new("AMS-0007").unwrap(),
             connectors: vec![ConnectorInfo {
                 id: ConnectorId(1),

@@ -105,6 +105,7 @@ impl Stage {
         };
         let mut stage = Stage { driver: Driver::new(Shard::new(node_config(), 0, now)), ports, now };
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new("AMS-0007").unwrap(),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
             firmware: "1.0".into(),

@@ -129,6 +129,7 @@ impl Run {
 
     fn greet(&mut self) {
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new("AMS-0007").unwrap(),
             connectors: vec![ConnectorInfo {
                 id: ConnectorId(1),

@@ -103,6 +103,7 @@ fn a_hello_reserves_an_effect_for_each_session_that_it_names() {
         .map(|key| SessionMark { session: SessionKey(key), last_sequence: 0 })
         .collect();
     let hello = ChargerHello {
+        numbering: Default::default(),
         charger: ChargerId::new("AMS-0007").unwrap(),
         connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
         firmware: "1.0".into(),

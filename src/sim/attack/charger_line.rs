@@ -221,6 +221,7 @@ pub enum Refused {
 /// How a charger with one connector introduces itself.
 pub fn hello(id: &ChargerId, power: Power, clock: Timestamp, sessions: Vec<SessionMark>) -> ChargerHello {
     ChargerHello {
+        numbering: Default::default(),
         charger: id.clone(),
         connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: power }],
         firmware: "1.0".into(),

@@ -155,7 +155,7 @@ impl Observer for Checker {
                     told.stopped = true;
                 }
             }
-            FromCharger::Hello(_) | FromCharger::Status(_) => {}
+            FromCharger::Hello(_) | FromCharger::Status(_) | FromCharger::Unnumbered(_) => {}
         }
     }
 
@@ -187,7 +187,8 @@ impl Observer for Checker {
             | ToCharger::LimitChanged { .. }
             | ToCharger::StopNow { .. }
             | ToCharger::GoAway(_)
-            | ToCharger::HeartbeatAck { .. } => {}
+            | ToCharger::HeartbeatAck { .. }
+            | ToCharger::Answer(_) => {}
         }
     }
 }

@@ -270,6 +270,7 @@ impl Charger {
             session.rewind(0);
         }
         ChargerHello {
+            numbering: Default::default(),
             charger: self.settings.id.clone(),
             connectors: self
                 .connectors
@@ -409,7 +410,7 @@ impl Charger {
                 });
             }
             ToCharger::GoAway(_) => self.window = None,
-            ToCharger::HeartbeatAck { server_time: _ } => {}
+            ToCharger::HeartbeatAck { server_time: _ } | ToCharger::Answer(_) => {}
         }
     }
 

@@ -55,7 +55,7 @@ fn sequences(messages: &[FromCharger]) -> Vec<u32> {
         .filter_map(|message| match message {
             FromCharger::Reading { reading, .. } => Some(reading.sequence),
             FromCharger::Stop { last, .. } => Some(last.sequence),
-            FromCharger::Hello(_) | FromCharger::Start(_) | FromCharger::Status(_) => None,
+            FromCharger::Hello(_) | FromCharger::Start(_) | FromCharger::Status(_) | FromCharger::Unnumbered(_) => None,
         })
         .collect()
 }
@@ -63,7 +63,11 @@ fn sequences(messages: &[FromCharger]) -> Vec<u32> {
 fn stopped(messages: &[FromCharger]) -> (MeterReading, StopReason) {
     let stop = messages.iter().find_map(|message| match message {
         FromCharger::Stop { last, reason, .. } => Some((*last, *reason)),
-        FromCharger::Hello(_) | FromCharger::Start(_) | FromCharger::Status(_) | FromCharger::Reading { .. } => None,
+        FromCharger::Hello(_)
+        | FromCharger::Start(_)
+        | FromCharger::Status(_)
+        | FromCharger::Reading { .. }
+        | FromCharger::Unnumbered(_) => None,
     });
     stop.expect("one of the messages is a stop")
 }

@@ -245,7 +245,8 @@ impl Checker {
             | ToCharger::HelloAck(_)
             | ToCharger::MeterAck(_)
             | ToCharger::GoAway(_)
-            | ToCharger::HeartbeatAck { .. } => {}
+            | ToCharger::HeartbeatAck { .. }
+            | ToCharger::Answer(_) => {}
         }
     }
 

@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     let said = charger(&bytes);
     let mut client = ChargerClientLink::new(Mono(0));
     let mut again = Vec::new();
-    let hello = ChargerHello {
+    let hello = ChargerHello { numbering: Default::default(),
         charger: "c".parse().expect("an id"),
         connectors: Vec::new(),
         firmware: "".into(),

@@ -43,6 +43,7 @@ impl Driven {
     /// How a charger with one connector introduces itself.
     pub fn describes(id: &str, sessions: Vec<SessionMark>) -> ChargerHello {
         ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new(id).unwrap(),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() }],
             firmware: "test".into(),

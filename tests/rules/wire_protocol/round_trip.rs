@@ -77,6 +77,7 @@ fn any_hello() -> impl Strategy<Value = FromCharger> {
         let connector = |(id, mw)| ConnectorInfo { id: ConnectorId(id), power_max: Power::from_milliwatts(mw) };
         let mark = |(key, last_sequence)| SessionMark { session: SessionKey(key), last_sequence };
         FromCharger::Hello(ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new("NL*WST*E0007").unwrap(),
             connectors: connectors.into_iter().map(connector).collect(),
             firmware,

@@ -50,6 +50,7 @@ pub fn eur(minor: i64) -> Amount {
 
 pub fn hello(charger: &str) -> FromCharger {
     FromCharger::Hello(ChargerHello {
+        numbering: Default::default(),
         charger: ChargerId::new(charger).unwrap(),
         connectors: vec![
             ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).unwrap() },

@@ -1,0 +1,131 @@
+//! Messages of a charger whose protocol numbers neither its sessions nor its readings, as OCPP: the gate numbers both.
+//!
+//! What such a charger repeats it repeats with new message ids, and often with new times. So a beginning is recognised by its
+//! content, and a reading by its session, time and register ([`crate::charger`], [`crate::session`]).
+
+use super::{Code, StopReason};
+use crate::payment::Credential;
+use crate::units::{Amount, ConnectorId, Energy, MeterReading, Power, Protocol, SessionKey, Timestamp};
+
+/// A link's number for a call of its charger, by which it recognises the answer. Unique on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// A message of a charger whose sessions the gate numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unnumbered {
+    /// A credential was presented, and no session has begun yet. Answered by [`Answer::Authorized`].
+    Authorize {
+        /// The call.
+        ticket: Ticket,
+        /// What was presented.
+        credential: Credential,
+    },
+    /// A session begins, or its beginning is repeated. Answered by [`Answer::Begun`], and by
+    /// [`ToCharger::StartAccepted`](super::ToCharger::StartAccepted) or
+    /// [`ToCharger::StartRejected`](super::ToCharger::StartRejected) when that is decided.
+    Begin(Box<Begin>),
+    /// The register of a session at one moment. The sequence of the reading is 0: the gate gives it one.
+    Sample {
+        /// The session.
+        session: SessionName,
+        /// The reading.
+        reading: MeterReading,
+    },
+    /// The session is over at the charger.
+    End {
+        /// The session.
+        session: SessionName,
+        /// The last reading, with sequence 0; none: the last one that came stands.
+        last: Option<MeterReading>,
+        /// Why it ended.
+        reason: StopReason,
+    },
+    /// Answered by [`Answer::Passed`] when everything that came before it is durable.
+    Fence {
+        /// The call.
+        ticket: Ticket,
+        /// The session whose cost is asked for.
+        session: Option<SessionName>,
+    },
+}
+
+/// A session begins at a charger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begin {
+    /// The call.
+    pub ticket: Ticket,
+    /// The charger's own name for the session, where it has one. Some chargers use a name again.
+    pub name: Option<Box<str>>,
+    /// The time of the beginning as the charger wrote it: a repetition mostly has the same.
+    pub stated: Box<str>,
+    /// Whether it is certainly a beginning, and not a later event of a session that may have begun.
+    pub is_first: bool,
+    /// What the charger speaks.
+    pub protocol: Protocol,
+    /// Where.
+    pub connector: ConnectorId,
+    /// The most power that the connector can give.
+    pub power_max: Power,
+    /// What was presented; none: nothing that can be a credential.
+    pub credential: Option<Credential>,
+    /// When, by the charger's clock as far as it can be right.
+    pub at: Timestamp,
+    /// The meter's register at that moment; none: the first reading is the first register.
+    pub register: Option<Energy>,
+}
+
+/// How a message names its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionName {
+    /// By the number that the gate gave it.
+    Number(SessionKey),
+    /// By the charger's own name.
+    Text(Box<str>),
+    /// By the connector: the open session there.
+    Connector(ConnectorId),
+}
+
+/// The gate's answer to a charger whose sessions it numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Whether the credential would be taken now; nothing is held for it.
+    Authorized {
+        /// The call.
+        ticket: Ticket,
+        /// Why it would not be taken.
+        refused: Option<Code>,
+    },
+    /// The beginning is durable under this number, new or repeated. Whether energy may flow is decided later.
+    Begun {
+        /// The call.
+        ticket: Ticket,
+        /// The gate's number for the session; one that was refused has a number, too.
+        session: SessionKey,
+    },
+    /// Everything that came before the fence is durable.
+    Passed {
+        /// The call.
+        ticket: Ticket,
+        /// What the session costs, where it is known and was admitted.
+        bill: Option<Bill>,
+    },
+    /// After a hello: this session is open, and the charger calls it that.
+    Open {
+        /// The gate's number for the session.
+        session: SessionKey,
+        /// The charger's own name for it.
+        name: Option<Box<str>>,
+    },
+}
+
+/// What a session costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// The gate's number for the session.
+    pub session: SessionKey,
+    /// The cost so far, rounded as the receipt will be, taxes included.
+    pub cost: Amount,
+    /// The session has ended, and this is what the driver pays.
+    pub is_final: bool,
+}

@@ -1,0 +1,282 @@
+//! Messages of chargers whose sessions the gate numbers: they are given numbers here, and are then messages like any other.
+//!
+//! How beginnings are recognised is the charger's ([`crate::charger::recognise`]), where a reading belongs the session's.
+
+use super::starts::{Admitted, Refused};
+use super::{chargers, sessions, starts};
+use crate::charger::{self, Charger, Description, Mark, PastSession, Recognised};
+use crate::journal::RecordKind;
+use crate::message::{Answer, Begin, Bill, Code, Limit, SessionName, StartSession, Ticket, ToCharger, Unnumbered};
+use crate::node::codes;
+use crate::node::delivery::Delivery;
+use crate::node::fact;
+use crate::node::hosted::Slot;
+use crate::node::input::Input;
+use crate::node::output::Output;
+use crate::node::partition::Partition;
+use crate::node::routing;
+use crate::payment::Credential;
+use crate::session::{self, Command, Origin, Router, Stage};
+use crate::units::{ConnectorId, Energy, SessionId, SessionKey};
+
+/// A message of a charger whose sessions the gate numbers.
+pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, message: Unnumbered) {
+    match message {
+        Unnumbered::Authorize { ticket, credential } => {
+            let refused = would_refuse(delivery, partition, slot, &credential);
+            answer(delivery, slot, Answer::Authorized { ticket, refused });
+        }
+        Unnumbered::Begin(begin) => self::begin(delivery, partition, slot, *begin),
+        Unnumbered::Sample { session, reading } => {
+            for_named(delivery, partition, slot, &session, Command::Sample(reading));
+        }
+        Unnumbered::End { session, last, reason } => {
+            let end = Command::End { last, reason: codes::reason(reason) };
+            for_named(delivery, partition, slot, &session, end);
+        }
+        Unnumbered::Fence { ticket, session } => {
+            let bill = session.and_then(|session| bill(partition, slot, &session));
+            answer(delivery, slot, Answer::Passed { ticket, bill });
+        }
+    }
+}
+
+fn answer(delivery: &mut Delivery<'_>, slot: Slot, answer: Answer) {
+    delivery.send(slot, ToCharger::Answer(answer));
+}
+
+/// The description of a charger that does not describe its connectors: those that have shown up.
+pub(super) fn description(partition: &Partition, slot: Slot, firmware: &str) -> Description {
+    let described = partition.chargers.get(slot).map(|hosted| Description::clone(&hosted.state().described));
+    let mut described = described.unwrap_or_default();
+    if !firmware.is_empty() {
+        described.firmware = firmware.into();
+    }
+    described
+}
+
+/// Tells a charger that is back what its open session is called on both sides.
+pub(super) fn open_session(
+    delivery: &mut Delivery<'_>,
+    partition: &Partition,
+    slot: Slot,
+    (session, cell): (SessionKey, Slot),
+) {
+    let hosted = partition.sessions.get(cell);
+    let name = hosted.and_then(|hosted| hosted.state().origin.as_ref()?.name.clone());
+    answer(delivery, slot, Answer::Open { session, name });
+}
+
+/// Why a credential would be refused now, as far as that is known without asking for funds.
+fn would_refuse(delivery: &Delivery<'_>, partition: &Partition, slot: Slot, credential: &Credential) -> Option<Code> {
+    let node_config = delivery.node_config;
+    if let Some(code) = node_config.refuses(credential) {
+        return Some(code);
+    }
+    let charger = &partition.chargers.get(slot)?.state().id;
+    let place = match node_config.tariffs.place(charger, ConnectorId(1), delivery.now.wall) {
+        Ok(place) => place,
+        Err(code) => return Some(code),
+    };
+    let amount = session::first_hold(&place.tariff, &node_config.policy.of_tariff(&place.tariff));
+    let fingerprint = node_config.fingerprint(credential);
+    node_config.route(charger, (credential, &fingerprint), amount, &[]).err().map(routing::code_of)
+}
+
+/// A session begins: a new one, or one whose beginning is repeated.
+fn begin(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, begin: Begin) {
+    let fingerprint = begin.credential.as_ref().map(|credential| delivery.node_config.fingerprint(credential));
+    let mark = mark_of(&begin, fingerprint.as_deref().unwrap_or_default());
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    let unread = |key| {
+        let session = hosted.session(key).and_then(|cell| partition.sessions.get(cell));
+        session.is_some_and(|session| session.state().meter.sequence == 0)
+    };
+    match charger::recognise(hosted.state(), mark, begin.is_first, unread) {
+        Recognised::New => begin_new(delivery, partition, slot, begin, mark),
+        Recognised::Open(key) => {
+            begun(delivery, slot, begin.ticket, key);
+            chargers::for_session(delivery, partition, slot, key, Command::RepeatStart);
+        }
+        Recognised::Past(past) => {
+            begun(delivery, slot, begin.ticket, past.key);
+            repeat_past(delivery, partition, slot, &past);
+        }
+        Recognised::Refused(key, code) => {
+            begun(delivery, slot, begin.ticket, key);
+            refuse_again(delivery, slot, key, Code::from_number(code));
+        }
+    }
+}
+
+/// The beginning of a session that is over: answered as it was.
+fn repeat_past(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, past: &PastSession) {
+    match partition.find_session(past.session) {
+        Some(cell) => sessions::deliver(delivery, partition, cell, Command::RepeatStart),
+        None if past.refused => refuse_again(delivery, slot, past.key, Code::CredentialDeclined),
+        None => {
+            let (session, id) = (past.key, past.session);
+            let (limit, price_text) = (Limit::default(), Box::default());
+            delivery.send(slot, ToCharger::StartAccepted { session, id, limit, price_text });
+        }
+    }
+}
+
+fn refuse_again(delivery: &mut Delivery<'_>, slot: Slot, session: SessionKey, code: Code) {
+    delivery.send(slot, ToCharger::StartRejected { session, code, text: code.meaning().into() });
+}
+
+fn begun(delivery: &mut Delivery<'_>, slot: Slot, ticket: Ticket, session: SessionKey) {
+    answer(delivery, slot, Answer::Begun { ticket, session });
+}
+
+/// A new session. One that is refused has a number, too.
+fn begin_new(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, begin: Begin, mark: Mark) {
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    let state = hosted.state();
+    let is_free = |key| state.open_session(key).is_none() && state.past_session(key).is_none();
+    let Some(key) = partition.next_number(delivery.node_config.partitions, is_free) else {
+        tracing::error!(charger = %state.id, "all numbers of sessions are used up in its partition: its starts are refused");
+        begun(delivery, slot, begin.ticket, SessionKey(0));
+        return refuse_again(delivery, slot, SessionKey(0), Code::Busy);
+    };
+    begun(delivery, slot, begin.ticket, key);
+    // Its stop has not come, and nothing more can: the connector has the next car.
+    let left = state.open.iter().find(|open| open.connector == begin.connector).and_then(|open| open.cell.get());
+    if let Some(cell) = left {
+        sessions::deliver(delivery, partition, cell, Command::Omitted);
+    }
+    if let Err(refused) = admit(delivery, partition, slot, begin, (key, mark)) {
+        let code = refused.0.number();
+        note_refused(delivery, partition, slot, &charger::Event::StartRefused { key, mark, code });
+        starts::refuse_with(delivery, partition, slot, key, refused);
+    }
+}
+
+/// Opens the session that begins.
+fn admit(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    begin: Begin,
+    (key, mark): (SessionKey, Mark),
+) -> Result<(), Refused> {
+    let refused = |code: Code| (code, code.meaning().to_owned());
+    let Some(credential) = begin.credential else { return Err(refused(Code::CredentialNotAccepted)) };
+    if let Some(code) = delivery.node_config.refuses(&credential) {
+        return Err(refused(code));
+    }
+    let mut described = description(partition, slot, "");
+    if described.connectors.iter().all(|known| known.id != begin.connector) {
+        described.connectors.push(charger::Connector { id: begin.connector, power_max: begin.power_max });
+        chargers::deliver(delivery, partition, slot, charger::Command::Describe(described));
+    }
+    let id = SessionId::new(delivery.now.wall, partition.id, (delivery.node_config.random)());
+    let start = StartSession {
+        session: key,
+        connector: begin.connector,
+        credential,
+        at: begin.at,
+        register: begin.register.unwrap_or(Energy::ZERO),
+    };
+    let origin = Origin {
+        protocol: begin.protocol,
+        name: begin.name,
+        mark: (mark.exact, mark.loose),
+        lacks_register: begin.register.is_none(),
+    };
+    let command = charger::Command::Start { key, connector: begin.connector, proposed: id, is_made_here: true };
+    match chargers::deliver(delivery, partition, slot, command).into_iter().next() {
+        Some(charger::Effect::OpenSession { power_max }) => {
+            let origin = Some(Box::new(origin));
+            starts::open(delivery, partition, slot, Admitted { id, start: &start, power_max, origin })
+        }
+        Some(charger::Effect::Refuse(rejection)) => Err((codes::of_charger(rejection), rejection.to_string())),
+        Some(charger::Effect::RepeatStart(_) | charger::Effect::RepeatEnd(_)) | None => {
+            debug_assert!(false, "a number that was just made is that of no session");
+            Err(refused(Code::Busy))
+        }
+    }
+}
+
+/// Journals that a beginning was refused, and remembers it.
+fn note_refused(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, event: &charger::Event) {
+    if let charger::Event::StartRefused { key, .. } = event {
+        partition.used_number(*key);
+    }
+    let Some(hosted) = partition.chargers.get_mut(slot) else { return };
+    hosted.replay(event);
+    let id = &hosted.state().id;
+    delivery.permit.append(partition.id, RecordKind::ChargerEvent, |bytes| fact::write(id, event, bytes));
+}
+
+/// Delivers a reading or an end to the session of this name.
+fn for_named(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, name: &SessionName, command: Command) {
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    let state = hosted.state();
+    let Some(key) = key_of(state, name) else {
+        tracing::warn!(charger = %state.id, session = ?name, "a message names no session that is known");
+        return;
+    };
+    if let Some(cell) = hosted.session(key) {
+        return sessions::deliver(delivery, partition, cell, command);
+    }
+    let estimated = state.begun().any(|begun| begun.key == key && begun.estimated);
+    let Some(past) = state.past_session(key).copied() else { return };
+    match partition.find_session(past.session) {
+        Some(cell) => sessions::deliver(delivery, partition, cell, command),
+        // Only an estimate is corrected: nothing else can follow, and the archive is not opened for it.
+        None if estimated => {
+            let late = Input::Late(past.session, Box::new(command));
+            delivery.queue(Output::LoadArchived(past.session, Box::new(late)));
+        }
+        None => {}
+    }
+}
+
+/// How the beginning is recognised when it is repeated.
+fn mark_of(begin: &Begin, fingerprint: &str) -> Mark {
+    let stated = begin.stated.as_bytes();
+    match &begin.name {
+        Some(name) => Mark::new(&[name.as_bytes()], stated),
+        None => {
+            let register = begin.register.map_or(i64::MIN, Energy::microwatt_hours).to_be_bytes();
+            let connector = begin.connector.0.to_be_bytes();
+            Mark::new(&[&connector, fingerprint.as_bytes(), &register], stated)
+        }
+    }
+}
+
+/// The number of the session that a message names: of an open one before one that is over.
+fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
+    let known = |key: &SessionKey| charger.open_session(*key).is_some() || charger.past_session(*key).is_some();
+    match name {
+        SessionName::Number(key) => Some(*key).filter(known),
+        SessionName::Connector(connector) => {
+            charger.open.iter().find(|open| open.connector == *connector).map(|open| open.key)
+        }
+        SessionName::Text(text) => {
+            let loose = Mark::new(&[text.as_bytes()], b"").loose;
+            let named = || charger.begun().filter(|begun| begun.mark.loose == loose).map(|begun| begun.key);
+            let open = named().find(|key| charger.open_session(*key).is_some());
+            open.or_else(|| named().find(known))
+        }
+    }
+}
+
+/// What a session costs, where it was admitted and is live.
+fn bill(partition: &Partition, slot: Slot, name: &SessionName) -> Option<Bill> {
+    let charger = partition.chargers.get(slot)?.state();
+    let key = key_of(charger, name)?;
+    let id = charger.open_session(key).map(|open| open.session);
+    let id = id.or_else(|| charger.past_session(key).map(|past| past.session))?;
+    let hosted = partition.sessions.get(partition.find_session(id)?)?;
+    let (state, tariff) = (hosted.state(), hosted.tariff());
+    let (cost, is_final) = match &state.stage {
+        Stage::Authorizing => return None,
+        Stage::Charging { .. } => (state.rating.running(tariff).ok()?.round(tariff.rounding()).ok()?, false),
+        Stage::Settling(ended) | Stage::Closed(ended) if ended.admitted => (ended.payable, true),
+        Stage::Settling(_) | Stage::Closed(_) => return None,
+    };
+    Some(Bill { session: key, cost, is_final })
+}

@@ -1,0 +1,150 @@
+//! OCPP 1.6.
+
+use super::*;
+use crate::message::{ConnectorState, ConnectorStatus, StopReason};
+use crate::payment::{Credential, CredentialKind};
+use crate::units::{ConnectorId, Protocol};
+
+const START: &str = r#"{"connectorId":2,"idTag":"ACCT-0001","meterStart":1000,"timestamp":"2026-09-21T11:59:00Z"}"#;
+
+fn card(token: &str) -> Option<Credential> {
+    Some(Credential { kind: CredentialKind::Rfid, token: token.as_bytes().into() })
+}
+
+#[test]
+fn a_session_from_boot_to_stop() {
+    let mut scene = Scene::new(Version::V16);
+    scene.calls("1", "BootNotification", r#"{"chargePointVendor":"V","chargePointModel":"M","firmwareVersion":"1.2"}"#);
+    let [FromCharger::Hello(hello)] = &scene.takes()[..] else { panic!("a hello with the firmware") };
+    assert_eq!((&*hello.firmware, hello.charger.as_str()), ("1.2", "CP-1"));
+    scene.calls("2", "StatusNotification", r#"{"connectorId":2,"errorCode":"NoError","status":"Preparing"}"#);
+    let status = ConnectorStatus {
+        connector: ConnectorId(2),
+        state: ConnectorState::Occupied,
+        at: scene.now.wall,
+        text: "".into(),
+    };
+    assert_eq!(scene.takes(), [FromCharger::Status(status)]);
+    scene.hears();
+
+    scene.calls("3", "Authorize", r#"{"idTag":"ACCT-0001"}"#);
+    let [Unnumbered::Authorize { ticket, credential }] = &scene.unnumbered()[..] else { panic!("a question") };
+    assert_eq!(Some(credential), card("ACCT-0001").as_ref());
+    scene.answer(Answer::Authorized { ticket: *ticket, refused: None });
+    assert_eq!(scene.hears(), [r#"[3,"3",{"idTagInfo":{"status":"Accepted"}}]"#]);
+
+    scene.calls("4", "StartTransaction", START);
+    let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
+    assert_eq!(
+        (begin.connector, &begin.credential, begin.protocol),
+        (ConnectorId(2), &card("ACCT-0001"), Protocol::Ocpp16)
+    );
+    assert_eq!((begin.register, begin.at), (Energy::from_watt_hours(1_000), reading(-60, 0).at));
+    assert_eq!((&*begin.stated, begin.is_first), ("2026-09-21T11:59:00Z", true));
+    scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+    scene.accepts(17);
+    assert_eq!(scene.hears(), [r#"[3,"4",{"transactionId":17,"idTagInfo":{"status":"Accepted"}}]"#]);
+
+    scene.calls(
+        "5",
+        "MeterValues",
+        r#"{"connectorId":2,"transactionId":17,"meterValue":[
+            {"timestamp":"2026-09-21T11:59:30Z","sampledValue":[{"value":"1200"}]},
+            {"timestamp":"2026-09-21T12:00:00Z","sampledValue":[{"value":"1.5","unit":"kWh"},{"value":"50","measurand":"SoC"}]}]}"#,
+    );
+    let session = SessionName::Number(SessionKey(17));
+    let sample = |seconds, wh| Unnumbered::Sample { session: session.clone(), reading: reading(seconds, wh) };
+    let messages = scene.unnumbered();
+    assert_eq!(messages[..2], [sample(-30, 1_200), sample(0, 1_500)]);
+    let [_, _, Unnumbered::Fence { ticket, session: Some(fenced) }] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((fenced, scene.hears()), (&session, vec![]), "nothing is answered before it is durable");
+    scene.answer(Answer::Passed { ticket: *ticket, bill: bill(17, 21, false) });
+    assert_eq!(scene.hears(), [r#"[3,"5",{}]"#]);
+
+    scene.passes(60);
+    scene.calls(
+        "6",
+        "StopTransaction",
+        r#"{"transactionId":"17","meterStop":"2000","timestamp":"2026-09-21T12:01:00.123Z","reason":"EVDisconnected",
+            "idTag":"ACCT-0001","transactionData":[{"timestamp":"2026-09-21T11:59:00Z","sampledValue":[
+            {"value":"1000","context":"Transaction.Begin"}]}]}"#,
+    );
+    let messages = scene.unnumbered();
+    let mut last = reading(60, 2_000);
+    last.at = Timestamp::from_unix_ms(NOON + 60_000);
+    assert_eq!(
+        messages[0],
+        Unnumbered::End { session, last: Some(last), reason: StopReason::EvDisconnected },
+        "a clock that is ahead is the gate's"
+    );
+    let Some(Unnumbered::Fence { ticket, .. }) = messages.last() else { panic!("{messages:?}") };
+    scene.answer(Answer::Passed { ticket: *ticket, bill: bill(17, 45, true) });
+    assert_eq!(scene.hears(), [r#"[3,"6",{"idTagInfo":{"status":"Accepted"}}]"#]);
+}
+
+#[test]
+fn a_refused_token_has_a_transaction_id_and_its_reason() {
+    for (code, status) in [
+        (Code::CredentialNotAccepted, "Invalid"),
+        (Code::CredentialDeclined, "Blocked"),
+        (Code::FundsInsufficient, "Blocked"),
+        (Code::ConnectorOccupied, "ConcurrentTx"),
+        (Code::NoTariff, "Invalid"),
+    ] {
+        let mut scene = Scene::new(Version::V16);
+        scene.calls("1", "StartTransaction", START);
+        let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
+        scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(33) });
+        scene.rejects(33, code);
+        assert_eq!(scene.hears(), [format!(r#"[3,"1",{{"transactionId":33,"idTagInfo":{{"status":"{status}"}}}}]"#)]);
+    }
+    let mut scene = Scene::new(Version::V16);
+    scene.calls("1", "Authorize", r#"{"idTag":""}"#);
+    assert_eq!(scene.hears(), [r#"[3,"1",{"idTagInfo":{"status":"Invalid"}}]"#]);
+}
+
+#[test]
+fn readings_without_a_transaction_are_of_the_connector_and_those_of_the_charger_of_nothing() {
+    for (members, expected) in [
+        (r#""connectorId":2,"#, Some(SessionName::Connector(ConnectorId(2)))),
+        (r#""connectorId":2,"transactionId":-1,"#, Some(SessionName::Connector(ConnectorId(2)))),
+        (r#""connectorId":2,"transactionId":0,"#, Some(SessionName::Connector(ConnectorId(2)))),
+        (r#""connectorId":"2","transactionId":null,"#, Some(SessionName::Connector(ConnectorId(2)))),
+        (r#""connectorId":0,"transactionId":17,"#, Some(SessionName::Number(SessionKey(17)))),
+        (r#""connectorId":0,"#, None),
+        ("", None),
+    ] {
+        let mut scene = Scene::new(Version::V16);
+        scene.calls("1", "MeterValues", &format!(r#"{{{members}"meterValue":{{"sampledValue":[{{"value":9}}]}}}}"#));
+        match (expected, scene.unnumbered().as_slice()) {
+            (None, []) => assert_eq!(scene.hears(), [r#"[3,"1",{}]"#]),
+            (Some(expected), [Unnumbered::Sample { session, reading: found }, Unnumbered::Fence { .. }]) => {
+                assert_eq!((session, *found), (&expected, reading(0, 9)), "{members}");
+            }
+            (expected, messages) => panic!("{members}: {expected:?} {messages:?}"),
+        }
+    }
+}
+
+#[test]
+fn power_state_of_charge_and_other_noise_change_nothing_and_are_answered() {
+    let mut scene = Scene::new(Version::V16);
+    scene.calls(
+        "1",
+        "MeterValues",
+        r#"{"connectorId":1,"transactionId":17,"meterValue":[{"timestamp":"2026-09-21T12:00:00Z","sampledValue":[
+            {"value":"7000","measurand":"Power.Active.Import","unit":"W"},{"value":"50","measurand":"SoC"},
+            {"value":"5","measurand":"Energy.Active.Import.Interval","context":"Sample.Clock"}]}]}"#,
+    );
+    let ticket = scene.fence();
+    scene.answer(Answer::Passed { ticket, bill: bill(17, 1, false) });
+    assert_eq!(scene.hears(), [r#"[3,"1",{}]"#]);
+}
+
+#[test]
+fn a_stop_without_anything_is_a_stop() {
+    let mut scene = Scene::new(Version::V16);
+    scene.calls("1", "StopTransaction", r#"{"transactionId":17}"#);
+    let session = SessionName::Number(SessionKey(17));
+    assert_eq!(scene.unnumbered()[0], Unnumbered::End { session, last: None, reason: StopReason::Local });
+}

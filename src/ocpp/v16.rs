@@ -1,0 +1,128 @@
+//! OCPP 1.6J, edition 2: what chargers call, and what they are answered.
+
+use super::call::{Call, Noted, Start, connector, credential, readings};
+use super::decimal::scaled;
+use super::json::Object;
+use super::time;
+use crate::message::{Code, ConnectorState, SessionName, StopReason};
+use crate::payment::CredentialKind;
+use crate::units::{ConnectorId, Energy, MeterReading, SessionKey, Timestamp};
+use serde_json::{Value, json};
+
+/// Reads a call.
+pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
+    let call = Object::of(payload);
+    let stated = || time::read(call.text("timestamp"), now);
+    match action {
+        "BootNotification" => Call::Boot { firmware: call.text("firmwareVersion").unwrap_or_default().into() },
+        "Heartbeat" => Call::Heartbeat,
+        "StatusNotification" => Call::Status {
+            connector: connector(call.integer("connectorId")),
+            state: call.text("status").and_then(|status| state(&status)),
+            at: stated().at,
+        },
+        "Authorize" => Call::Authorize { credential: credential(CredentialKind::Rfid, call.text("idTag")) },
+        "StartTransaction" => Call::Start(Box::new(Start {
+            // A charger with one connector may leave it out.
+            connector: connector(call.integer("connectorId")).unwrap_or(ConnectorId(1)),
+            credential: credential(CredentialKind::Rfid, call.text("idTag")),
+            at: stated(),
+            register: register(call, "meterStart"),
+        })),
+        "MeterValues" => {
+            let (begin, mut readings) = readings(call.list("meterValue"), now);
+            if let (true, Some(register)) = (readings.is_empty(), begin) {
+                let at = call.list("meterValue").next().and_then(|value| value.text("timestamp"));
+                let at = time::read(at, now).at;
+                readings.push(MeterReading { sequence: 0, at, register, power: None, current: None });
+            }
+            Call::Readings { session: session(call), readings }
+        }
+        "StopTransaction" => {
+            let at = stated().at;
+            let (_, mut readings) = readings(call.list("transactionData"), now);
+            if let Some(register) = register(call, "meterStop") {
+                readings.push(MeterReading { sequence: 0, at, register, power: None, current: None });
+            }
+            Call::Stop {
+                // It names no connector, so a number that is none names no session.
+                session: session(call).unwrap_or(SessionName::Number(SessionKey(0))),
+                readings,
+                reason: call.text("reason").map_or(StopReason::Local, |reason| stop_reason(&reason)),
+                has_token: call.has("idTag"),
+            }
+        }
+        "DataTransfer" => Call::Noted(Noted::UnknownVendor),
+        "SignCertificate" => Call::Noted(Noted::Rejected),
+        "DiagnosticsStatusNotification"
+        | "FirmwareStatusNotification"
+        | "SignedFirmwareStatusNotification"
+        | "LogStatusNotification"
+        | "SecurityEventNotification" => Call::Noted(Noted::Empty),
+        _ => Call::Refused { is_known: false },
+    }
+}
+
+/// The register of a start or a stop, in watt hours.
+fn register(call: Object<'_>, name: &str) -> Option<Energy> {
+    scaled(&call.text(name)?, 6).map(Energy::from_microwatt_hours)
+}
+
+/// The session that a call names: by its transaction, or by its connector where the number can be none of the gate's.
+fn session(call: Object<'_>) -> Option<SessionName> {
+    let number = call.integer("transactionId").and_then(|number| u64::try_from(number).ok());
+    match number.filter(|number| *number > 0) {
+        Some(number) => Some(SessionName::Number(SessionKey(number))),
+        None => connector(call.integer("connectorId")).map(SessionName::Connector),
+    }
+}
+
+fn state(status: &str) -> Option<ConnectorState> {
+    Some(match status {
+        "Available" => ConnectorState::Available,
+        "Preparing" | "Finishing" | "Reserved" => ConnectorState::Occupied,
+        "Charging" => ConnectorState::Charging,
+        "SuspendedEV" => ConnectorState::SuspendedEv,
+        "SuspendedEVSE" => ConnectorState::SuspendedCharger,
+        "Unavailable" => ConnectorState::Unavailable,
+        "Faulted" => ConnectorState::Faulted,
+        _ => return None,
+    })
+}
+
+fn stop_reason(reason: &str) -> StopReason {
+    match reason {
+        "Local" | "" => StopReason::Local,
+        "EVDisconnected" => StopReason::EvDisconnected,
+        "Remote" | "DeAuthorized" => StopReason::Remote,
+        "EmergencyStop" => StopReason::EmergencyStop,
+        "PowerLoss" => StopReason::PowerLoss,
+        "Reboot" | "HardReset" | "SoftReset" => StopReason::Reboot,
+        _ => StopReason::Other,
+    }
+}
+
+/// The status of a credential.
+pub(super) fn token_status(refused: Option<Code>) -> &'static str {
+    match refused {
+        None => "Accepted",
+        Some(Code::CredentialDeclined | Code::FundsInsufficient | Code::OtherCurrency) => "Blocked",
+        Some(Code::ConnectorOccupied) => "ConcurrentTx",
+        Some(_) => "Invalid",
+    }
+}
+
+/// The answer to an Authorize, and what a stop with a credential is answered.
+pub(super) fn authorized(refused: Option<Code>) -> Value {
+    json!({"idTagInfo": {"status": token_status(refused)}})
+}
+
+/// The answer to a start.
+pub(super) fn started(session: SessionKey, refused: Option<Code>) -> Value {
+    json!({"transactionId": session.0, "idTagInfo": {"status": token_status(refused)}})
+}
+
+/// The call that stops a session.
+pub(super) fn stop(session: SessionKey) -> (&'static str, Value) {
+    ("RemoteStopTransaction", json!({"transactionId": session.0}))
+}

@@ -1,0 +1,182 @@
+//! OCPP 2.0.1, edition 3, and 2.1, edition 1: what chargers call, and what they are answered.
+
+use super::Version;
+use super::call::{Call, Event, EventKind, Noted, connector, credential, readings};
+use super::json::Object;
+use super::time;
+use crate::message::{Bill, Code, ConnectorState, StopReason};
+use crate::payment::{Credential, CredentialKind};
+use crate::units::{Amount, Timestamp};
+use serde_json::{Map, Number, Value, json};
+
+/// Longest name of a transaction that is kept, in characters; the protocol allows 36.
+const NAME_MAX: usize = 128;
+
+/// Reads a call.
+pub(super) fn read(version: Version, action: &str, payload: &Value, now: Timestamp) -> Call {
+    let call = Object::of(payload);
+    match action {
+        "BootNotification" => {
+            let firmware = call.object("chargingStation").text("firmwareVersion").unwrap_or_default();
+            Call::Boot { firmware: firmware.into() }
+        }
+        "Heartbeat" => Call::Heartbeat,
+        "StatusNotification" => Call::Status {
+            connector: connector(call.integer("evseId")).or_else(|| connector(call.integer("connectorId"))),
+            state: call.text("connectorStatus").and_then(|status| state(&status)),
+            at: time::read(call.text("timestamp"), now).at,
+        },
+        "Authorize" => Call::Authorize { credential: token(call.object("idToken")) },
+        "TransactionEvent" => Call::Event(Box::new(event(call, now))),
+        // They name no transaction: nothing is billed by them.
+        "MeterValues" => Call::Readings { session: None, readings: Vec::new() },
+        "DataTransfer" => Call::Noted(Noted::UnknownVendor),
+        "SignCertificate" | "NotifyEVChargingNeeds" => Call::Noted(Noted::Rejected),
+        "NotifyEVChargingSchedule" => Call::Noted(Noted::Accepted),
+        "SecurityEventNotification"
+        | "NotifyEvent"
+        | "NotifyReport"
+        | "NotifyMonitoringReport"
+        | "NotifyChargingLimit"
+        | "NotifyCustomerInformation"
+        | "NotifyDisplayMessages"
+        | "ClearedChargingLimit"
+        | "ReportChargingProfiles"
+        | "ReservationStatusUpdate"
+        | "FirmwareStatusNotification"
+        | "PublishFirmwareStatusNotification"
+        | "LogStatusNotification" => Call::Noted(Noted::Empty),
+        "NotifyWebPaymentStarted" | "NotifyDERAlarm" | "NotifyDERStartStop" | "NotifyPriorityCharging"
+            if version == Version::V21 =>
+        {
+            Call::Noted(Noted::Empty)
+        }
+        "Get15118EVCertificate" | "GetCertificateStatus" => Call::Refused { is_known: true },
+        "NotifySettlement"
+        | "VatNumberValidation"
+        | "BatterySwap"
+        | "GetCertificateChainStatus"
+        | "PullDynamicScheduleUpdate"
+        | "ReportDERControl"
+        | "NotifyAllowedEnergyTransfer"
+            if version == Version::V21 =>
+        {
+            Call::Refused { is_known: true }
+        }
+        _ => Call::Refused { is_known: false },
+    }
+}
+
+fn event(call: Object<'_>, now: Timestamp) -> Event {
+    let info = call.object("transactionInfo");
+    let kind = match call.text("eventType").as_deref() {
+        Some("Started") => EventKind::Started,
+        Some("Ended") => EventKind::Ended,
+        _ => EventKind::Updated,
+    };
+    let at = time::read(call.text("timestamp"), now);
+    let name: String = info.text("transactionId").unwrap_or_default().chars().take(NAME_MAX).collect();
+    let evse = call.object("evse");
+    let (begin, readings) = readings(call.list("meterValue"), now);
+    let reason = info.text("stoppedReason").or_else(|| info.text("reason"));
+    Event {
+        kind,
+        at,
+        name: name.into(),
+        connector: connector(evse.integer("id")).or_else(|| connector(evse.integer("connectorId"))),
+        has_token: call.has("idToken"),
+        credential: token(call.object("idToken")),
+        is_charging: info.text("chargingState").as_deref() == Some("Charging"),
+        begin,
+        readings,
+        reason: reason.map_or(StopReason::Local, |reason| stop_reason(&reason)),
+    }
+}
+
+/// A driver's token. The kinds that a reader reads are one kind: some chargers name the same card differently from call to call.
+fn token(token: Object<'_>) -> Option<Credential> {
+    let kind = match token.text("type").as_deref() {
+        Some("eMAID" | "EMAID" | "EMAid") => CredentialKind::EvAccount,
+        Some("DirectPayment") => CredentialKind::CardToken,
+        Some("NoAuthorization") => return None,
+        _ => CredentialKind::Rfid,
+    };
+    credential(kind, token.text("idToken"))
+}
+
+fn state(status: &str) -> Option<ConnectorState> {
+    Some(match status {
+        "Available" => ConnectorState::Available,
+        "Occupied" | "Reserved" => ConnectorState::Occupied,
+        "Unavailable" => ConnectorState::Unavailable,
+        "Faulted" => ConnectorState::Faulted,
+        _ => return None,
+    })
+}
+
+fn stop_reason(reason: &str) -> StopReason {
+    match reason {
+        "Local" | "StoppedByEV" | "" => StopReason::Local,
+        "EVDisconnected" => StopReason::EvDisconnected,
+        "Remote" | "DeAuthorized" | "MasterPass" => StopReason::Remote,
+        "EnergyLimitReached" | "TimeLimitReached" | "SOCLimitReached" | "CostLimitReached" | "LocalOutOfCredit" => {
+            StopReason::LimitReached
+        }
+        "EmergencyStop" => StopReason::EmergencyStop,
+        "PowerLoss" | "PowerQuality" => StopReason::PowerLoss,
+        "Reboot" | "ImmediateReset" => StopReason::Reboot,
+        "GroundFault" | "OvercurrentFault" => StopReason::Fault,
+        _ => StopReason::Other,
+    }
+}
+
+/// The status of a credential.
+fn token_info(refused: Option<Code>) -> Value {
+    let status = match refused {
+        None => "Accepted",
+        Some(Code::CredentialDeclined) => "Blocked",
+        Some(Code::FundsInsufficient) => "NoCredit",
+        Some(Code::CredentialNotAccepted) => "Unknown",
+        Some(Code::ConnectorOccupied) => "ConcurrentTx",
+        Some(Code::NoTariff) => "NotAtThisLocation",
+        Some(_) => "Invalid",
+    };
+    json!({"status": status})
+}
+
+/// The answer to an Authorize.
+pub(super) fn authorized(refused: Option<Code>) -> Value {
+    json!({"idTokenInfo": token_info(refused)})
+}
+
+/// What a TransactionEvent is answered with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct EventAnswer {
+    /// What the session costs; absent where that is not known.
+    pub bill: Option<Bill>,
+    /// What is decided about the token, where the event had one: the reason for which it is refused.
+    pub token: Option<Option<Code>>,
+}
+
+/// The answer to a TransactionEvent.
+pub(super) fn event_answered(answer: EventAnswer) -> Value {
+    let mut members = Map::new();
+    if let Some(bill) = answer.bill {
+        members.insert("totalCost".to_owned(), major(bill.cost));
+    }
+    if let Some(refused) = answer.token {
+        members.insert("idTokenInfo".to_owned(), token_info(refused));
+    }
+    Value::Object(members)
+}
+
+/// The call that stops a session.
+pub(super) fn stop(name: &str) -> (&'static str, Value) {
+    ("RequestStopTransaction", json!({"transactionId": name}))
+}
+
+/// An amount in major units, as a number with the currency's decimals.
+fn major(amount: Amount) -> Value {
+    // A decimal is always a number of JSON.
+    amount.major().to_string().parse::<Number>().map_or(Value::Null, Value::Number)
+}
