@@ -29,6 +29,7 @@ fn reading(sequence: u32) -> MeterReading {
 
 fn hello() -> FromCharger {
     FromCharger::Hello(ChargerHello {
+        numbering: Default::default(),
         charger: ChargerId::new("NL*WST*E0007").unwrap(),
         connectors: Vec::new(),
         firmware: "1".into(),
