@@ -117,6 +117,7 @@ impl Scene {
             self.shard.take(input, self.now).expect("room");
         }
         let hello = ChargerHello {
+            numbering: Default::default(),
             charger: ChargerId::new(&format!("BENCH-{number}")).expect("an id"),
             connectors: vec![ConnectorInfo { id: ConnectorId(1), power_max: Power::from_watts(22_000).expect("fits") }],
             firmware: "1".into(),
