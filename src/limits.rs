@@ -92,6 +92,15 @@ pub const OCPP_STOP_AGAIN: TimeSpan = TimeSpan::from_secs(10);
 /// How long a credential counts as presented that an OCPP charger names in an Authorize only.
 pub const OCPP_AUTHORIZED_MAX: TimeSpan = TimeSpan::from_secs(300);
 
+/// A charger that sends nothing over its WebSocket for so long is asked whether it is there.
+pub const WEBSOCKET_PING: TimeSpan = TimeSpan::from_secs(60);
+
+/// How long it may take to answer; then its connection is closed.
+pub const WEBSOCKET_PONG_TIMEOUT: TimeSpan = TimeSpan::from_secs(30);
+
+/// Interval of an OCPP charger's heartbeats.
+pub const OCPP_HEARTBEAT: TimeSpan = TimeSpan::from_secs(300);
+
 /// Sessions, and transactions without a credential, that a connection of an OCPP charger keeps.
 pub const OCPP_SESSIONS_KNOWN: usize = 64;
 

@@ -105,6 +105,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             config.processors.connections_max,
             config.processors.connections_each_max,
         )?),
+        ocpp: Vec::new(),
         may_speak_for: config.may_speak_for(),
         chargers_per_site_max: config.chargers.per_site_max as usize,
         mac_of: Box::new(move |id| macs.get(id).cloned()),

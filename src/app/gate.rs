@@ -77,6 +77,8 @@ pub struct Gate {
     pub chargers: Option<SocketAddr>,
     /// Where processors connect.
     pub processors: Option<SocketAddr>,
+    /// Where chargers connect that speak OCPP, in the order of the settings.
+    pub ocpp: Vec<SocketAddr>,
     /// What recovery found.
     pub recovered: Recovered,
     /// How long recovery took.
@@ -182,8 +184,8 @@ impl Gate {
         };
         let Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler } = run(parts)?;
 
-        let (mut chargers, mut processors, mut edge) = (None, None, None);
-        if settings.chargers.is_some() || settings.processors.is_some() {
+        let (mut chargers, mut processors, mut ocpp, mut edge) = (None, None, Vec::new(), None);
+        if settings.chargers.is_some() || settings.processors.is_some() || !settings.ocpp.is_empty() {
             let failed = |what: &str| {
                 let what = what.to_owned();
                 move |error| StartError::System { what, error }
@@ -191,12 +193,16 @@ impl Gate {
             // The journal's threads run by now, with all that they keep open.
             let most =
                 |listener: &Option<ListenerSettings>| listener.as_ref().map_or(0, |listener| listener.connections_max);
-            let wanted = Plan::wanted(most(&settings.chargers), most(&settings.processors));
-            let (plan, scarce) = wanted.within(descriptors::raise_limit(), descriptors::in_use())?;
+            let of_ocpp = settings.ocpp.iter().map(|listener| listener.connections_max).max().unwrap_or_default();
+            let wanted = Plan::wanted(most(&settings.chargers).max(of_ocpp), most(&settings.processors));
+            let (mut plan, scarce) = wanted.within(descriptors::raise_limit(), descriptors::in_use())?;
             if let Some(scarce) = scarce {
                 let (chargers, processors) = (plan.chargers.connections, plan.processors.connections);
                 tracing::warn!(chargers, processors, "fewer connections than configured are taken: {scarce}");
             }
+            // Handshakes of chargers are divided among their listeners.
+            let listeners = settings.ocpp.len() + usize::from(settings.chargers.is_some());
+            plan.chargers.handshakes = plan.chargers.handshakes.div_ceil(listeners.max(1));
             let opened = Edge::new(settings.bounds, 2).map_err(failed("handshake threads"))?;
             let reception = Arc::new(Receiver {
                 directory: directory.clone(),
@@ -214,6 +220,10 @@ impl Gate {
                     reception.listen(&opened, listener, plan.chargers, Receiver::take_in_charger).map_err(failed)?,
                 );
             }
+            for listener in settings.ocpp {
+                let failed = cannot_open("ocpp.listen", listener.address);
+                ocpp.push(reception.listen_ocpp(&opened, listener, plan.chargers).map_err(failed)?);
+            }
             if let Some(listener) = settings.processors {
                 let failed = cannot_open("processors.listen", listener.address);
                 processors = Some(
@@ -230,6 +240,7 @@ impl Gate {
         Ok(Gate {
             chargers,
             processors,
+            ocpp,
             recovered,
             recovery,
             recovered_sessions,

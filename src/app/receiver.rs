@@ -3,17 +3,21 @@
 use super::charger_connection::ChargerConnection;
 use super::connection::Connection;
 use super::introduced::Introduced;
+use super::ocpp_connection::OcppConnection;
 use super::processor_connection::ProcessorConnection;
-use super::settings::{ListenerSettings, MacOf};
+use super::settings::{ListenerSettings, MacOf, OcppListener};
 use super::unknown::Unknown;
 use crate::actors::directory::Directory;
+use crate::limits;
 use crate::message::Subject;
 use crate::node::ConnectionId;
 use crate::node::processor::ProcessorActor;
 use crate::node::shard::Shard;
+use crate::ocpp::{LinkSettings, OcppLink, Version};
 use crate::transport::descriptors::Share;
-use crate::transport::{Capacity, Edge, Entry, NoRoom, Peer, Reception};
-use crate::units::{Clock, PartitionId};
+use crate::transport::identity::ListenerKind;
+use crate::transport::{Capacity, Edge, Entry, NoRoom, Peer, Reception, Upgrade};
+use crate::units::{Clock, PartitionId, Power};
 use crate::wire::{ChargerLink, MaySpeakFor, ProcessorLink};
 use actix::Actor;
 use actix_rt::ArbiterHandle;
@@ -53,6 +57,21 @@ impl Receiver {
         )
     }
 
+    /// Opens a listener for chargers that speak OCPP.
+    pub fn listen_ocpp(
+        self: &Arc<Self>,
+        edge: &Edge,
+        listener: OcppListener,
+        share: Share,
+    ) -> std::io::Result<SocketAddr> {
+        let (receiver, power_max) = (Arc::clone(self), listener.power_max);
+        let reception: Reception = Arc::new(move |peer| receiver.take_in_ocpp(peer, power_max));
+        let upgrade: Option<Arc<dyn Upgrade>> = Some(Arc::new(listener.admission));
+        let entry = Entry { listener: ListenerKind::Ocpp, tls: listener.tls, upgrade };
+        // A newer connection of a charger takes the place of an older one, which was lost without notice.
+        edge.listen(listener.address, entry, Capacity { share, each_max: 1 }, reception)
+    }
+
     /// A charger's connection is served on the thread of its shard, so that a meter tick crosses no thread.
     pub fn take_in_charger(&self, peer: Peer) -> Result<(), NoRoom> {
         let node_config = self.directory.node_config();
@@ -75,6 +94,28 @@ impl Receiver {
         };
         arbiter.spawn_fn(move || {
             let handler = ChargerConnection::new(id, link, peer.outgoing.clone(), (directory, clock), of_site);
+            Connection::serve(peer, handler);
+        });
+        Ok(())
+    }
+
+    /// Chargers that speak OCPP are served like others, on the thread of their shard.
+    pub fn take_in_ocpp(&self, mut peer: Peer, power_max: Power) -> Result<(), NoRoom> {
+        let node_config = self.directory.node_config();
+        let (Subject::Charger(charger), Some(upgraded)) = (&peer.identity.subject, peer.websocket.take()) else {
+            return Err(NoRoom);
+        };
+        let home = PartitionId::of(charger.as_str(), node_config.partitions);
+        let shard = usize::from(Shard::of(home, node_config.shards));
+        let version = Version::ALL.into_iter().find(|version| version.subprotocol() == upgraded.protocol);
+        let (Some(arbiter), Some(version)) = (self.arbiters.get(shard), version) else { return Err(NoRoom) };
+        let charger = charger.clone();
+        let settings = LinkSettings { charger, version, power_max, heartbeat: limits::OCPP_HEARTBEAT };
+        let link = OcppLink::new(settings, self.clock.now());
+        let (directory, clock, id) = (self.directory.clone(), self.clock.clone(), self.next_id());
+        arbiter.spawn_fn(move || {
+            let ends = (Box::new(upgraded.websocket), peer.outgoing.clone());
+            let handler = OcppConnection::new(id, link, ends, (directory, clock));
             Connection::serve(peer, handler);
         });
         Ok(())

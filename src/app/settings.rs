@@ -1,6 +1,7 @@
 //! Settings and parts of a gate.
 
 use super::data::Data;
+use super::ocpp_admission::OcppAdmission;
 use super::receipts::Receipts;
 use crate::journal::{Failure, Progress};
 use crate::node::snapshot_policy::SnapshotPolicy;
@@ -10,7 +11,7 @@ use crate::payment::vault::Keyring;
 use crate::session;
 use crate::transport::Bounds;
 use crate::transport::tls::Tls;
-use crate::units::{Clock, ProcessorId};
+use crate::units::{Clock, Power, ProcessorId};
 use crate::wire::{MacKey, MaySpeakFor};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub chargers: Option<ListenerSettings>,
     /// The listener for processors.
     pub processors: Option<ListenerSettings>,
+    /// The listeners for chargers that speak OCPP.
+    pub ocpp: Vec<OcppListener>,
     /// The sites with their chargers.
     pub may_speak_for: MaySpeakFor,
     /// Most chargers that one site controller introduces.
@@ -70,6 +73,7 @@ impl Settings {
             tariff_resolver: Box::new(super::NoTariffs),
             chargers: None,
             processors: None,
+            ocpp: Vec::new(),
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),
@@ -97,6 +101,20 @@ pub fn shards_of(wanted: u16, partitions: u16) -> u16 {
 
 /// Returns the key of a processor's MAC.
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;
+
+/// A listener for chargers that speak OCPP. Their connections count among those of the listener for chargers, if there is one.
+pub struct OcppListener {
+    /// Where; port 0 means any.
+    pub address: SocketAddr,
+    /// Without it, nothing is encrypted (security profiles 0 and 1).
+    pub tls: Option<Arc<Tls>>,
+    /// Which chargers are let in.
+    pub admission: OcppAdmission,
+    /// Most connections at once, where there is no listener for other chargers.
+    pub connections_max: usize,
+    /// The most power of a connector.
+    pub power_max: Power,
+}
 
 /// A listener.
 pub struct ListenerSettings {

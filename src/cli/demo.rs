@@ -3,11 +3,12 @@
 use super::interrupts::{Interrupts, Wish};
 use super::layout::{fitted, flow};
 use super::{CliError, Exit, Output, shards};
-use crate::app::demo::{Demo, DemoError, DemoSettings, Standing, default_directory};
+use crate::app::demo::{Demo, DemoError, DemoSettings, OcppSettings, Standing, default_directory};
 use crate::sim::processor::ServiceReport;
-use crate::units::counted;
+use crate::units::{Power, counted};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub struct Args {
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// Simulated chargers
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..=2000))]
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(0..=2000))]
     chargers: u16,
     /// How much faster the clock runs
     #[arg(long, value_name = "TIMES", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=600))]
@@ -34,6 +35,18 @@ pub struct Args {
     /// Repeats drivers and processors
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Charge by the tariff of this file instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    tariff: Option<PathBuf>,
+    /// Also serve chargers that speak OCPP: ws://ADDRESS/ocpp/CHARGER, any charger; with its password where DIR/ocpp/CHARGER.password is
+    #[arg(long, value_name = "ADDRESS")]
+    ocpp: Option<SocketAddr>,
+    /// The same with mutual TLS: wss://, certificates by `wattstile cert issue charger ID --pki DIR/pki`
+    #[arg(long, value_name = "ADDRESS")]
+    ocpp_tls: Option<SocketAddr>,
+    /// The most power of a connector of these chargers
+    #[arg(long, value_name = "KW", default_value_t = 350, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    ocpp_power: u32,
 }
 
 /// Interval at which the live lines are drawn.
@@ -73,8 +86,15 @@ struct Document {
 /// Runs the demonstration.
 pub fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let interrupts = Interrupts::new().map_err(CliError::failed)?;
-    let settings =
-        DemoSettings { directory: args.dir.clone(), chargers: args.chargers, speed: args.speed, seed: args.seed };
+    let power_max = Power::from_watts(i64::from(args.ocpp_power) * 1_000).expect("the argument is bounded");
+    let settings = DemoSettings {
+        directory: args.dir.clone(),
+        chargers: args.chargers,
+        speed: args.speed,
+        seed: args.seed,
+        tariff: args.tariff.clone(),
+        ocpp: OcppSettings { plain: args.ocpp, tls: args.ocpp_tls, power_max },
+    };
     let mut demo = Demo::start(&settings).map_err(|error| match &error {
         DemoError::Start(error) => CliError::start(error),
         error => CliError::caused(Exit::Failed, error),
@@ -139,12 +159,14 @@ fn banner(demo: &Demo, args: &Args, output: &Output) {
     let mut facts = vec![
         ("data", vec![args.dir.display().to_string(), format!("{recovered}; delete it any time")]),
         ("chargers", vec![address(demo.gate.chargers), chargers]),
+        ("ocpp", demo.gate.ocpp.iter().map(|at| format!("{at}/ocpp/CHARGER")).collect()),
         ("processors", vec![address(demo.gate.processors), "acme-cards, wally-wallet".to_owned()]),
         ("shards", vec![shards(demo.gate.shards())]),
     ];
     if let Some(console) = &demo.console {
         facts.push(("metrics", vec![format!("http://{}/metrics", console.address)]));
     }
+    facts.retain(|(_, parts)| !parts.is_empty());
     let data = data_option(&args.dir);
     let commands = ["session ls", "receipt show --last", "ledger check"];
     facts.push(("look", commands.map(|command| format!("wattstile {command}{data}")).to_vec()));

@@ -70,6 +70,7 @@ impl OwnGate {
             tariff_resolver: Box::new(tariff_resolver),
             chargers: Some(listener(&pki, ListenerKind::Chargers, now)?),
             processors: Some(listener(&pki, ListenerKind::Processors, now)?),
+            ocpp: Vec::new(),
             may_speak_for: Arc::new(|_, _| true),
             chargers_per_site_max: usize::MAX,
             mac_of: Box::new(|_| None),

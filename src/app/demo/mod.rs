@@ -5,7 +5,8 @@ use super::Figures;
 use super::data::Data;
 use super::gate::{Gate, StartError};
 use super::keys::{self, KeysError};
-use super::settings::{ListenerSettings, Settings};
+use super::ocpp_admission::{Access, OcppAdmission};
+use super::settings::{ListenerSettings, OcppListener, Settings};
 use super::tariff_resolver::Assigned;
 use crate::account;
 use crate::api::Views;
@@ -50,6 +51,22 @@ pub struct DemoSettings {
     pub speed: u32,
     /// Repeats the drivers and the processors' moods.
     pub seed: u64,
+    /// Another tariff than the built-in one, and the file that it is from.
+    pub tariff: Option<PathBuf>,
+    /// Listeners for chargers that speak OCPP.
+    pub ocpp: OcppSettings,
+}
+
+/// The demonstration's listeners for chargers that speak OCPP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OcppSettings {
+    /// Without TLS: every charger id is let in, with its password where there is a file `ocpp/<id>.password` (security
+    /// profiles 0 and 1).
+    pub plain: Option<SocketAddr>,
+    /// With mutual TLS (security profile 3).
+    pub tls: Option<SocketAddr>,
+    /// The most power of a connector.
+    pub power_max: Power,
 }
 
 /// Why there is no demonstration.
@@ -79,6 +96,14 @@ pub enum DemoError {
     /// The built-in tariff.
     #[error(transparent)]
     Tariff(#[from] TariffError),
+    /// The tariff of a file.
+    #[error("{}: {error}", path.display())]
+    TariffFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The keys under which tokens are kept.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -173,7 +198,10 @@ impl Demo {
         }
         let mut pki = PkiFolder::open_or_create(&at("pki"), TRUST_DOMAIN, &names, today)?;
         let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
-        open_accounts(&gate, today);
+        open_accounts(&gate, 1, &drivers(), today);
+        if !gate.ocpp.is_empty() {
+            open_accounts(&gate, 101, &ocpp_accounts(), today);
+        }
         let figures = Figures::gather(gate.directory()).unwrap_or_default();
         let (chargers, processors) = gate.chargers.zip(gate.processors).expect("both listeners are asked for");
 
@@ -349,7 +377,14 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
     let listener = |listener| {
         Ok::<_, TlsError>(ListenerSettings { address, tls: tls(listener)?, connections_max: 10_000, each_max: 16 })
     };
-    let tariff = Tariff::parse(TARIFF)?.tariff;
+    let tariff = match &settings.tariff {
+        None => Tariff::parse(TARIFF)?.tariff,
+        Some(path) => {
+            let failed = |error| DemoError::TariffFile { path: path.clone(), error };
+            let text = std::fs::read_to_string(path).map_err(|error| failed(error.into()))?;
+            Tariff::parse(&text).map_err(|error| failed(error.into()))?.tariff
+        }
+    };
     let usual = Policy::default();
     Ok(Settings {
         data: Data::Directory {
@@ -371,6 +406,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         tariff_resolver: Box::new(Assigned::everywhere(tariff, ZONE).expect("the zone is in the built-in database")),
         chargers: Some(listener(identity::ListenerKind::Chargers)?),
         processors: Some(listener(identity::ListenerKind::Processors)?),
+        ocpp: ocpp_listeners(settings, &tls)?,
         may_speak_for: Arc::new(|_, _| false),
         chargers_per_site_max: usize::MAX,
         mac_of: Box::new(|_| None),
@@ -388,28 +424,71 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
     })
 }
 
-/// Twenty prepaid accounts with a thousand euro and a card each. Opening, topping up and linking again is the same order again.
-fn open_accounts(gate: &Gate, today: Timestamp) {
+/// The listeners for chargers that speak OCPP, those without TLS first.
+fn ocpp_listeners(
+    settings: &DemoSettings,
+    tls: &impl Fn(identity::ListenerKind) -> Result<Arc<Tls>, TlsError>,
+) -> Result<Vec<OcppListener>, TlsError> {
+    let OcppSettings { plain, tls: secure, power_max } = settings.ocpp;
+    let listener = |address, tls, access| {
+        let admission = OcppAdmission { trust_domain: TRUST_DOMAIN.into(), access };
+        OcppListener { address, tls, admission, connections_max: 10_000, power_max }
+    };
+    let passwords = settings.directory.join("ocpp");
+    let plain = plain.map(|address| {
+        listener(
+            address,
+            None,
+            Arc::new(move |charger: &ChargerId, shown: Option<&[u8]>| access_of(&passwords, charger, shown)),
+        )
+    });
+    let secure = match secure {
+        None => None,
+        Some(address) => {
+            let tls = tls(identity::ListenerKind::Ocpp)?;
+            Some(listener(address, Some(tls), Arc::new(|_: &ChargerId, _: Option<&[u8]>| Access::Unknown)))
+        }
+    };
+    Ok(plain.into_iter().chain(secure).collect())
+}
+
+/// The password of a charger stands in a file of its name; without one, any charger is let in.
+fn access_of(passwords: &Path, charger: &ChargerId, shown: Option<&[u8]>) -> Access {
+    match (std::fs::read_to_string(passwords.join(format!("{charger}.password"))), shown) {
+        (Err(error), _) if error.kind() == std::io::ErrorKind::NotFound => Access::Granted,
+        (Ok(text), Some(shown)) if text.trim_end_matches(['\r', '\n']).as_bytes() == shown => Access::Granted,
+        (Ok(_) | Err(_), _) => Access::WrongPassword,
+    }
+}
+
+/// Opens prepaid accounts, whose orders are numbered from `first`. Opening, topping up and linking again is the same order again.
+fn open_accounts(gate: &Gate, first: u64, accounts: &[DemoAccount], today: Timestamp) {
     let mut askers = Vec::new();
-    for number in 1..=ACCOUNTS {
-        let id = AccountId::new(&format!("driver-{number:03}")).expect("a name that an id can have");
+    for (number, account) in (first..).zip(accounts) {
+        let id = AccountId::new(&account.id).expect("a name that an id can have");
         let partition = PartitionId::of(id.as_str(), gate.directory().node_config().partitions);
         // The same ids at every start: what was ordered once is not ordered twice.
-        let order = PaymentId::new(Timestamp::from_unix_ms(1), partition, u64::from(number));
-        let open = account::Command::Open {
-            op: order.operation(1),
+        let order = PaymentId::new(Timestamp::from_unix_ms(1), partition, number);
+        let mut ops = (1..).map(|step| order.operation(step));
+        let mut op = move || ops.next().expect("there is always a next number");
+        let mut commands = vec![account::Command::Open {
+            op: op(),
             account: id.clone(),
             currency: Currency::EUR,
             credit_limit: Amount::zero(Currency::EUR),
-        };
-        let top_up = account::Command::TopUp {
-            op: order.operation(2),
-            amount: Amount::new(TOP_UP_MINOR, Currency::EUR),
-            source: account::TopUpSource::Bank,
-        };
-        let credential = gate.directory().node_config().mark(&card_of(number));
-        let link = account::Command::LinkCredential { op: order.operation(3), credential };
-        for command in [open, top_up, link] {
+        }];
+        if account.minor > 0 {
+            let amount = Amount::new(account.minor, Currency::EUR);
+            commands.push(account::Command::TopUp { op: op(), amount, source: account::TopUpSource::Bank });
+        }
+        for card in &account.cards {
+            let credential = gate.directory().node_config().mark(card);
+            commands.push(account::Command::LinkCredential { op: op(), credential });
+        }
+        if account.is_closed {
+            commands.push(account::Command::Close { op: op() });
+        }
+        for command in commands {
             let order = |reply| Input::Order(id.clone(), Box::new(command), reply);
             askers.extend(gate.directory().order::<Ordered>(Duration::from_secs(10), order).ok());
         }
@@ -424,6 +503,49 @@ fn open_accounts(gate: &Gate, today: Timestamp) {
             Err(_) => return,
         }
     }
+}
+
+/// A prepaid account of the demonstration.
+struct DemoAccount {
+    id: String,
+    /// Paid in, in cents.
+    minor: i64,
+    cards: Vec<Credential>,
+    /// Its cards are refused.
+    is_closed: bool,
+}
+
+/// The accounts of the simulated drivers, a card each.
+fn drivers() -> Vec<DemoAccount> {
+    let driver = |number| DemoAccount {
+        id: format!("driver-{number:03}"),
+        minor: TOP_UP_MINOR,
+        cards: vec![card_of(number)],
+        is_closed: false,
+    };
+    (1..=ACCOUNTS).map(driver).collect()
+}
+
+/// The accounts for OCPP chargers that are tried by hand: `ACCT-0001` to `ACCT-0020` with a thousand euro, `ACCT-POOR` with
+/// one, `ACCT-NONE` with nothing; the cards of a group share one account; a card is blocked.
+fn ocpp_accounts() -> Vec<DemoAccount> {
+    let card = |token: &str| Credential { kind: CredentialKind::Rfid, token: token.as_bytes().into() };
+    let account = |id: &str, minor, more: &[&str]| DemoAccount {
+        id: id.to_owned(),
+        minor,
+        cards: std::iter::once(id).chain(more.iter().copied()).map(card).collect(),
+        is_closed: false,
+    };
+    let mut accounts: Vec<DemoAccount> = (1..=ACCOUNTS)
+        .map(|number| {
+            let more: &[&str] = if number == 3 { &["GROUP-A-1", "GROUP-A-2"] } else { &[] };
+            account(&format!("ACCT-{number:04}"), TOP_UP_MINOR, more)
+        })
+        .collect();
+    accounts.push(account("ACCT-POOR", 100, &[]));
+    accounts.push(account("ACCT-NONE", 0, &[]));
+    accounts.push(DemoAccount { is_closed: true, ..account("RFID-BLOCKED", 0, &[]) });
+    accounts
 }
 
 /// The RFID card of a demonstration account.
