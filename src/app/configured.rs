@@ -121,6 +121,7 @@ pub fn settings(config: &Config, clock: Arc<dyn Clock>) -> Result<Settings, Setu
             Duration::from_millis(u64::try_from(config.journal.snapshot_every.ms()).unwrap_or(u64::MAX)),
         ),
         bounds: Bounds::default(),
+        before_peers: Box::new(|_| ()),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),
     })

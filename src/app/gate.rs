@@ -184,6 +184,7 @@ impl Gate {
         };
         let Running { system, threads, writer, arbiters, io, hosting, archiver, snapshot_scheduler } = run(parts)?;
 
+        (settings.before_peers)(&directory);
         let (mut chargers, mut processors, mut ocpp, mut edge) = (None, None, Vec::new(), None);
         if settings.chargers.is_some() || settings.processors.is_some() || !settings.ocpp.is_empty() {
             let failed = |what: &str| {

@@ -3,6 +3,7 @@
 use super::data::Data;
 use super::ocpp_admission::OcppAdmission;
 use super::receipts::Receipts;
+use crate::actors::directory::Directory;
 use crate::journal::{Failure, Progress};
 use crate::node::snapshot_policy::SnapshotPolicy;
 use crate::node::tariff_assignment::TariffResolver;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub bounds: Bounds,
     /// When snapshots are taken.
     pub snapshot_policy: SnapshotPolicy,
+    /// Called when the shards run, before the first peer is let in.
+    pub before_peers: BeforePeers,
     /// How recovery is shown.
     pub progress: Box<dyn Fn(Progress) + Send + Sync>,
     /// Called when the disk fails; the default ends the process.
@@ -86,6 +89,7 @@ impl Settings {
             clock: Arc::new(crate::host::SystemClock::new()),
             bounds: Bounds::default(),
             snapshot_policy: SnapshotPolicy::default(),
+            before_peers: Box::new(|_| ()),
             progress: Box::new(|_| ()),
             on_failure: Arc::new(super::end_process),
         }
@@ -98,6 +102,9 @@ pub fn shards_of(wanted: u16, partitions: u16) -> u16 {
     let shards = if wanted == 0 { u16::try_from(cores).unwrap_or(u16::MAX) } else { wanted };
     shards.clamp(1, partitions.max(1))
 }
+
+/// Prepares the gate through its actors.
+pub type BeforePeers = Box<dyn FnOnce(&Arc<Directory>)>;
 
 /// Returns the key of a processor's MAC.
 pub type MacOf = Box<dyn Fn(&ProcessorId) -> Option<MacKey> + Send + Sync>;

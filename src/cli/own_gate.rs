@@ -87,6 +87,7 @@ impl OwnGate {
             clock,
             snapshot_policy: SnapshotPolicy::default(),
             bounds: Bounds::default(),
+            before_peers: Box::new(|_| ()),
             progress: Box::new(|_| ()),
             on_failure: Arc::new(|failure| {
                 eprintln!("error: the gate's log failed: {failure}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use wattstile::api::Views;
-use wattstile::app::demo::{Demo, DemoSettings};
+use wattstile::app::demo::{Demo, DemoSettings, OcppSettings};
 use wattstile::billing::verify_receipt;
 use wattstile::web::{Answer, Console, Listening, Request, get};
 
@@ -56,7 +56,14 @@ fn a_gate_that_recovers_is_live_and_not_ready() {
 #[test]
 fn a_running_gate_and_its_data_tell_the_same() {
     let place = tempfile::tempdir().unwrap();
-    let settings = DemoSettings { directory: place.path().to_path_buf(), chargers: 8, speed: 600, seed: 7 };
+    let settings = DemoSettings {
+        directory: place.path().to_path_buf(),
+        chargers: 8,
+        speed: 600,
+        seed: 7,
+        tariff: None,
+        ocpp: OcppSettings::default(),
+    };
     let mut demo = Demo::start(&settings).unwrap();
     let address = demo.console.as_ref().unwrap().address;
     let begun = Instant::now();

@@ -22,6 +22,7 @@ mod living_books;
 mod log;
 mod mistakes;
 mod money;
+mod ocpp;
 mod packaging;
 mod readme;
 mod receipt_cli;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use wattstile::actors::shard_actor::ShardActor;
 use wattstile::actors::turn::{Attach, ChargerOutlet};
 use wattstile::api::Views;
-use wattstile::app::demo::{Demo, DemoSettings};
+use wattstile::app::demo::{Demo, DemoSettings, OcppSettings};
 use wattstile::message::{Channel, Code, ToCharger};
 use wattstile::node::ConnectionId;
 use wattstile::node::driver::ReadBatch;
@@ -56,7 +56,14 @@ fn hang(shard: &Addr<ShardActor>) -> mpsc::Sender<()> {
 #[test]
 fn a_shard_that_does_not_answer_is_told_apart_from_what_is_not_there() {
     let place = tempfile::tempdir().unwrap();
-    let settings = DemoSettings { directory: place.path().join("demo"), chargers: 4, speed: 600, seed: 11 };
+    let settings = DemoSettings {
+        directory: place.path().join("demo"),
+        chargers: 4,
+        speed: 600,
+        seed: 11,
+        tariff: None,
+        ocpp: OcppSettings::default(),
+    };
     let mut demo = Demo::start(&settings).unwrap();
     let begun = Instant::now();
     while demo.standing().figures.sessions_charging == 0 {

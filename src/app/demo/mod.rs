@@ -9,6 +9,7 @@ use super::ocpp_admission::{Access, OcppAdmission};
 use super::settings::{ListenerSettings, OcppListener, Settings};
 use super::tariff_resolver::Assigned;
 use crate::account;
+use crate::actors::directory::Directory;
 use crate::api::Views;
 use crate::journal::{DataDir, Layout, Owner, OwnerMode};
 use crate::message::Subject;
@@ -67,6 +68,12 @@ pub struct OcppSettings {
     pub tls: Option<SocketAddr>,
     /// The most power of a connector.
     pub power_max: Power,
+}
+
+impl Default for OcppSettings {
+    fn default() -> OcppSettings {
+        OcppSettings { plain: None, tls: None, power_max: Power::from_watts(350_000).expect("fits") }
+    }
 }
 
 /// Why there is no demonstration.
@@ -197,11 +204,15 @@ impl Demo {
             std::fs::remove_dir_all(at("pki")).map_err(|error| DemoError::System("a half-made PKI", error))?;
         }
         let mut pki = PkiFolder::open_or_create(&at("pki"), TRUST_DOMAIN, &names, today)?;
-        let gate = Gate::start(gate_settings(settings, &pki, &pace)?)?;
-        open_accounts(&gate, 1, &drivers(), today);
-        if !gate.ocpp.is_empty() {
-            open_accounts(&gate, 101, &ocpp_accounts(), today);
-        }
+        let mut parts = gate_settings(settings, &pki, &pace)?;
+        let has_ocpp = !parts.ocpp.is_empty();
+        parts.before_peers = Box::new(move |directory| {
+            open_accounts(directory, 1, &drivers(), today);
+            if has_ocpp {
+                open_accounts(directory, 101, &ocpp_accounts(), today);
+            }
+        });
+        let gate = Gate::start(parts)?;
         let figures = Figures::gather(gate.directory()).unwrap_or_default();
         let (chargers, processors) = gate.chargers.zip(gate.processors).expect("both listeners are asked for");
 
@@ -355,6 +366,8 @@ fn with_short_pauses(usual: payment::Policy) -> payment::Policy {
         queue_schedule: schedule(&[1, 2]),
         void_again_schedule: schedule(&[3, 5]),
         capture_again_schedule: schedule(&[3, 5]),
+        // An account with one euro may charge for it.
+        partial_min_minor: 50,
         ..usual
     }
 }
@@ -419,6 +432,7 @@ fn gate_settings(settings: &DemoSettings, pki: &PkiFolder, pace: &Pace) -> Resul
         clock: pace.clock.clone(),
         snapshot_policy: crate::node::snapshot_policy::SnapshotPolicy::default(),
         bounds: Bounds::default(),
+        before_peers: Box::new(|_| ()),
         progress: Box::new(|_| {}),
         on_failure: Arc::new(super::end_process),
     })
@@ -462,11 +476,11 @@ fn access_of(passwords: &Path, charger: &ChargerId, shown: Option<&[u8]>) -> Acc
 }
 
 /// Opens prepaid accounts, whose orders are numbered from `first`. Opening, topping up and linking again is the same order again.
-fn open_accounts(gate: &Gate, first: u64, accounts: &[DemoAccount], today: Timestamp) {
+fn open_accounts(directory: &Arc<Directory>, first: u64, accounts: &[DemoAccount], today: Timestamp) {
     let mut askers = Vec::new();
     for (number, account) in (first..).zip(accounts) {
         let id = AccountId::new(&account.id).expect("a name that an id can have");
-        let partition = PartitionId::of(id.as_str(), gate.directory().node_config().partitions);
+        let partition = PartitionId::of(id.as_str(), directory.node_config().partitions);
         // The same ids at every start: what was ordered once is not ordered twice.
         let order = PaymentId::new(Timestamp::from_unix_ms(1), partition, number);
         let mut ops = (1..).map(|step| order.operation(step));
@@ -482,7 +496,7 @@ fn open_accounts(gate: &Gate, first: u64, accounts: &[DemoAccount], today: Times
             commands.push(account::Command::TopUp { op: op(), amount, source: account::TopUpSource::Bank });
         }
         for card in &account.cards {
-            let credential = gate.directory().node_config().mark(card);
+            let credential = directory.node_config().mark(card);
             commands.push(account::Command::LinkCredential { op: op(), credential });
         }
         if account.is_closed {
@@ -490,7 +504,7 @@ fn open_accounts(gate: &Gate, first: u64, accounts: &[DemoAccount], today: Times
         }
         for command in commands {
             let order = |reply| Input::Order(id.clone(), Box::new(command), reply);
-            askers.extend(gate.directory().order::<Ordered>(Duration::from_secs(10), order).ok());
+            askers.extend(directory.order::<Ordered>(Duration::from_secs(10), order).ok());
         }
     }
     for asker in askers {

@@ -1,0 +1,409 @@
+//! Chargers that speak OCPP over WebSocket at a running gate: whole sessions, with their money, and after a kill.
+
+use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wattstile::host::wall_clock;
+use wattstile::transport::files::{read_certificates, read_key};
+use wattstile::transport::pki::Certified;
+use wattstile::transport::websocket::Incoming;
+use wattstile::transport::{Connector, Opened, Socket, Trust, Wanted, open_websocket};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The demonstration without simulated chargers, open for those that speak OCPP.
+struct Gate {
+    folder: tempfile::TempDir,
+    plain: SocketAddr,
+    secure: SocketAddr,
+    demo: Child,
+}
+
+impl Gate {
+    fn start() -> Gate {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, secure) = (free(), free());
+        let demo = demo(folder.path(), plain, secure);
+        let gate = Gate { folder, plain, secure, demo };
+        gate.is_open();
+        gate
+    }
+
+    /// Waits until both listeners are open.
+    fn is_open(&self) {
+        let until = Instant::now() + TIMEOUT * 2;
+        while [self.plain, self.secure].iter().any(|address| std::net::TcpStream::connect(address).is_err()) {
+            assert!(Instant::now() < until, "the listeners open within a minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// The process is killed without notice, and started again on its data.
+    fn is_killed(&mut self) {
+        self.demo.kill().unwrap();
+        self.demo.wait().unwrap();
+        self.demo = demo(self.folder.path(), self.plain, self.secure);
+        self.is_open();
+    }
+
+    fn verb(&self, arguments: &[&str]) -> Value {
+        let until = Instant::now() + TIMEOUT;
+        let output = loop {
+            let output = Command::new(env!("CARGO_BIN_EXE_wattstile"))
+                .args(arguments)
+                .args(["--json", "--data"])
+                .arg(self.folder.path().join("demo"))
+                .output()
+                .unwrap();
+            // The console opens a moment after the listeners.
+            if output.status.code() != Some(75) || Instant::now() > until {
+                break output;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text)
+            .unwrap_or_else(|_| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// The one session of a charger, once it is closed and its money is settled.
+    fn closed_session_of(&self, charger: &str) -> Value {
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let sessions = self.sessions_of(charger);
+            let [session] = sessions.as_slice() else { panic!("one session: {sessions:?}") };
+            if session["state"] == "closed" && session["held"] == "0.00" {
+                return session.clone();
+            }
+            assert!(Instant::now() < until, "it is settled within {TIMEOUT:?}: {session}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn sessions_of(&self, charger: &str) -> Vec<Value> {
+        let list = self.verb(&["session", "ls"]);
+        let sessions = list["items"].as_array().unwrap();
+        sessions.iter().filter(|session| session["charger"] == charger).cloned().collect()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ = self.demo.kill();
+        let _ = self.demo.wait();
+    }
+}
+
+/// An address that nothing listens at.
+fn free() -> SocketAddr {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap()
+}
+
+fn demo(folder: &Path, plain: SocketAddr, secure: SocketAddr) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_wattstile"))
+        .args(["demo", "--quiet", "--chargers", "0", "--speed", "1", "--for", "10min", "--data"])
+        .arg(folder.join("demo"))
+        .args(["--ocpp", &plain.to_string(), "--ocpp-tls", &secure.to_string()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A charger that a test drives call by call.
+struct Charger {
+    socket: Socket,
+    opened: Opened,
+    calls: u32,
+    /// Calls of the gate, which were answered with "Accepted".
+    orders: Vec<(String, Value)>,
+}
+
+impl Charger {
+    async fn dial(address: SocketAddr, id: &str, version: &str) -> Charger {
+        Charger::open(Socket::plain(TcpStream::connect(address).await.unwrap()), id, version).await
+    }
+
+    async fn open(mut socket: Socket, id: &str, version: &str) -> Charger {
+        let path = format!("/ocpp/{id}");
+        let protocols = [version];
+        let wanted = Wanted {
+            host: "localhost",
+            path: &path,
+            protocols: &protocols,
+            basic: None,
+            compression: true,
+            nonce: [3; 16],
+        };
+        let opened = open_websocket(&mut socket, wanted, 1 << 20).await.unwrap();
+        assert_eq!(opened.protocol.as_deref(), Some(version));
+        Charger { socket, opened, calls: 0, orders: Vec::new() }
+    }
+
+    async fn sends(&mut self, message: &Value) {
+        let mut out = Vec::new();
+        self.opened.websocket.sender().text(&message.to_string(), &mut out);
+        self.socket.write_all(&out).await.unwrap();
+        self.socket.flush().await.unwrap();
+    }
+
+    /// The answer to a call. Calls of the gate that come before are answered and noted.
+    async fn calls(&mut self, action: &str, payload: Value) -> Value {
+        self.calls += 1;
+        let id = format!("c{}", self.calls);
+        self.sends(&json!([2, id, action, payload])).await;
+        loop {
+            let message = self.receives().await;
+            if message[0] == 3 && message[1] == id {
+                return message[2].clone();
+            }
+            assert_eq!(message[0], 2, "an answer to something else: {message}");
+        }
+    }
+
+    /// The next message; a call of the gate is answered and noted.
+    async fn receives(&mut self) -> Value {
+        let mut bytes = std::mem::take(&mut self.opened.early);
+        loop {
+            let (mut texts, mut reply) = (Vec::new(), Vec::new());
+            let outcome = self.opened.websocket.receive(&bytes, &mut reply, |incoming| {
+                if let Incoming::Text(text) = incoming {
+                    texts.push(serde_json::from_str::<Value>(text).unwrap());
+                }
+            });
+            outcome.unwrap();
+            self.socket.write_all(&reply).await.unwrap();
+            let mut last = None;
+            for message in texts {
+                if message[0] == 2 {
+                    self.orders.push((message[2].as_str().unwrap().to_owned(), message[3].clone()));
+                    self.sends(&json!([3, message[1], { "status": "Accepted" }])).await;
+                }
+                last = last.filter(|kept: &Value| kept[0] != 2).or(Some(message));
+            }
+            if let Some(message) = last {
+                return message;
+            }
+            bytes.resize(16 * 1_024, 0);
+            let fresh = tokio::time::timeout(TIMEOUT, self.socket.read(&mut bytes)).await;
+            let fresh = fresh.expect("an answer in time").unwrap();
+            assert!(fresh > 0, "the gate closed the connection");
+            bytes.truncate(fresh);
+        }
+    }
+
+    /// A reading of OCPP 1.6, in watt hours.
+    async fn meters(&mut self, transaction: &Value, wh: i64) {
+        let reading = json!({ "timestamp": now(), "sampledValue": [{ "value": wh.to_string() }] });
+        let payload = json!({ "connectorId": 1, "transactionId": transaction, "meterValue": [reading] });
+        assert_eq!(self.calls("MeterValues", payload).await, json!({}));
+    }
+
+    async fn starts(&mut self, token: &str, at: &str) -> Value {
+        let payload = json!({ "connectorId": 1, "idTag": token, "meterStart": 1_000, "timestamp": at });
+        self.calls("StartTransaction", payload).await
+    }
+
+    /// An event of OCPP 2.0.1.
+    async fn reports(&mut self, kind: &str, number: u32, wh: i64, more: Value) -> Value {
+        let mut event = json!({
+            "eventType": kind, "timestamp": now(), "triggerReason": "MeterValuePeriodic", "seqNo": number,
+            "transactionInfo": { "transactionId": "tx-1" }, "evse": { "id": 1, "connectorId": 1 },
+            "meterValue": [{ "timestamp": now(), "sampledValue": [{ "value": wh }] }],
+        });
+        event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.calls("TransactionEvent", event).await
+    }
+}
+
+fn now() -> String {
+    wall_clock().to_rfc3339()
+}
+
+fn in_runtime<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+#[test]
+fn a_charger_of_1_6_charges_and_its_account_pays_what_the_receipt_says() {
+    let gate = Gate::start();
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-16", "ocpp1.6").await;
+        let boot = json!({ "chargePointModel": "M", "chargePointVendor": "V" });
+        assert_eq!(charger.calls("BootNotification", boot).await["status"], "Accepted");
+        let started = charger.starts("ACCT-0001", &now()).await;
+        assert_eq!(started["idTagInfo"]["status"], "Accepted", "{started}");
+        let transaction = started["transactionId"].clone();
+        assert!(transaction.as_i64().is_some_and(|id| id > 0), "{started}");
+        for wh in [1_010, 1_020, 1_030] {
+            charger.meters(&transaction, wh).await;
+        }
+        let stop =
+            json!({ "transactionId": transaction, "meterStop": 1_040, "timestamp": now(), "idTag": "ACCT-0001" });
+        let stopped = charger.calls("StopTransaction", stop.clone()).await;
+        assert_eq!(stopped["idTagInfo"]["status"], "Accepted", "{stopped}");
+        assert_eq!(charger.calls("StopTransaction", stop).await["idTagInfo"]["status"], "Accepted", "again");
+    });
+    let session = gate.closed_session_of("CP-16");
+    assert_eq!((&session["energy_kwh"], &session["protocol"]), (&json!("0.04"), &json!("ocpp1.6")), "{session}");
+    // 0.50 and 0.04 kWh of 0.42 (by night 0.36), with 21 % tax.
+    assert!(["0.63", "0.62"].iter().any(|amount| session["captured"] == *amount), "{session}");
+    let account = gate.verb(&["account", "show", "ACCT-0001"]);
+    assert!(["999.37", "999.38"].iter().any(|amount| account["available"] == *amount), "{account}");
+}
+
+#[test]
+fn a_charger_of_2_0_1_over_mutual_tls_is_shown_the_cost_that_is_captured() {
+    let gate = Gate::start();
+    let pki = gate.folder.path().join("demo/pki");
+    let issued = Command::new(env!("CARGO_BIN_EXE_wattstile"))
+        .args(["cert", "issue", "charger", "CP-201", "--pki"])
+        .arg(&pki)
+        .current_dir(gate.folder.path())
+        .output()
+        .unwrap();
+    assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+    let issued = |name: &str| gate.folder.path().join("CP-201").join(name);
+    let (chain, key) = (read_certificates(&issued("charger.pem")).unwrap(), read_key(&issued("key.pem")).unwrap());
+    let roots = read_certificates(&issued("ca.pem")).unwrap();
+    let connector = Connector::new(&Trust::new(&roots, "localhost").unwrap(), Certified { chain, key }).unwrap();
+    let total = in_runtime(async {
+        let mut other = connector.connect(gate.secure).await.unwrap();
+        let protocols = ["ocpp2.0.1"];
+        let wanted = Wanted {
+            host: "localhost",
+            path: "/ocpp/CP-202",
+            protocols: &protocols,
+            basic: None,
+            compression: false,
+            nonce: [3; 16],
+        };
+        let denied = open_websocket(&mut other, wanted, 1_000).await;
+        assert!(denied.is_err_and(|error| error.to_string().ends_with("403")), "another charger's address");
+
+        let mut charger = Charger::open(connector.connect(gate.secure).await.unwrap(), "CP-201", "ocpp2.0.1").await;
+        let boot = json!({ "reason": "PowerUp", "chargingStation": { "model": "M", "vendorName": "V" } });
+        assert_eq!(charger.calls("BootNotification", boot).await["status"], "Accepted");
+        let token = json!({ "idToken": { "idToken": "ACCT-0002", "type": "ISO14443" } });
+        let started = charger.reports("Started", 0, 1_000, token).await;
+        assert_eq!(started["idTokenInfo"]["status"], "Accepted", "{started}");
+        charger.reports("Updated", 1, 1_020, json!({})).await;
+        let ended = charger.reports("Ended", 2, 1_040, json!({})).await;
+        ended["totalCost"].clone()
+    });
+    let session = gate.closed_session_of("CP-201");
+    assert_eq!(session["protocol"], "ocpp2.0.1", "{session}");
+    assert_eq!(format!("{:.2}", total.as_f64().unwrap()), session["captured"].as_str().unwrap(), "{session}");
+}
+
+#[test]
+fn an_account_with_one_euro_is_stopped_before_its_money_ends() {
+    let gate = Gate::start();
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-POOR", "ocpp1.6").await;
+        let started = charger.starts("ACCT-POOR", &now()).await;
+        assert_eq!(started["idTagInfo"]["status"], "Accepted", "{started}");
+        let transaction = started["transactionId"].clone();
+        let mut wh = 1_000;
+        let until = Instant::now() + TIMEOUT;
+        while charger.orders.is_empty() {
+            assert!(Instant::now() < until, "it is ordered to stop");
+            // 288 kW.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            wh += 40;
+            charger.meters(&transaction, wh).await;
+        }
+        assert_eq!(charger.orders[0], ("RemoteStopTransaction".to_owned(), json!({ "transactionId": transaction })));
+        let stop = json!({ "transactionId": transaction, "meterStop": wh, "timestamp": now(), "reason": "Remote" });
+        charger.calls("StopTransaction", stop).await;
+    });
+    let session = gate.closed_session_of("CP-POOR");
+    let captured = session["captured"].as_str().unwrap();
+    assert!(("0.60".."1.01").contains(&captured), "{session}");
+    for (token, status) in [("ACCT-NONE", "Blocked"), ("RFID-BLOCKED", "Invalid"), ("NOBODY", "Invalid")] {
+        let started = in_runtime(async {
+            let mut charger = Charger::dial(gate.plain, "CP-NONE", "ocpp1.6").await;
+            charger.starts(token, &now()).await
+        });
+        assert_eq!(started["idTagInfo"]["status"], status, "{token}: {started}");
+    }
+}
+
+/// Number of kills; more by `WATTSTILE_OCPP_KILLS`.
+fn kills() -> u32 {
+    std::env::var("WATTSTILE_OCPP_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
+}
+
+#[test]
+fn killed_the_moment_an_answer_leaves_the_gate_has_what_it_acknowledged() {
+    let mut gate = Gate::start();
+    let at = now();
+    let mut wh = 1_000;
+    let mut transaction = Value::Null;
+    for kill in 0..kills() {
+        in_runtime(async {
+            let mut charger = Charger::dial(gate.plain, "CP-KILL", "ocpp1.6").await;
+            // The same start again, since its answer may have been lost.
+            let started = charger.starts("ACCT-0004", &at).await;
+            assert_eq!(started["idTagInfo"]["status"], "Accepted", "{started}");
+            if kill > 0 {
+                assert_eq!(started["transactionId"], transaction, "one session, one number");
+            }
+            transaction = started["transactionId"].clone();
+            if kill % 2 == 1 {
+                wh += 10;
+                charger.meters(&transaction, wh).await;
+            }
+        });
+        gate.is_killed();
+        let sessions = gate.sessions_of("CP-KILL");
+        let [session] = sessions.as_slice() else { panic!("one session: {sessions:?}") };
+        let kwh: f64 = session["energy_kwh"].as_str().unwrap().parse().unwrap();
+        assert!((kwh * 1_000.0 - (wh - 1_000) as f64).abs() < 0.001, "{wh}: {session}");
+    }
+    let stop = json!({ "transactionId": transaction, "meterStop": wh + 10, "timestamp": now() });
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-KILL", "ocpp1.6").await;
+        charger.calls("StopTransaction", stop.clone()).await;
+    });
+    gate.is_killed();
+    in_runtime(async {
+        let mut charger = Charger::dial(gate.plain, "CP-KILL", "ocpp1.6").await;
+        charger.calls("StopTransaction", stop).await;
+    });
+    let captured = gate.closed_session_of("CP-KILL")["captured"].clone();
+    let account = gate.verb(&["account", "show", "ACCT-0004"]);
+    let paid: f64 = 1_000.0 - account["available"].as_str().unwrap().parse::<f64>().unwrap();
+    assert_eq!(format!("{paid:.2}"), captured.as_str().unwrap(), "charged once: {account}");
+}
+
+#[test]
+fn a_charger_with_a_password_shows_it() {
+    let gate = Gate::start();
+    let folder = gate.folder.path().join("demo/ocpp");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("CP-KEY.password"), "correct horse\n").unwrap();
+    let protocols = ["ocpp1.6"];
+    let opens = |basic| async move {
+        let mut socket = Socket::plain(TcpStream::connect(gate.plain).await.unwrap());
+        let wanted = Wanted {
+            host: "localhost",
+            path: "/ocpp/CP-KEY",
+            protocols: &protocols,
+            basic,
+            compression: false,
+            nonce: [3; 16],
+        };
+        open_websocket(&mut socket, wanted, 1_000).await.map(|_| ()).map_err(|error| error.to_string())
+    };
+    in_runtime(async {
+        assert_eq!(opens(Some(("CP-KEY", "correct horse"))).await, Ok(()));
+        for wrong in [None, Some(("CP-KEY", "guess")), Some(("CP-OTHER", "correct horse"))] {
+            assert!(opens(wrong).await.is_err_and(|error| error.ends_with("401")), "{wrong:?}");
+        }
+    });
+}
