@@ -19,6 +19,9 @@ pub mod pricing {}
 #[doc = concat!("\n# The schema\n\n```proto\n", include_str!("../wire/schema/wattstile.proto"), "\n```\n")]
 pub mod protocol {}
 
+#[doc = include_str!("ocpp.md")]
+pub mod ocpp {}
+
 #[doc = include_str!("simulators.md")]
 pub mod simulators {}
 #[doc = include_str!("certificates.md")]
