@@ -29,4 +29,4 @@ pub use processor::{
     Drain, FromProcessor, ProcessorHello, ProcessorHelloAck, SettlementKind, SettlementLine, SettlementPart,
     SettlementTrailer, ToProcessor,
 };
-pub use unnumbered::{Answer, Begin, Bill, SessionName, Ticket, Unnumbered};
+pub use unnumbered::{Answer, Begin, Bill, Funds, SessionName, Ticket, Unnumbered};

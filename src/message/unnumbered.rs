@@ -14,7 +14,7 @@ pub struct Ticket(pub u64);
 /// A message of a charger whose sessions the gate numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unnumbered {
-    /// A credential was presented, and no session has begun yet. Answered by [`Answer::Authorized`].
+    /// A credential was presented, and no session has begun yet. Answered by [`Answer::Authorized`] or [`Answer::Funds`].
     Authorize {
         /// The call.
         ticket: Ticket,
@@ -102,6 +102,17 @@ pub enum Answer {
         ticket: Ticket,
         /// The gate's number for the session; one that was refused has a number, too.
         session: SessionKey,
+        /// It is no repetition.
+        is_new: bool,
+        /// The credential is linked to an account: [`Answer::Funds`] comes, too.
+        funds_follow: bool,
+    },
+    /// What the account of a credential has, for an authorization or a beginning.
+    Funds {
+        /// The call.
+        ticket: Ticket,
+        /// What it has.
+        funds: Funds,
     },
     /// Everything that came before the fence is durable.
     Passed {
@@ -117,6 +128,17 @@ pub enum Answer {
         /// The charger's own name for it.
         name: Option<Box<str>>,
     },
+}
+
+/// What an account has for a credential that is linked to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Funds {
+    /// What can be reserved; none: the account is not open.
+    pub available: Option<Amount>,
+    /// Why nothing can be reserved.
+    pub refused: Option<Code>,
+    /// The name under which its credentials belong together, where there are several.
+    pub group: Option<Box<str>>,
 }
 
 /// What a session costs.

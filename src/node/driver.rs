@@ -437,6 +437,11 @@ impl Driver {
                 let (processor, answer) = *answer;
                 self.post(Input::Answer(processor, Box::new(answer)), ports);
             }
+            Output::AskFunds(query) => self.post(Input::AskFunds(query), ports),
+            Output::Tell(tell) => {
+                let (home, charger, message) = *tell;
+                self.post(Input::Tell(home, charger, Box::new(message)), ports);
+            }
             Output::AskNumber(request) => self.post(Input::AskNumber(request), ports),
             Output::Numbered(numbered) => self.post(Input::Numbered(numbered), ports),
             Output::Callback { processor, callback, refused } => ports.acknowledge(&processor, callback, refused),

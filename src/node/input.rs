@@ -7,7 +7,7 @@ use crate::account;
 use crate::accounting::settlement;
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
 use crate::billing::reconciliation::register::{BatchKey, Booking, Part};
-use crate::message::ToCharger;
+use crate::message::{Ticket, ToCharger};
 use crate::payment::{self, Answer, CallbackId, Capabilities, Notification, Operation, Ordinal, Payment};
 use crate::session::{self, StopReason};
 use crate::units::{AccountId, Amount, OpId, PartitionId, PaymentId, ProcessorId, SessionId};
@@ -59,8 +59,23 @@ pub enum Input {
     TopUp(Box<TopUpOrder>, ReplyTo),
     /// A page of the books is in the archive, durably.
     PageArchived(PartitionId, u64),
-    /// A message for a charger, about this session.
+    /// A charger wants to know what an account of this shard has.
+    AskFunds(Box<FundsQuery>),
+    /// A message for a charger, about this session or, of that partition, about none.
     Tell(SessionId, ChargerRef, Box<ToCharger>),
+}
+
+/// A charger's question what an account has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FundsQuery {
+    /// The account.
+    pub account: AccountId,
+    /// The partition of the charger.
+    pub home: PartitionId,
+    /// The charger.
+    pub charger: ChargerRef,
+    /// Its call.
+    pub ticket: Ticket,
 }
 
 /// An input that its shard did not get.
@@ -118,6 +133,7 @@ impl Input {
             Input::Notification(_, notification) => notification.hold.payment().partition(),
             Input::NotSent(operation, _) | Input::ConnectionLost(operation, _) => operation.payment().partition(),
             Input::AskAccount(account, _) | Input::Order(account, _, _) => PartitionId::of(account.as_str(), count),
+            Input::AskFunds(query) => PartitionId::of(query.account.as_str(), count),
             Input::AskNumber(request) => request.family.home(count),
             Input::Numbered(numbered) => numbered.1.partition,
             Input::StopSession(session, _) | Input::Late(session, _) | Input::Tell(session, _, _) => {

@@ -1,6 +1,6 @@
 //! Outputs of a shard, released once the records that cause them are durable.
 
-use super::input::Input;
+use super::input::{FundsQuery, Input};
 use super::reference::ChargerRef;
 use super::reply::{Ordered, ReplyTo};
 use crate::billing::invoice::{Issued, Request, SeriesFamily, Turn};
@@ -31,6 +31,10 @@ pub enum Output {
     Account(Box<(AccountId, Operation)>),
     /// An account's answer for the session that made the request, on any shard.
     AccountAnswer(Box<(ProcessorId, Answer)>),
+    /// A charger's question what an account has, to the account, on any shard.
+    AskFunds(Box<FundsQuery>),
+    /// A message for a charger of the partition of this id, on any shard.
+    Tell(Box<(SessionId, ChargerRef, ToCharger)>),
     /// A request for the number of a document, to the home of its series, on any shard.
     AskNumber(Box<Request>),
     /// The answer, to the partition of the document's session, on any shard.
@@ -68,6 +72,8 @@ impl Output {
             Output::Operation(_)
             | Output::Account(_)
             | Output::AccountAnswer(_)
+            | Output::AskFunds(_)
+            | Output::Tell(_)
             | Output::AskNumber(_)
             | Output::Numbered(_)
             | Output::Callback { .. }

@@ -4,9 +4,9 @@ use super::json::Object;
 use super::time::{self, Stated};
 use super::{meter, meter::Sampled};
 use crate::limits::CONNECTORS_PER_CHARGER;
-use crate::message::{ConnectorState, SessionName, StopReason};
+use crate::message::{Code, ConnectorState, Funds, SessionName, StopReason};
 use crate::payment::{Credential, CredentialKind};
-use crate::units::{ConnectorId, Energy, MeterReading, Timestamp};
+use crate::units::{Amount, ConnectorId, Energy, MeterReading, Timestamp};
 use std::borrow::Cow;
 
 /// A call of a charger.
@@ -75,6 +75,31 @@ pub(super) enum Noted {
     Rejected,
     /// The status `Accepted`.
     Accepted,
+}
+
+/// What is decided about a credential.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TokenAnswer {
+    /// Why it is refused.
+    pub refused: Option<Code>,
+    /// The name under which it belongs together with others.
+    pub group: Option<Box<str>>,
+    /// It pays from an account: what it has is known here alone, so nothing of it is to be remembered.
+    pub is_prepaid: bool,
+    /// The most that its session may cost.
+    pub limit: Option<Amount>,
+}
+
+impl TokenAnswer {
+    /// Of a credential that is refused for this reason, if for any.
+    pub fn new(refused: Option<Code>) -> TokenAnswer {
+        TokenAnswer { refused, ..TokenAnswer::default() }
+    }
+
+    /// With what is known of its account.
+    pub fn with(refused: Option<Code>, funds: &Funds) -> TokenAnswer {
+        TokenAnswer { refused, group: funds.group.clone(), is_prepaid: true, limit: None }
+    }
 }
 
 /// The beginning of a 1.6 transaction.

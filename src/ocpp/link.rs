@@ -13,16 +13,18 @@
 //! node repeats an order for as long as it holds.
 
 use super::Version;
-use super::call::{Call, Event, EventKind, Noted, Start};
+use super::call::{Call, Event, EventKind, Noted, Start, TokenAnswer};
 use super::frame::{self, Frame};
 use super::{v2, v16};
 use crate::limits;
 use crate::message::{
-    Answer, Begin, Bill, Channel, ChargerHello, Code, ConnectorStatus, FromCharger, Numbering, Received, SessionName,
-    StopReason, Ticket, ToCharger, Unnumbered,
+    Answer, Begin, Bill, Channel, ChargerHello, Code, ConnectorStatus, FromCharger, Funds, Numbering, Received,
+    SessionName, StopReason, Ticket, ToCharger, Unnumbered,
 };
 use crate::payment::Credential;
-use crate::units::{ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, SessionKey, TimeSpan, Timestamp};
+use crate::units::{
+    Amount, ChargerId, ConnectorId, Energy, MeterReading, Mono, Now, Power, SessionKey, TimeSpan, Timestamp,
+};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 
@@ -99,13 +101,26 @@ enum Stage {
 /// A session that begins by a call.
 struct Beginning {
     ticket: Ticket,
-    session: Option<SessionKey>,
+    /// Its number, and whether it is new.
+    session: Option<(SessionKey, bool)>,
     /// The event of a later version; none: the call is a StartTransaction.
     event: Option<Box<Event>>,
+    /// What the account of the credential has is awaited.
+    funds_follow: bool,
+    funds: Option<Funds>,
+    decided: Option<Decided>,
+}
+
+/// What is decided about a session that begins.
+#[derive(Clone, Copy)]
+struct Decided {
+    refused: Option<Code>,
+    /// What is held for it.
+    held: Option<Amount>,
 }
 
 /// What is decided about the credential of an event, if it had one.
-type Token = Option<Option<Code>>;
+type Token = Option<TokenAnswer>;
 
 /// How a call is answered when everything is durable.
 enum Fenced {
@@ -200,9 +215,13 @@ impl OcppLink {
     /// [`OcppLink::on_deadline`], which is due at once then.
     pub fn send(&mut self, message: &ToCharger, now: Now, reply: &mut Vec<String>) {
         match message {
-            ToCharger::Answer(answer) => self.answered(answer),
-            ToCharger::StartAccepted { session, .. } => self.decided(*session, None),
-            ToCharger::StartRejected { session, code, .. } => self.decided(*session, Some(*code)),
+            ToCharger::Answer(answer) => self.answered(answer, now.wall),
+            ToCharger::StartAccepted { session, limit, .. } => {
+                self.decided(*session, Decided { refused: None, held: limit.cost });
+            }
+            ToCharger::StartRejected { session, code, .. } => {
+                self.decided(*session, Decided { refused: Some(*code), held: None });
+            }
             ToCharger::StopNow { session, .. } => self.order_stop(*session, now.mono),
             ToCharger::Receipt(notice) => self.forget(notice.session),
             ToCharger::GoAway(go) => self.closed = Some(go.code),
@@ -330,7 +349,10 @@ impl OcppLink {
                 }
                 ready(json!({}))
             }
-            Call::Authorize { credential: None } => ready(self.authorized_as(Some(Code::CredentialNotAccepted))),
+            Call::Authorize { credential: None } => {
+                let token = TokenAnswer::new(Some(Code::CredentialNotAccepted));
+                ready(self.authorized_as(&token, now.wall))
+            }
             Call::Authorize { credential: Some(credential) } => {
                 let ticket = self.ticket();
                 messages.push(unnumbered(Unnumbered::Authorize { ticket, credential: credential.clone() }));
@@ -344,7 +366,7 @@ impl OcppLink {
             }
             Call::Stop { session, readings, reason, has_token } => {
                 end(&session, readings, reason, messages);
-                let answer = if has_token { v16::authorized(None) } else { json!({}) };
+                let answer = if has_token { v16::authorized(&TokenAnswer::default()) } else { json!({}) };
                 self.fence(Some(session), Fenced::Plain(answer), messages)
             }
             Call::Event(event) => self.event(*event, now, messages),
@@ -361,10 +383,10 @@ impl OcppLink {
         }
     }
 
-    fn authorized_as(&self, refused: Option<Code>) -> Value {
+    fn authorized_as(&self, token: &TokenAnswer, now: Timestamp) -> Value {
         match self.settings.version {
-            Version::V16 => v16::authorized(refused),
-            Version::V201 | Version::V21 => v2::authorized(refused),
+            Version::V16 => v16::authorized(token),
+            Version::V201 | Version::V21 => v2::authorized(token, now),
         }
     }
 
@@ -383,7 +405,7 @@ impl OcppLink {
             at: at.at,
             register,
         };
-        let beginning = Beginning { ticket: begin.ticket, session: None, event: None };
+        let beginning = Beginning::new(begin.ticket, None);
         messages.push(unnumbered(Unnumbered::Begin(Box::new(begin))));
         Stage::Beginning(beginning)
     }
@@ -406,10 +428,8 @@ impl OcppLink {
             if event.kind == EventKind::Started {
                 self.remember_early(&event);
             }
-            let token = event.has_token.then_some(match event.credential {
-                Some(_) => None,
-                None => Some(Code::CredentialNotAccepted),
-            });
+            let refused = event.credential.is_none().then_some(Code::CredentialNotAccepted);
+            let token = event.has_token.then(|| TokenAnswer::new(refused));
             return self.report(event, token, messages);
         };
         let early = self.early.iter().position(|early| early.name == event.name);
@@ -435,7 +455,7 @@ impl OcppLink {
             register,
         };
         messages.push(unnumbered(Unnumbered::Begin(Box::new(begin))));
-        Stage::Beginning(Beginning { ticket, session: None, event: Some(Box::new(event)) })
+        Stage::Beginning(Beginning::new(ticket, Some(Box::new(event))))
     }
 
     fn remember_early(&mut self, event: &Event) {
@@ -474,67 +494,102 @@ impl OcppLink {
     }
 }
 
+impl Beginning {
+    fn new(ticket: Ticket, event: Option<Box<Event>>) -> Beginning {
+        Beginning { ticket, session: None, event, funds_follow: false, funds: None, decided: None }
+    }
+
+    /// The session and what is decided about its credential, when all of it has come.
+    fn outcome(&self) -> Option<(SessionKey, TokenAnswer)> {
+        let ((session, is_new), Decided { refused, held }) = (self.session?, self.decided?);
+        let Some(funds) = &self.funds else {
+            return (!self.funds_follow).then(|| (session, TokenAnswer::new(refused)));
+        };
+        // A hold that was there before is not in what is available now.
+        let held = held.filter(|_| !is_new);
+        let limit = funds.available.map(|available| match held.map(|held| available.checked_add(held)) {
+            Some(Ok(limit)) => limit,
+            Some(Err(_)) | None => available,
+        });
+        Some((session, TokenAnswer { limit, ..TokenAnswer::with(refused, funds) }))
+    }
+}
+
 /// Answers of the node.
 impl OcppLink {
-    fn answered(&mut self, answer: &Answer) {
+    fn answered(&mut self, answer: &Answer, now: Timestamp) {
         match answer {
-            Answer::Authorized { ticket, refused } => self.authorized(*ticket, *refused),
-            Answer::Begun { ticket, session } => self.begun(*ticket, *session),
-            Answer::Passed { ticket, bill } => self.passed(*ticket, *bill),
+            Answer::Authorized { ticket, refused } => self.authorized(*ticket, &TokenAnswer::new(*refused), now),
+            Answer::Funds { ticket, funds } => {
+                self.authorized(*ticket, &TokenAnswer::with(funds.refused, funds), now);
+                self.change_beginning(|beginning| {
+                    (beginning.ticket == *ticket).then(|| beginning.funds = Some(funds.clone())).is_some()
+                });
+            }
+            Answer::Begun { ticket, session, is_new, funds_follow } => {
+                let mut name = None;
+                self.change_beginning(|beginning| {
+                    if beginning.ticket != *ticket {
+                        return false;
+                    }
+                    (beginning.session, beginning.funds_follow) = (Some((*session, *is_new)), *funds_follow);
+                    name = Some(beginning.event.as_ref().map(|event| event.name.clone()));
+                    true
+                });
+                if let Some(name) = name {
+                    self.know(*session, name);
+                }
+            }
+            Answer::Passed { ticket, bill } => self.passed(*ticket, *bill, now),
             Answer::Open { session, name } => self.know(*session, name.clone()),
         }
     }
 
-    fn authorized(&mut self, ticket: Ticket, refused: Option<Code>) {
-        let payload = self.authorized_as(refused);
+    fn authorized(&mut self, ticket: Ticket, token: &TokenAnswer, now: Timestamp) {
+        let payload = self.authorized_as(token, now);
         for waiting in &mut self.waiting {
             if let Stage::Authorizing { ticket: of, credential } = &waiting.stage
                 && *of == ticket
             {
-                self.authorized = refused.is_none().then(|| (credential.clone(), waiting.since));
+                self.authorized = token.refused.is_none().then(|| (credential.clone(), waiting.since));
                 waiting.stage = Stage::Ready(frame::result(&waiting.id, &payload));
                 return;
             }
         }
     }
 
-    fn begun(&mut self, ticket: Ticket, session: SessionKey) {
-        let mut name = None;
-        for waiting in &mut self.waiting {
-            if let Stage::Beginning(beginning) = &mut waiting.stage
-                && beginning.ticket == ticket
-            {
-                beginning.session = Some(session);
-                name = Some(beginning.event.as_ref().map(|event| event.name.clone()));
-            }
-        }
-        if let Some(name) = name {
-            self.know(session, name);
-        }
-    }
-
-    fn decided(&mut self, session: SessionKey, refused: Option<Code>) {
-        if refused.is_some() {
+    fn decided(&mut self, session: SessionKey, decided: Decided) {
+        if decided.refused.is_some() {
             self.forget(session);
         }
+        self.change_beginning(|beginning| {
+            let is_it = beginning.session.is_some_and(|(of, _)| of == session);
+            is_it.then(|| beginning.decided = Some(decided)).is_some()
+        });
+    }
+
+    /// Changes the beginning that `change` knows, and lets its call go on when everything is known.
+    fn change_beginning(&mut self, mut change: impl FnMut(&mut Beginning) -> bool) {
         for waiting in &mut self.waiting {
-            match &mut waiting.stage {
-                Stage::Beginning(beginning) if beginning.session == Some(session) => {
-                    waiting.stage = match beginning.event.take() {
-                        None => Stage::Ready(frame::result(&waiting.id, &v16::started(session, refused))),
-                        Some(event) => {
-                            let token = event.has_token.then_some(refused);
-                            Stage::Decided(event, token)
-                        }
-                    };
-                    return;
-                }
-                _ => {}
+            let Stage::Beginning(beginning) = &mut waiting.stage else { continue };
+            if !change(beginning) {
+                continue;
             }
+            if let Some((session, token)) = beginning.outcome() {
+                waiting.stage = match beginning.event.take() {
+                    None => Stage::Ready(frame::result(&waiting.id, &v16::started(session, &token))),
+                    Some(event) => {
+                        let token = event.has_token.then_some(token);
+                        Stage::Decided(event, token)
+                    }
+                };
+            }
+            return;
         }
     }
 
-    fn passed(&mut self, ticket: Ticket, bill: Option<Bill>) {
+    fn passed(&mut self, ticket: Ticket, bill: Option<Bill>, now: Timestamp) {
+        let version = self.settings.version;
         let mut ended = None;
         for waiting in &mut self.waiting {
             let Stage::Fenced { ticket: of, answer } = &waiting.stage else { continue };
@@ -547,7 +602,7 @@ impl OcppLink {
                     ended = ends.then(|| name.clone());
                     // Of a session that goes on after the end of its transaction nothing final is known.
                     let bill = bill.filter(|bill| bill.is_final || !ends);
-                    v2::event_answered(v2::EventAnswer { bill, token: *token })
+                    v2::event_answered(version, bill, token.as_ref(), now)
                 }
             };
             waiting.stage = Stage::Ready(frame::result(&waiting.id, &payload));

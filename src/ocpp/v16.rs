@@ -1,6 +1,6 @@
 //! OCPP 1.6J, edition 2: what chargers call, and what they are answered.
 
-use super::call::{Call, Noted, Start, connector, credential, readings};
+use super::call::{Call, Noted, Start, TokenAnswer, connector, credential, readings};
 use super::decimal::scaled;
 use super::json::Object;
 use super::time;
@@ -103,7 +103,7 @@ fn stop_reason(reason: &str) -> StopReason {
 }
 
 /// The status of a credential.
-pub(super) fn token_status(refused: Option<Code>) -> &'static str {
+fn token_status(refused: Option<Code>) -> &'static str {
     match refused {
         None => "Accepted",
         Some(Code::CredentialDeclined | Code::FundsInsufficient | Code::OtherCurrency) => "Blocked",
@@ -113,13 +113,22 @@ pub(super) fn token_status(refused: Option<Code>) -> &'static str {
 }
 
 /// The answer to an Authorize, and what a stop with a credential is answered.
-pub(super) fn authorized(refused: Option<Code>) -> Value {
-    json!({"idTagInfo": {"status": token_status(refused)}})
+pub(super) fn authorized(token: &TokenAnswer) -> Value {
+    json!({"idTagInfo": token_info(token)})
+}
+
+/// What is decided about a credential. A parent has at most twenty characters.
+fn token_info(token: &TokenAnswer) -> Value {
+    let mut info = json!({"status": token_status(token.refused)});
+    if let (None, Some(group)) = (token.refused, token.group.as_deref().filter(|group| group.len() <= 20)) {
+        info["parentIdTag"] = group.into();
+    }
+    info
 }
 
 /// The answer to a start.
-pub(super) fn started(session: SessionKey, refused: Option<Code>) -> Value {
-    json!({"transactionId": session.0, "idTagInfo": {"status": token_status(refused)}})
+pub(super) fn started(session: SessionKey, token: &TokenAnswer) -> Value {
+    json!({"transactionId": session.0, "idTagInfo": token_info(token)})
 }
 
 /// The call that stops a session.

@@ -1,7 +1,7 @@
 //! OCPP 2.0.1, edition 3, and 2.1, edition 1: what chargers call, and what they are answered.
 
 use super::Version;
-use super::call::{Call, Event, EventKind, Noted, connector, credential, readings};
+use super::call::{Call, Event, EventKind, Noted, TokenAnswer, connector, credential, readings};
 use super::json::Object;
 use super::time;
 use crate::message::{Bill, Code, ConnectorState, StopReason};
@@ -130,9 +130,9 @@ fn stop_reason(reason: &str) -> StopReason {
     }
 }
 
-/// The status of a credential.
-fn token_info(refused: Option<Code>) -> Value {
-    let status = match refused {
+/// What is decided about a credential.
+fn token_info(token: &TokenAnswer, now: Timestamp) -> Value {
+    let status = match token.refused {
         None => "Accepted",
         Some(Code::CredentialDeclined) => "Blocked",
         Some(Code::FundsInsufficient) => "NoCredit",
@@ -141,31 +141,38 @@ fn token_info(refused: Option<Code>) -> Value {
         Some(Code::NoTariff) => "NotAtThisLocation",
         Some(_) => "Invalid",
     };
-    json!({"status": status})
+    let mut info = json!({"status": status});
+    if token.is_prepaid {
+        info["cacheExpiryDateTime"] = now.to_rfc3339().into();
+    }
+    if let (None, Some(group)) = (token.refused, token.group.as_deref().filter(|group| group.len() <= 36)) {
+        info["groupIdToken"] = json!({"idToken": group, "type": "Central"});
+    }
+    info
 }
 
 /// The answer to an Authorize.
-pub(super) fn authorized(refused: Option<Code>) -> Value {
-    json!({"idTokenInfo": token_info(refused)})
+pub(super) fn authorized(token: &TokenAnswer, now: Timestamp) -> Value {
+    json!({"idTokenInfo": token_info(token, now)})
 }
 
-/// What a TransactionEvent is answered with.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct EventAnswer {
-    /// What the session costs; absent where that is not known.
-    pub bill: Option<Bill>,
-    /// What is decided about the token, where the event had one: the reason for which it is refused.
-    pub token: Option<Option<Code>>,
-}
-
-/// The answer to a TransactionEvent.
-pub(super) fn event_answered(answer: EventAnswer) -> Value {
+/// The answer to a TransactionEvent: what its session costs, absent where that is not known, and what is decided about its
+/// token, if it had one.
+pub(super) fn event_answered(
+    version: Version,
+    bill: Option<Bill>,
+    token: Option<&TokenAnswer>,
+    now: Timestamp,
+) -> Value {
     let mut members = Map::new();
-    if let Some(bill) = answer.bill {
+    if let Some(bill) = bill {
         members.insert("totalCost".to_owned(), major(bill.cost));
     }
-    if let Some(refused) = answer.token {
-        members.insert("idTokenInfo".to_owned(), token_info(refused));
+    if let Some(token) = token {
+        members.insert("idTokenInfo".to_owned(), token_info(token, now));
+        if let (Version::V21, None, Some(limit)) = (version, token.refused, token.limit) {
+            members.insert("transactionLimit".to_owned(), json!({"maxCost": major(limit)}));
+        }
     }
     Value::Object(members)
 }

@@ -1,15 +1,18 @@
 //! Accounts in their partition: operations of sessions, and orders of operators.
 
-use crate::account::{self, account_processor};
+use crate::account::{self, Account, account_processor};
 use crate::journal::RecordKind;
+use crate::message::{Answer, Code, Funds, ToCharger};
+use crate::node::account::HostedAccount;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
+use crate::node::input::FundsQuery;
 use crate::node::output::Output;
 use crate::node::partition::Partition;
 use crate::node::reference::TimerTarget;
 use crate::node::reply::{Ordered, ReplyTo};
 use crate::payment::{Operation, Request};
-use crate::units::AccountId;
+use crate::units::{AccountId, SessionId};
 
 /// An operator's order.
 pub(super) fn order(
@@ -36,6 +39,29 @@ pub(super) fn ask(delivery: &mut Delivery<'_>, partition: &mut Partition, id: &A
     };
     let command = account::Command::from_operation(operation, credential);
     deliver(delivery, partition, id, command, None);
+}
+
+/// Tells a charger what an account has; nothing is held for it.
+pub(super) fn funds(delivery: &mut Delivery<'_>, partition: &Partition, query: FundsQuery) {
+    let FundsQuery { account, home, charger, ticket } = query;
+    let hosted = partition.find_account(&account).and_then(|cell| partition.accounts.get(cell));
+    let funds = match hosted.map(HostedAccount::state) {
+        Some(Account::Open(open)) => {
+            let available = open.amount(open.balance().available().max(0));
+            let is_group = open.credentials.len() > 1;
+            Funds {
+                available: Some(available),
+                refused: (available.minor == 0).then_some(Code::FundsInsufficient),
+                group: is_group.then(|| account.as_str().into()),
+            }
+        }
+        Some(Account::Unopened | Account::Closed(_)) | None => {
+            Funds { available: None, refused: Some(Code::CredentialDeclined), group: None }
+        }
+    };
+    let home = SessionId::new(delivery.now.wall, home, 0);
+    let answer = ToCharger::Answer(Answer::Funds { ticket, funds });
+    delivery.queue(Output::Tell(Box::new((home, charger, answer))));
 }
 
 /// Delivers a command to an account, and carries out what it decided.

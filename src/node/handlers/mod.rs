@@ -51,6 +51,7 @@ pub(in crate::node) fn take(delivery: &mut Delivery<'_>, partition: &mut Partiti
             payments::command(delivery, partition, operation.payment(), command);
         }
         Input::AskAccount(account, operation) => accounts::ask(delivery, partition, &account, &operation),
+        Input::AskFunds(query) => accounts::funds(delivery, partition, *query),
         Input::Order(account, command, reply) => accounts::order(delivery, partition, &account, *command, reply),
         Input::AskNumber(request) => documents::number(delivery, partition, *request),
         Input::Numbered(numbered) => {

@@ -11,20 +11,23 @@ use crate::node::codes;
 use crate::node::delivery::Delivery;
 use crate::node::fact;
 use crate::node::hosted::Slot;
-use crate::node::input::Input;
+use crate::node::input::{FundsQuery, Input};
 use crate::node::output::Output;
 use crate::node::partition::Partition;
 use crate::node::routing;
 use crate::payment::Credential;
 use crate::session::{self, Command, Origin, Router, Stage};
-use crate::units::{ConnectorId, Energy, SessionId, SessionKey};
+use crate::units::{AccountId, ConnectorId, Energy, PartitionId, SessionId, SessionKey};
 
 /// A message of a charger whose sessions the gate numbers.
 pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, message: Unnumbered) {
     match message {
         Unnumbered::Authorize { ticket, credential } => {
             let refused = would_refuse(delivery, partition, slot, &credential);
-            answer(delivery, slot, Answer::Authorized { ticket, refused });
+            match linked_account(delivery, &credential).filter(|_| refused.is_none()) {
+                Some(account) => ask_funds(delivery, (partition.id, slot), account, ticket),
+                None => answer(delivery, slot, Answer::Authorized { ticket, refused }),
+            }
         }
         Unnumbered::Begin(begin) => self::begin(delivery, partition, slot, *begin),
         Unnumbered::Sample { session, reading } => {
@@ -83,27 +86,45 @@ fn would_refuse(delivery: &Delivery<'_>, partition: &Partition, slot: Slot, cred
     node_config.route(charger, (credential, &fingerprint), amount, &[]).err().map(routing::code_of)
 }
 
+/// The account that a credential pays from.
+fn linked_account(delivery: &Delivery<'_>, credential: &Credential) -> Option<AccountId> {
+    let credentials = &delivery.node_config.credentials;
+    credentials.links().find(credentials.mark(credential))
+}
+
+/// Asks an account what it has; [`Answer::Funds`] comes from there.
+fn ask_funds(delivery: &mut Delivery<'_>, (home, slot): (PartitionId, Slot), account: AccountId, ticket: Ticket) {
+    let charger = delivery.charger_ref(slot);
+    delivery.queue(Output::AskFunds(Box::new(FundsQuery { account, home, charger, ticket })));
+}
+
 /// A session begins: a new one, or one whose beginning is repeated.
 fn begin(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, begin: Begin) {
     let fingerprint = begin.credential.as_ref().map(|credential| delivery.node_config.fingerprint(credential));
     let mark = mark_of(&begin, fingerprint.as_deref().unwrap_or_default());
+    let account = begin.credential.as_ref().and_then(|credential| linked_account(delivery, credential));
+    let call = Call { ticket: begin.ticket, funds_follow: account.is_some() };
+    // Before anything is held: what is available then is what the session may cost.
+    if let Some(account) = account {
+        ask_funds(delivery, (partition.id, slot), account, begin.ticket);
+    }
     let Some(hosted) = partition.chargers.get(slot) else { return };
     let unread = |key| {
         let session = hosted.session(key).and_then(|cell| partition.sessions.get(cell));
         session.is_some_and(|session| session.state().meter.sequence == 0)
     };
     match charger::recognise(hosted.state(), mark, begin.is_first, unread) {
-        Recognised::New => begin_new(delivery, partition, slot, begin, mark),
+        Recognised::New => begin_new(delivery, partition, slot, begin, (mark, call)),
         Recognised::Open(key) => {
-            begun(delivery, slot, begin.ticket, key);
+            begun(delivery, slot, call, (key, false));
             chargers::for_session(delivery, partition, slot, key, Command::RepeatStart);
         }
         Recognised::Past(past) => {
-            begun(delivery, slot, begin.ticket, past.key);
+            begun(delivery, slot, call, (past.key, false));
             repeat_past(delivery, partition, slot, &past);
         }
         Recognised::Refused(key, code) => {
-            begun(delivery, slot, begin.ticket, key);
+            begun(delivery, slot, call, (key, false));
             refuse_again(delivery, slot, key, Code::from_number(code));
         }
     }
@@ -126,21 +147,36 @@ fn refuse_again(delivery: &mut Delivery<'_>, slot: Slot, session: SessionKey, co
     delivery.send(slot, ToCharger::StartRejected { session, code, text: code.meaning().into() });
 }
 
-fn begun(delivery: &mut Delivery<'_>, slot: Slot, ticket: Ticket, session: SessionKey) {
-    answer(delivery, slot, Answer::Begun { ticket, session });
+fn begun(delivery: &mut Delivery<'_>, slot: Slot, call: Call, (session, is_new): (SessionKey, bool)) {
+    let Call { ticket, funds_follow } = call;
+    answer(delivery, slot, Answer::Begun { ticket, session, is_new, funds_follow });
+}
+
+/// The call by which a session begins.
+#[derive(Clone, Copy)]
+struct Call {
+    ticket: Ticket,
+    /// The account of the credential says what it has.
+    funds_follow: bool,
 }
 
 /// A new session. One that is refused has a number, too.
-fn begin_new(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, begin: Begin, mark: Mark) {
+fn begin_new(
+    delivery: &mut Delivery<'_>,
+    partition: &mut Partition,
+    slot: Slot,
+    begin: Begin,
+    (mark, call): (Mark, Call),
+) {
     let Some(hosted) = partition.chargers.get(slot) else { return };
     let state = hosted.state();
     let is_free = |key| state.open_session(key).is_none() && state.past_session(key).is_none();
     let Some(key) = partition.next_number(delivery.node_config.partitions, is_free) else {
         tracing::error!(charger = %state.id, "all numbers of sessions are used up in its partition: its starts are refused");
-        begun(delivery, slot, begin.ticket, SessionKey(0));
+        begun(delivery, slot, call, (SessionKey(0), false));
         return refuse_again(delivery, slot, SessionKey(0), Code::Busy);
     };
-    begun(delivery, slot, begin.ticket, key);
+    begun(delivery, slot, call, (key, true));
     // Its stop has not come, and nothing more can: the connector has the next car.
     let left = state.open.iter().find(|open| open.connector == begin.connector).and_then(|open| open.cell.get());
     if let Some(cell) = left {

@@ -214,6 +214,8 @@ fn a_1_6_session_is_held_priced_and_captured_and_its_receipt_is_its_stop() {
     assert_eq!(known, json!({"idTagInfo": {"status": ACCEPTED}}));
     let unknown = station.calls("Authorize", &json!({"idTag": "NOBODY"}));
     assert_eq!(unknown, json!({"idTagInfo": {"status": "Invalid"}}));
+    let poor = station.calls("Authorize", &json!({"idTag": "ACCT-NONE"}));
+    assert_eq!(poor, json!({"idTagInfo": {"status": "Blocked"}}));
     let at = station.now();
     let (transaction, status) = station.start("ACCT-0001", 909_000, &at);
     assert_eq!(status, ACCEPTED);
@@ -234,7 +236,12 @@ fn a_2_x_session_has_one_figure_in_answer_receipt_and_capture_06() {
     for version in [Version::V201, Version::V21] {
         let mut station = Station::new(version);
         let answer = station.event("Started", "tx-1", Some("ACCT-0001"), Some(1_000));
-        assert_eq!(answer.to_string(), r#"{"totalCost":0.00,"idTokenInfo":{"status":"Accepted"}}"#);
+        assert_eq!(
+            (answer["totalCost"].to_string(), &answer["idTokenInfo"]["status"]),
+            ("0.00".into(), &json!(ACCEPTED))
+        );
+        let limit = (version == Version::V21).then(|| "1000.00".to_owned());
+        assert_eq!(answer.get("transactionLimit").map(|limit| limit["maxCost"].to_string()), limit);
         let mut before = 0;
         for wh in [1_100, 1_300, 1_700] {
             station.pass(300);

@@ -124,6 +124,10 @@ impl Scene {
     }
 }
 
+fn begun(ticket: Ticket, session: u64) -> Answer {
+    Answer::Begun { ticket, session: SessionKey(session), is_new: true, funds_follow: false }
+}
+
 fn bill(session: u64, minor: i64, is_final: bool) -> Option<Bill> {
     Some(Bill { session: SessionKey(session), cost: Amount::new(minor, Currency::EUR), is_final })
 }
@@ -217,7 +221,7 @@ fn calls_are_answered_in_their_order_and_those_behind_a_beginning_wait() {
     scene.calls("3", "Heartbeat", "{}");
     let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("only the beginning") };
     let ticket = begin.ticket;
-    scene.answer(Answer::Begun { ticket, session: SessionKey(17) });
+    scene.answer(begun(ticket, 17));
     assert_eq!((scene.hears(), scene.unnumbered()), (vec![], vec![]));
     scene.accepts(17);
     assert_eq!(scene.hears(), [r#"[3,"1",{"transactionId":17,"idTagInfo":{"status":"Accepted"}}]"#]);
@@ -300,7 +304,7 @@ proptest::proptest! {
                     match message {
                         FromCharger::Unnumbered(message) => match *message {
                             Unnumbered::Begin(begin) => {
-                                scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+                                scene.answer(begun(begin.ticket, 17));
                                 scene.rejects(17, Code::CredentialNotAccepted);
                             }
                             Unnumbered::Fence { ticket, .. } => scene.answer(Answer::Passed { ticket, bill: None }),

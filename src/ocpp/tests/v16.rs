@@ -1,7 +1,7 @@
 //! OCPP 1.6.
 
 use super::*;
-use crate::message::{ConnectorState, ConnectorStatus, StopReason};
+use crate::message::{ConnectorState, ConnectorStatus, Funds, StopReason};
 use crate::payment::{Credential, CredentialKind};
 use crate::units::{ConnectorId, Protocol};
 
@@ -41,7 +41,7 @@ fn a_session_from_boot_to_stop() {
     );
     assert_eq!((begin.register, begin.at), (Energy::from_watt_hours(1_000), reading(-60, 0).at));
     assert_eq!((&*begin.stated, begin.is_first), ("2026-09-21T11:59:00Z", true));
-    scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+    scene.answer(begun(begin.ticket, 17));
     scene.accepts(17);
     assert_eq!(scene.hears(), [r#"[3,"4",{"transactionId":17,"idTagInfo":{"status":"Accepted"}}]"#]);
 
@@ -94,7 +94,7 @@ fn a_refused_token_has_a_transaction_id_and_its_reason() {
         let mut scene = Scene::new(Version::V16);
         scene.calls("1", "StartTransaction", START);
         let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
-        scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(33) });
+        scene.answer(begun(begin.ticket, 33));
         scene.rejects(33, code);
         assert_eq!(scene.hears(), [format!(r#"[3,"1",{{"transactionId":33,"idTagInfo":{{"status":"{status}"}}}}]"#)]);
     }
@@ -147,4 +147,24 @@ fn a_stop_without_anything_is_a_stop() {
     scene.calls("1", "StopTransaction", r#"{"transactionId":17}"#);
     let session = SessionName::Number(SessionKey(17));
     assert_eq!(scene.unnumbered()[0], Unnumbered::End { session, last: None, reason: StopReason::Local });
+}
+
+#[test]
+fn the_tokens_of_an_account_have_one_parent_30() {
+    let mut scene = Scene::new(Version::V16);
+    scene.calls("1", "StartTransaction", START);
+    let [Unnumbered::Begin(begin)] = &scene.unnumbered()[..] else { panic!("a beginning") };
+    let ticket = begin.ticket;
+    let funds = |group: &str| Funds { available: None, refused: None, group: Some(group.into()) };
+    scene.answer(Answer::Funds { ticket, funds: funds("FLEET") });
+    scene.answer(Answer::Begun { ticket, session: SessionKey(17), is_new: true, funds_follow: true });
+    scene.accepts(17);
+    assert_eq!(
+        scene.hears(),
+        [r#"[3,"1",{"transactionId":17,"idTagInfo":{"status":"Accepted","parentIdTag":"FLEET"}}]"#]
+    );
+    scene.calls("2", "Authorize", r#"{"idTag":"A"}"#);
+    let [Unnumbered::Authorize { ticket, .. }] = &scene.unnumbered()[..] else { panic!("a question") };
+    scene.answer(Answer::Funds { ticket: *ticket, funds: funds("a name that is too long for a parent") });
+    assert_eq!(scene.hears(), [r#"[3,"2",{"idTagInfo":{"status":"Accepted"}}]"#]);
 }

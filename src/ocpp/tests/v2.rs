@@ -1,7 +1,7 @@
 //! OCPP 2.0.1 and 2.1.
 
 use super::*;
-use crate::message::{Begin, StopReason};
+use crate::message::{Begin, Funds, StopReason};
 use crate::payment::CredentialKind;
 use crate::units::{ConnectorId, Protocol};
 
@@ -45,7 +45,7 @@ fn a_session_from_authorize_to_the_final_cost() {
     assert_eq!((begin.name.as_deref(), begin.connector, begin.is_first), (Some("tx-1"), ConnectorId(2), true));
     assert_eq!((begin.register, begin.protocol), (Energy::from_watt_hours(1_000), Protocol::Ocpp201));
     assert_eq!(begin.credential.map(|credential| credential.kind), Some(CredentialKind::Rfid));
-    scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+    scene.answer(begun(begin.ticket, 17));
     assert_eq!((scene.hears(), scene.unnumbered()), (vec![], vec![]));
     scene.accepts(17);
     pass(&mut scene, bill(17, 0, false));
@@ -115,7 +115,7 @@ fn a_token_that_only_an_authorize_had_is_the_one_of_the_session() {
     scene.calls("2", "TransactionEvent", &charging("Started", "tx-1"));
     let begin = begins(&mut scene);
     assert_eq!((begin.connector, begin.register), (ConnectorId(1), None));
-    scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+    scene.answer(begun(begin.ticket, 17));
     scene.accepts(17);
     pass(&mut scene, None);
     // Later it is not any more, nor is one that was refused.
@@ -136,7 +136,7 @@ fn a_refused_token_is_refused_in_the_answer_and_its_event_is_reported_all_the_sa
         let mut scene = Scene::new(Version::V21);
         scene.calls("1", "TransactionEvent", &event("Started", 0, "tx-1", TOKEN));
         let begin = begins(&mut scene);
-        scene.answer(Answer::Begun { ticket: begin.ticket, session: SessionKey(17) });
+        scene.answer(begun(begin.ticket, 17));
         scene.rejects(17, code);
         pass(&mut scene, None);
         assert_eq!(scene.hears(), [format!(r#"[3,"1",{{"idTokenInfo":{{"status":"{status}"}}}}]"#)]);
@@ -170,4 +170,49 @@ fn a_stop_is_not_ordered_for_a_transaction_that_ended() {
     scene.hears();
     scene.stops(17);
     assert_eq!(scene.hears(), [""; 0]);
+}
+
+fn funds(minor: i64, group: Option<&str>) -> Funds {
+    let refused = (minor == 0).then_some(Code::FundsInsufficient);
+    Funds { available: Some(Amount::new(minor, Currency::EUR)), refused, group: group.map(Into::into) }
+}
+
+#[test]
+fn a_prepaid_token_is_not_to_be_cached_and_one_without_money_has_no_credit_18() {
+    for (minor, status) in [(100_000, "Accepted"), (0, "NoCredit")] {
+        let mut scene = Scene::new(Version::V21);
+        scene.calls("1", "Authorize", r#"{"idToken":{"idToken":"A","type":"Central"}}"#);
+        let [Unnumbered::Authorize { ticket, .. }] = &scene.unnumbered()[..] else { panic!("a question") };
+        scene.answer(Answer::Funds { ticket: *ticket, funds: funds(minor, None) });
+        let expected = format!(
+            r#"[3,"1",{{"idTokenInfo":{{"status":"{status}","cacheExpiryDateTime":"2026-09-21T12:00:00Z"}}}}]"#
+        );
+        assert_eq!(scene.hears(), [expected]);
+    }
+}
+
+#[test]
+fn what_an_account_has_is_the_limit_of_the_cost_in_2_1_only_18() {
+    for version in [Version::V201, Version::V21] {
+        // The second time it is a repetition, and the hold of 45.00 is not in what is available.
+        for (minor, is_new) in [(100_000, true), (95_500, false)] {
+            let mut scene = Scene::new(version);
+            scene.calls("1", "TransactionEvent", &event("Started", 0, "tx-1", TOKEN));
+            let ticket = begins(&mut scene).ticket;
+            scene.answer(Answer::Begun { ticket, session: SessionKey(17), is_new, funds_follow: true });
+            scene.accepts(17);
+            assert!(scene.unnumbered().is_empty(), "what the account has is awaited");
+            scene.answer(Answer::Funds { ticket, funds: funds(minor, Some("FLEET")) });
+            pass(&mut scene, None);
+            let [answer] = &scene.hears()[..] else { panic!("one answer") };
+            let answer = payload(answer);
+            let limit = (version == Version::V21).then(|| r#"{"maxCost":1000.00}"#.to_owned());
+            assert_eq!(answer.get("transactionLimit").map(Value::to_string), limit);
+            let group = r#"{"idToken":"FLEET","type":"Central"}"#;
+            assert_eq!(answer["idTokenInfo"]["groupIdToken"].to_string(), group);
+            scene.calls("2", "TransactionEvent", &event("Updated", 9, "tx-1", TOKEN));
+            pass(&mut scene, None);
+            assert!(!scene.hears()[0].contains("maxCost"), "once");
+        }
+    }
 }

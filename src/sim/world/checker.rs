@@ -178,6 +178,8 @@ impl Checker {
                 }
             }
             Output::AccountAnswer(_)
+            | Output::AskFunds(_)
+            | Output::Tell(_)
             | Output::AskNumber(_)
             | Output::Numbered(_)
             | Output::ReceiptAgain(..)
