@@ -46,7 +46,7 @@ pub(super) fn read(action: &str, payload: &Value, now: Timestamp) -> Call {
             }
             Call::Stop {
                 // It names no connector, so a number that is none names no session.
-                session: session(call).unwrap_or(SessionName::Number(SessionKey(0))),
+                session: session(call).unwrap_or(SessionName::Number(SessionKey(0), None)),
                 readings,
                 reason: call.text("reason").map_or(StopReason::Local, |reason| stop_reason(&reason)),
                 has_token: call.has("idTag"),
@@ -71,9 +71,10 @@ fn register(call: Object<'_>, name: &str) -> Option<Energy> {
 /// The session that a call names: by its transaction, or by its connector where the number can be none of the gate's.
 fn session(call: Object<'_>) -> Option<SessionName> {
     let number = call.integer("transactionId").and_then(|number| u64::try_from(number).ok());
+    let connector = connector(call.integer("connectorId"));
     match number.filter(|number| *number > 0) {
-        Some(number) => Some(SessionName::Number(SessionKey(number))),
-        None => connector(call.integer("connectorId")).map(SessionName::Connector),
+        Some(number) => Some(SessionName::Number(SessionKey(number), connector)),
+        None => connector.map(SessionName::Connector),
     }
 }
 

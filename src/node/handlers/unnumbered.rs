@@ -286,11 +286,20 @@ fn mark_of(begin: &Begin, fingerprint: &str) -> Mark {
 /// The number of the session that a message names: of an open one before one that is over.
 fn key_of(charger: &Charger, name: &SessionName) -> Option<SessionKey> {
     let known = |key: &SessionKey| charger.open_session(*key).is_some() || charger.past_session(*key).is_some();
+    let at = |connector: ConnectorId| charger.open.iter().find(|open| open.connector == connector).map(|open| open.key);
     match name {
-        SessionName::Number(key) => Some(*key).filter(known),
-        SessionName::Connector(connector) => {
-            charger.open.iter().find(|open| open.connector == *connector).map(|open| open.key)
+        SessionName::Number(key, connector) => {
+            let is_used = charger.begun().any(|begun| begun.key == *key);
+            let only = || charger.open.first().filter(|_| charger.open.len() == 1).map(|open| open.key);
+            Some(*key).filter(known).or_else(|| match connector {
+                // The number of a start that was refused is no other session's.
+                _ if is_used => None,
+                Some(connector) => at(*connector),
+                None if key.0 == 0 => only(),
+                None => None,
+            })
         }
+        SessionName::Connector(connector) => at(*connector),
         SessionName::Text(text) => {
             let loose = Mark::new(&[text.as_bytes()], b"").loose;
             let named = || charger.begun().filter(|begun| begun.mark.loose == loose).map(|begun| begun.key);

@@ -640,3 +640,23 @@ fn a_charger_that_reports_nothing_before_its_stop_loses_nothing() {
     assert_eq!(station.energy_wh(), 2_000);
     assert_eq!(station.sessions()[1].ended().map(|ended| ended.payable.minor), Some(14), "it is owed");
 }
+
+#[test]
+fn an_id_that_is_none_is_the_open_session_and_one_of_a_refused_start_is_not_09() {
+    let mut station = Station::new(Version::V16);
+    let at = station.now();
+    let (refused, _) = station.start("NOBODY", 0, &at);
+    let (transaction, _) = station.start("ACCT-0001", 0, &at);
+    station.pass(60);
+    station.values(refused, "300", None);
+    assert_eq!(station.energy_wh(), 0);
+    station.values(-1, "100", None);
+    station.pass(60);
+    station.values(transaction + 8, "200", None);
+    assert_eq!(station.energy_wh(), 200);
+    station.pass(60);
+    station.stop(refused, 900);
+    station.stop(-1, 300);
+    station.stop(-1, 400);
+    assert_eq!((station.energy_wh(), station.captured(), station.held()), (300, 4, 0));
+}

@@ -52,7 +52,7 @@ fn a_session_from_boot_to_stop() {
             {"timestamp":"2026-09-21T11:59:30Z","sampledValue":[{"value":"1200"}]},
             {"timestamp":"2026-09-21T12:00:00Z","sampledValue":[{"value":"1.5","unit":"kWh"},{"value":"50","measurand":"SoC"}]}]}"#,
     );
-    let session = SessionName::Number(SessionKey(17));
+    let session = SessionName::Number(SessionKey(17), Some(ConnectorId(2)));
     let sample = |seconds, wh| Unnumbered::Sample { session: session.clone(), reading: reading(seconds, wh) };
     let messages = scene.unnumbered();
     assert_eq!(messages[..2], [sample(-30, 1_200), sample(0, 1_500)]);
@@ -74,7 +74,11 @@ fn a_session_from_boot_to_stop() {
     last.at = Timestamp::from_unix_ms(NOON + 60_000);
     assert_eq!(
         messages[0],
-        Unnumbered::End { session, last: Some(last), reason: StopReason::EvDisconnected },
+        Unnumbered::End {
+            session: SessionName::Number(SessionKey(17), None),
+            last: Some(last),
+            reason: StopReason::EvDisconnected
+        },
         "a clock that is ahead is the gate's"
     );
     let Some(Unnumbered::Fence { ticket, .. }) = messages.last() else { panic!("{messages:?}") };
@@ -110,7 +114,7 @@ fn readings_without_a_transaction_are_of_the_connector_and_those_of_the_charger_
         (r#""connectorId":2,"transactionId":-1,"#, Some(SessionName::Connector(ConnectorId(2)))),
         (r#""connectorId":2,"transactionId":0,"#, Some(SessionName::Connector(ConnectorId(2)))),
         (r#""connectorId":"2","transactionId":null,"#, Some(SessionName::Connector(ConnectorId(2)))),
-        (r#""connectorId":0,"transactionId":17,"#, Some(SessionName::Number(SessionKey(17)))),
+        (r#""connectorId":0,"transactionId":17,"#, Some(SessionName::Number(SessionKey(17), None))),
         (r#""connectorId":0,"#, None),
         ("", None),
     ] {
@@ -145,7 +149,7 @@ fn power_state_of_charge_and_other_noise_change_nothing_and_are_answered() {
 fn a_stop_without_anything_is_a_stop() {
     let mut scene = Scene::new(Version::V16);
     scene.calls("1", "StopTransaction", r#"{"transactionId":17}"#);
-    let session = SessionName::Number(SessionKey(17));
+    let session = SessionName::Number(SessionKey(17), None);
     assert_eq!(scene.unnumbered()[0], Unnumbered::End { session, last: None, reason: StopReason::Local });
 }
 
