@@ -3,7 +3,7 @@
 //! What such a charger repeats it repeats with new message ids, and often with new times. So a beginning is recognised by its
 //! content, and a reading by its session, time and register ([`crate::charger`], [`crate::session`]).
 
-use super::{Code, StopReason};
+use super::{Code, ConnectorStatus, StopReason};
 use crate::payment::Credential;
 use crate::units::{Amount, ConnectorId, Energy, MeterReading, Power, Protocol, SessionKey, Timestamp};
 
@@ -25,6 +25,13 @@ pub enum Unnumbered {
     /// [`ToCharger::StartAccepted`](super::ToCharger::StartAccepted) or
     /// [`ToCharger::StartRejected`](super::ToCharger::StartRejected) when that is decided.
     Begin(Box<Begin>),
+    /// Something changed at a connector, which may be new: these protocols do not describe the connectors of a charger.
+    Status {
+        /// The change.
+        status: ConnectorStatus,
+        /// The most power that the connector can give.
+        power_max: Power,
+    },
     /// The register of a session at one moment. The sequence of the reading is 0: the gate gives it one.
     Sample {
         /// The session.

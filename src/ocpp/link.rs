@@ -345,7 +345,8 @@ impl OcppLink {
             Call::Status { connector, state, at } => {
                 if let (Some(connector), Some(state)) = (connector, state) {
                     let status = ConnectorStatus { connector, state, at, text: Box::default() };
-                    messages.push(to_node(FromCharger::Status(status)));
+                    let power_max = self.settings.power_max;
+                    messages.push(unnumbered(Unnumbered::Status { status, power_max }));
                 }
                 ready(json!({}))
             }

@@ -30,6 +30,12 @@ pub(super) fn message(delivery: &mut Delivery<'_>, partition: &mut Partition, sl
             }
         }
         Unnumbered::Begin(begin) => self::begin(delivery, partition, slot, *begin),
+        Unnumbered::Status { status, power_max } => {
+            describe(delivery, partition, slot, charger::Connector { id: status.connector, power_max });
+            if let Some(hosted) = partition.chargers.get_mut(slot) {
+                hosted.set_status(status.connector, status.state);
+            }
+        }
         Unnumbered::Sample { session, reading } => {
             for_named(delivery, partition, slot, &session, Command::Sample(reading));
         }
@@ -56,6 +62,17 @@ pub(super) fn description(partition: &Partition, slot: Slot, firmware: &str) -> 
         described.firmware = firmware.into();
     }
     described
+}
+
+/// A connector shows up: it is described, if it was not before.
+fn describe(delivery: &mut Delivery<'_>, partition: &mut Partition, slot: Slot, connector: charger::Connector) {
+    let Some(hosted) = partition.chargers.get(slot) else { return };
+    if hosted.state().described.connectors.iter().any(|known| known.id == connector.id) {
+        return;
+    }
+    let mut described = description(partition, slot, "");
+    described.connectors.push(connector);
+    chargers::deliver(delivery, partition, slot, charger::Command::Describe(described));
 }
 
 /// Tells a charger that is back what its open session is called on both sides.
@@ -202,11 +219,8 @@ fn admit(
     if let Some(code) = delivery.node_config.refuses(&credential) {
         return Err(refused(code));
     }
-    let mut described = description(partition, slot, "");
-    if described.connectors.iter().all(|known| known.id != begin.connector) {
-        described.connectors.push(charger::Connector { id: begin.connector, power_max: begin.power_max });
-        chargers::deliver(delivery, partition, slot, charger::Command::Describe(described));
-    }
+    let connector = charger::Connector { id: begin.connector, power_max: begin.power_max };
+    describe(delivery, partition, slot, connector);
     let id = SessionId::new(delivery.now.wall, partition.id, (delivery.node_config.random)());
     let start = StartSession {
         session: key,

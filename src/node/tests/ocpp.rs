@@ -660,3 +660,24 @@ fn an_id_that_is_none_is_the_open_session_and_one_of_a_refused_start_is_not_09()
     station.stop(-1, 400);
     assert_eq!((station.energy_wh(), station.captured(), station.held()), (300, 4, 0));
 }
+
+#[test]
+fn a_connector_is_known_when_its_state_is_reported() {
+    let mut station = Station::new(Version::V16);
+    for (connector, status) in [(1, "Available"), (2, "Faulted"), (2, "Available"), (0, "Available"), (65, "Faulted")] {
+        let payload = json!({"connectorId": connector, "errorCode": "NoError", "status": status});
+        assert_eq!(station.calls("StatusNotification", &payload), json!({}));
+    }
+    station.calls("BootNotification", &json!({"firmwareVersion": "1.2"}));
+    let charger = |station: &Station| {
+        let partition = station.scene.shard.partitions().iter().find(|partition| !partition.chargers.is_empty());
+        let (_, hosted) = partition.unwrap().chargers.iter().next().unwrap();
+        let connectors: Vec<u16> = hosted.state().described.connectors.iter().map(|known| known.id.0).collect();
+        (connectors, hosted.state().described.firmware.to_string(), hosted.statuses().to_vec())
+    };
+    let free = crate::message::ConnectorState::Available;
+    let states = vec![(ConnectorId(1), free), (ConnectorId(2), free)];
+    assert_eq!(charger(&station), (vec![1, 2], "1.2".to_owned(), states));
+    station = station.crash();
+    assert_eq!(charger(&station).0, [1, 2]);
+}

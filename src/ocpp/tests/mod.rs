@@ -311,9 +311,9 @@ proptest::proptest! {
                             Unnumbered::Authorize { ticket, .. } => {
                                 scene.answer(Answer::Authorized { ticket, refused: Some(Code::CredentialDeclined) });
                             }
-                            Unnumbered::Sample { .. } | Unnumbered::End { .. } => {}
+                            Unnumbered::Status { .. } | Unnumbered::Sample { .. } | Unnumbered::End { .. } => {}
                         },
-                        FromCharger::Hello(_) | FromCharger::Status(_) => {}
+                        FromCharger::Hello(_) => {}
                         other => panic!("{other:?}"),
                     }
                 }

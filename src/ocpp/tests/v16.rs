@@ -24,7 +24,7 @@ fn a_session_from_boot_to_stop() {
         at: scene.now.wall,
         text: "".into(),
     };
-    assert_eq!(scene.takes(), [FromCharger::Status(status)]);
+    assert_eq!(scene.unnumbered(), [Unnumbered::Status { status, power_max: Power::from_watts(350_000).unwrap() }]);
     scene.hears();
 
     scene.calls("3", "Authorize", r#"{"idTag":"ACCT-0001"}"#);
