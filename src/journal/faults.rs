@@ -6,6 +6,7 @@
 
 use super::failure::Failure;
 use super::store::{BlockReader, BlockVisitor, Checkpoint, Store};
+use crate::units::rng::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -64,31 +65,12 @@ struct Planned {
     for_good: bool,
 }
 
-/// SplitMix64: a few lines that never change, so that a seed means the same for ever.
-#[derive(Clone, Debug)]
-struct Rng(u64);
-
-impl Rng {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        let limit = (limit as u64).max(1);
-        usize::try_from(self.roll() % limit).expect("below a usize")
-    }
-}
-
 impl SimulatedDisk {
     /// An empty disk whose faults are derived from the seed.
     pub fn new(seed: u64, generation_blocks: u64) -> SimulatedDisk {
         let disk = Disk {
             generation_blocks,
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             platter: BTreeMap::new(),
             cache: BTreeMap::new(),
             dropped: BTreeMap::new(),
@@ -191,11 +173,11 @@ impl SimulatedDisk {
 
 /// Some of a block: cut off, with zeros, or with garbage from some place on.
 fn torn(rng: &mut Rng, mut block: Vec<u8>) -> Vec<u8> {
-    let from = rng.below(block.len());
+    let from = rng.index(block.len());
     match rng.below(3) {
         0 => block.truncate(from),
         1 => block[from..].fill(0),
-        _ => block[from..].iter_mut().for_each(|byte| *byte = rng.roll().to_le_bytes()[0]),
+        _ => block[from..].iter_mut().for_each(|byte| *byte = rng.bits().to_le_bytes()[0]),
     }
     block
 }
@@ -380,8 +362,8 @@ mod tests {
 
         fn batch(&mut self, appender: &mut Appender) -> Batch {
             for _ in 0..=self.rng.below(40) {
-                let place = self.rng.below(usize::from(PARTITIONS));
-                let length = self.rng.below(6000);
+                let place = self.rng.index(usize::from(PARTITIONS));
+                let length = self.rng.index(6000);
                 self.handed_in[place] += 1;
                 let number = self.handed_in[place];
                 let partition = PartitionId(u16::try_from(place).unwrap());
@@ -397,7 +379,7 @@ mod tests {
     fn process(seed: u64) -> Process {
         Process {
             disk: SimulatedDisk::new(seed, 16),
-            rng: Rng(!seed),
+            rng: Rng::new(!seed),
             confirmed: [0; PARTITIONS as usize],
             handed_in: [0; PARTITIONS as usize],
         }
@@ -408,8 +390,8 @@ mod tests {
         for seed in 0..150 {
             let mut process = process(seed);
             for _ in 0..8 {
-                let commits = process.rng.roll() % 12;
-                let at = process.disk.operations().appends + process.disk.operations().syncs + process.rng.roll() % 40;
+                let commits = process.rng.below(12);
+                let at = process.disk.operations().appends + process.disk.operations().syncs + process.rng.below(40);
                 let fault = if process.rng.below(2) == 0 { Fault::InputOutput } else { Fault::Full };
                 process.disk.plan(at, fault, process.rng.below(2) == 0);
                 match process.live(commits) {

@@ -24,6 +24,7 @@ use crate::payment::{Answer, CallbackId, Capabilities, Credential, CredentialKin
 use crate::payment::{Decline, DeclineClass, ProcessorRef, Request};
 use crate::session::Policy;
 use crate::tariff::Tariff;
+use crate::units::rng::Rng;
 use crate::units::{
     AccountId, Amount, ChargerId, ConnectorId, Currency, Energy, MeterReading, Mono, Now, PartitionId, PaymentId,
     Power, ProcessorId, SessionId, SessionKey, SiteId, TimeSpan, Timestamp,
@@ -109,8 +110,8 @@ fn house_with(policy: Policy) -> Arc<NodeConfig> {
 
 fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
     // Each shared state has its own random numbers, like a restarted gate: else two sessions would have one id.
-    static HOUSES: AtomicU64 = AtomicU64::new(0x1234_5678);
-    let random = Mutex::new(HOUSES.fetch_add(1 << 32, Ordering::Relaxed));
+    static SEEDS: AtomicU64 = AtomicU64::new(0);
+    let random = Mutex::new(Rng::new(SEEDS.fetch_add(1, Ordering::Relaxed)));
     let tariff = Arc::new(Tariff::parse(tariff).unwrap().tariff);
     let tariff_resolver: Box<dyn TariffResolver> = Box::new(OneTariff(tariff));
     let mut routes = Routes::default();
@@ -122,11 +123,7 @@ fn house_of(policy: Policy, tariff: &str) -> Arc<NodeConfig> {
         tariffs: TariffAssignments::new(tariff_resolver),
         routing: Box::new(LocalProcessorRegistry::new(routes)),
         offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
-        random: Box::new(move || {
-            let mut state = random.lock().unwrap();
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            *state >> 8
-        }),
+        random: Box::new(move || random.lock().unwrap().bits()),
         credentials: Credentials::new(
             b"test",
             crate::payment::vault::Keyring::fixed([7; 32]),

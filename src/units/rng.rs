@@ -1,4 +1,5 @@
-//! Random numbers from a seed: the only source of randomness in a simulation, so the same seed repeats it.
+//! Random numbers from a seed: the only source of randomness in simulations and randomised tests, so the same seed repeats
+//! them. A gate draws from the operating system instead.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -33,6 +34,11 @@ impl Rng {
     pub fn below(&mut self, end: u64) -> u64 {
         let wide = u128::from(self.bits()) * u128::from(end);
         u64::try_from(wide >> 64).expect("the upper half of a product of two u64")
+    }
+
+    /// A place in a list of this length; 0 when it is empty.
+    pub fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).expect("it is below a usize")
     }
 
     /// A number from `low` to `high`, both included; `low` when the range is empty.

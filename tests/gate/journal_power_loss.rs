@@ -19,6 +19,7 @@ use wattstile::journal::{
     Store,
 };
 use wattstile::units::PartitionId;
+use wattstile::units::rng::Rng;
 
 const PARTITIONS: u16 = 4;
 /// Small generations, so that a short run fills, prepares and drops several.
@@ -55,7 +56,7 @@ enum Sync {
 fn crash_images(images: u64, sync: Sync) -> Vec<Result<(), String>> {
     let place = tempfile::tempdir().unwrap();
     let data = place.path().join("data");
-    let mut rng = Rng(0x5eed ^ images);
+    let mut rng = Rng::new(0x5eed ^ images);
     let dir = DataDir::create(&data, LAYOUT).unwrap();
     let (mut log, _) = Log::open(Box::new(SledStore::open(&dir).unwrap()), &none(), &mut |_| Ok(())).unwrap();
     let mut appender = Appender::new(log.sequences().clone());
@@ -111,7 +112,7 @@ fn commit_some(log: &mut Log, appender: &mut Appender, rng: &mut Rng, bytes_max:
 
 /// A payload that tells its place: the number, then bytes that follow from it.
 fn payload(partition: u16, number: u64, length: u64) -> impl Iterator<Item = u8> {
-    let fill = Rng(number ^ u64::from(partition) << 48).roll().to_le_bytes();
+    let fill = Rng::new(number ^ u64::from(partition) << 48).bits().to_le_bytes();
     number.to_le_bytes().into_iter().chain((8..length).map(move |at| fill[at as usize % 8]))
 }
 
@@ -125,7 +126,7 @@ fn survives(data: &Path, confirmed: &Sequences) -> Result<(), String> {
         });
         let mut log = opened.map_err(|_| "opening panicked".to_owned())??;
         let mut appender = Appender::new(log.sequences().clone());
-        commit_some(&mut log, &mut appender, &mut Rng(1), 5_000);
+        commit_some(&mut log, &mut appender, &mut Rng::new(1), 5_000);
     }
     Ok(())
 }
@@ -239,23 +240,6 @@ fn some_pages(before: &[u8], after: &[u8], rng: &mut Rng) -> Vec<u8> {
     left
 }
 
-/// SplitMix64.
-struct Rng(u64);
-
-impl Rng {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit.max(1)
-    }
-}
-
 fn from_environment(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
 }
@@ -349,7 +333,7 @@ fn child_process() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let mut log = open_child(Path::new(&dir)).unwrap();
     let mut appender = Appender::new(log.sequences().clone());
-    let mut rng = Rng(std::process::id().into());
+    let mut rng = Rng::new(std::process::id().into());
     let mut out = std::io::stdout();
     loop {
         commit_some(&mut log, &mut appender, &mut rng, 100_000);
@@ -428,7 +412,7 @@ impl Ext4 {
         let mut child = spawn("child_process", store, &data);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         let mut confirmed = 0;
-        for _ in 0..20 + Rng(cut).below(60) {
+        for _ in 0..20 + Rng::new(cut).below(60) {
             confirmed = lines.find_map(|line| line.strip_prefix("confirmed ")?.parse().ok()).expect("the child writes");
         }
         // EXT4_IOC_SHUTDOWN with NOLOGFLUSH: from here on nothing reaches the image any more.

@@ -20,7 +20,6 @@ use crate::tariff::Tariff;
 use crate::units::rng::Rng;
 use crate::units::{ChargerId, ConnectorId, Now, PartitionId, Timestamp};
 use jiff::tz::TimeZone;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -63,7 +62,7 @@ pub(super) struct DurableState {
     /// Up to which record of each partition the log may be trimmed.
     trimmed: Mutex<Vec<u64>>,
     tariff_resolver: Arc<Tariffs>,
-    rng: Arc<AtomicU64>,
+    rng: Arc<Mutex<Rng>>,
     /// Whether mailboxes are full now and then, and questions and answers about numbers of documents are lost.
     pub loses: bool,
 }
@@ -113,7 +112,7 @@ impl DurableState {
             origin: Instant::now(),
             trimmed: Mutex::new(vec![0; usize::from(PARTITIONS)]),
             tariff_resolver: Arc::new(Tariffs { tariffs: TARIFFS.iter().map(parse).collect(), zone }),
-            rng: Arc::new(AtomicU64::new(rng.bits())),
+            rng: Arc::new(Mutex::new(Rng::new(rng.bits()))),
             loses,
         }
     }
@@ -150,7 +149,7 @@ impl DurableState {
             tariffs: TariffAssignments::new(tariff_resolver),
             routing: Box::new(LocalProcessorRegistry::default()),
             offline_authorizations: Box::new(LocalOfflineAuthorizations::default()),
-            random: Box::new(move || mixed(rng.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
+            random: Box::new(move || rng.lock().expect("one thread runs a world").bits()),
             credentials: Credentials::new(
                 b"a world that does not exist",
                 Keyring::fixed([7; 32]),
@@ -160,14 +159,6 @@ impl DurableState {
             series: SeriesNames::default(),
         }
     }
-}
-
-/// SplitMix64's output function.
-fn mixed(state: u64) -> u64 {
-    let mut x = state;
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
 }
 
 fn signing_key(der: &[u8]) -> SigningKey {

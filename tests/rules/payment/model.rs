@@ -18,16 +18,12 @@ use wattstile::units::{Currency, Mono, Now, OpId, PartitionId, PaymentId, TimeSp
 
 const NAMES: [&str; 2] = ["acme", "other"];
 
-/// A generator that is the same everywhere (splitmix64).
-struct Seeded(u64);
+/// Rolls of a seed.
+struct Seeded(wattstile::units::rng::Rng);
 
 impl Rng for Seeded {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides.max(1)
+        self.0.below(sides)
     }
 }
 
@@ -452,8 +448,8 @@ fn random_payments_keep_every_promise() {
     let mut done = 0;
     let mut payments = 0_u64;
     while done < total {
-        let length = 20 + Seeded(seed ^ 0x5eed).roll(180);
-        let (steps, history, outcome) = run(Seeded(seed), length);
+        let length = 20 + Seeded(wattstile::units::rng::Rng::new(seed ^ 0x5eed)).roll(180);
+        let (steps, history, outcome) = run(Seeded(wattstile::units::rng::Rng::new(seed)), length);
         if let Err(panic) = outcome {
             for line in history.iter().rev().take(150).rev() {
                 println!("{line}");
