@@ -4,36 +4,33 @@
 //!
 //! The process dies by being dropped; what it had on disk is all that the next one has.
 
+mod connections;
+mod outputs;
+
 use super::checker::Checker;
 use super::durable::DurableState;
-use super::network::Peer;
-use super::outbox::{Mail, Outbox, Outlet};
+use super::outbox::{Mail, Outbox};
 use crate::account::TopUp;
-use crate::journal::{Batch, Damage, Failure, Sequence, Sequences, Store, recover};
-use crate::message::{Code, FromCharger, FromProcessor, PeerIdentity, Received, Subject, ToCharger};
-use crate::node::archiver::{Archiver, ToArchive};
-use crate::node::connection::{self, Came, ShardsOfChannels};
-use crate::node::driver::{Driver, ReadBatch};
+use crate::journal::{Batch, Damage, Failure, Store, recover};
+use crate::message::Code;
+use crate::node::Link;
+use crate::node::archiver::Archiver;
+use crate::node::driver::Driver;
 use crate::node::input::Input;
 use crate::node::log_figures::LogFigures;
 use crate::node::log_writer::LogWriter;
-use crate::node::node_config::NodeConfig;
-use crate::node::output::Output;
 use crate::node::ports::Ports;
-use crate::node::processor::{Callbacks, Connected, ProcessorActor};
 use crate::node::replay::Rebuilding;
-use crate::node::reply::{Reply, ReplyTo};
+use crate::node::reply::Reply;
 use crate::node::shard::Shard;
-use crate::node::snapshot::Taken;
-use crate::node::snapshot_schedule::{Asked, Doing, Schedule};
-use crate::node::{ConnectionId, Link};
-use crate::payment::{CallbackId, Credential, Operation};
+use crate::node::snapshot_schedule::Schedule;
+use crate::payment::Credential;
 use crate::session::Session;
-use crate::units::{Fingerprint, Mono, Now, PartitionId, ProcessorId, SessionId};
-use crate::wire::{ChargerLink, LinkError, ProcessorLink};
+use crate::units::{Fingerprint, Now, PartitionId, SessionId};
+use outputs::OutputDispatcher;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A gate that runs.
 pub(super) struct Process {
@@ -56,34 +53,6 @@ enum Standing {
     Closed,
 }
 
-/// Everything of a gate but its shards.
-struct OutputDispatcher {
-    node_config: Arc<NodeConfig>,
-    durable: Arc<DurableState>,
-    outbox: Arc<Outbox>,
-    instant: Instant,
-    figures: Arc<LogFigures>,
-    writer: LogWriter<usize>,
-    /// Batches that wait until the disk is free.
-    queued: Vec<(usize, Batch)>,
-    /// What the log is to be trimmed to when the disk is free.
-    trim: Option<Sequences>,
-    archiver: Archiver,
-    processors: BTreeMap<ProcessorId, ProcessorActor>,
-    /// Accessed by number only.
-    ends: HashMap<u64, End>,
-    /// What leaves: bytes by connection, and connections that are closed after them.
-    told: Vec<(u64, Vec<u8>)>,
-    closed: Vec<u64>,
-    /// What has to be called, and after how long; and which shards are called to go on with their snapshots.
-    wakes: Vec<(Wake, Duration)>,
-    sweeping: Vec<bool>,
-    /// Snapshots that shards have handed over.
-    taken: Vec<(PartitionId, Option<Taken>)>,
-    counts: Counts,
-    failure: Option<Failure>,
-}
-
 /// A timer of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wake {
@@ -100,20 +69,6 @@ pub(super) struct Counts {
     pub generations_dropped: u64,
     /// Messages of a connection that came while the log was at its bound.
     pub reads_delayed: u64,
-}
-
-/// The gate's end of a connection.
-struct End {
-    kind: Kind,
-    /// Batches that are not taken: nothing is read meanwhile.
-    untaken: usize,
-    /// What the network has brought meanwhile.
-    unread: Vec<u8>,
-}
-
-enum Kind {
-    Charger { link: Box<ChargerLink>, shards: ShardsOfChannels },
-    Processor { link: Box<ProcessorLink>, id: ProcessorId },
 }
 
 impl Process {
@@ -228,26 +183,6 @@ impl Process {
         self.outputs.failure.take()
     }
 
-    /// A peer's connection, after its handshake.
-    pub fn accept(&mut self, line: u64, peer: Peer, subject: Subject, now: Now) {
-        let identity = PeerIdentity { trust_domain: "world".into(), subject };
-        let outputs = &mut self.outputs;
-        let kind = match (peer, &identity.subject) {
-            (Peer::SimulatedProcessor(..), Subject::Processor(id)) => {
-                let id = id.clone();
-                let link = ProcessorLink::new(&identity, None, now.mono).expect("a processor may be one");
-                let actor = || ProcessorActor::new(id.clone(), outputs.outbox.clone());
-                outputs.processors.entry(id.clone()).or_insert_with(actor);
-                Kind::Processor { link: Box::new(link), id }
-            }
-            _ => {
-                let link = ChargerLink::new(identity, Arc::new(|_, _| true), now.mono);
-                Kind::Charger { link: Box::new(link.expect("a charger may be one")), shards: Default::default() }
-            }
-        };
-        outputs.ends.insert(line, End { kind, untaken: 0, unread: Vec::new() });
-    }
-
     /// Bytes came on a connection.
     pub fn receive(&mut self, line: u64, bytes: &[u8], now: Now, checker: &mut Checker) {
         self.begin(now);
@@ -301,31 +236,6 @@ impl Process {
         self.drivers[index].resume(now, &mut self.outputs.of(index, checker));
         self.settle(now, checker);
         true
-    }
-
-    /// Closes links whose peers have timed out.
-    pub fn sweep(&mut self, lines: &[u64], now: Now, checker: &mut Checker) {
-        self.begin(now);
-        for line in lines {
-            let mut reply = Vec::new();
-            let Some(end) = self.outputs.ends.get_mut(line) else { continue };
-            let outcome = match end.next_deadline() {
-                Some(at) if at <= now.mono => end.on_deadline(now.mono, &mut reply),
-                _ => Ok(()),
-            };
-            self.outputs.tell(*line, reply);
-            if outcome.is_err() {
-                self.outputs.drop_line(*line);
-            }
-        }
-        self.settle(now, checker);
-    }
-
-    /// Connections, in the order of their numbers.
-    pub fn lines(&self) -> Vec<u64> {
-        let mut lines: Vec<u64> = self.outputs.ends.keys().copied().collect();
-        lines.sort_unstable();
-        lines
     }
 
     /// An input from outside of the network.
@@ -462,264 +372,4 @@ impl Process {
         }
     }
 
-    /// A connection reads, unless what it read before is not taken yet.
-    fn read(&mut self, line: u64, bytes: &[u8], now: Now) {
-        let OutputDispatcher { ends, outbox, node_config, processors, instant, .. } = &mut self.outputs;
-        let Some(end) = ends.get_mut(&line) else { return };
-        if end.untaken > 0 {
-            return end.unread.extend_from_slice(bytes);
-        }
-        let mut reply = Vec::new();
-        let outcome = match &mut end.kind {
-            Kind::Charger { link, shards } => {
-                let mut received: Vec<Received<FromCharger>> = Vec::new();
-                let outcome = link.receive(bytes, now, &mut received, &mut reply);
-                let batches = shards.split(node_config, &mut received, |_, _| true);
-                end.untaken = batches.len();
-                for (shard, messages) in batches {
-                    let (connection, messages) = (ConnectionId(line), messages.into_iter());
-                    outbox.read(usize::from(shard), ReadBatch { connection, arrived: *instant, messages });
-                }
-                outcome
-            }
-            Kind::Processor { link, id } => {
-                let mut received: Vec<FromProcessor> = Vec::new();
-                let outcome = link.receive(bytes, now, &mut received, &mut reply);
-                let mut callbacks = Vec::with_capacity(received.len());
-                let Some(actor) = processors.get_mut(id) else { return };
-                for message in received {
-                    match Came::from(message) {
-                        Came::Hello(hello) => {
-                            outbox.left().messages.push_back((line, connection::welcome(now)));
-                            let outlet = Arc::new(Outlet { line, outbox: outbox.clone() });
-                            let capabilities = hello.capabilities;
-                            actor.connect(Connected { connection: ConnectionId(line), outlet, capabilities });
-                        }
-                        Came::Callback(callback) => callbacks.push(callback),
-                        Came::GoAway(_) => {}
-                    }
-                }
-                if !callbacks.is_empty() {
-                    end.untaken = 1;
-                    actor.on_callbacks(Callbacks { connection: ConnectionId(line), callbacks });
-                }
-                outcome
-            }
-        };
-        self.outputs.tell(line, reply);
-        if outcome.is_err() {
-            self.outputs.drop_line(line);
-        }
-    }
-}
-
-impl OutputDispatcher {
-    /// As a shard sees it.
-    fn of<'a>(&'a mut self, shard: usize, checker: &'a mut Checker) -> Shards<'a> {
-        Shards { outputs: self, checker, shard }
-    }
-
-    /// The process is at its end when something fails.
-    fn note<T>(&mut self, done: Result<T, Failure>) -> Option<T> {
-        done.map_err(|failure| self.failure = Some(failure)).ok()
-    }
-
-    fn trim_now(&mut self, reach: &Sequences) {
-        let trimmed = self.writer.trim(reach);
-        if let Some(dropped) = self.note(trimmed) {
-            self.durable.trimmed(reach);
-            self.counts.generations_dropped += u64::try_from(dropped).unwrap_or(0);
-        }
-    }
-
-    /// Connections that may read again, with what the network has brought for them meanwhile.
-    fn readable(&mut self) -> Vec<(u64, Vec<u8>)> {
-        let resumed = std::mem::take(&mut self.outbox.left().resumed);
-        let unread = resumed.into_iter().filter_map(|line| {
-            let end = self.ends.get_mut(&line)?;
-            end.untaken = end.untaken.saturating_sub(1);
-            let read = end.untaken == 0 && !end.unread.is_empty();
-            read.then(|| (line, std::mem::take(&mut end.unread)))
-        });
-        unread.collect()
-    }
-
-    /// Sends what processors' actors left.
-    fn send_to_processors(&mut self, now: Now) {
-        let messages = std::mem::take(&mut self.outbox.left().messages);
-        for (line, message) in messages {
-            let Some(Kind::Processor { link, .. }) = self.ends.get_mut(&line).map(|end| &mut end.kind) else {
-                continue;
-            };
-            let mut bytes = Vec::new();
-            let _ = link.send(&message, now, &mut bytes);
-            self.tell(line, bytes);
-        }
-    }
-
-    fn tell(&mut self, line: u64, bytes: Vec<u8>) {
-        if !bytes.is_empty() {
-            self.told.push((line, bytes));
-        }
-    }
-
-    /// Closes a connection, after the bytes sent on it.
-    fn drop_line(&mut self, line: u64) {
-        self.forget(line);
-        self.closed.push(line);
-    }
-
-    fn forget(&mut self, line: u64) {
-        match self.ends.remove(&line).map(|end| end.kind) {
-            Some(Kind::Charger { .. }) => self.outbox.gone(ConnectionId(line)),
-            Some(Kind::Processor { id, .. }) => {
-                if let Some(actor) = self.processors.get_mut(&id) {
-                    actor.disconnect(ConnectionId(line));
-                }
-            }
-            None => {}
-        }
-    }
-}
-
-impl End {
-    fn next_deadline(&self) -> Option<Mono> {
-        match &self.kind {
-            Kind::Charger { link, .. } => link.next_deadline(),
-            Kind::Processor { link, .. } => link.next_deadline(),
-        }
-    }
-
-    fn on_deadline(&mut self, now: Mono, reply: &mut Vec<u8>) -> Result<(), LinkError> {
-        match &mut self.kind {
-            Kind::Charger { link, .. } => link.on_deadline(now, reply),
-            Kind::Processor { link, .. } => link.on_deadline(now, reply),
-        }
-    }
-}
-
-/// The outside of one shard, and who watches what passes.
-struct Shards<'a> {
-    outputs: &'a mut OutputDispatcher,
-    checker: &'a mut Checker,
-    shard: usize,
-}
-
-impl Ports for Shards<'_> {
-    fn instant(&self) -> Instant {
-        self.outputs.instant
-    }
-
-    fn log(&self) -> &LogFigures {
-        &self.outputs.figures
-    }
-
-    fn append(&mut self, batch: Batch) -> bool {
-        self.outputs.queued.push((self.shard, batch));
-        true
-    }
-
-    fn released(&mut self, shard: &Shard, output: &Output) {
-        self.checker.released(shard, output);
-    }
-
-    fn send(&mut self, link: Link, message: &ToCharger) {
-        let (line, outputs) = (link.connection.0, &mut *self.outputs);
-        let Some(Kind::Charger { link: end, .. }) = outputs.ends.get_mut(&line).map(|end| &mut end.kind) else {
-            return;
-        };
-        match outputs.told.last_mut() {
-            Some((same, bytes)) if *same == line => drop(end.send(link.channel, message, bytes)),
-            _ => {
-                let mut bytes = Vec::with_capacity(64);
-                let _ = end.send(link.channel, message, &mut bytes);
-                outputs.told.push((line, bytes));
-            }
-        }
-    }
-
-    fn close(&mut self, link: Link, code: Code) {
-        self.send(link, &connection::farewell(code));
-        let line = link.connection.0;
-        let Some(Kind::Charger { link: end, .. }) = self.outputs.ends.get(&line).map(|end| &end.kind) else { return };
-        if connection::ends_with(end.peer(), link.channel) {
-            self.outputs.drop_line(line);
-        }
-    }
-
-    fn read_on(&mut self, connection: ConnectionId) {
-        self.outputs.outbox.left().resumed.push(connection.0);
-    }
-
-    fn dispatch(&mut self, operation: Operation) -> bool {
-        let actor = self.outputs.processors.get_mut(&operation.processor);
-        actor.map(|actor| actor.dispatch(operation)).is_some()
-    }
-
-    fn acknowledge(&mut self, processor: &ProcessorId, callback: CallbackId, refused: Option<Code>) {
-        if let Some(actor) = self.outputs.processors.get_mut(processor) {
-            actor.acknowledge(callback, refused);
-        }
-    }
-
-    fn post(&mut self, input: Input) -> Result<(), Input> {
-        self.outputs.outbox.post(input)
-    }
-
-    fn reply(&mut self, _: ReplyTo, reply: Reply) {
-        self.outputs.outbox.left().replies.push(reply);
-    }
-
-    fn has_archive(&self) -> bool {
-        true
-    }
-
-    fn archive(&mut self, wanted: ToArchive) -> bool {
-        if self.outputs.outbox.is_full() {
-            return false;
-        }
-        let taken = self.outputs.archiver.take(wanted);
-        if let Some(after) = self.outputs.note(taken).flatten() {
-            self.outputs.wakes.push((Wake::Archive, after));
-        }
-        true
-    }
-
-    /// When everything has come to its end batches are booked by [`World::settle_up`](super::world::World).
-    fn batch_whole(&mut self) {}
-
-    fn snapshot(&mut self, partition: PartitionId, taken: Option<Taken>) {
-        self.outputs.taken.push((partition, taken));
-    }
-
-    fn durable(&mut self, _: u64, _: Duration) {}
-}
-
-/// A simulated process does not wait for the end of a snapshot cycle.
-impl Doing for OutputDispatcher {
-    type Waiting = ();
-
-    fn take(&mut self, partition: PartitionId, unless: Option<Sequence>) -> Asked {
-        let shard = Shard::of(partition, self.node_config.shards);
-        if !self.outbox.is_open(usize::from(shard)) {
-            return Asked::NotHere;
-        }
-        if self.outbox.is_full() {
-            Asked::Busy
-        } else {
-            self.outbox.snapshot(partition, unless);
-            Asked::Taken
-        }
-    }
-
-    fn trim(&mut self, reach: Sequences) -> bool {
-        if self.writer.has_gathered() {
-            self.trim = Some(reach)
-        } else {
-            self.trim_now(&reach)
-        }
-        true
-    }
-
-    fn over(&mut self, (): (), _: bool) {}
 }
