@@ -34,7 +34,6 @@ use crate::transport::tls;
 use crate::units::{ChargerId, TariffId};
 use crate::wire::MaySpeakFor;
 use section::{Reader, unknown};
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tree::{Table, Value};
@@ -257,46 +256,12 @@ impl Config {
                 problems.push(unknown(name, &entry.key, "the configuration", SECTIONS.into_iter()));
             }
         }
-        let mut names = BTreeSet::new();
         let registry = Reader::sections::<Processor>(root, problems);
-        for (processor, origin) in &registry {
-            if !names.insert(processor.id.as_str()) {
-                problems.push(twice("processor", processor.id.as_str(), origin));
-            }
-        }
-        for (processor, origin) in &registry {
-            for least in processor.least.iter().flat_map(Amounts::iter) {
-                let greatest = processor.greatest.as_ref().and_then(|amounts| amounts.minor(least.currency));
-                if greatest.is_some_and(|greatest| greatest < least.minor) {
-                    problems.push(Problem {
-                        origin: origin.clone(),
-                        title: format!("`processor.least` of {} is above `processor.greatest`", processor.id),
-                        label: format!("no hold in {} fits between them", least.currency),
-                        help: None,
-                    });
-                }
-            }
-        }
         let assignments = Reader::sections::<Assignment>(root, problems);
-        for (index, (assignment, origin)) in assignments.iter().enumerate() {
-            let same = |(other, _): &&(Assignment, Origin)| other.chargers == assignment.chargers;
-            let earlier = assignments[..index].iter().find(same).filter(|(other, _)| other.tariff != assignment.tariff);
-            if let Some((other, _)) = earlier {
-                problems.push(Problem {
-                    origin: origin.clone(),
-                    title: format!("two tariffs are assigned to the chargers `{}`", assignment.chargers),
-                    label: format!("{} here, {} before", assignment.tariff, other.tariff),
-                    help: Some("take one of them out".to_owned()),
-                });
-            }
-        }
-        names.clear();
         let sites = Reader::sections::<Site>(root, problems);
-        for (site, origin) in &sites {
-            if !names.insert(site.id.as_str()) {
-                problems.push(twice("site", site.id.as_str(), origin));
-            }
-        }
+        check::processors(&registry, problems);
+        check::assignments(&assignments, problems);
+        check::sites(&sites, problems);
         Config {
             gate: Reader::section(root, problems),
             chargers: Reader::section(root, problems),
@@ -483,11 +448,6 @@ pub struct Written {
     pub is_list: bool,
     /// Its keys and values; no value for what is not set.
     pub settings: Vec<(&'static str, Option<String>)>,
-}
-
-fn twice(what: &str, id: &str, origin: &Origin) -> Problem {
-    let label = "and here again".to_owned();
-    Problem { origin: origin.clone(), title: format!("two {what}s are called `{id}`"), label, help: None }
 }
 
 /// A file with every setting, its meaning and its built-in value, all commented out.

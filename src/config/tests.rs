@@ -39,6 +39,7 @@ const MISTAKES: &[(&str, usize, &[&str])] = &[
     ("[[processor]]\nid = \"acme\"\ncurrencies = [\"EURO\"]", 3, &["a currency code such as \"EUR\""]),
     ("[[site]]\nid = \"AMS\"\ntime_zone = \"Europe/Amsterdm\"", 3, &["a time zone such as"]),
     ("[[site]]\nid = \"AMS\"\nchargers = [\"AMS 1\"]", 3, &["with * for any characters", "may not contain"]),
+    ("[[site]]\nid = \"AMS\"\ncountry = \"NL\"", 1, &["the country of site AMS", "such as NLD"]),
     ("[[assignment]]\nchargers = \"AMS-*\"", 1, &["`assignment.tariff` is missing"]),
     ("[payment]\nfloor_limit_minor = -1", 2, &["an amount below nothing"]),
     ("[payment]\nfloor_limit_minor = 20.00", 2, &["not a number with a fraction"]),
